@@ -1,0 +1,85 @@
+"""The exception tree of Metaloop. Every error that a user can cause is one of these.
+
+    MetaloopError                       kind          exit code
+    ├── UsageError                      usage         2   bad flag, bad file, bad config
+    │   ├── ProgramError                usage         2   a program.md that cannot be read (file:line)
+    │   └── TaskError                   usage         2   a task folder that cannot be used (file:line)
+    ├── NotFound                        not_found     2
+    ├── Ambiguous                       ambiguous     2   an id prefix that several things share
+    ├── NotComparable                   not_comparable 2  other budget, baseline, instance or hardware
+    ├── CapReached                      cap_reached   3   a cap stopped the command; it can be resumed
+    ├── CredentialMissing               credential    4
+    ├── EnvironmentProblem              environment   1   disk, sandbox, worker
+    ├── Busy                            busy          1   somebody else holds the study
+    └── Corrupt                         corrupt       1   a ledger or study that contradicts itself
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MetaloopError(Exception):
+    """Base of all errors with a one-line message, the ids concerned and a hint what to do next."""
+
+    kind = "internal"
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "", ids: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.ids = tuple(ids)
+
+
+class UsageError(MetaloopError):
+    kind = "usage"
+    exit_code = 2
+
+
+class ProgramError(UsageError):
+    """A program.md that cannot be read; the message starts with ``file:line:``."""
+
+
+class TaskError(UsageError):
+    """A task folder that cannot be used; the message starts with ``file:line:`` where a line is known."""
+
+
+class NotFound(MetaloopError):
+    kind = "not_found"
+    exit_code = 2
+
+
+class Ambiguous(MetaloopError):
+    kind = "ambiguous"
+    exit_code = 2
+
+
+class NotComparable(MetaloopError):
+    kind = "not_comparable"
+    exit_code = 2
+
+
+class CapReached(MetaloopError):
+    kind = "cap_reached"
+    exit_code = 3
+
+
+class CredentialMissing(MetaloopError):
+    kind = "credential"
+    exit_code = 4
+
+
+class EnvironmentProblem(MetaloopError):
+    kind = "environment"
+    exit_code = 1
+
+
+class Busy(MetaloopError):
+    kind = "busy"
+    exit_code = 1
+
+
+class Corrupt(MetaloopError):
+    kind = "corrupt"
+    exit_code = 1
