@@ -1,0 +1,157 @@
+"""The ledger keeps what it was given, notices what was changed, and goes on after a kill or a full disk."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from analysis.ledger import Ledger, check, read, segments
+from programs.errors import Corrupt, EnvironmentProblem, UsageError
+
+
+def kinds(folder: Path) -> list[str]:
+    return [record["kind"] for record in read(folder) if record["kind"] != "segment"]
+
+
+def test_round_trip_and_chain(tmp_path: Path) -> None:
+    with Ledger(tmp_path, "arena") as ledger:
+        first = ledger.append({"kind": "a", "metric": 0.1 + 0.2, "text": "überall\n\u2028ok", "none": None})
+        second = ledger.append({"kind": "b", "bad": float("nan"), "many": (1, 2.5, {"x": float("inf")})})
+    records = list(read(tmp_path))
+    assert records[1:] == [first, second]
+    assert [record["seq"] for record in records] == [0, 1, 2]
+    assert second["prev"] == first["hash"] and second["bad"] is None
+    assert second["many"] == [1, 2.5, {"x": None}]
+    assert check(tmp_path) == []
+
+
+def test_new_opening_names_the_heads_it_found(tmp_path: Path) -> None:
+    with Ledger(tmp_path, "arena") as ledger:
+        last = ledger.append({"kind": "a"})
+    with Ledger(tmp_path, "arena") as again:
+        again.append({"kind": "b"})
+    assert [path.name for path in segments(tmp_path)] == ["arena-1.jsonl", "arena-2.jsonl"]
+    opening = json.loads((tmp_path / "arena-2.jsonl").read_text().splitlines()[0])
+    assert opening["heads"] == {"arena-1.jsonl": {"seq": 1, "hash": last["hash"]}}
+
+
+@pytest.mark.parametrize("cut", [2, 3, 30, 90])
+def test_torn_tail_is_skipped_and_stays(tmp_path: Path, cut: int) -> None:
+    with Ledger(tmp_path, "w") as ledger:
+        ledger.append({"kind": "a"})
+        ledger.append({"kind": "torn", "text": "x" * 40})
+    path = tmp_path / "w-1.jsonl"
+    path.write_bytes(path.read_bytes()[:-cut])
+    torn = path.read_bytes()
+    with Ledger(tmp_path, "w") as ledger:
+        ledger.append({"kind": "b"})
+    assert kinds(tmp_path) == ["a", "b"]
+    assert check(tmp_path) == [] and path.read_bytes() == torn
+
+
+def test_damage_before_the_tail_is_named(tmp_path: Path) -> None:
+    with Ledger(tmp_path, "w") as ledger:
+        for number in range(4):
+            ledger.append({"kind": "a", "number": number})
+    path = tmp_path / "w-1.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"number":1', b'"number":7'))
+    with pytest.raises(Corrupt, match=r"w-1\.jsonl:3: this record is damaged") as caught:
+        list(read(tmp_path))
+    assert caught.value.hint
+    assert len(check(tmp_path)) == 1
+
+
+def test_missing_record_and_missing_segment_are_noticed(tmp_path: Path) -> None:
+    with Ledger(tmp_path, "w") as ledger:
+        for _ in range(3):
+            ledger.append({"kind": "a"})
+    Ledger(tmp_path, "other").close()
+    path = tmp_path / "w-1.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:2] + lines[3:]))
+    assert any("w-1.jsonl:3: the chain is broken" in problem for problem in check(tmp_path))
+    path.write_bytes(b"".join(lines[:2]))
+    assert any("record 3, which other-1.jsonl names, is missing" in problem for problem in check(tmp_path))
+    path.unlink()
+    assert any("this segment is missing" in problem for problem in check(tmp_path))
+
+
+@pytest.mark.parametrize(("schema", "cure"), [(2, "newer"), (0, "older")])
+def test_other_schema_is_one_clear_line(tmp_path: Path, schema: int, cure: str) -> None:
+    (tmp_path / "w-1.jsonl").write_text(json.dumps({"seq": 0, "schema": schema, "kind": "segment"}) + "\n")
+    for attempt in (lambda: list(read(tmp_path)), lambda: Ledger(tmp_path, "w")):
+        with pytest.raises(Corrupt, match=f"ledger schema {schema}, this metaloop reads schema 1") as caught:
+            attempt()
+        assert cure in caught.value.hint and "\n" not in caught.value.message
+
+
+@pytest.fixture
+def small_disk() -> Iterator[int]:
+    """A file size limit: the kernel cuts the write short and then refuses, as a full disk does."""
+    limit = 4096
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    yield limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    signal.signal(signal.SIGXFSZ, before)
+
+
+def test_refused_write_names_the_path_and_loses_nothing(tmp_path: Path, small_disk: int) -> None:
+    ledger = Ledger(tmp_path, "w")
+    ledger.append({"kind": "a"})
+    with pytest.raises(EnvironmentProblem, match=r"w-1\.jsonl: cannot write the ledger") as caught:
+        ledger.append({"kind": "big", "text": "x" * small_disk})
+    assert "run the same command again" in caught.value.hint
+    ledger.append({"kind": "b"})
+    ledger.close()
+    assert kinds(tmp_path) == ["a", "b"] and check(tmp_path) == []
+
+
+def test_full_disk_is_called_so() -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    ledger = Ledger.__new__(Ledger)
+    ledger.path, ledger._size = full, 0
+    with full.open("wb", buffering=0) as device:
+        ledger._file = device.fileno()
+        ledger._take_back = lambda: None  # type: ignore[method-assign]
+        with pytest.raises(EnvironmentProblem, match="the disk is full") as caught:
+            ledger._write(b"x\n", sync=False)
+    assert "free some space" in caught.value.hint
+
+
+def test_unwritable_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentProblem, match="file"):
+        Ledger(tmp_path / "file" / "ledger", "w")
+
+
+def test_threads_share_one_writer(tmp_path: Path) -> None:
+    with Ledger(tmp_path, "w") as ledger:
+        work = [
+            threading.Thread(target=lambda: [ledger.append({"kind": "a"}, sync=False) for _ in range(50)])
+            for _ in range(4)
+        ]
+        for thread in work:
+            thread.start()
+        for thread in work:
+            thread.join()
+    assert len(kinds(tmp_path)) == 200 and check(tmp_path) == []
+
+
+def test_bad_calls(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        Ledger(tmp_path, "../escape")
+    with Ledger(tmp_path, "w") as ledger:
+        with pytest.raises(ValueError, match="needs 'kind'"):
+            ledger.append({"hash": "x"})
+        with pytest.raises(TypeError):
+            ledger.append({"kind": "a", "thing": object()})
