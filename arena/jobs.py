@@ -1,0 +1,95 @@
+"""Jobs: what an executor carries out. A job is data; it may run anywhere, and twice without harm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """One run of one program from the task's baseline, then its verification on fresh seeds.
+
+    ``budget`` in device-seconds; ``verify_seeds`` are training seeds on ``stream`` that no researcher sees.
+    ``recorded`` holds the experiments that an interrupted attempt left in the ledger.
+    """
+
+    run_id: str
+    match_id: str
+    arm_id: str
+    program_id: str
+    program_name: str
+    program_text: str
+    run_seed: int
+    stream: str
+    budget: float
+    researcher: str
+    verify_seeds: tuple[int, ...]
+    recorded: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
+    kind: str = "run"
+
+    @property
+    def job_id(self) -> str:
+        return self.run_id
+
+
+@dataclass(frozen=True)
+class BaselineJob:
+    """One training of the task's untouched baseline, for the values that gains are measured against."""
+
+    stream: str
+    seed: int
+    kind: str = "baseline"
+
+    @property
+    def job_id(self) -> str:
+        return f"baseline-{self.stream}-{self.seed}"
+
+
+Job = RunJob | BaselineJob
+
+
+def to_json(job: Job) -> dict[str, Any]:
+    return asdict(job)
+
+
+def from_json(data: Mapping[str, Any]) -> Job:
+    fields = dict(data)
+    if fields.pop("kind") == "baseline":
+        return BaselineJob(**fields)
+    fields["verify_seeds"] = tuple(fields["verify_seeds"])
+    fields["recorded"] = tuple(fields["recorded"])
+    return RunJob(**fields)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The referee's value of one source under one fresh seed."""
+
+    seed: int
+    status: str
+    metric: float | None
+    trust: str
+    spent_seconds: float
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What came of a job. ``state``: finished, or interrupted (drained; it can be resumed)."""
+
+    job_id: str
+    state: str
+    measurements: tuple[Measurement, ...] = ()
+    final_is_baseline: bool = False
+    run: Mapping[str, Any] = field(default_factory=dict)
+    worker: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> JobResult:
+        fields = dict(data)
+        fields["measurements"] = tuple(Measurement(**m) for m in fields["measurements"])
+        return cls(**fields)

@@ -1,0 +1,86 @@
+"""What a study is made with: everything that must stay the same until its end, as it stands in study.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from programs.errors import Corrupt, NotFound
+from trainer.streams import Streams
+
+SCHEMA = 1
+
+
+class Versions(BaseModel):
+    """Versions of what computed the numbers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    metaloop: str
+    python: str
+    torch: str
+
+
+class StudyConfig(BaseModel):
+    """The config of a study. Times are device-seconds; the secret is 32 hex digits (128 bits)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_: int = Field(default=SCHEMA, alias="schema")
+    study_id: str
+    created_at: str
+    command: str
+    task: str
+    task_id: str
+    run_budget: float = Field(gt=0)
+    verify_seeds: int = Field(default=2, ge=1)
+    baseline_seeds: int = Field(default=8, ge=2)
+    researcher: str = "scripted"
+    workers: int = Field(default=1, ge=1)
+    fixed_steps: bool = False
+    seed: int | None = None
+    secret: str = Field(pattern=r"^[0-9a-f]{32}$")
+    hardware_class: str
+    versions: Versions
+    plan: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def streams(self) -> Streams:
+        return Streams(bytes.fromhex(self.secret))
+
+    def dump(self, path: Path) -> None:
+        """Write study.toml atomically: a folder either is a study or is not."""
+        import tomli_w
+
+        body = {k: v for k, v in self.model_dump(by_alias=True).items() if v is not None}
+        body["plan"] = {k: v for k, v in body["plan"].items() if v is not None}
+        partial = path.with_suffix(".partial")
+        partial.write_text(tomli_w.dumps(body), encoding="utf-8")
+        partial.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> StudyConfig:
+        """Raises NotFound where there is no study, Corrupt where study.toml cannot be used."""
+        if not path.is_file():
+            raise NotFound(
+                f"{path.parent} is no study: it holds no study.toml",
+                hint="name a study folder, or start one: metaloop evolve --quick",
+            )
+        try:
+            body = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise Corrupt(f"{path}: {error}", hint="restore study.toml from a copy; the ledger is untouched") from None
+        if body.get("schema") != SCHEMA:
+            raise Corrupt(
+                f"{path}: schema {body.get('schema')!r}, this metaloop reads schema {SCHEMA}",
+                hint="open it with the metaloop version that [versions] in study.toml names",
+            )
+        try:
+            return cls.model_validate(body)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise Corrupt(f"{path}: {where}: {first['msg']}", hint="restore study.toml from a copy") from None

@@ -1,0 +1,146 @@
+"""A worker process: reads jobs as JSON lines, carries them out one after the other, answers with JSON lines.
+
+It holds one warm template of the trainer and writes what happens to its own ledger segment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from analysis.ledger import Ledger
+from arena.jobs import BaselineJob, Job, JobResult, Measurement, RunJob, from_json
+from arena.settings import StudyConfig
+from inner_loop.run import run
+from programs.errors import EnvironmentProblem, MetaloopError
+from programs.program import Program
+from trainer.cache import Cache
+from trainer.data import DataStore
+from trainer.experiment import Outcome, Spec, Trainer
+from trainer.process import die_with_parent
+from trainer.source import Source
+from trainer.task import Task
+
+
+class Worker:
+    """Carries out jobs for one study. ``tell`` sends a message to the parent."""
+
+    def __init__(self, folder: Path, index: int, trainer: Trainer, channel: TextIO) -> None:
+        self.folder = folder
+        self.index = index
+        self.config = StudyConfig.read(folder / "study.toml")
+        self.trainer = trainer
+        self.channel = channel
+        self.ledger = Ledger(folder / "ledger", f"worker-{index}")
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        self.channel.write(json.dumps(message) + "\n")
+        self.channel.flush()
+
+    def should_stop(self) -> bool:
+        return (self.folder / "stop").exists()
+
+    def emit(self, event: dict[str, Any]) -> None:
+        """Write an event down, then show it to the parent. Outcomes are synced, decisions can be replayed."""
+        self.ledger.append(event, sync=event["kind"] == "experiment")
+        if event["kind"] in ("experiment", "decision"):
+            shown = ("kind", "run_id", "number", "status", "metric", "decision", "description", "device_seconds_charged")
+            self.tell({"progress": {k: event[k] for k in shown if k in event}})
+
+    def carry_out(self, job: Job) -> JobResult:
+        if isinstance(job, BaselineJob):
+            return JobResult(job.job_id, "finished", (self.measure(self.trainer.task.baseline(), job.seed, job.stream),))
+        return self.play(job)
+
+    def measure(self, source: Source, seed: int, stream: str) -> Measurement:
+        """Train ``source`` from scratch under ``seed`` and score it on the hidden split of ``stream``."""
+        outcome = self.trainer.run(Spec(source=source, seed=seed, stream=stream))  # type: ignore[arg-type]
+        refuse_fault(outcome)
+        return Measurement(seed, outcome.status, outcome.metric, outcome.trust, outcome.spent_seconds)
+
+    def play(self, job: RunJob) -> JobResult:
+        started = {k: v for k, v in asdict(job).items() if k in STARTED_FIELDS}
+        self.emit({"kind": "run_started", "task": self.trainer.task.name, "device_seconds_budget": job.budget, **started})
+        result = run(
+            Program.parse(job.program_text, job.program_name),
+            self.trainer,
+            run_id=job.run_id,
+            run_seed=job.run_seed,
+            streams=self.config.streams,
+            budget_seconds=job.budget,
+            researcher=job.researcher,
+            emit=self.emit,
+            folder=self.folder / "runs" / job.run_id,
+            recorded=job.recorded,
+            should_stop=self.should_stop,
+        )
+        if result.state != "finished":
+            return JobResult(job.run_id, "interrupted")
+        summary = {k: v for k, v in asdict(result).items() if k not in ("final", "run_id")}
+        summary |= {"final_source_id": result.final.source_id, "claimed_best": result.final_metric}
+        self.emit({"kind": "run_ended", "run_id": job.run_id, **summary, "tokens": 0, "usd": 0.0,
+                   "claimed_gain": self.claimed_gain(result.baseline_metric, result.final_metric)})
+        untouched = result.final.source_id == self.trainer.task.baseline().source_id
+        seeds = () if untouched else job.verify_seeds
+        measured = tuple(self.measure(result.final, seed, job.stream) for seed in seeds)
+        return JobResult(job.run_id, "finished", measured, untouched, summary)
+
+    def claimed_gain(self, baseline: float | None, final: float | None) -> float | None:
+        return None if baseline is None or final is None else self.trainer.task.sign * (baseline - final)
+
+
+STARTED_FIELDS = ("run_id", "match_id", "arm_id", "program_id", "run_seed", "stream", "researcher")
+
+
+def refuse_fault(outcome: Outcome) -> None:
+    if outcome.status == "fault":
+        raise EnvironmentProblem(f"an experiment could not be carried out: {outcome.reason}", hint="metaloop doctor")
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An error as the parent can raise it again."""
+    if isinstance(error, MetaloopError):
+        return {"kind": error.kind, "message": error.message, "hint": error.hint}
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        return {"kind": "environment", "message": f"{error.strerror}{where}",
+                "hint": "free the disk or mend the folder, then run the same command again: nothing is lost"}
+    return {"kind": "internal", "message": f"{type(error).__name__}: {error}", "hint": "see log/ in the study",
+            "traceback": traceback.format_exc()}
+
+
+def serve(folder: Path, index: int, channel: TextIO) -> None:
+    config = StudyConfig.read(folder / "study.toml")
+    task = Task.load(config.task)
+    data = DataStore(task, config.streams, folder / "data")
+    with Trainer(task, data, cache=Cache(folder / "cache"), fixed_steps=config.fixed_steps) as trainer:
+        worker = Worker(folder, index, trainer, channel)
+        worker.tell({"ready": os.getpid()})
+        for line in sys.stdin:
+            worker.tell({"result": worker.carry_out(from_json(json.loads(line))).to_json() | {"worker": index}})
+
+
+def main() -> None:
+    die_with_parent()
+    # The parent's pipe is kept apart from stdout, so that a stray print cannot break the protocol.
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    try:
+        serve(Path(sys.argv[1]), int(sys.argv[2]), channel)
+    except BrokenPipeError:
+        os._exit(1)
+    except Exception as error:  # process boundary: the reason travels to the parent
+        traceback.print_exc()
+        channel.write(json.dumps({"error": describe(error)}) + "\n")
+        channel.flush()
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
