@@ -50,12 +50,23 @@ class Worker:
         """Write an event down, then show it to the parent. Outcomes are synced, decisions can be replayed."""
         self.ledger.append(event, sync=event["kind"] == "experiment")
         if event["kind"] in ("experiment", "decision"):
-            shown = ("kind", "run_id", "number", "status", "metric", "decision", "description", "device_seconds_charged")
+            shown = (
+                "kind",
+                "run_id",
+                "number",
+                "status",
+                "metric",
+                "decision",
+                "description",
+                "device_seconds_charged",
+            )
             self.tell({"progress": {k: event[k] for k in shown if k in event}})
 
     def carry_out(self, job: Job) -> JobResult:
         if isinstance(job, BaselineJob):
-            return JobResult(job.job_id, "finished", (self.measure(self.trainer.task.baseline(), job.seed, job.stream),))
+            return JobResult(
+                job.job_id, "finished", (self.measure(self.trainer.task.baseline(), job.seed, job.stream),)
+            )
         return self.play(job)
 
     def measure(self, source: Source, seed: int, stream: str) -> Measurement:
@@ -66,7 +77,14 @@ class Worker:
 
     def play(self, job: RunJob) -> JobResult:
         started = {k: v for k, v in asdict(job).items() if k in STARTED_FIELDS}
-        self.emit({"kind": "run_started", "task": self.trainer.task.name, "device_seconds_budget": job.budget, **started})
+        self.emit(
+            {
+                "kind": "run_started",
+                "task": self.trainer.task.name,
+                "device_seconds_budget": job.budget,
+                **started,
+            }
+        )
         result = run(
             Program.parse(job.program_text, job.program_name),
             self.trainer,
@@ -84,8 +102,16 @@ class Worker:
             return JobResult(job.run_id, "interrupted")
         summary = {k: v for k, v in asdict(result).items() if k not in ("final", "run_id")}
         summary |= {"final_source_id": result.final.source_id, "claimed_best": result.final_metric}
-        self.emit({"kind": "run_ended", "run_id": job.run_id, **summary, "tokens": 0, "usd": 0.0,
-                   "claimed_gain": self.claimed_gain(result.baseline_metric, result.final_metric)})
+        self.emit(
+            {
+                "kind": "run_ended",
+                "run_id": job.run_id,
+                **summary,
+                "tokens": 0,
+                "usd": 0.0,
+                "claimed_gain": self.claimed_gain(result.baseline_metric, result.final_metric),
+            }
+        )
         untouched = result.final.source_id == self.trainer.task.baseline().source_id
         seeds = () if untouched else job.verify_seeds
         measured = tuple(self.measure(result.final, seed, job.stream) for seed in seeds)
@@ -100,7 +126,9 @@ STARTED_FIELDS = ("run_id", "match_id", "arm_id", "program_id", "run_seed", "str
 
 def refuse_fault(outcome: Outcome) -> None:
     if outcome.status == "fault":
-        raise EnvironmentProblem(f"an experiment could not be carried out: {outcome.reason}", hint="metaloop doctor")
+        raise EnvironmentProblem(
+            f"an experiment could not be carried out: {outcome.reason}", hint="metaloop doctor"
+        )
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -109,10 +137,17 @@ def describe(error: BaseException) -> dict[str, Any]:
         return {"kind": error.kind, "message": error.message, "hint": error.hint}
     if isinstance(error, OSError) and error.strerror:
         where = f" ({error.filename})" if error.filename else ""
-        return {"kind": "environment", "message": f"{error.strerror}{where}",
-                "hint": "free the disk or mend the folder, then run the same command again: nothing is lost"}
-    return {"kind": "internal", "message": f"{type(error).__name__}: {error}", "hint": "see log/ in the study",
-            "traceback": traceback.format_exc()}
+        return {
+            "kind": "environment",
+            "message": f"{error.strerror}{where}",
+            "hint": "free the disk or mend the folder, then run the same command again: nothing is lost",
+        }
+    return {
+        "kind": "internal",
+        "message": f"{type(error).__name__}: {error}",
+        "hint": "see log/ in the study",
+        "traceback": traceback.format_exc(),
+    }
 
 
 def serve(folder: Path, index: int, channel: TextIO) -> None:
@@ -123,7 +158,9 @@ def serve(folder: Path, index: int, channel: TextIO) -> None:
         worker = Worker(folder, index, trainer, channel)
         worker.tell({"ready": os.getpid()})
         for line in sys.stdin:
-            worker.tell({"result": worker.carry_out(from_json(json.loads(line))).to_json() | {"worker": index}})
+            worker.tell(
+                {"result": worker.carry_out(from_json(json.loads(line))).to_json() | {"worker": index}}
+            )
 
 
 def main() -> None:

@@ -1,0 +1,45 @@
+"""Ctrl-C once drains, twice kills; `metaloop stop` drains from another terminal."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from arena.executor import Progress
+from arena.study import Study
+from programs.errors import CapReached
+
+
+class Drained(CapReached):
+    """The study was asked to stop and did: every finished experiment stands, the rest can go on."""
+
+    exit_code = 130
+
+
+def drained(study: Study) -> Drained:
+    return Drained(
+        f"stopped on request: {study.folder} can go on",
+        hint=f"metaloop evolve --resume {study.folder}"
+        if study.config.command in ("evolve", "improve")
+        else "type the same command again",
+    )
+
+
+@contextmanager
+def drain_on_interrupt(study: Study, progress: Progress) -> Iterator[None]:
+    """Turn the first SIGINT into a stop request; the second one is a KeyboardInterrupt."""
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        study.request_stop()
+        progress(
+            {"kind": "note", "text": "stopping: experiments in flight are finished; Ctrl-C again to kill"}
+        )
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,159 @@
+"""Executors: submit jobs, receive results as they end. Here: worker processes on this machine."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, Protocol, cast
+
+from arena.jobs import Job, JobResult, to_json
+from programs.errors import EnvironmentProblem, MetaloopError
+
+Progress = Callable[[Mapping[str, Any]], None]
+MOST_DEATHS = 3
+
+
+class Executor(Protocol):
+    """Carries out jobs somewhere. A job that is lost with its worker is carried out again."""
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
+        """Yield one result a job, in the order in which they end. Raises what a worker could not get over."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class WorkerProcess:
+    """One ``python -m arena.worker`` and the job that it has in hand."""
+
+    def __init__(self, folder: Path, index: int) -> None:
+        (folder / "log").mkdir(exist_ok=True)
+        self.index = index
+        self.job: Job | None = None
+        with open(folder / "log" / f"worker-{index}.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "arena.worker", str(folder), str(index)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.stdin = cast(IO[bytes], self.process.stdin)
+        self.stdout = cast(IO[bytes], self.process.stdout)
+
+    def send(self, job: Job) -> None:
+        self.job = job
+        try:
+            self.stdin.write((json.dumps(to_json(job)) + "\n").encode())
+            self.stdin.flush()
+        except BrokenPipeError:
+            pass  # its end is noticed when its pipe is read
+
+    def close(self) -> None:
+        for pipe in (self.stdin, self.stdout):
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                pass
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class LocalExecutor:
+    """``workers`` processes on this machine, one run each at a time; a dead one is replaced and its job repeated."""
+
+    def __init__(self, folder: Path, workers: int, progress: Progress) -> None:
+        self.folder = folder
+        self.progress = progress
+        self.deaths = 0
+        self.selector = selectors.DefaultSelector()
+        self.workers: dict[int, WorkerProcess] = {}
+        for index in range(workers):
+            self._start(index)
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self, index: int) -> None:
+        worker = WorkerProcess(self.folder, index)
+        self.workers[index] = worker
+        self.selector.register(worker.stdout, selectors.EVENT_READ, worker)
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
+        waiting = deque(jobs)
+        while True:
+            for worker in self.workers.values():
+                if worker.job is None and waiting and not self.draining:
+                    worker.send(waiting.popleft())
+            if not any(worker.job for worker in self.workers.values()):
+                return
+            for key, _ in self.selector.select(timeout=1.0):
+                worker = key.data
+                line = worker.stdout.readline()
+                if not line.endswith(b"\n"):
+                    waiting.appendleft(self._bury(worker))
+                    continue
+                result = self._receive(worker, json.loads(line))
+                if result is not None:
+                    yield result
+
+    @property
+    def draining(self) -> bool:
+        return (self.folder / "stop").exists()
+
+    def _receive(self, worker: WorkerProcess, message: Mapping[str, Any]) -> JobResult | None:
+        if "progress" in message:
+            self.progress(message["progress"])
+        if "error" in message:
+            raise rebuild(message["error"], worker.index)
+        if "result" not in message:
+            return None
+        worker.job = None
+        return JobResult.from_json(message["result"])
+
+    def _bury(self, worker: WorkerProcess) -> Job:
+        """Replace a worker that ended without a word; returns the job that it had in hand."""
+        self.selector.unregister(worker.stdout)
+        worker.close()
+        self.deaths += 1
+        job = worker.job
+        if self.deaths > MOST_DEATHS or job is None:
+            raise EnvironmentProblem(
+                f"worker {worker.index} ended with status {worker.process.returncode}, {self.deaths} such ends in all",
+                hint=f"see {self.folder}/log/worker-{worker.index}.log; the same command resumes",
+            )
+        self.progress(
+            {
+                "kind": "note",
+                "text": f"worker {worker.index} died; its run is repeated from its last experiment",
+            }
+        )
+        self._start(worker.index)
+        return job
+
+    def close(self) -> None:
+        for worker in self.workers.values():
+            worker.close()
+        self.selector.close()
+
+
+def rebuild(error: Mapping[str, Any], index: int) -> MetaloopError:
+    """The exception that a worker met, with its kind and hint."""
+    classes = [MetaloopError, *subclasses(MetaloopError)]
+    kind = next((c for c in classes if c.kind == error["kind"]), MetaloopError)
+    return kind(f"worker {index}: {error['message']}", hint=error["hint"])
+
+
+def subclasses(cls: type[MetaloopError]) -> list[type[MetaloopError]]:
+    return [deeper for sub in cls.__subclasses__() for deeper in (sub, *subclasses(sub))]

@@ -1,0 +1,76 @@
+"""What a study's ledger already holds, indexed for going on from there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.ledger import read
+
+
+class History:
+    """Events by what they are about. A resumed study asks it before it does anything again."""
+
+    def __init__(self) -> None:
+        self.study: Mapping[str, Any] = {}
+        self.programs: dict[str, Mapping[str, Any]] = {}
+        self.matches: dict[str, Mapping[str, Any]] = {}
+        self.ended_matches: dict[str, Mapping[str, Any]] = {}
+        self.generations: dict[int, Mapping[str, Any]] = {}
+        self.mutations: list[Mapping[str, Any]] = []
+        self.baselines: dict[tuple[str, int], Mapping[str, Any]] = {}
+        self.runs: dict[str, Mapping[str, Any]] = {}
+        self.ended_runs: dict[str, Mapping[str, Any]] = {}
+        self.experiments: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+        self.verifications: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
+        self.champion: Mapping[str, Any] | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> History:
+        history = cls()
+        for event in read(folder):
+            history.take(event)
+        return history
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        keep = getattr(self, f"_take_{event['kind'].replace('-', '_')}", None)
+        if keep is not None:
+            keep(event)
+
+    def _take_study(self, event: Mapping[str, Any]) -> None:
+        self.study = event
+
+    def _take_program(self, event: Mapping[str, Any]) -> None:
+        self.programs.setdefault(event["program_id"], event)
+
+    def _take_match(self, event: Mapping[str, Any]) -> None:
+        self.matches.setdefault(event["match_id"], event)
+
+    def _take_match_ended(self, event: Mapping[str, Any]) -> None:
+        self.ended_matches.setdefault(event["match_id"], event)
+
+    def _take_generation(self, event: Mapping[str, Any]) -> None:
+        self.generations.setdefault(event["generation"], event)
+
+    def _take_mutation(self, event: Mapping[str, Any]) -> None:
+        self.mutations.append(event)
+
+    def _take_baseline(self, event: Mapping[str, Any]) -> None:
+        self.baselines.setdefault((event["stream"], event["seed"]), event)
+
+    def _take_run_started(self, event: Mapping[str, Any]) -> None:
+        self.runs.setdefault(event["run_id"], event)
+
+    def _take_run_ended(self, event: Mapping[str, Any]) -> None:
+        self.ended_runs.setdefault(event["run_id"], event)
+
+    def _take_experiment(self, event: Mapping[str, Any]) -> None:
+        self.experiments[event["run_id"]].setdefault(event["experiment_id"], event)
+
+    def _take_verification(self, event: Mapping[str, Any]) -> None:
+        self.verifications[event["run_id"]].setdefault(event["seed"], event)
+
+    def _take_champion(self, event: Mapping[str, Any]) -> None:
+        self.champion = event

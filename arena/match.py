@@ -1,0 +1,274 @@
+"""A match: several programs on the same task, run seeds and budget, measured by what nobody saw."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from arena.drain import drained
+from arena.executor import Executor, Progress
+from arena.jobs import BaselineJob, JobResult, Measurement, RunJob
+from arena.race import ArmScore, Racer
+from arena.study import Study
+from programs.errors import TaskError
+from programs.ids import content_id
+from programs.program import Program
+from trainer.streams import Stream
+
+RACED = ("program", "control")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A program that takes part, and in what role: program, control, a/a, champion, without-ideas."""
+
+    program: Program
+    role: str = "program"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One entry of a program in a match. ``twin`` counts the arms of the same program before it."""
+
+    arm_id: str
+    program: Program
+    role: str
+    twin: int
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a match is made of. ``label`` names it within its study and, with it, its list of run seeds."""
+
+    match_id: str
+    label: str
+    purpose: str
+    stream: Stream
+    arms: tuple[Arm, ...]
+    generation: int | None = None
+
+
+def enter(
+    study: Study,
+    label: str,
+    entries: Iterable[Entry],
+    *,
+    purpose: str,
+    stream: Stream,
+    generation: int | None = None,
+) -> Match:
+    """Give every entry its arm. Two entries of one program are two arms with run seeds of their own."""
+    match_id = content_id("m", study.config.study_id, label)
+    arms: list[Arm] = []
+    for entry in entries:
+        twin = sum(arm.program.program_id == entry.program.program_id for arm in arms)
+        arm_id = content_id("a", match_id, entry.program.program_id, str(twin))
+        arms.append(Arm(arm_id, entry.program, entry.role, twin))
+    return Match(match_id, label, purpose, stream, tuple(arms), generation)
+
+
+def play(study: Study, executor: Executor, match: Match, racer: Racer, progress: Progress) -> list[ArmScore]:
+    """Play a match to its end, from wherever the ledger says it stands; returns the arms' verified gains."""
+    announce(study, match, progress)
+    baseline = measure_baseline(study, executor, match.stream, match.match_id)
+    arms = {arm.arm_id: arm for arm in match.arms}
+    while wanted := racer.next_round(scores(study, match)):
+        jobs = {job.run_id: job for job in round_of(study, match, wanted) if not settled(study, job)}
+        for result in executor.run(jobs.values()):
+            job = jobs[result.job_id]
+            settle(study, job, arms[job.arm_id], result, baseline)
+            progress(ended(study, job, result))
+        if not all(settled(study, job) for job in jobs.values()):
+            raise drained(study)
+    if match.match_id not in study.history.ended_matches:
+        study.record({"kind": "match_ended", "match_id": match.match_id, "state": "finished"})
+    progress({"kind": "match_ended", "match_id": match.match_id, "label": match.label})
+    return scores(study, match)
+
+
+def announce(study: Study, match: Match, progress: Progress) -> None:
+    """Write the match down before anything of it is run."""
+    if match.match_id not in study.history.matches:
+        study.record(
+            {
+                "kind": "match",
+                "match_id": match.match_id,
+                "study_id": study.config.study_id,
+                "label": match.label,
+                "purpose": match.purpose,
+                "generation": match.generation,
+                "stream": match.stream,
+                "task": study.task.name,
+                "task_id": study.task.task_id,
+                "run_budget": study.config.run_budget,
+                "hardware_class": study.config.hardware_class,
+                "started_at": datetime.now(UTC).isoformat(),
+                "config": {
+                    "direction": study.task.direction,
+                    "metric": study.task.metric,
+                    "unit": study.task.unit,
+                    "verify_seeds": study.config.verify_seeds,
+                    "fixed_steps": study.config.fixed_steps,
+                },
+                "arms": [
+                    {"arm_id": a.arm_id, "program_id": a.program.program_id, "role": a.role}
+                    for a in match.arms
+                ],
+            }
+        )
+    progress(
+        {
+            "kind": "match_started",
+            "match_id": match.match_id,
+            "label": match.label,
+            "purpose": match.purpose,
+            "arms": [
+                {
+                    "arm_id": a.arm_id,
+                    "program_id": a.program.program_id,
+                    "name": a.program.name,
+                    "role": a.role,
+                }
+                for a in match.arms
+            ],
+        }
+    )
+
+
+def measure_baseline(study: Study, executor: Executor, stream: Stream, match_id: str) -> float:
+    """Mean metric of the untouched baseline over the shared fresh seeds of ``stream``; measured once a study."""
+    seeds = [study.streams.seed(stream, "baseline", i) for i in range(study.config.baseline_seeds)]
+    jobs = [BaselineJob(stream, seed) for seed in seeds if (stream, seed) not in study.history.baselines]
+    for result in executor.run(jobs):
+        (m,) = result.measurements
+        study.record(
+            {
+                "kind": "baseline",
+                "match_id": match_id,
+                "task": study.task.name,
+                "stream": stream,
+                "seed": m.seed,
+                "status": m.status,
+                "metric": m.metric,
+                "source_id": study.task.baseline().source_id,
+                "trust": m.trust,
+            }
+        )
+    rows = [study.history.baselines.get((stream, seed)) for seed in seeds]
+    if not all(rows):
+        raise drained(study)
+    values = [row["metric"] for row in rows if row and row["status"] == "ok"]
+    if not values:
+        raise TaskError(
+            f"{study.task.folder}: its baseline fails: {rows[0] and rows[0]['status']}",
+            hint=f"metaloop task check {study.config.task}",
+        )
+    return statistics.fmean(values)
+
+
+def round_of(study: Study, match: Match, wanted: Mapping[str, int]) -> list[RunJob]:
+    """The jobs that bring each arm to its wanted number of runs, seed by seed across the arms."""
+    longest = max(wanted.values())
+    return [
+        run_job(study, match, arm, i)
+        for i in range(longest)
+        for arm in match.arms
+        if i < wanted.get(arm.arm_id, 0)
+    ]
+
+
+def run_job(study: Study, match: Match, arm: Arm, index: int) -> RunJob:
+    run_id = content_id("r", arm.arm_id, str(index))
+    seeds_of = "confirmation" if match.stream == "confirmation" else "search"
+    # Arms share one list of run seeds; further arms of the same program draw their own, so that A/A is two samples.
+    twin = (str(arm.twin),) if arm.twin else ()
+    recorded = sorted(study.history.experiments.get(run_id, {}).values(), key=lambda e: e["number"])
+    return RunJob(
+        run_id=run_id,
+        match_id=match.match_id,
+        arm_id=arm.arm_id,
+        program_id=arm.program.program_id,
+        program_name=arm.program.name,
+        program_text=arm.program.text,
+        run_seed=study.streams.seed(seeds_of, "run", match.label, index, *twin),
+        stream=match.stream,
+        budget=study.config.run_budget,
+        researcher=study.config.researcher,
+        verify_seeds=tuple(
+            study.streams.seed(match.stream, "verify", run_id, k) for k in range(study.config.verify_seeds)
+        ),
+        recorded=tuple(recorded),
+    )
+
+
+def settled(study: Study, job: RunJob) -> bool:
+    """Whether the ledger holds all verifications of the run, which are the last that is written of it."""
+    return len(study.history.verifications.get(job.run_id, {})) >= len(job.verify_seeds)
+
+
+def settle(study: Study, job: RunJob, arm: Arm, result: JobResult, baseline: float) -> None:
+    """Turn a run's fresh measurements into verified gains and write them down.
+
+    A run that ends at the baseline gains 0; a source that fails under a fresh seed gains 0 there, and its
+    status says so.
+    """
+    if result.state != "finished":
+        return
+    measured = result.measurements
+    if result.final_is_baseline:
+        measured = tuple(Measurement(seed, "baseline", baseline, "", 0.0) for seed in job.verify_seeds)
+    for m in measured:
+        if m.seed in study.history.verifications.get(job.run_id, {}):
+            continue
+        gain = study.task.sign * (baseline - m.metric) if m.status == "ok" and m.metric is not None else 0.0
+        study.record(
+            {
+                "kind": "verification",
+                "run_id": job.run_id,
+                "arm_id": arm.arm_id,
+                "program_id": arm.program.program_id,
+                "task": study.task.name,
+                "stream": job.stream,
+                "seed": m.seed,
+                "status": m.status,
+                "metric": m.metric,
+                "baseline_metric": baseline,
+                "gain": gain,
+                "trust": m.trust,
+                "device_seconds_spent": m.spent_seconds,
+            }
+        )
+
+
+def ended(study: Study, job: RunJob, result: JobResult) -> Mapping[str, Any]:
+    """What is shown when a run ends."""
+    return {
+        "kind": "run_ended",
+        "run_id": job.run_id,
+        "arm_id": job.arm_id,
+        "program": job.program_name,
+        "gain": run_gain(study, job.run_id),
+        "state": result.state,
+        "run": dict(result.run),
+    }
+
+
+def scores(study: Study, match: Match) -> list[ArmScore]:
+    """Each arm's verified gains so far, as the prefix of its seed list that has been settled."""
+    return [ArmScore(arm.arm_id, arm.role in RACED, gains_of(study, arm)) for arm in match.arms]
+
+
+def gains_of(study: Study, arm: Arm) -> tuple[float, ...]:
+    gains = []
+    while (gain := run_gain(study, content_id("r", arm.arm_id, str(len(gains))))) is not None:
+        gains.append(gain)
+    return tuple(gains)
+
+
+def run_gain(study: Study, run_id: str) -> float | None:
+    """Verified gain of a run: mean over its fresh training seeds; None while it is not settled."""
+    rows = study.history.verifications.get(run_id, {}).values()
+    return statistics.fmean(r["gain"] for r in rows) if len(rows) >= study.config.verify_seeds else None

@@ -1,0 +1,212 @@
+"""A study on disk: its config, its lock, its ledger, and what the ledger already holds."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TextIO
+
+from analysis.ledger import Ledger
+from arena.history import History
+from arena.settings import StudyConfig, Versions
+from programs.errors import Busy, Corrupt, NotComparable, UsageError
+from programs.ids import content_id
+from programs.program import Program
+from trainer.hardware import hardware_class
+from trainer.streams import Streams
+from trainer.task import Task
+
+SETTLED = ("task", "run_budget", "researcher", "fixed_steps", "seed", "verify_seeds")
+
+
+class Study:
+    """One folder from which everything resumes. Use it as a context manager to hold its lock and write its ledger."""
+
+    def __init__(self, folder: Path, config: StudyConfig) -> None:
+        self.folder = folder
+        self.config = config
+        self.task = Task.load(config.task)
+        self.streams = config.streams
+        self._ledger: Ledger | None = None
+        self._lock: TextIO | None = None
+        self.history = History()
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        *,
+        task: Task,
+        run_budget: float,
+        command: str,
+        workers: int,
+        seed: int | None = None,
+        fixed_steps: bool = False,
+        researcher: str = "scripted",
+        plan: Mapping[str, Any] | None = None,
+        verify_seeds: int = 2,
+    ) -> Study:
+        """Make the folder of a new study. A folder that holds anything else is refused."""
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder} exists and is no study", hint="name another folder with --study")
+        streams = Streams.fresh() if seed is None else Streams.from_seed(seed)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        config = StudyConfig(
+            study_id=content_id("y", streams.secret, created if seed is None else "seeded"),
+            created_at=created,
+            command=command,
+            task=reference(task),
+            task_id=task.task_id,
+            run_budget=run_budget,
+            verify_seeds=verify_seeds,
+            workers=workers,
+            fixed_steps=fixed_steps,
+            researcher=researcher,
+            seed=seed,
+            secret=streams.secret.hex(),
+            hardware_class=hardware_class(),
+            versions=versions(),
+            plan=dict(plan or {}),
+        )
+        (folder / "ledger").mkdir(parents=True, exist_ok=True)
+        (folder / "runs").mkdir(exist_ok=True)
+        config.dump(folder / "study.toml")
+        return cls(folder, config)
+
+    @classmethod
+    def open(cls, folder: Path) -> Study:
+        """Open a study to read or to resume. Raises NotFound, Corrupt, NotComparable (its task has changed)."""
+        study = cls(folder, StudyConfig.read(folder / "study.toml"))
+        if study.task.task_id != study.config.task_id:
+            raise NotComparable(
+                f"task {study.config.task} is now {study.task.task_id}, this study was made on {study.config.task_id}",
+                hint="restore the task's files, or start a new study",
+                ids=[study.config.task_id, study.task.task_id],
+            )
+        return study
+
+    def agree(self, **asked: Any) -> None:
+        """Refuse to go on under other settings than the study was made with."""
+        for name in SETTLED:
+            if asked.get(name) is not None and asked[name] != getattr(self.config, name):
+                raise NotComparable(
+                    f"{self.folder} was made with {name} = {getattr(self.config, name)}, asked is {asked[name]}",
+                    hint="leave the flag out to go on, or name a new folder with --study",
+                )
+        if self.config.hardware_class != hardware_class():
+            raise NotComparable(
+                f"{self.folder} was measured on {self.config.hardware_class}, this machine is {hardware_class()}",
+                hint="go on there, or start a new study here",
+            )
+
+    def __enter__(self) -> Study:
+        self._lock = self._take_lock()
+        (self.folder / "stop").unlink(missing_ok=True)
+        self.history = History.read(self.folder / "ledger")
+        self._ledger = Ledger(self.folder / "ledger", "main")
+        if not self.history.study:
+            self.record(
+                {
+                    "kind": "study",
+                    "study_id": self.config.study_id,
+                    "version": self.config.versions.metaloop,
+                    "started_at": self.config.created_at,
+                    "config": self.public_config(),
+                }
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._ledger is not None:
+            self._ledger.close()
+        if self._lock is not None:
+            self._lock.close()
+        self._ledger = self._lock = None
+
+    def public_config(self) -> dict[str, Any]:
+        """The config without its secret, for the ledger."""
+        return {k: v for k, v in self.config.model_dump(by_alias=True).items() if k != "secret"}
+
+    def _take_lock(self) -> TextIO:
+        lock = open(self.folder / "lock", "a", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise Busy(
+                f"{self.folder} is being worked on by another process",
+                hint=f"metaloop status {self.folder}, or metaloop stop {self.folder}",
+            ) from None
+        return lock
+
+    def is_running(self) -> bool:
+        """Whether some process holds the study's lock now."""
+        try:
+            self._take_lock().close()
+        except Busy:
+            return True
+        return False
+
+    def request_stop(self) -> None:
+        """Ask the process that works on this study to finish its experiments in flight and stop."""
+        (self.folder / "stop").write_text(f"{os.getpid()}\n", encoding="utf-8")
+
+    def record(self, event: Mapping[str, Any]) -> None:
+        """Write an event down and take it into the history of this process."""
+        if self._ledger is None:
+            raise Corrupt(f"{self.folder} is not open for writing")
+        self._ledger.append(dict(event))
+        self.history.take(event)
+
+    def admit(
+        self, program: Program, *, generation: int, operator: str, parent_ids: Iterable[str] = ()
+    ) -> None:
+        """Write a program down once; the same text again is the same program."""
+        if program.program_id in self.history.programs:
+            return
+        self.record(
+            {
+                "kind": "program",
+                "program_id": program.program_id,
+                "name": program.name,
+                "generation": generation,
+                "operator": operator,
+                "parent_ids": list(parent_ids),
+                "words": program.words,
+                "text": program.text,
+                "directives": [
+                    {
+                        "directive_id": d.directive_id,
+                        "heading": d.heading,
+                        "kind": d.kind,
+                        "text": d.text,
+                        "position": d.position,
+                    }
+                    for d in program.directives
+                ],
+            }
+        )
+
+    def program(self, program_id: str) -> Program:
+        event = self.history.programs[program_id]
+        return Program.parse(event["text"], event["name"])
+
+
+def reference(task: Task) -> str:
+    """How study.toml names a task: a built-in by name, another by its absolute folder."""
+    from trainer.task import builtin_tasks
+
+    return (
+        task.name
+        if task.name in builtin_tasks() and Task.load(task.name).task_id == task.task_id
+        else str(task.folder.resolve())
+    )
+
+
+def versions() -> Versions:
+    return Versions(metaloop=version("metaloop"), python=platform.python_version(), torch=version("torch"))
