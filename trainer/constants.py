@@ -1,0 +1,50 @@
+"""Top-level ``NAME = literal`` lines of a Python file, read and rewritten in place."""
+
+from __future__ import annotations
+
+import ast
+import json
+from typing import Any
+
+
+def _assignments(text: str) -> dict[str, ast.expr]:
+    """Name → the literal's node, of simple top-level assignments; the last one of a name counts."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+    found: dict[str, ast.expr] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = node.value
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+            found[node.target.id] = node.value
+    return found
+
+
+def read(text: str) -> dict[str, Any]:
+    """The value of every top-level constant; expressions that are no literals are left out."""
+    values: dict[str, Any] = {}
+    for name, node in _assignments(text).items():
+        try:
+            values[name] = ast.literal_eval(node)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            continue
+    return values
+
+
+def write(text: str, name: str, value: object) -> str | None:
+    """``text`` with that constant's literal replaced, the rest of the line kept; None if there is no such constant."""
+    node = _assignments(text).get(name)
+    now = read(text)
+    if node is None or name not in now or node.end_lineno is None or node.end_col_offset is None:
+        return None
+    if now[name] == value and type(now[name]) is type(value):
+        return text  # 1e-3 stays 1e-3: the same value is the same source
+    lines = text.encode().splitlines(keepends=True)  # ast counts columns in UTF-8 bytes
+    first, last = node.lineno - 1, node.end_lineno - 1
+    head, tail = lines[first][: node.col_offset], lines[last][node.end_col_offset :]
+    double = isinstance(value, str) and lines[first][node.col_offset :].startswith(b'"')
+    literal = json.dumps(value, ensure_ascii=False) if double else repr(value)
+    lines[first : last + 1] = [head + literal.encode() + tail]
+    return b"".join(lines).decode()

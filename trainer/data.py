@@ -1,0 +1,72 @@
+"""DataStore: training and hidden splits of a task, generated once and shared by all workers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from programs.errors import EnvironmentProblem, TaskError
+from trainer.streams import Stream, Streams
+from trainer.task import Task
+
+_MAKE = "import sys; sys.path.insert(0, sys.argv[1]); import pathlib, data; "
+_MAKE += "data.make(sys.argv[2], int(sys.argv[3]), pathlib.Path(sys.argv[4]))"
+
+
+def user_cache() -> Path:
+    """Where training splits are kept between studies: ``$METALOOP_CACHE`` or ``~/.cache/metaloop``."""
+    return Path(os.environ.get("METALOOP_CACHE") or Path.home() / ".cache" / "metaloop")
+
+
+class DataStore:
+    """Hands out folders of data. Hidden splits depend on the study's secret; the training split does not."""
+
+    def __init__(self, task: Task, streams: Streams, root: Path) -> None:
+        self.task = task
+        self.streams = streams
+        self.root = Path(root)
+
+    def split_seed(self, stream: Stream) -> int:
+        return self.streams.seed(stream, "split", self.task.task_id)
+
+    def train(self) -> Path:
+        """Folder with whatever the task's prepare.py loads."""
+        return self._once(user_cache() / self.task.task_id / "train", "train", self.task.data_seed)
+
+    def split(self, stream: Stream) -> Path:
+        """Folder with ``inputs.npy`` and ``targets.npy`` (language models: ``bytes.npy`` too) of a hidden split."""
+        seed = self.split_seed(stream)
+        return self._once(self.root / self.task.task_id / f"{stream}-{seed:08x}", stream, seed)
+
+    def _once(self, folder: Path, split: str, seed: int) -> Path:
+        """Generate into a folder of its own and rename: of several processes one wins, all see a complete split."""
+        if folder.is_dir():
+            return folder
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{split}-", dir=folder.parent))
+        except OSError as error:
+            raise EnvironmentProblem(f"{folder.parent}: {error.strerror}", hint="choose another place or free space") from None
+        try:
+            self._make(split, seed, temporary)
+            temporary.chmod(0o755)
+            try:
+                temporary.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # otherwise another process was faster, and its data is the same
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return folder
+
+    def _make(self, split: str, seed: int, out: Path) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-s", "-c", _MAKE, str(self.task.folder), split, str(seed), str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise TaskError(f"{self.task.folder / 'data.py'}: make({split!r}, {seed}, …) failed: {last}")

@@ -1,0 +1,229 @@
+"""The edits that a researcher without an LLM can make: constants with ranges, and named patches."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from programs.errors import UsageError
+from trainer import constants
+from trainer.source import Source
+
+Value = str | float | int | bool
+Kind = Literal["float", "int", "choice", "patch"]
+
+
+class EditError(UsageError):
+    """An edit that does not apply to a source: the knob is gone, the value is illegal, an anchor is missing."""
+
+
+def format_value(value: Value) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """Constants to set and patches to apply; the empty edit leaves a source as it is."""
+
+    set: Mapping[str, Value] = field(default_factory=dict)
+    apply: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.set or self.apply)
+
+    def key(self) -> str:
+        """Canonical text: equal for equal edits, whatever the order they were written in."""
+        return json.dumps({"set": dict(self.set), "apply": sorted(self.apply)}, sort_keys=True)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Edit) and self.key() == other.key()
+
+    def __hash__(self) -> int:
+        return hash(self.key())
+
+    def to_json(self) -> dict[str, Any]:
+        return {"set": dict(self.set), "apply": list(self.apply)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Edit:
+        return cls(dict(data.get("set", {})), tuple(data.get("apply", ())))
+
+    def label(self) -> str:
+        """Short text for tables: ``lr=0.002 +muon``; ``-`` for the empty edit."""
+        parts = [f"{name.lower()}={format_value(value)}" for name, value in self.set.items()]
+        return " ".join(parts + [f"+{name}" for name in self.apply]) or "-"
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """One find/replace of a patch. ``find`` must occur exactly once where the patch is applied."""
+
+    file: str
+    find: str
+    replace: str
+
+    def is_applied(self, text: str) -> bool:
+        return self.replace in text and (self.find not in text or self.find in self.replace)
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One thing that can be edited: a constant of train.py by its name, or a named patch."""
+
+    name: str
+    kind: Kind
+    values: tuple[Value, ...]
+    low: float | None = None
+    high: float | None = None
+    group: str = ""
+    note: str = ""
+    file: str = "train.py"
+    replacements: tuple[Replacement, ...] = ()
+
+    def legal(self, value: Value) -> Value | None:
+        """``value`` as this knob stores it (case and number type put right), None if it is illegal."""
+        if self.kind == "float":
+            return self._legal_float(value)
+        if self.kind == "int":
+            if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+                return None
+            return int(value) if int(value) in self.values else None
+        wanted = str(value).lower()
+        return next((known for known in self.values if str(known).lower() == wanted), None)
+
+    def _legal_float(self, value: Value) -> Value | None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        numbers = [float(known) for known in self.values]
+        low = self.low if self.low is not None else min(numbers)
+        high = self.high if self.high is not None else max(numbers)
+        return float(value) if low <= value <= high else None
+
+
+def read_value(text: str) -> Value:
+    """A number, ``true``/``false``, or the text itself without quotes."""
+    text = text.strip().strip("'\"")
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for number in (int, float):
+        try:
+            return number(text.replace("_", ""))
+        except ValueError:
+            continue
+    return text
+
+
+_TERM = re.compile(r"\s*\+?\s*([A-Za-z_]\w*)\s*(?:(?:=|:)\s*(\S.*?))?\s*")
+
+
+@dataclass(frozen=True)
+class EditSpace:
+    """All knobs that a task declares, in the order of its task.toml."""
+
+    knobs: tuple[Knob, ...] = ()
+
+    def knob(self, name: str) -> Knob | None:
+        wanted = name.lower()
+        return next((knob for knob in self.knobs if knob.name.lower() == wanted), None)
+
+    def config(self, source: Source) -> dict[str, Value]:
+        """The value of every knob that ``source`` still has; patches tell whether they are applied."""
+        found: dict[str, dict[str, Any]] = {name: constants.read(text) for name, text in source.files}
+        texts = dict(source.files)
+        values: dict[str, Value] = {}
+        for knob in self.knobs:
+            if knob.kind == "patch":
+                values[knob.name] = all(r.is_applied(texts.get(r.file, "")) for r in knob.replacements)
+            elif knob.name in found.get(knob.file, {}):
+                values[knob.name] = found[knob.file][knob.name]
+        return values
+
+    def parse_terms(self, terms: Sequence[str]) -> Edit | None:
+        """The edit that backticked terms name, e.g. ``lr=2e-3``, ``optimizer=muon``, ``muon``.
+
+        Text that cannot name an edit (``train.py``, ``a + b``) is passed over; a term that this task lacks, or whose
+        value is illegal here, makes the whole idea None.
+        """
+        settings: dict[str, Value] = {}
+        patches: list[str] = []
+        for term in terms:
+            match = _TERM.fullmatch(term)
+            if match is None:
+                continue
+            knob = self.knob(match[1])
+            if knob is None:
+                return None
+            value = knob.legal(read_value(match[2]) if match[2] else True)
+            if value is None or (match[2] is None and knob.kind != "patch"):
+                return None
+            if knob.kind != "patch":
+                settings[knob.name] = value
+            elif value and knob.name not in patches:
+                patches.append(knob.name)
+        edit = Edit(settings, tuple(patches))
+        return edit if edit else None
+
+    def apply(self, source: Source, edit: Edit) -> Source:
+        """The edited source. Patches come first, so that a constant they bring can be set in the same edit.
+
+        Raises EditError where a knob is unknown or gone, a value is illegal, or an anchor is not there exactly once.
+        """
+        for name in edit.apply:
+            source = self._patch(source, self._known(name, patch=True))
+        for name, value in edit.set.items():
+            knob = self._known(name, patch=False)
+            legal = knob.legal(value)
+            if legal is None:
+                raise EditError(f"{knob.name}={format_value(value)} is not allowed", hint=self._range(knob))
+            text = constants.write(source.text(knob.file), knob.name, legal)
+            if text is None:
+                raise EditError(
+                    f"{knob.file}: no constant {knob.name} at the top level", hint=f"keep a line '{knob.name} = value'"
+                )
+            source = source.with_text(knob.file, text)
+        return source
+
+    def between(self, old: Mapping[str, Value], new: Mapping[str, Value]) -> Edit:
+        """The edit that turns one config into another; a patch is only ever applied, never taken back."""
+        settings: dict[str, Value] = {}
+        patches: list[str] = []
+        for knob in self.knobs:
+            if knob.name not in new or old.get(knob.name) == new[knob.name]:
+                continue
+            if knob.kind != "patch":
+                settings[knob.name] = new[knob.name]
+            elif new[knob.name]:
+                patches.append(knob.name)
+        return Edit(settings, tuple(patches))
+
+    def _known(self, name: str, *, patch: bool) -> Knob:
+        knob = self.knob(name)
+        if knob is None or (knob.kind == "patch") != patch:
+            what = "patch" if patch else "constant"
+            known = ", ".join(k.name for k in self.knobs if (k.kind == "patch") == patch)
+            raise EditError(f"this task has no {what} {name!r}", hint=f"it has {known or 'none'}")
+        return knob
+
+    def _patch(self, source: Source, knob: Knob) -> Source:
+        for one in knob.replacements:
+            text = source.text(one.file)
+            if one.is_applied(text):
+                continue
+            count = text.count(one.find)
+            if count != 1:
+                first = one.find.strip().splitlines()[0] if one.find.strip() else one.find
+                raise EditError(
+                    f"{one.file}: patch {knob.name} needs {first!r} once, found {count} times",
+                    hint="another edit changed that place; the two do not go together",
+                )
+            source = source.with_text(one.file, text.replace(one.find, one.replace))
+        return source
+
+    @staticmethod
+    def _range(knob: Knob) -> str:
+        known = ", ".join(format_value(value) for value in knob.values)
+        between = f"; any value from {knob.low:g} to {knob.high:g}" if knob.low is not None and knob.high else ""
+        return f"{knob.name} takes {known}{between}"

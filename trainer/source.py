@@ -1,0 +1,66 @@
+"""Source: the editable files of a task as one immutable value with an identity."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from programs.errors import NotFound
+from programs.ids import content_id
+
+
+@dataclass(frozen=True)
+class Source:
+    """The text of each editable file, sorted by name; equal texts are the same source."""
+
+    files: tuple[tuple[str, str], ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "files", tuple(sorted(self.files)))
+
+    @classmethod
+    def from_folder(cls, folder: Path, names: Iterable[str]) -> Source:
+        """Read the named files of ``folder``; NotFound tells which one is missing."""
+        files = []
+        for name in names:
+            path = folder / name
+            if not path.is_file():
+                raise NotFound(f"{path}: no such file", hint="the task lists it under [task] editable")
+            files.append((name, path.read_bytes().decode("utf-8", "replace")))
+        return cls(tuple(files))
+
+    @cached_property
+    def source_id(self) -> str:
+        return content_id("s", *(part for file in self.files for part in file))
+
+    def text(self, name: str = "train.py") -> str:
+        for file_name, text in self.files:
+            if file_name == name:
+                return text
+        raise NotFound(f"{name} is not among the editable files: {', '.join(name for name, _ in self.files)}")
+
+    def with_text(self, name: str, text: str) -> Source:
+        """A source in which one file has another text."""
+        return Source(tuple((n, text if n == name else t) for n, t in self.files))
+
+    def write(self, folder: Path) -> None:
+        """Write every file under ``folder``, byte for byte as it was read."""
+        for name, text in self.files:
+            path = folder / name
+            if "/" in name:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text.encode())
+
+    def diff(self, other: Source) -> str:
+        """Unified diff from this source to ``other``; empty if they are equal."""
+        mine, theirs = dict(self.files), dict(other.files)
+        parts: list[str] = []
+        for name in sorted(mine.keys() | theirs.keys()):
+            lines = difflib.unified_diff(
+                mine.get(name, "").splitlines(), theirs.get(name, "").splitlines(), f"a/{name}", f"b/{name}", lineterm=""
+            )
+            parts.extend(line + "\n" for line in lines)
+        return "".join(parts)

@@ -1,0 +1,190 @@
+"""Task: a folder with task.toml; what is edited, what is measured, what an experiment may cost."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from programs.errors import NotFound, TaskError
+from programs.ids import content_id
+from trainer import constants, task_file
+from trainer.edits import EditSpace, Knob, Replacement
+from trainer.source import Source
+
+TASKS = Path(__file__).resolve().parent / "tasks"
+EXPERIMENTS_PER_RUN = 24  # default run budget, where task.toml names none
+
+
+def builtin_tasks() -> list[str]:
+    """Names of the tasks that come with metaloop."""
+    return sorted(path.parent.name for path in TASKS.glob("*/task.toml"))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task as loaded. Times are CPU-seconds on a CPU; gains are ``sign * (baseline - metric)``, positive is better."""
+
+    name: str
+    task_id: str
+    folder: Path
+    description: str
+    metric: str
+    unit: str
+    direction: Literal["lower", "higher"]
+    budget_seconds: float
+    cost_seconds: float
+    steps: int
+    seconds_per_step: float
+    run_budget: float
+    editable: tuple[str, ...]
+    read_only: tuple[str, ...]
+    scoring: dict[str, Any]
+    edits: EditSpace
+    hard_factor: float = 1.25
+    hard_extra: float = 0.1
+    wall_factor: float = 20.0
+    memory_mb: int = 2048
+    data_seed: int = 1
+    card: dict[str, Any] | None = field(default=None, hash=False)
+
+    @property
+    def sign(self) -> float:
+        return 1.0 if self.direction == "lower" else -1.0
+
+    def hard_line(self, fraction: float = 1.0) -> float:
+        """CPU-seconds after which an experiment is killed: 1.25 times the soft budget plus a tenth of a second."""
+        return self.hard_factor * self.budget_seconds * fraction + self.hard_extra
+
+    def wall_cap(self, fraction: float = 1.0) -> float:
+        return max(10.0, self.wall_factor * self.hard_line(fraction))
+
+    def baseline(self) -> Source:
+        return self._baseline
+
+    @cached_property
+    def _baseline(self) -> Source:
+        return Source.from_folder(self.folder, self.editable)
+
+    @cached_property
+    def read_only_files(self) -> tuple[tuple[str, bytes], ...]:
+        return tuple((name, (self.folder / name).read_bytes()) for name in self.read_only)
+
+    @classmethod
+    def load(cls, ref: str | Path) -> Task:
+        """A built-in task by name, or a task folder. TaskError (file:line) or NotFound, both with their cure."""
+        folder = _find(ref)
+        path = folder / "task.toml"
+        parsed, text = task_file.read(path)
+        _check_files(path, text, parsed)
+        card = _card(folder / "card.json")
+        budget = parsed.budget
+        cost = budget.cost or float((card or {}).get("cost_seconds") or 1.5 * budget.seconds)
+        return cls(
+            name=parsed.task.name,
+            task_id=_task_id(folder, parsed),
+            folder=folder,
+            description=parsed.task.description,
+            metric=parsed.task.metric,
+            unit=parsed.task.unit,
+            direction=parsed.task.direction,
+            budget_seconds=budget.seconds,
+            cost_seconds=cost,
+            steps=budget.steps,
+            seconds_per_step=budget.seconds_per_step or cost / budget.steps,
+            run_budget=budget.run or EXPERIMENTS_PER_RUN * cost,
+            editable=tuple(parsed.task.editable),
+            read_only=tuple(parsed.task.read_only),
+            scoring=parsed.score.model_dump(),
+            edits=_edit_space(path, text, parsed, folder),
+            hard_factor=budget.hard_factor,
+            hard_extra=budget.hard_extra,
+            wall_factor=budget.wall_factor,
+            memory_mb=budget.memory_mb,
+            data_seed=parsed.data.seed,
+            card=card,
+        )
+
+
+def _find(ref: str | Path) -> Path:
+    if isinstance(ref, str) and (TASKS / ref / "task.toml").is_file() and "/" not in ref:
+        return TASKS / ref
+    folder = Path(ref).expanduser().resolve()
+    if folder.name == "task.toml" and folder.is_file():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotFound(f"no task {str(ref)!r}", hint=f"built in are {', '.join(builtin_tasks())}; or name a task folder")
+    if not (folder / "task.toml").is_file():
+        raise TaskError(f"{folder}: no task.toml there", hint=f"metaloop task init {ref} writes one")
+    return folder
+
+
+def _check_files(path: Path, text: str, parsed: task_file.TaskFile) -> None:
+    for key in ("editable", "read_only"):
+        for name in getattr(parsed.task, key):
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                task_file.complain(path, text, ("task", key), f"{name!r} leaves the task folder", "name a file inside it")
+            if not (path.parent / name).is_file():
+                task_file.complain(path, text, ("task", key), f"no file {name!r} beside it", "create it or correct the name")
+    if "train.py" not in parsed.task.editable:
+        task_file.complain(path, text, ("task", "editable"), "train.py is not among them", "the launcher starts train.py")
+    if not (path.parent / "data.py").is_file():
+        task_file.complain(path, text, ("task",), "no data.py beside it", "write data.py with make(split, seed, out)")
+
+
+def _edit_space(path: Path, text: str, parsed: task_file.TaskFile, folder: Path) -> EditSpace:
+    """The declared knobs, each checked against the baseline's text."""
+    knobs: list[Knob] = []
+    sources = {name: (folder / name).read_text("utf-8") for name in parsed.task.editable}
+    for name, edit in parsed.edits.items():
+        files = {edit.file} | {one.file for one in edit.replace}
+        if not files <= sources.keys():
+            task_file.complain(path, text, ("edits", name), "names a file that is not editable", "see [task] editable")
+        if any(known.name.lower() == name.lower() for known in knobs):
+            task_file.complain(path, text, ("edits", name), "named twice, ideas ignore case", "give it another name")
+        if edit.kind != "patch" and name not in constants.read(sources[edit.file]):
+            hint = f"add a line '{name} = value', or correct the name"
+            task_file.complain(path, text, ("edits", name), f"{edit.file} has no constant {name} at the top level", hint)
+        values: tuple[Any, ...] = (False, True) if edit.kind == "patch" else tuple(edit.values)
+        if edit.kind == "float":
+            values = tuple(sorted(float(value) for value in values))
+        elif edit.kind == "int":
+            values = tuple(sorted(int(value) for value in values))
+        replacements = tuple(Replacement(one.file, one.find, one.with_) for one in edit.replace)
+        _check_anchors(path, text, name, replacements, sources)
+        knobs.append(Knob(name, edit.kind, values, edit.low, edit.high, edit.group, edit.note, edit.file, replacements))
+    return EditSpace(tuple(knobs))
+
+
+def _check_anchors(
+    path: Path, text: str, name: str, replacements: tuple[Replacement, ...], sources: dict[str, str]
+) -> None:
+    changed = dict(sources)
+    for one in replacements:
+        count = changed[one.file].count(one.find)
+        if count != 1:
+            message = f"find text occurs {count} times in {one.file}"
+            task_file.complain(path, text, ("edits", name, "replace", "find"), message, "it must occur exactly once")
+        changed[one.file] = changed[one.file].replace(one.find, one.replace)
+
+
+def _task_id(folder: Path, parsed: task_file.TaskFile) -> str:
+    """Hash of task.toml, the read-only files, and data.py with the modules beside it."""
+    names = {"task.toml", *parsed.task.read_only}
+    names |= {path.name for path in folder.glob("*.py")} - set(parsed.task.editable)
+    parts: list[str | bytes] = []
+    for name in sorted(names):
+        parts += [name, (folder / name).read_bytes()]
+    return content_id("t", *parts)
+
+
+def _card(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        card = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise TaskError(f"{path}: not valid JSON: {error}", hint="metaloop task measure --write makes it anew") from None
+    return card if isinstance(card, dict) else None

@@ -1,0 +1,151 @@
+"""task.toml as it is written: its sections as pydantic models, and the line of a key for error messages."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from programs.errors import TaskError
+
+Value = bool | int | float | str
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class TaskSection(Section):
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="short name, lower case")
+    description: str = ""
+    metric: str = Field(description="what is measured, e.g. nll")
+    unit: str = Field(default="", description="unit of the metric, e.g. nats")
+    direction: Literal["lower", "higher"] = "lower"
+    editable: list[str] = Field(default=["train.py"], min_length=1)
+    read_only: list[str] = ["prepare.py"]
+
+
+class BudgetSection(Section):
+    seconds: Positive = Field(description="soft training budget of one full experiment, CPU-seconds")
+    cost: Positive | None = Field(default=None, description="typical charge of one full experiment, CPU-seconds")
+    run: Positive | None = Field(default=None, description="default --run-budget, seconds; unset: 24 experiments")
+    steps: int = Field(default=100, gt=0, description="fixed-step mode: steps of a full experiment")
+    seconds_per_step: Positive | None = Field(default=None, description="fixed-step mode: nominal charge of a step")
+    hard_factor: float = Field(default=1.25, ge=1, description="hard line as a multiple of the soft budget")
+    hard_extra: float = Field(default=0.1, ge=0, description="added to the hard line, CPU-seconds")
+    wall_factor: float = Field(default=20.0, ge=1, description="wall cap as a multiple of the hard line (10 s at least)")
+    memory_mb: int = Field(default=2048, ge=64, description="address space beyond what torch itself takes, MB")
+
+
+class DataSection(Section):
+    seed: int = Field(default=1, ge=0, description="seed of the training split")
+
+
+class ScoreSection(Section):
+    kind: str = Field(default="classification", description="classification, language_model, or an entry point")
+    classes: int = Field(default=10, gt=1, description="width of the logits: classes, or symbols of a language model")
+    chunk: int = Field(default=500, gt=0, description="rows that logits() gets at a time")
+    checkpoint_mb: int = Field(default=64, gt=0, description="largest checkpoint that is scored")
+
+
+class ReplaceSection(Section):
+    file: str = "train.py"
+    find: str = Field(min_length=1)
+    with_: str = Field(alias="with")
+
+
+class EditSection(Section):
+    kind: Literal["float", "int", "choice", "patch"]
+    values: list[Value] = []
+    low: float | None = None
+    high: float | None = None
+    group: str = ""
+    note: str = ""
+    file: str = "train.py"
+    replace: list[ReplaceSection] = []
+
+    @model_validator(mode="after")
+    def _complete(self) -> EditSection:
+        if self.kind == "patch":
+            if not self.replace:
+                raise ValueError("a patch needs at least one [[edits.NAME.replace]] with find and with")
+        elif len(self.values) < 2:
+            raise ValueError("needs values = [...] with two values or more")
+        numbers = [v for v in self.values if isinstance(v, int | float) and not isinstance(v, bool)]
+        if self.kind in ("float", "int") and len(numbers) != len(self.values):
+            raise ValueError(f"values of a knob of kind {self.kind} must be numbers")
+        if self.kind == "int" and any(number != int(number) for number in numbers):
+            raise ValueError("values of a knob of kind int must be whole numbers")
+        low, high = self.low, self.high
+        if any((low is not None and n < low) or (high is not None and n > high) for n in numbers):
+            raise ValueError("values must lie between low and high")
+        return self
+
+
+class TaskFile(Section):
+    task: TaskSection
+    budget: BudgetSection
+    data: DataSection = DataSection()
+    score: ScoreSection = ScoreSection()
+    edits: dict[str, EditSection] = {}
+
+
+def line_of(text: str, location: Sequence[str | int]) -> int:
+    """The line (from 1) of the deepest part of ``location`` that stands in the file: key, table header, or line 1."""
+    names = [str(part) for part in location if not isinstance(part, int)]
+    best, best_depth = 1, 0
+    table: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?", line)
+        key = re.match(r"\s*([\w\"'.-]+)\s*=", line)
+        if header:
+            table = [part.strip().strip("\"'") for part in header[1].split(".")]
+            path = table
+        elif key:
+            path = table + [part.strip("\"'") for part in key[1].split(".")]
+        else:
+            continue
+        if path == names[: len(path)] and len(path) > best_depth:
+            best, best_depth = number, len(path)
+    return best
+
+
+def complain(path: Path, text: str, location: Sequence[str | int], message: str, hint: str = "") -> NoReturn:
+    """Raise TaskError ``file:line: where: message``."""
+    where = ".".join(str(part) for part in location)
+    raise TaskError(f"{path}:{line_of(text, location)}: {where}: {message}", hint=hint)
+
+
+def _explain(error: dict[str, Any]) -> tuple[str, str]:
+    """A pydantic error as our message and its cure."""
+    kind, last = error["type"], error["loc"][-1] if error["loc"] else ""
+    if kind == "missing":
+        return "is missing", f"add {last} = … there"
+    if kind == "extra_forbidden":
+        return "unknown key", "remove it, or check its spelling"
+    return str(error["msg"]).removeprefix("Value error, "), "correct the value"
+
+
+def read(path: Path) -> tuple[TaskFile, str]:
+    """The parsed file and its text; TaskError with file:line for anything that is wrong in it."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+        data = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path}:1: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        line = found[1] if found else str(text.count("\n") + 1)
+        message = re.sub(r"\s*\(at .*\)$", "", str(error))
+        raise TaskError(f"{path}:{line}: not valid TOML: {message}", hint="correct that line") from None
+    try:
+        return TaskFile.model_validate(data), text
+    except ValidationError as error:
+        first = error.errors()[0]
+        message, hint = _explain(dict(first))
+        complain(path, text, first["loc"], message, hint)
