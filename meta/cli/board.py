@@ -1,0 +1,221 @@
+"""What a study is doing, folded from its ledger's events: the same for ``status`` and for the live screen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Event = Mapping[str, Any]
+
+
+@dataclass
+class RunView:
+    """One run so far. ``spent`` is charged device time, in seconds; ``head`` the metric of what it keeps."""
+
+    run_id: str
+    arm_id: str
+    budget: float = 0.0
+    tried: int = 0
+    kept: int = 0
+    spent: float = 0.0
+    head: float | None = None
+    state: str = "running"
+    doing: str = ""
+    gains: list[float] = field(default_factory=list)
+    last: Event = field(default_factory=dict)
+
+    @property
+    def gain(self) -> float | None:
+        return sum(self.gains) / len(self.gains) if self.gains else None
+
+
+@dataclass
+class ArmView:
+    """One arm of a match with its runs, in the order of starting."""
+
+    arm_id: str
+    program_id: str
+    role: str
+    runs: list[RunView] = field(default_factory=list)
+
+    @property
+    def gain(self) -> float | None:
+        gains = [run.gain for run in self.runs if run.gain is not None]
+        return sum(gains) / len(gains) if gains else None
+
+    def claimed(self, sign: float) -> float | None:
+        """The best metric that a run of this arm claims; ``sign`` +1 where lower is better."""
+        heads = [run.head for run in self.runs if run.head is not None]
+        return min(heads, key=lambda m: sign * m) if heads else None
+
+
+@dataclass
+class MatchView:
+    """One match: what it is for, and its arms."""
+
+    event: Event
+    arms: dict[str, ArmView]
+    state: str = "running"
+
+    @property
+    def title(self) -> str:
+        generation = self.event.get("generation")
+        label = str(self.event.get("label") or self.event.get("purpose") or "match")
+        named = generation is None or str(generation) in label
+        return label if named else f"{label}, generation {generation}"
+
+    @property
+    def sign(self) -> float:
+        return -1.0 if (self.event.get("config") or {}).get("direction") == "higher" else 1.0
+
+
+class Board:
+    """Take the events in order; read the attributes. Events of unknown kinds are passed over."""
+
+    def __init__(self) -> None:
+        self.study: Event = {}
+        self.programs: dict[str, Event] = {}
+        self.matches: dict[str, MatchView] = {}
+        self.runs: dict[str, RunView] = {}
+        self.champion: Event | None = None
+        self.baselines = 0
+        self.faults = 0
+        self.first_at = self.last_at = ""
+        self.news: list[str] = []
+
+    def take(self, event: Event) -> None:
+        self.first_at = self.first_at or str(event.get("at", ""))
+        self.last_at = str(event.get("at", self.last_at))
+        handler = getattr(self, f"_on_{event.get('kind')}", None)
+        if handler is not None:
+            handler(event)
+
+    def name(self, program_id: str) -> str:
+        return str(self.programs.get(program_id, {}).get("name") or program_id[:7])
+
+    @property
+    def current(self) -> MatchView | None:
+        """The match that is being played, or the last one."""
+        views = list(self.matches.values())
+        running = [m for m in views if m.state == "running"] or views
+        return running[-1] if running else None
+
+    @property
+    def charged(self) -> float:
+        return sum(run.spent for run in self.runs.values())
+
+    @property
+    def experiments(self) -> int:
+        return sum(run.tried for run in self.runs.values())
+
+    def count(self, state: str) -> int:
+        return sum(run.state == state for run in self.runs.values())
+
+    def _on_study(self, event: Event) -> None:
+        self.study = event
+
+    def _on_program(self, event: Event) -> None:
+        self.programs.setdefault(event["program_id"], event)
+
+    def _on_match(self, event: Event) -> None:
+        arms = {a["arm_id"]: ArmView(a["arm_id"], a["program_id"], a.get("role", "")) for a in event["arms"]}
+        self.matches.setdefault(event["match_id"], MatchView(event, arms))
+
+    def _on_match_ended(self, event: Event) -> None:
+        if event["match_id"] in self.matches:
+            self.matches[event["match_id"]].state = str(event.get("state", "finished"))
+
+    def _on_run_started(self, event: Event) -> None:
+        if event["run_id"] in self.runs:
+            return
+        run = RunView(event["run_id"], event["arm_id"], float(event.get("device_seconds_budget") or 0))
+        self.runs[run.run_id] = run
+        match = self.matches.get(event.get("match_id", ""))
+        if match is not None and run.arm_id in match.arms:
+            match.arms[run.arm_id].runs.append(run)
+
+    def _on_experiment(self, event: Event) -> None:
+        run = self.runs.get(event["run_id"])
+        if run is None:
+            return
+        run.tried += event.get("number", 0) != 0
+        run.spent += float(event.get("device_seconds_charged") or 0)
+        run.doing = f"exp {event.get('number')}: {event.get('description') or ''}"
+        run.last = event
+
+    def _on_decision(self, event: Event) -> None:
+        run = self.runs.get(event["run_id"])
+        if run is None:
+            return
+        if event.get("decision") in ("keep", "baseline"):
+            run.head = run.last.get("metric", run.head)
+        if event.get("decision") == "keep":
+            run.kept += 1
+            self._tell(run, event)
+
+    def _tell(self, run: RunView, event: Event) -> None:
+        arm = next((m.arms[run.arm_id] for m in self.matches.values() if run.arm_id in m.arms), None)
+        who = self.name(arm.program_id) if arm else run.run_id[:7]
+        at = str(event.get("at", ""))[11:16]
+        metric = run.last.get("metric")
+        shown = f" {metric:.4f}" if isinstance(metric, float) else ""
+        self.news = [*self.news[-2:], f"{at} {who} {run.run_id[:5]} kept {run.doing}{shown}"]
+
+    def _on_run_ended(self, event: Event) -> None:
+        run = self.runs.get(event["run_id"])
+        if run is not None:
+            run.state = str(event.get("state", "finished"))
+            run.spent = float(event.get("charged") or run.spent)
+            run.doing = "done" if run.state == "finished" else run.state
+
+    def _on_verification(self, event: Event) -> None:
+        run = self.runs.get(event["run_id"])
+        if run is not None and event.get("gain") is not None:
+            run.gains.append(float(event["gain"]))
+
+    def _on_baseline(self, _event: Event) -> None:
+        self.baselines += 1
+
+    def _on_fault(self, _event: Event) -> None:
+        self.faults += 1
+
+    def _on_champion(self, event: Event) -> None:
+        self.champion = event
+
+
+class Tail:
+    """Reads what was added to a ledger folder since the last call; half-written last lines wait."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.offsets: dict[Path, int] = {}
+
+    def fresh(self) -> Iterator[dict[str, Any]]:
+        """New events of all segments in the order of their times."""
+        events = [event for path in sorted(self.folder.glob("*.jsonl")) for event in self._of(path)]
+        yield from sorted(events, key=lambda e: (str(e.get("at", "")), e.get("seq", 0)))
+
+    def _of(self, path: Path) -> Iterator[dict[str, Any]]:
+        with path.open("rb") as file:
+            file.seek(self.offsets.get(path, 0))
+            data = file.read()
+        end = data.rfind(b"\n") + 1
+        self.offsets[path] = self.offsets.get(path, 0) + end
+        for line in data[:end].splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:  # a torn record of a killed writer; `analysis.ledger.check` is who complains
+                continue
+            if isinstance(event, dict):
+                yield event
+
+
+def load_board(folder: Path) -> tuple[Board, Tail]:
+    """The board of a study folder as it stands, and the tail to go on from."""
+    board, tail = Board(), Tail(folder / "ledger")
+    for event in tail.fresh():
+        board.take(event)
+    return board, tail

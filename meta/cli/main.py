@@ -1,0 +1,140 @@
+"""The command ``metaloop``: a group that imports a verb when it is called, and the place where errors end."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any, cast
+
+import click
+
+from meta.cli import errors, guard
+from meta.cli.options import COMMON, CONTEXT, with_flags, write_examples
+from meta.cli.table import SECTIONS, VERBS
+
+CLOSING = (
+    "Every option is also read from the environment as METALOOP_NAME (--run-budget:",
+    "METALOOP_RUN_BUDGET). Exit codes: 0 done, 1 failed, 2 usage, 3 stopped by a cap,",
+    "4 credential missing, 130 interrupted and drained; 3 and 130 can be resumed.",
+)
+EXAMPLES = (
+    ("metaloop evolve --quick", "the main job, offline, 3 minutes on 2 cores"),
+    ("metaloop improve my/program.md", "start from a program of your own"),
+    ("metaloop standings studies/NAME", "who won, and how sure that is"),
+)
+
+
+class UnknownVerb(click.UsageError):
+    """No such verb; carries the nearest one as a hint."""
+
+    def __init__(self, message: str, hint: str, ctx: click.Context) -> None:
+        super().__init__(message, ctx)
+        self.hint = hint
+
+
+def resolve_or_suggest(group: click.Group, ctx: click.Context, args: list[str]) -> None:
+    """Raise UnknownVerb with the nearest name unless ``args[0]`` is a command of the group (or an option)."""
+    if not args or args[0].startswith("-") or args[0] in group.list_commands(ctx):
+        return
+    near = difflib.get_close_matches(args[0], group.list_commands(ctx), n=1)
+    hint = f"{ctx.command_path} {near[0]} --help" if near else f"{ctx.command_path} --help"
+    raise UnknownVerb(f"no such command {args[0]!r}", hint, ctx)
+
+
+class LazyGroup(click.Group):
+    """Commands come from the static table; a command's module is imported when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = VERBS.get(cmd_name)
+        if entry is None:
+            return None
+        module, attribute = entry.target.split(":")
+        return cast(click.Command, getattr(importlib.import_module(module), attribute))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        resolve_or_suggest(self, ctx, args)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section in SECTIONS:
+            rows = [(e.name, e.help) for e in VERBS.values() if e.section == section]
+            with formatter.section(section):
+                formatter.write_dl(rows, col_max=12)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write("\n" + "\n".join(CLOSING) + "\n")
+        write_examples(EXAMPLES, formatter)
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        click.echo(f"metaloop {version('metaloop')}")
+        ctx.exit()
+
+
+def _root(**_flags: bool) -> None:
+    """Improve programs of research: race program.md files at equal budget, find
+    what earned the gain, write better ones."""
+    ctx = click.get_current_context()
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+_version = click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Print the version.",
+)
+root = click.group("metaloop", cls=LazyGroup, context_settings=CONTEXT, invoke_without_command=True)(
+    with_flags(_root, [*COMMON, _version])
+)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Carry out one command line; returns the exit code and never raises for what the user did."""
+    args = list(argv)
+    try:
+        guard.check_packages()
+        code: Any = root.main(args=args, prog_name="metaloop", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return errors.DRAINED
+    except BrokenPipeError:
+        return _reader_left()
+    except Exception as error:  # the boundary of the process: the one place where everything ends
+        problem = errors.classify(error)
+        if errors.wants("--debug", args):
+            errors.print_traceback()
+        errors.report(problem, as_json=errors.wants("--json", args))
+        return problem.exit_code
+
+
+def _reader_left() -> int:
+    """``metaloop log | head``: whoever read our output has enough. Not a failure, and nothing to print."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

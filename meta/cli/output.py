@@ -1,0 +1,223 @@
+"""The output contract: data on stdout, everything else on stderr; a person's rendering, plain, or JSON.
+
+Text of programs, edits and logs was written by others: control characters never reach the terminal, and
+nothing is read as markup.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+Mode = Literal["person", "plain", "json"]
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table. ``show`` renders the value for a person; plain output has the bare value."""
+
+    key: str
+    title: str = ""
+    show: Callable[[Any], str] | None = None
+    right: bool = False
+    flex: bool = False  # gives way (with an ellipsis) where the terminal is narrow
+    style: str = ""
+    person: bool = True  # False: only in plain output
+
+    @property
+    def heading(self) -> str:
+        return self.title or self.key
+
+
+class Output:
+    """Where a verb writes. Built once per command from its flags and from what stdout is."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False, person: bool | None = None) -> None:
+        at_terminal = sys.stdout.isatty() if person is None else person
+        self.mode: Mode = "json" if as_json else "person" if at_terminal else "plain"
+        self.quiet = quiet
+
+    # -- data, on stdout -------------------------------------------------------------------------------------
+
+    def rows(
+        self, items: Iterable[Row], columns: Sequence[Column], *, empty: str = "", extra: Row | None = None
+    ) -> None:
+        """A list: JSON in an envelope ``{"as_of", ..., "items"}``, plain tab-separated with a header line."""
+        items = list(items)
+        if self.mode == "json":
+            self.json({"as_of": now(), **(extra or {}), "items": items})
+        elif self.mode == "plain":
+            self._plain("\t".join(c.heading for c in columns))
+            for item in items:
+                self._plain("\t".join(bare(item.get(c.key)) for c in columns))
+        elif items:
+            self.show(table(items, [c for c in columns if c.person]))
+        if not items and empty:
+            self.note(empty)
+
+    def thing(self, item: Row, *, shown: Mapping[str, str] | None = None) -> None:
+        """One object: JSON, plain ``key<TAB>value``, or for a person aligned (``shown`` replaces values)."""
+        if self.mode == "json":
+            self.json(item)
+        elif self.mode == "plain":
+            for key, value in item.items():
+                self._plain(f"{key}\t{bare(value)}")
+        else:
+            pairs = [(k, (shown or {}).get(k, brief(v))) for k, v in item.items()]
+            self.show(key_values(pairs))
+
+    def text(self, text: str, *, item: Row | None = None) -> None:
+        """A document (a program, a diff): the text itself, or ``item`` (default ``{"text"}``) as JSON."""
+        if self.mode == "json":
+            self.json(item if item is not None else {"text": text})
+        else:
+            click.echo(clean(text, keep="\n\t"), nl=not text.endswith("\n"), color=False)
+
+    def show(self, thing: RenderableType) -> None:
+        """A rich renderable for a person."""
+        self.console.print(thing, markup=False, highlight=False)
+
+    def json(self, value: Any) -> None:
+        text = json.dumps(jsonable(value), ensure_ascii=False, allow_nan=False)
+        click.echo(text.encode("utf-8", "surrogatepass").decode("utf-8", "replace"), color=False)
+
+    def _plain(self, line: str) -> None:
+        click.echo(line, color=False)
+
+    @property
+    def console(self) -> Console:
+        from rich.console import Console
+
+        return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+
+    # -- everything else, on stderr --------------------------------------------------------------------------
+
+    def note(self, text: str) -> None:
+        """A remark; ``-q`` silences it."""
+        if not self.quiet:
+            click.echo(clean(text, keep="\n"), err=True, color=False)
+
+    def warn(self, text: str) -> None:
+        """A warning; shown with ``-q`` too."""
+        click.echo("warning: " + clean(text), err=True, color=False)
+
+
+def table(items: Sequence[Row], columns: Sequence[Column]) -> RenderableType:
+    """A table without lines; a value of type rich.Text is taken as it is."""
+    from rich.table import Table
+    from rich.text import Text
+
+    out = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for c in columns:
+        out.add_column(
+            Text(c.heading),
+            justify="right" if c.right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=None if c.flex else _widest(items, c),
+            style=c.style or None,
+        )
+    for item in items:
+        cells = [item.get(c.key) for c in columns]
+        pairs = zip(columns, cells, strict=True)
+        out.add_row(*(v if isinstance(v, Text) else Text(_cell(c, v)) for c, v in pairs))
+    return out
+
+
+def key_values(pairs: Sequence[tuple[str, str]]) -> RenderableType:
+    """Two aligned columns: names dim, values wrapped."""
+    from rich.table import Table
+    from rich.text import Text
+
+    out = Table.grid(padding=(0, 2, 0, 0))
+    out.add_column(style="dim", no_wrap=True)
+    out.add_column(overflow="fold")
+    for key, value in pairs:
+        out.add_row(Text(key), Text(clean(value, keep="\n")))
+    return out
+
+
+def _widest(items: Sequence[Row], column: Column) -> int:
+    from rich.cells import cell_len
+
+    cells = [cell_len(str(_cell(column, item.get(column.key)))) for item in items]
+    return max([cell_len(column.heading), *cells])
+
+
+def _cell(column: Column, value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    return clean(column.show(value) if column.show else brief(value))
+
+
+def now() -> str:
+    """The present in UTC, to the second, as ISO 8601 with a Z."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def clean(text: object, keep: str = "") -> str:
+    """Text without control characters (but those in ``keep``), so that nobody's text moves the cursor."""
+    return "".join(c if c in keep or (c >= " " and not "\x7f" <= c <= "\x9f") else " " for c in str(text))
+
+
+def bare(value: Any) -> str:
+    """A value in plain output: empty where missing, numbers in full, structures as JSON, no tabs."""
+    value = jsonable(value)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return clean(json.dumps(value, ensure_ascii=False))
+    return clean(value)
+
+
+def brief(value: Any) -> str:
+    """A value for a person: floats with four significant digits."""
+    value = jsonable(value)
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list) and all(isinstance(v, str | int) for v in value):
+        return " ".join(map(str, value)) or "-"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def jsonable(value: Any) -> Any:
+    """What JSON can hold: no NaN (null), times as ISO 8601 UTC, numpy values as numbers and lists."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [jsonable(v) for v in value]
+    if isinstance(value, datetime):
+        return _time(value)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return jsonable(value.tolist())
+    if hasattr(value, "model_dump"):
+        return jsonable(value.model_dump(mode="json"))
+    return str(value)
+
+
+def _time(value: datetime) -> str | None:
+    if value != value:  # pandas' NaT
+        return None
+    value = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return value.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,102 @@
+"""Progress on stderr: a live screen at a terminal, otherwise a plain line for what a log should hold."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meta.cli import render
+from meta.cli.board import Board, Tail
+from meta.cli.output import Output, clean
+from meta.cli.screen import screen
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+REFRESH_SECONDS = 0.5
+
+
+class Progress:
+    """Give an instance to whoever drives a study: it is called with events and shows the study's ledger.
+
+    The screen is folded from the ledger itself: it shows what all workers wrote, a resumed study at once.
+    """
+
+    def __init__(self, out: Output, folder: Path, title: str, plan: Mapping[str, Any] | None = None) -> None:
+        self.out = out
+        self.title = f"{title}  {folder}"
+        self.plan = plan
+        self.board = Board()
+        self.tail = Tail(folder / "ledger")
+        self.live: Live | None = None
+        self.drawn = 0.0
+
+    def __enter__(self) -> Progress:
+        if sys.stderr.isatty() and not self.out.quiet:
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+            self.live = Live(console=console, auto_refresh=False, transient=True)
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        line = line_of(event)
+        if event.get("kind") == "note" or self.live is None:
+            self._say(line)
+        if self.live is not None and time.monotonic() - self.drawn > REFRESH_SECONDS:
+            self.draw()
+
+    def draw(self) -> None:
+        """Read what is new in the ledger and draw the screen again."""
+        if self.live is None:
+            return
+        for event in self.tail.fresh():
+            self.board.take(event)
+        width = self.live.console.width
+        self.live.update(screen(self.board, self.title, width=width, plan=self.plan), refresh=True)
+        self.drawn = time.monotonic()
+
+    def _say(self, line: str) -> None:
+        if not line or self.out.quiet:
+            return
+        if self.live is not None:
+            self.live.console.print(line, markup=False)
+        else:
+            click.echo(line, err=True, color=False)
+
+
+def line_of(event: Mapping[str, Any]) -> str:
+    """What a log says of an event; empty for those that only the screen shows."""
+    kind = event.get("kind")
+    if kind == "match_started":
+        names = ", ".join(str(arm["name"]) for arm in event.get("arms", ()))
+        return clean(f"match {event.get('label')}: {names}")
+    if kind == "run_ended":
+        return clean(_run_line(event))
+    if kind == "match_ended":
+        return clean(f"match {event.get('label', '')} ended")
+    return clean(event.get("text", ""))
+
+
+def _run_line(event: Mapping[str, Any]) -> str:
+    run = event.get("run") or {}
+    counts = f"kept {run.get('kept', '-')} of {run.get('experiments', '-')}"
+    gain = event.get("gain")
+    state = str(event.get("state", ""))
+    shown = state if gain is None else f"verified gain {render.number(gain, 4, sign=True)}"
+    return f"run {str(event.get('run_id'))[:7]} {event.get('program')}: {counts}, {shown}"

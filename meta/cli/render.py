@@ -1,0 +1,104 @@
+"""Pictures in text: intervals on an axis, meters, and numbers at the precision that their error deserves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A linear axis from ``low`` to ``high`` over ``width`` characters; zero is drawn where it lies on it."""
+
+    low: float
+    high: float
+    width: int
+
+    @classmethod
+    def around(cls, values: Iterable[float | None], width: int) -> Axis:
+        """The axis that holds every finite value and zero, with a character of room on each side."""
+        finite = [v for v in values if v is not None and math.isfinite(v)]
+        low, high = min([0.0, *finite]), max([0.0, *finite])
+        if low == high:
+            high = low + 1.0
+        room = (high - low) / max(width - 2, 1)
+        return cls(low - room if low < 0 else low, high + room, width)
+
+    def column(self, value: float) -> int:
+        """The character, 0 to width - 1, that ``value`` falls on; beyond the ends it is clipped."""
+        share = (value - self.low) / (self.high - self.low)
+        return min(max(round(share * (self.width - 1)), 0), self.width - 1)
+
+    def header(self) -> str:
+        """Tick labels, each centred on its place, as many as there is room for."""
+        line = [" "] * self.width
+        step = tick_step(self.high - self.low, max(self.width // 7, 1))
+        first = math.ceil(self.low / step)
+        for index in range(first, math.floor(self.high / step) + 1):
+            label = tick_label(index * step, step)
+            start = min(max(self.column(index * step) - len(label) // 2, 0), self.width - len(label))
+            around = line[max(start - 1, 0) : start + len(label) + 1]
+            if start >= 0 and not "".join(around).strip():
+                line[start : start + len(label)] = label
+        return "".join(line)
+
+    def interval(self, low: float | None, mid: float | None, high: float | None) -> str:
+        """``|   [--o--]  ``: the zero line, the interval and its middle; blank where there is no number."""
+        line = [" "] * self.width
+        line[self.column(0.0)] = "|"
+        if mid is None or not math.isfinite(mid):
+            return "".join(line)
+        if low is not None and high is not None and math.isfinite(low) and math.isfinite(high):
+            left, right = self.column(low), self.column(high)
+            for place in range(left, right + 1):
+                line[place] = "|" if line[place] == "|" else "-"
+            line[left], line[right] = ("<" if low < self.low else "["), (">" if high > self.high else "]")
+        line[self.column(mid)] = "o"
+        return "".join(line)
+
+
+def tick_step(span: float, ticks: int) -> float:
+    """1, 2 or 5 times a power of ten, so that about ``ticks`` of them cover ``span``."""
+    raw = span / max(ticks, 1)
+    power = 10.0 ** math.floor(math.log10(raw))
+    return next((f * power for f in (1.0, 2.0, 5.0) if f * power >= raw), 10.0 * power)
+
+
+def tick_label(value: float, step: float) -> str:
+    places = max(0, -math.floor(math.log10(step)))
+    text = f"{value:.{places}f}"
+    text = text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+    return "0" if value == 0 else text
+
+
+def decimals(scale: float | None, digits: int = 2) -> int:
+    """Decimal places that show ``digits`` significant digits of ``scale`` (a standard error, usually)."""
+    if scale is None or not math.isfinite(scale) or scale <= 0:
+        return 3
+    return min(max(digits - 1 - math.floor(math.log10(scale)), 0), 6)
+
+
+def number(value: float | None, places: int = 3, sign: bool = False) -> str:
+    """A number with fixed decimals, ``-`` where there is none."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:+.{places}f}" if sign else f"{value:.{places}f}"
+
+
+def span(low: float | None, high: float | None, places: int = 3) -> str:
+    """``9.1 to 15.6``."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return "-"
+    return f"{low:.{places}f} to {high:.{places}f}"
+
+
+def meter(done: float, total: float, width: int = 40) -> str:
+    """``[=====      ]``."""
+    share = min(max(done / total, 0.0), 1.0) if total > 0 else 0.0
+    return "[" + ("=" * round(share * width)).ljust(width) + "]"
+
+
+def fit(text: str, width: int) -> str:
+    """``text`` cut to ``width`` characters, the last three dots where it was longer."""
+    return text if len(text) <= width else text[: max(width - 3, 0)] + "..."[:width]

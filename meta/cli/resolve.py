@@ -1,0 +1,140 @@
+"""From what a user types to what is meant: studies by name, programs by path or starter, ids by prefix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meta.cli.output import Output
+from programs.errors import Ambiguous, NotFound, UsageError
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from programs.program import Program
+
+STUDIES = Path("studies")
+MARK = "study.toml"
+SHOWN = 6
+
+
+def study_folder(text: str | None, out: Output, *, option: str | None = None) -> Path:
+    """The folder of a study: a path, a name (or unique prefix) under studies/, or the newest one there."""
+    text = text or option
+    if text is None:
+        return _newest(out)
+    path = Path(text).expanduser()
+    for candidate in (path, STUDIES / text):
+        if (candidate / MARK).is_file():
+            return candidate
+    near = [p for p in known_studies() if p.name.startswith(text)]
+    if len(near) == 1:
+        return near[0]
+    if near:
+        names = [p.name for p in near]
+        raise Ambiguous(
+            f"{text!r} could be {len(near)} studies", ids=names[:SHOWN], hint="type more of the name"
+        )
+    what = f"{path} holds no {MARK}" if path.exists() else f"no study {text!r}, here or under {STUDIES}/"
+    raise NotFound(what, hint=_study_hint(text))
+
+
+def known_studies() -> list[Path]:
+    """The studies under ``studies/`` of the current folder, oldest first."""
+    found = [p.parent for p in STUDIES.glob(f"*/{MARK}")] if STUDIES.is_dir() else []
+    return sorted(found, key=lambda p: (p / MARK).stat().st_mtime)
+
+
+def fresh_folder(task: str, out: Output) -> Path:
+    """``studies/<task>-<date>-<n>`` that does not exist yet; told on stderr."""
+    stem = f"{Path(task).name or 'task'}-{datetime.now(UTC):%Y-%m-%d}"
+    number = 1
+    while (STUDIES / f"{stem}-{number}").exists():
+        number += 1
+    folder = STUDIES / f"{stem}-{number}"
+    out.note(f"study: {folder}")
+    return folder
+
+
+def programs(texts: Sequence[str]) -> list[Program]:
+    """Each a path of a .md file (a path wins where it exists) or the name of a library starter."""
+    return [one_program(text) for text in texts]
+
+
+def one_program(text: str) -> Program:
+    """The program at a path, or the starter of that name. Raises NotFound with suggestions."""
+    from programs import shelf
+    from programs.program import Program
+
+    path = Path(text).expanduser()
+    if path.is_dir():
+        raise UsageError(f"{text} is a folder; a program is one .md file", hint=f"ls {text}/*.md")
+    if path.exists():
+        return Program.load(path)
+    names = list(shelf.names())
+    if text in names:
+        return shelf.starter(text)
+    near = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
+    hint = (
+        f"did you mean {' or '.join(near)}?" if near and not text.endswith(".md") else "metaloop program ls"
+    )
+    raise NotFound(f"no file {text!r} and no starter of that name", hint=hint)
+
+
+def by_prefix(prefix: str, candidates: Iterable[str], what: str = "id") -> str:
+    """The one candidate that equals ``prefix`` or starts with it. Raises NotFound, or Ambiguous."""
+    found = sorted({c for c in candidates if c.startswith(prefix)})
+    if prefix in found:
+        return prefix
+    if not found:
+        raise NotFound(
+            f"no {what} starts with {prefix!r}", hint="metaloop log lists experiments, lineage programs"
+        )
+    if len(found) > 1:
+        raise Ambiguous(
+            f"{prefix!r} could be {len(found)} things", ids=found[:SHOWN], hint="type more of the id"
+        )
+    return found[0]
+
+
+def connect(folder: Path) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with the views of a study."""
+    from analysis.study import open_study
+
+    return open_study(folder)
+
+
+def fetch(con: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    """Rows of a query as dicts."""
+    cursor = con.execute(query, list(parameters))
+    names = [d[0] for d in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def names_of(con: duckdb.DuckDBPyConnection) -> Mapping[str, str]:
+    """program_id → name."""
+    return {r["program_id"]: r["name"] for r in fetch(con, "SELECT program_id, name FROM programs")}
+
+
+def short(identity: object, length: int = 7) -> str:
+    """An id as a person reads it; ids given back may be any prefix."""
+    return str(identity)[:length]
+
+
+def _newest(out: Output) -> Path:
+    found = known_studies()
+    if not found:
+        raise NotFound(
+            f"no study under {STUDIES}/ here", hint="name its folder, or start one: metaloop evolve --quick"
+        )
+    if len(found) > 1:
+        out.note(f"study: {found[-1]} (the newest of {len(found)})")
+    return found[-1]
+
+
+def _study_hint(text: str) -> str:
+    near = difflib.get_close_matches(Path(text).name, [p.name for p in known_studies()], n=1, cutoff=0.4)
+    return f"did you mean {STUDIES / near[0]}?" if near else "start one: metaloop evolve --quick"

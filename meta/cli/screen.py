@@ -1,0 +1,143 @@
+"""The screen of a study at work, at most 80 columns wide unless the terminal is wider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from meta.cli import render
+from meta.cli.board import ArmView, Board, MatchView
+from meta.cli.options import duration
+from meta.cli.output import Column, clean, table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+MARKS = {"finished": "*", "running": ">"}
+MOST_ARMS = 14
+
+ARM_COLUMNS = (
+    Column("program", flex=True, style="bold"),
+    Column("from"),
+    Column("runs"),
+    Column("tried", "kept/tried", right=True),
+    Column("claimed", right=True),
+    Column("gain", right=True, style="green"),
+    Column("spent", right=True),
+    Column("doing", flex=True, style="dim"),
+)
+
+
+def screen(
+    board: Board, title: str, *, width: int = 80, plan: Mapping[str, Any] | None = None
+) -> RenderableType:
+    """Header, meter, the current match arm by arm, and the last kept experiments."""
+    from rich.console import Group
+    from rich.text import Text
+
+    lines = header(board, title, width, plan)
+    parts: list[RenderableType] = [Text(line, no_wrap=True, overflow="ellipsis") for line in lines]
+    match = board.current
+    if match is not None:
+        parts.append(Text(match_line(match), style="bold", no_wrap=True, overflow="ellipsis"))
+        parts.append(table(arm_rows(board, match)[:MOST_ARMS], ARM_COLUMNS))
+        if len(match.arms) > MOST_ARMS:
+            parts.append(Text(f"  and {len(match.arms) - MOST_ARMS} more", style="dim"))
+    parts += [Text(render.fit(clean(line), width), style="dim") for line in board.news]
+    return Group(*parts)
+
+
+def header(board: Board, title: str, width: int, plan: Mapping[str, Any] | None = None) -> list[str]:
+    """Two lines: what and for how long; device time and runs against the plan where there is one."""
+    plan = plan or {}
+    left = f"metaloop {title}"
+    lines = [left + elapsed(board).rjust(max(width - len(left), 9))]
+    planned = float(plan.get("device_seconds") or 0)
+    done, running = board.count("finished"), board.count("running")
+    of = f" of {plan['runs']}" if plan.get("runs") else ""
+    runs = f"{done}{of} runs ended, {running} running, {board.experiments} experiments"
+    if planned:
+        spent = f"device {duration(board.charged)} of {duration(planned)} "
+        lines.append(spent + render.meter(board.charged, planned, max(width - len(spent) - 2, 10)))
+        lines.append(runs)
+    else:
+        lines.append(f"device {duration(board.charged)}   {runs}")
+    if board.faults:
+        lines.append(f"faults of the infrastructure: {board.faults} (retried, not charged)")
+    return lines
+
+
+def elapsed(board: Board) -> str:
+    """From the first event to the last, h:mm:ss."""
+    try:
+        first, last = (datetime.fromisoformat(t) for t in (board.first_at, board.last_at))
+    except ValueError:
+        return "0:00:00"
+    seconds = max(int((last - first).total_seconds()), 0)
+    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def match_line(match: MatchView) -> str:
+    event = match.event
+    budget = duration(event.get("run_budget"))
+    return (
+        f"{match.title}   {len(match.arms)} programs, {budget} a run, on {event.get('task')}   {match.state}"
+    )
+
+
+def arm_rows(board: Board, match: MatchView) -> list[dict[str, Any]]:
+    """One row an arm, also what ``status --json`` gives."""
+    return [_arm_row(board, match, arm) for arm in match.arms.values()]
+
+
+def _arm_row(board: Board, match: MatchView, arm: ArmView) -> dict[str, Any]:
+    claimed = arm.claimed(match.sign)
+    at_work = [run.doing for run in arm.runs if run.state == "running"]
+    gain = arm.gain
+    return {
+        "program": board.name(arm.program_id),
+        "from": origin(board, arm),
+        "runs": "".join(MARKS.get(run.state, "x") for run in arm.runs) or ".",
+        "tried": f"{sum(r.kept for r in arm.runs)}/{sum(r.tried for r in arm.runs)}",
+        "claimed": render.number(claimed, 4),
+        "gain": render.number(gain, 4, sign=True),
+        "spent": duration(sum(r.spent for r in arm.runs)),
+        "doing": at_work[-1] if at_work else ("done" if arm.runs else "waiting"),
+    }
+
+
+def origin(board: Board, arm: ArmView) -> str:
+    """The role of an arm, or for a child its parents."""
+    parents = board.programs.get(arm.program_id, {}).get("parent_ids") or []
+    if arm.role not in ("", "program") or not parents:
+        return arm.role or "program"
+    return " x ".join(board.name(p)[:9] for p in parents[:2])
+
+
+def status_item(board: Board, folder: str, running: bool) -> dict[str, Any]:
+    """The state of a study as one object."""
+    match = board.current
+    return {
+        "study": folder,
+        "state": "running" if running else ("finished" if board.champion or _all_ended(board) else "stopped"),
+        "as_of": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "last_event_at": board.last_at or None,
+        "task": match.event.get("task") if match else None,
+        "match_id": match.event["match_id"] if match else None,
+        "purpose": match.event.get("purpose") if match else None,
+        "generation": match.event.get("generation") if match else None,
+        "matches": len(board.matches),
+        "programs": len(board.programs),
+        "runs_finished": board.count("finished"),
+        "runs_running": board.count("running") if running else 0,
+        "runs_unfinished": 0 if running else board.count("running"),
+        "experiments": board.experiments,
+        "device_seconds_charged": round(board.charged, 3),
+        "faults": board.faults,
+        "champion": (board.champion or {}).get("program_id"),
+    }
+
+
+def _all_ended(board: Board) -> bool:
+    return bool(board.matches) and all(m.state != "running" for m in board.matches.values())

@@ -1,0 +1,46 @@
+"""The static table of verbs: what ``metaloop --help`` shows without importing any of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SECTIONS = ("Run things", "Look", "Data", "Nouns", "This machine")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One verb: where its click command lives (``module:attribute``) and the line that help shows."""
+
+    name: str
+    section: str
+    target: str
+    help: str
+
+
+VERBS: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry("run", "Run things", "meta.cli.run:run", "one program, one task, one seed"),
+        Entry(
+            "match", "Run things", "meta.cli.match:match", "several programs at equal budget, to standings"
+        ),
+        Entry("evolve", "Run things", "meta.cli.evolve:evolve", "race programs, write better ones, confirm"),
+        Entry("improve", "Run things", "meta.cli.evolve:improve", "evolve from a program of your own"),
+        Entry("stop", "Run things", "meta.cli.status:stop", "let a running study drain and end"),
+        Entry("status", "Look", "meta.cli.status:status", "what a study is doing; --watch"),
+        Entry(
+            "standings", "Look", "meta.cli.standings:standings", "ranks with ties, intervals, claimed beside"
+        ),
+        Entry("credit", "Look", "meta.cli.credit:credit", "what earned the gain: edits and directives"),
+        Entry("log", "Look", "meta.cli.log:log", "the experiments of a study, one line each"),
+        Entry("show", "Look", "meta.cli.show:show", "any thing by its id or a prefix of it"),
+        Entry("lineage", "Look", "meta.cli.lineage:lineage", "the tree of programs, with their gains"),
+        Entry("sql", "Data", "meta.cli.sql:sql", "a DuckDB query over a study"),
+        Entry("export", "Data", "meta.cli.export:export", "a view as tsv, csv, parquet or jsonl"),
+        Entry("program", "Nouns", "meta.cli.program:program", "ls, lint, diff, charter, show"),
+        Entry("task", "Nouns", "meta.cli.task:task", "ls, show, init, check, measure"),
+        Entry(
+            "doctor", "This machine", "meta.cli.doctor:doctor", "can it run here? each problem with its cure"
+        ),
+    )
+}
