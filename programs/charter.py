@@ -1,0 +1,145 @@
+"""The charter: what the harness itself carries out of a program. The empty charter is the stock loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic.fields import FieldInfo
+
+VERSION = 1
+ProposerName = Literal["queue", "random", "local", "tpe", "recombine"]
+PROPOSERS: tuple[ProposerName, ...] = get_args(ProposerName)
+Share = Annotated[float, Field(gt=0, le=1_000_000)]
+
+
+def _stock_proposers() -> dict[ProposerName, float]:
+    return {"random": 1.0}
+
+
+class Part(BaseModel):
+    """Frozen and strict: no unknown keys, no strings for numbers, no infinities."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Keep(Part):
+    rule: Literal["better", "margin", "paired"] = Field(
+        default="better",
+        description="When a candidate replaces what is kept: its metric is better; better by a margin; better"
+        " on average over fresh paired seeds. Default better.",
+    )
+    margin: float = Field(
+        default=1.0, ge=0, le=100,
+        description="For rule margin: how much better, in standard deviations of the baseline's seed noise."
+        " Default 1.0.",
+    )  # fmt: skip
+    pairs: int = Field(
+        default=2, ge=1, le=64,
+        description="For rule paired: fresh seeds on which both sources are trained. Default 2.",
+    )  # fmt: skip
+
+
+class Screen(Part):
+    fraction: float = Field(
+        default=1.0, ge=0.01, le=1,
+        description="Share of a full experiment's budget that a candidate gets at first; 1 = no screening."
+        " Default 1.0.",
+    )  # fmt: skip
+    promote: float = Field(
+        default=0.25, gt=0, le=1,
+        description="Share of a wave that is promoted from the screen to a full experiment. Default 0.25.",
+    )  # fmt: skip
+
+
+class Branch(Part):
+    frontier: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Number of kept sources that candidates grow from, best ones. Default 1.",
+    )
+    rewind_after: int = Field(
+        default=0, ge=0, le=100_000,
+        description="Failures in a row (experiments) after which the run goes back to an earlier kept source;"
+        " 0 = never. Default 0.",
+    )  # fmt: skip
+
+
+class Charter(Part):
+    """How a run spends its budget. Every field has a default, and the defaults are the stock loop."""
+
+    version: int = Field(
+        default=VERSION, ge=1, le=VERSION, description="Version of the charter's format. Default 1."
+    )
+    proposers: dict[ProposerName, Share] = Field(
+        default_factory=_stock_proposers, min_length=1,
+        description="Where the next edit comes from, with shares (relative weights above 0): queue = the"
+        " program's ideas in their order, random, local = neighbours of kept values, tpe, recombine = kept"
+        " edits joined. Default random: 1.0.",
+    )  # fmt: skip
+    keep: Keep = Field(default_factory=Keep, description="The rule that decides what is kept.")
+    replicates: int = Field(
+        default=1, ge=1, le=64, description="Training seeds per experiment; their mean decides. Default 1."
+    )
+    screen: Screen = Field(default_factory=Screen, description="A cheap first look at each candidate.")
+    wave: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Candidates drawn from one parent before one is decided on. Default 1.",
+    )
+    branch: Branch = Field(default_factory=Branch, description="How many lines of work are kept open.")
+    confirm: float = Field(
+        default=0.0, ge=0, le=0.9,
+        description="Share of the run's budget kept back to measure the best candidates again with fresh"
+        " seeds at the end. Default 0.0.",
+    )  # fmt: skip
+    no_repeat: bool = Field(
+        default=False, description="Never try the same source twice in a run. Default false."
+    )
+    avoid_failures: bool = Field(
+        default=False,
+        description="Never try a value again that crashed, timed out or ran out of memory. Default false.",
+    )
+    focus: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        description="Groups of knobs that may be changed; empty = all. Default empty.",
+    )
+    simplicity: float = Field(
+        default=0.0, ge=0, le=1_000_000,
+        description="Metric units that each added line of source must earn. Default 0.0.",
+    )  # fmt: skip
+    history: int = Field(
+        default=20,
+        ge=0,
+        le=10_000,
+        description="Experiments of its own run shown to an LLM researcher. Default 20.",
+    )
+
+    @field_validator("proposers")
+    @classmethod
+    def _in_canonical_order(cls, shares: dict[ProposerName, float]) -> dict[ProposerName, float]:
+        # The order in which shares are written means nothing; equal charters must dump to equal text.
+        return {name: float(shares[name]) for name in PROPOSERS if name in shares}
+
+    def get(self, field: str) -> Any:
+        """The value of a dotted field, e.g. ``screen.fraction``. Raises KeyError for an unknown one."""
+        value: Any = self
+        for part in field.split("."):
+            if not isinstance(value, BaseModel) or part not in type(value).model_fields:
+                raise KeyError(field)
+            value = getattr(value, part)
+        return value
+
+
+def fields(model: type[BaseModel] = Charter, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every settable field as (dotted name, pydantic field), in the order of the class."""
+    for name, info in model.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from fields(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name, info

@@ -1,0 +1,86 @@
+"""A program of research: one markdown file, read and never changed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from programs import directives as _directives
+from programs import ideas as _ideas
+from programs.charter import Charter
+from programs.directives import Directive
+from programs.errors import EnvironmentProblem, NotFound, ProgramError
+from programs.front_matter import locate
+from programs.ideas import Idea
+from programs.ids import content_id, normalise
+from programs.settings import read_settings
+from programs.structure import outline
+from programs.text import BOM, decode, split_lines
+
+_WORD = re.compile(r"\w+(?:['’\-.]\w+)*")
+# Scripts written without blanks: Thai, Lao, Myanmar, Khmer, kana, Han. Two characters make about one word.
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+
+
+@dataclass(frozen=True)
+class Program:
+    """``raw`` is the file byte for byte; all else is read from it. Equal bytes and name: equal programs."""
+
+    raw: bytes
+    name: str
+    charter: Charter = field(compare=False)
+    directives: tuple[Directive, ...] = field(compare=False)
+    ideas: tuple[Idea, ...] = field(compare=False)
+
+    @property
+    def text(self) -> str:
+        return self.raw.decode("utf-8")
+
+    @cached_property
+    def program_id(self) -> str:
+        return content_id("p", normalise(self.text.removeprefix(BOM)))
+
+    @cached_property
+    def words(self) -> int:
+        """Words of the body, front matter not included; unspaced scripts count two characters as one word."""
+        lines = split_lines(self.text)
+        body = "".join(lines[locate(lines).end :])
+        unspaced = len(_UNSPACED.findall(body))
+        return len(_WORD.findall(_UNSPACED.sub(" ", body))) + (unspaced + 1) // 2
+
+    @classmethod
+    def parse(cls, text: str | bytes, name: str = "program", *, place: str = "") -> Program:
+        """Reads a program. Raises ProgramError ``place:line: …`` (``place`` defaults to the name)."""
+        place = place or name
+        raw = text if isinstance(text, bytes) else _encode(text, place)
+        text = decode(raw, place)
+        found = outline(text, place)
+        settings = read_settings(found.lines, locate(found.lines, place), place)
+        named = _directives.collect(found, settings)
+        return cls(raw, settings.name or name, settings.charter, named, _ideas.collect(found, named))
+
+    @classmethod
+    def load(cls, path: Path | str) -> Program:
+        """Reads a file. Raises NotFound, EnvironmentProblem or ProgramError."""
+        path = Path(path)
+        try:
+            raw = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(f"{path}: no such file", hint="give the path of a program.md") from None
+        except IsADirectoryError:
+            raise NotFound(f"{path}: this is a folder", hint=f"did you mean {path}/program.md?") from None
+        except OSError as error:
+            raise EnvironmentProblem(f"{path}: {error.strerror}") from None
+        return cls.parse(raw, path.stem, place=str(path))
+
+
+def _encode(text: str, place: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise ProgramError(f"{place}:{line}: a lone surrogate is no text", hint="save it as UTF-8") from None

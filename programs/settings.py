@@ -1,0 +1,164 @@
+"""Reads our block of the front matter: YAML to Charter, each complaint with its line."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from programs.charter import Charter, fields
+from programs.errors import ProgramError
+from programs.front_matter import FrontMatter
+
+Lines = dict[tuple[str, ...], int]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What stands under ``metaloop:``. ``set_fields``: each dotted field that is set, and its line."""
+
+    charter: Charter
+    name: str = ""
+    set_fields: tuple[tuple[str, int], ...] = ()
+
+
+def read_settings(lines: Sequence[str], front: FrontMatter, place: str) -> Settings:
+    """Settings of a program whose front matter is ``front``. Raises ProgramError ``place:line: …``."""
+    if front.block is None:
+        return Settings(Charter())
+    start, end = front.block
+    block = "".join(lines[start:end]).replace("\r\n", "\n").replace("\r", "\n")
+    data, where = _load(block, start + 1, place)
+    name = data.pop("name", "")
+    if not isinstance(name, str):
+        raise ProgramError(f"{place}:{where[('name',)]}: name must be text", hint="put it in quotes")
+    try:
+        charter = Charter.model_validate(data)
+    except ValidationError as error:
+        raise _complaint(error, where, start + 1, place) from None
+    found = tuple(_set_fields(data, where))
+    return Settings(charter, name, found)
+
+
+def _load(block: str, first_line: int, place: str) -> tuple[dict[str, Any], Lines]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.tokens import AliasToken, AnchorToken, TagToken
+
+    try:
+        for token in YAML().scan(block):
+            if isinstance(token, AliasToken | AnchorToken | TagToken):
+                line = first_line + token.start_mark.line
+                raise ProgramError(f"{place}:{line}: anchors, aliases and tags are not read here")
+        tree = YAML().load(block)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = first_line + (mark.line if mark else 0)
+        problem = _one_line(error.problem or "no YAML")
+        raise ProgramError(f"{place}:{line}: {problem}", hint="the charter is YAML 1.2") from None
+    except (
+        YAMLError,
+        RecursionError,
+        ValueError,
+    ):  # control characters, absurd nesting, numbers of 5,000 digits
+        raise ProgramError(f"{place}:{first_line}: the charter cannot be read as YAML 1.2") from None
+    body = next(iter(tree.values()))
+    if body is None:
+        return {}, {}
+    if not isinstance(body, Mapping):
+        raise ProgramError(f"{place}:{first_line}: metaloop: must hold fields, not {_short(body)}")
+    where: Lines = {}
+    _note_lines(body, (), first_line, where)
+    return _plain(body), where
+
+
+def _note_lines(node: Any, path: tuple[str, ...], first_line: int, where: Lines) -> None:
+    for key, value in node.items():
+        where[(*path, str(key))] = first_line + node.lc.key(key)[0]
+        if isinstance(value, Mapping):
+            _note_lines(value, (*path, str(key)), first_line, where)
+
+
+def _plain(value: Any) -> Any:
+    """ruamel's annotated scalars and containers as plain Python ones."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def _set_fields(data: Mapping[str, Any], where: Lines) -> Iterator[tuple[str, int]]:
+    known = dict(fields())
+    for path, line in where.items():
+        field = ".".join(path)
+        if field in known and field != "version" and path[0] in data:
+            yield field, line
+
+
+def _complaint(error: ValidationError, where: Lines, first_line: int, place: str) -> ProgramError:
+    """The first complaint in file order, in our words."""
+    found = []
+    for item in error.errors(include_url=False):
+        path = tuple(str(part) for part in item["loc"] if part != "[key]")
+        known = next((path[:n] for n in range(len(path), 0, -1) if path[:n] in where), ())
+        found.append((where.get(known, first_line), path, item))
+    line, path, item = min(found, key=lambda entry: entry[0])
+    field = ".".join(path)
+    if item["type"] == "extra_forbidden":
+        message = f"{place}:{line}: unknown charter field {field}{_nearest(path)}"
+        return ProgramError(message, hint=_known_fields(path))
+    if item["loc"] and item["loc"][-1] == "[key]":
+        field = ".".join(path[:-1]) + f" key {path[-1]}"
+    return ProgramError(f"{place}:{line}: {field} {_in_our_words(item['msg'])}, not {_short(item['input'])}")
+
+
+def _in_our_words(message: str) -> str:
+    """Pydantic speaks of Python types, the reader wrote YAML."""
+    for pattern, ours in (
+        (r"^Input should be ", "must be "),
+        (r"\ba valid (?=integer)", "an "),
+        (r"\ba valid ", "a "),
+        (r"dictionary( or instance of \w+)?", "mapping of fields"),
+        (r"^Dictionary should have at least 1 item.*", "must name at least one"),
+        (r"\btuple\b", "list"),
+    ):
+        message = re.sub(pattern, ours, message)
+    return _one_line(message)
+
+
+def _nearest(path: tuple[str, ...]) -> str:
+    everything = [name for name, _ in fields()] + ["keep", "screen", "branch", "name"]
+    same_level = [name for name in everything if name.startswith(".".join(path[:-1]))]
+    near = difflib.get_close_matches(".".join(path), same_level, 1, 0.5)
+    if not near:  # written at another level: promote instead of screen.promote
+        near = [name for name in everything if name.split(".")[-1] == path[-1]]
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _known_fields(path: tuple[str, ...]) -> str:
+    parts = {name: info.annotation for name, info in Charter.model_fields.items()}
+    inner = parts.get(path[0]) if len(path) > 1 else Charter
+    if isinstance(inner, type) and issubclass(inner, BaseModel):
+        return "known: " + ", ".join(inner.model_fields)
+    return ""
+
+
+def _short(value: Any) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = str(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]

@@ -1,0 +1,32 @@
+"""The shelf of starter programs: ``programs/library/*.md``."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from programs.errors import NotFound
+from programs.program import Program
+
+_LIBRARY = Path(__file__).with_name("library")
+
+
+def names() -> list[str]:
+    """Names of the starters, alphabetically."""
+    return sorted(path.stem for path in _LIBRARY.glob("*.md"))
+
+
+def starter(name: str) -> Program:
+    """One starter. Raises NotFound with the nearest name."""
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), 1)
+        raise NotFound(
+            f"no starter program is called {name}",
+            hint=f"did you mean {near[0]}?" if near else "known: " + ", ".join(names()),
+        )
+    return Program.load(_LIBRARY / f"{name}.md")
+
+
+def starters() -> list[Program]:
+    """All starters, in the order of their names."""
+    return [starter(name) for name in names()]

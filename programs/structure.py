@@ -1,0 +1,199 @@
+"""Splits a program by its markdown structure: heading paths, items, paragraphs, table rows, code blocks.
+
+markdown-it-py parses (CommonMark and tables); this file only walks its tokens and keeps their lines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+from programs.front_matter import locate
+from programs.text import BOM, is_blank, split_lines
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+PATH = " > "
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading outside lists and quotes. Lines count from 0; its section ends at the next heading."""
+
+    level: int
+    title: str
+    path: str
+    start: int
+    body: int  # first line below the heading
+    end: int  # first line of the next heading, or the number of lines
+
+
+@dataclass
+class Block:
+    """One statement with the lines [start, end) it takes, without blank lines at its end."""
+
+    kind: str  # item, idea, paragraph, table-row, code
+    heading: str
+    start: int
+    end: int
+    parts: list[str] = field(default_factory=list)
+    terms: list[str] = field(default_factory=list)
+    depth: int = 0  # of nested lists, for items
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(self.parts)
+
+
+@dataclass(frozen=True)
+class Outline:
+    lines: tuple[str, ...]
+    body: int  # first line after the front matter
+    headings: tuple[Heading, ...]
+    blocks: tuple[Block, ...]
+
+    def section_of(self, line: int) -> Heading | None:
+        """The heading that the line stands under; None before the first one."""
+        return next((h for h in reversed(self.headings) if h.start <= line), None)
+
+
+def is_ideas(title: str) -> bool:
+    """Whether a heading is named Ideas, whatever its case, numbering or punctuation: ``3. IDEAS:``."""
+    return re.sub(r"^[\W\d_]+|[\W_]+$", "", title).casefold() == "ideas"
+
+
+def in_ideas(path: str) -> bool:
+    return any(is_ideas(part) for part in path.split(PATH))
+
+
+def outline(text: str, place: str = "program") -> Outline:
+    """The structure of a program's text. Raises ProgramError only for its front matter."""
+    lines = split_lines(text)
+    body = locate(lines, place).end
+    # Blank lines stand in for the front matter, so that the parser's line numbers are those of the file.
+    shown = "\n" * body + "".join(lines[body:])
+    tokens = _parser().parse(shown if body else shown.removeprefix(BOM))
+    headings = _headings(tokens, len(lines))
+    blocks = list(_Walk(lines, headings).blocks(tokens))
+    return Outline(tuple(lines), body, headings, tuple(b for b in blocks if b.text.strip()))
+
+
+@cache
+def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark").enable("table")
+
+
+def _headings(tokens: Sequence[Token], n_lines: int) -> tuple[Heading, ...]:
+    found = [
+        (int(token.tag[1:]), one_line(tokens[i + 1].content), *_span(token))
+        for i, token in enumerate(tokens)
+        if token.type == "heading_open" and token.level == 0
+    ]
+    # A single first-level heading at the top is the program's title: it names the program, not a place
+    # in it, and the same sentence must be the same directive in programs of any title.
+    tops = [entry for entry in found if entry[0] == 1]
+    title = found[0] if len(tops) == 1 and found[0] == tops[0] and not is_ideas(found[0][1]) else None
+    stack: list[tuple[int, str]] = []
+    out = []
+    for i, (level, name, start, body) in enumerate(found):
+        while stack and stack[-1][0] >= level:
+            stack.pop()
+        if found[i] is not title:
+            stack.append((level, name.replace(PATH, " ")))
+        end = found[i + 1][2] if i + 1 < len(found) else n_lines
+        out.append(Heading(level, name, PATH.join(part for _, part in stack), start, body, end))
+    return tuple(out)
+
+
+class _Walk:
+    """One pass over the tokens; a block is opened where its lines start and filled as its text comes by."""
+
+    def __init__(self, lines: Sequence[str], headings: Sequence[Heading]) -> None:
+        self.lines = lines
+        self.headings = headings
+        self.items: list[Block] = []
+        self.row: Block | None = None
+        self.table = (0, 0)
+
+    def blocks(self, tokens: Sequence[Token]) -> Iterator[Block]:
+        path, upcoming = "", list(self.headings)
+        for token in tokens:
+            while upcoming and token.map and token.map[0] >= upcoming[0].start:
+                path = upcoming.pop(0).path
+            opened = self._open(token, path)
+            if opened is not None:
+                yield opened
+
+    def _open(self, token: Token, path: str) -> Block | None:
+        match token.type:
+            case "list_item_open":
+                kind = "idea" if in_ideas(path) else "item"
+                self.items.append(self._block(kind, path, token, depth=len(self.items)))
+                return self.items[-1]
+            case "list_item_close":
+                self.items.pop()
+            case "table_open":
+                self.table = _span(token)
+            case "tr_open":
+                self.row = self._block("table-row", path, token)
+                return self.row
+            case "tr_close":
+                self.row = None
+            case "inline":
+                return self._inline(token, path)
+            case "fence" | "code_block" | "html_block":
+                return self._verbatim(token, path)
+        return None
+
+    def _inline(self, token: Token, path: str) -> Block | None:
+        if token.level == 1 and self._is_heading(token):
+            return None
+        terms = [one_line(child.content) for child in token.children or () if child.type == "code_inline"]
+        text = one_line(token.content)
+        if self.row is not None:
+            cells = [text] if not self.row.parts else [self.row.parts.pop() + " | " + text]
+            self.row.parts += cells
+            self.row.terms += terms
+            return None
+        if self.items:
+            self.items[-1].parts.append(text)
+            self.items[-1].terms += terms
+            return None
+        block = self._block("paragraph", path, token)
+        block.parts.append(text)
+        block.terms += terms
+        return block
+
+    def _is_heading(self, token: Token) -> bool:
+        return any(h.start == _span(token)[0] for h in self.headings)
+
+    def _verbatim(self, token: Token, path: str) -> Block:
+        block = self._block("paragraph" if token.type == "html_block" else "code", path, token)
+        info = token.info.strip() + "\n" if token.info.strip() else ""
+        block.parts.append(info + token.content.rstrip("\n"))
+        return block
+
+    def _block(self, kind: str, path: str, token: Token, depth: int = 0) -> Block:
+        start, end = _span(token)
+        if kind == "table-row" and start == self.table[0]:
+            end = self.table[1]  # a table falls with its header
+        while end > start + 1 and is_blank(self.lines[end - 1].strip("> \t\r\n")):
+            end -= 1
+        return Block(kind, path, start, end, depth=depth)
+
+
+def one_line(text: str) -> str:
+    """Text of a paragraph whatever its wrapping: line breaks and the blanks around them become one space."""
+    return re.sub(r"[ \t]*\n[ \t]*", " ", text).strip()
+
+
+def _span(token: Token) -> tuple[int, int]:
+    assert token.map is not None, token.type  # block tokens of markdown-it carry their lines
+    return token.map[0], token.map[1]

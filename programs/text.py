@@ -1,0 +1,53 @@
+"""Bytes to text and text to lines, without losing a byte on the way back."""
+
+from __future__ import annotations
+
+import re
+
+from programs.errors import ProgramError
+
+MAX_BYTES = 1 << 19  # half a megabyte: ten times the longest program seen in public repositories
+BOM = "\ufeff"
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+
+
+def decode(raw: bytes, place: str) -> str:
+    """The text of a program file. Raises ProgramError for what is empty, too long, binary or not UTF-8."""
+    if len(raw) > MAX_BYTES:
+        raise ProgramError(
+            f"{place}:1: the file has {len(raw):,} bytes; a program has at most {MAX_BYTES:,}",
+            hint="is this a log or a data file?",
+        )
+    if (at := raw.find(b"\0")) >= 0:
+        line = raw.count(b"\n", 0, at) + 1
+        raise ProgramError(f"{place}:{line}: a NUL byte: a binary file", hint="a program is UTF-8 text")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ProgramError(
+            f"{place}:{line}: byte 0x{raw[error.start]:02x} is not UTF-8", hint="save the file as UTF-8"
+        ) from None
+    if not text.strip(BOM + " \t\r\n\f\v"):
+        raise ProgramError(f"{place}:1: the file is empty", hint="one sentence that names the goal will do")
+    return text
+
+
+def split_lines(text: str) -> list[str]:
+    """Lines with their ends, cut only where CommonMark cuts (LF, CRLF, CR); they join to ``text``."""
+    return _LINE.findall(text)
+
+
+def newline_of(text: str) -> str:
+    """The line end that the text uses first; LF where it has none."""
+    found = re.search(r"\r\n|\r|\n", text)
+    return found.group() if found else "\n"
+
+
+def is_blank(line: str) -> bool:
+    return not line.strip()
+
+
+def with_newline(text: str, newline: str) -> str:
+    """``text`` (LF) with another line end."""
+    return text if newline == "\n" else text.replace("\n", newline)

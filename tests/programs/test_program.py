@@ -1,0 +1,164 @@
+"""Program.parse over programs of many shapes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from programs.errors import NotFound, ProgramError
+from programs.ids import content_id, normalise
+from programs.program import Program
+from programs.text import MAX_BYTES
+from tests.programs.fixtures import FIXTURES, MIXED
+
+EVERY = pytest.mark.parametrize("text", FIXTURES.values(), ids=FIXTURES.keys())
+
+
+@EVERY
+def test_any_markdown_round_trips_byte_for_byte(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "program.md"
+    path.write_bytes(text.encode())
+    program = Program.load(path)
+    assert program.raw == path.read_bytes()
+    assert program.text == text
+    assert program.name == "program" or "name:" in text
+
+
+@EVERY
+def test_directives_are_distinct_ordered_and_have_their_lines(text: str) -> None:
+    program = Program.parse(text)
+    ids = [d.directive_id for d in program.directives]
+    assert len(set(ids)) == len(ids)
+    assert [d.position for d in program.directives] == list(range(len(ids)))
+    lines = [d.line for d in program.directives]
+    assert lines == sorted(lines)
+    assert all(1 <= line <= text.count("\n") + text.count("\r") + 1 for line in lines)
+
+
+@EVERY
+def test_ids_do_not_depend_on_trailing_blanks_or_line_ends(text: str) -> None:
+    if "\r" in text:
+        return
+    ids = [d.directive_id for d in Program.parse(text).directives]
+    crlf = Program.parse(text.replace("\n", "\r\n"))
+    assert [d.directive_id for d in crlf.directives] == ids
+    assert crlf.program_id == Program.parse(text).program_id
+    padded = text.replace("\n", " \n")  # one blank at each line's end; two would be a hard break
+    assert [d.directive_id for d in Program.parse(padded).directives] == ids
+    assert Program.parse(padded).program_id == Program.parse(text).program_id
+
+
+def test_program_id_hashes_the_normalised_text() -> None:
+    assert Program.parse("Go.").program_id == content_id("p", normalise("Go."))
+    assert Program.parse("Go.").program_id == Program.parse("Go.  \n\n").program_id
+    assert Program.parse("e\u0301").program_id == Program.parse("\u00e9").program_id
+    assert Program.parse("\ufeffGo.").program_id == Program.parse("Go.").program_id
+
+
+def test_structure_of_a_mixed_program() -> None:
+    found = [(d.heading, d.kind, d.text.split("\n")[0]) for d in Program.parse(MIXED).directives]
+    assert found == [
+        ("charter", "charter", 'proposers: {"queue": 0.7, "local": 0.3}'),
+        ("charter", "charter", "screen.fraction: 0.25"),
+        ("", "paragraph", "Intro text wrapped here."),
+        ("Setup", "item", "one `a`"),
+        ("Setup", "item", "nested"),
+        ("Setup", "item", "[ ] two"),
+        ("Setup", "paragraph", "quoted text"),
+        ("Setup", "table-row", "a | b"),
+        ("Setup", "table-row", "1 | `x`"),
+        ("Setup", "table-row", "2 | y"),
+        ("Setup", "code", "bash"),
+        ("Setup > Ideas", "order", found[11][2]),
+        ("Setup > Ideas", "idea", "Try `lr=2e-3`, `momentum=0.9`."),
+        ("Setup > Ideas", "idea", "Second"),
+        ("Setup > Ideas", "paragraph", "<!-- a comment -->"),
+    ]
+
+
+def test_ideas_keep_their_order_and_terms() -> None:
+    program = Program.parse(MIXED)
+    assert [idea.terms for idea in program.ideas] == [("lr=2e-3", "momentum=0.9"), ()]
+    by_id = {d.directive_id: d for d in program.directives}
+    assert all(by_id[idea.directive_id].text == idea.text for idea in program.ideas)
+    assert all(by_id[idea.directive_id].line == idea.line for idea in program.ideas)
+    order = next(d for d in program.directives if d.kind == "order")
+    assert order.text.split("\n") == [idea.directive_id for idea in program.ideas]
+
+
+@pytest.mark.parametrize(
+    "heading", ["# Ideas", "###### IDEAS", "## 3. ideas:", "## **Ideas**", "Ideas\n-----"]
+)
+def test_a_heading_named_ideas_in_any_level_and_dress(heading: str) -> None:
+    assert len(Program.parse(f"# T\n\n## S\n\n{heading}\n\n- `a=1`\n- b\n").ideas) == 2
+    assert not Program.parse("## Ideas of others\n\n- `a=1`\n").ideas
+
+
+def test_ideas_under_a_heading_below_ideas_count() -> None:
+    program = Program.parse("## Ideas\n\n### Optimizer\n- `a=1`\n  - `b=2`\n\n## Else\n- `c=3`\n")
+    assert [idea.terms for idea in program.ideas] == [("a=1",), ("b=2",)]
+
+
+def test_the_order_is_a_directive_of_its_own() -> None:
+    one, other = (Program.parse(f"## Ideas\n- {a}\n- {b}\n") for a, b in (("x", "y"), ("y", "x")))
+    assert {i.directive_id for i in one.ideas} == {i.directive_id for i in other.ideas}
+    assert one.directives[0].directive_id != other.directives[0].directive_id
+
+
+def test_the_title_is_no_part_of_the_heading_path() -> None:
+    one, other = (Program.parse(f"# {title}\n\n## Loop\n\nGo on.\n") for title in ("Local", "Careful"))
+    assert one.directives == other.directives
+    assert Program.parse("# A\n\nx\n\n# B\n\ny\n").directives[0].heading == "A"
+
+
+def test_a_second_identical_directive_gets_an_ordinal() -> None:
+    first, second, third = Program.parse("- same\n- same\n- same\n").directives
+    assert len({first.directive_id, second.directive_id, third.directive_id}) == 3
+    assert Program.parse("- same\n").directives[0].directive_id == first.directive_id
+
+
+def test_rewrapping_a_paragraph_keeps_its_id() -> None:
+    one, other = Program.parse("a b\nc d\n"), Program.parse("a\nb c d\n")
+    assert one.directives[0].directive_id == other.directives[0].directive_id
+
+
+def test_words_of_unspaced_scripts() -> None:
+    assert Program.parse("Keep what's better, don't-stop 0.5.").words == 5
+    assert Program.parse("学習率を下げて試す").words == 5
+    assert Program.parse("---\nmetaloop: {wave: 2}\n---\nGo on\n").words == 2
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "p.md:1: the file is empty"),
+        (b" \n\t\n", "p.md:1: the file is empty"),
+        (b"ok\n\xff\n", "p.md:2: byte 0xff is not UTF-8"),
+        (b"a\nb\n\0\n", "p.md:3: a NUL byte: a binary file"),
+        (b"\x89PNG\r\n\x1a\n", "p.md:1: byte 0x89 is not UTF-8"),
+        ("text".encode("utf-16"), "p.md:1: a NUL byte: a binary file"),
+        (b"x" * (MAX_BYTES + 1), "p.md:1: the file has 524,289 bytes; a program has at most 524,288"),
+        (b"---\nmetaloop:\n  wave: 2\n\nbody\n", "p.md:1: the front matter is not closed"),
+    ],
+)
+def test_what_is_no_program_is_an_error_with_its_place(raw: bytes, message: str) -> None:
+    with pytest.raises(ProgramError) as caught:
+        Program.parse(raw, "p.md")
+    assert caught.value.message == message
+    assert caught.value.hint
+
+
+def test_load_names_the_path(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no such file"):
+        Program.load(tmp_path / "none.md")
+    with pytest.raises(NotFound, match="folder"):
+        Program.load(tmp_path)
+    path = tmp_path / "bad.md"
+    path.write_text("---\nmetaloop:\n  wave: none\n---\n")
+    with pytest.raises(ProgramError, match=r"bad\.md:3: wave must be an integer"):
+        Program.load(path)
+
+
+def test_programs_can_be_keys() -> None:
+    assert len({Program.parse("a"), Program.parse("a"), Program.parse("b")}) == 2
