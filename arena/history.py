@@ -19,7 +19,7 @@ class History:
         self.matches: dict[str, Mapping[str, Any]] = {}
         self.ended_matches: dict[str, Mapping[str, Any]] = {}
         self.generations: dict[int, Mapping[str, Any]] = {}
-        self.mutations: list[Mapping[str, Any]] = []
+        self._mutations: dict[tuple[int, int], Mapping[str, Any]] = {}
         self.baselines: dict[tuple[str, int], Mapping[str, Any]] = {}
         self.runs: dict[str, Mapping[str, Any]] = {}
         self.ended_runs: dict[str, Mapping[str, Any]] = {}
@@ -33,6 +33,11 @@ class History:
         for event in read(folder):
             history.take(event)
         return history
+
+    @property
+    def mutations(self) -> list[Mapping[str, Any]]:
+        """Attempts of the closed generations; those of one that was cut short are made anew."""
+        return [m for m in self._mutations.values() if m["generation"] in self.generations]
 
     def take(self, event: Mapping[str, Any]) -> None:
         keep = getattr(self, f"_take_{event['kind'].replace('-', '_')}", None)
@@ -55,7 +60,7 @@ class History:
         self.generations.setdefault(event["generation"], event)
 
     def _take_mutation(self, event: Mapping[str, Any]) -> None:
-        self.mutations.append(event)
+        self._mutations[event["generation"], event["attempt"]] = event
 
     def _take_baseline(self, event: Mapping[str, Any]) -> None:
         self.baselines.setdefault((event["stream"], event["seed"]), event)

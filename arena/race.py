@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from analysis.statistics import posterior
+from analysis.statistics import mean_interval, posterior
 
 
 @dataclass(frozen=True)
@@ -75,4 +75,16 @@ class SequentialHalving:
 
 def shrunken(gains: Sequence[Sequence[float]]) -> list[float]:
     """Empirical-Bayes means of the arms' gains."""
-    return [p.shrunk_mean for p in posterior(gains)]
+    measured = [mean_interval(arm) for arm in gains]
+    scored = posterior([m.mean or 0.0 for m in measured], [m.se for m in measured], [m.n for m in measured])
+    return [score.shrunk_mean for score in scored]
+
+
+class Allocation:
+    """A fixed number of runs for each arm: for confirmations and for contests whose rules say so."""
+
+    def __init__(self, runs: Mapping[str, int]) -> None:
+        self.runs = dict(runs)
+
+    def next_round(self, scores: Sequence[ArmScore]) -> Mapping[str, int]:
+        return {a.arm_id: self.runs[a.arm_id] for a in scores if len(a.gains) < self.runs[a.arm_id]}

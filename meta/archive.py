@@ -1,0 +1,50 @@
+"""The archive: every program that was measured, as a posterior; who may breed is drawn from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from analysis.evidence import ProgramScore
+from meta.mutators.base import Parent
+from programs.program import Program
+
+
+class Archive:
+    """Programs with their posterior gains and their numbers of children."""
+
+    def __init__(
+        self, programs: Mapping[str, Program], scores: Sequence[ProgramScore], children: Counter[str]
+    ) -> None:
+        self.programs = programs
+        self.scores = sorted(
+            (s for s in scores if s.program_id in programs), key=lambda s: (-s.shrunk_mean, s.program_id)
+        )
+        self.children = children
+
+    def best(self, among: Sequence[str] | None = None) -> list[ProgramScore]:
+        """Scores in falling order of the shrunken mean, of all programs or of those named."""
+        return [s for s in self.scores if among is None or s.program_id in among]
+
+    def elites(self, n: int) -> list[Program]:
+        return [self.programs[s.program_id] for s in self.scores[:n]]
+
+    def parents(
+        self, rng: np.random.Generator, n: int, first_among: Sequence[str] | None = None
+    ) -> list[Parent]:
+        """``n`` different parents by Thompson sampling: a draw from each posterior, less what it has bred already.
+
+        A program with k children loses k/2 posterior sd, so that breeding spreads over the good ones.
+        With ``first_among`` the first parent is drawn from these ids alone.
+        """
+        chosen: list[ProgramScore] = []
+        while len(chosen) < min(n, len(self.scores)):
+            pool = [s for s in self.best(None if chosen else first_among) if s not in chosen]
+            draws = [
+                s.shrunk_mean + s.shrunk_se * (rng.standard_normal() - 0.5 * self.children[s.program_id])
+                for s in pool
+            ]
+            chosen.append(pool[int(np.argmax(draws))])
+        return [Parent(self.programs[s.program_id], s) for s in chosen]

@@ -1,0 +1,87 @@
+"""Breeding: draw an operator and parents, write a child, admit it if it is sound and behaves in a new way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.evidence import Evidence
+from arena.study import Study
+from meta.archive import Archive
+from meta.lineage import Lineage
+from meta.mutators.base import Proposal
+from meta.mutators.mix import Mix
+from meta.novelty import Novelty
+from programs.errors import ProgramError
+from programs.lint import lint
+from programs.program import Program
+
+TRIES = 12
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A proposal and what became of it: an empty ``refusal`` admits the child."""
+
+    proposal: Proposal
+    program: Program | None
+    refusal: str
+
+
+def breed(
+    study: Study, archive: Archive, evidence: Evidence, novelty: Novelty, mix: Mix, *,
+    generation: int, count: int, first_among: Sequence[str] | None = None,
+) -> list[Attempt]:  # fmt: skip
+    """Attempts until ``count`` children are admitted; fewer where the operators find nothing new.
+
+    The first child of a generation is written from the evidence; the others come from the fixed mix.
+    """
+    rng = np.random.default_rng(study.streams.seed("search", "breed", generation))
+    attempts: list[Attempt] = []
+    for number in range(count * TRIES):
+        born = sum(not attempt.refusal for attempt in attempts)
+        if born == count:
+            break
+        mutator = mix.named("write-ideas") if number == 0 else mix.draw(rng)
+        parents = archive.parents(rng, mutator.parents, first_among)
+        if len(parents) < mutator.parents:
+            continue
+        proposal = mutator.propose(parents, evidence, rng)
+        if proposal is None:
+            continue
+        attempt = judge(proposal, f"g{generation}-{born + 1}-{mutator.name}", novelty)
+        attempts.append(attempt)
+        if not attempt.refusal:
+            archive.children.update(proposal.parent_ids)
+    return attempts
+
+
+def judge(proposal: Proposal, name: str, novelty: Novelty) -> Attempt:
+    """Admit a child that parses, lints without errors, and behaves as no program of the study did before."""
+    try:
+        program = Program.parse(proposal.text, name)
+    except ProgramError as error:
+        return Attempt(proposal, None, f"does not parse: {error.message}")
+    errors = [message for message in lint(program) if message.level == "error"]
+    if errors:
+        return Attempt(proposal, program, f"lint: line {errors[0].line}: {errors[0].message}")
+    twin = novelty.twin(program)
+    return Attempt(proposal, program, f"behaves like {twin}" if twin else "")
+
+
+def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], generation: int) -> list[Program]:
+    """Commit the children, then write every attempt down, the refused ones with their reason."""
+    for number, attempt in enumerate(attempts):
+        p, program = attempt.proposal, attempt.program
+        if program is not None and not attempt.refusal:
+            lineage.add(program, operator=p.operator, parent_ids=p.parent_ids, reason=p.reason)
+            study.admit(program, generation=generation, operator=p.operator, parent_ids=p.parent_ids)
+        study.record({
+            "kind": "mutation", "generation": generation, "attempt": number,
+            "child_id": program.program_id if program else None, "parent_ids": list(p.parent_ids),
+            "operator": p.operator, "model": None, "tokens": 0, "usd": 0.0, "accepted": not attempt.refusal,
+            "reason": attempt.refusal or p.reason, "evidence_ids": list(p.evidence_ids),
+        })  # fmt: skip
+    return [a.program for a in attempts if a.program is not None and not a.refusal]

@@ -1,0 +1,136 @@
+"""The champion: one pre-declared test on a stream that nothing has touched, and the page that supports each change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from analysis.statistics import Mean, Ratio, interval, mean_interval, ratio, t_test, welch_difference
+from arena.executor import Executor, Progress
+from arena.match import Entry, enter, play
+from arena.race import Allocation
+from arena.study import Study
+from inner_loop.behaviour import behaviour_id, resolved_ideas
+from meta.lineage import Lineage
+from meta.plan import Plan
+from programs.edit import replace_ideas, set_charter, unset_charter
+from programs.program import Program
+from programs.shelf import starter
+
+LEVEL = 0.025
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the confirmation says. Gains in the task's unit, positive is better; two-sided 95% intervals.
+
+    ``difference`` is champion minus stock; ``p`` its one-sided Welch test, the one test that the study announces,
+    held against LEVEL. The ratios to stock's mean gain carry one-sided 95% lower bounds (Fieller).
+    """
+
+    champion: Mean
+    stock: Mean
+    without_ideas: Mean | None
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    ratio: Ratio
+    ratio_without_ideas: Ratio | None
+
+    @property
+    def holds(self) -> bool:
+        return self.p < LEVEL
+
+
+@dataclass(frozen=True)
+class Champion:
+    program: Program
+    claim: Claim
+    verdict: str
+
+
+def confirm(study: Study, executor: Executor, champion: Program, plan: Plan, progress: Progress) -> Claim:
+    """Run champion, stock and the champion without its ideas on fresh run seeds, once."""
+    match = enter(study, "confirmation", arms(study, champion), purpose="confirmation", stream="confirmation")
+    few = {"without-ideas": plan.ablation_runs}
+    runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in match.arms})
+    for arm in match.arms:
+        study.admit(
+            arm.program, generation=plan.generations, operator=arm.role, parent_ids=[champion.program_id]
+        )
+    gains = {score.arm_id: score.gains for score in play(study, executor, match, runs, progress)}
+    return claim({arm.role: gains[arm.arm_id] for arm in match.arms})
+
+
+def arms(study: Study, champion: Program) -> list[Entry]:
+    stock = starter("stock")
+    entered = [Entry(champion, "champion"), Entry(stock, "control")]
+    bare = without_ideas(champion)
+    behaviours = [behaviour_id(p, study.task, study.config.researcher) for p in (bare, champion)]
+    if resolved_ideas(champion, study.task) and behaviours[0] != behaviours[1]:
+        entered.append(Entry(bare, "without-ideas"))
+    return entered
+
+
+def without_ideas(program: Program) -> Program:
+    """The program with an empty idea list and no queue: its process alone, so that memory is told from method."""
+    text = replace_ideas(program.text, [])
+    if "queue" in program.charter.proposers:
+        rest = {k: v for k, v in program.charter.proposers.items() if k != "queue"}
+        text = set_charter(text, "proposers", rest) if rest else unset_charter(text, "proposers")
+    return Program.parse(text, f"{program.name}-without-ideas")
+
+
+def claim(gains: Mapping[str, Sequence[float]]) -> Claim:
+    best, stock, bare = gains["champion"], gains["control"], gains.get("without-ideas")
+    difference, se, df = welch_difference(best, stock)
+    low, high = interval(difference or 0.0, se, df)
+    two_sided = t_test(difference or 0.0, se, df)
+    halved = 1.0 if two_sided is None else two_sided / 2
+    return Claim(
+        champion=mean_interval(best), stock=mean_interval(stock), without_ideas=mean_interval(bare) if bare else None,
+        difference=difference or 0.0, low=low, high=high, p=halved if (difference or 0.0) > 0 else 1.0 - halved,
+        ratio=ratio(best, stock), ratio_without_ideas=ratio(bare, stock) if bare else None,
+    )  # fmt: skip
+
+
+def crown(study: Study, lineage: Lineage, program: Program, claim: Claim) -> Champion:
+    """Write champion.md and champion.evidence.md, and the claim into the ledger."""
+    from meta.evidence_page import evidence_page
+
+    champion = Champion(program, claim, verdict(program, claim, study.task.unit))
+    if study.history.champion is None:
+        study.record({"kind": "champion", "program_id": program.program_id, "name": program.name,
+                      "verdict": champion.verdict, "holds": claim.holds, **asdict(claim)})  # fmt: skip
+    lineage.crown(program.program_id)
+    (study.folder / "champion.md").write_bytes(program.raw)
+    page = evidence_page(study, champion)
+    (study.folder / "champion.evidence.md").write_text(page, encoding="utf-8")
+    return champion
+
+
+def verdict(program: Program, claim: Claim, unit: str) -> str:
+    """One sentence that says what was confirmed, or that nothing was."""
+    ours, stocks = figure(claim.champion), figure(claim.stock)
+    figures = (
+        f"gain {ours} {unit} against {stocks} of stock; {claim.champion.n} and {claim.stock.n} fresh runs"
+    )
+    if not claim.holds:
+        return f"{program.name} is not shown to beat stock ({figures}; one-sided p = {claim.p:.2g})"
+    return f"{program.name} beats stock{times(claim.ratio)} ({figures}; one-sided p = {claim.p:.2g})"
+
+
+def figure(mean: Mean) -> str:
+    if mean.mean is None:
+        return "not measured"
+    if mean.low is None or mean.high is None:
+        return f"{mean.mean:.4g}"
+    return f"{mean.mean:.4g} [{mean.low:.4g}, {mean.high:.4g}]"
+
+
+def times(ratio: Ratio) -> str:
+    if ratio.ratio is None:
+        return ""
+    bound = "no lower bound" if ratio.lower is None else f"at least {ratio.lower:.2f}"
+    return f", {ratio.ratio:.2f} times its gain ({bound})"

@@ -1,0 +1,124 @@
+"""The outer loop: race programs, learn what earned the gain, write better ones, confirm the best on fresh seeds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from analysis.evidence import Evidence, evidence
+from analysis.study import open_study
+from arena.drain import drain_on_interrupt
+from arena.executor import Executor, LocalExecutor, Progress
+from arena.match import Entry, enter, play
+from arena.race import SequentialHalving, Stage
+from arena.study import Study
+from meta.archive import Archive
+from meta.breed import breed, write_down
+from meta.champion import Champion, confirm, crown
+from meta.lineage import Lineage
+from meta.mutators.mix import Mix
+from meta.novelty import Novelty
+from meta.plan import Plan
+from meta.population import descendants, entries, twin_of_stock
+from programs.program import Program
+
+
+def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Progress) -> Champion:
+    """Carry a study from wherever it stands to its champion."""
+    epoch = int(datetime.fromisoformat(study.config.created_at).timestamp())
+    with (
+        study,
+        drain_on_interrupt(study, progress),
+        LocalExecutor(study.folder, study.config.workers, progress) as executor,
+        Lineage(study.folder / "programs.git", epoch) as lineage,
+    ):
+        loop = Evolution(study, plan, executor, lineage, progress)
+        loop.open(starters)
+        for generation in range(1, plan.generations + 1):
+            loop.advance(generation)
+        champion = loop.best()
+        claim = confirm(study, executor, champion, plan, progress)
+        return crown(study, lineage, champion, claim)
+
+
+class Evolution:
+    """The generations of one study: who has been seen, what is known, who plays next."""
+
+    def __init__(
+        self, study: Study, plan: Plan, executor: Executor, lineage: Lineage, progress: Progress
+    ) -> None:
+        self.study = study
+        self.plan = plan
+        self.executor = executor
+        self.lineage = lineage
+        self.progress = progress
+        self.novelty = Novelty(study.task, study.config.researcher)
+        self.mix = Mix()
+        self.own: str | None = study.config.plan.get("origin")
+
+    def open(self, starters: Sequence[Program]) -> None:
+        """Generation 0: admit the starters and race those that behave differently, with stock twice (A/A)."""
+        if 0 not in self.study.history.generations:
+            for program in starters:
+                self.lineage.add(program, operator="starter", parent_ids=(), reason="starter")
+                self.study.admit(program, generation=0, operator="starter")
+            self.close_generation(0, starters, ())
+        entered, twins = entries(self.listed(0, "program_ids"), self.novelty)
+        for later, first in twins.items():
+            note = f"{self.name(later)} behaves like {self.name(first)} on this task: not run twice"
+            self.progress({"kind": "note", "text": note})
+        self.race("opening", [*entered, twin_of_stock()], self.plan.opening, 0)
+
+    def advance(self, generation: int) -> None:
+        """Write children from the evidence, then race them beside the elites, which are measured again."""
+        if generation not in self.study.history.generations:
+            archive, facts = self.archive()
+            elites = archive.elites(self.plan.elites)
+            attempts = breed(
+                self.study, archive, facts, self.novelty, self.mix,
+                generation=generation, count=self.plan.children, first_among=self.lineage_of_own(),
+            )  # fmt: skip
+            children = write_down(self.study, self.lineage, attempts, generation)
+            self.close_generation(generation, children, elites)
+        children, elites = self.listed(generation, "program_ids"), self.listed(generation, "elite_ids")
+        for child in children:
+            self.novelty.twin(child)
+        racers = [Entry(program) for program in [*children, *elites]]
+        self.race(f"generation-{generation}", racers, self.plan.generation, generation)
+
+    def best(self) -> Program:
+        """The program of highest posterior gain among those that the study may crown: anything but stock."""
+        archive, _ = self.archive()
+        among = self.lineage_of_own() or [p for p in archive.programs if self.name(p) != "stock"]
+        return archive.programs[archive.best(among)[0].program_id]
+
+    def race(self, label: str, racers: Sequence[Entry], stages: Sequence[Stage], generation: int) -> None:
+        purpose = "generation" if generation else "race"
+        match = enter(self.study, label, racers, purpose=purpose, stream="selection", generation=generation)
+        play(self.study, self.executor, match, SequentialHalving(stages), self.progress)
+
+    def archive(self) -> tuple[Archive, Evidence]:
+        """What the ledger knows now: the posterior of every program that ran, and the page of facts."""
+        with open_study(self.study.folder) as con:
+            facts = evidence(con, self.study.task.name)
+        programs = {score.program_id: self.study.program(score.program_id) for score in facts.programs}
+        bred = Counter(p for m in self.study.history.mutations if m["accepted"] for p in m["parent_ids"])
+        return Archive(programs, facts.programs, bred), facts
+
+    def close_generation(self, number: int, children: Sequence[Program], elites: Sequence[Program]) -> None:
+        """Write down who plays, all at once: a resumed study reads this and proposes nothing again."""
+        self.study.record({
+            "kind": "generation", "generation": number,
+            "program_ids": [p.program_id for p in children], "elite_ids": [p.program_id for p in elites],
+        })  # fmt: skip
+
+    def listed(self, generation: int, column: str) -> list[Program]:
+        return [self.study.program(p) for p in self.study.history.generations[generation][column]]
+
+    def lineage_of_own(self) -> list[str] | None:
+        """Ids of the user's own program and its descendants; None where the study improves nobody's own."""
+        return None if self.own is None else descendants(self.own, self.study.history.programs)
+
+    def name(self, program_id: str) -> str:
+        return str(self.study.history.programs[program_id]["name"])

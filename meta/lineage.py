@@ -1,0 +1,66 @@
+"""Lineage of programs in git: one commit per program, whose parents are its parent programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from programs.program import Program
+
+if TYPE_CHECKING:
+    from git import Repo
+
+FILE = "program.md"
+NAME, EMAIL = "metaloop", "metaloop@localhost"
+
+
+class Lineage:
+    """The bare repository ``programs.git``: a branch per program id, ``main`` for the champion.
+
+    ``epoch`` (seconds since 1970) dates every commit, so that the same programs give the same commits.
+    """
+
+    def __init__(self, folder: Path, epoch: int) -> None:
+        from git import Repo
+
+        fresh = not (folder / "HEAD").exists()
+        self.repo: Repo = (
+            Repo.init(folder, bare=True, mkdir=True, initial_branch="main") if fresh else Repo(folder)
+        )
+        self.epoch = epoch
+        self.commits = {head.name: head.commit.hexsha for head in self.repo.heads}
+
+    def __enter__(self) -> Lineage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.repo.close()
+
+    def add(self, program: Program, *, operator: str, parent_ids: Iterable[str], reason: str) -> str:
+        """Commit ``program`` once and return the commit's hash."""
+        if program.program_id in self.commits:
+            return self.commits[program.program_id]
+        git = self.repo.git
+        blob = git.hash_object("-w", "--stdin", istream=BytesIO(program.raw))
+        tree = git.mktree(istream=BytesIO(f"100644 blob {blob}\t{FILE}\n".encode()))
+        parents = [word for p in parent_ids if p in self.commits for word in ("-p", self.commits[p])]
+        message = f"{program.name}: {reason}\n\nProgram: {program.program_id}\nOperator: {operator}\n"
+        date = f"{self.epoch} +0000"
+        identity = {
+            f"GIT_{who}_{what}": value
+            for who in ("AUTHOR", "COMMITTER")
+            for what, value in (("NAME", NAME), ("EMAIL", EMAIL), ("DATE", date))
+        }
+        commit: str = git.commit_tree(tree, *parents, istream=BytesIO(message.encode()), env=identity)
+        self._point(program.program_id, commit)
+        self.commits[program.program_id] = commit
+        return commit
+
+    def crown(self, program_id: str) -> None:
+        """Let ``main`` name the champion."""
+        self._point("main", self.commits[program_id])
+
+    def _point(self, branch: str, commit: str) -> None:
+        self.repo.git.update_ref(f"refs/heads/{branch}", commit)

@@ -1,0 +1,22 @@
+"""Novelty by behaviour: a child that would do what a program before it did gets no device time."""
+
+from __future__ import annotations
+
+from inner_loop.behaviour import behaviour_id
+from programs.program import Program
+from trainer.task import Task
+
+
+class Novelty:
+    """Remembers which behaviours a study has seen, by the first program that had each."""
+
+    def __init__(self, task: Task, researcher: str) -> None:
+        self.task = task
+        self.researcher = researcher
+        self.seen: dict[str, str] = {}
+
+    def twin(self, program: Program) -> str | None:
+        """The id of the earlier program with the same behaviour, or None and the behaviour is remembered."""
+        behaviour = behaviour_id(program, self.task, self.researcher)
+        first = self.seen.setdefault(behaviour, program.program_id)
+        return None if first == program.program_id else first

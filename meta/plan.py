@@ -1,0 +1,171 @@
+"""How large a study is: one dial (quick, default, or a device budget) sets the number of runs of every part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from arena.race import Stage
+from programs.errors import UsageError
+from trainer.task import Task
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Numbers of programs and of runs per program. Times are device-seconds.
+
+    The opening race brings all ``starters`` to ``opening_runs`` runs and its best ``opening_keep`` to
+    ``opening_more``. Each generation races ``children`` new programs and ``elites`` old ones, ``child_runs`` each,
+    the best ``child_keep`` of them to ``child_more``. Confirmation runs the champion, stock and the champion
+    without its ideas ``confirm_runs`` times each on a stream that nothing has touched.
+    """
+
+    starters: int
+    opening_runs: int
+    opening_keep: int
+    opening_more: int
+    aa_runs: int
+    generations: int
+    children: int
+    elites: int
+    child_runs: int
+    child_keep: int
+    child_more: int
+    confirm_runs: int
+    ablation_runs: int
+    run_budget: float
+
+    @property
+    def opening(self) -> tuple[Stage, ...]:
+        return (Stage(None, self.opening_runs), Stage(self.opening_keep, self.opening_more))
+
+    @property
+    def generation(self) -> tuple[Stage, ...]:
+        return (Stage(None, self.child_runs), Stage(self.child_keep, self.child_more))
+
+    @property
+    def search_runs(self) -> int:
+        """Runs whose gains choose programs."""
+        opening = self.starters * self.opening_runs + self.aa_runs
+        opening += self.opening_keep * max(0, self.opening_more - self.opening_runs)
+        each = (self.children + self.elites) * self.child_runs
+        each += self.child_keep * max(0, self.child_more - self.child_runs)
+        return opening + self.generations * each
+
+    @property
+    def runs(self) -> int:
+        return self.search_runs + 2 * self.confirm_runs + self.ablation_runs
+
+    def device_seconds(self, task: Task, verify_seeds: int = 2, baseline_seeds: int = 8) -> float:
+        """Expected device time of the whole study: charged by the runs, and paid by the arena to verify."""
+        verification = self.runs * verify_seeds + 2 * baseline_seeds
+        return self.runs * self.run_budget + verification * task.cost_seconds
+
+    def describe(self, task: Task, workers: int) -> dict[str, Any]:
+        """What is about to be spent, and on what."""
+        per_run = max(1, int(self.run_budget / task.cost_seconds))
+        seconds = self.device_seconds(task)
+        return {
+            "task": task.name,
+            "runs": self.runs,
+            "experiments_per_run": per_run,
+            "experiments": self.runs * per_run,
+            "run_budget_s": self.run_budget,
+            "device_seconds": round(seconds, 1),
+            "workers": workers,
+            "wall_seconds": round(seconds / workers * 1.1 + 6, 1),
+            "price": "own device, no model is called",
+            "plan": asdict(self),
+        }
+
+
+QUICK = Plan(
+    starters=6,
+    opening_runs=4,
+    opening_keep=2,
+    opening_more=4,
+    aa_runs=4,
+    generations=1,
+    children=4,
+    elites=2,
+    child_runs=4,
+    child_keep=2,
+    child_more=8,
+    confirm_runs=10,
+    ablation_runs=6,
+    run_budget=0.0,
+)
+DEFAULT = Plan(
+    starters=10,
+    opening_runs=5,
+    opening_keep=4,
+    opening_more=10,
+    aa_runs=6,
+    generations=3,
+    children=6,
+    elites=2,
+    child_runs=5,
+    child_keep=3,
+    child_more=10,
+    confirm_runs=36,
+    ablation_runs=20,
+    run_budget=0.0,
+)
+QUICK_EXPERIMENTS = 18
+
+
+def quick(task: Task, run_budget: float | None = None) -> Plan:
+    return replace(QUICK, run_budget=run_budget or QUICK_EXPERIMENTS * task.cost_seconds)
+
+
+def default(task: Task, run_budget: float | None = None) -> Plan:
+    return replace(DEFAULT, run_budget=run_budget or task.run_budget)
+
+
+def within(budget: float, task: Task, run_budget: float | None = None) -> Plan:
+    """The largest plan of the default's proportions whose expected device time fits ``budget`` seconds.
+
+    Raises UsageError when not even the smallest study fits.
+    """
+    whole = default(task, run_budget)
+    for percent in range(400, 0, -2):
+        plan = scaled(whole, percent / 100)
+        if plan.device_seconds(task) <= budget:
+            return plan
+    smallest = scaled(whole, 0.02).device_seconds(task)
+    raise UsageError(
+        f"a budget of {budget:.0f} s is too small: the smallest study on {task.name} takes about {smallest:.0f} s",
+        hint=f"raise --budget, or lower --run-budget from {whole.run_budget:.0f}s",
+    )
+
+
+def scaled(plan: Plan, factor: float) -> Plan:
+    """Fewer or more runs everywhere; small studies also race fewer programs and breed once."""
+
+    def count(value: int, least: int) -> int:
+        return max(least, round(value * factor))
+
+    small = factor < 0.75
+    first = count(plan.opening_runs, 3)
+    return replace(
+        plan,
+        starters=8 if small else plan.starters,
+        opening_runs=first,
+        opening_keep=3 if small else plan.opening_keep,
+        opening_more=max(first, count(plan.opening_more, 3)),
+        aa_runs=count(plan.aa_runs, 3),
+        generations=1 if factor < 0.5 else 2 if small else plan.generations,
+        children=4 if small else plan.children,
+        child_runs=first,
+        child_keep=2 if small else plan.child_keep,
+        child_more=max(first, count(plan.child_more, 3)),
+        confirm_runs=count(plan.confirm_runs, 4),
+        ablation_runs=count(plan.ablation_runs, 3),
+    )
+
+
+def override(plan: Plan, **fields: Any) -> Plan:
+    """A plan with some numbers given by flags; None leaves a number as it is."""
+    given: Mapping[str, Any] = {k: v for k, v in fields.items() if v is not None}
+    return replace(plan, **given)

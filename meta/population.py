@@ -1,0 +1,58 @@
+"""Who takes part: the starters of the opening race, and the controls that every study carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from arena.match import Entry
+from meta.novelty import Novelty
+from programs.program import Program
+from programs.shelf import starter
+
+# The order in which smaller studies fill up: strategies as different from each other as can be come first.
+DIVERSE = (
+    "stock", "idea-queue", "local-screen", "screen-waves", "local", "recombine", "branches", "confirm-last",
+    "tpe-local", "careful", "traps-first",
+)  # fmt: skip
+
+
+def starters(count: int, own: Sequence[Program] = ()) -> list[Program]:
+    """The programs of generation 0: stock, the user's own, and where the user gave none, the library's.
+
+    One user program is joined by the library (its evidence and its diversity); several race among themselves.
+    """
+    stock = starter("stock")
+    mine = [program for program in own if program.program_id != stock.program_id]
+    if len(mine) > 1:
+        return [stock, *mine]
+    library = [starter(name) for name in DIVERSE[1:]]
+    known = {program.program_id for program in mine}
+    return [stock, *mine, *(p for p in library if p.program_id not in known)][: max(2, count)]
+
+
+def entries(programs: Sequence[Program], novelty: Novelty) -> tuple[list[Entry], dict[str, str]]:
+    """Entries of the programs that behave differently, stock as control; and who behaves like whom."""
+    stock = starter("stock")
+    entered, twins = [], {}
+    for program in programs:
+        twin = novelty.twin(program)
+        if twin is not None:
+            twins[program.program_id] = twin
+            continue
+        entered.append(Entry(program, "control" if program.program_id == stock.program_id else "program"))
+    return entered, twins
+
+
+def twin_of_stock() -> Entry:
+    """The second arm of stock: what two arms of one program differ by is the noise of a standing (A/A)."""
+    return Entry(starter("stock"), "a/a")
+
+
+def descendants(origin: str, programs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """``origin`` and every program that descends from it by any parent, in the order of their birth."""
+    family = [origin]
+    for program_id, row in programs.items():
+        if program_id != origin and any(parent in family for parent in row["parent_ids"]):
+            family.append(program_id)
+    return family
