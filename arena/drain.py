@@ -34,9 +34,7 @@ def drain_on_interrupt(study: Study, progress: Progress) -> Iterator[None]:
     def handle(_signal: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         study.request_stop()
-        progress(
-            {"kind": "note", "text": "stopping: experiments in flight are finished; Ctrl-C again to kill"}
-        )
+        progress({"kind": "note", "text": "stopping: experiments in flight are finished; Ctrl-C again to kill"})
 
     before = signal.signal(signal.SIGINT, handle)
     try:

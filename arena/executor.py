@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import selectors
 import subprocess
@@ -56,10 +57,8 @@ class WorkerProcess:
 
     def close(self) -> None:
         for pipe in (self.stdin, self.stdout):
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                pass
         try:
             self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -82,7 +81,10 @@ class LocalExecutor:
     def __enter__(self) -> LocalExecutor:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        if failure is not None:  # nobody will read their results any more
+            for worker in self.workers.values():
+                worker.process.kill()
         self.close()
 
     def _start(self, index: int) -> None:

@@ -113,10 +113,7 @@ def announce(study: Study, match: Match, progress: Progress) -> None:
                     "verify_seeds": study.config.verify_seeds,
                     "fixed_steps": study.config.fixed_steps,
                 },
-                "arms": [
-                    {"arm_id": a.arm_id, "program_id": a.program.program_id, "role": a.role}
-                    for a in match.arms
-                ],
+                "arms": [{"arm_id": a.arm_id, "program_id": a.program.program_id, "role": a.role} for a in match.arms],
             }
         )
     progress(
@@ -173,10 +170,7 @@ def round_of(study: Study, match: Match, wanted: Mapping[str, int]) -> list[RunJ
     """The jobs that bring each arm to its wanted number of runs, seed by seed across the arms."""
     longest = max(wanted.values())
     return [
-        run_job(study, match, arm, i)
-        for i in range(longest)
-        for arm in match.arms
-        if i < wanted.get(arm.arm_id, 0)
+        run_job(study, match, arm, i) for i in range(longest) for arm in match.arms if i < wanted.get(arm.arm_id, 0)
     ]
 
 

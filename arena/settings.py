@@ -46,6 +46,7 @@ class StudyConfig(BaseModel):
     hardware_class: str
     versions: Versions
     plan: dict[str, Any] = Field(default_factory=dict)
+    programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")
 
     @property
     def streams(self) -> Streams:
@@ -72,9 +73,7 @@ class StudyConfig(BaseModel):
         try:
             body = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise Corrupt(
-                f"{path}: {error}", hint="restore study.toml from a copy; the ledger is untouched"
-            ) from None
+            raise Corrupt(f"{path}: {error}", hint="restore study.toml from a copy; the ledger is untouched") from None
         if body.get("schema") != SCHEMA:
             raise Corrupt(
                 f"{path}: schema {body.get('schema')!r}, this metaloop reads schema {SCHEMA}",

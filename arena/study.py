@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -49,6 +49,7 @@ class Study:
         fixed_steps: bool = False,
         researcher: str = "scripted",
         plan: Mapping[str, Any] | None = None,
+        programs: Sequence[tuple[str, str]] = (),
         verify_seeds: int = 2,
     ) -> Study:
         """Make the folder of a new study. A folder that holds anything else is refused."""
@@ -72,6 +73,7 @@ class Study:
             hardware_class=hardware_class(),
             versions=versions(),
             plan=dict(plan or {}),
+            programs=list(programs),
         )
         (folder / "ledger").mkdir(parents=True, exist_ok=True)
         (folder / "runs").mkdir(exist_ok=True)
@@ -130,10 +132,10 @@ class Study:
 
     def public_config(self) -> dict[str, Any]:
         """The config without its secret, for the ledger."""
-        return {k: v for k, v in self.config.model_dump(by_alias=True).items() if k != "secret"}
+        return {k: v for k, v in self.config.model_dump(by_alias=True).items() if k not in ("secret", "programs")}
 
     def _take_lock(self) -> TextIO:
-        lock = open(self.folder / "lock", "a", encoding="utf-8")
+        lock = open(self.folder / "lock", "a", encoding="utf-8")  # noqa: SIM115 - held as long as the study is
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -163,9 +165,7 @@ class Study:
         self._ledger.append(dict(event))
         self.history.take(event)
 
-    def admit(
-        self, program: Program, *, generation: int, operator: str, parent_ids: Iterable[str] = ()
-    ) -> None:
+    def admit(self, program: Program, *, generation: int, operator: str, parent_ids: Iterable[str] = ()) -> None:
         """Write a program down once; the same text again is the same program."""
         if program.program_id in self.history.programs:
             return

@@ -126,9 +126,7 @@ STARTED_FIELDS = ("run_id", "match_id", "arm_id", "program_id", "run_seed", "str
 
 def refuse_fault(outcome: Outcome) -> None:
     if outcome.status == "fault":
-        raise EnvironmentProblem(
-            f"an experiment could not be carried out: {outcome.reason}", hint="metaloop doctor"
-        )
+        raise EnvironmentProblem(f"an experiment could not be carried out: {outcome.reason}", hint="metaloop doctor")
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -158,9 +156,7 @@ def serve(folder: Path, index: int, channel: TextIO) -> None:
         worker = Worker(folder, index, trainer, channel)
         worker.tell({"ready": os.getpid()})
         for line in sys.stdin:
-            worker.tell(
-                {"result": worker.carry_out(from_json(json.loads(line))).to_json() | {"worker": index}}
-            )
+            worker.tell({"result": worker.carry_out(from_json(json.loads(line))).to_json() | {"worker": index}})
 
 
 def main() -> None:

@@ -15,9 +15,7 @@ from programs.program import Program
 class Archive:
     """Programs with their posterior gains and their numbers of children."""
 
-    def __init__(
-        self, programs: Mapping[str, Program], scores: Sequence[ProgramScore], children: Counter[str]
-    ) -> None:
+    def __init__(self, programs: Mapping[str, Program], scores: Sequence[ProgramScore], children: Counter[str]) -> None:
         self.programs = programs
         self.scores = sorted(
             (s for s in scores if s.program_id in programs), key=lambda s: (-s.shrunk_mean, s.program_id)
@@ -31,9 +29,7 @@ class Archive:
     def elites(self, n: int) -> list[Program]:
         return [self.programs[s.program_id] for s in self.scores[:n]]
 
-    def parents(
-        self, rng: np.random.Generator, n: int, first_among: Sequence[str] | None = None
-    ) -> list[Parent]:
+    def parents(self, rng: np.random.Generator, n: int, first_among: Sequence[str] | None = None) -> list[Parent]:
         """``n`` different parents by Thompson sampling: a draw from each posterior, less what it has bred already.
 
         A program with k children loses k/2 posterior sd, so that breeding spreads over the good ones.
@@ -43,8 +39,7 @@ class Archive:
         while len(chosen) < min(n, len(self.scores)):
             pool = [s for s in self.best(None if chosen else first_among) if s not in chosen]
             draws = [
-                s.shrunk_mean + s.shrunk_se * (rng.standard_normal() - 0.5 * self.children[s.program_id])
-                for s in pool
+                s.shrunk_mean + s.shrunk_se * (rng.standard_normal() - 0.5 * self.children[s.program_id]) for s in pool
             ]
             chosen.append(pool[int(np.argmax(draws))])
         return [Parent(self.programs[s.program_id], s) for s in chosen]

@@ -56,9 +56,7 @@ def confirm(study: Study, executor: Executor, champion: Program, plan: Plan, pro
     few = {"without-ideas": plan.ablation_runs}
     runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in match.arms})
     for arm in match.arms:
-        study.admit(
-            arm.program, generation=plan.generations, operator=arm.role, parent_ids=[champion.program_id]
-        )
+        study.admit(arm.program, generation=plan.generations, operator=arm.role, parent_ids=[champion.program_id])
     gains = {score.arm_id: score.gains for score in play(study, executor, match, runs, progress)}
     return claim({arm.role: gains[arm.arm_id] for arm in match.arms})
 
@@ -113,9 +111,7 @@ def crown(study: Study, lineage: Lineage, program: Program, claim: Claim) -> Cha
 def verdict(program: Program, claim: Claim, unit: str) -> str:
     """One sentence that says what was confirmed, or that nothing was."""
     ours, stocks = figure(claim.champion), figure(claim.stock)
-    figures = (
-        f"gain {ours} {unit} against {stocks} of stock; {claim.champion.n} and {claim.stock.n} fresh runs"
-    )
+    figures = f"gain {ours} {unit} against {stocks} of stock; {claim.champion.n} and {claim.stock.n} fresh runs"
     if not claim.holds:
         return f"{program.name} is not shown to beat stock ({figures}; one-sided p = {claim.p:.2g})"
     return f"{program.name} beats stock{times(claim.ratio)} ({figures}; one-sided p = {claim.p:.2g})"

@@ -45,9 +45,7 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
 class Evolution:
     """The generations of one study: who has been seen, what is known, who plays next."""
 
-    def __init__(
-        self, study: Study, plan: Plan, executor: Executor, lineage: Lineage, progress: Progress
-    ) -> None:
+    def __init__(self, study: Study, plan: Plan, executor: Executor, lineage: Lineage, progress: Progress) -> None:
         self.study = study
         self.plan = plan
         self.executor = executor

@@ -26,9 +26,7 @@ class Lineage:
         from git import Repo
 
         fresh = not (folder / "HEAD").exists()
-        self.repo: Repo = (
-            Repo.init(folder, bare=True, mkdir=True, initial_branch="main") if fresh else Repo(folder)
-        )
+        self.repo: Repo = Repo.init(folder, bare=True, mkdir=True, initial_branch="main") if fresh else Repo(folder)
         self.epoch = epoch
         self.commits = {head.name: head.commit.hexsha for head in self.repo.heads}
 

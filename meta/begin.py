@@ -1,0 +1,52 @@
+"""Founding a study and taking one up again: the same settings in, the same study out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from analysis.ledger import read
+from arena.study import Study
+from meta.plan import Plan
+from meta.population import starters
+from programs.errors import Corrupt
+from programs.program import Program
+from trainer.task import Task
+
+
+def found(
+    folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), workers: int, seed: int | None = None,
+    fixed_steps: bool = False, command: str = "evolve",
+) -> tuple[Study, list[Program]]:  # fmt: skip
+    """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is to be improved."""
+    chosen = starters(plan.starters, own)
+    settings: dict[str, Any] = asdict(plan)
+    if command == "improve":
+        settings["origin"] = own[0].program_id
+    study = Study.create(
+        folder, task=task, run_budget=plan.run_budget, command=command, workers=workers, seed=seed,
+        fixed_steps=fixed_steps, plan=settings,
+        programs=[(program.name, program.text) for program in chosen],
+    )  # fmt: skip
+    return study, chosen
+
+
+def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
+    """An existing study, its plan and its starters, to go on from where its ledger stands."""
+    study = Study.open(folder)
+    fields = {k: v for k, v in study.config.plan.items() if k != "origin"}
+    try:
+        plan = Plan(**fields)
+    except TypeError:
+        raise Corrupt(
+            f"{folder}/study.toml: [plan] is not a plan of this version",
+            hint=f"this study was made by `metaloop {study.config.command}`; use that command",
+        ) from None
+    return study, plan, [Program.parse(text, name) for name, text in study.config.programs]
+
+
+def champion_of(folder: Path) -> dict[str, Any] | None:
+    """The champion event of a study that has ended, or None."""
+    return next((event for event in read(folder / "ledger") if event["kind"] == "champion"), None)
