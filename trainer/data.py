@@ -50,7 +50,9 @@ class DataStore:
             folder.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=f".{split}-", dir=folder.parent))
         except OSError as error:
-            raise EnvironmentProblem(f"{folder.parent}: {error.strerror}", hint="choose another place or free space") from None
+            raise EnvironmentProblem(
+                f"{folder.parent}: {error.strerror}", hint="choose another place or free space"
+            ) from None
         try:
             self._make(split, seed, temporary)
             temporary.chmod(0o755)

@@ -181,7 +181,8 @@ class EditSpace:
             text = constants.write(source.text(knob.file), knob.name, legal)
             if text is None:
                 raise EditError(
-                    f"{knob.file}: no constant {knob.name} at the top level", hint=f"keep a line '{knob.name} = value'"
+                    f"{knob.file}: no constant {knob.name} at the top level",
+                    hint=f"keep a line '{knob.name} = value'",
                 )
             source = source.with_text(knob.file, text)
         return source
@@ -225,5 +226,7 @@ class EditSpace:
     @staticmethod
     def _range(knob: Knob) -> str:
         known = ", ".join(format_value(value) for value in knob.values)
-        between = f"; any value from {knob.low:g} to {knob.high:g}" if knob.low is not None and knob.high else ""
+        between = (
+            f"; any value from {knob.low:g} to {knob.high:g}" if knob.low is not None and knob.high else ""
+        )
         return f"{knob.name} takes {known}{between}"

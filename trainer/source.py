@@ -60,7 +60,11 @@ class Source:
         parts: list[str] = []
         for name in sorted(mine.keys() | theirs.keys()):
             lines = difflib.unified_diff(
-                mine.get(name, "").splitlines(), theirs.get(name, "").splitlines(), f"a/{name}", f"b/{name}", lineterm=""
+                mine.get(name, "").splitlines(),
+                theirs.get(name, "").splitlines(),
+                f"a/{name}",
+                f"b/{name}",
+                lineterm="",
             )
             parts.extend(line + "\n" for line in lines)
         return "".join(parts)

@@ -115,7 +115,9 @@ def _find(ref: str | Path) -> Path:
     if folder.name == "task.toml" and folder.is_file():
         folder = folder.parent
     if not folder.is_dir():
-        raise NotFound(f"no task {str(ref)!r}", hint=f"built in are {', '.join(builtin_tasks())}; or name a task folder")
+        raise NotFound(
+            f"no task {str(ref)!r}", hint=f"built in are {', '.join(builtin_tasks())}; or name a task folder"
+        )
     if not (folder / "task.toml").is_file():
         raise TaskError(f"{folder}: no task.toml there", hint=f"metaloop task init {ref} writes one")
     return folder
@@ -125,13 +127,21 @@ def _check_files(path: Path, text: str, parsed: task_file.TaskFile) -> None:
     for key in ("editable", "read_only"):
         for name in getattr(parsed.task, key):
             if Path(name).is_absolute() or ".." in Path(name).parts:
-                task_file.complain(path, text, ("task", key), f"{name!r} leaves the task folder", "name a file inside it")
+                task_file.complain(
+                    path, text, ("task", key), f"{name!r} leaves the task folder", "name a file inside it"
+                )
             if not (path.parent / name).is_file():
-                task_file.complain(path, text, ("task", key), f"no file {name!r} beside it", "create it or correct the name")
+                task_file.complain(
+                    path, text, ("task", key), f"no file {name!r} beside it", "create it or correct the name"
+                )
     if "train.py" not in parsed.task.editable:
-        task_file.complain(path, text, ("task", "editable"), "train.py is not among them", "the launcher starts train.py")
+        task_file.complain(
+            path, text, ("task", "editable"), "train.py is not among them", "the launcher starts train.py"
+        )
     if not (path.parent / "data.py").is_file():
-        task_file.complain(path, text, ("task",), "no data.py beside it", "write data.py with make(split, seed, out)")
+        task_file.complain(
+            path, text, ("task",), "no data.py beside it", "write data.py with make(split, seed, out)"
+        )
 
 
 def _edit_space(path: Path, text: str, parsed: task_file.TaskFile, folder: Path) -> EditSpace:
@@ -141,12 +151,18 @@ def _edit_space(path: Path, text: str, parsed: task_file.TaskFile, folder: Path)
     for name, edit in parsed.edits.items():
         files = {edit.file} | {one.file for one in edit.replace}
         if not files <= sources.keys():
-            task_file.complain(path, text, ("edits", name), "names a file that is not editable", "see [task] editable")
+            task_file.complain(
+                path, text, ("edits", name), "names a file that is not editable", "see [task] editable"
+            )
         if any(known.name.lower() == name.lower() for known in knobs):
-            task_file.complain(path, text, ("edits", name), "named twice, ideas ignore case", "give it another name")
+            task_file.complain(
+                path, text, ("edits", name), "named twice, ideas ignore case", "give it another name"
+            )
         if edit.kind != "patch" and name not in constants.read(sources[edit.file]):
             hint = f"add a line '{name} = value', or correct the name"
-            task_file.complain(path, text, ("edits", name), f"{edit.file} has no constant {name} at the top level", hint)
+            task_file.complain(
+                path, text, ("edits", name), f"{edit.file} has no constant {name} at the top level", hint
+            )
         values: tuple[Any, ...] = (False, True) if edit.kind == "patch" else tuple(edit.values)
         if edit.kind == "float":
             values = tuple(sorted(float(value) for value in values))
@@ -154,7 +170,9 @@ def _edit_space(path: Path, text: str, parsed: task_file.TaskFile, folder: Path)
             values = tuple(sorted(int(value) for value in values))
         replacements = tuple(Replacement(one.file, one.find, one.with_) for one in edit.replace)
         _check_anchors(path, text, name, replacements, sources)
-        knobs.append(Knob(name, edit.kind, values, edit.low, edit.high, edit.group, edit.note, edit.file, replacements))
+        knobs.append(
+            Knob(name, edit.kind, values, edit.low, edit.high, edit.group, edit.note, edit.file, replacements)
+        )
     return EditSpace(tuple(knobs))
 
 
@@ -166,7 +184,9 @@ def _check_anchors(
         count = changed[one.file].count(one.find)
         if count != 1:
             message = f"find text occurs {count} times in {one.file}"
-            task_file.complain(path, text, ("edits", name, "replace", "find"), message, "it must occur exactly once")
+            task_file.complain(
+                path, text, ("edits", name, "replace", "find"), message, "it must occur exactly once"
+            )
         changed[one.file] = changed[one.file].replace(one.find, one.replace)
 
 
@@ -186,5 +206,7 @@ def _card(path: Path) -> dict[str, Any] | None:
     try:
         card = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise TaskError(f"{path}: not valid JSON: {error}", hint="metaloop task measure --write makes it anew") from None
+        raise TaskError(
+            f"{path}: not valid JSON: {error}", hint="metaloop task measure --write makes it anew"
+        ) from None
     return card if isinstance(card, dict) else None

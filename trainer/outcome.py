@@ -1,0 +1,39 @@
+"""Outcome: what became of one experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+Status = Literal["ok", "crash", "timeout", "oom", "invalid", "fault"]
+Trust = Literal["unverified", "scored", "verified", "self-reported"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Times in seconds (device-seconds are CPU-seconds on a CPU), the metric in the task's unit.
+
+    ``device_seconds`` is what the run is charged: measured minus the launcher's constant, or nominal in fixed-step
+    mode. ``spent_seconds`` is what it truly took on this machine, net of the same constant; 0 if it was cached.
+    """
+
+    status: Status
+    metric: float | None
+    device_seconds: float
+    spent_seconds: float
+    wall_seconds: float
+    steps: int | None = None
+    peak_memory_mb: float = 0.0
+    reason: str = ""
+    log: str = ""
+    trust: Trust = "unverified"
+    cached: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Outcome:
+        known = {item.name for item in fields(cls)}
+        return cls(**{key: value for key, value in data.items() if key in known})

@@ -1,0 +1,96 @@
+"""The referee's scoring: raw float32 logits of an untrusted process against targets that it never saw."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Protocol
+
+from programs.errors import TaskError
+
+
+class InvalidPredictions(Exception):
+    """Predictions of the wrong size, or not finite; the candidate's fault."""
+
+
+class Scorer(Protocol):
+    """Scores a file of raw logits on a split; lower or higher is better as the task says."""
+
+    per_position: bool  # logits for each position of a row (language models), or one vector per row
+
+    def score(self, predictions: Path, split: Path) -> float: ...
+
+
+def _mean_nll_parts(predictions: Path, targets: Any, classes: int) -> Any:
+    """Negative log-likelihood in nats of each target, float64 [n]; the log-softmax is our own."""
+    import numpy as np
+
+    flat = targets.reshape(-1)
+    expected = flat.size * classes * 4
+    size = predictions.stat().st_size if predictions.is_file() and not predictions.is_symlink() else 0
+    if size != expected:
+        raise InvalidPredictions(f"predictions have {size} bytes, expected {expected}")
+    logits = np.memmap(predictions, dtype=np.float32, mode="r", shape=(flat.size, classes))
+    losses = np.empty(flat.size)
+    step = max(1, (1 << 20) // classes)  # about 8 MB of float64 at a time
+    for start in range(0, flat.size, step):
+        part = logits[start : start + step]
+        if not np.isfinite(part).all():
+            raise InvalidPredictions("predictions are not finite")
+        rows = part.astype(np.float64)
+        rows -= rows.max(axis=1, keepdims=True)
+        picked = rows[np.arange(len(rows)), np.maximum(flat[start : start + step], 0)]
+        np.exp(rows, out=rows)
+        losses[start : start + step] = np.log(rows.sum(axis=1)) - picked
+    return losses
+
+
+class Classification:
+    """Mean negative log-likelihood over the rows, in nats."""
+
+    per_position = False
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+
+    def score(self, predictions: Path, split: Path) -> float:
+        import numpy as np
+
+        losses = _mean_nll_parts(predictions, np.load(split / "targets.npy"), self.classes)
+        return float(losses.mean())
+
+
+class LanguageModel:
+    """Bits per byte: the targets' total information over the bytes that they stand for. Targets < 0 do not count."""
+
+    per_position = True
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+
+    def score(self, predictions: Path, split: Path) -> float:
+        import numpy as np
+
+        targets = np.load(split / "targets.npy")
+        losses = _mean_nll_parts(predictions, targets, self.classes)
+        nats = float(losses[targets.reshape(-1) >= 0].sum())
+        return nats / math.log(2) / float(np.load(split / "bytes.npy").sum())
+
+
+KINDS: dict[str, Any] = {"classification": Classification, "language_model": LanguageModel}
+
+
+def make_scorer(scoring: dict[str, Any]) -> Scorer:
+    """The scorer that a task names; other kinds are found by entry point ``metaloop.scorers``."""
+    kind = scoring["kind"]
+    if kind not in KINDS:
+        from importlib.metadata import entry_points
+
+        found = [point for point in entry_points(group="metaloop.scorers") if point.name == kind]
+        if not found:
+            raise TaskError(
+                f"no scorer {kind!r}", hint=f"task.toml [score] kind is one of {', '.join(KINDS)}"
+            )
+        KINDS[kind] = found[0].load()
+    scorer: Scorer = KINDS[kind](scoring["classes"])
+    return scorer
