@@ -1,0 +1,54 @@
+"""Racers: who gets how many runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from arena.race import Allocation, ArmScore, Racer, SequentialHalving, Stage
+
+
+def play(racer: Racer, draw, arms: list[str], raced: set[str] | None = None) -> dict[str, list[float]]:  # type: ignore[no-untyped-def]
+    """Carry a race out with gains drawn by ``draw(arm)``; returns every arm's gains."""
+    gains: dict[str, list[float]] = {arm: [] for arm in arms}
+    for _ in range(50):
+        scores = [ArmScore(a, raced is None or a in raced, tuple(g)) for a, g in gains.items()]
+        wanted = racer.next_round(scores)
+        if not wanted:
+            return gains
+        for arm, runs in wanted.items():
+            assert runs > len(gains[arm])
+            gains[arm] += [draw(arm) for _ in range(runs - len(gains[arm]))]
+    raise AssertionError("the race does not end")
+
+
+def test_halving_spends_its_last_runs_on_the_best() -> None:
+    rng = np.random.default_rng(1)
+    means = {f"a{i}": float(i) for i in range(8)}
+    gains = play(SequentialHalving.halve(8, 2, 16), lambda a: means[a] + 0.1 * rng.standard_normal(), list(means))
+    assert {a: len(g) for a, g in gains.items()} == {
+        "a0": 2, "a1": 2, "a2": 2, "a3": 2, "a4": 4, "a5": 4, "a6": 8, "a7": 8,
+    }  # fmt: skip
+
+
+def test_arms_outside_the_race_get_the_first_stage_only() -> None:
+    racer = SequentialHalving([Stage(None, 3), Stage(1, 6)])
+    gains = play(racer, lambda a: {"twin": 9.0, "good": 2.0, "bad": 1.0}[a], ["twin", "good", "bad"], {"good", "bad"})
+    assert {a: len(g) for a, g in gains.items()} == {"twin": 3, "good": 6, "bad": 3}
+
+
+def test_a_later_stage_judges_only_what_the_stages_before_it_gave() -> None:
+    """A resumed race must make the choice that it made before, though the chosen arms have more runs by now."""
+    racer = SequentialHalving([Stage(None, 2), Stage(1, 4)])
+    spoiled = [ArmScore("first", True, (5.0, 5.0, -50.0)), ArmScore("second", True, (4.0, 4.0))]
+    assert racer.next_round(spoiled) == {"first": 4}
+
+
+def test_one_lucky_noisy_arm_is_shrunk_no_more_than_the_others() -> None:
+    racer = SequentialHalving([Stage(None, 4), Stage(1, 8)])
+    scores = [ArmScore("steady", True, (1.0, 1.1, 0.9, 1.0)), ArmScore("wild", True, (3.0, -2.0, 2.9, -1.0))]
+    assert racer.next_round(scores) == {"steady": 8}
+
+
+def test_allocation_gives_every_arm_its_number() -> None:
+    gains = play(Allocation({"a": 3, "b": 1}), lambda _: 0.0, ["a", "b"])
+    assert {a: len(g) for a, g in gains.items()} == {"a": 3, "b": 1}
