@@ -39,9 +39,7 @@ class Ledger:
         Raises Corrupt where a segment has another schema, EnvironmentProblem where it cannot be written.
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", writer):
-            raise UsageError(
-                f"bad ledger writer name {writer!r}", hint="use letters, digits, '.', '_' and '-'"
-            )
+            raise UsageError(f"bad ledger writer name {writer!r}", hint="use letters, digits, '.', '_' and '-'")
         self.folder = Path(folder)
         self.writer = writer
         self._lock = threading.Lock()

@@ -1,0 +1,239 @@
+"""Small statistics on small samples: intervals, tests, corrections for many tests, shrinkage, ratios.
+
+Everything takes plain sequences of floats. What cannot be known from the data (a spread of one run) is None, never 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# How many degrees of freedom the spread pooled over all arms counts for against an arm's own (as limma moderates
+# variances, Smyth 2004): the sd of three or four runs is off by a factor of two too often to be used alone.
+POOLED_DF = 8.0
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean with its standard error and two-sided 95% t interval; se, low and high are None below two values."""
+
+    mean: float | None
+    se: float | None
+    n: int
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """An arm's score: as measured (mean, se, n) and shrunk towards the mean of all arms (shrunk_mean, shrunk_se)."""
+
+    mean: float
+    se: float
+    n: int
+    shrunk_mean: float
+    shrunk_se: float
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two means and its one-sided lower bound; lower is None where the data allow any ratio."""
+
+    ratio: float | None
+    lower: float | None
+    level: float
+    n_top: int
+    n_bottom: int
+
+
+def t_quantile(p: float, df: float) -> float:
+    """The p-quantile of Student's t with df degrees of freedom."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, p))
+
+
+def t_test(estimate: float, se: float | None, df: float) -> float | None:
+    """Two-sided p of estimate against 0; None where there is no se, 1 where estimate and se are both 0."""
+    from scipy.special import stdtr
+
+    if se is None or df <= 0:
+        return None
+    if se == 0.0:
+        return 1.0 if estimate == 0.0 else 0.0
+    return float(2.0 * stdtr(df, -abs(estimate / se)))
+
+
+def interval(estimate: float, se: float | None, df: float) -> tuple[float | None, float | None]:
+    """Two-sided 95% t interval; (None, None) where there is no se."""
+    if se is None or df <= 0:
+        return None, None
+    half = t_quantile(0.975, df) * se
+    return estimate - half, estimate + half
+
+
+def mean_interval(values: Sequence[float]) -> Mean:
+    """Mean, standard error over the values and 95% t interval."""
+    n = len(values)
+    if n == 0:
+        return Mean(None, None, 0, None, None)
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Mean(mean, None, 1, None, None)
+    se = math.sqrt(_variance(values) / n)
+    low, high = interval(mean, se, n - 1)
+    return Mean(mean, se, n, low, high)
+
+
+def clustered_mean(values: Sequence[float], clusters: Sequence[object]) -> tuple[float, float | None, int]:
+    """(mean, se, number of clusters), the se robust to dependence within a cluster (CR1, Liang and Zeger 1986)."""
+    mean = math.fsum(values) / len(values)
+    sums: dict[object, float] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        sums[cluster] = sums.get(cluster, 0.0) + value - mean
+    g = len(sums)
+    if g < 2:
+        return mean, None, g
+    return mean, math.sqrt(g / (g - 1) * math.fsum(s * s for s in sums.values())) / len(values), g
+
+
+def clustered_ratio(tops: Sequence[float], bottoms: Sequence[float]) -> tuple[float | None, float | None]:
+    """(sum of tops / sum of bottoms, its se), one entry of each per cluster; by linearisation of the ratio."""
+    total, g = math.fsum(bottoms), len(tops)
+    if total <= 0:
+        return None, None
+    ratio = math.fsum(tops) / total
+    if g < 2:
+        return ratio, None
+    rest = math.fsum((top - ratio * bottom) ** 2 for top, bottom in zip(tops, bottoms, strict=True))
+    return ratio, math.sqrt(g / (g - 1) * rest) / total
+
+
+def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Two-sided p of equal means with unequal variances (Welch 1947); None where a side has fewer than two values."""
+    difference, se, df = welch_difference(a, b)
+    return None if difference is None else t_test(difference, se, df)
+
+
+def welch_difference(a: Sequence[float], b: Sequence[float]) -> tuple[float | None, float | None, float]:
+    """(mean of a minus mean of b, its se, Satterthwaite's degrees of freedom)."""
+    if not a or not b:
+        return None, None, 0.0
+    difference = math.fsum(a) / len(a) - math.fsum(b) / len(b)
+    if len(a) < 2 or len(b) < 2:
+        return difference, None, 0.0
+    va, vb = _variance(a) / len(a), _variance(b) / len(b)
+    if va + vb == 0.0:
+        return difference, 0.0, float(len(a) + len(b) - 2)
+    df = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+    return difference, math.sqrt(va + vb), df
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """p-values adjusted so that the chance of any false rejection holds (Holm 1979), in the order given."""
+    adjusted, worst = [0.0] * len(ps), 0.0
+    for rank, index in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        worst = max(worst, min(1.0, (len(ps) - rank) * ps[index]))
+        adjusted[index] = worst
+    return adjusted
+
+
+def bh(ps: Sequence[float | None]) -> list[float | None]:
+    """q-values that hold the false discovery rate (Benjamini and Hochberg 1995); None stays None and counts not."""
+    known = [i for i, p in enumerate(ps) if p is not None]
+    qs: list[float | None] = [None] * len(ps)
+    best = 1.0
+    for rank, index in reversed(list(enumerate(sorted(known, key=lambda i: ps[i] or 0.0), 1))):
+        best = min(best, (ps[index] or 0.0) * len(known) / rank)
+        qs[index] = best
+    return qs
+
+
+def posterior(means: Sequence[float], ses: Sequence[float | None], ns: Sequence[int]) -> list[Posterior]:
+    """Empirical-Bayes scores of arms that are compared: each mean shrunk towards the mean of all.
+
+    Normal-normal model with the between-arm variance by the method of moments (DerSimonian and Laird 1986) and Morris'
+    (1983) term for not knowing the grand mean. An arm's se is moderated by the spread of runs over all arms; an
+    arm with one run has the pooled one. Where no arm has two runs nothing tells luck from merit: half is taken for luck.
+    """
+    if not means:
+        return []
+    variances = _moderated(means, ses, ns)
+    weights = [1.0 / v for v in variances]
+    centre = _weighted(means, weights)
+    spread = math.fsum(w * (m - centre) ** 2 for w, m in zip(weights, means, strict=True))
+    scale = math.fsum(weights) - math.fsum(w * w for w in weights) / math.fsum(weights)
+    between = max(0.0, (spread - (len(means) - 1)) / scale) if scale > 0 else math.inf
+    if math.isinf(between):  # one arm: nothing to shrink towards
+        return [Posterior(means[0], math.sqrt(variances[0]), ns[0], means[0], math.sqrt(variances[0]))]
+    total = [1.0 / (v + between) for v in variances]
+    grand = _weighted(means, total)
+    result = []
+    for mean, variance, n in zip(means, variances, ns, strict=True):
+        luck = variance / (variance + between)
+        shrunk_variance = (1.0 - luck) * variance + luck**2 / math.fsum(total)
+        shrunk = grand + (1.0 - luck) * (mean - grand)
+        result.append(Posterior(mean, math.sqrt(variance), n, shrunk, math.sqrt(shrunk_variance)))
+    return result
+
+
+def ratio(top: Sequence[float], bottom: Sequence[float], level: float = 0.95) -> Ratio:
+    """Mean of top over mean of bottom with a one-sided lower bound by Fieller's method (1954).
+
+    Independent samples of unequal variance; Satterthwaite's degrees of freedom at the ratio found. The bound is the
+    smallest r for which top minus r times bottom is not significantly above 0. lower is None where a side has fewer
+    than two values or the mean of bottom is not significantly above 0 (then no ratio can be excluded).
+    """
+    nothing = Ratio(None, None, level, len(top), len(bottom))
+    if not top or not bottom:
+        return nothing
+    x, y = math.fsum(top) / len(top), math.fsum(bottom) / len(bottom)
+    if y <= 0:
+        return nothing
+    point = Ratio(x / y, None, level, len(top), len(bottom))
+    if len(top) < 2 or len(bottom) < 2:
+        return point
+    vx, vy = _variance(top) / len(top), _variance(bottom) / len(bottom)
+    parts = vx, (x / y) ** 2 * vy
+    if sum(parts) == 0.0:
+        return Ratio(x / y, x / y, level, len(top), len(bottom))
+    df = sum(parts) ** 2 / (parts[0] ** 2 / (len(top) - 1) + parts[1] ** 2 / (len(bottom) - 1))
+    t2 = t_quantile(level, df) ** 2
+    a = y * y - t2 * vy
+    if a <= 0:
+        return point
+    root = math.sqrt(max(0.0, (x * y) ** 2 - a * (x * x - t2 * vx)))
+    return Ratio(x / y, (x * y - root) / a, level, len(top), len(bottom))
+
+
+def ratio_lower_bound(champion: Sequence[float], stock: Sequence[float], level: float = 0.95) -> float:
+    """The lower bound of ``ratio`` as a float: minus infinity where the data allow any ratio."""
+    lower = ratio(champion, stock, level).lower
+    return -math.inf if lower is None else lower
+
+
+def _variance(values: Sequence[float]) -> float:
+    mean = math.fsum(values) / len(values)
+    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def _weighted(values: Sequence[float], weights: Sequence[float]) -> float:
+    return math.fsum(v * w for v, w in zip(values, weights, strict=True)) / math.fsum(weights)
+
+
+def _moderated(means: Sequence[float], ses: Sequence[float | None], ns: Sequence[int]) -> list[float]:
+    """Variances of the means, each arm's own spread mixed with the pooled one; always positive."""
+    own = [
+        (n - 1, n * se * se) if se is not None and math.isfinite(se) and n > 1 else (0, 0.0)
+        for se, n in zip(ses, ns, strict=True)
+    ]
+    df = sum(d for d, _ in own)
+    tiny = max((abs(m) for m in means), default=0.0) ** 2 * 1e-12 + 1e-24
+    if df == 0:
+        half = _variance(means) / 2.0 if len(means) > 1 else 0.0
+        return [max(half, tiny)] * len(means)
+    pooled = math.fsum(d * v for d, v in own) / df
+    return [
+        max((POOLED_DF * pooled + d * v) / (POOLED_DF + d) / max(n, 1), tiny) for (d, v), n in zip(own, ns, strict=True)
+    ]

@@ -1,0 +1,35 @@
+-- One row per run. verified_gain: mean over the seeds of verifications on the stream that ranks this run.
+WITH told AS (
+    SELECT place, written_at, unnest(from_json(record, '{
+        "run_id": "VARCHAR", "state": "VARCHAR", "charged": "DOUBLE", "spent": "DOUBLE", "cached_seconds": "DOUBLE",
+        "forfeited": "DOUBLE", "overshoot": "DOUBLE", "tokens": "BIGINT", "usd": "DOUBLE", "claimed_best": "DOUBLE",
+        "claimed_gain": "DOUBLE", "final_source_id": "VARCHAR", "wall_seconds": "DOUBLE",
+        "experiment_wall_seconds": "DOUBLE"}'))
+    FROM events WHERE kind = 'run_ended'),
+ended AS (  -- of two ends of one run the first finished one counts, else the last
+    SELECT * FROM told
+    QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY coalesce(state, '') <> 'finished',
+        CASE WHEN state = 'finished' THEN place ELSE -place END) = 1),
+tried AS (
+    SELECT run_id, count(*) AS experiments, count(*) FILTER (decision = 'keep') AS kept,
+        sum(device_seconds_charged) AS charged, sum(device_seconds_spent) AS spent
+    FROM experiments GROUP BY run_id),
+scored AS (
+    SELECT v.run_id, v.stream, avg(v.gain) AS gain, count(v.gain) AS seeds,
+        count(*) FILTER (v.status NOT IN ('ok', 'fault')) AS failed
+    FROM verifications AS v LEFT JOIN run_starts AS r USING (run_id) GROUP BY v.run_id, v.stream, r.stream
+    -- the stream of the run's own match; a run of the search stream is ranked by the selection stream
+    QUALIFY row_number() OVER (PARTITION BY v.run_id ORDER BY v.stream IS DISTINCT FROM r.stream,
+        list_position(['selection', 'confirmation', 'reserve', 'search'], v.stream)) = 1)
+SELECT run_id, match_id, arm_id, r.program_id, task, run_seed, r.stream, researcher,
+    coalesce(state, 'running') AS state, device_seconds_budget,
+    coalesce(ended.charged, tried.charged, 0.0) AS device_seconds_charged,
+    coalesce(ended.spent, tried.spent, 0.0) AS device_seconds_spent,
+    tokens, usd, claimed_best, scored.gain AS verified_gain, claimed_gain, scored.stream AS score_stream,
+    coalesce(scored.seeds, 0) AS verified_seeds, coalesce(scored.failed, 0) AS failed_seeds,
+    coalesce(tried.experiments, 0) AS experiments, coalesce(tried.kept, 0) AS kept,
+    cached_seconds, forfeited, overshoot, final_source_id, wall_seconds, experiment_wall_seconds,
+    role, purpose, r.generation, direction, name, words, r.started_at, ended.written_at AS ended_at
+FROM run_starts AS r LEFT JOIN ended USING (run_id) LEFT JOIN tried USING (run_id) LEFT JOIN scored USING (run_id)
+    LEFT JOIN programs AS p ON p.program_id = r.program_id
+ORDER BY r.place

@@ -1,0 +1,181 @@
+"""Studies with a known truth, written through the real Ledger: planted effects, noise of runs and of seeds.
+
+The world: a task whose metric (lower is better, or higher) is ``base`` minus the planted effects of the values that
+are set, minus planted interactions, plus seed noise. Runs are greedy one-change searches, as the stock loop is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.ledger import Ledger
+
+Config = dict[str, Any]
+
+
+def sid(config: Mapping[str, Any]) -> str:
+    return "s" + hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class World:
+    """effects: (knob, value) → gain in metric units, a value of True is a patch; crashes: values that always fail."""
+
+    effects: Mapping[tuple[str, Any], float]
+    baseline: Mapping[str, Any]
+    interactions: Mapping[tuple[tuple[str, Any], tuple[str, Any]], float] = field(default_factory=dict)
+    crashes: frozenset[tuple[str, Any]] = frozenset()
+    noise: float = 0.01
+    base: float = 2.0
+    direction: str = "lower"
+
+    def gain(self, config: Mapping[str, Any]) -> float:
+        held = set(config.items())
+        single = sum(effect for key, effect in self.effects.items() if key in held)
+        return single + sum(e for (a, b), e in self.interactions.items() if a in held and b in held)
+
+    def metric(self, config: Mapping[str, Any], noise: float) -> float:
+        gain = self.gain(config) + noise
+        return self.base - gain if self.direction == "lower" else self.base + gain
+
+
+def program(ledger: Ledger, program_id: str, **more: Any) -> None:
+    event = {"program_id": program_id, "name": program_id, "generation": 0, "operator": "starter", "parent_ids": [],
+             "words": 100, "text": f"# {program_id}\n", "directives": []}  # fmt: skip
+    ledger.append({"kind": "program", **event, **more}, sync=False)
+
+
+def match(ledger: Ledger, match_id: str, arms: Mapping[str, str], **more: Any) -> None:
+    """arms: arm_id → program_id."""
+    listed = [{"arm_id": arm, "program_id": who, "role": "program"} for arm, who in arms.items()]
+    event = {"match_id": match_id, "config": {"direction": "lower", "metric": "nats"}, "task": "strokes",
+             "task_id": "t1", "run_budget": 3.0, "hardware_class": "cpu:test", "stream": "selection",
+             "purpose": "race", "generation": 0, "started_at": "2026-01-01T00:00:00Z", "arms": listed}  # fmt: skip
+    ledger.append({"kind": "match", **event, **more}, sync=False)
+
+
+def start(ledger: Ledger, run_id: str, match_id: str, arm_id: str, program_id: str, seed: int, **more: Any) -> None:
+    event = {"run_id": run_id, "match_id": match_id, "arm_id": arm_id, "program_id": program_id, "task": "strokes",
+             "run_seed": seed, "stream": "selection", "researcher": "scripted",
+             "device_seconds_budget": 3.0}  # fmt: skip
+    ledger.append({"kind": "run_started", **event, **more}, sync=False)
+
+
+def end(ledger: Ledger, run_id: str, claimed: float = 0.0, state: str = "finished", **more: Any) -> None:
+    event = {"run_id": run_id, "state": state, "charged": 3.0, "spent": 2.5, "cached_seconds": 0.4, "forfeited": 0.1,
+             "overshoot": 0.0, "tokens": 0, "usd": 0.0, "claimed_best": 1.0, "claimed_gain": claimed,
+             "final_source_id": "s1", "wall_seconds": 4.0, "experiment_wall_seconds": 3.5}  # fmt: skip
+    ledger.append({"kind": "run_ended", **event, **more}, sync=False)
+
+
+def verify(ledger: Ledger, run_id: str, arm_id: str, program_id: str, gains: Sequence[float], **more: Any) -> None:
+    for seed, gain in enumerate(gains):
+        event = {"run_id": run_id, "arm_id": arm_id, "program_id": program_id, "task": "strokes",
+                 "stream": "selection", "seed": seed, "status": "ok", "metric": 2.0 - gain, "baseline_metric": 2.0,
+                 "gain": gain, "trust": "unverified"}  # fmt: skip
+        ledger.append({"kind": "verification", **event, **more}, sync=False)
+
+
+def race(
+    ledger: Ledger, match_id: str, truth: Mapping[str, tuple[float, float]], n: int, rng: np.random.Generator
+) -> None:
+    """A match of ready-made runs: arm (named as its program) → (true gain, sd over runs), n runs each."""
+    match(ledger, match_id, {f"a-{who}": who for who in truth})
+    for who, (gain, sd) in truth.items():
+        for seed in range(n):
+            run_id = f"r-{match_id}-{who}-{seed}"
+            start(ledger, run_id, match_id, f"a-{who}", who, seed)
+            own = rng.normal(gain, sd)
+            end(ledger, run_id, claimed=own + 0.2)
+            verify(ledger, run_id, f"a-{who}", who, [own + 0.01, own - 0.01])
+
+
+def search(
+    ledger: Ledger, world: World, run_id: str, rng: np.random.Generator, *, tries: int, seed: int = 7,
+    proposer: str = "random", changes: int = 1, directives: Sequence[str] = (), ideas: Sequence[tuple[str, Any]] = (),
+) -> Config:  # fmt: skip
+    """A greedy run's experiments and decisions; each try makes 1..changes changes. Returns the final config.
+
+    ``ideas`` are tried first, in order, by the proposer "queue", citing the directive of the same position.
+    """
+    head, head_number = dict(world.baseline), 0
+    head_metric = world.metric(head, rng.normal(0, world.noise))
+    _experiment(ledger, run_id, 0, None, {}, head, sid(head), None, seed, "ok", head_metric, (), proposer)
+    _decide(ledger, run_id, 0, "baseline")
+    for number in range(1, tries + 1):
+        queued = ideas[number - 1] if number <= len(ideas) else None
+        cited = (directives[number - 1],) if queued and number <= len(directives) else ()
+        edit = dict([queued]) if queued else propose(world, head, rng, changes)
+        if not edit:
+            continue
+        config = head | edit
+        failed = any(item in world.crashes for item in edit.items())
+        metric = None if failed else world.metric(config, rng.normal(0, world.noise))
+        status = "crash" if failed else "ok"
+        who = "queue" if queued else proposer
+        _experiment(ledger, run_id, number, head_number, edit, config, sid(config), sid(head), seed, status, metric,
+                    cited, who)  # fmt: skip
+        better = metric is not None and (metric < head_metric) == (world.direction == "lower")
+        _decide(ledger, run_id, number, "keep" if better else "discard")
+        if better and metric is not None:
+            head, head_metric, head_number = config, metric, number
+    return head
+
+
+def propose(world: World, head: Config, rng: np.random.Generator, changes: int) -> Config:
+    """1..changes random changes of head; a patch that is applied is never taken back."""
+    options = [(k, v) for k, v in world.effects if head.get(k) != v and head.get(k) is not True]
+    count = min(len(options), 1 + int(rng.integers(changes)))
+    return dict(options[i] for i in rng.choice(len(options), size=count, replace=False)) if options else {}
+
+
+def _experiment(
+    ledger: Ledger, run_id: str, number: int, parent: int | None, edit: Config, config: Config, source: str,
+    parent_source: str | None, seed: int, status: str, metric: float | None, cited: Sequence[str], proposer: str,
+) -> None:  # fmt: skip
+    event = {
+        "run_id": run_id, "experiment_id": f"e-{run_id}-{number}", "number": number, "parent_number": parent,
+        "source_id": source, "parent_source_id": parent_source,
+        "edit": {"set": {k: v for k, v in edit.items() if v is not True},
+                 "apply": [k for k, v in edit.items() if v is True]},
+        "config": config, "seed": seed, "replicate": 0, "fraction": 1.0, "status": status, "metric": metric,
+        "device_seconds_charged": 0.15, "device_seconds_spent": 0.15, "wall_seconds": 0.2, "peak_memory_mb": 100.0,
+        "steps": 50, "description": "try", "proposer": proposer, "directive_ids": list(cited),
+        "trust": "unverified", "cached": False, "reason": "", "diff": "-a\n+b\n",
+        "started_at": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+    ledger.append({"kind": "experiment", **event}, sync=False)
+
+
+def _decide(ledger: Ledger, run_id: str, number: int, decision: str) -> None:
+    event = {"run_id": run_id, "experiment_id": f"e-{run_id}-{number}", "decision": decision, "reason": ""}
+    ledger.append({"kind": "decision", **event}, sync=False)
+
+
+def study(
+    folder: Path, world: World, *, runs: int, tries: int, seed: int = 0, changes: int = 1, proposer: str = "random",
+    programs: Sequence[str] = ("stock",),
+) -> Path:  # fmt: skip
+    """A study of one match: ``runs`` searches per program, verified on two fresh seeds each. Returns the folder."""
+    rng = np.random.default_rng(seed)
+    config = {"direction": world.direction, "metric": "nats"}
+    with Ledger(folder / "ledger", "arena") as ledger:
+        ledger.append({"kind": "study", "study_id": "st1", "config": {}, "version": "0"}, sync=False)
+        for who in programs:
+            program(ledger, who)
+        match(ledger, "m1", {f"a-{who}": who for who in programs}, config=config)
+        for who in programs:
+            for k in range(runs):
+                run_id = f"r-{who}-{k}"
+                start(ledger, run_id, "m1", f"a-{who}", who, k)
+                final = search(ledger, world, run_id, rng, tries=tries, changes=changes, proposer=proposer)
+                end(ledger, run_id, claimed=world.gain(final))
+                verify(ledger, run_id, f"a-{who}", who, world.gain(final) + rng.normal(0, world.noise, 2))
+    return folder
