@@ -1,0 +1,138 @@
+"""The built-in task strokes: its data, its baseline by hand and in a fork, and every edit that it declares."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from trainer.data import DataStore
+from trainer.edits import Edit
+from trainer.experiment import Spec, Trainer
+from trainer.streams import Streams
+from trainer.task import Task
+
+TASK = Task.load("strokes")
+
+
+@pytest.fixture(scope="module")
+def data() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("strokes_data", TASK.folder / "data.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
+    root = tmp_path_factory.mktemp("strokes")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METALOOP_CACHE", str(root / "cache"))
+        with Trainer(TASK, DataStore(TASK, Streams.from_seed(1), root), fixed_steps=True) as one:
+            yield one
+
+
+def single_edits() -> list[Edit]:
+    """Every declared value that is not the baseline's, and every patch, each as one edit."""
+    config = TASK.edits.config(TASK.baseline())
+    edits = []
+    for knob in TASK.edits.knobs:
+        for value in knob.values:
+            if value != config[knob.name]:
+                edits.append(Edit({}, (knob.name,)) if knob.kind == "patch" else Edit({knob.name: value}))
+    return edits
+
+
+def test_a_seed_means_the_same_bytes_everywhere(data: ModuleType) -> None:
+    inputs, targets = data.draw(100, 7)
+    assert inputs.shape == (100, 256) and inputs.dtype == np.uint8
+    assert hashlib.sha256(inputs.tobytes() + targets.astype("<i8").tobytes()).hexdigest()[:16] == "08f9299022e21748"
+
+
+def test_splits_of_different_seeds_differ_and_hold_all_classes(data: ModuleType, tmp_path: Path) -> None:
+    data.make("search", 3, tmp_path / "a")
+    data.make("search", 4, tmp_path / "b")
+    first, second = (np.load(tmp_path / name / "inputs.npy") for name in "ab")
+    assert first.shape == second.shape == (data.ROWS["hidden"], 256)
+    assert len({row.tobytes() for row in np.concatenate((first, second))}) == 2 * data.ROWS["hidden"]
+    assert set(np.load(tmp_path / "a" / "targets.npy").tolist()) == set(range(data.CLASSES))
+
+
+def test_generator_uses_no_operation_that_differs_between_machines() -> None:
+    tree = ast.parse((TASK.folder / "data.py").read_text())
+    called = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not called & {"sin", "cos", "exp", "log", "power", "dot", "matmul", "einsum", "normal", "default_rng"}
+
+
+def test_every_declared_edit_gives_source_that_compiles() -> None:
+    baseline = TASK.baseline()
+    seen = {baseline.source_id}
+    for edit in single_edits():
+        source = TASK.edits.apply(baseline, edit)
+        compile(source.text(), "train.py", "exec")
+        seen.add(source.source_id)
+    assert len(seen) == 1 + len(single_edits())
+
+
+def test_all_patches_go_together_in_any_order() -> None:
+    patches = tuple(knob.name for knob in TASK.edits.knobs if knob.kind == "patch")
+    one = TASK.edits.apply(TASK.baseline(), Edit({}, patches))
+    other = TASK.edits.apply(TASK.baseline(), Edit({}, patches[::-1]))
+    assert one == other
+    assert all(TASK.edits.config(one)[name] is True for name in patches)
+
+
+def test_baseline_value_of_every_knob_is_on_its_ladder() -> None:
+    config = TASK.edits.config(TASK.baseline())
+    for knob in TASK.edits.knobs:
+        assert config[knob.name] in knob.values
+        assert 12 <= len(TASK.edits.knobs) <= 17
+
+
+def test_contract_functions_exist() -> None:
+    tree = ast.parse(TASK.baseline().text())
+    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert {"main", "load", "logits"} <= names
+    assert "weights_only=True" in TASK.baseline().text()
+
+
+def test_budget_by_hand_is_the_task_s() -> None:
+    found = re.search(r'"METALOOP_BUDGET", "([0-9.]+)"', (TASK.folder / "prepare.py").read_text())
+    assert found and float(found[1]) == TASK.budget_seconds
+
+
+def test_fixed_steps_give_the_same_metric_twice(trainer: Trainer) -> None:
+    spec = Spec(TASK.baseline(), seed=5)
+    first, second = trainer.run(spec), trainer.run(spec)
+    assert first.status == "ok", first.reason
+    assert first.steps == TASK.steps
+    assert first.metric == second.metric
+    assert first.metric is not None and 1.0 < first.metric < 2.3
+
+
+def test_all_patches_together_train(trainer: Trainer) -> None:
+    patches = tuple(knob.name for knob in TASK.edits.knobs if knob.kind == "patch")
+    outcome = trainer.run(Spec(TASK.edits.apply(TASK.baseline(), Edit({}, patches)), seed=5))
+    assert outcome.status == "ok", outcome.reason
+
+
+def test_runs_by_hand(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("METALOOP_")}
+    environment |= {"METALOOP_CACHE": str(tmp_path), "METALOOP_STEPS": "3", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, str(TASK.folder / "train.py")], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "steps: 3\n" in done.stdout and "val_nll: " in done.stdout
+    assert (tmp_path / "checkpoint.pt").stat().st_size > 0
