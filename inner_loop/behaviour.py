@@ -1,0 +1,90 @@
+"""What a program makes a researcher do on a task, apart from how it is worded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from programs.charter import Charter
+from programs.directives import Directive
+from programs.ideas import Idea
+from programs.ids import content_id
+from programs.program import Program
+from trainer.edits import Edit, EditSpace, Knob
+from trainer.task import Task
+
+
+def behaviour_id(program: Program, task: Task, researcher: str = "scripted") -> str:
+    """Equal for programs that behave alike on this task.
+
+    For the scripted researcher that is the charter as far as it has an effect, and the ordered ideas that it would
+    carry out; for all others every word may matter, and the id follows the program's.
+    """
+    if researcher != "scripted":
+        return content_id("b", program.program_id, researcher)
+    queue = [edit.key() for _, edit in resolved_ideas(program, task)]
+    return content_id("b", json.dumps([effective(program.charter, task), queue], sort_keys=True))
+
+
+def resolved_ideas(program: Program, task: Task) -> list[tuple[Idea, Edit]]:
+    """The ideas that a scripted researcher carries out here, in order: none unless the queue is a proposer.
+
+    Left out are those that name no edit of this task or touch what is out of focus.
+    """
+    if "queue" not in program.charter.proposers:
+        return []
+    allowed = {knob.name for knob in in_focus(task.edits, program.charter.focus)}
+    found = [(idea, task.edits.parse_terms(idea.terms)) for idea in program.ideas]
+    return [(idea, edit) for idea, edit in found if edit and {*edit.set, *edit.apply} <= allowed]
+
+
+def inert_directives(program: Program, task: Task) -> list[Directive]:
+    """The directives that a scripted researcher does not follow on this task, or follows to no effect."""
+    used = {idea.directive_id for idea, _ in resolved_ideas(program, task)}
+    return [directive for directive in program.directives if not _works(directive, program, task, used)]
+
+
+def in_focus(space: EditSpace, focus: Sequence[str]) -> tuple[Knob, ...]:
+    """The knobs of the groups in focus; all of them where the focus is empty or names no group of this task."""
+    wanted = {group.lower() for group in focus}
+    return tuple(knob for knob in space.knobs if knob.group.lower() in wanted) or space.knobs
+
+
+def effective(charter: Charter, task: Task) -> dict[str, Any]:
+    """The charter with its defaults, without what cannot matter: fields of rules that are not in force, shares up to
+    a factor, groups by the knobs they stand for."""
+    fields = charter.model_dump(mode="json", exclude={"version", "history"})
+    total = sum(charter.proposers.values())
+    fields["proposers"] = {name: round(share / total, 6) for name, share in charter.proposers.items()}
+    fields["focus"] = [knob.name for knob in in_focus(task.edits, charter.focus)]
+    if charter.keep.rule != "margin":
+        del fields["keep"]["margin"]
+    if charter.keep.rule != "paired":
+        del fields["keep"]["pairs"]
+    if charter.screen.fraction >= 1.0:
+        del fields["screen"]["promote"]
+    return fields
+
+
+def _works(directive: Directive, program: Program, task: Task, used: set[str]) -> bool:
+    """A charter field works if its default would behave otherwise."""
+    if directive.kind == "idea":
+        return directive.directive_id in used
+    if directive.kind == "order":
+        return len(used) > 1
+    if directive.kind != "charter":
+        return False
+    field = directive.text.partition(":")[0]
+    return effective(program.charter, task) != effective(_without(program.charter, field), task)
+
+
+def _without(charter: Charter, field: str) -> Charter:
+    """The charter with one dotted field back at its default."""
+    data = charter.model_dump(mode="json", exclude_unset=True)
+    part: dict[str, Any] = data
+    *outer, last = field.split(".")
+    for name in outer:
+        part = part.get(name, {})
+    part.pop(last, None)
+    return Charter.model_validate(data)

@@ -1,0 +1,37 @@
+"""Comparing sources by what a run measured of them."""
+
+from __future__ import annotations
+
+from inner_loop.bench import Bench
+from inner_loop.record import Record, measurements
+
+
+def gain_over(bench: Bench, candidate: Record, other: Record) -> float | None:
+    """Mean gain in metric units over the training seeds that both sources were measured with in full."""
+    mine = measurements(bench.history, candidate.source.source_id)
+    theirs = measurements(bench.history, other.source.source_id)
+    common = sorted(mine.keys() & theirs.keys())
+    if not common:
+        return None
+    return bench.task.sign * sum(theirs[seed] - mine[seed] for seed in common) / len(common)
+
+
+def mean_metric(bench: Bench, record: Record) -> float | None:
+    """Mean metric of a record's source over all training seeds it was measured with in full."""
+    values = list(measurements(bench.history, record.source.source_id).values())
+    return sum(values) / len(values) if values else None
+
+
+def value(bench: Bench, record: Record) -> float:
+    """Greater is better: the mean metric with the task's sign; minus infinity if nothing was measured."""
+    mean = mean_metric(bench, record)
+    return float("-inf") if mean is None else -bench.task.sign * mean
+
+
+def added_lines(candidate: Record, parent: Record) -> int:
+    """Lines of source that a candidate has more than its parent; negative if it is shorter."""
+    return _lines(candidate) - _lines(parent)
+
+
+def _lines(record: Record) -> int:
+    return sum(len(text.splitlines()) for _, text in record.source.files)

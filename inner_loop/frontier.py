@@ -1,0 +1,65 @@
+"""The kept sources that candidates grow from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from inner_loop.record import Record
+
+
+class Frontier:
+    """The best `size` kept records, asked for a parent in turn.
+
+    With `rewind_after`, so many candidates in a row that were not kept lead back to the kept source before; from the
+    baseline back to the best. `value` ranks records, greater is better.
+    """
+
+    def __init__(self, first: Record, *, size: int, rewind_after: int, value: Callable[[Record], float]) -> None:
+        self._kept: list[Record] = [first]
+        self._heads = [first]
+        self._size = size
+        self._rewind_after = rewind_after
+        self._value = value
+        self._failures = 0
+        self._turn = 0
+
+    @property
+    def best(self) -> Record:
+        """The best record ever kept; the earlier one of equals."""
+        return max(self._kept, key=self._value)
+
+    @property
+    def heads(self) -> tuple[Record, ...]:
+        return tuple(self._heads)
+
+    def parent(self) -> Record:
+        """Whose turn it is; the next call names the next head."""
+        head = self._heads[self._turn % len(self._heads)]
+        self._turn += 1
+        return head
+
+    def kept(self, record: Record, parent: Record) -> None:
+        """Take a kept record in: in its parent's place, or where there is room the worst makes way."""
+        self._failures = 0
+        self._kept.append(record)
+        if self._size == 1:
+            self._heads = [record]
+            return
+        ranked = sorted([*self._heads, record], key=self._value, reverse=True)
+        self._heads = ranked[: self._size]
+
+    def failed(self, count: int, history: Sequence[Record]) -> None:
+        """Count candidates that were not kept, and rewind when it is time."""
+        self._failures += count
+        if self._rewind_after and self._failures >= self._rewind_after:
+            self._failures = 0
+            self._heads = [self._before(history)]
+
+    def _before(self, history: Sequence[Record]) -> Record:
+        """The kept record that the first head grew from; the best one if that is the baseline itself."""
+        number = self._heads[0].parent
+        while number is not None:
+            if history[number] in self._kept:
+                return history[number]
+            number = history[number].parent
+        return self.best

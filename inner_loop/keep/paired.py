@@ -1,0 +1,63 @@
+"""Keep what is better on average over fresh paired seeds."""
+
+from __future__ import annotations
+
+from inner_loop.bench import Bench, BudgetSpent
+from inner_loop.comparison import gain_over
+from inner_loop.contracts import Verdict
+from inner_loop.keep.better import verdict
+from inner_loop.record import Record
+from trainer.edits import Edit
+
+
+class Paired:
+    """A candidate that looks better is trained beside its parent with seeds that neither was chosen by.
+
+    The first look picks candidates and is left out of the mean, which would be too high with it.
+    """
+
+    name = "paired"
+
+    def __init__(self, pairs: int, because: tuple[str, ...] = ()) -> None:
+        self.extra = 2 * pairs
+        self._pairs = pairs
+        self._because = because
+
+    def prepare(self, bench: Bench) -> None:
+        """Needs nothing."""
+
+    def judge(self, bench: Bench, candidate: Record, parent: Record, *, earn: float = 0.0) -> Verdict:
+        first = verdict(gain_over(bench, candidate, parent), earn, bench.task.unit)
+        if not first.keep:
+            return first
+        differences: list[float] = []
+        for _ in range(self._pairs):
+            if not bench.can_afford(count=2):
+                break
+            difference = self._pair(bench, candidate, parent)
+            if difference is None:
+                return Verdict(False, "failed under a fresh seed")
+            differences.append(difference)
+        if not differences:
+            return Verdict(False, "better at first look, and no budget left for a pair", first.gain)
+        mean = sum(differences) / len(differences)
+        return verdict(mean, earn, bench.task.unit, f" over {len(differences)} fresh pairs")
+
+    def _pair(self, bench: Bench, candidate: Record, parent: Record) -> float | None:
+        """Gain of the candidate under one fresh seed; None if it failed, or if the budget ended between the two."""
+        replicate = bench.next_replicate()
+        found: list[Record] = []
+        for record in (candidate, parent):
+            try:
+                again = bench.experiment(
+                    Edit(),
+                    parent=record,
+                    because=self._because,
+                    replicate=replicate,
+                    description=f"{record.description}, fresh seed {replicate}",
+                )
+            except BudgetSpent:
+                return None
+            bench.decide(again, "replicate", f"fresh pair of {candidate.number} and {parent.number}")
+            found.append(again)
+        return bench.gain(found[0], found[1])

@@ -1,0 +1,62 @@
+"""What a run's experiments cost: charged against its budget, truly spent, expected next."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from trainer.experiment import Outcome
+
+#: Slack for sums of floats: a billionth of a second.
+EPSILON = 1e-9
+
+
+@dataclass
+class Meter:
+    """Device-seconds of one run.
+
+    `budget` is what the run may be charged, `prior` the cost of a full experiment before one was seen, and
+    `soft` that part of it which shrinks with the fraction (launch and scoring do not).
+    """
+
+    budget: float
+    prior: float
+    soft: float
+    aside: float = 0.0
+    charged: float = 0.0
+    spent: float = 0.0
+    cached: float = 0.0
+    _seen: dict[float, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def remaining(self) -> float:
+        """Device-seconds left to spend now: without what was set aside for later."""
+        return max(0.0, self.budget - self.charged - self.aside)
+
+    @property
+    def forfeited(self) -> float:
+        """The rest that buys no experiment any more; a finished run is charged it all the same."""
+        return max(0.0, self.budget - self.charged)
+
+    @property
+    def overshoot(self) -> float:
+        """What the last experiment took beyond the budget."""
+        return max(0.0, self.charged - self.budget)
+
+    def add(self, outcome: Outcome, fraction: float) -> None:
+        self.charged += outcome.device_seconds
+        self.spent += outcome.spent_seconds
+        if outcome.cached:
+            self.cached += outcome.device_seconds
+        if outcome.status == "ok":
+            self._seen[fraction].append(outcome.device_seconds)
+
+    def expected(self, fraction: float = 1.0) -> float:
+        """Expected charge: the mean of those seen at this fraction, else derived from a full experiment."""
+        if seen := self._seen.get(fraction):
+            return sum(seen) / len(seen)
+        full = self.prior if fraction == 1.0 else self.expected(1.0)
+        return max(full * fraction, full - (1.0 - fraction) * self.soft)
+
+    def affords(self, seconds: float) -> bool:
+        return self.remaining + EPSILON >= seconds

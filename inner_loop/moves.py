@@ -1,0 +1,74 @@
+"""Small steps through an edit space: what one knob can be changed to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from trainer.edits import Edit, Knob, Value
+
+
+@dataclass(frozen=True)
+class Move:
+    """One knob set to one other value; a patch's value is True (it is never taken back)."""
+
+    knob: Knob
+    value: Value
+    old: Value
+
+    @property
+    def edit(self) -> Edit:
+        if self.knob.kind == "patch":
+            return Edit({}, (self.knob.name,))
+        return Edit({self.knob.name: self.value})
+
+    @property
+    def direction(self) -> int:
+        """+1 up the ladder, -1 down, 0 where values have no order."""
+        return direction(self.knob, self.old, self.value)
+
+
+def direction(knob: Knob, old: Value, new: Value) -> int:
+    if knob.kind not in ("float", "int"):
+        return 0
+    return (float(new) > float(old)) - (float(new) < float(old))
+
+
+def others(knob: Knob, config: Mapping[str, Value]) -> list[Move]:
+    """Every other value of the ladder; nothing for a knob that the source lacks or a patch that is applied."""
+    if knob.name not in config:
+        return []
+    old = config[knob.name]
+    if knob.kind == "patch":
+        return [] if old else [Move(knob, True, old)]
+    return [Move(knob, value, old) for value in knob.values if value != old]
+
+
+def neighbours(knob: Knob, config: Mapping[str, Value]) -> list[Move]:
+    """The next lower and the next higher value of a ladder (also from between its rungs); any other choice."""
+    moves = others(knob, config)
+    if knob.kind not in ("float", "int"):
+        return moves
+    lower = [move for move in moves if move.direction < 0]
+    higher = [move for move in moves if move.direction > 0]
+    return lower[-1:] + higher[:1]
+
+
+def rung(knob: Knob, value: Value) -> int:
+    """The index of a value on its ladder, of the nearest one if it lies between two; 0 for an unknown choice."""
+    if value in knob.values:
+        return knob.values.index(value)
+    if knob.kind not in ("float", "int"):
+        return 0
+    return min(range(len(knob.values)), key=lambda i: abs(float(knob.values[i]) - float(value)))
+
+
+def changed(edit: Edit) -> Iterator[tuple[str, Value]]:
+    """Every (knob, value) that an edit sets, patches as True."""
+    yield from edit.set.items()
+    yield from ((name, True) for name in edit.apply)
+
+
+def after(config: Mapping[str, Value], edit: Edit) -> tuple[tuple[str, Value], ...]:
+    """What a config becomes, as a key that is equal for equal configs."""
+    return tuple(sorted({**config, **dict(changed(edit))}.items()))

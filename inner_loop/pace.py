@@ -1,0 +1,32 @@
+"""How many candidates the rest of a budget carries."""
+
+from __future__ import annotations
+
+from inner_loop.bench import Bench
+from programs.charter import Charter
+
+
+def next_wave(bench: Bench, charter: Charter) -> tuple[int, int]:
+    """(candidates to draw, how many of them are promoted); promoted = 0 means that all are trained in full at once.
+
+    A wave that the budget no longer carries to its end is made smaller: a screened candidate that cannot be promoted
+    is worth nothing. (0, 0) when not even one full candidate can be afforded.
+    """
+    full = bench.cost() * charter.replicates
+    if not bench.meter.affords(full):
+        return 0, 0
+    fraction = charter.screen.fraction
+    if fraction < 1.0:
+        for size in range(charter.wave, 1, -1):
+            chosen = promoted(size, charter.screen.promote)
+            if chosen < size and bench.meter.affords(size * bench.cost(fraction) + chosen * full):
+                return size, chosen
+    size = charter.wave if fraction >= 1.0 else 1
+    while size > 1 and not bench.meter.affords(size * full):
+        size -= 1
+    return size, 0
+
+
+def promoted(size: int, share: float) -> int:
+    """How many of a wave are promoted: at least one."""
+    return max(1, round(share * size))

@@ -1,0 +1,61 @@
+"""Small steps from what is kept: the next rung of a ladder, rather where a step helped before."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from inner_loop.contracts import Proposal, Situation
+from inner_loop.moves import Move, changed, direction, neighbours
+from inner_loop.record import Record
+
+#: Weight of a step on where the same direction of that knob was kept, and was not kept.
+HELPED, FAILED = 4.0, 0.5
+#: Weight of a value that was tried elsewhere and not kept, and of the very source that was tried already.
+STALE, TRIED = 0.4, 0.05
+
+
+class LocalProposer:
+    """Draws one neighbouring value with weights from this run's history; ladders have no memory of other runs."""
+
+    name = "local"
+
+    def __init__(self, because: tuple[str, ...] = ()) -> None:
+        self._because = because
+
+    def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:
+        moves = [
+            move
+            for knob in situation.knobs
+            for move in neighbours(knob, situation.parent.config)
+            if situation.allowed(move.edit)
+        ]
+        if not moves:
+            return None
+        weights = np.array([_weight(move, situation) for move in moves])
+        chosen = moves[rng.choice(len(moves), p=weights / weights.sum())]
+        return Proposal(chosen.edit, self.name, self._because)
+
+
+def _weight(move: Move, situation: Situation) -> float:
+    """The product of what history says of this move; 1 for a knob that was never touched."""
+    if situation.was_tried(move.edit):
+        return TRIED
+    weight = 1.0
+    for record in situation.history:
+        touched = dict(changed(record.edit))
+        if move.knob.name in touched and record.decision in ("keep", "discard", "screen"):
+            weight *= _lesson(move, record, situation)
+    return max(weight, TRIED)
+
+
+def _lesson(move: Move, record: Record, situation: Situation) -> float:
+    """What one earlier experiment on the same knob says of a move."""
+    before = situation.history[record.parent].config if record.parent is not None else {}
+    then = dict(changed(record.edit))[move.knob.name]
+    old = before.get(move.knob.name)
+    went = direction(move.knob, old, then) if old is not None else 0
+    if record.decision == "keep":
+        return HELPED if went and went == move.direction else 1.0
+    if then == move.value:
+        return STALE
+    return FAILED if went and went == move.direction else 1.0

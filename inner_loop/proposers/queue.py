@@ -1,0 +1,27 @@
+"""The program's own ideas, in the order in which it lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from inner_loop.contracts import Proposal, Situation
+from programs.ideas import Idea
+from trainer.edits import Edit
+
+
+class QueueProposer:
+    """Serves each idea that this task knows once; one that would change nothing is passed over at no cost."""
+
+    name = "queue"
+
+    def __init__(self, ideas: Sequence[tuple[Idea, Edit]]) -> None:
+        self._waiting = list(ideas)
+
+    def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:
+        while self._waiting:
+            idea, edit = self._waiting.pop(0)
+            if situation.allowed(edit):
+                return Proposal(edit, self.name, (idea.directive_id,), idea.text)
+        return None

@@ -1,0 +1,125 @@
+"""One experiment as the bench remembers it, and its two event rows: what was measured, what was decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from programs.ids import content_id
+from trainer.edits import Edit, Value
+from trainer.experiment import Outcome
+from trainer.source import Source
+
+
+@dataclass
+class Record:
+    """An experiment of a run: number 0 is the untouched baseline; `decision` is set once, by `Bench.decide`."""
+
+    number: int
+    experiment_id: str
+    parent: int | None
+    source: Source
+    config: dict[str, Value]
+    edit: Edit
+    seed: int
+    replicate: int
+    fraction: float
+    outcome: Outcome
+    because: tuple[str, ...] = ()
+    description: str = ""
+    proposer: str = ""
+    charged: float = 0.0
+    started_at: str = ""
+    decision: str = ""
+    reason: str = ""
+    diff: str = field(default="", repr=False)
+
+    @property
+    def metric(self) -> float | None:
+        """The referee's metric in the task's unit; None if the experiment failed."""
+        return self.outcome.metric if self.outcome.status == "ok" else None
+
+    @property
+    def ok(self) -> bool:
+        return self.metric is not None
+
+    @property
+    def full(self) -> bool:
+        """Whether it had the whole budget of an experiment: only such ones are compared with the head."""
+        return self.fraction >= 1.0
+
+
+def experiment_id(run_id: str, number: int) -> str:
+    """The id of a run's experiment: by its place, so that a resumed run gives the same one."""
+    return content_id("e", run_id, str(number))
+
+
+def experiment_event(run_id: str, record: Record, parent: Record | None) -> dict[str, Any]:
+    """The `experiment` row; times in seconds, `started_at` in UTC."""
+    outcome = record.outcome
+    return {
+        "kind": "experiment",
+        "run_id": run_id,
+        "experiment_id": record.experiment_id,
+        "number": record.number,
+        "parent_number": record.parent,
+        "source_id": record.source.source_id,
+        "parent_source_id": parent.source.source_id if parent else None,
+        "edit": record.edit.to_json(),
+        "config": dict(record.config),
+        "seed": record.seed,
+        "replicate": record.replicate,
+        "fraction": record.fraction,
+        "status": outcome.status,
+        "metric": outcome.metric,
+        "device_seconds_charged": outcome.device_seconds,
+        "device_seconds_spent": outcome.spent_seconds,
+        "wall_seconds": outcome.wall_seconds,
+        "peak_memory_mb": outcome.peak_memory_mb,
+        "steps": outcome.steps,
+        "description": record.description,
+        "proposer": record.proposer,
+        "directive_ids": list(record.because),
+        "trust": outcome.trust,
+        "cached": outcome.cached,
+        "reason": outcome.reason,
+        "diff": record.diff,
+        "started_at": record.started_at,
+    }
+
+
+def decision_event(run_id: str, record: Record) -> dict[str, Any]:
+    return {
+        "kind": "decision",
+        "run_id": run_id,
+        "experiment_id": record.experiment_id,
+        "decision": record.decision,
+        "reason": record.reason,
+    }
+
+
+def recorded_outcome(event: Mapping[str, Any]) -> Outcome:
+    """The outcome that an `experiment` row tells of; its log is not in the ledger and comes back empty."""
+    return Outcome(
+        status=event["status"],
+        metric=event["metric"],
+        device_seconds=event["device_seconds_charged"],
+        spent_seconds=event["device_seconds_spent"],
+        wall_seconds=event["wall_seconds"],
+        steps=event["steps"],
+        peak_memory_mb=event["peak_memory_mb"],
+        reason=event["reason"],
+        log="",
+        trust=event["trust"],
+        cached=event["cached"],
+    )
+
+
+def measurements(history: Sequence[Record], source_id: str) -> dict[int, float]:
+    """What full experiments measured of a source: replicate number → metric."""
+    found: dict[int, float] = {}
+    for record in history:
+        if record.source.source_id == source_id and record.full and record.ok:
+            found[record.replicate] = cast(float, record.metric)
+    return found

@@ -1,0 +1,154 @@
+"""The researcher without a language model: it carries out a program's charter and ideas, to the letter."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from inner_loop import keep, proposers
+from inner_loop.behaviour import resolved_ideas
+from inner_loop.bench import Bench, BudgetSpent
+from inner_loop.citations import Citations, joined
+from inner_loop.comparison import value
+from inner_loop.confirm import confirm
+from inner_loop.contracts import Proposal, Situation
+from inner_loop.frontier import Frontier
+from inner_loop.pace import next_wave
+from inner_loop.record import Record
+from inner_loop.surroundings import Surroundings
+from inner_loop.trials import Trials
+from programs.program import Program
+from trainer.edits import Edit, EditError
+from trainer.task import Task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: Proposals drawn in vain, because they do not apply or repeat a source, before a wave goes on without.
+DRAWS = 50
+
+
+class ScriptedResearcher:
+    """Rounds of: take a parent, draw a wave, screen it, train what is promoted, keep what the rule keeps.
+
+    All its choices follow from the program, the outcomes and `rng`; that makes a run resumable by replay.
+    """
+
+    def __init__(self, program: Program, task: Task, rng: np.random.Generator) -> None:
+        self._charter = program.charter
+        self._rng = rng
+        self._citations = Citations(program)
+        self._rule = keep.make(program.charter.keep, self._citations)
+        because = self._citations.cite("proposers", "focus")
+        self._proposer = proposers.make(program.charter, resolved_ideas(program, task), because)
+        self._trials = Trials(program.charter, self._rule, self._citations)
+        self._surroundings = Surroundings(program.charter)
+
+    def work(self, bench: Bench) -> None:
+        bench.set_aside(self._charter.confirm * bench.budget_seconds)
+        with suppress(BudgetSpent):
+            self._prepare(bench)
+            frontier = Frontier(
+                bench.baseline,
+                size=self._charter.branch.frontier,
+                rewind_after=self._charter.branch.rewind_after,
+                value=lambda record: value(bench, record),
+            )
+            while self._round(bench, frontier):
+                pass
+        bench.set_aside(0.0)
+        if self._charter.confirm > 0:
+            confirm(bench, self._citations.cite("confirm"))
+
+    def _prepare(self, bench: Bench) -> None:
+        """The baseline's other seeds, and what the keep rule needs to know."""
+        for replicate in range(1, self._charter.replicates):
+            record = bench.experiment(
+                Edit(),
+                because=self._citations.cite("replicates"),
+                replicate=replicate,
+                description=f"baseline, seed {replicate}",
+            )
+            bench.decide(record, "replicate", f"seed {replicate} of the baseline")
+        self._rule.prepare(bench)
+
+    def _round(self, bench: Bench, frontier: Frontier) -> bool:
+        """One wave from one parent; False when the budget or the edits are used up."""
+        size, promoted = next_wave(bench, self._charter)
+        parent = frontier.parent()
+        wave = self._draw(bench, parent, size)
+        if not wave:
+            return False
+        if 0 < promoted < len(wave):
+            chosen = self._trials.screen(bench, parent, wave, promoted)
+            kept = self._one_after_another(bench, frontier, parent, chosen)
+        else:
+            kept = self._side_by_side(bench, frontier, parent, wave)
+        if not kept:
+            frontier.failed(len(wave), bench.history)
+        bench.move_head(frontier.best)
+        return True
+
+    def _draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
+        """Up to `size` proposals that apply to the parent."""
+        elsewhere = () if parent is bench.head else self._citations.cite("branch.frontier", "branch.rewind_after")
+        wave: list[Proposal] = []
+        for _ in range(size + DRAWS):
+            if len(wave) == size:
+                break
+            situation = self._surroundings.situation(bench, parent)
+            proposal = self._proposer.propose(situation, self._rng)
+            if proposal is None:
+                break
+            fresh = all(proposal.edit != other.edit for other in wave)
+            if fresh and self._applies(bench, situation, proposal.edit):
+                self._surroundings.plan(parent, proposal.edit)
+                wave.append(_with(proposal, elsewhere))
+        return wave
+
+    def _applies(self, bench: Bench, situation: Situation, edit: Edit) -> bool:
+        try:
+            source = bench.source_of(edit, situation.parent)
+        except EditError:
+            source = None
+        if source is None or source == situation.parent.source or self._surroundings.repeats(source.source_id):
+            self._surroundings.does_not_apply(situation.parent, edit)
+            return False
+        return True
+
+    def _one_after_another(self, bench: Bench, frontier: Frontier, parent: Record, chosen: list[Proposal]) -> int:
+        """Promoted candidates by rank, each on top of what the wave has kept by then; returns how many were kept."""
+        kept = 0
+        for proposal in chosen:
+            situation = self._surroundings.situation(bench, parent)
+            if kept and not (situation.allowed(proposal.edit) and self._applies(bench, situation, proposal.edit)):
+                continue
+            candidate = self._trials.measure(bench, parent, proposal)
+            if self._decide(bench, frontier, candidate, parent):
+                parent, kept = candidate, kept + 1
+        return kept
+
+    def _side_by_side(self, bench: Bench, frontier: Frontier, parent: Record, wave: list[Proposal]) -> int:
+        """All of a wave in full from one parent; the best of them is kept, if the rule keeps it."""
+        candidates: list[Record] = []
+        with suppress(BudgetSpent):
+            for proposal in wave:
+                candidates.append(self._trials.measure(bench, parent, proposal))
+        winner: Record | None = None
+        for candidate in self._trials.best_first(bench, candidates, parent):
+            if winner is not None:
+                bench.decide(candidate, "discard", f"experiment {winner.number} of the same wave was kept")
+            elif self._decide(bench, frontier, candidate, parent):
+                winner = candidate
+        return int(winner is not None)
+
+    def _decide(self, bench: Bench, frontier: Frontier, candidate: Record, parent: Record) -> bool:
+        verdict = self._trials.judge(bench, candidate, parent)
+        bench.decide(candidate, "keep" if verdict.keep else "discard", verdict.reason)
+        if verdict.keep:
+            frontier.kept(candidate, parent)
+        return verdict.keep
+
+
+def _with(proposal: Proposal, because: tuple[str, ...]) -> Proposal:
+    return Proposal(proposal.edit, proposal.proposer, joined(proposal.because, because), proposal.description)

@@ -1,0 +1,46 @@
+"""results.tsv as the original loop writes it: commit, metric, memory_gb, status, description."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inner_loop.record import Record
+
+#: Failed experiments are `crash` and show the metric 0.000000; what was measured and not kept is `discard`.
+_STATUS = {"baseline": "keep", "keep": "keep"}
+
+
+class ResultsTable:
+    """A row per decided experiment. The file is begun anew by each opening; a resumed run writes the same rows."""
+
+    def __init__(self, folder: Path, metric: str) -> None:
+        self.path = folder / "results.tsv"
+        self.path.write_text(f"commit\t{metric}\tmemory_gb\tstatus\tdescription\n", encoding="utf-8")
+
+    def add(self, record: Record, commit: str) -> None:
+        """`commit`: the kept commit's hash; where there is none the source's id stands in its place."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(row(record, commit) + "\n")
+
+
+def row(record: Record, commit: str = "") -> str:
+    """One line of the table; the commit in 7 characters, memory in GB (2**30 bytes)."""
+    name = commit[:7] or record.source.source_id[1:8]
+    status = _STATUS.get(record.decision, "discard") if record.ok else "crash"
+    return "\t".join(
+        [
+            name,
+            f"{record.metric or 0.0:.6f}",
+            f"{record.outcome.peak_memory_mb / 1024:.1f}",
+            status,
+            " ".join(_description(record).split()),
+        ]
+    )
+
+
+def _description(record: Record) -> str:
+    """What was tried; a measurement that no single keep-or-discard stands for says what it was."""
+    if record.decision not in ("screen", "replicate", "confirm"):
+        return record.description
+    part = "" if record.full else f" at {record.fraction:g} of the budget"
+    return f"{record.description} ({record.decision}{part})"

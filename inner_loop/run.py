@@ -1,0 +1,108 @@
+"""The AutoResearch loop: a researcher works at a bench until the budget is spent, and what it kept is the result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from inner_loop.bench import Bench, BudgetSpent, RunStopped, never
+from inner_loop.comparison import mean_metric
+from inner_loop.repository import Repository
+from inner_loop.researchers import find_researcher
+from programs.program import Program
+from trainer.experiment import Trainer
+from trainer.source import Source
+from trainer.streams import Streams
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to. Seconds are device-seconds but for the two wall times; metrics are in the task's unit.
+
+    A finished run is charged exactly its budget: its experiments plus `forfeited` minus `overshoot`. What its
+    experiments cost equals `spent` plus `cached_seconds`, but for what a resumed run had lost.
+    """
+
+    run_id: str
+    state: Literal["finished", "stopped"]
+    final: Source
+    final_metric: float | None
+    baseline_metric: float | None
+    experiments: int
+    kept: int
+    charged: float
+    spent: float
+    cached_seconds: float
+    forfeited: float
+    overshoot: float
+    wall_seconds: float
+    experiment_wall_seconds: float
+
+
+def run(
+    program: Program,
+    trainer: Trainer,
+    *,
+    run_id: str,
+    run_seed: int,
+    streams: Streams,
+    budget_seconds: float,
+    researcher: str = "scripted",
+    emit: Callable[[dict[str, Any]], None],
+    folder: Path | None,
+    recorded: Sequence[Mapping[str, Any]] = (),
+    should_stop: Callable[[], bool] = never,
+) -> RunResult:
+    """One program on one task with one seed, from the untouched baseline until its budget is spent.
+
+    `emit` takes each event before the next experiment starts; `recorded` are this run's events of an earlier attempt,
+    which is then continued. `folder` becomes the run's git repository (None: none is written).
+    """
+    began = time.perf_counter()
+    bench = Bench(
+        trainer,
+        run_id=run_id,
+        run_seed=run_seed,
+        streams=streams,
+        budget_seconds=budget_seconds,
+        emit=emit,
+        repository=Repository(folder) if folder else None,
+        recorded=recorded,
+        should_stop=should_stop,
+    )
+    worker = find_researcher(researcher)(program, trainer.task, streams.seed("search", "propose", run_id))
+    state: Literal["finished", "stopped"] = "finished"
+    try:
+        bench.start()
+        worker.work(bench)
+    except BudgetSpent:
+        pass
+    except RunStopped:
+        state = "stopped"
+    finally:
+        bench.close()
+    return _result(bench, state, time.perf_counter() - began)
+
+
+def _result(bench: Bench, state: Literal["finished", "stopped"], wall_seconds: float) -> RunResult:
+    meter, finished = bench.meter, state == "finished"
+    head = bench.head if bench.history else None
+    return RunResult(
+        run_id=bench.run_id,
+        state=state,
+        final=head.source if head else bench.task.baseline(),
+        final_metric=mean_metric(bench, head) if head else None,
+        baseline_metric=mean_metric(bench, bench.baseline) if head else None,
+        experiments=len(bench.history),
+        kept=sum(record.decision == "keep" for record in bench.history),
+        charged=bench.budget_seconds if finished else meter.charged,
+        spent=meter.spent,
+        cached_seconds=meter.cached,
+        forfeited=meter.forfeited if finished else 0.0,
+        overshoot=meter.overshoot,
+        wall_seconds=wall_seconds,
+        experiment_wall_seconds=bench.experiment_wall_seconds,
+    )

@@ -1,0 +1,70 @@
+"""What a proposer is shown: knobs in focus, and which edits may be tried at all."""
+
+from __future__ import annotations
+
+from inner_loop.behaviour import in_focus
+from inner_loop.bench import Bench
+from inner_loop.contracts import Situation
+from inner_loop.moves import after, changed, others
+from inner_loop.record import Record
+from programs.charter import Charter
+from trainer.edits import Edit, Value
+
+#: What the candidate did wrong; `invalid` is a metric that is no number, most often a diverged training.
+FAILED = ("crash", "timeout", "oom", "invalid")
+Config = tuple[tuple[str, Value], ...]
+
+
+class Surroundings:
+    """Remembers, for one run, what was tried, what failed and what does not apply; builds situations from it."""
+
+    def __init__(self, charter: Charter) -> None:
+        self._charter = charter
+        self._seen = 0
+        self._tried: set[Config] = set()
+        self._sources: set[str] = set()
+        self._banned: set[frozenset[tuple[str, Value]]] = set()
+        self._inapplicable: set[tuple[str, str]] = set()
+
+    def situation(self, bench: Bench, parent: Record) -> Situation:
+        """What there is to see from a parent now."""
+        self._update(bench)
+        here = after(parent.config, Edit())
+        knobs = tuple(k for k in in_focus(bench.task.edits, self._charter.focus) if others(k, parent.config))
+
+        def was_tried(edit: Edit) -> bool:
+            return after(parent.config, edit) in self._tried
+
+        def allowed(edit: Edit) -> bool:
+            if after(parent.config, edit) == here or (parent.source.source_id, edit.key()) in self._inapplicable:
+                return False
+            if self._charter.no_repeat and was_tried(edit):
+                return False
+            return not (self._charter.avoid_failures and self._is_banned(edit))
+
+        return Situation(bench.task.edits, knobs, parent, bench.history, bench.task.sign, allowed, was_tried)
+
+    def plan(self, parent: Record, edit: Edit) -> None:
+        """Note an edit that is drawn and will be tried, so that a wave does not hold it twice under no-repeat."""
+        self._tried.add(after(parent.config, edit))
+
+    def does_not_apply(self, parent: Record, edit: Edit) -> None:
+        """Note an edit that cannot be applied to a parent, or gives a source that must not be repeated."""
+        self._inapplicable.add((parent.source.source_id, edit.key()))
+
+    def repeats(self, source_id: str) -> bool:
+        """Whether no-repeat forbids a source, however it is reached."""
+        return self._charter.no_repeat and source_id in self._sources
+
+    def _update(self, bench: Bench) -> None:
+        for record in bench.history[self._seen :]:
+            self._tried.add(after(record.config, Edit()))
+            self._sources.add(record.source.source_id)
+            if record.outcome.status in FAILED and record.edit:
+                self._banned.add(frozenset(changed(record.edit)))
+        self._seen = len(bench.history)
+
+    def _is_banned(self, edit: Edit) -> bool:
+        """Whether the edit holds all that a failed one changed: of one value that value, of several the set."""
+        touched = frozenset(changed(edit))
+        return any(failed <= touched for failed in self._banned)

@@ -1,0 +1,110 @@
+"""Candidates at the bench: measured with all their seeds, screened in waves, judged against their parent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inner_loop.bench import Bench, BudgetSpent
+from inner_loop.citations import Citations, joined
+from inner_loop.comparison import added_lines, gain_over
+from inner_loop.contracts import KeepRule, Proposal, Verdict
+from inner_loop.record import Record
+from programs.charter import Charter
+
+
+class Trials:
+    """What the charter says of replicates, screening, simplicity and the keep rule, carried out at a bench."""
+
+    def __init__(self, charter: Charter, rule: KeepRule, citations: Citations) -> None:
+        self._charter = charter
+        self._rule = rule
+        self._citations = citations
+
+    def measure(self, bench: Bench, parent: Record, proposal: Proposal) -> Record:
+        """The candidate in full, with every training seed of the charter; a failure ends it at once.
+
+        The first seed's record stands for the candidate and is left undecided; the others are `replicate`. Raises
+        BudgetSpent if not even the first seed can be afforded.
+        """
+        record = bench.experiment(
+            proposal.edit,
+            parent=parent,
+            because=proposal.because,
+            description=proposal.description,
+            proposer=proposal.proposer,
+        )
+        for replicate in range(1, self._charter.replicates):
+            if not record.ok or not bench.can_afford():
+                break
+            again = bench.experiment(
+                proposal.edit,
+                parent=parent,
+                because=joined(proposal.because, self._citations.cite("replicates")),
+                replicate=replicate,
+                description=f"{record.description}, seed {replicate}",
+                proposer=proposal.proposer,
+            )
+            bench.decide(again, "replicate", f"seed {replicate} of experiment {record.number}")
+            if not again.ok:
+                break
+        return record
+
+    def screen(self, bench: Bench, parent: Record, wave: Sequence[Proposal], promoted: int) -> list[Proposal]:
+        """Each proposal at a fraction of the budget; the best by that metric alone are promoted, best first."""
+        fraction = self._charter.screen.fraction
+        because = self._citations.cite("screen.fraction", "screen.promote", "wave")
+        tried: list[tuple[Record, Proposal]] = []
+        for proposal in wave:
+            try:
+                record = bench.experiment(
+                    proposal.edit,
+                    parent=parent,
+                    because=joined(proposal.because, because),
+                    fraction=fraction,
+                    description=proposal.description,
+                    proposer=proposal.proposer,
+                )
+            except BudgetSpent:
+                break
+            tried.append((record, proposal))
+        ranked = sorted((pair for pair in tried if pair[0].ok), key=lambda pair: bench.task.sign * _metric(pair[0]))
+        places = {record.number: place for place, (record, _) in enumerate(ranked, 1)}
+        for record, _ in tried:
+            bench.decide(record, "screen", _screened(record, places.get(record.number), len(tried), promoted))
+        return [proposal for _, proposal in ranked[:promoted]]
+
+    def judge(self, bench: Bench, candidate: Record, parent: Record) -> Verdict:
+        """The keep rule's verdict, each added line of source having to earn its keep."""
+        if not candidate.ok:
+            return Verdict(False, f"{candidate.outcome.status}: {candidate.outcome.reason}")
+        failed = self._failed_replicate(bench, candidate)
+        if failed is not None:
+            return Verdict(False, f"{failed.outcome.status} under seed {failed.replicate}: {failed.outcome.reason}")
+        earn = self._charter.simplicity * max(0, added_lines(candidate, parent))
+        return self._rule.judge(bench, candidate, parent, earn=earn)
+
+    def best_first(self, bench: Bench, candidates: Sequence[Record], parent: Record) -> list[Record]:
+        """Candidates by gain over their parent; those that failed come last."""
+
+        def rank(record: Record) -> float:
+            gain = gain_over(bench, record, parent)
+            return float("inf") if gain is None else -gain
+
+        return sorted(candidates, key=rank)
+
+    def _failed_replicate(self, bench: Bench, candidate: Record) -> Record | None:
+        """A later seed under which the candidate failed; a source that fails under some seeds is not kept."""
+        later = bench.history[candidate.number + 1 :]
+        mine = (r for r in later if r.source.source_id == candidate.source.source_id and r.full)
+        return next((record for record in mine if not record.ok), None)
+
+
+def _metric(record: Record) -> float:
+    assert record.metric is not None
+    return record.metric
+
+
+def _screened(record: Record, place: int | None, count: int, promoted: int) -> str:
+    if place is None:
+        return f"{record.outcome.status}: {record.outcome.reason}"
+    return f"place {place} of {count}{', promoted' if place <= promoted else ''}"
