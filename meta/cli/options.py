@@ -137,6 +137,9 @@ def verb(
     def make(function: Callable[..., int | None]) -> Verb:
         @functools.wraps(function)
         def call(**params: Any) -> int:
+            if "study_option" in params:
+                option = params.pop("study_option")
+                params["study"] = params.get("study") or option
             return function(_output(params), **params) or 0
 
         wrapped = with_flags(call, [*flags, *COMMON])
@@ -169,8 +172,10 @@ def noun(*examples: Example) -> Callable[[Callable[..., int | None]], Noun]:
 # -- the flags of INTERFACES.md, one definition each ---------------------------------------------------------
 
 study_argument = click.argument("study", required=False)
-study_flag = flag("-s", "--study", metavar="DIR", help="The study's folder, or its name under studies/.")
-task_flag = flag("-t", "--task", metavar="NAME|DIR", default="strokes", show_default=True, help="The task.")
+study_flag = flag(
+    "-s", "--study", "study_option", metavar="DIR", help="The study's folder, or its name under studies/."
+)
+task_flag = flag("-t", "--task", metavar="NAME|DIR", help="The task  [default: strokes].")
 seed_flag = flag("--seed", type=click.IntRange(min=0), help="Seed of the study; without it, a fresh secret.")
 workers_flag = flag(
     "-j", "--workers", type=click.IntRange(min=1), help="Worker processes  [default: the cores]."

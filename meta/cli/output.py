@@ -32,6 +32,7 @@ class Column:
     show: Callable[[Any], str] | None = None
     right: bool = False
     flex: bool = False  # gives way (with an ellipsis) where the terminal is narrow
+    wrap: bool = False  # gives way by going on in the next line
     style: str = ""
     person: bool = True  # False: only in plain output
 
@@ -58,7 +59,7 @@ class Output:
         if self.mode == "json":
             self.json({"as_of": now(), **(extra or {}), "items": items})
         elif self.mode == "plain":
-            self._plain("\t".join(c.heading for c in columns))
+            self._plain("\t".join(c.key for c in columns))
             for item in items:
                 self._plain("\t".join(bare(item.get(c.key)) for c in columns))
         elif items:
@@ -123,9 +124,9 @@ def table(items: Sequence[Row], columns: Sequence[Column]) -> RenderableType:
         out.add_column(
             Text(c.heading),
             justify="right" if c.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=None if c.flex else _widest(items, c),
+            no_wrap=not c.wrap,
+            overflow="fold" if c.wrap else "ellipsis",
+            min_width=None if c.flex or c.wrap else _widest(items, c),
             style=c.style or None,
         )
     for item in items:

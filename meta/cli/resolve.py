@@ -100,18 +100,18 @@ def by_prefix(prefix: str, candidates: Iterable[str], what: str = "id") -> str:
     return found[0]
 
 
-def connect(folder: Path) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with the views of a study."""
-    from analysis.study import open_study
+def connect(folder: Path, computed: Sequence[str] | None = None) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with the views of a study; ``computed``: only these of the computed ones."""
+    from analysis.study import COMPUTED_VIEWS, SQL_VIEWS, open_study
 
-    return open_study(folder)
+    return open_study(folder, views=(*SQL_VIEWS, *(COMPUTED_VIEWS if computed is None else computed)))
 
 
 def fetch(con: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-    """Rows of a query as dicts."""
-    cursor = con.execute(query, list(parameters))
-    names = [d[0] for d in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    """Rows of a query as dicts of values that JSON knows."""
+    from analysis.study import rows
+
+    return rows(con.execute(query, list(parameters)))
 
 
 def names_of(con: duckdb.DuckDBPyConnection) -> Mapping[str, str]:

@@ -1,0 +1,89 @@
+"""``metaloop credit``: what earned the gain, each row with its design and interval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meta.cli import render, resolve
+from meta.cli.options import flag, study_argument, study_flag, verb
+from meta.cli.output import Column, Output, table
+
+PLOT_WIDTH = 20
+PLAIN = tuple(
+    Column(key)
+    for key in (
+        "label", "estimate", "low", "high", "se", "unit", "n", "q", "method", "design", "causal", "task", "knob",
+        "value", "program_id", "directive_id", "child_id", "credit_id",
+    )
+)  # fmt: skip
+QUERY = "SELECT * FROM credit ORDER BY method, estimate DESC NULLS LAST, credit_id"
+
+
+@verb(
+    ("metaloop credit studies/NAME", "the clearest, method by method"),
+    ("metaloop credit studies/NAME --all", "every row"),
+    ("metaloop credit studies/NAME --all --json", "every row, for a script"),
+    flags=[
+        study_argument,
+        study_flag,
+        flag("--method", metavar="NAME", help="Only this method (edits, directives, mutations …)."),
+        flag("--all", is_flag=True, help="Also what no interval tells from zero."),
+    ],
+)
+def credit(out: Output, study: str | None, method: str | None, all: bool) -> None:
+    """Gain by edit, directive and mutation: estimate, 95% interval, n, design. What
+    is no experiment but an association says so."""
+    folder = resolve.study_folder(study, out)
+    with resolve.connect(folder, ["credit"]) as con:
+        rows = [r for r in resolve.fetch(con, QUERY) if method is None or r["method"] == method]
+    if not all:
+        hidden = len(rows)
+        rows = [r for r in rows if resolved(r)]
+        if hidden > len(rows):
+            out.note(
+                f"{hidden - len(rows)} rows that no interval tells from zero are left out; --all shows them"
+            )
+    if out.mode != "person":
+        out.rows(rows, PLAIN, extra={"study": str(folder)}, empty="nothing to credit yet")
+        return
+    if not rows:
+        out.note("nothing to credit yet")
+    for name in dict.fromkeys(r["method"] for r in rows):
+        _show(out, [r for r in rows if r["method"] == name])
+
+
+def resolved(row: dict[str, Any]) -> bool:
+    """Whether the interval leaves zero out."""
+    low, high = row.get("low"), row.get("high")
+    return low is not None and high is not None and (low > 0 or high < 0)
+
+
+def _show(out: Output, rows: list[dict[str, Any]]) -> None:
+    from rich.text import Text
+
+    first = rows[0]
+    causal = "" if first.get("causal", True) else ", an association"
+    out.show(Text(f"{first['method']}: {first['design']}{causal}, in {first['unit']}", style="bold"))
+    axis = render.Axis.around([v for r in rows for v in (r["low"], r["estimate"], r["high"])], PLOT_WIDTH)
+    places = render.decimals(min((r["se"] for r in rows if r["se"]), default=None))
+    columns = (
+        Column("label", flex=True, style="bold"),
+        Column("estimate", right=True, style="green"),
+        Column("95%", right=True),
+        Column("plot", title=axis.header()),
+        Column("n", right=True),
+        Column("q", right=True, show=lambda v: render.number(v, 3)),
+    )
+    out.show(table([_row(r, axis, places) for r in rows], columns))
+
+
+def _row(r: dict[str, Any], axis: render.Axis, places: int) -> dict[str, Any]:
+    return {
+        "label": r.get("label")
+        or resolve.short(r.get("directive_id") or r.get("child_id") or r["credit_id"]),
+        "estimate": render.number(r["estimate"], places, sign=True),
+        "95%": render.span(r["low"], r["high"], places),
+        "plot": axis.interval(r["low"], r["estimate"], r["high"]),
+        "n": str(r["n"]),
+        "q": r["q"],
+    }

@@ -1,0 +1,198 @@
+"""``metaloop doctor``: what this machine offers, each problem with its cure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from meta.cli.options import verb
+from meta.cli.output import Column, Output
+
+State = Literal["ok", "warn", "fail"]
+KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY", "MISTRAL_API_KEY")
+AGENTS = ("claude", "codex", "gemini", "aider", "opencode")
+DISK_WARN_GB, DISK_FAIL_GB = 2.0, 0.3
+MEMORY_WARN_GB = 2.0
+OLDEST_PYTHON = (3, 11)
+STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+MODULES = ("numpy", "scipy", "optuna", "duckdb", "pandas", "pydantic", "jinja2", "git", "tiktoken")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at; ``cure`` is empty where nothing needs one."""
+
+    check: str
+    state: State
+    found: str
+    cure: str = ""
+
+
+@verb(
+    ("metaloop doctor", "look at this machine"),
+    ("metaloop doctor --json", "the same for a script; exits with 1 on a failure"),
+)
+def doctor(out: Output) -> int:
+    """Can it run here? Devices, memory, disk, git, sandbox, keys: ok, warn or
+    fail, each problem with its cure. Exits with 1 where something fails."""
+    findings = [check() for check in CHECKS]
+    out.rows([_row(f, out.mode) for f in findings], COLUMNS)
+    failed = [f.check for f in findings if f.state == "fail"]
+    warned = sum(f.state == "warn" for f in findings)
+    out.note(f"cannot run: {', '.join(failed)}" if failed else f"can run; {warned} warnings")
+    return 1 if failed else 0
+
+
+COLUMNS = (
+    Column("state"),
+    Column("check", style="bold"),
+    Column("found", wrap=True),
+    Column("cure", wrap=True, style="dim", show=lambda text: text),
+)
+
+
+def _row(finding: Finding, mode: str) -> dict[str, Any]:
+    row: dict[str, Any] = asdict(finding)
+    if mode == "person":
+        from rich.text import Text
+
+        row["state"] = Text(finding.state, style=STYLES[finding.state])
+    return row
+
+
+def check_python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if tuple(sys.version_info) < OLDEST_PYTHON:
+        return Finding("python", "fail", version, "install Python 3.11 or newer")
+    return Finding("python", "ok", version)
+
+
+def check_system() -> Finding:
+    """Metering reads /proc and forks a warm process: Linux in full."""
+    if sys.platform.startswith("linux"):
+        return Finding("system", "ok", f"linux {os.uname().release}")
+    cure = "scores are comparable on this machine only; use Linux for contests"
+    return Finding("system", "warn", sys.platform, cure)
+
+
+def check_torch() -> Finding:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return Finding("torch", "fail", str(error), "pip install torch")
+    return Finding("torch", "ok", torch.__version__)
+
+
+def check_modules() -> Finding:
+    import importlib.util
+
+    missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
+    if missing:
+        return Finding("packages", "fail", f"missing: {', '.join(missing)}", "pip install --upgrade metaloop")
+    return Finding("packages", "ok", f"{len(MODULES)} found")
+
+
+def check_cores() -> Finding:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    load = os.getloadavg()[0]
+    found = f"{cores} cores, load {load:.1f}"
+    if load > 1.5 * cores:
+        return Finding("cores", "warn", found, "CPU-seconds are metered, but a busy machine is slower")
+    return Finding(
+        "cores", "ok" if cores > 1 else "warn", found, "" if cores > 1 else "runs take twice as long"
+    )
+
+
+def check_accelerator() -> Finding:
+    try:
+        import torch
+    except (ImportError, OSError):
+        return Finding("accelerator", "warn", "unknown without torch")
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return Finding("accelerator", "ok", f"{', '.join(names)}; experiments run on the CPU for now")
+    return Finding("accelerator", "ok", "none; the built-in tasks need none")
+
+
+def check_memory() -> Finding:
+    try:
+        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except (ValueError, OSError):
+        return Finding("memory", "warn", "unknown")
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+        available = float(lines.get("MemAvailable", "0 kB").split()[0]) / 2**20 or available
+    found = f"{available:.1f} GB available"
+    if available < MEMORY_WARN_GB:
+        return Finding("memory", "warn", found, "use fewer workers: -j 1")
+    return Finding("memory", "ok", found)
+
+
+def check_disk() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    found = f"{free:.1f} GB free in {Path.cwd()}"
+    if free < DISK_FAIL_GB:
+        return Finding("disk", "fail", found, "free some space, or work in another folder")
+    if free < DISK_WARN_GB:
+        return Finding("disk", "warn", found, "a long study takes 1 to 2 GB")
+    return Finding("disk", "ok", found)
+
+
+def check_folder() -> Finding:
+    if os.access(Path.cwd(), os.W_OK):
+        return Finding("folder", "ok", "studies/ can be written here")
+    return Finding(
+        "folder", "fail", f"{Path.cwd()} is read-only", "change to a folder of yours, or use --study DIR"
+    )
+
+
+def check_git() -> Finding:
+    import subprocess
+
+    path = shutil.which("git")
+    if path is None:
+        return Finding("git", "fail", "not found", "install git (apt install git, brew install git)")
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    return Finding("git", "ok", done.stdout.strip().removeprefix("git version "))
+
+
+def check_sandbox() -> Finding:
+    return Finding(
+        "sandbox", "warn", "none: experiments run unsandboxed, rows say unverified",
+        "run only programs and tasks that you trust",
+    )  # fmt: skip
+
+
+def check_keys() -> Finding:
+    found = [name for name in KEYS if os.environ.get(name)]
+    if found:
+        return Finding("LLM keys", "ok", f"{', '.join(found)} (not used by scripted researchers)")
+    return Finding("LLM keys", "warn", "none", "none is needed: scripted researchers call no model")
+
+
+def check_agents() -> Finding:
+    found = [name for name in AGENTS if shutil.which(name)]
+    return Finding("agent CLIs", "ok", ", ".join(found) or "none; none is needed")
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (
+    check_python,
+    check_system,
+    check_torch,
+    check_modules,
+    check_cores,
+    check_accelerator,
+    check_memory,
+    check_disk,
+    check_folder,
+    check_git,
+    check_sandbox,
+    check_keys,
+    check_agents,
+)

@@ -1,0 +1,192 @@
+"""``metaloop evolve`` and ``metaloop improve``: the outer loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meta.cli import launch, options, resolve
+from meta.cli.launch import Settings
+from meta.cli.options import flag, verb
+from meta.cli.output import Output
+from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from arena.study import Study
+    from meta.plan import Plan
+    from programs.program import Program
+    from trainer.task import Task
+
+FLAGS = [
+    options.study_flag,
+    options.resume_flag,
+    options.task_flag,
+    options.run_budget_flag,
+    options.budget_flag,
+    flag("--quick", is_flag=True, help="A small study: 3 minutes on 2 cores."),
+    flag("--generations", type=click.IntRange(min=0), help="Generations of children."),
+    flag("-n", "--seeds", type=click.IntRange(min=2), help="Runs per program in a race."),
+    options.seed_flag,
+    options.workers_flag,
+    options.fixed_steps_flag,
+    options.dry_run_flag,
+    options.yes_flag,
+]
+
+
+@verb(
+    ("metaloop evolve --quick", "offline, on CPU, no key; 3 minutes on 2 cores"),
+    ("metaloop evolve --task tinylm --budget 2h", "as much as fits two hours of device time"),
+    ("metaloop evolve --resume studies/NAME", "go on with one that was stopped"),
+    flags=[click.argument("programs", metavar="[PROGRAM]...", nargs=-1), *FLAGS],
+)
+def evolve(out: Output, programs: tuple[str, ...], **flags: Any) -> None:
+    """Race programs (the library's starters, or those named), find out which of their
+    sentences earned the gain, write better ones from that, and confirm the best
+    against stock on fresh seeds."""
+    _evolve(out, "evolve", resolve.programs(programs), flags)
+
+
+@verb(
+    ("metaloop improve my/program.md", "ends with champion.md, its evidence and the diff"),
+    ("metaloop improve my/program.md --quick --dry-run", "the plan and the bill, nothing else"),
+    ("metaloop improve --resume studies/NAME", "go on with one that was stopped"),
+    flags=[click.argument("program", metavar="[PROGRAM]", required=False), *FLAGS],
+)
+def improve(out: Output, program: str | None, **flags: Any) -> None:
+    """Evolve from a program of your own: only it and its descendants can become
+    champion. Ends with champion.md, its evidence and the diff."""
+    own = [resolve.one_program(program)] if program else []
+    if not own and not (flags["resume"] or flags["study"]):
+        raise UsageError("name the program to improve", hint="metaloop improve my/program.md")
+    _evolve(out, "improve", own, flags)
+
+
+def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]) -> None:
+    from meta.begin import champion_of, found, take_up
+
+    dial = {name: flags.pop(name) for name in ("budget", "quick", "generations", "seeds")}
+    settings = Settings.take(flags)
+    folder = settings.existing(out)
+    if folder is not None:
+        study, plan, starters = take_up(folder)
+        settings.check(study)
+    else:
+        task = launch.load_task(settings.task)
+        plan = plan_of(task, settings, **dial)
+    described = describe(plan, study.task if folder else task, settings)
+    if settings.dry_run:
+        launch.dry_run(out, described)
+        return
+    if folder is None:
+        folder = settings.fresh(task, out)
+        study, starters = found(
+            folder,
+            task=task,
+            plan=plan,
+            own=own,
+            workers=settings.workers_or_cores(),
+            seed=settings.seed,
+            fixed_steps=settings.fixed_steps,
+            command=command,
+        )
+    if champion_of(folder) is None:
+        play(out, command, study, plan, starters, described)
+    else:
+        out.note(f"{folder} has ended; this is its result")
+    present(out, folder)
+
+
+def plan_of(
+    task: Task,
+    settings: Settings,
+    *,
+    budget: float | None,
+    quick: bool,
+    generations: int | None,
+    seeds: int | None,
+) -> Plan:
+    """The size of the study from its dial: --quick, --budget, or the default; then what single flags change."""
+    from meta import plan as plans
+
+    if quick and budget is not None:
+        raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
+    if quick:
+        whole = plans.quick(task, settings.run_budget)
+    elif budget is not None:
+        whole = plans.within(budget, task, settings.run_budget)
+    else:
+        whole = plans.default(task, settings.run_budget)
+    if seeds is not None:
+        more = {"opening_more": max(seeds, whole.opening_more), "child_more": max(seeds, whole.child_more)}
+        whole = plans.override(whole, opening_runs=seeds, child_runs=seeds, **more)
+    return plans.override(whole, generations=generations)
+
+
+def describe(plan: Plan, task: Task, settings: Settings) -> dict[str, Any]:
+    """What is about to be spent, and what the confirmation can tell."""
+    told = plan.describe(task, settings.workers_or_cores())
+    return {"tells": f"in the confirmation {launch.power_sentence(plan.confirm_runs)}"} | told
+
+
+def play(
+    out: Output, command: str, study: Study, plan: Plan, starters: list[Program], described: dict[str, Any]
+) -> None:
+    """The outer loop, with its progress on stderr."""
+    from meta.evolve import evolve as carry_out
+
+    launch.announce(out, described)
+    launch.drive(out, study.folder, command, described, lambda p: carry_out(study, plan, starters, p))
+
+
+def present(out: Output, folder: Path) -> None:
+    """The verdict, the confirmation's standings, where the champion is, and what sets it apart from its origin."""
+    from meta.begin import champion_of
+
+    champion = champion_of(folder) or {}
+    files = {"champion": str(folder / "champion.md"), "evidence": str(folder / "champion.evidence.md")}
+    changes = _changes(folder, champion.get("program_id"))
+    if out.mode == "json":
+        told = {k: v for k, v in champion.items() if k not in ("seq", "prev", "hash", "schema", "kind", "at")}
+        out.json({"study": str(folder), **told, "files": files, "changes": changes})
+        return
+    out.text(str(champion.get("verdict", "no champion")))
+    _standings(out, folder)
+    if changes and out.mode == "person":
+        from meta.cli.program import DIFF
+
+        out.rows(changes, DIFF)
+    for name, path in files.items():
+        out.text(f"{name}: {path}")
+    out.note(f"next: metaloop credit {folder}, metaloop lineage {folder}, metaloop standings {folder} --all")
+
+
+def _standings(out: Output, folder: Path) -> None:
+    """The confirmation's standings, for a person or plain."""
+    from meta.cli.standings import present as standings
+
+    query = "SELECT match_id FROM matches WHERE purpose = 'confirmation' ORDER BY started_at DESC LIMIT 1"
+    with resolve.connect(folder, []) as con:
+        found = [row["match_id"] for row in resolve.fetch(con, query)]
+    if found:
+        standings(out, folder, found)
+
+
+def _changes(folder: Path, champion: str | None) -> list[dict[str, Any]]:
+    """How the champion differs from the program that was to be improved, or from its first parent."""
+    from arena.settings import StudyConfig
+    from meta.cli.program import differences
+    from programs.program import Program
+
+    plan = StudyConfig.read(folder / resolve.MARK).plan
+    with resolve.connect(folder, []) as con:
+        known = {p["program_id"]: p for p in resolve.fetch(con, "SELECT * FROM programs")}
+    if champion not in known:
+        return []
+    origin = plan.get("origin") or next(iter(known[champion]["parent_ids"]), None)
+    if origin not in known or origin == champion:
+        return []
+    old, new = (Program.parse(known[i]["text"], known[i]["name"]) for i in (origin, champion))
+    return differences(old, new)

@@ -1,0 +1,152 @@
+"""What ``run``, ``match``, ``evolve`` and ``improve`` share: which folder, the plan before the start, the drain."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from meta.cli import resolve
+from meta.cli.options import duration
+from meta.cli.output import Output
+from meta.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from arena.study import Study
+    from trainer.task import Task
+
+Result = TypeVar("Result")
+DEFAULT_TASK = "strokes"
+SETUP_SECONDS = 6.0  # start of the workers and the data of a new study, wall seconds
+SHARE_AT_WORK = 0.9  # of the workers' time, the rest is launching and writing down
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The flags of a command that starts or resumes a study, as given; None where left out."""
+
+    study: str | None
+    resume: str | None
+    task: str | None
+    run_budget: float | None
+    seed: int | None
+    workers: int | None
+    fixed_steps: bool
+    dry_run: bool = False
+
+    @classmethod
+    def take(cls, flags: dict[str, Any]) -> Settings:
+        """Take the shared flags out of a command's parameters."""
+        flags.pop("yes", None)  # nothing that these commands do costs money, so nothing is ever asked
+        return cls(**{name: flags.pop(name) for name in cls.__dataclass_fields__})
+
+    def existing(self, out: Output) -> Path | None:
+        """The folder of the study to go on with, or None where a new one is to be made."""
+        if self.resume is not None:
+            return resolve.study_folder(self.resume, out)
+        for folder in (Path(self.study).expanduser(), resolve.STUDIES / self.study) if self.study else ():
+            if (folder / resolve.MARK).is_file():
+                return folder
+        return None
+
+    def fresh(self, task: Task, out: Output) -> Path:
+        """The folder of a new study."""
+        return Path(self.study).expanduser() if self.study else resolve.fresh_folder(task.name, out)
+
+    def check(self, study: Study) -> None:
+        """Refuse to go on under other settings than the study was made with."""
+        from arena.study import reference
+
+        study.agree(
+            task=reference(load_task(self.task)) if self.task else None,
+            run_budget=self.run_budget,
+            seed=self.seed,
+            fixed_steps=self.fixed_steps or None,
+        )
+
+    def workers_or_cores(self) -> int:
+        return self.workers or cores()
+
+
+def load_task(text: str | None) -> Task:
+    """The task of ``--task``, the default one where it was left out."""
+    from trainer.task import Task
+
+    return Task.load(text or DEFAULT_TASK)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def describe_runs(
+    task: Task, runs: int, run_budget: float, workers: int, verify_seeds: int = 2
+) -> dict[str, Any]:
+    """The plan of ``runs`` equal runs on one task, in the words of ``meta.plan.Plan.describe``."""
+    per_run = max(1, int(run_budget / task.cost_seconds))
+    baselines = 8
+    seconds = runs * run_budget + (runs * verify_seeds + baselines) * task.cost_seconds
+    return {
+        "task": task.name,
+        "runs": runs,
+        "experiments_per_run": per_run,
+        "experiments": runs * per_run,
+        "run_budget_s": run_budget,
+        "device_seconds": round(seconds, 1),
+        "workers": workers,
+        "wall_seconds": round(seconds / min(workers, max(runs, 1)) / SHARE_AT_WORK + SETUP_SECONDS, 1),
+        "price": "own device, no model is called",
+    }
+
+
+def power_sentence(runs: int) -> str:
+    """What a comparison of two arms of ``runs`` runs can tell: 80% power, two-sided 5%, normal approximation.
+
+    d = (1.96 + 0.84) · sqrt(2 / n), in standard deviations between the runs of one program.
+    """
+    if runs < 2:
+        return "one run a program tells no difference: it has no interval"
+    return (
+        f"{runs} runs a program tell a difference of {2.8 * math.sqrt(2 / runs):.1f} sd between runs four times "
+        "in five; a smaller one may stay open"
+    )
+
+
+def announce(out: Output, plan: Mapping[str, Any]) -> None:
+    """The plan and the bill on stderr, before anything is started."""
+    out.note(
+        f"plan: {plan['runs']} runs of {duration(plan['run_budget_s'])} on {plan['task']}, about "
+        f"{plan['experiments']} experiments; {duration(plan['device_seconds'])} of device time, about "
+        f"{duration(plan['wall_seconds'])} with {plan['workers']} workers; {plan['price']}"
+    )
+    if plan.get("tells"):
+        out.note(f"tells: {plan['tells']}")
+
+
+def dry_run(out: Output, plan: Mapping[str, Any]) -> None:
+    """``--dry-run``: the plan is the data."""
+    shown = {key: duration(plan[key]) for key in ("run_budget_s", "device_seconds", "wall_seconds")}
+    out.thing({key: value for key, value in plan.items() if key != "plan" or out.mode == "json"}, shown=shown)
+
+
+def drive(
+    out: Output, folder: Path, command: str, plan: Mapping[str, Any], work: Callable[[Progress], Result]
+) -> Result:
+    """Carry out ``work`` with progress shown; a drained or killed command says how to go on."""
+    from arena.drain import Drained
+
+    goal = {"runs": plan["runs"], "device_seconds": plan["runs"] * plan["run_budget_s"]}
+    again = f"metaloop {command} --resume {folder}"
+    with Progress(out, folder, command, goal) as progress:
+        try:
+            return work(progress)
+        except Drained as error:
+            error.hint = again
+            raise
+        except KeyboardInterrupt:
+            out.note(f"killed; what was finished is kept: {again}")
+            raise

@@ -1,0 +1,84 @@
+"""``metaloop lineage``: the tree of programs, with what each gained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from meta.cli import render, resolve
+from meta.cli.options import study_argument, study_flag, verb
+from meta.cli.output import Column, Output
+
+QUERY = """
+WITH measured AS (
+    SELECT program_id, avg(verified_gain) AS gain, count(verified_gain) AS n,
+        stddev_samp(verified_gain) / sqrt(count(verified_gain)) AS se
+    FROM runs WHERE state = 'finished' AND score_stream = 'selection' GROUP BY program_id),
+named AS (SELECT program_id FROM champions ORDER BY named_at DESC LIMIT 1)
+SELECT p.program_id, p.name, p.generation, p.operator, p.parent_ids, p.words, m.gain, m.se, coalesce(m.n, 0) AS n,
+    p.program_id IN (SELECT program_id FROM named) AS champion
+FROM programs AS p LEFT JOIN measured AS m USING (program_id)
+ORDER BY p.generation, m.gain DESC NULLS LAST, p.program_id
+"""
+COLUMNS = (
+    Column("tree", "program", flex=True, style="bold"),
+    Column("operator", "by", flex=True),
+    Column("gain", right=True, style="green", show=lambda v: render.number(v, 4, sign=True)),
+    Column("se", "se", right=True, show=lambda v: render.number(v, 4)),
+    Column("n", right=True),
+    Column("words", right=True),
+    Column("program_id", "id", style="dim", show=resolve.short),
+    Column("generation", person=False),
+    Column("parent_ids", person=False),
+    Column("champion", person=False),
+)
+
+
+@verb(
+    ("metaloop lineage studies/NAME", "the tree, the best first"),
+    ("metaloop lineage studies/NAME --json", "programs with their parents"),
+    flags=[study_argument, study_flag],
+)
+def lineage(out: Output, study: str | None) -> None:
+    """The tree of programs: who descends from whom by which operator, with the mean
+    verified gain on the selection stream. A program of two parents hangs under its
+    first and names the other."""
+    folder = resolve.study_folder(study, out)
+    with resolve.connect(folder, []) as con:
+        programs = resolve.fetch(con, QUERY)
+    rows = [{"tree": prefix + _title(p, programs), **p} for prefix, p in tree(programs)]
+    if out.mode == "json":
+        for row in rows:
+            del row["tree"]
+    out.rows(rows, COLUMNS, empty="no programs yet", extra={"study": str(folder)})
+    if out.mode == "person" and any(p["champion"] for p in programs):
+        out.note("* the champion")
+
+
+def tree(programs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every program once, depth first, with the branch lines to draw before it."""
+    known = {p["program_id"] for p in programs}
+    children: dict[str | None, list[Mapping[str, Any]]] = {}
+    for p in programs:
+        first = next((i for i in p["parent_ids"] or () if i in known and i != p["program_id"]), None)
+        children.setdefault(first, []).append(p)
+    yield from _branch(children, None, "")
+
+
+def _branch(
+    children: Mapping[str | None, list[Mapping[str, Any]]], parent: str | None, indent: str
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    own = children.get(parent, [])
+    for index, p in enumerate(own):
+        last = index == len(own) - 1
+        here = "" if parent is None else ("└─ " if last else "├─ ")
+        yield indent + here, p
+        further = "" if parent is None else ("   " if last else "│  ")
+        yield from _branch(children, p["program_id"], indent + further)
+
+
+def _title(p: Mapping[str, Any], programs: Sequence[Mapping[str, Any]]) -> str:
+    names = {q["program_id"]: q["name"] for q in programs}
+    others = [names.get(i, resolve.short(i)) for i in (p["parent_ids"] or ())[1:]]
+    crossed = f" x {', '.join(others)}" if others else ""
+    return f"{'* ' if p['champion'] else ''}{p['name'] or resolve.short(p['program_id'])}{crossed}"

@@ -1,0 +1,79 @@
+"""``metaloop log``: the experiments of a study, one line each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from meta.cli import render, resolve
+from meta.cli.options import duration, flag, study_argument, study_flag, verb
+from meta.cli.output import Column, Output
+
+COLUMNS = (
+    Column("at", show=lambda at: str(at)[11:19], style="dim"),
+    Column("experiment_id", "exp", show=resolve.short),
+    Column("program", flex=True, style="bold"),
+    Column("run_id", "run", show=lambda i: resolve.short(i, 5)),
+    Column("number", "#", right=True),
+    Column("status", person=False),
+    Column("decision", "did"),
+    Column("metric", right=True, show=lambda v: render.number(v, 4)),
+    Column("gain", right=True, show=lambda v: render.number(v, 4, sign=True), style="green"),
+    Column("device_seconds_charged", "cost", right=True, show=duration),
+    Column("fraction", person=False),
+    Column("seed", person=False),
+    Column("description", flex=True),
+    Column("reason", person=False),
+    Column("trust", person=False),
+)
+QUERY = """
+SELECT * FROM (
+    SELECT e.started_at AS at, e.experiment_id, p.name AS program, e.run_id, e.number, e.status, e.decision, e.metric,
+        e.gain, e.device_seconds_charged, e.fraction, e.seed, e.description, e.reason, e.trust, e.program_id,
+        e.match_id, e.edit, e.directive_ids, e.cached
+    FROM experiments AS e LEFT JOIN programs AS p USING (program_id)
+    WHERE ($1 IS NULL OR starts_with(e.run_id, $1))
+        AND ($2 IS NULL OR starts_with(e.program_id, $2) OR p.name = $2)
+        AND ($3 IS NULL OR e.decision = $3) AND ($4 IS NULL OR e.status = $4)
+    ORDER BY e.started_at DESC, e.run_id, e.number DESC LIMIT $5)
+ORDER BY at, run_id, number
+"""
+DECISIONS = ("baseline", "keep", "discard", "screen", "replicate", "confirm")
+STATUSES = ("ok", "crash", "timeout", "oom", "invalid", "fault")
+EVERYTHING = 2**62
+
+
+@verb(
+    ("metaloop log studies/NAME", "the last 20 experiments"),
+    ("metaloop log studies/NAME --run r3f --all", "one run from its beginning"),
+    ("metaloop log studies/NAME --decision keep --all --json", "everything kept"),
+    flags=[
+        study_argument,
+        study_flag,
+        flag("--run", metavar="ID", help="Only this run."),
+        flag("--program", metavar="ID|NAME", help="Only runs of this program."),
+        flag("--decision", type=click.Choice(DECISIONS), help="Only these."),
+        flag("--status", type=click.Choice(STATUSES), help="Only these."),
+        flag(
+            "--limit",
+            type=click.IntRange(min=1),
+            default=20,
+            show_default=True,
+            help="How many, the last ones.",
+        ),
+        flag("--all", is_flag=True, help="No limit."),
+    ],
+)
+def log(out: Output, study: str | None, limit: int, all: bool, **where: Any) -> None:
+    """The experiments of a study in the order of time; the last ones, or all."""
+    folder = resolve.study_folder(study, out)
+    keys = [where[name] for name in ("run", "program", "decision", "status")]
+    with resolve.connect(folder, []) as con:
+        rows = resolve.fetch(con, QUERY, [*keys, EVERYTHING if all else limit])
+        (total,) = resolve.fetch(con, "SELECT count(*) AS n FROM experiments")
+    for row in rows:
+        row["decision"] = row["decision"] if row["status"] == "ok" or out.mode != "person" else row["status"]
+    out.rows(rows, COLUMNS, empty="no such experiments", extra={"study": str(folder)})
+    if len(rows) == limit and not all:
+        out.note(f"the last {limit} of {total['n']}; --all shows every one, metaloop show ID one of them")

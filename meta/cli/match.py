@@ -1,0 +1,142 @@
+"""``metaloop match``: several programs at equal budget, to standings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meta.cli import launch, options, resolve
+from meta.cli.launch import Settings
+from meta.cli.options import flag, verb
+from meta.cli.output import Output
+from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from arena.match import Entry
+    from arena.study import Study
+
+RUNS = 4
+CONTROLS = ("stock", "one-line")
+
+
+@verb(
+    ("metaloop match stock local-screen my/program.md", "with controls, 4 runs each"),
+    ("metaloop match a.md b.md -t tinylm -b 2m -n 8", "another task, budget and number of runs"),
+    ("metaloop match --resume studies/NAME", "go on with one that was stopped"),
+    flags=[
+        click.argument("programs", metavar="[PROGRAM]...", nargs=-1),
+        options.study_flag,
+        options.resume_flag,
+        options.task_flag,
+        options.run_budget_flag,
+        flag("-n", "--seeds", type=click.IntRange(min=1), help=f"Runs per program  [default: {RUNS}]."),
+        flag(
+            "--controls/--no-controls", default=True, show_default=True, help="Add stock, one-line and A/A."
+        ),
+        options.seed_flag,
+        options.workers_flag,
+        options.fixed_steps_flag,
+        options.dry_run_flag,
+        options.yes_flag,
+    ],
+)
+def match(out: Output, programs: tuple[str, ...], seeds: int | None, controls: bool, **flags: Any) -> None:
+    """Play programs against each other: same task, same run seeds, same budget of
+    device time a run. PROGRAM is a path, or the name of a starter."""
+    from arena.standalone import play_entries
+    from meta.cli.standings import present
+
+    settings = Settings.take(flags)
+    folder = settings.existing(out)
+    study = resume(folder, settings) if folder else None
+    entries, runs = entries_of(study, programs, seeds, controls)
+    if settings.dry_run or study is None:
+        task = study.task if study else launch.load_task(settings.task)
+        plan = plan_of(task, len(entries), runs, settings)
+        if settings.dry_run:
+            launch.dry_run(out, plan)
+            return
+    if study is None:
+        study = found(settings.fresh(task, out), entries, runs, "match", settings)
+    plan = plan_of(study.task, len(entries), runs, settings, study.config.run_budget)
+    launch.announce(out, plan)
+    played = launch.drive(out, study.folder, "match", plan, lambda p: play_entries(study, entries, runs, p))
+    present(out, study.folder, [played.match_id])
+
+
+def entries_of(
+    study: Study | None, programs: tuple[str, ...], seeds: int | None, controls: bool
+) -> tuple[list[Entry], int]:
+    """Entries and runs of each, from the command line or, where it names no program, from the study resumed."""
+    if not programs:
+        if study is None or "roles" not in study.config.plan:
+            raise UsageError("name at least one program", hint="metaloop match stock my/program.md")
+        return recorded_entries(study), seeds or int(study.config.plan["seeds"])
+    own = resolve.programs(programs)
+    again = {p.program_id for p in own}
+    if len(again) < len(own):
+        raise UsageError(
+            "a program is named twice", hint="two arms of one program are A/A, which --controls adds"
+        )
+    return with_controls(own, controls), seeds or RUNS
+
+
+def with_controls(own: list[Any], controls: bool) -> list[Entry]:
+    """The programs, then stock and one-line unless they are among them, and stock once more (A/A)."""
+    from arena.match import Entry
+    from programs.shelf import starter
+
+    entries = [Entry(program) for program in own]
+    known = {program.program_id for program in own}
+    if controls:
+        extra = [starter(name) for name in CONTROLS]
+        entries += [Entry(p, "control") for p in extra if p.program_id not in known]
+        entries.append(Entry(starter("stock"), "a/a"))
+    return entries
+
+
+def recorded_entries(study: Study) -> list[Entry]:
+    """The entries that a study was founded with."""
+    from arena.match import Entry
+    from programs.program import Program
+
+    told = zip(study.config.programs, study.config.plan["roles"], strict=True)
+    return [Entry(Program.parse(text, name), role) for (name, text), role in told]
+
+
+def plan_of(
+    task: Any, arms: int, runs: int, settings: Settings, budget: float | None = None
+) -> dict[str, Any]:
+    """What is about to be spent, and what it can tell."""
+    seconds = budget or settings.run_budget or task.run_budget
+    plan = launch.describe_runs(task, arms * runs, seconds, settings.workers_or_cores())
+    return plan | {"tells": launch.power_sentence(runs)}
+
+
+def found(folder: Path, entries: list[Entry], runs: int, command: str, settings: Settings) -> Study:
+    """A new study that holds its entries, so that it can be resumed without naming them again."""
+    from arena.study import Study
+
+    task = launch.load_task(settings.task)
+    return Study.create(
+        folder,
+        task=task,
+        run_budget=settings.run_budget or task.run_budget,
+        command=command,
+        workers=settings.workers_or_cores(),
+        seed=settings.seed,
+        fixed_steps=settings.fixed_steps,
+        plan={"seeds": runs, "roles": [entry.role for entry in entries]},
+        programs=[(entry.program.name, entry.program.text) for entry in entries],
+    )
+
+
+def resume(folder: Path, settings: Settings) -> Study:
+    """An existing study, under the settings it was made with."""
+    from arena.study import Study
+
+    study = Study.open(folder)
+    settings.check(study)
+    return study

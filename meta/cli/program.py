@@ -1,0 +1,205 @@
+"""``metaloop program``: ls, show, lint, diff, charter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meta.cli import resolve
+from meta.cli.options import flag, noun, verb
+from meta.cli.output import Column, Output, brief
+
+if TYPE_CHECKING:
+    from programs.directives import Directive
+    from programs.program import Program
+
+LIST = (
+    Column("name", style="bold"),
+    Column("words", right=True),
+    Column("ideas", right=True),
+    Column("charter", flex=True, show=lambda fields: ", ".join(fields) or "-"),
+    Column("program_id", "id", style="dim", show=resolve.short),
+    Column("bet", person=False),
+)
+LINT = (
+    Column("place", style="bold"),
+    Column("level"),
+    Column("code", style="dim"),
+    Column("message", wrap=True),
+)
+DIFF = (
+    Column("change", style="bold"),
+    Column("heading", wrap=True, style="dim"),
+    Column("text", wrap=True),
+    Column("before", person=False),
+    Column("directive_id", "id", style="dim", show=resolve.short),
+)
+CHARTER = (
+    Column("field", style="bold"),
+    Column("value", show=brief),
+    Column("set", "set here"),
+    Column("description", wrap=True, style="dim"),
+)
+
+
+@noun(
+    ("metaloop program ls", "the starters of the library"),
+    ("metaloop program lint my/program.md", "what would be read of it, and what not"),
+    ("metaloop program diff stock my/program.md", "what differs, by directive"),
+)
+def program(out: Output) -> None:
+    """Programs of research: the library's starters and your own .md files."""
+    list_starters(out)
+
+
+@verb(
+    ("metaloop program ls", "the starters of the library"),
+    ("metaloop program ls --json", "the same for a script"),
+)
+def ls(out: Output) -> None:
+    """List the starters of the library."""
+    list_starters(out)
+
+
+@verb(
+    ("metaloop program show stock", "the text, as it is"),
+    ("metaloop program show my/program.md --json", "its id, directives and charter"),
+    flags=[click.argument("program", metavar="PROGRAM")],
+)
+def show(out: Output, program: str) -> None:
+    """Print a program: a path, or the name of a starter."""
+    loaded = resolve.one_program(program)
+    out.text(loaded.text, item=described(loaded))
+
+
+@verb(
+    ("metaloop program lint my/program.md", "messages with file and line"),
+    ("metaloop program lint my/*.md -t tinylm", "also: which ideas that task knows"),
+    flags=[
+        click.argument("programs", metavar="PROGRAM...", nargs=-1, required=True),
+        flag("-t", "--task", metavar="NAME|DIR", help="Say which ideas name an edit of this task."),
+    ],
+)
+def lint(out: Output, programs: tuple[str, ...], task: str | None) -> int:
+    """Check programs. Exits with 2 where there is an error; warnings are no errors."""
+    from programs.lint import lint as examine
+
+    known = _known_terms(task)
+    items = [
+        {"place": f"{text}:{m.line}", "level": m.level, "code": m.code, "message": m.message}
+        for text in programs
+        for m in examine(resolve.one_program(text), known)
+    ]
+    out.rows(items, LINT, empty="nothing to complain about")
+    return 2 if any(item["level"] == "error" for item in items) else 0
+
+
+@verb(
+    ("metaloop program diff stock local", "two starters"),
+    ("metaloop program diff champion.md my/program.md", "two files"),
+    flags=[click.argument("old"), click.argument("new")],
+)
+def diff(out: Output, old: str, new: str) -> None:
+    """Compare two programs by directive: added, removed, changed."""
+    items = differences(resolve.one_program(old), resolve.one_program(new))
+    out.rows(items, DIFF, empty="the same directives")
+
+
+@verb(
+    ("metaloop program charter", "every field: default, unit, what it does"),
+    ("metaloop program charter screen-waves", "as this program sets it"),
+    flags=[click.argument("program", metavar="[PROGRAM]", required=False)],
+)
+def charter(out: Output, program: str | None) -> None:
+    """The charter, field by field: what the harness itself carries out."""
+    from programs.charter import Charter, fields
+
+    loaded = resolve.one_program(program) if program else None
+    active = loaded.charter if loaded else Charter()
+    given = set(_set_fields(loaded)) if loaded else set()
+    items = [
+        {
+            "field": name,
+            "value": active.get(name),
+            "set": "yes" if name in given else "",
+            "description": info.description or "",
+        }
+        for name, info in fields()
+    ]
+    out.rows(items, CHARTER)
+
+
+for command in (ls, show, lint, diff, charter):
+    program.add_command(command)
+
+
+def list_starters(out: Output) -> None:
+    """The rows of ``program ls``."""
+    from programs.shelf import starters
+
+    items = [
+        {
+            "name": p.name,
+            "words": p.words,
+            "ideas": len(p.ideas),
+            "charter": _set_fields(p),
+            "program_id": p.program_id,
+            "bet": next((d.text for d in p.directives if d.kind == "paragraph"), ""),
+        }
+        for p in starters()
+    ]
+    out.rows(items, LIST)
+
+
+def described(program: Program) -> dict[str, Any]:
+    """A program as an object."""
+    return {
+        "program_id": program.program_id,
+        "name": program.name,
+        "words": program.words,
+        "charter": program.charter.model_dump(mode="json"),
+        "directives": [_directive(d) for d in program.directives],
+        "ideas": [{"text": i.text, "terms": list(i.terms), "line": i.line} for i in program.ideas],
+        "text": program.text,
+    }
+
+
+def differences(old: Program, new: Program) -> list[dict[str, Any]]:
+    """One row for each directive that differs; for a changed one ``before`` is its old text."""
+    from programs.diff import diff as compare
+
+    found = compare(old, new)
+    rows = [_change("removed", d) for d in found.removed]
+    rows += [_change("changed", after, before.text) for before, after in found.changed]
+    return rows + [_change("added", d) for d in found.added]
+
+
+def _change(change: str, directive: Directive, before: str = "") -> dict[str, Any]:
+    body = _directive(directive)
+    del body["position"]
+    return {"change": change, **body, "before": before}
+
+
+def _directive(d: Directive) -> dict[str, Any]:
+    return {
+        "directive_id": d.directive_id,
+        "heading": d.heading,
+        "kind": d.kind,
+        "text": d.text,
+        "position": d.position,
+    }
+
+
+def _set_fields(program: Program) -> list[str]:
+    return [d.text.split(":", 1)[0] for d in program.directives if d.kind == "charter"]
+
+
+def _known_terms(task: str | None) -> Callable[[str], bool] | None:
+    if task is None:
+        return None
+    from trainer.task import Task
+
+    edits = Task.load(task).edits
+    return lambda term: edits.parse_terms([term]) is not None

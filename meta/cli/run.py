@@ -1,0 +1,89 @@
+"""``metaloop run``: one program, one task, one seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meta.cli import launch, options, render, resolve
+from meta.cli.launch import Settings
+from meta.cli.match import found, recorded_entries, resume
+from meta.cli.options import duration, verb
+from meta.cli.output import Output
+from programs.errors import UsageError
+
+RUN = "SELECT * EXCLUDE (started_at, ended_at) FROM runs WHERE match_id = ? ORDER BY started_at DESC LIMIT 1"
+KEPT = """
+SELECT number, experiment_id, metric, gain, description FROM experiments
+WHERE run_id = ? AND decision IN ('baseline', 'keep') ORDER BY number
+"""
+
+
+@verb(
+    ("metaloop run stock", "a starter on the default task"),
+    ("metaloop run my/program.md -t tinylm -b 60s", "your own, a minute of device time"),
+    ("metaloop run --resume studies/NAME", "go on with one that was stopped"),
+    flags=[
+        click.argument("program", metavar="[PROGRAM]", required=False),
+        options.study_flag,
+        options.resume_flag,
+        options.task_flag,
+        options.run_budget_flag,
+        options.seed_flag,
+        options.fixed_steps_flag,
+        options.dry_run_flag,
+        options.yes_flag,
+    ],
+)
+def run(out: Output, program: str | None, **flags: Any) -> None:
+    """Run one program once: the inner loop edits train.py, trains, keeps or discards,
+    until its budget is spent; then its result is trained anew and verified."""
+    from arena.match import Entry
+    from arena.standalone import play_entries
+
+    settings = Settings.take(flags | {"workers": 1})
+    folder = settings.existing(out)
+    study = resume(folder, settings) if folder else None
+    if program is None and (study is None or study.config.command != "run"):
+        raise UsageError("name a program", hint="metaloop run stock")
+    entries = [Entry(resolve.one_program(program))] if program else recorded_entries(study) if study else []
+    task = study.task if study else launch.load_task(settings.task)
+    budget = study.config.run_budget if study else settings.run_budget or task.run_budget
+    plan = launch.describe_runs(task, 1, budget, 1) | {"tells": launch.power_sentence(1)}
+    if settings.dry_run:
+        launch.dry_run(out, plan)
+        return
+    if study is None:
+        study = found(settings.fresh(task, out), entries, 1, "run", settings)
+    launch.announce(out, plan)
+    played = launch.drive(out, study.folder, "run", plan, lambda p: play_entries(study, entries, 1, p))
+    present(out, study.folder, played.match_id)
+
+
+def present(out: Output, folder: Path, match_id: str) -> None:
+    """What came of the run: what it claims, what fresh seeds say, what it kept."""
+    with resolve.connect(folder, []) as con:
+        (row,) = resolve.fetch(con, RUN, [match_id])
+        kept = resolve.fetch(con, KEPT, [row["run_id"]])
+    if out.mode == "json":
+        out.json({"study": str(folder), **row, "kept_experiments": kept})
+        return
+    shown = {
+        "study": str(folder),
+        "run_id": row["run_id"],
+        "program": row["name"],
+        "task": row["task"],
+        "experiments": row["experiments"],
+        "kept": row["kept"],
+        "device_seconds_charged": row["device_seconds_charged"],
+        "claimed_best": row["claimed_best"],
+        "claimed_gain": row["claimed_gain"],
+        "verified_gain": row["verified_gain"],
+    }
+    out.thing(shown, shown={"device_seconds_charged": duration(row["device_seconds_charged"])})
+    for line in kept if out.mode == "person" else ():
+        metric, gain = render.number(line["metric"], 4), render.number(line["gain"], 4, sign=True)
+        out.text(f"  {line['number']:>3}  {metric}  {gain}  {render.fit(line['description'] or '', 50)}")
+    out.note(f"next: metaloop log {folder} --all, metaloop show {resolve.short(row['run_id'])} -s {folder}")

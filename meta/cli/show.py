@@ -1,0 +1,169 @@
+"""``metaloop show``: any thing of a study by its id or a prefix of it, with its diff."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meta.cli import resolve
+from meta.cli.options import study_flag, verb
+from meta.cli.output import Output, key_values
+from programs.errors import NotFound
+
+if TYPE_CHECKING:
+    import duckdb
+
+# Which table and column an id is looked up in; the letter that starts it says what it names.
+PLACES = (
+    ("program", "programs", "program_id"),
+    ("directive", "directives", "directive_id"),
+    ("experiment", "experiments", "experiment_id"),
+    ("run", "runs", "run_id"),
+    ("match", "matches", "match_id"),
+    ("arm", "arms", "arm_id"),
+    ("source", "experiments", "source_id"),
+    ("study", "studies", "study_id"),
+)
+HIDDEN = {"text", "diff", "config", "details"}
+
+
+@verb(
+    ("metaloop show e3f2", "an experiment with its diff"),
+    ("metaloop show p77e -s studies/NAME", "a program, and what sets it apart from its parents"),
+    ("metaloop show r031 --json", "a run, for a script"),
+    flags=[click.argument("identity", metavar="ID"), study_flag],
+)
+def show(out: Output, identity: str, study: str | None) -> None:
+    """Show a program, directive, experiment, run, match, arm or source by its id or
+    any prefix of it."""
+    folder = resolve.study_folder(study, out)
+    with resolve.connect(folder, []) as con:
+        kind, table, column, full = locate(con, identity)
+        rows = resolve.fetch(con, f"SELECT * FROM {table} WHERE {column} = ?", [full])
+        item = {"kind": kind, **DETAILS.get(kind, _plain_detail)(con, rows)}
+    if out.mode == "json":
+        out.json(item)
+    elif out.mode == "plain":
+        _plain(out, item)
+    else:
+        _person(out, item)
+
+
+def locate(con: duckdb.DuckDBPyConnection, prefix: str) -> tuple[str, str, str, str]:
+    """(kind, table, column, full id) of the one thing that ``prefix`` names. NotFound, Ambiguous with candidates."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for kind, table, column in PLACES:
+        query = f"SELECT DISTINCT {column} AS id FROM {table} WHERE starts_with({column}, ?) LIMIT 50"
+        for row in resolve.fetch(con, query, [prefix]):
+            found.setdefault(row["id"], (kind, table, column))
+    if not found:
+        named = resolve.fetch(con, "SELECT program_id FROM programs WHERE name = ?", [prefix])
+        found = {row["program_id"]: PLACES[0] for row in named}
+    if not found:
+        raise NotFound(
+            f"nothing here has an id that starts with {prefix!r}", hint="metaloop log, metaloop lineage"
+        )
+    full = resolve.by_prefix(prefix, found) if any(i.startswith(prefix) for i in found) else next(iter(found))
+    return (*found[full], full)
+
+
+def _plain_detail(_con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return dict(rows[0])
+
+
+def _program_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    from meta.cli.program import differences
+    from programs.program import Program
+
+    item = dict(rows[0])
+    own = Program.parse(item["text"], item["name"] or "program")
+    changes = {}
+    for parent in item["parent_ids"] or ():
+        found = resolve.fetch(con, "SELECT name, text FROM programs WHERE program_id = ?", [parent])
+        if found:
+            changes[parent] = differences(Program.parse(found[0]["text"], found[0]["name"] or "program"), own)
+    runs = (
+        "SELECT run_id, match_id, stream, state, verified_gain, claimed_gain FROM runs WHERE program_id = ?"
+    )
+    return item | {"runs": resolve.fetch(con, runs, [item["program_id"]]), "changes": changes}
+
+
+def _run_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    query = """SELECT number, experiment_id, decision, status, metric, gain, description FROM experiments
+        WHERE run_id = ? ORDER BY number"""
+    return dict(rows[0]) | {"experiments_of_run": resolve.fetch(con, query, [rows[0]["run_id"]])}
+
+
+def _directive_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    identity = rows[0]["directive_id"]
+    cited = "SELECT count(*) AS n FROM experiments WHERE list_contains(directive_ids, ?)"
+    item = {k: v for k, v in rows[0].items() if k not in ("program_id", "position")}
+    return item | {
+        "program_ids": [row["program_id"] for row in rows],
+        "cited_by_experiments": resolve.fetch(con, cited, [identity])[0]["n"],
+    }
+
+
+def _match_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    query = """SELECT a.arm_id, a.role, p.name, a.program_id FROM arms AS a LEFT JOIN programs AS p USING (program_id)
+        WHERE a.match_id = ?"""
+    return dict(rows[0]) | {"arms": resolve.fetch(con, query, [rows[0]["match_id"]])}
+
+
+def _source_detail(_con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    first = rows[0]
+    return {
+        "source_id": first["source_id"],
+        "parent_source_id": first["parent_source_id"],
+        "experiments": [{k: r[k] for k in ("experiment_id", "run_id", "metric", "status")} for r in rows],
+        "config": first["config"],
+        "diff": first["diff"],
+    }
+
+
+DETAILS: Mapping[str, Callable[[duckdb.DuckDBPyConnection, list[dict[str, Any]]], dict[str, Any]]] = {
+    "program": _program_detail,
+    "directive": _directive_detail,
+    "run": _run_detail,
+    "match": _match_detail,
+    "source": _source_detail,
+}
+
+
+def _lists(item: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The parts of a thing that are tables of their own."""
+    found = {k: v for k, v in item.items() if isinstance(v, list) and v and isinstance(v[0], dict)}
+    for parent, rows in (item.get("changes") or {}).items():
+        found[f"against {resolve.short(parent)}"] = [
+            {k: r[k] for k in ("change", "heading", "text", "directive_id")} for r in rows
+        ]
+    return found
+
+
+def _scalars(item: Mapping[str, Any]) -> dict[str, Any]:
+    tables = {k for k, v in item.items() if isinstance(v, list) and v and isinstance(v[0], dict)}
+    return {k: v for k, v in item.items() if k not in tables | HIDDEN | {"changes"} and v is not None}
+
+
+def _plain(out: Output, item: Mapping[str, Any]) -> None:
+    out.thing(_scalars(item))
+    _document(out, item)
+
+
+def _person(out: Output, item: Mapping[str, Any]) -> None:
+    from meta.cli.sql import columns_of
+
+    out.thing(_scalars(item))
+    for name, rows in _lists(item).items():
+        out.show(key_values([("", ""), (f"{name}:", "")]))
+        out.rows(rows, columns_of(rows))
+    _document(out, item)
+
+
+def _document(out: Output, item: Mapping[str, Any]) -> None:
+    for key in ("diff", "text"):
+        text = item.get(key)
+        if text and not (key == "text" and item["kind"] == "directive"):
+            out.text(f"\n{text}")

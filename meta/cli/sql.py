@@ -1,0 +1,51 @@
+"""``metaloop sql``: a DuckDB query over the views of a study."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from meta.cli import resolve
+from meta.cli.options import verb
+from meta.cli.output import Column, Output
+from programs.errors import UsageError
+
+
+@verb(
+    ('metaloop sql studies/NAME "FROM standings"', "a whole view"),
+    ('metaloop sql studies/NAME "SELECT name, avg(verified_gain) FROM runs GROUP BY 1"', "a question"),
+    ("metaloop sql studies/NAME - < query.sql", "a query from stdin"),
+    flags=[click.argument("study"), click.argument("query")],
+)
+def sql(out: Output, study: str, query: str) -> None:
+    """Query a study with DuckDB SQL. Views: studies, matches, programs, directives,
+    runs, experiments, verifications, mutations, standings, credit. With --json a
+    list of row objects."""
+    from analysis.study import query as ask
+
+    folder = resolve.study_folder(study, out)
+    text = sys.stdin.read() if query == "-" else query
+    if not text.strip():
+        raise UsageError("the query is empty", hint=f'metaloop sql {study} "SHOW TABLES"')
+    rows = ask(folder, text)
+    if out.mode == "json":
+        out.json(rows)
+    else:
+        out.rows(rows, columns_of(rows), empty="no rows")
+
+
+def columns_of(rows: list[dict[str, Any]]) -> list[Column]:
+    """A column for each key: numbers to the right, long text gives way."""
+    first = rows[0] if rows else {}
+    return [Column(key, right=_is_number(rows, key), flex=_is_long(rows, key)) for key in first]
+
+
+def _is_number(rows: list[dict[str, Any]], key: str) -> bool:
+    values = [row[key] for row in rows if row[key] is not None]
+    return bool(values) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+
+
+def _is_long(rows: list[dict[str, Any]], key: str) -> bool:
+    return any(len(str(row[key])) > 14 for row in rows)

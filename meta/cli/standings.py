@@ -1,0 +1,178 @@
+"""``metaloop standings``: the arms of a match with ties and intervals, what they claimed beside."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meta.cli import render, resolve
+from meta.cli.options import duration, flag, study_argument, study_flag, verb
+from meta.cli.output import Column, Output, table
+
+if TYPE_CHECKING:
+    from meta.cli.output import Row
+
+PLAIN = tuple(
+    Column(key)
+    for key in (
+        "match_id", "rank_low", "rank_high", "name", "role", "gain", "low", "high", "se", "n", "claimed", "words",
+        "trust", "task", "stream", "device_seconds_charged", "program_id", "arm_id",
+    )
+)  # fmt: skip
+QUERY = """
+SELECT s.*, m.started_at, m.generation FROM standings AS s JOIN matches AS m USING (match_id)
+WHERE $1 IS NULL OR list_contains($1, s.match_id)
+ORDER BY m.started_at, s.match_id, s.gain IS NULL, s.gain DESC, s.arm_id
+"""
+MATCHES = "SELECT match_id, purpose, generation, stream, task FROM matches ORDER BY started_at, match_id"
+PLOT_WIDTH = 22
+
+
+@verb(
+    ("metaloop standings studies/NAME", "the last match"),
+    ("metaloop standings studies/NAME --all", "every match, oldest first"),
+    ("metaloop standings studies/NAME --match m3f --json", "one match, for a script"),
+    flags=[
+        study_argument,
+        study_flag,
+        flag("--match", metavar="ID", help="This match  [default: the last one]."),
+        flag("--all", is_flag=True, help="Every match of the study."),
+    ],
+)
+def standings(out: Output, study: str | None, match: str | None, all: bool) -> None:
+    """Verified gain of each program with its 95% interval and the ranks it may
+    hold; ranks that overlap are ties. What runs claimed stands beside, it ranks nothing."""
+    folder = resolve.study_folder(study, out)
+    chosen = None if all else _chosen(folder, match, out)
+    present(out, folder, chosen)
+
+
+def present(out: Output, folder: Path, matches: list[str] | None) -> None:
+    """The standings of these matches (None: of all), as ``match`` and ``evolve`` end too."""
+    with resolve.connect(folder, ["standings"]) as con:
+        rows = resolve.fetch(con, QUERY, [matches])
+    if out.mode != "person":
+        out.rows(rows, PLAIN, extra={"study": str(folder)}, empty="no runs have ended yet")
+        return
+    if not rows:
+        out.note("no runs have ended yet: metaloop status")
+    for match_id in dict.fromkeys(row["match_id"] for row in rows):
+        show_match(out, [row for row in rows if row["match_id"] == match_id])
+
+
+def show_match(out: Output, rows: list[dict[str, Any]]) -> None:
+    """One match for a person: a title, the table with intervals drawn, and what it would take to know more."""
+    from rich.text import Text
+
+    first = rows[0]
+    generation = "" if first["generation"] is None else f", generation {first['generation']}"
+    title = f"{first['purpose'] or 'match'}{generation} on {first['task']}, {first['stream']} stream"
+    out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
+    out.show(standings_table(rows))
+    for line in remarks(rows):
+        out.show(Text(line, style="dim"))
+
+
+def standings_table(rows: Sequence[Row]) -> Any:
+    """The rich table of one match."""
+    axis = render.Axis.around([v for r in rows for v in (r["low"], r["gain"], r["high"])], PLOT_WIDTH)
+    places = render.decimals(_typical([r["se"] for r in rows]))
+    columns = (
+        Column("rank", right=True),
+        Column("program", flex=True, style="bold"),
+        Column("gain", right=True, style="green"),
+        Column("95%", right=True),
+        Column("plot", title=axis.header()),
+        Column("claimed", right=True, style="dim"),
+        Column("n", right=True),
+        Column("state"),
+    )
+    return table([_row(r, axis, places) for r in rows], columns)
+
+
+def _row(r: Row, axis: render.Axis, places: int) -> dict[str, Any]:
+    role = r["role"] if r["role"] not in (None, "program") else ""
+    return {
+        "rank": rank_text(r["rank_low"], r["rank_high"]),
+        "program": f"{r['name'] or resolve.short(r['program_id'])}{f' ({role})' if role else ''}",
+        "gain": render.number(r["gain"], places),
+        "95%": render.span(r["low"], r["high"], places),
+        "plot": axis.interval(r["low"], r["gain"], r["high"]),
+        "claimed": render.number(r["claimed"], places),
+        "n": str(r["n"]),
+        "state": (r["trust"] or "-")[:10],
+    }
+
+
+def rank_text(low: int | None, high: int | None) -> str:
+    if low is None or high is None:
+        return "-"
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """The A/A spread, the spend, and how many more runs would separate the first from the second."""
+    out = []
+    spread = aa_spread(rows)
+    if spread is not None:
+        places = render.decimals(spread)
+        out.append(f"A/A spread {spread:.{places}f}: two copies of one program differ by this much here.")
+    more = runs_to_separate(rows)
+    if more is not None:
+        out.append(f"To separate the first from the second: about {more} more runs each.")
+    spent = sum(r["device_seconds_charged"] or 0 for r in rows)
+    out.append(f"{sum(r['n'] for r in rows)} runs, {duration(spent)} of device time charged.")
+    return out
+
+
+def aa_spread(rows: Sequence[Row]) -> float | None:
+    """Largest difference between the arms of one program, where a program has two arms or more."""
+    spreads = []
+    for row in rows:
+        if row["role"] == "a/a" and row["gain"] is not None:
+            twins = [
+                r["gain"] for r in rows if r["program_id"] == row["program_id"] and r["gain"] is not None
+            ]
+            spreads.append(max(twins) - min(twins))
+    return max(spreads, default=None)
+
+
+def runs_to_separate(rows: Sequence[Row]) -> int | None:
+    """More runs per arm for 80% power at a two-sided 5% between the best two; None where they are separate.
+
+    Normal approximation: n = (1.96 + 0.84)² (s1² + s2²) / d².
+    """
+    two = [r for r in rows if r["gain"] is not None and r["se"] and r["role"] != "a/a"][:2]
+    if len(two) < 2 or (two[0]["rank_high"] or 2) < (two[1]["rank_low"] or 1):
+        return None
+    difference = two[0]["gain"] - two[1]["gain"]
+    variance = sum(r["se"] ** 2 * r["n"] for r in two)
+    if difference <= 0:
+        return None
+    wanted = math.ceil(2.8**2 * variance / difference**2)
+    return max(wanted - min(r["n"] for r in two), 1) if wanted < 100_000 else None
+
+
+def _typical(values: Sequence[float | None]) -> float | None:
+    finite = [v for v in values if v]
+    return statistics.median(finite) if finite else None
+
+
+def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:
+    """The match asked for by id prefix, else the last one in which something has ended."""
+    with resolve.connect(folder, []) as con:
+        matches = resolve.fetch(con, MATCHES)
+        ended = "SELECT DISTINCT match_id FROM runs WHERE verified_gain IS NOT NULL"
+        played = {row["match_id"] for row in resolve.fetch(con, ended)}
+    if match is not None:
+        return [resolve.by_prefix(match, [m["match_id"] for m in matches], "match")]
+    played = {
+        r["match_id"] for r in resolve.fetch(con, "SELECT DISTINCT match_id FROM standings WHERE n > 0")
+    }
+    last = [m["match_id"] for m in matches if m["match_id"] in played][-1:]
+    if len(matches) > 1:
+        out.note(f"the last of {len(matches)} matches; --all shows every one")
+    return last

@@ -1,0 +1,120 @@
+"""``metaloop status`` and ``metaloop stop``: look at a study at work, and let it drain."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from meta.cli import resolve
+from meta.cli.board import Board, load_board
+from meta.cli.options import flag, study_argument, study_flag, verb
+from meta.cli.output import Column, Output
+from meta.cli.screen import arm_rows, screen, status_item
+
+EVERY_SECONDS = 2.0
+STUDIES = (
+    Column("study", style="bold", flex=True),
+    Column("state"),
+    Column("task"),
+    Column("runs_finished", "runs", right=True),
+    Column("experiments", right=True),
+    Column("last_event_at", "last event", style="dim"),
+)
+
+
+@verb(
+    ("metaloop status", "the newest study under studies/"),
+    ("metaloop status studies/NAME --watch", "again and again until it ends"),
+    ("metaloop status --all", "every study here, a line each"),
+    flags=[
+        study_argument,
+        study_flag,
+        flag("--watch", is_flag=True, help="Go on until the study ends; with --json a line each time."),
+        flag("--all", is_flag=True, help="Every study under studies/."),
+    ],
+)
+def status(out: Output, study: str | None, watch: bool, all: bool) -> None:
+    """What a study is doing: match, arms, device time, the last things kept."""
+    if all:
+        items = [
+            status_item(load_board(path)[0], str(path), running(path)) for path in resolve.known_studies()
+        ]
+        out.rows(items, STUDIES, empty="no study under studies/ here")
+        return
+    folder = resolve.study_folder(study, out)
+    if watch:
+        _watch(out, folder)
+    else:
+        _once(out, folder, load_board(folder)[0])
+
+
+@verb(
+    ("metaloop stop studies/NAME", "finish what is in flight, then stop"),
+    ("metaloop evolve --resume studies/NAME", "go on later"),
+    flags=[click.argument("study")],
+)
+def stop(out: Output, study: str) -> None:
+    """Ask a running study to drain: experiments in flight end and are kept, nothing
+    new begins. It can be resumed."""
+    from arena.study import Study
+
+    folder = resolve.study_folder(study, out)
+    at_work = running(folder)
+    if at_work:
+        Study.open(folder).request_stop()
+    out.note("it drains now; metaloop status shows when it has ended" if at_work else "it is not running")
+    if out.mode == "json":
+        out.json({"study": str(folder), "stop_requested": at_work})
+
+
+def running(folder: Path) -> bool:
+    """Whether a process holds the study's lock. The lock is only tried, never waited for."""
+    import fcntl
+
+    lock = folder / "lock"
+    if not lock.exists():
+        return False
+    with lock.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _once(out: Output, folder: Path, board: Board) -> None:
+    item = status_item(board, str(folder), running(folder))
+    match = board.current
+    arms = arm_rows(board, match) if match else []
+    if out.mode == "json":
+        out.json({**item, "arms": arms})
+    elif out.mode == "plain":
+        out.thing(item)
+    else:
+        out.show(screen(board, f"{folder}  {item['state']}", width=out.console.width))
+
+
+def _watch(out: Output, folder: Path) -> None:
+    board, tail = load_board(folder)
+    if out.mode != "person":
+        while True:
+            _once(out, folder, board)
+            if not running(folder):
+                return
+            time.sleep(EVERY_SECONDS)
+            for event in tail.fresh():
+                board.take(event)
+    from rich.live import Live
+
+    console = out.console
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            state = "running" if running(folder) else "not running"
+            live.update(screen(board, f"{folder}  {state}", width=console.width), refresh=True)
+            if state != "running":
+                return
+            time.sleep(EVERY_SECONDS)
+            for event in tail.fresh():
+                board.take(event)
