@@ -152,10 +152,10 @@ class LocalExecutor:
 
 def rebuild(error: Mapping[str, Any], index: int) -> MetaloopError:
     """The exception that a worker met, with its kind and hint."""
-    classes = [MetaloopError, *subclasses(MetaloopError)]
-    kind = next((c for c in classes if c.kind == error["kind"]), MetaloopError)
-    return kind(f"worker {index}: {error['message']}", hint=error["hint"])
+    kinds: dict[str, type[MetaloopError]] = {kind.kind: kind for kind in reversed(family(MetaloopError))}
+    return kinds.get(error["kind"], MetaloopError)(f"worker {index}: {error['message']}", hint=error["hint"])
 
 
-def subclasses(cls: type[MetaloopError]) -> list[type[MetaloopError]]:
-    return [deeper for sub in cls.__subclasses__() for deeper in (sub, *subclasses(sub))]
+def family(cls: type[MetaloopError]) -> list[type[MetaloopError]]:
+    """``cls`` and all that derive from it, the most general first."""
+    return [cls, *(deeper for sub in cls.__subclasses__() for deeper in family(sub))]

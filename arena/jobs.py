@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from trainer.streams import Stream
+
 
 @dataclass(frozen=True)
 class RunJob:
@@ -22,7 +24,7 @@ class RunJob:
     program_name: str
     program_text: str
     run_seed: int
-    stream: str
+    stream: Stream
     budget: float
     researcher: str
     verify_seeds: tuple[int, ...]
@@ -38,7 +40,7 @@ class RunJob:
 class BaselineJob:
     """One training of the task's untouched baseline, for the values that gains are measured against."""
 
-    stream: str
+    stream: Stream
     seed: int
     kind: str = "baseline"
 
@@ -65,13 +67,14 @@ def from_json(data: Mapping[str, Any]) -> Job:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The referee's value of one source under one fresh seed."""
+    """The referee's value of one source under one fresh seed; what it took in device-seconds and on the clock."""
 
     seed: int
     status: str
     metric: float | None
     trust: str
     spent_seconds: float
+    wall_seconds: float
 
 
 @dataclass(frozen=True)

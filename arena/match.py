@@ -152,6 +152,8 @@ def measure_baseline(study: Study, executor: Executor, stream: Stream, match_id:
                 "metric": m.metric,
                 "source_id": study.task.baseline().source_id,
                 "trust": m.trust,
+                "device_seconds_spent": m.spent_seconds,
+                "wall_seconds": m.wall_seconds,
             }
         )
     rows = [study.history.baselines.get((stream, seed)) for seed in seeds]
@@ -176,7 +178,7 @@ def round_of(study: Study, match: Match, wanted: Mapping[str, int]) -> list[RunJ
 
 def run_job(study: Study, match: Match, arm: Arm, index: int) -> RunJob:
     run_id = content_id("r", arm.arm_id, str(index))
-    seeds_of = "confirmation" if match.stream == "confirmation" else "search"
+    seeds_of: Stream = "confirmation" if match.stream == "confirmation" else "search"
     # Arms share one list of run seeds; further arms of the same program draw their own, so that A/A is two samples.
     twin = (str(arm.twin),) if arm.twin else ()
     recorded = sorted(study.history.experiments.get(run_id, {}).values(), key=lambda e: e["number"])
@@ -213,7 +215,7 @@ def settle(study: Study, job: RunJob, arm: Arm, result: JobResult, baseline: flo
         return
     measured = result.measurements
     if result.final_is_baseline:
-        measured = tuple(Measurement(seed, "baseline", baseline, "", 0.0) for seed in job.verify_seeds)
+        measured = tuple(Measurement(seed, "baseline", baseline, "", 0.0, 0.0) for seed in job.verify_seeds)
     for m in measured:
         if m.seed in study.history.verifications.get(job.run_id, {}):
             continue
@@ -233,6 +235,7 @@ def settle(study: Study, job: RunJob, arm: Arm, result: JobResult, baseline: flo
                 "gain": gain,
                 "trust": m.trust,
                 "device_seconds_spent": m.spent_seconds,
+                "wall_seconds": m.wall_seconds,
             }
         )
 
@@ -256,7 +259,7 @@ def scores(study: Study, match: Match) -> list[ArmScore]:
 
 
 def gains_of(study: Study, arm: Arm) -> tuple[float, ...]:
-    gains = []
+    gains: list[float] = []
     while (gain := run_gain(study, content_id("r", arm.arm_id, str(len(gains))))) is not None:
         gains.append(gain)
     return tuple(gains)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -71,9 +72,12 @@ class Worker:
 
     def measure(self, source: Source, seed: int, stream: str) -> Measurement:
         """Train ``source`` from scratch under ``seed`` and score it on the hidden split of ``stream``."""
+        began = time.perf_counter()
         outcome = self.trainer.run(Spec(source=source, seed=seed, stream=stream))  # type: ignore[arg-type]
         refuse_fault(outcome)
-        return Measurement(seed, outcome.status, outcome.metric, outcome.trust, outcome.spent_seconds)
+        return Measurement(
+            seed, outcome.status, outcome.metric, outcome.trust, outcome.spent_seconds, time.perf_counter() - began
+        )
 
     def play(self, job: RunJob) -> JobResult:
         started = {k: v for k, v in asdict(job).items() if k in STARTED_FIELDS}
