@@ -1,0 +1,31 @@
+"""What the bench scripts share: run the installed command, read studies back, print figures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from analysis.study import query
+
+METALOOP = str(Path(sys.executable).with_name("metaloop"))
+
+
+def metaloop(*arguments: str) -> float:
+    """Run ``metaloop`` with its output on this terminal's stderr; returns its wall seconds. Exits where it fails."""
+    began = time.perf_counter()
+    done = subprocess.run([METALOOP, *arguments], stdout=sys.stderr, check=False)
+    if done.returncode:
+        sys.exit(f"metaloop {' '.join(arguments)}: exit status {done.returncode}")
+    return time.perf_counter() - began
+
+
+def sql(study: Path, statement: str) -> list[dict[str, Any]]:
+    return query(study, statement)
+
+
+def figure(name: str, value: object, goal: str = "") -> None:
+    """One measured figure a line, grep-able."""
+    print(f"{name}: {value}" + (f"   (goal {goal})" if goal else ""), flush=True)

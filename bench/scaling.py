@@ -1,0 +1,41 @@
+"""Two workers against one on the same match: ratio of wall times, medians over interleaved repetitions.
+
+python bench/scaling.py [REPETITIONS]
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.common import figure, metaloop, sql
+
+SPAN = """
+SELECT epoch(max(at)::TIMESTAMP - min(at)::TIMESTAMP) AS seconds FROM events WHERE kind IN ('match', 'match_ended')
+"""
+
+
+def play(folder: Path, workers: int) -> float:
+    """Wall seconds of the match itself, without the start of the workers' templates."""
+    metaloop(
+        "match", "stock", "local", "screen-waves", "-n", "4", "-j", str(workers), "--seed", "3", "-s", str(folder), "-y"
+    )
+    (span,) = sql(folder, SPAN)
+    return float(span["seconds"])
+
+
+def main() -> None:
+    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    work = Path(tempfile.mkdtemp())
+    ratios = []
+    for i in range(repetitions):
+        one, two = play(work / f"one-{i}", 1), play(work / f"two-{i}", 2)
+        ratios.append(one / two)
+        figure("match_wall_seconds", f"{one:.1f} with one worker, {two:.1f} with two, ratio {one / two:.2f}")
+    figure("two_workers_against_one", round(statistics.median(ratios), 2), ">= 1.8")
+
+
+if __name__ == "__main__":
+    main()
