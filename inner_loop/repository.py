@@ -29,13 +29,13 @@ class Repository:
     """
 
     def __init__(self, folder: Path) -> None:
-        from git import Repo
+        from git import GitDB, Repo
 
         self.folder = folder
         self._diffs, self._logs = folder / "diffs", folder / "logs"
         self._diffs.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(exist_ok=True)
-        self._repo: Repo = Repo.init(folder, initial_branch="main")
+        self._repo: Repo = Repo.init(folder, odbt=GitDB, initial_branch="main")
         self._exclude()
         self._hashes: dict[int, str] = {}
         self._tip: int | None = None
