@@ -45,10 +45,7 @@ FIXTURES: dict[str, str] = {
     "mixed": MIXED,
     "one word": "Improve",
     "no final newline": "# Goal\n\nLower the loss.",
-    "crlf": (
-        "---\r\nmetaloop:\r\n  wave: 3\r\nother: 1\r\n---\r\n# T\r\n\r\n## Ideas\r\n"
-        "\r\n- `a=1`\r\n- `b=2`\r\n"
-    ),
+    "crlf": ("---\r\nmetaloop:\r\n  wave: 3\r\nother: 1\r\n---\r\n# T\r\n\r\n## Ideas\r\n\r\n- `a=1`\r\n- `b=2`\r\n"),
     "mixed line ends": "# T\r\n\n- one\n- two\r\n\rlast",
     "bom": "\ufeff# Goal\n\nLower the loss.\n",
     "bom and front matter": "\ufeff---\nmetaloop:\n  wave: 2\n---\nGo.\n",
@@ -57,8 +54,7 @@ FIXTURES: dict[str, str] = {
         "- 学習率を上げる `lr=0.01`\n- バッチを小さくする `batch=16`\n"
     ),
     "chinese": (
-        "# 自主研究\n\n每次只改一处,训练五分钟,指标变好就保留。\n\n"
-        "## 规则\n\n* 不要修改 `prepare.py`。\n* 永不停止!\n"
+        "# 自主研究\n\n每次只改一处,训练五分钟,指标变好就保留。\n\n## 规则\n\n* 不要修改 `prepare.py`。\n* 永不停止!\n"
     ),
     "foreign front matter": (
         "---\nname: researcher\ntools: [Read, Edit]\nmodel: {model}\ndescription: |\n"
@@ -73,8 +69,7 @@ FIXTURES: dict[str, str] = {
     "thematic breaks": "---\n\nA text between two breaks\n\n---\n\nand another.\n",
     "starts with a break": "---\n\n# T\n\nGo.\n",
     "checklist": (
-        "## Setup\n\n- [ ] read `train.py`\n- [x] make a branch\n    - [ ] nested\n\n"
-        "## Loop\n\n+ plus\n+ list\n"
+        "## Setup\n\n- [ ] read `train.py`\n- [x] make a branch\n    - [ ] nested\n\n## Loop\n\n+ plus\n+ list\n"
     ),
     "fences": (
         "# T\n\nRun:\n```bash\n# not a heading\n- not an item\n\n"
@@ -97,9 +92,7 @@ FIXTURES: dict[str, str] = {
     ),
     "ideas twice": "## Ideas\n- `a=1`\n\n## Rules\n- stay\n\n## Ideas\n* `b=2`\n* `c=3`\n",
     "duplicates": "- same\n- same\n\n- same\n\npara\n\npara\n",
-    "own log": (
-        "# Program\n\nGo.\n\n## Log\n\n2025-03-01 lr 0.01 -> 0.98\n2025-03-02 wd 0.1 -> 0.99 (discard)\n"
-    ),
+    "own log": ("# Program\n\nGo.\n\n## Log\n\n2025-03-01 lr 0.01 -> 0.98\n2025-03-02 wd 0.1 -> 0.99 (discard)\n"),
     "html": ("<!-- note -->\n\n<details>\n<summary>More</summary>\n\ninner text\n\n</details>\n"),
     "tight blocks": "para one\n```\ncode\n```\npara two\n- item\n\n---\n\nlast\n***\nend\n",
     "placeholders": "# {{project}}\n\nImprove {metric} in <file>; budget ${BUDGET}.\n",

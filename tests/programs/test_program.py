@@ -87,9 +87,7 @@ def test_ideas_keep_their_order_and_terms() -> None:
     assert order.text.split("\n") == [idea.directive_id for idea in program.ideas]
 
 
-@pytest.mark.parametrize(
-    "heading", ["# Ideas", "###### IDEAS", "## 3. ideas:", "## **Ideas**", "Ideas\n-----"]
-)
+@pytest.mark.parametrize("heading", ["# Ideas", "###### IDEAS", "## 3. ideas:", "## **Ideas**", "Ideas\n-----"])
 def test_a_heading_named_ideas_in_any_level_and_dress(heading: str) -> None:
     assert len(Program.parse(f"# T\n\n## S\n\n{heading}\n\n- `a=1`\n- b\n").ideas) == 2
     assert not Program.parse("## Ideas of others\n\n- `a=1`\n").ideas

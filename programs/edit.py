@@ -1,0 +1,166 @@
+"""Text surgery: each function returns new text in which everything that it does not name is as it was, byte for byte.
+
+Markdown has traps: two paragraphs merge when the block between them goes, a list swallows the line after it. So
+every result is read back, and the statements that were not meant must be the same statements as before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from programs.charter_edit import charter_fields, set_charter, take_charter, unset_charter
+from programs.directives import CHARTER, ORDER
+from programs.errors import NotFound, ProgramError
+from programs.ideas_edit import reorder_ideas, replace_ideas
+from programs.layout import ends_with_newline, item_lines, list_marker, spaced
+from programs.program import Program
+from programs.structure import Block, Heading, Outline, outline
+from programs.text import is_blank, newline_of, split_lines, with_newline
+
+__all__ = [
+    "Section", "add_directive", "charter_fields", "remove_directive", "reorder_ideas", "replace_ideas",
+    "replace_section", "sections", "set_charter", "take_charter", "unset_charter",
+]  # fmt: skip
+
+Statement = tuple[str, str, str]  # heading, kind, text
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with the text below it up to the next heading of any level; the texts join to the body.
+
+    ``heading`` is its path, the title for the title, and "" (level 0) for what stands before the first one.
+    """
+
+    heading: str
+    level: int
+    text: str
+
+
+def sections(text: str) -> list[Section]:
+    """The body of a text in sections, in order; the front matter belongs to none."""
+    found = outline(text)
+    first = found.headings[0].start if found.headings else len(found.lines)
+    out = [Section("", 0, "".join(found.lines[found.body : first]))] if first > found.body else []
+    return out + [Section(h.path or h.title, h.level, "".join(found.lines[h.start : h.end])) for h in found.headings]
+
+
+def replace_section(text: str, heading: str, new_text: str) -> str:
+    """The text with one section replaced, heading line included; "" takes it out. Raises NotFound."""
+    found = outline(text)
+    start, end = _span_of_section(found, heading)
+    if text.count("\n") == text.count("\r\n"):
+        new_text = with_newline(new_text.replace("\r\n", "\n"), newline_of(text))
+    if new_text and end < len(found.lines):
+        new_text = ends_with_newline(new_text, newline_of(text))
+    return "".join([*found.lines[:start], new_text, *found.lines[end:]])
+
+
+def remove_directive(text: str, directive_id: str) -> str:
+    """The text without one directive; an item takes what is nested in it along, a table header its table.
+
+    Raises NotFound for an id that the text does not have, ProgramError where nothing would be left.
+    """
+    program = Program.parse(text)
+    directive = next((d for d in program.directives if d.directive_id == directive_id), None)
+    if directive is None:
+        raise NotFound(f"no directive {directive_id} in this program", ids=(directive_id,))
+    if directive.kind == CHARTER:
+        return unset_charter(text, directive.text.partition(":")[0])
+    if directive.kind == ORDER:
+        raise ProgramError(f"program:{directive.line}: the order goes with its list; remove or reorder the ideas")
+    found = outline(text)
+    placed = [d for d in program.directives if d.kind not in (CHARTER, ORDER)]
+    block = found.blocks[placed.index(directive)]
+    kept = [_statement(b) for b in found.blocks if not block.start <= b.start < block.end]
+    for lines in _without(found, block.start, block.end, newline_of(text)):
+        if [_statement(b) for b in outline("".join(lines)).blocks] == kept and any(map(str.strip, lines)):
+            return "".join(lines)
+    raise ProgramError(f"program:{directive.line}: this cannot be removed without changing its neighbours")
+
+
+def add_directive(text: str, heading: str, item_text: str) -> str:
+    """The text with one more list item at the end of a section (path or name; created if missing).
+
+    Raises ProgramError where markdown would read it as something else than one item.
+    """
+    found = outline(text)
+    try:
+        start, end = _span_of_section(found, heading)
+    except NotFound:
+        newline = newline_of(text)
+        text = spaced(text, newline) + f"## {heading}{newline}{newline}"
+        start, end = len(split_lines(text)), len(split_lines(text))
+    lines = split_lines(text)
+    while end > start and is_blank(lines[end - 1]):
+        end -= 1
+    for addition in _additions(found, lines, start, end, item_text, newline_of(text)):
+        changed = "".join([*_closed(lines[:end], newline_of(text)), *addition, *lines[end:]])
+        if _gained(found.blocks, outline(changed).blocks):
+            return changed
+    raise ProgramError(f"program:{end}: no list item can be added here", hint="is a code fence left open?")
+
+
+def _statement(block: Block) -> Statement:
+    return block.heading, block.kind, block.text
+
+
+def _span_of_section(found: Outline, heading: str) -> tuple[int, int]:
+    """Lines of a section named by its path, else by its last part; the first one of several."""
+    wanted = heading.casefold()
+    if not wanted:
+        return found.body, found.headings[0].start if found.headings else len(found.lines)
+    for name_of in (_path, _title):
+        for h in found.headings:
+            if name_of(h).casefold() == wanted:
+                return h.start, h.end
+    raise NotFound(f"no section {heading} in this program")
+
+
+def _path(heading: Heading) -> str:
+    return heading.path or heading.title
+
+
+def _title(heading: Heading) -> str:
+    return heading.title
+
+
+def _without(found: Outline, start: int, end: int, newline: str) -> Iterable[list[str]]:
+    """Ways to take lines out: tidy about blank lines first, then plainly, then with a blank line instead."""
+    lines = list(found.lines)
+    last, first = end, start
+    if start == found.body or is_blank(lines[start - 1]):
+        while last < len(lines) and is_blank(lines[last]):
+            last += 1
+        while last == len(lines) and first > found.body and is_blank(lines[first - 1]):
+            first -= 1
+    yield lines[:first] + lines[last:]
+    yield lines[:start] + lines[end:]
+    yield [*lines[:start], newline, *lines[end:]]
+
+
+def _additions(
+    found: Outline, lines: Sequence[str], start: int, end: int, item_text: str, newline: str
+) -> Iterable[list[str]]:
+    """Ways to write the item after line ``end``: continuing the list there, else as a list of its own."""
+    tail = [b for b in found.blocks if start <= b.start < end and b.kind in ("item", "idea") and not b.depth]
+    if tail and tail[-1].end == end:
+        loose = len(tail) > 1 and is_blank(lines[tail[-1].start - 1])
+        marker = list_marker(lines[tail[-1].start], step=1)
+        yield [newline] * loose + item_lines(item_text, marker, newline)
+    gap = [newline] if end and not is_blank(lines[end - 1]) else []
+    after = [newline] if end < len(lines) and not is_blank(lines[end]) else []
+    for marker in ("- ", "* "):
+        yield [*gap, *item_lines(item_text, marker, newline), *after]
+
+
+def _closed(lines: Sequence[str], newline: str) -> list[str]:
+    return [*lines[:-1], ends_with_newline(lines[-1], newline)] if lines else []
+
+
+def _gained(old: Sequence[Block], new: Sequence[Block]) -> bool:
+    """Whether all old statements are there and one item more."""
+    more = Counter(map(_statement, new)) - Counter(map(_statement, old))
+    return len(new) == len(old) + 1 and [kind for _, kind, _ in more] in (["item"], ["idea"])

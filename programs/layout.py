@@ -1,0 +1,34 @@
+"""How list items are written: markers, indents, blank lines."""
+
+from __future__ import annotations
+
+import re
+
+_MARKER = re.compile(r"^([ \t>]*)([-*+]|(\d{1,8})([.)]))([ \t]+)")
+
+
+def list_marker(line: str, step: int = 0) -> str:
+    """The marker that a list item's line starts with (``- ``, ``3. ``); numbers are raised by ``step``."""
+    found = _MARKER.match(line)
+    if not found:
+        return "- "
+    number = f"{int(found[3]) + step}{found[4]}" if found[3] else found[2]
+    return found[1] + number + found[5]
+
+
+def item_lines(text: str, marker: str, newline: str) -> list[str]:
+    """One list item as lines with their ends; further lines of the text are indented below the first."""
+    indent = " " * len(marker.expandtabs(4))
+    first, *more = text.strip().split("\n")
+    rest = [(indent + line.strip() if line.strip() else "") + newline for line in more]
+    return [marker + first.strip() + newline, *rest]
+
+
+def ends_with_newline(text: str, newline: str) -> str:
+    return text if text.endswith(("\n", "\r")) else text + newline
+
+
+def spaced(text: str, newline: str) -> str:
+    """The text with a line end and one blank line after it, so that a heading can follow."""
+    text = ends_with_newline(text, newline)
+    return text if text.endswith((newline * 2, "\n\n")) else text + newline

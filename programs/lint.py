@@ -1,0 +1,125 @@
+"""What a reader of a program would want to know before it runs."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from programs.charter_edit import settings_of
+from programs.errors import ProgramError
+from programs.front_matter import OUR_KEY
+from programs.program import Program
+from programs.structure import Outline, in_ideas, outline
+
+Level = Literal["error", "warning", "info"]
+LONG = 2_000  # words
+_PLACEHOLDER = re.compile(r"\{\{[^{}\n]+\}\}|(?<![\w$`{])\{[a-zA-Z_]\w*\}|\$\{\w+\}")
+_NEARLY_OURS = re.compile(r"^[\"']?meta[-_ ]?loop[\"']?[ \t]*:", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class LintMessage:
+    line: int  # from 1
+    level: Level
+    code: str
+    message: str
+
+    def at(self, place: str) -> str:
+        """One line for people and editors: ``program.md:7: warning: … [code]``."""
+        return f"{place}:{self.line}: {self.level}: {self.message} [{self.code}]"
+
+
+def lint(program: Program, known_terms: Callable[[str], bool] | None = None) -> list[LintMessage]:
+    """Messages in the order of their lines. ``known_terms`` tells whether a task knows a backticked term."""
+    found = outline(program.text)
+    checks = (
+        _charter(program),
+        _ideas(program, known_terms),
+        _repeated(program),
+        _headings(found),
+        _text(program, found),
+    )
+    return sorted((m for check in checks for m in check), key=lambda m: (m.line, m.code))
+
+
+def check(raw: str | bytes, place: str, known_terms: Callable[[str], bool] | None = None) -> list[LintMessage]:
+    """Like ``lint``, for a text that may not even be a program: that is then the one message, an error."""
+    try:
+        program = Program.parse(raw, place)
+    except ProgramError as error:
+        line, _, message = error.message.removeprefix(f"{place}:").partition(": ")
+        return [LintMessage(int(line), "error", "unreadable", message)]
+    return lint(program, known_terms)
+
+
+def _charter(program: Program) -> Iterator[LintMessage]:
+    charter, lines = program.charter, dict(settings_of(program.text).set_fields)
+    idle = {
+        "keep.margin": charter.keep.rule != "margin" and "keep.rule is not margin",
+        "keep.pairs": charter.keep.rule != "paired" and "keep.rule is not paired",
+        "screen.promote": charter.screen.fraction == 1 and "screen.fraction is 1: nothing is screened",
+        "screen.fraction": charter.screen.fraction < 1 and charter.wave == 1
+        and "with a wave of 1 there is nothing to rank: every candidate is promoted",
+        "proposers": "queue" in charter.proposers and not any(i.terms for i in program.ideas)
+        and "queue is named, but no idea names an edit in backticks",
+    }  # fmt: skip
+    for field, why in idle.items():
+        if why and field in lines:
+            yield LintMessage(lines[field], "warning", "no-effect", f"{field} has no effect: {why}")
+
+
+def _ideas(program: Program, known_terms: Callable[[str], bool] | None) -> Iterator[LintMessage]:
+    if any(i.terms for i in program.ideas) and "queue" not in program.charter.proposers:
+        yield LintMessage(
+            program.ideas[0].line, "info", "ideas-not-queued",
+            "proposers does not name queue: a scripted researcher will not read these ideas",
+        )  # fmt: skip
+    for idea in program.ideas:
+        if not idea.terms:
+            yield LintMessage(idea.line, "info", "no-term", "names no edit in backticks: only an LLM can follow it")
+        names = Counter(re.split(r"[=:]", term)[0].strip().casefold() for term in idea.terms if "=" in term)
+        for name in (name for name, count in names.items() if count > 1):
+            yield LintMessage(idea.line, "warning", "set-twice", f"sets {name} twice; the last value counts")
+        for term in idea.terms if known_terms else ():
+            if known_terms and not known_terms(term):
+                yield LintMessage(idea.line, "warning", "unknown-term", f"this task has no edit `{term}`: skipped")
+
+
+def _repeated(program: Program) -> Iterator[LintMessage]:
+    first: dict[tuple[str, str, str], int] = {}
+    for d in program.directives:
+        seen = first.setdefault((d.heading, d.kind, d.text), d.line)
+        if seen != d.line:
+            yield LintMessage(d.line, "warning", "repeated", f"says the same as line {seen}")
+
+
+def _headings(found: Outline) -> Iterator[LintMessage]:
+    for i, heading in enumerate(found.headings):
+        parent = i + 1 < len(found.headings) and found.headings[i + 1].level > heading.level
+        if not parent and not any(heading.start <= b.start < heading.end for b in found.blocks):
+            yield LintMessage(heading.start + 1, "info", "empty-section", f"nothing stands under {heading.title}")
+
+
+def _text(program: Program, found: Outline) -> Iterator[LintMessage]:
+    for i, line in enumerate(found.lines[: found.body]):
+        if _NEARLY_OURS.match(line) and not OUR_KEY.match(line):
+            yield LintMessage(i + 1, "warning", "not-ours", "only the key metaloop: is read")
+    for block in found.blocks:
+        placeholder = _PLACEHOLDER.search(block.text) if block.kind != "code" else None
+        if placeholder:
+            message = f"{placeholder.group()} looks like a placeholder that was never filled in"
+            yield LintMessage(block.start + 1, "info", "placeholder", message)
+        lines = found.lines[block.start : block.end]
+        fence = lines[0].lstrip(" \t>")[:3]
+        if block.kind == "code" and fence in ("```", "~~~") and fence not in "".join(lines[1:]):
+            yield LintMessage(block.start + 1, "warning", "open-fence", "this code block is never closed")
+    if not any(d.kind not in ("charter", "order") for d in program.directives):
+        yield LintMessage(found.body + 1, "warning", "no-prose", "no statement: only a scripted researcher can follow")
+    if program.words > LONG:
+        message = f"{program.words:,} words; added prose has rarely helped"
+        yield LintMessage(1, "info", "long", message)
+    if not program.ideas and any(in_ideas(h.path) for h in found.headings):
+        yield LintMessage(1, "info", "no-list", "the Ideas section has no list")

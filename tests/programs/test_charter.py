@@ -1,0 +1,104 @@
+"""The charter: defaults, and complaints that name their line."""
+
+from __future__ import annotations
+
+import pytest
+
+from programs.charter import Charter, fields
+from programs.errors import ProgramError
+from programs.program import Program
+
+
+def complaint(block: str) -> ProgramError:
+    with pytest.raises(ProgramError) as caught:
+        Program.parse(f"---\ntitle: x\nmetaloop:\n{block}---\nGo.\n", "name.md")
+    return caught.value
+
+
+def test_the_empty_charter_is_the_stock_loop() -> None:
+    charter = Program.parse("Go.").charter
+    assert charter == Charter()
+    assert charter.proposers == {"random": 1.0}
+    assert (charter.keep.rule, charter.replicates, charter.wave, charter.confirm) == ("better", 1, 1, 0.0)
+    assert (charter.screen.fraction, charter.branch.frontier, charter.branch.rewind_after) == (1.0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("  screen:\n    fraction: 2\n", "name.md:5: screen.fraction must be less than or equal to 1, not 2"),
+        ("  wave: '3'\n", 'name.md:4: wave must be an integer, not "3"'),
+        ("  wave: true\n", "name.md:4: wave must be an integer, not true"),
+        ("  wave: 2020-01-01\n", "name.md:4: wave must be an integer, not 2020-01-01"),
+        ("  confirm: .nan\n", "name.md:4: confirm must be a finite number, not NaN"),
+        ("  version: 2\n", "name.md:4: version must be less than or equal to 1, not 2"),
+        ("  keep: better\n", 'name.md:4: keep must be a mapping of fields, not "better"'),
+        ("  focus: optimizer\n", 'name.md:4: focus must be a list, not "optimizer"'),
+        ("  proposers: {}\n", "name.md:4: proposers must name at least one, not {}"),
+        ("  proposers:\n    tpe: 0\n", "name.md:5: proposers.tpe must be greater than 0, not 0"),
+        ("  name: 3\n", "name.md:4: name must be text"),
+        ("  - a\n", 'name.md:3: metaloop: must hold fields, not ["a"]'),
+        ("  a: &x [1]\n", "name.md:4: anchors, aliases and tags are not read here"),
+        ("  wave: " + "9" * 5000 + "\n", "name.md:3: the charter cannot be read as YAML 1.2"),
+        ("  focus: " + "[" * 3000 + "\n", "name.md:3: the charter cannot be read as YAML 1.2"),
+    ],
+)
+def test_a_bad_value_is_an_error_with_its_line(block: str, message: str) -> None:
+    assert complaint(block).message == message
+
+
+def test_the_first_complaint_in_the_file_is_the_one_that_is_told() -> None:
+    assert complaint("  wave: 0\n  keep: {rule: no}\n").message.startswith("name.md:4:")
+    assert complaint("  keep: {rule: no}\n  wave: 0\n").message.startswith("name.md:4: keep.rule")
+
+
+@pytest.mark.parametrize(
+    ("block", "near"),
+    [
+        ("  screen:\n    fracton: 1\n", "screen.fraction"),
+        ("  proposer: {tpe: 1}\n", "proposers"),
+        ("  promote: 0.2\n", "screen.promote"),
+        ("  replicate: 2\n", "replicates"),
+    ],
+)
+def test_an_unknown_field_suggests_the_nearest(block: str, near: str) -> None:
+    error = complaint(block)
+    assert error.message.endswith(f"; did you mean {near}?")
+    assert error.hint.startswith("known: ")
+
+
+def test_broken_yaml_names_its_line() -> None:
+    assert complaint("  wave: 3\n  wave: 4\n").message.startswith('name.md:5: found duplicate key "wave"')
+    assert complaint("  wave: [\n").message.startswith("name.md:5: ")
+
+
+def test_a_second_block_is_an_error() -> None:
+    with pytest.raises(ProgramError, match=r"p:4: a second metaloop: block"):
+        Program.parse("---\nmetaloop:\n  wave: 2\nmetaloop:\n  wave: 3\n---\nGo.\n", "p")
+
+
+def test_charter_fields_are_directives_only_where_set() -> None:
+    program = Program.parse("---\nmetaloop:\n  version: 1\n  wave: 1\n  screen: {fraction: .5}\n---\nGo.\n")
+    assert [(d.text, d.line) for d in program.directives if d.kind == "charter"] == [
+        ("wave: 1", 4),
+        ("screen.fraction: 0.5", 5),
+    ]
+
+
+def test_equal_charters_are_equal_text_however_written() -> None:
+    one = Program.parse("---\nmetaloop: {proposers: {local: 1, queue: .5}}\n---\nGo.\n")
+    other = Program.parse("---\nmetaloop:\n  proposers:\n    queue: 0.50\n    local: 1.0\n---\nGo.\n")
+    assert one.charter == other.charter
+    assert one.charter.model_dump_json() == other.charter.model_dump_json()
+    assert one.directives[0].directive_id == other.directives[0].directive_id
+
+
+def test_every_field_tells_its_default() -> None:
+    names = [name for name, _ in fields()]
+    assert "screen.fraction" in names
+    assert "branch.rewind_after" in names
+    assert all("Default" in (info.description or "") for _, info in fields())
+
+
+def test_a_name_in_the_front_matter_is_the_display_name() -> None:
+    assert Program.parse("---\nmetaloop: {name: mine}\n---\nGo.\n").name == "mine"

@@ -1,0 +1,213 @@
+"""Every edit leaves what it does not name byte for byte as it was."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from programs import edit
+from programs.errors import NotFound, ProgramError
+from programs.front_matter import locate
+from programs.program import Program
+from programs.text import split_lines
+from tests.programs.fixtures import FIXTURES, MIXED
+
+EVERY = pytest.mark.parametrize("text", FIXTURES.values(), ids=FIXTURES.keys())
+
+
+def foreign(text: str) -> str:
+    """All of a text but the lines of our block (and but delimiters around nothing else)."""
+    lines = split_lines(text.removeprefix("\ufeff"))
+    front = locate(lines)
+    if not front.end:
+        return "".join(lines)
+    start, end = front.block or (front.end - 1, front.end - 1)
+    rest = [*lines[1:start], *lines[end : front.end - 1]]
+    return "".join(lines[: 1 if rest else 0] + rest + lines[front.end - 1 if rest else front.end :])
+
+
+def statements(text: str) -> list[tuple[str, str, str]]:
+    return [(d.heading, d.kind, d.text) for d in Program.parse(text).directives if d.kind not in ("order", "charter")]
+
+
+@EVERY
+def test_setting_a_charter_field_touches_only_our_block(text: str) -> None:
+    for field, value in (("screen.fraction", 0.5), ("wave", 7), ("proposers", {"queue": 1.0, "local": 0.5})):
+        changed = edit.set_charter(text, field, value)
+        assert Program.parse(changed).charter.get(field) == value
+        assert foreign(changed) == foreign(text)
+        assert statements(changed) == statements(text)
+        before = {f: v for f, v in edit.charter_fields(text).items() if f != field}
+        assert {f: v for f, v in edit.charter_fields(changed).items() if f != field} == before
+        assert changed.count("\r\n") >= text.count("\r\n")
+        if field not in edit.charter_fields(text) and "metaloop:" not in text:
+            assert edit.unset_charter(changed, field) == text
+
+
+@EVERY
+def test_unsetting_every_field_leaves_the_stock_charter(text: str) -> None:
+    changed = text
+    for field in edit.charter_fields(text):
+        changed = edit.unset_charter(changed, field)
+        assert foreign(changed) == foreign(text)
+    assert edit.charter_fields(changed) == {}
+    assert statements(changed) == statements(text)
+
+
+def test_comments_in_our_block_survive() -> None:
+    text = "---\nmetaloop:  # ours\n  # how wide\n  wave: 3   # three\n  keep:\n    rule: 'margin'\n---\nGo.\n"
+    changed = edit.set_charter(text, "keep.margin", 2.0)
+    for kept in ("# ours", "# how wide", "# three", "rule: 'margin'", "margin: 2.0"):
+        assert kept in changed
+    assert edit.unset_charter(edit.unset_charter(changed, "keep.margin"), "keep.rule") == text.replace(
+        "  keep:\n    rule: 'margin'\n", ""
+    )
+
+
+def test_a_program_that_is_only_a_charter_keeps_its_front_matter() -> None:
+    text = edit.unset_charter("---\nmetaloop:\n  wave: 4\n---\n", "wave")
+    assert text == "---\nmetaloop:\n---\n"
+
+
+@pytest.mark.parametrize(("field", "value"), [("wave", 0), ("keep.rule", "best"), ("wafe", 2), ("keep", 3)])
+def test_a_bad_charter_value_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ProgramError):
+        edit.set_charter(MIXED, field, value)
+
+
+@EVERY
+def test_taking_a_charter_whole(text: str) -> None:
+    for donor in ("Go.", FIXTURES["crlf"], FIXTURES["flow mapping"], MIXED):
+        changed = edit.take_charter(text, donor)
+        assert Program.parse(changed).charter == Program.parse(donor).charter
+        assert foreign(changed) == foreign(text)
+
+
+@EVERY
+def test_removing_any_directive_leaves_the_others(text: str) -> None:
+    program = Program.parse(text)
+    for directive in program.directives:
+        if directive.kind == "order":
+            continue
+        if text.strip("\ufeff\n") == directive.text:
+            with pytest.raises(ProgramError):
+                edit.remove_directive(text, directive.directive_id)
+            continue
+        changed = edit.remove_directive(text, directive.directive_id)
+        left = statements(changed)
+        assert len(left) < len(statements(text)) or directive.kind == "charter"
+        assert is_subsequence(left, statements(text))
+        assert is_subsequence([line for line in split_lines(changed) if line.strip()], split_lines(text)) or (
+            directive.kind == "charter"
+        )
+
+
+def is_subsequence(part: list, whole: list) -> bool:  # type: ignore[type-arg]
+    rest = iter(whole)
+    return all(item in rest for item in part)
+
+
+def test_removing_between_blocks_that_would_merge() -> None:
+    text = FIXTURES["tight blocks"]
+    code = next(d for d in Program.parse(text).directives if d.kind == "code")
+    assert edit.remove_directive(text, code.directive_id).startswith("para one\n\npara two\n")
+
+
+def test_removing_takes_one_gap_along() -> None:
+    text = "# T\n\none\n\ntwo\n\nthree\n"
+    for number, left in enumerate(("two\n\nthree", "one\n\nthree", "one\n\ntwo")):
+        ident = Program.parse(text).directives[number].directive_id
+        assert edit.remove_directive(text, ident) == f"# T\n\n{left}\n"
+
+
+def test_an_unknown_directive_is_not_found() -> None:
+    with pytest.raises(NotFound, match="no directive dffff"):
+        edit.remove_directive("Go.", "dffff")
+
+
+@EVERY
+def test_adding_an_item_to_any_section(text: str) -> None:
+    headings = [section.heading for section in edit.sections(text)] + ["Brand new"]
+    for heading in headings:
+        try:
+            changed = edit.add_directive(text, heading, "do `this=1` as well")
+        except ProgramError:
+            assert "fence" in text or "```python" in text
+            continue
+        before, after = statements(text), statements(changed)
+        assert len(after) == len(before) + 1
+        assert is_subsequence(before, after)
+        assert is_subsequence(split_lines(text)[:-1], split_lines(changed))
+        assert any(kind in ("item", "idea") and "this=1" in added for _, kind, added in after)
+
+
+def test_an_added_item_follows_the_style_of_its_list() -> None:
+    assert edit.add_directive("1. a\n2. b\n\nend\n", "", "c") == "1. a\n2. b\n\nend\n\n- c\n"
+    assert edit.add_directive("## S\n1. a\n2. b", "s", "c") == "## S\n1. a\n2. b\n3. c\n"
+    assert edit.add_directive("## S\n* a\n\n* b\n\n## U\n", "S", "c") == "## S\n* a\n\n* b\n\n* c\n\n## U\n"
+    assert edit.add_directive("Go.", "New", "c") == "Go.\n\n## New\n\n- c\n"
+
+
+@EVERY
+def test_replacing_the_ideas(text: str) -> None:
+    items = ["first `a=1`", "second *with* `b=2` and `c`", "日本語 `d=3`"]
+    try:
+        changed = edit.replace_ideas(text, items)
+    except ProgramError:
+        assert text == FIXTURES["unclosed fence"]
+        return
+    program = Program.parse(changed)
+    assert [idea.text for idea in program.ideas] == items
+    kept = [d.text for d in Program.parse(text).directives if d.kind not in ("idea", "order")]
+    assert [d.text for d in program.directives if d.kind not in ("idea", "order")] == kept
+    assert edit.replace_ideas(changed, items) == changed
+    assert Program.parse(edit.replace_ideas(changed, [])).ideas == ()
+
+
+@pytest.mark.parametrize("item", ["- nested", "# heading", "```", "", "1. one", "a\n\n- b"])
+def test_an_idea_that_is_no_single_item_is_refused(item: str) -> None:
+    with pytest.raises(ProgramError, match=r"idea 1 does not read as one list item|more items"):
+        edit.replace_ideas("# T\n", [item])
+
+
+@EVERY
+def test_reordering_the_ideas_any_way(text: str) -> None:
+    ideas = [idea.text for idea in Program.parse(text).ideas]
+    for order in itertools.islice(itertools.permutations(range(len(ideas))), 6):
+        changed = edit.reorder_ideas(text, order)
+        assert [idea.text for idea in Program.parse(changed).ideas] == [ideas[i] for i in order]
+        if len(Program.parse(changed).directives) == len(Program.parse(text).directives):
+            back = [order.index(i) for i in range(len(ideas))]
+            assert Program.parse(edit.reorder_ideas(changed, back)).ideas == Program.parse(text).ideas or (
+                text == FIXTURES["ideas twice"]
+            )
+
+
+def test_reordering_a_flat_list_moves_bytes_only() -> None:
+    text = "# T\n\n## Ideas\n- a  \n\n- b\n\n  more of b\n* * *\nend"
+    changed = edit.reorder_ideas(text, [1, 0])
+    assert changed == "# T\n\n## Ideas\n- b\n\n  more of b\n\n- a  \n* * *\nend"
+    assert edit.reorder_ideas(changed, [1, 0]) == text
+    assert edit.reorder_ideas("## Ideas\n- a\n- b", [1, 0]) == "## Ideas\n- b\n- a"
+    with pytest.raises(ValueError, match="not an order"):
+        edit.reorder_ideas(text, [0, 0])
+
+
+@EVERY
+def test_sections_join_to_the_body(text: str) -> None:
+    lines = split_lines(text)
+    body = "".join(lines[locate(lines).end :])
+    parts = edit.sections(text)
+    assert "".join(part.text for part in parts) == body
+    for part in parts:
+        if [p.heading for p in parts].count(part.heading) == 1:
+            assert edit.replace_section(text, part.heading, part.text) == text
+            assert edit.replace_section(text, part.heading, "") == text.replace(body, body.replace(part.text, "", 1))
+
+
+def test_replacing_a_section_keeps_line_ends() -> None:
+    text = "# T\r\n\r\n## A\r\n\r\nold\r\n\r\n## B\r\n"
+    assert edit.replace_section(text, "a", "## A\n\nnew") == "# T\r\n\r\n## A\r\n\r\nnew\r\n## B\r\n"
+    with pytest.raises(NotFound):
+        edit.replace_section(text, "C", "")

@@ -1,0 +1,67 @@
+"""Lint: what is said, at which line, how loud."""
+
+from __future__ import annotations
+
+import pytest
+
+from programs import shelf
+from programs.lint import LintMessage, check, lint
+from programs.program import Program
+from tests.programs.fixtures import FIXTURES
+
+HEAD = "---\nmetaloop:\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "level", "code"),
+    [
+        (HEAD + "  keep: {margin: 2.0}\n---\nGo.\n", 3, "warning", "no-effect"),
+        (HEAD + "  keep: {rule: margin, pairs: 2}\n---\nGo.\n", 3, "warning", "no-effect"),
+        (HEAD + "  wave: 6\n  screen: {promote: 0.2}\n---\nGo.\n", 4, "warning", "no-effect"),
+        (HEAD + "  screen: {fraction: 0.2}\n---\nGo.\n", 3, "warning", "no-effect"),
+        (HEAD + "  proposers: {queue: 1}\n---\nGo.\n", 3, "warning", "no-effect"),
+        (HEAD + "  wave: 2\n---\n", 5, "warning", "no-prose"),
+        ("---\nMetaloop:\n  wave: 2\n---\nGo.\n", 2, "warning", "not-ours"),
+        ("## Ideas\n\n- `a=1`\n", 3, "info", "ideas-not-queued"),
+        ("## Ideas\n\n- think\n", 3, "info", "no-term"),
+        ("## Ideas\n\n- `a=1` then `A=2`\n", 3, "warning", "set-twice"),
+        ("## Ideas\n\nSoon.\n", 1, "info", "no-list"),
+        ("- one\n- two\n- one\n", 3, "warning", "repeated"),
+        ("# T\n\n## Empty\n\n## Full\n\nx\n", 3, "info", "empty-section"),
+        ("Improve {metric}.\n", 1, "info", "placeholder"),
+        ("a\n\n```\ncode\n", 3, "warning", "open-fence"),
+        ("word " * 2001, 1, "info", "long"),
+    ],
+)
+def test_each_message_has_its_line(text: str, line: int, level: str, code: str) -> None:
+    found = {(m.line, m.level, m.code) for m in lint(Program.parse(text))}
+    assert (line, level, code) in found
+
+
+def test_terms_that_a_task_lacks() -> None:
+    program = Program.parse(HEAD + "  proposers: {queue: 1}\n---\n## Ideas\n- `lr=1`\n- `depth=2`\n")
+    messages = lint(program, known_terms=lambda term: term.startswith("lr"))
+    assert messages == [LintMessage(7, "warning", "unknown-term", "this task has no edit `depth=2`: skipped")]
+
+
+def test_a_message_names_its_place() -> None:
+    assert LintMessage(7, "warning", "x", "bad").at("a.md") == "a.md:7: warning: bad [x]"
+
+
+def test_check_turns_what_is_no_program_into_a_message() -> None:
+    assert [(m.line, m.level, m.code) for m in check(b"ok\n\xff", "p.md")] == [(2, "error", "unreadable")]
+    (message,) = check(HEAD + "  wave: 0\n---\nGo.\n", "p.md")
+    assert message.at("p.md") == "p.md:3: error: wave must be greater than or equal to 1, not 0 [unreadable]"
+    assert check("Go.", "p.md") == []
+
+
+@pytest.mark.parametrize("text", FIXTURES.values(), ids=FIXTURES.keys())
+def test_messages_come_in_order_and_none_is_an_error(text: str) -> None:
+    messages = lint(Program.parse(text), known_terms=lambda term: False)
+    assert [m.line for m in messages] == sorted(m.line for m in messages)
+    assert all(m.level != "error" for m in messages)
+
+
+def test_the_starters_are_clean() -> None:
+    for program in shelf.starters():
+        assert lint(program) == [], program.name

@@ -1,0 +1,44 @@
+"""The starter programs."""
+
+from __future__ import annotations
+
+import pytest
+
+from programs import shelf
+from programs.charter import Charter
+from programs.errors import NotFound
+
+EXPECTED = {
+    "stock", "one-line", "local", "screen-waves", "local-screen", "tpe-local", "idea-queue", "traps-first",
+    "careful", "recombine", "confirm-last", "branches",
+}  # fmt: skip
+
+
+def test_the_shelf_has_its_starters() -> None:
+    assert set(shelf.names()) >= EXPECTED
+    assert [program.name for program in shelf.starters()] == shelf.names()
+
+
+def test_an_unknown_starter_suggests_one() -> None:
+    with pytest.raises(NotFound) as caught:
+        shelf.starter("idea-que")
+    assert caught.value.hint == "did you mean idea-queue?"
+
+
+def test_the_controls_have_no_charter() -> None:
+    assert shelf.starter("stock").charter == Charter()
+    assert shelf.starter("one-line").charter == Charter()
+    assert len(shelf.starter("one-line").directives) == 1
+
+
+def test_the_others_are_diverse() -> None:
+    charters = [p.charter.model_dump_json() for p in shelf.starters() if p.charter != Charter()]
+    assert len(set(charters)) == len(charters) - 1  # idea-queue and traps-first differ in their lists only
+
+
+def test_traps_first_is_the_idea_queue_behind_its_traps() -> None:
+    good = [idea.text for idea in shelf.starter("idea-queue").ideas]
+    both = [idea.text for idea in shelf.starter("traps-first").ideas]
+    assert len(good) >= 20
+    assert both[-len(good) :] == good
+    assert len(both) >= len(good) + 8
