@@ -1,0 +1,87 @@
+"""Makes the splits of this task: documents of a generated language, as symbol numbers.
+
+``make("train", seed, out)`` writes ``train.npy`` (uint8, some 12 MB of text); any other split writes the hidden
+rows of the referee (``inputs.npy``, ``targets.npy``, ``bytes.npy``) and ``floor.json``. The language itself comes
+from ``[data] seed`` in task.toml: another number there is another language, and another task.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+if str(HERE) not in sys.path:  # the modules of the generator lie beside this file, wherever it is loaded from
+    sys.path.append(str(HERE))
+
+from tinylm_lexicon import Lexicon  # noqa: E402
+from tinylm_symbols import LENGTHS, NEWLINE, VOCABULARY, encoding, spell  # noqa: E402
+from tinylm_tables import Dice, counting  # noqa: E402
+from tinylm_writer import Writer  # noqa: E402
+
+TRAIN_BYTES = 12_000_000
+ROW = 256  # symbols in a hidden row
+HIDDEN_BYTES = 64_000
+UNSCORED = -1  # target of a padded place
+SYMBOL_BYTES = np.array(LENGTHS)
+
+
+@lru_cache(maxsize=2)
+def lexicon(language: int) -> Lexicon:
+    return Lexicon(language)
+
+
+def language() -> int:
+    """The seed of this task's language."""
+    return int(tomllib.loads((HERE / "task.toml").read_text())["data"]["seed"])
+
+
+def documents(language: int, split: str, seed: int, size: int) -> tuple[np.ndarray, float]:
+    """Whole documents of at least ``size`` bytes as symbol numbers, and their bits (nan for the training split,
+    which nobody is scored on: counting would double its cost)."""
+    dice = Dice(language, seed, *split.encode())
+    draw, spent = (dice.draw, [math.nan]) if split == "train" else counting(dice)
+    writer = Writer(lexicon(language), draw)
+    parts, written = [], 0
+    while written < size:
+        part = np.frombuffer(writer.document(), dtype=np.uint8)
+        parts.append(part)
+        written += int(SYMBOL_BYTES[part].sum())
+    return np.concatenate(parts), math.fsum(spent)
+
+
+def rows(stream: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs and targets [rows, 256] and the bytes of each row's targets [rows]; every symbol is a target once."""
+    count = -(-len(stream) // ROW)
+    targets = np.full(count * ROW, UNSCORED, dtype=np.int64)
+    targets[: len(stream)] = stream
+    inputs = np.concatenate([np.frombuffer(NEWLINE, dtype=np.uint8), np.maximum(targets[:-1], 0)])
+    sizes = np.where(targets < 0, 0, SYMBOL_BYTES[targets])
+    shape = (count, ROW)
+    return inputs.reshape(shape).astype(np.int64), targets.reshape(shape), sizes.reshape(shape).sum(1)
+
+
+def make(split: str, seed: int, out: Path) -> None:
+    """Write a split into the existing or new folder ``out``."""
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    if split == "train":
+        stream, _ = documents(language(), split, seed, TRAIN_BYTES)
+        np.save(out / "train.npy", stream)
+        return
+    stream, bits = documents(language(), split, seed, HIDDEN_BYTES)
+    inputs, targets, sizes = rows(stream)
+    for name, array in (("inputs", inputs), ("targets", targets), ("bytes", sizes)):
+        np.save(out / f"{name}.npy", array)
+    total = int(sizes.sum())
+    floor = {"bits": bits, "bytes": total, "bits_per_byte": bits / total}
+    (out / "floor.json").write_text(json.dumps(floor) + "\n")
+
+
+__all__ = ["VOCABULARY", "documents", "encoding", "language", "lexicon", "make", "rows", "spell"]

@@ -1,0 +1,181 @@
+"""A small GPT on a generated language: as few bits per byte as two seconds of one CPU thread allow.
+
+    python train.py
+
+Everything here may be edited; prepare.py may not. The trainer calls ``load`` and ``logits`` on text of the same
+language that this file never sees.
+"""
+
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from prepare import BYTES_PER_SYMBOL, DEVICE, VOCAB, clock, load_train, save, summary
+
+# ---- what to turn --------------------------------------------------------------------------------------------
+CTX = 128  # symbols that the model sees
+BATCH = 8  # rows per step
+WIDTH = 64  # of the residual stream
+DEPTH = 2  # blocks
+HEADS = 4  # per block
+MLP_RATIO = 4  # hidden units of the MLP per unit of width
+ACTIVATION = "gelu"  # gelu | relu | relu2 | silu
+NORM = "layernorm"  # layernorm | rmsnorm
+INIT_SD = 0.02  # of every weight matrix
+DROPOUT = 0.0  # on what each half block adds
+OPTIMIZER = "adamw"  # adamw | adam | sgd
+LR = 0.001  # step size
+BETA1 = 0.9  # momentum
+BETA2 = 0.999  # of the squared gradients
+WEIGHT_DECAY = 0.1  # adamw only
+CLIP = 1.0  # norm of the gradient; 0 = off
+WARMUP = 0.0  # share of the budget in which the step size rises
+WARMDOWN = 0.0  # share of the budget in which it falls to zero
+SMOOTHING = 0.0  # of the labels
+
+
+# ---- the model -----------------------------------------------------------------------------------------------
+def norm() -> nn.Module:
+    return nn.LayerNorm(WIDTH) if NORM == "layernorm" else nn.RMSNorm(WIDTH)
+
+
+def activate(x: torch.Tensor) -> torch.Tensor:
+    return F.relu(x).square() if ACTIVATION == "relu2" else getattr(F, ACTIVATION)(x)
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+        self.out = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows, length, _ = x.shape
+        q, k, v = self.qkv(x).view(rows, length, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.out(mixed.transpose(1, 2).reshape(rows, length, WIDTH))
+
+
+class MLP(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Linear(WIDTH, MLP_RATIO * WIDTH)
+        self.down = nn.Linear(MLP_RATIO * WIDTH, WIDTH)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.down(activate(self.up(x)))
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.mlp = Attention(), MLP()
+        self.norm1, self.norm2 = norm(), norm()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + F.dropout(self.attention(self.norm1(x)), DROPOUT, self.training)
+        return x + F.dropout(self.mlp(self.norm2(x)), DROPOUT, self.training)
+
+
+class GPT(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(VOCAB, WIDTH)
+        self.position = nn.Embedding(CTX, WIDTH)
+        self.blocks = nn.ModuleList([Block() for _ in range(DEPTH)])
+        self.norm = norm()
+        self.head = nn.Linear(WIDTH, VOCAB, bias=False)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=INIT_SD)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        self.head.weight = self.embed.weight
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Symbols [rows, length ≤ CTX] to logits [rows, length, VOCAB]."""
+        x = self.embed(tokens)
+        x = x + self.position.weight[: tokens.shape[1]]
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x))
+
+
+# ---- the optimizer -------------------------------------------------------------------------------------------
+def build_optimizers(model: GPT) -> list[torch.optim.Optimizer]:
+    parameters = list(model.parameters())
+    if OPTIMIZER == "sgd":
+        return [torch.optim.SGD(parameters, lr=LR, momentum=BETA1)]
+    decay = WEIGHT_DECAY if OPTIMIZER == "adamw" else 0.0
+    return [torch.optim.AdamW(parameters, lr=LR, betas=(BETA1, BETA2), weight_decay=decay)]
+
+
+def schedule(progress: float) -> float:
+    """Factor on the step size; ``progress`` runs from 0 to 1."""
+    if progress < WARMUP:
+        return max(progress, 0.01) / WARMUP
+    return min(1.0, (1.0 - progress) / WARMDOWN) if WARMDOWN else 1.0
+
+
+# ---- the loop ------------------------------------------------------------------------------------------------
+def batch(text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    starts = torch.randint(len(text) - CTX, (BATCH, 1))
+    rows = text[starts + torch.arange(CTX + 1)].long().to(DEVICE)
+    return rows[:, :-1], rows[:, 1:]
+
+
+def main() -> None:
+    text = load_train()
+    model = GPT().to(DEVICE)
+    optimizers = build_optimizers(model)
+    rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    average, decay = 0.0, 0.95
+    while not clock.done():
+        factor = schedule(clock.progress())
+        for optimizer, initial in zip(optimizers, rates):
+            for group, rate in zip(optimizer.param_groups, initial):
+                group["lr"] = rate * factor
+        inputs, targets = batch(text)
+        loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), label_smoothing=SMOOTHING)
+        loss.backward()
+        if CLIP:
+            nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        for optimizer in optimizers:
+            optimizer.step()
+        model.zero_grad()
+        average = decay * average + (1 - decay) * loss.item()
+    save(model.state_dict())
+    smoothed = average / (1 - decay**clock.steps) if clock.steps else float("nan")
+    summary(
+        train_bpb=smoothed / math.log(2) / BYTES_PER_SYMBOL,
+        steps=clock.steps,
+        seconds=clock.seconds(),
+        symbols=clock.steps * BATCH * CTX,
+        parameters=sum(p.numel() for p in model.parameters()),
+    )
+
+
+# ---- what the referee calls ----------------------------------------------------------------------------------
+def load(path: str) -> GPT:
+    model = GPT()
+    model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+    return model.eval()
+
+
+@torch.no_grad()
+def logits(model: GPT, inputs: torch.Tensor) -> torch.Tensor:
+    """Symbols [rows, any length] to logits [rows, length, VOCAB], a window of CTX symbols at a time."""
+    rows, length = inputs.shape
+    window = min(CTX, length)
+    windows = F.pad(inputs, (0, -length % window)).view(-1, window)
+    return model(windows).view(rows, -1, VOCAB)[:, :length]
+
+
+def step(model: GPT, prefix: torch.Tensor) -> torch.Tensor:
+    """Symbols so far [length] to the logits of the next one [VOCAB]."""
+    return logits(model, prefix[None])[0, -1]
+
+
+if __name__ == "__main__":
+    main()
