@@ -65,7 +65,8 @@ def _show(out: Output, rows: list[dict[str, Any]]) -> None:
     causal = "" if first.get("causal", True) else ", an association"
     out.show(Text(f"{first['method']}: {first['design']}{causal}, in {first['unit']}", style="bold"))
     axis = render.Axis.around([v for r in rows for v in (r["low"], r["estimate"], r["high"])], PLOT_WIDTH)
-    places = render.decimals(min((r["se"] for r in rows if r["se"]), default=None))
+    scale = [r["se"] for r in rows if r["se"]] or [abs(r["estimate"]) / 10 for r in rows if r["estimate"]]
+    places = render.decimals(min(scale, default=None))
     columns = (
         Column("label", flex=True, style="bold"),
         Column("estimate", right=True, style="green"),
@@ -74,7 +75,7 @@ def _show(out: Output, rows: list[dict[str, Any]]) -> None:
         Column("n", right=True),
         Column("q", right=True, show=lambda v: render.number(v, 3)),
     )
-    out.show(table([_row(r, axis, places) for r in rows], columns))
+    out.show(table([_row(r, axis, places) for r in rows], columns, out.console.width))
 
 
 def _row(r: dict[str, Any], axis: render.Axis, places: int) -> dict[str, Any]:

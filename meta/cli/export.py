@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +18,12 @@ from programs.errors import NotFound, UsageError
 if TYPE_CHECKING:
     import duckdb
 
-FORMATS = ("tsv", "csv", "parquet", "jsonl")
+HOW = {
+    "tsv": "(FORMAT csv, DELIMITER '\t', HEADER)",
+    "csv": "(FORMAT csv, HEADER)",
+    "parquet": "(FORMAT parquet)",
+    "jsonl": "(FORMAT json)",
+}
 
 
 @verb(
@@ -26,30 +33,62 @@ FORMATS = ("tsv", "csv", "parquet", "jsonl")
     flags=[
         study_argument,
         study_flag,
-        flag("--to", type=click.Choice(FORMATS), default="tsv", show_default=True, help="Format."),
+        flag("--to", type=click.Choice(list(HOW)), default="tsv", show_default=True, help="Format."),
         flag("--view", default="runs", show_default=True, metavar="NAME|all", help="Which view."),
         flag("-o", "--output", metavar="PATH", help="File, or folder for all  [default: stdout]."),
     ],
 )
-def export(
-    out: Output, study: str | None, to: str, view: str, output: str | None, **given: str | None
-) -> None:
-    """Write a view of a study as tsv, csv, parquet or jsonl."""
+def export(out: Output, study: str | None, to: str, view: str, output: str | None) -> None:
+    """Write a view of a study as tsv, csv, parquet or jsonl. With --json and -o the
+    files written are listed."""
     from analysis.study import VIEWS
 
-    folder = resolve.study_folder(study, out, option=given["study_option"])
-    if view != "all" and view not in VIEWS:
-        raise NotFound(f"no view {view!r}", hint=f"views: {', '.join(VIEWS)}")
+    folder = resolve.study_folder(study, out)
     target = Path(output).expanduser() if output else None
+    if view != "all" and view not in VIEWS:
+        raise NotFound(f"no view {view!r}", hint=f"one of {', '.join(VIEWS)}, or all")
+    if target is None and (view == "all" or out.mode == "json"):
+        raise UsageError(
+            "name a file or folder to write to", hint=f"add -o tables/ to: metaloop export {folder}"
+        )
     with resolve.connect(folder) as con:
-        if view == "all":
-            written = _export_all(con, target, to)
-        elif target is None:
-            _to_stdout(con, view, to, out)
+        if target is None:
+            to_stdout(con, view, to)
             return
-        else:
-            written = [_to_file(con, view, to, target)]
+        names = [name for name in VIEWS if name != "events"] if view == "all" else [view]
+        places = {name: target / f"{name}.{to}" if view == "all" else target for name in names}
+        written = [to_file(con, name, to, place) for name, place in places.items()]
     for item in written:
-        out.note(f"wrote {item['path']} ({item['rows']} rows)")
+        out.note(f"wrote {item['path']}, {item['rows']} rows")
     if out.mode == "json":
-        out.json({"written": written})
+        out.json({"study": str(folder), "written": written})
+
+
+def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> dict[str, Any]:
+    """Write a view to ``path``, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", hint=f"name a file: -o {path}/{view}.{to}")
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        con.execute(f"COPY (FROM {view}) TO '{_quoted(partial)}' {HOW[to]}")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    ((rows,),) = con.execute(f"SELECT count(*) FROM {view}").fetchall()
+    return {"view": view, "format": to, "path": str(path), "rows": rows}
+
+
+def to_stdout(con: duckdb.DuckDBPyConnection, view: str, to: str) -> None:
+    """The same bytes as a file would have; parquet is refused at a terminal."""
+    if to == "parquet" and sys.stdout.isatty():
+        raise UsageError("parquet is binary", hint="add -o FILE, or send it into a file with >")
+    with tempfile.TemporaryDirectory(prefix="metaloop-export-") as folder:
+        path = Path(folder) / "view"
+        to_file(con, view, to, path)
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

@@ -11,7 +11,7 @@ from meta.cli.options import duration, flag, study_argument, study_flag, verb
 from meta.cli.output import Column, Output
 
 COLUMNS = (
-    Column("at", show=lambda at: str(at)[11:19], style="dim"),
+    Column("started_at", "at", show=lambda at: str(at)[11:19], style="dim", optional=True),
     Column("experiment_id", "exp", show=resolve.short),
     Column("program", flex=True, style="bold"),
     Column("run_id", "run", show=lambda i: resolve.short(i, 5)),
@@ -20,7 +20,7 @@ COLUMNS = (
     Column("decision", "did"),
     Column("metric", right=True, show=lambda v: render.number(v, 4)),
     Column("gain", right=True, show=lambda v: render.number(v, 4, sign=True), style="green"),
-    Column("device_seconds_charged", "cost", right=True, show=duration),
+    Column("device_seconds_charged", "cost", right=True, show=duration, optional=True),
     Column("fraction", person=False),
     Column("seed", person=False),
     Column("description", flex=True),
@@ -29,7 +29,7 @@ COLUMNS = (
 )
 QUERY = """
 SELECT * FROM (
-    SELECT e.started_at AS at, e.experiment_id, p.name AS program, e.run_id, e.number, e.status, e.decision, e.metric,
+    SELECT e.started_at, e.experiment_id, p.name AS program, e.run_id, e.number, e.status, e.decision, e.metric,
         e.gain, e.device_seconds_charged, e.fraction, e.seed, e.description, e.reason, e.trust, e.program_id,
         e.match_id, e.edit, e.directive_ids, e.cached
     FROM experiments AS e LEFT JOIN programs AS p USING (program_id)
@@ -37,7 +37,7 @@ SELECT * FROM (
         AND ($2 IS NULL OR starts_with(e.program_id, $2) OR p.name = $2)
         AND ($3 IS NULL OR e.decision = $3) AND ($4 IS NULL OR e.status = $4)
     ORDER BY e.started_at DESC, e.run_id, e.number DESC LIMIT $5)
-ORDER BY at, run_id, number
+ORDER BY started_at, run_id, number
 """
 DECISIONS = ("baseline", "keep", "discard", "screen", "replicate", "confirm")
 STATUSES = ("ok", "crash", "timeout", "oom", "invalid", "fault")

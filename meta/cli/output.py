@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 Mode = Literal["person", "plain", "json"]
 Row = Mapping[str, Any]
+GAP = 2  # blanks between columns
+LEAST = 12  # characters that a flexible column keeps
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Column:
     flex: bool = False  # gives way (with an ellipsis) where the terminal is narrow
     wrap: bool = False  # gives way by going on in the next line
     style: str = ""
+    optional: bool = False  # left out, the last one first, where the terminal is too narrow
     person: bool = True  # False: only in plain output
 
     @property
@@ -63,7 +68,7 @@ class Output:
             for item in items:
                 self._plain("\t".join(bare(item.get(c.key)) for c in columns))
         elif items:
-            self.show(table(items, [c for c in columns if c.person]))
+            self.show(table(items, [c for c in columns if c.person], self.console.width))
         if not items and empty:
             self.note(empty)
 
@@ -114,26 +119,51 @@ class Output:
         click.echo("warning: " + clean(text), err=True, color=False)
 
 
-def table(items: Sequence[Row], columns: Sequence[Column]) -> RenderableType:
-    """A table without lines; a value of type rich.Text is taken as it is."""
+def table(items: Sequence[Row], columns: Sequence[Column], width: int = 80) -> RenderableType:
+    """A table without lines, at most ``width`` wide; a value of type rich.Text is taken as it is."""
     from rich.table import Table
     from rich.text import Text
 
-    out = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for c in columns:
+    columns, widths = fit_columns(items, columns, width)
+    out = Table(box=None, pad_edge=False, show_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
+    for c, wide in zip(columns, widths, strict=True):
         out.add_column(
             Text(c.heading),
             justify="right" if c.right else "left",
             no_wrap=not c.wrap,
             overflow="fold" if c.wrap else "ellipsis",
-            min_width=None if c.flex or c.wrap else _widest(items, c),
+            width=wide,
             style=c.style or None,
         )
     for item in items:
-        cells = [item.get(c.key) for c in columns]
-        pairs = zip(columns, cells, strict=True)
-        out.add_row(*(v if isinstance(v, Text) else Text(_cell(c, v)) for c, v in pairs))
+        cells = [_cell(c, item.get(c.key)) for c in columns]
+        out.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
     return out
+
+
+def fit_columns(
+    items: Sequence[Row], columns: Sequence[Column], width: int
+) -> tuple[list[Column], list[int]]:
+    """Columns and their widths so that all fit: flexible ones give way first, then optional ones are left out."""
+    kept = list(columns)
+    natural = {c.key: _widest(items, c) for c in kept}
+    while True:
+        widths = _shrunk([(natural[c.key], c.flex or c.wrap) for c in kept], width - GAP * (len(kept) - 1))
+        spare = next((c for c in reversed(kept) if c.optional), None)
+        if sum(widths) + GAP * (len(kept) - 1) <= width or spare is None:
+            return kept, widths
+        kept.remove(spare)
+
+
+def _shrunk(columns: Sequence[tuple[int, bool]], room: int) -> list[int]:
+    """Widths within ``room`` where the flexible columns allow it: the widest gives way first, to LEAST at least."""
+    widths = [natural for natural, _ in columns]
+    while sum(widths) > room:
+        able = [i for i, (_, flexible) in enumerate(columns) if flexible and widths[i] > LEAST]
+        if not able:
+            break
+        widths[max(able, key=lambda i: widths[i])] -= 1
+    return widths
 
 
 def key_values(pairs: Sequence[tuple[str, str]]) -> RenderableType:
@@ -152,13 +182,17 @@ def key_values(pairs: Sequence[tuple[str, str]]) -> RenderableType:
 def _widest(items: Sequence[Row], column: Column) -> int:
     from rich.cells import cell_len
 
-    cells = [cell_len(str(_cell(column, item.get(column.key)))) for item in items]
-    return max([cell_len(column.heading), *cells])
+    return max(
+        [cell_len(column.heading), *(cell_len(str(_cell(column, item.get(column.key)))) for item in items)]
+    )
 
 
-def _cell(column: Column, value: Any) -> str:
+def _cell(column: Column, value: Any) -> Any:
+    """What is shown of a value: text, or the rich.Text that it is."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
+    if hasattr(value, "markup"):
+        return value
     return clean(column.show(value) if column.show else brief(value))
 
 
@@ -169,7 +203,8 @@ def now() -> str:
 
 def clean(text: object, keep: str = "") -> str:
     """Text without control characters (but those in ``keep``), so that nobody's text moves the cursor."""
-    return "".join(c if c in keep or (c >= " " and not "\x7f" <= c <= "\x9f") else " " for c in str(text))
+    plain = ESCAPES.sub("", str(text))
+    return "".join(c if c in keep or (c >= " " and not "\x7f" <= c <= "\x9f") else " " for c in plain)
 
 
 def bare(value: Any) -> str:

@@ -20,7 +20,7 @@ LIST = (
     Column("words", right=True),
     Column("ideas", right=True),
     Column("charter", flex=True, show=lambda fields: ", ".join(fields) or "-"),
-    Column("program_id", "id", style="dim", show=resolve.short),
+    Column("program_id", "id", style="dim", show=resolve.short, optional=True),
     Column("bet", person=False),
 )
 LINT = (

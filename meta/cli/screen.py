@@ -19,12 +19,12 @@ MOST_ARMS = 14
 
 ARM_COLUMNS = (
     Column("program", flex=True, style="bold"),
-    Column("from"),
+    Column("from", flex=True),
     Column("runs"),
     Column("tried", "kept/tried", right=True),
     Column("claimed", right=True),
     Column("gain", right=True, style="green"),
-    Column("spent", right=True),
+    Column("spent", right=True, optional=True),
     Column("doing", flex=True, style="dim"),
 )
 
@@ -41,7 +41,7 @@ def screen(
     match = board.current
     if match is not None:
         parts.append(Text(match_line(match), style="bold", no_wrap=True, overflow="ellipsis"))
-        parts.append(table(arm_rows(board, match)[:MOST_ARMS], ARM_COLUMNS))
+        parts.append(table(arm_rows(board, match)[:MOST_ARMS], ARM_COLUMNS, width))
         if len(match.arms) > MOST_ARMS:
             parts.append(Text(f"  and {len(match.arms) - MOST_ARMS} more", style="dim"))
     parts += [Text(render.fit(clean(line), width), style="dim") for line in board.news]

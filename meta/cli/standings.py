@@ -28,7 +28,8 @@ WHERE $1 IS NULL OR list_contains($1, s.match_id)
 ORDER BY m.started_at, s.match_id, s.gain IS NULL, s.gain DESC, s.arm_id
 """
 MATCHES = "SELECT match_id, purpose, generation, stream, task FROM matches ORDER BY started_at, match_id"
-PLOT_WIDTH = 22
+OTHERS = 62  # characters that the other columns take of a line
+PLOT_LEAST, PLOT_MOST = 14, 40
 
 
 @verb(
@@ -71,16 +72,17 @@ def show_match(out: Output, rows: list[dict[str, Any]]) -> None:
     generation = "" if first["generation"] is None else f", generation {first['generation']}"
     title = f"{first['purpose'] or 'match'}{generation} on {first['task']}, {first['stream']} stream"
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
-    out.show(standings_table(rows))
+    width = out.console.width
+    out.show(table(*_table(rows, min(max(width - OTHERS, PLOT_LEAST), PLOT_MOST)), width))
     for line in remarks(rows):
         out.show(Text(line, style="dim"))
 
 
-def standings_table(rows: Sequence[Row]) -> Any:
-    """The rich table of one match."""
-    axis = render.Axis.around([v for r in rows for v in (r["low"], r["gain"], r["high"])], PLOT_WIDTH)
+def _table(rows: Sequence[Row], plot: int) -> tuple[list[dict[str, Any]], list[Column]]:
+    """Rows and columns of one match, the intervals drawn over ``plot`` characters."""
+    axis = render.Axis.around([v for r in rows for v in (r["low"], r["gain"], r["high"])], plot)
     places = render.decimals(_typical([r["se"] for r in rows]))
-    columns = (
+    columns = [
         Column("rank", right=True),
         Column("program", flex=True, style="bold"),
         Column("gain", right=True, style="green"),
@@ -88,22 +90,24 @@ def standings_table(rows: Sequence[Row]) -> Any:
         Column("plot", title=axis.header()),
         Column("claimed", right=True, style="dim"),
         Column("n", right=True),
-        Column("state"),
-    )
-    return table([_row(r, axis, places) for r in rows], columns)
+        Column("words", right=True, optional=True),
+        Column("state", optional=True),
+    ]
+    return [_row(r, axis, places) for r in rows], columns
 
 
 def _row(r: Row, axis: render.Axis, places: int) -> dict[str, Any]:
-    role = r["role"] if r["role"] not in (None, "program") else ""
+    role = f" {r['role']}" if r["role"] not in (None, "program") and r["role"] != r["name"] else ""
     return {
         "rank": rank_text(r["rank_low"], r["rank_high"]),
-        "program": f"{r['name'] or resolve.short(r['program_id'])}{f' ({role})' if role else ''}",
+        "program": f"{r['name'] or resolve.short(r['program_id'])}{role}",
         "gain": render.number(r["gain"], places),
         "95%": render.span(r["low"], r["high"], places),
         "plot": axis.interval(r["low"], r["gain"], r["high"]),
         "claimed": render.number(r["claimed"], places),
         "n": str(r["n"]),
-        "state": (r["trust"] or "-")[:10],
+        "words": r["words"],
+        "state": r["trust"] or "-",
     }
 
 
@@ -115,7 +119,8 @@ def rank_text(low: int | None, high: int | None) -> str:
 
 def remarks(rows: Sequence[Row]) -> list[str]:
     """The A/A spread, the spend, and how many more runs would separate the first from the second."""
-    out = []
+    states = sorted({r["trust"] for r in rows if r["trust"]})
+    out = [f"Scores are {', '.join(states)}: what ran was not sandboxed."] if "unverified" in states else []
     spread = aa_spread(rows)
     if spread is not None:
         places = render.decimals(spread)
@@ -169,9 +174,6 @@ def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:
         played = {row["match_id"] for row in resolve.fetch(con, ended)}
     if match is not None:
         return [resolve.by_prefix(match, [m["match_id"] for m in matches], "match")]
-    played = {
-        r["match_id"] for r in resolve.fetch(con, "SELECT DISTINCT match_id FROM standings WHERE n > 0")
-    }
     last = [m["match_id"] for m in matches if m["match_id"] in played][-1:]
     if len(matches) > 1:
         out.note(f"the last of {len(matches)} matches; --all shows every one")

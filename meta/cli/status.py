@@ -20,7 +20,7 @@ STUDIES = (
     Column("task"),
     Column("runs_finished", "runs", right=True),
     Column("experiments", right=True),
-    Column("last_event_at", "last event", style="dim"),
+    Column("last_event_at", "last event", style="dim", show=lambda at: str(at)[:19].replace("T", " ")),
 )
 
 

@@ -1,0 +1,139 @@
+"""``metaloop task``: ls, show, init, check, measure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meta.cli.options import duration, noun, verb
+from meta.cli.output import Column, Output, brief
+
+if TYPE_CHECKING:
+    from trainer.edits import Knob
+    from trainer.task import Task
+
+LIST = (
+    Column("name", style="bold"),
+    Column("metric"),
+    Column("direction", "better"),
+    Column("edits", right=True),
+    Column("cost_seconds", "experiment", right=True, show=duration),
+    Column("run_budget", "run", right=True, show=duration),
+    Column("description", wrap=True),
+    Column("task_id", person=False),
+)
+EDITS = (
+    Column("name", style="bold"),
+    Column("kind"),
+    Column("group", style="dim"),
+    Column("now", show=brief),
+    Column("values", wrap=True),
+)
+
+
+@noun(
+    ("metaloop task ls", "the built-in tasks"),
+    ("metaloop task show strokes", "its budget, its edits, its measured card"),
+    ("metaloop task init my-task", "the files of a task of your own"),
+)
+def task(out: Output) -> None:
+    """Tasks: what is trained, what may be edited, how it is scored."""
+    list_tasks(out)
+
+
+@verb(
+    ("metaloop task ls", "the built-in tasks"),
+    ("metaloop task ls --json", "the same for a script"),
+)
+def ls(out: Output) -> None:
+    """List the built-in tasks."""
+    list_tasks(out)
+
+
+@verb(
+    ("metaloop task show strokes", "its budget, its edits, its measured card"),
+    ("metaloop task show my-task/ --json", "a folder of your own, for a script"),
+    flags=[click.argument("task", metavar="NAME|DIR")],
+)
+def show(out: Output, task: str) -> None:
+    """Show a task: budget, edits that an idea can name, and the measured card."""
+    from trainer.task import Task
+
+    loaded = Task.load(task)
+    item = described(loaded)
+    if out.mode == "json":
+        out.json(item | {"edits": edits_of(loaded), "card": loaded.card})
+        return
+    out.thing({k: v for k, v in item.items() if k not in ("edits", "card")})
+    if out.mode == "person":
+        out.rows(edits_of(loaded), EDITS)
+        if loaded.card is None:
+            out.note(f"no card yet: metaloop task measure {task} --write")
+
+
+@verb(
+    ("metaloop task init my-task", "a small task that passes its check"),
+    ("metaloop task check my-task", "then, after each change"),
+    flags=[click.argument("folder", metavar="DIR")],
+)
+def init(out: Output, folder: str) -> None:
+    """Write the files of a new task: task.toml, train.py, prepare.py, data.py."""
+    from trainer.scaffold import init as write
+
+    made = write(Path(folder).expanduser())
+    files = sorted(path.name for path in made.iterdir() if path.is_file())
+    out.thing({"folder": str(made), "files": files})
+    out.note(f"next: metaloop task check {made}")
+
+
+for command in (ls, show, init):
+    task.add_command(command)
+
+
+def list_tasks(out: Output) -> None:
+    """The rows of ``task ls``."""
+    from trainer.task import Task, builtin_tasks
+
+    out.rows([described(Task.load(name)) for name in builtin_tasks()], LIST)
+
+
+def described(task: Task) -> dict[str, Any]:
+    """A task as an object; times in device-seconds."""
+    return {
+        "name": task.name,
+        "task_id": task.task_id,
+        "folder": str(task.folder),
+        "description": task.description,
+        "metric": task.metric,
+        "unit": task.unit,
+        "direction": task.direction,
+        "budget_seconds": task.budget_seconds,
+        "cost_seconds": task.cost_seconds,
+        "run_budget": task.run_budget,
+        "steps": task.steps,
+        "memory_mb": task.memory_mb,
+        "editable": list(task.editable),
+        "read_only": list(task.read_only),
+        "scoring": task.scoring.get("kind"),
+        "edits": len(task.edits.knobs),
+        "card": task.card is not None,
+    }
+
+
+def edits_of(task: Task) -> list[dict[str, Any]]:
+    """One row for each knob, with the value that the baseline has."""
+    now = task.edits.config(task.baseline())
+    return [_edit(knob, now.get(knob.name)) for knob in task.edits.knobs]
+
+
+def _edit(knob: Knob, now: Any) -> dict[str, Any]:
+    return {
+        "name": knob.name,
+        "kind": knob.kind,
+        "group": knob.group,
+        "now": now,
+        "values": list(knob.values),
+        "note": knob.note,
+    }
