@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import py_compile
+import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,12 +23,12 @@ EXPERIMENTS_PER_RUN = 24  # default run budget, where task.toml names none
 
 def builtin_tasks() -> list[str]:
     """Names of the tasks that come with metaloop."""
-    return sorted(path.parent.name for path in TASKS.glob("*/task.toml"))
+    return sorted(path.parent.name for path in TASKS.glob("[a-z]*/task.toml"))
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task as loaded. Times are CPU-seconds on a CPU; gains are ``sign * (baseline - metric)``, positive is better."""
+    """A task as loaded. Times are CPU-seconds on a CPU; a gain is ``sign * (baseline - metric)``."""
 
     name: str
     task_id: str
@@ -71,6 +74,30 @@ class Task:
     @cached_property
     def read_only_files(self) -> tuple[tuple[str, bytes], ...]:
         return tuple((name, (self.folder / name).read_bytes()) for name in self.read_only)
+
+    @cached_property
+    def _compiled(self) -> tuple[tuple[str, bytes], ...]:
+        """Bytecode of the read-only modules, so that no experiment compiles them again (1.5 CPU-ms each time)."""
+        found: list[tuple[str, bytes]] = []
+        with tempfile.TemporaryDirectory() as folder:
+            target = str(Path(folder) / "module.pyc")
+            for name in self.read_only:
+                cached = importlib.util.cache_from_source(name)
+                if name.endswith(".py"):
+                    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+                    try:
+                        py_compile.compile(str(self.folder / name), target, name, doraise=True, invalidation_mode=mode)
+                    except py_compile.PyCompileError:
+                        continue  # the experiment then fails with the same message, in its own log
+                    found.append((cached, Path(target).read_bytes()))
+        return tuple(found)
+
+    def write_read_only(self, folder: Path) -> None:
+        """Write the read-only files, and their bytecode, into an experiment's folder."""
+        for name, content in self.read_only_files + self._compiled:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
 
     @classmethod
     def load(cls, ref: str | Path) -> Task:

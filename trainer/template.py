@@ -18,7 +18,7 @@ import sys
 import time
 from typing import Any
 
-from trainer import child, metering
+from trainer import child, hugepages, metering
 
 LOG_BYTES = 16_384  # kept of an experiment's output, from its end
 MAX_PROCESSES = 64  # descendants of one experiment; more is a fork bomb
@@ -40,7 +40,7 @@ def warm() -> None:
     model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 4))
     for kind in (torch.optim.AdamW, torch.optim.SGD):
         optimizer = kind(model.parameters(), lr=0.01)
-        loss = nn.functional.cross_entropy(model(torch.randn(4, 8)), torch.zeros(4, dtype=torch.long))
+        loss: Any = nn.functional.cross_entropy(model(torch.randn(4, 8)), torch.zeros(4, dtype=torch.long))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -127,7 +127,8 @@ class Watch:
             self.killed = "processes"
         else:
             cores = os.cpu_count() or 1
-            return max(MIN_LOOK, min((limit - used) / cores, cap - wall, MAX_LOOK))
+            wait = min((limit - used) / cores, cap - wall, MAX_LOOK)
+            return float(max(MIN_LOOK, wait))
         os.killpg(pid, signal.SIGKILL)
         return MIN_LOOK
 
@@ -179,11 +180,12 @@ def main(descriptor: int, worker: int, root: str) -> None:
     signal.signal(signal.SIGTERM, parent_died)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     metering.die_with_parent(signal.SIGTERM)
-    parent_died() if os.getppid() != worker else None
+    parent_died()  # in case it died before we asked to be told
     metering.become_subreaper()
     warm()
     gc.collect()
     gc.freeze()
+    hugepages.collapse()
     try:
         serve(socket.socket(fileno=descriptor))
     except ConnectionError:

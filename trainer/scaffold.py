@@ -1,0 +1,30 @@
+"""`task init DIR`: a small complete task of one's own, which passes `task check` and can then be changed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from programs.errors import UsageError
+from trainer.task import TASKS
+
+_FILES = ("task.toml", "train.py", "prepare.py", "data.py")
+
+
+def task_name(folder: Path) -> str:
+    """A legal task name from a folder's name."""
+    name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")
+    return name if name[:1].isalpha() else f"task-{name}".rstrip("-")
+
+
+def init(folder: Path | str, name: str | None = None) -> Path:
+    """Write the four files of a new task into ``folder``; nothing that is already there is overwritten."""
+    folder = Path(folder)
+    for file in _FILES:
+        if (folder / file).exists():
+            raise UsageError(f"{folder / file}: exists already", hint="name a folder that is empty or new")
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in _FILES:
+        text = (TASKS / "_new" / file).read_text("utf-8")
+        (folder / file).write_text(text.replace('"NAME"', f'"{name or task_name(folder)}"'), "utf-8")
+    return folder

@@ -1,0 +1,71 @@
+"""What train.py may rely on and may not change: data, seed, device, clock, checkpoint, summary.
+
+Launched by Metaloop, everything comes from the environment; by hand each has a default.
+"""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+CLASSES = 3
+LAUNCHED = "METALOOP_CHECKPOINT" in os.environ
+SEED = int(os.environ.get("METALOOP_SEED", "1"))
+BUDGET = float(os.environ.get("METALOOP_BUDGET", "0.05"))  # soft budget, seconds
+STEPS = int(os.environ["METALOOP_STEPS"]) if os.environ.get("METALOOP_STEPS") else None
+DEVICE = os.environ.get("METALOOP_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _now():
+    """CPU-seconds of this process, for a busy machine must not change a result; wall seconds on a GPU."""
+    return time.process_time() if DEVICE == "cpu" else time.perf_counter()
+
+
+_START = 0.0 if LAUNCHED and DEVICE == "cpu" else _now()  # by hand the import of torch is let off
+
+
+class Clock:
+    """How much of the budget is used; `done()` is called once per step."""
+
+    def __init__(self):
+        self.steps = 0
+
+    def progress(self):
+        """0 at the start, 1 at the end."""
+        return min(1.0, self.steps / STEPS if STEPS else (_now() - _START) / BUDGET)
+
+    def done(self):
+        """True when training has to stop; else counts a step."""
+        if self.progress() >= 1.0:
+            return True
+        self.steps += 1
+        return False
+
+
+clock = Clock()
+
+
+def load_train():
+    """Inputs, float32 [rows, 2], and classes, int64 [rows]."""
+    folder = os.environ.get("METALOOP_DATA")
+    if not folder:
+        import data
+
+        folder = tempfile.mkdtemp()
+        data.make("train", 1, Path(folder))
+    inputs, targets = np.load(Path(folder) / "inputs.npy"), np.load(Path(folder) / "targets.npy")
+    return torch.from_numpy(inputs).to(DEVICE), torch.from_numpy(targets).to(DEVICE)
+
+
+def save(state):
+    """Write the checkpoint that `load` of train.py reads."""
+    torch.save(state, os.environ.get("METALOOP_CHECKPOINT", "checkpoint.pt"))
+
+
+def summary(**values):
+    """Print `key: value` lines."""
+    for key, value in {"seed": SEED, "steps": clock.steps, "seconds": _now() - _START, **values}.items():
+        print(f"{key}: {value:.6f}" if isinstance(value, float) else f"{key}: {value}")
