@@ -29,9 +29,9 @@ def evidence_page(study: Study, champion: Champion) -> str:
     environment.filters["interval"] = interval
     environment.filters["quoted"] = quoted
     with open_study(study.folder) as con:
-        credit = {row["credit_id"]: row for row in rows(con, "SELECT * FROM credit ORDER BY credit_id")}
-        standings = rows(con, "SELECT * FROM standings ORDER BY match_id, gain DESC")
-        matches = rows(con, "SELECT match_id, purpose FROM matches")
+        credit = {row["credit_id"]: row for row in rows(con.execute("SELECT * FROM credit ORDER BY credit_id"))}
+        standings = rows(con.execute("SELECT * FROM standings ORDER BY match_id, gain DESC"))
+        matches = rows(con.execute("SELECT match_id, purpose FROM matches"))
     purpose = {match["match_id"]: match["purpose"] for match in matches}
     return environment.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, unit=study.task.unit, level=LEVEL, config=study.config,

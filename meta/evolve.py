@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from analysis.evidence import Evidence, evidence
+from analysis.evidence import Evidence, evidence, page
 from analysis.study import open_study
 from arena.drain import drain_on_interrupt
 from arena.executor import Executor, LocalExecutor, Progress
@@ -78,6 +78,7 @@ class Evolution:
                 generation=generation, count=self.plan.children, first_among=self.lineage_of_own(),
             )  # fmt: skip
             children = write_down(self.study, self.lineage, attempts, generation)
+            self.leave_page(generation, facts)
             self.close_generation(generation, children, elites)
         children, elites = self.listed(generation, "program_ids"), self.listed(generation, "elite_ids")
         for child in children:
@@ -98,11 +99,19 @@ class Evolution:
 
     def archive(self) -> tuple[Archive, Evidence]:
         """What the ledger knows now: the posterior of every program that ran, and the page of facts."""
-        with open_study(self.study.folder) as con:
-            facts = evidence(con, self.study.task.name)
+        # What confirms a champion may not help to choose it, not even when a finished part of it is resumed.
+        last = [m for m, event in self.study.history.matches.items() if event["purpose"] == "confirmation"]
+        with open_study(self.study.folder, views=()) as con:
+            facts = evidence(con, self.study.task.name, exclude_matches=last)
         programs = {score.program_id: self.study.program(score.program_id) for score in facts.programs}
         bred = Counter(p for m in self.study.history.mutations if m["accepted"] for p in m["parent_ids"])
         return Archive(programs, facts.programs, bred), facts
+
+    def leave_page(self, generation: int, facts: Evidence) -> None:
+        """The page of facts that this generation was written from, for people."""
+        folder = self.study.folder / "evidence"
+        folder.mkdir(exist_ok=True)
+        (folder / f"generation-{generation}.md").write_text(page(facts), encoding="utf-8")
 
     def close_generation(self, number: int, children: Sequence[Program], elites: Sequence[Program]) -> None:
         """Write down who plays, all at once: a resumed study reads this and proposes nothing again."""
