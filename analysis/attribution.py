@@ -1,9 +1,11 @@
-"""Attribution: what earned the gain, from weakest to strongest design.
+"""Attribution: what earned the gain. Three questions, a file each; no row mixes their answers.
 
-Three questions, one file each; a row never mixes their answers:
-1. edits       What did a single change of the source earn? (orders the ideas of a program)
-2. directives  What did experiments that cite a statement of a program earn per device-second, and was it followed?
-3. mutations   What did a child program gain over its parents in the same match?
+1. edits       What did a single change of the source earn? It orders the ideas of a program.
+               Randomised where every try was drawn by the proposer `random`, else observational.
+2. directives  What did the experiments that cite a statement of a program earn per device-second, and was it followed?
+               Observational.
+3. mutations   What did a child program gain over its parents?
+               Paired where both ran in one match with the same seeds, else observational.
 """
 
 from __future__ import annotations
@@ -11,14 +13,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from analysis.credit import Credit, DirectiveCredit, EditCredit, MutationCredit
+from analysis.credit import Credit, row
+from analysis.directive_credit import directive_credits
+from analysis.edit_credit import edit_credits
+from analysis.mutation_credit import mutation_credits
+from analysis.scope import scopes
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Credit", "DirectiveCredit", "EditCredit", "MutationCredit", "credit"]
-
 
 def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = ()) -> list[Credit]:
     """All rows of the view `credit`, over every task of a study."""
-    return []
+    found: list[Credit] = []
+    for scope in scopes(con, exclude_matches):
+        found += map(row, edit_credits(scope))
+        found += map(row, directive_credits(scope)[0])
+        found += map(row, mutation_credits(scope))
+    return found

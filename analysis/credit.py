@@ -47,6 +47,23 @@ class EditCredit(Estimate):
     joint_estimate: float | None  # main effect against the baseline's value from all experiments, × share that ran
     device_seconds: float  # charged for these tries
 
+    @property
+    def score(self) -> float:
+        """What to order ideas by: the joint estimate where there is one, for it orders planted effects better."""
+        return self.estimate if self.joint_estimate is None else self.joint_estimate
+
+
+@dataclass(frozen=True)
+class NeverFollowed:
+    """A directive that no experiment ever cited, although programs that hold it ran."""
+
+    directive_id: str
+    text: str
+    heading: str
+    kind: str
+    program_ids: tuple[str, ...]
+    runs_held: int
+
 
 @dataclass(frozen=True)
 class DirectiveCredit(Estimate):
@@ -130,5 +147,7 @@ def row(item: EditCredit | DirectiveCredit | MutationCredit) -> Credit:
 
 
 def plain(value: Value) -> str:
-    """A value as SQL users compare it: 'adamw', '0.002', 'true'."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    """A value as SQL users compare it and as ideas name it: 'adamw', '0.002', 'true'."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

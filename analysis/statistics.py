@@ -86,23 +86,20 @@ def mean_interval(values: Sequence[float]) -> Mean:
     return Mean(mean, se, n, low, high)
 
 
-def clustered_mean(values: Sequence[float], clusters: Sequence[object]) -> tuple[float, float | None, int]:
-    """(mean, se, number of clusters), the se robust to dependence within a cluster (CR1, Liang and Zeger 1986)."""
-    mean = math.fsum(values) / len(values)
-    sums: dict[object, float] = {}
-    for value, cluster in zip(values, clusters, strict=True):
-        sums[cluster] = sums.get(cluster, 0.0) + value - mean
-    g = len(sums)
-    if g < 2:
-        return mean, None, g
-    return mean, math.sqrt(g / (g - 1) * math.fsum(s * s for s in sums.values())) / len(values), g
+def clustered_mean(sums: Sequence[float], counts: Sequence[int]) -> tuple[float, float | None]:
+    """(mean of all values, its se), given sum and count of the values of each cluster.
+
+    The se is robust to dependence within a cluster (CR1, Liang and Zeger 1986); None below two clusters.
+    """
+    return clustered_ratio(sums, counts)
 
 
-def clustered_ratio(tops: Sequence[float], bottoms: Sequence[float]) -> tuple[float | None, float | None]:
-    """(sum of tops / sum of bottoms, its se), one entry of each per cluster; by linearisation of the ratio."""
+def clustered_ratio(tops: Sequence[float], bottoms: Sequence[float]) -> tuple[float, float | None]:
+    """(sum of tops / sum of bottoms, its se), one entry of each per cluster; by linearisation of the ratio.
+
+    The sum of bottoms must be positive; the se is None below two clusters.
+    """
     total, g = math.fsum(bottoms), len(tops)
-    if total <= 0:
-        return None, None
     ratio = math.fsum(tops) / total
     if g < 2:
         return ratio, None
@@ -153,29 +150,35 @@ def bh(ps: Sequence[float | None]) -> list[float | None]:
 def posterior(means: Sequence[float], ses: Sequence[float | None], ns: Sequence[int]) -> list[Posterior]:
     """Empirical-Bayes scores of arms that are compared: each mean shrunk towards the mean of all.
 
-    Normal-normal model with the between-arm variance by the method of moments (DerSimonian and Laird 1986) and Morris'
-    (1983) term for not knowing the grand mean. An arm's se is moderated by the spread of runs over all arms; an
-    arm with one run has the pooled one. Where no arm has two runs nothing tells luck from merit: half is taken for luck.
+    Normal-normal model, between-arm variance by the method of moments (DerSimonian and Laird 1986), with Morris' (1983)
+    corrections for having few arms: the shrinkage stays below (k - 3) / (k - 1), so that arms never collapse into one,
+    and the se owns up to the shrinkage being estimated. An arm's own se is moderated by the spread of runs over all
+    arms; one run alone has theirs. Where no arm has two runs nothing tells luck from merit: half counts as luck.
     """
     if not means:
         return []
-    variances = _moderated(means, ses, ns)
+    variances, k = _moderated(means, ses, ns), len(means)
+    if k == 1:  # nothing to shrink towards
+        return [Posterior(means[0], math.sqrt(variances[0]), ns[0], means[0], math.sqrt(variances[0]))]
+    between = _between(means, variances)
+    grand = _weighted(means, [1.0 / (v + between) for v in variances])
+    few = max(k - 3, 1)  # two or three arms shrink as little as four
+    result = []
+    for mean, variance, n in zip(means, variances, ns, strict=True):
+        luck = few / (few + 2) * variance / (variance + between)
+        spread = (1.0 - luck * (k - 1) / k) * variance + 2.0 / few * luck**2 * (mean - grand) ** 2
+        shrunk = grand + (1.0 - luck) * (mean - grand)
+        result.append(Posterior(mean, math.sqrt(variance), n, shrunk, math.sqrt(spread)))
+    return result
+
+
+def _between(means: Sequence[float], variances: Sequence[float]) -> float:
+    """Between-arm variance by DerSimonian and Laird, not below 0."""
     weights = [1.0 / v for v in variances]
     centre = _weighted(means, weights)
     spread = math.fsum(w * (m - centre) ** 2 for w, m in zip(weights, means, strict=True))
     scale = math.fsum(weights) - math.fsum(w * w for w in weights) / math.fsum(weights)
-    between = max(0.0, (spread - (len(means) - 1)) / scale) if scale > 0 else math.inf
-    if math.isinf(between):  # one arm: nothing to shrink towards
-        return [Posterior(means[0], math.sqrt(variances[0]), ns[0], means[0], math.sqrt(variances[0]))]
-    total = [1.0 / (v + between) for v in variances]
-    grand = _weighted(means, total)
-    result = []
-    for mean, variance, n in zip(means, variances, ns, strict=True):
-        luck = variance / (variance + between)
-        shrunk_variance = (1.0 - luck) * variance + luck**2 / math.fsum(total)
-        shrunk = grand + (1.0 - luck) * (mean - grand)
-        result.append(Posterior(mean, math.sqrt(variance), n, shrunk, math.sqrt(shrunk_variance)))
-    return result
+    return max(0.0, (spread - (len(means) - 1)) / scale)
 
 
 def ratio(top: Sequence[float], bottom: Sequence[float], level: float = 0.95) -> Ratio:

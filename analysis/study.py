@@ -52,7 +52,8 @@ def open_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.Duck
 
         _add(con, "standings", Standing, standings(con))
     if "credit" in views:
-        from analysis.attribution import Credit, credit
+        from analysis.attribution import credit
+        from analysis.credit import Credit
 
         _add(con, "credit", Credit, credit(con))
     return con

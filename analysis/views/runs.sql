@@ -16,7 +16,7 @@ tried AS (
     FROM experiments GROUP BY run_id),
 scored AS (
     SELECT v.run_id, v.stream, avg(v.gain) AS gain, count(v.gain) AS seeds,
-        count(*) FILTER (v.status NOT IN ('ok', 'fault')) AS failed
+        count(*) FILTER (v.status NOT IN ('ok', 'baseline', 'fault')) AS failed
     FROM verifications AS v LEFT JOIN run_starts AS r USING (run_id) GROUP BY v.run_id, v.stream, r.stream
     -- the stream of the run's own match; a run of the search stream is ranked by the selection stream
     QUALIFY row_number() OVER (PARTITION BY v.run_id ORDER BY v.stream IS DISTINCT FROM r.stream,

@@ -1,5 +1,6 @@
 -- One row per run, stream and fresh seed: its final source trained anew and scored where no researcher looked.
--- The first valid result counts. A source that failed under a seed gains 0 there; our own faults count for nothing.
+-- The first valid result counts. A source that failed under a seed gains 0 there, and so does a run that ends at the
+-- baseline (status 'baseline', nothing is trained); our own faults count for nothing.
 WITH told AS (
     SELECT place, written_at, unnest(from_json(record, '{
         "run_id": "VARCHAR", "arm_id": "VARCHAR", "program_id": "VARCHAR", "task": "VARCHAR", "stream": "VARCHAR",

@@ -1,0 +1,62 @@
+"""Every view of a study as files that other tools read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from analysis.study import VIEWS, open_study
+from programs.errors import EnvironmentProblem, UsageError
+
+if TYPE_CHECKING:
+    import duckdb
+
+Format = Literal["tsv", "csv", "parquet", "jsonl"]
+_COPY = {
+    "tsv": "FORMAT csv, DELIMITER '\t', HEADER",
+    "csv": "FORMAT csv, HEADER",
+    "parquet": "FORMAT parquet",
+    "jsonl": "FORMAT json",
+}
+
+
+def export(path: Path | str, folder: Path | str, to: Format, views: Sequence[str] = VIEWS) -> list[Path]:
+    """Writes the views of the study at ``path`` into ``folder`` (created), a file ``<view>.<to>`` each; their paths.
+
+    Lists and objects are JSON text in tsv and csv. Raises UsageError for an unknown format or view, else as open_study.
+    """
+    target = Path(folder)
+    with open_study(path, views=views) as con:
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EnvironmentProblem(f"{target}: {error.strerror}", hint="name a folder that can be written") from error
+        return [write(con, view, target / f"{view}.{to}", to) for view in views]
+
+
+def write(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -> Path:
+    """Writes one view of an open study to the file ``target`` and returns it; replaces what was there."""
+    import duckdb
+
+    if to not in _COPY:
+        raise UsageError(f"cannot export to {to!r}", hint=f"formats: {', '.join(_COPY)}")
+    if view not in VIEWS:
+        raise UsageError(f"no view {view!r}", hint=f"views: {', '.join(VIEWS)}")
+    name = str(target).replace("'", "''")
+    try:
+        con.execute(f"COPY (SELECT {_columns(con, view, to)} FROM {view}) TO '{name}' ({_COPY[to]})")
+    except duckdb.IOException as error:
+        problem = " ".join(str(error).split())
+        raise EnvironmentProblem(f"{target}: {problem}", hint="free some space or name another folder") from error
+    return target
+
+
+def _columns(con: duckdb.DuckDBPyConnection, view: str, to: Format) -> str:
+    """The select list: text formats hold lists as JSON, so that any reader gets them back."""
+    columns = [(name, str(kind)) for name, kind, *_ in con.execute(f"DESCRIBE {view}").fetchall()]
+    text = to in ("tsv", "csv")
+    return ", ".join(
+        f'to_json("{name}")::VARCHAR AS "{name}"' if text and kind.endswith("[]") else f'"{name}"'
+        for name, kind in columns
+    )

@@ -1,0 +1,66 @@
+"""What a child program gained over its parents.
+
+Paired where the parents were run again in the child's match with the same run seeds: one difference per seed, between
+the child's gain and the mean of its parents'. Else observational: the parents' runs come from other matches, and a
+parent that was chosen for a lucky score makes its child look bad. A child is one difference, whatever it changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from typing import Any
+
+from analysis.credit import Design, MutationCredit
+from analysis.scope import Scope
+from analysis.statistics import bh, interval, mean_interval, t_test, welch_difference
+from programs.ids import content_id
+
+Comparison = tuple[float, float | None, float, int, Design]  # estimate, se, degrees of freedom, n, design
+
+
+def mutation_credits(scope: Scope) -> list[MutationCredit]:
+    """One row per accepted child that ran and whose parents ran, at the same budget; best first."""
+    families: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for found in scope.rows("family_runs"):
+        families[found["child_id"]].append(found)
+    made = {child: known for child, runs in families.items() if (known := compare(runs)) is not None}
+    qs = dict(zip(made, bh([t_test(m[0], m[1], m[2]) for m in made.values()]), strict=True))
+    credits = [_credit(scope, families[child][0], made[child], qs[child]) for child in made]
+    return sorted(credits, key=lambda c: (-c.estimate, c.child_id))
+
+
+def compare(runs: list[dict[str, Any]]) -> Comparison | None:
+    """Child minus parents from rows {match_id, run_seed, child: bool, gain}; None where one side never ran."""
+    sides: dict[tuple[Any, Any], dict[bool, float]] = defaultdict(dict)
+    for run in runs:
+        sides[run["match_id"], run["run_seed"]][run["child"]] = run["gain"]
+    pairs = [side[True] - side[False] for side in sides.values() if len(side) == 2]
+    if len(pairs) >= 2:
+        mean = mean_interval(pairs)
+        return math.fsum(pairs) / len(pairs), mean.se, len(pairs) - 1, len(pairs), "paired"
+    children = [run["gain"] for run in runs if run["child"]]
+    parents = [run["gain"] for run in runs if not run["child"]]
+    difference, se, df = welch_difference(children, parents)
+    return None if difference is None else (difference, se, df, len(children), "observational")
+
+
+def _credit(scope: Scope, family: dict[str, Any], made: Comparison, q: float | None) -> MutationCredit:
+    estimate, se, df, n, design = made
+    low, high = interval(estimate, se, df)
+    return MutationCredit(
+        credit_id=content_id("c", "mutation", scope.task, family["child_id"]),
+        task=scope.task,
+        estimate=estimate,
+        se=se,
+        low=low,
+        high=high,
+        n=n,
+        q=q,
+        design=design,
+        unit=scope.unit,
+        child_id=family["child_id"],
+        name=family["name"],
+        operator=family["operator"] or "",
+        parent_ids=tuple(family["parent_ids"]),
+    )

@@ -1,0 +1,50 @@
+"""What an attribution looks at: one task of an open study, without the matches that are set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from analysis.study import rows, statement
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Runs the statements of ``queries/`` with $task and $exclude (ids of matches to leave out) bound."""
+
+    con: duckdb.DuckDBPyConnection
+    task: str
+    exclude: tuple[str, ...] = ()
+
+    def text(self, name: str) -> str:
+        return statement(name)
+
+    def given(self, name: str) -> dict[str, object]:
+        """The parameters that the statement names, for DuckDB refuses those it does not."""
+        values: dict[str, object] = {"task": self.task, "exclude": list(self.exclude)}
+        return {key: value for key, value in values.items() if f"${key}" in self.text(name)}
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        return rows(self.con.execute(self.text(name), self.given(name)))
+
+    @cached_property
+    def unit(self) -> str:
+        """The unit of the task's metric, else the metric's name, as the first match on the task names it."""
+        sql = "SELECT coalesce(config ->> 'unit', metric) FROM matches WHERE task = ? AND metric IS NOT NULL LIMIT 1"
+        found = self.con.execute(sql, [self.task]).fetchone()
+        return str(found[0]) if found else "metric"
+
+
+def tasks(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """The tasks that the study's runs were on, in order of appearance."""
+    sql = "SELECT task FROM run_starts WHERE task IS NOT NULL GROUP BY task ORDER BY min(place)"
+    return [task for (task,) in con.execute(sql).fetchall()]
+
+
+def scopes(con: duckdb.DuckDBPyConnection, exclude: Sequence[str] = ()) -> list[Scope]:
+    return [Scope(con, task, tuple(exclude)) for task in tasks(con)]

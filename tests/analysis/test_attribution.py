@@ -1,0 +1,137 @@
+"""Attribution against planted effects: recovered, ordered, covered by their intervals, each with its design."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis.edit_credit import EditCredit, edit_credits
+from analysis.ledger import Ledger
+from analysis.scope import Scope
+from analysis.study import open_study, query
+from tests.analysis import synthetic
+
+EFFECTS = {
+    ("LR", 0.002): 0.30, ("LR", 0.004): 0.10, ("OPT", "adamw"): 0.20, ("WIDTH", 64): 0.05, ("muon", True): 0.40,
+    ("flip", True): -0.20, ("WD", 0.1): 0.0, ("BATCH", 1024): -0.10, ("trap", True): 0.0,
+}  # fmt: skip
+BASELINE = {"LR": 0.001, "OPT": "sgd", "WIDTH": 32, "muon": False, "flip": False, "WD": 0.0, "BATCH": 256,
+            "trap": False}  # fmt: skip
+WORLD = synthetic.World(EFFECTS, BASELINE, crashes=frozenset({("trap", True)}), noise=0.02)
+
+
+def edits(folder: Path) -> dict[tuple[str, Any], EditCredit]:
+    with open_study(folder, views=()) as con:
+        return {(credit.knob, credit.value): credit for credit in edit_credits(Scope(con, "strokes"))}
+
+
+@pytest.fixture(scope="module", params=["lower", "higher"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    world = synthetic.World(EFFECTS, BASELINE, crashes=WORLD.crashes, noise=0.02, direction=request.param)
+    return synthetic.study(tmp_path_factory.mktemp(request.param), world, runs=8, tries=12, seed=3)
+
+
+def test_planted_edits_are_recovered_and_ordered(folder: Path) -> None:
+    found = edits(folder)
+    for key in [("muon", True), ("OPT", "adamw"), ("WIDTH", 64), ("flip", True), ("BATCH", 1024), ("WD", 0.1)]:
+        assert found[key].estimate == pytest.approx(EFFECTS[key], abs=0.06)
+        assert found[key].joint_estimate == pytest.approx(EFFECTS[key], abs=0.05)
+        assert found[key].design == "randomised" and found[key].causal and found[key].unit == "nats"
+    ordered = sorted([k for k in found if k[0] != "LR"], key=lambda k: -found[k].score)
+    assert ordered[:2] == [("muon", True), ("OPT", "adamw")] and ordered[-1] == ("flip", True)
+    assert found["muon", True].proven and not found["WD", 0.1].proven
+    assert found["muon", True].label == "+muon" and found["LR", 0.002].label == "lr=0.002"
+
+
+def test_failures_earn_nothing_and_are_counted(folder: Path) -> None:
+    trap = edits(folder)["trap", True]
+    assert trap.failures == trap.n > 3 and trap.estimate == 0.0 and trap.joint_estimate == 0.0
+    assert not trap.proven
+
+
+def test_intervals_cover_planted_effects(tmp_path: Path) -> None:
+    # Single tries from the baseline only, so that the truth of each is its planted effect.
+    hits, total = 0, 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        with Ledger(tmp_path / str(seed) / "ledger", "arena") as ledger:
+            synthetic.match(ledger, "m1", {"a1": "p1"})
+            for run in range(40):
+                synthetic.start(ledger, f"r{run}", "m1", "a1", "p1", run)
+                synthetic.search(ledger, WORLD, f"r{run}", rng, tries=1, seed=run)
+        for key, credit in edits(tmp_path / str(seed)).items():
+            if credit.low is not None and credit.high is not None and credit.n >= 3 and key not in WORLD.crashes:
+                hits, total = hits + (credit.low <= EFFECTS[key] <= credit.high), total + 1
+    assert total > 60 and 0.88 <= hits / total <= 0.995
+
+
+def test_joint_estimate_orders_better_when_tries_change_several_things(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    effects = {(f"K{i}", 1): float(rng.normal(0.02, 0.08)) for i in range(16)}
+    keys = list(effects)
+    pairs = [(keys[i], keys[j]) for i, j in rng.choice(16, (20, 2)) if i != j]
+    world = synthetic.World(
+        effects, {f"K{i}": 0 for i in range(16)}, {p: float(rng.normal(0, 0.05)) for p in pairs}, noise=0.05
+    )
+    found = edits(synthetic.study(tmp_path, world, runs=8, tries=25, changes=3, seed=1))
+    truth = [effects[key] for key in found]
+    single = np.corrcoef(truth, [c.estimate for c in found.values()])[0, 1]
+    joint = np.corrcoef(truth, [c.joint_estimate or 0.0 for c in found.values()])[0, 1]
+    assert joint > single and joint > 0.8
+
+
+def test_chosen_tries_are_observational_and_cached_ones_count_once(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger", "arena") as ledger:
+        synthetic.match(ledger, "m1", {"a1": "p1", "a2": "p2"})
+        for arm, who in (("a1", "p1"), ("a2", "p2")):  # both arms get the very same results, as out of the cache
+            rng = np.random.default_rng(4)
+            synthetic.start(ledger, f"r-{who}", "m1", arm, who, 0)
+            synthetic.search(ledger, WORLD, f"r-{who}", rng, tries=1, ideas=[("muon", True)], directives=["d1"])
+    found = edits(tmp_path)["muon", True]
+    assert found.design == "observational" and not found.causal
+    assert (found.n, found.runs, found.se, found.low, found.q) == (1, 1, None, None, None)
+
+
+def test_directives_earn_by_device_second_and_compliance_is_known(tmp_path: Path) -> None:
+    listed = [{"directive_id": d, "heading": "Ideas", "kind": "idea", "text": d, "position": i}
+              for i, d in enumerate(["d-muon", "d-trap", "d-never"])]  # fmt: skip
+    rng = np.random.default_rng(5)
+    with Ledger(tmp_path / "ledger", "arena") as ledger:
+        synthetic.program(ledger, "p1", directives=listed)
+        synthetic.match(ledger, "m1", {"a1": "p1"})
+        for run in range(6):
+            synthetic.start(ledger, f"r{run}", "m1", "a1", "p1", run)
+            synthetic.search(ledger, WORLD, f"r{run}", rng, tries=2 if run else 1, seed=run,
+                             ideas=[("muon", True), ("trap", True)], directives=["d-muon", "d-trap"])  # fmt: skip
+    rows = {row["directive_id"]: row for row in query(tmp_path, "SELECT * FROM credit WHERE method = 'directive'")}
+    muon, trap = rows["d-muon"], rows["d-trap"]
+    assert muon["estimate"] == pytest.approx(0.4 / 0.15, abs=0.3) and muon["unit"] == "nats per device-second"
+    assert (muon["runs"], muon["runs_held"], muon["program_id"]) == (6, 6, "p1")
+    assert (trap["estimate"], trap["failures"], trap["runs"], trap["runs_held"]) == (0.0, 5, 5, 6)
+    assert muon["design"] == "observational" and muon["causal"] is False and "d-never" not in rows
+
+
+def test_child_minus_parent_is_paired_where_seeds_are_shared(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    with Ledger(tmp_path / "ledger", "arena") as ledger:
+        for child, parent in (("child", "parent"), ("late", "parent"), ("unborn", "parent")):
+            event = {"child_id": child, "parent_ids": [parent], "operator": "reorder", "accepted": child != "unborn"}
+            ledger.append({"kind": "mutation", **event})
+        synthetic.match(ledger, "m1", {"a-child": "child", "a-parent": "parent"})
+        synthetic.match(ledger, "m2", {"a-late": "late"})
+        for seed in range(8):
+            luck = rng.normal(0, 1.0)
+            for who, match_id, gain in (("child", "m1", 1.3), ("parent", "m1", 1.0), ("late", "m2", 1.5)):
+                own = gain + luck + rng.normal(0, 0.05)
+                synthetic.start(ledger, f"r-{who}-{seed}", match_id, f"a-{who}", who, seed)
+                synthetic.end(ledger, f"r-{who}-{seed}")
+                synthetic.verify(ledger, f"r-{who}-{seed}", f"a-{who}", who, [own])
+    rows = {row["child_id"]: row for row in query(tmp_path, "SELECT * FROM credit WHERE method = 'mutation'")}
+    child, late = rows["child"], rows["late"]
+    assert child["design"] == "paired" and child["causal"] and child["n"] == 8
+    assert child["estimate"] == pytest.approx(0.3, abs=0.06) and child["low"] > 0 and child["q"] < 0.05
+    assert late["design"] == "observational" and late["se"] > 5 * child["se"] and not late["causal"]
+    assert "unborn" not in rows

@@ -1,0 +1,106 @@
+"""The page of facts: every fact with id, design, interval and n, and causal words only where the design allows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.evidence import Evidence, evidence, page, quoted
+from analysis.ledger import Ledger
+from analysis.study import open_study, query
+from tests.analysis import synthetic
+from tests.analysis.test_attribution import BASELINE, EFFECTS, WORLD
+
+IDEAS = [("muon", True), ("trap", True)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    rng = np.random.default_rng(8)
+    kinds = {"d-muon": "idea", "d-trap": "idea", "d-ghost": "idea", "d-prose": "paragraph"}
+    listed = [{"directive_id": d, "heading": "Ideas", "kind": kind, "text": f"text of `{d}`\n# not a heading",
+               "position": i} for i, (d, kind) in enumerate(kinds.items())]  # fmt: skip
+    with Ledger(folder / "ledger", "arena") as ledger:
+        synthetic.program(ledger, "stock")
+        synthetic.program(ledger, "queue", directives=listed, generation=1)
+        event = {"child_id": "queue", "parent_ids": ["stock"], "operator": "reorder_ideas", "accepted": True}
+        ledger.append({"kind": "mutation", **event})
+        for number, purpose in enumerate(["race", "generation", "confirmation"]):
+            synthetic.match(ledger, f"m{number}", {"a-stock": "stock", "a-queue": "queue"}, purpose=purpose,
+                            generation=number, config={"direction": "lower", "metric": "nll", "unit": "nats"})  # fmt: skip
+            for who in ("stock", "queue"):
+                for seed in range(3):
+                    run_id = f"r{number}-{who}-{seed}"
+                    synthetic.start(ledger, run_id, f"m{number}", f"a-{who}", who, seed)
+                    queue = {"ideas": IDEAS, "directives": ["d-muon", "d-trap"]} if who == "queue" else {}
+                    final = synthetic.search(ledger, WORLD, run_id, rng, tries=6, seed=seed, **queue)  # type: ignore[arg-type]
+                    synthetic.end(ledger, run_id)
+                    gain = WORLD.gain(final)
+                    synthetic.verify(ledger, run_id, f"a-{who}", who, list(gain + rng.normal(0, 0.02, 2)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def facts(folder: Path) -> Evidence:
+    with open_study(folder, views=()) as con:
+        return evidence(con, "strokes")
+
+
+def test_evidence_agrees_with_the_view(folder: Path, facts: Evidence) -> None:
+    rows = {row["credit_id"]: row for row in query(folder, "SELECT * FROM credit")}
+    credits = [*facts.edits, *facts.directives, *facts.mutations]
+    assert {credit.credit_id for credit in credits} == rows.keys()
+    for credit in credits:
+        row = rows[credit.credit_id]
+        assert (credit.estimate, credit.se, credit.n, credit.design) == (
+            row["estimate"], row["se"], row["n"], row["design"])  # fmt: skip
+        assert row["causal"] == (row["design"] in ("randomised", "paired"))
+    assert {c.design for c in facts.mutations} == {"paired"}
+    assert facts.runs == 18 and facts.unit == "nats"
+
+
+def test_what_was_never_followed_and_what_wasted(facts: Evidence) -> None:
+    assert [item.directive_id for item in facts.never_followed] == ["d-ghost", "d-prose"]
+    assert [item.directive_id for item in facts.unused_ideas] == ["d-ghost"]
+    waste = {item.label: item for item in facts.wasted}
+    assert waste["+trap"].n >= 9 and waste["+trap"].device_seconds == pytest.approx(0.15 * waste["+trap"].n)
+    assert any(item.reason == "forfeited" for item in facts.wasted)
+
+
+def test_programs_have_posteriors(facts: Evidence) -> None:
+    assert {score.program_id for score in facts.programs} == {"stock", "queue"}
+    best, other = facts.programs
+    assert best.shrunk_mean >= other.shrunk_mean and best.n == other.n == 9
+    assert abs(best.shrunk_mean - best.mean) <= abs(best.mean - other.mean)
+
+
+def test_matches_and_generations_can_be_set_aside(folder: Path) -> None:
+    with open_study(folder, views=()) as con:
+        fewer = evidence(con, "strokes", exclude_matches=["m2"])
+        first = evidence(con, "strokes", until_generation=0)
+        nothing = evidence(con, "strokes", exclude_matches=["m0", "m1", "m2"])
+    assert fewer.runs == 12 and {score.n for score in fewer.programs} == {6}
+    assert first.runs == 6 and {score.n for score in first.programs} == {3}
+    assert nothing.edits == nothing.programs == () and nothing.runs == 0
+    assert "No single edit has been tried yet." in page(nothing)
+
+
+def test_page_is_facts_with_their_design(facts: Evidence) -> None:
+    text = page(facts)
+    lines = text.splitlines()
+    for credit in [*facts.edits, *facts.directives, *facts.mutations]:
+        [line] = [line for line in lines if f"[{credit.credit_id}]" in line]
+        assert credit.design in line and f"n={credit.n}" in line
+        assert ("earned" in line or "gained" in line) == credit.causal
+    assert "d-ghost" in text and "\n# not a heading" not in text
+
+
+def test_words_of_programs_stay_on_one_line_of_code() -> None:
+    assert quoted("a `b`\n# c") == "`a 'b' # c`" and len(quoted("x" * 500)) == 162
+
+
+def test_worlds_match() -> None:
+    assert {knob for knob, _ in EFFECTS} <= set(BASELINE)

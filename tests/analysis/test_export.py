@@ -1,0 +1,50 @@
+"""Exports are read back by other tools with nothing lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.export import Format, export
+from analysis.study import VIEWS, query
+from programs.errors import EnvironmentProblem, UsageError
+from tests.analysis import synthetic
+
+WORLD = synthetic.World({("LR", 0.002): 0.1, ("muon", True): 0.2}, {"LR": 0.001, "muon": False})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthetic.study(tmp_path_factory.mktemp("study"), WORLD, runs=2, tries=3)
+
+
+@pytest.mark.parametrize("to", ["tsv", "csv", "parquet", "jsonl"])
+def test_every_view_in_every_format(folder: Path, tmp_path: Path, to: Format) -> None:
+    import pandas as pd
+
+    written = export(folder, tmp_path / "out", to)
+    assert [path.name for path in written] == [f"{view}.{to}" for view in VIEWS]
+    path = tmp_path / "out" / f"experiments.{to}"
+    truth = query(folder, "SELECT * FROM experiments")
+    if to in ("tsv", "csv"):
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t" if to == "tsv" else ","))
+        assert [row["diff"] for row in rows] == [row["diff"] for row in truth]
+        assert json.loads(rows[1]["edit"]) == truth[1]["edit"] and json.loads(rows[1]["directive_ids"]) == []
+    elif to == "jsonl":
+        assert json.loads(path.read_text().splitlines()[1])["edit"] == truth[1]["edit"]
+    else:
+        assert list(pd.read_parquet(path)["metric"]) == [row["metric"] for row in truth]
+
+
+def test_bad_exports_are_one_line(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot export to 'xls'"):
+        export(folder, tmp_path, "xls")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="no view 'runz'"):
+        export(folder, tmp_path, "csv", ["runz"])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentProblem, match="file"):
+        export(folder, tmp_path / "file" / "out", "csv")

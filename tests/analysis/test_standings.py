@@ -1,0 +1,87 @@
+"""Standings against a known truth: intervals cover, ties hold, numbers follow from the views by plain SQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.ledger import Ledger
+from analysis.standings import rank_ranges
+from analysis.study import open_study, query
+from tests.analysis import synthetic
+
+TRUTH = {"good": (2.0, 0.3), "same": (1.0, 0.3), "stock": (1.0, 0.3), "bad": (-1.0, 0.3)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    rng = np.random.default_rng(11)
+    with Ledger(folder / "ledger", "arena") as ledger:
+        for who in TRUTH:
+            synthetic.program(ledger, who)
+        for number in range(40):
+            synthetic.race(ledger, f"m{number}", TRUTH, 6, rng)
+    return folder
+
+
+def test_intervals_cover_and_claims_do_not_rank(folder: Path) -> None:
+    rows = query(folder, "SELECT * FROM standings")
+    assert len(rows) == 160 and all(row["n"] == 6 for row in rows)
+    covered = np.mean([row["low"] <= TRUTH[row["name"]][0] <= row["high"] for row in rows])
+    assert 0.90 <= covered <= 0.99
+    assert all(row["claimed"] > row["gain"] + 0.1 for row in rows)
+
+
+def test_ranks_are_tied_unless_shown_apart(folder: Path) -> None:
+    rows = query(folder, "SELECT name, rank_low, rank_high FROM standings")
+    for name, span in {"good": (1, 1), "bad": (4, 4)}.items():
+        found = [(row["rank_low"], row["rank_high"]) for row in rows if row["name"] == name]
+        assert found.count(span) / len(found) > 0.9
+    ties = [(row["rank_low"], row["rank_high"]) for row in rows if row["name"] in ("same", "stock")]
+    assert ties.count((2, 3)) / len(ties) > 0.85
+
+
+def test_equal_arms_are_rarely_ranked_apart() -> None:
+    rng = np.random.default_rng(12)
+    wrong = 0
+    for _ in range(200):
+        ranks = rank_ranges({arm: list(rng.normal(0, 1, 4)) for arm in range(6)})
+        wrong += any(span != (1, 6) for span in ranks.values())
+    assert wrong / 200 < 0.08
+
+
+def test_rank_ranges_with_few_runs() -> None:
+    assert rank_ranges({"a": [1.0], "b": [100.0], "c": []}) == {"a": (1, 2), "b": (1, 2)}
+
+
+def test_plain_sql_recomputes_the_standings(folder: Path) -> None:
+    con = open_study(folder)
+    sql = next(block for block in sql_blocks() if "stddev_samp" in block)
+    mine = {row[:2]: row[2:] for row in con.execute(sql).fetchall()}
+    told = con.execute("SELECT match_id, arm_id, n, gain, se, low, high FROM standings").fetchall()
+    assert len(told) == len(mine) == 160
+    for match_id, arm_id, n, gain, se, low, high in told:
+        assert mine[match_id, arm_id] == pytest.approx((n, gain, se, low, high), rel=1e-9)
+
+
+def sql_blocks() -> list[str]:
+    text = (Path(__file__).parents[2] / "docs" / "views.md").read_text(encoding="utf-8")
+    return [block.split("```")[0] for block in text.split("```sql\n")[1:]]
+
+
+def test_stopped_runs_spend_and_do_not_gain(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger", "arena") as ledger:
+        synthetic.match(ledger, "m1", {"a1": "p1", "a2": "p2"})
+        for seed, state in enumerate(["finished", "stopped"]):
+            synthetic.start(ledger, f"r{seed}", "m1", "a1", "p1", seed)
+            synthetic.verify(ledger, f"r{seed}", "a1", "p1", [0.5 + seed])
+            synthetic.end(ledger, f"r{seed}", state=state)
+        synthetic.start(ledger, "r9", "m1", "a2", "p2", 0)
+    rows = query(tmp_path, "SELECT * FROM standings ORDER BY arm_id")
+    first, second = rows
+    assert (first["n"], first["gain"], first["device_seconds_charged"], first["runs"]) == (1, 0.5, 6.0, 2)
+    assert first["se"] is None and first["low"] is None and first["high"] is None
+    assert (second["n"], second["gain"], second["rank_low"]) == (0, None, None)
