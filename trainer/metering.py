@@ -36,12 +36,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def _parent(pid: int) -> int:
-    """Parent of a process, 0 if the process is gone."""
+    """Parent of a process, -1 if the process is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read().rpartition(b")")[2].split()[1])
     except (OSError, ValueError, IndexError):
-        return 0
+        return -1
 
 
 class Tree:
@@ -57,26 +57,25 @@ class Tree:
 
     def scan(self) -> set[int]:
         """Process ids of all living descendants."""
-        alive = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+        root = os.getpid()
+        alive = {int(name) for name in os.listdir("/proc") if name.isdigit()} - {root}
         self.foreign &= alive
         self.mine &= alive
         parents = {pid: _parent(pid) for pid in alive - self.foreign - self.mine}
-        root = os.getpid()
         for pid in parents:
-            self._classify(pid, parents, root, alive)
+            self._classify(pid, parents, root)
         return set(self.mine)
 
-    def _classify(self, pid: int, parents: dict[int, int], root: int, alive: set[int]) -> None:
+    def _classify(self, pid: int, parents: dict[int, int], root: int) -> None:
+        """Follow the parents of a new process up to one that is known."""
         path = [pid]
-        while (parent := parents.get(path[-1], -1)) in parents and parent not in path:
+        while (parent := parents[path[-1]]) in parents and parent not in path:
             path.append(parent)
         if parent == root or parent in self.mine:
             self.mine.update(path)
-        elif (
-            parent in self.foreign or parent == -1 or (parent == 0 and path[-1] in (1, 2)) or path[-1] == root
-        ):
+        elif parent == 0 or parent in self.foreign:
             self.foreign.update(path)
-        # else the parent vanished during the scan: looked at again next time
+        # else somebody on the way vanished during the scan: looked at again next time
 
 
 class Meter:

@@ -1,0 +1,207 @@
+"""Whatever a train.py does becomes an Outcome: charged, bounded, with nothing left running."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trainer.cache import Cache
+from trainer.data import DataStore
+from trainer.experiment import Spec, Trainer
+from trainer.launcher import LocalLauncher
+from trainer.outcome import Outcome
+from trainer.source import Source
+from trainer.task import Task
+
+Run = Callable[[str], Outcome]
+
+
+def test_honest_experiment_is_scored_and_charged(trainer: Trainer, task: Task) -> None:
+    outcome = trainer.run(Spec(task.baseline(), seed=1))
+    assert (outcome.status, outcome.trust, outcome.cached) == ("ok", "unverified", False), outcome
+    assert outcome.metric is not None and 0.3 < outcome.metric < 1.1  # ln 3 = 1.0986 is chance
+    assert task.budget_seconds < outcome.device_seconds < 4 * task.budget_seconds
+    assert outcome.spent_seconds == outcome.device_seconds
+    assert outcome.steps and outcome.steps > 5
+    assert "train_loss" in outcome.log
+
+
+def test_overhead_stays_small(trainer: Trainer, task: Task) -> None:
+    spent = sorted(trainer.run(Spec(task.baseline(), seed=seed)).device_seconds for seed in range(5))
+    assert spent[2] - task.budget_seconds < 0.06
+
+
+def test_work_folders_are_removed(trainer: Trainer, task: Task, launcher: LocalLauncher) -> None:
+    trainer.run(Spec(task.baseline(), seed=1))
+    root = launcher.workspace().parent
+    next(root.glob("tmp*")).rmdir()
+    assert [path.name for path in root.iterdir()] == ["template.log"]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "reason"),
+    [
+        ("import nonexistent_module", "crash", "nonexistent_module"),
+        ("raise ValueError('two\\nlines')", "crash", "lines"),
+        ("raise SystemExit(3)", "crash", "exit code 3"),
+        ("import os; os._exit(7)", "crash", "exit code 7"),
+        ("import os; os.kill(os.getpid(), 11)", "crash", "exit code -11"),
+        ("return", "invalid", "no checkpoint"),
+        ("prepare.save({})\nreturn", "invalid", "Missing key"),
+        ("open('checkpoint.pt', 'w').write('junk')\nreturn", "invalid", ""),
+        ("import os; os.symlink('/etc/passwd', 'checkpoint.pt')\nreturn", "invalid", "plain file"),
+        ("open('checkpoint.pt', 'wb').truncate(65 << 20)\nreturn", "invalid", "plain file"),
+        ("x = bytearray(8 << 30)", "oom", "MemoryError"),
+        ("torch.zeros(8 << 30)", "oom", "memory"),
+        ("import os; os.kill(os.getpid(), 9)", "oom", "killed"),
+        ("while True: pass", "timeout", "hard line"),
+    ],
+)
+def test_failures(outcome_of: Run, code: str, status: str, reason: str) -> None:
+    outcome = outcome_of(code)
+    assert outcome.status == status, outcome
+    assert reason in outcome.reason
+    assert "\n" not in outcome.reason
+    assert outcome.metric is None
+    assert outcome.device_seconds >= 0
+
+
+def test_syntax_error_is_a_crash(trainer: Trainer, task: Task) -> None:
+    outcome = trainer.run(Spec(task.baseline().with_text("train.py", "def main(:\n"), seed=1))
+    assert outcome.status == "crash"
+    assert "SyntaxError" in outcome.reason
+
+
+def _with_logits(task: Task, expression: str) -> Source:
+    text = task.baseline().text().replace("        return model(inputs)", f"        return {expression}")
+    return task.baseline().with_text("train.py", text)
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("model(inputs) * float('nan')", "not finite"),
+        ("model(inputs) + float('inf')", "not finite"),
+        ("model(inputs)[:, :2]", "shape"),
+        ("model(inputs)[:7]", "shape"),
+        ("[1, 2, 3]", "detach"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("__import__('os')._exit(0)", "bytes, expected"),
+        ("__import__('os').truncate('predictions.f32', 8) or __import__('os')._exit(0)", "bytes, expected"),
+    ],
+)
+def test_bad_predictions_are_invalid(trainer: Trainer, task: Task, expression: str, reason: str) -> None:
+    outcome = trainer.run(Spec(_with_logits(task, expression), seed=1))
+    assert outcome.status == "invalid", outcome
+    assert reason in outcome.reason
+    assert outcome.device_seconds > task.budget_seconds / 2
+
+
+def test_endless_prediction_is_a_timeout(trainer: Trainer, task: Task) -> None:
+    outcome = trainer.run(Spec(_with_logits(task, "[0 for _ in iter(int, 1)]"), seed=1))
+    assert outcome.status == "timeout", outcome
+
+
+def test_diverged_training_is_invalid(trainer: Trainer, task: Task) -> None:
+    text = task.baseline().text().replace("loss.backward()", "(loss * float('nan')).backward()")
+    outcome = trainer.run(Spec(task.baseline().with_text("train.py", text), seed=1))
+    assert (outcome.status, outcome.reason) == ("invalid", "predictions are not finite")
+
+
+def test_endless_loop_is_charged_about_its_hard_line(outcome_of: Run, task: Task) -> None:
+    outcome = outcome_of("while True: pass")
+    line = task.hard_line()
+    assert line * 0.9 < outcome.device_seconds < line + 0.15
+
+
+def test_sleeper_meets_the_wall_cap(
+    task: Task, data: DataStore, launcher: LocalLauncher, with_main: Callable[[str], Source]
+) -> None:
+    class Impatient(Task):
+        def wall_cap(self, fraction: float = 1.0) -> float:
+            return 0.5
+
+    impatient = Impatient(**{name: getattr(task, name) for name in task.__dataclass_fields__})
+    started = time.monotonic()
+    source = with_main("import time; time.sleep(60)")
+    outcome = Trainer(impatient, data, launcher=launcher).run(Spec(source, seed=1))
+    assert outcome.status == "timeout"
+    assert "wall" in outcome.reason
+    assert time.monotonic() - started < 5
+
+
+def test_output_flood_is_cut_and_harms_nobody(outcome_of: Run) -> None:
+    outcome = outcome_of("for i in range(3000): print('x' * 1000)")
+    assert outcome.status in ("ok", "timeout")
+    assert len(outcome.log) < 100_000
+
+
+def test_training_files_cannot_reach_the_predicting_process(outcome_of: Run) -> None:
+    """A train.py that rewrites what lies in its folder still predicts with its own source."""
+    assert outcome_of("open('train.py', 'w').write('raise SystemExit(5)')").status == "ok"
+
+
+def test_fraction_shortens_the_budget(trainer: Trainer, task: Task) -> None:
+    outcome = trainer.run(Spec(task.baseline(), seed=1, fraction=0.2))
+    assert outcome.status == "ok"
+    assert outcome.device_seconds < task.budget_seconds
+
+
+def test_streams_are_scored_on_different_splits(trainer: Trainer, task: Task, data: DataStore) -> None:
+    fixed = Trainer(task, data, launcher=trainer.launcher, fixed_steps=True)
+    search, selection = (fixed.run(Spec(task.baseline(), 1, stream)) for stream in ("search", "selection"))
+    assert search.metric and selection.metric and search.metric != selection.metric
+    assert fixed.key(Spec(task.baseline(), 1, "search")) != fixed.key(Spec(task.baseline(), 1, "selection"))
+
+
+def test_fixed_steps_are_bit_identical_and_nominal(task: Task, data: DataStore, launcher: LocalLauncher) -> None:
+    fixed = Trainer(task, data, launcher=launcher, fixed_steps=True)
+    first, again, other = (fixed.run(Spec(task.baseline(), seed)) for seed in (1, 1, 2))
+    assert first.metric == again.metric != other.metric
+    assert first.steps == again.steps == task.steps
+    assert first.device_seconds == again.device_seconds == task.steps * task.seconds_per_step
+    assert first.spent_seconds > 0
+
+
+def test_a_source_that_forgets_to_seed_is_bit_identical_too(
+    task: Task, data: DataStore, launcher: LocalLauncher
+) -> None:
+    text = task.baseline().text().replace("    torch.manual_seed(prepare.SEED)\n", "    import random\n")
+    text = text.replace("return model(inputs)", "return model(inputs) + __import__('random').random()")
+    fixed = Trainer(task, data, launcher=launcher, fixed_steps=True)
+    source = task.baseline().with_text("train.py", text)
+    assert fixed.run(Spec(source, 1)).metric == fixed.run(Spec(source, 1)).metric != fixed.run(Spec(source, 2)).metric
+
+
+def test_cache_hit_is_charged_and_not_spent(
+    task: Task, data: DataStore, launcher: LocalLauncher, tmp_path: Path
+) -> None:
+    trainer = Trainer(task, data, launcher=launcher, cache=Cache(tmp_path))
+    spec = Spec(task.baseline(), seed=3)
+    first, second = trainer.run(spec), trainer.run(spec)
+    assert replace(second, cached=False, spent_seconds=first.spent_seconds) == first
+    assert (second.cached, second.spent_seconds) == (True, 0.0)
+    assert not trainer.run(spec, use_cache=False).cached
+    damaged = next(tmp_path.rglob("*.json"))
+    damaged.write_text("{")
+    assert not trainer.run(spec).cached
+
+
+def test_keys_tell_apart_what_outcomes_depend_on(trainer: Trainer, task: Task) -> None:
+    base = Spec(task.baseline(), seed=1)
+    other = task.baseline().with_text("train.py", "pass\n")
+    specs = [base, replace(base, seed=2), replace(base, fraction=0.5), replace(base, source=other)]
+    assert len({trainer.key(spec) for spec in specs}) == len(specs)
+
+
+def test_environment_of_the_worker_is_hidden(outcome_of: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "SECRET_KEY" not in os.environ
+    outcome = outcome_of("import os; print('names', sorted(os.environ)); print('fds', os.listdir('/proc/self/fd'))")
+    assert "METALOOP_SEED" in outcome.log
+    assert "PYTEST" not in outcome.log
+    assert "'5'" not in outcome.log  # 0, 1, 2, the error channel, and the listing itself

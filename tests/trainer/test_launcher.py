@@ -1,0 +1,182 @@
+"""The template: metering, trees that flee, and processes that are killed in mid-experiment."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trainer.experiment import Spec, Trainer
+from trainer.launcher import Ended, LauncherFault, Limits, LocalLauncher, TrainRequest
+from trainer.outcome import Outcome
+from trainer.source import Source
+
+_BURN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"
+
+
+@pytest.fixture
+def script(launcher: LocalLauncher, tmp_path: Path) -> Callable[..., Ended]:
+    """Run a bare script in the launcher."""
+
+    def run(code: str, cpu: float = 5.0, wall: float = 20.0, memory_mb: int = 512) -> Ended:
+        (tmp_path / "train.py").write_text(code)
+        return launcher.train(TrainRequest(tmp_path, {}, Limits(cpu, wall, memory_mb)))
+
+    return run
+
+
+def _alive(marker: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if marker.encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def test_known_burner_is_metered(script: Callable[..., Ended], launcher: LocalLauncher) -> None:
+    ended = script(_BURN.format(seconds=0.4))
+    assert ended.exit_code == 0
+    assert ended.cpu_seconds - launcher.constant == pytest.approx(0.4, abs=0.02)
+
+
+def test_children_are_metered(script: Callable[..., Ended], launcher: LocalLauncher) -> None:
+    code = "import os\nif os.fork():\n    os.wait()\n" + _BURN.format(seconds=0.2)
+    ended = script(code)
+    assert ended.cpu_seconds - launcher.constant == pytest.approx(0.4, abs=0.03)
+
+
+def test_burner_is_killed_at_the_line(script: Callable[..., Ended]) -> None:
+    ended = script("while True: pass", cpu=0.3)
+    assert ended.killed == "cpu"
+    assert ended.exit_code == -signal.SIGKILL
+    assert ended.cpu_seconds == pytest.approx(0.3, abs=0.08)
+
+
+def test_burning_grandchildren_count_towards_the_line(script: Callable[..., Ended]) -> None:
+    code = "import os, time\nif os.fork():\n    time.sleep(60)\nos.setsid()\nwhile True: pass"
+    ended = script(code, cpu=0.3)
+    assert ended.killed == "cpu"
+    assert 0.28 < ended.cpu_seconds < 0.6
+
+
+def test_fled_daemon_is_killed_and_charged(script: Callable[..., Ended], tmp_path: Path) -> None:
+    """Double fork, own session, the parent leaves at once; the daemon burns on."""
+    pid_file = tmp_path / "pid"
+    code = f"""
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open({str(pid_file)!r}, "w").write(str(os.getpid()))
+        while True: pass
+    os._exit(0)
+while not os.path.exists({str(pid_file)!r}): time.sleep(0.001)
+time.sleep(0.2)
+"""
+    ended = script(code)
+    assert ended.exit_code == 0
+    assert not Path("/proc", pid_file.read_text()).exists()
+    assert ended.cpu_seconds > 0.05
+
+
+def test_hidden_cpu_of_a_sigchld_ignorer_is_seen(script: Callable[..., Ended], launcher: LocalLauncher) -> None:
+    code = "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nif os.fork(): time.sleep(60)\n"
+    ended = script(code + _BURN.format(seconds=1), cpu=0.5)
+    assert ended.killed == "cpu"
+
+
+def test_fork_bomb_is_stopped(script: Callable[..., Ended]) -> None:
+    code = "import os, time\nfor i in range(100):\n    if os.fork() == 0:\n        time.sleep(30)\ntime.sleep(30)"
+    ended = script(code, cpu=30)
+    assert ended.killed == "processes"
+    assert ended.wall_seconds < 10
+
+
+def test_memory_limit(script: Callable[..., Ended]) -> None:
+    assert script("x = bytearray(200 << 20)", memory_mb=512).exit_code == 0
+    assert script("x = bytearray(900 << 20)", memory_mb=512).error_kind == "MemoryError"
+
+
+def test_log_keeps_the_end(script: Callable[..., Ended]) -> None:
+    ended = script("for i in range(20000): print('line', i)\nprint('\\xff\\x1b[31m')")
+    assert len(ended.log) <= 16_384
+    assert "line 19999" in ended.log
+
+
+def test_template_killed_in_mid_experiment(launcher: LocalLauncher, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("import time; time.sleep(30)")
+    launcher.start()
+    pid = launcher.template_pid
+    assert pid
+    threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
+    with pytest.raises(LauncherFault):
+        launcher.train(TrainRequest(tmp_path, {}, Limits(5, 30)))
+    (tmp_path / "train.py").write_text("print('again')")
+    assert launcher.train(TrainRequest(tmp_path, {}, Limits(5, 30))).log == "again\n"
+    assert launcher.template_pid != pid
+
+
+def test_trainer_repeats_an_experiment_whose_template_died(
+    trainer: Trainer, with_main: Callable[[str], Source], launcher: LocalLauncher, tmp_path: Path
+) -> None:
+    flag = tmp_path / "ran"
+    wait = f"open({str(flag)!r}, 'w').close(); time.sleep(30)"
+    code = f"import os, time\nif not os.path.exists({str(flag)!r}):\n    {wait}"
+
+    def kill() -> None:
+        while not flag.exists():
+            time.sleep(0.01)
+        os.kill(launcher.template_pid or 0, signal.SIGKILL)
+
+    threading.Thread(target=kill).start()
+    outcome: Outcome = trainer.run(Spec(with_main(code), seed=1))
+    assert outcome.status == "ok", outcome
+
+
+def test_killed_worker_takes_everything_with_it(tmp_path: Path) -> None:
+    """kill -9 of a worker: template, experiment and fled daemon are gone in a moment, work folders too."""
+    marker = f"marker{os.getpid()}"
+    worker = f"""
+import json, os, pathlib, sys
+from trainer.launcher import *
+folder = pathlib.Path({str(tmp_path)!r})
+(folder / "train.py").write_text('''
+import os, subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "{marker}"], start_new_session=True)
+open("ready", "w").write(str(os.getpid()))
+time.sleep(60)
+''')
+launcher = LocalLauncher()
+launcher.start()
+print(json.dumps([launcher.template_pid, str(launcher.workspace().parent)]), flush=True)
+launcher.train(TrainRequest(folder, {{}}, Limits(60, 60)))
+"""
+    process = subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    template, root = json.loads(process.stdout.readline())
+    _wait_for(lambda: (tmp_path / "ready").exists() and len(_alive(marker)) == 2)  # the worker and the daemon
+    experiment = int((tmp_path / "ready").read_text())
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    _wait_for(lambda: not any(Path("/proc", str(pid)).exists() for pid in (template, experiment)))
+    _wait_for(lambda: not _alive(marker) and not Path(root).exists())
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,115 @@
+"""task.toml: what loads, and one clear line with its place for what does not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from programs.errors import NotFound, TaskError, UsageError
+from trainer import scaffold
+from trainer.data import DataStore
+from trainer.streams import Streams
+from trainer.task import Task, builtin_tasks
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return scaffold.init(tmp_path / "My Task")
+
+
+def test_scaffold_loads(folder: Path) -> None:
+    task = Task.load(folder)
+    assert (task.name, task.metric, task.unit, task.sign) == ("my-task", "nll", "nats", 1.0)
+    assert task.hard_line() == pytest.approx(1.25 * 0.05 + 0.1)
+    assert task.wall_cap() == 10.0
+    assert task.edits.config(task.baseline())["LR"] == 0.03
+    assert task.run_budget == pytest.approx(24 * task.cost_seconds)
+    with pytest.raises(UsageError, match="exists already"):
+        scaffold.init(folder)
+
+
+def test_task_id_follows_what_counts(folder: Path) -> None:
+    before = Task.load(folder).task_id
+    (folder / "train.py").write_text((folder / "train.py").read_text() + "\n")
+    (folder / "card.json").write_text("{}")
+    assert Task.load(folder).task_id == before
+    (folder / "data.py").write_text((folder / "data.py").read_text() + "\n")
+    assert Task.load(folder).task_id != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ('metric = "nll"', 'metric = "nll', 'metric = "nll', "not valid TOML"),
+        ('metric = "nll"', "", "[task]", "task.metric: is missing"),
+        ('direction = "lower"', 'direction = "down"', "direction", "task.direction"),
+        ("seconds = 0.05", "seconds = -1", "seconds = -1", "budget.seconds"),
+        ("cost = 0.08", "costs = 0.08", "costs", "unknown key"),
+        ("[edits.WIDTH]", "[edits.WIDHT]", "[edits.WIDHT]", "no constant WIDHT"),
+        ('find = "nn.Tanh()"', 'find = "nn.Tan()"', 'find = "nn.Tan()"', "occurs 0 times"),
+        ("low = 0.0001", "low = 0.02", "[edits.LR]", "between low and high"),
+        ("values = [16, 32, 64, 128]", "values = [16]", "[edits.BATCH]", "two values"),
+        ('read_only = ["prepare.py"]', 'read_only = ["../x.py"]', "read_only", "leaves the task folder"),
+        ('read_only = ["prepare.py"]', 'read_only = ["x.py"]', "read_only", "no file 'x.py'"),
+        ('kind = "choice"', 'kind = "choise"', 'kind = "choise"', "edits.OPTIMIZER.kind"),
+    ],
+)
+def test_errors_name_file_and_line(folder: Path, old: str, new: str, line: str, message: str) -> None:
+    path = folder / "task.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text := text.replace(old, new, 1))
+    number = next(n for n, content in enumerate(text.splitlines(), 1) if content.startswith(line))
+    with pytest.raises(TaskError) as raised:
+        Task.load(folder)
+    assert raised.value.message.startswith(f"{path}:{number}: "), raised.value.message
+    assert message in raised.value.message
+    assert "\n" not in raised.value.message
+    assert raised.value.hint
+
+
+def test_missing_things(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(NotFound, match="no task 'nothing-here'"):
+        Task.load("nothing-here")
+    with pytest.raises(TaskError, match=r"no task\.toml"):
+        Task.load(tmp_path)
+    (folder / "data.py").unlink()
+    with pytest.raises(TaskError, match=r"no data\.py"):
+        Task.load(folder)
+
+
+def test_builtin_tasks_load() -> None:
+    for name in builtin_tasks():
+        assert Task.load(name).name == name
+
+
+def test_splits_are_made_once_and_differ(task: Task, session_cache: Path, tmp_path: Path) -> None:
+    one, two = (DataStore(task, Streams.from_seed(seed), tmp_path / "splits") for seed in (1, 2))
+    assert one.train() == two.train()
+    assert one.train().is_relative_to(session_cache)
+    paths = [one.split("search"), one.split("selection"), two.split("search")]
+    assert len({np.load(path / "targets.npy").tobytes() for path in paths}) == 3
+    stamp = paths[0].stat().st_mtime_ns
+    assert one.split("search").stat().st_mtime_ns == stamp
+    assert {path.name for path in paths[0].parent.iterdir()} == {path.name for path in paths}
+
+
+def test_a_generator_that_fails(folder: Path, tmp_path: Path, with_generator: Callable[[Path, str], None]) -> None:
+    with_generator(folder, "def make(split, seed, out): raise ValueError('no such split')")
+    store = DataStore(Task.load(folder), Streams.from_seed(1), tmp_path / "splits")
+    with pytest.raises(TaskError, match=r"data\.py: make\('search'.*no such split"):
+        store.split("search")
+    assert not list((tmp_path / "splits").rglob("*.npy"))
+
+
+@pytest.fixture
+def with_generator() -> Callable[[Path, str], None]:
+    def write(folder: Path, text: str) -> None:
+        shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+        (folder / "data.py").write_text(text + "\n")
+
+    return write
