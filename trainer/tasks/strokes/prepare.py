@@ -55,8 +55,8 @@ class Clock:
         return min(1.0, used if STEPS is None else self.steps / STEPS)
 
     def done(self) -> bool:
-        """True when training has to stop; otherwise counts one more step."""
-        if self.progress() >= 1.0:
+        """True when training has to stop; otherwise counts one more step. The first step is always granted."""
+        if self.progress() >= 1.0 and self.steps > 0:
             return True
         self.steps += 1
         return False

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 import prepare
 
 # data
-ROWS = 4000  # training images that are used, of 8000
+ROWS = 2000  # training images that are used, of 8000
 # model
 WIDTH = 32  # units of a hidden layer
 DEPTH = 1  # hidden layers
@@ -16,15 +16,15 @@ NORM = "none"  # none, layer or batch
 # optimizer
 OPTIMIZER = "sgd"  # sgd, nesterov, adamw, rmsprop or lbfgs
 LR = 0.5  # learning rate
-MOMENTUM = 0.0  # of sgd, nesterov and rmsprop
+MOMENTUM = 0.5  # of sgd, nesterov and rmsprop
 BATCH = 256  # images per step
 # schedule
-COOLDOWN = 0.0  # last share of the budget in which the learning rate falls to 0
+COOLDOWN = 0.8  # last share of the budget in which the learning rate falls to 0
 # regularisation
-DROPOUT = 0.0  # of hidden units
-LABEL_SMOOTHING = 0.0  # share of the target spread over all classes
+DROPOUT = 0.1  # of hidden units
+LABEL_SMOOTHING = 0.1  # share of the target spread over all classes
 
-SIDE, PIXELS = prepare.SIDE, prepare.SIDE * prepare.SIDE
+PIXELS = prepare.SIDE * prepare.SIDE
 ACTIVATIONS = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "glu": nn.GLU}
 
 
@@ -36,7 +36,6 @@ def scaled(images):
 class Model(nn.Module):
     def __init__(self):
         super().__init__()
-        self.stem = nn.Identity()
         features = PIXELS
         layers = []
         for _ in range(DEPTH):
@@ -53,7 +52,7 @@ class Model(nn.Module):
         self.head = nn.Linear(features, prepare.CLASSES)
 
     def forward(self, images):  # float [rows, 256] -> logits [rows, 10]
-        return self.head(self.body(self.stem(images)))
+        return self.head(self.body(images))
 
 
 def make_optimizer(parameters):
