@@ -1,12 +1,14 @@
 """The git repository of a run: a commit per kept experiment, the diff of every experiment beside it.
 
-Objects go through GitPython's object database without a work tree: no index, no lock, no process per commit.
+Objects are written loose, as git itself writes them (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects): no
+index, no lock, no process per commit. GitPython's object database starts a process per object, 6 ms each.
 """
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
+import zlib
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,13 +31,13 @@ class Repository:
     """
 
     def __init__(self, folder: Path) -> None:
-        from git import GitDB, Repo
+        from git import Repo
 
         self.folder = folder
         self._diffs, self._logs = folder / "diffs", folder / "logs"
         self._diffs.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(exist_ok=True)
-        self._repo: Repo = Repo.init(folder, odbt=GitDB, initial_branch="main")
+        self._repo: Repo = Repo.init(folder, initial_branch="main")
         self._exclude()
         self._hashes: dict[int, str] = {}
         self._tip: int | None = None
@@ -112,10 +114,17 @@ class Repository:
         return self._store("tree", b"".join(f"{m} {n}".encode() + b"\0" + bytes.fromhex(h) for n, (m, h) in ordered))
 
     def _store(self, kind: str, data: bytes) -> str:
-        from gitdb import IStream  # type: ignore[import-untyped]
-
-        stream = self._repo.odb.store(IStream(kind.encode(), len(data), io.BytesIO(data)))
-        return str(stream.hexsha.decode())
+        """Write an object, if it is not there yet; its SHA-1 name."""
+        whole = f"{kind} {len(data)}\0".encode() + data
+        name = hashlib.sha1(whole, usedforsecurity=False).hexdigest()
+        path = Path(self._repo.git_dir) / "objects" / name[:2] / name[2:]
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            fresh = path.with_suffix(".new")
+            fresh.write_bytes(zlib.compress(whole, 1))
+            fresh.chmod(0o444)
+            fresh.replace(path)
+        return name
 
 
 def message(record: Record, metric: str) -> str:

@@ -1,0 +1,41 @@
+"""A real trainer on a real, tiny task, started once: importing torch is most of what these tests cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.inner_loop.play import BLOBS, STREAMS_OF_TESTS
+from trainer.data import DataStore
+from trainer.experiment import Trainer
+from trainer.task import Task
+
+
+@pytest.fixture(scope="session")
+def task() -> Task:
+    return Task.load(BLOBS)
+
+
+@pytest.fixture(scope="session")
+def data(task: Task, tmp_path_factory: pytest.TempPathFactory) -> DataStore:
+    return DataStore(task, STREAMS_OF_TESTS, tmp_path_factory.mktemp("splits"))
+
+
+@pytest.fixture(scope="session")
+def trainer(task: Task, data: DataStore) -> Iterator[Trainer]:
+    """Fixed steps: a full experiment is charged 0.2 s, and the same source gives the same metric bit for bit."""
+    with Trainer(task, data, fixed_steps=True) as started:
+        yield started
+
+
+@pytest.fixture
+def metered(trainer: Trainer, data: DataStore) -> Trainer:
+    """Charged by measured CPU-seconds, on the same warm launcher."""
+    return Trainer(trainer.task, data, launcher=trainer.launcher)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "run"

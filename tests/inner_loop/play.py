@@ -1,0 +1,95 @@
+"""Helpers of the inner loop's tests: play a program text on the tiny task and look at what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inner_loop.bench import Bench
+from inner_loop.run import RunResult, run
+from programs.program import Program
+from trainer.experiment import Trainer
+from trainer.streams import Streams
+
+BLOBS = Path(__file__).parent / "blobs"
+STREAMS_OF_TESTS = Streams.from_seed(7)
+FULL = 0.2  # charge of a full experiment with fixed steps, s
+#: What a machine measures and a repetition need not repeat.
+MACHINE = ("device_seconds_spent", "wall_seconds", "peak_memory_mb", "started_at", "cached")
+Event = dict[str, Any]
+
+
+def program(charter: str = "", ideas: Sequence[str] = ()) -> Program:
+    """A program with that charter (one field per line) and those ideas."""
+    front = "---\nmetaloop:\n" + "".join(f"  {line}\n" for line in charter.splitlines()) + "---\n"
+    listed = "## Ideas\n\n" + "".join(f"- {idea}\n" for idea in ideas)
+    return Program.parse((front if charter else "") + "# Research\n\nMake it better.\n\n" + listed)
+
+
+@dataclass
+class Played:
+    result: RunResult
+    events: list[Event]
+
+    @property
+    def experiments(self) -> list[Event]:
+        return [event for event in self.events if event["kind"] == "experiment"]
+
+    @property
+    def decisions(self) -> dict[str, str]:
+        """Experiment id → decision."""
+        return {e["experiment_id"]: e["decision"] for e in self.events if e["kind"] == "decision"}
+
+    def decided(self, decision: str) -> list[Event]:
+        return [e for e in self.experiments if self.decisions.get(e["experiment_id"]) == decision]
+
+
+def play(
+    trainer: Trainer,
+    text: Program,
+    experiments: float = 8,
+    *,
+    folder: Path | None = None,
+    run_id: str = "r0",
+    run_seed: int = 3,
+    recorded: Sequence[Mapping[str, Any]] = (),
+    should_stop: Callable[[], bool] | None = None,
+) -> Played:
+    """A run with the budget of so many full experiments (fixed steps)."""
+    events: list[Event] = []
+    result = run(
+        text,
+        trainer,
+        run_id=run_id,
+        run_seed=run_seed,
+        streams=STREAMS_OF_TESTS,
+        budget_seconds=experiments * FULL,
+        emit=events.append,
+        folder=folder,
+        recorded=recorded,
+        **({"should_stop": should_stop} if should_stop else {}),
+    )
+    return Played(result, events)
+
+
+def open_bench(trainer: Trainer, experiments: float = 20, run_id: str = "r0", **more: Any) -> tuple[Bench, list[Event]]:
+    """A bench with its baseline trained, and the events it emits."""
+    events: list[Event] = []
+    bench = Bench(
+        trainer,
+        run_id=run_id,
+        run_seed=3,
+        streams=STREAMS_OF_TESTS,
+        budget_seconds=experiments * FULL,
+        emit=events.append,
+        **more,
+    )
+    bench.start()
+    return bench, events
+
+
+def told(events: Sequence[Event]) -> list[Event]:
+    """Events without what differs from machine to machine."""
+    return [{key: value for key, value in event.items() if key not in MACHINE} for event in events]

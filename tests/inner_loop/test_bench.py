@@ -1,0 +1,155 @@
+"""The bench alone: metering, refusing, recording, moving the head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inner_loop.bench import Bench, BudgetSpent, RunStopped
+from programs.errors import EnvironmentProblem
+from tests.inner_loop.play import FULL, STREAMS_OF_TESTS, open_bench, play, program
+from trainer.cache import Cache
+from trainer.data import DataStore
+from trainer.edits import Edit, EditError
+from trainer.experiment import Trainer
+from trainer.launcher import LauncherFault, LocalLauncher
+
+LR = Edit({"LR": 0.1})
+
+
+def test_it_knows_the_cost_before_and_after_the_first_experiment(trainer: Trainer) -> None:
+    bench, _ = open_bench(trainer, 3)
+    assert bench.cost() == pytest.approx(FULL)
+    assert bench.cost(0.25) == pytest.approx(FULL / 4)
+    assert bench.remaining == pytest.approx(2 * FULL)
+    assert bench.can_afford(count=2)
+    assert not bench.can_afford(count=3)
+
+
+def test_a_fraction_is_expected_to_cost_launch_and_scoring_in_full(metered: Trainer) -> None:
+    bench, _ = open_bench(metered, 10)
+    fixed = bench.cost() - metered.task.budget_seconds
+    assert bench.cost(0.25) >= fixed + 0.25 * metered.task.budget_seconds - 1e-9
+
+
+def test_what_cannot_be_afforded_is_refused(trainer: Trainer) -> None:
+    bench, events = open_bench(trainer, 2.5)
+    bench.experiment(LR)
+    with pytest.raises(BudgetSpent):
+        bench.experiment(LR)
+    assert bench.experiment(LR, fraction=0.5).fraction == 0.5
+    assert not bench.is_open
+    assert sum(event["kind"] == "experiment" for event in events) == 3
+
+
+def test_what_is_set_aside_is_spent_only_when_released(trainer: Trainer) -> None:
+    bench, _ = open_bench(trainer, 3)
+    bench.set_aside(1.5 * FULL)
+    with pytest.raises(BudgetSpent):
+        bench.experiment(LR)
+    bench.set_aside(0)
+    assert bench.experiment(LR).ok
+
+
+def test_a_closed_bench_takes_nothing(trainer: Trainer) -> None:
+    bench, _ = open_bench(trainer)
+    bench.close()
+    with pytest.raises(BudgetSpent):
+        bench.experiment(LR)
+
+
+def test_keep_moves_the_head_and_discard_does_not(trainer: Trainer) -> None:
+    bench, events = open_bench(trainer)
+    first = bench.experiment(LR)
+    bench.decide(first, "discard", "for the test")
+    assert bench.head is bench.baseline
+    second = bench.experiment(LR)
+    bench.decide(second, "keep", "for the test")
+    assert bench.head is second
+    assert [e["decision"] for e in events if e["kind"] == "decision"] == ["baseline", "discard", "keep"]
+    with pytest.raises(RuntimeError, match="decided already"):
+        bench.decide(second, "discard", "again")
+
+
+def test_replicates_are_other_training_seeds_of_the_same_source(trainer: Trainer) -> None:
+    bench, _ = open_bench(trainer)
+    again = bench.experiment(Edit(), replicate=1)
+    assert again.source == bench.baseline.source
+    assert again.seed != bench.baseline.seed
+    assert again.metric != bench.baseline.metric
+    assert bench.next_replicate() == 2
+
+
+def test_an_edit_that_does_not_apply_costs_nothing(trainer: Trainer) -> None:
+    bench, events = open_bench(trainer)
+    bench.decide(bench.experiment(Edit({}, ("bias",))), "keep", "for the test")
+    with pytest.raises(EditError):
+        bench.experiment(Edit({}, ("squares",)))
+    assert len(bench.history) == 2
+    assert bench.remaining == pytest.approx(18 * FULL)
+
+
+@pytest.mark.parametrize("fault, status", [("raise", "crash"), ("nan", "invalid"), ("memory", "oom")])
+def test_a_failing_experiment_is_charged_and_recorded(trainer: Trainer, fault: str, status: str) -> None:
+    bench, events = open_bench(trainer)
+    record = bench.experiment(Edit({"FAULT": fault}))
+    assert (record.outcome.status, record.metric) == (status, None)
+    assert record.charged == pytest.approx(FULL)
+    assert events[-1]["status"] == status
+    assert events[-1]["reason"]
+
+
+def test_an_endless_loop_ends_as_timeout(metered: Trainer) -> None:
+    bench, _ = open_bench(metered, 5)
+    text = bench.baseline.source.text().replace("prepare.clock.done()", "False")
+    record = bench.experiment(Edit(), source=bench.baseline.source.with_text("train.py", text))
+    assert record.outcome.status == "timeout"
+    assert record.charged >= metered.task.hard_line() * 0.8
+
+
+def test_the_cache_is_charged_in_full_and_spends_nothing(
+    trainer: Trainer, data: DataStore, tmp_path: Path
+) -> None:
+    cached = Trainer(
+        trainer.task, data, launcher=trainer.launcher, cache=Cache(tmp_path / "cache"), fixed_steps=True
+    )
+    first = play(cached, program(), 4)
+    again = play(cached, program(), 4)
+    assert again.result.charged == first.result.charged
+    assert again.result.cached_seconds == pytest.approx(4 * FULL)
+    assert again.result.spent == 0.0
+    assert [e["metric"] for e in again.experiments] == [e["metric"] for e in first.experiments]
+
+
+class _Unplugged(LocalLauncher):
+    """A launcher whose template process cannot be started."""
+
+    def start(self) -> None:
+        raise LauncherFault("no process can be started")
+
+
+def test_a_fault_of_ours_is_no_outcome_and_never_charged(trainer: Trainer, data: DataStore) -> None:
+    events: list[dict[str, object]] = []
+    broken = Trainer(trainer.task, data, launcher=_Unplugged(), fixed_steps=True)
+    bench = Bench(
+        broken,
+        run_id="r0",
+        run_seed=3,
+        streams=STREAMS_OF_TESTS,
+        budget_seconds=1,
+        emit=events.append,
+    )
+    with pytest.raises(EnvironmentProblem, match="no process can be started"):
+        bench.start()
+    assert not events
+    assert bench.meter.charged == 0.0
+
+
+def test_a_stop_is_asked_for_before_each_experiment(trainer: Trainer) -> None:
+    stopping: list[bool] = []
+    bench, _ = open_bench(trainer, should_stop=lambda: bool(stopping))
+    bench.experiment(LR)
+    stopping.append(True)
+    with pytest.raises(RunStopped):
+        bench.experiment(LR)

@@ -1,0 +1,88 @@
+"""Every keep rule keeps the Protocol; what each of them is for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from inner_loop import keep
+from inner_loop.citations import Citations
+from inner_loop.contracts import KeepRule
+from inner_loop.keep.margin import card_sd
+from programs.charter import Keep
+from tests.inner_loop.play import FULL, open_bench, program
+from trainer.edits import Edit
+from trainer.experiment import Trainer
+
+GOOD, BAD = Edit({"LR": 0.3, "MOMENTUM": 0.9}), Edit({"LR": 0.001})
+CITATIONS = Citations(program())
+
+
+def make(rule: str, **more: float) -> KeepRule:
+    return keep.make(Keep.model_validate({"rule": rule, **more}), CITATIONS)
+
+
+@pytest.mark.parametrize("rule", ["better", "margin", "paired"])
+def test_conformance(trainer: Trainer, rule: str) -> None:
+    """Good is kept, bad and failed are not, no judgement buys more than announced, candidates stay undecided."""
+    bench, _ = open_bench(trainer, 40)
+    judge = make(rule)
+    judge.prepare(bench)
+    for edit, kept in ((GOOD, True), (BAD, False), (Edit({"FAULT": "nan"}), False)):
+        candidate = bench.experiment(edit)
+        before = bench.remaining
+        verdict = judge.judge(bench, candidate, bench.baseline)
+        assert verdict.keep is kept
+        assert verdict.reason
+        assert (verdict.gain or 0) > 0 or not kept
+        assert before - bench.remaining <= judge.extra * FULL + 1e-9
+        assert candidate.decision == ""
+    assert all(record.decision for record in bench.history if record.replicate > 0)
+
+
+@pytest.mark.parametrize("rule", ["better", "margin", "paired"])
+def test_what_has_to_be_earned_raises_the_bar(trainer: Trainer, rule: str) -> None:
+    bench, _ = open_bench(trainer, 40)
+    judge = make(rule)
+    judge.prepare(bench)
+    candidate = bench.experiment(GOOD)
+    assert not judge.judge(bench, candidate, bench.baseline, earn=10.0).keep
+
+
+def test_margin_counts_in_sd_of_the_baseline(trainer: Trainer) -> None:
+    bench, events = open_bench(trainer, 40)
+    wide = make("margin", margin=100.0)
+    wide.prepare(bench)
+    bought = [e for e in events if e["kind"] == "experiment" and e["replicate"] > 0]
+    assert len(bought) == 2
+    assert {e["source_id"] for e in bought} == {bench.baseline.source.source_id}
+    slightly = bench.experiment(Edit({"LR": 0.03}))
+    assert (bench.gain(slightly, bench.baseline) or 0) > 0
+    assert not wide.judge(bench, slightly, bench.baseline).keep
+    assert make("better").judge(bench, slightly, bench.baseline).keep
+
+
+def test_margin_takes_the_sd_of_the_card_where_there_is_one(trainer: Trainer) -> None:
+    assert card_sd(trainer.task) is None
+    assert card_sd(replace(trainer.task, card={"baseline": {"mean": 1.0, "sd": 0.02}})) == 0.02
+
+
+def test_paired_uses_seeds_that_neither_was_chosen_by(trainer: Trainer) -> None:
+    bench, events = open_bench(trainer, 40)
+    candidate = bench.experiment(GOOD)
+    verdict = make("paired", pairs=3).judge(bench, candidate, bench.baseline)
+    extra = [e for e in events if e["kind"] == "experiment" and e["number"] > 1]
+    assert [e["replicate"] for e in extra] == [1, 1, 2, 2, 3, 3]
+    of = {(e["source_id"], e["replicate"]): e["metric"] for e in extra}
+    mine, base = candidate.source.source_id, bench.baseline.source.source_id
+    mean = sum(of[base, k] - of[mine, k] for k in (1, 2, 3)) / 3
+    assert verdict.gain == pytest.approx(mean)
+
+
+def test_paired_does_not_keep_what_it_could_not_pair(trainer: Trainer) -> None:
+    bench, _ = open_bench(trainer, 3)
+    candidate = bench.experiment(GOOD)
+    verdict = make("paired").judge(bench, candidate, bench.baseline)
+    assert not verdict.keep
+    assert "no budget left" in verdict.reason

@@ -1,0 +1,160 @@
+"""Every proposer keeps the Protocol; what each of them is for."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from inner_loop import proposers
+from inner_loop.bench import Bench
+from inner_loop.contracts import Proposer
+from inner_loop.moves import after, changed, neighbours, others
+from inner_loop.proposers.local import LocalProposer
+from inner_loop.proposers.queue import QueueProposer
+from inner_loop.proposers.random import RandomProposer
+from inner_loop.proposers.recombine import RecombineProposer, union
+from inner_loop.proposers.tpe import TpeProposer
+from programs.charter import PROPOSERS, Charter
+from programs.ideas import Idea
+from tests.inner_loop.situations import seen, tried
+from trainer.edits import Edit, Knob
+from trainer.experiment import Trainer
+
+LR, MOMENTUM, BATCH = Edit({"LR": 0.1}), Edit({"MOMENTUM": 0.9}), Edit({"BATCH": 8})
+HISTORY = [
+    (LR, "keep"),
+    (Edit({"FAULT": "raise"}), "discard"),
+    (MOMENTUM, "discard"),
+    (BATCH, "discard"),
+    (Edit({}, ("bias",)), "discard"),
+]
+
+
+@pytest.fixture(scope="module")
+def bench(trainer: Trainer) -> Bench:
+    return tried(trainer, HISTORY)
+
+
+def make(name: str) -> Proposer:
+    ideas = [(Idea("slower", "d1", 1, ()), Edit({"LR": 0.03})), (Idea("zero", "d2", 2, ()), Edit({"INIT": "zero"}))]
+    return proposers.make(Charter.model_validate({"proposers": {name: 1.0}}), ideas, ("d0",))
+
+
+@pytest.mark.parametrize("name", PROPOSERS)
+def test_conformance(bench: Bench, name: str) -> None:
+    """Proposals apply, change something, are allowed, come from the generator alone, and spend nothing."""
+    for charter in ({}, {"no_repeat": True, "avoid_failures": True}, {"focus": ["optimizer"]}):
+        situation = seen(bench, **charter)
+        spent, length = bench.remaining, len(bench.history)
+        one, other = np.random.default_rng(5), np.random.default_rng(5)
+        first, second = make(name), make(name)
+        for _ in range(12):
+            proposal, twin = first.propose(situation, one), second.propose(situation, other)
+            assert proposal == twin
+            assert proposal is not None
+            assert situation.allowed(proposal.edit)
+            changed_source = bench.source_of(proposal.edit, situation.parent)
+            assert changed_source != situation.parent.source
+            assert proposal.because
+            assert proposal.proposer in PROPOSERS
+        assert (bench.remaining, len(bench.history)) == (spent, length)
+        assert one.random() == other.random()
+
+
+@pytest.mark.parametrize("name", PROPOSERS)
+def test_nothing_left_to_try_is_said(bench: Bench, name: str) -> None:
+    from dataclasses import replace
+
+    nothing = replace(seen(bench), allowed=lambda edit: False)
+    assert make(name).propose(nothing, np.random.default_rng(1)) is None
+
+
+def test_queue_serves_its_ideas_in_order_once(bench: Bench) -> None:
+    ideas = [
+        (Idea("first", "d1", 1, ()), Edit({"LR": 0.3})),
+        (Idea("as it is", "d2", 2, ()), LR),
+        (Idea("last", "d3", 3, ()), Edit({"INIT": "zero"})),
+    ]
+    queue, rng = QueueProposer(ideas), np.random.default_rng(1)
+    served = [queue.propose(seen(bench), rng) for _ in range(3)]
+    assert [p.because if p else None for p in served] == [("d1",), ("d3",), None]
+
+
+def test_random_draws_every_knob_alike(bench: Bench) -> None:
+    rng, proposer, situation = np.random.default_rng(1), RandomProposer(), seen(bench)
+    drawn = [proposer.propose(situation, rng) for _ in range(700)]
+    counts = Counter(name for p in drawn if p for name, _ in changed(p.edit))
+    assert set(counts) == {knob.name for knob in situation.knobs}
+    assert max(counts.values()) < 1.6 * min(counts.values())
+    values = {p.edit.set["LR"] for p in drawn if p and "LR" in p.edit.set}
+    assert values == {0.001, 0.003, 0.01, 0.03, 0.3, 1.0}
+
+
+def test_local_steps_one_rung_and_rather_on_where_it_helped(bench: Bench) -> None:
+    rng, proposer, situation = np.random.default_rng(1), LocalProposer(), seen(bench)
+    drawn = [proposer.propose(situation, rng) for _ in range(300)]
+    values = Counter(p.edit.set["LR"] for p in drawn if p and "LR" in p.edit.set)
+    assert set(values) == {0.03, 0.3}
+    assert values[0.3] > 2 * values[0.03]
+    tried_before = sum(p is not None and p.edit == BATCH for p in drawn)
+    assert tried_before < 10
+
+
+def test_recombine_joins_near_misses_and_what_was_kept_elsewhere(bench: Bench) -> None:
+    rng, proposer = np.random.default_rng(1), RecombineProposer()
+    parts = {*changed(MOMENTUM), *changed(BATCH), *changed(HISTORY[-1][0]), *changed(LR)}
+    from_baseline = seen(bench, bench.baseline)
+    joined = [proposer.propose(from_baseline, rng) for _ in range(10)]
+    for proposal in joined:
+        assert proposal is not None
+        touched = set(changed(proposal.edit))
+        assert len(touched) >= 2
+        assert touched <= parts
+    assert any(p and "LR" in p.edit.set for p in joined)
+
+
+def test_recombine_has_nothing_to_join_at_the_start(trainer: Trainer) -> None:
+    assert RecombineProposer().propose(seen(tried(trainer, [])), np.random.default_rng(1)) is None
+
+
+def test_union_takes_the_earlier_of_two_values() -> None:
+    both = union([Edit({"LR": 1.0}, ("bias",)), Edit({"LR": 2.0, "BATCH": 4}, ("bias",))])
+    assert both == Edit({"LR": 1.0, "BATCH": 4}, ("bias",))
+
+
+def test_tpe_learns_from_this_run(trainer: Trainer) -> None:
+    """With a clear slope in its history it proposes the better half of a ladder more often."""
+    rates = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]
+    bench = tried(trainer, [(Edit({"LR": lr}), "discard") for lr in rates if lr != 0.01] * 2)
+    situation, rng, proposer = seen(bench), np.random.default_rng(1), TpeProposer()
+    drawn = [proposer.propose(situation, rng) for _ in range(60)]
+    values = [p.edit.set["LR"] for p in drawn if p and "LR" in p.edit.set]
+    assert sum(float(value) >= 0.1 for value in values) > 0.7 * len(values)
+
+
+def test_an_exhausted_queue_leaves_its_share_to_the_others(bench: Bench) -> None:
+    rng, situation = np.random.default_rng(1), seen(bench)
+    mixed = proposers.make(
+        Charter.model_validate({"proposers": {"queue": 1000.0, "local": 1.0}}),
+        [(Idea("one", "d1", 1, ()), Edit({"INIT": "zero"}))],
+    )
+    names = [p.proposer for p in (mixed.propose(situation, rng) for _ in range(10)) if p]
+    assert names[0] == "queue"
+    assert set(names[1:]) == {"local"}
+    alone = make("queue")
+    names = [p.proposer for p in (alone.propose(situation, rng) for _ in range(5)) if p]
+    assert names == ["queue", "queue", "random", "random", "random"]
+
+
+def test_moves_know_ladders_choices_and_patches() -> None:
+    ladder = Knob("LR", "float", (0.1, 0.2, 0.4))
+    assert [move.value for move in neighbours(ladder, {"LR": 0.2})] == [0.1, 0.4]
+    assert [move.value for move in neighbours(ladder, {"LR": 0.3})] == [0.2, 0.4]
+    assert [move.value for move in neighbours(ladder, {"LR": 0.05})] == [0.1]
+    patch = Knob("bias", "patch", (False, True))
+    assert [move.edit for move in others(patch, {"bias": False})] == [Edit({}, ("bias",))]
+    assert others(patch, {"bias": True}) == []
+    assert others(ladder, {}) == []
+    assert after({"LR": 0.1}, Edit({"LR": 0.1})) == after({"LR": 0.1}, Edit())
