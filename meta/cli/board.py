@@ -63,8 +63,9 @@ class MatchView:
     @property
     def title(self) -> str:
         generation = self.event.get("generation")
-        label = str(self.event.get("label") or self.event.get("purpose") or "match")
-        named = generation is None or str(generation) in label
+        label = str(self.event.get("label") or "match")
+        label = "match" if label.startswith("match-") else label
+        named = not generation or str(generation) in label
         return label if named else f"{label}, generation {generation}"
 
     @property

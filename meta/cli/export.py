@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -18,12 +18,9 @@ from programs.errors import NotFound, UsageError
 if TYPE_CHECKING:
     import duckdb
 
-HOW = {
-    "tsv": "(FORMAT csv, DELIMITER '\t', HEADER)",
-    "csv": "(FORMAT csv, HEADER)",
-    "parquet": "(FORMAT parquet)",
-    "jsonl": "(FORMAT json)",
-}
+    from analysis.export import Format
+
+FORMATS = ("tsv", "csv", "parquet", "jsonl")
 
 
 @verb(
@@ -33,7 +30,7 @@ HOW = {
     flags=[
         study_argument,
         study_flag,
-        flag("--to", type=click.Choice(list(HOW)), default="tsv", show_default=True, help="Format."),
+        flag("--to", type=click.Choice(FORMATS), default="tsv", show_default=True, help="Format."),
         flag("--view", default="runs", show_default=True, metavar="NAME|all", help="Which view."),
         flag("-o", "--output", metavar="PATH", help="File, or folder for all  [default: stdout]."),
     ],
@@ -66,12 +63,14 @@ def export(out: Output, study: str | None, to: str, view: str, output: str | Non
 
 def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> dict[str, Any]:
     """Write a view to ``path``, whole or not at all."""
+    from analysis.export import write
+
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise UsageError(f"{path} is a folder", hint=f"name a file: -o {path}/{view}.{to}")
     partial = path.with_name(f".{path.name}.partial")
     try:
-        con.execute(f"COPY (FROM {view}) TO '{_quoted(partial)}' {HOW[to]}")
+        write(con, view, partial, cast("Format", to))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -88,7 +87,3 @@ def to_stdout(con: duckdb.DuckDBPyConnection, view: str, to: str) -> None:
         to_file(con, view, to, path)
         with path.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

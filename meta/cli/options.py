@@ -61,6 +61,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
 def flag(*names: str, **settings: Any) -> Callable[[F], F]:
     """``click.option`` that is also read from METALOOP_NAME, by its long name."""
     long = next(n for n in names if n.startswith("--")).split("/")[0]
+    if isinstance(settings.get("type"), click.IntRange):
+        settings.setdefault("metavar", "N")
     settings.setdefault("envvar", "METALOOP_" + long[2:].upper().replace("-", "_"))
     return click.option(*names, **settings)
 

@@ -22,7 +22,7 @@ ARM_COLUMNS = (
     Column("from", flex=True),
     Column("runs"),
     Column("tried", "kept/tried", right=True),
-    Column("claimed", right=True),
+    Column("claimed", "best claim", right=True),
     Column("gain", right=True, style="green"),
     Column("spent", right=True, optional=True),
     Column("doing", flex=True, style="dim"),

@@ -15,7 +15,7 @@ from programs.errors import UsageError
 
 @verb(
     ('metaloop sql studies/NAME "FROM standings"', "a whole view"),
-    ('metaloop sql studies/NAME "SELECT name, avg(verified_gain) FROM runs GROUP BY 1"', "a question"),
+    ('metaloop sql studies/NAME "SELECT name, verified_gain FROM runs"', "a question"),
     ("metaloop sql studies/NAME - < query.sql", "a query from stdin"),
     flags=[click.argument("study"), click.argument("query")],
 )

@@ -69,7 +69,7 @@ def show_match(out: Output, rows: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     first = rows[0]
-    generation = "" if first["generation"] is None else f", generation {first['generation']}"
+    generation = "" if not first["generation"] else f", generation {first['generation']}"
     title = f"{first['purpose'] or 'match'}{generation} on {first['task']}, {first['stream']} stream"
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
     width = out.console.width

@@ -1,0 +1,58 @@
+"""Writes ``docs/cli.md`` from the command tree: ``python -m meta.cli.reference > docs/cli.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from meta.cli.main import root
+
+TITLE = """# Command line
+
+Generated from the command tree by `python -m meta.cli.reference > docs/cli.md`; a test holds the two together.
+
+Data goes to stdout, everything else to stderr. At a terminal tables are aligned and coloured; in a pipe they are
+tab-separated with a header line; `--json` gives JSON, lists in an envelope `{"as_of": ..., "items": [...]}`
+(`sql` gives a bare list of row objects). An error is one line with a hint, with `--json` an object
+`{"error": {"kind", "message", "ids", "hint"}}` on stderr. Kinds:
+KINDS.
+"""
+
+
+def reference() -> str:
+    """The whole page: the help of every command, as it is printed."""
+    from meta.cli.errors import KINDS
+
+    parts = [TITLE.replace("KINDS", ", ".join(KINDS))]
+    for path, command in commands():
+        title = " ".join(path)
+        parts.append(f"## {title}\n\n```\n{help_of(path, command)}\n```\n")
+    return "\n".join(parts)
+
+
+def commands() -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command with the words that call it, in the order of the table."""
+    yield from _walk(("metaloop",), root)
+
+
+def help_of(path: tuple[str, ...], command: click.Command) -> str:
+    """What ``--help`` prints, at a width of 80."""
+    context = click.Context(command, info_name=" ".join(path), **command.context_settings)
+    context.terminal_width = 80
+    lines = command.get_help(context).rstrip().split("\n")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _walk(path: tuple[str, ...], command: click.Command) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            if found is not None:
+                yield from _walk((*path, name), found)
+
+
+if __name__ == "__main__":
+    click.echo(reference(), nl=False)

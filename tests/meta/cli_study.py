@@ -1,0 +1,155 @@
+"""A small study folder written through the real ledger, for tests of the verbs that look at one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+from typing import Any
+
+from analysis.ledger import Ledger
+from arena.settings import StudyConfig, Versions
+from programs.program import Program
+from programs.shelf import starter
+
+BASELINE, RUNS = 0.80, 3
+GAINS = {"stock": (0.020, 0.030, 0.025), "local": (0.050, 0.060, 0.055), "child": (0.070, 0.075, 0.080)}
+
+
+def cli(
+    *args: str, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The real command in a process of its own, its output piped."""
+    command = [sys.executable, "-m", "meta.cli.main", *args]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=120)
+
+
+def on_terminal(
+    *args: str, cwd: Path, columns: int = 80, env: dict[str, str] | None = None
+) -> tuple[int, str]:
+    """The real command at a pseudo-terminal: exit code and everything that appeared on it."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    surroundings = {**os.environ, "TERM": "xterm-256color", **(env or {})}
+    command = [sys.executable, "-m", "meta.cli.main", *args]
+    with subprocess.Popen(
+        command, cwd=cwd, env=surroundings, stdin=follower, stdout=follower, stderr=follower
+    ) as process:
+        os.close(follower)
+        shown = b"".join(iter(lambda: _read(leader), b""))
+    os.close(leader)
+    return process.returncode, shown.decode("utf-8", "replace")
+
+
+def _read(leader: int) -> bytes:
+    try:
+        return os.read(leader, 65536)
+    except OSError:  # Linux says so when the other side has closed
+        return b""
+
+
+def programs() -> dict[str, Program]:
+    local = starter("local")
+    child = Program.parse(local.text + "\nA sentence that only the child has.\n", "child")
+    return {"stock": starter("stock"), "local": local, "child": child}
+
+
+def write_study(folder: Path) -> Path:
+    """Three programs, one match, three runs each of three experiments, verified on two seeds."""
+    (folder / "ledger").mkdir(parents=True)
+    config(folder)
+    own = programs()
+    with Ledger(folder / "ledger", "main") as ledger:
+        ledger.append({"kind": "study", "study_id": "y1", "config": {}, "version": "0.1.0", "started_at": AT})
+        for name, program in own.items():
+            parents = [own["local"].program_id] if name == "child" else []
+            ledger.append(program_event(program, parents), sync=False)
+        arms = [{"arm_id": f"a{n}", "program_id": p.program_id, "role": role(n)} for n, p in own.items()]
+        ledger.append(match_event([*arms, {**arms[0], "arm_id": "atwin", "role": "a/a"}]), sync=False)
+        for name, program in own.items():
+            for index, gain in enumerate(GAINS[name]):
+                write_run(ledger, f"a{name}", program, index, gain)
+        for index, gain in enumerate((0.02, 0.028)):
+            write_run(ledger, "atwin", own["stock"], index, gain)
+        ledger.append({"kind": "match_ended", "match_id": "m1", "state": "finished"})
+        ledger.append({"kind": "champion", "program_id": own["child"].program_id, "name": "child"})
+    return folder
+
+
+AT = "2030-01-02T03:04:05Z"
+
+
+def role(name: str) -> str:
+    return "control" if name == "stock" else "program"
+
+
+def config(folder: Path) -> None:
+    StudyConfig(
+        study_id="y1", created_at=AT, command="match", task="strokes", task_id="t1", run_budget=1.0, secret="0" * 32,
+        hardware_class="cpu:test", versions=Versions(metaloop="0.1.0", python="3", torch="2"),
+    ).dump(folder / "study.toml")  # fmt: skip
+
+
+def program_event(program: Program, parents: list[str]) -> dict[str, Any]:
+    keys = ("directive_id", "heading", "kind", "text", "position")
+    return {
+        "kind": "program", "program_id": program.program_id, "name": program.name, "generation": len(parents),
+        "operator": "starter" if not parents else "take", "parent_ids": parents, "words": program.words,
+        "text": program.text, "directives": [{k: getattr(d, k) for k in keys} for d in program.directives],
+    }  # fmt: skip
+
+
+def match_event(arms: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "kind": "match", "match_id": "m1", "task": "strokes", "task_id": "t1", "run_budget": 1.0, "label": "opening",
+        "hardware_class": "cpu:test", "stream": "selection", "purpose": "race", "generation": 0, "started_at": AT,
+        "config": {"direction": "lower", "metric": "nll"}, "arms": arms,
+    }  # fmt: skip
+
+
+def write_run(ledger: Ledger, arm_id: str, program: Program, index: int, gain: float) -> None:
+    run_id = f"r{arm_id}{index}"
+    ledger.append({
+        "kind": "run_started", "run_id": run_id, "match_id": "m1", "arm_id": arm_id, "program_id": program.program_id,
+        "task": "strokes", "run_seed": index, "stream": "selection", "researcher": "scripted",
+        "device_seconds_budget": 1.0,
+    }, sync=False)  # fmt: skip
+    for number, (metric, decision) in enumerate(
+        [(BASELINE, "baseline"), (0.9, "discard"), (BASELINE - gain, "keep")]
+    ):
+        ledger.append(experiment_event(run_id, number, metric, program), sync=False)
+        told = {
+            "run_id": run_id,
+            "experiment_id": f"e{run_id}{number}",
+            "decision": decision,
+            "reason": "because",
+        }
+        ledger.append({"kind": "decision", **told}, sync=False)
+    ledger.append({
+        "kind": "run_ended", "run_id": run_id, "state": "finished", "charged": 1.0, "spent": 0.9, "claimed_best": 0.7,
+        "claimed_gain": gain + 0.02, "final_source_id": "s3", "tokens": 0, "usd": 0.0, "wall_seconds": 1.0,
+    }, sync=False)  # fmt: skip
+    for seed in (11, 12):
+        ledger.append({
+            "kind": "verification", "run_id": run_id, "arm_id": arm_id, "program_id": program.program_id,
+            "task": "strokes", "stream": "selection", "seed": seed, "status": "ok", "metric": BASELINE - gain,
+            "baseline_metric": BASELINE, "gain": gain, "trust": "unverified",
+        }, sync=False)  # fmt: skip
+
+
+def experiment_event(run_id: str, number: int, metric: float, program: Program) -> dict[str, Any]:
+    return {
+        "kind": "experiment", "run_id": run_id, "experiment_id": f"e{run_id}{number}", "number": number,
+        "parent_number": 0 if number else None, "source_id": f"s{number}", "parent_source_id": "s0" if number else None,
+        "edit": {"set": {"LR": 0.002 * number}, "apply": []} if number else {"set": {}, "apply": []},
+        "config": {"LR": 0.002 * number}, "seed": 5, "replicate": 0, "fraction": 1.0, "status": "ok", "metric": metric,
+        "device_seconds_charged": 0.3, "device_seconds_spent": 0.3, "wall_seconds": 0.3, "peak_memory_mb": 200.0,
+        "steps": 10, "description": "lr up \x1b[31mred\x1b[0m" if number else "baseline", "proposer": "random",
+        "directive_ids": [program.directives[0].directive_id], "trust": "unverified", "cached": False, "reason": "",
+        "diff": "--- a/train.py\n+++ b/train.py\n-LR = 1\n+LR = 2\n" if number else "", "started_at": AT,
+    }  # fmt: skip

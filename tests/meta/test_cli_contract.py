@@ -1,0 +1,269 @@
+"""The output contract: help, errors, exit codes, light imports, no escape codes in pipes, 80 columns at a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from meta.cli.errors import KINDS
+from meta.cli.main import root, run
+from meta.cli.options import Noun, Verb
+from meta.cli.reference import commands
+from meta.cli.table import SECTIONS, VERBS
+
+from .cli_study import cli, on_terminal, write_study
+
+TREE = [(path, command) for path, command in commands()]
+LEAVES = [path[1:] for path, _ in TREE if len(path) > 1]
+Call = Callable[..., tuple[int, str, str]]
+HEAVY = (
+    "torch",
+    "numpy",
+    "pandas",
+    "duckdb",
+    "scipy",
+    "optuna",
+    "litellm",
+    "pydantic",
+    "rich",
+    "git",
+    "jinja2",
+)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    write_study(folder / "studies" / "one")
+    return folder
+
+
+@pytest.fixture
+def call(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """The command in this process: exit code, stdout, stderr."""
+    monkeypatch.chdir(here)
+
+    def carry_out(*args: str) -> tuple[int, str, str]:
+        code = run(args)
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return carry_out
+
+
+def test_help_lists_every_verb_and_ends_with_examples() -> None:
+    done = cli("--help")
+    assert done.returncode == 0
+    assert all(f"\n  {name} " in done.stdout for name in VERBS)
+    assert all(f"{section}:" in done.stdout for section in SECTIONS)
+    assert done.stdout.rstrip().split("\n\n")[-1].startswith("Examples:")
+
+
+@pytest.mark.parametrize("words", LEAVES, ids=" ".join)
+def test_every_help_ends_with_two_or_three_examples_and_fits_80_columns(words: tuple[str, ...]) -> None:
+    command = next(command for path, command in TREE if path[1:] == words)
+    assert isinstance(command, Verb | Noun)
+    assert 2 <= len(command.examples) <= 3
+    assert all(line.startswith("metaloop ") for line, _ in command.examples)
+    context = click.Context(command, info_name=" ".join(words), terminal_width=80)
+    lines = command.get_help(context).split("\n")
+    assert max(map(len, lines)) <= 80
+    assert "Examples:" in lines
+
+
+@pytest.mark.parametrize("words", LEAVES, ids=" ".join)
+def test_examples_are_commands_that_exist(words: tuple[str, ...]) -> None:
+    command = next(command for path, command in TREE if path[1:] == words)
+    for line, _ in getattr(command, "examples", ()):
+        called, context = line.split()[1], click.Context(root)
+        assert root.get_command(context, called) is not None, line
+        for option in re.findall(r"(?<=\s)--?[a-z][a-z-]*", line):
+            named = next(c for path, c in TREE if path[1:] == leaf_of(line))
+            known = [
+                name for parameter in named.params for name in (*parameter.opts, *parameter.secondary_opts)
+            ]
+            assert option in known, line
+
+
+def leaf_of(line: str) -> tuple[str, ...]:
+    words = tuple(line.split()[1:3])
+    return words if words in LEAVES else words[:1]
+
+
+def test_every_option_has_its_environment_variable_and_every_verb_has_json() -> None:
+    for path, command in TREE:
+        options = [p for p in command.params if isinstance(p, click.Option)]
+        assert any("--json" in option.opts for option in options), path
+        for option in options:
+            long = next(name for name in option.opts if name.startswith("--"))
+            if long not in ("--help", "--version"):
+                assert option.envvar == "METALOOP_" + long[2:].upper().replace("-", "_"), (path, long)
+
+
+def test_help_is_light() -> None:
+    code = (
+        "import sys; from meta.cli.main import run; code = run(['--help']);"
+        f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "kind", "message"),
+    [
+        (("evlove",), 2, "usage", "no such command 'evlove'"),
+        (("program", "lnit"), 2, "usage", "no such command 'lnit'"),
+        (("run", "no-such-program"), 2, "not_found", "no file 'no-such-program'"),
+        (("run", "stock", "-b", "soon"), 2, "usage", "'soon' is not a duration"),
+        (("run", "stock", "-b", "0"), 2, "usage", "must be above 0"),
+        (("match", "stock", "--seeds", "none"), 2, "usage", "none"),
+        (("match", "stock", "stock"), 2, "usage", "named twice"),
+        (("match",), 2, "usage", "name at least one program"),
+        (("improve",), 2, "usage", "name the program"),
+        (("evolve", "--quick", "--budget", "1h"), 2, "usage", "--quick and --budget"),
+        (("run", "stock", "-t", "no-such-task"), 2, "not_found", "no-such-task"),
+        (("standings", "no-such-study"), 2, "not_found", "no study 'no-such-study'"),
+        (("show", "zzz"), 2, "not_found", "starts with 'zzz'"),
+        (("show", "r"), 2, "ambiguous", "could be"),
+        (("sql", "one", "SELECT nothing"), 2, "usage", "SQL"),
+        (("export", "one", "--view", "nix"), 2, "not_found", "no view 'nix'"),
+        (("standings", "--match", "m9"), 2, "not_found", "no match"),
+        (("task", "show", "nix"), 2, "not_found", "nix"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_a_hint(
+    call: Call, args: tuple[str, ...], code: int, kind: str, message: str
+) -> None:
+    found, stdout, stderr = call(*args)
+    assert found == code, stderr
+    assert stdout == ""
+    lines = stderr.rstrip().split("\n")
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert lines[-1].startswith("hint: ")
+    assert len(lines) <= 3
+    told = json.loads(call(*args, "--json")[2])
+    assert told["error"]["kind"] == kind
+    assert set(told["error"]) == {"kind", "message", "ids", "hint"}
+    assert kind in KINDS
+
+
+def test_ambiguous_ids_list_the_candidates(call: Call) -> None:
+    told = json.loads(call("show", "rach", "--json")[2])
+    assert told["error"]["ids"] == ["rachild0", "rachild1", "rachild2"]
+
+
+def test_the_nearest_verb_and_starter_are_suggested(call: Call) -> None:
+    assert "hint: metaloop evolve --help" in call("evlove")[2]
+    assert "did you mean stock?" in call("run", "stokc")[2]
+
+
+def test_an_unforeseen_error_is_one_line_with_a_traceback_only_on_demand(tmp_path: Path) -> None:
+    code = (
+        "import sys; from meta.cli import main, guard\n"
+        "def broken(): raise ZeroDivisionError('oh')\n"
+        "guard.check_packages = broken; sys.exit(main.run(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: unexpected ZeroDivisionError: oh\nhint: ")
+    more = subprocess.run([*command, "--debug"], capture_output=True, text=True, check=False)
+    assert "Traceback" in more.stderr
+
+
+def test_a_package_of_the_user_in_our_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer" / "__init__.py").write_text("raise SystemExit('not ours')\n")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = cli("doctor", "--json", cwd=tmp_path, env=env)
+    assert done.returncode == 1
+    error = json.loads(done.stderr)["error"]
+    assert error["kind"] == "environment"
+    assert str(tmp_path / "trainer") in error["message"]
+    assert "PYTHONPATH" in error["hint"]
+
+
+def test_options_are_read_from_the_environment(here: Path) -> None:
+    env = {**os.environ, "METALOOP_JSON": "1", "METALOOP_RUN_BUDGET": "2m"}
+    done = cli("run", "stock", "--dry-run", cwd=here, env=env)
+    assert json.loads(done.stdout)["run_budget_s"] == 120.0
+
+
+LOOKING = [
+    ("standings",), ("standings", "--all"), ("credit", "--all"), ("log",), ("log", "--decision", "keep", "--all"),
+    ("lineage",), ("status",), ("status", "--all"), ("show", "child"), ("show", "rastock0"), ("show", "erastock02"),
+    ("show", "m1"), ("show", "s2"), ("show", "achild"), ("program",), ("program", "show", "stock"),
+    ("program", "diff", "stock", "local"), ("program", "charter", "local"), ("program", "lint", "stock"),
+    ("task",), ("task", "show", "strokes"), ("sql", "one", "FROM runs"), ("doctor",),
+    ("evolve", "--quick", "--dry-run"), ("match", "stock", "local", "--dry-run"), ("run", "stock", "--dry-run"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("args", LOOKING, ids=" ".join)
+def test_plain_output_has_no_escape_codes_and_json_is_json(call: Call, args: tuple[str, ...]) -> None:
+    code, stdout, stderr = call(*args)
+    assert code == 0, stderr
+    assert "\x1b" not in stdout + stderr
+    code, stdout, stderr = call(*args, "--json")
+    assert code == 0, stderr
+    body = json.loads(stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    if isinstance(body, dict) and "items" in body:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", body["as_of"])
+
+
+@pytest.mark.parametrize("args", LOOKING, ids=" ".join)
+def test_a_terminal_of_80_columns_is_enough(here: Path, args: tuple[str, ...]) -> None:
+    code, text = on_terminal(*args, cwd=here)
+    assert code == 0, text
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    assert "\x1b" not in shown  # nothing that a program's text brought along
+    if args[:2] != ("program", "show"):  # a program's own lines are printed as they are
+        lines = shown.replace("\r", "").split("\n---\n")[0].split("\n")
+        assert max(map(len, lines)) <= 80
+
+
+def test_no_color_is_heeded_at_a_terminal(here: Path) -> None:
+    _, coloured = on_terminal("standings", cwd=here)
+    _, plain = on_terminal("standings", cwd=here, env={"NO_COLOR": "1"})
+    assert "\x1b[32m" in coloured
+    assert not re.search(r"\x1b\[[0-9;]*3\dm", plain)
+
+
+def test_quiet_silences_remarks_but_not_data(call: Call) -> None:
+    _, data, remarks = call("log", "--limit", "2")
+    assert remarks
+    assert call("log", "--limit", "2", "-q") == (0, data, "")
+
+
+def test_the_reader_of_a_pipe_may_leave(here: Path) -> None:
+    line = f"{sys.executable} -m meta.cli.main sql one 'FROM range(200000)' | head -1"
+    done = subprocess.run(line, shell=True, cwd=here, capture_output=True, text=True, check=False)
+    assert done.stdout == "range\n"
+    assert done.stderr == ""
+
+
+def test_the_reference_agrees_with_the_command_tree() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (metaloop[^\n]*)\n(.*?)(?=^## |\Z)", page, flags=re.M | re.S))
+    assert list(sections) == [" ".join(path) for path, _ in TREE]
+    for path, command in TREE:
+        section = sections[" ".join(path)]
+        declared = {
+            name for p in command.params if isinstance(p, click.Option) for name in p.opts if len(name) > 2
+        }
+        declared |= {name for p in command.params if isinstance(p, click.Option) for name in p.secondary_opts}
+        listed = section.split("Options:")[1].split("\n\n")[0]
+        written = set(re.findall(r"(?<=[ /])--[a-z][a-z-]*(?=[ \n])", re.sub(r"  [A-Z].*", "", listed)))
+        assert declared <= written | {"--help"} <= declared | {"--help"}, path
+        for line, _ in getattr(command, "examples", ()):
+            assert line in section, "run: python -m meta.cli.reference > docs/cli.md"
