@@ -40,7 +40,8 @@ class Problem:
     exit_code: int = 1
 
     def lines(self) -> list[str]:
-        out = [f"error: {_one_line(self.message)}"]
+        text = _one_line(self.message)  # a study that drained as it was asked to has not failed
+        out = [text if self.exit_code == DRAINED else f"error: {text}"]
         if self.ids:
             out.append("  " + "  ".join(self.ids))
         if self.hint:
@@ -59,7 +60,7 @@ def classify(error: BaseException) -> Problem:
         return Problem(kind, error.message, error.hint, error.ids, error.exit_code)
     if isinstance(error, click.ClickException):
         return _from_click(error)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno is not None:
         return _from_os(error)
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     hint = "the same command with --debug shows where; please report it"

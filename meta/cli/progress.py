@@ -43,7 +43,14 @@ class Progress:
             from rich.live import Live
 
             console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-            self.live = Live(console=console, auto_refresh=False, transient=True)
+            # Child processes inherit the real streams, which rich's stand-ins do not offer.
+            self.live = Live(
+                console=console,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self.live.start()
         return self
 

@@ -109,7 +109,7 @@ def _watch(out: Output, folder: Path) -> None:
     from rich.live import Live
 
     console = out.console
-    with Live(console=console, auto_refresh=False) as live:
+    with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         while True:
             state = "running" if running(folder) else "not running"
             live.update(screen(board, f"{folder}  {state}", width=console.width), refresh=True)

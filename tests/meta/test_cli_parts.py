@@ -1,0 +1,229 @@
+"""The parts of the command line by themselves: durations, pictures in text, tables, ids, the board, the tree."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from meta.cli import errors, render, resolve
+from meta.cli.board import Board, load_board
+from meta.cli.launch import power_sentence
+from meta.cli.lineage import tree
+from meta.cli.options import duration, parse_duration
+from meta.cli.output import Column, Output, clean, fit_columns, jsonable
+from meta.cli.progress import line_of
+from meta.cli.screen import arm_rows, header, status_item
+from meta.cli.standings import aa_spread, rank_text, runs_to_separate
+from programs.errors import Ambiguous, CapReached, NotFound, UsageError
+
+from .cli_study import write_study
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90), ("90s", 90), ("20m", 1200), ("5400s", 5400), ("8h", 28800), ("1h30m", 5400), ("1.5h", 5400),
+        ("0.5", 0.5), (" 2 H ", 7200), ("1d", 86400), (".5s", 0.5),
+    ],
+)  # fmt: skip
+def test_durations_are_read(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "20x", "m", "-5", "0", "nan", "inf", "1h 2q", "1,5h", "5m-"])
+def test_what_is_no_duration_is_refused_with_the_cure(text: str) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.152, "0.15s"), (12.34, "12.3s"), (250, "4m10s"), (7500, "2h05m"), (None, "-")]
+)
+def test_durations_are_written(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_an_interval_is_drawn_where_it_lies() -> None:
+    axis = render.Axis(0.0, 20.0, 21)
+    assert axis.interval(5, 8, 12) == "|    [--o---]        "
+    assert axis.interval(None, 8, None) == "|       o            "
+    assert axis.interval(None, None, None) == "|" + " " * 20
+    assert axis.interval(5, 8, 40) == "|    [--o----------->"
+    assert axis.header().split() == ["0", "10", "20"]
+
+
+def test_an_interval_across_zero_keeps_the_zero_line() -> None:
+    assert render.Axis(-5.0, 5.0, 11).interval(-3, 2, 4) == "  [--|-o-] "
+
+
+@pytest.mark.parametrize("values", [[], [None], [0.0], [math.nan, 3.0], [-2.0, -1.0], [1e-9], [1e9, -1e9]])
+def test_an_axis_holds_whatever_comes(values: list[float | None]) -> None:
+    axis = render.Axis.around(values, 20)
+    assert axis.low <= 0 <= axis.high
+    assert len(axis.header()) == len(axis.interval(0.0, 0.0, 0.0)) == 20
+
+
+def test_numbers_get_the_precision_of_their_error() -> None:
+    assert render.decimals(0.0029) == 4
+    assert render.decimals(2.9) == 1
+    assert render.decimals(290.0) == 0
+    assert render.decimals(None) == render.decimals(0.0) == 3
+    assert render.number(0.5, 2, sign=True) == "+0.50"
+    assert render.number(math.nan) == "-"
+
+
+def test_a_narrow_table_shortens_flexible_columns_then_drops_optional_ones() -> None:
+    columns = [Column("name", flex=True), Column("value"), Column("extra", optional=True)]
+    rows = [{"name": "n" * 40, "value": "v" * 10, "extra": "x" * 10}]
+    assert fit_columns(rows, columns, 100)[1] == [40, 10, 10]
+    assert fit_columns(rows, columns, 50)[1] == [26, 10, 10]
+    kept, widths = fit_columns(rows, columns, 30)
+    assert [c.key for c in kept] == ["name", "value"]
+    assert widths == [18, 10]
+
+
+def test_text_of_others_cannot_move_the_cursor() -> None:
+    assert clean("a\x1b[31mred\x1b[0m\x1b]0;title\x07b\tc\nd\x9be") == "aredb c d e"
+    assert clean("two\nlines", keep="\n") == "two\nlines"
+
+
+def test_json_holds_what_json_can_hold() -> None:
+    value = {"a": math.nan, "b": np.float64(1.5), "c": np.array([1, 2]), "d": Path("x"), "e": (1, None)}
+    assert jsonable(value) == {"a": None, "b": 1.5, "c": [1, 2], "d": "x", "e": [1, None]}
+    assert jsonable(datetime(2030, 1, 2, tzinfo=UTC)) == "2030-01-02T00:00:00Z"
+
+
+def test_plain_rows_are_tab_separated_with_a_header(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(person=False).rows([{"a": 1.25, "b": "x\ty", "c": None}], [Column("a"), Column("b"), Column("c")])
+    assert capsys.readouterr().out == "a\tb\tc\n1.25\tx y\t\n"
+
+
+def test_errors_have_the_kind_and_exit_code_of_the_contract() -> None:
+    assert errors.classify(UsageError("x")).exit_code == 2
+    assert errors.classify(CapReached("x")).exit_code == 3
+    assert errors.classify(FileNotFoundError(2, "No such file", "a")).kind == "not_found"
+    full = errors.classify(OSError(28, "No space left on device", "b"))
+    assert (full.kind, full.exit_code, full.message) == ("environment", 1, "b: No space left on device")
+    assert errors.classify(KeyError("k")).kind == "internal"
+    assert errors.classify(UsageError("two\nlines")).lines() == ["error: two lines"]
+
+
+def test_a_drained_study_is_no_error() -> None:
+    from arena.drain import Drained
+
+    problem = errors.classify(Drained("stopped on request", hint="metaloop evolve --resume x"))
+    assert problem.exit_code == errors.DRAINED == 130
+    assert problem.lines()[0].startswith("stopped")
+
+
+def test_ids_resolve_by_prefix() -> None:
+    ids = ["abc1", "abd2", "ab"]
+    assert resolve.by_prefix("abc", ids) == "abc1"
+    assert resolve.by_prefix("ab", ids) == "ab"
+    with pytest.raises(NotFound):
+        resolve.by_prefix("x", ids)
+    with pytest.raises(Ambiguous) as caught:
+        resolve.by_prefix("a", ids)
+    assert caught.value.ids == ("ab", "abc1", "abd2")
+
+
+def test_a_file_wins_over_a_starter_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve.one_program("stock").words > 50
+    (tmp_path / "stock").write_text("# Mine\n\nOne sentence.\n")
+    assert resolve.one_program("stock").text.startswith("# Mine")
+
+
+def test_studies_are_found_by_name_prefix_or_as_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = Output(quiet=True, person=False)
+    with pytest.raises(NotFound):
+        resolve.study_folder(None, out)
+    write_study(Path("studies/first"))
+    assert resolve.study_folder(None, out) == Path("studies/first")
+    assert resolve.study_folder("fi", out) == Path("studies/first")
+    assert resolve.study_folder("studies/first", out) == Path("studies/first")
+    assert resolve.fresh_folder("strokes", out).name.endswith("-1")
+
+
+def test_the_board_counts_what_the_ledger_says(tmp_path: Path) -> None:
+    board, _ = load_board(write_study(tmp_path / "study"))
+    assert (board.count("finished"), board.count("running"), board.experiments) == (11, 0, 22)
+    assert board.charged == 11.0
+    match = board.current
+    assert match is not None
+    rows = {row["program"] + row["from"]: row for row in arm_rows(board, match)}
+    assert rows["childlocal"]["runs"] == "***"
+    assert rows["childlocal"]["tried"] == "3/6"
+    assert rows["childlocal"]["gain"] == "+0.0750"
+    assert rows["stocka/a"]["runs"] == "**"
+    assert status_item(board, "x", running=False)["state"] == "finished"
+    assert all(len(line) <= 80 for line in header(board, "study", 80, {"device_seconds": 20, "runs": 12}))
+
+
+def test_the_board_takes_unknown_and_early_events() -> None:
+    board = Board()
+    for event in (
+        {"kind": "new-kind"},
+        {"kind": "experiment", "run_id": "r"},
+        {"kind": "decision", "run_id": "r"},
+    ):
+        board.take(event)
+    assert board.current is None
+    assert header(board, "x", 80)
+
+
+def test_a_half_written_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study")
+    _, tail = load_board(folder)
+    (path,) = (folder / "ledger").glob("*.jsonl")
+    with path.open("a") as file:
+        file.write('{"kind": "fault", ')
+    assert list(tail.fresh()) == []
+    with path.open("a") as file:
+        file.write('"at": "z"}\n')
+    assert [event["kind"] for event in tail.fresh()] == ["fault"]
+
+
+def test_every_program_stands_in_the_tree_once() -> None:
+    programs = [
+        {"program_id": "a", "parent_ids": []},
+        {"program_id": "b", "parent_ids": ["a"]},
+        {"program_id": "c", "parent_ids": ["b", "a"]},
+        {"program_id": "d", "parent_ids": ["a"]},
+        {"program_id": "e", "parent_ids": ["gone"]},
+    ]
+    drawn = [(prefix, p["program_id"]) for prefix, p in tree(programs)]
+    assert drawn == [("", "a"), ("├─ ", "b"), ("│  └─ ", "c"), ("└─ ", "d"), ("", "e")]
+
+
+def test_remarks_of_the_standings() -> None:
+    row = {
+        "role": "program",
+        "program_id": "p",
+        "n": 4,
+        "se": 0.5,
+        "rank_low": 1,
+        "rank_high": 2,
+        "gain": 2.0,
+    }
+    rows = [row, {**row, "program_id": "q", "gain": 1.0}, {**row, "role": "a/a", "gain": 2.5}]
+    assert aa_spread(rows) == 0.5
+    # s = se·√n = 1 per run: 2.8² · (1 + 1) / 1² = 15.7 runs, of which 4 are there
+    assert runs_to_separate(rows) == 12
+    assert runs_to_separate([{**row, "rank_high": 1}, {**row, "rank_low": 2}]) is None
+    assert (rank_text(1, 1), rank_text(1, 3), rank_text(None, None)) == ("1", "1-3", "-")
+    assert "1.3 sd" in power_sentence(10)
+
+
+def test_lines_of_the_log() -> None:
+    event = {"kind": "run_ended", "run_id": "r12345678", "program": "local", "gain": 0.5, "run": {"kept": 2}}
+    assert line_of(event) == "run r123456 local: kept 2 of -, verified gain +0.5000"
+    assert line_of({"kind": "note", "text": "a\x1b[0mb"}) == "ab"
+    assert line_of({"kind": "experiment"}) == ""
