@@ -90,7 +90,9 @@ class Knob:
         if self.kind == "int":
             if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
                 return None
-            return int(value) if int(value) in self.values else None
+            known = int(value) in self.values
+            between = self.low is not None and self.high is not None and self.low <= value <= self.high
+            return int(value) if known or between else None
         wanted = str(value).lower()
         return next((known for known in self.values if str(known).lower() == wanted), None)
 

@@ -86,7 +86,9 @@ class Task:
                 if name.endswith(".py"):
                     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
                     try:
-                        py_compile.compile(str(self.folder / name), target, name, doraise=True, invalidation_mode=mode)
+                        py_compile.compile(
+                            str(self.folder / name), target, name, doraise=True, invalidation_mode=mode
+                        )
                     except py_compile.PyCompileError:
                         continue  # the experiment then fails with the same message, in its own log
                     found.append((cached, Path(target).read_bytes()))

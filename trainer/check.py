@@ -1,0 +1,315 @@
+"""`task check`: each clause of the contract between a task folder and the trainer, tried for real."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from programs.errors import MetaloopError
+from trainer.data import DataStore
+from trainer.edits import Edit, EditError
+from trainer.experiment import Spec, Trainer
+from trainer.launcher import Launcher, LocalLauncher
+from trainer.measure import declared_edits
+from trainer.outcome import Outcome
+from trainer.streams import STREAMS, Streams
+from trainer.task import Task
+
+Level = Literal["ok", "warning", "error"]
+_OURS = {"meta", "programs", "inner_loop", "trainer", "arena", "analysis"}
+_OFFERED = ("SEED", "DEVICE", "load_train", "clock", "save", "summary")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One clause: what was tried, what came out, and the cure where it is not ok."""
+
+    level: Level
+    clause: str
+    message: str
+    hint: str = ""
+
+
+def _error(clause: str, message: str, hint: str = "") -> Finding:
+    return Finding("error", clause, message, hint)
+
+
+def check(
+    ref: str | Path, *, launcher: Launcher | None = None, progress: Callable[[str], None] = lambda _: None
+) -> list[Finding]:
+    """Findings of every clause, in order; no finding of level ``error`` means that the task keeps the contract."""
+    found: list[Finding] = []
+    try:
+        task = Task.load(ref)
+    except MetaloopError as error:
+        return [_error("task.toml", error.message, error.hint)]
+    found.append(Finding("ok", "task.toml", f"{task.name}: {len(task.edits.knobs)} knobs, {task.task_id}"))
+    own = launcher or LocalLauncher()
+    with tempfile.TemporaryDirectory() as folder:
+        checker = _Checker(
+            task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), own, Path(folder)
+        )
+        try:
+            for clause in checker.clauses():
+                for finding in clause():
+                    progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
+                    found.append(finding)
+                    if finding.level == "error" and finding.clause in ("data", "baseline"):
+                        return found  # nothing further can be tried
+        finally:
+            if launcher is None:
+                own.close()
+    return found
+
+
+class _Checker:
+    """The clauses; each is a generator of findings."""
+
+    def __init__(self, task: Task, data: DataStore, launcher: Launcher, folder: Path) -> None:
+        self.task = task
+        self.data = data
+        self.folder = folder
+        self.trainer = Trainer(task, data, launcher=launcher)
+        self.fixed = Trainer(task, data, launcher=launcher, fixed_steps=True)
+
+    def clauses(self) -> list[Callable[[], Iterator[Finding]]]:
+        return [
+            self.text, self.splits, self.baseline, self.soft_budget, self.fixed_steps, self.chunks,
+            self.printed_metric, self.edits, self.by_hand,
+        ]  # fmt: skip
+
+    def text(self) -> Iterator[Finding]:
+        """Read-only files import nothing of ours; train.py has the functions, and trains only as the main program."""
+        for name in (*self.task.read_only, "data.py"):
+            if not name.endswith(".py"):
+                continue
+            tree = ast.parse((self.task.folder / name).read_bytes())
+            if ours := _imports(tree) & _OURS:
+                yield _error(
+                    "imports", f"{name} imports {', '.join(sorted(ours))}", "it must run without metaloop"
+                )
+        tree = ast.parse(self.task.baseline().text())
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        for needed in ("load", "logits"):
+            if needed not in functions:
+                yield _error(
+                    "functions", f"train.py defines no {needed}()", "the referee calls load(path) and logits"
+                )
+        if self.task.scoring["kind"] == "language_model" and "step" not in functions:
+            yield Finding(
+                "warning", "functions", "train.py defines no step()", "streaming falls back on logits"
+            )
+        prepare = self.task.folder / "prepare.py"
+        if prepare.name in self.task.read_only:
+            names = {name for node in ast.parse(prepare.read_bytes()).body for name in _defined(node)}
+            if missing := [name for name in _OFFERED if name not in names]:
+                yield Finding(
+                    "warning", "prepare.py", f"offers no {', '.join(missing)}", "see metaloop task init"
+                )
+
+    def splits(self) -> Iterator[Finding]:
+        """The generator is deterministic, differs by seed, and its hidden splits fit the scorer."""
+        clause = "data"
+        try:
+            self.data.train()
+            paths = {stream: self.data.split(stream) for stream in STREAMS}
+            again = DataStore(self.task, Streams.from_seed(1), self.folder / "again").split("search")
+        except MetaloopError as error:
+            yield _error(clause, error.message, error.hint)
+            return
+        if _contents(again) != _contents(paths["search"]):
+            yield _error(
+                clause, "the same seed gave other bytes", "draw everything from one generator of that seed"
+            )
+        if len({_contents(path)[0] for path in paths.values()}) < len(paths):
+            yield _error(
+                clause, "two streams have the same hidden split", "use the seed that make() is given"
+            )
+        for finding in self._fit(paths["search"]):
+            yield finding
+            if finding.level == "error":
+                return
+        yield Finding("ok", clause, "deterministic, another split for each stream")
+
+    def _fit(self, split: Path) -> Iterator[Finding]:
+        import numpy as np
+
+        missing = [name for name in ("inputs.npy", "targets.npy") if not (split / name).is_file()]
+        language = self.task.scoring["kind"] == "language_model"
+        if language and not (split / "bytes.npy").is_file():
+            missing.append("bytes.npy")
+        if missing:
+            yield _error("data", f"the hidden split has no {', '.join(missing)}", "make() writes them")
+            return
+        inputs, targets = (np.load(split / name, mmap_mode="r") for name in ("inputs.npy", "targets.npy"))
+        wanted = inputs.shape if language else inputs.shape[:1]
+        if targets.shape != wanted:
+            yield _error("data", f"targets have shape {targets.shape}, expected {wanted}")
+        elif targets.max() >= self.task.scoring["classes"] or (targets.min() < 0 and not language):
+            yield _error(
+                "data", f"targets from {targets.min()} to {targets.max()}", "[score] classes bounds them"
+            )
+
+    def baseline(self) -> Iterator[Finding]:
+        """An ordinary experiment is ok, and costs about what task.toml says."""
+        outcome = self.trainer.run(Spec(self.task.baseline(), seed=1))
+        if outcome.status != "ok":
+            hint = outcome.log.strip().splitlines()[-1] if outcome.log.strip() else ""
+            yield _error("baseline", f"{outcome.status}: {outcome.reason}", hint)
+            return
+        unit, cost = self.task.unit, outcome.device_seconds
+        yield Finding("ok", "baseline", f"{self.task.metric} {outcome.metric:.4f} {unit}, {cost:.3f} CPU-s")
+        if not 0.5 < cost / self.task.cost_seconds < 2:
+            message = f"cost {cost:.3f} CPU-s, task.toml says {self.task.cost_seconds:.3f}"
+            yield Finding("warning", "cost", message, "correct [budget] cost")
+        if outcome.steps is None:
+            yield Finding("warning", "summary", "no 'steps: N' line", "print it with prepare.summary")
+
+    def soft_budget(self) -> Iterator[Finding]:
+        """train.py stops itself: a quarter of the budget costs less, and never meets the hard line."""
+        full, part = (self.trainer.run(Spec(self.task.baseline(), 1, fraction=f)) for f in (1.0, 0.25))
+        if part.status != "ok":
+            yield _error(
+                "soft budget", f"a quarter of the budget: {part.status}: {part.reason}", "see METALOOP_BUDGET"
+            )
+        elif part.device_seconds > 0.9 * full.device_seconds:
+            message = (
+                f"a quarter of the budget cost {part.device_seconds:.3f} of {full.device_seconds:.3f} CPU-s"
+            )
+            yield _error("soft budget", message, "call prepare.clock.done() once per step")
+        else:
+            yield Finding("ok", "soft budget", "train.py stops itself in time")
+
+    def fixed_steps(self) -> Iterator[Finding]:
+        """With METALOOP_STEPS: exactly so many steps, bit-identical for a seed, different for another."""
+        clause = "fixed steps"
+        one, two, other = (self._short(seed) for seed in (1, 1, 2))
+        if one.status != "ok" or other.status != "ok":
+            yield _error(clause, f"{one.status}: {one.reason or other.reason}", "see METALOOP_STEPS")
+            return
+        if one.metric != two.metric:
+            yield _error(clause, f"the same seed gave {one.metric!r} and {two.metric!r}", "seed everything")
+        if one.metric == other.metric:
+            yield _error(clause, "two seeds gave the same metric", "use prepare.SEED")
+        if one.steps is not None and one.steps != self.fixed.steps(self._few):
+            yield _error(
+                clause, f"{one.steps} steps, asked were {self.fixed.steps(self._few)}", "see METALOOP_STEPS"
+            )
+        if one.metric == two.metric != other.metric:
+            yield Finding("ok", clause, "bit-identical for a seed")
+
+    @property
+    def _few(self) -> float:
+        """The fraction that is about ten steps."""
+        return min(1.0, 10 / self.task.steps)
+
+    def _short(self, seed: int, edit: Edit | None = None, trainer: Trainer | None = None) -> Outcome:
+        source = self.task.edits.apply(self.task.baseline(), edit or Edit())
+        return (trainer or self.fixed).run(Spec(source, seed, fraction=self._few))
+
+    def chunks(self) -> Iterator[Finding]:
+        """Rows are predicted each for itself: the size of a chunk does not matter."""
+        scoring: dict[str, Any] = {**self.task.scoring, "chunk": max(1, self.task.scoring["chunk"] // 3)}
+        thirds = Trainer(
+            replace(self.task, scoring=scoring), self.data, launcher=self.trainer.launcher, fixed_steps=True
+        )
+        whole, parts = self._short(1), self._short(1, trainer=thirds)
+        if whole.metric is None or parts.metric is None:
+            yield _error("chunks", f"{parts.status}: {parts.reason}")
+        elif abs(whole.metric - parts.metric) > 1e-3 * abs(whole.metric):
+            message = f"{whole.metric:.6f} became {parts.metric:.6f} with smaller chunks"
+            yield _error("chunks", message, "logits() must treat each row for itself (model.eval())")
+        else:
+            yield Finding("ok", "chunks", "rows are predicted each for itself")
+
+    def printed_metric(self) -> Iterator[Finding]:
+        """What train.py prints is never the metric."""
+        source = self.task.baseline()
+        text = source.text().replace(
+            "def main():\n", f"def main():\n    print('{self.task.metric}: -1.0')\n", 1
+        )
+        outcome = self.fixed.run(Spec(source.with_text("train.py", text), 1, fraction=self._few))
+        if outcome.metric == -1.0 or outcome.metric != self._short(1).metric:
+            yield _error("referee", "a printed line changed the metric")
+        else:
+            yield Finding("ok", "referee", "what train.py prints is not believed")
+
+    def edits(self) -> Iterator[Finding]:
+        """Every declared edit applies, is read back, and trains for a few steps."""
+        good, before = 0, self.task.edits.config(self.task.baseline())
+        for edit, _ in declared_edits(self.task):
+            try:
+                source = self.task.edits.apply(self.task.baseline(), edit)
+            except EditError as error:
+                yield _error("edits", f"{edit.label()}: {error.message}", error.hint)
+                continue
+            if self.task.edits.between(before, self.task.edits.config(source)) != edit:
+                yield _error(
+                    "edits", f"{edit.label()}: is read back as another edit", "see its find and with"
+                )
+                continue
+            outcome = self._short(1, edit)
+            if outcome.status == "ok":
+                good += 1
+            else:
+                yield Finding(
+                    "warning", "edits", f"{edit.label()}: {outcome.status}: {outcome.reason}", "a trap?"
+                )
+        yield Finding("ok" if good else "warning", "edits", f"{good} declared edits apply and train")
+
+    def by_hand(self) -> Iterator[Finding]:
+        """`python train.py` in the folder works without any of our environment."""
+        place = self.folder / "by-hand"
+        shutil.copytree(self.task.folder, place, ignore=shutil.ignore_patterns("__pycache__", ".git"))
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("METALOOP_")}
+        environment |= {"METALOOP_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "train.py"]
+        try:
+            done = subprocess.run(
+                command, cwd=place, env=environment, capture_output=True, text=True, timeout=600, check=False
+            )
+        except subprocess.TimeoutExpired:
+            yield _error(
+                "by hand", "python train.py does not end in ten minutes", "give METALOOP_BUDGET a default"
+            )
+            return
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            yield _error(
+                "by hand", f"python train.py fails: {last}", "give everything in prepare.py a default"
+            )
+        else:
+            yield Finding("ok", "by hand", "python train.py runs")
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    """Top-level names of the modules that a file imports."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Assign):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return [node.target.id] if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) else []
+
+
+def _contents(folder: Path) -> tuple[bytes, ...]:
+    """Bytes of the inputs first, then of all files by name."""
+    files = sorted(folder.iterdir(), key=lambda path: (path.name != "inputs.npy", path.name))
+    return tuple(path.read_bytes() for path in files)

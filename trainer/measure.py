@@ -1,0 +1,181 @@
+"""`task measure`: the card of a task from real runs: noise, effect of each edit, headroom, cost."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from programs.errors import TaskError
+from trainer.card import RESOLVED, Baseline, Card, Effect, Headroom
+from trainer.data import DataStore
+from trainer.edits import Edit, EditError
+from trainer.experiment import Spec, Trainer
+from trainer.hardware import hardware_class
+from trainer.launcher import Launcher, LocalLauncher
+from trainer.outcome import Outcome
+from trainer.source import Source
+from trainer.streams import Streams
+from trainer.task import Task
+
+Progress = Callable[[str], None]
+_STACKED = 12  # edits that the greedy chain tries at most
+_MIN_GAIN_SD = 1.0  # single gain below which an edit is not tried in the chain
+
+
+def silent(_: str) -> None:
+    """No progress shown."""
+
+
+def declared_edits(task: Task, per_knob: int | None = None) -> list[tuple[Edit, str]]:
+    """Every declared edit that changes the baseline, with its group; at most ``per_knob`` values of a ladder."""
+    now = task.edits.config(task.baseline())
+    found: list[tuple[Edit, str]] = []
+    for knob in task.edits.knobs:
+        if knob.kind == "patch":
+            found.append((Edit(apply=(knob.name,)), knob.group))
+            continue
+        others = [value for value in knob.values if value != now.get(knob.name)]
+        if per_knob and len(others) > per_knob:
+            step = (len(others) - 1) / max(1, per_knob - 1)
+            others = [others[round(index * step)] for index in range(per_knob)]
+        found += [(Edit({knob.name: value}), knob.group) for value in others]
+    return found
+
+
+@dataclass
+class _Bench:
+    """Runs sources over seeds and keeps the books."""
+
+    trainer: Trainer
+    progress: Progress
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def run(self, source: Source, seed: int, label: str) -> Outcome:
+        outcome = self.trainer.run(Spec(source, seed))
+        if outcome.status == "fault":
+            raise TaskError(
+                f"{self.trainer.task.name}: cannot be run here: {outcome.reason}", hint="metaloop doctor"
+            )
+        self.outcomes.append(outcome)
+        shown = (
+            f"{outcome.metric:.4f}" if outcome.metric is not None else f"{outcome.status}: {outcome.reason}"
+        )
+        self.progress(f"{len(self.outcomes):4d}  {label}  {shown}")
+        return outcome
+
+    def baseline(self, seeds: int) -> tuple[Baseline, list[Outcome]]:
+        source = self.trainer.task.baseline()
+        outcomes = [self.run(source, seed, f"baseline, seed {seed}") for seed in range(seeds)]
+        for outcome in outcomes:
+            if outcome.metric is None:
+                message = f"{self.trainer.task.folder / 'train.py'}: the baseline fails: {outcome.reason}"
+                raise TaskError(message, hint="metaloop task check tells what the contract asks")
+        values = [outcome.metric for outcome in outcomes if outcome.metric is not None]
+        return Baseline(statistics.mean(values), statistics.stdev(values), len(values)), outcomes
+
+    def mean(self, source: Source, seeds: range, label: str) -> tuple[float | None, Outcome]:
+        """Mean metric over seeds, and the first outcome that failed (then None) or the last one."""
+        values: list[float] = []
+        for seed in seeds:
+            outcome = self.run(source, seed, label)
+            if outcome.metric is None:
+                return None, outcome
+            values.append(outcome.metric)
+        return statistics.mean(values), outcome
+
+    def effect(self, edit: Edit, group: str, baseline: Baseline, repeats: int) -> Effect:
+        task, label = self.trainer.task, edit.label()
+        try:
+            source = task.edits.apply(task.baseline(), edit)
+        except EditError as error:
+            return Effect(label, edit.to_json(), group, "invalid", None, None, False, 0, error.message)
+        metric, outcome = self.mean(source, range(100, 100 + repeats), label)
+        if metric is None:
+            return Effect(label, edit.to_json(), group, outcome.status, None, None, True, 1, outcome.reason)
+        gain = task.sign * (baseline.mean - metric) / baseline.sd
+        return Effect(label, edit.to_json(), group, "ok", metric, gain, abs(gain) >= RESOLVED, repeats)
+
+    def headroom(self, effects: list[Effect], baseline: Baseline) -> Headroom:
+        """Stack the best edits one after the other on the best source so far; what helps stays."""
+        task = self.trainer.task
+        source, best, label, tried = task.baseline(), baseline.mean, "nothing", 0
+        for effect in _candidates(effects):
+            try:
+                candidate = task.edits.apply(source, Edit.from_json(effect.edit))
+            except EditError:
+                continue
+            metric, _ = self.mean(candidate, range(200, 202), f"{label}, {effect.label}")
+            tried += 1
+            if metric is not None and task.sign * (best - metric) > 0:
+                source, best = candidate, metric
+                label = effect.label if label == "nothing" else f"{label} {effect.label}"
+        values = [outcome.metric for outcome in (self.run(source, seed, label) for seed in range(300, 304))]
+        known = [value for value in values if value is not None]
+        final = statistics.mean(known) if known else best  # fresh seeds: the best of a search is too good
+        edit = task.edits.between(task.edits.config(task.baseline()), task.edits.config(source))
+        gain = task.sign * (baseline.mean - final) / baseline.sd
+        sd = statistics.stdev(known) if len(known) > 1 else None
+        return Headroom(gain, final, edit.label(), edit.to_json(), sd, tried)
+
+
+def _candidates(effects: list[Effect]) -> list[Effect]:
+    """The best value of each knob, best first."""
+    best: dict[str, Effect] = {}
+    for effect in effects:
+        name = effect.label.partition("=")[0]
+        known = best.get(name)
+        if effect.gain_sd is not None and (known is None or effect.gain_sd > (known.gain_sd or 0.0)):
+            best[name] = effect
+    ranked = sorted(best.values(), key=lambda effect: -(effect.gain_sd or 0.0))
+    return [effect for effect in ranked if (effect.gain_sd or 0.0) >= _MIN_GAIN_SD][:_STACKED]
+
+
+def known_floor(task: Task, split: Path) -> float | None:
+    """The best score that is possible at all, where the generator wrote one: ``floor.json`` {metric: value}."""
+    try:
+        found = json.loads((split / "floor.json").read_bytes()).get(task.metric)
+    except (OSError, ValueError, AttributeError):
+        return None
+    return float(found) if isinstance(found, int | float) else None
+
+
+def measure(
+    task: Task, *,
+    data: DataStore | None = None, launcher: Launcher | None = None, seeds: int = 8, repeats: int = 2,
+    per_knob: int | None = None, stack: bool = True, progress: Progress = silent,
+) -> Card:  # fmt: skip
+    """Measure a task's card: ``seeds`` baseline runs, each declared edit ``repeats`` times, a greedy stack of the best.
+
+    ``per_knob`` bounds how many values of each ladder are tried; ``progress`` gets one line per experiment.
+    Raises TaskError if the baseline itself fails.
+    """
+    import torch
+
+    own = launcher or LocalLauncher()
+    with tempfile.TemporaryDirectory() as folder:
+        data = data or DataStore(task, Streams.from_seed(1), Path(folder))
+        bench = _Bench(Trainer(task, data, launcher=own), progress)
+        try:
+            bench.run(task.baseline(), 0, "warm-up")
+            baseline, outcomes = bench.baseline(max(2, seeds))
+            edits = declared_edits(task, per_knob)
+            effects = [bench.effect(edit, group, baseline, repeats) for edit, group in edits]
+            headroom = bench.headroom(effects, baseline) if stack else None
+        finally:
+            if launcher is None:
+                own.close()
+        floor = known_floor(task, data.split("search"))
+    costs = [outcome.device_seconds for outcome in outcomes]
+    return Card(
+        task=task.name, task_id=task.task_id, baseline_source=task.baseline().source_id,
+        metric=task.metric, unit=task.unit, baseline=baseline, floor=floor,
+        cost_seconds=statistics.median(costs), cost_sd=statistics.stdev(costs),
+        resolved_share=statistics.mean(effect.resolved for effect in effects) if effects else 0.0,
+        headroom=headroom, effects=tuple(effects), experiments=len(bench.outcomes),
+        spent_seconds=sum(outcome.spent_seconds for outcome in bench.outcomes),
+        hardware_class=hardware_class(), torch=torch.__version__,
+    )  # fmt: skip
