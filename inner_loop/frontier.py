@@ -11,22 +11,19 @@ class Frontier:
     """The best `size` kept records, asked for a parent in turn.
 
     With `rewind_after`, so many candidates in a row that were not kept lead back to the kept source before; from the
-    baseline back to the best. `value` ranks records, greater is better.
+    baseline back to the best. `best` is the run's result so far: what the keep rule put in the place of the best, or
+    what was kept elsewhere and has a greater `value`.
     """
 
     def __init__(self, first: Record, *, size: int, rewind_after: int, value: Callable[[Record], float]) -> None:
         self._kept: list[Record] = [first]
+        self.best = first
         self._heads = [first]
         self._size = size
         self._rewind_after = rewind_after
         self._value = value
         self._failures = 0
         self._turn = 0
-
-    @property
-    def best(self) -> Record:
-        """The best record ever kept; the earlier one of equals."""
-        return max(self._kept, key=self._value)
 
     @property
     def heads(self) -> tuple[Record, ...]:
@@ -42,6 +39,8 @@ class Frontier:
         """Take a kept record in: in its parent's place, or where there is room the worst makes way."""
         self._failures = 0
         self._kept.append(record)
+        if parent is self.best or self._value(record) > self._value(self.best):
+            self.best = record
         if self._size == 1:
             self._heads = [record]
             return

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 
 from inner_loop.contracts import Proposal, Situation
 from inner_loop.moves import Move, changed, direction, neighbours
 from inner_loop.record import Record
+from trainer.edits import Value
 
 #: Weight of a step on where the same direction of that knob was kept, and was not kept.
 HELPED, FAILED = 4.0, 0.5
@@ -31,31 +34,39 @@ class LocalProposer:
         ]
         if not moves:
             return None
-        weights = np.array([_weight(move, situation) for move in moves])
+        lessons = _lessons(situation)
+        weights = np.array([_weight(move, lessons.get(move.knob.name, []), situation) for move in moves])
         chosen = moves[rng.choice(len(moves), p=weights / weights.sum())]
         return Proposal(chosen.edit, self.name, self._because)
 
 
-def _weight(move: Move, situation: Situation) -> float:
+def _lessons(situation: Situation) -> dict[str, list[tuple[Record, Value]]]:
+    """Knob → the experiments that set it, each with the value."""
+    found: dict[str, list[tuple[Record, Value]]] = defaultdict(list)
+    for record in situation.history:
+        if record.decision in ("keep", "discard", "screen"):
+            for name, value in changed(record.edit):
+                found[name].append((record, value))
+    return found
+
+
+def _weight(move: Move, lessons: list[tuple[Record, Value]], situation: Situation) -> float:
     """The product of what history says of this move; 1 for a knob that was never touched."""
     if situation.was_tried(move.edit):
         return TRIED
     weight = 1.0
-    for record in situation.history:
-        touched = dict(changed(record.edit))
-        if move.knob.name in touched and record.decision in ("keep", "discard", "screen"):
-            weight *= _lesson(move, record, situation)
+    for record, value in lessons:
+        weight *= _lesson(move, record, value, situation)
     return max(weight, TRIED)
 
 
-def _lesson(move: Move, record: Record, situation: Situation) -> float:
+def _lesson(move: Move, record: Record, value: Value, situation: Situation) -> float:
     """What one earlier experiment on the same knob says of a move."""
     before = situation.history[record.parent].config if record.parent is not None else {}
-    then = dict(changed(record.edit))[move.knob.name]
     old = before.get(move.knob.name)
-    went = direction(move.knob, old, then) if old is not None else 0
+    went = direction(move.knob, old, value) if old is not None else 0
     if record.decision == "keep":
         return HELPED if went and went == move.direction else 1.0
-    if then == move.value:
+    if value == move.value:
         return STALE
     return FAILED if went and went == move.direction else 1.0

@@ -86,7 +86,6 @@ class ScriptedResearcher:
             kept = self._side_by_side(bench, frontier, parent, wave)
         if not kept:
             frontier.failed(len(wave), bench.history)
-        bench.move_head(frontier.best)
         return True
 
     def _draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
@@ -147,6 +146,7 @@ class ScriptedResearcher:
         bench.decide(candidate, "keep" if verdict.keep else "discard", verdict.reason)
         if verdict.keep:
             frontier.kept(candidate, parent)
+            bench.move_head(frontier.best)
         return verdict.keep
 
 

@@ -82,7 +82,7 @@ def test_replicates_are_other_training_seeds_of_the_same_source(trainer: Trainer
 
 
 def test_an_edit_that_does_not_apply_costs_nothing(trainer: Trainer) -> None:
-    bench, events = open_bench(trainer)
+    bench, _events = open_bench(trainer)
     bench.decide(bench.experiment(Edit({}, ("bias",))), "keep", "for the test")
     with pytest.raises(EditError):
         bench.experiment(Edit({}, ("squares",)))
@@ -108,12 +108,8 @@ def test_an_endless_loop_ends_as_timeout(metered: Trainer) -> None:
     assert record.charged >= metered.task.hard_line() * 0.8
 
 
-def test_the_cache_is_charged_in_full_and_spends_nothing(
-    trainer: Trainer, data: DataStore, tmp_path: Path
-) -> None:
-    cached = Trainer(
-        trainer.task, data, launcher=trainer.launcher, cache=Cache(tmp_path / "cache"), fixed_steps=True
-    )
+def test_the_cache_is_charged_in_full_and_spends_nothing(trainer: Trainer, data: DataStore, tmp_path: Path) -> None:
+    cached = Trainer(trainer.task, data, launcher=trainer.launcher, cache=Cache(tmp_path / "cache"), fixed_steps=True)
     first = play(cached, program(), 4)
     again = play(cached, program(), 4)
     assert again.result.charged == first.result.charged

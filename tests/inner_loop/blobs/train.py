@@ -1,8 +1,7 @@
 """Softmax regression, its gradient written out."""
 
-import torch
-
 import prepare
+import torch
 
 LR = 0.01  # learning rate
 MOMENTUM = 0.0  # share of the last step that is kept

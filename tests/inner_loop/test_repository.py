@@ -1,0 +1,99 @@
+"""The run's git repository and its results.tsv, read by git itself."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.inner_loop.play import Played, play, program
+from trainer.experiment import Trainer
+
+IDEAS = ["`lr=0.1`, a larger step", "`fault=raise`", "`+bias`", "`lr=0.001`"]
+
+
+@pytest.fixture(scope="module")
+def played(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Played, Path]:
+    folder = tmp_path_factory.mktemp("runs") / "r0"
+    return play(trainer, program("proposers: {queue: 1}", IDEAS), 5, folder=folder), folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_a_commit_per_kept_experiment_with_trailers(played: tuple[Played, Path]) -> None:
+    run, folder = played
+    kept = [*run.decided("keep")][::-1]
+    assert len(kept) == 2
+    shown = git(folder, "log", "main", "--format=%s%x00%(trailers:only,unfold)%x01").split("\x01\n")[:-1]
+    assert len(shown) == 3
+    for text, row in zip(shown, kept, strict=False):
+        subject, trailers = text.split("\x00")
+        assert subject == row["description"]
+        assert f"Metric: nll {row['metric']:.6f}" in trailers
+        assert "Cost: 0.2 s" in trailers
+        assert f"Experiment: {row['experiment_id']}" in trailers
+        assert f"Directives: {row['directive_ids'][0]}" in trailers
+        assert 'Edit: {"apply":' in trailers
+
+
+def test_the_repository_is_whole_clean_and_can_be_cloned(played: tuple[Played, Path], tmp_path: Path) -> None:
+    run, folder = played
+    assert git(folder, "fsck", "--strict") == ""
+    assert git(folder, "status", "--porcelain") == ""
+    assert (folder / "train.py").read_text() == run.result.final.text()
+    git(tmp_path, "clone", "--quiet", str(folder), "copy")
+    assert (tmp_path / "copy" / "train.py").read_text() == run.result.final.text()
+    git(tmp_path / "copy", "checkout", "--quiet", "HEAD~2")
+    assert "LR = 0.01" in (tmp_path / "copy" / "train.py").read_text()
+
+
+def test_every_diff_is_stored_and_applies(played: tuple[Played, Path], tmp_path: Path) -> None:
+    run, folder = played
+    git(tmp_path, "clone", "--quiet", str(folder), "copy")
+    for row in run.experiments[1:]:
+        stored = folder / "diffs" / f"{row['number']:04d}.diff"
+        assert stored.read_text() == row["diff"] != ""
+    discarded = folder / "diffs" / "0004.diff"
+    git(tmp_path / "copy", "apply", "--check", str(discarded))
+
+
+def test_results_tsv_has_the_original_format(played: tuple[Played, Path]) -> None:
+    run, folder = played
+    head, *rows = (folder / "results.tsv").read_text().splitlines()
+    assert head == "commit\tnll\tmemory_gb\tstatus\tdescription"
+    cells = [row.split("\t") for row in rows]
+    assert [row[3] for row in cells] == ["keep", "keep", "crash", "keep", "discard"]
+    assert [row[1] for row in cells][2] == "0.000000"
+    assert [row[1] for row in cells][1] == f"{run.experiments[1]['metric']:.6f}"
+    assert {len(row[0]) for row in cells} == {7}
+    commits = git(folder, "log", "--format=%h", "--abbrev=7").split()
+    assert [row[0] for row in cells if row[3] == "keep"] == commits[::-1]
+    assert cells[1][4] == run.experiments[1]["description"]
+
+
+def test_logs_of_experiments_lie_beside(played: tuple[Played, Path]) -> None:
+    _, folder = played
+    assert "this source is broken" in (folder / "logs" / "0002.log").read_text()
+
+
+def test_a_branch_that_was_left_stays_reachable(trainer: Trainer, tmp_path: Path) -> None:
+    text = "focus: [optimizer, model]\nbranch: {frontier: 3}"
+    run = play(trainer, program(text), 16, folder=tmp_path / "r1")
+    reachable = git(tmp_path / "r1", "log", "--all", "--format=%(trailers:key=Experiment,valueonly)").split()
+    kept = {row["experiment_id"] for row in run.decided("keep")}
+    assert kept < set(reachable)
+    assert len(reachable) == len(kept) + 1
+    tip = git(tmp_path / "r1", "log", "-1", "main", "--format=%(trailers:key=Metric,valueonly)").split()[1]
+    assert tip == f"{run.result.final_metric:.6f}"
+
+
+def test_what_is_measured_again_says_so_in_the_table(trainer: Trainer, tmp_path: Path) -> None:
+    text = "screen: {fraction: 0.5}\nwave: 3\nconfirm: 0.3"
+    play(trainer, program(text), 12, folder=tmp_path / "r2")
+    table = (tmp_path / "r2" / "results.tsv").read_text()
+    assert "(screen at 0.5 of the budget)" in table
+    assert "(confirm)" in table
