@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,22 @@ class Progress:
             self.live.console.print(line, markup=False)
         else:
             click.echo(line, err=True, color=False)
+
+
+@contextmanager
+def ticker(out: Output) -> Iterator[Callable[[str], None]]:
+    """For long work that reports lines: the last one at a terminal, all of them in a log, none with ``-q``."""
+    if out.quiet:
+        yield lambda _line: None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.markup import escape
+
+        console = Console(stderr=True)
+        with console.status("starting") as status:
+            yield lambda line: status.update(escape(render.fit(clean(line), console.width - 4)))
+    else:
+        yield lambda line: click.echo(clean(line), err=True, color=False)
 
 
 def line_of(event: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ import click
 
 from meta.cli.options import duration, noun, verb
 from meta.cli.output import Column, Output, brief
+from meta.cli.task_work import check, measure
 
 if TYPE_CHECKING:
     from trainer.edits import Knob
@@ -88,7 +89,7 @@ def init(out: Output, folder: str) -> None:
     out.note(f"next: metaloop task check {made}")
 
 
-for command in (ls, show, init):
+for command in (ls, show, init, check, measure):
     task.add_command(command)
 
 

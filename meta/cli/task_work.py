@@ -1,0 +1,72 @@
+"""``metaloop task check`` and ``metaloop task measure``: what is said of a task, tried for real."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meta.cli.options import flag, verb
+from meta.cli.output import Column, Output
+from meta.cli.progress import ticker
+
+FINDINGS = (
+    Column("level", style="bold"),
+    Column("clause"),
+    Column("message", wrap=True),
+    Column("hint", "cure", wrap=True, style="dim", show=str),
+)
+
+
+@verb(
+    ("metaloop task check my-task/", "each clause of the contract, tried for real"),
+    ("metaloop task check strokes --json", "the same for a script; exits with 2 on an error"),
+    flags=[click.argument("task", metavar="NAME|DIR")],
+)
+def check(out: Output, task: str) -> int:
+    """Try each clause of a task's contract: data, budget, steps, scoring, edits. Exits
+    with 2 where one is broken."""
+    from trainer.check import check as examine
+
+    with ticker(out) as progress:
+        findings = examine(_reference(task), progress=progress)
+    out.rows([asdict(finding) for finding in findings], FINDINGS)
+    return 2 if any(finding.level == "error" for finding in findings) else 0
+
+
+@verb(
+    ("metaloop task measure strokes", "noise, cost, headroom and each edit's effect"),
+    ("metaloop task measure my-task/ --write", "and save it as my-task/card.json"),
+    flags=[
+        click.argument("task", metavar="NAME|DIR"),
+        flag(
+            "-n", "--seeds", type=click.IntRange(min=2), default=8, show_default=True, help="Baseline runs."
+        ),
+        flag(
+            "--repeats", type=click.IntRange(min=1), default=2, show_default=True, help="Runs of each edit."
+        ),
+        flag("--per-knob", type=click.IntRange(min=1), help="Values tried of each knob  [default: all]."),
+        flag(
+            "--stack/--no-stack", default=True, show_default=True, help="Stack the best edits for headroom."
+        ),
+        flag("--write", is_flag=True, help="Save card.json in the task's folder."),
+    ],
+)
+def measure(out: Output, task: str, write: bool, **how: Any) -> None:
+    """Measure a task's card from real runs: seed noise, cost of an experiment, effect
+    of each declared edit, headroom."""
+    from trainer.measure import measure as carry_out
+    from trainer.task import Task
+
+    loaded = Task.load(_reference(task))
+    with ticker(out) as progress:
+        card = carry_out(loaded, progress=progress, **how)
+    out.text("\n".join(card.lines()), item=card.to_json())
+    if write:
+        out.note(f"wrote {card.write(loaded.folder)}")
+
+
+def _reference(text: str) -> str:
+    return text if not text.startswith("~") else str(Path(text).expanduser())
