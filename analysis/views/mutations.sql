@@ -3,10 +3,11 @@ WITH told AS (
     SELECT place, written_at, unnest(from_json(record, '{
         "child_id": "VARCHAR", "parent_ids": ["VARCHAR"], "operator": "VARCHAR", "model": "VARCHAR",
         "tokens": "BIGINT", "usd": "DOUBLE", "accepted": "BOOLEAN", "reason": "VARCHAR",
-        "evidence_ids": ["VARCHAR"], "generation": "BIGINT"}'))
+        "evidence_ids": ["VARCHAR"], "generation": "BIGINT", "attempt": "BIGINT"}'))
     FROM events WHERE kind = 'mutation')
 SELECT child_id, coalesce(parent_ids, []) AS parent_ids, operator, model, tokens, usd, accepted, reason,
-    coalesce(evidence_ids, []) AS evidence_ids, generation, written_at AS proposed_at
+    coalesce(evidence_ids, []) AS evidence_ids, generation, attempt,
+    written_at AS proposed_at
 FROM told
-QUALIFY row_number() OVER (PARTITION BY child_id, parent_ids, operator, generation ORDER BY place) = 1
+QUALIFY row_number() OVER (PARTITION BY generation, attempt, child_id, parent_ids, operator ORDER BY place) = 1
 ORDER BY place

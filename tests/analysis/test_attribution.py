@@ -55,7 +55,7 @@ def test_failures_earn_nothing_and_are_counted(folder: Path) -> None:
 def test_intervals_cover_planted_effects(tmp_path: Path) -> None:
     # Single tries from the baseline only, so that the truth of each is its planted effect.
     hits, total = 0, 0
-    for seed in range(12):
+    for seed in range(9):
         rng = np.random.default_rng(seed)
         with Ledger(tmp_path / str(seed) / "ledger", "arena") as ledger:
             synthetic.match(ledger, "m1", {"a1": "p1"})
@@ -65,22 +65,27 @@ def test_intervals_cover_planted_effects(tmp_path: Path) -> None:
         for key, credit in edits(tmp_path / str(seed)).items():
             if credit.low is not None and credit.high is not None and credit.n >= 3 and key not in WORLD.crashes:
                 hits, total = hits + (credit.low <= EFFECTS[key] <= credit.high), total + 1
-    assert total > 60 and 0.88 <= hits / total <= 0.995
+    assert total > 50 and 0.88 <= hits / total <= 0.995
 
 
-def test_joint_estimate_orders_better_when_tries_change_several_things(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    effects = {(f"K{i}", 1): float(rng.normal(0.02, 0.08)) for i in range(16)}
-    keys = list(effects)
-    pairs = [(keys[i], keys[j]) for i, j in rng.choice(16, (20, 2)) if i != j]
-    world = synthetic.World(
-        effects, {f"K{i}": 0 for i in range(16)}, {p: float(rng.normal(0, 0.05)) for p in pairs}, noise=0.05
-    )
-    found = edits(synthetic.study(tmp_path, world, runs=8, tries=25, changes=3, seed=1))
-    truth = [effects[key] for key in found]
-    single = np.corrcoef(truth, [c.estimate for c in found.values()])[0, 1]
-    joint = np.corrcoef(truth, [c.joint_estimate or 0.0 for c in found.values()])[0, 1]
-    assert joint > single and joint > 0.8
+@pytest.mark.parametrize("changes", [1, 3])
+def test_joint_estimate_orders_better_under_noise(tmp_path: Path, changes: int) -> None:
+    """Mean rank agreement with the planted main effects over six worlds with weak interactions."""
+    from scipy.stats import kendalltau
+
+    single, joint = [], []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        effects = {(f"K{i}", 1): float(rng.normal(0.02, 0.08)) for i in range(16)}
+        keys = list(effects)
+        pairs = {(keys[i], keys[j]): float(rng.normal(0, 0.02)) for i, j in rng.choice(16, (20, 2)) if i != j}
+        world = synthetic.World(effects, {f"K{i}": 0 for i in range(16)}, pairs, noise=0.05)
+        folder = synthetic.study(tmp_path / str(seed), world, runs=6, tries=20, changes=changes, seed=seed)
+        found = edits(folder)
+        truth = [effects[key] for key in found]
+        single.append(kendalltau(truth, [c.estimate for c in found.values()]).statistic)
+        joint.append(kendalltau(truth, [c.score for c in found.values()]).statistic)
+    assert np.mean(joint) > np.mean(single) and np.mean(joint) > 0.7
 
 
 def test_chosen_tries_are_observational_and_cached_ones_count_once(tmp_path: Path) -> None:

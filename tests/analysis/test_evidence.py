@@ -29,14 +29,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         event = {"child_id": "queue", "parent_ids": ["stock"], "operator": "reorder_ideas", "accepted": True}
         ledger.append({"kind": "mutation", **event})
         for number, purpose in enumerate(["race", "generation", "confirmation"]):
-            synthetic.match(ledger, f"m{number}", {"a-stock": "stock", "a-queue": "queue"}, purpose=purpose,
-                            generation=number, config={"direction": "lower", "metric": "nll", "unit": "nats"})  # fmt: skip
+            config = {"direction": "lower", "metric": "nll", "unit": "nats"}
+            arms = {"a-stock": "stock", "a-queue": "queue"}
+            synthetic.match(ledger, f"m{number}", arms, purpose=purpose, generation=number, config=config)
             for who in ("stock", "queue"):
                 for seed in range(3):
                     run_id = f"r{number}-{who}-{seed}"
                     synthetic.start(ledger, run_id, f"m{number}", f"a-{who}", who, seed)
-                    queue = {"ideas": IDEAS, "directives": ["d-muon", "d-trap"]} if who == "queue" else {}
-                    final = synthetic.search(ledger, WORLD, run_id, rng, tries=6, seed=seed, **queue)  # type: ignore[arg-type]
+                    ideas = IDEAS if who == "queue" else []
+                    final = synthetic.search(ledger, WORLD, run_id, rng, tries=6, seed=seed, ideas=ideas,
+                                             directives=["d-muon", "d-trap"])  # fmt: skip
                     synthetic.end(ledger, run_id)
                     gain = WORLD.gain(final)
                     synthetic.verify(ledger, run_id, f"a-{who}", who, list(gain + rng.normal(0, 0.02, 2)))

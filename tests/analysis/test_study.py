@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
-from analysis.study import VIEWS, open_study, query
+from analysis.study import VIEWS, open_study, query, rows
 from programs.errors import Corrupt, NotFound, UsageError
 from tests.analysis import synthetic
 
@@ -57,8 +57,9 @@ def test_relations_become_frames(folder: Path) -> None:
 
 
 def test_rows_are_plain_json(folder: Path) -> None:
+    con = open_study(folder)
     for view in VIEWS:
-        json.dumps(query(folder, f"SELECT * FROM {view}"), allow_nan=False)
+        json.dumps(rows(con.execute(f"SELECT * FROM {view}")), allow_nan=False)
     first = query(folder / "ledger", "SELECT edit, started_at, directive_ids, metric/0 AS inf FROM experiments LIMIT 1")
     assert first[0]["edit"] == {"set": {}, "apply": []} and first[0]["started_at"] == "2026-01-01T00:00:00.000Z"
     assert first[0]["directive_ids"] == [] and first[0]["inf"] is None
@@ -134,9 +135,9 @@ def test_damage_and_other_schema_are_refused(folder: Path, tmp_path: Path) -> No
 
 
 def test_edits_know_their_parent(folder: Path) -> None:
-    rows = query(folder, "SELECT * FROM edits")
-    assert all(row["single"] for row in rows)
-    for row in rows:
+    found = query(folder, "SELECT * FROM edits")
+    assert all(row["single"] for row in found)
+    for row in found:
         if row["status"] == "crash":
             assert row["delta"] == 0.0 and row["knob"] == "LR" and row["value"] == "0.004"
         elif row["knob"] == "muon":
