@@ -1,8 +1,8 @@
 """Makes the splits of this task: documents of a generated language, as symbol numbers.
 
-``make("train", seed, out)`` writes ``train.npy`` (uint8, some 12 MB of text); any other split writes the hidden
-rows of the referee (``inputs.npy``, ``targets.npy``, ``bytes.npy``) and ``floor.json``. The language itself comes
-from ``[data] seed`` in task.toml: another number there is another language, and another task.
+``make("train", seed, out)`` writes ``train.npy`` (uint8, some 12 MB of text); any other split writes the
+hidden rows of the referee (``inputs.npy``, ``targets.npy``, ``bytes.npy``) and ``floor.json``. The language
+itself comes from ``[data] seed`` in task.toml: another number there is another language, and another task.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-if str(HERE) not in sys.path:  # the modules of the generator lie beside this file, wherever it is loaded from
-    sys.path.append(str(HERE))
-
+_beside = str(HERE)  # the generator's modules lie beside this file, wherever it is loaded from
+sys.path.insert(0, _beside)
 from tinylm_lexicon import Lexicon  # noqa: E402
+from tinylm_reader import Reader  # noqa: E402
 from tinylm_symbols import LENGTHS, NEWLINE, VOCABULARY, encoding, spell  # noqa: E402
 from tinylm_tables import Dice, counting  # noqa: E402
 from tinylm_writer import Writer  # noqa: E402
 
+sys.path.remove(_beside)  # train, prepare and data are names that other tasks have too
+
 TRAIN_BYTES = 12_000_000
 ROW = 256  # symbols in a hidden row
-HIDDEN_BYTES = 64_000
+HIDDEN_BYTES = 48_000
 UNSCORED = -1  # target of a padded place
 SYMBOL_BYTES = np.array(LENGTHS)
 
@@ -43,8 +45,10 @@ def language() -> int:
 
 
 def documents(language: int, split: str, seed: int, size: int) -> tuple[np.ndarray, float]:
-    """Whole documents of at least ``size`` bytes as symbol numbers, and their bits (nan for the training split,
-    which nobody is scored on: counting would double its cost)."""
+    """Whole documents of at least ``size`` bytes as symbol numbers, and their bits.
+
+    The bits of the training split are nan: nobody is scored on it, and counting would double its cost.
+    """
     dice = Dice(language, seed, *split.encode())
     draw, spent = (dice.draw, [math.nan]) if split == "train" else counting(dice)
     writer = Writer(lexicon(language), draw)
@@ -57,7 +61,7 @@ def documents(language: int, split: str, seed: int, size: int) -> tuple[np.ndarr
 
 
 def rows(stream: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inputs and targets [rows, 256] and the bytes of each row's targets [rows]; every symbol is a target once."""
+    """Inputs and targets [rows, 256], bytes of each row's targets [rows]; every symbol is a target once."""
     count = -(-len(stream) // ROW)
     targets = np.full(count * ROW, UNSCORED, dtype=np.int64)
     targets[: len(stream)] = stream
@@ -84,4 +88,4 @@ def make(split: str, seed: int, out: Path) -> None:
     (out / "floor.json").write_text(json.dumps(floor) + "\n")
 
 
-__all__ = ["VOCABULARY", "documents", "encoding", "language", "lexicon", "make", "rows", "spell"]
+__all__ = ["VOCABULARY", "Reader", "documents", "encoding", "language", "lexicon", "make", "rows", "spell"]

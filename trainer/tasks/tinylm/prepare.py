@@ -1,95 +1,130 @@
-"""What train.py is given and may not change: data, seed, device, clock, checkpoint, summary.
+"""What train.py may rely on and may not change: data, seed, device, clock, checkpoint, summary.
 
-The trainer sets METALOOP_DATA, _SEED, _BUDGET, _STEPS, _CHECKPOINT and _DEVICE. By hand all have defaults: the
-training split is made by data.py beside this file, once, into the user cache.
+Launched by Metaloop, everything comes from the environment: METALOOP_DATA, METALOOP_SEED, METALOOP_BUDGET,
+METALOOP_STEPS, METALOOP_CHECKPOINT, METALOOP_DEVICE. By hand (`python train.py` in this folder) each has a
+default, and the text is generated once into the user's cache.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 VOCAB = 189  # symbols of the language
-BYTES_PER_SYMBOL = 2.164  # on the training split
-SEED = int(os.environ.get("METALOOP_SEED", "0"))
+BYTES_PER_SYMBOL = 2.164  # on the training text
+LAUNCHED = "METALOOP_CHECKPOINT" in os.environ  # the process then belongs to the experiment
+SEED = int(os.environ.get("METALOOP_SEED", "1"))
+BUDGET = float(os.environ.get("METALOOP_BUDGET", "2.0"))  # soft budget, seconds; task.toml says the same
+STEPS = int(os.environ["METALOOP_STEPS"]) if os.environ.get("METALOOP_STEPS") else None
 DEVICE = os.environ.get("METALOOP_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-CHECKPOINT = Path(os.environ.get("METALOOP_CHECKPOINT", "checkpoint.pt"))
+
+
+def _now() -> float:
+    """CPU seconds of this process, for a busy machine must not change a result; on a GPU wall seconds."""
+    return time.process_time() if DEVICE == "cpu" else time.perf_counter()
 
 
 class Clock:
-    """How far the training is. Seconds are CPU-seconds of this process (wall seconds on a GPU), counted from the
-    launch where the trainer set a budget; with METALOOP_STEPS set, exactly so many steps count instead."""
+    """Tells how much of the budget is used. Call `done()` once per training step.
+
+    The budget is METALOOP_BUDGET seconds, or exactly METALOOP_STEPS steps where that is set. A launched
+    CPU process counts from its own start, so that set-up is paid for; by hand and on a GPU the first call
+    starts the clock, which lets the import of torch off.
+    """
 
     def __init__(self) -> None:
-        self._now = time.process_time if DEVICE == "cpu" else time.perf_counter
-        launched = "METALOOP_BUDGET" in os.environ and DEVICE == "cpu"
-        self._start = 0.0 if launched else self._now()
-        self._seconds = float(os.environ.get("METALOOP_BUDGET", "2.0"))
-        self._steps = int(os.environ.get("METALOOP_STEPS", "0"))
-        self._first = 0.0  # when the first step began
-        self.steps = 0  # steps begun; ``done`` counts them
+        self.steps = 0  # granted so far
+        self._start: float | None = 0.0 if LAUNCHED and DEVICE == "cpu" else None
+        self._first = 0.0  # when the first step was granted
 
     def seconds(self) -> float:
-        return self._now() - self._start
+        """Seconds of the budget used so far, also where steps decide."""
+        if self._start is None:
+            self._start = _now()
+        return _now() - self._start
 
     def progress(self) -> float:
-        """0 at the start to 1 at the end of the budget."""
-        if self._steps:
-            return min(1.0, max(0, self.steps - 1) / self._steps)
-        return min(1.0, self.seconds() / self._seconds)
+        """Share of the budget that is used: 0 at the start, 1 at the end."""
+        return min(1.0, self.seconds() / BUDGET if STEPS is None else self.steps / STEPS)
 
     def done(self) -> bool:
-        """To be asked once before each step: is there no time for another? Leaves room for one more step."""
+        """True when there is no room for a step as long as the mean one so far; else grants one more."""
         now = self.seconds()
         if self.steps == 0:
             self._first = now
-        step = (now - self._first) / self.steps if self.steps else 0.0
-        if self.steps >= self._steps if self._steps else now + step > self._seconds:
+        elif self.steps >= STEPS if STEPS is not None else now + (now - self._first) / self.steps > BUDGET:
             return True
         self.steps += 1
         return False
 
 
 clock = Clock()
+torch.manual_seed(SEED)
+if DEVICE == "cpu":
+    torch.set_num_threads(1)  # the budget is CPU time: more threads would spend it faster, not better
+
+
+def _folder(name: str, seed: int) -> Path:
+    """By hand: a split in the user's cache, generated at first use by data.py beside this file."""
+    here = Path(__file__).resolve().parent
+    sources = [here / "data.py", here / "task.toml", *sorted(here.glob("tinylm_*.py"))]
+    version = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    base = Path(os.environ.get("METALOOP_CACHE") or Path.home() / ".cache" / "metaloop")
+    target = base / f"tinylm-{version}" / f"{name}-{seed}"
+    if not target.is_dir():
+        import data
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as draft:
+            data.make(name, seed, Path(draft) / "split")
+            try:
+                os.rename(Path(draft) / "split", target)
+            except OSError:  # another process was faster
+                if not target.is_dir():
+                    raise
+    return target
 
 
 def load_train() -> torch.Tensor:
-    """The training text as symbol numbers [symbols], uint8, on the CPU."""
-    folder = os.environ.get("METALOOP_DATA")
-    return torch.from_numpy(np.load((Path(folder) if folder else _by_hand()) / "train.npy"))
+    """The training text as symbol numbers, uint8 [symbols], on the CPU."""
+    given = os.environ.get("METALOOP_DATA")
+    return torch.from_numpy(np.load((Path(given) if given else _folder("train", 1)) / "train.npy"))
 
 
-def save(state: dict[str, torch.Tensor]) -> None:
-    """Write the checkpoint that ``load`` of train.py reads back."""
-    torch.save(state, CHECKPOINT)
+def save(state: dict[str, Any]) -> None:
+    """Write the checkpoint that `load` of train.py reads."""
+    torch.save(state, os.environ.get("METALOOP_CHECKPOINT", "checkpoint.pt"))
 
 
-def summary(**values: object) -> None:
-    """Print one ``key: value`` line each."""
+def validate(predict: Callable[[torch.Tensor], torch.Tensor]) -> float | None:
+    """By hand: bits per byte on a public split. None when launched: the referee scores, on a hidden one."""
+    if LAUNCHED:
+        return None
+    folder = _folder("validation", 2)
+    inputs, targets, sizes = (np.load(folder / f"{name}.npy") for name in ("inputs", "targets", "bytes"))
+    nats = 0.0
+    for start in range(0, len(inputs), 8):
+        logits = predict(torch.from_numpy(inputs[start : start + 8]).to(DEVICE)).float().cpu()
+        rows = torch.from_numpy(targets[start : start + 8])
+        nats += float(F.cross_entropy(logits.flatten(0, 1), rows.flatten(), ignore_index=-1, reduction="sum"))
+    return nats / math.log(2) / float(sizes.sum())
+
+
+def summary(**values: Any) -> None:
+    """Print `key: value` lines; values that are None are left out."""
+    values = {"seed": SEED, "device": DEVICE, "steps": clock.steps, "seconds": clock.seconds(), **values}
     for key, value in values.items():
-        print(f"{key}: {value:.6g}" if isinstance(value, float) else f"{key}: {value}")
-
-
-def _by_hand() -> Path:
-    """The training split in the user cache, made now if this generator has not made it before."""
-    here = Path(__file__).resolve().parent
-    sources = sorted([here / "data.py", here / "task.toml", *here.glob("tinylm_*.py")])
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    cache = Path(os.environ.get("METALOOP_CACHE") or Path.home() / ".cache" / "metaloop")
-    folder = cache / f"tinylm-{digest}"
-    if not (folder / "train.npy").exists():
-        sys.path.insert(0, str(here))
-        import data
-
-        print("making the training text, once ...", file=sys.stderr)
-        data.make("train", 1, folder)
-    return folder
-
-
-torch.manual_seed(SEED)
+        if value is not None:
+            print(f"{key}: {value:.6f}" if isinstance(value, float) else f"{key}: {value}")
+    sys.stdout.flush()

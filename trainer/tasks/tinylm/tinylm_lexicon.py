@@ -141,8 +141,8 @@ class Lexicon:
             forms = self.words.inflected(conjugations[self.dice.below(2)])
             transitive, governs = ((0, 0), (1, 0), (1, 0), (0, 1), (1, 1))[self.dice.below(5)]
             preposition = self.governed[self.dice.below(12)] if governs else None
-            verb = Verb(forms, self._profile() if transitive else None, preposition, self._profile() if governs else None)
-            self.every_verb.append(verb)
+            direct = self._profile() if transitive else None
+            self.every_verb.append(Verb(forms, direct, preposition, self._profile() if governs else None))
         weights = zipf(VERBS)
         self.verbs = [Table(self.dice.swapped(self.every_verb, 60), weights) for _ in range(CLASSES + 1)]
 

@@ -1,7 +1,7 @@
 """Recomputes the bits of a document from its text alone, by a parser that shares no code with the writer.
 
-It is the proof of the entropy floor: the grammar is unambiguous, so the sum of the costs of the choices that a
-text reveals is the document's true -log2 probability. Recursive descent with one word of look-ahead.
+It is the proof of the entropy floor: the grammar is unambiguous, so the sum of the costs of the choices that
+a text reveals is the document's true -log2 probability. Recursive descent with one word of look-ahead.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ class Reader:
         """The next item, which must have this lead (space, shift) and, where given, be this word."""
         found = self.items[self.at] if self.at < len(self.items) else ("", "")
         if found[0] != lead or (word is not None and found[1] != word):
-            raise NotOfThisLanguage(f"item {self.at} is {''.join(found)!r} where {lead + (word or '...')!r} belongs")
+            wanted = lead + (word or "...")
+            raise NotOfThisLanguage(f"item {self.at} is {''.join(found)!r} where {wanted!r} belongs")
         self.at += 1
         return found[1]
 

@@ -1,8 +1,8 @@
 """The 189 symbols of the language, and the ``tiktoken.Encoding`` that splits its text into them.
 
-A symbol is a syllable with or without a space before it, a digit, a mark, a line end, or the capital shift ``^``.
-Words travel through the generator as ``bytes`` whose values are symbol numbers, so that a document is tokenised
-while it is written; a word is stored with the space before it.
+A symbol is a syllable with or without a space before it, a digit, a mark, a line end, or the capital shift
+``^``. Words travel through the generator as ``bytes`` whose values are symbol numbers, so that a document is
+tokenised while it is written; a word is stored with the space before it.
 """
 
 from __future__ import annotations

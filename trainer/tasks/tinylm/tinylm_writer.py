@@ -160,7 +160,7 @@ class Writer:
             self._noun(classes, depth)
 
     def _name(self) -> int:
-        """One of the cast, perhaps with the epithet that it keeps through the document; returns its gender."""
+        """One of the cast, perhaps with the epithet that it keeps in this document; returns its gender."""
         name = self.cast[self.draw(rates.MEMBER[len(self.cast)])]
         self.out.append(name.form)
         if self.draw(rates.EPITHET):

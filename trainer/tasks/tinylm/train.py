@@ -2,18 +2,19 @@
 
     python train.py
 
-Everything here may be edited; prepare.py may not. The trainer calls ``load`` and ``logits`` on text of the same
-language that this file never sees.
+Everything here may be edited; prepare.py may not. The trainer calls ``load`` and ``logits`` on text of the
+same language that this file never sees.
 """
 
 import math
 
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
-from prepare import BYTES_PER_SYMBOL, DEVICE, VOCAB, clock, load_train, save, summary
+from torch import nn
 
-# ---- what to turn --------------------------------------------------------------------------------------------
+from prepare import BYTES_PER_SYMBOL, DEVICE, VOCAB, clock, load_train, save, summary, validate
+
+# ---- what to turn --------------------------------------------------------------------------------
 CTX = 128  # symbols that the model sees
 BATCH = 8  # rows per step
 WIDTH = 64  # of the residual stream
@@ -21,10 +22,9 @@ DEPTH = 2  # blocks
 HEADS = 4  # per block
 MLP_RATIO = 4  # hidden units of the MLP per unit of width
 ACTIVATION = "gelu"  # gelu | relu | relu2 | silu
-NORM = "layernorm"  # layernorm | rmsnorm
 INIT_SD = 0.02  # of every weight matrix
 DROPOUT = 0.0  # on what each half block adds
-OPTIMIZER = "adamw"  # adamw | adam | sgd
+OPTIMIZER = "adamw"  # adamw | sgd
 LR = 0.001  # step size
 BETA1 = 0.9  # momentum
 BETA2 = 0.999  # of the squared gradients
@@ -32,14 +32,9 @@ WEIGHT_DECAY = 0.1  # adamw only
 CLIP = 1.0  # norm of the gradient; 0 = off
 WARMUP = 0.0  # share of the budget in which the step size rises
 WARMDOWN = 0.0  # share of the budget in which it falls to zero
-SMOOTHING = 0.0  # of the labels
 
 
-# ---- the model -----------------------------------------------------------------------------------------------
-def norm() -> nn.Module:
-    return nn.LayerNorm(WIDTH) if NORM == "layernorm" else nn.RMSNorm(WIDTH)
-
-
+# ---- the model -----------------------------------------------------------------------------------
 def activate(x: torch.Tensor) -> torch.Tensor:
     return F.relu(x).square() if ACTIVATION == "relu2" else getattr(F, ACTIVATION)(x)
 
@@ -71,7 +66,7 @@ class Block(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.attention, self.mlp = Attention(), MLP()
-        self.norm1, self.norm2 = norm(), norm()
+        self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + F.dropout(self.attention(self.norm1(x)), DROPOUT, self.training)
@@ -84,7 +79,7 @@ class GPT(nn.Module):
         self.embed = nn.Embedding(VOCAB, WIDTH)
         self.position = nn.Embedding(CTX, WIDTH)
         self.blocks = nn.ModuleList([Block() for _ in range(DEPTH)])
-        self.norm = norm()
+        self.norm = nn.LayerNorm(WIDTH)
         self.head = nn.Linear(WIDTH, VOCAB, bias=False)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
@@ -102,13 +97,12 @@ class GPT(nn.Module):
         return self.head(self.norm(x))
 
 
-# ---- the optimizer -------------------------------------------------------------------------------------------
+# ---- the optimizer -------------------------------------------------------------------------------
 def build_optimizers(model: GPT) -> list[torch.optim.Optimizer]:
     parameters = list(model.parameters())
     if OPTIMIZER == "sgd":
         return [torch.optim.SGD(parameters, lr=LR, momentum=BETA1)]
-    decay = WEIGHT_DECAY if OPTIMIZER == "adamw" else 0.0
-    return [torch.optim.AdamW(parameters, lr=LR, betas=(BETA1, BETA2), weight_decay=decay)]
+    return [torch.optim.AdamW(parameters, lr=LR, betas=(BETA1, BETA2), weight_decay=WEIGHT_DECAY)]
 
 
 def schedule(progress: float) -> float:
@@ -118,7 +112,7 @@ def schedule(progress: float) -> float:
     return min(1.0, (1.0 - progress) / WARMDOWN) if WARMDOWN else 1.0
 
 
-# ---- the loop ------------------------------------------------------------------------------------------------
+# ---- the loop ------------------------------------------------------------------------------------
 def batch(text: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     starts = torch.randint(len(text) - CTX, (BATCH, 1))
     rows = text[starts + torch.arange(CTX + 1)].long().to(DEVICE)
@@ -130,33 +124,33 @@ def main() -> None:
     model = GPT().to(DEVICE)
     optimizers = build_optimizers(model)
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
-    average, decay = 0.0, 0.95
+    losses = []
     while not clock.done():
         factor = schedule(clock.progress())
         for optimizer, initial in zip(optimizers, rates):
             for group, rate in zip(optimizer.param_groups, initial):
                 group["lr"] = rate * factor
         inputs, targets = batch(text)
-        loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), label_smoothing=SMOOTHING)
+        loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
         loss.backward()
         if CLIP:
             nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         for optimizer in optimizers:
             optimizer.step()
         model.zero_grad()
-        average = decay * average + (1 - decay) * loss.item()
+        losses.append(loss.item())
     save(model.state_dict())
-    smoothed = average / (1 - decay**clock.steps) if clock.steps else float("nan")
+    recent = losses[-max(1, len(losses) // 10) :]
     summary(
-        train_bpb=smoothed / math.log(2) / BYTES_PER_SYMBOL,
-        steps=clock.steps,
         seconds=clock.seconds(),
+        train_bpb=sum(recent) / len(recent) / math.log(2) / BYTES_PER_SYMBOL,
+        val_bpb=validate(lambda rows: logits(model.eval(), rows)),
         symbols=clock.steps * BATCH * CTX,
         parameters=sum(p.numel() for p in model.parameters()),
     )
 
 
-# ---- what the referee calls ----------------------------------------------------------------------------------
+# ---- what the referee calls ----------------------------------------------------------------------
 def load(path: str) -> GPT:
     model = GPT()
     model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
