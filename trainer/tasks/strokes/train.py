@@ -16,8 +16,8 @@ NORM = "none"  # none, layer or batch
 # optimizer
 OPTIMIZER = "sgd"  # sgd, nesterov, adamw, rmsprop or lbfgs
 LR = 0.5  # learning rate
-MOMENTUM = 0.5  # of sgd, nesterov and rmsprop
-BATCH = 256  # images per step
+MOMENTUM = 0.8  # of sgd, nesterov and rmsprop
+BATCH = 128  # images per step
 # schedule
 COOLDOWN = 0.8  # last share of the budget in which the learning rate falls to 0
 # regularisation
