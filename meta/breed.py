@@ -67,7 +67,7 @@ def judge(proposal: Proposal, name: str, novelty: Novelty) -> Attempt:
     errors = [message for message in lint(program) if message.level == "error"]
     if errors:
         return Attempt(proposal, program, f"lint: line {errors[0].line}: {errors[0].message}")
-    twin = novelty.twin(program)
+    twin = novelty.meet(program)
     return Attempt(proposal, program, f"behaves like {twin}" if twin else "")
 
 

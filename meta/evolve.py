@@ -82,7 +82,7 @@ class Evolution:
             self.close_generation(generation, children, elites)
         children, elites = self.listed(generation, "program_ids"), self.listed(generation, "elite_ids")
         for child in children:
-            self.novelty.twin(child)
+            self.novelty.meet(child)
         racers = [Entry(program) for program in [*children, *elites]]
         self.race(f"generation-{generation}", racers, self.plan.generation, generation)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,9 +40,8 @@ class Lineage:
         """Commit ``program`` once and return the commit's hash."""
         if program.program_id in self.commits:
             return self.commits[program.program_id]
-        git = self.repo.git
-        blob = git.hash_object("-w", "--stdin", istream=BytesIO(program.raw))
-        tree = git.mktree(istream=BytesIO(f"100644 blob {blob}\t{FILE}\n".encode()))
+        blob = self._git("hash-object", "-w", "--stdin", data=program.raw)
+        tree = self._git("mktree", data=f"100644 blob {blob}\t{FILE}\n".encode())
         parents = [word for p in parent_ids if p in self.commits for word in ("-p", self.commits[p])]
         message = f"{program.name}: {reason}\n\nProgram: {program.program_id}\nOperator: {operator}\n"
         date = f"{self.epoch} +0000"
@@ -51,7 +50,7 @@ class Lineage:
             for who in ("AUTHOR", "COMMITTER")
             for what, value in (("NAME", NAME), ("EMAIL", EMAIL), ("DATE", date))
         }
-        commit: str = git.commit_tree(tree, *parents, istream=BytesIO(message.encode()), env=identity)
+        commit = self._git("commit-tree", tree, *parents, data=message.encode(), env=identity)
         self._point(program.program_id, commit)
         self.commits[program.program_id] = commit
         return commit
@@ -59,6 +58,13 @@ class Lineage:
     def crown(self, program_id: str) -> None:
         """Let ``main`` name the champion."""
         self._point("main", self.commits[program_id])
+
+    def _git(self, command: str, *arguments: str, data: bytes, env: dict[str, str] | None = None) -> str:
+        """Output of a git command that reads ``data``; git wants a real file to read from."""
+        with tempfile.TemporaryFile() as file:
+            file.write(data)
+            file.seek(0)
+            return str(self.repo.git.execute(["git", command, *arguments], istream=file, env=env))
 
     def _point(self, branch: str, commit: str) -> None:
         self.repo.git.update_ref(f"refs/heads/{branch}", commit)

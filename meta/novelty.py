@@ -15,8 +15,9 @@ class Novelty:
         self.researcher = researcher
         self.seen: dict[str, str] = {}
 
-    def twin(self, program: Program) -> str | None:
-        """The id of the earlier program with the same behaviour, or None and the behaviour is remembered."""
+    def meet(self, program: Program) -> str | None:
+        """The id of the program (maybe this very one) that had this behaviour before; None: it is new, and remembered."""
         behaviour = behaviour_id(program, self.task, self.researcher)
-        first = self.seen.setdefault(behaviour, program.program_id)
-        return None if first == program.program_id else first
+        first = self.seen.get(behaviour)
+        self.seen.setdefault(behaviour, program.program_id)
+        return first

@@ -36,7 +36,7 @@ def entries(programs: Sequence[Program], novelty: Novelty) -> tuple[list[Entry],
     stock = starter("stock")
     entered, twins = [], {}
     for program in programs:
-        twin = novelty.twin(program)
+        twin = novelty.meet(program)
         if twin is not None:
             twins[program.program_id] = twin
             continue
