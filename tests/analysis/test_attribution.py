@@ -88,6 +88,16 @@ def test_joint_estimate_orders_better_under_noise(tmp_path: Path, changes: int) 
     assert np.mean(joint) > np.mean(single) and np.mean(joint) > 0.7
 
 
+def test_joint_estimate_survives_scripts_that_diverge(tmp_path: Path) -> None:
+    """Where a value makes training diverge, its score is a hundred times worse: that must not drown the others."""
+    effects = EFFECTS | {("OPT", "rmsprop"): -5.0}
+    world = synthetic.World(effects, BASELINE, {(("OPT", "rmsprop"), ("LR", 0.004)): -150.0}, noise=0.02)
+    found = edits(synthetic.study(tmp_path, world, runs=10, tries=20, changes=2, seed=2))
+    mild = [key for key in found if key[1] != "rmsprop"]
+    assert [found[key].score for key in mild] == pytest.approx([effects[key] for key in mild], abs=0.12)
+    assert found["OPT", "rmsprop"].score < -0.3
+
+
 def test_chosen_tries_are_observational_and_cached_ones_count_once(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger", "arena") as ledger:
         synthetic.match(ledger, "m1", {"a1": "p1", "a2": "p2"})

@@ -97,7 +97,8 @@ def test_page_is_facts_with_their_design(facts: Evidence) -> None:
         [line] = [line for line in lines if f"[{credit.credit_id}]" in line]
         assert credit.design in line and f"n={credit.n}" in line
         assert ("earned" in line or "gained" in line) == credit.causal
-    assert "d-ghost" in text and "\n# not a heading" not in text
+    assert "d-ghost" in text and "d-prose" not in text and "and 1 of prose" in text
+    assert "\n# not a heading" not in text
 
 
 def test_words_of_programs_stay_on_one_line_of_code() -> None:
