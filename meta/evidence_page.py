@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from analysis.evidence import EditCredit, evidence
 from analysis.study import open_study, rows
 from arena.study import Study
 from inner_loop.behaviour import inert_directives, resolved_ideas
 from meta.champion import LEVEL, Champion
-from programs.diff import diff
+from programs.diff import Diff, diff
 from programs.program import Program
+from trainer.edits import Edit
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -26,48 +31,75 @@ def evidence_page(study: Study, champion: Champion) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["interval"] = interval
-    environment.filters["quoted"] = quoted
+    environment.filters |= {"interval": interval, "line": line}
     with open_study(study.folder) as con:
-        credit = {row["credit_id"]: row for row in rows(con.execute("SELECT * FROM credit ORDER BY credit_id"))}
         standings = rows(con.execute("SELECT * FROM standings ORDER BY match_id, gain DESC"))
-        matches = rows(con.execute("SELECT match_id, purpose FROM matches"))
-    purpose = {match["match_id"]: match["purpose"] for match in matches}
+        purpose = dict(con.execute("SELECT match_id, purpose FROM matches").fetchall())
+        path = steps(study, champion.program, con)
+        plans = ideas(study, champion.program, con)
     return environment.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, unit=study.task.unit, level=LEVEL, config=study.config,
         confirmed=[row for row in standings if purpose[row["match_id"]] == "confirmation"],
         twins=twins([row for row in standings if purpose[row["match_id"]] == "race"]),
-        steps=steps(study, champion.program, credit), ideas=ideas(study, champion.program, credit),
-        inert=len(inert_directives(champion.program, study.task)), directives=len(champion.program.directives),
-        folder=study.folder,
+        steps=path, ideas=plans, inert=len(inert_directives(champion.program, study.task)),
+        directives=len(champion.program.directives), folder=study.folder,
     )  # fmt: skip
 
 
-def steps(study: Study, program: Program, credit: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The mutations from the oldest ancestor to ``program``, each with its diff and the credit of the child."""
+def steps(study: Study, program: Program, con: DuckDBPyConnection) -> list[dict[str, Any]]:
+    """The mutations from the oldest ancestor to ``program``: diff, credit, and the facts each was written from.
+
+    The facts are as they stood when the child was written: later tries of an edit start from better sources.
+    """
     made = {m["child_id"]: m for m in study.history.mutations if m["accepted"]}
-    of_child = {row["child_id"]: row for row in credit.values() if row["method"] == "mutation"}
+    credit = rows(con.execute("SELECT * FROM credit WHERE method = 'mutation'"))
     chain: list[dict[str, Any]] = []
     child = program.program_id
     while child in made:
         mutation = made[child]
         parents = [study.program(p) for p in mutation["parent_ids"]]
-        change = diff(parents[0], study.program(child))
+        known = edit_facts(con, study, mutation["generation"] - 1)
         chain.insert(0, {
-            "child": study.program(child), "parents": parents, "mutation": mutation, "change": change,
-            "credit": of_child.get(child), "facts": [credit[i] for i in mutation["evidence_ids"] if i in credit],
+            "child": study.program(child), "parents": parents, "mutation": mutation,
+            "change": changes(diff(parents[0], study.program(child))),
+            "credit": next((row for row in credit if row["child_id"] == child), None),
+            "facts": [fact for fact in known if fact.credit_id in mutation["evidence_ids"]],
         })  # fmt: skip
         child = parents[0].program_id
     return chain
 
 
-def ideas(study: Study, program: Program, credit: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The ideas that this task can carry out, each with what its single edit earned over all runs."""
-    earned = {row["label"].lower(): row for row in credit.values() if row["method"] == "edit"}
-    return [
-        {"text": idea.text, "credit": earned.get(edit.label().lower().lstrip("+"))}
-        for idea, edit in resolved_ideas(program, study.task)
-    ]
+def edit_facts(con: DuckDBPyConnection, study: Study, generation: int | None) -> tuple[EditCredit, ...]:
+    """What single edits had earned by the end of ``generation`` (None: by now), without the confirmation."""
+    confirming = [m for m, event in study.history.matches.items() if event["purpose"] == "confirmation"]
+    facts = evidence(con, study.task.name, exclude_matches=confirming, until_generation=generation)
+    return facts.edits
+
+
+def changes(change: Diff) -> list[str]:
+    """The diff as lines with + and -; the order of the ideas is told as such, not as its ids."""
+    lines = [f"- {d.kind}: {line(d.text)}" for d in change.removed if d.kind != "order"]
+    for old, new in change.changed:
+        if new.kind != "order":
+            lines += [f"- {old.kind}: {line(old.text)}", f"+ {new.kind}: {line(new.text)}"]
+    lines += [f"+ {d.kind}: {line(d.text)}" for d in change.added if d.kind != "order"]
+    moved = any(new.kind == "order" for _, new in change.changed) or any(
+        d.kind == "order" for d in (*change.added, *change.removed)
+    )
+    return [*lines, "  (the ideas stand in another order)"] if moved else lines
+
+
+def ideas(study: Study, program: Program, con: DuckDBPyConnection) -> list[dict[str, Any]]:
+    """The ideas that this task can carry out, each with what its single edit earned over the study's search."""
+    earned = {(fact.knob.lower(), str(fact.value)): fact for fact in edit_facts(con, study, None)}
+    return [{"text": idea.text, "credit": single(edit, earned)} for idea, edit in resolved_ideas(program, study.task)]
+
+
+def single(edit: Edit, earned: Mapping[tuple[str, str], EditCredit]) -> EditCredit | None:
+    """The fact about an edit that changes one thing; None for those that change several, and for untried ones."""
+    parts = [(name.lower(), str(value)) for name, value in edit.set.items()]
+    parts += [(name.lower(), "True") for name in edit.apply]
+    return earned.get(parts[0]) if len(parts) == 1 else None
 
 
 def twins(race: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -76,15 +108,14 @@ def twins(race: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {"rows": pair, "spread": abs(pair[0]["gain"] - pair[1]["gain"])} if len(pair) == 2 else None
 
 
-def interval(row: Mapping[str, Any], name: str = "estimate") -> str:
+def interval(row: Any, name: str = "estimate") -> str:
     """``0.12 [0.08, 0.16]``, or the bare figure where one run gives no interval."""
-    if row["low"] is None:
-        return f"{row[name]:.4g}"
-    return f"{row[name]:.4g} [{row['low']:.4g}, {row['high']:.4g}]"
+    get = row.get if isinstance(row, Mapping) else lambda key: getattr(row, key)
+    if get("low") is None:
+        return f"{get(name):.4g}"
+    return f"{get(name):.4g} [{get('low'):.4g}, {get('high'):.4g}]"
 
 
-def quoted(text: str) -> str:
-    """A program's own words as one line of inline code, whatever they hold."""
-    line = " ".join(text.split())
-    fence = "`" * (1 + max((len(run) for run in line.split("`") if not run), default=0) + line.count("`"))
-    return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"
+def line(text: str) -> str:
+    """A program's own words on one line, where they can end neither a table's cell nor a fenced block."""
+    return " ".join(text.split()).replace("|", "\\|").replace("~~~", "~ ~ ~")

@@ -16,7 +16,7 @@ class Novelty:
         self.seen: dict[str, str] = {}
 
     def meet(self, program: Program) -> str | None:
-        """The id of the program (maybe this very one) that had this behaviour before; None: it is new, and remembered."""
+        """The id of the first program (maybe this one) with this behaviour; None: it is new, and remembered now."""
         behaviour = behaviour_id(program, self.task, self.researcher)
         first = self.seen.get(behaviour)
         self.seen.setdefault(behaviour, program.program_id)
