@@ -70,9 +70,7 @@ class Branch(Part):
 class Charter(Part):
     """How a run spends its budget. Every field has a default, and the defaults are the stock loop."""
 
-    version: int = Field(
-        default=VERSION, ge=1, le=VERSION, description="Version of the charter's format. Default 1."
-    )
+    version: int = Field(default=VERSION, ge=1, le=VERSION, description="Version of the charter's format. Default 1.")
     proposers: dict[ProposerName, Share] = Field(
         default_factory=_stock_proposers, min_length=1,
         description="Where the next edit comes from, with shares (relative weights above 0): queue = the"
@@ -96,9 +94,7 @@ class Charter(Part):
         description="Share of the run's budget kept back to measure the best candidates again with fresh"
         " seeds at the end. Default 0.0.",
     )  # fmt: skip
-    no_repeat: bool = Field(
-        default=False, description="Never try the same source twice in a run. Default false."
-    )
+    no_repeat: bool = Field(default=False, description="Never try the same source twice in a run. Default false.")
     avoid_failures: bool = Field(
         default=False,
         description="Never try a value again that crashed, timed out or ran out of memory. Default false.",

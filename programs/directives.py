@@ -61,9 +61,7 @@ def _named(entries: Iterable[tuple[int, str, str, str]]) -> list[Directive]:
     for position, (line, heading, kind, text) in enumerate(sorted(entries, key=lambda entry: entry[0])):
         first = directive_id(heading, kind, text)
         seen[first] += 1
-        out.append(
-            Directive(directive_id(heading, kind, text, seen[first]), heading, kind, text, position, line + 1)
-        )
+        out.append(Directive(directive_id(heading, kind, text, seen[first]), heading, kind, text, position, line + 1))
     return out
 
 

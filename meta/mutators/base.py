@@ -1,0 +1,52 @@
+"""What every mutator is: a way to write a child program from parents and evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from programs.program import Program
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from analysis.evidence import Evidence, ProgramScore
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A program that may breed, with its posterior score where it has been measured."""
+
+    program: Program
+    score: ProgramScore | None
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The text of a child, who it descends from, and the rows of evidence that it was written from."""
+
+    text: str
+    operator: str
+    reason: str  # one line: what was changed, and why
+    evidence_ids: tuple[str, ...]
+    parent_ids: tuple[str, ...]
+
+
+class Mutator(Protocol):
+    """Proposals are a function of parents, evidence and the state of ``rng``: a study can be replayed."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parents(self) -> int:
+        """How many parents it takes; the child is written on the text of the first."""
+
+    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
+        """A child that differs from its parents; None where this evidence and these parents offer nothing."""
+
+
+def parent_ids(parents: Sequence[Parent]) -> tuple[str, ...]:
+    """Ids in order, each once."""
+    return tuple(dict.fromkeys(parent.program.program_id for parent in parents))

@@ -1,0 +1,87 @@
+"""Sensible single moves of a charter. A move may set fields that mean nothing apart, such as screening and its wave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from programs.charter import Charter
+from programs.edit import set_charter, unset_charter
+
+Move = Mapping[str, Any]  # dotted field → value
+
+# Fields that only work together: they are taken, changed and deleted as one.
+GROUPS: tuple[tuple[str, ...], ...] = (
+    ("screen.fraction", "screen.promote", "wave"),
+    ("keep.rule", "keep.margin", "keep.pairs"),
+    ("branch.frontier", "branch.rewind_after"),
+)
+_LADDERS: dict[str, tuple[Any, ...]] = {
+    "replicates": (1, 2, 3),
+    "branch.frontier": (1, 2, 3),
+    "branch.rewind_after": (0, 6, 12),
+    "confirm": (0.0, 0.1, 0.2),
+    "no_repeat": (False, True),
+    "avoid_failures": (False, True),
+}
+_IF_SCREENED: dict[str, tuple[Any, ...]] = {
+    "screen.fraction": (0.15, 0.25, 0.4),
+    "screen.promote": (0.16, 0.25, 0.34),
+    "wave": (4, 6, 9, 12),
+}
+_SCREENS: tuple[Move, ...] = (
+    {"screen.fraction": 0.25, "screen.promote": 0.16, "wave": 6},
+    {"screen.fraction": 0.25, "screen.promote": 0.16, "wave": 12},
+)
+_KEEPS: tuple[Move, ...] = (
+    {"keep.rule": "better"},
+    {"keep.rule": "margin", "keep.margin": 0.5},
+    {"keep.rule": "margin", "keep.margin": 1.0},
+    {"keep.rule": "paired", "keep.pairs": 2},
+)
+_SEARCHES: tuple[dict[str, float], ...] = (
+    {"local": 1.0},
+    {"local": 0.8, "random": 0.2},
+    {"local": 0.5, "tpe": 0.5},
+    {"local": 0.6, "recombine": 0.2, "random": 0.2},
+    {"random": 1.0},
+)
+
+
+def group_of(field: str) -> tuple[str, ...]:
+    """The fields that go with one field, itself included."""
+    return next((group for group in GROUPS if field in group), (field,))
+
+
+def moves(charter: Charter) -> list[Move]:
+    """Every sensible move away from a charter."""
+    return [move for move in _all(charter) if any(charter.get(f) != v for f, v in move.items())]
+
+
+def _all(charter: Charter) -> Iterator[Move]:
+    screened = charter.screen.fraction < 1
+    for field, values in (_LADDERS | _IF_SCREENED if screened else _LADDERS).items():
+        yield from ({field: value} for value in values)
+    if screened:
+        yield {"screen.fraction": 1.0, "screen.promote": 0.25, "wave": 1}
+    else:
+        yield from _SCREENS
+    yield from _KEEPS
+    queue = charter.proposers.get("queue", 0.0) / sum(charter.proposers.values())
+    for search in _SEARCHES:
+        rest = {name: round(share * (1 - queue), 3) for name, share in search.items()} if queue < 1 else search
+        yield {"proposers": {"queue": round(queue, 3)} | rest if queue else dict(search)}
+
+
+def carry_out(text: str, move: Move) -> str:
+    """The text with a move made; a field set to its default is taken out, for length is a cost."""
+    default = Charter()
+    for field, value in move.items():
+        text = unset_charter(text, field) if value == default.get(field) else set_charter(text, field, value)
+    return text
+
+
+def told(charter: Charter, move: Move) -> str:
+    """``screen.fraction from 1.0 to 0.25, wave from 1 to 6``."""
+    changed = {field: value for field, value in move.items() if charter.get(field) != value}
+    return ", ".join(f"{field} from {charter.get(field)} to {value}" for field, value in changed.items())

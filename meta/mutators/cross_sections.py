@@ -1,0 +1,79 @@
+"""Crossover by section: each section from one parent or the other, the charter whole from one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from meta.mutators.base import Parent, Proposal, parent_ids
+from programs.edit import sections, take_charter
+from programs.program import Program
+from programs.structure import PATH
+from programs.text import newline_of, with_newline
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from analysis.evidence import Evidence
+
+TRIES = 8
+
+
+class CrossSections:
+    name = "cross-sections"
+    parents = 2
+
+    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
+        first, second = (parent.program for parent in parents[:2])
+        for _ in range(TRIES):
+            charter_of_second = bool(rng.random() < 0.5)
+            text, taken = crossed(first, second, rng)
+            if not text.strip():
+                continue
+            if charter_of_second:
+                text = take_charter(text, second.text)
+            child = Program.parse(text)
+            if child.program_id not in (first.program_id, second.program_id):
+                names = [*["charter"] * charter_of_second, *(name or "opening" for name in taken)]
+                reason = f"{first.name} with {', '.join(names) or 'fewer sections'} of {second.name}"
+                return Proposal(text, self.name, reason, (), parent_ids(parents[:2]))
+        return None
+
+
+def crossed(first: Program, second: Program, rng: np.random.Generator) -> tuple[str, list[str]]:
+    """The first parent's text with a fair coin for each section: its own, or the other's of that name.
+
+    Sections that only one parent has are in or out by the coin; the opening (title and what stands before the first
+    section) stays the first parent's. Returns the text and the names of the sections of the second parent.
+    """
+    own, other = _chapters(first.text), _chapters(second.text)
+    front = first.text.removesuffix("".join(s.text for s in sections(first.text)))
+    newline, out, taken = newline_of(first.text), [own.pop("", "")], []
+    other.pop("", "")
+    for name in [*own, *(name for name in other if name not in own)]:
+        if rng.random() < 0.5:
+            chosen = own.get(name)
+        else:
+            chosen = other.get(name)
+            taken += [name] if chosen is not None else []
+        if chosen:
+            out.append(with_newline(chosen.replace("\r\n", "\n"), newline))
+    return front + "".join(_apart(part, newline, last=i == len(out) - 1) for i, part in enumerate(out)), taken
+
+
+def _chapters(text: str) -> dict[str, str]:
+    """Top sections with all that is nested in them; "" is the opening, title included."""
+    titles = {d.heading.split(PATH)[0] for d in Program.parse(text).directives}
+    chapters: dict[str, str] = {}
+    current = ""
+    for section in sections(text):
+        top = section.heading.split(PATH)[0]
+        is_title = section.level == 1 and not current and top not in titles
+        current = "" if section.level == 0 or is_title else top
+        chapters[current] = chapters.get(current, "") + section.text
+    return chapters
+
+
+def _apart(part: str, newline: str, last: bool) -> str:
+    """A section ends with a blank line, so that the next one cannot run into it; the text with one line end."""
+    return part.rstrip("\r\n") + newline * (1 if last else 2) if part.strip() else part

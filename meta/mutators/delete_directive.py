@@ -1,0 +1,63 @@
+"""Deletes one statement, idea or charter field. Length is a cost, and added prose has rarely helped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from meta.mutators.base import Parent, Proposal, parent_ids
+from meta.mutators.charter_moves import group_of
+from meta.mutators.earned import Table
+from programs.directives import Directive
+from programs.edit import remove_directive, unset_charter
+from programs.errors import ProgramError
+from programs.program import Program
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from analysis.evidence import Evidence
+
+
+class DeleteDirective:
+    """Ideas that lost are the likeliest to go, then charter fields, then anything else."""
+
+    name = "delete-directive"
+    parents = 1
+
+    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
+        program, table = parents[0].program, Table(evidence)
+        choices = [d for d in program.directives if d.kind != "order"]
+        if len(choices) < 2:
+            return None
+        weights = [_weight(program, d, table) for d in choices]
+        gone = choices[int(rng.choice(len(choices), p=[w / sum(weights) for w in weights]))]
+        try:
+            text = _without(program, gone)
+        except ProgramError:  # nothing would be left, or its neighbours would change
+            return None
+        ids = table.credit_ids(gone.directive_id, _terms(program, gone)) if gone.kind == "idea" else []
+        reason = f"deleted: {' '.join(gone.text.split())[:100]}"
+        return Proposal(text, self.name, reason, tuple(ids), parent_ids(parents))
+
+
+def _without(program: Program, gone: Directive) -> str:
+    if gone.kind != "charter":
+        return remove_directive(program.text, gone.directive_id)
+    text = program.text
+    for field in group_of(gone.text.partition(":")[0]):
+        text = unset_charter(text, field)
+    return text
+
+
+def _weight(program: Program, directive: Directive, table: Table) -> float:
+    if directive.kind == "charter":
+        return 3.0
+    if directive.kind != "idea":
+        return 1.0
+    gain = table.idea(directive.directive_id, _terms(program, directive))
+    return 1.0 if gain is None else 4.0 if gain < 0 else 0.25
+
+
+def _terms(program: Program, directive: Directive) -> tuple[str, ...]:
+    return next((i.terms for i in program.ideas if i.directive_id == directive.directive_id), ())

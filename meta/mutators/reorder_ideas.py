@@ -1,0 +1,35 @@
+"""Reorders a program's own ideas by what their edits earned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from meta.mutators.base import Parent, Proposal, parent_ids
+from meta.mutators.earned import Table
+from meta.mutators.queue_first import queue_first
+from programs.edit import reorder_ideas
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from analysis.evidence import Evidence
+
+
+class ReorderIdeas:
+    """Best expected gain first; ideas without evidence stand between those that earned and those that lost."""
+
+    name = "reorder-ideas"
+    parents = 1
+
+    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
+        program, table = parents[0].program, Table(evidence)
+        gains = [table.idea(idea.directive_id, idea.terms) for idea in program.ideas]
+        known = [gain for gain in gains if gain is not None]
+        order = sorted(range(len(gains)), key=lambda i: -(gains[i] or 0.0))
+        if len(known) < 2 or order == list(range(len(gains))):
+            return None
+        text = queue_first(reorder_ideas(program.text, order))
+        ids = dict.fromkeys(c for idea in program.ideas for c in table.credit_ids(idea.directive_id, idea.terms))
+        reason = f"{len(gains)} ideas in the order of what they earned; {len(known)} of them were tried"
+        return Proposal(text, self.name, reason, tuple(ids), parent_ids(parents))

@@ -1,0 +1,95 @@
+"""Takes one directive from another program: the second parent, or a starter off the shelf."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from meta.mutators.base import Parent, Proposal, parent_ids
+from meta.mutators.charter_moves import carry_out, group_of, told
+from meta.mutators.earned import Table
+from programs import shelf
+from programs.directives import Directive
+from programs.edit import add_directive, reorder_ideas
+from programs.errors import ProgramError
+from programs.program import Program
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from analysis.evidence import Evidence
+
+WEIGHTS = {"charter": 4.0, "idea": 2.0, "item": 1.0, "paragraph": 1.0}
+
+
+@dataclass(frozen=True)
+class TakeDirective:
+    """``shelf_share``: how often the donor is a starter instead of the second parent."""
+
+    name: str = "take-directive"
+    parents: int = 2
+    shelf_share: float = 0.5
+
+    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
+        program = parents[0].program
+        from_shelf = rng.random() < self.shelf_share or len(parents) < 2
+        starters = shelf.starters()
+        donor = starters[int(rng.integers(len(starters)))] if from_shelf else parents[1].program
+        offered = _offered(program, donor)
+        if not offered:
+            return None
+        weights = [WEIGHTS[d.kind] for d in offered]
+        taken = offered[int(rng.choice(len(offered), p=[w / sum(weights) for w in weights]))]
+        try:
+            text, what = _take(program, donor, taken, Table(evidence), rng)
+        except ProgramError:  # markdown would read it as something else at its new place
+            return None
+        source = f"the starter {donor.name}" if from_shelf else donor.name
+        return Proposal(
+            text, self.name, f"{what}, taken from {source}", (), parent_ids(parents[:1] if from_shelf else parents)
+        )
+
+
+def _offered(program: Program, donor: Program) -> list[Directive]:
+    """What the donor says and the program does not; single lines only, for an item is one line."""
+    own = {d.directive_id for d in program.directives}
+    return [
+        d for d in donor.directives
+        if d.directive_id not in own and d.kind in WEIGHTS and "\n" not in d.text
+        and not (d.kind == "charter" and _equal(program, donor, d))
+    ]  # fmt: skip
+
+
+def _equal(program: Program, donor: Program, directive: Directive) -> bool:
+    return all(program.charter.get(f) == donor.charter.get(f) for f in _fields(directive))
+
+
+def _fields(directive: Directive) -> tuple[str, ...]:
+    return group_of(directive.text.partition(":")[0])
+
+
+def _take(
+    program: Program, donor: Program, taken: Directive, table: Table, rng: np.random.Generator
+) -> tuple[str, str]:
+    if taken.kind == "charter":
+        move = {field: donor.charter.get(field) for field in _fields(taken)}
+        return carry_out(program.text, move), told(program.charter, move)
+    what = f"“{taken.text[:80]}”"
+    if taken.kind == "idea":
+        return _with_idea(program, taken, table, rng), what
+    return add_directive(program.text, taken.heading, taken.text), what
+
+
+def _with_idea(program: Program, taken: Directive, table: Table, rng: np.random.Generator) -> str:
+    """The idea goes where its gain belongs among the others; without evidence, anywhere."""
+    heading = next((d.heading for d in program.directives if d.kind == "idea"), "Ideas")
+    text = add_directive(program.text, heading, taken.text)
+    ideas = Program.parse(text).ideas
+    new = next(i for i, idea in enumerate(ideas) if idea.directive_id not in {o.directive_id for o in program.ideas})
+    gains = [table.idea(idea.directive_id, idea.terms) for idea in ideas]
+    others = [i for i in range(len(ideas)) if i != new]
+    at = int(rng.integers(len(ideas)))
+    if (gain := gains[new]) is not None:
+        at = next((k for k, i in enumerate(others) if (gains[i] or 0.0) < gain), len(others))
+    return reorder_ideas(text, [*others[:at], new, *others[at:]])

@@ -1,0 +1,162 @@
+"""Writes the Ideas list anew from what single edits earned over all runs: the largest lever that was measured.
+
+The list opens with bundles: the best value of every knob that clearly earned something, all in one edit, then the
+better half of them, then the best quarter. One experiment buys what a queue of single ideas buys in a dozen; where
+edits do not mix it costs that one experiment and the next smaller bundle follows. A bundle that was tried and never
+earned anything is not written again. Single ideas come after, by gain; those that a kept bundle contains change nothing
+any more and are passed over at no cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from meta.mutators.base import Parent, Proposal, parent_ids
+from meta.mutators.earned import Earned, Key, Table, idea_gain, idea_terms, key_of_term
+from meta.mutators.ladder import untried
+from meta.mutators.queue_first import queue_first
+from programs.edit import replace_ideas, unset_charter
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from analysis.evidence import Evidence
+
+PROOF = 4  # tries after which a bundle that earned nothing is given up
+UNTRIED = "Not tried yet"
+JOINT = 4  # ideas of several edits that are carried over; they are mostly variants of each other
+
+
+@dataclass(frozen=True)
+class Item:
+    text: str
+    gain: float
+    credit_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WriteIdeas:
+    """``bundles``: whether the list opens with bundles of winners."""
+
+    name: str = "write-ideas"
+    parents: int = 1
+    bundles: bool = True
+    most: int = 30  # items with figures; length is a cost
+
+    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
+        table, program = Table(evidence), parents[0].program
+        items = written(table, self.bundles)[: self.most]
+        if not items:
+            return None
+        kept = [Item(idea.text, 0.0) for idea in program.ideas if _is_news(idea.text, idea.terms, table)]
+        listed = dict.fromkeys(item.text for item in [*items, *kept, *beside_winners(table)])
+        text = replace_ideas(program.text, list(listed))
+        text = unset_charter(queue_first(text), "focus")  # ideas outside the focus would be lost
+        if text == program.text:
+            return None
+        ids = dict.fromkeys(credit_id for item in items for credit_id in item.credit_ids)
+        reason = f"Ideas written from what {len(table.rows)} edits earned: {len(items)} of them, the rest dropped"
+        return Proposal(text, self.name, reason, tuple(ids), parent_ids(parents))
+
+
+def written(table: Table, bundles: bool = True) -> list[Item]:
+    """What the evidence speaks for, in order: bundles, winners by gain, second values and hopefuls."""
+    by_knob = table.by_knob()
+    best = sorted((rows[0] for rows in by_knob.values()), key=lambda row: (-row.gain, row.term))
+    winners = [row for row in best if row.low > 0]
+    singles = [_single(row) for row in winners] + _joint_ideas(table)
+    hopefuls = [row for row in best if row.low <= 0 < row.gain]
+    second = [row for rows in by_knob.values() for row in _second(rows)]
+    out = _bundles(winners, table) if bundles else []
+    out += sorted(singles, key=lambda item: -item.gain)
+    out += [_single(row) for row in sorted(second + hopefuls, key=lambda row: (-row.low, row.term))]
+    return out
+
+
+def beside_winners(table: Table) -> list[Item]:
+    """Values that nobody tried, beside the best value of each knob that clearly earned something."""
+    by_knob = table.by_knob()
+    winners = sorted((rows[0] for rows in by_knob.values() if rows[0].low > 0), key=lambda row: (-row.gain, row.term))
+    return [item for row in winners for item in _beside(row, by_knob[row.credit.knob.casefold()])]
+
+
+def _bundles(winners: Sequence[Earned], table: Table) -> list[Item]:
+    """All winners at once, then the better half, and so on while there are two or more."""
+    failed = {_keys(idea_terms(c.text)) for c in table.ideas.values() if c.kept_gain <= 0 and c.n >= PROOF}
+    out, size = [], len(winners)
+    while size > 1:
+        rows = winners[:size]
+        if _keys(row.term for row in rows) in failed:
+            size //= 2
+            continue
+        terms = " ".join(f"`{row.term}`" for row in rows)
+        total = sum(row.gain for row in rows)
+        text = f"All of these at once: {terms} (one by one they add up to {total:.2g})."
+        out.append(Item(text, total, tuple(row.credit.credit_id for row in rows)))
+        size //= 2
+    return out
+
+
+def _single(row: Earned) -> Item:
+    verb = "Apply" if row.credit.value is True else "Set"
+    return Item(f"{verb} `{row.term}`: {row.figure()}.", row.gain, (row.credit.credit_id,))
+
+
+def _second(rows: Sequence[Earned]) -> list[Earned]:
+    """A knob's second value, where it is clearly good itself and clearly another one.
+
+    Neighbouring rungs of a ladder are mostly one finding told twice; so a number must lie two rungs away.
+    """
+    first, rest = rows[0], [row for row in rows[1:] if row.low > 0]
+    if not _is_number(first.credit.value):
+        return rest[:1]
+    rungs = sorted(float(row.credit.value) for row in rows if _is_number(row.credit.value))
+    at = rungs.index(float(first.credit.value))
+    far = [
+        row for row in rest
+        if _is_number(row.credit.value) and abs(rungs.index(float(row.credit.value)) - at) > 1
+    ]  # fmt: skip
+    return far[:1]
+
+
+def _joint_ideas(table: Table) -> list[Item]:
+    """Ideas of several edits that earned most as they stood, though their parts alone may not."""
+    out: dict[frozenset[Key], Item] = {}
+    for credit in sorted(table.ideas.values(), key=lambda c: (-idea_gain(c), c.credit_id)):
+        terms = [term for term in idea_terms(credit.text) if key_of_term(term)]
+        if len(_keys(terms)) > 1 and credit.kept_gain > 0:
+            shown = " ".join(f"`{term}`" for term in terms)
+            text = f"Together {shown}: came with {idea_gain(credit):.2g} over {credit.n} tries."
+            out.setdefault(_keys(terms), Item(text, idea_gain(credit), (credit.credit_id,)))
+    return list(out.values())[:JOINT]
+
+
+def _keys(terms: Iterable[str]) -> frozenset[Key]:
+    """What an idea changes, however it is worded."""
+    return frozenset(key for term in terms if (key := key_of_term(term)))
+
+
+def _beside(row: Earned, rows: Sequence[Earned]) -> list[Item]:
+    if not _is_number(row.credit.value):
+        return []
+    tried = [r.credit.value for r in rows if isinstance(r.credit.value, int | float)]
+    assert isinstance(row.credit.value, int | float)
+    name = row.credit.knob.lower()
+    return [
+        Item(f"{UNTRIED}, beside {row.term}: `{name}={value:g}`.", 0.0, (row.credit.credit_id,))
+        for value in untried(row.credit.value, tried)
+    ]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_news(text: str, terms: tuple[str, ...], table: Table) -> bool:
+    """Whether the evidence is silent about an idea: one for LLMs, or one that names an edit nobody tried."""
+    if text.startswith(UNTRIED):
+        return False  # written anew from the winners of today
+    keys = [key for term in terms if (key := key_of_term(term))]
+    return not keys or any(key not in table.rows for key in keys)

@@ -1,0 +1,203 @@
+"""What every mutator keeps: sound children, determinism, honest ancestry. Then each one's own deed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.evidence import Evidence
+from meta.mutators.base import Mutator, Parent, Proposal
+from meta.mutators.change_field import ChangeField
+from meta.mutators.cross_sections import CrossSections
+from meta.mutators.delete_directive import DeleteDirective
+from meta.mutators.mix import Mix, Weights
+from meta.mutators.reorder_ideas import ReorderIdeas
+from meta.mutators.take_directive import TakeDirective
+from programs import shelf
+from programs.diff import diff
+from programs.edit import charter_fields
+from programs.errors import NotFound
+from programs.lint import lint
+from programs.program import Program
+from tests.meta.evidence_of import PLANTED, edit, evidence, idea, score
+from tests.programs.fixtures import FIXTURES
+
+OPERATORS = Mix().operators
+EACH = pytest.mark.parametrize("mutator", OPERATORS, ids=lambda m: m.name)
+HARD = {name: text for name, text in FIXTURES.items() if name != "unclosed fence"}
+
+
+def parents_of(first: Program, second: Program) -> list[Parent]:
+    return [Parent(first, score(first.program_id)), Parent(second, None)]
+
+
+def propose(mutator: Mutator, first: Program, second: Program, seed: int, facts: Evidence = PLANTED) -> Proposal | None:
+    parents = parents_of(first, second)[: mutator.parents]
+    return mutator.propose(parents, facts, np.random.default_rng(seed))
+
+
+@EACH
+@pytest.mark.parametrize("seed", range(3))
+def test_children_are_sound(mutator: Mutator, seed: int) -> None:
+    programs = shelf.starters()
+    for place, first in enumerate(programs):
+        second = programs[(place + 5 + seed) % len(programs)]
+        proposal = propose(mutator, first, second, seed)
+        if proposal is None:
+            continue
+        child = Program.parse(proposal.text)
+        assert child.program_id not in {first.program_id}
+        assert not [m for m in lint(child) if m.level == "error"]
+        assert proposal.operator == mutator.name
+        assert proposal.reason
+        assert "\n" not in proposal.reason
+        assert proposal.parent_ids[0] == first.program_id
+        assert set(proposal.parent_ids) <= {first.program_id, second.program_id}
+        known = {c.credit_id for c in PLANTED.edits}
+        assert set(proposal.evidence_ids) <= known
+        assert propose(mutator, first, second, seed) == proposal
+
+
+@EACH
+@pytest.mark.parametrize("name", HARD)
+def test_any_markdown_can_be_a_parent(mutator: Mutator, name: str) -> None:
+    first, second = Program.parse(HARD[name], "first"), Program.parse(FIXTURES["mixed"], "second")
+    for seed in range(6):
+        for a, b in ((first, second), (second, first)):
+            proposal = propose(mutator, a, b, seed)
+            if proposal is not None:
+                Program.parse(proposal.text)
+
+
+@EACH
+def test_no_evidence_is_no_failure(mutator: Mutator) -> None:
+    proposal = propose(mutator, shelf.starter("local"), shelf.starter("idea-queue"), 0, evidence())
+    if mutator.name in ("write-ideas", "reorder-ideas"):
+        assert proposal is None
+
+
+def test_reorder_puts_the_best_first_and_losers_last() -> None:
+    text = "## Ideas\n- `depth=4`\n- think\n- `batch=64`\n- `conv`\n- `norm=batch` and `momentum=0.9`\n"
+    proposal = propose(ReorderIdeas(), Program.parse(text), Program.parse("x"), 0)
+    assert proposal is not None
+    child = Program.parse(proposal.text)
+    assert [i.terms for i in child.ideas] == [
+        ("norm=batch", "momentum=0.9"), ("conv",), ("batch=64",), (), ("depth=4",),
+    ]  # fmt: skip
+    assert child.charter.proposers["queue"] > 0.9
+    again = propose(ReorderIdeas(), child, Program.parse("x"), 0)
+    assert again is None
+
+
+def test_reorder_believes_what_an_idea_earned_as_it_stands() -> None:
+    program = Program.parse("## Ideas\n- `conv`\n- `depth=4` with `pool`\n")
+    joint = idea(program.ideas[1].directive_id, "`depth=4` with `pool`", kept_gain=12.0)
+    facts = evidence(*PLANTED.edits, ideas=(joint,))
+    proposal = propose(ReorderIdeas(), program, program, 0, facts)
+    assert proposal is not None
+    assert Program.parse(proposal.text).ideas[0].terms == ("depth=4", "pool")
+    assert joint.credit_id in proposal.evidence_ids
+
+
+def test_change_field_changes_fields_that_belong_together() -> None:
+    seen = set()
+    for seed in range(60):
+        parent = shelf.starter(("stock", "local-screen", "idea-queue")[seed % 3])
+        proposal = propose(ChangeField(), parent, parent, seed)
+        if proposal is None:
+            continue
+        found = diff(parent, Program.parse(proposal.text))
+        changed = [*found.added, *found.removed, *(new for _, new in found.changed)]
+        assert {d.kind for d in changed} <= {"charter"}
+        seen |= {d.text.split(":")[0] for d in changed}
+        child = Program.parse(proposal.text).charter
+        assert (child.screen.fraction < 1) == (child.wave > 1)
+    assert seen >= {"screen.fraction", "wave", "proposers", "replicates", "confirm"}
+
+
+def test_change_field_keeps_the_share_of_the_queue() -> None:
+    parent = shelf.starter("idea-queue")
+    for seed in range(40):
+        proposal = propose(ChangeField(), parent, parent, seed)
+        assert proposal is not None
+        shares = Program.parse(proposal.text).charter.proposers
+        assert shares["queue"] / sum(shares.values()) == pytest.approx(0.9, abs=0.01)
+
+
+def test_take_directive_takes_one_thing() -> None:
+    first, second = shelf.starter("local"), shelf.starter("idea-queue")
+    kinds = set()
+    for seed in range(40):
+        proposal = propose(TakeDirective(shelf_share=0.0), first, second, seed)
+        assert proposal is not None
+        assert "idea-queue" in proposal.reason
+        found = diff(first, Program.parse(proposal.text))
+        assert not found.removed
+        kinds |= {d.kind for d in found.added} | {d.kind for _, d in found.changed}
+    assert kinds >= {"charter", "idea", "item"}
+
+
+def test_a_taken_idea_goes_where_its_gain_belongs() -> None:
+    first = Program.parse(
+        "---\nmetaloop: {proposers: {queue: 1}}\n---\n## Ideas\n- `conv`\n- `batch=64`\n- `depth=4`\n"
+    )
+    second = Program.parse("---\nmetaloop: {proposers: {queue: 1}}\n---\n## Ideas\n- `norm=batch`\n")
+    proposal = propose(TakeDirective(shelf_share=0.0), first, second, 0)
+    assert proposal is not None
+    assert [i.terms[0] for i in Program.parse(proposal.text).ideas] == ["conv", "norm=batch", "batch=64", "depth=4"]
+
+
+def test_delete_directive_deletes_and_prefers_losers() -> None:
+    text = "# T\n\n## Ideas\n- `conv`\n- `depth=4`\n- `batch=64`\n- `momentum=0.9`\n"
+    gone = []
+    for seed in range(60):
+        proposal = propose(DeleteDirective(), Program.parse(text), Program.parse("x"), seed)
+        assert proposal is not None
+        assert len(proposal.text) < len(text)
+        (removed,) = diff(Program.parse(text), Program.parse(proposal.text)).removed
+        gone.append(removed.text)
+    assert gone.count("`depth=4`") > len(gone) / 2
+    assert propose(DeleteDirective(), Program.parse("Only this."), Program.parse("x"), 0) is None
+
+
+def test_deleting_a_charter_field_takes_its_group() -> None:
+    parent = Program.parse("---\nmetaloop:\n  screen: {fraction: 0.25}\n  wave: 6\n---\nGo.\n")
+    children = [propose(DeleteDirective(), parent, parent, seed) for seed in range(12)]
+    texts = {child.text for child in children if child}
+    assert "Go.\n" in texts
+    assert all(charter_fields(text) in ({}, charter_fields(parent.text)) for text in texts)
+
+
+def test_crossover_takes_whole_sections_from_either() -> None:
+    first, second = shelf.starter("local-screen"), shelf.starter("idea-queue")
+    allowed = {d.text for d in (*first.directives, *second.directives)}
+    charters = set()
+    for seed in range(20):
+        proposal = propose(CrossSections(), first, second, seed)
+        assert proposal is not None
+        child = Program.parse(proposal.text)
+        assert {d.text for d in child.directives} <= allowed
+        assert child.charter in (first.charter, second.charter)
+        assert len(child.ideas) in (0, len(second.ideas))
+        charters.add(child.charter.model_dump_json())
+    assert len(charters) == 2
+    assert propose(CrossSections(), first, first, 0) is None or True
+
+
+def test_the_mix_is_fixed_and_recorded() -> None:
+    mix = Mix()
+    assert set(mix.to_json()) == {m.name for m in mix.operators}
+    drawn = [mix.draw(np.random.default_rng(seed)).name for seed in range(400)]
+    assert drawn == [mix.draw(np.random.default_rng(seed)).name for seed in range(400)]
+    assert 0.2 < drawn.count("write-ideas") / 400 < 0.4
+    only = Mix(Weights(1.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    assert only.draw(np.random.default_rng(0)).name == "write-ideas"
+    assert mix.named("change-field").name == "change-field"
+    with pytest.raises(NotFound, match="no mutator is called nothing"):
+        mix.named("nothing")
+
+
+def test_a_single_tried_edit_counts_little() -> None:
+    facts = evidence(*(edit(f"K{i}", 1, 0.0, se=0.05) for i in range(20)), edit("LUCK", 1, 0.5, se=None, runs=1))
+    proposal = propose(Mix().named("write-ideas"), Program.parse("Go."), Program.parse("x"), 0, facts)
+    assert proposal is None or "± " in proposal.text

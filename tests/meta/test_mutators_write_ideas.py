@@ -1,0 +1,135 @@
+"""The idea list that is written from the evidence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.evidence import Evidence
+from meta.mutators.base import Parent
+from meta.mutators.earned import Table, key_of_term
+from meta.mutators.ladder import untried
+from meta.mutators.write_ideas import WriteIdeas, written
+from programs import shelf
+from programs.program import Program
+from tests.meta.evidence_of import PLANTED, edit, evidence, idea
+
+
+def child_of(text: str, facts: Evidence = PLANTED, **options: bool) -> Program:
+    parent = Parent(Program.parse(text), None)
+    proposal = WriteIdeas(**options).propose([parent], facts, np.random.default_rng(0))  # type: ignore[arg-type]
+    assert proposal is not None
+    return Program.parse(proposal.text)
+
+
+def test_single_ideas_come_in_the_order_of_their_gain() -> None:
+    child = child_of("Go.", bundles=False)
+    terms = [i.terms[0] for i in child.ideas]
+    assert terms[:4] == ["conv", "momentum=0.9", "norm=batch", "batch=64"]
+    assert not {"depth=4", "pool", "momentum=0.99", "batch=512"} & set(terms)
+
+
+def test_bundles_of_winners_lead() -> None:
+    bundles = [i.terms for i in child_of("Go.").ideas if len(i.terms) > 1]
+    assert bundles == [("conv", "momentum=0.9", "norm=batch", "batch=64"), ("conv", "momentum=0.9")]
+    assert child_of("Go.").ideas[0].terms == bundles[0]
+
+
+def test_a_bundle_that_failed_is_not_written_again() -> None:
+    full = "`conv` `momentum=0.9` `norm=batch` `batch=64`"
+    child = child_of("Go.", evidence(*PLANTED.edits, ideas=(idea("d1", full, kept_gain=0.0),)))
+    assert child.ideas[0].terms == ("conv", "momentum=0.9")
+
+
+def test_ideas_of_several_edits_that_earned_stay() -> None:
+    joint = idea("d1", "Nesterov with `optimizer=nesterov` `lr=0.1`", kept_gain=6.0)
+    child = child_of("Go.", evidence(*PLANTED.edits, ideas=(joint,)), bundles=False)
+    assert child.ideas[0].terms == ("optimizer=nesterov", "lr=0.1")
+
+
+def test_figures_are_told_with_their_design() -> None:
+    chosen = edit("WARMUP", 0.1, 0.2, design="observational")
+    texts = [i.text for i in child_of("Go.", evidence(*PLANTED.edits, chosen)).ideas]
+    assert any("`conv`: earned 0.297 ± 0.018 over 16 tries." in text for text in texts)
+    assert any("`warmup=0.1`: came with" in text for text in texts)
+
+
+def test_a_second_value_of_a_knob_only_where_it_is_clearly_another() -> None:
+    terms = [i.terms[0] for i in child_of("Go.", bundles=False).ideas]
+    assert "momentum=0.95" not in terms  # the next rung
+    assert "momentum=0.5" not in terms  # the next one below
+    assert "norm=layer" in terms
+    assert terms.index("norm=layer") > terms.index("batch=64")
+
+
+def test_untried_neighbours_of_winners_come_last() -> None:
+    last = child_of("Go.", bundles=False).ideas[-4:]
+    assert [i.terms for i in last] == [("momentum=0.925",), ("momentum=0.671",), ("batch=181",), ("batch=45",)]
+    assert all(i.text.startswith("Not tried yet, beside ") for i in last)
+
+
+def test_the_queue_is_served_first_and_the_rest_is_as_it_was() -> None:
+    child = child_of("---\nmetaloop:\n  proposers: {tpe: 3, local: 1}\n  focus: [model]\n---\nGo.\n")
+    assert child.charter.proposers == pytest.approx({"queue": 0.95, "tpe": 0.0375, "local": 0.0125})
+    assert child.charter.focus == ()
+    assert child_of("Go.").charter.proposers == pytest.approx({"queue": 0.95, "random": 0.05})
+
+
+def test_old_ideas_stay_only_where_the_evidence_is_silent() -> None:
+    text = "## Ideas\n- think hard\n- `depth=4` is deep\n- `muon`\n- `conv`\n"
+    texts = [i.text for i in child_of(text).ideas]
+    after = texts.index("think hard")
+    assert texts[after + 1] == "`muon`"
+    assert all(text.startswith("Not tried yet") for text in texts[after + 2 :])
+    assert "`depth=4` is deep" not in texts
+
+
+def test_everything_else_stays_as_it_was() -> None:
+    parent = shelf.starter("stock")
+    child = child_of(parent.text)
+    assert parent.text in child.text
+    assert {d.directive_id for d in parent.directives} <= {d.directive_id for d in child.directives}
+
+
+def test_writing_twice_changes_nothing_more() -> None:
+    child = child_of("Go.")
+    assert WriteIdeas().propose([Parent(child, None)], PLANTED, np.random.default_rng(0)) is None
+
+
+def test_the_joint_estimate_counts_half() -> None:
+    facts = evidence(*(edit(f"K{i}", 1, 0.1 * i, joint_estimate=0.1 * (9 - i)) for i in range(10)))
+    gains = [row.gain for row in Table(facts).rows.values()]
+    assert gains == pytest.approx([gains[0]] * 10)
+
+
+def test_shrinkage_draws_noise_to_zero_and_leaves_effects() -> None:
+    noisy = evidence(*(edit(f"K{i}", 1, 0.02 * (-1) ** i, se=0.05) for i in range(20)), edit("BIG", 1, 1.0, se=0.05))
+    rows = Table(noisy).rows
+    assert rows["big", "1"].gain > 0.9
+    assert all(abs(row.gain) <= 0.02 and row.low < 0 for key, row in rows.items() if key[0] != "big")
+    assert [item for item in written(Table(evidence(edit("K", 1, 0.1, se=None, runs=1)))) if "±" in item.text]
+
+
+def test_terms_name_keys() -> None:
+    assert key_of_term("lr=2e-3") == key_of_term("LR = 0.002") == ("lr", "0.002")
+    assert key_of_term("+muon") == key_of_term("muon") == key_of_term("muon=True") == ("muon", "true")
+    assert key_of_term("batch=64") == key_of_term("batch=64.0")
+    assert key_of_term("train.py") is None
+    assert key_of_term("lr=") is None
+
+
+@pytest.mark.parametrize(
+    ("best", "tried", "found"),
+    [
+        (0.1, [0.01, 1.0], [0.316, 0.0316]),
+        (0.1, [0.01], [1.0, 0.0316]),
+        (64, [32, 128], [91, 45]),
+        (8, [16, 32], [11, 4]),
+        (0.0, [0.1], [0.05]),
+        (0.1, [0.0], [0.2, 0.05]),
+        (2, [1, 3], []),
+        (5, [5], []),
+    ],
+)
+def test_untried_values_lie_beside_the_best(best: float, tried: list[float], found: list[float]) -> None:
+    assert untried(best, tried) == found
