@@ -95,7 +95,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     if champion_of(folder) is None:
         play(out, command, study, plan, starters, described)
     else:
-        out.note(f"{folder} has ended; this is its result")
+        out.note(f"{resolve.shown(folder)} has ended; this is its result")
     present(out, folder)
 
 
@@ -146,32 +146,37 @@ def present(out: Output, folder: Path) -> None:
     from meta.begin import champion_of
 
     champion = champion_of(folder) or {}
-    files = {"champion": str(folder / "champion.md"), "evidence": str(folder / "champion.evidence.md")}
+    place = Path(resolve.shown(folder))
+    files = {"champion": str(place / "champion.md"), "evidence": str(place / "champion.evidence.md")}
     changes = _changes(folder, champion.get("program_id"))
     if out.mode == "json":
         told = {k: v for k, v in champion.items() if k not in ("seq", "prev", "hash", "schema", "kind", "at")}
-        out.json({"study": str(folder), **told, "files": files, "changes": changes})
+        out.json({"study": str(place), **told, "files": files, "changes": changes})
         return
-    out.text(str(champion.get("verdict", "no champion")))
-    _standings(out, folder)
-    if changes and out.mode == "person":
-        from meta.cli.program import DIFF
-
-        out.rows(changes, DIFF)
-    for name, path in files.items():
-        out.text(f"{name}: {path}")
-    out.note(f"next: metaloop credit {folder}, metaloop lineage {folder}, metaloop standings {folder} --all")
+    verdict = str(champion.get("verdict", "no champion"))
+    if out.mode == "plain":
+        out.thing({"study": str(place), "verdict": verdict, **files})
+    else:
+        _show(out, folder, verdict, changes, files)
+    out.note(f"next: metaloop credit {place}, metaloop lineage {place}, metaloop standings {place} --all")
 
 
-def _standings(out: Output, folder: Path) -> None:
-    """The confirmation's standings, for a person or plain."""
+def _show(
+    out: Output, folder: Path, verdict: str, changes: list[dict[str, Any]], files: dict[str, str]
+) -> None:
+    """The end of a study for a person: verdict, the confirmation's standings, the diff, the files."""
+    from meta.cli.program import DIFF
     from meta.cli.standings import present as standings
 
+    out.text(verdict)
     query = "SELECT match_id FROM matches WHERE purpose = 'confirmation' ORDER BY started_at DESC LIMIT 1"
     with resolve.connect(folder, []) as con:
         found = [row["match_id"] for row in resolve.fetch(con, query)]
     if found:
         standings(out, folder, found)
+    out.rows(changes, DIFF)
+    for name, path in files.items():
+        out.text(f"{name}: {path}")
 
 
 def _changes(folder: Path, champion: str | None) -> list[dict[str, Any]]:

@@ -46,15 +46,16 @@ class Settings:
     def existing(self, out: Output) -> Path | None:
         """The folder of the study to go on with, or None where a new one is to be made."""
         if self.resume is not None:
-            return resolve.study_folder(self.resume, out)
+            return resolve.study_folder(self.resume, out).resolve()
         for folder in (Path(self.study).expanduser(), resolve.STUDIES / self.study) if self.study else ():
             if (folder / resolve.MARK).is_file():
-                return folder
+                return folder.resolve()
         return None
 
     def fresh(self, task: Task, out: Output) -> Path:
-        """The folder of a new study."""
-        return Path(self.study).expanduser() if self.study else resolve.fresh_folder(task.name, out)
+        """The folder of a new study; absolute, for workers and experiments have working folders of their own."""
+        folder = Path(self.study).expanduser() if self.study else resolve.fresh_folder(task.name, out)
+        return folder.resolve()
 
     def check(self, study: Study) -> None:
         """Refuse to go on under other settings than the study was made with."""
@@ -140,7 +141,7 @@ def drive(
     from arena.drain import Drained
 
     goal = {"runs": plan["runs"], "device_seconds": plan["runs"] * plan["run_budget_s"]}
-    again = f"metaloop {command} --resume {folder}"
+    again = f"metaloop {command} --resume {resolve.shown(folder)}"
     with Progress(out, folder, command, goal) as progress:
         try:
             return work(progress)

@@ -15,6 +15,7 @@ import click
 from meta.cli import render
 from meta.cli.board import Board, Tail
 from meta.cli.output import Output, clean
+from meta.cli.resolve import shown
 from meta.cli.screen import screen
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Progress:
 
     def __init__(self, out: Output, folder: Path, title: str, plan: Mapping[str, Any] | None = None) -> None:
         self.out = out
-        self.title = f"{title}  {folder}"
+        self.title = f"{title}  {shown(folder)}"
         self.plan = plan
         self.board = Board()
         self.tail = Tail(folder / "ledger")

@@ -59,6 +59,12 @@ def fresh_folder(task: str, out: Output) -> Path:
     return folder
 
 
+def shown(folder: Path) -> str:
+    """A folder as a person would type it: relative where it lies below the current one."""
+    here = Path.cwd()
+    return str(folder.relative_to(here) if folder.is_absolute() and folder.is_relative_to(here) else folder)
+
+
 def programs(texts: Sequence[str]) -> list[Program]:
     """Each a path of a .md file (a path wins where it exists) or the name of a library starter."""
     return [one_program(text) for text in texts]

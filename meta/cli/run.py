@@ -68,10 +68,10 @@ def present(out: Output, folder: Path, match_id: str) -> None:
         (row,) = resolve.fetch(con, RUN, [match_id])
         kept = resolve.fetch(con, KEPT, [row["run_id"]])
     if out.mode == "json":
-        out.json({"study": str(folder), **row, "kept_experiments": kept})
+        out.json({"study": resolve.shown(folder), **row, "kept_experiments": kept})
         return
     shown = {
-        "study": str(folder),
+        "study": resolve.shown(folder),
         "run_id": row["run_id"],
         "program": row["name"],
         "task": row["task"],
@@ -86,4 +86,5 @@ def present(out: Output, folder: Path, match_id: str) -> None:
     for line in kept if out.mode == "person" else ():
         metric, gain = render.number(line["metric"], 4), render.number(line["gain"], 4, sign=True)
         out.text(f"  {line['number']:>3}  {metric}  {gain}  {render.fit(line['description'] or '', 50)}")
-    out.note(f"next: metaloop log {folder} --all, metaloop show {resolve.short(row['run_id'])} -s {folder}")
+    place = resolve.shown(folder)
+    out.note(f"next: metaloop log {place} --all, metaloop show {resolve.short(row['run_id'])} -s {place}")

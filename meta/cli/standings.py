@@ -56,7 +56,7 @@ def present(out: Output, folder: Path, matches: list[str] | None) -> None:
     with resolve.connect(folder, ["standings"]) as con:
         rows = resolve.fetch(con, QUERY, [matches])
     if out.mode != "person":
-        out.rows(rows, PLAIN, extra={"study": str(folder)}, empty="no runs have ended yet")
+        out.rows(rows, PLAIN, extra={"study": resolve.shown(folder)}, empty="no runs have ended yet")
         return
     if not rows:
         out.note("no runs have ended yet: metaloop status")
