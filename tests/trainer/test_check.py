@@ -1,0 +1,59 @@
+"""The contract test of a task folder: the scaffold keeps it, each breach is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trainer import scaffold
+from trainer.check import Finding, check
+from trainer.launcher import LocalLauncher
+
+
+@pytest.fixture
+def folder(tmp_path: Path, session_cache: Path) -> Path:
+    return scaffold.init(tmp_path / "own")
+
+
+def _errors(findings: list[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.level == "error"]
+
+
+@pytest.mark.slow
+def test_scaffold_keeps_the_contract(folder: Path, launcher: LocalLauncher) -> None:
+    seen: list[str] = []
+    findings = check(folder, launcher=launcher, progress=seen.append)
+    assert not _errors(findings)
+    assert len(seen) >= 8
+    assert {"data", "baseline", "soft budget", "fixed steps", "chunks", "referee", "edits", "by hand"} <= {
+        finding.clause for finding in findings if finding.level == "ok"
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "clause", "message"),
+    [
+        ("task.toml", "seconds = 0.05", "seconds = 0", "task.toml", "budget.seconds"),
+        ("prepare.py", "import numpy as np", "import numpy, trainer", "text", "imports trainer"),
+        ("train.py", "def load(path):", "def read(path):", "text", "defines no load()"),
+        ("prepare.py", "import torch", "import", "text", "prepare.py:12: invalid syntax"),
+        ("data.py", "PCG64(seed)", "PCG64()", "data", "other bytes"),
+        ("data.py", "PCG64(seed)", "PCG64(1)", "data", "same hidden split"),
+        ("data.py", 'np.save(out / "targets.npy"', 'np.save(out / "labels.npy"', "data", "no targets.npy"),
+        ("data.py", "integers(0, CLASSES, rows)", "integers(0, 9, rows)", "data", "targets from 0 to"),
+        ("train.py", "torch.manual_seed(prepare.SEED)", "torch.manual_seed(7)", "fixed steps", "same metric"),
+        ("train.py", "torch.manual_seed(prepare.SEED)", "torch.seed()", "fixed steps", "same seed gave"),
+        ("train.py", "while not prepare.clock.done()", "for _ in range(30)", "soft budget", "a quarter"),
+        ("train.py", "model(inputs)\n", "model(inputs - inputs[0])\n", "chunks", "smaller chunks"),
+        ("train.py", "nn.Linear(2, WIDTH)", "nn.Linear(3, WIDTH)", "baseline", "crash"),
+    ],
+)
+def test_breaches_are_found(
+    folder: Path, launcher: LocalLauncher, file: str, old: str, new: str, clause: str, message: str
+) -> None:
+    path = folder / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    findings = check(folder, launcher=launcher, only=[clause])
+    assert any(message in finding.message for finding in _errors(findings)), findings

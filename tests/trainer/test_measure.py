@@ -1,0 +1,49 @@
+"""The card of a task from real runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from programs.errors import TaskError
+from trainer import scaffold
+from trainer.card import RESOLVED
+from trainer.data import DataStore
+from trainer.launcher import LocalLauncher
+from trainer.measure import declared_edits, measure
+from trainer.task import Task
+
+
+def test_declared_edits_leave_out_what_the_baseline_has(task: Task) -> None:
+    labels = [edit.label() for edit, _ in declared_edits(task)]
+    assert "lr=1" in labels and "+relu" in labels
+    assert "lr=0.03" not in labels
+    assert sum(label.startswith("lr=") for label in labels) == 4
+    assert [edit.label() for edit, _ in declared_edits(task, per_knob=2)][:2] == ["lr=0.01", "lr=1"]
+
+
+def test_card(task: Task, data: DataStore, launcher: LocalLauncher, tmp_path: Path) -> None:
+    seen: list[str] = []
+    card = measure(task, data=data, launcher=launcher, seeds=3, repeats=1, per_knob=1, progress=seen.append)
+    assert card.baseline.n == 3 and card.baseline.sd > 0
+    assert len(card.effects) == len(declared_edits(task, per_knob=1))
+    assert len(seen) == card.experiments >= 3 + len(card.effects)
+    assert all(e.resolved == (abs(e.gain_sd) >= RESOLVED) for e in card.effects if e.gain_sd is not None)
+    assert card.headroom is not None
+    assert card.floor is None
+    assert card.lines()[0].startswith("spiral: nll")
+    folder = scaffold.init(tmp_path / "spiral")
+    card.write(folder)
+    loaded = Task.load(folder)
+    assert loaded.card and loaded.card["baseline"]["sd"] == card.baseline.sd
+    assert loaded.task_id == task.task_id
+
+
+def test_a_baseline_that_fails_is_told(launcher: LocalLauncher, session_cache: Path, tmp_path: Path) -> None:
+    folder = scaffold.init(tmp_path / "broken")
+    (folder / "train.py").write_text(
+        (folder / "train.py").read_text().replace("prepare.save", "prepare.store")
+    )
+    with pytest.raises(TaskError, match=r"train\.py: the baseline fails: AttributeError"):
+        measure(Task.load(folder), launcher=launcher, seeds=2)
