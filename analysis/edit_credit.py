@@ -2,8 +2,9 @@
 
 Two estimates stand side by side. `estimate`: mean gain of the tries that made just this change to their parent, same
 run, same seed; a try that crashed, timed out, ran out of memory or was invalid earns 0. `joint_estimate`: the change's
-main effect in a ridge regression of all full experiments on their whole configuration, with an intercept per run, times
-the share of its tries that ran; it also learns from tries that changed several things at once.
+main effect against the baseline's value, in a ridge regression of all full experiments on their whole configuration
+with an intercept per run, times the share of its tries that ran; it also learns from tries that changed several things.
+In both a loss counts as at most the best gains seen: a script that diverged is thrown away, however bad it is.
 """
 
 from __future__ import annotations
@@ -44,7 +45,6 @@ def joint_effects(scope: Scope) -> dict[Key, float]:
 
     Ridge on one-hot values that differ from the baseline's, centred within runs; the penalty is chosen by generalised
     cross-validation (Golub, Heath and Wahba 1979). A value that never ran earns 0, and so does the baseline's own.
-    Losses are bounded (queries/joint_rows.sql): on real tasks a script that diverges scores a hundred times worse.
     """
     import numpy as np
 

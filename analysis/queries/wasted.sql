@@ -4,7 +4,8 @@ WITH tried AS (
     WHERE task = $task AND status <> 'fault' AND NOT coalesce(list_contains($exclude, match_id), false)),
 failed AS (
     SELECT DISTINCT e.run_id, e.experiment_id, e.device_seconds_charged AS seconds,
-        CASE WHEN e.kind = 'apply' THEN '+' || e.knob ELSE lower(e.knob) || '=' || e.value END AS label
+        CASE WHEN e.kind = 'apply' THEN '+' || e.knob 
+            ELSE lower(e.knob) || '=' || coalesce(format('{:.6g}', try_cast(e.value AS DOUBLE)), e.value) END AS label
     FROM edits AS e JOIN tried USING (run_id, experiment_id)
     WHERE e.single AND e.status <> 'ok'),
 again AS (

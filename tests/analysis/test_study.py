@@ -142,3 +142,12 @@ def test_edits_know_their_parent(folder: Path) -> None:
             assert row["delta"] == 0.0 and row["knob"] == "LR" and row["value"] == "0.004"
         elif row["knob"] == "muon":
             assert row["delta"] == pytest.approx(0.2, abs=0.06) and row["kind"] == "apply"
+
+
+def test_segments_without_a_record_are_no_harm(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "arena-1.jsonl").write_bytes((folder / "ledger" / "arena-1.jsonl").read_bytes())
+    (tmp_path / "empty-1.jsonl").touch()  # a disk that was full when the writer opened it
+    assert query(tmp_path, "SELECT count(*) AS n FROM runs") == query(folder, "SELECT count(*) AS n FROM runs")
+    (tmp_path / "arena-1.jsonl").unlink()
+    assert query(tmp_path, "SELECT count(*) AS n FROM standings") == [{"n": 0}]
+    assert query(tmp_path, "SELECT count(*) AS n FROM credit") == [{"n": 0}]
