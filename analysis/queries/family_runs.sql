@@ -1,7 +1,7 @@
 -- Per accepted mutation, match and run seed: the gains of the child's runs and of its parents' runs.
 -- Only runs that can be compared: same task, budget and hardware class as the child's own.
 WITH scored AS (
-    SELECT r.program_id, r.match_id, r.run_seed, r.verified_gain AS gain, m.run_budget, m.hardware_class
+    SELECT r.run_id, r.program_id, r.match_id, r.run_seed, r.verified_gain AS gain, m.run_budget, m.hardware_class
     FROM runs AS r JOIN matches AS m USING (match_id)
     WHERE r.task = $task AND r.state = 'finished' AND r.verified_gain IS NOT NULL
         AND NOT coalesce(list_contains($exclude, r.match_id), false)),
@@ -16,7 +16,7 @@ comparable AS (
     SELECT DISTINCT f.child_id, s.run_budget, s.hardware_class
     FROM families AS f JOIN scored AS s ON s.program_id = f.child_id)
 SELECT f.child_id, f.operator, f.parent_ids, coalesce(p.name, f.child_id) AS name, s.match_id, s.run_seed, m.child,
-    avg(s.gain) AS gain
+    avg(s.gain ORDER BY s.run_id) AS gain
 FROM members AS m JOIN families AS f USING (child_id) JOIN scored AS s ON s.program_id = m.program_id
     JOIN comparable AS c ON c.child_id = f.child_id AND c.run_budget IS NOT DISTINCT FROM s.run_budget
         AND c.hardware_class IS NOT DISTINCT FROM s.hardware_class

@@ -12,4 +12,4 @@ FROM runs AS r JOIN matches AS m USING (match_id)
     LEFT JOIN programs AS p ON p.program_id = r.program_id
 WHERE r.task = $task AND r.state = 'finished' AND r.verified_gain IS NOT NULL
     AND NOT coalesce(list_contains($exclude, r.match_id), false)
-ORDER BY r.started_at, r.run_id
+ORDER BY r.program_id, r.run_id

@@ -11,13 +11,13 @@ counted AS (
     QUALIFY row_number() OVER (PARTITION BY source_id, parent_source_id, seed ORDER BY run_id, number) = 1),
 by_run AS (
     SELECT lower(knob) AS key, min(knob) AS knob, value_json::VARCHAR AS value_text, bool_or(kind = 'apply') AS patch,
-        run_id, sum(greatest(delta, coalesce(-headroom, delta))) AS earned, count(*) AS tries,
+        run_id, sum(greatest(delta, coalesce(-headroom, delta)) ORDER BY number) AS earned, count(*) AS tries,
         count(*) FILTER (status <> 'ok') AS failures,
         count(*) FILTER (coalesce(proposer, '') <> 'random') AS chosen,
-        sum(coalesce(device_seconds_charged, 0.0)) AS seconds
+        sum(coalesce(device_seconds_charged, 0.0) ORDER BY number) AS seconds
     FROM counted, bound GROUP BY lower(knob), value_json::VARCHAR, run_id)
 SELECT key, min(knob) AS knob, value_text::JSON AS value, bool_or(patch) AS patch,
     list(earned ORDER BY run_id) AS earned, list(tries ORDER BY run_id) AS tries, sum(failures)::BIGINT AS failures,
-    sum(chosen)::BIGINT AS chosen, sum(seconds) AS seconds
+    sum(chosen)::BIGINT AS chosen, sum(seconds ORDER BY run_id) AS seconds
 FROM by_run GROUP BY key, value_text
 ORDER BY key, value_text

@@ -9,18 +9,18 @@ failed AS (
     FROM edits AS e JOIN tried USING (run_id, experiment_id)
     WHERE e.single AND e.status <> 'ok'),
 again AS (
-    SELECT run_id, device_seconds_charged AS seconds FROM tried
+    SELECT run_id, number, device_seconds_charged AS seconds FROM tried
     WHERE number > 0 AND coalesce(decision, '') NOT IN ('replicate', 'confirm', 'baseline')
     QUALIFY row_number() OVER (PARTITION BY run_id, source_id, seed, fraction ORDER BY number) > 1)
 SELECT 'failed' AS reason, label, count(*) AS n, count(DISTINCT run_id) AS runs,
-    sum(coalesce(seconds, 0.0)) AS device_seconds
+    sum(coalesce(seconds, 0.0) ORDER BY run_id, experiment_id) AS device_seconds
 FROM failed GROUP BY label
 UNION ALL
 SELECT 'repeated', 'the same source with the same seed again', count(*), count(DISTINCT run_id),
-    sum(coalesce(seconds, 0.0))
+    sum(coalesce(seconds, 0.0) ORDER BY run_id, number)
 FROM again HAVING count(*) > 0
 UNION ALL
-SELECT 'forfeited', 'a rest of the budget too small for an experiment', count(*), count(*), sum(forfeited)
+SELECT 'forfeited', 'a rest of the budget too small for an experiment', count(*), count(*), sum(forfeited ORDER BY run_id)
 FROM runs
 WHERE task = $task AND forfeited > 0 AND NOT coalesce(list_contains($exclude, match_id), false)
 HAVING count(*) > 0

@@ -1,4 +1,5 @@
 -- One row per run. verified_gain: mean over the seeds of verifications on the stream that ranks this run.
+-- (Sums are ordered, so that a resumed study gives the same bits whatever order its records came in.)
 WITH told AS (
     SELECT place, written_at, unnest(from_json(record, '{
         "run_id": "VARCHAR", "state": "VARCHAR", "charged": "DOUBLE", "spent": "DOUBLE", "cached_seconds": "DOUBLE",
@@ -12,10 +13,10 @@ ended AS (  -- of two ends of one run the first finished one counts, else the la
         CASE WHEN state = 'finished' THEN place ELSE -place END) = 1),
 tried AS (
     SELECT run_id, count(*) AS experiments, count(*) FILTER (decision = 'keep') AS kept,
-        sum(device_seconds_charged) AS charged, sum(device_seconds_spent) AS spent
+        sum(device_seconds_charged ORDER BY number) AS charged, sum(device_seconds_spent ORDER BY number) AS spent
     FROM experiments GROUP BY run_id),
 scored AS (
-    SELECT v.run_id, v.stream, avg(v.gain) AS gain, count(v.gain) AS seeds,
+    SELECT v.run_id, v.stream, avg(v.gain ORDER BY v.seed) AS gain, count(v.gain) AS seeds,
         count(*) FILTER (v.status NOT IN ('ok', 'baseline', 'fault')) AS failed
     FROM verifications AS v LEFT JOIN run_starts AS r USING (run_id) GROUP BY v.run_id, v.stream, r.stream
     -- the stream of the run's own match; a run of the search stream is ranked by the selection stream
