@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import threading
@@ -114,18 +115,19 @@ def test_refused_write_names_the_path_and_loses_nothing(tmp_path: Path, small_di
     assert kinds(tmp_path) == ["a", "b"] and check(tmp_path) == []
 
 
-def test_full_disk_is_called_so() -> None:
+def test_full_disk_is_called_so(tmp_path: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("no /dev/full here")
-    ledger = Ledger.__new__(Ledger)
-    ledger.path, ledger._size = full, 0
-    with full.open("wb", buffering=0) as device:
-        ledger._file = device.fileno()
-        ledger._take_back = lambda: None  # type: ignore[method-assign]
-        with pytest.raises(EnvironmentProblem, match="the disk is full") as caught:
-            ledger._write(b"x\n", sync=False)
+    ledger = Ledger(tmp_path, "w")
+    ledger.close()
+    ledger._file = os.open(full, os.O_WRONLY)  # the kernel's own full disk, which cannot be cut back either
+    with pytest.raises(EnvironmentProblem, match="the disk is full") as caught:
+        ledger.append({"kind": "a"})
     assert "free some space" in caught.value.hint
+    with pytest.raises(EnvironmentProblem, match="closed") as after:
+        ledger.append({"kind": "a"})
+    assert "open the study again" in after.value.hint
 
 
 def test_unwritable_place_is_named(tmp_path: Path) -> None:
