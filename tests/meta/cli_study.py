@@ -26,7 +26,7 @@ def cli(
 ) -> subprocess.CompletedProcess[str]:
     """The real command in a process of its own, its output piped."""
     command = [sys.executable, "-m", "meta.cli.main", *args]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=280)
 
 
 def on_terminal(

@@ -1,0 +1,107 @@
+"""The verbs that start, stop and resume real studies, on real training in small."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from .cli_study import cli
+
+SMALL = ("--fixed-steps", "--seed", "1", "-b", "0.5s")
+pytestmark = pytest.mark.slow
+
+
+def start(*args: str, cwd: Path) -> subprocess.Popen[str]:
+    """The command in the background, in a process group of its own."""
+    command = [sys.executable, "-m", "meta.cli.main", *args]
+    return subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def wait_for_experiments(folder: Path, count: int) -> None:
+    """Until the ledger of the study holds so many experiments."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        found = sum(
+            path.read_text().count('"kind":"experiment"') for path in (folder / "ledger").glob("*.jsonl")
+        )
+        if found >= count:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"no {count} experiments in {folder}")
+
+
+def test_run_ends_with_a_verified_gain_and_can_be_looked_at(tmp_path: Path) -> None:
+    done = cli("run", "stock", *SMALL, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["study"].startswith("studies/strokes-")
+    assert told["state"] == "finished"
+    assert told["verified_gain"] is not None
+    assert told["kept_experiments"][0]["number"] == 0
+    assert "plan: 1 runs" in done.stderr
+    rows = json.loads(cli("sql", told["study"], "FROM runs", "--json", cwd=tmp_path).stdout)
+    assert [row["run_id"] for row in rows] == [told["run_id"]]
+    shown = json.loads(cli("show", told["run_id"][:6], "--json", cwd=tmp_path).stdout)
+    assert shown["kind"] == "run"
+    again = cli("run", "--resume", told["study"], "--json", cwd=tmp_path)
+    assert json.loads(again.stdout)["verified_gain"] == told["verified_gain"]
+
+
+def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> None:
+    folder = tmp_path / "drained"
+    process = start("match", "local", "stock", "-n", "2", *SMALL, "-s", str(folder), cwd=tmp_path)
+    wait_for_experiments(folder, 3)
+    status = json.loads(cli("status", str(folder), "--json", cwd=tmp_path).stdout)
+    assert status["state"] == "running"
+    busy = cli("match", "--resume", str(folder), "--json", cwd=tmp_path)
+    assert busy.returncode == 1
+    assert json.loads(busy.stderr.strip().split("\n")[-1])["error"]["kind"] == "busy"
+    os.kill(process.pid, signal.SIGINT)
+    _, remarks = process.communicate(timeout=60)
+    assert process.returncode == 130, remarks
+    assert "metaloop match --resume" in remarks
+    assert json.loads(cli("status", str(folder), "--json").stdout)["state"] == "stopped"
+    done = cli("match", "--resume", str(folder), "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["items"]
+    assert len(rows) == 4  # local, stock, the control one-line, and stock once more
+    assert {row["role"] for row in rows} == {"program", "control", "a/a"}
+    assert {row["n"] for row in rows} == {2}
+    refused = cli("match", "--resume", str(folder), "-b", "9s", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "run_budget" in refused.stderr
+
+
+def test_stop_drains_from_another_terminal(tmp_path: Path) -> None:
+    folder = tmp_path / "stopped"
+    process = start("match", "local", "--no-controls", *SMALL, "-s", str(folder), "--json", cwd=tmp_path)
+    wait_for_experiments(folder, 2)
+    asked = cli("stop", str(folder), "--json", cwd=tmp_path)
+    assert json.loads(asked.stdout)["stop_requested"] is True
+    _, remarks = process.communicate(timeout=60)
+    assert process.returncode == 130, remarks
+    again = cli("stop", str(folder), "--json", cwd=tmp_path)
+    assert json.loads(again.stdout)["stop_requested"] is False
+
+
+def test_evolve_ends_with_a_champion_and_its_evidence(tmp_path: Path) -> None:
+    flags = ("--quick", "-n", "2", "--generations", "1", *SMALL, "-s", "small", "-q")
+    done = cli("evolve", *flags, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (tmp_path / told["files"]["champion"]).is_file()
+    assert (tmp_path / told["files"]["evidence"]).is_file()
+    assert isinstance(told["holds"], bool)
+    lineage = json.loads(cli("lineage", "small", "--json", cwd=tmp_path).stdout)["items"]
+    assert [p["program_id"] for p in lineage if p["champion"]] == [told["program_id"]]
+    again = cli("evolve", "--resume", "small", "--json", cwd=tmp_path)
+    assert json.loads(again.stdout)["verdict"] == told["verdict"]
