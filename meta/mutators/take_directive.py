@@ -34,8 +34,8 @@ class TakeDirective:
     def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
         program = parents[0].program
         from_shelf = rng.random() < self.shelf_share or len(parents) < 2
-        starters = shelf.starters()
-        donor = starters[int(rng.integers(len(starters)))] if from_shelf else parents[1].program
+        names = shelf.names()
+        donor = shelf.starter(names[int(rng.integers(len(names)))]) if from_shelf else parents[1].program
         offered = _offered(program, donor)
         if not offered:
             return None

@@ -37,7 +37,7 @@ def propose(mutator: Mutator, first: Program, second: Program, seed: int, facts:
 
 
 @EACH
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_children_are_sound(mutator: Mutator, seed: int) -> None:
     programs = shelf.starters()
     for place, first in enumerate(programs):
@@ -62,7 +62,7 @@ def test_children_are_sound(mutator: Mutator, seed: int) -> None:
 @pytest.mark.parametrize("name", HARD)
 def test_any_markdown_can_be_a_parent(mutator: Mutator, name: str) -> None:
     first, second = Program.parse(HARD[name], "first"), Program.parse(FIXTURES["mixed"], "second")
-    for seed in range(6):
+    for seed in range(2):
         for a, b in ((first, second), (second, first)):
             proposal = propose(mutator, a, b, seed)
             if proposal is not None:
@@ -117,7 +117,7 @@ def test_change_field_changes_fields_that_belong_together() -> None:
 
 def test_change_field_keeps_the_share_of_the_queue() -> None:
     parent = shelf.starter("idea-queue")
-    for seed in range(40):
+    for seed in range(20):
         proposal = propose(ChangeField(), parent, parent, seed)
         assert proposal is not None
         shares = Program.parse(proposal.text).charter.proposers
@@ -127,7 +127,7 @@ def test_change_field_keeps_the_share_of_the_queue() -> None:
 def test_take_directive_takes_one_thing() -> None:
     first, second = shelf.starter("local"), shelf.starter("idea-queue")
     kinds = set()
-    for seed in range(40):
+    for seed in range(30):
         proposal = propose(TakeDirective(shelf_share=0.0), first, second, seed)
         assert proposal is not None
         assert "idea-queue" in proposal.reason
@@ -181,7 +181,6 @@ def test_crossover_takes_whole_sections_from_either() -> None:
         assert len(child.ideas) in (0, len(second.ideas))
         charters.add(child.charter.model_dump_json())
     assert len(charters) == 2
-    assert propose(CrossSections(), first, first, 0) is None or True
 
 
 def test_the_mix_is_fixed_and_recorded() -> None:
