@@ -7,6 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from programs.errors import EnvironmentProblem
 from trainer.outcome import Outcome
 
 
@@ -27,14 +28,13 @@ class Cache:
             return None
 
     def put(self, key: str, outcome: Outcome) -> None:
-        """Store by rename, so that a reader sees all of it or nothing."""
+        """Store by rename: a reader sees all of it or nothing. EnvironmentProblem where that fails."""
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent)
         try:
-            with os.fdopen(descriptor, "w") as file:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
                 json.dump(outcome.to_json(), file)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+            os.replace(file.name, path)
+        except OSError as error:
+            message = f"{path.parent}: cannot write: {error.strerror}"
+            raise EnvironmentProblem(message, hint="free space or choose another folder") from None

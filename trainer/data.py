@@ -71,4 +71,6 @@ class DataStore:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            if "[Errno 28]" in last or "MemoryError" in last:
+                raise EnvironmentProblem(f"{out.parent}: {last}", hint="free space or choose another folder")
             raise TaskError(f"{self.task.folder / 'data.py'}: make({split!r}, {seed}, …) failed: {last}")

@@ -36,6 +36,7 @@ __all__ = ["Outcome", "Spec", "Trainer"]
 
 _ATTEMPTS = 3  # of an experiment whose launcher failed
 _FIXED_STEP_LINE = 40.0  # in fixed-step mode the hard line only stops what would never end
+_PREDICTIONS_MB = 2048  # largest file of logits
 _OUT_OF_MEMORY = re.compile(
     r"MemoryError|OutOfMemory|can't allocate memory|out of memory|Cannot allocate memory"
 )
@@ -126,7 +127,7 @@ class Trainer:
         for _ in range(_ATTEMPTS):
             try:
                 outcome = self._attempt(spec)
-            except (LauncherFault, OSError) as error:
+            except (LauncherFault, OSError, EnvironmentProblem) as error:
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
                 continue
             if self.cache:
@@ -171,9 +172,10 @@ class Trainer:
             spec.source.write(place)
             self.task.write_read_only(place)
         environment = self._environment(spec, train)
-        ended = self.launcher.train(TrainRequest(train, environment, self._limits(spec.fraction)))
+        limits = self._limits(spec.fraction, 2 * self.task.scoring["checkpoint_mb"])
+        ended = self.launcher.train(TrainRequest(train, environment, limits))
         tally.add(ended, self.launcher.constant)
-        _judge(ended, failure="crash")
+        _judge(ended, limits, failure="crash")
         checkpoint = self._take_checkpoint(train / "checkpoint.pt", predict / "checkpoint.pt")
         return self._score(spec, checkpoint, predict, environment, tally)
 
@@ -182,14 +184,15 @@ class Trainer:
     ) -> float:
         scoring = self.task.scoring
         split, output = self.data.split(spec.stream), folder / "predictions.f32"
+        limits = self._limits(1.0, _PREDICTIONS_MB)
         request = PredictRequest(
             folder, {**environment, "METALOOP_CHECKPOINT": str(checkpoint), "TMPDIR": str(folder)},
-            self._limits(1.0), split / "inputs.npy", checkpoint, output,
+            limits, split / "inputs.npy", checkpoint, output,
             scoring["chunk"], scoring["classes"], self.scorer.per_position,
         )  # fmt: skip
         ended = self.launcher.predict(request)
         tally.add(ended, self.launcher.constant)
-        _judge(ended, failure="invalid")
+        _judge(ended, limits, failure="invalid")
         import numpy  # noqa: F401 -- its import is no part of the cost of the first experiment
 
         started = time.thread_time()
@@ -213,10 +216,10 @@ class Trainer:
             environment["METALOOP_STEPS"] = str(self.steps(spec.fraction))
         return environment
 
-    def _limits(self, fraction: float) -> Limits:
+    def _limits(self, fraction: float, file_mb: int) -> Limits:
         factor = _FIXED_STEP_LINE if self.fixed_steps else 1.0
         cpu, wall = self.task.hard_line(fraction) * factor, self.task.wall_cap(fraction) * factor
-        return Limits(cpu, wall, self.task.memory_mb)
+        return Limits(cpu, wall, self.task.memory_mb, file_mb)
 
     def _take_checkpoint(self, source: Path, target: Path) -> Path:
         """Move the checkpoint out of the training folder, if it is a plain file of bounded size."""
@@ -231,7 +234,7 @@ class Trainer:
         return target
 
 
-def _judge(ended: Ended, failure: Status) -> None:
+def _judge(ended: Ended, limits: Limits, failure: Status) -> None:
     """Raise _Failed for a tree that did not end well."""
     last = next((line for line in reversed(ended.log.splitlines()) if line.strip()), "")
     if ended.killed in ("cpu", "wall"):
@@ -242,10 +245,10 @@ def _judge(ended: Ended, failure: Status) -> None:
         raise _Failed("crash", "killed: too many processes")
     if ended.exit_code == 0:
         return
+    if ended.exit_code in (-9, -24) and ended.cpu_seconds > limits.cpu_seconds:
+        raise _Failed("timeout", f"stopped by its CPU limit after {ended.cpu_seconds:.2f} CPU-s")
     if _OUT_OF_MEMORY.search(ended.error) or ended.exit_code == -9:
         raise _Failed("oom", ended.error or "killed from outside, as the kernel does when memory runs out")
-    if ended.exit_code == -24:
-        raise _Failed("timeout", "stopped by its CPU limit")
     raise _Failed(failure, (ended.error or last or f"exit code {ended.exit_code}")[:500])
 
 
@@ -253,8 +256,3 @@ def _printed_steps(log: str) -> int | None:
     """The ``steps:`` line of the summary; shown, never used for anything that counts."""
     found = re.findall(r"^(?:num_)?steps:\s*(\d{1,12})\s*$", log, re.MULTILINE)
     return int(found[-1]) if found else None
-
-
-def worker_problem(outcome: Outcome) -> EnvironmentProblem:
-    """The error to raise when a fault does not go away by repeating."""
-    return EnvironmentProblem(f"experiments cannot run here: {outcome.reason}", hint="metaloop doctor")

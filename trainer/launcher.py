@@ -10,8 +10,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ _START += "template.main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])"
 _START_SECONDS = 120.0  # import of torch on a busy machine, from a cold disk
 _GRACE_SECONDS = 30.0  # beyond the wall cap, until the template itself is given up
 _CALIBRATION_FORKS = 7
+_STALE_SECONDS = 3600.0  # a living launcher touches its folder with every experiment
 
 
 class LauncherFault(Exception):
@@ -67,10 +69,13 @@ class PredictRequest:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process tree ended and what it used. ``exit_code`` is negative for a signal."""
+    """How a process tree ended and what it used.
+
+    ``exit_code`` is negative for a signal; ``killed`` names the line it crossed: "cpu", "wall", "processes" or "".
+    """
 
     exit_code: int
-    killed: str = field(metadata={"values": ("", "cpu", "wall", "processes")})
+    killed: str
     cpu_seconds: float
     wall_seconds: float
     peak_memory_mb: float
@@ -98,13 +103,21 @@ def _clean_environment() -> dict[str, str]:
     return {**kept, **threads, "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
+def _age(folder: Path) -> float:
+    try:
+        return time.time() - folder.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def _make_root() -> Path:
     """A folder for work folders, in memory where that is possible; leftovers of dead workers are removed."""
     shm = Path("/dev/shm")
     parent = shm if shm.is_dir() and os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
     for old in parent.glob("metaloop-*-*"):
         owner = old.name.split("-")[1]
-        if owner.isdigit() and not Path("/proc", owner).exists():
+        # the age, because a worker in another container has another process table
+        if owner.isdigit() and not Path("/proc", owner).exists() and _age(old) > _STALE_SECONDS:
             shutil.rmtree(old, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"metaloop-{os.getpid()}-", dir=parent))
 
@@ -127,14 +140,20 @@ class LocalLauncher:
         """A fresh folder for one experiment; whoever asked for it removes it."""
         if self._root is None:
             self._root = _make_root()
+        self._root.mkdir(exist_ok=True)  # a template that was cut off in an experiment removed it
         return Path(tempfile.mkdtemp(dir=self._root))
 
     def start(self) -> None:
         """Start and calibrate the template unless it runs. Raises EnvironmentProblem where it cannot start."""
         if self._process is not None:
             return
+        if sys.platform != "linux":
+            raise EnvironmentProblem(
+                "experiments need Linux (process groups, pidfd)", hint="use WSL or a container"
+            )
         if self._root is None:
             self._root = _make_root()
+        self._root.mkdir(exist_ok=True)
         ours, theirs = socket.socketpair()
         log = self._root / "template.log"
         arguments = [str(theirs.fileno()), str(os.getpid()), str(self._root), _PACKAGES]
@@ -206,6 +225,8 @@ class LocalLauncher:
     def _stop(self) -> None:
         """Hang up (the template then kills what runs and leaves), and kill it if it does not."""
         if self._socket is not None:
+            with suppress(OSError):
+                self._socket.sendall(b"bye\n")
             self._socket.close()
         if self._process is not None:
             try:

@@ -159,11 +159,13 @@ def _mapped_bytes() -> int:
 
 
 def serve(control: socket.socket) -> None:
-    """Answer requests until the worker hangs up."""
+    """Answer requests until the worker says bye; ConnectionResetError if it vanishes without."""
     base = _mapped_bytes()
     lines = control.makefile("rb")
     control.sendall(json.dumps({"ready": os.getpid()}).encode() + b"\n")
-    while line := lines.readline():
+    while (line := lines.readline()) != b"bye\n":
+        if not line:
+            raise ConnectionResetError("the worker is gone")
         reply = Watch(json.loads(line), control).run(base)
         control.sendall(json.dumps(reply).encode() + b"\n")
 
@@ -189,11 +191,10 @@ def main(descriptor: int, worker: int, root: str) -> None:
     try:
         serve(socket.socket(fileno=descriptor))
     except ConnectionError:
-        pass  # the worker is gone: the same end as an orderly close
+        metering.Meter().kill_all()
+        shutil.rmtree(root, ignore_errors=True)  # nobody else is left to do it
     finally:
         metering.Meter().kill_all()
-        if os.getppid() != worker:
-            shutil.rmtree(root, ignore_errors=True)
         os._exit(0)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from programs.errors import EnvironmentProblem
 from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
@@ -213,3 +214,12 @@ def test_environment_of_the_worker_is_hidden(outcome_of: Run, monkeypatch: pytes
     assert "METALOOP_SEED" in outcome.log
     assert "PYTEST" not in outcome.log
     assert "'5'" not in outcome.log  # 0, 1, 2, the error channel, and the listing itself
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_line(
+    task: Task, data: DataStore, launcher: LocalLauncher, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    trainer = Trainer(task, data, launcher=launcher, cache=Cache(tmp_path / "file" / "cache"))
+    with pytest.raises(EnvironmentProblem, match="cannot write: Not a directory"):
+        trainer.run(Spec(task.baseline(), seed=1))
