@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,7 +89,7 @@ class Knob:
         if self.kind == "float":
             return self._legal_float(value)
         if self.kind == "int":
-            if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+            if isinstance(value, bool | str) or not math.isfinite(value) or value != int(value):
                 return None
             known = int(value) in self.values
             between = self.low is not None and self.high is not None and self.low <= value <= self.high

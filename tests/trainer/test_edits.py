@@ -86,6 +86,8 @@ def test_a_patch_whose_text_holds_its_anchor_is_applied_once() -> None:
         (["n=8", "train.py"], Edit({"N": 8})),
         (["n=3"], None),
         (["n=2.5"], None),
+        (["n=inf"], None),
+        (["n=nan"], None),
         (["lr=7"], None),
         (["lr=nan"], None),
         (["lr"], None),
