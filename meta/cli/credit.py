@@ -64,7 +64,7 @@ def _show(out: Output, rows: list[dict[str, Any]]) -> None:
     first = rows[0]
     causal = "" if first.get("causal", True) else ", an association"
     out.show(Text(f"{first['method']}: {first['design']}{causal}, in {first['unit']}", style="bold"))
-    axis = render.Axis.around([v for r in rows for v in (r["low"], r["estimate"], r["high"])], PLOT_WIDTH)
+    axis = render.Axis.of_intervals([(r["low"], r["estimate"], r["high"]) for r in rows], PLOT_WIDTH)
     scale = [r["se"] for r in rows if r["se"]] or [abs(r["estimate"]) / 10 for r in rows if r["estimate"]]
     places = render.decimals(min(scale, default=None))
     columns = (

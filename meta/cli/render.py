@@ -25,6 +25,17 @@ class Axis:
         room = (high - low) / max(width - 2, 1)
         return cls(low - room if low < 0 else low, high + room, width)
 
+    @classmethod
+    def of_intervals(
+        cls, intervals: Iterable[tuple[float | None, float | None, float | None]], width: int
+    ) -> Axis:
+        """The axis for (low, mid, high) triples; those over 5 times as wide as the median do not stretch it."""
+        found = [i for i in intervals if i[1] is not None and math.isfinite(i[1])]
+        wide = sorted(high - low for low, _, high in found if low is not None and high is not None)
+        most = 5 * wide[len(wide) // 2] if wide else math.inf
+        kept = [i for i in found if i[0] is None or i[2] is None or i[2] - i[0] <= most]
+        return cls.around([value for interval in kept for value in interval], width)
+
     def column(self, value: float) -> int:
         """The character, 0 to width - 1, that ``value`` falls on; beyond the ends it is clipped."""
         share = (value - self.low) / (self.high - self.low)
@@ -54,7 +65,7 @@ class Axis:
             for place in range(left, right + 1):
                 line[place] = "|" if line[place] == "|" else "-"
             line[left], line[right] = ("<" if low < self.low else "["), (">" if high > self.high else "]")
-        line[self.column(mid)] = "o"
+        line[self.column(mid)] = "<" if mid < self.low else ">" if mid > self.high else "o"
         return "".join(line)
 
 

@@ -80,7 +80,7 @@ def show_match(out: Output, rows: list[dict[str, Any]]) -> None:
 
 def _table(rows: Sequence[Row], plot: int) -> tuple[list[dict[str, Any]], list[Column]]:
     """Rows and columns of one match, the intervals drawn over ``plot`` characters."""
-    axis = render.Axis.around([v for r in rows for v in (r["low"], r["gain"], r["high"])], plot)
+    axis = render.Axis.of_intervals([(r["low"], r["gain"], r["high"]) for r in rows], plot)
     places = render.decimals(_typical([r["se"] for r in rows]))
     columns = [
         Column("rank", right=True),

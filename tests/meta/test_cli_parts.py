@@ -67,6 +67,14 @@ def test_an_axis_holds_whatever_comes(values: list[float | None]) -> None:
     assert len(axis.header()) == len(axis.interval(0.0, 0.0, 0.0)) == 20
 
 
+def test_one_wild_interval_does_not_squash_the_others() -> None:
+    axis = render.Axis.of_intervals(
+        [(0.1, 0.2, 0.3), (0.2, 0.3, 0.4), (-87.0, -6.0, 74.0), (None, None, None)], 20
+    )
+    assert (axis.low, axis.high < 0.5) == (0.0, True)
+    assert axis.interval(-87.0, -6.0, 74.0) == "<" + "-" * 18 + ">"
+
+
 def test_numbers_get_the_precision_of_their_error() -> None:
     assert render.decimals(0.0029) == 4
     assert render.decimals(2.9) == 1
