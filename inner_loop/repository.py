@@ -121,6 +121,7 @@ class Repository:
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             fresh = path.with_suffix(".new")
+            fresh.unlink(missing_ok=True)  # read-only, if a kill left it here
             fresh.write_bytes(zlib.compress(whole, 1))
             fresh.chmod(0o444)
             fresh.replace(path)

@@ -23,5 +23,5 @@ class QueueProposer:
         while self._waiting:
             idea, edit = self._waiting.pop(0)
             if situation.allowed(edit):
-                return Proposal(edit, self.name, (idea.directive_id,), idea.text)
+                return Proposal(edit, self.name, (idea.directive_id,), f"{edit.label()}: {idea.text}")
         return None

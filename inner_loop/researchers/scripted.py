@@ -45,7 +45,7 @@ class ScriptedResearcher:
         self._surroundings = Surroundings(program.charter)
 
     def work(self, bench: Bench) -> None:
-        bench.set_aside(self._charter.confirm * bench.budget_seconds)
+        bench.set_aside(self._for_confirmation(bench))
         with suppress(BudgetSpent):
             self._prepare(bench)
             frontier = Frontier(
@@ -59,6 +59,11 @@ class ScriptedResearcher:
         bench.set_aside(0.0)
         if self._charter.confirm > 0:
             confirm(bench, self._citations.cite("confirm"))
+
+    def _for_confirmation(self, bench: Bench) -> float:
+        """Device-seconds to keep back; nothing where they would not buy one fresh seed for two candidates."""
+        share = self._charter.confirm * bench.budget_seconds
+        return share if share >= 2 * bench.cost() else 0.0
 
     def _prepare(self, bench: Bench) -> None:
         """The baseline's other seeds, and what the keep rule needs to know."""

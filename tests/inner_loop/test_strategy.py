@@ -151,6 +151,12 @@ def test_confirmation_spends_its_share_on_fresh_seeds_of_the_best(trainer: Train
     assert played.result.forfeited == pytest.approx(0.0)
 
 
+def test_a_share_too_small_to_confirm_anything_is_used_for_the_search(trainer: Trainer) -> None:
+    played = play(trainer, program("confirm: 0.2"), 8)
+    assert len(played.experiments) == 8
+    assert not played.decided("confirm")
+
+
 def test_a_frontier_grows_from_several_kept_sources(trainer: Trainer) -> None:
     played = play(trainer, program(f"{NO_FAULTS}\nbranch: {{frontier: 3}}"), 20)
     parents = [row["parent_number"] for row in played.experiments[1:]]
