@@ -18,24 +18,24 @@ CHARGING = """
 SELECT sum(charged) AS charged, sum(spent) AS spent, sum(cached_seconds) AS cached, sum(forfeited) AS forfeited,
        sum(overshoot) AS overshoot, count(*) AS runs
 FROM (SELECT DISTINCT ON (run_id) run_id, charged, spent, cached_seconds, forfeited, overshoot
-      FROM (SELECT event->>'run_id' AS run_id,
-                   (event->>'charged')::DOUBLE AS charged, (event->>'spent')::DOUBLE AS spent,
-                   (event->>'cached_seconds')::DOUBLE AS cached_seconds, (event->>'forfeited')::DOUBLE AS forfeited,
-                   (event->>'overshoot')::DOUBLE AS overshoot
-            FROM events WHERE kind = 'run_ended' AND event->>'state' = 'finished'))
+      FROM (SELECT record->>'run_id' AS run_id,
+                   (record->>'charged')::DOUBLE AS charged, (record->>'spent')::DOUBLE AS spent,
+                   (record->>'cached_seconds')::DOUBLE AS cached_seconds, (record->>'forfeited')::DOUBLE AS forfeited,
+                   (record->>'overshoot')::DOUBLE AS overshoot
+            FROM events WHERE kind = 'run_ended' AND record->>'state' = 'finished'))
 """
 BUSY = """
 WITH spans AS (
-    SELECT event->>'match_id' AS match_id, min(at) AS began, max(at) AS ended
+    SELECT record->>'match_id' AS match_id, min(written_at) AS began, max(written_at) AS ended
     FROM events WHERE kind IN ('match', 'match_ended') GROUP BY 1
 ),
 inside AS (
-    SELECT sum((event->>'experiment_wall_seconds')::DOUBLE) AS seconds FROM events WHERE kind = 'run_ended'
+    SELECT sum((record->>'experiment_wall_seconds')::DOUBLE) AS seconds FROM events WHERE kind = 'run_ended'
     UNION ALL
-    SELECT sum((event->>'wall_seconds')::DOUBLE) FROM events WHERE kind IN ('verification', 'baseline')
+    SELECT sum((record->>'wall_seconds')::DOUBLE) FROM events WHERE kind IN ('verification', 'baseline')
 )
 SELECT (SELECT sum(seconds) FROM inside) AS inside,
-       (SELECT sum(epoch(ended::TIMESTAMP - began::TIMESTAMP)) FROM spans) AS wall
+       (SELECT sum(epoch(ended - began)) FROM spans) AS wall
 """
 
 

@@ -40,9 +40,7 @@ def first_step_seconds(trainer: Trainer, launcher: LocalLauncher, n: int) -> lis
         lines = [line for line in log.splitlines() if line.startswith("first_step:")]
         if not lines:
             raise SystemExit(f"no optimizer step seen; the end of the log:\n{log[-2000:]}")
-        found.append(
-            float(lines[0].split()[1]) + launcher.constant
-        )  # the whole fork and exit: an upper bound
+        found.append(float(lines[0].split()[1]) + launcher.constant)  # the whole fork and exit: an upper bound
     return found
 
 

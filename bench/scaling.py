@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.common import figure, metaloop, sql
 
 SPAN = """
-SELECT epoch(max(at)::TIMESTAMP - min(at)::TIMESTAMP) AS seconds FROM events WHERE kind IN ('match', 'match_ended')
+SELECT epoch(max(written_at) - min(written_at)) AS seconds FROM events WHERE kind IN ('match', 'match_ended')
 """
 
 

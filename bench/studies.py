@@ -12,12 +12,12 @@ from pathlib import Path
 from bench.common import figure, metaloop, sql
 
 CLAIM = """
-SELECT event->>'name' AS name,
-       (event->'champion'->>'mean')::DOUBLE AS champion,
-       (event->'stock'->>'mean')::DOUBLE AS stock,
-       (event->'ratio'->>'ratio')::DOUBLE AS ratio, (event->'ratio'->>'lower')::DOUBLE AS lower,
-       (event->'ratio_without_ideas'->>'ratio')::DOUBLE AS without_ideas,
-       (event->'ratio_without_ideas'->>'lower')::DOUBLE AS without_ideas_lower, (event->>'p')::DOUBLE AS p
+SELECT record->>'name' AS name,
+       (record->'champion'->>'mean')::DOUBLE AS champion,
+       (record->'stock'->>'mean')::DOUBLE AS stock,
+       (record->'ratio'->>'ratio')::DOUBLE AS ratio, (record->'ratio'->>'lower')::DOUBLE AS lower,
+       (record->'ratio_without_ideas'->>'ratio')::DOUBLE AS without_ideas,
+       (record->'ratio_without_ideas'->>'lower')::DOUBLE AS without_ideas_lower, (record->>'p')::DOUBLE AS p
 FROM events WHERE kind = 'champion'
 """
 

@@ -1,0 +1,92 @@
+"""Workers that die, fail or are asked to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.study import query
+from arena.drain import Drained
+from arena.executor import rebuild
+from arena.match import Entry
+from arena.standalone import play_entries
+from arena.study import Study
+from programs.errors import EnvironmentProblem, UsageError
+from tests.studies import make_study, program, silent
+
+STOCK = program("stock")
+GAINS = "SELECT run_seed, verified_gain FROM runs ORDER BY run_seed"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    study = make_study(tmp_path_factory.mktemp("undisturbed") / "s", workers=1)
+    play_entries(study, [Entry(STOCK)], 2, silent)
+    return query(study.folder, GAINS)
+
+
+def workers_of(folder: Path) -> list[int]:
+    """Process ids of the worker processes that serve the study in ``folder``."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"arena.worker" in words and str(folder).encode() in words:
+                    found.append(int(entry.name))
+    return found
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_run_goes_on(
+    tmp_path: Path, undisturbed: list[dict[str, Any]]
+) -> None:
+    study = make_study(tmp_path / "s", workers=1)
+    killed: list[int] = []
+    notes: list[str] = []
+
+    def kill_once(event: Mapping[str, Any]) -> None:
+        if event["kind"] == "note":
+            notes.append(event["text"])
+        if event["kind"] == "experiment" and event["number"] == 2 and not killed:
+            killed.extend(workers_of(study.folder))
+            os.kill(killed[0], signal.SIGKILL)
+
+    play_entries(study, [Entry(STOCK)], 2, kill_once)
+    assert len(killed) == 1 and any("died" in note for note in notes)
+    assert query(study.folder, GAINS) == undisturbed
+
+
+def test_a_stop_request_drains_and_the_same_match_goes_on(tmp_path: Path, undisturbed: list[dict[str, Any]]) -> None:
+    study = make_study(tmp_path / "s", workers=1)
+
+    def stop_early(event: Mapping[str, Any]) -> None:
+        if event["kind"] == "experiment" and event["number"] == 3:
+            study.request_stop()
+
+    with pytest.raises(Drained) as caught:
+        play_entries(study, [Entry(STOCK)], 2, stop_early)
+    assert caught.value.exit_code == 130
+    stopped = query(study.folder, "SELECT count(*) AS n FROM experiments")[0]["n"]
+    assert 4 <= stopped <= 6
+    play_entries(Study.open(study.folder), [Entry(STOCK)], 2, silent)
+    assert query(study.folder, GAINS) == undisturbed
+
+
+def test_what_a_worker_cannot_get_over_is_one_error_here(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s", workers=1)
+    (study.folder / "runs").rmdir()
+    (study.folder / "runs").write_text("in the way")
+    with pytest.raises(EnvironmentProblem, match="worker 0") as caught:
+        play_entries(study, [Entry(STOCK)], 1, silent)
+    assert "\n" not in caught.value.message
+
+
+def test_errors_keep_their_kind_on_the_way() -> None:
+    error = rebuild({"kind": "usage", "message": "bad", "hint": "mend it"}, 3)
+    assert type(error) is UsageError and error.message == "worker 3: bad" and error.hint == "mend it"

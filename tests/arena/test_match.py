@@ -1,0 +1,89 @@
+"""Matches on real training: equal budgets, seeds from one list, verified gains, resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis.study import query
+from arena.match import Entry, Match
+from arena.standalone import play_entries
+from arena.study import Study
+from tests.studies import RUN_BUDGET, make_study, program, silent
+
+STOCK = program("stock")
+QUEUE = program("queue", "  proposers: {queue: 1.0}\n", ("Raise `lr=0.3`.", "Then `momentum=0.9`."))
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Match]:
+    study = make_study(tmp_path_factory.mktemp("match") / "study")
+    entries = [Entry(STOCK, "control"), Entry(QUEUE), Entry(STOCK, "a/a")]
+    return study, play_entries(study, entries, 3, silent)
+
+
+def test_every_run_is_charged_exactly_its_budget(played: tuple[Study, Match]) -> None:
+    runs = query(played[0].folder, "SELECT device_seconds_budget AS b, device_seconds_charged AS c, state FROM runs")
+    assert len(runs) == 9
+    assert all(run == {"b": RUN_BUDGET, "c": RUN_BUDGET, "state": "finished"} for run in runs)
+
+
+def test_arms_share_run_seeds_and_the_twin_draws_its_own(played: tuple[Study, Match]) -> None:
+    rows = query(
+        played[0].folder,
+        "SELECT role, list(run_seed ORDER BY run_seed) AS seeds FROM runs GROUP BY 1",
+    )
+    seeds = {row["role"]: row["seeds"] for row in rows}
+    assert seeds["control"] == seeds["program"]
+    assert not set(seeds["control"]) & set(seeds["a/a"])
+
+
+def test_a_gain_is_the_mean_over_fresh_seeds_against_the_shared_baseline(played: tuple[Study, Match]) -> None:
+    folder = played[0].folder
+    (baseline,) = query(folder, "SELECT avg(metric) AS mean, count(*) AS n FROM baselines WHERE stream = 'selection'")
+    assert baseline["n"] == 8
+    rows = query(folder, "SELECT v.*, r.verified_gain FROM verifications v JOIN runs r USING (run_id)")
+    for row in rows:
+        assert row["baseline_metric"] == pytest.approx(baseline["mean"])
+        if row["status"] == "ok":
+            assert row["gain"] == pytest.approx(row["baseline_metric"] - row["metric"])
+    recomputed = query(
+        folder,
+        "SELECT arm_id, avg(g) AS gain FROM "
+        "(SELECT arm_id, run_id, avg(gain) AS g FROM verifications GROUP BY ALL) GROUP BY 1",
+    )
+    standings = {row["arm_id"]: row["gain"] for row in query(folder, "SELECT arm_id, gain FROM standings")}
+    assert standings == pytest.approx({row["arm_id"]: row["gain"] for row in recomputed})
+
+
+def test_verification_uses_no_seed_that_a_researcher_saw(played: tuple[Study, Match]) -> None:
+    folder = played[0].folder
+    seen = {row["seed"] for row in query(folder, "SELECT seed FROM experiments")}
+    fresh = {row["seed"] for row in query(folder, "SELECT seed FROM verifications UNION SELECT seed FROM baselines")}
+    assert fresh and not seen & fresh
+
+
+def test_a_match_that_is_over_is_not_played_again(played: tuple[Study, Match]) -> None:
+    study, match = played
+    count = "SELECT count(*) AS n FROM events WHERE kind IN ('experiment', 'verification', 'baseline')"
+    before = query(study.folder, count)
+    again = play_entries(
+        Study.open(study.folder), [Entry(STOCK, "control"), Entry(QUEUE), Entry(STOCK, "a/a")], 3, silent
+    )
+    assert again.match_id == match.match_id
+    assert query(study.folder, count) == before
+
+
+def test_the_same_study_seed_gives_the_same_standings_bit_for_bit(played: tuple[Study, Match], tmp_path: Path) -> None:
+    other = make_study(tmp_path / "again", workers=1)
+    play_entries(other, [Entry(STOCK, "control"), Entry(QUEUE), Entry(STOCK, "a/a")], 3, silent)
+    ask = "SELECT * FROM standings ORDER BY arm_id"
+    assert query(other.folder, ask) == query(played[0].folder, ask)
+
+
+def test_another_study_seed_is_another_sample(played: tuple[Study, Match], tmp_path: Path) -> None:
+    other = make_study(tmp_path / "other", seed=2)
+    play_entries(other, [Entry(STOCK, "control")], 3, silent)
+    ask = "SELECT verified_gain FROM runs WHERE role = 'control' ORDER BY run_seed"
+    assert query(other.folder, ask) != query(played[0].folder, ask)

@@ -1,0 +1,78 @@
+"""The folder of a study: founding, locking, refusing what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from arena.study import Study
+from programs.errors import Busy, Corrupt, NotComparable, NotFound, UsageError
+from tests.studies import make_study
+
+
+def test_a_study_opens_as_it_was_made(tmp_path: Path) -> None:
+    made = make_study(tmp_path / "s")
+    assert Study.open(tmp_path / "s").config == made.config
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is no study"):
+        make_study(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["thesis.txt"]
+
+
+def test_the_secret_stays_out_of_the_ledger(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    with study:
+        pass
+    written = "".join(p.read_text() for p in (tmp_path / "s" / "ledger").iterdir())
+    assert "study_id" in written and study.config.secret not in written
+
+
+def test_two_processes_cannot_work_on_one_study(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    with study:
+        other = Study.open(tmp_path / "s")
+        assert other.is_running()
+        with pytest.raises(Busy, match="another process"), other:
+            pass
+    assert not study.is_running()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("not toml [", "study.toml"), ("schema = 0\n", "schema 0"), ("schema = 1\n", "study_id")],
+)
+def test_a_damaged_or_older_study_is_one_clear_line(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "study.toml").write_text(text)
+    with pytest.raises(Corrupt, match=says) as caught:
+        Study.open(tmp_path)
+    assert "\n" not in caught.value.message and caught.value.hint
+
+
+def test_no_study_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="is no study"):
+        Study.open(tmp_path)
+
+
+def test_other_settings_than_the_study_was_made_with_are_refused(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    study.agree(run_budget=None, seed=1)
+    with pytest.raises(NotComparable, match="run_budget"):
+        study.agree(run_budget=99.0)
+
+
+def test_other_hardware_is_refused(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    elsewhere = Study(study.folder, study.config.model_copy(update={"hardware_class": "cpu:Abacus/1 thread"}))
+    with pytest.raises(NotComparable, match="Abacus"):
+        elsewhere.agree()
+
+
+def test_a_task_that_changed_is_refused(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    study.config.model_copy(update={"task_id": "t000000000000"}).dump(study.folder / "study.toml")
+    with pytest.raises(NotComparable, match="t000000000000"):
+        Study.open(study.folder)

@@ -1,0 +1,36 @@
+"""Small studies for tests: the tiny task in fixed-step mode, so that everything is real and bit-reproducible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from arena.study import Study
+from meta.plan import Plan
+from programs.program import Program
+from tests.inner_loop.play import BLOBS
+from trainer.task import Task
+
+RUN_BUDGET = 1.2  # six full experiments of 0.2 nominal seconds
+TINY = Plan(
+    starters=3, opening_runs=2, opening_keep=2, opening_more=3, aa_runs=2, generations=1, children=2, elites=1,
+    child_runs=2, child_keep=1, child_more=3, confirm_runs=3, ablation_runs=2, run_budget=RUN_BUDGET,
+)  # fmt: skip
+
+
+def silent(_: Mapping[str, Any]) -> None:
+    """A progress that nobody watches."""
+
+
+def make_study(folder: Path, *, workers: int = 2, seed: int = 1, fixed_steps: bool = True) -> Study:
+    return Study.create(
+        folder, task=Task.load(BLOBS), run_budget=RUN_BUDGET, command="match", workers=workers, seed=seed,
+        fixed_steps=fixed_steps,
+    )  # fmt: skip
+
+
+def program(name: str, charter: str = "", ideas: tuple[str, ...] = ()) -> Program:
+    front = f"---\nmetaloop:\n{charter}---\n" if charter else ""
+    listed = "\n## Ideas\n\n" + "".join(f"- {idea}\n" for idea in ideas) if ideas else ""
+    return Program.parse(f"{front}# {name}\n\nLower the loss.\n{listed}", name)
