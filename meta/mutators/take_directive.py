@@ -39,8 +39,7 @@ class TakeDirective:
         offered = _offered(program, donor)
         if not offered:
             return None
-        weights = [WEIGHTS[d.kind] for d in offered]
-        taken = offered[int(rng.choice(len(offered), p=[w / sum(weights) for w in weights]))]
+        taken = _drawn(offered, rng)
         try:
             text, what = _take(program, donor, taken, Table(evidence), rng)
         except ProgramError:  # markdown would read it as something else at its new place
@@ -49,6 +48,15 @@ class TakeDirective:
         return Proposal(
             text, self.name, f"{what}, taken from {source}", (), parent_ids(parents[:1] if from_shelf else parents)
         )
+
+
+def _drawn(offered: Sequence[Directive], rng: np.random.Generator) -> Directive:
+    """First the kind, by weight, then one of it: a long list of ideas does not drown the charter."""
+    kinds = sorted({d.kind for d in offered})
+    weights = [WEIGHTS[kind] for kind in kinds]
+    kind = kinds[int(rng.choice(len(kinds), p=[w / sum(weights) for w in weights]))]
+    of_kind = [d for d in offered if d.kind == kind]
+    return of_kind[int(rng.integers(len(of_kind)))]
 
 
 def _offered(program: Program, donor: Program) -> list[Directive]:
