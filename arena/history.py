@@ -24,6 +24,7 @@ class History:
         self.runs: dict[str, Mapping[str, Any]] = {}
         self.ended_runs: dict[str, Mapping[str, Any]] = {}
         self.experiments: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+        self.decisions: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
         self.verifications: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
         self.champion: Mapping[str, Any] | None = None
 
@@ -73,6 +74,14 @@ class History:
 
     def _take_experiment(self, event: Mapping[str, Any]) -> None:
         self.experiments[event["run_id"]].setdefault(event["experiment_id"], event)
+
+    def _take_decision(self, event: Mapping[str, Any]) -> None:
+        self.decisions[event["run_id"]][event["experiment_id"]] = event
+
+    def recorded(self, run_id: str) -> tuple[Mapping[str, Any], ...]:
+        """What an earlier attempt at a run left: its experiments in order, then the decisions on them."""
+        experiments = sorted(self.experiments.get(run_id, {}).values(), key=lambda e: e["number"])
+        return (*experiments, *self.decisions.get(run_id, {}).values())
 
     def _take_verification(self, event: Mapping[str, Any]) -> None:
         self.verifications[event["run_id"]].setdefault(event["seed"], event)

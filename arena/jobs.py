@@ -72,6 +72,7 @@ class Measurement:
     seed: int
     status: str
     metric: float | None
+    reason: str
     trust: str
     spent_seconds: float
     wall_seconds: float

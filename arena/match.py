@@ -150,6 +150,7 @@ def measure_baseline(study: Study, executor: Executor, stream: Stream, match_id:
                 "seed": m.seed,
                 "status": m.status,
                 "metric": m.metric,
+                "reason": m.reason,
                 "source_id": study.task.baseline().source_id,
                 "trust": m.trust,
                 "device_seconds_spent": m.spent_seconds,
@@ -162,7 +163,7 @@ def measure_baseline(study: Study, executor: Executor, stream: Stream, match_id:
     values = [row["metric"] for row in rows if row and row["status"] == "ok"]
     if not values:
         raise TaskError(
-            f"{study.task.folder}: its baseline fails: {rows[0] and rows[0]['status']}",
+            f"{study.task.folder}: its baseline fails on all {len(seeds)} seeds: {rows[0] and rows[0]['reason']}",
             hint=f"metaloop task check {study.config.task}",
         )
     return statistics.fmean(values)
@@ -181,7 +182,6 @@ def run_job(study: Study, match: Match, arm: Arm, index: int) -> RunJob:
     seeds_of: Stream = "confirmation" if match.stream == "confirmation" else "search"
     # Arms share one list of run seeds; further arms of the same program draw their own, so that A/A is two samples.
     twin = (str(arm.twin),) if arm.twin else ()
-    recorded = sorted(study.history.experiments.get(run_id, {}).values(), key=lambda e: e["number"])
     return RunJob(
         run_id=run_id,
         match_id=match.match_id,
@@ -196,7 +196,7 @@ def run_job(study: Study, match: Match, arm: Arm, index: int) -> RunJob:
         verify_seeds=tuple(
             study.streams.seed(match.stream, "verify", run_id, k) for k in range(study.config.verify_seeds)
         ),
-        recorded=tuple(recorded),
+        recorded=study.history.recorded(run_id),
     )
 
 
@@ -215,7 +215,7 @@ def settle(study: Study, job: RunJob, arm: Arm, result: JobResult, baseline: flo
         return
     measured = result.measurements
     if result.final_is_baseline:
-        measured = tuple(Measurement(seed, "baseline", baseline, "", 0.0, 0.0) for seed in job.verify_seeds)
+        measured = tuple(Measurement(seed, "baseline", baseline, "", "", 0.0, 0.0) for seed in job.verify_seeds)
     for m in measured:
         if m.seed in study.history.verifications.get(job.run_id, {}):
             continue
@@ -230,6 +230,7 @@ def settle(study: Study, job: RunJob, arm: Arm, result: JobResult, baseline: flo
                 "stream": job.stream,
                 "seed": m.seed,
                 "status": m.status,
+                "reason": m.reason,
                 "metric": m.metric,
                 "baseline_metric": baseline,
                 "gain": gain,

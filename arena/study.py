@@ -28,7 +28,7 @@ class Study:
     """One folder from which everything resumes. Use it as a context manager to hold its lock and write its ledger."""
 
     def __init__(self, folder: Path, config: StudyConfig) -> None:
-        self.folder = folder
+        self.folder = folder.resolve()
         self.config = config
         self.task = Task.load(config.task)
         self.streams = config.streams

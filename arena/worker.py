@@ -24,7 +24,7 @@ from programs.program import Program
 from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.experiment import Outcome, Spec, Trainer
-from trainer.process import die_with_parent
+from trainer.metering import die_with_parent
 from trainer.source import Source
 from trainer.task import Task
 
@@ -76,7 +76,13 @@ class Worker:
         outcome = self.trainer.run(Spec(source=source, seed=seed, stream=stream))  # type: ignore[arg-type]
         refuse_fault(outcome)
         return Measurement(
-            seed, outcome.status, outcome.metric, outcome.trust, outcome.spent_seconds, time.perf_counter() - began
+            seed,
+            outcome.status,
+            outcome.metric,
+            outcome.reason,
+            outcome.trust,
+            outcome.spent_seconds,
+            time.perf_counter() - began,
         )
 
     def play(self, job: RunJob) -> JobResult:
@@ -165,6 +171,8 @@ def serve(folder: Path, index: int, channel: TextIO) -> None:
 
 def main() -> None:
     die_with_parent()
+    if os.getppid() == 1:  # it ended before the kernel was asked
+        return
     # The parent's pipe is kept apart from stdout, so that a stray print cannot break the protocol.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -81,37 +81,13 @@ class Plan:
 
 
 QUICK = Plan(
-    starters=6,
-    opening_runs=4,
-    opening_keep=2,
-    opening_more=4,
-    aa_runs=4,
-    generations=1,
-    children=4,
-    elites=2,
-    child_runs=4,
-    child_keep=2,
-    child_more=8,
-    confirm_runs=10,
-    ablation_runs=6,
-    run_budget=0.0,
-)
+    starters=6, opening_runs=4, opening_keep=2, opening_more=4, aa_runs=4, generations=1, children=4, elites=2,
+    child_runs=4, child_keep=2, child_more=8, confirm_runs=10, ablation_runs=6, run_budget=0.0,
+)  # fmt: skip
 DEFAULT = Plan(
-    starters=10,
-    opening_runs=5,
-    opening_keep=4,
-    opening_more=10,
-    aa_runs=6,
-    generations=3,
-    children=6,
-    elites=2,
-    child_runs=5,
-    child_keep=3,
-    child_more=10,
-    confirm_runs=36,
-    ablation_runs=20,
-    run_budget=0.0,
-)
+    starters=10, opening_runs=4, opening_keep=4, opening_more=8, aa_runs=4, generations=3, children=5, elites=2,
+    child_runs=4, child_keep=2, child_more=8, confirm_runs=20, ablation_runs=12, run_budget=0.0,
+)  # fmt: skip
 QUICK_EXPERIMENTS = 18
 
 
@@ -136,7 +112,7 @@ def within(budget: float, task: Task, run_budget: float | None = None) -> Plan:
     smallest = scaled(whole, 0.02).device_seconds(task)
     raise UsageError(
         f"a budget of {budget:.0f} s is too small: the smallest study on {task.name} takes about {smallest:.0f} s",
-        hint=f"raise --budget, or lower --run-budget from {whole.run_budget:.0f}s",
+        hint=f"raise --budget, or lower --run-budget from {whole.run_budget:g}s",
     )
 
 

@@ -1,17 +1,17 @@
 """The exception tree of Metaloop. Every error that a user can cause is one of these.
 
-    MetaloopError                       kind          exit code
-    ├── UsageError                      usage         2   bad flag, bad file, bad config
-    │   ├── ProgramError                usage         2   a program.md that cannot be read (file:line)
-    │   └── TaskError                   usage         2   a task folder that cannot be used (file:line)
-    ├── NotFound                        not_found     2
-    ├── Ambiguous                       ambiguous     2   an id prefix that several things share
-    ├── NotComparable                   not_comparable 2  other budget, baseline, instance or hardware
-    ├── CapReached                      cap_reached   3   a cap stopped the command; it can be resumed
-    ├── CredentialMissing               credential    4
-    ├── EnvironmentProblem              environment   1   disk, sandbox, worker
-    ├── Busy                            busy          1   somebody else holds the study
-    └── Corrupt                         corrupt       1   a ledger or study that contradicts itself
+MetaloopError                       kind          exit code
+├── UsageError                      usage         2   bad flag, bad file, bad config
+│   ├── ProgramError                usage         2   a program.md that cannot be read (file:line)
+│   └── TaskError                   usage         2   a task folder that cannot be used (file:line)
+├── NotFound                        not_found     2
+├── Ambiguous                       ambiguous     2   an id prefix that several things share
+├── NotComparable                   not_comparable 2  other budget, baseline, instance or hardware
+├── CapReached                      cap_reached   3   a cap stopped the command; it can be resumed
+├── CredentialMissing               credential    4
+├── EnvironmentProblem              environment   1   disk, sandbox, worker
+├── Busy                            busy          1   somebody else holds the study
+└── Corrupt                         corrupt       1   a ledger or study that contradicts itself
 """
 
 from __future__ import annotations

@@ -91,7 +91,5 @@ class Card:
         worst_last = sorted(self.effects, key=lambda e: -(e.gain_sd if e.gain_sd is not None else -1e9))
         for effect in worst_last:
             gain = f"{effect.gain_sd:+7.1f} sd" if effect.gain_sd is not None else f"{effect.status:>10}"
-            found.append(
-                f"  {gain}  {effect.label}{'' if effect.resolved or effect.gain_sd is None else '  (noise)'}"
-            )
+            found.append(f"  {gain}  {effect.label}{'' if effect.resolved or effect.gain_sd is None else '  (noise)'}")
         return found

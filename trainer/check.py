@@ -64,9 +64,7 @@ def check(
     found.append(Finding("ok", "task.toml", f"{task.name}: {len(task.edits.knobs)} knobs, {task.task_id}"))
     own = launcher or LocalLauncher()
     with tempfile.TemporaryDirectory() as folder:
-        checker = _Checker(
-            task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), own, Path(folder)
-        )
+        checker = _Checker(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), own, Path(folder))
         try:
             for finding in checker.findings(only):
                 progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
@@ -107,27 +105,19 @@ class _Checker:
             if name in self.task.editable:
                 continue
             if ours := _imports(tree) & _OURS:
-                yield _error(
-                    "imports", f"{name} imports {', '.join(sorted(ours))}", "it must run without metaloop"
-                )
+                yield _error("imports", f"{name} imports {', '.join(sorted(ours))}", "it must run without metaloop")
         tree = ast.parse(self.task.baseline().text())
         functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
         for needed in ("load", "logits"):
             if needed not in functions:
-                yield _error(
-                    "functions", f"train.py defines no {needed}()", "the referee calls load(path) and logits"
-                )
+                yield _error("functions", f"train.py defines no {needed}()", "the referee calls load(path) and logits")
         if self.task.scoring["kind"] == "language_model" and "step" not in functions:
-            yield Finding(
-                "warning", "functions", "train.py defines no step()", "streaming falls back on logits"
-            )
+            yield Finding("warning", "functions", "train.py defines no step()", "streaming falls back on logits")
         prepare = self.task.folder / "prepare.py"
         if prepare.name in self.task.read_only:
             names = {name for node in ast.parse(prepare.read_bytes()).body for name in _defined(node)}
             if missing := [name for name in _OFFERED if name not in names]:
-                yield Finding(
-                    "warning", "prepare.py", f"offers no {', '.join(missing)}", "see metaloop task init"
-                )
+                yield Finding("warning", "prepare.py", f"offers no {', '.join(missing)}", "see metaloop task init")
 
     def data(self) -> Iterator[Finding]:
         """The generator is deterministic, differs by seed, and its hidden splits fit the scorer."""
@@ -140,13 +130,9 @@ class _Checker:
             yield _error(clause, error.message, error.hint)
             return
         if _contents(again) != _contents(paths["search"]):
-            yield _error(
-                clause, "the same seed gave other bytes", "draw everything from one generator of that seed"
-            )
+            yield _error(clause, "the same seed gave other bytes", "draw everything from one generator of that seed")
         if len({_contents(path)[0] for path in paths.values()}) < len(paths):
-            yield _error(
-                clause, "two streams have the same hidden split", "use the seed that make() is given"
-            )
+            yield _error(clause, "two streams have the same hidden split", "use the seed that make() is given")
         for finding in self._fit(paths["search"]):
             yield finding
             if finding.level == "error":
@@ -168,9 +154,7 @@ class _Checker:
         if targets.shape != wanted:
             yield _error("data", f"targets have shape {targets.shape}, expected {wanted}")
         elif targets.max() >= self.task.scoring["classes"] or (targets.min() < 0 and not language):
-            yield _error(
-                "data", f"targets from {targets.min()} to {targets.max()}", "[score] classes bounds them"
-            )
+            yield _error("data", f"targets from {targets.min()} to {targets.max()}", "[score] classes bounds them")
 
     def baseline(self) -> Iterator[Finding]:
         """An ordinary experiment is ok, and costs about what task.toml says."""
@@ -192,22 +176,20 @@ class _Checker:
         full, part = (self.trainer.run(Spec(self.task.baseline(), 1, fraction=f)) for f in (1.0, 0.25))
         if part.status != "ok":
             yield _error(
-                "soft budget", f"a quarter of the budget: {part.status}: {part.reason}", "see METALOOP_BUDGET"
+                "soft budget", f"a quarter of the budget: {part.status}: {part.reason}", "see METALOOP_TRAIN_BUDGET"
             )
         elif full.device_seconds - part.device_seconds < 0.5 * 0.75 * self.task.budget_seconds:
-            message = (
-                f"a quarter of the budget cost {part.device_seconds:.3f} of {full.device_seconds:.3f} CPU-s"
-            )
+            message = f"a quarter of the budget cost {part.device_seconds:.3f} of {full.device_seconds:.3f} CPU-s"
             yield _error("soft budget", message, "call prepare.clock.done() once per step")
         else:
             yield Finding("ok", "soft budget", "train.py stops itself in time")
 
     def fixed_steps(self) -> Iterator[Finding]:
-        """With METALOOP_STEPS: exactly so many steps, bit-identical for a seed, different for another."""
+        """With METALOOP_TRAIN_STEPS: exactly so many steps, bit-identical for a seed, different for another."""
         clause = "fixed steps"
         one, two, other = (self._short(seed) for seed in (1, 1, 2))
         if one.status != "ok" or other.status != "ok":
-            yield _error(clause, f"{one.status}: {one.reason or other.reason}", "see METALOOP_STEPS")
+            yield _error(clause, f"{one.status}: {one.reason or other.reason}", "see METALOOP_TRAIN_STEPS")
             return
         if one.metric != two.metric:
             yield _error(clause, f"the same seed gave {one.metric!r} and {two.metric!r}", "seed everything")
@@ -215,7 +197,7 @@ class _Checker:
             yield _error(clause, "two seeds gave the same metric", "use prepare.SEED")
         if one.steps is not None and one.steps != self.fixed.steps(self._few):
             yield _error(
-                clause, f"{one.steps} steps, asked were {self.fixed.steps(self._few)}", "see METALOOP_STEPS"
+                clause, f"{one.steps} steps, asked were {self.fixed.steps(self._few)}", "see METALOOP_TRAIN_STEPS"
             )
         if one.metric == two.metric != other.metric:
             yield Finding("ok", clause, "bit-identical for a seed")
@@ -247,9 +229,7 @@ class _Checker:
     def referee(self) -> Iterator[Finding]:
         """What train.py prints is never the metric."""
         source = self.task.baseline()
-        text = source.text().replace(
-            "def main():\n", f"def main():\n    print('{self.task.metric}: -1.0')\n", 1
-        )
+        text = source.text().replace("def main():\n", f"def main():\n    print('{self.task.metric}: -1.0')\n", 1)
         outcome = self.fixed.run(Spec(source.with_text("train.py", text), 1, fraction=self._few))
         if outcome.metric == -1.0 or outcome.metric != self._short(1).metric:
             yield _error("referee", "a printed line changed the metric")
@@ -266,17 +246,13 @@ class _Checker:
                 yield _error("edits", f"{edit.label()}: {error.message}", error.hint)
                 continue
             if self.task.edits.between(before, self.task.edits.config(source)) != edit:
-                yield _error(
-                    "edits", f"{edit.label()}: is read back as another edit", "see its find and with"
-                )
+                yield _error("edits", f"{edit.label()}: is read back as another edit", "see its find and with")
                 continue
             outcome = self._short(1, edit)
             if outcome.status == "ok":
                 good += 1
             else:
-                yield Finding(
-                    "warning", "edits", f"{edit.label()}: {outcome.status}: {outcome.reason}", "a trap?"
-                )
+                yield Finding("warning", "edits", f"{edit.label()}: {outcome.status}: {outcome.reason}", "a trap?")
         yield Finding("ok" if good else "warning", "edits", f"{good} declared edits apply and train")
 
     def by_hand(self) -> Iterator[Finding]:
@@ -292,14 +268,12 @@ class _Checker:
             )
         except subprocess.TimeoutExpired:
             yield _error(
-                "by hand", "python train.py does not end in ten minutes", "give METALOOP_BUDGET a default"
+                "by hand", "python train.py does not end in ten minutes", "give METALOOP_TRAIN_BUDGET a default"
             )
             return
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            yield _error(
-                "by hand", f"python train.py fails: {last}", "give everything in prepare.py a default"
-            )
+            yield _error("by hand", f"python train.py fails: {last}", "give everything in prepare.py a default")
         else:
             yield Finding("ok", "by hand", "python train.py runs")
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
+from functools import lru_cache
 from typing import Any
 
 
+@lru_cache(maxsize=64)  # the same few sources are read again and again within a run
 def _assignments(text: str) -> dict[str, ast.expr]:
     """Name → the literal's node, of simple top-level assignments; the last one of a name counts."""
     try:

@@ -19,7 +19,7 @@ _MAKE += "data.make(sys.argv[2], int(sys.argv[3]), pathlib.Path(sys.argv[4]))"
 
 def user_cache() -> Path:
     """Where training splits are kept between studies: ``$METALOOP_CACHE`` or ``~/.cache/metaloop``."""
-    return Path(os.environ.get("METALOOP_CACHE") or Path.home() / ".cache" / "metaloop")
+    return Path(os.environ.get("METALOOP_CACHE") or Path.home() / ".cache" / "metaloop").resolve()
 
 
 class DataStore:
@@ -28,7 +28,7 @@ class DataStore:
     def __init__(self, task: Task, streams: Streams, root: Path) -> None:
         self.task = task
         self.streams = streams
-        self.root = Path(root)
+        self.root = Path(root).resolve()  # the launcher's processes work in folders of their own
 
     def split_seed(self, stream: Stream) -> int:
         return self.streams.seed(stream, "split", self.task.task_id)

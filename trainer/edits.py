@@ -229,7 +229,5 @@ class EditSpace:
     @staticmethod
     def _range(knob: Knob) -> str:
         known = ", ".join(format_value(value) for value in knob.values)
-        between = (
-            f"; any value from {knob.low:g} to {knob.high:g}" if knob.low is not None and knob.high else ""
-        )
+        between = f"; any value from {knob.low:g} to {knob.high:g}" if knob.low is not None and knob.high else ""
         return f"{knob.name} takes {known}{between}"

@@ -37,9 +37,7 @@ __all__ = ["Outcome", "Spec", "Trainer"]
 _ATTEMPTS = 3  # of an experiment whose launcher failed
 _FIXED_STEP_LINE = 40.0  # in fixed-step mode the hard line only stops what would never end
 _PREDICTIONS_MB = 2048  # largest file of logits
-_OUT_OF_MEMORY = re.compile(
-    r"MemoryError|OutOfMemory|can't allocate memory|out of memory|Cannot allocate memory"
-)
+_OUT_OF_MEMORY = re.compile(r"MemoryError|OutOfMemory|can't allocate memory|out of memory|Cannot allocate memory")
 
 
 @dataclass(frozen=True)
@@ -93,9 +91,7 @@ class Trainer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
     def close(self) -> None:
@@ -109,11 +105,7 @@ class Trainer:
 
     def key(self, spec: Spec) -> str:
         """Cache key: everything that an outcome depends on."""
-        budget = (
-            f"steps {self.steps(spec.fraction)}"
-            if self.fixed_steps
-            else f"seconds {self.task.budget_seconds!r}"
-        )
+        budget = f"steps {self.steps(spec.fraction)}" if self.fixed_steps else f"seconds {self.task.budget_seconds!r}"
         split = f"{spec.stream} {self.data.split_seed(spec.stream)}"
         parts = (spec.source.source_id, str(spec.seed), self.task.task_id, split, repr(spec.fraction), budget)
         return content_id("o", *parts, hardware_class())
@@ -179,14 +171,12 @@ class Trainer:
         checkpoint = self._take_checkpoint(train / "checkpoint.pt", predict / "checkpoint.pt")
         return self._score(spec, checkpoint, predict, environment, tally)
 
-    def _score(
-        self, spec: Spec, checkpoint: Path, folder: Path, environment: dict[str, str], tally: _Tally
-    ) -> float:
+    def _score(self, spec: Spec, checkpoint: Path, folder: Path, environment: dict[str, str], tally: _Tally) -> float:
         scoring = self.task.scoring
         split, output = self.data.split(spec.stream), folder / "predictions.f32"
         limits = self._limits(1.0, _PREDICTIONS_MB)
         request = PredictRequest(
-            folder, {**environment, "METALOOP_CHECKPOINT": str(checkpoint), "TMPDIR": str(folder)},
+            folder, {**environment, "METALOOP_TRAIN_CHECKPOINT": str(checkpoint), "TMPDIR": str(folder)},
             limits, split / "inputs.npy", checkpoint, output,
             scoring["chunk"], scoring["classes"], self.scorer.per_position,
         )  # fmt: skip
@@ -205,15 +195,15 @@ class Trainer:
 
     def _environment(self, spec: Spec, folder: Path) -> dict[str, str]:
         environment = {
-            "METALOOP_DATA": str(self.data.train()),
-            "METALOOP_SEED": str(spec.seed),
-            "METALOOP_BUDGET": repr(self.task.budget_seconds * spec.fraction),
-            "METALOOP_CHECKPOINT": str(folder / "checkpoint.pt"),
-            "METALOOP_DEVICE": "cpu",
+            "METALOOP_TRAIN_DATA": str(self.data.train()),
+            "METALOOP_TRAIN_SEED": str(spec.seed),
+            "METALOOP_TRAIN_BUDGET": repr(self.task.budget_seconds * spec.fraction),
+            "METALOOP_TRAIN_CHECKPOINT": str(folder / "checkpoint.pt"),
+            "METALOOP_TRAIN_DEVICE": "cpu",
             "TMPDIR": str(folder),
         }
         if self.fixed_steps:
-            environment["METALOOP_STEPS"] = str(self.steps(spec.fraction))
+            environment["METALOOP_TRAIN_STEPS"] = str(self.steps(spec.fraction))
         return environment
 
     def _limits(self, fraction: float, file_mb: int) -> Limits:
@@ -238,9 +228,7 @@ def _judge(ended: Ended, limits: Limits, failure: Status) -> None:
     """Raise _Failed for a tree that did not end well."""
     last = next((line for line in reversed(ended.log.splitlines()) if line.strip()), "")
     if ended.killed in ("cpu", "wall"):
-        raise _Failed(
-            "timeout", f"killed at the hard line after {ended.cpu_seconds:.2f} CPU-s ({ended.killed})"
-        )
+        raise _Failed("timeout", f"killed at the hard line after {ended.cpu_seconds:.2f} CPU-s ({ended.killed})")
     if ended.killed:
         raise _Failed("crash", "killed: too many processes")
     if ended.exit_code == 0:

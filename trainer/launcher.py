@@ -148,9 +148,7 @@ class LocalLauncher:
         if self._process is not None:
             return
         if sys.platform != "linux":
-            raise EnvironmentProblem(
-                "experiments need Linux (process groups, pidfd)", hint="use WSL or a container"
-            )
+            raise EnvironmentProblem("experiments need Linux (process groups, pidfd)", hint="use WSL or a container")
         if self._root is None:
             self._root = _make_root()
         self._root.mkdir(exist_ok=True)
@@ -178,9 +176,7 @@ class LocalLauncher:
     def _calibrate(self) -> None:
         limits = Limits(cpu_seconds=10.0, wall_seconds=60.0)
         request = TrainRequest(self._root or Path(), {}, limits)
-        self.constant = statistics.median(
-            self._ask("noop", request).cpu_seconds for _ in range(_CALIBRATION_FORKS)
-        )
+        self.constant = statistics.median(self._ask("noop", request).cpu_seconds for _ in range(_CALIBRATION_FORKS))
 
     def train(self, request: TrainRequest) -> Ended:
         self.start()

@@ -57,13 +57,9 @@ class _Bench:
     def run(self, source: Source, seed: int, label: str) -> Outcome:
         outcome = self.trainer.run(Spec(source, seed))
         if outcome.status == "fault":
-            raise TaskError(
-                f"{self.trainer.task.name}: cannot be run here: {outcome.reason}", hint="metaloop doctor"
-            )
+            raise TaskError(f"{self.trainer.task.name}: cannot be run here: {outcome.reason}", hint="metaloop doctor")
         self.outcomes.append(outcome)
-        shown = (
-            f"{outcome.metric:.4f}" if outcome.metric is not None else f"{outcome.status}: {outcome.reason}"
-        )
+        shown = f"{outcome.metric:.4f}" if outcome.metric is not None else f"{outcome.status}: {outcome.reason}"
         self.progress(f"{len(self.outcomes):4d}  {label}  {shown}")
         return outcome
 

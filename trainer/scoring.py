@@ -13,6 +13,9 @@ class InvalidPredictions(Exception):
     """Predictions of the wrong size, or not finite; the candidate's fault."""
 
 
+DIVERGED = 2.0  # a loss of so many times a blind guess's is no model: it is told as invalid, not as a number
+
+
 class Scorer(Protocol):
     """Scores a file of raw logits on a split; lower or higher is better as the task says."""
 
@@ -45,6 +48,13 @@ def _mean_nll_parts(predictions: Path, targets: Any, classes: int) -> Any:
     return losses
 
 
+def refuse_diverged(loss: float, guess: float, unit: str) -> float:
+    """``loss``, unless it is far worse than guessing all classes alike: one such seed would outweigh a whole study."""
+    if loss > DIVERGED * guess:
+        raise InvalidPredictions(f"diverged: {loss:.4g} {unit}, a blind guess gets {guess:.4g}")
+    return loss
+
+
 class Classification:
     """Mean negative log-likelihood over the rows, in nats."""
 
@@ -57,7 +67,7 @@ class Classification:
         import numpy as np
 
         losses = _mean_nll_parts(predictions, np.load(split / "targets.npy"), self.classes)
-        return float(losses.mean())
+        return refuse_diverged(float(losses.mean()), math.log(self.classes), "nats")
 
 
 class LanguageModel:
@@ -73,8 +83,10 @@ class LanguageModel:
 
         targets = np.load(split / "targets.npy")
         losses = _mean_nll_parts(predictions, targets, self.classes)
-        nats = float(losses[targets.reshape(-1) >= 0].sum())
-        return nats / math.log(2) / float(np.load(split / "bytes.npy").sum())
+        counted = targets.reshape(-1) >= 0
+        size = float(np.load(split / "bytes.npy").sum()) * math.log(2)
+        guess = int(counted.sum()) * math.log(self.classes) / size
+        return refuse_diverged(float(losses[counted].sum()) / size, guess, "bits per byte")
 
 
 KINDS: dict[str, Any] = {"classification": Classification, "language_model": LanguageModel}
@@ -88,9 +100,7 @@ def make_scorer(scoring: dict[str, Any]) -> Scorer:
 
         found = [point for point in entry_points(group="metaloop.scorers") if point.name == kind]
         if not found:
-            raise TaskError(
-                f"no scorer {kind!r}", hint=f"task.toml [score] kind is one of {', '.join(KINDS)}"
-            )
+            raise TaskError(f"no scorer {kind!r}", hint=f"task.toml [score] kind is one of {', '.join(KINDS)}")
         KINDS[kind] = found[0].load()
     scorer: Scorer = KINDS[kind](scoring["classes"])
     return scorer

@@ -86,9 +86,7 @@ class Task:
                 if name.endswith(".py"):
                     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
                     try:
-                        py_compile.compile(
-                            str(self.folder / name), target, name, doraise=True, invalidation_mode=mode
-                        )
+                        py_compile.compile(str(self.folder / name), target, name, doraise=True, invalidation_mode=mode)
                     except py_compile.PyCompileError:
                         continue  # the experiment then fails with the same message, in its own log
                     found.append((cached, Path(target).read_bytes()))
@@ -168,9 +166,7 @@ def _check_files(path: Path, text: str, parsed: task_file.TaskFile) -> None:
             path, text, ("task", "editable"), "train.py is not among them", "the launcher starts train.py"
         )
     if not (path.parent / "data.py").is_file():
-        task_file.complain(
-            path, text, ("task",), "no data.py beside it", "write data.py with make(split, seed, out)"
-        )
+        task_file.complain(path, text, ("task",), "no data.py beside it", "write data.py with make(split, seed, out)")
 
 
 def _edit_space(path: Path, text: str, parsed: task_file.TaskFile, folder: Path) -> EditSpace:
@@ -180,13 +176,9 @@ def _edit_space(path: Path, text: str, parsed: task_file.TaskFile, folder: Path)
     for name, edit in parsed.edits.items():
         files = {edit.file} | {one.file for one in edit.replace}
         if not files <= sources.keys():
-            task_file.complain(
-                path, text, ("edits", name), "names a file that is not editable", "see [task] editable"
-            )
+            task_file.complain(path, text, ("edits", name), "names a file that is not editable", "see [task] editable")
         if any(known.name.lower() == name.lower() for known in knobs):
-            task_file.complain(
-                path, text, ("edits", name), "named twice, ideas ignore case", "give it another name"
-            )
+            task_file.complain(path, text, ("edits", name), "named twice, ideas ignore case", "give it another name")
         if edit.kind != "patch" and name not in constants.read(sources[edit.file]):
             hint = f"add a line '{name} = value', or correct the name"
             task_file.complain(
@@ -199,9 +191,7 @@ def _edit_space(path: Path, text: str, parsed: task_file.TaskFile, folder: Path)
             values = tuple(sorted(int(value) for value in values))
         replacements = tuple(Replacement(one.file, one.find, one.with_) for one in edit.replace)
         _check_anchors(path, text, name, replacements, sources)
-        knobs.append(
-            Knob(name, edit.kind, values, edit.low, edit.high, edit.group, edit.note, edit.file, replacements)
-        )
+        knobs.append(Knob(name, edit.kind, values, edit.low, edit.high, edit.group, edit.note, edit.file, replacements))
     return EditSpace(tuple(knobs))
 
 
@@ -213,9 +203,7 @@ def _check_anchors(
         count = changed[one.file].count(one.find)
         if count != 1:
             message = f"find text occurs {count} times in {one.file}"
-            task_file.complain(
-                path, text, ("edits", name, "replace", "find"), message, "it must occur exactly once"
-            )
+            task_file.complain(path, text, ("edits", name, "replace", "find"), message, "it must occur exactly once")
         changed[one.file] = changed[one.file].replace(one.find, one.replace)
 
 

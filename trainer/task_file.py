@@ -32,24 +32,16 @@ class TaskSection(Section):
 
 class BudgetSection(Section):
     seconds: Positive = Field(description="soft training budget of one full experiment, CPU-seconds")
-    cost: Positive | None = Field(
-        default=None, description="typical charge of one full experiment, CPU-seconds"
-    )
-    run: Positive | None = Field(
-        default=None, description="default --run-budget, seconds; unset: 24 experiments"
-    )
+    cost: Positive | None = Field(default=None, description="typical charge of one full experiment, CPU-seconds")
+    run: Positive | None = Field(default=None, description="default --run-budget, seconds; unset: 24 experiments")
     steps: int = Field(default=100, gt=0, description="fixed-step mode: steps of a full experiment")
-    seconds_per_step: Positive | None = Field(
-        default=None, description="fixed-step mode: nominal charge of a step"
-    )
+    seconds_per_step: Positive | None = Field(default=None, description="fixed-step mode: nominal charge of a step")
     hard_factor: float = Field(default=1.25, ge=1, description="hard line as a multiple of the soft budget")
     hard_extra: float = Field(default=0.1, ge=0, description="added to the hard line, CPU-seconds")
     wall_factor: float = Field(
         default=20.0, ge=1, description="wall cap as a multiple of the hard line (10 s at least)"
     )
-    memory_mb: int = Field(
-        default=2048, ge=64, description="address space beyond what torch itself takes, MB"
-    )
+    memory_mb: int = Field(default=2048, ge=64, description="address space beyond what torch itself takes, MB")
 
 
 class DataSection(Section):
@@ -57,12 +49,8 @@ class DataSection(Section):
 
 
 class ScoreSection(Section):
-    kind: str = Field(
-        default="classification", description="classification, language_model, or an entry point"
-    )
-    classes: int = Field(
-        default=10, gt=1, description="width of the logits: classes, or symbols of a language model"
-    )
+    kind: str = Field(default="classification", description="classification, language_model, or an entry point")
+    classes: int = Field(default=10, gt=1, description="width of the logits: classes, or symbols of a language model")
     chunk: int = Field(default=500, gt=0, description="rows that logits() gets at a time")
     checkpoint_mb: int = Field(default=64, gt=0, description="largest checkpoint that is scored")
 

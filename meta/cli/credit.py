@@ -40,9 +40,7 @@ def credit(out: Output, study: str | None, method: str | None, all: bool) -> Non
         hidden = len(rows)
         rows = [r for r in rows if resolved(r)]
         if hidden > len(rows):
-            out.note(
-                f"{hidden - len(rows)} rows that no interval tells from zero are left out; --all shows them"
-            )
+            out.note(f"{hidden - len(rows)} rows that no interval tells from zero are left out; --all shows them")
     if out.mode != "person":
         out.rows(rows, PLAIN, extra={"study": str(folder)}, empty="nothing to credit yet")
         return
@@ -80,8 +78,7 @@ def _show(out: Output, rows: list[dict[str, Any]]) -> None:
 
 def _row(r: dict[str, Any], axis: render.Axis, places: int) -> dict[str, Any]:
     return {
-        "label": r.get("label")
-        or resolve.short(r.get("directive_id") or r.get("child_id") or r["credit_id"]),
+        "label": r.get("label") or resolve.short(r.get("directive_id") or r.get("child_id") or r["credit_id"]),
         "estimate": render.number(r["estimate"], places, sign=True),
         "95%": render.span(r["low"], r["high"], places),
         "plot": axis.interval(r["low"], r["estimate"], r["high"]),

@@ -103,9 +103,7 @@ def check_cores() -> Finding:
     found = f"{cores} cores, load {load:.1f}"
     if load > 1.5 * cores:
         return Finding("cores", "warn", found, "CPU-seconds are metered, but a busy machine is slower")
-    return Finding(
-        "cores", "ok" if cores > 1 else "warn", found, "" if cores > 1 else "runs take twice as long"
-    )
+    return Finding("cores", "ok" if cores > 1 else "warn", found, "" if cores > 1 else "runs take twice as long")
 
 
 def check_accelerator() -> Finding:
@@ -147,9 +145,7 @@ def check_disk() -> Finding:
 def check_folder() -> Finding:
     if os.access(Path.cwd(), os.W_OK):
         return Finding("folder", "ok", "studies/ can be written here")
-    return Finding(
-        "folder", "fail", f"{Path.cwd()} is read-only", "change to a folder of yours, or use --study DIR"
-    )
+    return Finding("folder", "fail", f"{Path.cwd()} is read-only", "change to a folder of yours, or use --study DIR")
 
 
 def check_git() -> Finding:

@@ -161,9 +161,7 @@ def present(out: Output, folder: Path) -> None:
     out.note(f"next: metaloop credit {place}, metaloop lineage {place}, metaloop standings {place} --all")
 
 
-def _show(
-    out: Output, folder: Path, verdict: str, changes: list[dict[str, Any]], files: dict[str, str]
-) -> None:
+def _show(out: Output, folder: Path, verdict: str, changes: list[dict[str, Any]], files: dict[str, str]) -> None:
     """The end of a study for a person: verdict, the confirmation's standings, the diff, the files."""
     from meta.cli.program import DIFF
     from meta.cli.standings import present as standings

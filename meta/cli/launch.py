@@ -84,9 +84,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def describe_runs(
-    task: Task, runs: int, run_budget: float, workers: int, verify_seeds: int = 2
-) -> dict[str, Any]:
+def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify_seeds: int = 2) -> dict[str, Any]:
     """The plan of ``runs`` equal runs on one task, in the words of ``meta.plan.Plan.describe``."""
     per_run = max(1, int(run_budget / task.cost_seconds))
     baselines = 8

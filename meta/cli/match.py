@@ -32,9 +32,7 @@ CONTROLS = ("stock", "one-line")
         options.task_flag,
         options.run_budget_flag,
         flag("-n", "--seeds", type=click.IntRange(min=1), help=f"Runs per program  [default: {RUNS}]."),
-        flag(
-            "--controls/--no-controls", default=True, show_default=True, help="Add stock, one-line and A/A."
-        ),
+        flag("--controls/--no-controls", default=True, show_default=True, help="Add stock, one-line and A/A."),
         options.seed_flag,
         options.workers_flag,
         options.fixed_steps_flag,
@@ -77,9 +75,7 @@ def entries_of(
     own = resolve.programs(programs)
     again = {p.program_id for p in own}
     if len(again) < len(own):
-        raise UsageError(
-            "a program is named twice", hint="two arms of one program are A/A, which --controls adds"
-        )
+        raise UsageError("a program is named twice", hint="two arms of one program are A/A, which --controls adds")
     return with_controls(own, controls), seeds or RUNS
 
 
@@ -106,9 +102,7 @@ def recorded_entries(study: Study) -> list[Entry]:
     return [Entry(Program.parse(text, name), role) for (name, text), role in told]
 
 
-def plan_of(
-    task: Any, arms: int, runs: int, settings: Settings, budget: float | None = None
-) -> dict[str, Any]:
+def plan_of(task: Any, arms: int, runs: int, settings: Settings, budget: float | None = None) -> dict[str, Any]:
     """What is about to be spent, and what it can tell."""
     seconds = budget or settings.run_budget or task.run_budget
     plan = launch.describe_runs(task, arms * runs, seconds, settings.workers_or_cores())

@@ -141,9 +141,7 @@ def table(items: Sequence[Row], columns: Sequence[Column], width: int = 80) -> R
     return out
 
 
-def fit_columns(
-    items: Sequence[Row], columns: Sequence[Column], width: int
-) -> tuple[list[Column], list[int]]:
+def fit_columns(items: Sequence[Row], columns: Sequence[Column], width: int) -> tuple[list[Column], list[int]]:
     """Columns and their widths so that all fit: flexible ones give way first, then optional ones are left out."""
     kept = list(columns)
     natural = {c.key: _widest(items, c) for c in kept}
@@ -182,9 +180,7 @@ def key_values(pairs: Sequence[tuple[str, str]]) -> RenderableType:
 def _widest(items: Sequence[Row], column: Column) -> int:
     from rich.cells import cell_len
 
-    return max(
-        [cell_len(column.heading), *(cell_len(str(_cell(column, item.get(column.key)))) for item in items)]
-    )
+    return max([cell_len(column.heading), *(cell_len(str(_cell(column, item.get(column.key)))) for item in items)])
 
 
 def _cell(column: Column, value: Any) -> Any:

@@ -26,9 +26,7 @@ class Axis:
         return cls(low - room if low < 0 else low, high + room, width)
 
     @classmethod
-    def of_intervals(
-        cls, intervals: Iterable[tuple[float | None, float | None, float | None]], width: int
-    ) -> Axis:
+    def of_intervals(cls, intervals: Iterable[tuple[float | None, float | None, float | None]], width: int) -> Axis:
         """The axis for (low, mid, high) triples; those over 5 times as wide as the median do not stretch it."""
         found = [i for i in intervals if i[1] is not None and math.isfinite(i[1])]
         wide = sorted(high - low for low, _, high in found if low is not None and high is not None)

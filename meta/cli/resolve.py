@@ -35,9 +35,7 @@ def study_folder(text: str | None, out: Output, *, option: str | None = None) ->
         return near[0]
     if near:
         names = [p.name for p in near]
-        raise Ambiguous(
-            f"{text!r} could be {len(near)} studies", ids=names[:SHOWN], hint="type more of the name"
-        )
+        raise Ambiguous(f"{text!r} could be {len(near)} studies", ids=names[:SHOWN], hint="type more of the name")
     what = f"{path} holds no {MARK}" if path.exists() else f"no study {text!r}, here or under {STUDIES}/"
     raise NotFound(what, hint=_study_hint(text))
 
@@ -84,9 +82,7 @@ def one_program(text: str) -> Program:
     if text in names:
         return shelf.starter(text)
     near = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
-    hint = (
-        f"did you mean {' or '.join(near)}?" if near and not text.endswith(".md") else "metaloop program ls"
-    )
+    hint = f"did you mean {' or '.join(near)}?" if near and not text.endswith(".md") else "metaloop program ls"
     raise NotFound(f"no file {text!r} and no starter of that name", hint=hint)
 
 
@@ -96,13 +92,9 @@ def by_prefix(prefix: str, candidates: Iterable[str], what: str = "id") -> str:
     if prefix in found:
         return prefix
     if not found:
-        raise NotFound(
-            f"no {what} starts with {prefix!r}", hint="metaloop log lists experiments, lineage programs"
-        )
+        raise NotFound(f"no {what} starts with {prefix!r}", hint="metaloop log lists experiments, lineage programs")
     if len(found) > 1:
-        raise Ambiguous(
-            f"{prefix!r} could be {len(found)} things", ids=found[:SHOWN], hint="type more of the id"
-        )
+        raise Ambiguous(f"{prefix!r} could be {len(found)} things", ids=found[:SHOWN], hint="type more of the id")
     return found[0]
 
 
@@ -133,9 +125,7 @@ def short(identity: object, length: int = 7) -> str:
 def _newest(out: Output) -> Path:
     found = known_studies()
     if not found:
-        raise NotFound(
-            f"no study under {STUDIES}/ here", hint="name its folder, or start one: metaloop evolve --quick"
-        )
+        raise NotFound(f"no study under {STUDIES}/ here", hint="name its folder, or start one: metaloop evolve --quick")
     if len(found) > 1:
         out.note(f"study: {found[-1]} (the newest of {len(found)})")
     return found[-1]

@@ -29,9 +29,7 @@ ARM_COLUMNS = (
 )
 
 
-def screen(
-    board: Board, title: str, *, width: int = 80, plan: Mapping[str, Any] | None = None
-) -> RenderableType:
+def screen(board: Board, title: str, *, width: int = 80, plan: Mapping[str, Any] | None = None) -> RenderableType:
     """Header, meter, the current match arm by arm, and the last kept experiments."""
     from rich.console import Group
     from rich.text import Text
@@ -81,9 +79,7 @@ def elapsed(board: Board) -> str:
 def match_line(match: MatchView) -> str:
     event = match.event
     budget = duration(event.get("run_budget"))
-    return (
-        f"{match.title}   {len(match.arms)} programs, {budget} a run, on {event.get('task')}   {match.state}"
-    )
+    return f"{match.title}   {len(match.arms)} programs, {budget} a run, on {event.get('task')}   {match.state}"
 
 
 def arm_rows(board: Board, match: MatchView) -> list[dict[str, Any]]:

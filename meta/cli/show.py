@@ -62,9 +62,7 @@ def locate(con: duckdb.DuckDBPyConnection, prefix: str) -> tuple[str, str, str, 
         named = resolve.fetch(con, "SELECT program_id FROM programs WHERE name = ?", [prefix])
         found = {row["program_id"]: PLACES[0] for row in named}
     if not found:
-        raise NotFound(
-            f"nothing here has an id that starts with {prefix!r}", hint="metaloop log, metaloop lineage"
-        )
+        raise NotFound(f"nothing here has an id that starts with {prefix!r}", hint="metaloop log, metaloop lineage")
     full = resolve.by_prefix(prefix, found) if any(i.startswith(prefix) for i in found) else next(iter(found))
     return (*found[full], full)
 
@@ -84,9 +82,7 @@ def _program_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) 
         found = resolve.fetch(con, "SELECT name, text FROM programs WHERE program_id = ?", [parent])
         if found:
             changes[parent] = differences(Program.parse(found[0]["text"], found[0]["name"] or "program"), own)
-    runs = (
-        "SELECT run_id, match_id, stream, state, verified_gain, claimed_gain FROM runs WHERE program_id = ?"
-    )
+    runs = "SELECT run_id, match_id, stream, state, verified_gain, claimed_gain FROM runs WHERE program_id = ?"
     return item | {"runs": resolve.fetch(con, runs, [item["program_id"]]), "changes": changes}
 
 

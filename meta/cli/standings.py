@@ -138,9 +138,7 @@ def aa_spread(rows: Sequence[Row]) -> float | None:
     spreads = []
     for row in rows:
         if row["role"] == "a/a" and row["gain"] is not None:
-            twins = [
-                r["gain"] for r in rows if r["program_id"] == row["program_id"] and r["gain"] is not None
-            ]
+            twins = [r["gain"] for r in rows if r["program_id"] == row["program_id"] and r["gain"] is not None]
             spreads.append(max(twins) - min(twins))
     return max(spreads, default=None)
 

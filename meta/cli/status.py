@@ -38,9 +38,7 @@ STUDIES = (
 def status(out: Output, study: str | None, watch: bool, all: bool) -> None:
     """What a study is doing: match, arms, device time, the last things kept."""
     if all:
-        items = [
-            status_item(load_board(path)[0], str(path), running(path)) for path in resolve.known_studies()
-        ]
+        items = [status_item(load_board(path)[0], str(path), running(path)) for path in resolve.known_studies()]
         out.rows(items, STUDIES, empty="no study under studies/ here")
         return
     folder = resolve.study_folder(study, out)

@@ -21,16 +21,12 @@ VERBS: dict[str, Entry] = {
     entry.name: entry
     for entry in (
         Entry("run", "Run things", "meta.cli.run:run", "one program, one task, one seed"),
-        Entry(
-            "match", "Run things", "meta.cli.match:match", "several programs at equal budget, to standings"
-        ),
+        Entry("match", "Run things", "meta.cli.match:match", "several programs at equal budget, to standings"),
         Entry("evolve", "Run things", "meta.cli.evolve:evolve", "race programs, write better ones, confirm"),
         Entry("improve", "Run things", "meta.cli.evolve:improve", "evolve from a program of your own"),
         Entry("stop", "Run things", "meta.cli.status:stop", "let a running study drain and end"),
         Entry("status", "Look", "meta.cli.status:status", "what a study is doing; --watch"),
-        Entry(
-            "standings", "Look", "meta.cli.standings:standings", "ranks with ties, intervals, claimed beside"
-        ),
+        Entry("standings", "Look", "meta.cli.standings:standings", "ranks with ties, intervals, claimed beside"),
         Entry("credit", "Look", "meta.cli.credit:credit", "what earned the gain: edits and directives"),
         Entry("log", "Look", "meta.cli.log:log", "the experiments of a study, one line each"),
         Entry("show", "Look", "meta.cli.show:show", "any thing by its id or a prefix of it"),
@@ -39,8 +35,6 @@ VERBS: dict[str, Entry] = {
         Entry("export", "Data", "meta.cli.export:export", "a view as tsv, csv, parquet or jsonl"),
         Entry("program", "Nouns", "meta.cli.program:program", "ls, lint, diff, charter, show"),
         Entry("task", "Nouns", "meta.cli.task:task", "ls, show, init, check, measure"),
-        Entry(
-            "doctor", "This machine", "meta.cli.doctor:doctor", "can it run here? each problem with its cure"
-        ),
+        Entry("doctor", "This machine", "meta.cli.doctor:doctor", "can it run here? each problem with its cure"),
     )
 }

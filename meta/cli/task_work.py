@@ -41,16 +41,10 @@ def check(out: Output, task: str) -> int:
     ("metaloop task measure my-task/ --write", "and save it as my-task/card.json"),
     flags=[
         click.argument("task", metavar="NAME|DIR"),
-        flag(
-            "-n", "--seeds", type=click.IntRange(min=2), default=8, show_default=True, help="Baseline runs."
-        ),
-        flag(
-            "--repeats", type=click.IntRange(min=1), default=2, show_default=True, help="Runs of each edit."
-        ),
+        flag("-n", "--seeds", type=click.IntRange(min=2), default=8, show_default=True, help="Baseline runs."),
+        flag("--repeats", type=click.IntRange(min=1), default=2, show_default=True, help="Runs of each edit."),
         flag("--per-knob", type=click.IntRange(min=1), help="Values tried of each knob  [default: all]."),
-        flag(
-            "--stack/--no-stack", default=True, show_default=True, help="Stack the best edits for headroom."
-        ),
+        flag("--stack/--no-stack", default=True, show_default=True, help="Stack the best edits for headroom."),
         flag("--write", is_flag=True, help="Save card.json in the task's folder."),
     ],
 )

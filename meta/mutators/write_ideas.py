@@ -93,7 +93,7 @@ def _bundles(winners: Sequence[Earned], table: Table) -> list[Item]:
             continue
         terms = " ".join(f"`{row.term}`" for row in rows)
         total = sum(row.gain for row in rows)
-        text = f"All of these at once: {terms} (one by one they add up to {total:.2g})."
+        text = f"All of these at once: {terms} (one by one {total:.2g} is expected of them)."
         out.append(Item(text, total, tuple(row.credit.credit_id for row in rows)))
         size //= 2
     return out

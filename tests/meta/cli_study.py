@@ -21,17 +21,13 @@ BASELINE, RUNS = 0.80, 3
 GAINS = {"stock": (0.020, 0.030, 0.025), "local": (0.050, 0.060, 0.055), "child": (0.070, 0.075, 0.080)}
 
 
-def cli(
-    *args: str, cwd: Path | None = None, env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+def cli(*args: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """The real command in a process of its own, its output piped."""
     command = [sys.executable, "-m", "meta.cli.main", *args]
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=280)
 
 
-def on_terminal(
-    *args: str, cwd: Path, columns: int = 80, env: dict[str, str] | None = None
-) -> tuple[int, str]:
+def on_terminal(*args: str, cwd: Path, columns: int = 80, env: dict[str, str] | None = None) -> tuple[int, str]:
     """The real command at a pseudo-terminal: exit code and everything that appeared on it."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
@@ -119,9 +115,7 @@ def write_run(ledger: Ledger, arm_id: str, program: Program, index: int, gain: f
         "task": "strokes", "run_seed": index, "stream": "selection", "researcher": "scripted",
         "device_seconds_budget": 1.0,
     }, sync=False)  # fmt: skip
-    for number, (metric, decision) in enumerate(
-        [(BASELINE, "baseline"), (0.9, "discard"), (BASELINE - gain, "keep")]
-    ):
+    for number, (metric, decision) in enumerate([(BASELINE, "baseline"), (0.9, "discard"), (BASELINE - gain, "keep")]):
         ledger.append(experiment_event(run_id, number, metric, program), sync=False)
         told = {
             "run_id": run_id,

@@ -87,9 +87,7 @@ def test_examples_are_commands_that_exist(words: tuple[str, ...]) -> None:
         assert root.get_command(context, called) is not None, line
         for option in re.findall(r"(?<=\s)--?[a-z][a-z-]*", line):
             named = next(c for path, c in TREE if path[1:] == leaf_of(line))
-            known = [
-                name for parameter in named.params for name in (*parameter.opts, *parameter.secondary_opts)
-            ]
+            known = [name for parameter in named.params for name in (*parameter.opts, *parameter.secondary_opts)]
             assert option in known, line
 
 
@@ -258,9 +256,7 @@ def test_the_reference_agrees_with_the_command_tree() -> None:
     assert list(sections) == [" ".join(path) for path, _ in TREE]
     for path, command in TREE:
         section = sections[" ".join(path)]
-        declared = {
-            name for p in command.params if isinstance(p, click.Option) for name in p.opts if len(name) > 2
-        }
+        declared = {name for p in command.params if isinstance(p, click.Option) for name in p.opts if len(name) > 2}
         declared |= {name for p in command.params if isinstance(p, click.Option) for name in p.secondary_opts}
         listed = section.split("Options:")[1].split("\n\n")[0]
         written = set(re.findall(r"(?<=[ /])--[a-z][a-z-]*(?=[ \n])", re.sub(r"  [A-Z].*", "", listed)))

@@ -68,9 +68,7 @@ def test_an_axis_holds_whatever_comes(values: list[float | None]) -> None:
 
 
 def test_one_wild_interval_does_not_squash_the_others() -> None:
-    axis = render.Axis.of_intervals(
-        [(0.1, 0.2, 0.3), (0.2, 0.3, 0.4), (-87.0, -6.0, 74.0), (None, None, None)], 20
-    )
+    axis = render.Axis.of_intervals([(0.1, 0.2, 0.3), (0.2, 0.3, 0.4), (-87.0, -6.0, 74.0), (None, None, None)], 20)
     assert (axis.low, axis.high < 0.5) == (0.0, True)
     assert axis.interval(-87.0, -6.0, 74.0) == "<" + "-" * 18 + ">"
 
@@ -146,9 +144,7 @@ def test_a_file_wins_over_a_starter_of_its_name(tmp_path: Path, monkeypatch: pyt
     assert resolve.one_program("stock").text.startswith("# Mine")
 
 
-def test_studies_are_found_by_name_prefix_or_as_the_newest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_studies_are_found_by_name_prefix_or_as_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     out = Output(quiet=True, person=False)
     with pytest.raises(NotFound):

@@ -30,9 +30,7 @@ def wait_for_experiments(folder: Path, count: int) -> None:
     """Until the ledger of the study holds so many experiments."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        found = sum(
-            path.read_text().count('"kind":"experiment"') for path in (folder / "ledger").glob("*.jsonl")
-        )
+        found = sum(path.read_text().count('"kind":"experiment"') for path in (folder / "ledger").glob("*.jsonl"))
         if found >= count:
             return
         time.sleep(0.1)

@@ -160,9 +160,7 @@ def test_streams_are_scored_on_different_splits(trainer: Trainer, task: Task, da
     assert fixed.key(Spec(task.baseline(), 1, "search")) != fixed.key(Spec(task.baseline(), 1, "selection"))
 
 
-def test_fixed_steps_are_bit_identical_and_nominal(
-    task: Task, data: DataStore, launcher: LocalLauncher
-) -> None:
+def test_fixed_steps_are_bit_identical_and_nominal(task: Task, data: DataStore, launcher: LocalLauncher) -> None:
     fixed = Trainer(task, data, launcher=launcher, fixed_steps=True)
     first, again, other = (fixed.run(Spec(task.baseline(), seed)) for seed in (1, 1, 2))
     assert first.metric == again.metric != other.metric
@@ -178,11 +176,7 @@ def test_a_source_that_forgets_to_seed_is_bit_identical_too(
     text = text.replace("return model(inputs)", "return model(inputs) + __import__('random').random()")
     fixed = Trainer(task, data, launcher=launcher, fixed_steps=True)
     source = task.baseline().with_text("train.py", text)
-    assert (
-        fixed.run(Spec(source, 1)).metric
-        == fixed.run(Spec(source, 1)).metric
-        != fixed.run(Spec(source, 2)).metric
-    )
+    assert fixed.run(Spec(source, 1)).metric == fixed.run(Spec(source, 1)).metric != fixed.run(Spec(source, 2)).metric
 
 
 def test_cache_hit_is_charged_and_not_spent(
@@ -208,10 +202,8 @@ def test_keys_tell_apart_what_outcomes_depend_on(trainer: Trainer, task: Task) -
 
 def test_environment_of_the_worker_is_hidden(outcome_of: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "SECRET_KEY" not in os.environ
-    outcome = outcome_of(
-        "import os; print('names', sorted(os.environ)); print('fds', os.listdir('/proc/self/fd'))"
-    )
-    assert "METALOOP_SEED" in outcome.log
+    outcome = outcome_of("import os; print('names', sorted(os.environ)); print('fds', os.listdir('/proc/self/fd'))")
+    assert "METALOOP_TRAIN_SEED" in outcome.log
     assert "PYTEST" not in outcome.log
     assert "'5'" not in outcome.log  # 0, 1, 2, the error channel, and the listing itself
 

@@ -91,9 +91,7 @@ time.sleep(0.2)
     assert ended.cpu_seconds > 0.05
 
 
-def test_hidden_cpu_of_a_sigchld_ignorer_is_seen(
-    script: Callable[..., Ended], launcher: LocalLauncher
-) -> None:
+def test_hidden_cpu_of_a_sigchld_ignorer_is_seen(script: Callable[..., Ended], launcher: LocalLauncher) -> None:
     code = "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nif os.fork(): time.sleep(60)\n"
     ended = script(code + _BURN.format(seconds=1), cpu=0.5)
     assert ended.killed == "cpu"

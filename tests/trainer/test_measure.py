@@ -42,8 +42,6 @@ def test_card(task: Task, data: DataStore, launcher: LocalLauncher, tmp_path: Pa
 
 def test_a_baseline_that_fails_is_told(launcher: LocalLauncher, session_cache: Path, tmp_path: Path) -> None:
     folder = scaffold.init(tmp_path / "broken")
-    (folder / "train.py").write_text(
-        (folder / "train.py").read_text().replace("prepare.save", "prepare.store")
-    )
+    (folder / "train.py").write_text((folder / "train.py").read_text().replace("prepare.save", "prepare.store"))
     with pytest.raises(TaskError, match=r"train\.py: the baseline fails: AttributeError"):
         measure(Task.load(folder), launcher=launcher, seeds=2)

@@ -117,7 +117,7 @@ def test_card_was_measured_on_this_task_and_shows_room_for_research() -> None:
 
 
 def test_budget_by_hand_is_the_task_s() -> None:
-    found = re.search(r'"METALOOP_BUDGET", "([0-9.]+)"', (TASK.folder / "prepare.py").read_text())
+    found = re.search(r'"METALOOP_TRAIN_BUDGET", "([0-9.]+)"', (TASK.folder / "prepare.py").read_text())
     assert found and float(found[1]) == TASK.budget_seconds
 
 
@@ -138,7 +138,7 @@ def test_all_patches_together_train(trainer: Trainer) -> None:
 
 def test_runs_by_hand(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("METALOOP_")}
-    environment |= {"METALOOP_CACHE": str(tmp_path), "METALOOP_STEPS": "3", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"METALOOP_CACHE": str(tmp_path), "METALOOP_TRAIN_STEPS": "3", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, str(TASK.folder / "train.py")], cwd=tmp_path, env=environment, capture_output=True, text=True
     )

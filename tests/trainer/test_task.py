@@ -98,9 +98,7 @@ def test_splits_are_made_once_and_differ(task: Task, session_cache: Path, tmp_pa
     assert {path.name for path in paths[0].parent.iterdir()} == {path.name for path in paths}
 
 
-def test_a_generator_that_fails(
-    folder: Path, tmp_path: Path, with_generator: Callable[[Path, str], None]
-) -> None:
+def test_a_generator_that_fails(folder: Path, tmp_path: Path, with_generator: Callable[[Path, str], None]) -> None:
     with_generator(folder, "def make(split, seed, out): raise ValueError('no such split')")
     store = DataStore(Task.load(folder), Streams.from_seed(1), tmp_path / "splits")
     with pytest.raises(TaskError, match=r"data\.py: make\('search'.*no such split"):

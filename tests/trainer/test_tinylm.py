@@ -45,7 +45,7 @@ def single_edits() -> list[Edit]:
 @pytest.fixture
 def executed(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Executes a train.py beside the task's own prepare.py, without training; returns its globals."""
-    monkeypatch.setenv("METALOOP_DEVICE", "cpu")
+    monkeypatch.setenv("METALOOP_TRAIN_DEVICE", "cpu")
     spec = importlib.util.spec_from_file_location("prepare", TASK.folder / "prepare.py")
     assert spec and spec.loader
     prepare = importlib.util.module_from_spec(spec)
@@ -143,7 +143,7 @@ def test_all_patches_together_train(trainer: Trainer) -> None:
 @pytest.mark.slow
 def test_runs_by_hand(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("METALOOP_")}
-    environment |= {"METALOOP_CACHE": str(tmp_path), "METALOOP_STEPS": "3", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"METALOOP_CACHE": str(tmp_path), "METALOOP_TRAIN_STEPS": "3", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, str(TASK.folder / "train.py")], cwd=tmp_path, env=environment, capture_output=True, text=True
     )

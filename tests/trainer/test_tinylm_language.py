@@ -64,9 +64,7 @@ def test_another_language_shares_no_vocabulary_worth_naming(data: ModuleType) ->
 def test_all_inflected_forms_are_different_words(data: ModuleType) -> None:
     lexicon = data.lexicon(1)
     forms = [
-        form
-        for entry in (*lexicon.every_noun, *lexicon.every_adjective, *lexicon.every_verb)
-        for form in entry.forms
+        form for entry in (*lexicon.every_noun, *lexicon.every_adjective, *lexicon.every_verb) for form in entry.forms
     ]
     forms += [name.form for name in lexicon.every_name] + lexicon.adverb_words
     words = [data.spell(form).strip(" ^") for form in forms]

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-SEED = int(os.environ.get("METALOOP_SEED", "1"))
-BUDGET = float(os.environ.get("METALOOP_BUDGET", "0.01"))
-STEPS = int(os.environ.get("METALOOP_STEPS", "0"))
+SEED = int(os.environ.get("METALOOP_TRAIN_SEED", "1"))
+BUDGET = float(os.environ.get("METALOOP_TRAIN_BUDGET", "0.01"))
+STEPS = int(os.environ.get("METALOOP_TRAIN_STEPS", "0"))
 
 
 class Clock:
@@ -25,9 +25,9 @@ clock = Clock()
 
 
 def load_train():
-    folder = Path(os.environ["METALOOP_DATA"])
+    folder = Path(os.environ["METALOOP_TRAIN_DATA"])
     return torch.from_numpy(np.load(folder / "inputs.npy")), torch.from_numpy(np.load(folder / "targets.npy"))
 
 
 def save(weights):
-    torch.save(weights, os.environ["METALOOP_CHECKPOINT"])
+    torch.save(weights, os.environ["METALOOP_TRAIN_CHECKPOINT"])

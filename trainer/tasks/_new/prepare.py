@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 CLASSES = 3
-LAUNCHED = "METALOOP_CHECKPOINT" in os.environ
-SEED = int(os.environ.get("METALOOP_SEED", "1"))
-BUDGET = float(os.environ.get("METALOOP_BUDGET", "0.05"))  # soft budget, seconds
-STEPS = int(os.environ["METALOOP_STEPS"]) if os.environ.get("METALOOP_STEPS") else None
-DEVICE = os.environ.get("METALOOP_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+LAUNCHED = "METALOOP_TRAIN_CHECKPOINT" in os.environ
+SEED = int(os.environ.get("METALOOP_TRAIN_SEED", "1"))
+BUDGET = float(os.environ.get("METALOOP_TRAIN_BUDGET", "0.05"))  # soft budget, seconds
+STEPS = int(os.environ["METALOOP_TRAIN_STEPS"]) if os.environ.get("METALOOP_TRAIN_STEPS") else None
+DEVICE = os.environ.get("METALOOP_TRAIN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _now():
@@ -50,7 +50,7 @@ clock = Clock()
 
 def load_train():
     """Inputs, float32 [rows, 2], and classes, int64 [rows]."""
-    folder = os.environ.get("METALOOP_DATA")
+    folder = os.environ.get("METALOOP_TRAIN_DATA")
     if not folder:
         import data
 
@@ -62,7 +62,7 @@ def load_train():
 
 def save(state):
     """Write the checkpoint that `load` of train.py reads."""
-    torch.save(state, os.environ.get("METALOOP_CHECKPOINT", "checkpoint.pt"))
+    torch.save(state, os.environ.get("METALOOP_TRAIN_CHECKPOINT", "checkpoint.pt"))
 
 
 def summary(**values):

@@ -1,7 +1,7 @@
 """What train.py may rely on and may not change: data, seed, device, clock, checkpoint, summary.
 
-Launched by Metaloop, everything comes from the environment: METALOOP_DATA, METALOOP_SEED, METALOOP_BUDGET,
-METALOOP_STEPS, METALOOP_CHECKPOINT, METALOOP_DEVICE. By hand (`python train.py` in this folder) each has a
+Launched by Metaloop, everything comes from the environment: METALOOP_TRAIN_DATA, METALOOP_TRAIN_SEED, METALOOP_TRAIN_BUDGET,
+METALOOP_TRAIN_STEPS, METALOOP_TRAIN_CHECKPOINT, METALOOP_TRAIN_DEVICE. By hand (`python train.py` in this folder) each has a
 default, and the data are generated once into the user's cache.
 """
 
@@ -19,11 +19,11 @@ import torch
 from torch.nn import functional as F
 
 SIDE, CLASSES = 16, 10
-LAUNCHED = "METALOOP_CHECKPOINT" in os.environ  # the process (a fork, as a rule) then belongs to the experiment
-SEED = int(os.environ.get("METALOOP_SEED", "1"))
-BUDGET = float(os.environ.get("METALOOP_BUDGET", "0.08"))  # soft budget, seconds; task.toml says the same
-STEPS = int(os.environ["METALOOP_STEPS"]) if os.environ.get("METALOOP_STEPS") else None
-DEVICE = os.environ.get("METALOOP_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+LAUNCHED = "METALOOP_TRAIN_CHECKPOINT" in os.environ  # the process (a fork, as a rule) then belongs to the experiment
+SEED = int(os.environ.get("METALOOP_TRAIN_SEED", "1"))
+BUDGET = float(os.environ.get("METALOOP_TRAIN_BUDGET", "0.08"))  # soft budget, seconds; task.toml says the same
+STEPS = int(os.environ["METALOOP_TRAIN_STEPS"]) if os.environ.get("METALOOP_TRAIN_STEPS") else None
+DEVICE = os.environ.get("METALOOP_TRAIN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _now() -> float:
@@ -34,7 +34,7 @@ def _now() -> float:
 class Clock:
     """Tells how much of the budget is used. Call `done()` once per training step.
 
-    The budget is METALOOP_BUDGET seconds, or exactly METALOOP_STEPS steps where that is set. A launched
+    The budget is METALOOP_TRAIN_BUDGET seconds, or exactly METALOOP_TRAIN_STEPS steps where that is set. A launched
     CPU process counts from its own start, so that set-up is paid for; by hand and on a GPU the first call
     starts the clock, which lets the import of torch off.
     """
@@ -91,13 +91,13 @@ def _read(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 def load_train() -> tuple[torch.Tensor, torch.Tensor]:
     """Images, uint8 [rows, 256] (16x16, row by row), and their classes, int64 [rows]."""
-    given = os.environ.get("METALOOP_DATA")
+    given = os.environ.get("METALOOP_TRAIN_DATA")
     return _read(Path(given) if given else _folder("train", 1))
 
 
 def save(state: dict[str, Any]) -> None:
     """Write the checkpoint that `load` of train.py reads."""
-    torch.save(state, os.environ.get("METALOOP_CHECKPOINT", "checkpoint.pt"))
+    torch.save(state, os.environ.get("METALOOP_TRAIN_CHECKPOINT", "checkpoint.pt"))
 
 
 def validate(predict: Callable[[torch.Tensor], torch.Tensor]) -> float | None:
