@@ -24,7 +24,8 @@ MOMENTS = 20
 METALOOP = str(Path(sys.executable).with_name("metaloop"))
 ASK = {
     "standings": "SELECT * FROM standings ORDER BY match_id, arm_id",
-    "experiments": "SELECT experiment_id, source_id, seed, status, metric, decision FROM experiments ORDER BY experiment_id",
+    "experiments": "SELECT experiment_id, source_id, seed, status, metric, decision FROM experiments "
+    "ORDER BY experiment_id",
     "verifications": "SELECT run_id, seed, metric, gain FROM verifications ORDER BY run_id, seed",
     "programs": "SELECT program_id, text FROM programs ORDER BY program_id",
 }

@@ -1,0 +1,105 @@
+"""Who breeds, and which children are new."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from analysis.evidence import ProgramScore
+from meta.archive import Archive
+from meta.champion import claim, without_ideas
+from meta.novelty import Novelty
+from meta.population import descendants, entries, starters
+from programs.program import Program
+from tests.studies import program
+from trainer.task import Task
+
+STROKES = Task.load("strokes")
+
+
+def score(program_id: str, mean: float, se: float = 0.01) -> ProgramScore:
+    return ProgramScore(
+        program_id=program_id, name=program_id, task="t", mean=mean, se=se, n=4, shrunk_mean=mean, shrunk_se=se,
+        low=None, high=None, claimed=None, words=1, generation=0,
+    )  # fmt: skip
+
+
+def archive(children: Counter[str] | None = None) -> Archive:
+    names = ["weak", "good", "best"]
+    scores = [score("weak", 0.1), score("good", 0.4), score("best", 0.42)]
+    return Archive({name: program(name) for name in names}, scores, children or Counter())
+
+
+def first_parents(found: Archive, draws: int = 200) -> Counter[str]:
+    rng = np.random.default_rng(0)
+    return Counter(found.parents(rng, 1)[0].program.name for _ in range(draws))
+
+
+def test_parents_are_drawn_by_posterior_gain() -> None:
+    drawn = first_parents(archive())
+    assert drawn["best"] > drawn["good"] > 0 and drawn["weak"] == 0
+
+
+def test_a_program_with_many_children_makes_room() -> None:
+    drawn = first_parents(archive(Counter(best=8)))
+    assert drawn["good"] > drawn["best"]
+
+
+def test_two_parents_are_two_programs_and_the_first_may_be_restricted() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        one, two = archive().parents(rng, 2, ["weak"])
+        assert one.program.name == "weak" != two.program.name
+
+
+def test_prose_alone_is_no_new_behaviour_but_a_charter_is() -> None:
+    novelty = Novelty(STROKES, "scripted")
+    assert novelty.meet(program("stock")) is None
+    first = program("stock").program_id
+    assert novelty.meet(Program.parse("# Other words\n\nDo your best.\n")) == first
+    assert novelty.meet(program("local", "  proposers: {local: 1.0}\n")) is None
+
+
+def test_the_same_child_twice_is_met_the_second_time() -> None:
+    novelty = Novelty(STROKES, "scripted")
+    child = program("child", "  wave: 3\n  screen: {fraction: 0.5}\n")
+    assert novelty.meet(child) is None
+    assert novelty.meet(child) == child.program_id
+
+
+def test_starters_begin_with_stock_and_the_users_own() -> None:
+    own = program("mine", "  proposers: {tpe: 1.0}\n")
+    names = [p.name for p in starters(5, [own])]
+    assert names[:2] == ["stock", "mine"] and len(names) == 5
+    two = [p.name for p in starters(5, [own, program("other", "  wave: 4\n")])]
+    assert two == ["stock", "mine", "other"]
+
+
+def test_programs_that_behave_alike_enter_once() -> None:
+    entered, twins = entries([program("a"), Program.parse("# b\n\nsame\n", "b")], Novelty(STROKES, "scripted"))
+    assert [e.program.name for e in entered] == ["a"]
+    assert list(twins.values()) == [program("a").program_id]
+
+
+def test_descendants_follow_any_parent() -> None:
+    rows = {"a": [], "b": ["a"], "c": ["x", "b"], "d": ["x"]}
+    assert descendants("a", {k: {"parent_ids": v} for k, v in rows.items()}) == ["a", "b", "c"]
+
+
+def test_without_ideas_keeps_the_process() -> None:
+    bare = without_ideas(program("q", "  proposers: {queue: 0.9, local: 0.1}\n", ("Set `lr=0.1`.",)))
+    assert bare.ideas == () and bare.charter.proposers == {"local": 0.1}
+    assert without_ideas(program("q", "  proposers: {queue: 1.0}\n", ("Set `lr=0.1`.",))).charter.proposers == {
+        "random": 1.0
+    }
+
+
+def test_a_claim_holds_only_where_the_test_says_so() -> None:
+    rng = np.random.default_rng(3)
+    stock = rng.normal(1.0, 0.3, 20).tolist()
+    better = claim({"champion": rng.normal(2.0, 0.3, 20).tolist(), "control": stock})
+    same = claim({"champion": rng.normal(1.0, 0.3, 20).tolist(), "control": stock})
+    worse = claim({"champion": rng.normal(0.2, 0.3, 20).tolist(), "control": stock})
+    assert better.holds and (better.ratio.lower or 0) > 1.5
+    assert not same.holds and not worse.holds and worse.p > 0.9

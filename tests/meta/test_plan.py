@@ -1,0 +1,52 @@
+"""Sizes of studies: what a plan costs, and the largest that fits a budget."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from meta import plan as plans
+from programs.errors import UsageError
+from tests.studies import TINY
+from trainer.task import Task
+
+STROKES = Task.load("strokes")
+
+
+def test_runs_are_counted_part_by_part() -> None:
+    # opening 3 x 2, its best two one more each, A/A 2; one generation of 2 + 1 programs x 2, the best one more
+    assert TINY.search_runs == 6 + 2 + 2 + 6 + 1
+    assert TINY.runs == TINY.search_runs + 2 * 3 + 2
+
+
+def test_the_device_time_holds_runs_verifications_and_baselines() -> None:
+    expected = TINY.runs * TINY.run_budget + (TINY.runs * 2 + 2 * 8) * STROKES.cost_seconds
+    assert TINY.device_seconds(STROKES) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("budget", [200.0, 300.0, 700.0, 2000.0])
+def test_a_plan_within_a_budget_fits_it_and_wastes_little(budget: float) -> None:
+    plan = plans.within(budget, STROKES)
+    assert plan.device_seconds(STROKES) <= budget
+    assert plan.device_seconds(STROKES) >= 0.75 * budget
+
+
+def test_a_larger_budget_never_buys_fewer_runs() -> None:
+    runs = [plans.within(budget, STROKES).runs for budget in range(200, 1500, 50)]
+    assert runs == sorted(runs)
+
+
+def test_a_budget_that_buys_nothing_is_refused_with_the_price() -> None:
+    with pytest.raises(UsageError, match="smallest study on strokes takes about"):
+        plans.within(5.0, STROKES)
+
+
+def test_flags_change_single_numbers() -> None:
+    whole = plans.default(STROKES)
+    assert plans.override(whole, generations=1, children=None) == replace(whole, generations=1)
+    assert plans.quick(STROKES, 9.0).run_budget == 9.0
+
+
+def test_a_plan_survives_the_settings_file() -> None:
+    assert plans.Plan(**asdict(TINY)) == TINY
