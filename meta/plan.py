@@ -88,7 +88,7 @@ DEFAULT = Plan(
     starters=10, opening_runs=4, opening_keep=4, opening_more=8, aa_runs=4, generations=3, children=5, elites=2,
     child_runs=4, child_keep=2, child_more=8, confirm_runs=20, ablation_runs=12, run_budget=0.0,
 )  # fmt: skip
-QUICK_EXPERIMENTS = 18
+QUICK_EXPERIMENTS = 16
 
 
 def quick(task: Task, run_budget: float | None = None) -> Plan:
