@@ -163,7 +163,8 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(file, 1):
             record = _parse(line)
             if record is None:
-                if file.read(1) == b"":  # nothing behind it: the torn tail of a writer that was killed
+                # The torn tail of a writer that was killed, or a line that a living one is about to finish.
+                if not line.endswith(b"\n") or file.read(1) == b"":
                     return
                 hint = f"restore it from a copy, or move {path.name} away to go on without its records"
                 raise Corrupt(f"{path}:{number}: this record is damaged", hint=hint)

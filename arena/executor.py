@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import selectors
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
-from arena.jobs import Job, JobResult, to_json
+from arena.history import History
+from arena.jobs import BaselineJob, Job, JobResult, to_json
 from programs.errors import EnvironmentProblem, MetaloopError
 
 Progress = Callable[[Mapping[str, Any]], None]
@@ -46,6 +49,7 @@ class WorkerProcess:
             )
         self.stdin = cast(IO[bytes], self.process.stdin)
         self.stdout = cast(IO[bytes], self.process.stdout)
+        self._begun = b""
 
     def send(self, job: Job) -> None:
         self.job = job
@@ -54,6 +58,15 @@ class WorkerProcess:
             self.stdin.flush()
         except BrokenPipeError:
             pass  # its end is noticed when its pipe is read
+
+    def receive(self) -> list[Mapping[str, Any]] | None:
+        """Every message that has arrived whole, once its pipe is ready; None at the pipe's end.
+
+        Not by readline: what it reads ahead stays in its buffer, where no selector sees it.
+        """
+        data = os.read(self.stdout.fileno(), 1 << 16)
+        *lines, self._begun = (self._begun + data).split(b"\n")
+        return [json.loads(line) for line in lines] if data else None
 
     def close(self) -> None:
         for pipe in (self.stdin, self.stdout):
@@ -102,13 +115,13 @@ class LocalExecutor:
                 return
             for key, _ in self.selector.select(timeout=1.0):
                 worker = key.data
-                line = worker.stdout.readline()
-                if not line.endswith(b"\n"):
-                    waiting.appendleft(self._bury(worker))
-                    continue
-                result = self._receive(worker, json.loads(line))
-                if result is not None:
-                    yield result
+                messages = worker.receive()
+                if messages is None:
+                    waiting.extendleft(self._bury(worker))
+                for message in messages or ():
+                    result = self._receive(worker, message)
+                    if result is not None:
+                        yield result
 
     @property
     def draining(self) -> bool:
@@ -124,25 +137,25 @@ class LocalExecutor:
         worker.job = None
         return JobResult.from_json(message["result"])
 
-    def _bury(self, worker: WorkerProcess) -> Job:
-        """Replace a worker that ended without a word; returns the job that it had in hand."""
+    def _bury(self, worker: WorkerProcess) -> list[Job]:
+        """Replace a worker that ended without a word; returns the job that it had in hand, if any."""
         self.selector.unregister(worker.stdout)
         worker.close()
         self.deaths += 1
-        job = worker.job
-        if self.deaths > MOST_DEATHS or job is None:
+        if self.deaths > MOST_DEATHS:
             raise EnvironmentProblem(
                 f"worker {worker.index} ended with status {worker.process.returncode}, {self.deaths} such ends in all",
                 hint=f"see {self.folder}/log/worker-{worker.index}.log; the same command resumes",
             )
-        self.progress(
-            {
-                "kind": "note",
-                "text": f"worker {worker.index} died; its run is repeated from its last experiment",
-            }
-        )
+        self.progress({"kind": "note", "text": f"worker {worker.index} died; its run goes on from its last experiment"})
         self._start(worker.index)
-        return job
+        return [] if worker.job is None else [self._with_its_past(worker.job)]
+
+    def _with_its_past(self, job: Job) -> Job:
+        """The job with what the dead worker had already written down of it, which is not done again."""
+        if isinstance(job, BaselineJob):
+            return job
+        return replace(job, recorded=History.read(self.folder / "ledger").recorded(job.run_id))
 
     def close(self) -> None:
         for worker in self.workers.values():

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
+import struct
+import termios
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,8 @@ import pytest
 
 from analysis.study import query
 from arena.drain import Drained
-from arena.executor import rebuild
+from arena.executor import LocalExecutor, WorkerProcess, rebuild
+from arena.jobs import BaselineJob
 from arena.match import Entry
 from arena.standalone import play_entries
 from arena.study import Study
@@ -60,6 +65,34 @@ def test_a_worker_that_is_killed_is_replaced_and_its_run_goes_on(
     play_entries(study, [Entry(STOCK)], 2, kill_once)
     assert len(killed) == 1 and any("died" in note for note in notes)
     assert query(study.folder, GAINS) == undisturbed
+    told = "SELECT count(*) AS n, count(DISTINCT record->>'experiment_id') AS different FROM events WHERE kind = {}"
+    (experiments,) = query(study.folder, told.format("'experiment'"))
+    assert experiments["n"] == experiments["different"]  # what the dead worker wrote down is not done again
+
+
+def test_messages_that_arrive_together_are_all_read(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    worker = WorkerProcess(study.folder, 0)
+    worker.send(BaselineJob("selection", 1))
+    deadline = time.monotonic() + 60
+    while waiting_bytes(worker) < 200 and time.monotonic() < deadline:  # "ready" is shorter, the result is longer
+        time.sleep(0.05)
+    messages = worker.receive() or []
+    worker.close()
+    assert [next(iter(message)) for message in messages] == ["ready", "result"]
+
+
+def waiting_bytes(worker: WorkerProcess) -> int:
+    return int(struct.unpack("i", fcntl.ioctl(worker.stdout, termios.FIONREAD, b"\0" * 4))[0])
+
+
+def test_a_worker_that_dies_with_nothing_in_hand_is_replaced(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    with LocalExecutor(study.folder, 2, silent) as executor:
+        executor.workers[1].process.kill()
+        executor.workers[1].process.wait()
+        (result,) = executor.run([BaselineJob("selection", 1)])
+        assert result.state == "finished"
 
 
 def test_a_stop_request_drains_and_the_same_match_goes_on(tmp_path: Path, undisturbed: list[dict[str, Any]]) -> None:
