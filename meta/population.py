@@ -20,15 +20,17 @@ DIVERSE = (
 def starters(count: int, own: Sequence[Program] = ()) -> list[Program]:
     """The programs of generation 0: stock, the user's own, and where the user gave none, the library's.
 
-    One user program is joined by the library (its evidence and its diversity); several race among themselves.
+    One user program is joined by the library (its evidence and its diversity); several race among themselves. The
+    one-line control comes last, beyond ``count``: where it behaves like stock it costs nothing.
     """
-    stock = starter("stock")
+    stock, one_line = starter("stock"), starter("one-line")
     mine = [program for program in own if program.program_id != stock.program_id]
     if len(mine) > 1:
-        return [stock, *mine]
+        return [stock, *mine, one_line]
     library = [starter(name) for name in DIVERSE[1:]]
     known = {program.program_id for program in mine}
-    return [stock, *mine, *(p for p in library if p.program_id not in known)][: max(2, count)]
+    racing = [stock, *mine, *(p for p in library if p.program_id not in known)]
+    return [*racing[: max(2, count)], one_line]
 
 
 def entries(programs: Sequence[Program], novelty: Novelty) -> tuple[list[Entry], dict[str, str]]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -112,11 +114,20 @@ class Output:
     def note(self, text: str) -> None:
         """A remark; ``-q`` silences it."""
         if not self.quiet:
-            click.echo(clean(text, keep="\n"), err=True, color=False)
+            click.echo(wrapped(clean(text, keep="\n")), err=True, color=False)
 
     def warn(self, text: str) -> None:
         """A warning; shown with ``-q`` too."""
         click.echo("warning: " + clean(text), err=True, color=False)
+
+
+def wrapped(text: str) -> str:
+    """``text`` broken between words where stderr is a terminal, as it stands where it is not."""
+    if not sys.stderr.isatty():
+        return text
+    width = max(shutil.get_terminal_size().columns, 20)
+    lines = (textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in text.splitlines())
+    return "\n".join(lines)
 
 
 def table(items: Sequence[Row], columns: Sequence[Column], width: int = 80) -> RenderableType:

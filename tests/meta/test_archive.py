@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -53,6 +54,14 @@ def test_two_parents_are_two_programs_and_the_first_may_be_restricted() -> None:
         assert one.program.name == "weak" != two.program.name
 
 
+def test_a_program_that_behaves_like_another_breeds_with_its_score_but_is_no_elite() -> None:
+    programs = {name: program(name) for name in ("stock", "good", "own")}
+    found = Archive(programs, [score("stock", 0.1), score("good", 0.4)], Counter(), {"own": "stock"})
+    rng = np.random.default_rng(0)
+    assert found.parents(rng, 1, ["own"])[0].score == replace(score("stock", 0.1), program_id="own")
+    assert [p.name for p in found.elites(3)] == ["good", "stock"]
+
+
 def test_prose_alone_is_no_new_behaviour_but_a_charter_is() -> None:
     novelty = Novelty(STROKES, "scripted")
     assert novelty.meet(program("stock")) is None
@@ -71,9 +80,9 @@ def test_the_same_child_twice_is_met_the_second_time() -> None:
 def test_starters_begin_with_stock_and_the_users_own() -> None:
     own = program("mine", "  proposers: {tpe: 1.0}\n")
     names = [p.name for p in starters(5, [own])]
-    assert names[:2] == ["stock", "mine"] and len(names) == 5
+    assert names[:2] == ["stock", "mine"] and names[-1] == "one-line" and len(names) == 6
     two = [p.name for p in starters(5, [own, program("other", "  wave: 4\n")])]
-    assert two == ["stock", "mine", "other"]
+    assert two == ["stock", "mine", "other", "one-line"]
 
 
 def test_programs_that_behave_alike_enter_once() -> None:
@@ -103,3 +112,9 @@ def test_a_claim_holds_only_where_the_test_says_so() -> None:
     worse = claim({"champion": rng.normal(0.2, 0.3, 20).tolist(), "control": stock})
     assert better.holds and (better.ratio.lower or 0) > 1.5
     assert not same.holds and not worse.holds and worse.p > 0.9
+
+
+def test_one_run_a_side_is_no_claim() -> None:
+    for champion, stock in ((0.0, 1.0), (1.0, 0.0)):
+        single = claim({"champion": [champion], "control": [stock]})
+        assert single.p == 1.0 and not single.holds

@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 
 from analysis.study import query
+from arena.executor import LocalExecutor
+from arena.match import Entry, enter, play
+from arena.race import Allocation
 from meta.begin import champion_of, found, take_up
 from meta.champion import Champion
-from meta.evolve import evolve
+from meta.evolve import Evolution, evolve
+from meta.lineage import Lineage
 from programs.program import Program
+from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.studies import TINY, silent
 from trainer.task import Task
@@ -93,8 +98,10 @@ def test_a_study_that_has_ended_says_the_same_again(ended: Ended) -> None:
     assert (champion_of(folder) or {})["program_id"] == champion.program.program_id
 
 
-def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path) -> None:
-    own = Program.parse("---\nmetaloop:\n  proposers: {local: 1.0}\n---\n# Mine\n\nTake care.\n", "mine")
+@pytest.mark.parametrize("front", ["", "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n"])
+def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path, front: str) -> None:
+    """Also where it is prose alone, which a scripted researcher follows like stock."""
+    own = Program.parse(f"{front}# Mine\n\nTake care.\n", "mine")
     champion = run_study(tmp_path / "study", own=[own], command="improve")
     rows = query(tmp_path / "study", "SELECT program_id, parent_ids FROM programs")
     parents = {row["program_id"]: row["parent_ids"] for row in rows}
@@ -103,3 +110,16 @@ def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path) -> None:
         line.update(front)
         front = [p for child in front for p in parents[child]]
     assert own.program_id in line
+    played = query(tmp_path / "study", "SELECT DISTINCT program_id FROM runs WHERE stream = 'selection'")
+    assert front or own.program_id not in {row["program_id"] for row in played}  # no device time for a twin
+
+
+def test_the_champion_stays_once_its_confirmation_has_begun(tmp_path: Path) -> None:
+    champion = run_study(tmp_path / "study")
+    study, plan, _ = take_up(tmp_path / "study")
+    other = next(p for p in ("idea-queue", "local-screen") if p != champion.program.name)
+    with study, Lineage(study.folder / "programs.git", 0) as lineage, LocalExecutor(study.folder, 2, silent) as workers:
+        late = enter(study, "late", [Entry(starter(other))], purpose="race", stream="selection")
+        for row in play(study, workers, late, Allocation({late.arms[0].arm_id: 2}), silent):
+            assert row.gains
+        assert Evolution(study, plan, workers, lineage, silent).best() == champion.program
