@@ -50,9 +50,9 @@ class DataStore:
             folder.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=f".{split}-", dir=folder.parent))
         except OSError as error:
-            raise EnvironmentProblem(
-                f"{folder.parent}: {error.strerror}", hint="choose another place or free space"
-            ) from None
+            shared = folder.is_relative_to(user_cache())
+            cure = "choose another place: METALOOP_CACHE=DIR" if shared else "make the study's folder writable"
+            raise EnvironmentProblem(f"{folder.parent}: {error.strerror}", hint=f"free space, or {cure}") from None
         try:
             self._make(split, seed, temporary)
             temporary.chmod(0o755)
@@ -67,10 +67,12 @@ class DataStore:
 
     def _make(self, split: str, seed: int, out: Path) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-s", "-c", _MAKE, str(self.task.folder), split, str(seed), str(out)]
+        environment.pop("PYTHONPATH", None)  # the packages that train.py gets, and no file of the current folder
+        command = [sys.executable, "-s", "-P", "-c", _MAKE, str(self.task.folder), split, str(seed), str(out)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             if "[Errno 28]" in last or "MemoryError" in last:
                 raise EnvironmentProblem(f"{out.parent}: {last}", hint="free space or choose another folder")
-            raise TaskError(f"{self.task.folder / 'data.py'}: make({split!r}, {seed}, …) failed: {last}")
+            hint = f"metaloop task check {self.task.folder} tries it"
+            raise TaskError(f"{self.task.folder / 'data.py'}: make({split!r}, {seed}, …) failed: {last}", hint=hint)

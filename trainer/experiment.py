@@ -120,7 +120,8 @@ class Trainer:
             try:
                 outcome = self._attempt(spec)
             except (LauncherFault, OSError, EnvironmentProblem) as error:
-                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                cure = f" ({error.hint})" if isinstance(error, EnvironmentProblem) and error.hint else ""
+                reason = f"{type(error).__name__}: {error}".splitlines()[0] + cure
                 continue
             if self.cache:
                 self.cache.put(key, outcome)
@@ -220,7 +221,10 @@ class Trainer:
         limit = self.task.scoring["checkpoint_mb"]
         if not stat.S_ISREG(found.st_mode) or found.st_size > limit << 20 or found.st_size == 0:
             raise _Failed("invalid", f"the checkpoint is no plain file of 1 byte to {limit} MB")
-        os.replace(source, target)
+        try:
+            os.replace(source, target)
+        except OSError as error:  # its folders are not where they were: train.py moved or removed them
+            raise _Failed("invalid", f"the checkpoint cannot be taken: {error.strerror}") from None
         return target
 
 

@@ -92,9 +92,8 @@ class LanguageModel:
 KINDS: dict[str, Any] = {"classification": Classification, "language_model": LanguageModel}
 
 
-def make_scorer(scoring: dict[str, Any]) -> Scorer:
-    """The scorer that a task names; other kinds are found by entry point ``metaloop.scorers``."""
-    kind = scoring["kind"]
+def scorer_kind(kind: str) -> Any:
+    """The class of scorer that a task names; those not built in are found by entry point ``metaloop.scorers``."""
     if kind not in KINDS:
         from importlib.metadata import entry_points
 
@@ -102,5 +101,10 @@ def make_scorer(scoring: dict[str, Any]) -> Scorer:
         if not found:
             raise TaskError(f"no scorer {kind!r}", hint=f"task.toml [score] kind is one of {', '.join(KINDS)}")
         KINDS[kind] = found[0].load()
-    scorer: Scorer = KINDS[kind](scoring["classes"])
+    return KINDS[kind]
+
+
+def make_scorer(scoring: dict[str, Any]) -> Scorer:
+    """The scorer of a task's ``[score]`` section."""
+    scorer: Scorer = scorer_kind(scoring["kind"])(scoring["classes"])
     return scorer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import py_compile
 import tempfile
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from programs.errors import NotFound, TaskError
 from programs.ids import content_id
 from trainer import constants, task_file
 from trainer.edits import EditSpace, Knob, Replacement
+from trainer.scoring import scorer_kind
 from trainer.source import Source
 
 TASKS = Path(__file__).resolve().parent / "tasks"
@@ -106,6 +108,7 @@ class Task:
         path = folder / "task.toml"
         parsed, text = task_file.read(path)
         _check_files(path, text, parsed)
+        _check_score(path, text, parsed)
         card = _card(folder / "card.json")
         budget = parsed.budget
         cost = budget.cost or float((card or {}).get("cost_seconds") or 1.5 * budget.seconds)
@@ -161,6 +164,12 @@ def _check_files(path: Path, text: str, parsed: task_file.TaskFile) -> None:
                 task_file.complain(
                     path, text, ("task", key), f"no file {name!r} beside it", "create it or correct the name"
                 )
+    for name in parsed.task.editable:
+        if name == "data.py" or name in parsed.task.read_only:
+            why = "makes the hidden data" if name == "data.py" else "is read-only too"
+            task_file.complain(
+                path, text, ("task", "editable"), f"{name!r} {why}", "take it out of one of the two lists"
+            )
     if "train.py" not in parsed.task.editable:
         task_file.complain(
             path, text, ("task", "editable"), "train.py is not among them", "the launcher starts train.py"
@@ -169,10 +178,37 @@ def _check_files(path: Path, text: str, parsed: task_file.TaskFile) -> None:
         task_file.complain(path, text, ("task",), "no data.py beside it", "write data.py with make(split, seed, out)")
 
 
+def _check_score(path: Path, text: str, parsed: task_file.TaskFile) -> None:
+    try:
+        scorer_kind(parsed.score.kind)
+    except TaskError as error:
+        task_file.complain(path, text, ("score", "kind"), error.message, error.hint)
+
+
+def _source_text(path: Path) -> str:
+    """The text of an editable file; TaskError with file and line where it is none, or no Python."""
+    try:
+        raw = path.read_bytes()
+        text = raw.decode("utf-8")
+        if path.suffix == ".py":
+            compile(text, str(path), "exec", dont_inherit=True)
+    except OSError as error:
+        raise TaskError(f"{path}: {error.strerror}", hint="make the file readable") from None
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise TaskError(f"{path}:{line}: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        line = getattr(error, "lineno", None) or 1
+        message = getattr(error, "msg", None) or str(error)
+        hint = "the baseline must run: correct that line"
+        raise TaskError(f"{path}:{line}: not valid Python: {message}", hint=hint) from None
+    return text
+
+
 def _edit_space(path: Path, text: str, parsed: task_file.TaskFile, folder: Path) -> EditSpace:
     """The declared knobs, each checked against the baseline's text."""
     knobs: list[Knob] = []
-    sources = {name: (folder / name).read_text("utf-8") for name in parsed.task.editable}
+    sources = {name: _source_text(folder / name) for name in parsed.task.editable}
     for name, edit in parsed.edits.items():
         files = {edit.file} | {one.file for one in edit.replace}
         if not files <= sources.keys():
@@ -220,10 +256,16 @@ def _task_id(folder: Path, parsed: task_file.TaskFile) -> str:
 def _card(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
+    hint = f"remove it; metaloop task measure {path.parent} --write makes it anew"
     try:
         card = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise TaskError(
-            f"{path}: not valid JSON: {error}", hint="metaloop task measure --write makes it anew"
-        ) from None
-    return card if isinstance(card, dict) else None
+    except (ValueError, RecursionError) as error:
+        raise TaskError(f"{path}: not valid JSON: {error}", hint=hint) from None
+    except OSError as error:
+        raise TaskError(f"{path}: {error.strerror}", hint="make the file readable") from None
+    if not isinstance(card, dict):
+        return None
+    cost = card.get("cost_seconds")
+    if cost is not None and not (isinstance(cost, int | float) and 0 < cost < math.inf):
+        raise TaskError(f"{path}: cost_seconds is {json.dumps(cost)[:40]}, no number of seconds", hint=hint)
+    return card

@@ -13,11 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from programs.errors import TaskError
 
 Value = bool | int | float | str
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
+Most = 1 << 30  # of a count; far beyond what any task needs, far below what the kernel's limits can hold
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
 
 
 class TaskSection(Section):
@@ -34,14 +35,14 @@ class BudgetSection(Section):
     seconds: Positive = Field(description="soft training budget of one full experiment, CPU-seconds")
     cost: Positive | None = Field(default=None, description="typical charge of one full experiment, CPU-seconds")
     run: Positive | None = Field(default=None, description="default --run-budget, seconds; unset: 24 experiments")
-    steps: int = Field(default=100, gt=0, description="fixed-step mode: steps of a full experiment")
+    steps: int = Field(default=100, gt=0, le=Most, description="fixed-step mode: steps of a full experiment")
     seconds_per_step: Positive | None = Field(default=None, description="fixed-step mode: nominal charge of a step")
     hard_factor: float = Field(default=1.25, ge=1, description="hard line as a multiple of the soft budget")
     hard_extra: float = Field(default=0.1, ge=0, description="added to the hard line, CPU-seconds")
     wall_factor: float = Field(
         default=20.0, ge=1, description="wall cap as a multiple of the hard line (10 s at least)"
     )
-    memory_mb: int = Field(default=2048, ge=64, description="address space beyond what torch itself takes, MB")
+    memory_mb: int = Field(default=2048, ge=64, le=Most, description="address space beyond what torch itself takes, MB")
 
 
 class DataSection(Section):
@@ -50,9 +51,11 @@ class DataSection(Section):
 
 class ScoreSection(Section):
     kind: str = Field(default="classification", description="classification, language_model, or an entry point")
-    classes: int = Field(default=10, gt=1, description="width of the logits: classes, or symbols of a language model")
-    chunk: int = Field(default=500, gt=0, description="rows that logits() gets at a time")
-    checkpoint_mb: int = Field(default=64, gt=0, description="largest checkpoint that is scored")
+    classes: int = Field(
+        default=10, gt=1, le=Most, description="width of the logits: classes, or symbols of a language model"
+    )
+    chunk: int = Field(default=500, gt=0, le=Most, description="rows that logits() gets at a time")
+    checkpoint_mb: int = Field(default=64, gt=0, le=Most, description="largest checkpoint that is scored")
 
 
 class ReplaceSection(Section):
@@ -78,6 +81,8 @@ class EditSection(Section):
                 raise ValueError("a patch needs at least one [[edits.NAME.replace]] with find and with")
         elif len(self.values) < 2:
             raise ValueError("needs values = [...] with two values or more")
+        elif len({(isinstance(value, bool), value) for value in self.values}) < len(self.values):
+            raise ValueError("a value stands twice in values = [...]")
         numbers = [v for v in self.values if isinstance(v, int | float) and not isinstance(v, bool)]
         if self.kind in ("float", "int") and len(numbers) != len(self.values):
             raise ValueError(f"values of a knob of kind {self.kind} must be numbers")
@@ -126,6 +131,8 @@ def complain(path: Path, text: str, location: Sequence[str | int], message: str,
 def _explain(error: dict[str, Any]) -> tuple[str, str]:
     """A pydantic error as our message and its cure."""
     kind, last = error["type"], error["loc"][-1] if error["loc"] else ""
+    if "values" in error["loc"][:-1]:  # no member of a union fits: its errors name types that nobody wrote
+        return "a value is a finite number, a text, true or false", "correct the values"
     if kind == "missing":
         return "is missing", f"add {last} = … there"
     if kind == "extra_forbidden":
@@ -145,9 +152,14 @@ def read(path: Path) -> tuple[TaskFile, str]:
         line = found[1] if found else str(text.count("\n") + 1)
         message = re.sub(r"\s*\(at .*\)$", "", str(error))
         raise TaskError(f"{path}:{line}: not valid TOML: {message}", hint="correct that line") from None
+    except RecursionError:
+        raise TaskError(f"{path}:1: nested too deeply", hint="metaloop task init writes one to start from") from None
+    except OSError as error:
+        raise TaskError(f"{path}: {error.strerror}", hint="make the file readable") from None
     try:
         return TaskFile.model_validate(data), text
     except ValidationError as error:
         first = error.errors()[0]
         message, hint = _explain(dict(first))
-        complain(path, text, first["loc"], message, hint)
+        place = first["loc"]
+        complain(path, text, place[: place.index("values") + 1] if "values" in place else place, message, hint)

@@ -57,6 +57,7 @@ def test_work_folders_are_removed(trainer: Trainer, task: Task, launcher: LocalL
         ("open('checkpoint.pt', 'w').write('junk')\nreturn", "invalid", ""),
         ("import os; os.symlink('/etc/passwd', 'checkpoint.pt')\nreturn", "invalid", "plain file"),
         ("open('checkpoint.pt', 'wb').truncate(65 << 20)\nreturn", "invalid", "plain file"),
+        ("import shutil; shutil.rmtree('../predict')", "invalid", "cannot be taken"),
         ("x = bytearray(8 << 30)", "oom", "MemoryError"),
         ("torch.zeros(8 << 30)", "oom", "memory"),
         ("import os; os.kill(os.getpid(), 9)", "oom", "killed"),

@@ -56,6 +56,12 @@ def test_task_id_follows_what_counts(folder: Path) -> None:
         ('read_only = ["prepare.py"]', 'read_only = ["../x.py"]', "read_only", "leaves the task folder"),
         ('read_only = ["prepare.py"]', 'read_only = ["x.py"]', "read_only", "no file 'x.py'"),
         ('kind = "choice"', 'kind = "choise"', 'kind = "choise"', "edits.OPTIMIZER.kind"),
+        ("seconds = 0.05", "seconds = inf", "seconds = inf", "finite"),
+        ("values = [16, 32, 64, 128]", "values = [16, inf]", "values = [16, inf]", "a value is a finite number"),
+        ("values = [16, 32, 64, 128]", "values = [16, 16]", "[edits.BATCH]", "stands twice"),
+        ('kind = "classification"', 'kind = "nonsense"', 'kind = "nonsense"', "no scorer 'nonsense'"),
+        ('editable = ["train.py"]', 'editable = ["train.py", "data.py"]', "editable", "makes the hidden data"),
+        ('editable = ["train.py"]', 'editable = ["train.py", "prepare.py"]', "editable", "read-only too"),
     ],
 )
 def test_errors_name_file_and_line(folder: Path, old: str, new: str, line: str, message: str) -> None:
@@ -70,6 +76,24 @@ def test_errors_name_file_and_line(folder: Path, old: str, new: str, line: str, 
     assert message in raised.value.message
     assert "\n" not in raised.value.message
     assert raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("train.py", b"x = 1\ny = \xff\n", "train.py:2: not UTF-8"),
+        ("train.py", b"x = 1\ndef (\n", "train.py:2: not valid Python"),
+        ("train.py", b"x = 1\0\n", "not valid Python"),
+        ("card.json", b'{"cost_seconds": "x"}', "card.json: cost_seconds"),
+        ("card.json", b"\xff", "card.json: not valid JSON"),
+        ("task.toml", b"a = " + b"[" * 20000, "task.toml:1: nested too deeply"),
+    ],
+)
+def test_files_that_cannot_be_read(folder: Path, name: str, content: bytes, message: str) -> None:
+    (folder / name).write_bytes(content)
+    with pytest.raises(TaskError) as raised:
+        Task.load(folder)
+    assert message in raised.value.message and "\n" not in raised.value.message and raised.value.hint
 
 
 def test_missing_things(tmp_path: Path, folder: Path) -> None:
@@ -96,6 +120,17 @@ def test_splits_are_made_once_and_differ(task: Task, session_cache: Path, tmp_pa
     stamp = paths[0].stat().st_mtime_ns
     assert one.split("search").stat().st_mtime_ns == stamp
     assert {path.name for path in paths[0].parent.iterdir()} == {path.name for path in paths}
+
+
+def test_the_current_folder_is_not_searched_by_a_generator(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit('a stray file')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert (
+        DataStore(Task.load(folder), Streams.from_seed(1), tmp_path / "splits").split("search") / "inputs.npy"
+    ).is_file()
 
 
 def test_a_generator_that_fails(folder: Path, tmp_path: Path, with_generator: Callable[[Path, str], None]) -> None:
