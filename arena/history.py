@@ -21,8 +21,6 @@ class History:
         self.generations: dict[int, Mapping[str, Any]] = {}
         self._mutations: dict[tuple[int, int], Mapping[str, Any]] = {}
         self.baselines: dict[tuple[str, int], Mapping[str, Any]] = {}
-        self.runs: dict[str, Mapping[str, Any]] = {}
-        self.ended_runs: dict[str, Mapping[str, Any]] = {}
         self.experiments: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
         self.decisions: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
         self.verifications: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
@@ -39,6 +37,10 @@ class History:
     def mutations(self) -> list[Mapping[str, Any]]:
         """Attempts of the closed generations; those of one that was cut short are made anew."""
         return [m for m in self._mutations.values() if m["generation"] in self.generations]
+
+    def arms(self, purpose: str) -> list[Mapping[str, Any]]:
+        """The arms of the matches of that purpose, as they were announced."""
+        return [arm for match in self.matches.values() if match["purpose"] == purpose for arm in match["arms"]]
 
     def take(self, event: Mapping[str, Any]) -> None:
         keep = getattr(self, f"_take_{event['kind'].replace('-', '_')}", None)
@@ -65,12 +67,6 @@ class History:
 
     def _take_baseline(self, event: Mapping[str, Any]) -> None:
         self.baselines.setdefault((event["stream"], event["seed"]), event)
-
-    def _take_run_started(self, event: Mapping[str, Any]) -> None:
-        self.runs.setdefault(event["run_id"], event)
-
-    def _take_run_ended(self, event: Mapping[str, Any]) -> None:
-        self.ended_runs.setdefault(event["run_id"], event)
 
     def _take_experiment(self, event: Mapping[str, Any]) -> None:
         self.experiments[event["run_id"]].setdefault(event["experiment_id"], event)

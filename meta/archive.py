@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,12 +14,20 @@ from programs.program import Program
 
 
 class Archive:
-    """Programs with their posterior gains and their numbers of children."""
+    """Programs with their posterior gains and their numbers of children.
 
-    def __init__(self, programs: Mapping[str, Program], scores: Sequence[ProgramScore], children: Counter[str]) -> None:
+    ``twins`` (id → id) behave like a scored program and were not run: they may breed with its score, but are no elites.
+    """
+
+    def __init__(
+        self, programs: Mapping[str, Program], scores: Sequence[ProgramScore], children: Counter[str],
+        twins: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.programs = programs
+        self.twins = dict(twins or {})
+        alike = [replace(s, program_id=own) for own, twin in self.twins.items() for s in scores if s.program_id == twin]
         self.scores = sorted(
-            (s for s in scores if s.program_id in programs), key=lambda s: (-s.shrunk_mean, s.program_id)
+            (s for s in [*scores, *alike] if s.program_id in programs), key=lambda s: (-s.shrunk_mean, s.program_id)
         )
         self.children = children
 
@@ -27,7 +36,7 @@ class Archive:
         return [s for s in self.scores if among is None or s.program_id in among]
 
     def elites(self, n: int) -> list[Program]:
-        return [self.programs[s.program_id] for s in self.scores[:n]]
+        return [self.programs[s.program_id] for s in self.scores if s.program_id not in self.twins][:n]
 
     def parents(self, rng: np.random.Generator, n: int, first_among: Sequence[str] | None = None) -> list[Parent]:
         """``n`` different parents by Thompson sampling: a draw from each posterior, less what it has bred already.

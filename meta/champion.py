@@ -84,13 +84,19 @@ def claim(gains: Mapping[str, Sequence[float]]) -> Claim:
     best, stock, bare = gains["champion"], gains["control"], gains.get("without-ideas")
     difference, se, df = welch_difference(best, stock)
     low, high = interval(difference or 0.0, se, df)
-    two_sided = t_test(difference or 0.0, se, df)
-    halved = 1.0 if two_sided is None else two_sided / 2
+    p = one_sided(difference or 0.0, t_test(difference or 0.0, se, df))
     return Claim(
         champion=mean_interval(best), stock=mean_interval(stock), without_ideas=mean_interval(bare) if bare else None,
-        difference=difference or 0.0, low=low, high=high, p=halved if (difference or 0.0) > 0 else 1.0 - halved,
+        difference=difference or 0.0, low=low, high=high, p=p,
         ratio=ratio(best, stock), ratio_without_ideas=ratio(bare, stock) if bare else None,
     )  # fmt: skip
+
+
+def one_sided(difference: float, two_sided: float | None) -> float:
+    """p of "no better"; 1 where there is no test, which a side with fewer than two runs does not allow."""
+    if two_sided is None:
+        return 1.0
+    return two_sided / 2 if difference > 0 else 1.0 - two_sided / 2
 
 
 def crown(study: Study, lineage: Lineage, program: Program, claim: Claim) -> Champion:

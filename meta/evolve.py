@@ -22,6 +22,7 @@ from meta.novelty import Novelty
 from meta.plan import Plan
 from meta.population import descendants, entries, twin_of_stock
 from programs.program import Program
+from programs.shelf import starter
 
 
 def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Progress) -> Champion:
@@ -54,6 +55,7 @@ class Evolution:
         self.novelty = Novelty(study.task, study.config.researcher)
         self.mix = Mix()
         self.own: str | None = study.config.plan.get("origin")
+        self.twins: dict[str, str] = {}  # starters that behave like an earlier one and were not run
 
     def open(self, starters: Sequence[Program]) -> None:
         """Generation 0: admit the starters and race those that behave differently, with stock twice (A/A)."""
@@ -62,8 +64,8 @@ class Evolution:
                 self.lineage.add(program, operator="starter", parent_ids=(), reason="starter")
                 self.study.admit(program, generation=0, operator="starter")
             self.close_generation(0, starters, ())
-        entered, twins = entries(self.listed(0, "program_ids"), self.novelty)
-        for later, first in twins.items():
+        entered, self.twins = entries(self.listed(0, "program_ids"), self.novelty)
+        for later, first in self.twins.items():
             note = f"{self.name(later)} behaves like {self.name(first)} on this task: not run twice"
             self.progress({"kind": "note", "text": note})
         self.race("opening", [*entered, twin_of_stock()], self.plan.opening, 0)
@@ -87,10 +89,18 @@ class Evolution:
         self.race(f"generation-{generation}", racers, self.plan.generation, generation)
 
     def best(self) -> Program:
-        """The program of highest posterior gain among those that the study may crown: anything but stock."""
+        """The program of highest posterior gain among those that the study may crown: anything but stock.
+
+        Once its confirmation has begun, the champion stays what it is: that stream is used once.
+        """
+        for arm in self.study.history.arms("confirmation"):
+            if arm["role"] == "champion":
+                return self.study.program(arm["program_id"])
         archive, _ = self.archive()
-        among = self.lineage_of_own() or [p for p in archive.programs if self.name(p) != "stock"]
-        return archive.programs[archive.best(among)[0].program_id]
+        stock = starter("stock").program_id
+        among = self.lineage_of_own() or [p for p in archive.programs if p != stock]
+        ranked = archive.best(among) or archive.best()
+        return archive.programs[ranked[0].program_id]
 
     def race(self, label: str, racers: Sequence[Entry], stages: Sequence[Stage], generation: int) -> None:
         purpose = "generation" if generation else "race"
@@ -103,9 +113,11 @@ class Evolution:
         last = [m for m, event in self.study.history.matches.items() if event["purpose"] == "confirmation"]
         with open_study(self.study.folder, views=()) as con:
             facts = evidence(con, self.study.task.name, exclude_matches=last)
-        programs = {score.program_id: self.study.program(score.program_id) for score in facts.programs}
         bred = Counter(p for m in self.study.history.mutations if m["accepted"] for p in m["parent_ids"])
-        return Archive(programs, facts.programs, bred), facts
+        # The user's own program may breed even where it behaves like another one and was not run itself.
+        twins = {later: first for later, first in self.twins.items() if later == self.own}
+        known = [*(score.program_id for score in facts.programs), *twins]
+        return Archive({p: self.study.program(p) for p in known}, facts.programs, bred, twins), facts
 
     def leave_page(self, generation: int, facts: Evidence) -> None:
         """The page of facts that this generation was written from, for people."""
