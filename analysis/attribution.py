@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
 
 def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = ()) -> list[Credit]:
-    """All rows of the view `credit`, over every task of a study."""
+    """All rows of the view `credit`, over every task of a study.
+
+    Matches of the confirmation stream are left out: what confirms a champion is no evidence of how it came about.
+    """
+    last = con.execute("SELECT match_id FROM matches WHERE stream = 'confirmation'").fetchall()
     found: list[Credit] = []
-    for scope in scopes(con, exclude_matches):
+    for scope in scopes(con, [*exclude_matches, *(match_id for (match_id,) in last)]):
         found += map(row, edit_credits(scope))
         found += map(row, directive_credits(scope)[0])
         found += map(row, mutation_credits(scope))

@@ -55,7 +55,8 @@ def joint_effects(scope: Scope) -> dict[Key, float]:
         scope.con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {scope.text(table)}", scope.given(table))
     data = scope.con.execute("SELECT run, outcome FROM joint_rows ORDER BY row").fetchnumpy()
     held = scope.con.execute("SELECT row, id FROM joint_values ORDER BY row, id").fetchnumpy()
-    pairs = scope.con.execute("SELECT id, key, value_json, count(*) FROM joint_values GROUP BY ALL").fetchall()
+    counted = "SELECT id, key, value_json, count(*) FROM joint_values GROUP BY ALL ORDER BY id"
+    pairs = scope.con.execute(counted).fetchall()
     scope.con.execute("DROP TABLE joint_values; DROP TABLE joint_rows")
     if not pairs:
         return effects

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import duckdb
 
 Format = Literal["tsv", "csv", "parquet", "jsonl"]
-_COPY = {
+FORMATS = {
     "tsv": "FORMAT csv, DELIMITER '\t', HEADER",
     "csv": "FORMAT csv, HEADER",
     "parquet": "FORMAT parquet",
@@ -26,29 +27,36 @@ def export(path: Path | str, folder: Path | str, to: Format, views: Sequence[str
 
     Lists and objects are JSON text in tsv and csv. Raises UsageError for an unknown format or view, else as open_study.
     """
-    target = Path(folder)
     with open_study(path, views=views) as con:
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EnvironmentProblem(f"{target}: {error.strerror}", hint="name a folder that can be written") from error
-        return [write(con, view, target / f"{view}.{to}", to) for view in views]
+        return [write(con, view, Path(folder) / f"{view}.{to}", to) for view in views]
 
 
 def write(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -> Path:
-    """Writes one view of an open study to the file ``target`` and returns it; replaces what was there."""
+    """Writes one view of an open study to the file ``target``, whole or not at all; replaces what was there.
+
+    The folder is created. Raises UsageError for an unknown format or view, EnvironmentProblem where it cannot write.
+    """
     import duckdb
 
-    if to not in _COPY:
-        raise UsageError(f"cannot export to {to!r}", hint=f"formats: {', '.join(_COPY)}")
+    if to not in FORMATS:
+        raise UsageError(f"cannot export to {to!r}", hint=f"formats: {', '.join(FORMATS)}")
     if view not in VIEWS:
         raise UsageError(f"no view {view!r}", hint=f"views: {', '.join(VIEWS)}")
-    name = str(target).replace("'", "''")
+    partial = target.with_name(f".{target.name}.partial")
+    name = str(partial).replace("'", "''")
     try:
-        con.execute(f"COPY (SELECT {_columns(con, view, to)} FROM {view}) TO '{name}' ({_COPY[to]})")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        con.execute(f"COPY (SELECT {_columns(con, view, to)} FROM {view}) TO '{name}' ({FORMATS[to]})")
+        partial.replace(target)
     except duckdb.IOException as error:
         problem = " ".join(str(error).split())
         raise EnvironmentProblem(f"{target}: {problem}", hint="free some space or name another folder") from error
+    except OSError as error:
+        hint = "name a folder that can be written"
+        raise EnvironmentProblem(f"{target}: {error.strerror}", hint=hint) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
     return target
 
 

@@ -57,10 +57,6 @@ class Outline:
     headings: tuple[Heading, ...]
     blocks: tuple[Block, ...]
 
-    def section_of(self, line: int) -> Heading | None:
-        """The heading that the line stands under; None before the first one."""
-        return next((h for h in reversed(self.headings) if h.start <= line), None)
-
 
 def is_ideas(title: str) -> bool:
     """Whether a heading is named Ideas, whatever its case, numbering or punctuation: ``3. IDEAS:``."""

@@ -30,7 +30,7 @@ def confine(request: dict[str, Any], log: int, status: int, base_bytes: int) -> 
     for source, target in ((null, 0), (log, 1), (log, 2), (status, 3)):
         os.dup2(source, target, inheritable=target < 3)
     os.closerange(4, 1 << 20)
-    # No RLIMIT_CPU: with it the kernel answers for a process's CPU time in ticks of 4 ms, and train.py's clock needs better.
+    # No RLIMIT_CPU: with it the kernel tells a process's CPU time in ticks of 4 ms, and train.py's clock needs better.
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: request["file_mb"] * _MB,

@@ -59,9 +59,7 @@ def resolved(row: dict[str, Any]) -> bool:
 def _show(out: Output, rows: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
-    first = rows[0]
-    causal = "" if first.get("causal", True) else ", an association"
-    out.show(Text(f"{first['method']}: {first['design']}{causal}, in {first['unit']}", style="bold"))
+    out.show(Text(title(rows), style="bold"))
     axis = render.Axis.of_intervals([(r["low"], r["estimate"], r["high"]) for r in rows], PLOT_WIDTH)
     scale = [r["se"] for r in rows if r["se"]] or [abs(r["estimate"]) / 10 for r in rows if r["estimate"]]
     places = render.decimals(min(scale, default=None))
@@ -72,8 +70,25 @@ def _show(out: Output, rows: list[dict[str, Any]]) -> None:
         Column("plot", title=axis.header()),
         Column("n", right=True),
         Column("q", right=True, show=lambda v: render.number(v, 3)),
+        *([Column("design")] if len(designs(rows)) > 1 else []),
     )
     out.show(table([_row(r, axis, places) for r in rows], columns, out.console.width))
+
+
+def title(rows: list[dict[str, Any]]) -> str:
+    """Method and unit of one method's rows; the design too where it is one, else each row names its own."""
+    kinds = designs(rows)
+    told = f" {kinds[0]}," if len(kinds) == 1 else ""
+    return f"{rows[0]['method']}:{told} in {rows[0]['unit']}"
+
+
+def designs(rows: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(design(r) for r in rows))
+
+
+def design(r: dict[str, Any]) -> str:
+    """The design, with a word of warning where it allows no causal words."""
+    return str(r["design"]) + ("" if r["causal"] else ", an association")
 
 
 def _row(r: dict[str, Any], axis: render.Axis, places: int) -> dict[str, Any]:
@@ -84,4 +99,5 @@ def _row(r: dict[str, Any], axis: render.Axis, places: int) -> dict[str, Any]:
         "plot": axis.interval(r["low"], r["estimate"], r["high"]),
         "n": str(r["n"]),
         "q": r["q"],
+        "design": design(r),
     }

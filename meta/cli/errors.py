@@ -31,7 +31,7 @@ DRAINED = 130
 
 @dataclass(frozen=True)
 class Problem:
-    """An error as the user meets it. ``kind`` is one of :data:`KINDS`; ``exit_code`` follows INTERFACES."""
+    """An error as the user meets it. ``kind`` is one of :data:`KINDS`; ``exit_code`` is the process's."""
 
     kind: str
     message: str

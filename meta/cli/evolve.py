@@ -121,7 +121,7 @@ def plan_of(
         whole = plans.default(task, settings.run_budget)
     if seeds is not None:
         more = {"opening_more": max(seeds, whole.opening_more), "child_more": max(seeds, whole.child_more)}
-        whole = plans.override(whole, opening_runs=seeds, child_runs=seeds, **more)
+        whole = plans.override(whole, opening_runs=seeds, aa_runs=seeds, child_runs=seeds, **more)
     return plans.override(whole, generations=generations)
 
 

@@ -60,18 +60,12 @@ def export(out: Output, study: str | None, to: str, view: str, output: str | Non
 
 
 def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> dict[str, Any]:
-    """Write a view to ``path``, whole or not at all."""
+    """Write a view to ``path`` and say what was written."""
     from analysis.export import write
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise UsageError(f"{path} is a folder", hint=f"name a file: -o {path}/{view}.{to}")
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        write(con, view, partial, cast("Format", to))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write(con, view, path, cast("Format", to))
     ((rows,),) = con.execute(f"SELECT count(*) FROM {view}").fetchall()
     return {"view": view, "format": to, "path": str(path), "rows": rows}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -171,7 +170,7 @@ def noun(*examples: Example) -> Callable[[Callable[..., int | None]], Noun]:
     return make
 
 
-# -- the flags of INTERFACES.md, one definition each ---------------------------------------------------------
+# -- flags that several verbs share, one definition each ---------------------------------------------------------
 
 study_argument = click.argument("study", required=False)
 study_flag = flag(
@@ -191,20 +190,3 @@ run_budget_flag = flag(
     help="Device time of one run: 20m, 5400s, 8h  [default: the task's].",
 )
 budget_flag = flag("--budget", type=Duration(), help="Device time of the whole command: 2h.")
-
-
-def seeds_flag(default: int) -> Callable[[F], F]:
-    """``-n/--seeds``: runs per arm."""
-    return flag(
-        "-n",
-        "--seeds",
-        type=click.IntRange(min=1),
-        default=default,
-        show_default=True,
-        help="Runs per program.",
-    )
-
-
-def existing_folder(text: str) -> Path:
-    """A path as the user meant it: ``~`` expanded."""
-    return Path(text).expanduser()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,11 +110,6 @@ def fetch(con: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] 
     from analysis.study import rows
 
     return rows(con.execute(query, list(parameters)))
-
-
-def names_of(con: duckdb.DuckDBPyConnection) -> Mapping[str, str]:
-    """program_id → name."""
-    return {r["program_id"]: r["name"] for r in fetch(con, "SELECT program_id, name FROM programs")}
 
 
 def short(identity: object, length: int = 7) -> str:

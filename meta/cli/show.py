@@ -25,6 +25,7 @@ PLACES = (
     ("arm", "arms", "arm_id"),
     ("source", "experiments", "source_id"),
     ("study", "studies", "study_id"),
+    ("credit", "credit", "credit_id"),
 )
 HIDDEN = {"text", "diff", "config", "details"}
 
@@ -36,10 +37,10 @@ HIDDEN = {"text", "diff", "config", "details"}
     flags=[click.argument("identity", metavar="ID"), study_flag],
 )
 def show(out: Output, identity: str, study: str | None) -> None:
-    """Show a program, directive, experiment, run, match, arm or source by its id or
-    any prefix of it."""
+    """Show a program, directive, experiment, run, match, arm, source or row of credit
+    by its id or any prefix of it."""
     folder = resolve.study_folder(study, out)
-    with resolve.connect(folder, []) as con:
+    with resolve.connect(folder, ["credit"] if identity.startswith("c") else []) as con:
         kind, table, column, full = locate(con, identity)
         rows = resolve.fetch(con, f"SELECT * FROM {table} WHERE {column} = ?", [full])
         item = {"kind": kind, **DETAILS.get(kind, _plain_detail)(con, rows)}
@@ -54,7 +55,8 @@ def show(out: Output, identity: str, study: str | None) -> None:
 def locate(con: duckdb.DuckDBPyConnection, prefix: str) -> tuple[str, str, str, str]:
     """(kind, table, column, full id) of the one thing that ``prefix`` names. NotFound, Ambiguous with candidates."""
     found: dict[str, tuple[str, str, str]] = {}
-    for kind, table, column in PLACES:
+    there = {row["name"] for row in resolve.fetch(con, "SHOW TABLES")}
+    for kind, table, column in (place for place in PLACES if place[1] in there):
         query = f"SELECT DISTINCT {column} AS id FROM {table} WHERE starts_with({column}, ?) LIMIT 50"
         for row in resolve.fetch(con, query, [prefix]):
             found.setdefault(row["id"], (kind, table, column))

@@ -150,3 +150,14 @@ def test_child_minus_parent_is_paired_where_seeds_are_shared(tmp_path: Path) -> 
     assert child["estimate"] == pytest.approx(0.3, abs=0.06) and child["low"] > 0 and child["q"] < 0.05
     assert late["design"] == "observational" and late["se"] > 5 * child["se"] and not late["causal"]
     assert "unborn" not in rows
+
+
+def test_the_view_leaves_the_confirmation_out(tmp_path: Path) -> None:
+    folder = synthetic.study(tmp_path / "study", WORLD, runs=2, tries=3)
+    tries = "SELECT count(*) AS n, sum(n) AS tries FROM credit WHERE method = 'edit'"
+    before = query(folder, tries)
+    with Ledger(folder / "ledger", "late") as ledger:
+        synthetic.match(ledger, "m9", {"a9": "stock"}, stream="confirmation", purpose="confirmation")
+        synthetic.start(ledger, "r9", "m9", "a9", "stock", 9, stream="confirmation")
+        synthetic.search(ledger, WORLD, "r9", np.random.default_rng(9), tries=3)
+    assert query(folder, tries) == before

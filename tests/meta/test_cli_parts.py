@@ -11,6 +11,7 @@ import pytest
 
 from meta.cli import errors, render, resolve
 from meta.cli.board import Board, load_board
+from meta.cli.credit import title
 from meta.cli.launch import power_sentence
 from meta.cli.lineage import tree
 from meta.cli.options import duration, parse_duration
@@ -231,3 +232,11 @@ def test_lines_of_the_log() -> None:
     assert line_of(event) == "run r123456 local: kept 2 of -, verified gain +0.5000"
     assert line_of({"kind": "note", "text": "a\x1b[0mb"}) == "ab"
     assert line_of({"kind": "experiment"}) == ""
+
+
+def test_credit_names_the_design_once_or_row_by_row() -> None:
+    paired = {"method": "mutation", "unit": "nats", "design": "paired", "causal": True}
+    observed = {"method": "mutation", "unit": "nats", "design": "observational", "causal": False}
+    assert title([paired, paired]) == "mutation: paired, in nats"
+    assert title([observed]) == "mutation: observational, an association, in nats"
+    assert title([paired, observed]) == "mutation: in nats"

@@ -111,7 +111,7 @@ def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path, front: str) -
         front = [p for child in front for p in parents[child]]
     assert own.program_id in line
     played = query(tmp_path / "study", "SELECT DISTINCT program_id FROM runs WHERE stream = 'selection'")
-    assert (b"local" in own.raw) == (own.program_id in {row["program_id"] for row in played})  # no device time for a twin
+    assert (b"local" in own.raw) == (own.program_id in {row["program_id"] for row in played})  # a twin costs none
 
 
 def test_the_champion_stays_once_its_confirmation_has_begun(tmp_path: Path) -> None:
