@@ -15,8 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.ledger import SCHEMA, schema_problem, segments
-from programs.errors import Corrupt, NotFound, UsageError
+from analysis.ledger import segments, verify
+from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
     import duckdb
@@ -40,13 +40,16 @@ def open_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.Duck
     """
     import duckdb
 
-    files = [str(file) for file in segments(ledger_folder(path))]
+    place = ledger_folder(path)
+    try:
+        verify(place)
+    except OSError as error:
+        raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error
+    files = [str(file) for file in segments(place)]
     con = duckdb.connect(":memory:")
     for name in SQL_VIEWS:
         sql = statement(name, "views")
         con.execute(f"CREATE TABLE {name} AS {sql}", [files] if name == "events" else None)
-        if name == "events":
-            _check(con)
     if "standings" in views:
         from analysis.standings import Standing, standings
 
@@ -72,7 +75,7 @@ def query(path: Path | str, sql: str) -> list[dict[str, Any]]:
     with open_study(path, views=[name for name in VIEWS if everything or name in words]) as con:
         try:
             result = con.execute(sql)
-        except duckdb.Error as error:
+        except (duckdb.Error, RuntimeError, UnicodeEncodeError) as error:  # the last two: text that is no UTF-8
             problem = " ".join(str(error).split())
             hint = "docs/views.md lists the views; metaloop sql STUDY 'DESCRIBE runs' lists the columns of one"
             raise UsageError(f"SQL: {problem}", hint=hint) from error
@@ -101,16 +104,6 @@ def ledger_folder(path: Path | str) -> Path:
 def statement(name: str, folder: str = "queries") -> str:
     """The text of one of our SQL files."""
     return (Path(__file__).parent / folder / f"{name}.sql").read_text(encoding="utf-8")
-
-
-def _check(con: duckdb.DuckDBPyConnection) -> None:
-    other = con.execute('SELECT segment, "schema" FROM events WHERE "schema" IS DISTINCT FROM ? LIMIT 1', [SCHEMA])
-    for segment, schema in other.fetchall():
-        raise schema_problem(segment, schema)
-    gap = "SELECT segment FROM events GROUP BY segment HAVING max(seq) + 1 <> count(*) LIMIT 1"
-    for (segment,) in con.execute(gap).fetchall():
-        hint = f"restore it from a copy, or move {segment} away to go on without its records"
-        raise Corrupt(f"{segment}: a record is damaged or missing in this ledger segment", hint=hint)
 
 
 def _add(con: duckdb.DuckDBPyConnection, name: str, kind: type[Any], records: Sequence[Any]) -> None:

@@ -35,7 +35,7 @@ class StudyConfig(BaseModel):
     command: str
     task: str
     task_id: str
-    run_budget: float = Field(gt=0)
+    run_budget: float = Field(gt=0, allow_inf_nan=False)
     verify_seeds: int = Field(default=2, ge=1)
     baseline_seeds: int = Field(default=8, ge=2)
     researcher: str = "scripted"

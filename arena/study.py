@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
-from analysis.ledger import Ledger
+from analysis.ledger import Ledger, missing_segments
 from arena.history import History
 from arena.settings import StudyConfig, Versions
 from programs.errors import Busy, Corrupt, NotComparable, UsageError
@@ -53,7 +53,14 @@ class Study:
         verify_seeds: int = 2,
     ) -> Study:
         """Make the folder of a new study. A folder that holds anything else is refused."""
-        if folder.exists() and any(folder.iterdir()):
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{str(folder)!r} is not UTF-8", hint="name another folder with --study") from None
+        if folder.is_file():
+            raise UsageError(f"{folder} is a file", hint="name another folder with --study")
+        # what a creation that was cut off leaves is taken over
+        if folder.exists() and {path.name for path in folder.iterdir()} - {"study.partial"}:
             raise UsageError(f"{folder} exists and is no study", hint="name another folder with --study")
         streams = Streams.fresh() if seed is None else Streams.from_seed(seed)
         created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -75,9 +82,10 @@ class Study:
             plan=dict(plan or {}),
             programs=list(programs),
         )
-        (folder / "ledger").mkdir(parents=True, exist_ok=True)
-        (folder / "runs").mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         config.dump(folder / "study.toml")
+        (folder / "ledger").mkdir(exist_ok=True)
+        (folder / "runs").mkdir(exist_ok=True)
         return cls(folder, config)
 
     @classmethod
@@ -108,19 +116,24 @@ class Study:
 
     def __enter__(self) -> Study:
         self._lock = self._take_lock()
-        (self.folder / "stop").unlink(missing_ok=True)
-        self.history = History.read(self.folder / "ledger")
-        self._ledger = Ledger(self.folder / "ledger", "main")
-        if not self.history.study:
-            self.record(
-                {
-                    "kind": "study",
-                    "study_id": self.config.study_id,
-                    "version": self.config.versions.metaloop,
-                    "started_at": self.config.created_at,
-                    "config": self.public_config(),
-                }
-            )
+        try:
+            (self.folder / "stop").unlink(missing_ok=True)
+            self.history = History.read(self.folder / "ledger")
+            self._compare_with_ledger()
+            self._ledger = Ledger(self.folder / "ledger", "main")
+            if not self.history.study:
+                self.record(
+                    {
+                        "kind": "study",
+                        "study_id": self.config.study_id,
+                        "version": self.config.versions.metaloop,
+                        "started_at": self.config.created_at,
+                        "config": self.public_config(),
+                    }
+                )
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -129,6 +142,31 @@ class Study:
         if self._lock is not None:
             self._lock.close()
         self._ledger = self._lock = None
+
+    def _compare_with_ledger(self) -> None:
+        """Raise Corrupt where study.toml is not the one that the ledger began with, or a segment is missing."""
+        begun = self.history.study.get("config", {})
+        for name in ("study_id", "task_id", "hardware_class", "baseline_seeds", *SETTLED[1:]):
+            now = getattr(self.config, name)
+            if name in begun and begun[name] != now:
+                raise Corrupt(
+                    f"{self.folder}/study.toml: {name} is {now}, the ledger began with {begun[name]}",
+                    hint="restore study.toml from a copy, or start a new study",
+                )
+        created = self.config.created_at if self.config.seed is None else "seeded"
+        if content_id("y", self.streams.secret, created) != self.config.study_id:
+            raise Corrupt(
+                f"{self.folder}/study.toml: secret or created_at does not belong to {self.config.study_id}",
+                hint="restore study.toml from a copy, or start a new study",
+            )
+        problems = missing_segments(self.folder / "ledger")
+        problems += [
+            f"{self.folder}/ledger: run {run_id} was verified, but the segment with its experiments is missing"
+            for run_id in self.history.verifications
+            if run_id not in self.history.experiments
+        ]
+        if problems:
+            raise Corrupt(problems[0], hint="restore the ledger from a copy, or start a new study")
 
     def public_config(self) -> dict[str, Any]:
         """The config without its secret, for the ledger."""

@@ -5,6 +5,7 @@ It holds one warm template of the trainer and writes what happens to its own led
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -181,7 +182,8 @@ def main() -> None:
     except BrokenPipeError:
         os._exit(1)
     except Exception as error:  # process boundary: the reason travels to the parent
-        traceback.print_exc()
+        with contextlib.suppress(OSError):  # the log may lie on the disk that is full
+            traceback.print_exc()
         channel.write(json.dumps({"error": describe(error)}) + "\n")
         channel.flush()
         raise SystemExit(1) from None

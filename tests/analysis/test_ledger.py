@@ -77,6 +77,8 @@ def test_missing_record_and_missing_segment_are_noticed(tmp_path: Path) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:2] + lines[3:]))
     assert any("w-1.jsonl:3: the chain is broken" in problem for problem in check(tmp_path))
+    with pytest.raises(Corrupt, match=r"w-1\.jsonl:3: the chain is broken"):
+        list(read(tmp_path))
     path.write_bytes(b"".join(lines[:2]))
     assert any("record 3, which other-1.jsonl names, is missing" in problem for problem in check(tmp_path))
     path.unlink()

@@ -69,6 +69,8 @@ def test_bad_query_and_no_study_are_one_line(folder: Path, tmp_path: Path) -> No
     with pytest.raises(UsageError, match="runz") as caught:
         query(folder, "SELECT * FROM runz")
     assert "\n" not in caught.value.message and "docs/views.md" in caught.value.hint
+    with pytest.raises(UsageError, match="SQL"):
+        query(folder, "SELECT '\udcff'")
     with pytest.raises(NotFound, match="no study here") as missing:
         open_study(tmp_path / "nothing")
     assert "metaloop" in missing.value.hint
@@ -126,7 +128,13 @@ def test_torn_tail_is_left_out(folder: Path, tmp_path: Path) -> None:
 def test_damage_and_other_schema_are_refused(folder: Path, tmp_path: Path) -> None:
     lines = (folder / "ledger" / "arena-1.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "arena-1.jsonl").write_bytes(b"".join([*lines[:3], b"{broken\n", *lines[4:]]))
-    with pytest.raises(Corrupt, match=r"arena-1.*damaged or missing"):
+    with pytest.raises(Corrupt, match=r"arena-1\.jsonl:4: this record is damaged"):
+        open_study(tmp_path)
+    (tmp_path / "arena-1.jsonl").write_bytes(b"".join([*lines[:3], lines[3].replace(b"0", b"1", 1), *lines[4:]]))
+    with pytest.raises(Corrupt, match=r"arena-1\.jsonl:4: this record is damaged"):
+        open_study(tmp_path)
+    (tmp_path / "arena-1.jsonl").write_bytes(b"".join([*lines[:3], *lines[4:]]))
+    with pytest.raises(Corrupt, match=r"arena-1\.jsonl:4: the chain is broken"):
         open_study(tmp_path)
     (tmp_path / "arena-1.jsonl").write_bytes(b"".join(lines).replace(b'"schema":1', b'"schema":2'))
     with pytest.raises(Corrupt, match="ledger schema 2") as caught:
@@ -147,6 +155,7 @@ def test_edits_know_their_parent(folder: Path) -> None:
 def test_segments_without_a_record_are_no_harm(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "arena-1.jsonl").write_bytes((folder / "ledger" / "arena-1.jsonl").read_bytes())
     (tmp_path / "empty-1.jsonl").touch()  # a disk that was full when the writer opened it
+    (tmp_path / "folder-1.jsonl").mkdir()
     assert query(tmp_path, "SELECT count(*) AS n FROM runs") == query(folder, "SELECT count(*) AS n FROM runs")
     (tmp_path / "arena-1.jsonl").unlink()
     assert query(tmp_path, "SELECT count(*) AS n FROM standings") == [{"n": 0}]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import struct
+import subprocess
+import sys
 import termios
 import time
 from collections.abc import Mapping
@@ -118,6 +121,13 @@ def test_what_a_worker_cannot_get_over_is_one_error_here(tmp_path: Path) -> None
     with pytest.raises(EnvironmentProblem, match="worker 0") as caught:
         play_entries(study, [Entry(STOCK)], 1, silent)
     assert "\n" not in caught.value.message
+
+
+def test_a_worker_tells_its_error_though_its_log_is_on_a_full_disk(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-P", "-m", "arena.worker", str(tmp_path), "0"]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=full, check=False)
+    assert done.returncode == 1 and json.loads(done.stdout)["error"]["kind"] == "not_found"
 
 
 def test_errors_keep_their_kind_on_the_way() -> None:

@@ -52,6 +52,57 @@ def test_a_damaged_or_older_study_is_one_clear_line(tmp_path: Path, text: str, s
     assert "\n" not in caught.value.message and caught.value.hint
 
 
+@pytest.mark.parametrize(
+    "change", [{"run_budget": 9.0}, {"secret": "0" * 32}, {"baseline_seeds": 3}, {"study_id": "y000000000000"}]
+)
+def test_a_study_that_was_changed_after_it_began_does_not_go_on(tmp_path: Path, change: dict[str, object]) -> None:
+    study = make_study(tmp_path / "s")
+    with study:
+        pass
+    study.config.model_copy(update=change).dump(study.folder / "study.toml")
+    with pytest.raises(Corrupt, match=r"study\.toml") as caught, Study.open(study.folder):
+        pass
+    assert caught.value.hint and not study.is_running()
+
+
+def test_a_missing_segment_is_noticed(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    for _ in range(2):
+        with study:
+            pass
+    (study.folder / "ledger" / "main-1.jsonl").unlink()
+    with pytest.raises(Corrupt, match="missing"), study:
+        pass
+
+
+def test_runs_whose_segment_is_missing_are_noticed(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    with study:
+        study.record({"kind": "verification", "run_id": "r1", "seed": 1, "gain": 0.1})
+    with pytest.raises(Corrupt, match="run r1 was verified"), study:
+        pass
+
+
+def test_an_infinite_budget_is_corrupt(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    study.config.model_copy(update={"run_budget": float("inf")}).dump(study.folder / "study.toml")
+    with pytest.raises(Corrupt, match="run_budget"):
+        Study.open(study.folder)
+
+
+def test_a_creation_that_was_cut_off_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "study.partial").write_text("half")
+    assert make_study(tmp_path / "s").folder.is_dir()
+
+
+def test_folders_that_cannot_be_one_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for name, says in (("file", "is a file"), ("\udcff", "not UTF-8")):
+        with pytest.raises(UsageError, match=says):
+            make_study(tmp_path / name)
+
+
 def test_no_study_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="is no study"):
         Study.open(tmp_path)
