@@ -161,7 +161,7 @@ class Bench:
         `replicate` names the training seed, the same for every source of the run. `source` is for researchers that
         edit text: it is trained as it stands. Whatever a candidate does is an outcome; raises BudgetSpent if the
         experiment cannot be afforded, RunStopped if the run is to end, EditError if the edit does not apply, and
-        EnvironmentProblem if our own infrastructure failed (nothing is charged or recorded then).
+        EnvironmentProblem if our own infrastructure failed (nothing is charged then, and no experiment recorded).
         """
         parent = parent or self.head
         if not self._open or not self.can_afford(fraction):
@@ -261,6 +261,7 @@ class Bench:
         outcome = self._trainer.run(spec)
         self.experiment_wall_seconds += time.perf_counter() - began
         if outcome.status == "fault":
+            self._emit({"kind": "fault", "run_id": self.run_id, "number": number, "reason": outcome.reason})
             raise EnvironmentProblem(
                 f"run {self.run_id}: experiment {number} could not be carried out: {outcome.reason}",
                 hint="nothing was charged; the run can be resumed",

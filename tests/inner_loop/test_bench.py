@@ -138,7 +138,7 @@ def test_a_fault_of_ours_is_no_outcome_and_never_charged(trainer: Trainer, data:
     )
     with pytest.raises(EnvironmentProblem, match="no process can be started"):
         bench.start()
-    assert not events
+    assert [event["kind"] for event in events] == ["fault"] and "no process" in str(events[0]["reason"])
     assert bench.meter.charged == 0.0
 
 
