@@ -11,7 +11,7 @@ from meta.cli import launch, options, resolve
 from meta.cli.launch import Settings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
-from programs.errors import UsageError
+from programs.errors import NotComparable, UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
@@ -73,6 +73,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     if folder is not None:
         study, plan, starters = take_up(folder)
         settings.check(study)
+        refuse_others(folder, own, starters)
     else:
         task = launch.load_task(settings.task)
         plan = plan_of(task, settings, **dial)
@@ -97,6 +98,18 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     else:
         out.note(f"{resolve.shown(folder)} has ended; this is its result")
     present(out, folder)
+
+
+def refuse_others(folder: Path, asked: list[Program], starters: list[Program]) -> None:
+    """A study goes on with the programs that it was founded with; naming others is an error, not passed over."""
+    known = {program.program_id for program in starters}
+    others = [program for program in asked if program.program_id not in known]
+    if others:
+        raise NotComparable(
+            f"{resolve.shown(folder)} was founded without {', '.join(program.name for program in others)}",
+            hint="leave the programs out to go on, or name a new folder with --study",
+            ids=[program.program_id for program in others],
+        )
 
 
 def plan_of(

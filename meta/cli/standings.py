@@ -92,6 +92,7 @@ def _table(rows: Sequence[Row], plot: int) -> tuple[list[dict[str, Any]], list[C
         Column("n", right=True),
         Column("words", right=True, optional=True),
         Column("state", optional=True),
+        Column("spent", right=True, optional=True, show=duration),
     ]
     return [_row(r, axis, places) for r in rows], columns
 
@@ -108,6 +109,7 @@ def _row(r: Row, axis: render.Axis, places: int) -> dict[str, Any]:
         "n": str(r["n"]),
         "words": r["words"],
         "state": r["trust"] or "-",
+        "spent": r["device_seconds_charged"],
     }
 
 

@@ -12,6 +12,7 @@ import pytest
 from meta.cli import errors, render, resolve
 from meta.cli.board import Board, load_board
 from meta.cli.credit import title
+from meta.cli.evolve import refuse_others
 from meta.cli.launch import power_sentence
 from meta.cli.lineage import tree
 from meta.cli.options import duration, parse_duration
@@ -19,7 +20,8 @@ from meta.cli.output import Column, Output, clean, fit_columns, jsonable
 from meta.cli.progress import line_of
 from meta.cli.screen import arm_rows, header, status_item
 from meta.cli.standings import aa_spread, rank_text, runs_to_separate
-from programs.errors import Ambiguous, CapReached, NotFound, UsageError
+from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
+from programs.shelf import starter
 
 from .cli_study import write_study
 
@@ -240,3 +242,10 @@ def test_credit_names_the_design_once_or_row_by_row() -> None:
     assert title([paired, paired]) == "mutation: paired, in nats"
     assert title([observed]) == "mutation: observational, an association, in nats"
     assert title([paired, observed]) == "mutation: in nats"
+
+
+def test_a_study_goes_on_with_its_own_programs_only() -> None:
+    stock, local = starter("stock"), starter("local")
+    refuse_others(Path("studies/one"), [local], [stock, local])
+    with pytest.raises(NotComparable, match="founded without local"):
+        refuse_others(Path("studies/one"), [local], [stock])
