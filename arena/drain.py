@@ -28,13 +28,16 @@ def drained(study: Study) -> Drained:
 
 
 @contextmanager
-def drain_on_interrupt(study: Study, progress: Progress) -> Iterator[None]:
-    """Turn the first SIGINT into a stop request; the second one is a KeyboardInterrupt."""
+def drain_on_interrupt(study: Study, _progress: Progress) -> Iterator[None]:
+    """Turn the first SIGINT into a stop request; the second one is a KeyboardInterrupt.
+
+    The handler shows nothing: it may have cut into the very code that draws, or into its import. What it did is
+    told by the executor, which notices the request.
+    """
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         study.request_stop()
-        progress({"kind": "note", "text": "stopping: experiments in flight are finished; Ctrl-C again to kill"})
 
     before = signal.signal(signal.SIGINT, handle)
     try:

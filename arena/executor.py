@@ -20,6 +20,7 @@ from programs.errors import EnvironmentProblem, MetaloopError
 
 Progress = Callable[[Mapping[str, Any]], None]
 MOST_DEATHS = 3
+LOOK_SECONDS = 0.3  # between two looks for a stop request
 
 
 class Executor(Protocol):
@@ -86,6 +87,7 @@ class LocalExecutor:
         self.folder = folder
         self.progress = progress
         self.deaths = 0
+        self.told = False
         self.selector = selectors.DefaultSelector()
         self.workers: dict[int, WorkerProcess] = {}
         for index in range(workers):
@@ -108,12 +110,13 @@ class LocalExecutor:
     def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
         waiting = deque(jobs)
         while True:
+            self._tell_draining()
             for worker in self.workers.values():
                 if worker.job is None and waiting and not self.draining:
                     worker.send(waiting.popleft())
             if not any(worker.job for worker in self.workers.values()):
                 return
-            for key, _ in self.selector.select(timeout=1.0):
+            for key, _ in self.selector.select(timeout=LOOK_SECONDS):
                 worker = key.data
                 messages = worker.receive()
                 if messages is None:
@@ -122,6 +125,11 @@ class LocalExecutor:
                     result = self._receive(worker, message)
                     if result is not None:
                         yield result
+
+    def _tell_draining(self) -> None:
+        if self.draining and not self.told:
+            self.told = True
+            self.progress({"kind": "note", "text": "stopping: experiments in flight end first; Ctrl-C again kills"})
 
     @property
     def draining(self) -> bool:

@@ -101,13 +101,19 @@ def test_a_worker_that_dies_with_nothing_in_hand_is_replaced(tmp_path: Path) -> 
 def test_a_stop_request_drains_and_the_same_match_goes_on(tmp_path: Path, undisturbed: list[dict[str, Any]]) -> None:
     study = make_study(tmp_path / "s", workers=1)
 
+    told: list[Mapping[str, Any]] = []
+
     def stop_early(event: Mapping[str, Any]) -> None:
+        told.append(event)
         if event["kind"] == "experiment" and event["number"] == 3:
-            study.request_stop()
+            before = len(told)
+            os.kill(os.getpid(), signal.SIGINT)  # handled here and now: nothing may be shown from within it
+            assert len(told) == before and study.is_running()
 
     with pytest.raises(Drained) as caught:
         play_entries(study, [Entry(STOCK)], 2, stop_early)
     assert caught.value.exit_code == 130
+    assert [event["text"][:8] for event in told if event["kind"] == "note"] == ["stopping"]
     stopped = query(study.folder, "SELECT count(*) AS n FROM experiments")[0]["n"]
     assert 4 <= stopped <= 6
     play_entries(Study.open(study.folder), [Entry(STOCK)], 2, silent)
