@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +43,8 @@ def write(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -
         raise UsageError(f"cannot export to {to!r}", hint=f"formats: {', '.join(FORMATS)}")
     if view not in VIEWS:
         raise UsageError(f"no view {view!r}", hint=f"views: {', '.join(VIEWS)}")
+    if target.exists() and not target.is_file():  # a pipe or a device is written to, never replaced
+        return _write_through(con, view, target, to)
     partial = target.with_name(f".{target.name}.partial")
     name = str(partial).replace("'", "''")
     try:
@@ -57,6 +60,16 @@ def write(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -
     finally:
         with suppress(OSError):
             partial.unlink()
+    return target
+
+
+def _write_through(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -> Path:
+    try:
+        with tempfile.TemporaryDirectory(prefix="metaloop-export-") as folder, target.open("wb") as device:
+            device.write(write(con, view, Path(folder) / "view", to).read_bytes())
+    except OSError as error:
+        hint = "name a file that can be written"
+        raise EnvironmentProblem(f"{target}: {error.strerror}", hint=hint) from error
     return target
 
 

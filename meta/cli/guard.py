@@ -14,6 +14,14 @@ from programs.errors import EnvironmentProblem
 PACKAGES = ("meta", "arena", "analysis", "inner_loop", "trainer", "programs")
 
 
+def check_current_folder() -> None:
+    """Raise EnvironmentProblem where the current folder has been removed: libraries end the process there."""
+    try:
+        Path.cwd()
+    except OSError:
+        raise EnvironmentProblem("the current folder does not exist any more", hint="cd to one that does") from None
+
+
 def check_packages(home: Path | None = None) -> None:
     """Raise EnvironmentProblem unless every package lies in ``home`` (default: where this file is from)."""
     home = home or Path(__file__).resolve().parents[2]

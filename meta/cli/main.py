@@ -106,6 +106,7 @@ def run(argv: Sequence[str]) -> int:
     """Carry out one command line; returns the exit code and never raises for what the user did."""
     args = list(argv)
     try:
+        guard.check_current_folder()
         guard.check_packages()
         code: Any = root.main(args=args, prog_name="metaloop", standalone_mode=False)
         sys.stdout.flush()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from analysis.export import Format, export
-from analysis.study import VIEWS, query
+from analysis.export import Format, export, write
+from analysis.study import VIEWS, open_study, query
 from programs.errors import EnvironmentProblem, UsageError
 from tests.analysis import synthetic
 
@@ -38,6 +40,15 @@ def test_every_view_in_every_format(folder: Path, tmp_path: Path, to: Format) ->
         assert json.loads(path.read_text().splitlines()[1])["edit"] == truth[1]["edit"]
     else:
         assert list(pd.read_parquet(path)["metric"]) == [row["metric"] for row in truth]
+
+
+def test_a_pipe_is_written_to_and_stays(folder: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE)
+    with open_study(folder, views=["runs"]) as con:
+        write(con, "runs", tmp_path / "pipe", "csv")
+    told, _ = reader.communicate(timeout=60)
+    assert told.startswith(b"run_id,") and (tmp_path / "pipe").is_fifo()
 
 
 def test_bad_exports_are_one_line(folder: Path, tmp_path: Path) -> None:

@@ -263,3 +263,13 @@ def test_the_reference_agrees_with_the_command_tree() -> None:
         assert declared <= written | {"--help"} <= declared | {"--help"}, path
         for line, _ in getattr(command, "examples", ()):
             assert line in section, "run: python -m meta.cli.reference > docs/cli.md"
+
+
+def test_a_current_folder_that_was_removed_is_one_clear_line(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, out, err = call("doctor")
+    assert (code, out) == (1, "") and err.splitlines()[0] == "error: the current folder does not exist any more"
