@@ -50,12 +50,15 @@ class Champion:
     verdict: str
 
 
-def confirm(study: Study, executor: Executor, champion: Program, plan: Plan, progress: Progress) -> Claim:
+def confirm(
+    study: Study, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress
+) -> Claim:
     """Run champion, stock and the champion without its ideas on fresh run seeds, once."""
     match = enter(study, "confirmation", arms(study, champion), purpose="confirmation", stream="confirmation")
     few = {"without-ideas": plan.ablation_runs}
     runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in match.arms})
     for arm in match.arms:
+        lineage.add(arm.program, operator=arm.role, parent_ids=[champion.program_id], reason="for the confirmation")
         study.admit(arm.program, generation=plan.generations, operator=arm.role, parent_ids=[champion.program_id])
     gains = {score.arm_id: score.gains for score in play(study, executor, match, runs, progress)}
     return claim({arm.role: gains[arm.arm_id] for arm in match.arms})

@@ -39,7 +39,7 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
         for generation in range(1, plan.generations + 1):
             loop.advance(generation)
         champion = loop.best()
-        claim = confirm(study, executor, champion, plan, progress)
+        claim = confirm(study, executor, lineage, champion, plan, progress)
         return crown(study, lineage, champion, claim)
 
 
