@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inner_loop.record import Record
+from programs.errors import EnvironmentProblem
 from trainer.edits import format_value
 from trainer.source import Source
 
@@ -37,7 +40,8 @@ class Repository:
         self._diffs, self._logs = folder / "diffs", folder / "logs"
         self._diffs.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(exist_ok=True)
-        self._repo: Repo = Repo.init(folder, initial_branch="main")
+        with _told(folder):
+            self._repo: Repo = Repo.init(folder, initial_branch="main")
         self._exclude()
         self._hashes: dict[int, str] = {}
         self._tip: int | None = None
@@ -77,7 +81,9 @@ class Repository:
     def close(self) -> None:
         """Show main's files in the folder, so that `git status` is clean."""
         if self._tip is not None:
-            self._repo.git.reset("--hard", "--quiet", "main")
+            (Path(self._repo.git_dir) / "index.lock").unlink(missing_ok=True)  # of a git that was cut off in here
+            with _told(self.folder):
+                self._repo.git.reset("--hard", "--quiet", "main")
         self._repo.close()
 
     def _exclude(self) -> None:
@@ -126,6 +132,19 @@ class Repository:
             fresh.chmod(0o444)
             fresh.replace(path)
         return name
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """What git could not do, a full disk most of all, as one line."""
+    from git import GitError
+
+    try:
+        yield
+    except GitError as error:
+        said = " ".join(str(getattr(error, "stderr", "") or error).split())
+        hint = "free the disk or mend the folder, then run the same command again: nothing is lost"
+        raise EnvironmentProblem(f"{folder}: git failed: {said[:300]}", hint=hint) from error
 
 
 def message(record: Record, metric: str) -> str:

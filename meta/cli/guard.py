@@ -7,11 +7,23 @@ in puzzling ways, or worse, run.
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 from programs.errors import EnvironmentProblem
 
+# where git looks for a repository, of those that `git rev-parse --local-env-vars` lists
+GIT_PLACES = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+)  # fmt: skip
 PACKAGES = ("meta", "arena", "analysis", "inner_loop", "trainer", "programs")
+
+
+def forget_git_surroundings() -> None:
+    """A git hook sets GIT_DIR: with it, git would work on the user's own repository in place of ours."""
+    for name in GIT_PLACES:
+        os.environ.pop(name, None)
 
 
 def check_current_folder() -> None:

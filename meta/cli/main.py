@@ -107,6 +107,7 @@ def run(argv: Sequence[str]) -> int:
     args = list(argv)
     try:
         guard.check_current_folder()
+        guard.forget_git_surroundings()
         guard.check_packages()
         code: Any = root.main(args=args, prog_name="metaloop", standalone_mode=False)
         sys.stdout.flush()

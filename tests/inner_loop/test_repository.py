@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from inner_loop.repository import Repository
+from programs.errors import EnvironmentProblem
 from tests.inner_loop.play import Played, play, program
 from trainer.experiment import Trainer
 
@@ -97,3 +99,17 @@ def test_what_is_measured_again_says_so_in_the_table(trainer: Trainer, tmp_path:
     table = (tmp_path / "r2" / "results.tsv").read_text()
     assert "(screen at 0.5 of the budget)" in table
     assert "(confirm)" in table
+
+
+def test_a_lock_that_a_killed_git_left_is_no_harm_and_what_git_refuses_is_one_line(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    folder = tmp_path / "r"
+    Repository(folder).close()
+    (folder / ".git" / "index.lock").touch()
+    play(trainer, program("proposers: {queue: 1}", IDEAS), 2, folder=folder)
+    assert git(folder, "status", "--short") == ""
+    (folder / ".git" / "config").write_text("[core\n")
+    with pytest.raises(EnvironmentProblem, match="git failed") as caught:
+        Repository(folder)
+    assert "\n" not in caught.value.message and caught.value.hint

@@ -273,3 +273,9 @@ def test_a_current_folder_that_was_removed_is_one_clear_line(
     (tmp_path / "gone").rmdir()
     code, out, err = call("doctor")
     assert (code, out) == (1, "") and err.splitlines()[0] == "error: the current folder does not exist any more"
+
+
+def test_the_repository_of_a_git_hook_is_left_alone(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_DIR", "/somewhere/.git")
+    assert call("task", "ls")[0] == 0
+    assert "GIT_DIR" not in os.environ
