@@ -49,8 +49,8 @@ class Worker:
         return (self.folder / "stop").exists()
 
     def emit(self, event: dict[str, Any]) -> None:
-        """Write an event down, then show it to the parent. Outcomes are synced, decisions can be replayed."""
-        self.ledger.append(event, sync=event["kind"] == "experiment")
+        """Write an event down, then show it to the parent. Outcomes and ends are synced, decisions can be replayed."""
+        self.ledger.append(event, sync=event["kind"] in ("experiment", "run_ended"))
         if event["kind"] in ("experiment", "decision"):
             shown = (
                 "kind",
