@@ -17,7 +17,7 @@ from programs.ideas import Idea
 from programs.ids import content_id, normalise
 from programs.settings import read_settings
 from programs.structure import outline
-from programs.text import BOM, decode, split_lines
+from programs.text import BOM, MAX_BYTES, decode, split_lines
 
 _WORD = re.compile(r"\w+(?:['’\-.]\w+)*")
 # Scripts written without blanks: Thai, Lao, Myanmar, Khmer, kana, Han. Two characters make about one word.
@@ -68,7 +68,8 @@ class Program:
         """Reads a file. Raises NotFound, EnvironmentProblem or ProgramError."""
         path = Path(path)
         try:
-            raw = path.read_bytes()
+            with path.open("rb") as file:
+                raw = file.read(MAX_BYTES + 1)  # a device or a pipe may never end; parse refuses what is larger
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"{path}: no such file", hint="give the path of a program.md") from None
         except IsADirectoryError:

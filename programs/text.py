@@ -15,7 +15,7 @@ def decode(raw: bytes, place: str) -> str:
     """The text of a program file. Raises ProgramError for what is empty, too long, binary or not UTF-8."""
     if len(raw) > MAX_BYTES:
         raise ProgramError(
-            f"{place}:1: the file has {len(raw):,} bytes; a program has at most {MAX_BYTES:,}",
+            f"{place}:1: the file is larger than {MAX_BYTES:,} bytes, the most that a program has",
             hint="is this a log or a data file?",
         )
     if (at := raw.find(b"\0")) >= 0:

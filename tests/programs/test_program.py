@@ -136,7 +136,7 @@ def test_words_of_unspaced_scripts() -> None:
         (b"a\nb\n\0\n", "p.md:3: a NUL byte: a binary file"),
         (b"\x89PNG\r\n\x1a\n", "p.md:1: byte 0x89 is not UTF-8"),
         ("text".encode("utf-16"), "p.md:1: a NUL byte: a binary file"),
-        (b"x" * (MAX_BYTES + 1), "p.md:1: the file has 524,289 bytes; a program has at most 524,288"),
+        (b"x" * (MAX_BYTES + 1), "p.md:1: the file is larger than 524,288 bytes, the most that a program has"),
         (b"---\nmetaloop:\n  wave: 2\n\nbody\n", "p.md:1: the front matter is not closed"),
     ],
 )
@@ -160,3 +160,8 @@ def test_load_names_the_path(tmp_path: Path) -> None:
 
 def test_programs_can_be_keys() -> None:
     assert len({Program.parse("a"), Program.parse("a"), Program.parse("b")}) == 2
+
+
+def test_a_device_that_never_ends_is_no_program() -> None:
+    with pytest.raises(ProgramError):
+        Program.load("/dev/zero")
