@@ -8,6 +8,7 @@ import resource
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -94,23 +95,28 @@ def test_other_schema_is_one_clear_line(tmp_path: Path, schema: int, cure: str) 
         assert cure in caught.value.hint and "\n" not in caught.value.message
 
 
-@pytest.fixture
-def small_disk() -> Iterator[int]:
-    """A file size limit: the kernel cuts the write short and then refuses, as a full disk does."""
-    limit = 4096
+@contextmanager
+def small_disk(limit: int) -> Iterator[None]:
+    """A file size limit: the kernel cuts the write short and then refuses, as a full disk does.
+
+    It holds for the whole process, pytest's own output included: so only around the one write.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    yield limit
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
 
 
-def test_refused_write_names_the_path_and_loses_nothing(tmp_path: Path, small_disk: int) -> None:
+def test_refused_write_names_the_path_and_loses_nothing(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, "w")
     ledger.append({"kind": "a"})
-    with pytest.raises(EnvironmentProblem, match=r"w-1\.jsonl: cannot write the ledger") as caught:
-        ledger.append({"kind": "big", "text": "x" * small_disk})
+    expected = pytest.raises(EnvironmentProblem, match=r"w-1\.jsonl: cannot write the ledger")
+    with expected as caught, small_disk(4096):
+        ledger.append({"kind": "big", "text": "x" * 4096})
     assert "run the same command again" in caught.value.hint
     ledger.append({"kind": "b"})
     ledger.close()

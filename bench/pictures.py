@@ -1,0 +1,73 @@
+"""The pictures of the README: what the command prints at a terminal of 96 columns about a real study, as SVG.
+
+python -m bench.pictures STUDY
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.common import METALOOP
+
+FOLDER = Path("docs/pictures")
+COLUMNS = 96
+SCREENS = {
+    "standings": ("standings",),
+    "lineage": ("lineage",),
+    "credit": ("credit", "--method", "edit"),
+}
+MOST_LINES = 34
+
+
+def at_a_terminal(*arguments: str) -> str:
+    """What ``metaloop`` prints on a pseudo-terminal, escape codes included."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"COLUMNS": str(COLUMNS), "LINES": "60", "TERM": "xterm-256color"}
+    process = subprocess.Popen([METALOOP, *arguments], stdout=theirs, stderr=subprocess.DEVNULL, env=environment)
+    os.close(theirs)
+    parts = []
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # the other side is closed: that is a pty's end of file
+            break
+        if not part:
+            break
+        parts.append(part)
+    process.wait()
+    os.close(ours)
+    return b"".join(parts).decode()
+
+
+def draw(name: str, command: str, text: str) -> Path:
+    from rich.ansi import AnsiDecoder
+    from rich.console import Console
+
+    lines = text.replace("\r", "").splitlines()
+    if len(lines) > MOST_LINES:
+        lines = [*lines[:MOST_LINES], "..."]
+    console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
+    for line in AnsiDecoder().decode("\n".join(lines)):
+        console.print(line, no_wrap=True)
+    svg = console.export_svg(title=command, unique_id=name)
+    path = FOLDER / f"{name}.svg"
+    # The template asks a server for its font; the reader's own monospace font does as well.
+    path.write_text(re.sub(r"@font-face\s*{.*?}", "", svg, flags=re.S), encoding="utf-8")
+    return path
+
+
+def main() -> None:
+    study = sys.argv[1]
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, (verb, *rest) in SCREENS.items():
+        text = at_a_terminal(verb, study, *rest)
+        print(draw(name, f"metaloop {verb} {Path(study).name}", text))
+
+
+if __name__ == "__main__":
+    main()
