@@ -41,14 +41,15 @@ class Earned:
         return self.credit.label.removeprefix("+").strip()
 
     def figure(self) -> str:
-        """``expected 0.12; earned 0.14 ± 0.03 over 9 tries``: the posterior that orders, then the credit row's figures.
+        """``expected 0.12 ± 0.02; earned 0.14 over 9 tries``: the posterior that orders, then the credit row's figures.
 
         A softer word than earned where values were not chosen at random.
         """
         verb = "earned" if self.credit.design in ("randomised", "paired") else "came with"
         tries = f"{self.credit.n} tries" if self.credit.n != 1 else "one try"
-        spread = "" if self.credit.se is None else f" ± {self.credit.se:.2g}"
-        return f"expected {self.gain:.2g}; {verb} {self.credit.estimate:.2g}{spread} over {tries}"
+        digits = min(max(0, math.ceil(-math.log10(self.sd / 2))), 9) if self.sd > 0 else 3  # 0.02, but 0.012
+        expected = f"expected {self.gain:.{digits}f} ± {self.sd:.{digits}f}"
+        return f"{expected}; {verb} {self.credit.estimate:.2g} over {tries}"
 
 
 class Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_a_wave_in_full_keeps_its_best_only(trainer: Trainer) -> None:
 
 def test_replicates_decide_by_their_mean(trainer: Trainer) -> None:
     played = play(trainer, program(f"{NO_FAULTS}\nreplicates: 3"), 15)
-    metrics: dict[str, list[float]] = defaultdict(list)
+    metrics: dict[str, list[Any]] = defaultdict(list)
     for row in played.experiments:
         metrics[row["source_id"]].append(row["metric"])
     head = played.experiments[0]
@@ -72,7 +73,7 @@ def test_replicates_decide_by_their_mean(trainer: Trainer) -> None:
         if row["replicate"] == 0 and row["number"] > 0:
             mine, others = metrics[row["source_id"]][:3], metrics[head["source_id"]][:3]
             assert len(mine) == 3
-            better = sum(mine) < sum(others)
+            better = None not in mine and sum(mine) < sum(others)  # one replicate that diverged is enough to lose
             assert played.decisions[row["experiment_id"]] == ("keep" if better else "discard")
             head = row if better else head
     assert Counter(row["replicate"] for row in played.experiments) == {0: 5, 1: 5, 2: 5}
@@ -120,7 +121,7 @@ def test_focus_limits_all_proposers_and_an_unknown_group_none(trainer: Trainer) 
 
 
 def test_simplicity_makes_added_lines_earn(trainer: Trainer) -> None:
-    ideas = ["`+bias`", "`lr=0.3`"]
+    ideas = ["`+squares`", "`lr=0.3`"]
     greedy = play(trainer, program("proposers: {queue: 1}", ideas), 3)
     frugal = play(trainer, program("proposers: {queue: 1}\nsimplicity: 5.0", ideas), 3)
     assert list(greedy.decisions.values()) == ["baseline", "keep", "keep"]

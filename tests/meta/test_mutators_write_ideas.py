@@ -50,8 +50,8 @@ def test_ideas_of_several_edits_that_earned_stay() -> None:
 def test_figures_are_told_with_their_design() -> None:
     chosen = edit("WARMUP", 0.1, 0.2, design="observational")
     texts = [i.text for i in child_of("Go.", evidence(*PLANTED.edits, chosen)).ideas]
-    assert any("`conv`: earned 0.297 ± 0.018 over 16 tries." in text for text in texts)
-    assert any("`warmup=0.1`: came with" in text for text in texts)
+    assert any("`conv`: expected 0.297 ± 0.018; earned 0.3 over 16 tries." in text for text in texts)
+    assert any("`warmup=0.1`: expected" in text and "; came with 0.2 over" in text for text in texts)
 
 
 def test_a_second_value_of_a_knob_only_where_it_is_clearly_another() -> None:
