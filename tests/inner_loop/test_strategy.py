@@ -121,10 +121,10 @@ def test_focus_limits_all_proposers_and_an_unknown_group_none(trainer: Trainer) 
 
 
 def test_simplicity_makes_added_lines_earn(trainer: Trainer) -> None:
-    ideas = ["`+squares`", "`lr=0.3`"]
+    ideas = ["`+bias` `momentum=0.9`", "`lr=0.3`"]  # the first adds a line
     greedy = play(trainer, program("proposers: {queue: 1}", ideas), 3)
     frugal = play(trainer, program("proposers: {queue: 1}\nsimplicity: 5.0", ideas), 3)
-    assert list(greedy.decisions.values()) == ["baseline", "keep", "keep"]
+    assert list(greedy.decisions.values())[:2] == ["baseline", "keep"]
     assert list(frugal.decisions.values()) == ["baseline", "discard", "keep"]
 
 
