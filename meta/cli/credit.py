@@ -56,6 +56,9 @@ def resolved(row: dict[str, Any]) -> bool:
     return low is not None and high is not None and (low > 0 or high < 0)
 
 
+SHORT = 4  # letters of a design in a table, told in its title
+
+
 def _show(out: Output, rows: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
@@ -70,7 +73,7 @@ def _show(out: Output, rows: list[dict[str, Any]]) -> None:
         Column("plot", title=axis.header()),
         Column("n", right=True),
         Column("q", right=True, show=lambda v: render.number(v, 3)),
-        *([Column("design")] if len(designs(rows)) > 1 else []),
+        *([Column("design", title="")] if len(designs(rows)) > 1 else []),
     )
     out.show(table([_row(r, axis, places) for r in rows], columns, out.console.width))
 
@@ -78,8 +81,10 @@ def _show(out: Output, rows: list[dict[str, Any]]) -> None:
 def title(rows: list[dict[str, Any]]) -> str:
     """Method and unit of one method's rows; the design too where it is one, else each row names its own."""
     kinds = designs(rows)
-    told = f" {kinds[0]}," if len(kinds) == 1 else ""
-    return f"{rows[0]['method']}:{told} in {rows[0]['unit']}"
+    if len(kinds) == 1:
+        return f"{rows[0]['method']}: {kinds[0]}, in {rows[0]['unit']}"
+    legend = "; ".join(f"{kind[:SHORT]}: {kind}" for kind in kinds)
+    return f"{rows[0]['method']}: in {rows[0]['unit']} ({legend})"
 
 
 def designs(rows: list[dict[str, Any]]) -> list[str]:
@@ -99,5 +104,5 @@ def _row(r: dict[str, Any], axis: render.Axis, places: int) -> dict[str, Any]:
         "plot": axis.interval(r["low"], r["estimate"], r["high"]),
         "n": str(r["n"]),
         "q": r["q"],
-        "design": design(r),
+        "design": design(r)[:SHORT],
     }

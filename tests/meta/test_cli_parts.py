@@ -241,7 +241,7 @@ def test_credit_names_the_design_once_or_row_by_row() -> None:
     observed = {"method": "mutation", "unit": "nats", "design": "observational", "causal": False}
     assert title([paired, paired]) == "mutation: paired, in nats"
     assert title([observed]) == "mutation: observational, an association, in nats"
-    assert title([paired, observed]) == "mutation: in nats"
+    assert title([paired, observed]) == "mutation: in nats (pair: paired; obse: observational, an association)"
 
 
 def test_a_study_goes_on_with_its_own_programs_only() -> None:
