@@ -20,7 +20,20 @@ SELECT epoch(max(written_at) - min(written_at)) AS seconds FROM events WHERE kin
 def play(folder: Path, workers: int) -> float:
     """Wall seconds of the match itself, without the start of the workers' templates."""
     metaloop(
-        "match", "stock", "local", "screen-waves", "-n", "4", "-j", str(workers), "--seed", "3", "-s", str(folder), "-y"
+        "match",
+        "stock",
+        "local",
+        "screen-waves",
+        "-n",
+        "4",
+        "--no-controls",
+        "-j",
+        str(workers),
+        "--seed",
+        "3",
+        "-s",
+        str(folder),
+        "-y",
     )
     (span,) = sql(folder, SPAN)
     return float(span["seconds"])
