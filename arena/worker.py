@@ -25,7 +25,7 @@ from programs.program import Program
 from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.experiment import Outcome, Spec, Trainer
-from trainer.metering import die_with_parent
+from trainer.inside.metering import die_with_parent
 from trainer.source import Source
 from trainer.task import Task
 

@@ -78,7 +78,7 @@ class Trainer:
 
     def __init__(
         self, task: Task, data: DataStore, *,
-        launcher: Launcher | None = None, cache: Cache | None = None, fixed_steps: bool = False,
+        launcher: Launcher | None = None, cache: Cache | None = None, fixed_steps: bool = False, sandbox: bool = True,
     ) -> None:  # fmt: skip
         self.task = task
         self.data = data
@@ -86,6 +86,7 @@ class Trainer:
         self._owns_launcher = launcher is None
         self.cache = cache
         self.fixed_steps = fixed_steps
+        self.sandbox = sandbox
         self.scorer = make_scorer(task.scoring)
 
     def __enter__(self) -> Self:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from programs.errors import EnvironmentProblem
 
 _PACKAGES = str(Path(__file__).resolve().parent.parent)
-_START = "import sys; sys.path.insert(0, sys.argv[4]); from trainer import template; del sys.path[0]; "
+_START = "import sys; sys.path.insert(0, sys.argv[4]); from trainer.inside import template; del sys.path[0]; "
 _START += "template.main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])"
 _START_SECONDS = 120.0  # import of torch on a busy machine, from a cold disk
 _GRACE_SECONDS = 30.0  # beyond the wall cap, until the template itself is given up

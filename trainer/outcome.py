@@ -29,6 +29,7 @@ class Outcome:
     log: str = ""
     trust: Trust = "unverified"
     cached: bool = False
+    findings: tuple[str, ...] = ()  # what the referee noticed, a line each: "metering: …", "leak: …"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -36,4 +37,5 @@ class Outcome:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:
         known = {item.name for item in fields(cls)}
-        return cls(**{key: value for key, value in data.items() if key in known})
+        given = {key: value for key, value in data.items() if key in known}
+        return cls(**{**given, "findings": tuple(given.get("findings", ()))})

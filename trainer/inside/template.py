@@ -18,7 +18,7 @@ import sys
 import time
 from typing import Any
 
-from trainer import child, hugepages, metering
+from trainer.inside import child, hugepages, metering
 
 LOG_BYTES = 16_384  # kept of an experiment's output, from its end
 MAX_PROCESSES = 64  # descendants of one experiment; more is a fork bomb

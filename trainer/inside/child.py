@@ -15,7 +15,7 @@ import traceback
 from types import ModuleType
 from typing import Any, NoReturn
 
-from trainer import metering
+from trainer.inside import metering
 
 _MB = 1 << 20
 
