@@ -1,4 +1,4 @@
-"""What happens inside an experiment's process, a fork of the template: run train.py, or load and predict.
+"""What happens inside an experiment's process, a fork of the monitor: run train.py, or load and predict.
 
 Nothing here is trusted once train.py has started; the referee believes only the files' sizes and contents.
 """
@@ -13,23 +13,27 @@ import signal
 import sys
 import traceback
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from trainer.inside import metering
+from trainer.inside import metering, namespaces, seccomp, selftest, serving
 
+if TYPE_CHECKING:
+    from trainer.inside.monitor import Place
+
+PASSED = ("inputs", "output", "receive", "reply", "shared")  # descriptors that an experiment is given
+_STATUS = 3  # the descriptor through which an error is told
 _MB = 1 << 20
 
 
-def confine(request: dict[str, Any], log: int, status: int, base_bytes: int) -> None:
-    """Own session, limits, environment and folder; standard output into ``log``, all other descriptors closed."""
+def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], base_bytes: int) -> None:
+    """Own session, limits, environment and folder; the given descriptors and no others; in a sandbox no rights either.
+
+    ``request`` learns the numbers of the descriptors as ``inputs_fd`` and so on.
+    """
     os.setsid()
-    metering.die_with_parent()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
-    null = os.open("/dev/null", os.O_RDWR)
-    for source, target in ((null, 0), (log, 1), (log, 2), (status, 3)):
-        os.dup2(source, target, inheritable=target < 3)
-    os.closerange(4, 1 << 20)
+    _arrange(request, descriptors)
     # No RLIMIT_CPU: with it the kernel tells a process's CPU time in ticks of 4 ms, and train.py's clock needs better.
     limits = {
         resource.RLIMIT_CORE: 0,
@@ -37,14 +41,47 @@ def confine(request: dict[str, Any], log: int, status: int, base_bytes: int) -> 
         # torch alone maps some 700 MB, little of it memory: the limit counts from there
         resource.RLIMIT_AS: base_bytes + request["memory_mb"] * _MB,
     }
+    if place.sandboxed:
+        limits |= {resource.RLIMIT_NOFILE: 256, resource.RLIMIT_NPROC: 64, resource.RLIMIT_MEMLOCK: 0}
+        limits |= {resource.RLIMIT_MSGQUEUE: 0, resource.RLIMIT_STACK: 64 * _MB}
     for kind, value in limits.items():
         resource.setrlimit(kind, (value, value))
     random.seed(0)  # Python reseeds its own generator in a fork, from the clock
+    os.environ.clear()
+    os.environ.update(request["kept_environment"])
     os.environ.update(request["environment"])
-    os.chdir(request["folder"])
-    sys.path.insert(0, request["folder"])
+    os.environ.update({"METALOOP_TRAIN_CHECKPOINT": str(place.checkpoint), "TMPDIR": str(place.folder)})
+    if place.data:
+        os.environ["METALOOP_TRAIN_DATA"] = place.data
+    request["checkpoint"] = str(place.checkpoint)
+    os.chdir(place.folder)
+    sys.path.insert(0, str(place.folder))
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if place.sandboxed:
+        namespaces.renounce()
+        metering.die_with_parent()
+        seccomp.install()
+    else:
+        metering.die_with_parent()
+
+
+def _arrange(request: dict[str, Any], descriptors: dict[str, int]) -> None:
+    """Standard output into the log, the status pipe as descriptor 3, what is passed from 4 on, all else closed."""
+    null = os.open("/dev/null", os.O_RDWR)
+    passed = [name for name in PASSED if name in descriptors]
+    # all out of the way first, so that no target is a source that is still needed
+    high = {name: os.dup(number) for name, number in descriptors.items()}
+    floor = 4 + len(PASSED)
+    while any(number < floor for number in high.values()):
+        high = {name: os.dup(number) if number < floor else number for name, number in high.items()}
+    null = os.dup(null)
+    targets = [(null, 0), (high["log"], 1), (high["log"], 2), (high["status"], _STATUS)]
+    targets += [(high[name], 4 + number) for number, name in enumerate(passed)]
+    for source, target in targets:
+        os.dup2(source, target, inheritable=target < 3)
+    os.closerange(4 + len(passed), 1 << 20)
+    request.update({f"{name}_fd": 4 + number for number, name in enumerate(passed)})
 
 
 def seed_everything(seed: int) -> None:
@@ -88,33 +125,42 @@ def predict(request: dict[str, Any]) -> None:
         if not callable(getattr(module, needed, None)):
             raise AttributeError(f"{request['script']} defines no function {needed}")
     model = module.load(request["checkpoint"])
-    inputs = torch.from_numpy(np.load(request["inputs"]))
-    shape = (*inputs.shape[1:], request["classes"]) if request["per_position"] else (request["classes"],)
-    with open(request["output"], "wb", buffering=0) as file:
-        for start in range(0, len(inputs), request["chunk"]):
-            rows = inputs[start : start + request["chunk"]]
+    settings = request["settings"]
+    with open(request["inputs_fd"], "rb") as file:
+        inputs = torch.from_numpy(np.load(file, allow_pickle=False))
+    shape = (*inputs.shape[1:], settings["classes"]) if settings["per_position"] else (settings["classes"],)
+    with open(request["output_fd"], "wb", buffering=0) as file:
+        for start in range(0, len(inputs), settings["chunk"]):
+            rows = inputs[start : start + settings["chunk"]]
             found = module.logits(model, rows).detach().to("cpu", torch.float32).contiguous()
             if tuple(found.shape) != (len(rows), *shape):
                 raise ValueError(f"logits have shape {list(found.shape)}, expected {[len(rows), *shape]}")
-            file.write(found.numpy().data)
+            view = memoryview(found.numpy()).cast("B")
+            while len(view):
+                view = view[file.write(view) :]
 
 
-_KINDS = {"train": train, "predict": predict}
+def converse(request: dict[str, Any]) -> None:
+    """Load the source as a module and answer the evaluator, question by question."""
+    serving.converse(execute(request["script"], "candidate"), request)
+
+
+_KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": selftest.run}
 
 
 def report(error: BaseException) -> None:
-    """The traceback to the log; kind and last line to the template, through descriptor 3."""
+    """The traceback to the log; kind and last line to the monitor, through the status pipe."""
     last = "".join(traceback.format_exception_only(error)).strip().splitlines()
     message = {"kind": type(error).__name__, "line": last[-1][:500] if last else type(error).__name__}
-    os.write(3, json.dumps(message).encode())
+    os.write(_STATUS, json.dumps(message).encode())
     traceback.print_exception(error)
 
 
-def main(request: dict[str, Any], log: int, status: int, base_bytes: int) -> NoReturn:
+def main(request: dict[str, Any], place: Place, descriptors: dict[str, int], base_bytes: int) -> NoReturn:
     """Run the request and leave by _exit: no clean-up of a 200 MB interpreter that nobody needs."""
     code = 1
     try:
-        confine(request, log, status, base_bytes)
+        confine(request, place, descriptors, base_bytes)
         if request["kind"] in _KINDS:  # else the calibration, which does nothing
             _KINDS[request["kind"]](request)
         code = 0

@@ -1,0 +1,54 @@
+"""Blob: bytes in memory behind a descriptor, the way in which data enters and leaves the sandbox."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from types import TracebackType
+from typing import Self
+
+_PIECE = 1 << 20
+
+
+class Blob:
+    """An anonymous file in memory (memfd). No path leads to it; whoever holds a descriptor holds the bytes."""
+
+    def __init__(self, data: bytes | memoryview = b"", *, size: int = 0) -> None:
+        """Holds ``data``, or ``size`` zero bytes that can neither grow nor shrink."""
+        self.fd = os.memfd_create("metaloop", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        view = memoryview(data).cast("B")
+        while len(view):
+            view = view[os.write(self.fd, view) :]
+        if size:
+            os.ftruncate(self.fd, size)
+            fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+
+    @property
+    def size(self) -> int:
+        return os.fstat(self.fd).st_size
+
+    def read(self, limit: int) -> bytes:
+        """The bytes, at most ``limit`` of them: a private copy."""
+        return os.pread(self.fd, min(limit, self.size), 0) if self.size <= _PIECE else self._read_long(limit)
+
+    def _read_long(self, limit: int) -> bytes:
+        parts, done = [], 0
+        while done < limit and (part := os.pread(self.fd, min(limit - done, 64 * _PIECE), done)):
+            parts.append(part)
+            done += len(part)
+        return b"".join(parts)
+
+    def readable(self) -> int:
+        """A read-only descriptor with a position of its own, so that nothing is told from one reader to the next."""
+        return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,215 @@
+"""The monitor: a fork of the template that lives for one experiment. It gives the experiment its place, watches it,
+kills it at its lines, and takes out what it made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import stat
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from trainer.inside import child, metering, namespaces
+
+LOG_BYTES = 16_384  # kept of an experiment's output, from its end
+MAX_PROCESSES = 64  # descendants of one experiment outside a sandbox; more is a fork bomb. Inside there is one.
+MIN_LOOK, MAX_LOOK = 0.002, 0.25  # seconds between two looks at the clocks
+SCAN_EVERY = 0.05  # seconds between two looks for further processes
+_COPY = 1 << 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an experiment runs: its folder, the training split, and whether that is a sandbox."""
+
+    folder: Path
+    data: str
+    sandboxed: bool
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @classmethod
+    def make(cls, request: dict[str, Any], root: str) -> Place:
+        """A root of its own in namespaces of its own; without a sandbox (``root`` is given) a folder below it."""
+        if root:
+            return cls(Path(tempfile.mkdtemp(dir=root)), request["data"], False)
+        namespaces.isolate(request["file_mb"] + 64)
+        return cls(Path(namespaces.WORK), "/data", True)
+
+    def fill(self, request: dict[str, Any], descriptors: dict[str, int]) -> None:
+        """Write the experiment's files, and the checkpoint where it starts from one."""
+        at = 0
+        for name, size in request["files"]:
+            (self.folder / name).write_bytes(os.pread(descriptors["files"], size, at))
+            at += size
+        if "checkpoint" in descriptors:
+            target = os.open(self.checkpoint, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            _copy(descriptors["checkpoint"], target, 1 << 40)
+            os.close(target)
+
+    def take(self, target: int, limit: int) -> str:
+        """Copy the checkpoint out; empty, or why there is none that can be taken."""
+        try:
+            # no link is followed, and a FIFO without a writer does not stop us
+            source = os.open(self.checkpoint, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return "train.py wrote no checkpoint"
+        except OSError as error:
+            return f"the checkpoint cannot be taken: {error.strerror}"
+        found = os.fstat(source)
+        if not stat.S_ISREG(found.st_mode) or not 0 < found.st_size <= limit or found.st_nlink != 1:
+            os.close(source)
+            return f"the checkpoint is no plain file of 1 byte to {limit >> 20} MB"
+        _copy(source, target, limit)
+        os.close(source)
+        return ""
+
+    def remove(self) -> None:
+        if not self.sandboxed:  # a sandbox vanishes with its namespaces
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _copy(source: int, target: int, limit: int) -> None:
+    at = 0
+    while at < limit and (data := os.pread(source, min(_COPY, limit - at), at)):
+        at += len(data)
+        view = memoryview(data)
+        while len(view):
+            view = view[os.write(target, view) :]
+
+
+class Watch:
+    """Watches one forked experiment until it ends or crosses a line."""
+
+    def __init__(self, request: dict[str, Any], place: Place) -> None:
+        self.request = request
+        self.place = place
+        self.meter = metering.Meter()
+        self.log = b""
+        self.killed = ""
+
+    def run(self, descriptors: dict[str, int], base_bytes: int) -> dict[str, Any]:
+        """Fork, watch, clean up; most of the reply as the launcher reads it."""
+        log_read, log_write = os.pipe2(os.O_CLOEXEC)
+        status_read, status_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        started = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            given = {name: descriptors[name] for name in child.PASSED if name in descriptors}
+            child.main(self.request, self.place, given | {"log": log_write, "status": status_write}, base_bytes)
+        os.close(log_write)
+        os.close(status_write)
+        for name in child.PASSED:  # so that whoever talks to the experiment notices its end
+            if name in descriptors:
+                os.close(descriptors.pop(name))
+        os.set_blocking(log_read, False)
+        status = self._until_end(pid, log_read, started)
+        if not self.place.sandboxed and not self.meter.kill_all():
+            raise RuntimeError("some processes of the experiment could not be killed")
+        self._drain(log_read)
+        error = _read_status(status_read)
+        return {
+            "exit_code": os.waitstatus_to_exitcode(status),
+            "killed": self.killed,
+            "hidden_cpu_seconds": self.meter.total - self.meter.reaped,
+            "wall_seconds": time.monotonic() - started,
+            "peak_memory_mb": self.meter.peak_memory_mb,
+            "error": error.get("line", ""),
+            "error_kind": error.get("kind", ""),
+            "log": self.log.decode("utf-8", "replace"),
+        }
+
+    def _until_end(self, pid: int, log: int, started: float) -> int:
+        """Poll until the main process ends; returns its wait status."""
+        pidfd = os.pidfd_open(pid)
+        poll = select.poll()
+        for descriptor in (pidfd, log):
+            poll.register(descriptor, select.POLLIN)
+        scanned, wait = started, MIN_LOOK
+        while True:
+            ready = dict(poll.poll(wait * 1000))
+            if log in ready and not self._drain(log):
+                poll.unregister(log)
+            if pidfd in ready:
+                ended = self.meter.reap(pid, 0)
+                return ended[1] if ended else 0
+            now = time.monotonic()
+            # inside a sandbox the kernel refuses further processes
+            scan = not self.place.sandboxed and now - scanned > SCAN_EVERY
+            scanned = now if scan else scanned
+            wait = self._look(pid, scan, now - started)
+
+    def _look(self, pid: int, scan: bool, wall: float) -> float:
+        """Kill what is over a line; else the time until a line can be crossed at the earliest, bounded."""
+        used = self.meter.look(pid, scan=scan)
+        limit, cap = self.request["cpu_limit"], self.request["wall_limit"]
+        if used > limit:
+            self.killed = "cpu"
+        elif wall > cap:
+            self.killed = "wall"
+        elif len(self.meter.tree.mine) > MAX_PROCESSES:
+            self.killed = "processes"
+        else:
+            cores = os.cpu_count() or 1
+            wait = min((limit - used) / cores, cap - wall, MAX_LOOK)
+            return float(max(MIN_LOOK, wait))
+        (os.kill if self.place.sandboxed else os.killpg)(pid, signal.SIGKILL)
+        return MIN_LOOK
+
+    def _drain(self, log: int) -> bool:
+        """Read what is there of the output and keep its end; False once all writers are gone."""
+        try:
+            data = os.read(log, 1 << 16)
+        except BlockingIOError:
+            return True
+        self.log = (self.log + data)[-LOG_BYTES:]
+        return bool(data)
+
+
+def _read_status(descriptor: int) -> dict[str, str]:
+    """What the child said of its error: bounded, and only the two known texts."""
+    try:
+        data = json.loads(os.read(descriptor, 4096) or b"{}")
+    except (BlockingIOError, ValueError, RecursionError):
+        return {}
+    if not isinstance(data, dict):
+        return {}
+    return {key: str(data.get(key, ""))[:500] for key in ("kind", "line")}
+
+
+def _observe(request: dict[str, Any], descriptors: dict[str, int], root: str, base_bytes: int) -> dict[str, Any]:
+    """One experiment from its place to what it left behind."""
+    place = Place.make(request, root)
+    try:
+        place.fill(request, descriptors)
+        reply = Watch(request, place).run(descriptors, base_bytes)
+        if "checkpoint_out" in descriptors:
+            reply["artifact"] = place.take(descriptors["checkpoint_out"], request["checkpoint_bytes"])
+        return reply
+    finally:
+        place.remove()
+
+
+def main(request: dict[str, Any], descriptors: dict[str, int], root: str, answer: int, base_bytes: int) -> NoReturn:
+    """Carry out one request and write the reply into ``answer``. ``root`` is empty in a sandbox."""
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        metering.die_with_parent()
+        if root:
+            metering.become_subreaper()
+        reply = _observe(request, descriptors, root, base_bytes)
+    except BaseException as error:  # process boundary: the reason travels to the worker as our own fault
+        reply = {"broken": f"{type(error).__name__}: {error}"[:500]}
+    data = json.dumps(reply).encode()
+    while data:
+        data = data[os.write(answer, data) :]
+    os._exit(0)

@@ -1,0 +1,83 @@
+"""The namespaces of one experiment, made by its monitor without any privilege of the host.
+
+The outer sandbox (`trainer.outer`) has laid out everything that an experiment may see under ``INNER``. Here a process
+leaves for namespaces of its own and makes that folder its root. Method: user_namespaces(7), pivot_root(2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+INNER = "/inner"  # the future root, in the outer sandbox
+WORK = "/tmp"  # the only place that can be written, in the new root
+
+_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
+_NEWUSER, _NEWPID, _NEWNET = 0x10000000, 0x20000000, 0x40000000
+_RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
+_DETACH = 2
+_SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECUREBITS = 4, 24, 38, 28
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+_CAPABILITY_VERSION_3 = 0x20080522
+_LAST_CAPABILITY = 63
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    done = _libc.mount(source.encode(), target.encode(), kind.encode() or None, ctypes.c_ulong(flags), options.encode())
+    _check(done, f"mount {target}")
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def isolate(megabytes: int) -> None:
+    """Move this process into a root of its own; its next child is process 1 there. OSError where the kernel refuses.
+
+    ``megabytes`` is the size of the only writable folder, `WORK`, which no program can be started from.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    everything = _NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP
+    _check(_libc.unshare(everything), "unshare")
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{uid} {uid} 1")
+    _write("/proc/self/gid_map", f"{gid} {gid} 1")
+    _write("/proc/sys/user/max_user_namespaces", "0")
+    _mount("none", "/", "", _REC | _PRIVATE)
+    _mount(INNER, INNER, "", _BIND | _REC)
+    options = f"size={megabytes}m,nr_inodes=4096,mode=0700,uid={uid},gid={gid}"
+    _mount("tmpfs", INNER + WORK, "tmpfs", _NOSUID | _NODEV | _NOEXEC, options)
+    os.chdir(INNER)
+    _check(_libc.syscall(_SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
+    _check(_libc.umount2(b".", _DETACH), "umount")
+    os.chdir(WORK)
+
+
+def renounce() -> None:
+    """Give up every capability for good, and the right to gain any by running a program."""
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    for capability in range(_LAST_CAPABILITY + 1):
+        if _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
+            break  # beyond the last one that this kernel knows
+    _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
+    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def become(uid: int) -> None:
+    """Turn from root into ``uid``, group and all, as the template does before anything else."""
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    _check(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")  # its monitors write their own uid_map

@@ -1,0 +1,70 @@
+"""The sandbox tries itself: from where an experiment stands, nothing of the host may be seen, reached or changed."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_ELSEWHERE = ("/etc/passwd", "/home", "/root", "/proc/self", "/sys", "/var", "/metaloop", "/inner", "/bin/sh")
+_FAMILIES = (1, 2, 10, 16, 17, 40)  # unix, inet, inet6, netlink, packet, vsock
+
+
+class Hole(Exception):
+    """Something succeeded that must not."""
+
+
+def _succeeds(action: Callable[[], object]) -> bool:
+    try:
+        action()
+    except OSError:
+        return False
+    return True
+
+
+def _fork() -> None:
+    if os.fork() == 0:
+        os._exit(0)
+
+
+def _ancestors(path: str) -> Iterator[str]:
+    while len(path) > 1:
+        yield path
+        path = os.path.dirname(path)
+
+
+def holes(request: dict[str, Any]) -> Iterator[str]:
+    """One line for each thing that is possible and must not be.
+
+    ``settings``: a ``canary`` (a file of the host), the ``bound`` paths, the names of the ``environment``.
+    """
+    settings = request["settings"]
+    on_the_way = {folder for path in settings["bound"] for folder in _ancestors(path)}
+    for path in (*_ELSEWHERE, settings["canary"]):
+        if path not in on_the_way and os.path.lexists(path):
+            yield f"sees {path}"
+    for path in ("/", "/data", os.path.dirname(os.__file__)):
+        if os.path.isdir(path) and _succeeds(lambda path=path: os.mkdir(f"{path}/written")):  # type: ignore[misc]
+            yield f"writes into {path}"
+    for family in _FAMILIES:
+        if _succeeds(lambda family=family: socket.socket(family, socket.SOCK_STREAM)):  # type: ignore[misc]
+            yield f"opens a socket of family {family}"
+    if _succeeds(_fork):
+        yield "starts a process"
+    if _succeeds(lambda: os.sched_setaffinity(0, {0})):
+        yield "chooses its processors"
+    if _succeeds(lambda: os.kill(-1, 0)):
+        yield "signals other processes"
+    if strange := sorted(set(os.environ) - set(settings["environment"])):
+        yield f"has {', '.join(strange)} in its environment"
+    if beyond := [number for number in range(4, 256) if _succeeds(lambda number=number: os.fstat(number))]:  # type: ignore[misc]
+        yield f"holds the descriptors {beyond}"
+    if os.getuid() == 0 or os.getppid() != 0:
+        yield "is root, or sees its parent"
+
+
+def run(request: dict[str, Any]) -> None:
+    """Raises Hole with everything that was found."""
+    if found := list(holes(request)):
+        raise Hole("; ".join(found))

@@ -1,0 +1,40 @@
+"""Messages between worker and template: one JSON object a packet, with named descriptors beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+MESSAGE_BYTES = 180_000  # a packet; the kernel takes a little over 200,000
+_DESCRIPTORS = 12
+
+
+def send(to: socket.socket, message: Mapping[str, Any], descriptors: Mapping[str, int] | None = None) -> None:
+    """Send one message. The receiver gets copies of the descriptors under the same names."""
+    named = descriptors or {}
+    data = json.dumps({**message, "descriptors": list(named)}).encode()
+    if len(data) > MESSAGE_BYTES:
+        raise ValueError(f"a message of {len(data)} bytes")
+    socket.send_fds(to, [data], list(named.values()))
+
+
+def receive(source: socket.socket) -> tuple[dict[str, Any], dict[str, int]] | None:
+    """One message and its descriptors (the caller closes them); None at the end. ValueError for what is none."""
+    data, found, flags, _ = socket.recv_fds(source, MESSAGE_BYTES + 1, _DESCRIPTORS)
+    if not data:
+        return None
+    try:
+        message = json.loads(data)
+        names = message.pop("descriptors")
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(names) != len(found):
+            raise ValueError("cut off")
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        for descriptor in found:
+            os.close(descriptor)
+        raise ValueError(f"not a message: {error}") from None
+    for descriptor in found:
+        os.set_inheritable(descriptor, False)
+    return message, dict(zip(names, found, strict=True))

@@ -1,0 +1,245 @@
+"""LocalLauncher: a warm template on this machine, in a sandbox unless told otherwise, that forks for each experiment."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from programs.errors import EnvironmentProblem
+from trainer import bwrap, outer
+from trainer.blob import Blob
+from trainer.cgroup import Group
+from trainer.inside import wire
+from trainer.launcher import Ended, LauncherFault, Limits, Request, read_reply
+
+_PACKAGES = str(Path(__file__).resolve().parent.parent)
+_START_SECONDS = 120.0  # import of torch on a busy machine, from a cold disk
+_GRACE_SECONDS = 30.0  # beyond the wall cap, until the template itself is given up
+_CALIBRATION_FORKS = 7
+_STALE_SECONDS = 3600.0  # a living launcher touches its folder with every start
+_TEMPLATE_MB = 1024  # memory of the template itself and of its files, beyond what an experiment may have
+UNSAFE = "or run what you trust without one: --unsafe-no-sandbox"
+
+
+def clean_environment() -> dict[str, str]:
+    """What a template needs and nothing more: no keys, no user settings, one thread, the same hashes every time."""
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return {**kept, **threads, "PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
+
+
+def _python_environment() -> dict[str, str]:
+    return {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _age(folder: Path) -> float:
+    try:
+        return time.time() - folder.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _make_root() -> Path:
+    """A folder for work folders, in memory where that is possible; leftovers of dead workers are removed."""
+    shm = Path("/dev/shm")
+    parent = shm if shm.is_dir() and os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
+    for old in parent.glob("metaloop-*-*"):
+        owner = old.name.split("-")[1]
+        # the age, because a worker in another container has another process table
+        if owner.isdigit() and not Path("/proc", owner).exists() and _age(old) > _STALE_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"metaloop-{os.getpid()}-", dir=parent))
+
+
+class LocalLauncher:
+    """Started at first use, again whenever the template died, and for another training split.
+
+    ``warm=False`` leaves torch out: such a template starts at once and can do nothing but try the sandbox.
+    """
+
+    def __init__(self, *, sandbox: bool = True, warm: bool = True) -> None:
+        self.constant = 0.0
+        self.sandboxed = sandbox
+        self.restarts = -1
+        self.template_pid: int | None = None
+        self.group: Group | None = None
+        self._warm = warm
+        self._data: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._root: Path | None = None
+
+    def start(self) -> None:
+        """Start, test and calibrate the template unless it runs. Raises EnvironmentProblem where it cannot start."""
+        if self._process is not None:
+            return
+        if sys.platform != "linux":
+            raise EnvironmentProblem("experiments need Linux (namespaces, pidfd)", hint="use WSL or a container")
+        self._root = self._root or _make_root()
+        self._root.mkdir(exist_ok=True)  # a template that was cut off in an experiment removed it
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        log = self._root / "template.log"
+        with theirs, log.open("wb") as errors:
+            self._process = self._spawn(theirs.fileno(), errors.fileno())
+        self._socket = ours
+        self.restarts += 1
+        try:
+            self._receive(_START_SECONDS)
+            self._enclose()
+            if self.sandboxed:
+                self._try_sandbox(log)
+            if not self.constant:
+                self._calibrate()
+        except LauncherFault as fault:
+            said = log.read_text("utf-8", "replace").strip().splitlines()
+            self._stop()
+            raise self._unable(said[-1] if said else str(fault)) from None
+
+    def _unable(self, reason: str) -> EnvironmentProblem:
+        if self.sandboxed and (trouble := bwrap.probe()):
+            return EnvironmentProblem(f"no sandbox here: {trouble}", hint=f"metaloop doctor tells the cure, {UNSAFE}")
+        what = "the sandboxed warm template" if self.sandboxed else "the warm template"
+        return EnvironmentProblem(f"{what} does not start: {reason}", hint="metaloop doctor checks this machine")
+
+    def _spawn(self, descriptor: int, errors: int) -> subprocess.Popen[bytes]:
+        settings: dict[str, Any] = {"worker": os.getpid(), "warm": self._warm, "uid": None}
+        environment = clean_environment() | _python_environment()
+        passed = [descriptor]
+        if self.sandboxed:
+            binary = str(bwrap.find_bwrap()[0])
+            privileged = os.geteuid() == 0
+            uid = outer.unprivileged_id() if privileged else None
+            settings |= {"root": "", "home": outer.HOME, "path": outer.packages(), "uid": uid}
+            # through a descriptor, so that the command line shows no path of the host
+            given = Blob("\0".join(outer.arguments(self._data, privileged=privileged)).encode())
+            os.lseek(given.fd, 0, os.SEEK_SET)
+            passed.append(given.fd)
+            command = [binary, "--args", str(given.fd), "--", *outer.command(descriptor, json.dumps(settings))]
+        else:
+            settings |= {"root": str(self._root), "home": _PACKAGES, "path": []}
+            command = [sys.executable, "-P", "-c", outer.START, str(descriptor), json.dumps(settings)]
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+            pass_fds=passed, env=environment, start_new_session=True,
+        )  # fmt: skip
+
+    def _enclose(self) -> None:
+        """Put the template into a cgroup where this machine lets us, for a second count of its CPU and a memory cap."""
+        assert self._process is not None
+        self.template_pid = self._process.pid
+        if self.sandboxed:
+            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+            self.template_pid = int(children[0]) if children else self._process.pid
+        self.group = self.group or Group.create(f"{os.getpid()}-{id(self):x}")
+        if self.group:
+            self.group.add(self.template_pid)
+
+    def _try_sandbox(self, canary: Path) -> None:
+        names = [*clean_environment(), "METALOOP_TRAIN_CHECKPOINT", "METALOOP_TRAIN_DATA", "TMPDIR"]
+        settings = {"canary": str(canary), "bound": outer.bound(), "environment": names}
+        ended = self._ask(Request("selftest", Limits(10.0, 60.0), settings=settings), None)
+        if ended.exit_code != 0:
+            self._stop()
+            raise EnvironmentProblem(f"the sandbox does not hold: {ended.error}", hint=f"do not use it, {UNSAFE}")
+
+    def _calibrate(self) -> None:
+        noop = Request("noop", Limits(10.0, 60.0))
+        self.constant = statistics.median(self._ask(noop, None).cpu_seconds for _ in range(_CALIBRATION_FORKS))
+
+    def run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
+        """Run one process to its end. ``meanwhile`` talks to it while it runs."""
+        if self.sandboxed and request.data is not None and request.data != self._data:
+            self._stop()  # a sandbox holds one training split
+            self._data = request.data
+        self.start()
+        if self.group:
+            self.group.limit(memory_mb=request.limits.memory_mb + request.limits.file_mb + _TEMPLATE_MB, processes=None)
+        return self._ask(request, meanwhile)
+
+    def _ask(self, request: Request, meanwhile: Callable[[], None] | None) -> Ended:
+        """Send one request, wait for its end. LauncherFault (and a stopped template) if no fit answer comes."""
+        limits = request.limits
+        message: dict[str, Any] = {
+            "kind": request.kind, "script": request.script, "data": str(request.data or ""),
+            "environment": dict(request.environment), "kept_environment": clean_environment(),
+            "settings": dict(request.settings), "files": [(name, len(text)) for name, text in request.files.items()],
+            "checkpoint_bytes": request.checkpoint_mb << 20, "cpu_limit": limits.cpu_seconds,
+            "wall_limit": limits.wall_seconds, "memory_mb": limits.memory_mb, "file_mb": limits.file_mb,
+        }  # fmt: skip
+        before = self.group.cpu_seconds() if self.group else None
+        try:
+            assert self._socket is not None
+            with Blob(b"".join(request.files.values())) as files:
+                wire.send(self._socket, message, {**request.descriptors, "files": files.fd})
+            if meanwhile:
+                meanwhile()
+            ended = read_reply(self._receive(limits.wall_seconds + _GRACE_SECONDS))
+        except (OSError, ValueError, LauncherFault) as error:
+            self._stop()
+            raise LauncherFault(str(error)) from error
+        except BaseException:
+            self._stop()
+            raise
+        after = self.group.cpu_seconds() if self.group else None
+        return replace(ended, outside_cpu_seconds=None if before is None or after is None else after - before)
+
+    def _receive(self, timeout: float) -> dict[str, Any]:
+        assert self._socket is not None
+        self._socket.settimeout(timeout)
+        try:
+            answer = wire.receive(self._socket)
+        except TimeoutError:
+            raise LauncherFault(f"the template does not answer for {timeout:.0f} s") from None
+        except OSError as error:
+            raise LauncherFault(f"the template is gone: {error}") from None
+        if answer is None:
+            raise LauncherFault("the template is gone")
+        for descriptor in answer[1].values():  # it has none to give
+            os.close(descriptor)
+        return answer[0]
+
+    def _stop(self) -> None:
+        """Hang up (the template then kills what runs and leaves), and kill it if it does not."""
+        if self._socket is not None:
+            self._socket.close()
+        if self._process is not None:
+            try:
+                self._process.wait(15)
+            except subprocess.TimeoutExpired:
+                with suppress(OSError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+        self._process = self._socket = self.template_pid = None
+
+    def close(self) -> None:
+        """End the template and remove the work folders."""
+        self._stop()
+        if self.group:
+            self.group.close()
+            self.group = None
+        if self._root is not None:
+            with suppress(OSError):
+                shutil.rmtree(self._root)
+            self._root = None
+
+
+def check_sandbox() -> None:
+    """Try the sandbox without the wait for torch. Raises EnvironmentProblem with the cure where there is none."""
+    launcher = LocalLauncher(warm=False)
+    try:
+        launcher.start()
+    finally:
+        launcher.close()

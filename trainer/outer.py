@@ -1,0 +1,104 @@
+"""The outer sandbox: the bubblewrap command line in which a warm template lives.
+
+It holds the interpreter, its packages, the system's libraries and one training split, all read-only, and nothing else of
+the host: no network, no home, no environment. The root that experiments get is laid out in it under
+`trainer.inside.namespaces.INNER`; metaloop itself, with the generators of hidden data, is left out or masked there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+from trainer.inside.namespaces import INNER, WORK
+
+_INSIDE = Path(__file__).resolve().parent / "inside"
+_HOME = "/metaloop"  # where the template's own modules are, in the outer sandbox only
+_OURS = ("meta", "programs", "inner_loop", "trainer", "arena", "analysis")
+_SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
+_DEVICES = ("null", "zero", "urandom")
+# ids that systemd hands out to services of the moment: they own nothing
+_FIRST_ID, _IDS = 61184, 4096
+START = "import sys, json; settings = json.loads(sys.argv[2]); sys.path[:0] = [settings['home'], *settings['path']]; "
+START += "from trainer.inside import template; template.main(int(sys.argv[1]), settings)"
+
+
+def packages() -> list[str]:
+    """The folders of sys.path that hold packages: site-packages, dist-packages, and what lies beside them."""
+    named = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    found = [path for path in sys.path if path in named or Path(path).name in ("site-packages", "dist-packages")]
+    return list(dict.fromkeys(path for path in found if Path(path).is_dir()))
+
+
+def interpreter() -> str:
+    """The interpreter behind a virtual environment."""
+    return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+
+
+def bound() -> list[str]:
+    """The paths of the host that an experiment may read: libraries, standard library, packages."""
+    libraries = [os.path.join(sys.base_prefix, name) for name in ("lib", "lib64")]
+    standard = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
+    wanted = [*_SYSTEM, *libraries, *standard, *packages()]
+    if "LD_LIBRARY_PATH" in os.environ:
+        wanted += [path for path in os.environ["LD_LIBRARY_PATH"].split(":") if path.startswith("/")]
+    chosen: list[str] = []
+    for path in dict.fromkeys(os.path.normpath(path) for path in wanted if os.path.exists(path)):
+        within = any(path.startswith(f"{folder}/") for folder in chosen if not os.path.islink(folder))
+        if not within and path != "/":
+            chosen.append(path)
+    return chosen
+
+
+def _masks() -> list[str]:
+    """Metaloop's own packages among the others, which hold the generators of hidden data."""
+    places = [Path(folder) for folder in packages()]
+    return [str(place / name) for place in places for name in _OURS if (place / name).is_dir()]
+
+
+def _tree(prefix: str) -> Iterator[str]:
+    """Arguments that lay out what is bound below ``prefix``, and what masks it."""
+    for path in bound():
+        if os.path.islink(path):
+            yield from ("--symlink", os.readlink(path), prefix + path)
+        else:
+            yield from ("--ro-bind", path, prefix + path)
+    for path in _masks():
+        yield from ("--size", "4096", "--tmpfs", prefix + path, "--remount-ro", prefix + path)
+
+
+def arguments(data: Path | None, *, privileged: bool) -> list[str]:
+    """Of bubblewrap, up to the command. ``privileged``: it is started as root, and the template drops to an id that owns
+    nothing before it does anything else.
+    """
+    result = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    result += ["--cap-drop", "ALL"]
+    if privileged:
+        result += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:
+        result += ["--unshare-user"]
+    result += ["--die-with-parent", "--new-session", "--as-pid-1", "--hostname", "sandbox"]
+    result += [*_tree(""), "--ro-bind", interpreter(), interpreter()]
+    result += ["--proc", "/proc", "--dev", "/dev", "--size", "1048576", "--tmpfs", "/tmp"]
+    result += ["--ro-bind", str(_INSIDE), f"{_HOME}/trainer/inside"]
+    result += ["--size", "1048576", "--tmpfs", INNER, *_tree(INNER), "--dir", INNER + WORK, "--dir", f"{INNER}/dev"]
+    for name in _DEVICES:
+        result += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
+    result += ["--ro-bind", str(data), f"{INNER}/data"] if data else ["--dir", f"{INNER}/data"]
+    return [*result, "--remount-ro", INNER, "--remount-ro", "/", "--chdir", "/tmp"]
+
+
+def command(descriptor: int, settings: str) -> list[str]:
+    """What runs in the sandbox: the base interpreter without site, so that no .pth file is carried out."""
+    return [interpreter(), "-s", "-S", "-P", "-c", START, str(descriptor), settings]
+
+
+def unprivileged_id() -> int:
+    """A user id that owns nothing, another one for each worker of this machine that is alive."""
+    return _FIRST_ID + os.getpid() % _IDS
+
+
+HOME = _HOME
