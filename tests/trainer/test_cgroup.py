@@ -1,0 +1,200 @@
+"""The cgroup around a template: real groups where this machine gives them, plain files for the rest."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trainer import cgroup
+from trainer.cgroup import Group, Hierarchy, _Part
+from trainer.inside import metering
+
+MOUNT = "{id} 23 0:28 {root} {folder} rw,relatime shared:9 - {kind} cgroup rw,{options}"
+
+
+@pytest.fixture
+def group() -> Iterator[Group]:
+    made = Group.create("test")
+    if made is None:
+        pytest.skip("no writable cgroup on this machine")
+    yield made
+    made.kill()
+    made.close()
+
+
+def _burning(code: str) -> str:
+    """``code`` for a process that waits for a line first; it knows ``burn(CPU-seconds)``."""
+    burn = "def burn(seconds):\n    end = time.process_time() + seconds\n    while time.process_time() < end: pass\n"
+    return (
+        f"import os, signal, sys, time\n{burn}sys.stdout.write('.')\nsys.stdout.flush()\nsys.stdin.readline()\n{code}"
+    )
+
+
+def _start(code: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-S", "-c", _burning(code)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None and process.stdout.read(1) == b"."
+    return process
+
+
+def _run(group: Group, code: str) -> float:
+    """CPU-seconds by rusage that a process took after it was put into the group."""
+    with _start(code) as process:
+        before = metering.cpu_seconds(process.pid)
+        assert group.add(process.pid)
+        assert process.stdin is not None
+        process.stdin.close()
+        usage = os.wait4(process.pid, 0)[2]
+        process.returncode = 0
+    return usage.ru_utime + usage.ru_stime - before
+
+
+def test_a_burner_costs_what_rusage_says(group: Group) -> None:
+    used = _run(group, "burn(0.3)")
+    assert group.cpu_seconds() == pytest.approx(used, abs=0.01)
+
+
+def test_a_child_that_hides_from_rusage_is_seen(group: Group) -> None:
+    code = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nchild = os.fork()\nburn(0.2)\n"
+    code += "if child: time.sleep(0.3)"
+    hidden = _run(group, code)
+    assert hidden < 0.3
+    assert group.cpu_seconds() == pytest.approx(0.4, abs=0.05)
+
+
+def test_descendants_move_along_and_are_killed(group: Group) -> None:
+    with _start("child = os.fork()\nif child: print(child, flush=True)\ntime.sleep(60)") as parent:
+        assert parent.stdin is not None and parent.stdout is not None
+        parent.stdin.write(b"\n")
+        parent.stdin.flush()
+        child = int(parent.stdout.readline())
+        assert group.add(parent.pid)
+        assert group.processes() == {parent.pid, child}
+        group.kill()
+        assert group.processes() == set()
+        assert parent.wait(5) == -signal.SIGKILL
+
+
+def test_a_cap_on_processes(group: Group) -> None:
+    if "processes" not in group.controls:
+        pytest.skip("no pids controller")
+    group.limit(None, 1)
+    code = "try: os.fork()\nexcept OSError: burn(0.2)"
+    assert _run(group, code) > 0.15
+    group.limit(None, None)
+    assert _run(group, code) < 0.15
+
+
+def test_closed_groups_are_gone_and_quiet(group: Group) -> None:
+    folders = [part.folder for part in group._parts]
+    assert folders and all(folder.is_dir() for folder in folders)
+    assert group.cpu_seconds() is not None
+    group.close()
+    group.close()
+    assert not any(folder.exists() for folder in folders)
+    assert group.cpu_seconds() is None
+    assert group.peak_memory_mb() is None
+    assert group.out_of_memory_kills() == 0
+    assert not group.add(os.getpid())
+    group.kill()
+    group.limit(64, 8)
+
+
+def test_sweep_takes_the_empty_groups_of_the_dead(tmp_path: Path) -> None:
+    living, dead, full = (
+        tmp_path / f"metaloop-{name}" for name in (f"{os.getpid()}-0-a", "4194305-0-a", "4194305-1-b")
+    )
+    (full / "inner").mkdir(parents=True)
+    for folder in (living, dead, tmp_path / "other"):
+        folder.mkdir()
+    here = [Hierarchy(1, frozenset({"cpuacct"}), tmp_path, True)]
+    assert cgroup.sweep(here) == 0
+    assert cgroup.sweep(here, older_than=0.0) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([full.name, living.name, "other"])
+    cgroup.sweep()
+
+
+def _files(folder: Path, **texts: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (folder / name.replace("__", ".")).write_text(text)
+    return folder
+
+
+def test_memory_by_v1(tmp_path: Path) -> None:
+    control = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"
+    _files(tmp_path, memory__max_usage_in_bytes="3145728\n", memory__oom_control=control)
+    group = Group([_Part(1, frozenset({"memory"}), tmp_path)])
+    assert group.peak_memory_mb() == 3.0
+    assert group.out_of_memory_kills() == 3
+    group.limit(100, 5)
+    assert (tmp_path / "memory.limit_in_bytes").read_text() == str(100 << 20)
+    assert (tmp_path / "memory.memsw.limit_in_bytes").read_text() == str(100 << 20)
+    group.limit(None, None)
+    assert (tmp_path / "memory.limit_in_bytes").read_text() == "-1"
+    assert group.cpu_seconds() is None
+    assert group.describe() == "memory by cgroup v1"
+
+
+def test_everything_by_v2(tmp_path: Path) -> None:
+    stat = "usage_usec 1500000\nuser_usec 1400000\nsystem_usec 100000\n"
+    events = "low 0\nhigh 0\nmax 4\noom 1\noom_kill 1\noom_group_kill 0\n"
+    _files(tmp_path, cpu__stat=stat, memory__peak="1048576\n", memory__events=events)
+    group = Group([_Part(2, frozenset({"cpu", "memory", "processes"}), tmp_path)])
+    assert group.cpu_seconds() == 1.5
+    assert group.peak_memory_mb() == 1.0
+    assert group.out_of_memory_kills() == 1
+    group.limit(64, 8)
+    texts = {name: (tmp_path / name).read_text() for name in ("memory.max", "memory.swap.max", "pids.max")}
+    assert texts == {"memory.max": str(64 << 20), "memory.swap.max": "0", "pids.max": "8"}
+    assert group.describe() == "cpu and memory and processes by cgroup v2"
+    group.close()  # a folder that cannot go: quietly
+    assert tmp_path.is_dir()
+
+
+def test_the_own_group_is_found_in_a_hybrid_layout(tmp_path: Path) -> None:
+    cpu, unified = tmp_path / "cpu,cpuacct", tmp_path / "uni fied"
+    for folder in (cpu / "a/b", unified / "b"):
+        folder.mkdir(parents=True)
+    own = _files(tmp_path / "texts", cgroup="4:memory:/m\n2:cpu,cpuacct:/a/b\n1:name=systemd:/\n0::/slice/b\n")
+    lines = [
+        MOUNT.format(id=31, root="/", folder=tmp_path, kind="tmpfs", options="mode=755"),
+        MOUNT.format(id=32, root="/", folder=cpu, kind="cgroup", options="cpu,cpuacct"),
+        MOUNT.format(id=33, root="/other", folder=tmp_path, kind="cgroup", options="memory"),
+        MOUNT.format(id=34, root="/slice", folder=str(unified).replace(" ", "\\040"), kind="cgroup2", options=""),
+        "no mount at all",
+    ]
+    (own / "mountinfo").write_text("\n".join(lines) + "\n")
+    found = cgroup.hierarchies(own / "cgroup", own / "mountinfo")
+    assert found == [
+        Hierarchy(1, frozenset({"cpu", "cpuacct"}), cpu / "a/b", False),
+        Hierarchy(2, frozenset(), unified / "b", False),
+    ]
+    assert cgroup.hierarchies(own / "none", own / "none") == []
+
+
+def test_a_group_that_somebody_else_watches_is_left_alone(tmp_path: Path) -> None:
+    theirs = Hierarchy(1, frozenset({"cpuacct"}), tmp_path, False)
+    if os.geteuid() == 0:  # a user's own folder counts as delegated to that user
+        assert Group.create("test", [theirs]) is None
+    assert Group.create("test", [Hierarchy(1, frozenset({"cpuacct"}), Path("/proc"), True)]) is None
+    assert Group.create("test", []) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_limits_above_stay_in_force(tmp_path: Path) -> None:
+    """A v1 memory group without use_hierarchy would let its children out of its own cap."""
+    _files(tmp_path, memory__use_hierarchy="0\n")
+    assert Group.create("test", [Hierarchy(1, frozenset({"memory"}), tmp_path, True)]) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["memory.use_hierarchy"]
+
+
+def test_doctor_gets_a_line() -> None:
+    assert "cgroup" in cgroup.describe()
+    assert cgroup.describe().count("\n") == 0

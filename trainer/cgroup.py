@@ -1,0 +1,351 @@
+"""An optional cgroup around one warm template: CPU, memory and processes of all that runs in it, seen from outside.
+
+What a process tree tells of itself it can hide (a child that ignores SIGCHLD, a daemon); a cgroup counts every thread.
+Both layouts are used, also side by side: v1 (one hierarchy per controller) and v2 (one hierarchy, mount ``cgroup2``);
+see cgroups(7) and the kernel's Documentation/admin-guide/cgroup-v2.rst. Groups are made below the one that this
+process is in, so that every limit above stays in force, and only where that one is ours to divide (`_ours`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+_PREFIX = "metaloop-"
+_V1 = {"cpuacct": "cpu", "memory": "memory", "pids": "processes"}  # controllers and what they are for
+_V2 = {"memory": "memory", "pids": "processes"}  # CPU is counted in every v2 group, with no controller
+_MB = 1 << 20
+_counter = itertools.count()
+_PATIENCE_SECONDS = 1.0  # for processes to leave a group after their end
+_STALE_SECONDS = 60.0  # an empty group younger than this may be one that is just being filled
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """A mounted cgroup hierarchy: ``own`` is the folder of our own group in it, ``top`` says that it is the mount."""
+
+    version: int
+    controllers: frozenset[str]
+    own: Path
+    top: bool
+
+
+def hierarchies(
+    cgroup: Path = Path("/proc/self/cgroup"), mounts: Path = Path("/proc/self/mountinfo")
+) -> list[Hierarchy]:
+    """The hierarchies that this process is in and that are mounted where it can see its own group; v1 first."""
+    try:
+        groups = [line.split(":", 2) for line in cgroup.read_text().splitlines()]
+        mounted = [_mount(line) for line in mounts.read_text("utf-8", "surrogateescape").splitlines()]
+    except OSError:
+        return []
+    found: dict[tuple[int, frozenset[str]], Hierarchy] = {}
+    for number, names, path in (group for group in groups if len(group) == 3):
+        version = 2 if number == "0" and not names else 1
+        controllers = frozenset(names.split(",")) - {""}
+        for kind, options, root, folder in filter(None, mounted):
+            if kind != ("cgroup2" if version == 2 else "cgroup") or not controllers <= options:
+                continue
+            inner = os.path.relpath(path, root)
+            if not inner.startswith("..") and (folder / inner).is_dir():
+                own = Hierarchy(version, controllers, folder / inner, inner == ".")
+                found.setdefault((version, controllers), own)
+    return sorted(found.values(), key=lambda hierarchy: hierarchy.version)
+
+
+def _mount(line: str) -> tuple[str, frozenset[str], str, Path] | None:
+    """File system, its options, the root it shows and its folder: a line of /proc/self/mountinfo (proc(5))."""
+    before, dash, after = line.partition(" - ")
+    left, right = before.split(" "), after.split(" ")
+    if not dash or len(left) < 6 or len(right) < 3 or not right[0].startswith("cgroup"):
+        return None
+    root, folder = (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), text) for text in left[3:5])
+    return right[0], frozenset(right[2].split(",")), root, Path(folder)
+
+
+def _ours(hierarchy: Hierarchy) -> bool:
+    """Whether a group may be made below ours.
+
+    It may at the top of what we see (a machine's or a container's own), in a group that belongs to our unprivileged
+    user, and in one that is marked as delegated (systemd's Delegate=yes). Any other was made by somebody who wants to
+    find in it all the processes that he put there, and to remove it when they have ended: we keep out of it.
+    """
+    own = hierarchy.own
+    if not os.access(own, os.W_OK | os.X_OK):
+        return False
+    if hierarchy.top or (os.geteuid() != 0 and own.stat().st_uid == os.geteuid()):
+        return True
+    for name in ("user.delegate", "trusted.delegate"):
+        with suppress(OSError):
+            if os.getxattr(own, name) == b"1":
+                return True
+    return False
+
+
+def _read(path: Path) -> str:
+    """The text of a control file; empty where the kernel has no such file or the group is gone."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _write(path: Path, text: str) -> bool:
+    try:
+        path.write_text(text)
+    except OSError:
+        return False
+    return True
+
+
+def _number(text: str, key: str = "") -> int | None:
+    """The number that a control file consists of, or that stands behind ``key`` in one of its lines."""
+    match = re.search(rf"^{re.escape(key)}\s*(\d+)$" if key else r"^(\d+)$", text, re.MULTILINE)
+    return int(match[1]) if match else None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A group's folder in one hierarchy and what it is used for: "cpu", "memory", "processes"."""
+
+    version: int
+    uses: frozenset[str]
+    folder: Path
+
+
+def _make(hierarchy: Hierarchy, name: str) -> _Part | None:
+    """A new group below our own, or None where that cannot be."""
+    if not _ours(hierarchy):
+        return None
+    if hierarchy.version == 1:
+        uses = {_V1[controller] for controller in hierarchy.controllers & _V1.keys()}
+        if "memory" in uses and _read(hierarchy.own / "memory.use_hierarchy").strip() == "0":
+            uses.discard("memory")  # below such a group the limits above would no longer hold
+    else:
+        uses = {"cpu"} | {_V2[controller] for controller in _enabled(hierarchy.own)}
+    if not uses:
+        return None
+    folder = hierarchy.own / name
+    _remove(folder)  # of a dead process that had our id
+    try:
+        folder.mkdir()
+    except OSError:
+        return None
+    return _Part(hierarchy.version, frozenset(uses), folder)
+
+
+def _enabled(own: Path) -> set[str]:
+    """Controllers of v2 for groups below ours, after an attempt to switch them on.
+
+    The attempt fails while a group that is not the machine's root holds processes ("no internal processes"): then CPU
+    and `kill` are all there is.
+    """
+    on = set(_read(own / "cgroup.subtree_control").split())
+    for controller in sorted((_V2.keys() & set(_read(own / "cgroup.controllers").split())) - on):
+        _write(own / "cgroup.subtree_control", f"+{controller}")
+    return _V2.keys() & set(_read(own / "cgroup.subtree_control").split())
+
+
+class Group:
+    """A cgroup of our own for one process tree. Made by `create`; every method is safe after `close`."""
+
+    def __init__(self, parts: Sequence[_Part]) -> None:
+        self._parts = tuple(parts)
+        self._cpu: tuple[int, int] | None = None  # version and descriptor of the file with the CPU time
+        for part in self._parts:
+            if "cpu" in part.uses and self._cpu is None:
+                with suppress(OSError):
+                    file = part.folder / ("cpuacct.usage" if part.version == 1 else "cpu.stat")
+                    self._cpu = part.version, os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+
+    @classmethod
+    def create(cls, name: str, found: Sequence[Hierarchy] | None = None) -> Self | None:
+        """A new group ``metaloop-PID-name`` in each usable hierarchy (by default of this machine); None if in none."""
+        full = f"{_PREFIX}{os.getpid()}-{next(_counter)}-{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:64]}"
+        parts = [_make(hierarchy, full) for hierarchy in (hierarchies() if found is None else found)]
+        return cls([part for part in parts if part]) if any(parts) else None
+
+    def _part(self, use: str) -> _Part | None:
+        return next((part for part in self._parts if use in part.uses), None)
+
+    def add(self, pid: int) -> bool:
+        """Move a process and the descendants that it has by now; later forks are born inside.
+
+        False if the process itself could not be moved everywhere: it is gone, or not ours to move. CPU used before
+        stays with the group it was used in.
+        """
+        moved = bool(self._parts)
+        seen: set[int] = set()
+        while fresh := ({pid} | _descendants(pid)) - seen:  # what forked meanwhile comes with the next round
+            seen |= fresh
+            for one in sorted(fresh):
+                done = [_write(part.folder / "cgroup.procs", str(one)) for part in self._parts]
+                moved = moved and (all(done) or one != pid)
+        return moved
+
+    def processes(self) -> set[int]:
+        """Ids of what lives in the group, as far as this process can see it."""
+        listed = [set(map(int, _read(part.folder / "cgroup.procs").split())) for part in self._parts]
+        return set().union(*listed) - {0}  # 0 stands for a process of another process namespace
+
+    def cpu_seconds(self) -> float | None:
+        """CPU-seconds of everything that ever ran in the group (as of the last tick of what runs: 1 to 10 ms)."""
+        if self._cpu is None:
+            return None
+        version, descriptor = self._cpu
+        try:
+            data = os.pread(descriptor, 4096, 0)
+        except OSError:
+            return None
+        if version == 1:
+            return int(data) / 1e9
+        used = _number(data.decode(), "usage_usec")
+        return None if used is None else used / 1e6
+
+    def limit(self, memory_mb: int | None, processes: int | None) -> None:
+        """Caps for the whole group, None for no cap: of memory (MiB, swap included), and of processes and threads.
+
+        Without the controller there is no cap; `controls` tells.
+        """
+        if part := self._part("memory"):
+            size = memory_mb * _MB if memory_mb is not None else None
+            names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+            if part.version == 2:
+                _write(part.folder / "memory.max", str(size or "max"))
+                _write(part.folder / "memory.swap.max", "max" if size is None else "0")
+            else:  # the cap with swap may never be the lower of the two: a higher one goes first, a lower one last
+                for _ in range(2):
+                    for name in names:
+                        _write(part.folder / name, str(size or -1))
+        if part := self._part("processes"):
+            _write(part.folder / "pids.max", "max" if processes is None else str(processes))
+
+    @property
+    def controls(self) -> frozenset[str]:
+        """What is known and can be capped here, of "cpu" (known only), "memory" and "processes"."""
+        return frozenset[str]().union(*(part.uses for part in self._parts))
+
+    def peak_memory_mb(self) -> float | None:
+        """Most memory that the group held at once, MiB, page cache and tmpfs files included; None where unknown."""
+        part = self._part("memory")
+        if part is None:
+            return None
+        peak = _number(_read(part.folder / ("memory.max_usage_in_bytes" if part.version == 1 else "memory.peak")))
+        return None if peak is None else peak / _MB
+
+    def out_of_memory_kills(self) -> int:
+        """How many processes of the group the kernel has killed for want of memory; 0 where that is not known."""
+        part = self._part("memory")
+        if part is None:
+            return 0
+        file = part.folder / ("memory.oom_control" if part.version == 1 else "memory.events")
+        return _number(_read(file), "oom_kill") or 0
+
+    def kill(self) -> None:
+        """Kill everything in the group and wait a moment for its end. Whoever started the processes reaps them."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        caps = {part.folder / "pids.max": _read(part.folder / "pids.max") for part in self._parts}
+        for cap, before in caps.items():
+            _ = before and _write(cap, "0")  # nothing else in v1 stops a tree that forks as fast as we kill
+        at_once = any(part.version == 2 and _write(part.folder / "cgroup.kill", "1") for part in self._parts)
+        while self.processes() and time.monotonic() < deadline:
+            if not at_once:
+                self._kill_each()
+            time.sleep(0.002)
+        for cap, before in caps.items():
+            _ = before and _write(cap, before)
+
+    def _kill_each(self) -> None:
+        """SIGKILL to each process by its descriptor, so that none who got its id after it is hit."""
+        handles: dict[int, int] = {}
+        for pid in self.processes():
+            with suppress(OSError):
+                handles[pid] = os.pidfd_open(pid)
+        living = self.processes()
+        for pid, handle in handles.items():
+            with suppress(OSError):
+                if pid in living:
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+            os.close(handle)
+
+    def describe(self) -> str:
+        """For a person: "cpu and memory by cgroup v1"."""
+        words: list[str] = []
+        for version in (1, 2):
+            uses = [use for use in ("cpu", "memory", "processes") if (p := self._part(use)) and p.version == version]
+            if uses:
+                words.append(f"{' and '.join(uses)} by cgroup v{version}")
+        return ", ".join(words)
+
+    def close(self) -> None:
+        """Remove the group. One that still holds processes stays, for a later `sweep`; nothing is raised."""
+        if self._cpu is not None:
+            os.close(self._cpu[1])
+            self._cpu = None
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        left = [part.folder for part in self._parts]
+        while left := [folder for folder in left if not _remove(folder)]:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.01)
+        self._parts = ()
+
+
+def _remove(folder: Path) -> bool:
+    """Whether the group is gone. The kernel removes an empty one only; its control files go with it."""
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _descendants(root: int) -> set[int]:
+    """Ids of the processes that stem from ``root``, as far as their parents live."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            fields = _read(entry / "stat").rpartition(")")[2].split()
+            parents[int(entry.name)] = int(fields[1]) if len(fields) > 1 else 0
+    found = {root}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {root}
+
+
+def sweep(found: Sequence[Hierarchy] | None = None, older_than: float = _STALE_SECONDS) -> int:
+    """Remove the empty groups that dead processes left below our own group; how many went.
+
+    The age in seconds is asked for because a process of another container has another process table.
+    """
+    removed = 0
+    for hierarchy in hierarchies() if found is None else found:
+        for folder in hierarchy.own.glob(f"{_PREFIX}[0-9]*-*"):
+            owner = folder.name.split("-")[1]
+            with suppress(OSError):
+                old = time.time() - folder.stat().st_mtime >= older_than
+                removed += old and not Path("/proc", owner).exists() and _remove(folder)
+    return removed
+
+
+def describe() -> str:
+    """For `metaloop doctor`: what a group on this machine gives, or why there is none."""
+    found = hierarchies()
+    group = Group.create("doctor", found)
+    if group is None:
+        if not any(os.access(hierarchy.own, os.W_OK) for hierarchy in found):
+            return "none: no writable cgroup (as a user: systemd-run --user --scope -p Delegate=yes metaloop ...)"
+        return "none: this process's cgroup is not delegated (systemd-run --scope -p Delegate=yes metaloop ...)"
+    said = group.describe()
+    group.close()
+    return said
