@@ -55,7 +55,7 @@ class DataStore:
             raise EnvironmentProblem(f"{folder.parent}: {error.strerror}", hint=f"free space, or {cure}") from None
         try:
             self._make(split, seed, temporary)
-            temporary.chmod(0o755)
+            _open(temporary) if split == "train" else temporary.chmod(0o700)
             try:
                 temporary.rename(folder)
             except OSError:
@@ -76,3 +76,10 @@ class DataStore:
                 raise EnvironmentProblem(f"{out.parent}: {last}", hint="free space or choose another folder")
             hint = f"metaloop task check {self.task.folder} tries it"
             raise TaskError(f"{self.task.folder / 'data.py'}: make({split!r}, {seed}, …) failed: {last}", hint=hint)
+
+
+def _open(folder: Path) -> None:
+    """Everybody may read it: the experiments of a worker that was started by root run under an id that owns nothing."""
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)

@@ -10,11 +10,15 @@ from typing import Any, Literal, Protocol
 
 Kind = Literal["noop", "selftest", "train", "predict", "converse"]
 _LONGEST = 40_000  # characters of a text in a reply
-_STATES = ("", "cpu", "wall", "processes")
+_STATES = ("", "cpu", "wall", "processes", "asked")
 
 
 class LauncherFault(Exception):
     """The launcher itself failed, not the candidate; the experiment may be repeated."""
+
+
+class StopProcess(Exception):
+    """Raised by who talks to a process: it need not go on, and is killed."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Request:
 class Ended:
     """How a process ended and what it used.
 
-    ``exit_code`` is negative for a signal; ``killed`` names the line it crossed: "cpu", "wall", "processes" or "";
+    ``exit_code`` is negative for a signal; ``killed`` names the line it crossed, "cpu", "wall" or "processes",
+    or is "asked" (StopProcess) or "";
     ``artifact`` says why no checkpoint could be taken. ``outside_cpu_seconds`` is what a cgroup around the template
     counted in the same time, None where there is none.
     """

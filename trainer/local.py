@@ -23,7 +23,7 @@ from trainer import bwrap, outer
 from trainer.blob import Blob
 from trainer.cgroup import Group
 from trainer.inside import wire
-from trainer.launcher import Ended, LauncherFault, Limits, Request, read_reply
+from trainer.launcher import Ended, LauncherFault, Limits, Request, StopProcess, read_reply
 
 _PACKAGES = str(Path(__file__).resolve().parent.parent)
 _START_SECONDS = 120.0  # import of torch on a busy machine, from a cold disk
@@ -109,8 +109,11 @@ class LocalLauncher:
             raise self._unable(said[-1] if said else str(fault)) from None
 
     def _unable(self, reason: str) -> EnvironmentProblem:
-        if self.sandboxed and (trouble := bwrap.probe()):
-            return EnvironmentProblem(f"no sandbox here: {trouble}", hint=f"metaloop doctor tells the cure, {UNSAFE}")
+        if self.sandboxed:
+            try:
+                bwrap.ensure()
+            except EnvironmentProblem as problem:
+                return EnvironmentProblem(problem.message, hint=f"{problem.hint}, {UNSAFE}")
         what = "the sandboxed warm template" if self.sandboxed else "the warm template"
         return EnvironmentProblem(f"{what} does not start: {reason}", hint="metaloop doctor checks this machine")
 
@@ -160,7 +163,7 @@ class LocalLauncher:
         self.constant = statistics.median(self._ask(noop, None).cpu_seconds for _ in range(_CALIBRATION_FORKS))
 
     def run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
-        """Run one process to its end. ``meanwhile`` talks to it while it runs."""
+        """Run one process to its end. ``meanwhile`` talks to it while it runs; StopProcess from it ends the process."""
         if self.sandboxed and request.data is not None and request.data != self._data:
             self._stop()  # a sandbox holds one training split
             self._data = request.data
@@ -184,8 +187,11 @@ class LocalLauncher:
             assert self._socket is not None
             with Blob(b"".join(request.files.values())) as files:
                 wire.send(self._socket, message, {**request.descriptors, "files": files.fd})
-            if meanwhile:
-                meanwhile()
+            try:
+                if meanwhile:
+                    meanwhile()
+            except StopProcess:
+                wire.send(self._socket, {"stop": True})
             ended = read_reply(self._receive(limits.wall_seconds + _GRACE_SECONDS))
         except (OSError, ValueError, LauncherFault) as error:
             self._stop()

@@ -59,15 +59,26 @@ def _masks() -> list[str]:
     return [str(place / name) for place in places for name in _OURS if (place / name).is_dir()]
 
 
+def _folders(*paths: str) -> Iterator[str]:
+    for path in paths:  # bubblewrap would make them for their owner alone
+        yield from ("--perms", "0755", "--dir", path)
+
+
+def _memory(path: str, mode: str = "0755") -> Iterator[str]:
+    yield from ("--perms", mode, "--size", "1048576", "--tmpfs", path)
+
+
 def _tree(prefix: str) -> Iterator[str]:
     """Arguments that lay out what is bound below ``prefix``, and what masks it."""
+    folders = {str(folder) for path in [*bound(), interpreter()] for folder in Path(path).parents} - {"/"}
+    yield from _folders(*(prefix + folder for folder in sorted(folders)))
     for path in bound():
         if os.path.islink(path):
             yield from ("--symlink", os.readlink(path), prefix + path)
         else:
             yield from ("--ro-bind", path, prefix + path)
     for path in _masks():
-        yield from ("--size", "4096", "--tmpfs", prefix + path, "--remount-ro", prefix + path)
+        yield from (*_memory(prefix + path), "--remount-ro", prefix + path)
 
 
 def arguments(data: Path | None, *, privileged: bool) -> list[str]:
@@ -82,12 +93,13 @@ def arguments(data: Path | None, *, privileged: bool) -> list[str]:
         result += ["--unshare-user"]
     result += ["--die-with-parent", "--new-session", "--as-pid-1", "--hostname", "sandbox"]
     result += [*_tree(""), "--ro-bind", interpreter(), interpreter()]
-    result += ["--proc", "/proc", "--dev", "/dev", "--size", "1048576", "--tmpfs", "/tmp"]
-    result += ["--ro-bind", str(_INSIDE), f"{_HOME}/trainer/inside"]
-    result += ["--size", "1048576", "--tmpfs", INNER, *_tree(INNER), "--dir", INNER + WORK, "--dir", f"{INNER}/dev"]
+    result += ["--proc", "/proc", "--dev", "/dev", *_memory("/tmp", "1777")]
+    result += [*_folders(_HOME, f"{_HOME}/trainer"), "--ro-bind", str(_INSIDE), f"{_HOME}/trainer/inside"]
+    result += [*_memory(INNER), *_tree(INNER), *_folders(INNER + WORK, f"{INNER}/dev", f"{INNER}/data")]
     for name in _DEVICES:
         result += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
-    result += ["--ro-bind", str(data), f"{INNER}/data"] if data else ["--dir", f"{INNER}/data"]
+    if data:
+        result += ["--ro-bind", str(data), f"{INNER}/data"]
     return [*result, "--remount-ro", INNER, "--remount-ro", "/", "--chdir", "/tmp"]
 
 

@@ -94,12 +94,9 @@ class Task:
                     found.append((cached, Path(target).read_bytes()))
         return tuple(found)
 
-    def write_read_only(self, folder: Path) -> None:
-        """Write the read-only files, and their bytecode, into an experiment's folder."""
-        for name, content in self.read_only_files + self._compiled:
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+    def laid_files(self) -> dict[str, bytes]:
+        """What lies beside the source in an experiment's folder: the read-only files, and their bytecode."""
+        return dict(self.read_only_files + self._compiled)
 
     @classmethod
     def load(cls, ref: str | Path) -> Task:

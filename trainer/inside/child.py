@@ -142,6 +142,7 @@ def predict(request: dict[str, Any]) -> None:
 
 def converse(request: dict[str, Any]) -> None:
     """Load the source as a module and answer the evaluator, question by question."""
+    request["loop"] = request["settings"]["loop"]
     serving.converse(execute(request["script"], "candidate"), request)
 
 

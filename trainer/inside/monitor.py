@@ -12,6 +12,7 @@ import signal
 import stat
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -49,7 +50,9 @@ class Place:
         """Write the experiment's files, and the checkpoint where it starts from one."""
         at = 0
         for name, size in request["files"]:
-            (self.folder / name).write_bytes(os.pread(descriptors["files"], size, at))
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(os.pread(descriptors["files"], size, at))
             at += size
         if "checkpoint" in descriptors:
             target = os.open(self.checkpoint, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -96,6 +99,8 @@ class Watch:
         self.meter = metering.Meter()
         self.log = b""
         self.killed = ""
+        self.pid = 0
+        signal.signal(signal.SIGTERM, lambda *_: self._stop("asked"))
 
     def run(self, descriptors: dict[str, int], base_bytes: int) -> dict[str, Any]:
         """Fork, watch, clean up; most of the reply as the launcher reads it."""
@@ -104,8 +109,12 @@ class Watch:
         started = time.monotonic()
         pid = os.fork()
         if pid == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             given = {name: descriptors[name] for name in child.PASSED if name in descriptors}
             child.main(self.request, self.place, given | {"log": log_write, "status": status_write}, base_bytes)
+        self.pid = pid
+        if self.killed:  # asked for before there was anything to stop
+            self._stop(self.killed)
         os.close(log_write)
         os.close(status_write)
         for name in child.PASSED:  # so that whoever talks to the experiment notices its end
@@ -153,17 +162,22 @@ class Watch:
         used = self.meter.look(pid, scan=scan)
         limit, cap = self.request["cpu_limit"], self.request["wall_limit"]
         if used > limit:
-            self.killed = "cpu"
+            self._stop("cpu")
         elif wall > cap:
-            self.killed = "wall"
+            self._stop("wall")
         elif len(self.meter.tree.mine) > MAX_PROCESSES:
-            self.killed = "processes"
+            self._stop("processes")
         else:
             cores = os.cpu_count() or 1
             wait = min((limit - used) / cores, cap - wall, MAX_LOOK)
             return float(max(MIN_LOOK, wait))
-        (os.kill if self.place.sandboxed else os.killpg)(pid, signal.SIGKILL)
         return MIN_LOOK
+
+    def _stop(self, why: str) -> None:
+        self.killed = self.killed or why
+        if self.pid:
+            with suppress(ProcessLookupError):
+                (os.kill if self.place.sandboxed else os.killpg)(self.pid, signal.SIGKILL)
 
     def _drain(self, log: int) -> bool:
         """Read what is there of the output and keep its end; False once all writers are gone."""
@@ -202,7 +216,7 @@ def _observe(request: dict[str, Any], descriptors: dict[str, int], root: str, ba
 def main(request: dict[str, Any], descriptors: dict[str, int], root: str, answer: int, base_bytes: int) -> NoReturn:
     """Carry out one request and write the reply into ``answer``. ``root`` is empty in a sandbox."""
     try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         metering.die_with_parent()
         if root:
             metering.become_subreaper()

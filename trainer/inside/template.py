@@ -61,7 +61,8 @@ class Template:
         """Answer until the worker hangs up."""
         wire.send(self.control, {"ready": os.getpid()})
         while (request := wire.receive(self.control)) is not None:
-            wire.send(self.control, self._carry_out(*request))
+            if "stop" not in request[0]:  # of a process that ended before it was asked to
+                wire.send(self.control, self._carry_out(*request))
 
     def _carry_out(self, request: dict[str, Any], descriptors: dict[str, int]) -> dict[str, Any]:
         """Fork a monitor, wait for its answer and its end; the reply with the CPU-seconds of everything."""
@@ -96,10 +97,14 @@ class Template:
         data = b""
         while True:
             ready = dict(poll.poll())
-            if self.control.fileno() in ready:  # it has nothing to say now but good-bye
+            if self.control.fileno() in ready:
+                asked = wire.receive(self.control)  # it has nothing to say now but stop, or good-bye
                 with suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
-                raise ConnectionResetError("the worker is gone")
+                    os.kill(pid, signal.SIGTERM if asked else signal.SIGKILL)
+                if asked is None:
+                    raise ConnectionResetError("the worker is gone")
+            if answer not in ready:
+                continue
             piece = os.read(answer, 1 << 16)
             if not piece or len(data) > _REPLY_BYTES:
                 return data
@@ -127,7 +132,8 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
         metering.become_subreaper()
     if settings["warm"]:
         warm()
-    seccomp.prepare()
+    if not root:
+        seccomp.program(os.uname().machine)  # assembled once
     gc.collect()
     gc.freeze()
     hugepages.collapse()

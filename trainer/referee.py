@@ -1,0 +1,218 @@
+"""LocalReferee: the trusted hands of a scorer. Predictions come out of fresh processes; targets never go in."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from trainer.blob import Blob
+from trainer.data import DataStore
+from trainer.launcher import Ended, Launcher, Limits, Request
+from trainer.outcome import Status
+from trainer.scoring import InvalidPredictions
+from trainer.streaming import Channel
+from trainer.streams import Stream
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+CONVERSATION = 4.0  # limits of a conversation, as a multiple of those of a prediction in chunks
+METERS_AGREE = 0.03, 0.02  # the two counts of CPU may differ by this share, or by so many seconds
+_OUT_OF_MEMORY = re.compile(r"MemoryError|OutOfMemory|can't allocate memory|out of memory|Cannot allocate memory")
+
+
+class Failed(Exception):
+    """The candidate failed; becomes its Outcome."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status: Status = status
+        self.reason = reason
+
+
+@dataclass
+class Tally:
+    """What an experiment has used so far, and what was noticed."""
+
+    cpu: float = 0.0
+    peak_memory_mb: float = 0.0
+    log: str = ""
+    findings: list[str] = field(default_factory=list)
+
+    def add(self, ended: Ended, constant: float) -> None:
+        self.cpu += max(0.0, ended.cpu_seconds - constant)
+        self.peak_memory_mb = max(self.peak_memory_mb, ended.peak_memory_mb)
+        self.log += ended.log
+        outside, (share, seconds) = ended.outside_cpu_seconds, METERS_AGREE
+        if outside is not None and abs(outside - ended.cpu_seconds) > max(share * outside, seconds):
+            self.findings.append(f"metering: wait4 says {ended.cpu_seconds:.3f} CPU-s, the cgroup {outside:.3f}")
+
+
+def judge(ended: Ended, limits: Limits, failure: Status) -> None:
+    """Raise Failed for a process that did not end well."""
+    last = next((line for line in reversed(ended.log.splitlines()) if line.strip()), "")
+    if ended.killed in ("cpu", "wall"):
+        raise Failed("timeout", f"killed at the hard line after {ended.cpu_seconds:.2f} CPU-s ({ended.killed})")
+    if ended.killed:
+        raise Failed("crash", "killed: too many processes")
+    if ended.exit_code == 0:
+        return
+    if ended.exit_code in (-9, -24) and ended.cpu_seconds > limits.cpu_seconds:
+        raise Failed("timeout", f"stopped by its CPU limit after {ended.cpu_seconds:.2f} CPU-s")
+    if _OUT_OF_MEMORY.search(ended.error) or ended.exit_code == -9:
+        raise Failed("oom", ended.error or "killed from outside, as the kernel does when memory runs out")
+    raise Failed(failure, (ended.error or last or f"exit code {ended.exit_code}")[:500])
+
+
+class LocalReferee:
+    """Implements `trainer.scoring.Referee` for one trained checkpoint.
+
+    ``ask`` carries out a request and books what it used; ``request`` is what all requests have in common.
+    """
+
+    def __init__(
+        self, launcher: Launcher, data: DataStore, request: Request, checkpoint: Blob | None, *,
+        stream: Stream, label: tuple[str, int], scoring: dict[str, Any], tally: Tally,
+    ) -> None:  # fmt: skip
+        self.launcher = launcher
+        self.data = data
+        self.request = request
+        self.checkpoint = checkpoint
+        self.stream: Stream = stream
+        self.label = label
+        self.scoring = scoring
+        self.tally = tally
+        self.log = tally.log
+
+    @property
+    def split(self) -> Path:
+        return self.data.split(self.stream)
+
+    @property
+    def public_split(self) -> Path:
+        return self.data.split("search")
+
+    @property
+    def verifying(self) -> bool:
+        return self.stream in ("confirmation", "reserve")
+
+    def rng(self, label: str) -> np.random.Generator:
+        """A generator that the candidate cannot foresee, and that a replay draws again."""
+        import numpy as np
+
+        return np.random.default_rng(self.data.streams.seed(self.stream, "referee", label, *self.label))
+
+    def _run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
+        ended = self.launcher.run(request, meanwhile)
+        self.tally.add(ended, self.launcher.constant)
+        return ended
+
+    def predict(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """Raw logits of a fresh process that holds ``inputs``, the source and the checkpoint, and nothing else."""
+        import numpy as np
+
+        positional = self.scoring["kind"] == "language_model"
+        shape = (*(inputs.shape if positional else inputs.shape[:1]), self.scoring["classes"])
+        size = int(np.prod(shape)) * 4
+        file = io.BytesIO()
+        np.save(file, inputs, allow_pickle=False)
+        limits = Limits(**{**vars(self.request.limits), "file_mb": max(self.request.limits.file_mb, (size >> 20) + 1)})
+        with Blob(file.getbuffer()) as given, Blob() as output:
+            descriptors = {"inputs": given.readable(), "output": output.fd}
+            settings = {"chunk": self.scoring["chunk"], "classes": shape[-1], "per_position": positional}
+            ended = self._ask("predict", descriptors, settings, limits)
+            judge(ended, limits, failure="invalid")
+            if output.size != size:
+                raise InvalidPredictions(f"predictions have {output.size} bytes, expected {size}")
+            found = np.frombuffer(output.read(size), dtype=np.float32).reshape(shape)
+        if not np.isfinite(found).all():
+            raise InvalidPredictions("predictions are not finite")
+        return found
+
+    def converse(self, kind: str, settings: dict[str, Any], reply_bytes: int, talk: Callable[[Channel], T]) -> T:
+        """Start a fresh process that answers questions, and let ``talk`` ask them."""
+        conversation = _Conversation(talk)
+        limits = self.request.limits
+        limits = Limits(
+            limits.cpu_seconds * CONVERSATION, limits.wall_seconds * CONVERSATION, limits.memory_mb, limits.file_mb
+        )
+        with Blob(size=reply_bytes) as shared:
+            conversation.open(shared.fd, reply_bytes)
+            try:
+                ended = self._ask(
+                    "converse", conversation.theirs | {"shared": shared.fd}, {**settings, "loop": kind}, limits,
+                    conversation.hold,
+                )  # fmt: skip
+            finally:
+                conversation.close()
+        if ended.killed != "asked":
+            judge(ended, limits, failure="invalid")
+        return conversation.outcome()
+
+    def _ask(
+        self, kind: Any, descriptors: dict[str, int], settings: dict[str, Any], limits: Limits,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Ended:  # fmt: skip
+        given = dict(descriptors)
+        if self.checkpoint is not None:
+            given["checkpoint"] = self.checkpoint.readable()
+        request = Request(
+            kind, limits, self.request.files, self.request.environment, settings, given, self.request.data,
+            self.request.checkpoint_mb, self.request.script,
+        )  # fmt: skip
+        try:
+            return self._run(request, meanwhile)
+        finally:
+            for name in ("checkpoint", "inputs"):
+                if name in given:
+                    os.close(given[name])
+
+
+class _Conversation:
+    """Two pipes to a process, and what came of talking to it."""
+
+    def __init__(self, talk: Callable[[Channel], Any]) -> None:
+        self.talk = talk
+        self.theirs: dict[str, int] = {}
+        self.ours: list[int] = []
+        self.result: Any = None
+        self.error: InvalidPredictions | None = None
+
+    def open(self, shared: int, reply_bytes: int) -> None:
+        receive, send = os.pipe2(os.O_CLOEXEC)
+        answer, reply = os.pipe2(os.O_CLOEXEC)
+        self.theirs = {"receive": receive, "reply": reply}
+        self.ours = [send, answer]
+        self.channel = Channel(send, answer, shared, reply_bytes)
+
+    def hold(self) -> None:
+        """Talk; the candidate's failures are kept until its end is known. True if it need not go on."""
+        self._close_theirs()  # so that its end closes the pipes
+        try:
+            self.result = self.talk(self.channel)
+        except InvalidPredictions as error:
+            self.error = error
+            raise StopProcess from None
+        finally:
+            os.close(self.ours.pop(0))  # the end of the questions
+
+    def _close_theirs(self) -> None:
+        while self.theirs:
+            os.close(self.theirs.popitem()[1])
+
+    def close(self) -> None:
+        self._close_theirs()
+        while self.ours:
+            os.close(self.ours.pop())
+
+    def outcome(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.result
