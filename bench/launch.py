@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import LocalLauncher
+from trainer.local import LocalLauncher
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task

@@ -17,7 +17,8 @@ from programs.errors import MetaloopError
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import Launcher, LocalLauncher
+from trainer.launcher import Launcher
+from trainer.local import LocalLauncher
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
 from trainer.streams import STREAMS, Streams

@@ -17,7 +17,7 @@ from trainer.hardware import hardware_class
 from trainer.launcher import Launcher, LauncherFault, Limits, Request
 from trainer.local import LocalLauncher
 from trainer.outcome import Outcome, Status
-from trainer.referee import Failed, LocalReferee, Tally, judge
+from trainer.referee import LEAST, Failed, LocalReferee, Tally, judge
 from trainer.scoring import InvalidPredictions, Score, scorer_of
 from trainer.source import Source
 from trainer.streams import Stream
@@ -125,7 +125,7 @@ class Trainer:
     def _train_and_score(self, spec: Spec, tally: Tally) -> Score:
         """The score; Failed if train.py or its predictions fail. ``tally`` holds the cost either way."""
         if (size := sum(len(text.encode()) for _, text in spec.source.files)) > SOURCE_BYTES:
-            tally.cpu += self.launcher.constant  # nothing is free, or a run would never end
+            tally.cpu += LEAST
             raise Failed("invalid", f"the source has {size} bytes, {SOURCE_BYTES} at most")
         request = self._request(spec)
         with Blob() as checkpoint:

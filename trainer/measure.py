@@ -15,7 +15,8 @@ from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
 from trainer.hardware import hardware_class
-from trainer.launcher import Launcher, LocalLauncher
+from trainer.launcher import Launcher
+from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
 from trainer.source import Source
 from trainer.streams import Streams

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CONVERSATION = 4.0  # limits of a conversation, as a multiple of those of a prediction in chunks
 METERS_AGREE = 0.03, 0.02  # the two counts of CPU may differ by this share, or by so many seconds
+LEAST = 0.001  # CPU-seconds of any process: nothing is free, or a run would never end
 _OUT_OF_MEMORY = re.compile(r"MemoryError|OutOfMemory|can't allocate memory|out of memory|Cannot allocate memory")
 
 
@@ -47,7 +48,7 @@ class Tally:
     findings: list[str] = field(default_factory=list)
 
     def add(self, ended: Ended, constant: float) -> None:
-        self.cpu += max(0.0, ended.cpu_seconds - constant)
+        self.cpu += max(LEAST, ended.cpu_seconds - constant)
         self.peak_memory_mb = max(self.peak_memory_mb, ended.peak_memory_mb)
         self.log += ended.log
         outside, (share, seconds) = ended.outside_cpu_seconds, METERS_AGREE

@@ -13,7 +13,8 @@ from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Trainer
-from trainer.launcher import LauncherFault, LocalLauncher
+from trainer.launcher import LauncherFault
+from trainer.local import LocalLauncher
 
 LR = Edit({"LR": 0.1})
 

@@ -10,7 +10,7 @@ import pytest
 from trainer import scaffold
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import LocalLauncher
+from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
 from trainer.source import Source
 from trainer.streams import Streams
@@ -39,6 +39,14 @@ def data(task: Task, session_cache: Path, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def launcher() -> Iterator[LocalLauncher]:
     launcher = LocalLauncher()
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture(scope="session")
+def bare_launcher() -> Iterator[LocalLauncher]:
+    """Without a sandbox."""
+    launcher = LocalLauncher(sandbox=False)
     yield launcher
     launcher.close()
 

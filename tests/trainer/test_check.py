@@ -8,7 +8,7 @@ import pytest
 
 from trainer import scaffold
 from trainer.check import Finding, check
-from trainer.launcher import LocalLauncher
+from trainer.local import LocalLauncher
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The template: metering, trees that flee, and processes that are killed in mid-experiment."""
+"""Without a sandbox: metering, trees that flee, and processes that are killed in mid-experiment."""
 
 from __future__ import annotations
 
@@ -14,21 +14,32 @@ from pathlib import Path
 
 import pytest
 
+from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import Ended, LauncherFault, Limits, LocalLauncher, TrainRequest
+from trainer.launcher import Ended, LauncherFault, Limits, Request
+from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
 from trainer.source import Source
+from trainer.task import Task
 
 _BURN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"
 
 
 @pytest.fixture
-def script(launcher: LocalLauncher, tmp_path: Path) -> Callable[..., Ended]:
+def launcher(bare_launcher: LocalLauncher) -> LocalLauncher:
+    return bare_launcher
+
+
+def _request(code: str, cpu: float = 5.0, wall: float = 30.0, memory_mb: int = 512) -> Request:
+    return Request("train", Limits(cpu, wall, memory_mb), files={"train.py": code.encode()})
+
+
+@pytest.fixture
+def script(launcher: LocalLauncher) -> Callable[..., Ended]:
     """Run a bare script in the launcher."""
 
     def run(code: str, cpu: float = 5.0, wall: float = 20.0, memory_mb: int = 512) -> Ended:
-        (tmp_path / "train.py").write_text(code)
-        return launcher.train(TrainRequest(tmp_path, {}, Limits(cpu, wall, memory_mb)))
+        return launcher.run(_request(code, cpu, wall, memory_mb))
 
     return run
 
@@ -115,21 +126,19 @@ def test_log_keeps_the_end(script: Callable[..., Ended]) -> None:
     assert "line 19999" in ended.log
 
 
-def test_template_killed_in_mid_experiment(launcher: LocalLauncher, tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text("import time; time.sleep(30)")
+def test_template_killed_in_mid_experiment(launcher: LocalLauncher) -> None:
     launcher.start()
     pid = launcher.template_pid
     assert pid
     threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
     with pytest.raises(LauncherFault):
-        launcher.train(TrainRequest(tmp_path, {}, Limits(5, 30)))
-    (tmp_path / "train.py").write_text("print('again')")
-    assert launcher.train(TrainRequest(tmp_path, {}, Limits(5, 30))).log == "again\n"
+        launcher.run(_request("import time; time.sleep(30)"))
+    assert launcher.run(_request("print('again')")).log == "again\n"
     assert launcher.template_pid != pid
 
 
 def test_trainer_repeats_an_experiment_whose_template_died(
-    trainer: Trainer, with_main: Callable[[str], Source], launcher: LocalLauncher, tmp_path: Path
+    task: Task, data: DataStore, with_main: Callable[[str], Source], launcher: LocalLauncher, tmp_path: Path
 ) -> None:
     flag = tmp_path / "ran"
     wait = f"open({str(flag)!r}, 'w').close(); time.sleep(30)"
@@ -141,33 +150,34 @@ def test_trainer_repeats_an_experiment_whose_template_died(
         os.kill(launcher.template_pid or 0, signal.SIGKILL)
 
     threading.Thread(target=kill).start()
-    outcome: Outcome = trainer.run(Spec(with_main(code), seed=1))
+    outcome: Outcome = Trainer(task, data, launcher=launcher).run(Spec(with_main(code), seed=1))
     assert outcome.status == "ok", outcome
 
 
 def test_killed_worker_takes_everything_with_it(tmp_path: Path) -> None:
     """kill -9 of a worker: template, experiment and fled daemon are gone in a moment, work folders too."""
     marker = f"marker{os.getpid()}"
-    worker = f"""
-import json, os, pathlib, sys
-from trainer.launcher import *
-folder = pathlib.Path({str(tmp_path)!r})
-(folder / "train.py").write_text('''
+    ready = tmp_path / "ready"
+    code = f"""
 import os, subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "{marker}"], start_new_session=True)
-open("ready", "w").write(str(os.getpid()))
+open({str(ready)!r}, "w").write(str(os.getpid()))
 time.sleep(60)
-''')
-launcher = LocalLauncher()
+"""
+    worker = f"""
+import json
+from trainer.launcher import *
+from trainer.local import LocalLauncher
+launcher = LocalLauncher(sandbox=False)
 launcher.start()
-print(json.dumps([launcher.template_pid, str(launcher.workspace().parent)]), flush=True)
-launcher.train(TrainRequest(folder, {{}}, Limits(60, 60)))
+print(json.dumps([launcher.template_pid, str(launcher._root)]), flush=True)
+launcher.run(Request("train", Limits(60, 60), files={{"train.py": {code.encode()!r}}}))
 """
     process = subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     template, root = json.loads(process.stdout.readline())
-    _wait_for(lambda: (tmp_path / "ready").exists() and len(_alive(marker)) == 2)  # the worker and the daemon
-    experiment = int((tmp_path / "ready").read_text())
+    _wait_for(lambda: ready.exists() and len(_alive(marker)) == 2)  # the worker and the daemon
+    experiment = int(ready.read_text())
     process.kill()
     process.wait()
     process.stdout.close()

@@ -10,7 +10,7 @@ from programs.errors import TaskError
 from trainer import scaffold
 from trainer.card import RESOLVED
 from trainer.data import DataStore
-from trainer.launcher import LocalLauncher
+from trainer.local import LocalLauncher
 from trainer.measure import declared_edits, measure
 from trainer.task import Task
 
