@@ -138,14 +138,13 @@ class Trainer:
             limits = self._limits(1.0, request.limits.file_mb)
             referee = LocalReferee(
                 self.launcher, self.data, replace(request, limits=limits), checkpoint if wanted else None,
-                stream=spec.stream, label=(spec.source.source_id, spec.seed), scoring=self.task.scoring, tally=tally,
+                stream=spec.stream, seed=spec.seed, scoring=self.task.scoring, tally=tally,
             )  # fmt: skip
             return self._score(referee, tally)
 
     def _score(self, referee: LocalReferee, tally: Tally) -> Score:
-        import numpy  # noqa: F401, ICN001 -- its import is no part of the cost of the first experiment
+        import numpy  # noqa: F401 -- its import is no part of the cost of the first experiment
 
-        _ = referee.split  # nor is what generates the hidden split, once
         started = time.thread_time()
         try:
             return self.scorer.score(referee)
@@ -166,7 +165,7 @@ class Trainer:
         return Request(
             "train", self._limits(spec.fraction, 2 * checkpoint_mb),
             files={**self.task.laid_files(), **{name: text.encode() for name, text in spec.source.files}},
-            environment=environment, data=self.data.train(), checkpoint_mb=checkpoint_mb,
+            environment=environment, data=self.data.train() if self.task.has_data else None, checkpoint_mb=checkpoint_mb,
         )  # fmt: skip
 
     def _limits(self, fraction: float, file_mb: int) -> Limits:

@@ -73,7 +73,7 @@ class Ended:
 
 
 class Launcher(Protocol):
-    """Runs processes. ``constant`` is what one that does nothing costs it, CPU-seconds; ``sandboxed``: they are shut in."""
+    """Runs processes. ``constant``: CPU-seconds of one that does nothing; ``sandboxed``: they are shut in."""
 
     constant: float
     sandboxed: bool
@@ -95,9 +95,7 @@ def read_reply(message: Mapping[str, Any]) -> Ended:
         value = message.get(name, item.default)
         if item.type == "float" and type(value) in (int, float) and 0 <= value < math.inf:
             values[name] = float(value)
-        elif item.type == "int" and type(value) is int and -256 < value < 256:
-            values[name] = value
-        elif item.type == "str" and type(value) is str and len(value) <= _LONGEST:
+        elif (item.type == "int" and type(value) is int and -256 < value < 256) or (item.type == "str" and type(value) is str and len(value) <= _LONGEST):
             values[name] = value
         else:
             raise LauncherFault(f"the template's answer has no fit {name}")

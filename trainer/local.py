@@ -1,4 +1,4 @@
-"""LocalLauncher: a warm template on this machine, in a sandbox unless told otherwise, that forks for each experiment."""
+"""LocalLauncher: a warm template on this machine, sandboxed unless told otherwise, that forks for each experiment."""
 
 from __future__ import annotations
 

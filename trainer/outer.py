@@ -1,7 +1,7 @@
 """The outer sandbox: the bubblewrap command line in which a warm template lives.
 
-It holds the interpreter, its packages, the system's libraries and one training split, all read-only, and nothing else of
-the host: no network, no home, no environment. The root that experiments get is laid out in it under
+It holds the interpreter, its packages, the system's libraries and one training split, all read-only, and nothing else
+of the host: no network, no home, no environment. The root that experiments get is laid out in it under
 `trainer.inside.namespaces.INNER`; metaloop itself, with the generators of hidden data, is left out or masked there.
 """
 
@@ -82,8 +82,9 @@ def _tree(prefix: str) -> Iterator[str]:
 
 
 def arguments(data: Path | None, *, privileged: bool) -> list[str]:
-    """Of bubblewrap, up to the command. ``privileged``: it is started as root, and the template drops to an id that owns
-    nothing before it does anything else.
+    """Of bubblewrap, up to the command.
+
+    ``privileged``: it is started as root, and the template becomes an id that owns nothing before it does anything else.
     """
     result = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     result += ["--cap-drop", "ALL"]

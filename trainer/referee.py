@@ -6,13 +6,13 @@ import io
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainer.blob import Blob
 from trainer.data import DataStore
-from trainer.launcher import Ended, Launcher, Limits, Request
+from trainer.launcher import Ended, Launcher, Limits, Request, StopProcess
 from trainer.outcome import Status
 from trainer.scoring import InvalidPredictions
 from trainer.streaming import Channel
@@ -80,17 +80,21 @@ class LocalReferee:
 
     def __init__(
         self, launcher: Launcher, data: DataStore, request: Request, checkpoint: Blob | None, *,
-        stream: Stream, label: tuple[str, int], scoring: dict[str, Any], tally: Tally,
+        stream: Stream, seed: int, scoring: dict[str, Any], tally: Tally,
     ) -> None:  # fmt: skip
         self.launcher = launcher
         self.data = data
         self.request = request
         self.checkpoint = checkpoint
         self.stream: Stream = stream
-        self.label = label
+        self.seed = seed
         self.scoring = scoring
         self.tally = tally
         self.log = tally.log
+
+    @property
+    def task_folder(self) -> Path:
+        return self.data.task.folder
 
     @property
     def split(self) -> Path:
@@ -105,10 +109,10 @@ class LocalReferee:
         return self.stream in ("confirmation", "reserve")
 
     def rng(self, label: str) -> np.random.Generator:
-        """A generator that the candidate cannot foresee, and that a replay draws again."""
+        """A generator that the candidate cannot foresee; a replay, and another source under this seed, draw the same."""
         import numpy as np
 
-        return np.random.default_rng(self.data.streams.seed(self.stream, "referee", label, *self.label))
+        return np.random.default_rng(self.data.streams.seed(self.stream, "referee", label, self.seed))
 
     def _run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
         ended = self.launcher.run(request, meanwhile)
@@ -124,7 +128,8 @@ class LocalReferee:
         size = int(np.prod(shape)) * 4
         file = io.BytesIO()
         np.save(file, inputs, allow_pickle=False)
-        limits = Limits(**{**vars(self.request.limits), "file_mb": max(self.request.limits.file_mb, (size >> 20) + 1)})
+        limits = self.request.limits
+        limits = replace(limits, file_mb=max(limits.file_mb, (size >> 20) + 1))
         with Blob(file.getbuffer()) as given, Blob() as output:
             descriptors = {"inputs": given.readable(), "output": output.fd}
             settings = {"chunk": self.scoring["chunk"], "classes": shape[-1], "per_position": positional}
@@ -137,37 +142,46 @@ class LocalReferee:
             raise InvalidPredictions("predictions are not finite")
         return found
 
-    def converse(self, kind: str, settings: dict[str, Any], reply_bytes: int, talk: Callable[[Channel], T]) -> T:
-        """Start a fresh process that answers questions, and let ``talk`` ask them."""
+    def converse(
+        self, kind: str, settings: dict[str, Any], reply_bytes: int, talk: Callable[[Channel], T],
+        *, instead: Path | None = None,
+    ) -> T:  # fmt: skip
+        """Start a fresh process that answers questions, and let ``talk`` ask them.
+
+        ``instead`` is a file of the task's own folder that answers in place of the candidate.
+        """
         conversation = _Conversation(talk)
         limits = self.request.limits
-        limits = Limits(
-            limits.cpu_seconds * CONVERSATION, limits.wall_seconds * CONVERSATION, limits.memory_mb, limits.file_mb
+        limits = replace(
+            limits, cpu_seconds=limits.cpu_seconds * CONVERSATION, wall_seconds=limits.wall_seconds * CONVERSATION
         )
         with Blob(size=reply_bytes) as shared:
             conversation.open(shared.fd, reply_bytes)
             try:
                 ended = self._ask(
                     "converse", conversation.theirs | {"shared": shared.fd}, {**settings, "loop": kind}, limits,
-                    conversation.hold,
+                    conversation.hold, instead,
                 )  # fmt: skip
             finally:
                 conversation.close()
         if ended.killed != "asked":
             judge(ended, limits, failure="invalid")
-        return conversation.outcome()
+        if conversation.error is not None:
+            raise conversation.error
+        found: T = conversation.result
+        return found
 
     def _ask(
         self, kind: Any, descriptors: dict[str, int], settings: dict[str, Any], limits: Limits,
-        meanwhile: Callable[[], None] | None = None,
+        meanwhile: Callable[[], None] | None = None, instead: Path | None = None,
     ) -> Ended:  # fmt: skip
         given = dict(descriptors)
-        if self.checkpoint is not None:
+        request = replace(self.request, kind=kind, limits=limits, settings=settings, descriptors=given)
+        if instead is not None:
+            files = {path.name: path.read_bytes() for path in instead.parent.glob("*.py")}
+            request = replace(request, files=files, script=instead.name)
+        elif self.checkpoint is not None:
             given["checkpoint"] = self.checkpoint.readable()
-        request = Request(
-            kind, limits, self.request.files, self.request.environment, settings, given, self.request.data,
-            self.request.checkpoint_mb, self.request.script,
-        )  # fmt: skip
         try:
             return self._run(request, meanwhile)
         finally:
@@ -194,7 +208,7 @@ class _Conversation:
         self.channel = Channel(send, answer, shared, reply_bytes)
 
     def hold(self) -> None:
-        """Talk; the candidate's failures are kept until its end is known. True if it need not go on."""
+        """Talk; a failure of the candidate is kept until its end is known."""
         self._close_theirs()  # so that its end closes the pipes
         try:
             self.result = self.talk(self.channel)
@@ -212,8 +226,3 @@ class _Conversation:
         self._close_theirs()
         while self.ours:
             os.close(self.ours.pop())
-
-    def outcome(self) -> Any:
-        if self.error is not None:
-            raise self.error
-        return self.result

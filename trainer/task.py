@@ -94,6 +94,11 @@ class Task:
                     found.append((cached, Path(target).read_bytes()))
         return tuple(found)
 
+    @property
+    def has_data(self) -> bool:
+        """Whether metaloop generates its data; a foreign script may bring its own."""
+        return (self.folder / "data.py").is_file()
+
     def laid_files(self) -> dict[str, bytes]:
         """What lies beside the source in an experiment's folder: the read-only files, and their bytecode."""
         return dict(self.read_only_files + self._compiled)

