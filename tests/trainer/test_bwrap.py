@@ -100,3 +100,25 @@ def test_each_cause_has_a_cure(
 
 def test_root_drops_to_a_uid_of_its_own() -> None:
     assert bwrap.dropped_uid() in ((bwrap.NOBODY, 65534) if os.geteuid() == 0 else (None,))
+
+
+@linux
+def test_a_path_that_only_root_may_walk_to_can_be_bound_and_its_neighbours_stay_hidden(tmp_path: Path) -> None:
+    if bwrap.probe() is not None:
+        pytest.skip("no sandbox here")
+    closed = tmp_path / "closed"
+    (closed / "wanted").mkdir(parents=True)
+    (closed / "wanted" / "file").write_text("seen")
+    (closed / "secret").write_text("hidden")
+    closed.chmod(0o700)
+    see = ["--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--ro-bind-try", "/lib", "/lib",
+           "--ro-bind-try", "/lib64", "/lib64", "--ro-bind", str(closed / "wanted"), "/wanted"]  # fmt: skip
+    enter = ["--unshare-all", "--unshare-user", "--die-with-parent"]
+    command = ["--", "/bin/sh", "-c", "cat /wanted/file; ls /; id -u; ls /proc/self/fd; tr '\\0' ' ' </proc/1/environ"]
+    with bwrap.launch([*enter, *see, "--proc", "/proc"], command, reach=[closed / "wanted", Path("/usr")]) as process:
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert out.startswith(b"seen") and b"closed" not in out and str(tmp_path).encode() not in out
+    uid = out.split(b"wanted")[-1].split()[0]
+    assert int(uid) == (bwrap.dropped_uid() or os.getuid())
+    assert (closed / "secret").read_text() == "hidden"  # covered there, not here

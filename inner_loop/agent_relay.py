@@ -1,0 +1,106 @@
+"""Runs inside an agent's sandbox, before and beside the agent: sets its limits, starts it, relays to the proxy.
+
+A script of the standard library alone, whose text `inner_loop.agent_view` puts into the sandbox:
+``python -I -S -B start.py ORDER``. ORDER is a JSON file: ``command``, ``environment``, ``folder``, ``limits`` (names of
+resource.RLIMIT_* without the prefix), ``ready`` (a descriptor that is told when the sandbox stands) and ``proxy``
+(the path of a unix socket, or null). Without a proxy the agent takes this process's place.
+
+With one, this process listens on 127.0.0.1, hands each connection on to the socket, and leaves with the agent's exit
+code, or 128 plus the number of the signal that ended it. Nothing here is trusted from outside: the agent may stop it
+and talk to the socket itself, where the same proxy answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+
+_NOT_FOUND, _NOT_STARTED = 127, 126  # as a shell says it
+_CHUNK = 1 << 16
+
+
+def main(path: str) -> int:
+    with open(path, "rb") as file:
+        order = json.loads(file.read())
+    _close_others(order["ready"])
+    for name, limit in order["limits"].items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
+    os.chdir(order["folder"])
+    os.write(order["ready"], b"1")
+    os.close(order["ready"])
+    if order["proxy"] is None:
+        _become(order["command"], order["environment"])
+    import asyncio
+
+    return asyncio.run(_supervise(order))
+
+
+def _close_others(kept: int) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) != kept:
+            try:
+                os.close(int(name))
+            except OSError:
+                continue  # the descriptor of the listing itself
+
+
+def _become(command: list[str], environment: dict[str, str]) -> None:
+    """Turn into the command. Python ignores two signals, which a program does not expect."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], command, environment)
+    except OSError as error:
+        print(f"{command[0]}: {error.strerror}", file=sys.stderr, flush=True)
+        os._exit(_NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_STARTED)
+
+
+async def _supervise(order: dict[str, Any]) -> int:
+    """Relay while the command runs; its exit code."""
+    import asyncio
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, out = await asyncio.open_unix_connection(order["proxy"])
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(_pump(reader, out), _pump(there, writer))
+
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    proxies = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), address)
+    outside = dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1,::1")
+    child = os.fork()
+    if child == 0:
+        _become(order["command"], {**order["environment"], **proxies, **outside})
+    ended = asyncio.Event()
+    handle = os.pidfd_open(child)
+    asyncio.get_running_loop().add_reader(handle, ended.set)
+    await ended.wait()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    sys.stdout.flush()
+    os._exit(status if status >= 0 else 128 - status)  # what is still being relayed ends with the agent
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Copy one direction until its end, and tell the other side of it."""
+    try:
+        while data := await reader.read(_CHUNK):
+            writer.write(data)
+            await writer.drain()
+        if writer.can_write_eof():
+            writer.write_eof()
+    except OSError:
+        writer.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,259 @@
+"""The sandbox in which a coding agent's command line program works: its worktree, the network the user allows, no more.
+
+bubblewrap makes the namespaces (`trainer.bwrap`), `agent_view` what is seen, `agent_filter` the system calls,
+`agent_proxy` the way out, `agent_watch` the end. docs/agents.md says what is and what is not promised.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Literal, Self, get_args
+
+from inner_loop import worktree as trees
+from inner_loop.agent_proxy import LLM_HOSTS, AgentProxy, Asked
+from inner_loop.agent_view import View
+from inner_loop.agent_watch import Tail, Watch
+from programs.errors import EnvironmentProblem, UsageError
+from trainer import bwrap
+
+Network = Literal["none", "proxy", "full"]
+NETWORKS: tuple[Network, ...] = get_args(Network)
+_START_SECONDS = 60.0
+_TAIL_BYTES = 1 << 16
+
+
+def describe(network: Network) -> str:
+    """One line for help texts, `plan` and `doctor`."""
+    return {
+        "none": "no network: the agent reaches nothing but its worktree and the metered command",
+        "proxy": "HTTPS to the LLM APIs' hosts alone, through a proxy that logs what is asked; no name of its own",
+        "full": "this machine's whole network, its local services and metadata addresses included; nothing is logged",
+    }[network]
+
+
+@dataclass(frozen=True)
+class AgentLimits:
+    """Hard lines. ``memory_mb``: all processes together, exact where there is a memory cgroup, else looked at 5 times
+    a second. ``processes``: with their threads. ``file_mb``: a file, ``disk_mb``: the worktree. ``tmp_mb``: /tmp, and
+    the home. ``output_mb``: of stdout and of stderr."""
+
+    memory_mb: int = 4096
+    processes: int = 512
+    wall_seconds: float = 3600.0
+    file_mb: int = 256
+    disk_mb: int = 2048
+    tmp_mb: int = 512
+    output_mb: int = 64
+    open_files: int = 4096
+
+    def inside(self) -> dict[str, int]:
+        """Those that the kernel keeps for each process, as names of resource.RLIMIT_*."""
+        size = self.file_mb << 20
+        return {"NPROC": self.processes, "FSIZE": size, "NOFILE": self.open_files, "CORE": 0}
+
+
+@dataclass(frozen=True)
+class AgentEnded:
+    """How an agent ended. ``exit_code`` 128 + n for signal n; ``killed``: "wall", "memory", "disk", "output" or "".
+
+    ``stdout`` and ``stderr`` are their last 64 KiB, of ``written`` bytes in all; ``cpu_seconds`` None where no cgroup
+    counts them; ``asked``: what the proxy was asked for. A sandbox killed by us has exit code 137.
+    """
+
+    exit_code: int
+    killed: str
+    stdout: bytes
+    stderr: bytes
+    written: int
+    wall_seconds: float
+    cpu_seconds: float | None
+    peak_memory_mb: float
+    asked: tuple[Asked, ...] = ()
+
+
+@dataclass(frozen=True)
+class AgentSandbox:
+    """What an agent may see, use and reach. ``worktree`` is the only path of this machine that it may write.
+
+    ``readable``: further paths, read-only at their own place (the program's own installation). ``environment``: what
+    it sees beside PATH, HOME, TERM and LANG. ``home``: name in its home → file of ours, copied, or folder, read-only
+    (credentials). ``door``: a unix socket, there as $METALOOP_DOOR. ``hidden``: paths that stay unseen even where they
+    lie in something shown; Metaloop's code and cache always are. ``allow_hosts``: for "proxy", as `agent_proxy.Rule`.
+    """
+
+    worktree: Path
+    network: Network = "none"
+    readable: tuple[Path, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    home: Mapping[str, Path] = field(default_factory=dict)
+    door: Path | None = None
+    hidden: tuple[Path, ...] = ()
+    allow_hosts: tuple[str, ...] = LLM_HOSTS
+    limits: AgentLimits = field(default_factory=AgentLimits)
+
+    def run(self, command: Sequence[str], *, stdin: bytes | None = None, timeout: float | None = None) -> AgentEnded:
+        """Run a command to its end, or to ``timeout`` seconds if that is sooner than the wall limit.
+
+        EnvironmentProblem if no sandbox can be made, UsageError for a path that cannot be given or shown.
+        """
+        with self.popen(command, timeout=timeout) as agent:
+            limit, flood = _TAIL_BYTES, self.limits.output_mb << 20
+            tails = [Tail(pipe.fileno(), limit, flood, agent.watch) for pipe in (agent.stdout, agent.stderr)]
+            feeder = threading.Thread(target=_feed, args=(agent.stdin, stdin or b""), daemon=True)
+            feeder.start()
+            exit_code = agent.wait()
+            agent.finish()
+            feeder.join()
+            out, err = (tail.value() for tail in tails)
+        watch, asked = agent.watch, tuple(agent.proxy.asked) if agent.proxy else ()
+        written = sum(tail.total for tail in tails)
+        return AgentEnded(
+            exit_code, watch.killed, out, err, written, agent.wall_seconds, watch.cpu_seconds, watch.peak_memory_mb,
+            asked,
+        )  # fmt: skip
+
+    def popen(self, command: Sequence[str], *, timeout: float | None = None) -> Agent:
+        """Start a command; use the result as a context manager. It dies with the thread that calls this."""
+        if self.network not in NETWORKS:
+            raise UsageError(f"--agent-network {self.network}: no such network", hint=", ".join(NETWORKS))
+        bwrap.ensure()
+        worktree = trees.check(self.worktree)
+        wall = min(self.limits.wall_seconds, timeout if timeout is not None else self.limits.wall_seconds)
+        return Agent(self, worktree, command, wall)
+
+
+class Agent:
+    """A running agent: ``stdin``, ``stdout``, ``stderr`` are its pipes, read the latter two or it stops."""
+
+    def __init__(self, sandbox: AgentSandbox, worktree: Path, command: Sequence[str], wall: float) -> None:
+        self._worktree = worktree
+        self._owner: tuple[int, int] | None = None
+        self._finished = False
+        self.wall_seconds = 0.0
+        self.proxy = AgentProxy(sandbox.allow_hosts) if sandbox.network == "proxy" else None
+        try:
+            self._hand_over(sandbox)
+            self.process, first = _start(sandbox, worktree, command, self.proxy.socket if self.proxy else None)
+            self.watch = Watch(self.process, first, sandbox.limits, worktree, wall)
+        except BaseException:
+            self._release()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            with suppress(OSError):  # what was not read any more
+                pipe.close()
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        return _there(self.process.stdin)
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        return _there(self.process.stdout)
+
+    @property
+    def stderr(self) -> IO[bytes]:
+        return _there(self.process.stderr)
+
+    def kill(self) -> None:
+        self.watch.kill("asked")
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Exit code, 128 + n for signal n. subprocess.TimeoutExpired after ``timeout`` seconds."""
+        code = self.process.wait(timeout)
+        return code if code >= 0 else 128 - code
+
+    def finish(self) -> None:
+        """End what still lives of it and take the worktree back. EnvironmentProblem if something will not die."""
+        if self._finished:
+            return
+        self._finished = True
+        gone = self.watch.finish()
+        self.wall_seconds = time.monotonic() - self.watch.started
+        if not gone:  # the worktree stays given: it is still written
+            raise EnvironmentProblem(f"{self._worktree}: an agent's processes do not end", hint="look for them in ps")
+        self._release()
+
+    def _hand_over(self, sandbox: AgentSandbox) -> None:
+        """As root the agent has another uid: what it may write and connect to must be that one's."""
+        uid = bwrap.dropped_uid()
+        if uid is None:
+            return
+        status = self._worktree.stat()
+        self._owner = status.st_uid, status.st_gid
+        trees.give(self._worktree, uid)
+        if sandbox.door is not None:
+            os.chown(sandbox.door, uid, -1)
+
+    def _release(self) -> None:
+        if self.proxy is not None:
+            self.proxy.close()
+        if self._owner is not None:
+            trees.take_back(self._worktree, *self._owner)
+
+
+def _start(
+    sandbox: AgentSandbox, worktree: Path, command: Sequence[str], proxy: Path | None
+) -> tuple[subprocess.Popen[bytes], int]:
+    """The process of bwrap and the pid of the first one inside, once the agent is about to run."""
+    view = View(sandbox, worktree, proxy)
+    told, tell = os.pipe()
+    info, say = os.pipe()
+    try:
+        words = view.command(sandbox, worktree, command, tell)
+        process = bwrap.launch(
+            ["--info-fd", str(say), *view.options], words,
+            reach=view.reach, pass_fds=[*view.fds, tell, say], stdin=subprocess.PIPE,
+        )  # fmt: skip
+        os.close(tell)
+        os.close(say)
+        tell = say = -1
+        if _read(told) != b"1":
+            process.kill()
+            _, said = process.communicate()
+            raise bwrap.diagnose(said.decode("utf-8", "replace").strip())
+        return process, int(json.loads(_read(info))["child-pid"])
+    finally:
+        view.close()
+        for descriptor in (told, tell, info, say):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def _read(descriptor: int) -> bytes:
+    """Everything up to the end of a pipe; empty if that does not come in time."""
+    data, deadline = b"", time.monotonic() + _START_SECONDS
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        piece = os.read(descriptor, 4096)
+        if not piece:
+            return data
+        data += piece
+    return b""
+
+
+def _feed(pipe: IO[bytes], data: bytes) -> None:
+    with suppress(OSError):  # an agent need not read it
+        pipe.write(data)
+    with suppress(OSError):
+        pipe.close()
+
+
+def _there(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe

@@ -1,0 +1,177 @@
+"""Watches an agent from outside: wall time, memory, disk and output; ends everything it started at the first line."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inner_loop import worktree as trees
+from trainer.cgroup import Group
+
+if TYPE_CHECKING:
+    from inner_loop.agent_sandbox import AgentLimits
+
+_POLL_SECONDS = 0.2
+_DISK_SHARE = 0.05  # of the watching, at most, goes into walking the worktree
+_END_SECONDS = 10.0
+_FREE_MB = 512.0  # of the worktree's file system; files that are open and have no name are seen here only
+_PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+_HELPERS = 8  # processes of ours in the group
+
+
+class Watch(threading.Thread):
+    """Runs from the start of a sandbox to `finish`. ``killed`` names the line that was crossed, or is empty."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], first: int, limits: AgentLimits, worktree: Path, wall: float
+    ) -> None:
+        """``first``: pid of the first process in the sandbox, whose end is the end of all in it. ``wall``: seconds."""
+        super().__init__(name="agent-watch", daemon=True)
+        self.killed = ""
+        self.peak_memory_mb = 0.0
+        self.cpu_seconds: float | None = None
+        self.started = time.monotonic()
+        self._process, self._limits, self._worktree, self._wall = process, limits, worktree, wall
+        self._first = first
+        self._handle = _pidfd(first)
+        self._end = threading.Event()
+        self._disk_next = 0.0
+        self._free_at_start = _free_mb(worktree)
+        self._group = Group.create("agent")
+        if self._group is not None:
+            self._group.limit(limits.memory_mb, limits.processes + _HELPERS)
+            self._group.add(process.pid)
+        self.start()
+
+    def run(self) -> None:
+        while not self._end.wait(_POLL_SECONDS):
+            crossed = self._crossed()
+            if crossed:
+                self.kill(crossed)
+                return
+
+    def kill(self, reason: str) -> None:
+        """End the sandbox and all in it now; the first reason stays."""
+        if self._process.poll() is None:
+            self.killed = self.killed or reason
+        with suppress(OSError):
+            self._process.kill()
+        if self._handle is not None:
+            with suppress(OSError):
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
+    def finish(self) -> bool:
+        """Wait until nothing of the sandbox lives, and stop watching. False if something will not die."""
+        self._end.set()
+        if self._process.poll() is None:
+            self.kill("closed")
+        self._process.wait()
+        gone = True
+        if self._handle is not None:
+            poll = select.poll()
+            poll.register(self._handle, select.POLLIN)
+            gone = bool(poll.poll(_END_SECONDS * 1000))
+            os.close(self._handle)
+            self._handle = None
+        self.join()
+        if self._group is not None:
+            if self._group.out_of_memory_kills() and not self.killed:
+                self.killed = "memory"  # the kernel was faster than our look
+            self.cpu_seconds = self._group.cpu_seconds()
+            self.peak_memory_mb = max(self.peak_memory_mb, self._group.peak_memory_mb() or 0.0)
+            self._group.kill()
+            self._group.close()
+        return gone
+
+    def _crossed(self) -> str:
+        if time.monotonic() - self.started > self._wall:
+            return "wall"
+        if self._memory_crossed():
+            return "memory"
+        return "disk" if self._disk_crossed() else ""
+
+    def _memory_crossed(self) -> bool:
+        """By the kernel where there is a memory cgroup; else by adding up what the processes hold."""
+        if self._group is not None and "memory" in self._group.controls:
+            return self._group.out_of_memory_kills() > 0
+        held = sum(_resident_mb(pid) for pid in descendants(self._first))
+        self.peak_memory_mb = max(self.peak_memory_mb, held)
+        return held > self._limits.memory_mb
+
+    def _disk_crossed(self) -> bool:
+        started = time.monotonic()
+        if started < self._disk_next:
+            return False
+        try:
+            crossed = trees.size_mb(self._worktree) > self._limits.disk_mb
+        except trees.TooMuch:
+            crossed = True
+        ended = time.monotonic()
+        self._disk_next = ended + (ended - started) / _DISK_SHARE
+        return crossed or _free_mb(self._worktree) < min(_FREE_MB, self._free_at_start / 2)
+
+
+class Tail(threading.Thread):
+    """Reads a pipe to its end and keeps the last ``limit`` bytes; ``flood`` bytes in all are one too many."""
+
+    def __init__(self, descriptor: int, limit: int, flood: int, watch: Watch) -> None:
+        super().__init__(name="agent-output", daemon=True)
+        self.total = 0
+        self._descriptor, self._limit, self._flood, self._watch = descriptor, limit, flood, watch
+        self._kept = bytearray()
+        self.start()
+
+    def run(self) -> None:
+        while data := os.read(self._descriptor, 1 << 16):
+            self.total += len(data)
+            self._kept += data
+            if len(self._kept) > 2 * self._limit:
+                del self._kept[: -self._limit]
+            if self.total > self._flood:
+                self._watch.kill("output")
+
+    def value(self) -> bytes:
+        """What was kept, after the end of the pipe."""
+        self.join()
+        return bytes(self._kept[-self._limit :])
+
+
+def descendants(root: int) -> list[int]:
+    """A process and all that stem from it, as far as they live now."""
+    found, waiting = [], [root]
+    while waiting:
+        pid = waiting.pop()
+        found.append(pid)
+        with suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with suppress(OSError):
+                    waiting += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text("ascii").split())
+    return found
+
+
+def _resident_mb(pid: int) -> float:
+    """Memory of a process that it does not share with a file, MiB."""
+    try:
+        fields = Path(f"/proc/{pid}/statm").read_text("ascii").split()
+    except OSError:
+        return 0.0
+    return (int(fields[1]) - int(fields[2])) * _PAGE_MB
+
+
+def _free_mb(folder: Path) -> float:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize / (1 << 20)
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None  # ended already

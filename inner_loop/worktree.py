@@ -1,0 +1,213 @@
+"""A folder that a stranger's program may write: given to its uid, taken back, measured, and read without being run.
+
+What an agent leaves behind is data. Its own git is never asked from outside: `.git/config`, hooks, attributes and
+nested repositories name programs. `SafeGit` compares the folder with a repository of ours, `read_file` reads a file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from programs.errors import EnvironmentProblem, UsageError
+
+_GIT_SECONDS = 120.0
+_FILES = 200_000  # more than that in a worktree is no longer looked at
+
+
+class TooMuch(Exception):
+    """A folder with more, deeper, or less readable content than an honest one has."""
+
+
+def check(worktree: Path) -> Path:
+    """The real path of a folder that can be given away. UsageError if its files are also somewhere else."""
+    real = worktree.resolve()
+    if not real.is_dir() or len(real.parts) < 3:
+        raise UsageError(f"{worktree} is no folder to work in", hint="name a folder made for the agent alone")
+    if (real / ".git").is_file():
+        raise UsageError(
+            f"{worktree} is a linked git worktree: its repository lies outside, where an agent sees nothing",
+            hint="git clone --no-hardlinks makes one of its own",
+        )
+    _check_links(real)
+    return real
+
+
+def _check_links(root: Path) -> None:
+    """A file with a second name outside of the folder could be changed there through this one."""
+    seen: Counter[tuple[int, int]] = Counter()
+    names: dict[tuple[int, int], tuple[int, str]] = {}
+    for path, status in entries(root):
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+            seen[key := (status.st_dev, status.st_ino)] += 1
+            names[key] = status.st_nlink, path
+    for key, (links, path) in names.items():
+        if links > seen[key]:
+            raise UsageError(f"{path} is also linked from outside of {root}", hint="git clone --no-hardlinks, or cp -r")
+
+
+def entries(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Everything below a folder, with lstat; links are not followed. TooMuch for what no honest folder holds.
+
+    A list of folders still to be read, no recursion: a stranger may nest deeper than Python's stack.
+    """
+    waiting, count = [str(root)], 0
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as listing:
+                for entry in listing:
+                    count += 1
+                    if count > _FILES:
+                        raise TooMuch(f"more than {_FILES} files")
+                    with suppress(FileNotFoundError):
+                        yield entry.path, entry.stat(follow_symlinks=False)
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(entry.path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # gone meanwhile
+        except OSError as error:  # too deep, or closed to us
+            raise TooMuch(f"a folder that cannot be read: {error.strerror}") from None
+
+
+def size_mb(root: Path) -> float:
+    """MiB that a folder takes on disk. TooMuch as `entries`."""
+    blocks: dict[tuple[int, int], int] = {}
+    for _, status in entries(root):
+        blocks[status.st_dev, status.st_ino] = status.st_blocks
+    return sum(blocks.values()) * 512 / (1 << 20)
+
+
+def give(root: Path, uid: int) -> None:
+    """Root gives a folder and all in it to an unprivileged uid and gid. Nobody else may be at work in it."""
+    try:
+        os.chown(root, uid, uid)
+        for path, _ in entries(root):
+            os.chown(path, uid, uid, follow_symlinks=False)
+    except (OSError, TooMuch) as error:
+        raise EnvironmentProblem(f"{root}: cannot be given to uid {uid}: {error}", hint="run as a user") from None
+
+
+def take_back(root: Path, uid: int, gid: int) -> bool:
+    """Own it again after the end; set-user-id bits go. False if something in it could not be reached."""
+    try:
+        os.chown(root, uid, gid)
+        for path, status in entries(root):
+            if not stat.S_ISLNK(status.st_mode) and status.st_mode & (stat.S_ISUID | stat.S_ISGID):
+                os.chmod(path, stat.S_IMODE(status.st_mode) & 0o1777)
+            os.chown(path, uid, gid, follow_symlinks=False)
+    except (OSError, TooMuch):
+        return False
+    return True
+
+
+def read_file(root: Path, name: str, limit: int) -> bytes:
+    """An ordinary file of at most ``limit`` bytes, reached through no symbolic link. UsageError for anything else.
+
+    Opened part by part, so it holds also while the agent is at work; a FIFO or a device does not block.
+    """
+    parts = name.split("/")
+    if not name or name.startswith("/") or any(part in ("", ".", "..") for part in parts) or "\0" in name:
+        raise UsageError(f"{name!r} is no file of the worktree")
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts[:-1]:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        with open(os.open(parts[-1], flags, dir_fd=folder), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UsageError(f"{name} is no ordinary file")
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror} (symbolic links are not followed)") from None
+    finally:
+        os.close(folder)
+    if len(data) > limit:
+        raise UsageError(f"{name} has more than {limit} bytes")
+    return data
+
+
+@dataclass(frozen=True)
+class SafeGit:
+    """git over a stranger's files with a repository of ours, which lies outside of them.
+
+    The worktree's own `.git` is not looked at. No hook, file system monitor, filter, textconv, external diff, signature
+    program, pager or transport runs: those that only a configuration can name are not in ours, the user's and the
+    system's are not read, and attributes name drivers that nobody defines.
+    """
+
+    worktree: Path
+    repository: Path
+
+    def environment(self) -> dict[str, str]:
+        """The whole environment, nothing of ours is handed on but PATH."""
+        settings = {**_SETTINGS, "safe.directory": str(self.repository)}
+        numbered = {f"GIT_CONFIG_KEY_{at}": key for at, key in enumerate(settings)}
+        numbered |= {f"GIT_CONFIG_VALUE_{at}": value for at, value in enumerate(settings.values())}
+        places = {"GIT_DIR": str(self.repository), "GIT_WORK_TREE": str(self.worktree), "HOME": "/nonexistent"}
+        return {**_ENVIRONMENT, **places, **numbered, "GIT_CONFIG_COUNT": str(len(settings)), "PATH": os.defpath}
+
+    def run(self, *arguments: str) -> str:
+        """What git said. UsageError if a repository is nested in the worktree (git would run git in there)."""
+        for path, _ in entries(self.worktree):
+            if os.path.basename(path).lower() == ".git" and os.path.dirname(path) != str(self.worktree):
+                raise UsageError(f"{path}: the worktree holds another repository", hint="remove its .git")
+        done = subprocess.run(
+            ["git", "--no-pager", "--literal-pathspecs", *arguments], env=self.environment(), cwd=self.worktree,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=_GIT_SECONDS, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            said = " ".join(done.stderr.decode("utf-8", "replace").split())[:300]
+            raise EnvironmentProblem(f"{self.worktree}: git {arguments[0]} failed: {said}")
+        return done.stdout.decode("utf-8", "replace")
+
+
+_SETTINGS = {
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.attributesFile": "/dev/null",
+    "core.excludesFile": "/dev/null",
+    "core.pager": "cat",
+    "core.editor": "false",
+    "core.sshCommand": "false",
+    "core.alternateRefsCommand": "true",
+    "credential.helper": "",
+    "commit.gpgSign": "false",
+    "tag.gpgSign": "false",
+    "log.showSignature": "false",
+    "gpg.program": "false",
+    "protocol.allow": "never",
+    "protocol.ext.allow": "never",
+    "diff.ignoreSubmodules": "all",
+    "submodule.recurse": "false",
+    "status.submoduleSummary": "false",
+    "safe.bareRepository": "explicit",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+}
+_ENVIRONMENT = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_ALLOW_PROTOCOL": "",
+    "LC_ALL": "C",
+}
+
+
+def safe_git(worktree: Path, repository: Path) -> SafeGit:
+    """`SafeGit` for a folder and a repository of ours. UsageError if the repository lies where an agent could write."""
+    inside, own = worktree.resolve(), repository.resolve()
+    if own.is_relative_to(inside):
+        raise UsageError(f"{repository} lies in the agent's worktree: its configuration names programs to run")
+    return SafeGit(inside, own)

@@ -1,0 +1,246 @@
+"""The filter's program, run by a small interpreter: both architectures, every number, arguments at the edges."""
+
+from __future__ import annotations
+
+import errno
+import re
+import struct
+from pathlib import Path
+
+import pytest
+
+from trainer.inside import seccomp
+from trainer.inside.seccomp_table import CHECKS, rows
+
+ALLOW, KILL, DENY = 0x7FFF_0000, 0x8000_0000, 0x0005_0000 | errno.EPERM
+AUDIT = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
+I386, ARM = 0x4000_0003, 0x4000_0028
+OWN = 4321
+MACHINES = pytest.mark.parametrize("machine", list(AUDIT))
+
+# Written a second time, so that no call slips in or out unseen.
+PLAIN = """
+read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek poll ppoll select pselect6 close
+close_range dup dup2 dup3 pipe pipe2 eventfd2 fsync fdatasync ftruncate open openat creat truncate stat lstat fstat
+newfstatat statx statfs fstatfs access faccessat faccessat2 readlink readlinkat getdents getdents64 getcwd chdir fchdir
+mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 umask chmod fchmod fchmodat fchmodat2 utime utimes
+futimesat utimensat mmap munmap mprotect mremap madvise msync brk membarrier rseq set_robust_list gettid exit
+exit_group sched_yield sched_getaffinity sched_getparam sched_getscheduler sched_get_priority_max
+sched_get_priority_min getpriority getcpu rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait
+rt_sigsuspend sigaltstack restart_syscall pause clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time
+times alarm getitimer setitimer getpid getppid getpgid getpgrp getsid getuid geteuid getresuid getgid getegid
+getresgid getgroups getrusage getrlimit uname sysinfo getrandom
+"""
+REFUSED = {
+    "clone3": "ENOSYS", "fallocate": "EOPNOTSUPP",
+    "listxattr": "EOPNOTSUPP", "llistxattr": "EOPNOTSUPP", "flistxattr": "EOPNOTSUPP",
+}  # fmt: skip
+X86_ONLY = """
+poll select dup2 pipe open creat stat lstat access readlink getdents mkdir rmdir unlink rename chmod utime utimes
+futimesat pause time alarm getpgrp arch_prctl
+"""
+# numbers on x86_64 and aarch64, from the kernel's headers
+FORBIDDEN = {
+    "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "execveat": (322, 281), "socket": (41, 198),
+    "socketpair": (53, 199), "connect": (42, 203), "bind": (49, 200), "sendmsg": (46, 211), "recvmsg": (47, 212),
+    "sendfile": (40, 71), "splice": (275, 76), "copy_file_range": (326, 285), "memfd_create": (319, 279),
+    "memfd_secret": (447, 447), "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118), "sched_setattr": (314, 274), "setpriority": (141, 140), "ioprio_set": (251, 30),
+    "kill": (62, 129), "tkill": (200, 130), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
+    "pidfd_open": (434, 434), "pidfd_send_signal": (424, 424), "pidfd_getfd": (438, 438), "ptrace": (101, 117),
+    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "process_madvise": (440, 440), "kcmp": (312, 272),
+    "mount": (165, 40), "umount2": (166, 39), "move_mount": (429, 429), "fsopen": (430, 430), "open_tree": (428, 428),
+    "mount_setattr": (442, 442), "unshare": (272, 97), "setns": (308, 268), "pivot_root": (155, 41),
+    "chroot": (161, 51), "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_setup": (206, 0), "keyctl": (250, 219),
+    "add_key": (248, 217), "open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264),
+    "fanotify_init": (300, 262), "inotify_init1": (294, 26), "flock": (73, 32), "quotactl": (179, 60),
+    "personality": (135, 92), "setuid": (105, 146), "setgid": (106, 144), "setresuid": (117, 147),
+    "setgroups": (116, 159), "setfsuid": (122, 151), "capset": (126, 91), "setrlimit": (160, 164), "setsid": (112, 157),
+    "setpgid": (109, 154), "shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
+    "symlinkat": (266, 36), "linkat": (265, 37), "symlink": (88, None), "link": (86, None), "mknodat": (259, 33),
+    "fchownat": (260, 54), "setxattr": (188, 5), "mlock": (149, 228), "mlockall": (151, 230), "mbind": (237, 235),
+    "set_mempolicy": (238, 237), "move_pages": (279, 239), "migrate_pages": (256, 238), "mincore": (27, 232),
+    "remap_file_pages": (216, 234), "pkey_mprotect": (329, 288), "seccomp": (317, 277),
+    "landlock_create_ruleset": (444, 444),
+    "sync": (162, 81), "syncfs": (306, 267), "readahead": (187, 213), "timer_create": (222, 107),
+    "clock_settime": (227, 112), "settimeofday": (164, 170), "sethostname": (170, 161), "syslog": (103, 116),
+    "reboot": (169, 142), "kexec_load": (246, 104), "init_module": (175, 105), "finit_module": (313, 273),
+    "swapon": (167, 224), "acct": (163, 89), "ioperm": (173, None), "iopl": (172, None), "modify_ldt": (154, None),
+    "wait4": (61, 260), "waitid": (247, 95), "openat2": (437, 437), "epoll_create1": (291, 20),
+    "futex_waitv": (449, 449),
+}  # fmt: skip
+
+
+def verdict(program: bytes, number: int, arguments: tuple[int, ...] = (), audit: int = AUDIT["x86_64"]) -> int:
+    """What the kernel's interpreter of classic BPF would return for one call."""
+    padded = (*arguments, *[0xDEAD_BEEF_DEAD_BEEF] * (6 - len(arguments)))
+    data = struct.pack("<IIQ6Q", number, audit, 0x7F00_0000_0000, *(value % (1 << 64) for value in padded))
+    lines = list(struct.iter_unpack("<HBBI", program))
+    at = held = 0
+    while True:
+        code, yes, no, value = lines[at]
+        at += 1
+        match code:
+            case 0x20:
+                (held,) = struct.unpack_from("<I", data, value)
+            case 0x54:
+                held &= value
+            case 0x15:
+                at += yes if held == value else no
+            case 0x35:
+                at += yes if held >= value else no
+            case 0x45:
+                at += yes if held & value else no
+            case 0x06:
+                return value
+            case _:
+                raise AssertionError(f"instruction {code:#x} at {at - 1}")
+
+
+def of(name: str, machine: str, *arguments: int) -> int:
+    number = next(row.numbers[machine] for row in rows() if row.name == name)
+    return verdict(seccomp.program(machine, OWN), number, arguments, AUDIT[machine])
+
+
+def test_the_table_holds_what_was_agreed() -> None:
+    answers = {row.name: row.answer for row in rows()}
+    assert answers == {**dict.fromkeys(PLAIN.split(), "allow"), **REFUSED, **dict.fromkeys(CHECKS, "checked")}
+    assert len(answers) == len(rows())
+    assert {row.name for row in rows() if "aarch64" not in row.numbers} == set(X86_ONLY.split())
+    assert all("x86_64" in row.numbers for row in rows())
+
+
+@MACHINES
+def test_every_number_gets_its_answer(machine: str) -> None:
+    table = {row.numbers[machine]: row for row in rows() if machine in row.numbers}
+    program = seccomp.program(machine)
+    for number in (*range(700), 0x3FFF_FFFF):
+        row = table.get(number)
+        if row is None or row.answer == "checked":  # the arguments are nonsense here
+            expected = DENY
+        else:
+            expected = ALLOW if row.answer == "allow" else 0x0005_0000 | getattr(errno, row.answer)
+        assert verdict(program, number, audit=AUDIT[machine]) == expected, (number, row)
+
+
+@MACHINES
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_forbidden_calls_are_refused(machine: str, name: str) -> None:
+    number = FORBIDDEN[name][list(AUDIT).index(machine)]
+    if number is not None:
+        for arguments in ((0,) * 6, (1,) * 6, (OWN,) * 6):
+            assert verdict(seccomp.program(machine, OWN), number, arguments, AUDIT[machine]) == DENY
+
+
+@MACHINES
+def test_another_architecture_is_killed(machine: str) -> None:
+    program = seccomp.program(machine)
+    for audit in {*AUDIT.values(), I386, ARM, 0} - {AUDIT[machine]}:
+        assert all(verdict(program, number, audit=audit) == KILL for number in range(500))
+
+
+def test_x32_is_killed() -> None:
+    program = seccomp.program("x86_64")
+    assert all(verdict(program, 0x4000_0000 | number) == KILL for number in range(600))
+    assert verdict(program, 0xFFFF_FFFF) == KILL
+    assert verdict(seccomp.program("aarch64"), 0x4000_0000, audit=AUDIT["aarch64"]) == DENY
+
+
+THREAD = 0x3D0F00  # what glibc's pthread_create asks for
+HIGH = 1 << 32
+NAMESPACES = (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
+
+
+@MACHINES
+def test_only_threads_are_cloned(machine: str) -> None:
+    for good in (THREAD, THREAD | 0x400000, 0x10900, THREAD | 0x1000000):
+        assert of("clone", machine, good) == ALLOW
+    without = [THREAD & ~bit for bit in (0x100, 0x800, 0x10000)]  # CLONE_VM, CLONE_SIGHAND, CLONE_THREAD
+    # CLONE_NEWTIME, an exit signal, PIDFD, PTRACE, VFORK, PARENT, UNTRACED
+    more = [THREAD | bit for bit in (*NAMESPACES, 0x80, 17, 0x1000, 0x2000, 0x4000, 0x8000, 0x800000, 0x80000000, HIGH)]
+    for bad in (0, 17, 0x4111, 0x1200011, *without, *more):
+        assert of("clone", machine, bad) == DENY, hex(bad)
+
+
+CASES: list[tuple[str, tuple[int, ...], bool]] = [
+    *[("futex", (0, op | flag), True) for op in (0, 1, 3, 4, 5, 9, 10) for flag in (0, 128, 256, 384)],
+    *[("futex", (0, op), False) for op in (2, 6, 7, 8, 11, 12, 13, 128 | 6, 128 | 13, 512, 1 << 31)],
+    *[("fcntl", (3, command), True) for command in (0, 1, 2, 3, 4, 1030)],
+    # locks, owners, signals, leases, notifications, pipe size, seals, hints, locks of the open file
+    *[("fcntl", (3, command), False) for command in range(5, 17)],
+    *[("fcntl", (3, command), False) for command in (36, 37, 38, 1024, 1026, 1031, 1032, 1033, 1034, 1036, -1)],
+    *[("ioctl", (3, command), True) for command in (0x5401, 0x802C542A, 0x5450, 0x5451, 0x5421, 0x541B)],
+    # TCSETS, TIOCSTI, TIOCSCTTY, TIOCGWINSZ, FIOASYNC, TIOCSETD, TIOCLINUX, FICLONE, FS_IOC_SETFLAGS
+    *[("ioctl", (3, command), False) for command in (0x5402, 0x5412, 0x540E, 0x5413, 0x5452, 0x5423, 0x541C)],
+    *[("ioctl", (3, command), False) for command in (0, 0x40049409, 0x40086602, 0xFFFF_FFFF)],
+    *[("fadvise64", (3, 0, 0, advice), advice < 3) for advice in range(8)],
+    *[("tgkill", (process, 1, 6), process == OWN) for process in (OWN, 0, 1, OWN + 1, -1, OWN | 1 << 31)],
+    *[("prlimit64", (0, kind, 0, 1), True) for kind in range(16)],
+    *[("prlimit64", (process, 7, 0, 1), False) for process in (1, OWN, -1)],
+    *[("prlimit64", (0, 7, limit, 1), False) for limit in (1, HIGH, 0x7FFF_0000_0000, 1 << 31)],
+    *[("prctl", (option,), True) for option in (2, 3, 15, 16, 21, 30, 39, 42, 51)],
+    # PDEATHSIG, DUMPABLE, KEEPCAPS, SECCOMP, CAPBSET_DROP, TIMERSLACK, MM, CHILD_SUBREAPER, NO_NEW_PRIVS, THP,
+    # AMBIENT, SPECULATION, CORE_SCHED, MDWE, VMA, MERGE, PTRACER
+    *[("prctl", (option,), False) for option in (1, 4, 8, 22, 24, 29, 35, 36, 38, 41, 47, 53, 62, 65, 67)],
+    *[("prctl", (option,), False) for option in (0, -1, 0x53564D41, 0x59616D61)],
+]
+
+
+@MACHINES
+@pytest.mark.parametrize(("name", "arguments", "good"), CASES)
+def test_arguments_are_checked(machine: str, name: str, arguments: tuple[int, ...], good: bool) -> None:
+    assert of(name, machine, *arguments) == (ALLOW if good else DENY)
+
+
+@pytest.mark.parametrize("name", ["futex", "fcntl", "ioctl", "prctl"])
+def test_the_upper_half_of_an_int_counts_no_more_than_in_the_kernel(name: str) -> None:
+    at = 0 if name == "prctl" else 1
+    for value, expected in ((3, ALLOW), (8, DENY)) if name != "ioctl" else ((0x5401, ALLOW), (0x5402, DENY)):
+        assert of(name, "x86_64", *[0] * at, value | HIGH) == expected
+
+
+def test_only_the_amx_requests_of_arch_prctl() -> None:
+    assert all(of("arch_prctl", "x86_64", code) == ALLOW for code in (0x1021, 0x1022, 0x1023))
+    # SET_GS, SET_FS, CPUID off, guest's AMX, shadow stack off
+    assert all(of("arch_prctl", "x86_64", code) == DENY for code in (0x1001, 0x1002, 0x1012, 0x1025, 0x5002, 0))
+
+
+@MACHINES
+def test_a_program_without_a_process_signals_nobody(machine: str) -> None:
+    number = next(row.numbers[machine] for row in rows() if row.name == "tgkill")
+    assert verdict(seccomp.program(machine), number, (OWN,), AUDIT[machine]) == DENY
+
+
+@MACHINES
+def test_the_program_is_short(machine: str) -> None:
+    assert len(seccomp.program(machine)) <= 8 * 200  # the kernel's limit is 4096 instructions
+
+
+def test_another_machine_is_refused() -> None:
+    with pytest.raises(OSError, match="riscv64"):
+        seccomp.program("riscv64")
+
+
+def _numbers(header: Path) -> dict[str, int]:
+    if not header.is_file():
+        pytest.skip(f"no {header}: the kernel's headers are not installed")
+    text = header.read_text().replace("__NR3264_fstatat", "__NR_newfstatat")  # its name on 64 bits
+    found: dict[str, int] = {}
+    for name, number in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)\b", text):
+        found.setdefault(name, int(number))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("machine", "header"),
+    [("x86_64", "/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), ("aarch64", "/usr/include/asm-generic/unistd.h")],
+)
+def test_numbers_are_those_of_the_kernel(machine: str, header: str) -> None:
+    theirs = _numbers(Path(header))
+    theirs.setdefault("fchmodat2", 452)  # newer than the headers of some systems
+    at = list(AUDIT).index(machine)
+    ours = {row.name: row.numbers[machine] for row in rows() if machine in row.numbers}
+    ours |= {name: numbers[at] for name, numbers in FORBIDDEN.items() if numbers[at] is not None}
+    assert {name: theirs.get(name) for name in ours} == ours
+    assert seccomp._MACHINES[machine].seccomp == theirs["seccomp"]

@@ -1,0 +1,248 @@
+"""The parts of the GPU profile that need no GPU: nodes, the lease of one GPU, what an experiment leaves on it.
+
+Built from the manuals and public reports; nothing here has been tried on a real GPU (docs/gpu.md says how to try it).
+Two rules for whoever starts the template, since CUDA does not survive a fork:
+
+- Set ``PYTORCH_NVML_BASED_CUDA_CHECK=1`` in its environment: torch then asks NVML, not CUDA, whether there is a GPU.
+- Neither the template nor anything before it may initialise CUDA (no tensor on "cuda", no ``torch.cuda.*`` that asks
+  for a device). Each experiment does that itself, after its fork, and pays for it.
+
+A profile with a GPU is weaker than the one without: the candidate may talk to the driver by ioctl, and a cap on
+memory needs a cgroup, because CUDA maps far more addresses than it uses (no RLIMIT_AS).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from programs.errors import Busy, EnvironmentProblem
+
+_SHARED = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools")
+_GPU = re.compile(r"nvidia[0-9]+")
+_ROW = re.compile(r"\s*([0-9]{1,10})\s*,\s*([0-9]{1,9}|\[?[A-Za-z][A-Za-z/ ]*\]?)\s*,\s*(\S.*?)\s*")
+_UNKNOWN = frozenset({"n/a", "not supported", "not available", "unknown error"})
+_TOOL_SECONDS = 20.0  # nvidia-smi loads the driver first where no process holds it
+_FREED_SECONDS = 3.0  # the driver gives a dead process's memory back a moment after its end
+_SLACK_MB = 16  # what the driver's own use may differ by between two looks
+
+
+def device_nodes(root: Path = Path("/dev")) -> list[Path]:
+    """The nodes that CUDA opens, under ``root``: each GPU, the control and memory nodes, and MIG's capabilities."""
+    gpus = [path for path in root.glob("nvidia*") if _GPU.fullmatch(path.name)]
+    shared = [root / name for name in _SHARED]
+    found = [*sorted(gpus, key=lambda path: int(path.name[6:])), *shared, *sorted(root.glob("nvidia-caps/*"))]
+    return [path for path in found if path.exists() and not path.is_symlink() and not path.is_dir()]
+
+
+def bwrap_arguments(nodes: Sequence[Path], index: int) -> list[str]:
+    """Arguments of bwrap that let one GPU in; they must stand behind ``--dev``, whose mount would cover them.
+
+    ``--bind`` will not do (it forbids devices), and without /sys the driver does not start (cuInit: 304). The other
+    GPUs stay out. A container that was given one GPU of several has a single node with whatever number.
+    """
+    gpus = [path for path in nodes if _GPU.fullmatch(path.name)]
+    chosen = [path for path in gpus if path.name == f"nvidia{index}"] or gpus
+    if len(chosen) != 1:
+        there = ", ".join(path.name for path in gpus) or "no GPU at all"
+        raise EnvironmentProblem(f"GPU {index} has no device node (there is {there})", hint="nvidia-smi -L lists them")
+    kept = chosen + [path for path in nodes if path not in gpus]
+    binds = [argument for path in kept for argument in ("--dev-bind", str(path), str(path))]
+    return [*binds, "--ro-bind", "/sys", "/sys"]
+
+
+def runtime_folder() -> Path:
+    """Where leases lie: /run/user/UID/metaloop, else /tmp/metaloop-UID; made if missing, checked by `Lease`."""
+    user = Path("/run/user", str(os.geteuid()))
+    if user.is_dir() and os.access(user, os.W_OK):
+        return user / "metaloop"
+    return Path("/tmp", f"metaloop-{os.geteuid()}")
+
+
+def _open_folder(folder: Path) -> int:
+    """Descriptor of a folder that is ours alone. Anybody can make a name in /tmp, also as a link, before we do."""
+    hint = "remove it, or have its owner do so"
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700, parents=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        what = "is a link or no folder" if os.path.lexists(folder) else f"cannot be made: {error.strerror}"
+        raise EnvironmentProblem(f"{folder}: {what}", hint=hint) from None
+    found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        os.close(descriptor)
+        raise EnvironmentProblem(f"{folder}: others than user {os.geteuid()} may change it", hint=hint)
+    return descriptor
+
+
+class Lease:
+    """The right to use one GPU, alone among this user's processes, until `release` or the end of the process.
+
+    A lock on a file, so that nothing stays behind where the holder is killed. It does not bind other users, nor
+    programs that know nothing of it: `clean_before` shows those.
+    """
+
+    def __init__(self, index: int, folder: Path | None = None) -> None:
+        """Takes the lease at once. Busy, with the holder's pid, where another process has it."""
+        self.index = index
+        folder = folder or runtime_folder()
+        directory = _open_folder(folder)
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+            self._file = os.open(f"gpu-{index}.lock", flags, 0o600, dir_fd=directory)
+        except OSError as error:
+            where = folder / f"gpu-{index}.lock"
+            raise EnvironmentProblem(f"{where}: {error.strerror}", hint="remove that file") from None
+        finally:
+            os.close(directory)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
+            self.release()
+            who = f"process {holder}" if holder.isdigit() else "another process"
+            raise Busy(f"GPU {index} is held by {who}", hint="wait for its end, or use another GPU") from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.release()
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A process that holds memory of a GPU, MiB; None where the driver does not tell (a container, MIG)."""
+
+    pid: int
+    memory_mb: int | None
+    name: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a GPU is used for at one moment."""
+
+    memory_mb: int | None
+    processes: tuple[Leftover, ...]
+
+
+def _ask(tool: str | Path, query: str, index: int) -> list[str]:
+    """The lines of one query to nvidia-smi. EnvironmentProblem where it cannot be asked or refuses."""
+    command = [str(tool), query, "--format=csv,noheader,nounits", "-i", str(index)]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TOOL_SECONDS, check=False
+        )
+    except OSError as error:
+        hint = "install the NVIDIA driver's tools, or train on the CPU"
+        raise EnvironmentProblem(f"{tool}: {error.strerror}", hint=hint) from None
+    except subprocess.TimeoutExpired:
+        hint = "a driver that hangs needs a restart"
+        raise EnvironmentProblem(f"{tool}: no answer for {_TOOL_SECONDS:.0f} s", hint=hint) from None
+    lines = [line for line in done.stdout.decode("utf-8", "replace").split("\n") if line.strip()]
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").split("\n") + lines
+        why = next((_printable(line) for line in said if line.strip()), "no reason given")
+        raise EnvironmentProblem(f"{tool}: exit status {done.returncode}: {why}", hint=f"{tool} -L lists the GPUs")
+    return lines
+
+
+def _printable(text: str) -> str:
+    """One bounded line without control characters: a process may name itself as it likes."""
+    return "".join(c if c.isprintable() else "?" for c in text.strip())[:200]
+
+
+def _odd(tool: str | Path, line: str) -> EnvironmentProblem:
+    return EnvironmentProblem(f"{tool}: cannot read its line {_printable(line)!r}", hint="is its version supported?")
+
+
+def _megabytes(text: str) -> int | None:
+    """A number, or None for one of the driver's ways to say that it does not know. ValueError for anything else."""
+    if text.strip().strip("[]").lower() in _UNKNOWN:
+        return None
+    if not re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def leftovers(index: int, tool: str | Path = "nvidia-smi") -> list[Leftover]:
+    """The processes that compute on a GPU now. EnvironmentProblem for an answer that is not understood."""
+    found = []
+    for line in _ask(tool, "--query-compute-apps=pid,used_memory,process_name", index):
+        match = _ROW.fullmatch(line)
+        if match is None:
+            raise _odd(tool, line)
+        try:
+            found.append(Leftover(int(match[1]), _megabytes(match[2]), _printable(match[3])))
+        except ValueError:
+            raise _odd(tool, line) from None
+    return found
+
+
+def used_memory_mb(index: int, tool: str | Path = "nvidia-smi") -> int | None:
+    """Memory of a GPU in use, by anybody, MiB; None where the driver does not tell."""
+    lines = _ask(tool, "--query-gpu=memory.used", index)
+    if len(lines) != 1:
+        raise _odd(tool, lines[1] if lines else "")
+    try:
+        return _megabytes(lines[0])
+    except ValueError:
+        raise _odd(tool, lines[0]) from None
+
+
+def usage(index: int, tool: str | Path = "nvidia-smi") -> Usage:
+    return Usage(used_memory_mb(index, tool), tuple(leftovers(index, tool)))
+
+
+def clean_before(index: int, tool: str | Path = "nvidia-smi") -> tuple[Usage, tuple[str, ...]]:
+    """What is on the GPU before an experiment (the baseline for `clean_after`), and a finding for each process."""
+    found = usage(index, tool)
+    return found, tuple(f"gpu: {_amount(p)} in use before the experiment (pid {p.pid})" for p in found.processes)
+
+
+def clean_after(
+    index: int, baseline: Usage, tool: str | Path = "nvidia-smi", patience: float = _FREED_SECONDS
+) -> tuple[str, ...]:
+    """A finding for each process, and for memory that no process answers for, that the experiment left on the GPU.
+
+    Looks again for ``patience`` seconds, since the driver frees a dead process's memory a little late.
+    """
+    deadline = time.monotonic() + patience
+    while (found := _stayed(usage(index, tool), baseline)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def _stayed(now: Usage, baseline: Usage) -> tuple[str, ...]:
+    known = {process.pid for process in baseline.processes}
+    new = [process for process in now.processes if process.pid not in known]
+    if new:
+        return tuple(f"gpu: {_amount(p)} stay in use after the experiment (pid {p.pid})" for p in new)
+    if now.memory_mb is not None and baseline.memory_mb is not None and not now.processes:
+        more = now.memory_mb - baseline.memory_mb
+        if more > _SLACK_MB:
+            return (f"gpu: {more} MB stay in use after the experiment (no process is named)",)
+    return ()
+
+
+def _amount(process: Leftover) -> str:
+    return "an unknown amount of memory" if process.memory_mb is None else f"{process.memory_mb} MB"

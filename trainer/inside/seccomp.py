@@ -1,0 +1,197 @@
+"""A seccomp filter for the process that runs an untrusted train.py: an allow-list, assembled here, loaded for good.
+
+The kernel runs it before each system call of the process and of its threads. Calls of another architecture (int 0x80
+on x86_64) and of x32 kill the process, for their numbers mean other calls; what `seccomp_table` allows passes; the
+rest fails with EPERM. The calls are found by binary search, 8 comparisons deep; since Linux 5.11 the kernel even
+remembers which numbers always pass and skips the filter for them.
+
+Sources: Documentation/userspace-api/seccomp_filter.rst of Linux; McCanne and Jacobson, The BSD Packet Filter (1993).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainer.inside.seccomp_table import CHECKS, Check, Flags, OneOf, OwnProcess, rows
+
+
+@dataclass(frozen=True)
+class _Machine:
+    audit: int  # AUDIT_ARCH_*, what the kernel tells the filter
+    seccomp: int  # number of the seccomp call
+
+
+_MACHINES = {"x86_64": _Machine(0xC000003E, 317), "aarch64": _Machine(0xC00000B7, 277)}
+_X32 = 0x4000_0000  # set in the numbers of the x32 calls, which run as x86_64
+
+# linux/seccomp.h
+_SET_MODE_FILTER, _GET_ACTION_AVAIL = 1, 2
+_ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF_0000, 0x0005_0000, 0x8000_0000
+# TSYNC: all threads or none, should the process have several. SPEC_ALLOW: up to Linux 5.15 a filter otherwise turns
+# off speculative loads, which slows honest training and protects no process but this one.
+_TSYNC, _SPEC_ALLOW = 1, 4
+_NUMBER, _AUDIT, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
+_PR_SET_NO_NEW_PRIVS = 38
+
+# linux/bpf_common.h
+_LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
+_EQUAL, _AT_LEAST, _ANY_BIT = 0x15, 0x35, 0x45
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
+_libc.syscall.argtypes = (ctypes.c_long, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_void_p)
+_libc.syscall.restype = ctypes.c_long
+
+
+class _Assembler:
+    """Instructions of classic BPF, whose jumps name labels further on. An empty label is the next instruction."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[int, int, str, str]] = []
+        self.labels: dict[str, int] = {}
+        self.own_process: list[int] = []  # lines that compare with the id of the process
+
+    def add(self, code: int, value: int, yes: str = "", no: str = "") -> None:
+        self.lines.append((code, value, yes, no))
+
+    def label(self, name: str) -> None:
+        self.labels[name] = len(self.lines)
+
+    def code(self) -> bytes:
+        """struct sock_filter[]: u16 code, u8 jump if true, u8 jump if false, u32 value."""
+        found = b""
+        for at, (code, value, *targets) in enumerate(self.lines):
+            yes, no = (self.labels[name] - at - 1 if name else 0 for name in targets)
+            found += struct.pack("<HBBI", code, yes, no, value)  # an error if a jump leads back or beyond 255
+        return found
+
+
+def _argument(index: int, upper: bool = False) -> int:
+    """Where struct seccomp_data holds half of an argument; both machines are little endian."""
+    return _ARGUMENTS + 8 * index + 4 * upper
+
+
+def _emit_check(out: _Assembler, check: Check) -> None:
+    """Go to "deny" unless the check holds, else on to the next instruction."""
+    out.add(_LOAD, _argument(check.argument))
+    match check:
+        case OneOf(values=values, ignoring=ignoring):
+            if ignoring:
+                out.add(_AND, ~ignoring & 0xFFFF_FFFF)
+            passed = f"after {len(out.lines)}"
+            for value in values[:-1]:
+                out.add(_EQUAL, value, yes=passed)
+            out.add(_EQUAL, values[-1], no="deny")
+            out.label(passed)
+        case Flags(argument=argument, required=required, optional=optional):
+            out.add(_ANY_BIT, ~(required | optional) & 0xFFFF_FFFF, yes="deny")
+            out.add(_AND, required)
+            out.add(_EQUAL, required, no="deny")
+            out.add(_LOAD, _argument(argument, upper=True))
+            out.add(_EQUAL, 0, no="deny")
+        case OwnProcess():
+            out.own_process.append(len(out.lines))
+            out.add(_EQUAL, 0, no="deny")
+
+
+def _spans(answers: dict[int, str]) -> list[tuple[int, str]]:
+    """Runs of numbers with one answer, as (first number, label), ascending from 0; what is not named is denied."""
+    found = [(0, answers.get(0, "deny"))]
+    for number in sorted({*answers, *(number + 1 for number in answers)} - {0}):
+        if (label := answers.get(number, "deny")) != found[-1][1]:
+            found.append((number, label))
+    return found
+
+
+def _emit_search(out: _Assembler, spans: Sequence[tuple[int, str]]) -> None:
+    """Binary search for the number of the call in two or more spans."""
+    middle = len(spans) // 2
+    halves = spans[:middle], spans[middle:]
+    lower, upper = (half[0][1] if len(half) == 1 else f"from {half[0][0]} to {half[-1][0]}" for half in halves)
+    out.add(_AT_LEAST, spans[middle][0], yes=upper, no=lower)
+    for name, half in ((lower, halves[0]), (upper, halves[1])):
+        if len(half) > 1:
+            out.label(name)
+            _emit_search(out, half)
+
+
+@functools.cache
+def _assembled(machine: str) -> tuple[bytes, tuple[int, ...]]:
+    """The program with process id 0, and the offsets in it at which the id stands."""
+    if machine not in _MACHINES:
+        raise OSError(errno.ENOSYS, f"no seccomp filter for machine {machine}")
+    known = [row for row in rows() if machine in row.numbers]
+    labels = {row.name: row.name if row.answer == "checked" else row.answer for row in known}
+    out = _Assembler()
+    out.add(_LOAD, _AUDIT)
+    out.add(_EQUAL, _MACHINES[machine].audit, no="kill")
+    out.add(_LOAD, _NUMBER)
+    if machine == "x86_64":
+        out.add(_AT_LEAST, _X32, yes="kill")
+    _emit_search(out, _spans({row.numbers[machine]: labels[row.name] for row in known}))
+    for row in known:
+        if row.answer == "checked":
+            out.label(row.name)
+            for check in CHECKS[row.name]:
+                _emit_check(out, check)
+            out.add(_RETURN, _ALLOW)
+    refusals = {name: _ERRNO | getattr(errno, name) for name in set(labels.values()) - set(CHECKS) - {"allow"}}
+    answers = {"allow": _ALLOW, "deny": _ERRNO | errno.EPERM, "kill": _KILL_PROCESS, **refusals}
+    for name, answer in sorted(answers.items()):
+        out.label(name)
+        out.add(_RETURN, answer)
+    return out.code(), tuple(8 * line + 4 for line in out.own_process)
+
+
+def program(machine: str, process: int = 0) -> bytes:
+    """The filter for "x86_64" or "aarch64", for the process of that id (it may signal itself).
+
+    Assembled once per machine and kept, also across fork. Raises OSError for another machine.
+    """
+    code, places = _assembled(machine)
+    found = bytearray(code)
+    for place in places:
+        struct.pack_into("<I", found, place, process)
+    return bytes(found)
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog"""
+
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
+
+
+def available() -> bool:
+    """Whether `install` can work here: a machine that we know and a kernel that filters. Assembles the program."""
+    try:
+        machine = os.uname().machine
+        program(machine)
+    except OSError:
+        return False
+    action = ctypes.c_uint32(_KILL_PROCESS)
+    return bool(_libc.syscall(_MACHINES[machine].seccomp, _GET_ACTION_AVAIL, 0, ctypes.addressof(action)) == 0)
+
+
+def install() -> None:
+    """Set no_new_privs and load the filter into this process, for good and for all its threads to come.
+
+    Set limits, session and capabilities before: the filter forbids it. Call it with one thread, in the process that
+    is meant: the filter lets it signal its own id alone. Raises OSError where the kernel or the machine refuses.
+    """
+    machine = os.uname().machine
+    code = program(machine, os.getpid())
+    loaded = _Program(len(code) // 8, code)
+    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "no_new_privs is refused")
+    flags = _TSYNC | _SPEC_ALLOW
+    result = _libc.syscall(_MACHINES[machine].seccomp, _SET_MODE_FILTER, flags, ctypes.addressof(loaded))
+    if result > 0:  # the id of a thread with filters of its own
+        raise OSError(errno.EBUSY, f"the seccomp filter cannot reach thread {result}")
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "the seccomp filter is refused")

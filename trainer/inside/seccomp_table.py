@@ -1,0 +1,241 @@
+"""The policy of the filter: which system calls a candidate may make, and with which arguments.
+
+`TABLE` has one row a call: its name, its number on x86_64, on aarch64 ("-": not there), and what becomes of it:
+
+- nothing: allowed, whatever the arguments. No such call starts a program or a process, opens a socket, touches
+  another process, changes the kernel's state or who we are; what it does to files the mounts and limits bound.
+- the name of an error: refused with it, where a library or Python then takes another way. EPERM would stop it.
+- "checked": allowed if all that `CHECKS` asks of its arguments holds.
+
+What is not in the table is refused with EPERM. Numbers: asm/unistd_64.h and asm-generic/unistd.h of Linux.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TABLE = """
+# name                   x86_64 aarch64
+
+# reading and writing what is open
+read                          0      63
+write                         1      64
+readv                        19      65
+writev                       20      66
+pread64                      17      67
+pwrite64                     18      68
+preadv                      295      69
+pwritev                     296      70
+preadv2                     327     286
+pwritev2                    328     287
+lseek                         8      62
+poll                          7       -
+ppoll                       271      73
+select                       23       -
+pselect6                    270      72
+close                         3      57
+close_range                 436     436
+dup                          32      23
+dup2                         33       -
+dup3                        292      24
+pipe                         22       -
+pipe2                       293      59
+eventfd2                    290      19
+fcntl                        72      25 checked
+ioctl                        16      29 checked
+fadvise64                   221     223 checked
+fsync                        74      82
+fdatasync                    75      83
+ftruncate                    77      46
+fallocate                   285      47 EOPNOTSUPP
+
+# files and folders
+open                          2       -
+openat                      257      56
+creat                        85       -
+truncate                     76      45
+stat                          4       -
+lstat                         6       -
+fstat                         5      80
+newfstatat                  262      79
+statx                       332     291
+statfs                      137      43
+fstatfs                     138      44
+access                       21       -
+faccessat                   269      48
+faccessat2                  439     439
+readlink                     89       -
+readlinkat                  267      78
+getdents                     78       -
+getdents64                  217      61
+getcwd                       79      17
+chdir                        80      49
+fchdir                       81      50
+mkdir                        83       -
+mkdirat                     258      34
+rmdir                        84       -
+unlink                       87       -
+unlinkat                    263      35
+rename                       82       -
+renameat                    264      38
+renameat2                   316     276
+umask                        95     166
+chmod                        90       -
+fchmod                       91      52
+fchmodat                    268      53
+fchmodat2                   452     452
+utime                       132       -
+utimes                      235       -
+futimesat                   261       -
+utimensat                   280      88
+listxattr                   194      11 EOPNOTSUPP
+llistxattr                  195      12 EOPNOTSUPP
+flistxattr                  196      13 EOPNOTSUPP
+
+# memory
+mmap                          9     222
+munmap                       11     215
+mprotect                     10     226
+mremap                       25     216
+madvise                      28     233
+msync                        26     227
+brk                          12     214
+
+# threads of this process
+clone                        56     220 checked
+clone3                      435     435 ENOSYS
+futex                       202      98 checked
+membarrier                  324     283
+rseq                        334     293
+set_robust_list             273      99
+gettid                      186     178
+exit                         60      93
+exit_group                  231      94
+sched_yield                  24     124
+sched_getaffinity           204     123
+sched_getparam              143     121
+sched_getscheduler          145     120
+sched_get_priority_max      146     125
+sched_get_priority_min      147     126
+getpriority                 140     141
+getcpu                      309     168
+
+# signals to oneself
+rt_sigaction                 13     134
+rt_sigprocmask               14     135
+rt_sigreturn                 15     139
+rt_sigpending               127     136
+rt_sigtimedwait             128     137
+rt_sigsuspend               130     133
+sigaltstack                 131     132
+restart_syscall             219     128
+pause                        34       -
+tgkill                      234     131 checked
+
+# clocks
+clock_gettime               228     113
+clock_getres                229     114
+clock_nanosleep             230     115
+nanosleep                    35     101
+gettimeofday                 96     169
+time                        201       -
+times                       100     153
+alarm                        37       -
+getitimer                    36     102
+setitimer                    38     103
+
+# who and where we are
+getpid                       39     172
+getppid                     110     173
+getpgid                     121     155
+getpgrp                     111       -
+getsid                      124     156
+getuid                      102     174
+geteuid                     107     175
+getresuid                   118     148
+getgid                      104     176
+getegid                     108     177
+getresgid                   120     150
+getgroups                   115     158
+getrusage                    98     165
+getrlimit                    97     163
+prlimit64                   302     261 checked
+prctl                       157     167 checked
+arch_prctl                  158       - checked
+uname                        63     160
+sysinfo                      99     179
+getrandom                   318     278
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A call, its number by machine, and its ``answer``: "allow", "checked" or the name of an error."""
+
+    name: str
+    numbers: dict[str, int]
+    answer: str
+
+
+def rows() -> list[Row]:
+    """`TABLE` in order."""
+    found = []
+    for line in TABLE.splitlines():
+        if line and not line.startswith("#"):
+            name, x86_64, aarch64, *answer = line.split()
+            given = {"x86_64": x86_64, "aarch64": aarch64}
+            numbers = {machine: int(number) for machine, number in given.items() if number != "-"}
+            found.append(Row(name, numbers, answer[0] if answer else "allow"))
+    return found
+
+
+# Arguments are counted from 0. Where the kernel takes an int, it drops the register's upper half, and so do we.
+@dataclass(frozen=True)
+class OneOf:
+    """The lower 32 bits of an argument, those in ``ignoring`` aside, are one of ``values``."""
+
+    argument: int
+    values: tuple[int, ...]
+    ignoring: int = 0
+
+
+@dataclass(frozen=True)
+class Flags:
+    """All bits of ``required`` are set in an argument, and none outside ``required | optional`` in all its 64."""
+
+    argument: int
+    required: int
+    optional: int
+
+
+@dataclass(frozen=True)
+class OwnProcess:
+    """The argument is the id of the process that installs the filter."""
+
+    argument: int
+
+
+Check = OneOf | Flags | OwnProcess
+
+CHECKS: dict[str, tuple[Check, ...]] = {
+    # A thread: CLONE_VM, SIGHAND, THREAD; it may share FS, FILES, SYSVSEM, and have SETTLS, PARENT_SETTID,
+    # CHILD_CLEARTID, DETACHED (ignored, set by musl), CHILD_SETTID. No namespace, VFORK, PARENT, PTRACE or exit signal.
+    "clone": (Flags(0, required=0x10900, optional=0x017C0600),),
+    # WAIT, WAKE, WAIT_BITSET, WAKE_BITSET, REQUEUE, CMP_REQUEUE, WAKE_OP; PRIVATE or not, CLOCK_REALTIME or not.
+    # Not the priority-inheriting ones: a source of kernel bugs, and nothing here uses them.
+    "futex": (OneOf(1, (0, 1, 9, 10, 3, 4, 5), ignoring=0x180),),
+    # DUPFD, GETFD, SETFD, GETFL, SETFL, DUPFD_CLOEXEC. No locks, leases, seals, owners, pipe sizes.
+    "fcntl": (OneOf(1, (0, 1, 2, 3, 4, 1030)),),
+    # TCGETS and TCGETS2 (isatty; every open() of a text file asks), FIOCLEX, FIONCLEX, FIONBIO, FIONREAD
+    "ioctl": (OneOf(1, (0x5401, 0x802C542A, 0x5451, 0x5450, 0x5421, 0x541B)),),
+    # NORMAL, RANDOM, SEQUENTIAL. Not DONTNEED: it would empty the page cache that others use.
+    "fadvise64": (OneOf(3, (0, 1, 2)),),
+    # abort() and raise() signal a thread of their own process
+    "tgkill": (OwnProcess(0),),
+    # Of this process (0), and no new limit: reading alone
+    "prlimit64": (OneOf(0, (0,)), Flags(2, required=0, optional=0)),
+    # SET_NAME, and GET: NAME, PDEATHSIG, DUMPABLE, SECCOMP, TIMERSLACK, NO_NEW_PRIVS, THP_DISABLE, SVE vector length
+    "prctl": (OneOf(0, (15, 16, 2, 3, 21, 30, 39, 42, 51)),),
+    # ARCH_GET_XCOMP_SUPP, GET_XCOMP_PERM, REQ_XCOMP_PERM: oneDNN asks for the AMX registers at first use
+    "arch_prctl": (OneOf(0, (0x1021, 0x1022, 0x1023)),),
+}

@@ -1,0 +1,111 @@
+"""A script: become a uid that owns nothing, then start another program. ``python -I -S -B lowered.py DESCRIPTOR``.
+
+DESCRIPTOR holds JSON: ``uid`` (null: stay), ``reach`` (paths that the program will open), ``command`` and ``keep``
+(descriptors it inherits; the others are closed). Its environment is empty.
+
+Root's files often lie in folders that only root may walk through: an interpreter in /root/.pyenv, a study in /root.
+The new uid could not bind them into a sandbox. So each such folder is covered, in a mount namespace of our own, by an
+empty one that holds nothing but the wanted paths, at their places; permissions of what lies in them stay as they are.
+Started by no root, or with all paths open to everybody, nothing is mounted at all.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+_NEWNS = 0x00020000  # sched.h
+_NOSUID_NODEV = 2 | 4  # sys/mount.h
+_BIND, _RECURSIVE, _SLAVE = 4096, 1 << 14, 1 << 19
+
+
+def main(descriptor: int) -> None:
+    with open(descriptor, "rb") as file:
+        request = json.loads(file.read())
+    if request["uid"] is not None:
+        _open_way([os.path.realpath(path) for path in request["reach"]])
+        os.setgroups([])
+        os.setresgid(request["uid"], request["uid"], request["uid"])
+        os.setresuid(request["uid"], request["uid"], request["uid"])
+    _die_first()
+    _close_all_but({0, 1, 2, *request["keep"]})
+    os.chdir("/")
+    os.execve(request["command"][0], request["command"], {})
+
+
+def closed_folder(path: str) -> str | None:
+    """The topmost folder above an absolute path that not everybody may walk through."""
+    parts = path.split("/")[1:-1]
+    for depth in range(len(parts)):
+        folder = "/" + "/".join(parts[: depth + 1])
+        if not os.stat(folder).st_mode & stat.S_IXOTH:
+            return folder
+    return None
+
+
+def _open_way(paths: Sequence[str]) -> None:
+    """Make the paths reachable for everybody in this process's own mount namespace."""
+    wanted = {path: folder for path in sorted(set(paths)) if (folder := closed_folder(path))}
+    if not wanted:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    _check(libc.unshare(_NEWNS), "a mount namespace of its own")
+    _mount(libc, "none", "/", "", _RECURSIVE | _SLAVE)
+    handles = {path: os.open(path, os.O_PATH) for path in wanted}  # before they are covered
+    for folder in sorted(set(wanted.values())):
+        _mount(libc, "none", folder, "tmpfs", _NOSUID_NODEV, "mode=755,size=1m")
+    for path, handle in handles.items():
+        if _is_there(path, handle):
+            continue  # within one that was bound already
+        _make_place(path, folder=stat.S_ISDIR(os.fstat(handle).st_mode))
+        _mount(libc, f"/proc/self/fd/{handle}", path, "", _BIND | _RECURSIVE)
+
+
+def _is_there(path: str, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _make_place(path: str, folder: bool) -> None:
+    os.makedirs(path if folder else os.path.dirname(path), mode=0o755, exist_ok=True)
+    if not folder:
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
+
+
+def _mount(libc: ctypes.CDLL, source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    words = [word.encode("utf-8", "surrogateescape") or None for word in (source, target, kind)]
+    _check(libc.mount(*words, flags, data.encode() or None), target)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+
+
+def _die_first() -> None:
+    """Whoever runs code of strangers goes before everything else when memory runs out."""
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
+
+
+def _close_all_but(kept: set[int]) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in kept:
+            with suppress(OSError):  # the descriptor of the listing itself
+                os.close(int(name))
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    try:
+        main(int(sys.argv[1]))
+    except OSError as error:
+        sys.exit(f"lowered: {error.strerror}: {error.filename or ''}")
