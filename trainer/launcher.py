@@ -83,22 +83,25 @@ class Launcher(Protocol):
     def close(self) -> None: ...
 
 
+_FIT: dict[str, Callable[[Any], bool]] = {
+    "float": lambda value: type(value) in (int, float) and 0 <= value < math.inf,
+    "int": lambda value: type(value) is int and -256 < value < 256,
+    "str": lambda value: type(value) is str and len(value) <= _LONGEST,
+}
+
+
 def read_reply(message: Mapping[str, Any]) -> Ended:
     """The template's reply, which an escaped experiment may have written. Raises LauncherFault for anything unfit."""
     if not isinstance(message, Mapping):
         raise LauncherFault("the template's answer is no object")
     if "broken" in message:
         raise LauncherFault(str(message["broken"])[:500])
-    known = {item.name: item for item in fields(Ended) if item.name != "outside_cpu_seconds"}
     values: dict[str, Any] = {}
-    for name, item in known.items():
-        value = message.get(name, item.default)
-        if item.type == "float" and type(value) in (int, float) and 0 <= value < math.inf:
-            values[name] = float(value)
-        elif (item.type == "int" and type(value) is int and -256 < value < 256) or (item.type == "str" and type(value) is str and len(value) <= _LONGEST):
-            values[name] = value
-        else:
-            raise LauncherFault(f"the template's answer has no fit {name}")
+    for item in fields(Ended):
+        if item.name != "outside_cpu_seconds":  # that is our own to say
+            values[item.name] = message.get(item.name, item.default)
+            if not _FIT[str(item.type)](values[item.name]):
+                raise LauncherFault(f"the template's answer has no fit {item.name}")
     if values["killed"] not in _STATES:
         raise LauncherFault("the template's answer has no fit killed")
     return Ended(**values)
