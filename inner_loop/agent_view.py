@@ -83,12 +83,13 @@ class View:
         self._enter(sandbox.network == "full")
         self._system()
         self._etc(full=sandbox.network == "full")
-        for path in _interpreter():
-            self._show(path)
-        for path in sandbox.readable:
-            self._show(_checked(path))
         self._memory(sandbox)
-        self._hide([*_own_code(self._shown), user_cache(), *sandbox.hidden])
+        for path in sandbox.readable:
+            self._show(_checked(path, sandbox.hidden))
+        self._hide(sandbox.hidden)
+        for path in _interpreter():  # on top: it may lie in a checkout, which is hidden
+            self._show(path)
+        self._hide(sandbox.hidden)
         self._home(sandbox.home)
         self._write(_START, Path(__file__).with_name("agent_relay.py").read_bytes())
         for socket, place in ((sandbox.door, DOOR), (proxy, PROXY)):
@@ -135,10 +136,11 @@ class View:
             self.options += ["--size", str(size << 20), "--tmpfs", place]
         self.options += ["--symlink", "../tmp", "/var/tmp"]
 
-    def _hide(self, paths: Iterable[Path]) -> None:
+    def _hide(self, given: Iterable[Path]) -> None:
         """Cover what lies in something shown: a folder by an empty one, a file by one that cannot be opened."""
-        for path in sorted({path.resolve() for path in paths}):
-            if not any(path.is_relative_to(shown) for shown in self._shown) or not path.exists():
+        shown, self._shown = self._shown, []
+        for path in sorted({path.resolve() for path in (*_own_code(shown), user_cache(), *given)}):
+            if not any(path.is_relative_to(one) for one in shown) or not path.exists():
                 continue
             if path.is_dir():
                 self.options += ["--tmpfs", str(path)]
@@ -191,12 +193,16 @@ class View:
         return descriptor
 
 
-def _checked(path: Path) -> Path:
+def _checked(path: Path, hidden: Iterable[Path]) -> Path:
     real = path.resolve()
-    if str(real) in _NEVER or str(path) in _NEVER or real == Path.home().resolve():
-        raise UsageError(f"{path} is too much to show to an agent", hint="name the folder of its program")
     if not real.exists():
         raise UsageError(f"{path} is not there", hint="an agent can be shown what exists")
+    if str(real) in _NEVER or str(path) in _NEVER or real == Path(os.path.expanduser("~")).resolve():
+        raise UsageError(f"{path} is too much to show to an agent", hint="name the folder of its program")
+    packages = (Path(__file__).resolve().parent.parent / name for name in _OURS)
+    for closed in (*packages, user_cache(), *hidden):
+        if real.is_relative_to(closed.resolve()):
+            raise UsageError(f"{path} lies in {closed}, which agents must not see", hint="show it from another place")
     return Path(os.path.abspath(path))
 
 

@@ -1,0 +1,332 @@
+"""An agent in its sandbox: a shell or Python script that tries to see, reach and use what it must not. Real bwrap."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from inner_loop import agent_filter
+from inner_loop.agent_sandbox import NETWORKS, AgentEnded, AgentLimits, AgentSandbox, describe
+from programs.errors import UsageError
+from trainer import bwrap, lowered
+
+pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
+CANARY = "canary-4711"
+
+
+@pytest.fixture
+def worktree(tmp_path: Path) -> Path:
+    """A worktree deep in a study that holds what an agent must not see."""
+    run = tmp_path / "study" / "runs" / "r1"
+    (run / "worktree").mkdir(parents=True)
+    for name in ("study/ledger.duckdb", "study/runs/r1/hidden.npy", "study/runs/r2/train.py", "beside"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(CANARY)
+    return run / "worktree"
+
+
+@pytest.fixture
+def server() -> Iterator[int]:
+    """The port of a server on 127.0.0.1 that sends back the first thing it gets."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                one, _ = listening.accept()
+                with one:
+                    one.sendall(b"echo " + one.recv(4096))
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield listening.getsockname()[1]
+    listening.close()
+
+
+def shell(sandbox: AgentSandbox, script: str, timeout: float = 60) -> AgentEnded:
+    return sandbox.run(["/bin/sh", "-c", script], timeout=timeout)
+
+
+def python(sandbox: AgentSandbox, script: str, timeout: float = 60) -> AgentEnded:
+    return sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", script], timeout=timeout)
+
+
+def test_an_agent_works_in_its_worktree_and_ends_with_its_exit_code(worktree: Path) -> None:
+    (worktree / "train.py").write_text("old")
+    ended = AgentSandbox(worktree).run(["/bin/sh", "-c", "cat; pwd; echo new > train.py; exit 7"], stdin=b"told\n")
+    assert (ended.exit_code, ended.killed, ended.stderr) == (7, "", b"")
+    assert ended.stdout.decode().split() == ["told", str(worktree)]
+    assert (worktree / "train.py").read_text() == "new\n"
+    assert (worktree / "train.py").stat().st_uid == os.geteuid()
+
+
+def test_signals_and_commands_that_are_not_there_are_told_as_a_shell_does(worktree: Path) -> None:
+    for network in NETWORKS:
+        sandbox = AgentSandbox(worktree, network)
+        assert shell(sandbox, "kill -9 $$").exit_code == 137
+        ended = sandbox.run(["no-such-program"])
+        assert ended.exit_code == 127 and b"No such file" in ended.stderr
+
+
+def test_nothing_beside_the_worktree_is_seen(worktree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", CANARY)
+    leaked = os.open(worktree.parent / "hidden.npy", os.O_RDONLY)
+    os.set_inheritable(leaked, True)
+    (worktree / "link").symlink_to(worktree.parent / "hidden.npy")
+    script = f"""
+        cat {worktree}/../hidden.npy {worktree}/../../r2/train.py {worktree}/../../../ledger.duckdb link
+        cat /proc/*/environ /proc/*/cmdline /run/metaloop/*.json | tr '\\0' '\\n'
+        for fd in 3 4 5 6 7 8 9 {leaked}; do cat /proc/self/fd/$fd; done
+        ls /proc/{os.getpid()} ; ls /proc/1/root/ /proc/1/cwd/ ; env; true"""
+    ended = shell(AgentSandbox(worktree, environment={"MY_KEY": "given"}), script)
+    os.close(leaked)
+    seen = ended.stdout + ended.stderr
+    assert ended.exit_code == 0 and CANARY.encode() not in seen and b"MY_KEY=given" in seen
+    found = "find / -path /proc -prune -o ( -name hidden.npy -o -name ledger.duckdb -o -name beside ) -print"
+    (worktree / "link").unlink()
+    assert AgentSandbox(worktree).run(found.split()).stdout == b""
+
+
+def test_the_environment_is_what_was_given_and_nothing_else(worktree: Path) -> None:
+    ended = python(AgentSandbox(worktree, environment={"A": "1"}), "import os; print(*os.environ)")
+    assert set(ended.stdout.decode().split()) <= {"A", "PATH", "HOME", "TERM", "LANG", "LC_CTYPE"}
+
+
+def test_metaloops_own_code_is_not_there_while_its_packages_are(worktree: Path) -> None:
+    script = """
+for name in ("meta", "arena", "analysis", "inner_loop", "trainer", "programs"):
+    try: __import__(name); print("seen", name)
+    except ImportError: pass
+import numpy; print("numpy")"""
+    ended = AgentSandbox(worktree).run([sys.executable, "-c", script])
+    assert ended.stdout.decode().split() == ["numpy"], ended.stderr
+    with pytest.raises(UsageError, match="must not see"):  # not even where a user shows it
+        shell(AgentSandbox(worktree, readable=(Path(bwrap.__file__).parent / "tasks",)), "true")
+
+
+def test_readable_paths_are_shown_and_hidden_ones_in_them_are_not(worktree: Path, tmp_path: Path) -> None:
+    tool = tmp_path / "tool"
+    for name in ("bin", "secret"):
+        (tool / name).mkdir(parents=True)
+    (tool / "bin" / "tool").write_text("#!/bin/sh\necho tool runs\n")
+    (tool / "bin" / "tool").chmod(0o755)
+    (tool / "secret" / "file").write_text(CANARY)
+    (tool / "single").write_text(CANARY)
+    hidden = (tool / "secret", tool / "single")
+    sandbox = AgentSandbox(worktree, readable=(tool,), hidden=hidden)
+    ended = shell(sandbox, f"tool; cat {tool}/secret/file {tool}/single; touch {tool}/x {tool}/secret/x || true")
+    assert ended.stdout == b"tool runs\n" and ended.stderr.count(b"Read-only") >= 1
+    assert not (tool / "x").exists()
+    for path in (Path("/"), Path("/proc"), tmp_path / "no"):
+        with pytest.raises(UsageError):
+            shell(AgentSandbox(worktree, readable=(path,)), "true")
+
+
+def test_the_system_cannot_be_written(worktree: Path) -> None:
+    script = """
+        for place in / /usr /etc /dev /proc/sys/kernel /run/metaloop; do touch $place/x && echo wrote $place; done
+        echo x > /proc/sys/kernel/core_pattern && echo wrote core_pattern
+        unshare -U true && echo namespace; mount -t tmpfs none /tmp && echo mounted
+        touch /tmp/x ~/x /dev/shm/x x && echo ok"""
+    assert shell(AgentSandbox(worktree), script).stdout == b"ok\n"
+
+
+def test_credentials_are_a_copy_in_the_home(worktree: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "auth.json"
+    secret.write_text("token")
+    secret.chmod(0o600)
+    sandbox = AgentSandbox(worktree, home={".codex/auth.json": secret})
+    ended = shell(sandbox, "cat ~/.codex/auth.json; echo new > ~/.codex/new && mv ~/.codex/new ~/.codex/auth.json")
+    assert ended.stdout == b"token" and ended.exit_code == 0 and secret.read_text() == "token"
+    for home in ({"../x": secret}, {"x": tmp_path / "none"}):
+        with pytest.raises(UsageError):
+            shell(AgentSandbox(worktree, home=home), "true")
+
+
+def test_the_door_answers(worktree: Path, tmp_path: Path) -> None:
+    door = tmp_path / "door"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(door))
+        listening.listen()
+
+        def serve() -> None:
+            one, _ = listening.accept()
+            with one:
+                one.sendall(one.recv(100).upper())
+
+        threading.Thread(target=serve, daemon=True).start()
+        script = "import os, socket; s = socket.socket(socket.AF_UNIX); s.connect(os.environ['METALOOP_DOOR'])"
+        ended = python(AgentSandbox(worktree, door=door), script + "; s.sendall(b'train'); print(s.recv(100).decode())")
+    assert ended.stdout == b"TRAIN\n", ended.stderr
+
+
+REACH = """
+import os, socket, sys
+def direct(port):
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as s:
+            s.sendall(b"hi"); return s.recv(100).decode()
+    except OSError as error: return type(error).__name__
+def proxied(port):
+    if "HTTPS_PROXY" not in os.environ: return "no proxy"
+    with socket.create_connection(("127.0.0.1", int(os.environ["HTTPS_PROXY"].rsplit(":")[-1]))) as s:
+        s.sendall(b"CONNECT 127.0.0.1:%d HTTP/1.1\\r\\n\\r\\n" % port)
+        answer = s.recv(100)
+        if b" 200 " not in answer: return answer.split()[1].decode()
+        s.sendall(b"hi"); return s.recv(100).decode()
+for port in map(int, sys.argv[1:]): print(direct(port), proxied(port), sep="|")
+"""
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        ("none", "ConnectionRefusedError|no proxy"),
+        ("proxy", "ConnectionRefusedError|echo hi"),
+        ("full", "echo hi|no proxy"),
+    ],
+)
+def test_each_network_reaches_what_it_says(network: str, said: str, worktree: Path, server: int) -> None:
+    sandbox = AgentSandbox(worktree, network, allow_hosts=(f"127.0.0.1:{server}",))  # type: ignore[arg-type]
+    command = [os.path.realpath(sys.executable), "-I", "-S", "-c", REACH, str(server)]
+    ended = sandbox.run(command, timeout=60)
+    assert ended.stdout.decode().split("\n")[0] == said, ended.stderr
+    assert "network" in describe(sandbox.network) or "HTTPS" in describe(sandbox.network)
+
+
+def test_the_proxy_refuses_another_target_and_remembers_it(worktree: Path, server: int) -> None:
+    sandbox = AgentSandbox(worktree, "proxy", allow_hosts=("127.0.0.1:1",))
+    ended = sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", REACH, str(server)], timeout=60)
+    assert ended.stdout == b"ConnectionRefusedError|403\n", ended.stderr
+    assert [(one.port, "not among" in one.refused) for one in ended.asked] == [(server, True)]
+
+
+def test_what_ignores_namespaces_is_refused(worktree: Path) -> None:
+    script = """
+import ctypes, fcntl, os, socket, errno
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*words):
+    ctypes.set_errno(0); libc.syscall(*words); return errno.errorcode.get(ctypes.get_errno(), "done")
+x = os.uname().machine == "x86_64"
+try: socket.socket(40, 1, 0); print("vsock")
+except OSError as error: print(errno.errorcode[error.errno])
+print(call(425, 1, 0), call(250 if x else 219, 0, -3, 0), call(272 if x else 97, 0x10000000), call(435, 0, 0))
+socket.socket(socket.AF_UNIX).close(); socket.socket(socket.AF_INET6).close()
+if os.fork() == 0: os._exit(0)
+print(os.wait()[1])"""
+    assert python(AgentSandbox(worktree), script).stdout.split() == b"EAFNOSUPPORT ENOSYS EPERM EPERM ENOSYS 0".split()
+    assert agent_filter.program("aarch64") and agent_filter.program("riscv64") is None
+
+
+def test_a_fork_bomb_ends_at_the_limits(worktree: Path) -> None:
+    limits = AgentLimits(processes=64, wall_seconds=3, memory_mb=512)
+    started = time.monotonic()
+    ended = python(
+        AgentSandbox(worktree, limits=limits), "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass"
+    )
+    assert ended.killed == "wall" and time.monotonic() - started < 30
+
+
+def test_a_daemon_that_is_left_behind_is_dead(worktree: Path) -> None:
+    script = (
+        "setsid sh -c 'while true; do date +%N > alive; sleep 0.05; done' >/dev/null 2>&1 & sleep 0.5; echo started"
+    )
+    ended = shell(AgentSandbox(worktree), script)
+    assert ended.stdout == b"started\n" and ended.killed == ""
+    before = (worktree / "alive").read_text()
+    time.sleep(0.3)
+    assert (worktree / "alive").read_text() == before
+
+
+def test_the_wall_limit_ends_all_of_it(worktree: Path) -> None:
+    ended = shell(AgentSandbox(worktree), "trap '' TERM INT HUP; setsid sleep 1000 & sleep 1000", timeout=1)
+    assert (ended.exit_code, ended.killed) == (137, "wall") and ended.wall_seconds < 10
+    alive = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert "sleep 1000" not in alive.splitlines()
+
+
+def test_a_flood_of_output_is_bounded(worktree: Path) -> None:
+    ended = shell(AgentSandbox(worktree, limits=AgentLimits(output_mb=8)), "yes")
+    assert ended.killed == "output" and len(ended.stdout) == 1 << 16 and ended.written > 8 << 20
+
+
+def test_memory_disk_and_file_size_are_bounded(worktree: Path) -> None:
+    limits = AgentLimits(memory_mb=200, disk_mb=20, file_mb=15)
+    ended = python(AgentSandbox(worktree, limits=limits), "import time; x = b'x' * (1 << 30); time.sleep(60)")
+    assert ended.killed == "memory" or ended.exit_code == 137
+    ended = shell(AgentSandbox(worktree, limits=limits), "head -c 16M /dev/zero > a; stat -c %s a; rm a")
+    assert ended.stdout.split() == [str(15 << 20).encode()]
+    script = "for i in 1 2 3; do head -c 10M /dev/urandom > $i; done; sleep 60"
+    assert shell(AgentSandbox(worktree, limits=limits), script).killed == "disk"
+
+
+def test_a_worktree_that_is_also_elsewhere_is_refused(worktree: Path, tmp_path: Path) -> None:
+    os.link(tmp_path / "beside", worktree / "inside")
+    with pytest.raises(UsageError, match="also linked from outside"):
+        shell(AgentSandbox(worktree), "true")
+    (worktree / "inside").unlink()
+    (worktree / ".git").write_text("gitdir: ../elsewhere\n")
+    with pytest.raises(UsageError, match="linked git worktree"):
+        shell(AgentSandbox(worktree), "true")
+
+
+def test_an_agent_can_be_talked_to_and_stopped(worktree: Path) -> None:
+    with AgentSandbox(worktree).popen(["/bin/cat"]) as agent:
+        agent.stdin.write(b"hello\n")
+        agent.stdin.flush()
+        assert agent.stdout.readline() == b"hello\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            agent.wait(0.1)
+    assert agent.watch.killed == "closed" and agent.wait() == 137
+
+
+AS_A_USER = """
+import os, sys
+os.environ["HOME"] = "/nonexistent"
+sys.path[:0] = {path!r}
+from pathlib import Path
+from inner_loop.agent_sandbox import AgentSandbox
+from trainer import bwrap
+assert os.geteuid() == 54321 and bwrap.dropped_uid() is None
+print(bwrap.probe())
+command = ["/bin/sh", "-c", "id -u; touch made; cat ../hidden.npy"]
+ended = AgentSandbox(Path({worktree!r}), "proxy").run(command, timeout=60)
+print(ended.exit_code, ended.stdout.split(), ended.killed)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_it_works_as_an_ordinary_user_too(worktree: Path) -> None:
+    for folder in (worktree, *worktree.parents[:3]):
+        os.chmod(folder, 0o755)
+    os.chown(worktree, 54321, 54321)
+    packages = Path(bwrap.__file__).parent.parent
+    sites = [path for path in sys.path if path.endswith("-packages")]
+    script = AS_A_USER.format(path=[str(packages), *sites], worktree=str(worktree))
+    reach = [
+        os.path.realpath(sys.executable),
+        sys.base_prefix,
+        sys.prefix,
+        str(packages),
+        str(worktree.parent),
+    ]
+    request = {"uid": 54321, "reach": reach, "command": [sys.executable, "-c", script], "keep": []}
+    order = bwrap.memory_file(json.dumps(request).encode())
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-B", lowered.__file__, str(order)], pass_fds=[order], env={},
+            capture_output=True, text=True, timeout=100,
+        )  # fmt: skip
+    finally:
+        os.close(order)
+    assert done.stdout.splitlines() == ["None", "1 [b'1000'] "], done.stderr
+    assert (worktree / "made").stat().st_uid == 54321
