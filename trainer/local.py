@@ -76,6 +76,7 @@ class LocalLauncher:
         self.restarts = -1
         self.template_pid: int | None = None
         self.group: Group | None = None
+        self._capped = 0  # MB, what the cgroup allows
         self._warm = warm
         self._data: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -168,9 +169,13 @@ class LocalLauncher:
             self._stop()  # a sandbox holds one training split
             self._data = request.data
         self.start()
-        if self.group:
-            self.group.limit(memory_mb=request.limits.memory_mb + request.limits.file_mb + _TEMPLATE_MB, processes=None)
+        self._cap(request.limits.memory_mb + 2 * request.limits.file_mb + _TEMPLATE_MB)
         return self._ask(request, meanwhile)
+
+    def _cap(self, memory_mb: int) -> None:
+        if self.group and memory_mb != self._capped:
+            self.group.limit(memory_mb=memory_mb, processes=None)
+            self._capped = memory_mb
 
     def _ask(self, request: Request, meanwhile: Callable[[], None] | None) -> Ended:
         """Send one request, wait for its end. LauncherFault (and a stopped template) if no fit answer comes."""

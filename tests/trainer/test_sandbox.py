@@ -85,6 +85,11 @@ print(json.dumps([os.path.exists({str(tmp_path)!r}), os.getcwd(), dict(os.enviro
     assert files == ["train.py"]
 
 
+def test_builtins_are_those_of_a_script(script: Script) -> None:
+    assert script("exit(3)").exit_code == 3
+    assert script("print(__name__, __file__)").log == "__main__ train.py\n"
+
+
 def test_nothing_passes_from_one_experiment_to_the_next(script: Script) -> None:
     code = "import os, builtins\nprint(os.listdir('.'), hasattr(builtins, 'kept'))\n"
     code += "open('kept', 'w').write('x'); builtins.kept = 1\nimport torch; torch.kept = 1"

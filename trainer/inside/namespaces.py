@@ -53,6 +53,7 @@ def isolate(megabytes: int) -> None:
     _write("/proc/self/uid_map", f"{uid} {uid} 1")
     _write("/proc/self/gid_map", f"{gid} {gid} 1")
     _write("/proc/sys/user/max_user_namespaces", "0")
+    _write("/proc/self/oom_score_adj", "1000")  # where memory runs out, the experiment goes, not the template
     _mount("none", "/", "", _REC | _PRIVATE)
     _mount(INNER, INNER, "", _BIND | _REC)
     options = f"size={megabytes}m,nr_inodes=4096,mode=0700,uid={uid},gid={gid}"

@@ -26,10 +26,12 @@ _REPLY_BYTES = wire.MESSAGE_BYTES - 4096
 def warm() -> None:
     """Import torch and run a step of each kind, so that no child pays for what torch does at first use."""
     import io
+    import site
 
     import torch
     from torch import nn
 
+    site.setquit()  # a script may call exit(), which an interpreter started without site lacks
     torch.set_num_threads(1)
     model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 4))
     for kind in (torch.optim.AdamW, torch.optim.SGD):
