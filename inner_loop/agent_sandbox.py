@@ -194,7 +194,8 @@ class Agent:
         if uid is None:
             return
         status = self._worktree.stat()
-        self._owner = status.st_uid, status.st_gid
+        abandoned = status.st_uid == uid  # by a process of ours that was killed
+        self._owner = (os.geteuid(), os.getegid()) if abandoned else (status.st_uid, status.st_gid)
         trees.give(self._worktree, uid)
         if sandbox.door is not None:
             os.chown(sandbox.door, uid, -1)

@@ -35,7 +35,10 @@ def check(worktree: Path) -> Path:
             f"{worktree} is a linked git worktree: its repository lies outside, where an agent sees nothing",
             hint="git clone --no-hardlinks makes one of its own",
         )
-    _check_links(real)
+    try:
+        _check_links(real)
+    except TooMuch as error:
+        raise UsageError(f"{worktree}: {error}", hint="an agent's worktree holds the sources and little else") from None
     return real
 
 

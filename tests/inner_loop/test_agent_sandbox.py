@@ -289,6 +289,29 @@ def test_an_agent_can_be_talked_to_and_stopped(worktree: Path) -> None:
     assert agent.watch.killed == "closed" and agent.wait() == 137
 
 
+ABANDONED = """
+import sys; sys.path[:0] = {path!r}
+from pathlib import Path
+from inner_loop.agent_sandbox import AgentSandbox
+AgentSandbox(Path({worktree!r}), "proxy").run(["/bin/sh", "-c", "while true; do date +%N > alive; sleep 0.05; done"])
+"""
+
+
+def test_an_agent_dies_with_the_process_that_started_it(worktree: Path) -> None:
+    packages = str(Path(bwrap.__file__).parent.parent)
+    script = ABANDONED.format(path=[packages], worktree=str(worktree))
+    with subprocess.Popen([sys.executable, "-c", script]) as parent:
+        deadline = time.monotonic() + 60
+        while not (worktree / "alive").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        parent.kill()
+    time.sleep(0.5)
+    before = (worktree / "alive").read_text()
+    time.sleep(0.3)
+    assert (worktree / "alive").read_text() == before
+    assert shell(AgentSandbox(worktree), "true").exit_code == 0 and worktree.stat().st_uid == os.geteuid()
+
+
 AS_A_USER = """
 import os, sys
 os.environ["HOME"] = "/nonexistent"
