@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from programs.errors import UsageError
+from programs.errors import EnvironmentProblem, UsageError
 
 #: The APIs that coding agents talk to, and where they renew their logins.
 LLM_HOSTS = (
@@ -93,6 +93,7 @@ class AgentProxy:
         self.sent = self.received = self.refused = 0
         self._folder = Path(tempfile.mkdtemp(prefix="metaloop-proxy-"))  # mode 700
         self.socket = self._folder / "socket"
+        self._failure = ""
         self._open = 0
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -100,6 +101,10 @@ class AgentProxy:
         self._thread = threading.Thread(target=self._run, name="agent-proxy", daemon=True)
         self._thread.start()
         self._ready.wait()
+        if not self.socket.exists():
+            self.close()
+            hint = "TMPDIR must be a short path that can be written"  # a socket's path has 107 bytes at most
+            raise EnvironmentProblem(f"{self.socket}: {self._failure}", hint=hint)
 
     def __enter__(self) -> Self:
         return self
@@ -109,9 +114,9 @@ class AgentProxy:
 
     def close(self) -> None:
         """Cut all connections and remove the socket."""
-        if self._thread.is_alive():
+        with suppress(RuntimeError):  # the loop has ended already
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join()
+        self._thread.join()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def summary(self) -> dict[str, tuple[int, int, int]]:
@@ -127,6 +132,8 @@ class AgentProxy:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._serve())
+        except OSError as error:
+            self._failure = str(error)
         finally:
             self._ready.set()
             self._loop.close()

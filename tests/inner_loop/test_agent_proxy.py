@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from inner_loop.agent_proxy import LLM_HOSTS, AgentProxy, Rule, is_public
-from programs.errors import UsageError
+from programs.errors import EnvironmentProblem, UsageError
 
 
 @pytest.fixture
@@ -126,3 +128,12 @@ def test_connections_are_bounded_and_closing_cuts_them(echo: int) -> None:
                 pass
         client.close()
     assert not proxy.socket.parent.exists()
+
+
+def test_a_folder_that_no_socket_fits_in_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("x" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with pytest.raises(EnvironmentProblem, match="path too long"):
+        AgentProxy(["example.com"])
+    assert not list(deep.iterdir())

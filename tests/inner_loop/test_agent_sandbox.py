@@ -293,7 +293,7 @@ ABANDONED = """
 import sys; sys.path[:0] = {path!r}
 from pathlib import Path
 from inner_loop.agent_sandbox import AgentSandbox
-AgentSandbox(Path({worktree!r}), "proxy").run(["/bin/sh", "-c", "while true; do date +%N > alive; sleep 0.05; done"])
+AgentSandbox(Path({worktree!r})).run(["/bin/sh", "-c", "while true; do date +%N > alive; sleep 0.05; done"])
 """
 
 
