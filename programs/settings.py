@@ -16,6 +16,7 @@ from programs.errors import ProgramError
 from programs.front_matter import FrontMatter
 
 Lines = dict[tuple[str, ...], int]
+_MOST_BRACKETS = 500  # opened in a charter; a good one has a handful, and the scanner takes the square of the number
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ def _load(block: str, first_line: int, place: str) -> tuple[dict[str, Any], Line
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
     from ruamel.yaml.tokens import AliasToken, AnchorToken, TagToken
 
+    if block.count("{") + block.count("[") > _MOST_BRACKETS:
+        hint = f"it opens more than {_MOST_BRACKETS} brackets"
+        raise ProgramError(f"{place}:{first_line}: the charter cannot be read as YAML 1.2", hint=hint)
     try:
         for token in YAML().scan(block):
             if isinstance(token, AliasToken | AnchorToken | TagToken):

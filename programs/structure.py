@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from programs.front_matter import locate
@@ -60,7 +60,8 @@ class Outline:
 
 def is_ideas(title: str) -> bool:
     """Whether a heading is named Ideas, whatever its case, numbering or punctuation: ``3. IDEAS:``."""
-    return re.sub(r"^[\W\d_]+|[\W_]+$", "", title).casefold() == "ideas"
+    # the look-behind lets a match start only where a run starts: otherwise a long run takes the square of its length
+    return re.sub(r"^[\W\d_]+|(?<![\W_])[\W_]+$", "", title).casefold() == "ideas"
 
 
 def in_ideas(path: str) -> bool:
@@ -73,10 +74,15 @@ def outline(text: str, place: str = "program") -> Outline:
     body = locate(lines, place).end
     # Blank lines stand in for the front matter, so that the parser's line numbers are those of the file.
     shown = "\n" * body + "".join(lines[body:])
-    tokens = _parser().parse(shown if body else shown.removeprefix(BOM))
+    tokens = _tokens(shown if body else shown.removeprefix(BOM))
     headings = _headings(tokens, len(lines))
     blocks = list(_Walk(lines, headings).blocks(tokens))
     return Outline(tuple(lines), body, headings, tuple(b for b in blocks if b.text.strip()))
+
+
+@lru_cache(maxsize=4)  # a program is read and then linted; nobody changes the tokens
+def _tokens(shown: str) -> tuple[Token, ...]:
+    return tuple(_parser().parse(shown))
 
 
 @cache
@@ -187,7 +193,7 @@ class _Walk:
 
 def one_line(text: str) -> str:
     """Text of a paragraph whatever its wrapping: line breaks and the blanks around them become one space."""
-    return re.sub(r"[ \t]*\n[ \t]*", " ", text).strip()
+    return " ".join(line.strip(" \t") for line in text.split("\n")).strip()
 
 
 def _span(token: Token) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -136,7 +138,7 @@ def test_words_of_unspaced_scripts() -> None:
         (b"a\nb\n\0\n", "p.md:3: a NUL byte: a binary file"),
         (b"\x89PNG\r\n\x1a\n", "p.md:1: byte 0x89 is not UTF-8"),
         ("text".encode("utf-16"), "p.md:1: a NUL byte: a binary file"),
-        (b"x" * (MAX_BYTES + 1), "p.md:1: the file is larger than 524,288 bytes, the most that a program has"),
+        (b"x" * (MAX_BYTES + 1), "p.md:1: the file is larger than 262,144 bytes, the most that a program has"),
         (b"---\nmetaloop:\n  wave: 2\n\nbody\n", "p.md:1: the front matter is not closed"),
     ],
 )
@@ -145,6 +147,22 @@ def test_what_is_no_program_is_an_error_with_its_place(raw: bytes, message: str)
         Program.parse(raw, "p.md")
     assert caught.value.message == message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# " + "." * 200_000 + " x\n",
+        "- a" + " " * 200_000 + "b\n",
+        "---\nmetaloop: {wave: " + "{" * 100_000 + "\n---\n",
+    ],
+    ids=["dots in a heading", "blanks in an item", "brackets in the charter"],
+)
+def test_the_time_to_read_does_not_grow_with_the_square(text: str) -> None:
+    began = time.process_time()
+    with suppress(ProgramError):
+        Program.parse(text)
+    assert time.process_time() - began < 2.0
 
 
 def test_load_names_the_path(tmp_path: Path) -> None:
