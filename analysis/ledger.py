@@ -217,14 +217,25 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     line = line.rstrip(b"\n")
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict):
         return None
     if record.get("schema") != SCHEMA and whole:
         return record
     signed = line[-_TAIL:].startswith(_MARK)
-    return record if signed and hashlib.sha256(line[:-_TAIL]).hexdigest() == record.get("hash") else None
+    if not signed or hashlib.sha256(line[:-_TAIL]).hexdigest() != record.get("hash"):
+        return None
+    return record if _complete(record) else None
+
+
+def _complete(record: Mapping[str, Any]) -> bool:
+    """Whether a record has what its readers count on: a right hash only says that nothing changed since it was made."""
+    texts = all(isinstance(record.get(name), str) for name in ("at", "prev", "kind"))
+    heads = record.get("heads", None if record.get("kind") == "segment" else {})
+    if not texts or not isinstance(record.get("seq"), int) or not isinstance(heads, dict):
+        return False
+    return all(isinstance(head, dict) and {"seq", "hash"} <= head.keys() for head in heads.values())
 
 
 def _heads(folder: Path) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -109,6 +110,25 @@ def small_disk(limit: int) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.parametrize(
+    "change", [{"at": None}, {"prev": None}, {"kind": None}, {"seq": "0"}, {"heads": {"a-1.jsonl": 3}}]
+)
+def test_a_record_that_lacks_what_readers_need_is_damaged(tmp_path: Path, change: dict[str, object]) -> None:
+    """Its hash is right all the same."""
+    with Ledger(tmp_path, "a") as ledger:
+        ledger.append({"kind": "x"})
+    lines = ledger.path.read_bytes().splitlines(keepends=True)
+    first = {
+        key: value for key, value in (json.loads(lines[0]) | change).items() if key != "hash" and value is not None
+    }
+    body = json.dumps(first, separators=(",", ":")).encode()[:-1]
+    sealed = body + b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
+    ledger.path.write_bytes(sealed + b"[" * 100_000 + b"\n" + lines[1])
+    with pytest.raises(Corrupt, match=":1: this record is damaged"):
+        list(read(tmp_path))
+    assert len(check(tmp_path)) == 1
 
 
 def test_refused_write_names_the_path_and_loses_nothing(tmp_path: Path) -> None:
