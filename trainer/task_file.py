@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from programs.errors import TaskError
 
@@ -50,12 +50,40 @@ class DataSection(Section):
 
 
 class ScoreSection(Section):
-    kind: str = Field(default="classification", description="classification, language_model, or an entry point")
+    kind: str = Field(
+        default="classification", description="classification, language_model, kernel, printed, or an entry point"
+    )
     classes: int = Field(
         default=10, gt=1, le=Most, description="width of the logits: classes, or symbols of a language model"
     )
     chunk: int = Field(default=500, gt=0, le=Most, description="rows that logits() gets at a time")
     checkpoint_mb: int = Field(default=64, gt=0, le=Most, description="largest checkpoint that is scored")
+    stream_kb: int = Field(default=48, gt=0, le=Most >> 10, description="language_model: hidden text that is streamed")
+    tolerance: float = Field(
+        default=1e-3, gt=0, le=1, description="by which two predictions of the same row, or two results, may differ"
+    )
+    repetitions: int = Field(default=10, ge=2, le=10_000, description="kernel: timed calls")
+    seconds: Positive = Field(default=600, description="wall seconds that one conversation with the model may take")
+    pattern: str = Field(
+        default="", max_length=200, description="printed: regular expression, its one group is the metric"
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _one_group(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        if pattern and groups != 1:
+            raise ValueError(f"has {groups} groups (…), one is needed: the number")
+        return pattern
+
+    @model_validator(mode="after")
+    def _pattern_where_printed(self) -> ScoreSection:
+        if (self.kind == "printed") != bool(self.pattern):
+            raise ValueError("kind printed needs a pattern, and only that kind has one")
+        return self
 
 
 class ReplaceSection(Section):

@@ -3,54 +3,70 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from programs.errors import TaskError
-from trainer.scoring import InvalidPredictions, make_scorer
+from trainer.language_model import Text
+from trainer.scoring import (
+    KINDS,
+    InvalidPredictions,
+    negative_log_likelihood,
+    refuse_different,
+    refuse_diverged,
+    scorer_of,
+)
 
 
-def test_uniform_logits_score_log_of_classes(tmp_path: Path) -> None:
-    np.save(tmp_path / "targets.npy", np.array([0, 3, 2]))
-    np.full((3, 4), 7.5, np.float32).tofile(tmp_path / "p.f32")
-    scorer = make_scorer({"kind": "classification", "classes": 4})
-    assert scorer.score(tmp_path / "p.f32", tmp_path) == pytest.approx(math.log(4), abs=1e-12)
+def test_uniform_logits_cost_the_log_of_the_classes() -> None:
+    losses = negative_log_likelihood(np.full((3, 4), 7.5, np.float32), np.array([0, 3, 2]))
+    assert losses.dtype == np.float64 and losses == pytest.approx(math.log(4), abs=1e-12)
 
 
-def test_bits_per_byte(tmp_path: Path) -> None:
+def test_bits_per_byte() -> None:
     """Two rows of two symbols at 3 bits each, one of them not counted, over 6 bytes."""
-    np.save(tmp_path / "targets.npy", np.array([[0, 3], [2, -1]]))
-    np.save(tmp_path / "bytes.npy", np.array([4, 2]))
-    np.zeros((2, 2, 8), np.float32).tofile(tmp_path / "p.f32")
-    scorer = make_scorer({"kind": "language_model", "classes": 8})
-    assert scorer.score(tmp_path / "p.f32", tmp_path) == pytest.approx(9 / 6, abs=1e-12)
+    text = Text(np.zeros((2, 2)), np.array([[0, 3], [2, -1]]), np.array([4, 2]))
+    losses = negative_log_likelihood(np.zeros((4, 8), np.float32), text.targets.reshape(-1))
+    assert losses[3] == 0
+    assert text.bits_per_byte(losses.reshape(2, 2)) == pytest.approx(9 / 6, abs=1e-12)
 
 
-def test_unnormalised_and_extreme_logits_gain_nothing(tmp_path: Path) -> None:
-    np.save(tmp_path / "targets.npy", np.array([0, 1]))
-    logits = np.array([[3e38, 3e38], [-3e38, -3e38]], np.float32)
-    logits.tofile(tmp_path / "p.f32")
-    scorer = make_scorer({"kind": "classification", "classes": 2})
-    assert scorer.score(tmp_path / "p.f32", tmp_path) == pytest.approx(math.log(2))
+def test_unnormalised_and_extreme_logits_gain_nothing() -> None:
+    logits = np.array([[3e38, 3e38], [-3e38, -3e38], [0, 3e38]], np.float32)
+    losses = negative_log_likelihood(logits, np.array([0, 1, 0]))
+    assert losses[:2] == pytest.approx(math.log(2)) and losses[2] == pytest.approx(3e38)
+
+
+def test_parts_do_not_matter() -> None:
+    logits = np.random.default_rng(1).normal(size=(3000, 1000)).astype(np.float32)
+    targets = np.random.default_rng(2).integers(-1, 1000, size=3000)
+    by_hand = np.log(np.exp(logits.astype(np.float64)).sum(1)) - logits[np.arange(3000), np.maximum(targets, 0)]
+    assert np.allclose(negative_log_likelihood(logits, targets), np.where(targets < 0, 0, by_hand), atol=1e-9)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_not_finite(tmp_path: Path, bad: float) -> None:
-    np.save(tmp_path / "targets.npy", np.array([0, 1]))
-    np.array([[1, 2], [3, bad]], np.float32).tofile(tmp_path / "p.f32")
+def test_not_finite(bad: float) -> None:
     with pytest.raises(InvalidPredictions, match="not finite"):
-        make_scorer({"kind": "classification", "classes": 2}).score(tmp_path / "p.f32", tmp_path)
+        negative_log_likelihood(np.array([[1, 2], [3, bad]], np.float32), np.array([0, 1]))
 
 
-def test_wrong_size(tmp_path: Path) -> None:
-    np.save(tmp_path / "targets.npy", np.array([0, 1]))
-    (tmp_path / "p.f32").write_bytes(b"1234")
-    with pytest.raises(InvalidPredictions, match="4 bytes, expected 16"):
-        make_scorer({"kind": "classification", "classes": 2}).score(tmp_path / "p.f32", tmp_path)
+def test_differences_count_absolutely_and_relatively() -> None:
+    refuse_different(np.array([1.0, 50.0]), np.array([1.001, 50.03]), 1e-3, "x")
+    with pytest.raises(InvalidPredictions, match=r"^x: 1 of 2 differ, by up to 0\.01 nats"):
+        refuse_different(np.array([1.0, 50.0]), np.array([1.01, 50.0]), 1e-3, "x")
 
 
-def test_unknown_kind() -> None:
+def test_a_loss_far_over_a_blind_guess_is_no_model() -> None:
+    assert refuse_diverged(1.9, 1.0, "nats") == 1.9
+    with pytest.raises(InvalidPredictions, match=r"diverged: 2\.1 nats, a blind guess gets 1"):
+        refuse_diverged(2.1, 1.0, "nats")
+
+
+def test_kinds() -> None:
+    for kind in KINDS:
+        scorer = scorer_of({"kind": kind, "classes": 2, "pattern": "(x)"})
+        assert scorer.per_position is (kind == "language_model")
+        assert scorer.needs_checkpoint is (kind in ("classification", "language_model"))
     with pytest.raises(TaskError, match="no scorer"):
-        make_scorer({"kind": "beauty", "classes": 2})
+        scorer_of({"kind": "beauty", "classes": 2})

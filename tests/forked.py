@@ -1,0 +1,114 @@
+"""A referee without a sandbox: real forked processes at the other end of real pipes, for what judges their answers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable
+from multiprocessing import reduction
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from trainer.inside import serving
+from trainer.scoring import InvalidPredictions
+from trainer.streaming import Channel
+
+T = TypeVar("T")
+
+_server = multiprocessing.get_context("forkserver")
+_server.set_forkserver_preload(["torch", "numpy", "tests.forked"])  # one import of torch for all processes
+
+
+class Descriptor:
+    """A descriptor that goes over to the new process."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> Any:
+        return _open, (reduction.DupFd(self.number),)
+
+
+def _open(sent: Any) -> int:
+    return int(sent.detach())
+
+
+def _module(source: str) -> ModuleType:
+    import torch
+
+    torch.set_num_threads(1)
+    os.environ["METALOOP_TRAIN_DEVICE"] = "cpu"
+    null = os.open("/dev/null", os.O_WRONLY)
+    os.dup2(null, 2)  # their tracebacks
+    module = ModuleType("candidate")
+    exec(compile(source, "train.py", "exec"), module.__dict__)
+    return module
+
+
+def _converse(source: str, request: dict[str, Any]) -> None:
+    serving.converse(_module(source), request)
+
+
+def _predict(source: str, checkpoint: str, inputs: Any, chunk: int, output: str) -> None:
+    import torch
+
+    module: Any = _module(source)
+    model, rows = module.load(checkpoint), torch.from_numpy(inputs)
+    with open(output, "wb") as file:
+        for start in range(0, len(rows), chunk):
+            found = module.logits(model, rows[start : start + chunk])
+            file.write(found.detach().to(torch.float32).contiguous().numpy().data)
+
+
+class ForkedReferee:
+    """Trains nothing: ``source`` loads ``checkpoint`` and predicts, in a fresh process each time."""
+
+    def __init__(
+        self, source: str, split: Path, public_split: Path, classes: int, *, verifying: bool = False,
+        checkpoint: str = "", chunk: int = 8, seed: int = 1, log: str = "", task_folder: Path = Path(),
+    ) -> None:  # fmt: skip
+        self.source, self.split, self.public_split, self.classes = source, split, public_split, classes
+        self.verifying, self.checkpoint, self.chunk, self.seed = verifying, checkpoint, chunk, seed
+        self.log, self.task_folder = log, task_folder
+
+    def rng(self, label: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *label.encode()])
+
+    def predict(self, inputs: Any) -> Any:
+        shape = inputs.shape if inputs.dtype == np.int64 else inputs.shape[:1]
+        with tempfile.TemporaryDirectory() as folder:
+            output = f"{folder}/predictions.f32"
+            process = _server.Process(target=_predict, args=(self.source, self.checkpoint, inputs, self.chunk, output))
+            process.start()
+            process.join()
+            logits = np.fromfile(output, np.float32) if os.path.exists(output) else np.empty(0, np.float32)
+        if logits.size != np.prod(shape) * self.classes:
+            raise InvalidPredictions(f"predictions have {logits.nbytes} bytes")
+        return logits.reshape(*shape, self.classes)
+
+    def converse(
+        self, kind: str, settings: dict[str, Any], reply_bytes: int, talk: Callable[[Channel], T],
+        *, instead: Path | None = None,
+    ) -> T:  # fmt: skip
+        source = instead.read_text() if instead else self.source
+        shared = os.memfd_create("reply")
+        os.truncate(shared, reply_bytes)
+        (receive, send), (answer, reply) = os.pipe(), os.pipe()
+        request = {"loop": kind, "settings": settings, "checkpoint": self.checkpoint}
+        ours = {"receive_fd": Descriptor(receive), "reply_fd": Descriptor(reply), "shared_fd": Descriptor(shared)}
+        process = _server.Process(target=_converse, args=(source, request | ours))
+        process.start()
+        for number in (receive, reply):
+            os.close(number)
+        try:
+            return talk(Channel(send, answer, shared, reply_bytes))
+        finally:
+            for number in (send, answer, shared):
+                os.close(number)
+            process.join(1)
+            process.kill()
+            process.join()

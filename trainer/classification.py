@@ -1,0 +1,49 @@
+"""Score of a classifier: mean negative log-likelihood of the hidden rows. Only inputs go in; the labels stay here."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from trainer.scoring import Referee, Score, negative_log_likelihood, refuse_different, refuse_diverged
+
+_SHARE = 4  # one row of so many is predicted again where the score is to be verified
+
+
+class Classification:
+    """Nats per row. ``[score] tolerance``: how far the losses of one row may differ between processes, nats."""
+
+    per_position = False
+    needs_checkpoint = True
+
+    def __init__(self, scoring: dict[str, Any]) -> None:
+        self.classes: int = scoring["classes"]
+        self.tolerance: float = scoring.get("tolerance", 1e-3)
+
+    def score(self, referee: Referee) -> Score:
+        import numpy as np
+
+        inputs, targets = (np.load(referee.split / f"{name}.npy") for name in ("inputs", "targets"))
+        losses = negative_log_likelihood(referee.predict(inputs), targets)
+        if referee.verifying:
+            self._verify(referee, inputs, targets, losses)
+        metric = refuse_diverged(float(losses.mean()), math.log(self.classes), "nats")
+        return Score(metric, "verified" if referee.verifying else "scored")
+
+    def _verify(self, referee: Referee, inputs: Any, targets: Any, losses: Any) -> None:
+        """A row's prediction must not hang on its company: some rows again, among others, in another process.
+
+        A model that learns from the rows it is asked about (statistics of the batch, clusters of the test set) gives
+        itself away by this, without being asked how it works.
+        """
+        import numpy as np
+
+        rng = referee.rng("rows")
+        chosen = rng.permutation(len(inputs))[: max(1, len(inputs) // _SHARE)]
+        public = np.load(referee.public_split / "inputs.npy")
+        company = public[rng.permutation(len(public))[: len(chosen)]].astype(inputs.dtype)
+        order = rng.permutation(len(chosen) + len(company))
+        places = np.argsort(order)[: len(chosen)]  # where the chosen rows went
+        logits = referee.predict(np.concatenate([inputs[chosen], company])[order])[places]
+        again = negative_log_likelihood(logits, targets[chosen])
+        refuse_different(losses[chosen], again, self.tolerance, "a row's prediction depends on the other rows")

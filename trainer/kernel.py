@@ -1,0 +1,158 @@
+"""Score of a kernel: how long a function takes against the task's own reference, on inputs that it has never seen.
+
+The evaluator holds the clock. Inputs go in first and are acknowledged, then a go byte starts the call; every result is
+compared with what the trusted reference returns. Candidate and reference take turns in processes of the same kind,
+never at the same time, so that neither can slow the other down.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from programs.errors import TaskError
+from trainer.scoring import InvalidPredictions, Referee, Score
+from trainer.streaming import Channel
+
+_TURNS = 2  # times that candidate and reference alternate
+_MAKE = """
+import sys; sys.path.insert(0, sys.argv[1])
+import data, numpy
+for case, seed in enumerate(sys.argv[3:]):
+    inputs = [numpy.ascontiguousarray(one) for one in data.kernel_inputs(int(seed))]
+    for place, one in enumerate(inputs):
+        numpy.save(f"{sys.argv[2]}/{case}-{place:03d}.npy", one, allow_pickle=False)
+    numpy.save(f"{sys.argv[2]}/{case}-result.npy", numpy.asarray(data.reference(inputs)), allow_pickle=False)
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inputs of one call, and the reference's result on them."""
+
+    inputs: list[Any]
+    result: Any
+
+    def settings(self, function: str) -> dict[str, Any]:
+        """What the process that is to call ``function`` must know: names, types, shapes."""
+        forms = [[one.dtype.str, list(one.shape)] for one in self.inputs]
+        return {"function": function, "inputs": forms, "output": [self.result.dtype.str, list(self.result.shape)]}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Wall seconds of one call: until the inputs were acknowledged, and from go until the result was copied."""
+
+    transfer: float
+    call: float
+
+
+class Kernel:
+    """Median of candidate over reference seconds. ``[score]``: ``repetitions``, ``tolerance`` (plus relative)."""
+
+    per_position = False
+    needs_checkpoint = False
+
+    def __init__(self, scoring: dict[str, Any]) -> None:
+        self.repetitions: int = scoring.get("repetitions", 10)
+        self.tolerance: float = scoring.get("tolerance", 1e-3)
+        self.seconds: float = scoring.get("seconds", 600.0)
+
+    def score(self, referee: Referee) -> Score:
+        data = referee.task_folder / "data.py"
+        each = -(-self.repetitions // _TURNS)
+        seeds = referee.rng("kernel").integers(1 << 31, size=_TURNS * (each + 1))  # one more: the first warms up
+        cases, ratios = make_cases(data, [int(seed) for seed in seeds], self.seconds), []
+        for turn in range(_TURNS):
+            part = cases[turn * (each + 1) :][: each + 1]
+            if turn % 2:
+                candidate, reference = self._play(referee, part), self._play(referee, part, data)
+            else:
+                reference, candidate = self._play(referee, part, data), self._play(referee, part)
+            ratios += [_ratio(one, two) for one, two in zip(candidate[1:], reference[1:], strict=True)]
+        return Score(statistics.median(ratios), "verified" if referee.verifying else "scored")
+
+    def _play(self, referee: Referee, cases: list[Case], instead: Path | None = None) -> list[Timing]:
+        """One process, all cases in turn; InvalidPredictions for a wrong result, TaskError for the reference's."""
+        settings = cases[0].settings("reference" if instead else "solve")
+        talk = partial(time_calls, cases=cases, tolerance=self.tolerance, seconds=self.seconds)
+        try:
+            return referee.converse("kernel", settings, max(1, cases[0].result.nbytes), talk, instead=instead)
+        except InvalidPredictions as error:
+            if instead is None:
+                raise
+            raise TaskError(f"{instead}: reference: {error}", hint="it must give the same result each time") from None
+
+
+def time_calls(channel: Channel, cases: list[Case], tolerance: float, seconds: float) -> list[Timing]:
+    """Each case once, timed and checked; ``seconds`` is for all of them."""
+    line, found = time.monotonic() + seconds, []
+    for case in cases:
+        payload = b"".join(one.tobytes() for one in case.inputs)
+        began = time.perf_counter()
+        channel.send(payload, line - time.monotonic())
+        channel.answered(line - time.monotonic())
+        acknowledged = time.perf_counter()
+        reply = channel.ask(b"!", line - time.monotonic())  # the copy is timed too: a result that comes late is none
+        found.append(Timing(acknowledged - began, time.perf_counter() - acknowledged))
+        _refuse_wrong(reply, case.result, tolerance)
+    return found
+
+
+def _ratio(candidate: Timing, reference: Timing) -> float:
+    """Of the calls; a transfer that takes longer than the reference's may hide work, so the excess counts."""
+    return (candidate.call + max(0.0, candidate.transfer - reference.transfer)) / reference.call
+
+
+def _refuse_wrong(reply: memoryview, expected: Any, tolerance: float) -> None:
+    """InvalidPredictions unless the bytes of ``reply`` are the expected array, within tolerance, exact if integer."""
+    import numpy as np
+
+    found = np.frombuffer(reply, expected.dtype, expected.size).reshape(expected.shape)
+    if expected.dtype.kind not in "fc":
+        wrong = int((found != expected).sum())
+    else:
+        close = np.isclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+        wrong = int((~close).sum())
+    if wrong:
+        raise InvalidPredictions(f"wrong result: {wrong} of {expected.size} numbers are off")
+
+
+def make_cases(data: Path, seeds: list[int], seconds: float) -> list[Case]:
+    """Inputs and results for each seed, by ``kernel_inputs`` and ``reference`` of data.py, in a process apart.
+
+    TaskError if it fails, or if shapes and types are not the same for each seed.
+    """
+    import numpy as np
+
+    hint = "it defines kernel_inputs(seed) -> list of arrays and reference(inputs) -> array"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("PYTHONPATH", None)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-s", "-P", "-c", _MAKE, str(data.parent), folder, *map(str, seeds)]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, env=environment, timeout=seconds, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise TaskError(f"{data}: no inputs after {seconds:.0f} s", hint=hint) from None
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise TaskError(f"{data}: {last}", hint=hint)
+        cases = []
+        for case in range(len(seeds)):
+            files = sorted(Path(folder).glob(f"{case}-[0-9]*.npy"))
+            cases.append(Case([np.load(file) for file in files], np.load(Path(folder) / f"{case}-result.npy")))
+    if not cases[0].result.size:
+        raise TaskError(f"{data}: reference returns an empty array", hint=hint)
+    if any(case.settings("") != cases[0].settings("") for case in cases):
+        raise TaskError(f"{data}: other shapes or types for another seed", hint=hint)
+    return cases

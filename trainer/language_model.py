@@ -1,0 +1,166 @@
+"""Score of a language model: bits per byte of hidden text, by chunks for feedback, by streaming where it must hold.
+
+`scored`: whole rows go in at once, and hidden probes among them tell a model that looks ahead, mostly: the process
+holds the probes beside their originals, so code that searches for them can behave. `verified`: symbol by symbol, so
+that looking ahead is impossible; then the same checkpoint is asked once more in other ways, which finds what a stream
+cannot rule out: learning across rows, and a chunk score that is better than the streamed one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from programs.errors import TaskError
+from trainer.scoring import (
+    InvalidPredictions,
+    Referee,
+    Score,
+    negative_log_likelihood,
+    refuse_different,
+    refuse_diverged,
+)
+from trainer.streaming import stream_losses
+
+_PROBE_SHARE, _MIN_PROBES = 20, 4  # one probe to so many rows, and so many at least
+_PUBLIC_BYTES = 16 << 10  # of the public split, on which chunks and streaming are compared
+_AGAIN = 16  # rows that are streamed once more, in other company
+GAP = 1e-4  # bits per byte that chunks and streaming may differ by; float32 on a CPU: 1e-7
+
+
+@dataclass(frozen=True)
+class Text:
+    """Rows of a split: inputs and targets int64 [rows, positions] (targets below 0 do not count), bytes [rows]."""
+
+    inputs: Any
+    targets: Any
+    sizes: Any
+
+    @classmethod
+    def read(cls, split: Path) -> Text:
+        """The task's own files; TaskError if the bytes cannot be counted by them."""
+        import numpy as np
+
+        inputs, targets, sizes = (np.load(split / f"{name}.npy") for name in ("inputs", "targets", "bytes"))
+        if sizes.shape != inputs.shape[:1] or (sizes < 0).any() or not 0 < float(sizes.sum()) < math.inf:
+            raise TaskError(f"{split / 'bytes.npy'}: no count of bytes for each row", hint="data.py writes it")
+        return cls(inputs, targets, sizes)
+
+    def take(self, rows: Any) -> Text:
+        return Text(self.inputs[rows], self.targets[rows], self.sizes[rows])
+
+    def head(self, limit: int) -> Text:
+        """The first rows that hold at most ``limit`` bytes, one at least: the same ones for every candidate."""
+        return self.take(slice(max(1, int((self.sizes.cumsum() <= limit).sum()))))
+
+    def bits_per_byte(self, losses: Any) -> float:
+        """Of losses in nats [rows, positions]: all that the targets cost, over the bytes that they stand for."""
+        return float(losses[self.targets >= 0].sum()) / (float(self.sizes.sum()) * math.log(2))
+
+
+class LanguageModel:
+    """Bits per byte. ``[score]``: ``stream_kb`` is streamed at most, ``tolerance`` in nats, ``seconds`` of wall."""
+
+    per_position = True
+    needs_checkpoint = True
+
+    def __init__(self, scoring: dict[str, Any]) -> None:
+        self.classes: int = scoring["classes"]
+        self.stream_bytes: int = scoring.get("stream_kb", 48) << 10
+        self.tolerance: float = scoring.get("tolerance", 1e-3)
+        self.seconds: float = scoring.get("seconds", 600.0)
+
+    def score(self, referee: Referee) -> Score:
+        text = Text.read(referee.split)
+        if not referee.verifying:
+            return Score(self._metric(text, self._chunks_with_probes(referee, text)), "scored")
+        text = text.head(self.stream_bytes)
+        losses = self.streamed(referee, text)
+        metric = self._metric(text, losses)
+        return Score(metric, "verified", self._verify(referee, text, losses))
+
+    def _metric(self, text: Text, losses: Any) -> float:
+        guess = text.bits_per_byte((text.targets >= 0) * math.log(self.classes))
+        return refuse_diverged(text.bits_per_byte(losses), guess, "bits per byte")
+
+    def losses(self, logits: Any, targets: Any) -> Any:
+        """Nats [rows, positions] of logits [rows, positions, classes]."""
+        flat = negative_log_likelihood(logits.reshape(-1, self.classes), targets.reshape(-1))
+        return flat.reshape(targets.shape)
+
+    def _chunks_with_probes(self, referee: Referee, text: Text) -> Any:
+        """Losses of the rows, with probes among them: copies that go on with another row's text after a cut.
+
+        What was predicted before the cut cannot depend on what comes after it, unless the model looks ahead there.
+        """
+        import numpy as np
+
+        rng = referee.rng("probes")
+        rows, positions = text.inputs.shape
+        count = max(_MIN_PROBES, rows // _PROBE_SHARE)
+        originals = rng.integers(rows, size=count)
+        others = (originals + rng.integers(1, max(2, rows), size=count)) % rows
+        cuts = rng.integers(1, max(2, positions), size=count)
+        after = np.arange(positions) >= cuts[:, None]
+        probes = np.where(after, text.inputs[others], text.inputs[originals])
+        order = rng.permutation(rows + count)
+        places = np.argsort(order)  # where each row, then each probe, stands among all
+        logits = referee.predict(np.concatenate([text.inputs, probes])[order])
+        for original, cut, place in zip(originals, cuts, places[rows:], strict=True):
+            # the loss of every symbol, not just of the one that came: a leak must show in some of them
+            one, two = (_log_softmax(logits[at, :cut]) for at in (places[original], place))
+            refuse_different(one, two, self.tolerance, "predictions change with later text (a leak)")
+        return self.losses(logits[places[:rows]], text.targets)
+
+    def streamed(self, referee: Referee, text: Text) -> Any:
+        """Losses [rows, positions] of a fresh process that is told the symbols one by one."""
+        rows = len(text.inputs)
+        talk = partial(
+            stream_losses, inputs=text.inputs, targets=text.targets, classes=self.classes,
+            seconds_per_step=self.seconds / 10, seconds_total=self.seconds,
+        )  # fmt: skip
+        return referee.converse("stream", {"rows": rows, "classes": self.classes}, rows * self.classes * 4, talk)
+
+    def _verify(self, referee: Referee, text: Text, losses: Any) -> tuple[str, ...]:
+        """Rows of the hidden text again, in another order and among rows of the public one, in a fresh process."""
+        import numpy as np
+
+        public = Text.read(referee.public_split)
+        if public.inputs.shape[1:] != text.inputs.shape[1:]:
+            raise TaskError(f"{referee.public_split}: rows of another length than the hidden ones", hint="see data.py")
+        rng = referee.rng("rows")
+        public = public.take(rng.permutation(len(public.inputs))).head(_PUBLIC_BYTES)
+        chosen = rng.permutation(len(text.inputs))[: max(1, min(_AGAIN, len(text.inputs) // 2))]
+        both = [np.concatenate(pair) for pair in zip(_parts(text.take(chosen)), _parts(public), strict=True)]
+        order = rng.permutation(len(both[0]))
+        again = self.streamed(referee, Text(*both).take(order))[np.argsort(order)]
+        refuse_different(
+            losses[chosen], again[: len(chosen)], self.tolerance, "a row's score depends on the other rows"
+        )
+        return self._gap(public, self.losses(referee.predict(public.inputs), public.targets), again[len(chosen) :])
+
+    def _gap(self, text: Text, chunks: Any, streaming: Any) -> tuple[str, ...]:
+        """The finding, where one way of asking gives another score than the other on the same text."""
+        whole, stepwise = text.bits_per_byte(chunks), text.bits_per_byte(streaming)
+        if abs(whole - stepwise) <= GAP:
+            return ()
+        kind = "leak" if whole < stepwise else "step"
+        return (f"{kind}: chunks score {whole:.5f}, streaming {stepwise:.5f} on the same text",)
+
+
+def _parts(text: Text) -> tuple[Any, Any, Any]:
+    return text.inputs, text.targets, text.sizes
+
+
+def _log_softmax(logits: Any) -> Any:
+    """In float64, [n, classes]. InvalidPredictions if not finite."""
+    import numpy as np
+
+    if not np.isfinite(logits).all():
+        raise InvalidPredictions("predictions are not finite")
+    rows = logits.astype(np.float64)
+    rows -= rows.max(axis=1, keepdims=True)
+    return rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
