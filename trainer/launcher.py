@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 Kind = Literal["noop", "selftest", "train", "predict", "converse"]
 _LONGEST = 40_000  # characters of a text in a reply
+_MOST = 1e9  # seconds or megabytes: more than any experiment has, and still a float
 _STATES = ("", "cpu", "wall", "processes", "asked")
 
 
@@ -84,7 +84,7 @@ class Launcher(Protocol):
 
 
 _FIT: dict[str, Callable[[Any], bool]] = {
-    "float": lambda value: type(value) in (int, float) and 0 <= value < math.inf,
+    "float": lambda value: type(value) in (int, float) and 0 <= value < _MOST,
     "int": lambda value: type(value) is int and -256 < value < 256,
     "str": lambda value: type(value) is str and len(value) <= _LONGEST,
 }
@@ -95,7 +95,7 @@ def read_reply(message: Mapping[str, Any]) -> Ended:
     if not isinstance(message, Mapping):
         raise LauncherFault("the template's answer is no object")
     if "broken" in message:
-        raise LauncherFault(str(message["broken"])[:500])
+        raise LauncherFault(plain(message["broken"][:500]) if isinstance(message["broken"], str) else "broken")
     values: dict[str, Any] = {}
     for item in fields(Ended):
         if item.name != "outside_cpu_seconds":  # that is our own to say
@@ -104,4 +104,11 @@ def read_reply(message: Mapping[str, Any]) -> Ended:
                 raise LauncherFault(f"the template's answer has no fit {item.name}")
     if values["killed"] not in _STATES:
         raise LauncherFault("the template's answer has no fit killed")
-    return Ended(**values)
+    return Ended(**{name: plain(value) if isinstance(value, str) else value for name, value in values.items()})
+
+
+def plain(text: str) -> str:
+    """What a candidate wrote, as text that can be stored and shown: no escape sequences, no characters that turn the
+    order of others around, no NUL, no lone surrogates. Lines and tabs stay."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

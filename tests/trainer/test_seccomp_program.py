@@ -24,7 +24,7 @@ read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek p
 close_range dup dup2 dup3 pipe pipe2 eventfd2 fsync fdatasync ftruncate open openat creat truncate stat lstat fstat
 newfstatat statx statfs fstatfs access faccessat faccessat2 readlink readlinkat getdents getdents64 getcwd chdir fchdir
 mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 umask chmod fchmod fchmodat fchmodat2 utime utimes
-futimesat utimensat mmap munmap mprotect mremap madvise msync brk membarrier rseq set_robust_list gettid exit
+futimesat utimensat mmap munmap mprotect mremap msync brk membarrier rseq set_robust_list gettid exit
 exit_group sched_yield sched_getaffinity sched_getparam sched_getscheduler sched_get_priority_max
 sched_get_priority_min getpriority getcpu rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait
 rt_sigsuspend sigaltstack restart_syscall pause clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time
@@ -175,6 +175,9 @@ CASES: list[tuple[str, tuple[int, ...], bool]] = [
     *[("ioctl", (3, command), False) for command in (0x5402, 0x5412, 0x540E, 0x5413, 0x5452, 0x5423, 0x541C)],
     *[("ioctl", (3, command), False) for command in (0, 0x40049409, 0x40086602, 0xFFFF_FFFF)],
     *[("fadvise64", (3, 0, 0, advice), advice < 3) for advice in range(8)],
+    *[("madvise", (0, 1, advice), True) for advice in (0, 1, 2, 3, 4, 8, 14, 15)],
+    # REMOVE, MERGEABLE, UNMERGEABLE, COLD, PAGEOUT, COLLAPSE, HWPOISON, SOFT_OFFLINE, GUARD_INSTALL
+    *[("madvise", (0, 1, advice), False) for advice in (9, 12, 13, 20, 21, 25, 100, 101, 102, -1)],
     *[("tgkill", (process, 1, 6), process == OWN) for process in (OWN, 0, 1, OWN + 1, -1, OWN | 1 << 31)],
     *[("prlimit64", (0, kind, 0, 1), True) for kind in range(16)],
     *[("prlimit64", (process, 7, 0, 1), False) for process in (1, OWN, -1)],

@@ -100,6 +100,7 @@ class Watch:
         self.log = b""
         self.killed = ""
         self.pid = 0
+        self.own = 0.0  # CPU-seconds of this process before it watched
         signal.signal(signal.SIGTERM, lambda *_: self._stop("asked"))
 
     def run(self, descriptors: dict[str, int], base_bytes: int) -> dict[str, Any]:
@@ -107,6 +108,7 @@ class Watch:
         log_read, log_write = os.pipe2(os.O_CLOEXEC)
         status_read, status_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         started = time.monotonic()
+        self.own = time.process_time()
         pid = os.fork()
         if pid == 0:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -159,7 +161,8 @@ class Watch:
 
     def _look(self, pid: int, scan: bool, wall: float) -> float:
         """Kill what is over a line; else the time until a line can be crossed at the earliest, bounded."""
-        used = self.meter.look(pid, scan=scan)
+        # with our own since its start: what we read of its flood of output is its work too
+        used = self.meter.look(pid, scan=scan) + time.process_time() - self.own
         limit, cap = self.request["cpu_limit"], self.request["wall_limit"]
         if used > limit:
             self._stop("cpu")
@@ -197,7 +200,8 @@ def _read_status(descriptor: int) -> dict[str, str]:
         return {}
     if not isinstance(data, dict):
         return {}
-    return {key: str(data.get(key, ""))[:500] for key in ("kind", "line")}
+    # texts alone: to print a list that is nested deep enough is an error, and an error of ours costs its cause nothing
+    return {key: text[:500] for key in ("kind", "line") if isinstance(text := data.get(key), str)}
 
 
 def _observe(request: dict[str, Any], descriptors: dict[str, int], root: str, base_bytes: int) -> dict[str, Any]:

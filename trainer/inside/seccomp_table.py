@@ -97,7 +97,7 @@ mmap                          9     222
 munmap                       11     215
 mprotect                     10     226
 mremap                       25     216
-madvise                      28     233
+madvise                      28     233 checked
 msync                        26     227
 brk                          12     214
 
@@ -230,6 +230,10 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     "ioctl": (OneOf(1, (0x5401, 0x802C542A, 0x5451, 0x5450, 0x5421, 0x541B)),),
     # NORMAL, RANDOM, SEQUENTIAL. Not DONTNEED: it would empty the page cache that others use.
     "fadvise64": (OneOf(3, (0, 1, 2)),),
+    # NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE: what allocators ask for. Not COLD and
+    # PAGEOUT, which push a file that our user owns out of everybody's page cache. Not MERGEABLE: a thread of the
+    # kernel's would work for us, on nobody's account.
+    "madvise": (OneOf(2, (0, 1, 2, 3, 4, 8, 14, 15)),),
     # abort() and raise() signal a thread of their own process
     "tgkill": (OwnProcess(0),),
     # Of this process (0), and no new limit: reading alone
