@@ -14,6 +14,7 @@ from analysis.edit_credit import edit_credits
 from analysis.mutation_credit import mutation_credits
 from analysis.scope import Scope
 from analysis.statistics import mean_interval, posterior
+from analysis.trust import marked, weakest
 
 if TYPE_CHECKING:
     import duckdb
@@ -72,6 +73,7 @@ class Evidence:
     runs: int
     experiments: int
     device_seconds: float
+    trust: str | None = None  # the weakest of what it rests on
 
     @property
     def unused_ideas(self) -> tuple[NeverFollowed, ...]:
@@ -107,6 +109,7 @@ def evidence(
         runs=total["runs"],
         experiments=total["experiments"],
         device_seconds=total["device_seconds"],
+        trust=weakest(total["trusts"] or ()),
     )
 
 
@@ -142,7 +145,7 @@ def page(facts: Evidence) -> str:
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters.update(number=number, fact=fact, quoted=quoted)
+    environment.filters.update(number=number, fact=fact, quoted=quoted, marked=marked)
     return environment.get_template("evidence.md.j2").render(facts=facts, shown=SHOWN)
 
 

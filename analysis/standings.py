@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.statistics import holm, mean_interval, posterior, t_quantile, welch
 from analysis.study import rows, statement
+from analysis.trust import weakest
 
 if TYPE_CHECKING:
     import duckdb
@@ -42,7 +43,7 @@ class Standing:
     role: str | None
     name: str | None
     words: int | None
-    trust: str | None
+    trust: str | None  # the weakest of its verifications
     stream: str | None
     purpose: str | None
 
@@ -117,7 +118,7 @@ def _standing(
         role=first["role"],
         name=first["name"],
         words=first["words"],
-        trust="/".join(sorted({r["trust"] for r in runs if r["trust"]})) or None,
+        trust=weakest(r["trust"] for r in runs if _counts(r)),
         stream="/".join(sorted({r["score_stream"] for r in runs if r["score_stream"]})) or first["stream"],
         purpose=first["purpose"],
     )

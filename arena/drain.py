@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from arena.executor import Progress
+from arena.sandbox import FLAG
 from arena.study import Study
 from programs.errors import CapReached
 
@@ -19,9 +20,10 @@ class Drained(CapReached):
 
 
 def drained(study: Study) -> Drained:
+    unsafe = "" if study.config.sandbox else f" {FLAG}"
     return Drained(
         f"stopped on request: {study.folder} can go on",
-        hint=f"metaloop evolve --resume {study.folder}"
+        hint=f"metaloop evolve --resume {study.folder}{unsafe}"
         if study.config.command in ("evolve", "improve")
         else "type the same command again",
     )

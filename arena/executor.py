@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
 from arena.history import History
-from arena.jobs import BaselineJob, Job, JobResult, to_json
+from arena.jobs import Job, JobResult, RunJob, to_json
 from programs.errors import EnvironmentProblem, MetaloopError
 
 Progress = Callable[[Mapping[str, Any]], None]
@@ -161,7 +161,7 @@ class LocalExecutor:
 
     def _with_its_past(self, job: Job) -> Job:
         """The job with what the dead worker had already written down of it, which is not done again."""
-        if isinstance(job, BaselineJob):
+        if not isinstance(job, RunJob):
             return job
         return replace(job, recorded=History.read(self.folder / "ledger").recorded(job.run_id))
 

@@ -49,7 +49,19 @@ class BaselineJob:
         return f"baseline-{self.stream}-{self.seed}"
 
 
-Job = RunJob | BaselineJob
+@dataclass(frozen=True)
+class MeasureJob:
+    """One training of any source, given as name and text of its files; ``fraction`` of an experiment's full budget."""
+
+    job_id: str
+    files: tuple[tuple[str, str], ...]
+    stream: Stream
+    seed: int
+    fraction: float = 1.0
+    kind: str = "measure"
+
+
+Job = RunJob | BaselineJob | MeasureJob
 
 
 def to_json(job: Job) -> dict[str, Any]:
@@ -58,8 +70,11 @@ def to_json(job: Job) -> dict[str, Any]:
 
 def from_json(data: Mapping[str, Any]) -> Job:
     fields = dict(data)
-    if fields.pop("kind") == "baseline":
+    kind = fields.pop("kind")
+    if kind == "baseline":
         return BaselineJob(**fields)
+    if kind == "measure":
+        return MeasureJob(**{**fields, "files": tuple((name, text) for name, text in fields["files"])})
     fields["verify_seeds"] = tuple(fields["verify_seeds"])
     fields["recorded"] = tuple(fields["recorded"])
     return RunJob(**fields)
@@ -76,6 +91,7 @@ class Measurement:
     trust: str
     spent_seconds: float
     wall_seconds: float
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,5 +111,6 @@ class JobResult:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> JobResult:
         fields = dict(data)
-        fields["measurements"] = tuple(Measurement(**m) for m in fields["measurements"])
+        told = [{**m, "findings": tuple(m.get("findings", ()))} for m in fields["measurements"]]
+        fields["measurements"] = tuple(Measurement(**m) for m in told)
         return cls(**fields)

@@ -13,6 +13,7 @@ from arena.executor import Executor, Progress
 from arena.jobs import BaselineJob, JobResult, Measurement, RunJob
 from arena.race import ArmScore, Racer
 from arena.study import Study
+from inner_loop.record import finding_event
 from programs.errors import TaskError
 from programs.ids import content_id
 from programs.program import Program
@@ -141,6 +142,7 @@ def measure_baseline(study: Study, executor: Executor, stream: Stream, match_id:
     jobs = [BaselineJob(stream, seed) for seed in seeds if (stream, seed) not in study.history.baselines]
     for result in executor.run(jobs):
         (m,) = result.measurements
+        tell_findings(study, m, source_id=study.task.baseline().source_id, stream=stream)
         study.record(
             {
                 "kind": "baseline",
@@ -220,6 +222,8 @@ def settle(study: Study, job: RunJob, arm: Arm, result: JobResult, baseline: flo
         if m.seed in study.history.verifications.get(job.run_id, {}):
             continue
         gain = study.task.sign * (baseline - m.metric) if m.status == "ok" and m.metric is not None else 0.0
+        final = result.run.get("final_source_id")
+        tell_findings(study, m, run_id=job.run_id, source_id=final, stream=job.stream)
         study.record(
             {
                 "kind": "verification",
@@ -239,6 +243,12 @@ def settle(study: Study, job: RunJob, arm: Arm, result: JobResult, baseline: flo
                 "wall_seconds": m.wall_seconds,
             }
         )
+
+
+def tell_findings(study: Study, measured: Measurement, **about: Any) -> None:
+    """Before the row of the measurement itself: once that stands, it is not made again and these would be lost."""
+    for text in measured.findings:
+        study.record(finding_event(text, seed=measured.seed, **about))
 
 
 def ended(study: Study, job: RunJob, result: JobResult) -> Mapping[str, Any]:

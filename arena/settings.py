@@ -12,6 +12,7 @@ from programs.errors import Corrupt, NotFound
 from trainer.streams import Streams
 
 SCHEMA = 1
+MOST_WORKERS = 256
 
 
 class Versions(BaseModel):
@@ -39,8 +40,9 @@ class StudyConfig(BaseModel):
     verify_seeds: int = Field(default=2, ge=1)
     baseline_seeds: int = Field(default=8, ge=2)
     researcher: str = "scripted"
-    workers: int = Field(default=1, ge=1)
+    workers: int = Field(default=1, ge=1, le=MOST_WORKERS)
     fixed_steps: bool = False
+    sandbox: bool = False  # a study.toml that does not say was made before there was one
     seed: int | None = None
     secret: str = Field(pattern=r"^[0-9a-f]{32}$")
     hardware_class: str

@@ -21,7 +21,7 @@ from trainer.hardware import hardware_class
 from trainer.streams import Streams
 from trainer.task import Task
 
-SETTLED = ("task", "run_budget", "researcher", "fixed_steps", "seed", "verify_seeds")
+SETTLED = ("task", "run_budget", "researcher", "fixed_steps", "seed", "verify_seeds", "sandbox")
 
 
 class Study:
@@ -51,6 +51,7 @@ class Study:
         plan: Mapping[str, Any] | None = None,
         programs: Sequence[tuple[str, str]] = (),
         verify_seeds: int = 2,
+        sandbox: bool = True,
     ) -> Study:
         """Make the folder of a new study. A folder that holds anything else is refused."""
         try:
@@ -74,6 +75,7 @@ class Study:
             verify_seeds=verify_seeds,
             workers=workers,
             fixed_steps=fixed_steps,
+            sandbox=sandbox,
             researcher=researcher,
             seed=seed,
             secret=streams.secret.hex(),
@@ -118,8 +120,7 @@ class Study:
         self._lock = self._take_lock()
         try:
             (self.folder / "stop").unlink(missing_ok=True)
-            self.history = History.read(self.folder / "ledger")
-            self._compare_with_ledger()
+            self.look()
             self._ledger = Ledger(self.folder / "ledger", "main")
             if not self.history.study:
                 self.record(
@@ -143,9 +144,16 @@ class Study:
             self._lock.close()
         self._ledger = self._lock = None
 
+    def look(self) -> None:
+        """Read the ledger without holding it. Raises Corrupt where it and study.toml do not belong together."""
+        self.history = History.read(self.folder / "ledger")
+        self._compare_with_ledger()
+
     def _compare_with_ledger(self) -> None:
         """Raise Corrupt where study.toml is not the one that the ledger began with, or a segment is missing."""
         begun = self.history.study.get("config", {})
+        if begun:
+            begun = {"sandbox": False} | begun  # a ledger that does not say was begun before there was one
         for name in ("study_id", "task_id", "hardware_class", "baseline_seeds", *SETTLED[1:]):
             now = getattr(self.config, name)
             if name in begun and begun[name] != now:

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from analysis.ledger import Ledger
-from arena.jobs import BaselineJob, Job, JobResult, Measurement, RunJob, from_json
+from arena.jobs import Job, JobResult, MeasureJob, Measurement, RunJob, from_json
 from arena.settings import StudyConfig
 from inner_loop.run import run
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program
 from trainer.cache import Cache
 from trainer.data import DataStore
-from trainer.experiment import Outcome, Spec, Trainer
+from trainer.experiment import Spec, Trainer
 from trainer.inside.metering import die_with_parent
 from trainer.source import Source
 from trainer.task import Task
@@ -65,25 +65,34 @@ class Worker:
             self.tell({"progress": {k: event[k] for k in shown if k in event}})
 
     def carry_out(self, job: Job) -> JobResult:
-        if isinstance(job, BaselineJob):
-            return JobResult(
-                job.job_id, "finished", (self.measure(self.trainer.task.baseline(), job.seed, job.stream),)
-            )
-        return self.play(job)
+        if isinstance(job, RunJob):
+            return self.play(job)
+        source = Source(job.files) if isinstance(job, MeasureJob) else self.trainer.task.baseline()
+        fraction = job.fraction if isinstance(job, MeasureJob) else 1.0
+        measured = self.measure(Spec(source, job.seed, job.stream, fraction))
+        return JobResult(job.job_id, "finished", (measured,))
 
-    def measure(self, source: Source, seed: int, stream: str) -> Measurement:
-        """Train ``source`` from scratch under ``seed`` and score it on the hidden split of ``stream``."""
+    def measure(self, spec: Spec, run_id: str | None = None) -> Measurement:
+        """Train a source from scratch under a fresh seed and score it on the hidden split of the stream.
+
+        Raises EnvironmentProblem for a fault of our own, after its reason was written down.
+        """
         began = time.perf_counter()
-        outcome = self.trainer.run(Spec(source=source, seed=seed, stream=stream))  # type: ignore[arg-type]
-        refuse_fault(outcome)
+        outcome = self.trainer.run(spec)
+        if outcome.status == "fault":
+            told = {"run_id": run_id, "source_id": spec.source.source_id, "stream": spec.stream, "seed": spec.seed}
+            self.ledger.append({"kind": "fault", **told, "reason": outcome.reason})
+            message = f"an experiment could not be carried out: {outcome.reason}"
+            raise EnvironmentProblem(message, hint="metaloop doctor")
         return Measurement(
-            seed,
+            spec.seed,
             outcome.status,
             outcome.metric,
             outcome.reason,
             outcome.trust,
             outcome.spent_seconds,
             time.perf_counter() - began,
+            outcome.findings,
         )
 
     def play(self, job: RunJob) -> JobResult:
@@ -125,7 +134,7 @@ class Worker:
         )
         untouched = result.final.source_id == self.trainer.task.baseline().source_id
         seeds = () if untouched else job.verify_seeds
-        measured = tuple(self.measure(result.final, seed, job.stream) for seed in seeds)
+        measured = tuple(self.measure(Spec(result.final, seed, job.stream), job.run_id) for seed in seeds)
         return JobResult(job.run_id, "finished", measured, untouched, summary)
 
     def claimed_gain(self, baseline: float | None, final: float | None) -> float | None:
@@ -133,11 +142,6 @@ class Worker:
 
 
 STARTED_FIELDS = ("run_id", "match_id", "arm_id", "program_id", "run_seed", "stream", "researcher")
-
-
-def refuse_fault(outcome: Outcome) -> None:
-    if outcome.status == "fault":
-        raise EnvironmentProblem(f"an experiment could not be carried out: {outcome.reason}", hint="metaloop doctor")
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -163,7 +167,8 @@ def serve(folder: Path, index: int, channel: TextIO) -> None:
     config = StudyConfig.read(folder / "study.toml")
     task = Task.load(config.task)
     data = DataStore(task, config.streams, folder / "data")
-    with Trainer(task, data, cache=Cache(folder / "cache"), fixed_steps=config.fixed_steps) as trainer:
+    cache = Cache(folder / "cache")
+    with Trainer(task, data, cache=cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox) as trainer:
         worker = Worker(folder, index, trainer, channel)
         worker.tell({"ready": os.getpid()})
         for line in sys.stdin:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from inner_loop.meter import Meter
-from inner_loop.record import Record, decision_event, experiment_event, experiment_id
+from inner_loop.record import Record, decision_event, experiment_event, experiment_id, finding_event
 from inner_loop.replay import Replay
 from inner_loop.repository import Repository
 from inner_loop.results_tsv import ResultsTable
@@ -250,8 +250,15 @@ class Bench:
         if self._repository:
             self._repository.write(record)
         if known is None:
+            self._tell_findings(record)
             self._emit(experiment_event(self.run_id, record, parent))
         return record
+
+    def _tell_findings(self, record: Record) -> None:
+        """Before the experiment's own row: whoever finds that row does not run it again and would not tell them."""
+        about = {"run_id": self.run_id, "experiment_id": record.experiment_id, "source_id": record.source.source_id}
+        for text in record.outcome.findings:
+            self._emit(finding_event(text, **about, stream="search", seed=record.seed))
 
     def _train(self, number: int, spec: Spec) -> tuple[Outcome, str]:
         if self._should_stop():

@@ -82,6 +82,7 @@ def experiment_event(run_id: str, record: Record, parent: Record | None) -> dict
         "proposer": record.proposer,
         "directive_ids": list(record.because),
         "trust": outcome.trust,
+        "findings": list(outcome.findings),
         "cached": outcome.cached,
         "reason": outcome.reason,
         "diff": record.diff,
@@ -113,7 +114,15 @@ def recorded_outcome(event: Mapping[str, Any]) -> Outcome:
         log="",
         trust=event["trust"],
         cached=event["cached"],
+        findings=tuple(event.get("findings", ())),
     )
+
+
+def finding_event(text: str, **about: Any) -> dict[str, Any]:
+    """The `finding` row of one line "kind: text" that the referee noticed; ``about``: run_id, source_id, seed …"""
+    kind, colon, rest = text.partition(":")
+    told = (kind.strip(), rest.strip()) if colon else ("other", text.strip())
+    return {"kind": "finding", "finding": told[0], "text": told[1], **about}
 
 
 def measurements(history: Sequence[Record], source_id: str) -> dict[int, float]:

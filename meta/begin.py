@@ -18,7 +18,7 @@ from trainer.task import Task
 
 def found(
     folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), workers: int, seed: int | None = None,
-    fixed_steps: bool = False, command: str = "evolve",
+    fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve",
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is to be improved."""
     chosen = starters(plan.starters, own)
@@ -27,7 +27,7 @@ def found(
         settings["origin"] = own[0].program_id
     study = Study.create(
         folder, task=task, run_budget=plan.run_budget, command=command, workers=workers, seed=seed,
-        fixed_steps=fixed_steps, plan=settings,
+        fixed_steps=fixed_steps, sandbox=sandbox, plan=settings,
         programs=[(program.name, program.text) for program in chosen],
     )  # fmt: skip
     return study, chosen
@@ -36,14 +36,19 @@ def found(
 def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
     """An existing study, its plan and its starters, to go on from where its ledger stands."""
     study = Study.open(folder)
-    fields = {k: v for k, v in study.config.plan.items() if k != "origin"}
+    given = {k: v for k, v in study.config.plan.items() if k != "origin"}
     try:
-        plan = Plan(**fields)
+        plan = Plan(**given)
     except TypeError:
         raise Corrupt(
             f"{folder}/study.toml: [plan] is not a plan of this version",
             hint=f"this study was made by `metaloop {study.config.command}`; use that command",
         ) from None
+    for name, value in given.items():
+        # a whole number may stand for seconds; nothing is a number that is true or false
+        if type(value) not in ((int, float) if name == "run_budget" else (int,)) or value < 0:
+            message = f"{folder}/study.toml: [plan] {name} = {value!r} is no number that a plan can have"
+            raise Corrupt(message, hint="restore study.toml from a copy")
     return study, plan, [Program.parse(text, name) for name, text in study.config.programs]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from analysis.statistics import Mean, Ratio, interval, mean_interval, ratio, t_test, welch_difference
+from analysis.trust import counts, marked, weakest
 from arena.executor import Executor, Progress
 from arena.match import Entry, enter, play
 from arena.race import Allocation
@@ -48,6 +49,7 @@ class Champion:
     program: Program
     claim: Claim
     verdict: str
+    trust: str | None = None  # the weakest of the confirmation's verifications
 
 
 def confirm(
@@ -106,10 +108,12 @@ def crown(study: Study, lineage: Lineage, program: Program, claim: Claim) -> Cha
     """Write champion.md and champion.evidence.md, and the claim into the ledger."""
     from meta.evidence_page import evidence_page
 
-    champion = Champion(program, claim, verdict(program, claim, study.task.unit))
+    verified = [event for of_run in study.history.verifications.values() for event in of_run.values()]
+    trust = weakest(event["trust"] for event in verified if event["stream"] == "confirmation" and counts(event))
+    champion = Champion(program, claim, verdict(program, claim, study.task.unit, trust), trust)
     if study.history.champion is None:
         study.record({"kind": "champion", "program_id": program.program_id, "name": program.name,
-                      "verdict": champion.verdict, "holds": claim.holds, **asdict(claim)})  # fmt: skip
+                      "verdict": champion.verdict, "holds": claim.holds, "trust": trust, **asdict(claim)})  # fmt: skip
     lineage.crown(program.program_id)
     (study.folder / "champion.md").write_bytes(program.raw)
     page = evidence_page(study, champion)
@@ -117,13 +121,14 @@ def crown(study: Study, lineage: Lineage, program: Program, claim: Claim) -> Cha
     return champion
 
 
-def verdict(program: Program, claim: Claim, unit: str) -> str:
-    """One sentence that says what was confirmed, or that nothing was."""
+def verdict(program: Program, claim: Claim, unit: str, trust: str | None = None) -> str:
+    """One sentence that says what was confirmed, or that nothing was, and how little it can be trusted if so."""
+    doubt = f"; {marked(trust)}" if marked(trust) else ""
     ours, stocks = figure(claim.champion), figure(claim.stock)
     figures = f"gain {ours} {unit} against {stocks} of stock; {claim.champion.n} and {claim.stock.n} fresh runs"
     if not claim.holds:
-        return f"{program.name} is not shown to beat stock ({figures}; one-sided p = {claim.p:.2g})"
-    return f"{program.name} beats stock{times(claim.ratio)} ({figures}; one-sided p = {claim.p:.2g})"
+        return f"{program.name} is not shown to beat stock ({figures}; one-sided p = {claim.p:.2g}){doubt}"
+    return f"{program.name} beats stock{times(claim.ratio)} ({figures}; one-sided p = {claim.p:.2g}){doubt}"
 
 
 def figure(mean: Mean) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.evidence import EditCredit, evidence
 from analysis.study import open_study, rows
+from analysis.trust import findings_line, marked
 from arena.study import Study
 from inner_loop.behaviour import inert_directives, resolved_ideas
 from meta.champion import LEVEL, Champion
@@ -37,12 +38,14 @@ def evidence_page(study: Study, champion: Champion) -> str:
         purpose = dict(con.execute("SELECT match_id, purpose FROM matches").fetchall())
         path = steps(study, champion.program, con)
         plans = ideas(study, champion.program, con)
+        counts = rows(con.execute("SELECT kind, count(*) AS n FROM findings GROUP BY kind ORDER BY kind"))
     return environment.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, unit=study.task.unit, level=LEVEL, config=study.config,
         confirmed=[row for row in standings if purpose[row["match_id"]] == "confirmation"],
         twins=twins([row for row in standings if purpose[row["match_id"]] == "race"]),
         steps=path, ideas=plans, inert=len(inert_directives(champion.program, study.task)),
         directives=len(champion.program.directives), folder=study.folder,
+        doubt=marked(champion.trust), findings=findings_line(counts, str(study.folder)),
     )  # fmt: skip
 
 

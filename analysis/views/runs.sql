@@ -1,4 +1,5 @@
 -- One row per run. verified_gain: mean over the seeds of verifications on the stream that ranks this run.
+-- trust: the weakest of those that were scored at all, or ran unsandboxed.
 -- (Sums are ordered, so that a resumed study gives the same bits whatever order its records came in.)
 WITH told AS (
     SELECT place, written_at, unnest(from_json(record, '{
@@ -17,7 +18,10 @@ tried AS (
     FROM experiments GROUP BY run_id),
 scored AS (
     SELECT v.run_id, v.stream, avg(v.gain ORDER BY v.seed) AS gain, count(v.gain) AS seeds,
-        count(*) FILTER (v.status NOT IN ('ok', 'baseline', 'fault')) AS failed
+        count(*) FILTER (v.status NOT IN ('ok', 'baseline', 'fault')) AS failed,
+        arg_min(nullif(v.trust, ''), coalesce(list_position(
+            ['unverified', 'self-reported', 'scored', 'verified'], v.trust), 0))
+            FILTER (v.status = 'ok' OR v.trust = 'unverified') AS trust
     FROM verifications AS v LEFT JOIN run_starts AS r USING (run_id) GROUP BY v.run_id, v.stream, r.stream
     -- the stream of the run's own match; a run of the search stream is ranked by the selection stream
     QUALIFY row_number() OVER (PARTITION BY v.run_id ORDER BY v.stream IS DISTINCT FROM r.stream,
@@ -30,7 +34,7 @@ SELECT run_id, match_id, arm_id, r.program_id, task, run_seed, r.stream, researc
     coalesce(scored.seeds, 0) AS verified_seeds, coalesce(scored.failed, 0) AS failed_seeds,
     coalesce(tried.experiments, 0) AS experiments, coalesce(tried.kept, 0) AS kept,
     cached_seconds, forfeited, overshoot, final_source_id, wall_seconds, experiment_wall_seconds,
-    role, purpose, r.generation, direction, name, words, r.started_at, ended.written_at AS ended_at
+    role, purpose, r.generation, direction, name, words, r.started_at, ended.written_at AS ended_at, scored.trust
 FROM run_starts AS r LEFT JOIN ended USING (run_id) LEFT JOIN tried USING (run_id) LEFT JOIN scored USING (run_id)
     LEFT JOIN programs AS p ON p.program_id = r.program_id
 ORDER BY r.place

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from analysis.trust import counts, weakest
 
 Event = Mapping[str, Any]
 
@@ -25,6 +28,7 @@ class RunView:
     state: str = "running"
     doing: str = ""
     gains: list[float] = field(default_factory=list)
+    trusts: set[str] = field(default_factory=set)
     last: Event = field(default_factory=dict)
 
     @property
@@ -45,6 +49,10 @@ class ArmView:
     def gain(self) -> float | None:
         gains = [run.gain for run in self.runs if run.gain is not None]
         return sum(gains) / len(gains) if gains else None
+
+    @property
+    def trust(self) -> str | None:
+        return weakest(trust for run in self.runs for trust in run.trusts)
 
     def claimed(self, sign: float) -> float | None:
         """The best metric that a run of this arm claims; ``sign`` +1 where lower is better."""
@@ -84,6 +92,8 @@ class Board:
         self.champion: Event | None = None
         self.baselines = 0
         self.faults = 0
+        self.findings: Counter[str] = Counter()
+        self.trusts: set[str] = set()
         self.first_at = self.last_at = ""
         self.news: list[str] = []
 
@@ -144,6 +154,7 @@ class Board:
             return
         run.tried += event.get("number", 0) != 0
         run.spent += float(event.get("device_seconds_charged") or 0)
+        self.trusts.add(str(event.get("trust") or ""))
         run.doing = f"exp {event.get('number')}: {event.get('description') or ''}"
         run.last = event
 
@@ -176,12 +187,18 @@ class Board:
         run = self.runs.get(event["run_id"])
         if run is not None and event.get("gain") is not None:
             run.gains.append(float(event["gain"]))
+            if counts({"status": "ok", "trust": "", **event}):
+                run.trusts.add(str(event.get("trust") or ""))
+                self.trusts.add(str(event.get("trust") or ""))
 
     def _on_baseline(self, _event: Event) -> None:
         self.baselines += 1
 
     def _on_fault(self, _event: Event) -> None:
         self.faults += 1
+
+    def _on_finding(self, event: Event) -> None:
+        self.findings[str(event.get("finding"))] += 1
 
     def _on_champion(self, event: Event) -> None:
         self.champion = event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from meta.cli import render, resolve
+from meta.cli import render, resolve, trust
 from meta.cli.options import flag, study_argument, study_flag, verb
 from meta.cli.output import Column, Output, table
 
@@ -36,6 +36,7 @@ def credit(out: Output, study: str | None, method: str | None, all: bool) -> Non
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, ["credit"]) as con:
         rows = [r for r in resolve.fetch(con, QUERY) if method is None or r["method"] == method]
+        trust.note(out, con, resolve.shown(folder), trust.OF_CREDIT)
     if not all:
         hidden = len(rows)
         rows = [r for r in rows if resolved(r)]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from meta.cli.options import verb
+import click
+
+from meta.cli.options import flag, verb
 from meta.cli.output import Column, Output
 
 State = Literal["ok", "warn", "fail"]
@@ -36,11 +40,15 @@ class Finding:
 @verb(
     ("metaloop doctor", "look at this machine"),
     ("metaloop doctor --json", "the same for a script; exits with 1 on a failure"),
-)
-def doctor(out: Output) -> int:
-    """Can it run here? Devices, memory, disk, git, sandbox, keys: ok, warn or
-    fail, each problem with its cure. Exits with 1 where something fails."""
-    findings = [check() for check in CHECKS]
+    flags=[
+        flag("--agent-network", type=click.Choice(("none", "proxy", "full")), default="none", show_default=True,
+             help="The network that coding agents are to have."),
+    ],
+)  # fmt: skip
+def doctor(out: Output, agent_network: str) -> int:
+    """Can it run here? Devices, memory, disk, git, sandbox, metering, keys: ok, warn
+    or fail, each problem with its cure. Exits with 1 where something fails."""
+    findings = [*(check() for check in CHECKS), check_agent_sandbox(agent_network)]
     out.rows([_row(f, out.mode) for f in findings], COLUMNS)
     failed = [f.check for f in findings if f.state == "fail"]
     warned = sum(f.state == "warn" for f in findings)
@@ -159,10 +167,50 @@ def check_git() -> Finding:
 
 
 def check_sandbox() -> Finding:
-    return Finding(
-        "sandbox", "warn", "none: experiments run unsandboxed, rows say unverified",
-        "run only programs and tasks that you trust",
-    )  # fmt: skip
+    """A sandbox is really started, and tries to get out of itself."""
+    from programs.errors import EnvironmentProblem
+    from trainer import bwrap
+    from trainer.local import check_sandbox as attempt
+
+    began = time.perf_counter()
+    try:
+        version = ".".join(map(str, bwrap.find_bwrap()[1]))
+        attempt()
+    except EnvironmentProblem as error:
+        return Finding("sandbox", "warn", error.message, error.hint)
+    took = f"self-test passed in {time.perf_counter() - began:.1f} s"
+    return Finding("sandbox", "ok", f"bubblewrap {version}, user namespaces, seccomp; {took}")
+
+
+def check_metering() -> Finding:
+    """A cgroup counts what a process tree hides from wait4."""
+    from trainer import cgroup
+
+    said = cgroup.describe()
+    if said.startswith("none"):
+        return Finding("metering", "ok", f"wait4 only; cgroup {said}")
+    return Finding("metering", "ok", f"wait4, checked against cgroup: {said}")
+
+
+def check_agent_sandbox(network: str) -> Finding:
+    """What a coding agent would work in, started once on an empty folder."""
+    from typing import cast
+
+    from inner_loop.agent_sandbox import AgentSandbox, Network, describe
+    from programs.errors import MetaloopError
+
+    known = cast(Network, network)
+    try:
+        with tempfile.TemporaryDirectory(prefix="metaloop-doctor-") as folder:
+            worktree = Path(folder) / "run" / "worktree"
+            worktree.mkdir(parents=True)
+            ended = AgentSandbox(worktree, network=known).run(["/bin/sh", "-c", "exit 0"], timeout=60.0)
+    except MetaloopError as error:
+        return Finding("agent sandbox", "warn", error.message, error.hint)
+    if ended.exit_code:
+        said = (ended.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {ended.exit_code}"])[-1]
+        return Finding("agent sandbox", "warn", said, "coding agents cannot be run here; the rest can")
+    return Finding("agent sandbox", "ok", f"--agent-network {network}: {describe(known)}")
 
 
 def check_keys() -> Finding:
@@ -189,6 +237,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     check_folder,
     check_git,
     check_sandbox,
+    check_metering,
     check_keys,
     check_agents,
 )

@@ -31,6 +31,7 @@ FLAGS = [
     options.seed_flag,
     options.workers_flag,
     options.fixed_steps_flag,
+    options.unsafe_flag,
     options.dry_run_flag,
     options.yes_flag,
 ]
@@ -77,11 +78,15 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     else:
         task = launch.load_task(settings.task)
         plan = plan_of(task, settings, **dial)
-    described = describe(plan, study.task if folder else task, settings)
+    described = describe(plan, study.task if folder else task, settings, study.config.sandbox if folder else None)
     if settings.dry_run:
         launch.dry_run(out, described)
         return
+    if folder is not None and champion_of(folder) is None:
+        settings.ready(study)
     if folder is None:
+        launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
+        settings.ready(None)
         folder = settings.fresh(task, out)
         study, starters = found(
             folder,
@@ -91,6 +96,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
             workers=settings.workers_or_cores(),
             seed=settings.seed,
             fixed_steps=settings.fixed_steps,
+            sandbox=settings.sandbox,
             command=command,
         )
     if champion_of(folder) is None:
@@ -138,9 +144,10 @@ def plan_of(
     return plans.override(whole, generations=generations)
 
 
-def describe(plan: Plan, task: Task, settings: Settings) -> dict[str, Any]:
-    """What is about to be spent, and what the confirmation can tell."""
+def describe(plan: Plan, task: Task, settings: Settings, sandboxed: bool | None) -> dict[str, Any]:
+    """What is about to be spent, and what the confirmation can tell. ``sandboxed``: of a study that is there."""
     told = plan.describe(task, settings.workers_or_cores())
+    told |= launch.told_of(settings.sandbox if sandboxed is None else sandboxed)
     return {"tells": f"in the confirmation {launch.power_sentence(plan.confirm_runs)}"} | told
 
 

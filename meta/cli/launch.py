@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from arena import sandbox
 from meta.cli import resolve
 from meta.cli.options import duration
 from meta.cli.output import Output
 from meta.cli.progress import Progress
+from programs.errors import NotComparable, UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
@@ -35,6 +37,7 @@ class Settings:
     seed: int | None
     workers: int | None
     fixed_steps: bool
+    unsafe_no_sandbox: bool
     dry_run: bool = False
 
     @classmethod
@@ -66,10 +69,37 @@ class Settings:
             run_budget=self.run_budget,
             seed=self.seed,
             fixed_steps=self.fixed_steps or None,
+            sandbox=False if self.unsafe_no_sandbox else None,
         )
+
+    @property
+    def sandbox(self) -> bool:
+        return not self.unsafe_no_sandbox
+
+    def ready(self, study: Study | None) -> None:
+        """Called before anything is founded or started: can, and may, experiments run here as they are to?
+
+        A study that was made without a sandbox, which may be somebody else's, does not go on so unasked.
+        """
+        if study is not None and not study.config.sandbox and not self.unsafe_no_sandbox:
+            raise NotComparable(
+                f"{resolve.shown(study.folder)} was made without a sandbox",
+                hint=f"{sandbox.FLAG} goes on without one; or start a new study, which has one",
+            )
+        sandbox.require(self.sandbox)
 
     def workers_or_cores(self) -> int:
         return self.workers or cores()
+
+
+def refuse_small(task: Task, run_budget: float, fixed_steps: bool) -> None:
+    """Raise UsageError where not even the baseline's experiment fits the budget of a run."""
+    cost = task.steps * task.seconds_per_step if fixed_steps else task.cost_seconds
+    if run_budget < cost * (1 - 1e-9):
+        raise UsageError(
+            f"a run budget of {run_budget:g} s does not hold one experiment of {task.name}, which takes {cost:.3g} s",
+            hint=f"--run-budget {cost * 2:.2g}s or more; the task's own is {task.run_budget:.3g}s",
+        )
 
 
 def load_task(text: str | None) -> Task:
@@ -102,6 +132,15 @@ def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify
     }
 
 
+def told_of(sandboxed: bool) -> dict[str, Any]:
+    """The part of a plan that says whether what runs is shut in."""
+    return {"sandbox": sandbox.said(sandboxed)}
+
+
+def shut_in(plan: Mapping[str, Any]) -> bool:
+    return bool(plan.get("sandbox", sandbox.said(True)) == sandbox.said(True))
+
+
 def power_sentence(runs: int) -> str:
     """What a comparison of two arms of ``runs`` runs can tell: 80% power, two-sided 5%, normal approximation.
 
@@ -124,6 +163,8 @@ def announce(out: Output, plan: Mapping[str, Any]) -> None:
     )
     if plan.get("tells"):
         out.note(f"tells: {plan['tells']}")
+    if not shut_in(plan):
+        out.note(str(plan["sandbox"]))
 
 
 def dry_run(out: Output, plan: Mapping[str, Any]) -> None:
@@ -139,7 +180,8 @@ def drive(
     from arena.drain import Drained
 
     goal = {"runs": plan["runs"], "device_seconds": plan["runs"] * plan["run_budget_s"]}
-    again = f"metaloop {command} --resume {resolve.shown(folder)}"
+    unsafe = "" if shut_in(plan) else f" {sandbox.FLAG}"
+    again = f"metaloop {command} --resume {resolve.shown(folder)}{unsafe}"
     with Progress(out, folder, command, goal) as progress:
         try:
             return work(progress)

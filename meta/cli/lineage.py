@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from meta.cli import render, resolve
+from meta.cli import render, resolve, trust
 from meta.cli.options import study_argument, study_flag, verb
 from meta.cli.output import Column, Output
 
@@ -20,6 +20,7 @@ SELECT p.program_id, p.name, p.generation, p.operator, p.parent_ids, p.words, m.
 FROM programs AS p LEFT JOIN measured AS m USING (program_id)
 ORDER BY p.generation, m.gain DESC NULLS LAST, p.program_id
 """
+TRUSTS = "SELECT DISTINCT trust FROM runs WHERE score_stream = 'selection'"
 COLUMNS = (
     Column("tree", "program", flex=True, style="bold"),
     Column("operator", "by", flex=True),
@@ -46,6 +47,7 @@ def lineage(out: Output, study: str | None) -> None:
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, []) as con:
         programs = resolve.fetch(con, QUERY)
+        trust.note(out, con, resolve.shown(folder), TRUSTS)
     rows = [{"tree": prefix + _title(p, programs), **p} for prefix, p in tree(programs)]
     if out.mode == "json":
         for row in rows:

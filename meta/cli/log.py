@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from meta.cli import render, resolve
+from meta.cli import render, resolve, trust
 from meta.cli.options import duration, flag, study_argument, study_flag, verb
 from meta.cli.output import Column, Output
 
@@ -72,8 +72,11 @@ def log(out: Output, study: str | None, limit: int, all: bool, **where: Any) -> 
     with resolve.connect(folder, []) as con:
         rows = resolve.fetch(con, QUERY, [*keys, EVERYTHING if all else limit])
         (total,) = resolve.fetch(con, "SELECT count(*) AS n FROM experiments")
+        said = trust.lines(con, resolve.shown(folder), "SELECT DISTINCT trust FROM experiments", trust.COUNTS)
     for row in rows:
         row["decision"] = row["decision"] if row["status"] == "ok" or out.mode != "person" else row["status"]
     out.rows(rows, COLUMNS, empty="no such experiments", extra={"study": str(folder)})
+    for line in said:
+        out.note(line)
     if len(rows) == limit and not all:
         out.note(f"the last {limit} of {total['n']}; --all shows every one, metaloop show ID one of them")

@@ -104,7 +104,7 @@ root = click.group("metaloop", cls=LazyGroup, context_settings=CONTEXT, invoke_w
 
 def run(argv: Sequence[str]) -> int:
     """Carry out one command line; returns the exit code and never raises for what the user did."""
-    args = list(argv)
+    args, streams = list(argv), (sys.stdout, sys.stderr)
     try:
         guard.check_current_folder()
         guard.forget_git_surroundings()
@@ -116,6 +116,11 @@ def run(argv: Sequence[str]) -> int:
         click.echo("interrupted", err=True)
         return errors.DRAINED
     except BrokenPipeError:
+        return _reader_left()
+    except SystemExit:
+        if sys.stdout is streams[0]:
+            raise
+        sys.stdout, sys.stderr = streams  # click met the broken pipe first, wrapped both and calls it a failure
         return _reader_left()
     except Exception as error:  # the boundary of the process: the one place where everything ends
         problem = errors.classify(error)

@@ -11,11 +11,12 @@ from meta.cli import launch, options, resolve
 from meta.cli.launch import Settings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
-from programs.errors import UsageError
+from programs.errors import Corrupt, UsageError
 
 if TYPE_CHECKING:
     from arena.match import Entry
     from arena.study import Study
+    from trainer.task import Task
 
 RUNS = 4
 CONTROLS = ("stock", "one-line")
@@ -36,6 +37,7 @@ CONTROLS = ("stock", "one-line")
         options.seed_flag,
         options.workers_flag,
         options.fixed_steps_flag,
+        options.unsafe_flag,
         options.dry_run_flag,
         options.yes_flag,
     ],
@@ -52,13 +54,14 @@ def match(out: Output, programs: tuple[str, ...], seeds: int | None, controls: b
     entries, runs = entries_of(study, programs, seeds, controls)
     if settings.dry_run or study is None:
         task = study.task if study else launch.load_task(settings.task)
-        plan = plan_of(task, len(entries), runs, settings)
+        plan = plan_of(task, len(entries), runs, settings, study)
         if settings.dry_run:
             launch.dry_run(out, plan)
             return
+    settings.ready(study)
     if study is None:
-        study = found(settings.fresh(task, out), entries, runs, "match", settings)
-    plan = plan_of(study.task, len(entries), runs, settings, study.config.run_budget)
+        study = found(task, entries, runs, "match", settings, out)
+    plan = plan_of(study.task, len(entries), runs, settings, study)
     launch.announce(out, plan)
     played = launch.drive(out, study.folder, "match", plan, lambda p: play_entries(study, entries, runs, p))
     present(out, study.folder, [played.match_id])
@@ -71,7 +74,7 @@ def entries_of(
     if not programs:
         if study is None or "roles" not in study.config.plan:
             raise UsageError("name at least one program", hint="metaloop match stock my/program.md")
-        return recorded_entries(study), seeds or int(study.config.plan["seeds"])
+        return recorded_entries(study), seeds or recorded_runs(study)
     own = resolve.programs(programs)
     again = {p.program_id for p in own}
     if len(again) < len(own):
@@ -98,30 +101,49 @@ def recorded_entries(study: Study) -> list[Entry]:
     from arena.match import Entry
     from programs.program import Program
 
-    told = zip(study.config.programs, study.config.plan["roles"], strict=True)
-    return [Entry(Program.parse(text, name), role) for (name, text), role in told]
+    roles = study.config.plan.get("roles")
+    if not isinstance(roles, list) or len(roles) != len(study.config.programs):
+        raise bad_plan(study, "roles", "a role for each of its programs")
+    told = zip(study.config.programs, roles, strict=True)
+    return [Entry(Program.parse(text, name), str(role)) for (name, text), role in told]
 
 
-def plan_of(task: Any, arms: int, runs: int, settings: Settings, budget: float | None = None) -> dict[str, Any]:
+def recorded_runs(study: Study) -> int:
+    """The number of runs per program that a study was founded with."""
+    seeds = study.config.plan.get("seeds")
+    if type(seeds) is not int or seeds < 1:
+        raise bad_plan(study, "seeds", "a number of runs")
+    return seeds
+
+
+def bad_plan(study: Study, name: str, wanted: str) -> Corrupt:
+    place = study.folder / resolve.MARK
+    return Corrupt(f"{place}: [plan] {name} is not {wanted}", hint="restore study.toml from a copy")
+
+
+def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study | None) -> dict[str, Any]:
     """What is about to be spent, and what it can tell."""
-    seconds = budget or settings.run_budget or task.run_budget
+    seconds = study.config.run_budget if study else settings.run_budget or task.run_budget
     plan = launch.describe_runs(task, arms * runs, seconds, settings.workers_or_cores())
-    return plan | {"tells": launch.power_sentence(runs)}
+    sandboxed = study.config.sandbox if study else settings.sandbox
+    return plan | {"tells": launch.power_sentence(runs)} | launch.told_of(sandboxed)
 
 
-def found(folder: Path, entries: list[Entry], runs: int, command: str, settings: Settings) -> Study:
+def found(task: Task, entries: list[Entry], runs: int, command: str, settings: Settings, out: Output) -> Study:
     """A new study that holds its entries, so that it can be resumed without naming them again."""
     from arena.study import Study
 
-    task = launch.load_task(settings.task)
+    budget = settings.run_budget or task.run_budget
+    launch.refuse_small(task, budget, settings.fixed_steps)
     return Study.create(
-        folder,
+        settings.fresh(task, out),
         task=task,
-        run_budget=settings.run_budget or task.run_budget,
+        run_budget=budget,
         command=command,
         workers=settings.workers_or_cores(),
         seed=settings.seed,
         fixed_steps=settings.fixed_steps,
+        sandbox=settings.sandbox,
         plan={"seeds": runs, "roles": [entry.role for entry in entries]},
         programs=[(entry.program.name, entry.program.text) for entry in entries],
     )

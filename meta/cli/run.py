@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from meta.cli import launch, options, render, resolve
+from meta.cli import launch, options, render, resolve, trust
 from meta.cli.launch import Settings
-from meta.cli.match import found, recorded_entries, resume
+from meta.cli.match import found, plan_of, recorded_entries, resume
 from meta.cli.options import duration, verb
 from meta.cli.output import Output
 from programs.errors import UsageError
@@ -33,6 +33,7 @@ WHERE run_id = ? AND decision IN ('baseline', 'keep') ORDER BY number
         options.run_budget_flag,
         options.seed_flag,
         options.fixed_steps_flag,
+        options.unsafe_flag,
         options.dry_run_flag,
         options.yes_flag,
     ],
@@ -50,13 +51,13 @@ def run(out: Output, program: str | None, **flags: Any) -> None:
         raise UsageError("name a program", hint="metaloop run stock")
     entries = [Entry(resolve.one_program(program))] if program else recorded_entries(study) if study else []
     task = study.task if study else launch.load_task(settings.task)
-    budget = study.config.run_budget if study else settings.run_budget or task.run_budget
-    plan = launch.describe_runs(task, 1, budget, 1) | {"tells": launch.power_sentence(1)}
+    plan = plan_of(task, 1, 1, settings, study)
     if settings.dry_run:
         launch.dry_run(out, plan)
         return
+    settings.ready(study)
     if study is None:
-        study = found(settings.fresh(task, out), entries, 1, "run", settings)
+        study = found(task, entries, 1, "run", settings, out)
     launch.announce(out, plan)
     played = launch.drive(out, study.folder, "run", plan, lambda p: play_entries(study, entries, 1, p))
     present(out, study.folder, played.match_id)
@@ -67,6 +68,7 @@ def present(out: Output, folder: Path, match_id: str) -> None:
     with resolve.connect(folder, []) as con:
         (row,) = resolve.fetch(con, RUN, [match_id])
         kept = resolve.fetch(con, KEPT, [row["run_id"]])
+        said = trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match_id])
     if out.mode == "json":
         out.json({"study": resolve.shown(folder), **row, "kept_experiments": kept})
         return
@@ -81,10 +83,13 @@ def present(out: Output, folder: Path, match_id: str) -> None:
         "claimed_best": row["claimed_best"],
         "claimed_gain": row["claimed_gain"],
         "verified_gain": row["verified_gain"],
+        "trust": row["trust"],
     }
     out.thing(shown, shown={"device_seconds_charged": duration(row["device_seconds_charged"])})
     for line in kept if out.mode == "person" else ():
         metric, gain = render.number(line["metric"], 4), render.number(line["gain"], 4, sign=True)
         out.text(f"  {line['number']:>3}  {metric}  {gain}  {render.fit(line['description'] or '', 50)}")
+    for remark in said:
+        out.note(remark)
     place = resolve.shown(folder)
     out.note(f"next: metaloop log {place} --all, metaloop show {resolve.short(row['run_id'])} -s {place}")

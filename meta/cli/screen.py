@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from analysis.trust import marked, weakest
 from meta.cli import render
 from meta.cli.board import ArmView, Board, MatchView
 from meta.cli.options import duration
@@ -24,6 +25,7 @@ ARM_COLUMNS = (
     Column("tried", "kept", right=True),
     Column("claimed", "best", right=True),
     Column("gain", right=True, style="green"),
+    Column("state", optional=True),
     Column("spent", right=True, optional=True),
     Column("doing", flex=True, style="dim"),
 )
@@ -63,7 +65,11 @@ def header(board: Board, title: str, width: int, plan: Mapping[str, Any] | None 
         lines.append(f"device {duration(board.charged)}   {runs}")
     if board.faults:
         lines.append(f"faults of the infrastructure: {board.faults} (retried, not charged)")
-    return lines
+    if board.findings:
+        listed = ", ".join(f"{kind} ({n})" for kind, n in sorted(board.findings.items()))
+        lines.append(render.fit(clean(f"findings: {listed}"), width))
+    said = marked(weakest(board.trusts))
+    return [*lines, said] if said else lines
 
 
 def elapsed(board: Board) -> str:
@@ -98,6 +104,7 @@ def _arm_row(board: Board, match: MatchView, arm: ArmView) -> dict[str, Any]:
         "tried": f"{sum(r.kept for r in arm.runs)}/{sum(r.tried for r in arm.runs)}",
         "claimed": render.number(claimed, 4),
         "gain": render.number(gain, 4, sign=True),
+        "state": arm.trust or "-",
         "spent": duration(sum(r.spent for r in arm.runs)),
         "doing": at_work[-1] if at_work else ("done" if arm.runs else "waiting"),
     }
@@ -131,6 +138,8 @@ def status_item(board: Board, folder: str, running: bool) -> dict[str, Any]:
         "experiments": board.experiments,
         "device_seconds_charged": round(board.charged, 3),
         "faults": board.faults,
+        "findings": board.findings.total(),
+        "trust": weakest(board.trusts),
         "champion": (board.champion or {}).get("program_id"),
     }
 

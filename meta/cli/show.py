@@ -26,7 +26,10 @@ PLACES = (
     ("source", "experiments", "source_id"),
     ("study", "studies", "study_id"),
     ("credit", "credit", "credit_id"),
+    ("audit", "audits", "audit_id"),
 )
+FINDINGS = "SELECT kind, text, experiment_id, stream, seed FROM findings"
+APART = {"changes", "findings", "audits"}
 HIDDEN = {"text", "diff", "config", "details"}
 
 
@@ -91,7 +94,18 @@ def _program_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) 
 def _run_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
     query = """SELECT number, experiment_id, decision, status, metric, gain, description FROM experiments
         WHERE run_id = ? ORDER BY number"""
-    return dict(rows[0]) | {"experiments_of_run": resolve.fetch(con, query, [rows[0]["run_id"]])}
+    run_id = rows[0]["run_id"]
+    checks = "SELECT audit_id, verdict, gain, low, high, n, trust FROM audits WHERE run_id = ?"
+    return dict(rows[0]) | {
+        "experiments_of_run": resolve.fetch(con, query, [run_id]),
+        "findings": resolve.fetch(con, f"{FINDINGS} WHERE run_id = ?", [run_id]),
+        "audits": resolve.fetch(con, checks, [run_id]),
+    }
+
+
+def _experiment_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    found = resolve.fetch(con, f"{FINDINGS} WHERE experiment_id = ?", [rows[0]["experiment_id"]])
+    return dict(rows[0]) | {"findings": found}
 
 
 def _directive_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -110,12 +124,13 @@ def _match_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) ->
     return dict(rows[0]) | {"arms": resolve.fetch(con, query, [rows[0]["match_id"]])}
 
 
-def _source_detail(_con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _source_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
     first = rows[0]
     return {
         "source_id": first["source_id"],
         "parent_source_id": first["parent_source_id"],
         "experiments": [{k: r[k] for k in ("experiment_id", "run_id", "metric", "status")} for r in rows],
+        "findings": resolve.fetch(con, f"{FINDINGS} WHERE source_id = ?", [first["source_id"]]),
         "config": first["config"],
         "diff": first["diff"],
     }
@@ -125,6 +140,7 @@ DETAILS: Mapping[str, Callable[[duckdb.DuckDBPyConnection, list[dict[str, Any]]]
     "program": _program_detail,
     "directive": _directive_detail,
     "run": _run_detail,
+    "experiment": _experiment_detail,
     "match": _match_detail,
     "source": _source_detail,
 }
@@ -142,7 +158,7 @@ def _lists(item: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 def _scalars(item: Mapping[str, Any]) -> dict[str, Any]:
     tables = {k for k, v in item.items() if isinstance(v, list) and v and isinstance(v[0], dict)}
-    return {k: v for k, v in item.items() if k not in tables | HIDDEN | {"changes"} and v is not None}
+    return {k: v for k, v in item.items() if k not in tables | HIDDEN | APART and v is not None}
 
 
 def _plain(out: Output, item: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meta.cli import render, resolve
+from meta.cli import render, resolve, trust
 from meta.cli.options import duration, flag, study_argument, study_flag, verb
 from meta.cli.output import Column, Output, table
 
@@ -55,17 +55,24 @@ def present(out: Output, folder: Path, matches: list[str] | None) -> None:
     """The standings of these matches (None: of all), as ``match`` and ``evolve`` end too."""
     with resolve.connect(folder, ["standings"]) as con:
         rows = resolve.fetch(con, QUERY, [matches])
+        said = {
+            match: trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match])
+            for match in dict.fromkeys(row["match_id"] for row in rows)
+        }
     if out.mode != "person":
         out.rows(rows, PLAIN, extra={"study": resolve.shown(folder)}, empty="no runs have ended yet")
         return
     if not rows:
         out.note("no runs have ended yet: metaloop status")
     for match_id in dict.fromkeys(row["match_id"] for row in rows):
-        show_match(out, [row for row in rows if row["match_id"] == match_id])
+        show_match(out, [row for row in rows if row["match_id"] == match_id], said[match_id])
 
 
-def show_match(out: Output, rows: list[dict[str, Any]]) -> None:
-    """One match for a person: a title, the table with intervals drawn, and what it would take to know more."""
+def show_match(out: Output, rows: list[dict[str, Any]], said: Sequence[str]) -> None:
+    """One match for a person: a title, the table with intervals drawn, and what it would take to know more.
+
+    ``said``: what is to be told of trust and findings.
+    """
     from rich.text import Text
 
     first = rows[0]
@@ -74,7 +81,7 @@ def show_match(out: Output, rows: list[dict[str, Any]]) -> None:
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
     width = out.console.width
     out.show(table(*_table(rows, min(max(width - OTHERS, PLOT_LEAST), PLOT_MOST)), width))
-    for line in remarks(rows):
+    for line in [*said, *remarks(rows)]:
         out.show(Text(line, style="dim"))
 
 
@@ -90,8 +97,8 @@ def _table(rows: Sequence[Row], plot: int) -> tuple[list[dict[str, Any]], list[C
         Column("plot", title=axis.header()),
         Column("claimed", right=True, style="dim"),
         Column("n", right=True),
-        Column("words", right=True, optional=True),
         Column("state", optional=True),
+        Column("words", right=True, optional=True),
         Column("spent", right=True, optional=True, show=duration),
     ]
     return [_row(r, axis, places) for r in rows], columns
@@ -121,8 +128,7 @@ def rank_text(low: int | None, high: int | None) -> str:
 
 def remarks(rows: Sequence[Row]) -> list[str]:
     """The A/A spread, the spend, and how many more runs would separate the first from the second."""
-    states = sorted({r["trust"] for r in rows if r["trust"]})
-    out = [f"Scores are {', '.join(states)}: what ran was not sandboxed."] if "unverified" in states else []
+    out = []
     spread = aa_spread(rows)
     if spread is not None:
         places = render.decimals(spread)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from meta.cli.options import flag, verb
+from meta.cli.options import flag, unsafe_flag, verb
 from meta.cli.output import Column, Output
 from meta.cli.progress import ticker
+
+if TYPE_CHECKING:
+    from trainer.local import LocalLauncher
 
 FINDINGS = (
     Column("level", style="bold"),
@@ -23,15 +28,15 @@ FINDINGS = (
 @verb(
     ("metaloop task check my-task/", "each clause of the contract, tried for real"),
     ("metaloop task check strokes --json", "the same for a script; exits with 2 on an error"),
-    flags=[click.argument("task", metavar="NAME|DIR")],
+    flags=[click.argument("task", metavar="NAME|DIR"), unsafe_flag],
 )
-def check(out: Output, task: str) -> int:
+def check(out: Output, task: str, unsafe_no_sandbox: bool) -> int:
     """Try each clause of a task's contract: data, budget, steps, scoring, edits. Exits
     with 2 where one is broken."""
     from trainer.check import check as examine
 
-    with ticker(out) as progress:
-        findings = examine(_reference(task), progress=progress)
+    with ticker(out) as progress, launcher_of(unsafe_no_sandbox) as launcher:
+        findings = examine(_reference(task), launcher=launcher, progress=progress)
     out.rows([asdict(finding) for finding in findings], FINDINGS)
     return 2 if any(finding.level == "error" for finding in findings) else 0
 
@@ -46,20 +51,35 @@ def check(out: Output, task: str) -> int:
         flag("--per-knob", type=click.IntRange(min=1), help="Values tried of each knob  [default: all]."),
         flag("--stack/--no-stack", default=True, show_default=True, help="Stack the best edits for headroom."),
         flag("--write", is_flag=True, help="Save card.json in the task's folder."),
+        unsafe_flag,
     ],
 )
-def measure(out: Output, task: str, write: bool, **how: Any) -> None:
+def measure(out: Output, task: str, write: bool, unsafe_no_sandbox: bool, **how: Any) -> None:
     """Measure a task's card from real runs: seed noise, cost of an experiment, effect
     of each declared edit, headroom."""
     from trainer.measure import measure as carry_out
     from trainer.task import Task
 
     loaded = Task.load(_reference(task))
-    with ticker(out) as progress:
-        card = carry_out(loaded, progress=progress, **how)
+    with ticker(out) as progress, launcher_of(unsafe_no_sandbox) as launcher:
+        card = carry_out(loaded, launcher=launcher, progress=progress, **how)
     out.text("\n".join(card.lines()), item=card.to_json())
     if write:
         out.note(f"wrote {card.write(loaded.folder)}")
+
+
+@contextmanager
+def launcher_of(unsafe: bool) -> Iterator[LocalLauncher]:
+    """What experiments run on; raises EnvironmentProblem where a sandbox is to be had and does not work."""
+    from arena.sandbox import require
+    from trainer.local import LocalLauncher
+
+    require(not unsafe)
+    launcher = LocalLauncher(sandbox=not unsafe)
+    try:
+        yield launcher
+    finally:
+        launcher.close()
 
 
 def _reference(text: str) -> str:

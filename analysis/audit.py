@@ -1,0 +1,118 @@
+"""What a check on fresh data says: of one source against the baseline, of a champion's lead against what was recorded.
+
+Gains are in the task's unit, positive is better. Intervals are two-sided 95% by Welch (1947) unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.statistics import Ratio, interval, ratio, t_quantile, welch_difference
+
+KEPT_SHARE = 0.5  # of its gain; a source that keeps more without training carries its weights along
+CONTRADICTION = 0.99  # confidence at which a recorded figure is called too high
+SPLIT = 0.2  # of a gain: what another hidden split alone may take from it (a few percent were seen)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A difference of two means: ``se`` and the interval are None where a side has fewer than two values."""
+
+    gain: float
+    se: float | None
+    df: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+def effect(values: Sequence[float], others: Sequence[float]) -> Effect:
+    """Mean of ``values`` minus mean of ``others``; neither may be empty."""
+    gain, se, df = welch_difference(values, others)
+    assert gain is not None
+    low, high = interval(gain, se, df)
+    return Effect(gain, se, df, low, high, len(values))
+
+
+def gain_over(values: Sequence[float | None], baseline: Sequence[float], sign: float) -> Effect:
+    """How much better ``values`` (metrics; None: failed, which earns 0) are than the baseline's metrics."""
+    middle = math.fsum(baseline) / len(baseline)
+    return effect([0.0 if v is None else sign * (middle - v) for v in values], around_zero(baseline, sign))
+
+
+def keeps_its_gain(trained: Effect, untrained: Effect) -> bool:
+    """Whether a source is better than the baseline without training, by more than KEPT_SHARE of its gain."""
+    shown = untrained.low is not None and untrained.low > 0
+    return shown and untrained.gain > KEPT_SHARE * max(trained.gain, 0.0)
+
+
+def source_verdict(trained: Effect, failed: Sequence[str], embedded: str) -> str:
+    """One of ``better than the baseline``, ``not shown``, ``worse``, ``invalid: REASON``.
+
+    ``failed``: why each failed seed failed; ``embedded``: what the ablation found, empty where nothing.
+    """
+    if len(failed) == trained.n:
+        return f"invalid: {failed[0]}"
+    if embedded:
+        return f"invalid: {embedded}"
+    if trained.low is not None and trained.low > 0:
+        return "better than the baseline"
+    return "worse" if trained.high is not None and trained.high < 0 else "not shown"
+
+
+@dataclass(frozen=True)
+class Lead:
+    """Two arms, measured once: the gain of each over the baseline, the lead of the first over the second."""
+
+    first: Effect
+    second: Effect
+    lead: Effect
+    ratio: Ratio
+
+    @property
+    def holds(self) -> bool:
+        """Whether the lead's interval lies above 0 (a one-sided test at 2.5%)."""
+        return self.lead.low is not None and self.lead.low > 0
+
+
+def lead(first: Sequence[float], second: Sequence[float], baseline: Sequence[float]) -> Lead:
+    """Of the gains of the runs of two arms, and of the baseline's own seeds (around 0); none may be empty."""
+    return Lead(effect(first, baseline), effect(second, baseline), effect(first, second), ratio(first, second))
+
+
+def around_zero(baseline: Sequence[float], sign: float) -> list[float]:
+    """The baseline's metrics as gains over their own mean."""
+    middle = math.fsum(baseline) / len(baseline)
+    return [sign * (middle - metric) for metric in baseline]
+
+
+def too_high(recorded: Effect, fresh: Effect) -> bool:
+    """Whether a recorded gain, less SPLIT of it, exceeds the fresh one beyond what both errors allow at CONTRADICTION.
+
+    The two are taken as independent; they share runs, so that the true chance of a false alarm is smaller.
+    """
+    if recorded.se is None or fresh.se is None:
+        return False
+    change = fresh.gain - recorded.gain + SPLIT * abs(recorded.gain)
+    variance = recorded.se**2 + fresh.se**2
+    if variance == 0.0:
+        return change < 0
+    df = variance**2 / (recorded.se**4 / recorded.df + fresh.se**4 / fresh.df)
+    return change + t_quantile((1 + CONTRADICTION) / 2, df) * math.sqrt(variance) < 0
+
+
+def study_verdict(recorded: Lead, fresh: Lead, embedded: str) -> tuple[str, str]:
+    """(``confirmed``, ``not confirmed`` or ``contradicted``, why) of a study's claim that one arm leads another."""
+    if embedded:
+        return "contradicted", embedded
+    if too_high(recorded.lead, fresh.lead):
+        return "contradicted", "the recorded lead is larger than fresh data allow"
+    if too_high(recorded.first, fresh.first):
+        return "contradicted", "the recorded gain is larger than fresh data allow"
+    if not recorded.holds:
+        return "not confirmed", "the study itself shows no lead"
+    if not fresh.holds:
+        return "not confirmed", "fresh data do not show the lead; more runs may (--runs)"
+    return "confirmed", "the lead is there on fresh data too"

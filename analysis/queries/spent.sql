@@ -1,0 +1,5 @@
+-- Device-seconds that the whole study spent: runs, verifications, baselines.
+SELECT coalesce((SELECT sum(device_seconds_spent ORDER BY run_id) FROM runs), 0.0)
+    + coalesce((SELECT sum(device_seconds_spent ORDER BY run_id, seed) FROM verifications), 0.0)
+    + coalesce((SELECT sum((record ->> 'device_seconds_spent')::DOUBLE ORDER BY place) FROM events
+        WHERE kind = 'baseline'), 0.0)

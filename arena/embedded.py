@@ -1,0 +1,50 @@
+"""Whether a source carries its weights along: long literals, and what is left of its gain without training."""
+
+from __future__ import annotations
+
+import io
+import tokenize
+
+from analysis.audit import Effect, keeps_its_gain
+from trainer.source import Source
+from trainer.task import Task
+
+LITERALS = 8 << 10  # characters of literals beyond the baseline's that no edit of a training script needs
+FRACTION = 0.02  # of the training budget: as good as none
+LONG_NAME = 40  # a longer identifier may well be data
+
+
+def literals(source: Source) -> int:
+    """Characters of a source's string, bytes and number literals, comments and overlong names.
+
+    Comments and names count because a script can read its own source; of what is no Python everything counts.
+    """
+    return sum(_literals(text) for name, text in source.files if name.endswith(".py"))
+
+
+def _literals(text: str) -> int:
+    kinds = {tokenize.STRING, tokenize.NUMBER, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", -1)}
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    except (tokenize.TokenError, SyntaxError, ValueError):
+        return len(text)
+    long = (t for t in tokens if t.type in kinds or (t.type == tokenize.NAME and len(t.string) > LONG_NAME))
+    return sum(len(token.string) for token in long)
+
+
+def scan(task: Task, source: Source) -> tuple[str, ...]:
+    """A finding where a source holds far more literals than the task's baseline."""
+    more = literals(source) - literals(task.baseline())
+    return (f"embedded: {more / 1024:.1f} KB of literals beyond the baseline's",) if more > LITERALS else ()
+
+
+def fraction(task: Task, fixed_steps: bool) -> float:
+    """The share of a full budget at which a source is tried untrained: one step, or FRACTION of the time."""
+    return 1.0 / task.steps if fixed_steps else FRACTION
+
+
+def ablation(trained: Effect, untrained: Effect, unit: str) -> str:
+    """A finding where more than half of the gain is there without training; else empty."""
+    if not keeps_its_gain(trained, untrained):
+        return ""
+    return f"embedded: {untrained.gain:.4g} of {trained.gain:.4g} {unit} gain without training"

@@ -1,0 +1,58 @@
+"""A scratch study: fresh data under a fresh secret, ordinary workers, nothing that stays."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from arena.executor import LocalExecutor
+from arena.jobs import MeasureJob, Measurement
+from arena.settings import StudyConfig
+from arena.study import reference, versions
+from programs.errors import EnvironmentProblem
+from trainer.hardware import hardware_class
+from trainer.streams import Streams
+from trainer.task import Task
+
+Told = Callable[[str], None]
+
+
+@contextmanager
+def scratch(
+    task: Task, streams: Streams, *, workers: int, fixed_steps: bool, sandbox: bool
+) -> Iterator[tuple[Path, StudyConfig]]:
+    """A folder that workers take for a study; its hidden splits descend from ``streams``, and go with it."""
+    with tempfile.TemporaryDirectory(prefix="metaloop-verify-") as name:
+        folder = Path(name)
+        config = StudyConfig(
+            study_id="scratch", created_at=datetime.now(UTC).isoformat(timespec="seconds"), command="verify",
+            task=reference(task), task_id=task.task_id, run_budget=task.run_budget, workers=workers,
+            fixed_steps=fixed_steps, sandbox=sandbox, secret=streams.secret.hex(),
+            hardware_class=hardware_class(), versions=versions(),
+        )  # fmt: skip
+        config.dump(folder / "study.toml")
+        (folder / "ledger").mkdir()
+        yield folder, config
+
+
+def measure(folder: Path, workers: int, jobs: Sequence[MeasureJob], told: Told) -> Mapping[str, Measurement]:
+    """Carry the jobs out and return what each measured, by job id. Raises what a worker could not get over."""
+    measured: dict[str, Measurement] = {}
+    with LocalExecutor(folder, min(workers, len(jobs)), lambda event: told(str(event.get("text", "")))) as executor:
+        for result in executor.run(jobs):
+            (measured[result.job_id],) = result.measurements
+            found = measured[result.job_id]
+            shown = f"{found.metric:.4f}" if found.metric is not None else f"{found.status}: {found.reason}"
+            told(f"{len(measured):3d} of {len(jobs)}  {result.job_id}  {shown}")
+    if len(measured) < len(jobs):
+        raise EnvironmentProblem("the workers stopped early", hint="give the same command again")
+    return measured
+
+
+def secret_hash(streams: Streams) -> str:
+    """What is told of a secret before it is used: SHA-256, hex."""
+    return hashlib.sha256(streams.secret).hexdigest()

@@ -1,0 +1,207 @@
+"""`metaloop verify`: sources trained anew on a hidden split that nobody has seen, and what that says of a claim.
+
+Everything fresh descends from one fresh secret: seeds, split, which runs are drawn. Its hash is told before, the secret
+itself afterwards, so that anybody can make the check again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from analysis.audit import Effect, gain_over, source_verdict
+from analysis.trust import counts, weakest
+from arena import embedded
+from arena.jobs import MeasureJob, Measurement
+from arena.scratch import Told, measure, scratch, secret_hash
+from inner_loop.record import finding_event
+from programs.errors import TaskError
+from programs.ids import content_id
+from trainer.source import Source
+from trainer.streams import Stream, Streams
+from trainer.task import Task
+
+FRESH: Stream = "confirmation"
+
+
+@dataclass(frozen=True)
+class How:
+    """How a check is carried out; ``streams`` hold its secret."""
+
+    streams: Streams
+    workers: int = 1
+    fixed_steps: bool = False
+    sandbox: bool = True
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A source to be trained ``seeds`` times, and tried untrained as often where ``ablate`` says so.
+
+    ``label`` names it, and its seeds.
+    """
+
+    label: str
+    source: Source
+    seeds: int
+    ablate: bool = False
+
+    def jobs(self, task: Task, how: How) -> list[MeasureJob]:
+        found = [self._job(how, f"{self.label} {k}", k, 1.0) for k in range(self.seeds)]
+        few = embedded.fraction(task, how.fixed_steps)
+        again = range(self.seeds if self.ablate else 0)
+        return found + [self._job(how, f"{self.label} {k} untrained", k, few) for k in again]
+
+    def _job(self, how: How, job_id: str, k: int, fraction: float) -> MeasureJob:
+        seed = how.streams.seed(FRESH, "verify", self.label, k)
+        return MeasureJob(job_id, self.source.files, FRESH, seed, fraction)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a sample: a measurement per seed, trained and untrained."""
+
+    sample: Sample
+    trained: tuple[Measurement, ...]
+    untrained: tuple[Measurement, ...] = ()
+
+    @property
+    def metrics(self) -> list[float | None]:
+        return [_metric(m) for m in self.trained]
+
+    @property
+    def failures(self) -> list[str]:
+        return [f"{m.status}: {m.reason}" for m in self.trained if _metric(m) is None]
+
+
+@dataclass(frozen=True)
+class Round:
+    """All samples of one check, the task's untouched baseline among them."""
+
+    task: Task
+    how: How
+    baseline: tuple[float, ...]
+    taken: Mapping[str, Taken]
+    everything: tuple[tuple[str, Measurement], ...]
+
+    @property
+    def trust(self) -> str | None:
+        rows = [{"status": m.status, "trust": m.trust} for _, m in self.everything]
+        return weakest(row["trust"] for row in rows if counts(row))
+
+    @property
+    def spent(self) -> float:
+        """Device-seconds that the whole check took."""
+        return sum(m.spent_seconds for _, m in self.everything)
+
+    def gain(self, labels: Sequence[str]) -> Effect:
+        """Of the named samples, all their seeds together."""
+        return gain_over([v for label in labels for v in self.taken[label].metrics], self.baseline, self.task.sign)
+
+    def gains(self, label: str) -> list[float]:
+        """Per seed of one sample; a failure earns 0."""
+        middle = sum(self.baseline) / len(self.baseline)
+        return [0.0 if v is None else self.task.sign * (middle - v) for v in self.taken[label].metrics]
+
+    def ablation(self, labels: Sequence[str]) -> str:
+        """What the untrained sources of these samples say; empty where they lose their gain, as they must."""
+        labels = [label for label in labels if self.taken[label].untrained]
+        if not labels:
+            return ""
+        bare = [_metric(m) for label in labels for m in self.taken[label].untrained]
+        untrained = gain_over(bare, self.baseline, self.task.sign)
+        return embedded.ablation(self.gain(labels), untrained, self.task.unit)
+
+
+def carry_out(task: Task, samples: Sequence[Sample], seeds: int, how: How, told: Told) -> Round:
+    """Train the samples and ``seeds`` times the baseline. Raises TaskError where the baseline fails every time."""
+    whole = [Sample("baseline", task.baseline(), seeds), *samples]
+    jobs = {sample.label: sample.jobs(task, how) for sample in whole}
+    with scratch(task, how.streams, workers=how.workers, fixed_steps=how.fixed_steps, sandbox=how.sandbox) as (
+        folder,
+        _,
+    ):
+        measured = measure(folder, how.workers, [job for found in jobs.values() for job in found], told)
+    taken = {
+        s.label: Taken(
+            s,
+            tuple(measured[job.job_id] for job in jobs[s.label][: s.seeds]),
+            tuple(measured[job.job_id] for job in jobs[s.label][s.seeds :]),
+        )
+        for s in whole
+    }
+    baseline = [value for value in taken["baseline"].metrics if value is not None]
+    if not baseline:
+        message = f"{task.folder}: its baseline fails on all {seeds} seeds: {taken['baseline'].failures[0]}"
+        raise TaskError(message, hint=f"metaloop task check {task.name}")
+    return Round(task, how, tuple(baseline), taken, tuple(measured.items()))
+
+
+def findings(found: Round, runs: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    """The `finding` rows of a check: what the referee noticed of each source, what the scan of its text did.
+
+    ``runs``: label → the run that the source is of; None for a source of no run.
+    """
+    rows: list[dict[str, Any]] = []
+    for label, taken in found.taken.items():
+        about = {"run_id": runs.get(label), "source_id": taken.sample.source.source_id, "stream": FRESH}
+        rows += [finding_event(t, **about, seed=m.seed) for m in taken.trained for t in m.findings]
+        rows += [finding_event(text, **about) for text in embedded.scan(found.task, taken.sample.source)]
+    return rows
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a check found. ``figures`` are the columns of the view `audits`; gains in the task's unit."""
+
+    subject: str
+    verdict: str
+    figures: Mapping[str, Any]
+    findings: Sequence[Mapping[str, Any]]
+    round: Round
+    why: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def audit_id(self) -> str:
+        return content_id("v", self.round.how.streams.secret, self.subject, str(self.figures.get("run_id")))
+
+    def event(self) -> dict[str, Any]:
+        """The `audit` row; the secret is told now that it has been used."""
+        streams = self.round.how.streams
+        return {
+            "kind": "audit", "audit_id": self.audit_id, "subject": self.subject, "verdict": self.verdict,
+            "why": self.why, **self.figures, "unit": self.round.task.unit, "trust": self.round.trust,
+            "findings": len(self.findings), "device_seconds_spent": self.round.spent,
+            "sandbox": self.round.how.sandbox, "secret_hash": secret_hash(streams), "secret": streams.secret.hex(),
+            "stream": FRESH, **self.details,
+            "measurements": [_row(label, m) for label, m in self.round.everything],
+        }  # fmt: skip
+
+
+def verify_source(task: Task, source: Source, seeds: int, how: How, told: Told, run_id: str | None = None) -> Audit:
+    """A source under ``seeds`` fresh seeds, trained and untrained, against as many of the task's untouched baseline."""
+    label = run_id or "source"
+    found = carry_out(task, [Sample(label, source, seeds, ablate=True)], seeds, how, told)
+    gain, hollow, failed = found.gain([label]), found.ablation([label]), found.taken[label].failures
+    rows = findings(found, {label: run_id})
+    if hollow:
+        rows.append(finding_event(hollow, run_id=run_id, source_id=source.source_id, stream=FRESH))
+    return Audit(
+        "run" if run_id else "source",
+        source_verdict(gain, failed, hollow),
+        {"run_id": run_id, "n": gain.n, "gain": gain.gain, "low": gain.low, "high": gain.high},
+        rows,
+        found,
+        details={"failed_seeds": len(failed), "source_id": source.source_id},
+    )
+
+
+def _metric(measured: Measurement) -> float | None:
+    return measured.metric if measured.status == "ok" else None
+
+
+def _row(label: str, measured: Measurement) -> dict[str, Any]:
+    keys = ("seed", "status", "metric", "reason", "trust")
+    return {"label": label, **{k: getattr(measured, k) for k in keys}, "device_seconds_spent": measured.spent_seconds}

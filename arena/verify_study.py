@@ -1,0 +1,212 @@
+"""`metaloop verify STUDY` and `RUN`: what a study recorded, held against fresh data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from analysis.audit import Effect, Lead, around_zero, lead, study_verdict
+from analysis.ledger import Ledger, check
+from analysis.study import open_study, rows, statement
+from arena.scratch import Told
+from arena.study import Study
+from arena.verify import FRESH, Audit, How, Sample, carry_out, findings, verify_source
+from inner_loop.record import finding_event
+from programs.errors import Corrupt, NotFound, UsageError
+from trainer.hardware import hardware_class
+from trainer.source import Source
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The match that makes a study's claim, and its two arms with their finished runs: the first leads the second."""
+
+    match: Row
+    first: Sequence[Row]
+    second: Sequence[Row]
+
+    @property
+    def arms(self) -> tuple[Sequence[Row], Sequence[Row]]:
+        return self.first, self.second
+
+    def sampled(self, study: Study, count: int, how: How) -> Claim:
+        """The same with at most ``count`` runs an arm, drawn by the fresh secret."""
+
+        def draw(runs: Sequence[Row]) -> list[Row]:
+            ordered = sorted(
+                runs, key=lambda run: how.streams.seed(FRESH, "draw", study.config.study_id, run["run_id"])
+            )
+            return ordered[:count]
+
+        return replace(self, first=draw(self.first), second=draw(self.second))
+
+
+def intact(study: Study) -> None:
+    """Raise Corrupt, naming the first problem, where the ledger's chain is broken or a segment of it is missing."""
+    problems = check(study.folder / "ledger")
+    if problems:
+        raise Corrupt(problems[0], hint="nothing in this study can be verified; restore the ledger from a copy")
+    study.look()
+
+
+def claim_of(con: DuckDBPyConnection) -> Claim:
+    """The confirmation's champion and stock; in a study without one, the best program of its last match and stock.
+
+    Raises NotFound where no such pair has been played.
+    """
+    standings = rows(con.execute(statement("audited_arms")))
+    last = [row for row in standings if row["match_id"] == standings[0]["match_id"]]
+    stock = next((row for row in last if row["name"] == "stock" and row["role"] != "a/a"), None)
+    others = [row for row in last if row["role"] in ("champion", "program") and row is not stock]
+    if stock is None or not others:
+        hint = "verify one of its runs: metaloop verify RUN -s STUDY"
+        raise NotFound("no match here that measured a program beside stock", hint=hint)
+    sql = "SELECT * FROM runs WHERE arm_id = ? AND state = 'finished' AND verified_gain IS NOT NULL ORDER BY run_id"
+    first, second = (rows(con.execute(sql, [row["arm_id"]])) for row in (others[0], stock))
+    return Claim(others[0], first, second)
+
+
+def final_source(study: Study, run: Row) -> Source:
+    """What a run ended with, read as plain files and held against the hash in the ledger. Raises Corrupt."""
+    baseline = study.task.baseline()
+    if run["final_source_id"] == baseline.source_id:
+        return baseline
+    folder = study.folder / "runs" / run["run_id"]
+    hint = f"git -C {folder} reset --hard main, or restore the folder from a copy"
+    try:
+        source = Source.from_folder(folder, study.task.editable)
+    except NotFound as error:
+        raise Corrupt(error.message, hint=hint) from None
+    if source.source_id != run["final_source_id"]:
+        message = f"{folder}: holds {source.source_id}, the ledger says that it ended with {run['final_source_id']}"
+        raise Corrupt(message, hint=hint)
+    return source
+
+
+def run_of(study: Study, run_id: str) -> Row:
+    """The row of a run that has ended. Raises UsageError for one that has not."""
+    with open_study(study.folder, views=()) as con:
+        (run,) = rows(con.execute("SELECT * FROM runs WHERE run_id = ?", [run_id]))
+    if run["state"] != "finished":
+        raise UsageError(f"run {run_id} has not ended: {run['state']}", hint="finish the study first")
+    return run
+
+
+def verify_run(study: Study, run: Row, seeds: int, how: How, told: Told) -> Audit:
+    """A run's final source on fresh data, with what the study recorded and the run claimed beside it."""
+    audit = verify_source(study.task, final_source(study, run), seeds, how, told, run_id=run["run_id"])
+    low, high = audit.figures["low"], audit.figures["high"]
+    recorded = {"recorded_gain": run["verified_gain"], "claimed_gain": run["claimed_gain"]}
+    inside = None if low is None or run["verified_gain"] is None else low <= run["verified_gain"] <= high
+    figures = {**audit.figures, **recorded, **surroundings(study, audit)}
+    audit = replace(audit, figures=figures, details={**audit.details, "recorded_in_interval": inside})
+    store(study, audit)
+    return audit
+
+
+def samples_of(study: Study, claim: Claim) -> list[Sample]:
+    """A fresh seed for each run that changed anything; the leading arm's are tried untrained, too."""
+    untouched = study.task.baseline().source_id
+    return [
+        Sample(run["run_id"], final_source(study, run), 1, ablate=runs is claim.first)
+        for runs in claim.arms
+        for run in runs
+        if run["final_source_id"] != untouched
+    ]
+
+
+def verify_study(study: Study, whole: Claim, drawn: Claim, how: How, told: Told) -> Audit:
+    """The final sources of the drawn runs, a fresh seed each: does the lead that ``whole`` records stand?"""
+    samples = samples_of(study, drawn)
+    found = carry_out(study.task, samples, study.config.baseline_seeds, how, told)
+    gains = [
+        [found.gains(run["run_id"])[0] if run["run_id"] in found.taken else 0.0 for run in runs] for runs in drawn.arms
+    ]
+    fresh = lead(gains[0], gains[1], around_zero(found.baseline, study.task.sign))
+    recorded = recorded_lead(study, whole)
+    hollow = found.ablation([run["run_id"] for run in drawn.first if run["run_id"] in found.taken])
+    verdict, why = study_verdict(recorded, fresh, hollow)
+    noticed = findings(found, {sample.label: sample.label for sample in samples})
+    noticed += [finding_event(hollow, stream=FRESH)] if hollow else []
+    audit = Audit("study", verdict, figures_of(whole, recorded, fresh), noticed, found, why, {
+        "failed_seeds": sum(len(taken.failures) for taken in found.taken.values()),
+        "ratio": asdict(fresh.ratio), "recorded_ratio": asdict(recorded.ratio), "match_id": whole.match["match_id"],
+        "arms": arms_of(whole, drawn, (recorded.first, recorded.second), (fresh.first, fresh.second), gains),
+    })  # fmt: skip
+    audit = replace(audit, figures={**audit.figures, **surroundings(study, audit)})
+    store(study, audit)
+    return audit
+
+
+def recorded_lead(study: Study, claim: Claim) -> Lead:
+    """The claim again, from all verifications that the ledger holds of its two arms."""
+    values = [
+        event["metric"]
+        for (stream, _), event in study.history.baselines.items()
+        if stream == claim.match["stream"] and event["status"] == "ok"
+    ]
+    if not values or not claim.first or not claim.second:
+        raise NotFound(f"{study.folder}: its claim has not been measured yet", hint="finish the study first")
+    first, second = ([run["verified_gain"] for run in runs] for runs in claim.arms)
+    return lead(first, second, around_zero(values, study.task.sign))
+
+
+def figures_of(claim: Claim, recorded: Lead, fresh: Lead) -> dict[str, Any]:
+    """The columns of the view `audits`."""
+    claimed = [run["claimed_gain"] for run in claim.first if run["claimed_gain"] is not None]
+    return {
+        "run_id": None, "n": fresh.first.n,
+        "gain": fresh.first.gain, "low": fresh.first.low, "high": fresh.first.high,
+        "recorded_gain": recorded.first.gain, "claimed_gain": sum(claimed) / len(claimed) if claimed else None,
+        "difference": fresh.lead.gain, "difference_low": fresh.lead.low, "difference_high": fresh.lead.high,
+        "recorded_difference": recorded.lead.gain,
+    }  # fmt: skip
+
+
+def arms_of(
+    whole: Claim, drawn: Claim, recorded: Sequence[Effect], fresh: Sequence[Effect], gains: Sequence[Sequence[float]]
+) -> list[dict[str, Any]]:
+    """Per arm what was recorded and what fresh data say, and the same of each run that was drawn."""
+    arms = []
+    for all_runs, runs, old, new, own in zip(whole.arms, drawn.arms, recorded, fresh, gains, strict=True):
+        each = zip(runs, own, strict=True)
+        arms.append({
+            "program": runs[0]["name"], "program_id": runs[0]["program_id"], "arm_id": runs[0]["arm_id"],
+            "role": runs[0]["role"], "runs": len(all_runs), "checked": len(runs),
+            "gain": new.gain, "low": new.low, "high": new.high,
+            "recorded_gain": old.gain, "recorded_low": old.low, "recorded_high": old.high,
+            "of_runs": [{"run_id": r["run_id"], "recorded_gain": r["verified_gain"], "gain": g} for r, g in each],
+        })  # fmt: skip
+    return arms
+
+
+def surroundings(study: Study, audit: Audit) -> dict[str, Any]:
+    """What the check cost, as a share of what the study spent (both in true device-seconds), and where it was made."""
+    whole = spent_by(study)
+    share = audit.round.spent / whole if whole else None
+    return {
+        "share": share,
+        "hardware_class": hardware_class(),
+        "same_hardware": study.config.hardware_class == hardware_class(),
+    }
+
+
+def spent_by(study: Study) -> float:
+    """Device-seconds that the study has spent on runs, verifications and baselines."""
+    with open_study(study.folder, views=()) as con:
+        ((seconds,),) = con.execute(statement("spent")).fetchall()
+    return float(seconds)
+
+
+def store(study: Study, audit: Audit) -> None:
+    """Into a segment of its own, so that the study's chain stays as it is and goes on from here."""
+    with Ledger(study.folder / "ledger", "audit") as ledger:
+        for event in audit.findings:
+            ledger.append(event, sync=False)
+        ledger.append(audit.event())

@@ -1,0 +1,273 @@
+"""``metaloop verify``: a study, a run or a train.py on seeds and data that nobody has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arena import sandbox
+from meta.cli import launch, options, render, resolve
+from meta.cli.options import duration, flag, verb
+from meta.cli.output import Column, Output
+from meta.cli.progress import ticker
+from programs.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from arena.study import Study
+    from arena.verify import Audit, How
+    from trainer.source import Source
+    from trainer.task import Task
+
+SEEDS, RUNS = 4, 8
+HIDDEN = ("arms", "measurements", "kind", "found", "ratio", "recorded_ratio")
+ARMS = (
+    Column("program", style="bold", flex=True),
+    Column("role"),
+    Column("gain", right=True, style="green", show=lambda v: render.number(v, 4, sign=True)),
+    Column("low", right=True, show=lambda v: render.number(v, 4)),
+    Column("high", right=True, show=lambda v: render.number(v, 4)),
+    Column("recorded_gain", "recorded", right=True, show=lambda v: render.number(v, 4, sign=True)),
+    Column("checked", right=True),
+    Column("runs", "of", right=True),
+)
+FOUND = (Column("finding", style="bold"), Column("text", wrap=True), Column("run_id", "run"), Column("source_id"))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The flags of one check."""
+
+    study: str | None
+    task: str | None
+    seeds: int
+    runs: int
+    workers: int | None
+    fixed_steps: bool
+    unsafe_no_sandbox: bool
+    secret: str | None
+    dry_run: bool
+
+    def how(self, fixed_steps: bool) -> How:
+        from arena.verify import How
+        from trainer.streams import Streams
+
+        if self.secret is None:
+            streams = Streams.fresh()
+        elif len(self.secret) == 32 and set(self.secret.lower()) <= set("0123456789abcdef"):
+            streams = Streams(bytes.fromhex(self.secret))
+        else:
+            raise UsageError("--secret is no 32 hex digits", hint="an earlier check told its secret at the end")
+        return How(streams, self.workers or launch.cores(), fixed_steps, not self.unsafe_no_sandbox)
+
+
+@verb(
+    ("metaloop verify studies/NAME", "does the champion's lead stand on fresh data?"),
+    ("metaloop verify r3f2 -s studies/NAME", "one run's final train.py"),
+    ("metaloop verify my/train.py -t strokes", "any train.py against the task's baseline"),
+    flags=[
+        click.argument("what", metavar="STUDY|RUN|SOURCE"),
+        options.study_flag,
+        flag("-t", "--task", metavar="NAME|DIR", help="The task of a SOURCE."),
+        flag("-n", "--seeds", type=click.IntRange(2, 64), default=SEEDS, show_default=True,
+             help="Fresh seeds of a source or run."),
+        flag("--runs", type=click.IntRange(2, 1000), default=RUNS, show_default=True,
+             help="Runs drawn from each arm of a study."),
+        options.workers_flag,
+        options.fixed_steps_flag,
+        options.unsafe_flag,
+        flag("--secret", metavar="HEX", help="Make an earlier check again, with the secret it told."),
+        options.dry_run_flag,
+    ],
+)  # fmt: skip
+def verify(out: Output, what: str, **flags: Any) -> None:
+    """Train again from scratch what is claimed, under seeds and on a hidden split
+    that nobody has seen, drawn from a fresh secret: its hash is told before, the
+    secret at the end.
+
+    SOURCE, RUN: the gain over the task's untouched baseline with a 95% Welch interval.
+    Better or worse than the baseline: the interval lies above or below 0; not shown:
+    it holds 0; invalid: it fails under every seed, or more than half of its gain is
+    there without training.
+
+    STUDY: first the ledger's chain, then champion and stock of the confirmation (else
+    the best program of the last match and stock), a fresh seed for each run drawn.
+    Contradicted: four fifths of the champion's recorded gain or lead (another split
+    may take a fifth) exceed the fresh one by more than both errors allow (99%), or
+    half of its gain needs no training. Confirmed: not contradicted, recorded and
+    fresh lead both lie above 0 (95%). Else not confirmed.
+    """
+    asked = Asked(**flags)
+    audit = (_source if _is_source(what) else _of_study)(out, what, asked)
+    if audit is not None:
+        present(out, what, audit)
+
+
+def _is_source(what: str) -> bool:
+    path = Path(what).expanduser()
+    return path.is_file() or path.suffix == ".py"
+
+
+def _source(out: Output, what: str, asked: Asked) -> Audit | None:
+    from arena.verify import verify_source
+
+    if asked.task is None:
+        raise UsageError(f"name the task of {what}", hint=f"metaloop verify {what} -t strokes")
+    task = launch.load_task(asked.task)
+    source, how = read_source(Path(what).expanduser(), task), asked.how(asked.fixed_steps)
+    if not _begin(out, asked, how, bill(task, 2 * asked.seeds, asked.seeds, how)):
+        return None
+    with ticker(out) as told:
+        return verify_source(task, source, asked.seeds, how, told)
+
+
+def _of_study(out: Output, what: str, asked: Asked) -> Audit | None:
+    """A study where one is named so, else a run of the study of ``--study``."""
+    from arena.study import Study
+    from arena.verify_study import intact
+
+    try:
+        folder, run = resolve.study_folder(what, out), None
+    except NotFound:
+        if Path(what).exists() or (asked.study is None and not resolve.known_studies()):
+            raise
+        folder, run = resolve.study_folder(asked.study, out), what
+    study = Study.open(folder)
+    intact(study)
+    if run is None:
+        return _whole_study(out, study, asked)
+    return _run(out, study, run, asked)
+
+
+def _run(out: Output, study: Study, prefix: str, asked: Asked) -> Audit | None:
+    from arena.verify_study import run_of, verify_run
+
+    with resolve.connect(study.folder, []) as con:
+        known = [row["run_id"] for row in resolve.fetch(con, "SELECT run_id FROM runs")]
+    run, how = run_of(study, resolve.by_prefix(prefix, known, "run")), asked.how(study.config.fixed_steps)
+    if not _begin(out, asked, how, bill(study.task, 2 * asked.seeds, asked.seeds, how, study)):
+        return None
+    with ticker(out) as told:
+        return verify_run(study, run, asked.seeds, how, told)
+
+
+def _whole_study(out: Output, study: Study, asked: Asked) -> Audit | None:
+    from arena.verify_study import claim_of, samples_of, verify_study
+
+    how = asked.how(study.config.fixed_steps)
+    with resolve.connect(study.folder, ["standings"]) as con:
+        whole = claim_of(con)
+    drawn = whole.sampled(study, asked.runs, how)
+    samples = samples_of(study, drawn)
+    full = len(samples) + study.config.baseline_seeds
+    if not _begin(out, asked, how, bill(study.task, full, sum(s.ablate for s in samples), how, study)):
+        return None
+    with ticker(out) as told:
+        return verify_study(study, whole, drawn, how, told)
+
+
+def read_source(path: Path, task: Task) -> Source:
+    """``path`` as the task's train.py; its other editable files from beside it where they are, else the task's own."""
+    from trainer.source import Source
+
+    if not path.is_file():
+        raise NotFound(f"{path}: no such file", hint="name a train.py")
+    own = task.baseline()
+    texts = {name: own.text(name) for name in task.editable}
+    beside = {name: path.parent / name for name in task.editable if name != "train.py"}
+    found = {"train.py": path} | {name: place for name, place in beside.items() if place.is_file()}
+    return Source(
+        tuple((texts | {name: place.read_bytes().decode("utf-8", "replace") for name, place in found.items()}).items())
+    )
+
+
+def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = None) -> dict[str, Any]:
+    """What is about to be spent: ``full`` experiments, and ``untrained`` ones that cost launch and scoring only."""
+    from arena.scratch import secret_hash
+    from arena.verify_study import spent_by
+
+    launching = max(task.cost_seconds - task.budget_seconds, 0.02 * task.cost_seconds)
+    seconds = full * task.cost_seconds + untrained * launching
+    whole = spent_by(study) if study else 0.0
+    return {
+        "task": task.name,
+        "experiments": full,
+        "untrained": untrained,
+        "device_seconds": round(seconds, 1),
+        "share": round(seconds / whole, 4) if whole else None,
+        "workers": how.workers,
+        "wall_seconds": round(seconds / how.workers + launch.SETUP_SECONDS, 1),
+        "sandbox": sandbox.said(how.sandbox),
+        "secret_hash": secret_hash(how.streams),
+    }
+
+
+def _begin(out: Output, asked: Asked, how: How, plan: Mapping[str, Any]) -> bool:
+    """Tell the bill and the hash of the secret; whether to go on. Raises EnvironmentProblem without a sandbox."""
+    if asked.dry_run:
+        out.thing(plan, shown={key: duration(plan[key]) for key in ("device_seconds", "wall_seconds")})
+        return False
+    sandbox.require(how.sandbox)
+    share = f", {plan['share']:.1%} of what the study spent" if plan["share"] else ""
+    out.note(
+        f"plan: {plan['experiments']} experiments on {plan['task']} and {plan['untrained']} untrained; "
+        f"{duration(plan['device_seconds'])} of device time{share}, about {duration(plan['wall_seconds'])} "
+        f"with {plan['workers']} workers; {plan['sandbox']}"
+    )
+    out.note(f"the hash of its secret: {plan['secret_hash']}")
+    return True
+
+
+def present(out: Output, what: str, audit: Audit) -> None:
+    """The verdict first, then the figures, what was noticed, and how to make the same check again."""
+    from analysis.trust import remarks
+
+    event = audit.event()
+    if out.mode == "json":
+        out.json({"of": what, **{k: v for k, v in event.items() if k != "kind"}, "noticed": list(audit.findings)})
+        return
+    figures = {k: v for k, v in event.items() if k not in HIDDEN and v is not None}
+    if out.mode == "person":
+        out.text(sentence(event))
+        out.rows(event.get("arms", []), ARMS)
+    else:
+        out.thing(figures)
+    for row in audit.findings:
+        out.note(
+            f"finding: {row['finding']}: {row['text']}  {row.get('run_id') or row.get('source_id') or ''}".rstrip()
+        )
+    for line in remarks([audit.round.trust]):
+        out.note(line)
+    if event.get("same_hardware") is False:
+        out.note(f"the study was measured on other hardware than this ({event['hardware_class']}): gains may differ")
+    out.note(f"spent {duration(event['device_seconds_spent'])}" + _share(event) + f"; its secret was {event['secret']}")
+
+
+def _share(event: Mapping[str, Any]) -> str:
+    return f", {event['share']:.1%} of what the study spent" if event.get("share") else ""
+
+
+def sentence(event: Mapping[str, Any]) -> str:
+    """``confirmed: …``, with the figures that decide."""
+    unit = event["unit"]
+    if event["subject"] == "study":
+        fresh = f"{event['difference']:.4g}{_span(event['difference_low'], event['difference_high'])}"
+        told = f"lead {fresh} {unit} on fresh data, recorded {event['recorded_difference']:.4g}"
+        return f"{event['verdict']}: {event['why']} ({told})"
+    told = f"gain {event['gain']:.4g}{_span(event['low'], event['high'])} {unit}, n = {event['n']}"
+    if event["subject"] == "run":
+        inside = {True: "inside the interval", False: "outside the interval"}.get(event["recorded_in_interval"], "")
+        told += f"; recorded {_number(event['recorded_gain'])} {inside}".rstrip()
+        told += f", claimed {_number(event['claimed_gain'])}"
+    return f"{event['verdict']} ({told})"
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" [{low:.4g}, {high:.4g}]"
+
+
+def _number(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:.4g}"
