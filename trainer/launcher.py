@@ -102,9 +102,11 @@ def read_reply(message: Mapping[str, Any]) -> Ended:
             values[item.name] = message.get(item.name, item.default)
             if not _FIT[str(item.type)](values[item.name]):
                 raise LauncherFault(f"the template's answer has no fit {item.name}")
+            if item.type == "str":
+                values[item.name] = plain(values[item.name])
     if values["killed"] not in _STATES:
         raise LauncherFault("the template's answer has no fit killed")
-    return Ended(**{name: plain(value) if isinstance(value, str) else value for name, value in values.items()})
+    return Ended(**values)
 
 
 def plain(text: str) -> str:

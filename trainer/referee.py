@@ -35,7 +35,7 @@ class Failed(Exception):
     def __init__(self, status: Status, reason: str) -> None:
         super().__init__(reason)
         self.status: Status = status
-        self.reason = reason
+        self.reason = " ".join(reason.split())  # one line, whatever the candidate raised
 
 
 @dataclass
@@ -43,12 +43,14 @@ class Tally:
     """What an experiment has used so far, and what was noticed."""
 
     cpu: float = 0.0
+    wall: float = 0.0  # of its processes
     peak_memory_mb: float = 0.0
     log: str = ""
     findings: list[str] = field(default_factory=list)
 
     def add(self, ended: Ended, constant: float) -> None:
         self.cpu += max(LEAST, ended.cpu_seconds - constant)
+        self.wall += ended.wall_seconds
         self.peak_memory_mb = max(self.peak_memory_mb, ended.peak_memory_mb)
         self.log += ended.log
         outside, (share, seconds) = ended.outside_cpu_seconds, METERS_AGREE
