@@ -168,7 +168,11 @@ class Group:
 
     @classmethod
     def create(cls, name: str, found: Sequence[Hierarchy] | None = None) -> Self | None:
-        """A new group ``metaloop-PID-name`` in each usable hierarchy (by default of this machine); None if in none."""
+        """A new group ``metaloop-PID-…`` in each usable hierarchy (by default of this machine); None if in none.
+
+        What dead processes have left goes first.
+        """
+        sweep(found)
         full = f"{_PREFIX}{os.getpid()}-{next(_counter)}-{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:64]}"
         parts = [_make(hierarchy, full) for hierarchy in (hierarchies() if found is None else found)]
         return cls([part for part in parts if part]) if any(parts) else None
