@@ -17,18 +17,31 @@ from programs.errors import MetaloopError
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
+from trainer.kernel import make_cases
 from trainer.launcher import Launcher
 from trainer.local import LocalLauncher
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
-from trainer.streams import STREAMS, Streams
+from trainer.streams import STREAMS, Stream, Streams
 from trainer.task import Task
 
 Level = Literal["ok", "warning", "error"]
 _OURS = {"meta", "programs", "inner_loop", "trainer", "arena", "analysis"}
 CLAUSES = (
-    "text", "data", "baseline", "soft budget", "fixed steps", "chunks", "referee", "edits", "by hand",
+    "text", "data", "baseline", "soft budget", "fixed steps", "chunks", "streaming", "referee", "edits", "by hand",
 )  # fmt: skip
+# what the source defines for each kind of scorer, and what the referee does with it; others bring their own
+_NEEDED = {
+    "classification": {
+        "load": "the referee calls load(path) and logits",
+        "logits": "the referee calls logits(model, x)",
+    },
+    "kernel": {"solve": "it is called as solve(inputs), a list of arrays"},
+}
+_NEEDED["language_model"] = _NEEDED["classification"]
+# clauses that such a kind does not have: it trains nothing by our clock, or what it prints is its metric
+_FREE = {kind: {"soft budget", "fixed steps", "chunks", "streaming", "referee"} for kind in ("kernel", "printed")}
+_CHAINED = 0.5  # share of rows that start with the last target of the row before, by chance it is far less
 _OFFERED = ("SEED", "DEVICE", "load_train", "clock", "save", "summary")
 
 
@@ -83,6 +96,7 @@ class _Checker:
 
     def __init__(self, task: Task, data: DataStore, launcher: Launcher, folder: Path) -> None:
         self.task = task
+        self.kind: str = task.scoring["kind"]
         self.store = data
         self.folder = folder
         self.trainer = Trainer(task, data, launcher=launcher)
@@ -91,7 +105,7 @@ class _Checker:
     def findings(self, only: Collection[str]) -> Iterator[Finding]:
         """The findings of the named clauses, each a method of that name, in the order of CLAUSES."""
         for clause in CLAUSES:
-            if clause in only:
+            if clause in only and clause not in _FREE.get(self.kind, ()):
                 yield from getattr(self, clause.replace(" ", "_"))()
 
     def text(self) -> Iterator[Finding]:
@@ -109,10 +123,10 @@ class _Checker:
                 yield _error("imports", f"{name} imports {', '.join(sorted(ours))}", "it must run without metaloop")
         tree = ast.parse(self.task.baseline().text())
         functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-        for needed in ("load", "logits"):
+        for needed, hint in _NEEDED.get(self.kind, {}).items():
             if needed not in functions:
-                yield _error("functions", f"train.py defines no {needed}()", "the referee calls load(path) and logits")
-        if self.task.scoring["kind"] == "language_model" and "step" not in functions:
+                yield _error("functions", f"train.py defines no {needed}()", hint)
+        if self.kind == "language_model" and "step" not in functions:
             yield Finding("warning", "functions", "train.py defines no step()", "streaming falls back on logits")
         prepare = self.task.folder / "prepare.py"
         if prepare.name in self.task.read_only:
@@ -123,6 +137,9 @@ class _Checker:
     def data(self) -> Iterator[Finding]:
         """The generator is deterministic, differs by seed, and its hidden splits fit the scorer."""
         clause = "data"
+        if self.kind in _FREE:
+            yield from self._kernel_inputs() if self.kind == "kernel" else ()
+            return
         try:
             self.store.train()
             paths = {stream: self.store.split(stream) for stream in STREAMS}
@@ -144,7 +161,7 @@ class _Checker:
         import numpy as np
 
         missing = [name for name in ("inputs.npy", "targets.npy") if not (split / name).is_file()]
-        language = self.task.scoring["kind"] == "language_model"
+        language = self.kind == "language_model"
         if language and not (split / "bytes.npy").is_file():
             missing.append("bytes.npy")
         if missing:
@@ -156,6 +173,22 @@ class _Checker:
             yield _error("data", f"targets have shape {targets.shape}, expected {wanted}")
         elif targets.max() >= self.task.scoring["classes"] or (targets.min() < 0 and not language):
             yield _error("data", f"targets from {targets.min()} to {targets.max()}", "[score] classes bounds them")
+        elif language and len(inputs) > 1 and (inputs[1:, 0] == targets[:-1, -1]).mean() > _CHAINED:
+            message = "rows start with the last target of the row before, and give it away"
+            yield _error("data", message, "start each row with a symbol of no news, such as a line feed")
+
+    def _kernel_inputs(self) -> Iterator[Finding]:
+        try:
+            one, again, other = make_cases(self.task.folder / "data.py", [1, 1, 2], self.task.scoring["seconds"])
+        except MetaloopError as error:
+            yield _error("data", error.message, error.hint)
+            return
+        first, second, third = ([array.tobytes() for array in case.inputs] for case in (one, again, other))
+        if first != second or first == third:
+            message = "another seed gave the same inputs" if first == second else "the same seed gave other inputs"
+            yield _error("data", f"kernel_inputs: {message}", "draw everything from one generator of that seed")
+        else:
+            yield Finding("ok", "data", "inputs are deterministic, and others for each seed")
 
     def baseline(self) -> Iterator[Finding]:
         """An ordinary experiment is ok, and costs about what task.toml says."""
@@ -208,9 +241,11 @@ class _Checker:
         """The fraction that is about ten steps."""
         return min(1.0, 10 / self.task.steps)
 
-    def _short(self, seed: int, edit: Edit | None = None, trainer: Trainer | None = None) -> Outcome:
+    def _short(
+        self, seed: int, edit: Edit | None = None, trainer: Trainer | None = None, stream: Stream = "search"
+    ) -> Outcome:
         source = self.task.edits.apply(self.task.baseline(), edit or Edit())
-        return (trainer or self.fixed).run(Spec(source, seed, fraction=self._few))
+        return (trainer or self.fixed).run(Spec(source, seed, stream, fraction=self._few))
 
     def chunks(self) -> Iterator[Finding]:
         """Rows are predicted each for itself: the size of a chunk does not matter."""
@@ -226,6 +261,24 @@ class _Checker:
             yield _error("chunks", message, "logits() must treat each row for itself (model.eval())")
         else:
             yield Finding("ok", "chunks", "rows are predicted each for itself")
+
+    def streaming(self) -> Iterator[Finding]:
+        """A language model tells the same symbol by symbol as in chunks, as it stands and after each declared edit."""
+        if self.kind != "language_model":
+            return
+        good, hint = 0, "step(model, state, symbols) gives for each place what logits(model, rows) gives there"
+        for edit, _ in [(Edit(), ""), *declared_edits(self.task)]:
+            try:
+                outcome = self._short(1, edit, stream="confirmation")
+            except EditError:
+                continue  # the clause "edits" tells of it
+            told = [outcome.reason] if outcome.status == "invalid" else []
+            told += [finding for finding in outcome.findings if finding.startswith(("leak:", "step:"))]
+            good += outcome.status == "ok" and not told
+            if told:
+                yield _error("streaming", f"{edit.label()}: {told[0]}", hint)
+        if good:
+            yield Finding("ok", "streaming", f"{good} sources score the same symbol by symbol as in chunks")
 
     def referee(self) -> Iterator[Finding]:
         """What train.py prints is never the metric."""

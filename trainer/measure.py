@@ -165,7 +165,7 @@ def measure(
         finally:
             if launcher is None:
                 own.close()
-        floor = known_floor(task, data.split("search"))
+        floor = known_floor(task, data.split("search")) if task.has_data else None
     costs = [outcome.device_seconds for outcome in outcomes]
     return Card(
         task=task.name, task_id=task.task_id, baseline_source=task.baseline().source_id,

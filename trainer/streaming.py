@@ -14,6 +14,13 @@ from typing import Any
 from trainer.scoring import InvalidPredictions, negative_log_likelihood
 
 
+class HangUp(InvalidPredictions):
+    """The process has closed its end; its own last words say more."""
+
+    def __init__(self) -> None:
+        super().__init__("the process that predicts has ended")
+
+
 class Channel:
     """Two pipes and a shared memory to a process in `trainer.inside.serving`; it owns none of the descriptors."""
 
@@ -44,7 +51,7 @@ class Channel:
             except BlockingIOError:
                 _wait(self._writable, line)
             except BrokenPipeError:
-                raise InvalidPredictions("the process that predicts has ended") from None
+                raise HangUp from None
 
     def take(self, seconds: float) -> memoryview:
         """Wait for an answer and copy it, once: what the process writes later changes nothing."""
@@ -61,7 +68,7 @@ class Channel:
             try:
                 if os.read(self._answer_fd, 1):
                     return
-                raise InvalidPredictions("the process that predicts has ended")
+                raise HangUp
             except BlockingIOError:
                 _wait(self._readable, line)
 

@@ -176,7 +176,7 @@ def _check_files(path: Path, text: str, parsed: task_file.TaskFile) -> None:
         task_file.complain(
             path, text, ("task", "editable"), "train.py is not among them", "the launcher starts train.py"
         )
-    if not (path.parent / "data.py").is_file():
+    if parsed.score.kind != "printed" and not (path.parent / "data.py").is_file():
         task_file.complain(path, text, ("task",), "no data.py beside it", "write data.py with make(split, seed, out)")
 
 
