@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from trainer.inside import seccomp
-from trainer.inside.seccomp_table import CHECKS, rows
+from trainer.inside.seccomp_table import CHECKS, WALL, rows
 
 ALLOW, KILL, DENY = 0x7FFF_0000, 0x8000_0000, 0x0005_0000 | errno.EPERM
 AUDIT = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
@@ -220,9 +221,21 @@ def test_the_program_is_short(machine: str) -> None:
     assert len(seccomp.program(machine)) <= 8 * 200  # the kernel's limit is 4096 instructions
 
 
-def test_another_machine_is_refused() -> None:
+@MACHINES
+def test_the_wall_refuses_what_it_names_and_nothing_else(machine: str) -> None:
+    named = {numbers[list(AUDIT).index(machine)] for numbers in WALL.values()}
+    program = seccomp.wall(machine)
+    for number in range(700):
+        assert verdict(program, number, audit=AUDIT[machine]) == (DENY if number in named else ALLOW), number
+    assert verdict(program, 0, audit=I386) == KILL
+    if machine == "x86_64":
+        assert verdict(program, 0x4000_0000) == KILL
+
+
+@pytest.mark.parametrize("make", [seccomp.program, seccomp.wall])
+def test_another_machine_is_refused(make: Callable[[str], bytes]) -> None:
     with pytest.raises(OSError, match="riscv64"):
-        seccomp.program("riscv64")
+        make("riscv64")
 
 
 def _numbers(header: Path) -> dict[str, int]:
@@ -244,6 +257,6 @@ def test_numbers_are_those_of_the_kernel(machine: str, header: str) -> None:
     theirs.setdefault("fchmodat2", 452)  # newer than the headers of some systems
     at = list(AUDIT).index(machine)
     ours = {row.name: row.numbers[machine] for row in rows() if machine in row.numbers}
-    ours |= {name: numbers[at] for name, numbers in FORBIDDEN.items() if numbers[at] is not None}
+    ours |= {name: numbers[at] for name, numbers in (FORBIDDEN | WALL).items() if numbers[at] is not None}
     assert {name: theirs.get(name) for name in ours} == ours
     assert seccomp._MACHINES[machine].seccomp == theirs["seccomp"]

@@ -18,7 +18,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.inside.seccomp_table import CHECKS, Check, Flags, OneOf, OwnProcess, rows
+from trainer.inside.seccomp_table import CHECKS, WALL, Check, Flags, OneOf, OwnProcess, rows
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ def _emit_check(out: _Assembler, check: Check) -> None:
             out.add(_EQUAL, 0, no="deny")
 
 
-def _spans(answers: dict[int, str]) -> list[tuple[int, str]]:
-    """Runs of numbers with one answer, as (first number, label), ascending from 0; what is not named is denied."""
-    found = [(0, answers.get(0, "deny"))]
+def _spans(answers: dict[int, str], otherwise: str) -> list[tuple[int, str]]:
+    """Runs of numbers with one answer, as (first number, label), ascending from 0; ``otherwise`` if not named."""
+    found = [(0, answers.get(0, otherwise))]
     for number in sorted({*answers, *(number + 1 for number in answers)} - {0}):
-        if (label := answers.get(number, "deny")) != found[-1][1]:
+        if (label := answers.get(number, otherwise)) != found[-1][1]:
             found.append((number, label))
     return found
 
@@ -121,20 +121,26 @@ def _emit_search(out: _Assembler, spans: Sequence[tuple[int, str]]) -> None:
             _emit_search(out, half)
 
 
-@functools.cache
-def _assembled(machine: str) -> tuple[bytes, tuple[int, ...]]:
-    """The program with process id 0, and the offsets in it at which the id stands."""
+def _begin(machine: str) -> _Assembler:
+    """Kill for the calls of another architecture, else load the number."""
     if machine not in _MACHINES:
         raise OSError(errno.ENOSYS, f"no seccomp filter for machine {machine}")
-    known = [row for row in rows() if machine in row.numbers]
-    labels = {row.name: row.name if row.answer == "checked" else row.answer for row in known}
     out = _Assembler()
     out.add(_LOAD, _AUDIT)
     out.add(_EQUAL, _MACHINES[machine].audit, no="kill")
     out.add(_LOAD, _NUMBER)
     if machine == "x86_64":
         out.add(_AT_LEAST, _X32, yes="kill")
-    _emit_search(out, _spans({row.numbers[machine]: labels[row.name] for row in known}))
+    return out
+
+
+@functools.cache
+def _assembled(machine: str) -> tuple[bytes, tuple[int, ...]]:
+    """The program with process id 0, and the offsets in it at which the id stands."""
+    out = _begin(machine)
+    known = [row for row in rows() if machine in row.numbers]
+    labels = {row.name: row.name if row.answer == "checked" else row.answer for row in known}
+    _emit_search(out, _spans({row.numbers[machine]: labels[row.name] for row in known}, "deny"))
     for row in known:
         if row.answer == "checked":
             out.label(row.name)
@@ -161,6 +167,17 @@ def program(machine: str, process: int = 0) -> bytes:
     return bytes(found)
 
 
+def wall(machine: str) -> bytes:
+    """The wider filter of the template and its monitors: all but what `seccomp_table.WALL` names is allowed."""
+    out = _begin(machine)
+    at = list(_MACHINES).index(machine)
+    _emit_search(out, _spans({numbers[at]: "deny" for numbers in WALL.values()}, "allow"))
+    for name, answer in (("allow", _ALLOW), ("deny", _ERRNO | errno.EPERM), ("kill", _KILL_PROCESS)):
+        out.label(name)
+        out.add(_RETURN, answer)
+    return out.code()
+
+
 class _Program(ctypes.Structure):
     """struct sock_fprog"""
 
@@ -185,7 +202,16 @@ def install() -> None:
     is meant: the filter lets it signal its own id alone. Raises OSError where the kernel or the machine refuses.
     """
     machine = os.uname().machine
-    code = program(machine, os.getpid())
+    _load(machine, program(machine, os.getpid()))
+
+
+def install_wall() -> None:
+    """Load `wall` into a process that still has to mount and fork, once it has imported all it needs."""
+    machine = os.uname().machine
+    _load(machine, wall(machine))
+
+
+def _load(machine: str, code: bytes) -> None:
     loaded = _Program(len(code) // 8, code)
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "no_new_privs is refused")

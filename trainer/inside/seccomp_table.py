@@ -243,3 +243,17 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     # ARCH_GET_XCOMP_SUPP, GET_XCOMP_PERM, REQ_XCOMP_PERM: oneDNN asks for the AMX registers at first use
     "arch_prctl": (OneOf(0, (0x1021, 0x1022, 0x1023)),),
 }
+
+# Refused to the template and its monitors too (numbers on x86_64 and aarch64), who mount and fork but need none of
+# these: a candidate that broke out of its own filter would use them. AF_VSOCK reaches the hypervisor from an empty
+# network namespace, and the session's keyring is that of whoever started the study.
+WALL: dict[str, tuple[int, int]] = {
+    "socket": (41, 198), "socketpair": (53, 199), "execve": (59, 221), "execveat": (322, 281), "setns": (308, 268),
+    "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218), "ptrace": (101, 117),
+    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "pidfd_getfd": (438, 438), "kcmp": (312, 272),
+    "bpf": (321, 280), "perf_event_open": (298, 241), "io_uring_setup": (425, 425), "userfaultfd": (323, 282),
+    "open_by_handle_at": (304, 265), "fanotify_init": (300, 262), "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294), "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106),
+    "quotactl": (179, 60), "swapon": (167, 224), "reboot": (169, 142), "acct": (163, 89), "syslog": (103, 116),
+    "personality": (135, 92), "clock_settime": (227, 112), "settimeofday": (164, 170),
+}  # fmt: skip

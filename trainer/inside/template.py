@@ -136,6 +136,7 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
         warm()
     if not root:
         seccomp.program(os.uname().machine)  # assembled once
+        seccomp.install_wall()
     gc.collect()
     gc.freeze()
     hugepages.collapse()
