@@ -148,8 +148,9 @@ class LocalLauncher:
             children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
             self.template_pid = int(children[0]) if children else self._process.pid
         self.group = self.group or Group.create(f"{os.getpid()}-{id(self):x}")
-        if self.group:
-            self.group.add(self.template_pid)
+        if self.group and not self.group.add(self.template_pid):
+            self.group.close()
+            self.group = None
 
     def _try_sandbox(self, canary: Path) -> None:
         names = [*clean_environment(), "METALOOP_TRAIN_CHECKPOINT", "METALOOP_TRAIN_DATA", "TMPDIR"]

@@ -14,6 +14,7 @@ from programs.errors import TaskError
 
 Value = bool | int | float | str
 Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
+_MOST_DOTS = 1000
 Most = 1 << 30  # of a count; far beyond what any task needs, far below what the kernel's limits can hold
 
 
@@ -168,10 +169,18 @@ def _explain(error: dict[str, Any]) -> tuple[str, str]:
     return str(error["msg"]).removeprefix("Value error, "), "correct the value"
 
 
+def _refuse_slow(path: Path, text: str) -> None:
+    """Dotted keys take tomllib time that grows with the square of their length."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > _MOST_DOTS:
+            raise TaskError(f"{path}:{number}: more than {_MOST_DOTS} dots in a line", hint="break that line")
+
+
 def read(path: Path) -> tuple[TaskFile, str]:
     """The parsed file and its text; TaskError with file:line for anything that is wrong in it."""
     try:
         text = path.read_bytes().decode("utf-8")
+        _refuse_slow(path, text)
         data = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise TaskError(f"{path}:1: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from None
@@ -180,8 +189,8 @@ def read(path: Path) -> tuple[TaskFile, str]:
         line = found[1] if found else str(text.count("\n") + 1)
         message = re.sub(r"\s*\(at .*\)$", "", str(error))
         raise TaskError(f"{path}:{line}: not valid TOML: {message}", hint="correct that line") from None
-    except RecursionError:
-        raise TaskError(f"{path}:1: nested too deeply", hint="metaloop task init writes one to start from") from None
+    except (RecursionError, ValueError):  # a number of thousands of digits is a ValueError
+        raise TaskError(f"{path}:1: nested too deeply, or a number too long", hint="metaloop task init writes one to start from") from None
     except OSError as error:
         raise TaskError(f"{path}: {error.strerror}", hint="make the file readable") from None
     try:

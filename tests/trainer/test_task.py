@@ -155,3 +155,10 @@ def with_generator() -> Callable[[Path, str], None]:
         (folder / "data.py").write_text(text + "\n")
 
     return write
+
+
+@pytest.mark.parametrize("line", [f"x = {'1' * 5000}", ".".join("a" * 12_000) + " = 1"])
+def test_lines_that_tomllib_chokes_on(tmp_path: Path, line: str) -> None:
+    (tmp_path / "task.toml").write_text(f"[task]\n{line}\n")
+    with pytest.raises(TaskError):
+        Task.load(tmp_path)
