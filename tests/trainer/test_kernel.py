@@ -46,7 +46,7 @@ def score(tmp_path: Path) -> Callable[..., Score]:
 
 def test_half_the_time_scores_a_half(score: Callable[..., Score]) -> None:
     found = score(FAST)
-    assert 0.45 < found.metric < 0.75 and found.trust == "scored"
+    assert 0.4 < found.metric < 0.9 and found.trust == "scored"
     assert score(FAST, verifying=True).trust == "verified"
 
 
@@ -66,7 +66,7 @@ def test_inputs_are_fresh_and_follow_from_the_seed(tmp_path: Path) -> None:
         ("return (inputs[0] @ inputs[1])[:-1]", "has ended"),
         ("return (inputs[0] @ inputs[1]).astype('float64')", "has ended"),
         ("return 1 / 0", "has ended"),
-        ("time.sleep(9)", "does not answer in time"),
+        pytest.param("time.sleep(9)", "does not answer in time", marks=pytest.mark.slow),
     ],
 )
 def test_wrong_results(score: Callable[..., Score], body: str, message: str) -> None:
