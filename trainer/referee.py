@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import io
 import os
 import re
@@ -27,6 +28,13 @@ CONVERSATION = 4.0  # limits of a conversation, as a multiple of those of a pred
 METERS_AGREE = 0.03, 0.02  # the two counts of CPU may differ by this share, or by so many seconds
 LEAST = 0.001  # CPU-seconds of any process: nothing is free, or a run would never end
 _OUT_OF_MEMORY = re.compile(r"MemoryError|OutOfMemory|can't allocate memory|out of memory|Cannot allocate memory")
+# what our own code says of a candidate's answers: texts in which nothing can be hidden but a few numbers
+_SHAPE = r"\[[\d, ]{0,40}\]"
+_OURS = re.compile(
+    rf"\w+: (?:(?:step: )?logits have shape {_SHAPE}, expected {_SHAPE}|step must return \(logits, state\)"
+    rf"|(?:[\w.]+ )?defines no function (?:load|logits|solve)|a reply of \d+ bytes, there is room for \d+"
+    rf"|solve returned [a-z]+\d* {_SHAPE}, expected [a-z]+\d* {_SHAPE})(?: \(line \d+\))?"
+)
 
 
 class Failed(Exception):
@@ -71,7 +79,23 @@ def judge(ended: Ended, limits: Limits, failure: Status) -> None:
         raise Failed("timeout", f"stopped by its CPU limit after {ended.cpu_seconds:.2f} CPU-s")
     if _OUT_OF_MEMORY.search(ended.error) or ended.exit_code == -9:
         raise Failed("oom", ended.error or "killed from outside, as the kernel does when memory runs out")
-    raise Failed(failure, (ended.error or last or f"exit code {ended.exit_code}")[:500])
+    # what it printed last may help, but is its own story
+    raise Failed(failure, (ended.error or f"exit code {ended.exit_code}{last and ': '}{last}")[:500])
+
+
+def unheard(ended: Ended) -> Ended:
+    """A process that has seen hidden rows could tell them: its output is dropped, of its error the kind and place stay.
+
+    What is left is a few bits, no more than the score itself tells. Source: Bell and LaPadula (1973), the *-property.
+    """
+    error = ended.error
+    if error and not _OURS.fullmatch(error):
+        kind = getattr(builtins, ended.error_kind, None)
+        known = isinstance(kind, type) and issubclass(kind, BaseException)
+        line = re.search(r" \(line \d{1,5}\)$", error)
+        error = "out of memory" if _OUT_OF_MEMORY.search(error) else ended.error_kind if known else "an error"
+        error += (line[0] if line else "") + "; its text is withheld, for it may tell hidden rows"
+    return replace(ended, error=error, log="")
 
 
 class LocalReferee:
@@ -118,7 +142,7 @@ class LocalReferee:
 
     def _run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
         ended = self.launcher.run(request, meanwhile)
-        self.tally.add(ended, self.launcher.constant)
+        self.tally.add(unheard(ended), self.launcher.constant)
         return ended
 
     def predict(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
@@ -169,7 +193,7 @@ class LocalReferee:
         if ended.killed != "asked":
             judge(ended, limits, failure="invalid")
         if conversation.error is not None:
-            raise conversation.error
+            raise InvalidPredictions(ended.error) if ended.error else conversation.error
         found: T = conversation.result
         return found
 
@@ -185,7 +209,8 @@ class LocalReferee:
         elif self.checkpoint is not None:
             given["checkpoint"] = self.checkpoint.readable()
         try:
-            return self._run(request, meanwhile)
+            ended = self._run(request, meanwhile)
+            return ended if instead is not None else unheard(ended)
         finally:
             for name in ("checkpoint", "inputs"):
                 if name in given:
@@ -210,15 +235,15 @@ class _Conversation:
         self.channel = Channel(send, answer, shared, reply_bytes)
 
     def hold(self) -> None:
-        """Talk; a failure of the candidate is kept until its end is known."""
+        """Talk, then end the process; a failure of the candidate is kept until its end is known."""
         self._close_theirs()  # so that its end closes the pipes
         try:
             self.result = self.talk(self.channel)
         except InvalidPredictions as error:
             self.error = error
-            raise StopProcess from None
         finally:
             os.close(self.ours.pop(0))  # the end of the questions
+        raise StopProcess  # whatever else it means to do: its result is known, and waiting would be at its mercy
 
     def _close_theirs(self) -> None:
         while self.theirs:

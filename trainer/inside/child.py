@@ -152,7 +152,9 @@ _KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": 
 def report(error: BaseException) -> None:
     """The traceback to the log; kind and last line to the monitor, through the status pipe."""
     last = "".join(traceback.format_exception_only(error)).strip().splitlines()
-    message = {"kind": type(error).__name__, "line": last[-1][:500] if last else type(error).__name__}
+    places = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == sys.argv[0]]
+    place = f" (line {places[-1]})" if places else ""
+    message = {"kind": type(error).__name__, "line": (last[-1] if last else type(error).__name__)[:480] + place}
     os.write(_STATUS, json.dumps(message).encode())
     traceback.print_exception(error)
 
