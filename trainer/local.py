@@ -94,7 +94,11 @@ class LocalLauncher:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         log = self._root / "template.log"
         with theirs, log.open("wb") as errors:
-            self._process = self._spawn(theirs.fileno(), errors.fileno())
+            try:
+                self._process = self._spawn(theirs.fileno(), errors.fileno())
+            except BaseException:
+                ours.close()
+                raise
         self._socket = ours
         self.restarts += 1
         try:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from arena import sandbox
 from arena.study import Study
-from programs.errors import Busy, Corrupt, NotComparable, NotFound, UsageError
+from programs.errors import Busy, Corrupt, EnvironmentProblem, NotComparable, NotFound, UsageError
 from tests.studies import make_study
+from trainer import bwrap
 
 
 def test_a_study_opens_as_it_was_made(tmp_path: Path) -> None:
@@ -127,3 +129,31 @@ def test_a_task_that_changed_is_refused(tmp_path: Path) -> None:
     study.config.model_copy(update={"task_id": "t000000000000"}).dump(study.folder / "study.toml")
     with pytest.raises(NotComparable, match="t000000000000"):
         Study.open(study.folder)
+
+
+def test_whether_there_is_a_sandbox_is_settled(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    assert study.config.sandbox
+    study.agree(sandbox=None)
+    with pytest.raises(NotComparable, match="sandbox"):
+        study.agree(sandbox=False)
+    with study:
+        pass
+    study.config.model_copy(update={"sandbox": False}).dump(study.folder / "study.toml")
+    with pytest.raises(Corrupt, match="sandbox is False, the ledger began with True"), Study.open(study.folder):
+        pass
+
+
+def test_a_study_that_does_not_say_was_made_without_a_sandbox(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    path = study.folder / "study.toml"
+    path.write_text(path.read_text().replace("sandbox = true\n", ""))
+    assert Study.open(study.folder).config.sandbox is False
+
+
+def test_a_machine_without_a_sandbox_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bwrap, "_candidates", list)  # neither the wheel nor the system has one
+    sandbox.require(False)
+    with pytest.raises(EnvironmentProblem, match="bwrap is not installed") as caught:
+        sandbox.require(True)
+    assert "pip install" in caught.value.hint and caught.value.hint.count(sandbox.FLAG) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.inner_loop.play import FULL, STREAMS_OF_TESTS, open_bench, play, prog
 from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
-from trainer.experiment import Trainer
+from trainer.experiment import Outcome, Spec, Trainer
 from trainer.launcher import LauncherFault
 from trainer.local import LocalLauncher
 
@@ -117,6 +118,26 @@ def test_the_cache_is_charged_in_full_and_spends_nothing(trainer: Trainer, data:
     assert again.result.cached_seconds == pytest.approx(4 * FULL)
     assert again.result.spent == 0.0
     assert [e["metric"] for e in again.experiments] == [e["metric"] for e in first.experiments]
+
+
+class _Suspicious(Trainer):
+    """A trainer that notices something about every outcome."""
+
+    def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
+        outcome = super().run(spec, use_cache=use_cache)
+        return replace(outcome, findings=(f"leak: 0.1 under seed {spec.seed}", "odd"))
+
+
+def test_findings_are_told_before_the_experiment_and_not_again(trainer: Trainer, data: DataStore) -> None:
+    watchful = _Suspicious(trainer.task, data, launcher=trainer.launcher, fixed_steps=True)
+    bench, events = open_bench(watchful, 3)
+    assert [event["kind"] for event in events[:3]] == ["finding", "finding", "experiment"]
+    first, second, experiment = events[:3]
+    assert (first["finding"], first["text"]) == ("leak", f"0.1 under seed {bench.baseline.seed}")
+    assert (second["finding"], second["text"]) == ("other", "odd")
+    assert first["experiment_id"] == experiment["experiment_id"] and first["stream"] == "search"
+    again, told = open_bench(watchful, 3, recorded=events)
+    assert told == [] and again.baseline.outcome.findings == bench.baseline.outcome.findings
 
 
 class _Unplugged(LocalLauncher):

@@ -136,6 +136,12 @@ def test_help_is_light() -> None:
         (("export", "one", "--view", "nix"), 2, "not_found", "no view 'nix'"),
         (("standings", "--match", "m9"), 2, "not_found", "no match"),
         (("task", "show", "nix"), 2, "not_found", "nix"),
+        (("run", "stock", "-b", "0.001s"), 2, "usage", "does not hold one experiment"),
+        (("evolve", "--quick", "-b", "0.001s"), 2, "usage", "does not hold one experiment"),
+        (("match", "stock", "-j", "9999"), 2, "usage", "9999"),
+        (("verify", "train.py"), 2, "usage", "name the task"),
+        (("verify", "train.py", "-t", "strokes"), 2, "not_found", "no such file"),
+        (("verify", "one"), 2, "not_comparable", "this study was made on t1"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_a_hint(
@@ -248,6 +254,55 @@ def test_the_reader_of_a_pipe_may_leave(here: Path) -> None:
     done = subprocess.run(line, shell=True, cwd=here, capture_output=True, text=True, check=False)
     assert done.stdout == "range\n"
     assert done.stderr == ""
+
+
+def test_a_reader_that_has_left_before_the_help_is_no_failure(here: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "meta.cli.main", "--help"]
+    done = subprocess.run(command, cwd=here, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_plan_tells_whether_there_is_a_sandbox(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = json.loads(call("run", "stock", "--dry-run", "--json")[1])
+    assert told["sandbox"] == "sandboxed"
+    monkeypatch.setenv("METALOOP_UNSAFE_NO_SANDBOX", "1")
+    for words in (("run", "stock"), ("match", "stock"), ("evolve", "--quick")):
+        told = json.loads(call(*words, "--dry-run", "--json")[1])
+        assert told["sandbox"] == "WITHOUT a sandbox: every row will say unverified"
+
+
+def test_without_a_sandbox_nothing_is_founded(
+    call: Call, tmp_path: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainer import bwrap
+
+    monkeypatch.setattr(bwrap, "_candidates", list)  # neither the wheel nor the system has one
+    for words in (("run", "stock"), ("match", "stock"), ("evolve", "--quick")):
+        code, out, err = call(*words, "-s", str(tmp_path / "new"))
+        assert (code, out) == (1, "") and not (tmp_path / "new").exists()
+        assert err.splitlines()[0].startswith("error: no sandbox here: ") and "--unsafe-no-sandbox" in err
+    for words in (("task", "check", "strokes"), ("task", "measure", "strokes")):
+        code, _, err = call(*words)
+        assert code == 1 and "--unsafe-no-sandbox" in err
+
+
+def test_a_study_without_a_sandbox_does_not_go_on_unasked(call: Call, tmp_path: Path) -> None:
+    from arena.study import Study
+    from trainer.task import Task
+
+    folder = str(tmp_path / "old")
+    plan = {"seeds": "many", "roles": ["program"]}
+    Study.create(
+        Path(folder), task=Task.load("strokes"), run_budget=1.0, command="match", workers=1, sandbox=False,
+        programs=[("stock", "# Stock\n\nGo.\n")], plan=plan,
+    )  # fmt: skip
+    code, _, err = call("run", "stock", "--resume", folder)
+    assert code == 2 and "was made without a sandbox" in err and "--unsafe-no-sandbox goes on" in err
+    code, _, err = call("match", "--resume", folder)
+    assert code == 1 and "[plan] seeds is not a number of runs" in err
 
 
 def test_the_reference_agrees_with_the_command_tree() -> None:

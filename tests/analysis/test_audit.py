@@ -1,0 +1,78 @@
+"""What a check on fresh data says, on numbers whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.audit import Lead, around_zero, gain_over, keeps_its_gain, lead, source_verdict, study_verdict, too_high
+
+BASELINE = [1.60, 1.62, 1.61, 1.59]
+
+
+def test_a_gain_is_the_distance_to_the_baseline_and_a_failure_earns_nothing() -> None:
+    found = gain_over([1.50, None], BASELINE, 1.0)
+    assert found.gain == pytest.approx((0.105 + 0.0) / 2) and found.n == 2
+    assert gain_over([1.50, 1.51], BASELINE, -1.0).gain == pytest.approx(-0.1)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "verdict"),
+    [
+        ([1.50, 1.51, 1.49], "better than the baseline"),
+        ([1.70, 1.71, 1.69], "worse"),
+        ([1.61, 1.58, 1.62], "not shown"),
+    ],
+)
+def test_a_source_is_judged_by_its_interval(metrics: list[float | None], verdict: str) -> None:
+    assert source_verdict(gain_over(metrics, BASELINE, 1.0), [], "") == verdict
+
+
+def test_a_source_that_fails_under_every_seed_or_needs_no_training_is_invalid() -> None:
+    failed = gain_over([None, None], BASELINE, 1.0)
+    assert source_verdict(failed, ["crash: no", "crash: no"], "") == "invalid: crash: no"
+    good = gain_over([1.4, None], BASELINE, 1.0)
+    assert source_verdict(good, ["crash: no"], "") == "not shown"
+    assert source_verdict(gain_over([1.4, 1.41], BASELINE, 1.0), [], "embedded: all") == "invalid: embedded: all"
+
+
+def test_what_keeps_its_gain_untrained_is_told_from_what_loses_it() -> None:
+    trained = gain_over([1.40, 1.41, 1.39], BASELINE, 1.0)
+    assert keeps_its_gain(trained, gain_over([1.42, 1.43, 1.44], BASELINE, 1.0))
+    assert not keeps_its_gain(trained, gain_over([1.55, 1.56, 1.54], BASELINE, 1.0))
+    assert not keeps_its_gain(trained, gain_over([2.30, 2.31, 2.29], BASELINE, 1.0))
+    assert not keeps_its_gain(trained, gain_over([None, None], BASELINE, 1.0))
+
+
+def measured(rng: np.random.Generator, champion: float, stock: float, runs: int) -> Lead:
+    baseline = around_zero(list(rng.normal(1.6, 0.02, 8)), 1.0)
+    return lead(list(rng.normal(champion, 0.1, runs)), list(rng.normal(stock, 0.1, runs)), baseline)
+
+
+def test_verdicts_of_studies_against_the_truth() -> None:
+    rng = np.random.default_rng(3)
+    found = {"honest": [], "forged": [], "nothing": []}  # type: dict[str, list[str]]
+    for _ in range(200):
+        split = 1.0 + rng.normal(0, 0.05)  # another split changes what there is to gain
+        honest = measured(rng, 0.9, 0.45, 20)
+        found["honest"].append(study_verdict(honest, measured(rng, 0.9 * split, 0.45 * split, 8), "")[0])
+        found["forged"].append(study_verdict(honest, measured(rng, 0.45, 0.45, 8), "")[0])
+        same = measured(rng, 0.5, 0.5, 20)
+        found["nothing"].append(study_verdict(same, measured(rng, 0.5, 0.5, 8), "")[0])
+    assert found["honest"].count("confirmed") > 195 and "contradicted" not in found["honest"]
+    assert found["forged"].count("contradicted") > 195
+    assert found["nothing"].count("not confirmed") > 185 and found["nothing"].count("contradicted") <= 2
+
+
+def test_weights_in_the_source_contradict_a_study() -> None:
+    rng = np.random.default_rng(4)
+    told = measured(rng, 0.9, 0.4, 20)
+    assert study_verdict(told, told, "embedded: 0.8 of 0.9") == ("contradicted", "embedded: 0.8 of 0.9")
+
+
+def test_one_run_can_neither_confirm_nor_contradict() -> None:
+    rng = np.random.default_rng(5)
+    one = measured(rng, 0.1, 0.4, 1)
+    recorded = measured(rng, 0.9, 0.4, 20)
+    assert not too_high(recorded.lead, one.lead)
+    assert study_verdict(recorded, one, "")[0] == "not confirmed"

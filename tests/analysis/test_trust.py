@@ -1,0 +1,71 @@
+"""Trust: the weakest word holds, and findings are told once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis.ledger import Ledger
+from analysis.study import query
+from analysis.trust import findings_line, marked, remarks, weakest
+from tests.analysis import synthetic
+
+
+def test_the_weakest_holds_and_a_word_nobody_knows_is_weaker_still() -> None:
+    assert weakest(["verified", "scored", None, ""]) == "scored"
+    assert weakest(["self-reported", "unverified", "verified"]) == "unverified"
+    assert weakest(["verified", "blessed"]) == "blessed"
+    assert weakest([None, ""]) is None
+
+
+def test_only_weak_scores_are_marked_and_mixed_ones_remarked() -> None:
+    assert remarks(["verified"]) == remarks([None]) == []
+    assert remarks(["unverified"]) == ["Scores are unverified: what ran was not sandboxed."]
+    assert remarks(["self-reported"]) == ["Scores are self-reported: the script printed these numbers itself."]
+    assert remarks(["verified", "scored"]) == [
+        "Trust differs here (scored, verified): a difference may be one of scoring."
+    ]
+    assert marked("scored") == ""
+
+
+def test_findings_are_counted_in_one_line() -> None:
+    assert findings_line([], "x") == ""
+    rows = [{"kind": "leak", "n": 1}, {"kind": "rows", "n": 2}]
+    assert findings_line(rows, "x") == "3 findings: leak (1), rows (2): metaloop sql x 'FROM findings'"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    with Ledger(tmp_path / "ledger", "arena") as ledger:
+        synthetic.match(ledger, "m1", {"a1": "p1", "a2": "p2"})
+        for arm, trusts in (("a1", ("verified", "scored")), ("a2", ("verified", "verified"))):
+            for seed, trust in enumerate(trusts):
+                run = f"r{arm}{seed}"
+                synthetic.start(ledger, run, "m1", arm, f"p{arm[1]}", seed)
+                synthetic.end(ledger, run)
+                synthetic.verify(ledger, run, arm, f"p{arm[1]}", [0.1, 0.2], trust=trust)
+        failed = {"kind": "verification", "run_id": "ra20", "stream": "selection", "seed": 9, "status": "crash"}
+        ledger.append({**failed, "gain": 0.0, "trust": "scored"})
+        told = {"kind": "finding", "run_id": "ra10", "source_id": "s1", "stream": "selection", "seed": 0}
+        for text in ("gap 0.1", "gap 0.1", "gap 0.2"):
+            ledger.append({**told, "finding": "leak", "text": text})
+        ledger.append({"kind": "fault", "run_id": "ra10", "stream": "selection", "seed": 3, "reason": "no disk"})
+    return tmp_path
+
+
+def test_an_arm_is_as_trusted_as_its_weakest_run_that_was_scored(folder: Path) -> None:
+    rows = query(folder, "SELECT run_id, trust FROM runs ORDER BY run_id")
+    assert [row["trust"] for row in rows] == ["verified", "scored", "verified", "verified"]
+    rows = query(folder, "SELECT arm_id, trust FROM standings ORDER BY arm_id")
+    assert [row["trust"] for row in rows] == ["scored", "verified"]
+
+
+def test_a_finding_that_a_resumed_study_tells_again_is_one(folder: Path) -> None:
+    rows = query(folder, "SELECT kind, text, run_id, seed FROM findings")
+    assert [(row["kind"], row["text"]) for row in rows] == [("leak", "gap 0.1"), ("leak", "gap 0.2")]
+
+
+def test_a_fault_of_a_verification_is_in_its_view(folder: Path) -> None:
+    (row,) = query(folder, "SELECT * EXCLUDE written_at FROM faults")
+    assert row == {"run_id": "ra10", "reason": "no disk", "stream": "selection", "seed": 3}

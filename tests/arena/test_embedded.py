@@ -1,0 +1,38 @@
+"""Weights in a source's text: what the scan counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from arena import embedded
+from tests.inner_loop.play import BLOBS
+from trainer.task import Task
+
+DATA = "a" * (9 << 10)
+TASK = Task.load(BLOBS)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'W = "{DATA}"', f"W = b'{DATA}'", f"W = f'{{1}}{DATA}'", f"# {DATA}", f"{DATA} = 1", f"W = 0x{DATA}",
+        "W = [" + "0.123456789, " * 900 + "]", f'"""{DATA}', f"def x:\n{DATA}",
+    ],
+    ids=["text", "bytes", "f-string", "comment", "name", "number", "numbers", "unclosed", "no-python"],
+)  # fmt: skip
+def test_data_is_found_wherever_it_is_hidden(line: str) -> None:
+    source = TASK.baseline()
+    packed = source.with_text("train.py", f"{source.text()}\n{line}\n")
+    (finding,) = embedded.scan(TASK, packed)
+    assert finding.startswith("embedded: ") and finding.endswith("KB of literals beyond the baseline's")
+
+
+def test_an_honest_source_is_left_alone() -> None:
+    source = TASK.baseline()
+    longer = source.with_text("train.py", source.text() + "\n# a remark\nTABLE = [0.1, 0.2]\n" * 50)
+    assert embedded.scan(TASK, source) == embedded.scan(TASK, longer) == ()
+
+
+def test_untrained_is_one_step_or_next_to_no_time() -> None:
+    assert embedded.fraction(TASK, fixed_steps=True) * TASK.steps == 1
+    assert embedded.fraction(TASK, fixed_steps=False) == embedded.FRACTION

@@ -1,0 +1,163 @@
+"""`metaloop verify` on real training: what holds is confirmed, what was forged or carried along is found out."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.ledger import Ledger, check, read, segments
+from analysis.study import open_study, query
+from arena.match import Entry
+from arena.standalone import play_entries
+from arena.study import Study
+from arena.verify import Audit, How, Sample, carry_out, verify_source
+from arena.verify_study import claim_of, final_source, intact, run_of, verify_run, verify_study
+from programs.errors import Corrupt, NotFound
+from programs.shelf import starter
+from tests.studies import make_study, program, silent
+from trainer.edits import Edit
+from trainer.source import Source
+from trainer.streams import Streams
+
+QUEUE = program("queue", "  proposers: {queue: 1.0}\n", ("Raise `lr=0.3`.", "Then `momentum=0.9`.", "And `batch=64`."))
+HOW = How(Streams.from_seed(99), workers=1, fixed_steps=True)
+pytestmark = pytest.mark.slow  # each check starts workers of its own
+
+
+def quiet(_: str) -> None:
+    """What is told on the way."""
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    study = make_study(tmp_path_factory.mktemp("verify") / "study")
+    play_entries(study, [Entry(QUEUE), Entry(starter("stock"), "control")], 3, silent)
+    return study
+
+
+@pytest.fixture
+def copy(study: Study, tmp_path: Path) -> Study:
+    shutil.copytree(study.folder, tmp_path / "copy")
+    return Study.open(tmp_path / "copy")
+
+
+def whole(study: Study, how: How = HOW) -> Audit:
+    intact(study)
+    with open_study(study.folder) as con:
+        claim = claim_of(con)
+    return verify_study(study, claim, claim.sampled(study, 2, how), how, quiet)
+
+
+def carried(study: Study) -> Source:
+    """A source that does not train: its weights, those of the true centres, stand in its text."""
+    source = study.task.edits.apply(study.task.baseline(), Edit(apply=("bias",)))
+    text = source.text().replace("        weights -= LR * step\n", "")
+    weights = "    weights = torch.tensor([[4.0, 0.0, 4.0], [0.0, 4.0, 4.0], [-4.0, -4.0, -8.0]])\n"
+    return source.with_text("train.py", text.replace("    step = torch.zeros", f"{weights}    step = torch.zeros"))
+
+
+def test_a_source_that_is_better_is_shown_to_be(study: Study) -> None:
+    better = study.task.edits.apply(study.task.baseline(), Edit({"LR": 0.3}))
+    audit = verify_source(study.task, better, 3, HOW, quiet)
+    assert audit.verdict == "better than the baseline" and audit.findings == []
+    assert audit.figures["low"] > 0 and audit.event()["failed_seeds"] == 0
+    again = verify_source(study.task, better, 3, HOW, quiet)
+    assert [row["metric"] for row in again.event()["measurements"]] == [
+        row["metric"] for row in audit.event()["measurements"]
+    ]
+    other = verify_source(study.task, better, 3, How(Streams.from_seed(1), 1, True), quiet)
+    assert other.figures["gain"] != audit.figures["gain"]
+
+
+def test_the_untouched_baseline_is_not_shown_to_be_better(study: Study) -> None:
+    audit = verify_source(study.task, study.task.baseline(), 2, HOW, quiet)
+    assert audit.verdict in ("not shown", "worse")
+
+
+def test_weights_in_the_text_are_found_though_they_score(study: Study) -> None:
+    audit = verify_source(study.task, carried(study), 3, HOW, quiet)
+    assert audit.verdict.startswith("invalid: embedded: ") and audit.figures["gain"] > 0
+    assert [row["finding"] for row in audit.findings] == ["embedded"]
+
+
+def test_a_source_that_always_fails_is_invalid(study: Study) -> None:
+    broken = study.task.edits.apply(study.task.baseline(), Edit({"FAULT": "raise"}))
+    audit = verify_source(study.task, broken, 2, HOW, quiet)
+    assert audit.verdict.startswith("invalid: crash: RuntimeError: this source is broken")
+    assert audit.figures["gain"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_study_is_checked_on_data_of_its_own_and_told_in_a_segment_of_its_own(copy: Study) -> None:
+    before = query(copy.folder, "SELECT * FROM standings")
+    audit = whole(copy)
+    assert audit.verdict in ("confirmed", "not confirmed")
+    (row,) = query(copy.folder, "SELECT * FROM audits")
+    assert row["verdict"] == audit.verdict and row["gain"] == audit.figures["gain"] and row["n"] == 2
+    assert row["recorded_gain"] == pytest.approx(before[0]["gain"])
+    assert 0 < row["share"] < 1.5 and row["secret"] == HOW.streams.secret.hex()
+    used = {m["seed"] for m in row["details"]["measurements"]}
+    seen = query(copy.folder, "SELECT seed FROM experiments UNION SELECT seed FROM verifications")
+    assert not used & {r["seed"] for r in seen}
+    assert check(copy.folder / "ledger") == [] and (copy.folder / "ledger" / "audit-1.jsonl").is_file()
+    assert query(copy.folder, "SELECT * FROM standings") == before
+    with Study.open(copy.folder):  # and the study itself goes on from there
+        pass
+    assert check(copy.folder / "ledger") == []
+
+
+def test_a_run_is_shown_beside_what_was_recorded_and_claimed(copy: Study) -> None:
+    (row,) = query(copy.folder, "SELECT run_id FROM runs WHERE role = 'program' ORDER BY run_id LIMIT 1")
+    run = run_of(copy, row["run_id"])
+    audit = verify_run(copy, run, 2, HOW, quiet)
+    event = audit.event()
+    assert (event["recorded_gain"], event["claimed_gain"]) == (run["verified_gain"], run["claimed_gain"])
+    assert event["recorded_in_interval"] == (event["low"] <= run["verified_gain"] <= event["high"])
+    assert query(copy.folder, "SELECT subject, run_id FROM audits") == [{"subject": "run", "run_id": run["run_id"]}]
+
+
+def forge(folder: Path, change: dict[str, Any]) -> None:
+    """Write the ledger anew with other verifications of one program, every hash as it should be."""
+    events = list(read(folder / "ledger"))
+    for segment in segments(folder / "ledger"):
+        segment.unlink()
+    with Ledger(folder / "ledger", "main") as ledger:
+        for event in (event for event in events if event["kind"] != "segment"):
+            mine = event["kind"] == "verification" and event["program_id"] == QUEUE.program_id
+            body = {k: v for k, v in event.items() if k not in ("seq", "prev", "hash", "schema")}
+            ledger.append({**body, **(change if mine else {})}, sync=False)
+    assert check(folder / "ledger") == []
+
+
+def test_a_gain_that_was_written_into_the_ledger_is_contradicted(copy: Study) -> None:
+    forge(copy.folder, {"gain": 50.0})
+    assert whole(copy).verdict == "contradicted"
+
+
+def test_a_changed_source_and_a_broken_chain_are_refused(copy: Study) -> None:
+    (row,) = query(copy.folder, "SELECT * FROM runs WHERE role = 'program' ORDER BY run_id LIMIT 1")
+    place = copy.folder / "runs" / row["run_id"] / "train.py"
+    place.write_text(carried(copy).text())
+    with pytest.raises(Corrupt, match="the ledger says that it ended with"):
+        final_source(copy, row)
+    place.unlink()
+    with pytest.raises(Corrupt, match="no such file"):
+        final_source(copy, row)
+    (copy.folder / "ledger" / "worker-0-1.jsonl").unlink()
+    with pytest.raises(Corrupt, match="missing"):
+        intact(copy)
+
+
+def test_a_match_without_stock_makes_no_claim(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    play_entries(study, [Entry(QUEUE)], 1, silent)
+    with open_study(study.folder) as con, pytest.raises(NotFound, match="beside stock"):
+        claim_of(con)
+
+
+def test_what_runs_without_a_sandbox_says_so(study: Study) -> None:
+    how = How(HOW.streams, 1, True, sandbox=False)
+    found = carry_out(study.task, [Sample("x", study.task.baseline(), 1)], 2, how, quiet)
+    assert found.trust == "unverified"
