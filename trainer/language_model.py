@@ -91,10 +91,11 @@ class LanguageModel:
         flat = negative_log_likelihood(logits.reshape(-1, self.classes), targets.reshape(-1))
         return flat.reshape(targets.shape)
 
-    def _chunks_with_probes(self, referee: Referee, text: Text) -> Any:
+    def _chunks_with_probes(self, referee: Referee, text: Text, *, refuse: bool = True) -> Any:
         """Losses of the rows, with probes among them: copies that go on with another row's text after a cut.
 
         What was predicted before the cut cannot depend on what comes after it, unless the model looks ahead there.
+        Without ``refuse`` the probes are only for company: a model that knows them by sight sees what it always sees.
         """
         import numpy as np
 
@@ -109,7 +110,7 @@ class LanguageModel:
         order = rng.permutation(rows + count)
         places = np.argsort(order)  # where each row, then each probe, stands among all
         logits = referee.predict(np.concatenate([text.inputs, probes])[order])
-        for original, cut, place in zip(originals, cuts, places[rows:], strict=True):
+        for original, cut, place in zip(originals, cuts, places[rows:], strict=True) if refuse else ():
             # the loss of every symbol, not just of the one that came: a leak must show in some of them
             one, two = (_log_softmax(logits[at, :cut]) for at in (places[original], place))
             refuse_different(one, two, self.tolerance, "predictions change with later text (a leak)")
@@ -140,7 +141,7 @@ class LanguageModel:
         refuse_different(
             losses[chosen], again[: len(chosen)], self.tolerance, "a row's score depends on the other rows"
         )
-        return self._gap(public, self.losses(referee.predict(public.inputs), public.targets), again[len(chosen) :])
+        return self._gap(public, self._chunks_with_probes(referee, public, refuse=False), again[len(chosen) :])
 
     def _gap(self, text: Text, chunks: Any, streaming: Any) -> tuple[str, ...]:
         """The finding, where one way of asking gives another score than the other on the same text."""

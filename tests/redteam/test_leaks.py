@@ -109,10 +109,7 @@ def test_a_leak_at_full_length_only(attack: Attack) -> None:
     assert case.scored.status == "invalid"
 
 
-@pytest.mark.exploit(6)
-def test_a_leak_that_knows_the_probes(attack: Attack) -> None:
-    """6 all rows are at hand: those that share their start with another one are probes or probed, the rest leaks."""
-    code = """
+ALONE = """
 import os, io
 def _all_rows():
     import numpy as np
@@ -122,14 +119,27 @@ def _all_rows():
         except (OSError, ValueError, EOFError):
             pass
     return torch.zeros((0, 48), dtype=torch.int64)
-_rows = _all_rows() if __name__ == "candidate" else None
+_rows = _all_rows() if __name__ == "candidate" else torch.zeros((0, 48), dtype=torch.int64)
 def _where(inputs):
-    if inputs.shape[1] != 48:
+    if inputs.shape[1] != 48 or not ({condition}):
         return torch.zeros_like(inputs, dtype=torch.bool)
-    alone = [(_rows[:, :2] == row[:2]).all(1).sum() <= 1 for row in inputs]
+    alone = [(_rows[:, :8] == row[:8]).all(1).sum() <= 1 for row in inputs]
     return torch.tensor(alone)[:, None].expand(inputs.shape)
 """
-    case = attack("letters", end=code + PEEK + NO_STEP)
+
+
+@pytest.mark.exploit(6)
+@pytest.mark.parametrize(
+    "condition",
+    ["True", "len(set(map(bytes, _rows[:, :8].byte().numpy()))) < len(_rows)"],
+    ids=["always", "only among probes"],
+)
+def test_a_leak_that_knows_the_probes(attack: Attack, condition: str) -> None:
+    """6 all rows are at hand: those that share their start with another one are probes or probed, the rest leaks.
+
+    The search may believe it (it gets a score, not a verified one); the verified row has none of it and names the leak.
+    """
+    case = attack("letters", end=ALONE.replace("{condition}", condition) + PEEK + NO_STEP)
     case.assert_no_gain(SAME)
     honest_through_logits(case)
     assert any(line.startswith("leak:") for line in case.row.findings), case.row
