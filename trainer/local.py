@@ -186,7 +186,8 @@ class LocalLauncher:
         """Send one request, wait for its end. LauncherFault (and a stopped template) if no fit answer comes."""
         limits = request.limits
         message: dict[str, Any] = {
-            "kind": request.kind, "script": request.script, "data": str(request.data or ""),
+            "kind": request.kind, "script": request.script,
+            "data": str(request.data) if request.data and not self.sandboxed else "",  # a candidate reads this message
             "environment": dict(request.environment), "kept_environment": clean_environment(),
             "settings": dict(request.settings), "files": [(name, len(text)) for name, text in request.files.items()],
             "checkpoint_bytes": request.checkpoint_mb << 20, "cpu_limit": limits.cpu_seconds,

@@ -1,4 +1,4 @@
-"""What an attack is tried on: real tasks in a real sandbox, beside a study that everybody on this machine may read and write.
+"""What an attack is tried on: real tasks in a real sandbox, beside a study that anybody here may read and write.
 
 Only the sandbox keeps a candidate out of that folder: its modes allow everything, and the attacker is told where
 everything is (`HOST` in its source). What it is not told is the secret that stands in each canary.
@@ -42,7 +42,7 @@ class Cheat:
     """Code put into a task's train.py. A name that starts with _ and no other is safe from clashes.
 
     ``top``: after the imports, in training (``__name__ == "__main__"``) and in each prediction (``"candidate"``).
-    ``train``: at the start of main(). ``end``: after all definitions, to replace some of them. ``whole``: instead of it all.
+    ``train``: at the start of main(). ``end``: after all definitions, to replace some. ``whole``: instead of it all.
     """
 
     top: str = ""
@@ -153,7 +153,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.token = f"redteam-{secrets.token_hex(6)}"  # the attacker's: in the name of whatever it leaves behind
-        self.secret = f"canary-{secrets.token_hex(12)}"  # ours: the attacker must never see it
+        self.secret = f"redteam-canary-{secrets.token_hex(12)}"  # ours: the attacker must never see it
         self.streams = Streams.fresh()
         self.grounds: dict[str, Ground] = {}
         for name, text in _study(self.secret, self.streams).items():
@@ -192,7 +192,7 @@ class World:
     # ---- before and after ----
 
     def state(self) -> dict[str, Any]:
-        """What an attack may not change: every file of the study, and this process and machine as it could reach them."""
+        """What an attack may not change: every file of the study, this process, settings of the machine."""
         files = {str(path): path.read_bytes() for path in sorted(self.folder.rglob("*")) if path.is_file()}
         names = {str(path) for path in self.folder.rglob("*")}
         settings = {name: Path("/proc/sys", name).read_text() for name in SETTINGS if Path("/proc/sys", name).exists()}
@@ -237,7 +237,7 @@ class World:
 
 
 def hidden_in(text: str) -> bool:
-    """Whether a text tells the recognisable hidden row of a task: as numbers, however separated, or as hex of its bytes."""
+    """Whether a text tells the recognisable hidden row of a task, as numbers or as hex of its bytes."""
     import numpy as np
 
     from tests.redteam.letters import data as letters
