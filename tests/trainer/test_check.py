@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from trainer import scaffold
 from trainer.check import Finding, check
 from trainer.local import LocalLauncher
+from trainer.task import TASKS
 
 
 @pytest.fixture
@@ -56,4 +58,33 @@ def test_breaches_are_found(
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new, 1))
     findings = check(folder, launcher=launcher, only=[clause])
+    assert any(message in finding.message for finding in _errors(findings)), findings
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("train.py", "past.length < CTX ", "past.length < CTX // 2 ", "chunks score"),
+        ("train.py", "return found, past", "return found + found[:1], past", "depends on the other rows"),
+        ("train.py", "return found, past", "return found", "step must return"),
+        ("data.py", "start = np.full((count, 1), ord(NEWLINE))", "start = np.roll(targets[:, -1:], 1)", "give it away"),
+    ],
+)
+def test_breaches_of_a_language_model(
+    tmp_path: Path, session_cache: Path, launcher: LocalLauncher, file: str, old: str, new: str, message: str
+) -> None:
+    """tinylm with little text and no edits; each breach is one line."""
+    place = tmp_path / "language"
+    shutil.copytree(TASKS / "tinylm", place, ignore=shutil.ignore_patterns(".ruff_cache", "__pycache__", "card.json"))
+    for name, before, after in (
+        ("task.toml", (place / "task.toml").read_text().partition("# ---- constants")[2], ""),
+        ("data.py", "TRAIN_BYTES = 12_000_000", "TRAIN_BYTES = 300_000"),
+        ("data.py", ", dtype=np.int64)\n    inputs", ")\n    inputs"),
+        (file, old, new),
+    ):
+        text = (place / name).read_text()
+        assert text.count(before) == 1
+        (place / name).write_text(text.replace(before, after))
+    findings = check(place, launcher=launcher, only=["data", "streaming"])
     assert any(message in finding.message for finding in _errors(findings)), findings

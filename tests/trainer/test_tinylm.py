@@ -81,7 +81,7 @@ def test_knobs_hold_the_baseline_s_value_and_are_not_too_many() -> None:
 
 
 @pytest.mark.parametrize("edit", MODEL_EDITS, ids=lambda edit: edit.label())
-def test_logits_are_causal_at_any_length_and_survive_the_checkpoint(executed: Any, tmp_path: Path, edit: Edit) -> None:
+def test_logits_are_causal_at_any_length_and_agree_with_steps(executed: Any, tmp_path: Path, edit: Edit) -> None:
     import torch
 
     names = executed(TASK.edits.apply(TASK.baseline(), edit))
@@ -101,7 +101,11 @@ def test_logits_are_causal_at_any_length_and_survive_the_checkpoint(executed: An
     for length in (1, 33, 100, 150):
         shorter = names["logits"](model, rows[:, :length])
         assert torch.allclose(shorter, before[:, :length], atol=1e-4)
-    assert torch.allclose(names["step"](model, rows[0, :40]), before[0, 39], atol=1e-4)
+    past, stepwise = None, []
+    for place in range(256):
+        found, past = names["step"](model, past, rows[:, place])
+        stepwise.append(found)
+    assert torch.allclose(torch.stack(stepwise, 1), before, atol=1e-4)
 
 
 def test_card_shows_headroom_and_resolution() -> None:
@@ -131,6 +135,15 @@ def test_fixed_steps_give_the_same_metric_twice_above_the_floor(trainer: Trainer
     assert first.metric == second.metric
     floor = json.loads((trainer.data.split("search") / "floor.json").read_text())["bits_per_byte"]
     assert first.metric is not None and floor < first.metric < 3.5
+
+
+@pytest.mark.slow
+def test_streams_confirm_what_chunks_score(trainer: Trainer) -> None:
+    outcome = trainer.run(Spec(TASK.baseline(), seed=5, stream="confirmation", fraction=0.3))
+    assert outcome.status == "ok", outcome.reason
+    assert outcome.trust == ("verified" if trainer.launcher.sandboxed else "unverified")
+    assert outcome.findings == ()
+    assert outcome.metric == trainer.run(Spec(TASK.baseline(), seed=5, stream="confirmation", fraction=0.3)).metric
 
 
 @pytest.mark.slow

@@ -61,14 +61,18 @@ def documents(language: int, split: str, seed: int, size: int) -> tuple[np.ndarr
 
 
 def rows(stream: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inputs and targets [rows, 256], bytes of each row's targets [rows]; every symbol is a target once."""
+    """Inputs and targets [rows, 256], bytes of each row's targets [rows]; every symbol is a target once.
+
+    Each row starts with a newline: the symbol before it is the last target of another row, and would give it away.
+    """
     count = -(-len(stream) // ROW)
     targets = np.full(count * ROW, UNSCORED, dtype=np.int64)
     targets[: len(stream)] = stream
-    inputs = np.concatenate([np.frombuffer(NEWLINE, dtype=np.uint8), np.maximum(targets[:-1], 0)])
+    targets = targets.reshape(count, ROW)
+    start = np.full((count, 1), ord(NEWLINE), dtype=np.int64)
+    inputs = np.concatenate([start, np.maximum(targets[:, :-1], 0)], axis=1)
     sizes = np.where(targets < 0, 0, SYMBOL_BYTES[targets])
-    shape = (count, ROW)
-    return inputs.reshape(shape).astype(np.int64), targets.reshape(shape), sizes.reshape(shape).sum(1)
+    return inputs, targets, sizes.sum(1)
 
 
 def make(split: str, seed: int, out: Path) -> None:

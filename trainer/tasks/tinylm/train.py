@@ -2,8 +2,8 @@
 
     python train.py
 
-Everything here may be edited; prepare.py may not. The trainer calls ``load`` and ``logits`` on text of the
-same language that this file never sees.
+Everything here may be edited; prepare.py may not. The trainer calls ``load``, ``logits`` and ``step`` on text of
+the same language that this file never sees.
 """
 
 import math
@@ -39,16 +39,32 @@ def activate(x: torch.Tensor) -> torch.Tensor:
     return F.relu(x).square() if ACTIVATION == "relu2" else getattr(F, ACTIVATION)(x)
 
 
+class Past:
+    """What the symbols of a window have left behind so far: `step` computes the new one alone."""
+
+    def __init__(self) -> None:
+        self.length, self.kept = 0, {}
+
+    def add(self, owner: object, new: torch.Tensor) -> torch.Tensor:
+        """[..., 1, features] of the new symbol as the last of [..., symbols so far, features]."""
+        if owner not in self.kept:
+            self.kept[owner] = new.new_empty(*new.shape[:-2], CTX, new.shape[-1])
+        self.kept[owner][..., self.length, :] = new[..., 0, :]
+        return self.kept[owner][..., : self.length + 1, :]
+
+
 class Attention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
         self.out = nn.Linear(WIDTH, WIDTH)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, past: Past | None = None) -> torch.Tensor:
         rows, length, _ = x.shape
         q, k, v = self.qkv(x).view(rows, length, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        if past:
+            k, v = past.add(self, torch.stack((k, v)))
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=not past)
         return self.out(mixed.transpose(1, 2).reshape(rows, length, WIDTH))
 
 
@@ -68,8 +84,8 @@ class Block(nn.Module):
         self.attention, self.mlp = Attention(), MLP()
         self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x + F.dropout(self.attention(self.norm1(x)), DROPOUT, self.training)
+    def forward(self, x: torch.Tensor, past: Past | None = None) -> torch.Tensor:
+        x = x + F.dropout(self.attention(self.norm1(x), past), DROPOUT, self.training)
         return x + F.dropout(self.mlp(self.norm2(x)), DROPOUT, self.training)
 
 
@@ -88,12 +104,12 @@ class GPT(nn.Module):
                 nn.init.zeros_(module.bias)
         self.head.weight = self.embed.weight
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Symbols [rows, length ≤ CTX] to logits [rows, length, VOCAB]."""
+    def forward(self, tokens: torch.Tensor, past: Past | None = None) -> torch.Tensor:
+        """Symbols [rows, length ≤ CTX] to logits [rows, length, VOCAB]; with a past, the one symbol that follows it."""
         x = self.embed(tokens)
-        x = x + self.position.weight[: tokens.shape[1]]
+        x = x + (self.position.weight[past.length] if past else self.position.weight[: tokens.shape[1]])
         for block in self.blocks:
-            x = block(x)
+            x = block(x, past)
         return self.head(self.norm(x))
 
 
@@ -166,9 +182,13 @@ def logits(model: GPT, inputs: torch.Tensor) -> torch.Tensor:
     return model(windows).view(rows, -1, VOCAB)[:, :length]
 
 
-def step(model: GPT, prefix: torch.Tensor) -> torch.Tensor:
-    """Symbols so far [length] to the logits of the next one [VOCAB]."""
-    return logits(model, prefix[None])[0, -1]
+@torch.no_grad()
+def step(model: GPT, past: Past | None, symbols: torch.Tensor) -> tuple[torch.Tensor, Past]:
+    """One symbol of each row [rows] to the logits of the next [rows, VOCAB], as `logits` has them, and the new past."""
+    past = past if past and past.length < CTX else Past()
+    found = model(symbols[:, None], past)[:, -1]
+    past.length += 1
+    return found, past
 
 
 if __name__ == "__main__":
