@@ -77,7 +77,9 @@ def show_match(out: Output, rows: list[dict[str, Any]], said: Sequence[str]) -> 
 
     first = rows[0]
     generation = "" if not first["generation"] else f", generation {first['generation']}"
-    title = f"{first['purpose'] or 'match'}{generation} on {first['task']}, {first['stream']} stream"
+    trusts = [trust for trust in dict.fromkeys(row["trust"] for row in rows) if trust]
+    state = "".join(f", {trust}" for trust in trusts)  # the column of that name is the first to go where it is narrow
+    title = f"{first['purpose'] or 'match'}{generation} on {first['task']}, {first['stream']} stream{state}"
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
     width = out.console.width
     out.show(table(*_table(rows, min(max(width - OTHERS, PLOT_LEAST), PLOT_MOST)), width))

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from meta.champion import claim as claim_of
+from meta.champion import verdict
 from meta.cli import errors, render, resolve
 from meta.cli.board import Board, load_board
 from meta.cli.credit import title
@@ -184,6 +186,26 @@ def test_the_board_takes_unknown_and_early_events() -> None:
         board.take(event)
     assert board.current is None
     assert header(board, "x", 80)
+
+
+def test_the_board_tells_weak_trust_and_findings(tmp_path: Path) -> None:
+    board, _ = load_board(write_study(tmp_path / "study"))
+    match = board.current
+    assert match is not None and {row["state"] for row in arm_rows(board, match)} == {"unverified"}
+    for kind in ("rows", "leak", "rows"):
+        board.take({"kind": "finding", "finding": kind, "text": "a gap"})
+    lines = header(board, "study", 80)
+    assert lines[-2:] == ["findings: leak (1), rows (2)", "unverified: what ran was not sandboxed"]
+    item = status_item(board, "x", running=False)
+    assert (item["findings"], item["trust"]) == (3, "unverified")
+
+
+def test_a_verdict_tells_how_little_it_can_be_trusted() -> None:
+    claim = claim_of({"champion": [1.0, 1.1, 1.2], "control": [0.1, 0.2, 0.1]})
+    sentence = verdict(starter("local"), claim, "nats", "self-reported")
+    assert sentence.startswith("local beats stock")
+    assert sentence.endswith("; self-reported: the script printed these numbers itself")
+    assert "; " not in verdict(starter("local"), claim, "nats", "verified").rpartition(")")[2]
 
 
 def test_a_half_written_line_is_read_when_it_is_whole(tmp_path: Path) -> None:

@@ -103,3 +103,31 @@ def test_evolve_ends_with_a_champion_and_its_evidence(tmp_path: Path) -> None:
     assert [p["program_id"] for p in lineage if p["champion"]] == [told["program_id"]]
     again = cli("evolve", "--resume", "small", "--json", cwd=tmp_path)
     assert json.loads(again.stdout)["verdict"] == told["verdict"]
+
+
+def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) -> None:
+    done = cli("run", "stock", *SMALL, "--unsafe-no-sandbox", "-s", "bare", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "WITHOUT a sandbox" in done.stderr
+    told = json.loads(done.stdout)
+    assert told["trust"] == "unverified"
+    rows = json.loads(cli("sql", "bare", "SELECT DISTINCT trust FROM experiments", "--json", cwd=tmp_path).stdout)
+    assert rows == [{"trust": "unverified"}]
+    refused = cli("run", "stock", "--resume", "bare", cwd=tmp_path)
+    assert refused.returncode == 2 and "was made without a sandbox" in refused.stderr
+
+    checked = cli("verify", told["run_id"][:6], "-s", "bare", "-n", "2", "--json", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    audit = json.loads(checked.stdout)
+    assert (audit["subject"], audit["run_id"], audit["trust"]) == ("run", told["run_id"], "verified")
+    assert audit["recorded_gain"] == told["verified_gain"] and audit["secret_hash"] in checked.stderr
+    again = ("-n", "2", "--secret", audit["secret"], "--json")
+    repeated = json.loads(cli("verify", told["run_id"], "-s", "bare", *again, cwd=tmp_path).stdout)
+    assert repeated["gain"] == audit["gain"]
+    shown = json.loads(cli("show", told["run_id"][:6], "-s", "bare", "--json", cwd=tmp_path).stdout)
+    assert [row["verdict"] for row in shown["audits"]] == [audit["verdict"]] * 2
+
+    source = tmp_path / "mine.py"
+    source.write_bytes((tmp_path / "bare" / "runs" / told["run_id"] / "train.py").read_bytes())
+    done = cli("verify", "mine.py", "-t", "strokes", "-n", "2", "--fixed-steps", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["subject"] == "source", done.stderr
