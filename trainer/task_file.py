@@ -190,7 +190,9 @@ def read(path: Path) -> tuple[TaskFile, str]:
         message = re.sub(r"\s*\(at .*\)$", "", str(error))
         raise TaskError(f"{path}:{line}: not valid TOML: {message}", hint="correct that line") from None
     except (RecursionError, ValueError):  # a number of thousands of digits is a ValueError
-        raise TaskError(f"{path}:1: nested too deeply, or a number too long", hint="metaloop task init writes one to start from") from None
+        raise TaskError(
+            f"{path}:1: nested too deeply, or a number too long", hint="metaloop task init writes one to start from"
+        ) from None
     except OSError as error:
         raise TaskError(f"{path}: {error.strerror}", hint="make the file readable") from None
     try:
