@@ -15,6 +15,7 @@ from analysis.mutation_credit import mutation_credits
 from analysis.scope import Scope
 from analysis.statistics import mean_interval, posterior
 from analysis.trust import marked, weakest
+from programs.text import one_line
 
 if TYPE_CHECKING:
     import duckdb
@@ -168,5 +169,5 @@ def fact(item: Estimate) -> str:
 
 def quoted(text: str, limit: int = 160) -> str:
     """A program's own words as one line of inline code, whatever they hold."""
-    line = " ".join(text.replace("`", "'").split())
+    line = one_line(text.replace("`", "'"))
     return f"`{line if len(line) <= limit else line[: limit - 1] + '…'}`"

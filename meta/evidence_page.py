@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.evidence import EditCredit, evidence
+from analysis.evidence import EditCredit, evidence, quoted
 from analysis.study import open_study, rows
 from analysis.trust import findings_line, marked
 from arena.study import Study
@@ -14,6 +14,7 @@ from inner_loop.behaviour import inert_directives, resolved_ideas
 from meta.champion import LEVEL, Champion
 from programs.diff import Diff, diff
 from programs.program import Program
+from programs.text import one_line
 from trainer.edits import Edit
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"interval": interval, "line": line}
+    environment.filters |= {"interval": interval, "line": line, "cell": cell}
     with open_study(study.folder) as con:
         standings = rows(con.execute("SELECT * FROM standings ORDER BY match_id, gain DESC"))
         purpose = dict(con.execute("SELECT match_id, purpose FROM matches").fetchall())
@@ -121,4 +122,9 @@ def interval(row: Any, name: str = "estimate") -> str:
 
 def line(text: str) -> str:
     """A program's own words on one line, where they can end neither a table's cell nor a fenced block."""
-    return " ".join(text.split()).replace("|", "\\|").replace("~~~", "~ ~ ~")
+    return one_line(text).replace("|", "\\|").replace("~~~", "~ ~ ~")
+
+
+def cell(text: str) -> str:
+    """The same as inline code, where nothing in it is markdown or HTML."""
+    return quoted(text).replace("|", "\\|")

@@ -16,6 +16,7 @@ from programs.errors import ProgramError
 from programs.front_matter import FrontMatter
 
 Lines = dict[tuple[str, ...], int]
+_LONGEST_NAME = 120
 _MOST_BRACKETS = 500  # opened in a charter; a good one has a handful, and the scanner takes the square of the number
 
 
@@ -38,6 +39,9 @@ def read_settings(lines: Sequence[str], front: FrontMatter, place: str) -> Setti
     name = data.pop("name", "")
     if not isinstance(name, str):
         raise ProgramError(f"{place}:{where[('name',)]}: name must be text", hint="put it in quotes")
+    if len(name) > _LONGEST_NAME or not name.isprintable():
+        hint = f"one line of at most {_LONGEST_NAME} characters that can be seen"
+        raise ProgramError(f"{place}:{where[('name',)]}: name is no short line of text", hint=hint)
     try:
         charter = Charter.model_validate(data)
     except ValidationError as error:

@@ -48,6 +48,12 @@ def is_blank(line: str) -> bool:
     return not line.strip()
 
 
+def one_line(text: str) -> str:
+    """Anybody's text to be shown within ours: one line, without characters that move a cursor, hide, or turn the order
+    of others around (escape sequences lose their ESC)."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def with_newline(text: str, newline: str) -> str:
     """``text`` (LF) with another line end."""
     return text if newline == "\n" else text.replace("\n", newline)

@@ -209,9 +209,10 @@ def now() -> str:
 
 
 def clean(text: object, keep: str = "") -> str:
-    """Text without control characters (but those in ``keep``), so that nobody's text moves the cursor."""
+    """Text without what cannot be seen (but for ``keep``), so that nobody's text moves the cursor or turns the order of
+    other text around: control characters, marks of direction, lone surrogates."""
     plain = ESCAPES.sub("", str(text))
-    return "".join(c if c in keep or (c >= " " and not "\x7f" <= c <= "\x9f") else " " for c in plain)
+    return "".join(c if c in keep or c.isprintable() else " " for c in plain)
 
 
 def bare(value: Any) -> str:
