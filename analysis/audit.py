@@ -42,6 +42,19 @@ def gain_over(values: Sequence[float | None], baseline: Sequence[float], sign: f
     return effect([0.0 if v is None else sign * (middle - v) for v in values], around_zero(baseline, sign))
 
 
+def one_draw(found: Effect, baseline: Sequence[float]) -> Effect:
+    """``found`` of a source whose score is the same under every seed: one draw, as uncertain as a seed of the baseline.
+
+    So many equal values are no so many measurements: their spread of 0 says that the seed was not asked, not that
+    there is no luck in them.
+    """
+    middle, n = math.fsum(baseline) / len(baseline), len(baseline)
+    variance = math.fsum((value - middle) ** 2 for value in baseline) / (n - 1)
+    se = math.sqrt(variance * (1 + 1 / n))
+    low, high = interval(found.gain, se, n - 1)
+    return Effect(found.gain, se, n - 1, low, high, 1)
+
+
 def keeps_its_gain(trained: Effect, untrained: Effect) -> bool:
     """Whether a source is better than the baseline without training, by more than KEPT_SHARE of its gain."""
     shown = untrained.low is not None and untrained.low > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tokenize
+from collections.abc import Sequence
 
 from analysis.audit import Effect, keeps_its_gain
 from trainer.source import Source
@@ -48,3 +49,12 @@ def ablation(trained: Effect, untrained: Effect, unit: str) -> str:
     if not keeps_its_gain(trained, untrained):
         return ""
     return f"embedded: {untrained.gain:.4g} of {trained.gain:.4g} {unit} gain without training"
+
+
+def unmoved(metrics: Sequence[float | None], baseline: Sequence[float]) -> str:
+    """A finding where a source scores the same to the last bit under every seed, and the baseline does not; else empty.
+
+    Such a source does not look at its seed. It may have no use for one, or hold one that was picked for its luck.
+    """
+    still = len(metrics) > 1 and None not in metrics and len(set(metrics)) == 1 < len(set(baseline))
+    return f"seeds: the same score under {len(metrics)} seeds" if still else ""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.audit import Effect, gain_over, source_verdict
+from analysis.audit import Effect, gain_over, one_draw, source_verdict
 from analysis.trust import counts, weakest
 from arena import embedded
 from arena.jobs import MeasureJob, Measurement
@@ -96,8 +96,10 @@ class Round:
         return sum(m.spent_seconds for _, m in self.everything)
 
     def gain(self, labels: Sequence[str]) -> Effect:
-        """Of the named samples, all their seeds together."""
-        return gain_over([v for label in labels for v in self.taken[label].metrics], self.baseline, self.task.sign)
+        """Of the named samples, all their seeds together; where these say nothing, of one draw."""
+        values = [v for label in labels for v in self.taken[label].metrics]
+        found = gain_over(values, self.baseline, self.task.sign)
+        return one_draw(found, self.baseline) if embedded.unmoved(values, self.baseline) else found
 
     def gains(self, label: str) -> list[float]:
         """Per seed of one sample; a failure earns 0."""
@@ -148,6 +150,8 @@ def findings(found: Round, runs: Mapping[str, str | None]) -> list[dict[str, Any
         about = {"run_id": runs.get(label), "source_id": taken.sample.source.source_id, "stream": FRESH}
         rows += [finding_event(t, **about, seed=m.seed) for m in taken.trained for t in m.findings]
         rows += [finding_event(text, **about) for text in embedded.scan(found.task, taken.sample.source)]
+        still = embedded.unmoved(taken.metrics, found.baseline)
+        rows += [finding_event(still, **about)] if still else []
     return rows
 
 

@@ -154,7 +154,7 @@ class World:
         self.folder = folder
         self.token = f"redteam-{secrets.token_hex(6)}"  # the attacker's: in the name of whatever it leaves behind
         self.secret = f"redteam-canary-{secrets.token_hex(12)}"  # ours: the attacker must never see it
-        self.streams = Streams.fresh()
+        self.streams = Streams.from_seed(20)  # so that what is drawn is the same each time
         self.grounds: dict[str, Ground] = {}
         for name, text in _study(self.secret, self.streams).items():
             path = folder / name

@@ -3,7 +3,7 @@
 import prepare
 import torch
 
-LR = 20.0  # learning rate
+LR = 5.0  # learning rate
 SEED = prepare.SEED
 LETTERS = 16
 
