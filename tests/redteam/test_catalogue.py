@@ -1,0 +1,47 @@
+"""The page for hosts and the tests agree: every exploit has a row, every row names tests that try it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from bench.redteam import catalogue
+
+HERE = Path(__file__).parent
+EXPLOITS = 43
+NEEDS_A_GPU = 41
+
+
+def marked() -> dict[str, set[int]]:
+    """Name of each test → the numbers that its decorators name, those of single parameters included."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for path in sorted(HERE.glob("test_*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                decorators = " ".join(map(ast.unparse, node.decorator_list))
+                found[node.name] |= {int(number) for number in re.findall(r"mark\.exploit\((\d+)\)", decorators)}
+    return found
+
+
+def test_every_exploit_has_a_row() -> None:
+    assert sorted(catalogue()) == list(range(1, EXPLOITS + 1))
+
+
+def test_a_row_names_the_tests_that_try_it() -> None:
+    tests = marked()
+    for number, (_, shown) in catalogue().items():
+        if number == NEEDS_A_GPU:
+            assert shown == "needs a GPU"
+            continue
+        for name in shown.split(", "):
+            assert number in tests[name], f"{name} is not marked as a test of exploit {number}"
+
+
+def test_what_is_marked_is_in_the_table() -> None:
+    shown = {number: names.split(", ") for number, (_, names) in catalogue().items()}
+    for name, numbers in marked().items():
+        for number in numbers:
+            assert number in shown, name
+    assert {number for numbers in marked().values() for number in numbers} == set(shown) - {NEEDS_A_GPU}
