@@ -98,7 +98,7 @@ BURNERS = {
     "signals to itself": "import signal\nsignal.signal(10, lambda *_: None)\nwhile True: signal.raise_signal(10)",
     "a handler for everything": "import signal\nfor _n in range(1, 65):\n    try: signal.signal(_n, signal.SIG_IGN)\n"
     "    except (OSError, ValueError): pass\nwhile True: pass",
-    "at the end": "import sys\nclass _Out:\n    def write(self, text): pass\n    def flush(self):\n        while True: pass\n"
+    "at the end": "import sys\nclass _Out:\n    write = print\n    def flush(self):\n        while True: pass\n"
     "sys.stdout = _Out()\nreturn",
     "faults": "import faulthandler, signal, ctypes\nsignal.signal(11, signal.SIG_IGN)\nwhile True: pass",
 }
