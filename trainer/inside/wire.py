@@ -31,8 +31,8 @@ def receive(source: socket.socket) -> tuple[dict[str, Any], dict[str, int]] | No
         names = message.pop("descriptors")
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(names) != len(found):
             raise ValueError("cut off")
-        if not all(isinstance(name, str) for name in names):
-            raise ValueError("a descriptor without a name")
+        if not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
+            raise ValueError("a descriptor without a name of its own")
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         for descriptor in found:
             os.close(descriptor)
