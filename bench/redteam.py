@@ -58,7 +58,8 @@ class Count:
 
 def main() -> int:
     count = Count()
-    pytest.main([str(ROOT / "tests" / "redteam"), "-m", "", "-q", "-p", "no:cacheprovider", *sys.argv[1:]], [count])
+    suite = [str(ROOT / "tests" / "redteam"), "-m", "", "-q", "-p", "no:cacheprovider"]
+    ended = pytest.main([*suite, *sys.argv[1:]], [count])
     known = catalogue()
     tried = sorted(set(count.attempts) & set(known))
     print(f"exploits_tried: {len(tried)} of {len(known)}   (goal 40)")
@@ -69,10 +70,12 @@ def main() -> int:
     for number, (name, tests) in known.items():
         if number not in count.attempts:
             print(f"not_tried: {number} {name}: {tests}")
+    if ended not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        print("the tests did not run: see above")
     for what, names in (("gain_or_harm", count.bad), ("failed", count.failed), ("skipped", count.skipped)):
         for name in names:
             print(f"{what}: {name}")
-    return int(bool(count.bad or count.failed))
+    return int(ended != pytest.ExitCode.OK or bool(count.bad or count.failed))
 
 
 if __name__ == "__main__":

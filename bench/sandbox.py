@@ -1,7 +1,7 @@
 """What the sandbox costs: `python -m bench.sandbox [-n 100]`.
 
-CPU-seconds of a sandboxed warm launch that does nothing, against a bare fork of a process that has imported torch in the
-same way; taken in turns, medians. Then the start of a template, and how far the two meters differ on a burner.
+CPU-seconds of a sandboxed warm launch that does nothing, against a bare fork of a process that has imported torch in
+the same way; taken in turns, medians. Then the start of a template, and how far the two meters differ on a burner.
 """
 
 from __future__ import annotations

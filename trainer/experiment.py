@@ -20,7 +20,7 @@ from trainer.outcome import Outcome, Status
 from trainer.referee import LEAST, Failed, LocalReferee, Tally, judge
 from trainer.scoring import InvalidPredictions, Score, scorer_of
 from trainer.source import Source
-from trainer.streams import Stream
+from trainer.streams import DECIDING, Stream
 from trainer.task import Task
 
 __all__ = ["Outcome", "Spec", "Trainer"]
@@ -109,7 +109,7 @@ class Trainer:
         nominal = self.steps(spec.fraction) * self.task.seconds_per_step
         # who sleeps up to the wall cap pays the hard line: a run of sleepers would hardly ever end
         measured = max(tally.cpu, tally.wall / self.task.wall_factor)
-        trust = score.trust if score else "scored"
+        trust = score.trust if score else "verified" if spec.stream in DECIDING else "scored"
         return Outcome(
             status=status,
             metric=score.metric if score else None,
@@ -167,7 +167,8 @@ class Trainer:
         return Request(
             "train", self._limits(spec.fraction, 2 * checkpoint_mb),
             files={**self.task.laid_files(), **{name: text.encode() for name, text in spec.source.files}},
-            environment=environment, data=self.data.train() if self.task.has_data else None, checkpoint_mb=checkpoint_mb,
+            environment=environment, data=self.data.train() if self.task.has_data else None,
+            checkpoint_mb=checkpoint_mb,
         )  # fmt: skip
 
     def _limits(self, fraction: float, file_mb: int) -> Limits:

@@ -15,7 +15,8 @@ class Outcome:
     """Times in seconds (device-seconds are CPU-seconds on a CPU), the metric in the task's unit.
 
     ``device_seconds`` is what the run is charged: measured minus the launcher's constant (at least the wall time over
-    the task's wall_factor, so that sleep is not free), or nominal in fixed-step mode. ``spent_seconds`` is what it truly took on this machine, net of the same constant; 0 if it was cached.
+    the task's wall_factor, so that sleep is not free), or nominal in fixed-step mode. ``spent_seconds`` is what it
+    truly took on this machine, net of the same constant; 0 if it was cached.
     """
 
     status: Status

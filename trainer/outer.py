@@ -84,7 +84,7 @@ def _tree(prefix: str) -> Iterator[str]:
 def arguments(data: Path | None, *, privileged: bool) -> list[str]:
     """Of bubblewrap, up to the command.
 
-    ``privileged``: it is started as root, and the template becomes an id that owns nothing before it does anything else.
+    ``privileged``: it is started as root, and the template becomes an id that owns nothing before all else.
     """
     result = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     result += ["--cap-drop", "ALL"]

@@ -17,7 +17,7 @@ from trainer.launcher import Ended, Launcher, Limits, Request, StopProcess
 from trainer.outcome import Status
 from trainer.scoring import InvalidPredictions
 from trainer.streaming import Channel
-from trainer.streams import Stream
+from trainer.streams import DECIDING, Stream
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,10 +132,10 @@ class LocalReferee:
 
     @property
     def verifying(self) -> bool:
-        return self.stream in ("confirmation", "reserve")
+        return self.stream in DECIDING
 
     def rng(self, label: str) -> np.random.Generator:
-        """A generator that the candidate cannot foresee; a replay, and another source under this seed, draw the same."""
+        """A generator that the candidate cannot foresee; a replay and another source under this seed draw the same."""
         import numpy as np
 
         return np.random.default_rng(self.data.streams.seed(self.stream, "referee", label, self.seed))

@@ -9,6 +9,8 @@ from typing import Literal
 
 Stream = Literal["search", "selection", "confirmation", "reserve"]
 STREAMS: tuple[Stream, ...] = ("search", "selection", "confirmation", "reserve")
+#: Where a score decides something for good, and must be verified.
+DECIDING: tuple[Stream, ...] = ("confirmation", "reserve")
 
 
 class Streams:

@@ -1,1 +1,1 @@
-"""What runs inside the sandbox: the warm template, the monitor and the process of an experiment. Imports nothing else of ours."""
+"""What runs inside the sandbox: template, monitor, the process of an experiment. Imports nothing else of ours."""
