@@ -74,7 +74,7 @@ def load(path):
 
 
 @pytest.mark.exploit(14)
-def test_a_clock_that_stands_still(attack: Attack) -> None:
+def test_patching_time(attack: Attack) -> None:
     """14 patching time: every clock of the process stands still; the kernel's, which counts, does not."""
     code = """
 import time
@@ -300,17 +300,3 @@ if __name__ == "candidate":
     case.assert_no_gain()
     case.assert_same()
     assert case.row.wall_seconds < 8
-
-
-@pytest.mark.slow
-@pytest.mark.exploit(38)
-@pytest.mark.parametrize("where", ["train", "top"])
-def test_sleeping(attack: Attack, where: str) -> None:
-    """38 sleep costs no CPU: there is a line of wall time as well, and what is charged knows it."""
-    code = "import time\nif __name__ == {phase!r}: time.sleep(3600)"
-    phase = "__main__" if where == "train" else "candidate"
-    case = attack("points", **{where: code.format(phase=phase)}, fixed_steps=False)
-    case.assert_no_gain()
-    case.assert_rows("timeout", "wall")
-    assert case.row.wall_seconds < 60
-    assert case.row.device_seconds > case.twin_verified.spent_seconds
