@@ -170,18 +170,22 @@ def _whole_study(out: Output, study: Study, asked: Asked) -> Audit | None:
 
 
 def read_source(path: Path, task: Task) -> Source:
-    """``path`` as the task's train.py; its other editable files from beside it where they are, else the task's own."""
+    """``path`` as the task's train.py; its other editable files from beside it where they are, else the task's own.
+
+    It may be a stranger's: links are not followed, and no more is read than a source may have.
+    """
+    from inner_loop.worktree import read_file
+    from trainer.experiment import SOURCE_BYTES
     from trainer.source import Source
 
     if not path.is_file():
         raise NotFound(f"{path}: no such file", hint="name a train.py")
     own = task.baseline()
     texts = {name: own.text(name) for name in task.editable}
-    beside = {name: path.parent / name for name in task.editable if name != "train.py"}
-    found = {"train.py": path} | {name: place for name, place in beside.items() if place.is_file()}
-    return Source(
-        tuple((texts | {name: place.read_bytes().decode("utf-8", "replace") for name, place in found.items()}).items())
-    )
+    beside = {name: name for name in task.editable if name != "train.py" and (path.parent / name).is_file()}
+    for name, place in {"train.py": path.name, **beside}.items():
+        texts[name] = read_file(path.parent, place, SOURCE_BYTES).decode("utf-8", "replace")
+    return Source(tuple(texts.items()))
 
 
 def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = None) -> dict[str, Any]:
