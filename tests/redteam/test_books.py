@@ -121,7 +121,8 @@ def test_trained_weights_as_literals(world: World) -> None:
     assert finding.startswith("embedded: ") and "KB of literals" in finding
     # a smaller table passes the scan; without its training it is as good as with it
     few = round(embedded.fraction(ground.task, True) * ground.task.steps)
-    sign, bare = ground.task.sign, [ground.run(source, "confirmation", seed=seed, steps=few).metric for seed in FRESH[:4]]
+    sign = ground.task.sign
+    bare = [ground.run(source, "confirmation", seed=seed, steps=few).metric for seed in FRESH[:4]]
     honest, trained = verified(ground, ground.task.baseline()), verified(ground, source)
     effect, untrained = gain_over(trained, honest, sign), gain_over(bare, honest, sign)
     assert effect.gain > 0 and keeps_its_gain(effect, untrained)
