@@ -277,9 +277,8 @@ def test_sleep(attack: Attack, soon: None, task: str, where: str) -> None:
         "load": {"end": "def load(path):\n    import time\n    time.sleep(60)"},
         "answer": {"end": "def logits(m, x):\n    import time\n    time.sleep(60)\nstep = lambda *_: logits(0, 0)"},
     }[where]
-    began = time.monotonic()
     case = attack(task, **code, fixed_steps=False)
-    assert time.monotonic() - began < 10
+    assert max(row.wall_seconds for row in (case.scored, case.verified)) < 10
     case.assert_no_gain()
     assert case.row.status in ("timeout", "invalid"), case.row
     assert case.row.device_seconds > 0.9 * SOON / case.task.wall_factor
