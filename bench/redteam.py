@@ -61,14 +61,15 @@ def main() -> int:
     suite = [str(ROOT / "tests" / "redteam"), "-m", "", "-q", "-p", "no:cacheprovider"]
     ended = pytest.main([*suite, *sys.argv[1:]], [count])
     known = catalogue()
-    tried = sorted(set(count.attempts) & set(known))
+    lacking = {number for number, (_, tests) in known.items() if tests.startswith("needs")}  # part of it at most
+    tried = set(count.attempts) & set(known) - lacking
     print(f"exploits_tried: {len(tried)} of {len(known)}   (goal 40)")
     print(f"attempts: {count.total}")
     print(f"with_gain_or_harm: {len(count.bad)}   (goal 0)")
     print(f"failed_otherwise: {len(count.failed)}")
     print(f"search_scores_raised: {len(count.raised)}   (chunks are no promise: none of these was verified)")
     for number, (name, tests) in known.items():
-        if number not in count.attempts:
+        if number not in tried:
             print(f"not_tried: {number} {name}: {tests}")
     if ended not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         print("the tests did not run: see above")
