@@ -57,13 +57,14 @@ class Tally:
     findings: list[str] = field(default_factory=list)
 
     def add(self, ended: Ended, constant: float) -> None:
-        self.cpu += max(LEAST, ended.cpu_seconds - constant)
+        used, outside, (share, seconds) = ended.cpu_seconds, ended.outside_cpu_seconds, METERS_AGREE
+        if outside is not None and abs(outside - used) > max(share * outside, seconds):
+            self.findings.append(f"metering: wait4 says {used:.3f} CPU-s, the cgroup {outside:.3f}")
+            used = max(used, outside)  # without a sandbox, children under an ignored SIGCHLD escape wait4
+        self.cpu += max(LEAST, used - constant)
         self.wall += ended.wall_seconds
         self.peak_memory_mb = max(self.peak_memory_mb, ended.peak_memory_mb)
         self.log += ended.log
-        outside, (share, seconds) = ended.outside_cpu_seconds, METERS_AGREE
-        if outside is not None and abs(outside - ended.cpu_seconds) > max(share * outside, seconds):
-            self.findings.append(f"metering: wait4 says {ended.cpu_seconds:.3f} CPU-s, the cgroup {outside:.3f}")
 
 
 def judge(ended: Ended, limits: Limits, failure: Status) -> None:
