@@ -23,7 +23,7 @@ from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.launcher import Ended, Limits, Request
 from trainer.local import LocalLauncher
-from trainer.referee import LEAST
+from trainer.referee import LEAST, meters_agree
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task
@@ -105,7 +105,11 @@ def _one(trainer: Trainer, launcher: Counted, name: str, source: Source, empty: 
     """Run one program, print both figures; their relative error, negative where less was charged than used."""
     launcher.counts.clear()
     outcome = trainer.run(Spec(source, seed=1))
-    metered = sum(max(LEAST, count.metered - launcher.constant) for count in launcher.counts)
+    counted = [
+        count.metered if meters_agree(count.metered, count.true) else max(count.metered, count.true)
+        for count in launcher.counts
+    ]
+    metered = sum(max(LEAST, seconds - launcher.constant) for seconds in counted)
     scoring = outcome.spent_seconds - metered
     true = sum(count.true - empty for count in launcher.counts) + scoring
     error = outcome.spent_seconds / true - 1

@@ -57,14 +57,20 @@ class Tally:
     findings: list[str] = field(default_factory=list)
 
     def add(self, ended: Ended, constant: float) -> None:
-        used, outside, (share, seconds) = ended.cpu_seconds, ended.outside_cpu_seconds, METERS_AGREE
-        if outside is not None and abs(outside - used) > max(share * outside, seconds):
+        used, outside = ended.cpu_seconds, ended.outside_cpu_seconds
+        if outside is not None and not meters_agree(used, outside):
             self.findings.append(f"metering: wait4 says {used:.3f} CPU-s, the cgroup {outside:.3f}")
             used = max(used, outside)  # without a sandbox, children under an ignored SIGCHLD escape wait4
         self.cpu += max(LEAST, used - constant)
         self.wall += ended.wall_seconds
         self.peak_memory_mb = max(self.peak_memory_mb, ended.peak_memory_mb)
         self.log += ended.log
+
+
+def meters_agree(waited: float, outside: float) -> bool:
+    """Whether wait4's CPU-seconds and the cgroup's are the same but for what reading them costs."""
+    share, seconds = METERS_AGREE
+    return abs(outside - waited) <= max(share * outside, seconds)
 
 
 def judge(ended: Ended, limits: Limits, failure: Status) -> None:
