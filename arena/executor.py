@@ -42,7 +42,7 @@ class WorkerProcess:
         self.job: Job | None = None
         with open(folder / "log" / f"worker-{index}.log", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "arena.worker", str(folder), str(index)],
+                [sys.executable, "-P", "-m", "arena.worker", str(folder), str(index), str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

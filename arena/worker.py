@@ -176,8 +176,9 @@ def serve(folder: Path, index: int, channel: TextIO) -> None:
 
 
 def main() -> None:
+    """``python -m arena.worker FOLDER INDEX PARENT``: the study, which worker of it, the process that starts it."""
     die_with_parent()
-    if os.getppid() == 1:  # it ended before the kernel was asked
+    if os.getppid() != int(sys.argv[3]):  # it ended before the kernel was asked; in a container it may be process 1
         return
     # The parent's pipe is kept apart from stdout, so that a stray print cannot break the protocol.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")

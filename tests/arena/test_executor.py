@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -131,9 +132,27 @@ def test_what_a_worker_cannot_get_over_is_one_error_here(tmp_path: Path) -> None
 
 def test_a_worker_tells_its_error_though_its_log_is_on_a_full_disk(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
-        command = [sys.executable, "-P", "-m", "arena.worker", str(tmp_path), "0"]
+        command = [sys.executable, "-P", "-m", "arena.worker", str(tmp_path), "0", str(os.getpid())]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=full, check=False)
     assert done.returncode == 1 and json.loads(done.stdout)["error"]["kind"] == "not_found"
+
+
+def test_a_worker_works_for_process_1_of_a_container(tmp_path: Path) -> None:
+    enter = ["unshare", "--user", "--map-root-user", "--pid", "--fork"]
+    if shutil.which("unshare") is None or subprocess.run([*enter, "true"], capture_output=True).returncode:
+        pytest.skip("no process namespace can be made here")
+    script = "import os, sys; from pathlib import Path; from arena.executor import WorkerProcess; "
+    script += "print(os.getpid(), WorkerProcess(Path(sys.argv[1]), 0).receive()[0]['error']['kind'])"
+    done = subprocess.run(
+        [*enter, sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["1", "not_found"], done.stderr
+
+
+def test_a_worker_whose_parent_is_gone_does_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-m", "arena.worker", str(tmp_path), "0", "1"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 def test_errors_keep_their_kind_on_the_way() -> None:
