@@ -38,7 +38,7 @@ def clean_environment() -> dict[str, str]:
     """What a template needs and nothing more: no keys, no user settings, one thread, the same hashes every time."""
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**kept, **threads, "PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
+    return {**kept, **threads, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 
 
 def _python_environment() -> dict[str, str]:
@@ -124,7 +124,8 @@ class LocalLauncher:
 
     def _spawn(self, descriptor: int, errors: int) -> subprocess.Popen[bytes]:
         settings: dict[str, Any] = {"worker": os.getpid(), "warm": self._warm, "uid": None}
-        environment = clean_environment() | _python_environment()
+        temporary = outer.TEMPORARY if self.sandboxed else str(self._root)
+        environment = clean_environment() | _python_environment() | {"TMPDIR": temporary, "HOME": temporary}
         passed = [descriptor]
         if self.sandboxed:
             binary = str(bwrap.find_bwrap()[0])
@@ -157,7 +158,7 @@ class LocalLauncher:
             self.group = None
 
     def _try_sandbox(self, canary: Path) -> None:
-        names = [*clean_environment(), "METALOOP_TRAIN_CHECKPOINT", "METALOOP_TRAIN_DATA", "TMPDIR"]
+        names = [*clean_environment(), "METALOOP_TRAIN_CHECKPOINT", "METALOOP_TRAIN_DATA", "TMPDIR", "HOME"]
         settings = {"canary": str(canary), "bound": outer.bound(), "environment": names}
         ended = self._ask(Request("selftest", Limits(10.0, 60.0), settings=settings), None)
         if ended.exit_code != 0:

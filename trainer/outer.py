@@ -13,10 +13,11 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainer.inside.namespaces import INNER, WORK
+from trainer.inside.namespaces import DATA, INNER, WORK
 
 _INSIDE = Path(__file__).resolve().parent / "inside"
-_HOME = "/metaloop"  # where the template's own modules are, in the outer sandbox only
+HOME = "/metaloop/home"  # where the template's own modules are, in the outer sandbox only
+TEMPORARY = "/metaloop/tmp"  # its temporary folder
 _OURS = ("meta", "programs", "inner_loop", "trainer", "arena", "analysis")
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
 _DEVICES = ("null", "zero", "urandom")
@@ -94,14 +95,14 @@ def arguments(data: Path | None, *, privileged: bool) -> list[str]:
         result += ["--unshare-user"]
     result += ["--die-with-parent", "--new-session", "--as-pid-1", "--hostname", "sandbox"]
     result += [*_tree(""), "--ro-bind", interpreter(), interpreter()]
-    result += ["--proc", "/proc", "--dev", "/dev", *_memory("/tmp", "1777")]
-    result += [*_folders(_HOME, f"{_HOME}/trainer"), "--ro-bind", str(_INSIDE), f"{_HOME}/trainer/inside"]
-    result += [*_memory(INNER), *_tree(INNER), *_folders(INNER + WORK, f"{INNER}/dev", f"{INNER}/data")]
+    result += ["--proc", "/proc", "--dev", "/dev", *_folders("/metaloop"), *_memory(TEMPORARY, "1777")]
+    result += [*_folders(HOME, f"{HOME}/trainer"), "--ro-bind", str(_INSIDE), f"{HOME}/trainer/inside"]
+    result += [*_memory(INNER), *_tree(INNER), *_folders(INNER + WORK, f"{INNER}/dev", INNER + DATA)]
     for name in _DEVICES:
         result += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
     if data:
-        result += ["--ro-bind", str(data), f"{INNER}/data"]
-    return [*result, "--remount-ro", INNER, "--remount-ro", "/", "--chdir", "/tmp"]
+        result += ["--ro-bind", str(data), INNER + DATA]
+    return [*result, "--remount-ro", INNER, "--remount-ro", "/", "--chdir", TEMPORARY]
 
 
 def command(descriptor: int, settings: str) -> list[str]:
@@ -113,5 +114,3 @@ def unprivileged_id() -> int:
     """A user id that owns nothing, another one for each worker of this machine that is alive."""
     return _FIRST_ID + os.getpid() % _IDS
 
-
-HOME = _HOME

@@ -26,7 +26,7 @@ MOUNTS = {
     "pivot_root": "CALL(155, b'/tmp', b'/tmp')",
     "chroot": "CALL(161, b'/tmp')",
     "open_tree": "CALL(428, -100, b'/', 1)",
-    "move_mount": "CALL(429, -100, b'/tmp', -100, b'/data', 0)",
+    "move_mount": "CALL(429, -100, b'/metaloop/work', -100, b'/metaloop/data', 0)",
     "fsopen": "CALL(430, b'proc', 0)",
     "fspick": "CALL(433, -100, b'/', 0)",
     "mount_setattr": "CALL(442, -100, b'/', 0x8000, 0, 0)",

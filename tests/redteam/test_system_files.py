@@ -26,7 +26,7 @@ FULL = {
     "long names": "[open('l' * 250 + str(n), 'w').close() for n in range(50_000)]",
     "attributes": "_os.setxattr('.', 'user.x', bytes(60_000))",
     "outside": "open('/new', 'w')",
-    "beside the training data": "open('/data/new', 'w')",
+    "beside the training data": "open('/metaloop/data/new', 'w')",
     "libraries": "open(_os.__file__, 'r+')",
     "shared memory": "open('/dev/shm/x', 'w')",
     "a device": "open('/dev/new', 'w')",
@@ -34,7 +34,7 @@ FULL = {
 # makes room for the next attempt; the tree that is too deep to be removed stays
 CLEAN = """
 def CLEAN():
-    _os.chdir("/tmp")
+    _os.chdir(_os.environ["TMPDIR"])
     for name in set(_os.listdir(".")) - {"train.py", "prepare.py", "__pycache__", "d"}:
         _os.unlink(name)
 import signal
@@ -129,7 +129,7 @@ def test_an_archive_bomb(attack: Attack) -> None:
 @pytest.mark.exploit(21)
 def test_a_cache_across_experiments(attack: Attack) -> None:
     """21 files, attributes, memory, modules: the second experiment finds nothing of the first."""
-    left = "/tmp", "/dev/shm", "/var/tmp", "/run", "/home", "/data", "/usr/lib", "/"
+    left = "/metaloop/work", "/tmp", "/dev/shm", "/var/tmp", "/run", "/home", "/metaloop/data", "/usr/lib", "/"
     code = f"""
 import builtins, ctypes, gc, os, sys, numpy
 _kept = [name for name in dir(builtins) if name.startswith("redteam")]
@@ -163,7 +163,7 @@ def test_marks_on_what_all_share(attack: Attack, world: Any) -> None:
     ground = world.ground("points")
     shared = [Path(os.__file__), Path(outer.packages()[0], "torch", "version.py"), ground.data.train() / "inputs.npy"]
     attempts = {}
-    for number, path in enumerate((*shared[:2], "/data/inputs.npy")):
+    for number, path in enumerate((*shared[:2], "/metaloop/data/inputs.npy")):
         attempts |= {
             f"times {number}": f"_os.utime({str(path)!r}, (1, 1))",
             f"mode {number}": f"_os.chmod({str(path)!r}, 0o777)",
@@ -178,7 +178,7 @@ def test_marks_on_what_all_share(attack: Attack, world: Any) -> None:
     for path in shared:
         path.read_bytes()
     before = [(path.stat().st_atime_ns, path.stat().st_mtime_ns, path.stat().st_mode) for path in shared]
-    case = attack("points", train=trying(attempts) + "open('/data/inputs.npy', 'rb').read()")
+    case = attack("points", train=trying(attempts) + "open('/metaloop/data/inputs.npy', 'rb').read()")
     assert_all(case, attempts, "EPERM", "EROFS", "ENOTSUP", "EACCES")
     assert before == [(path.stat().st_atime_ns, path.stat().st_mtime_ns, path.stat().st_mode) for path in shared]
     case.assert_same()

@@ -74,7 +74,7 @@ CHANGE = {
     "sysrq": "open('/proc/sysrq-trigger', 'w')",
     "libraries": "open(os.__file__, 'r+')",
     "its own modules": "open(namespaces.__file__, 'r+')",
-    "the future root": "open('/inner/new', 'w')",
+    "the future root": "open('/metaloop/inner/new', 'w')",
     "the kernel's log": "open('/dev/kmsg', 'w')",
     "kill the worker": "os.kill(HOST['worker'], 9)",
     "kill others": "os.kill(-1, 0)",

@@ -55,11 +55,11 @@ def test_self_test_tells_a_hole(launcher: LocalLauncher) -> None:
 
 def test_a_sandbox_with_a_hole_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     arguments = outer.arguments
-    hole = ["--ro-bind", "/etc/passwd", "/inner/etc/passwd"]
+    hole = ["--ro-bind", "/etc/passwd", "/metaloop/inner/etc/passwd"]
 
     def leaky(data: Path | None, *, privileged: bool) -> list[str]:
         found = arguments(data, privileged=privileged)
-        place = found.index("--remount-ro", found.index("/inner/dev"))
+        place = found.index("--remount-ro", found.index("/metaloop/inner/dev"))
         return found[:place] + hole + found[place:]
 
     monkeypatch.setattr(outer, "arguments", leaky)
@@ -74,7 +74,7 @@ def test_sees_nothing_of_the_host(script: Script, tmp_path: Path, monkeypatch: p
     code = f"""
 import json, os
 print(json.dumps([os.path.exists({str(tmp_path)!r}), os.getcwd(), dict(os.environ), os.getuid(), os.getppid(),
-    sorted(os.listdir("/dev")), sorted(os.listdir("/tmp")), os.path.exists("/proc/self")]))
+    sorted(os.listdir("/dev")), sorted(os.listdir(".")), os.path.exists("/proc/self")]))
 """
     exists, folder, environment, uid, parent, devices, files, proc = json.loads(script(code).log)
     assert not exists
@@ -120,7 +120,7 @@ def test_training_split_is_there_and_read_only(script: Script, tmp_path: Path) -
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
         "import os; os.setuid(0)",
         "open('/usr/lib/new', 'w')",
-        "import os; os.chmod('/data', 0o777)",
+        "import os; os.chmod('/metaloop/data', 0o777)",
         "import os; os.memfd_create('x')",
     ],
 )

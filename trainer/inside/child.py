@@ -50,7 +50,8 @@ def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], 
     os.environ.clear()
     os.environ.update(request["kept_environment"])
     os.environ.update(request["environment"])
-    os.environ.update({"METALOOP_TRAIN_CHECKPOINT": str(place.checkpoint), "TMPDIR": str(place.folder)})
+    folder = str(place.folder)
+    os.environ.update({"METALOOP_TRAIN_CHECKPOINT": str(place.checkpoint), "TMPDIR": folder, "HOME": folder})
     if place.data:
         os.environ["METALOOP_TRAIN_DATA"] = place.data
     request["checkpoint"] = str(place.checkpoint)

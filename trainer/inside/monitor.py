@@ -44,7 +44,7 @@ class Place:
         if root:
             return cls(Path(tempfile.mkdtemp(dir=root)), request["data"], False)
         namespaces.isolate(request["file_mb"] + 64)
-        return cls(Path(namespaces.WORK), "/data", True)
+        return cls(Path(namespaces.WORK), namespaces.DATA, True)
 
     def fill(self, request: dict[str, Any], descriptors: dict[str, int]) -> None:
         """Write the experiment's files, and the checkpoint where it starts from one."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 import ctypes
 import os
 
-INNER = "/inner"  # the future root, in the outer sandbox
-WORK = "/tmp"  # the only place that can be written, in the new root
+# All names of our own lie in one folder, for what is bound may lie anywhere: a virtual environment below /tmp, say.
+INNER = "/metaloop/inner"  # the future root, in the outer sandbox
+WORK = "/metaloop/work"  # the only place that can be written, in the new root
+DATA = "/metaloop/data"  # the training split, in the new root
 
 _NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
 _NEWUSER, _NEWPID, _NEWNET = 0x10000000, 0x20000000, 0x40000000

@@ -7,7 +7,9 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_ELSEWHERE = ("/etc/passwd", "/home", "/root", "/proc/self", "/sys", "/var", "/metaloop", "/inner", "/bin/sh")
+from trainer.inside.namespaces import DATA
+
+_ELSEWHERE = ("/etc/passwd", "/home", "/root", "/proc/self", "/sys", "/var", "/metaloop/home", "/metaloop/inner", "/bin/sh")
 _FAMILIES = (1, 2, 10, 16, 17, 40)  # unix, inet, inet6, netlink, packet, vsock
 
 
@@ -44,7 +46,7 @@ def holes(request: dict[str, Any]) -> Iterator[str]:
     for path in (*_ELSEWHERE, settings["canary"]):
         if path not in on_the_way and os.path.lexists(path):
             yield f"sees {path}"
-    for path in ("/", "/data", os.path.dirname(os.__file__)):
+    for path in ("/", DATA, os.path.dirname(os.__file__)):
         if os.path.isdir(path) and _succeeds(lambda path=path: os.mkdir(f"{path}/written")):  # type: ignore[misc]
             yield f"writes into {path}"
     for family in _FAMILIES:
