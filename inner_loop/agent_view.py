@@ -180,6 +180,7 @@ class View:
         self._shown.append(path.resolve())
 
     def _bind(self, option: str, source: Path, place: str) -> None:
+        source = source.resolve()  # a link's own place may be covered, where root's closed folders are opened
         self.options += [option, str(source), place]
         self.reach.append(source)
 

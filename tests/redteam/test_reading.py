@@ -37,7 +37,7 @@ def test_a_walk_through_all_files(attack: Attack, task: str) -> None:
         + """
 for _top in "/tmp /data /root /home /etc /var /run /proc /sys /dev /metaloop/inner /metaloop/home /metaloop/data".split():
     _files(_top)
-for _path in (HOST["study"], HOST["canary"], HOST["ledger"], HOST["other"], HOST["repo"], *HOST["hidden"]):
+for _path in (HOST["study"], HOST["canary"], HOST["ledger"], HOST["other"], HOST["repo"] + "/trainer", *HOST["hidden"]):
     if os.path.exists(_path):
         _found.append(_path)
     for _name in ("targets.npy", "inputs.npy", "bytes.npy", "train.py", ""):

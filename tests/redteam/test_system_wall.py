@@ -57,11 +57,11 @@ READ = {
     "the study": "open(HOST['canary']).read()",
     "the ledger": "open(HOST['ledger']).read()",
     "hidden data": "os.listdir(HOST['hidden'][0])",
-    "its own source's neighbours": "os.listdir(HOST['repo'])",
+    "its own source's neighbours": "os.listdir(HOST['repo'] + '/trainer')",
     "generators of hidden data": "__import__('trainer.data')",
     "users": "open('/etc/passwd').read()",
     "the home of root": "os.listdir('/root/.ssh')",
-    "homes": "os.listdir('/home')",
+    "homes": "os.stat(f'/home/{os.listdir(\"/home\")[0]}/.profile')",
     "kernel memory": "open('/proc/kcore', 'rb')",
     "the disk": "open('/dev/sda', 'rb')",
     "another process": "os.listdir('/proc/' + str(HOST['worker']))",
@@ -143,7 +143,7 @@ def test_what_is_known_in_the_templates_place(world: World, monkeypatch: pytest.
     assert found["mounts"] == "done: False"
     if os.geteuid() == 0:
         assert found["owned"] == "done: []"
-        assert found["writable"] == "done: ['/tmp']"
+        assert found["writable"] == "done: ['/metaloop/tmp']"
 
 
 REPLIES: dict[str, Callable[[dict[str, Any]], Any]] = {
