@@ -304,7 +304,9 @@ def test_every_variant_of_the_tasks_works(name: str, tmp_path: Path, session_cac
         folder = runs / edit.label()
         folder.mkdir(parents=True)
         task.edits.apply(task.baseline(), edit).write(folder)
-        task.write_read_only(folder)
+        for path, content in task.laid_files().items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_bytes(content)
     settings = {"DATA": data, "STEPS": 2, "CHECKPOINT": "checkpoint.pt", "DEVICE": "cpu"}
     environment = "".join(f"os.environ['METALOOP_TRAIN_{key}'] = {str(v)!r}\n" for key, v in settings.items())
     code = _ATTEMPT + "from trainer.inside import seccomp\n" + environment + _VARIANTS
