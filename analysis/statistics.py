@@ -240,3 +240,14 @@ def _moderated(means: Sequence[float], ses: Sequence[float | None], ns: Sequence
     return [
         max((POOLED_DF * pooled + d * v) / (POOLED_DF + d) / max(n, 1), tiny) for (d, v), n in zip(own, ns, strict=True)
     ]
+
+
+def share_interval(count: int, n: int) -> tuple[float, float]:
+    """Two-sided 95% interval of a share of which ``count`` of ``n`` were seen (Wilson 1927); (0, 1) for n = 0."""
+    if n == 0:
+        return 0.0, 1.0
+    z, share = 1.959963984540054, count / n
+    middle = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1.0 - share) / n + z * z / (4 * n * n))
+    scale = 1.0 + z * z / n
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
