@@ -33,6 +33,7 @@ VERBS: dict[str, Entry] = {
         Entry("show", "Look", "meta.cli.show:show", "any thing by its id or a prefix of it"),
         Entry("lineage", "Look", "meta.cli.lineage:lineage", "the tree of programs, with their gains"),
         Entry("sql", "Data", "meta.cli.sql:sql", "a DuckDB query over a study"),
+        Entry("import", "Data", "meta.cli.import_:import_", "logs of others: what they amount to, as a study"),
         Entry("export", "Data", "meta.cli.export:export", "a view as tsv, csv, parquet or jsonl"),
         Entry("program", "Nouns", "meta.cli.program:program", "ls, lint, diff, charter, show"),
         Entry("task", "Nouns", "meta.cli.task:task", "ls, show, init, check, measure"),
