@@ -24,6 +24,7 @@ class RunLaw:
     ``sd`` between runs of a program that gains nothing; a share ``shrink`` of it is gone at ``headroom``. ``failing``
     is the share of runs whose final source fails under fresh seeds and gains 0. ``drift`` is the sd of what all runs of
     one match share. ``common`` is the share of a run's variance that its run seed decides, whatever the program.
+    ``skew`` bends the rest: a gamma distribution of that skewness, turned around where it is negative.
     """
 
     sd: float = 1.0
@@ -32,6 +33,7 @@ class RunLaw:
     failing: float = 0.0
     drift: float = 0.0
     common: float = 0.0
+    skew: float = 0.0
 
     def spread(self, gain: float) -> float:
         """Sd between the runs, none of them failing, of a program of that gain."""
@@ -48,7 +50,7 @@ class RunLaw:
         draws of the run seeds, where programs share them; ``drift``: what the match adds to each run."""
         import numpy as np
 
-        own = rng.standard_normal(n)
+        own = self._luck(n, rng)
         if self.common:
             shared = rng.standard_normal(n) if seeds is None else seeds
             own = np.sqrt(self.common) * shared + np.sqrt(1.0 - self.common) * own
@@ -58,6 +60,14 @@ class RunLaw:
         if self.failing:
             drawn[rng.random(n) < self.failing] = 0.0
         return drawn
+
+    def _luck(self, n: int, rng: np.random.Generator) -> Floats:
+        """Draws of mean 0 and sd 1."""
+        if not self.skew:
+            return rng.standard_normal(n)
+        shape = 4.0 / self.skew**2
+        drawn: Floats = (rng.gamma(shape, size=n) - shape) / shape**0.5
+        return drawn if self.skew > 0 else -drawn
 
 
 @dataclass(frozen=True)

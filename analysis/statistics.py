@@ -160,7 +160,7 @@ def posterior(means: Sequence[float], ses: Sequence[float | None], ns: Sequence[
     variances, k = _moderated(means, ses, ns), len(means)
     if k == 1:  # nothing to shrink towards
         return [Posterior(means[0], math.sqrt(variances[0]), ns[0], means[0], math.sqrt(variances[0]))]
-    between = _between(means, variances)
+    between = between_variance(means, variances)
     grand = _weighted(means, [1.0 / (v + between) for v in variances])
     few = max(k - 3, 1)  # two or three arms shrink as little as four
     result = []
@@ -172,7 +172,7 @@ def posterior(means: Sequence[float], ses: Sequence[float | None], ns: Sequence[
     return result
 
 
-def _between(means: Sequence[float], variances: Sequence[float]) -> float:
+def between_variance(means: Sequence[float], variances: Sequence[float]) -> float:
     """Between-arm variance by DerSimonian and Laird, not below 0."""
     weights = [1.0 / v for v in variances]
     centre = _weighted(means, weights)
