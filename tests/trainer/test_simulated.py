@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import TaskError
+from programs.errors import TaskError, UsageError
 from trainer.cache import Cache
 from trainer.check import check
 from trainer.data import DataStore
@@ -16,6 +16,7 @@ from trainer.experiment import Spec, Trainer
 from trainer.launcher import LauncherFault, Limits, Request
 from trainer.measure import measure
 from trainer.planted import random_law, simulated_task, term
+from trainer.scaffold import init_simulated
 from trainer.simulated import SimulatedTrainer, trainer_for
 from trainer.source import Source
 from trainer.streams import Streams
@@ -136,3 +137,10 @@ def test_a_card_is_measured_like_any_other(task: Task) -> None:
     assert card.baseline.mean == pytest.approx(LAW.metric, abs=0.1)
     assert card.headroom is not None and card.headroom.gain_sd > 0
     assert Edit.from_json(card.headroom.edit)
+
+
+def test_init_writes_one_and_overwrites_nothing(tmp_path: Path) -> None:
+    made = Task.load(init_simulated(tmp_path / "My Law", 3))
+    assert made.name == "my-law" and made.law == random_law(3)
+    with pytest.raises(UsageError, match="exists already"):
+        init_simulated(tmp_path / "My Law", 4)
