@@ -25,6 +25,7 @@ VERBS: dict[str, Entry] = {
         Entry("evolve", "Run things", "meta.cli.evolve:evolve", "race programs, write better ones, confirm"),
         Entry("improve", "Run things", "meta.cli.evolve:improve", "evolve from a program of your own"),
         Entry("verify", "Run things", "meta.cli.verify:verify", "is it true? on seeds and data nobody has seen"),
+        Entry("simulate", "Run things", "meta.cli.simulate:simulate", "what a study would tell, before it is run"),
         Entry("stop", "Run things", "meta.cli.status:stop", "let a running study drain and end"),
         Entry("status", "Look", "meta.cli.status:status", "what a study is doing; --watch"),
         Entry("standings", "Look", "meta.cli.standings:standings", "ranks with ties, intervals, claimed beside"),
