@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from arena.executor import Progress
 from arena.inprocess import InProcessExecutor
-from meta.begin import found
+from arena.study import reference
+from meta.begin import found, take_up
 from meta.champion import Claim
 from meta.evolve import search
 from meta.lineage import Lineage
@@ -21,6 +23,10 @@ from programs.program import Program
 from trainer.task import Task
 
 _IN_MEMORY = Path("/dev/shm")
+
+
+def silent(_: Mapping[str, Any]) -> None:
+    """A progress that nobody watches."""
 
 
 class Unwritten(Lineage):
@@ -39,19 +45,22 @@ class Unwritten(Lineage):
         """There is no branch to move."""
 
 
-def whole_study(task: Task, plan: Plan, seed: int, folder: Path | None = None) -> tuple[Program, Claim]:
+def whole_study(
+    task: Task, plan: Plan, seed: int, folder: Path | None = None, progress: Progress = silent
+) -> tuple[Program, Claim]:
     """Champion and claim of one study of a simulated task; ``folder`` keeps it, else it lies in memory and goes.
 
-    The same seed gives the same study. Raises UsageError for a task that trains for real.
+    The same seed gives the same study, and one that was stopped goes on in its ``folder``. Raises UsageError for a
+    task that trains for real, Drained where the study was asked to stop.
     """
     if folder is None:
         memory = _IN_MEMORY if _IN_MEMORY.is_dir() else None
         with tempfile.TemporaryDirectory(prefix="metaloop-simulated-", dir=memory) as name:
-            return whole_study(task, plan, seed, Path(name) / "study")
-    study, starters = found(folder, task=task, plan=plan, workers=1, seed=seed)
-    with study, InProcessExecutor(study, silent) as executor, Unwritten() as lineage:
-        return search(study, plan, starters, executor, lineage, silent)
-
-
-def silent(_: Mapping[str, Any]) -> None:
-    """A progress that nobody watches."""
+            return whole_study(task, plan, seed, Path(name) / "study", progress)
+    if (folder / "study.toml").is_file():
+        study, plan, starters = take_up(folder)
+        study.agree(task=reference(task), seed=seed)
+    else:
+        study, starters = found(folder, task=task, plan=plan, workers=1, seed=seed)
+    with study, InProcessExecutor(study, progress) as executor, Unwritten() as lineage:
+        return search(study, plan, starters, executor, lineage, progress)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from analysis.study import query
+from arena.drain import Drained
 from meta.champion import Claim
 from meta.plan import Plan
 from meta.whole import whole_study
-from programs.errors import UsageError
+from programs.errors import NotComparable, UsageError
 from tests.studies import TINY
 from trainer.planted import null_law, random_law, simulated_task
 from trainer.task import Task
@@ -30,6 +33,27 @@ def test_the_same_seed_gives_the_same_study(tmp_path: Path) -> None:
     first, again, other = (whole_study(task, PLAN, seed) for seed in (1, 1, 2))
     assert first == again
     assert first[1] != other[1] and isinstance(first[1], Claim)
+
+
+def test_a_study_that_is_stopped_again_and_again_ends_with_the_same_claim(tmp_path: Path) -> None:
+    task, seen, stops = planted(tmp_path / "task"), 0, 0
+
+    def stop_now_and_then(_: Mapping[str, Any]) -> None:
+        nonlocal seen
+        seen += 1
+        if seen % 90 == 0:
+            (tmp_path / "study" / "stop").write_text("")
+
+    whole = whole_study(task, PLAN, 1)
+    while True:
+        try:
+            resumed = whole_study(task, PLAN, 1, tmp_path / "study", stop_now_and_then)
+            break
+        except Drained:
+            stops += 1
+    assert resumed == whole and stops > 2
+    with pytest.raises(NotComparable, match="seed"):
+        whole_study(task, PLAN, 2, tmp_path / "study")
 
 
 def test_a_kept_study_can_be_read_like_any_other(tmp_path: Path) -> None:
