@@ -69,10 +69,10 @@ class Figures:
 def figures(judged: Judgement, stated: float | None = None) -> Figures:
     """The figures of a judged run; ``stated``: the sd of one measurement, as the user gives it."""
     rows, sign = judged.rows, judged.sign
-    tries = [item for item in rows if item.decision != "baseline"]
+    tries = [item for item in rows if item.decision != "baseline" and _was_run(item)]
     kept = [item for item in tries if _kept(item, judged.decided)]
     measured = [item for item in rows if item.metric is not None]
-    base = rows[judged.baseline].metric if judged.baseline is not None else None
+    base = judged.base
     best = _best([i for i in measured if i.decision == "baseline" or _kept(i, judged.decided)], sign)
     noise = _noise(judged) if stated is None else Noise(stated, 0, "stated")
     ran = sum(item.metric is not None and item.again is None for item in tries)
@@ -81,7 +81,7 @@ def figures(judged: Judgement, stated: float | None = None) -> Figures:
         kept=len(kept),
         discarded=sum(item.decision == "discard" and item.row.status == "ok" for item in tries),
         failed=sum(item.row.status not in ("ok", None) for item in tries),
-        undecided=sum(item.decision is None for item in tries),
+        undecided=sum(item.decision is None for item in rows),
         decided=judged.decided,
         baseline=base,
         baseline_from=judged.baseline_from,
@@ -99,6 +99,11 @@ def figures(judged: Judgement, stated: float | None = None) -> Figures:
         contradictions=dict(sorted(Counter(item.contradiction for item in rows if item.contradiction).items())),
         reruns=len(judged.again),
     )
+
+
+def _was_run(item: Judged) -> bool:
+    """False for a row that tells of nothing that happened: skipped, pending, a note."""
+    return item.metric is not None or item.row.status is not None or item.decision is not None
 
 
 def _kept(item: Judged, decided: bool) -> bool:
@@ -136,7 +141,7 @@ def _noise(judged: Judgement) -> Noise:
 def _rerun_gain(judged: Judgement, base: float | None) -> float | None:
     """The best kept gain where rows that were measured again count at the mean of their re-runs."""
     groups = _groups(judged)
-    if base is None or judged.baseline is None or not set(groups) - {judged.baseline}:
+    if base is None or not set(groups) - {judged.baseline}:
         return None
     values = []
     for place, item in enumerate(judged.rows):

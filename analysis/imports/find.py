@@ -169,9 +169,8 @@ def _beginnings(found: Sequence[Found], heads: dict[int, bytes]) -> dict[int, in
         for other in order[k + 1 :]:
             if not heads[other].startswith(short if found[place].size <= HEAD else heads[place]):
                 break
-            if _begins(found[other], found[place]):
+            if _begins(found[other], found[place]) and found[other].size > found[longer.get(place, place)].size:
                 longer[place] = other
-                break
     return longer
 
 

@@ -33,11 +33,15 @@ class Judged:
 
 @dataclass
 class Judgement:
-    """A run's rows, judged; ``baseline``: place of the row that all gains are against, None where there is none."""
+    """A run's rows, judged; ``baseline``: place of the row that all gains are against, None where there is none.
+
+    ``base``: its metric; or the metric before the first change, in a log that tells each change's before and after.
+    """
 
     sign: float
     rows: list[Judged]
     baseline: int | None
+    base: float | None
     baseline_from: str
     decided: bool  # whether the log says at all what was kept; else each new best counts as kept
     again: dict[int, int] = field(default_factory=dict)
@@ -53,9 +57,10 @@ def judge(run: Run) -> Judgement:
         Judged(row, i - place if place is not None else i + 1, row.decision, metrics[i])
         for i, row in enumerate(run.rows)
     ]
+    base = _before(judged) if place is None else judged[place].metric
     if place is not None:
         judged[place].decision = "baseline"
-    bests = _walk(judged, sign, decided)
+    bests = _walk(judged, sign, decided, base if place is None else None)
     again = reruns(run.rows, metrics, bests)
     for item in judged:
         item.category = category(item.row.description)
@@ -63,7 +68,7 @@ def judge(run: Run) -> Judgement:
     for i, first in again.items():
         judged[i].again = run.rows[first].line
     _not_reproduced(judged, again, sign)
-    return Judgement(sign, judged, place, source, decided, again)
+    return Judgement(sign, judged, place, base, source, decided, again)
 
 
 def _baseline(rows: Sequence[Row], metrics: Sequence[float | None]) -> tuple[int | None, str]:
@@ -72,6 +77,8 @@ def _baseline(rows: Sequence[Row], metrics: Sequence[float | None]) -> tuple[int
     if place is None:
         return None, "nothing was measured"
     row = rows[place]
+    if row.before is not None:
+        return None, "the metric before the first change"
     named = row.decision == "baseline" or rerun_patterns()["baseline"].search(f"{row.description} {row.commit}")
     if named:
         return place, "its name"
@@ -80,9 +87,15 @@ def _baseline(rows: Sequence[Row], metrics: Sequence[float | None]) -> tuple[int
     return place, "the first row"
 
 
-def _walk(judged: Sequence[Judged], sign: float, decided: bool) -> list[int | None]:
-    """Steps and bests, in one pass; for each row the place of the best kept before it."""
-    best: Judged | None = None
+def _before(judged: Sequence[Judged]) -> float | None:
+    """What the first change began from, in a log that tells it."""
+    first = next((item.row for item in judged if item.metric is not None), None)
+    return first.before if first else None
+
+
+def _walk(judged: Sequence[Judged], sign: float, decided: bool, base: float | None) -> list[int | None]:
+    """Steps and bests, in one pass; for each row the place of the best kept before it. ``base``: if no row has it."""
+    best = Judged(judged[0].row, 0, "baseline", base) if base is not None else None
     where: int | None = None
     tries, bests = 0, []
     for i, item in enumerate(judged):
@@ -123,13 +136,21 @@ def _row_alone(item: Judged) -> None:
     elif row.decision == "keep" and item.metric is None:
         item.contradiction = "kept-without-metric"
         item.told = f"line {row.line}: kept without a metric"
-    elif row.delta is not None and row.before is not None and row.value is not None and not item.contradiction:
-        change = row.value - row.before
-        room = ROUNDING * abs(change) + 1e-9 * abs(row.value)
-        shares = (row.delta, -row.delta, row.delta * abs(row.before) / 100, -row.delta * abs(row.before) / 100)
-        if min(abs(change - share) for share in shares) > room + 0.51 * _last_digit(row.delta):
-            item.contradiction = "delta"
-            item.told = f"line {row.line}: from {row.before:g} to {row.value:g} is {change:+g}, not {row.delta:+g}"
+    elif not item.contradiction and (change := _misstated(row)) is not None:
+        item.contradiction = "delta"
+        item.told = f"line {row.line}: from {row.before:g} to {row.value:g} is {change:+g}, not {row.delta:+g}"
+
+
+def _misstated(row: Row) -> float | None:
+    """The change from before to after, where "delta" is neither it nor its percentage, in either sign."""
+    if row.delta is None or row.before is None or row.value is None:
+        return None
+    change = row.value - row.before
+    for unit in (1.0, abs(row.before) / 100):
+        room = ROUNDING * abs(change) + unit * 0.51 * _last_digit(row.delta) + 1e-9 * abs(row.value)
+        if abs(abs(change) - unit * abs(row.delta)) <= room:
+            return None
+    return change
 
 
 def _last_digit(value: float) -> float:

@@ -86,6 +86,13 @@ def from_cells(sample: Sequence[Sequence[str]], wanted: str | None = None) -> La
     texts = [i for i in range(width) if i not in at.values() and i not in numeric]
     if not numeric or not at or (len(at) == 1 and not texts):
         return None
+    if (
+        "commit" not in at
+        and texts[:1] == [0]
+        and len(texts) > 1
+        and not any(" " in cell.strip() for cell in columns[0])
+    ):
+        at["commit"] = texts.pop(0)
     if texts:
         at["description"] = max(texts, key=lambda i: shares[i]["length"])
     fractions = [i for i in numeric if any("." in cell for cell in columns[i])]

@@ -13,9 +13,8 @@ from analysis.imports.find import Found, contents
 from analysis.imports.judge import Judgement, judge
 from analysis.imports.program import beside
 from analysis.imports.repository import Joined, opened
-from analysis.imports.rows import Row
 from analysis.imports.runs import Run, runs_of
-from analysis.imports.table import QUOTED, Aside, Table, read_table
+from analysis.imports.table import Aside, Table, read_table, set_aside
 from analysis.imports.text import Refused, decode, lines
 from analysis.imports.words import plain_name
 
@@ -129,7 +128,7 @@ def _written(
     program_id = report.program["program_id"] if report.program else None
     sure = [run for run in runs if run.direction.way and not run.doubt]
     unsure = [(run, _why(run)) for run in runs if not run.direction.way or run.doubt]
-    aside = [*asides, *(_set_aside(row, why) for run, why in unsure for row in run.rows)]
+    aside = [*asides, *(a for run, why in unsure for row in run.rows for a in set_aside(row, why))]
     shared = base | {
         "state": "imported" if sure else ("unsure" if unsure else "empty"),
         "program_id": program_id,
@@ -159,10 +158,6 @@ def _why(run: Run) -> str:
     return f"the metric may be any of {', '.join(run.doubt)}" if run.doubt else run.direction.why
 
 
-def _set_aside(row: Row, reason: str) -> Aside:
-    return Aside(row.line, reason, f"{row.commit}\t{row.value}\t{row.word}\t{row.description}"[:QUOTED])
-
-
 def _run_part(identity: str, run: Run, told: Figures, commits: dict[int, Joined], note: str) -> dict[str, Any]:
     return {
         "run_id": events.run_id(identity, run.metric),
@@ -189,17 +184,16 @@ def joined(found: Found, judged: Judgement) -> tuple[dict[int, Joined], str]:
         return {}, ""
     kept = [item for item in judged.rows if item.decision in ("keep", "baseline") or not judged.decided]
     rest = [item for item in judged.rows if item.decision not in ("keep", "baseline") and judged.decided]
-    logs = frozenset({found.path.name})
     out: dict[int, Joined] = {}
     try:
         with opened(found.repository) as commits:
             for item in kept:
-                if (commit := commits.join(item.row.commit, logs)) is not None:
+                if (commit := commits.join(item.row.commit, found.path.name)) is not None:
                     out[item.row.line] = commit
             held = {commit.commit for commit in out.values()}
             for item in rest if held else ():
-                if (commit := commits.join(item.row.commit, logs)) is not None and commit.commit not in held:
+                if (commit := commits.join(item.row.commit, found.path.name)) is not None and commit.commit not in held:
                     out[item.row.line] = commit
     except Refused as error:
         return out, str(error)
-    return out, ""
+    return out, "" if out else "it has none of the commits that the log names"

@@ -119,7 +119,8 @@ def spread(groups: Sequence[Sequence[float]]) -> Noise:
     squares = math.fsum((v - math.fsum(g) / len(g)) ** 2 for g in used for v in g)
     if squares == 0.0:
         return Noise(None, df, "re-runs agree to the last digit: copied rows, or no noise at all")
-    return Noise(math.sqrt(squares / df), df, f"{df + len(used)} measurements of {len(used)} sources")
+    sources = "one source" if len(used) == 1 else f"{len(used)} sources"
+    return Noise(math.sqrt(squares / df), df, f"{df + len(used)} measurements of {sources}")
 
 
 def explained(step: float, tries: int, sd: float) -> float:

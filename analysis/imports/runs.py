@@ -9,7 +9,7 @@ from analysis.imports.cells import sentinels
 from analysis.imports.direction import Direction, infer
 from analysis.imports.layout import Layout
 from analysis.imports.rows import Row
-from analysis.imports.table import Aside, Table, each_row
+from analysis.imports.table import Aside, Table, each_row, set_aside
 from analysis.imports.words import meaning
 
 FAILED = ("crash", "oom", "timeout", "invalid")
@@ -17,7 +17,7 @@ FAILED = ("crash", "oom", "timeout", "invalid")
 
 @dataclass
 class Run:
-    """The rows of one metric, in the order of the log. ``merged``: further rows of the file that they stand for."""
+    """The rows of one metric, in the order of the log. ``merged``: further lines of the file that they stand for."""
 
     metric: str | None
     direction: Direction
@@ -62,16 +62,16 @@ def _attach(run: Run | None, apart: list[tuple[Layout, Row]]) -> list[Aside]:
     by_commit: dict[str, list[Row]] = {}
     for row in run.rows if run else ():
         by_commit.setdefault(row.commit, []).append(row)
-    asides = []
+    asides: list[Aside] = []
     for _, row in apart:
         near = min(by_commit.get(row.commit, ()), key=lambda r: abs(r.line - row.line), default=None)
         if near is None or run is None or not row.commit or f"{row.name}" in near.extra:
             other = run.metric if run else None
             reason = f"a metric {row.name!r} without a row of {other!r} beside it; --metric {row.name} reads it"
-            asides.append(Aside(row.line, reason, f"{row.commit}\t{row.name}\t{row.value}"))
+            asides += set_aside(row, reason)
             continue
         near.extra = near.extra | {f"{row.name}": f"{row.value}"}
-        run.merged += 1
+        run.merged += row.lines
     return asides
 
 

@@ -200,6 +200,13 @@ def _blanks(line: str) -> list[str]:
 SPLITS: tuple[Split, ...] = (_tabs, _pipes, _commas, lambda line: line.split(";"), _blanks)
 
 
+def set_aside(row: Row, reason: str) -> list[Aside]:
+    """A row that was read and cannot be used, an entry for each of its lines."""
+    text = "\t".join(("" if row.value is None else f"{row.value:g}", row.word, row.commit, row.description))
+    rest = [Aside(row.line + k, f"belongs to line {row.line}", "") for k in range(1, row.lines)]
+    return [Aside(row.line, reason, text[:QUOTED]), *rest]
+
+
 def each_row(table: Table) -> Iterator[tuple[Layout, Row]]:
     for section in table.sections:
         for row in section.rows:

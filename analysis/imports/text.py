@@ -21,15 +21,13 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
     """The bytes of an ordinary file. Refused for a folder, a pipe, a device, and what is larger than ``limit``."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise Refused(error.strerror or "cannot be opened") from None
-    with open(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
             raise Refused("no ordinary file")
-        try:
+        with open(handle, "rb") as file:
             data = file.read(limit + 1)
-        except OSError as error:
-            raise Refused(error.strerror or "cannot be read") from None
+    except OSError as error:
+        raise Refused(error.strerror or "cannot be read") from None
     if len(data) > limit:
         raise Refused(f"larger than {limit >> 20} MiB")
     return data

@@ -133,15 +133,15 @@ def rerun_patterns() -> Mapping[str, re.Pattern[str]]:
 
 
 @cache
-def _category_pattern() -> tuple[re.Pattern[str], Mapping[str, str]]:
+def _category_pattern(group: str) -> tuple[re.Pattern[str], Mapping[str, str]]:
     known: dict[str, str] = {}
-    for category, words in tables("categories")["categories"].items():
+    for category, words in tables("categories")[group].items():
         for word in words:
             known.setdefault(word, category)
-    stems = sorted((w for w in known if w.endswith("*")), key=len, reverse=True)
+    stems = sorted((w[:-1] for w in known if w.endswith("*")), key=len, reverse=True)
     whole = sorted((w for w in known if not w.endswith("*")), key=len, reverse=True)
-    parts = [*(rf"(?:{_alternatives(whole)})(?![a-z0-9])", rf"(?:{_alternatives([w[:-1] for w in stems])})")]
-    return re.compile(rf"(?<![a-z0-9_])(?:{'|'.join(parts)})"), {w.rstrip("*"): c for w, c in known.items()}
+    parts = rf"(?:{_alternatives(whole)})(?![a-z0-9])|(?:{_alternatives(stems)})"
+    return re.compile(rf"(?<![a-z0-9_])(?:{parts})"), {w.rstrip("*"): c for w, c in known.items()}
 
 
 def _alternatives(words: list[str]) -> str:
@@ -150,11 +150,10 @@ def _alternatives(words: list[str]) -> str:
 
 def category(description: str) -> str:
     """The kind of edit that a description speaks of: its first keyword decides; ``other`` where there is none."""
-    pattern, known = _category_pattern()
-    found = pattern.search(description[:400].lower())
-    return known[found[0]] if found else _OTHER
-
-
-def categories() -> list[str]:
-    """All kinds of edits, in the order of the file, ``other`` last."""
-    return [*tables("categories")["categories"], _OTHER]
+    text = description[:400].lower()
+    for group in ("categories", "weak"):
+        pattern, known = _category_pattern(group)
+        found = pattern.search(text)
+        if found is not None:
+            return known[found[0]]
+    return _OTHER
