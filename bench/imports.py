@@ -1,4 +1,4 @@
-"""`metaloop import` of many logs: wall seconds, rows, lines set aside, bytes.
+"""`metaloop import` of many logs: wall and CPU seconds, rows, lines set aside, bytes.
 
 python bench/imports.py [LOGS] [ROWS]
 
@@ -9,6 +9,7 @@ fifty is stray code or prose, so that what is imported and what is set aside mus
 from __future__ import annotations
 
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -75,9 +76,11 @@ def main() -> None:
         command = [METALOOP, "import", str(folder), "-s", str(study), "--skip-unsure", "-q"]
         subprocess.run(command, check=True, stdout=sys.stderr)
         seconds = time.perf_counter() - began
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         ledger = sum(path.stat().st_size for path in (study / "ledger").glob("*.jsonl"))
         (told,) = sql(study, "SELECT sum(rows)::BIGINT AS rows, sum(quarantined)::BIGINT AS aside FROM imports")
         figure("import_seconds", round(seconds, 1), f"<= 20 for {logs} logs of {rows} rows on 2 cores")
+        figure("import_cpu_seconds", round(used.ru_utime + used.ru_stime, 1), "of all processes together")
         figure("import_rows", told["rows"], f"{logs * rows} written")
         figure("import_quarantined", told["aside"], f"{stray} stray lines written")
         figure("import_lost", logs * rows + stray - told["rows"] - told["aside"], "0")
