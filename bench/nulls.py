@@ -43,6 +43,8 @@ def main() -> None:
         (claims, *_) = found.figures
         shown = f"{claims.value:.4f} [{claims.low:.4f}, {claims.high:.4f}] of {claims.n}"
         figure(f"drawn_null_claims, {name}", shown, GOAL)
+    if not whole:
+        return
     law = "all effects 0, noise .02, trajectory .02 per edit, 5% of sources crash"
     figure("law", f"{law}; {LAWS} tasks of 16 knobs; {SMALL.runs} runs of {round(SMALL.run_budget / COST)} experiments")
     began = time.monotonic()

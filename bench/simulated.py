@@ -60,7 +60,12 @@ def studies(laws: Sequence[Law], count: int, workers: int, plan: Plan | None = N
         size = plan or plans.quick(Task.load(tasks[0]))
         jobs = [Job(str(tasks[seed % len(tasks)]), size, seed) for seed in range(1, count + 1)]
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(carry_out, jobs)
+            held = 0
+            for number, ended in enumerate(pool.map(carry_out, jobs), 1):
+                held += ended.holds
+                if number % 25 == 0:
+                    print(f"{number} of {count} studies, {held} claims hold", file=sys.stderr, flush=True)
+                yield ended
 
 
 def told(name: str, seen: Sequence[bool], goal: str = "") -> None:
