@@ -29,7 +29,7 @@ function intervalDomain(rows, more = []) {
 // Rows of dot and interval: {id, name, value, low, high, claimed, tie, right, symbol, colour, hollow}.
 function intervals(rows, width, { label, right = "", links = [], narrowRight = 52, tree = false }) {
   const small = narrow(width);
-  const left = small ? 8 : Math.min(280, 24 + 7.2 * d3.max(rows, (r) => r.name.length));
+  const left = small ? 16 : Math.min(280, 24 + 7.2 * d3.max(rows, (r) => r.name.length));
   const domain = intervalDomain(rows, rows.map((r) => r.claimed));
   const rowHeight = small ? 46 : 30;
   const dot = { y: "id", r: 5, strokeWidth: 1.8 };
@@ -145,7 +145,7 @@ function oneRun(data, width) {
 // Horizontal bars: rows of parts [{name, x1, x2, fill, stroke}], a text to the right of each row.
 function bars(names, parts, width, { label, ends, tickFormat }) {
   const small = narrow(width);
-  const left = small ? 8 : Math.min(270, 24 + 6.8 * d3.max(names, (n) => n.length));
+  const left = small ? 16 : Math.min(270, 24 + 6.8 * d3.max(names, (n) => n.length));
   const name = { y: (d) => d, text: (d) => d, frameAnchor: "left", fill: colour("ink"), stroke: colour("bg"), strokeWidth: 4 };
   return Plot.plot({
     width, height: names.length * (small ? 48 : 30) + 54, marginLeft: left, marginRight: small ? 70 : 150, marginTop: 10, marginBottom: 40, style,
