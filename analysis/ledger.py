@@ -64,9 +64,10 @@ class Ledger:
         ends with its last whole record.
         """
         with self._lock:
-            line, record = self._line(event, _now())
+            line, last = self._line(event, _now())
             self._write(line, sync)
-            self._seq, self._prev = self._seq + 1, record["hash"]
+            self._seq, self._prev = self._seq + 1, last
+        record: dict[str, Any] = json.loads(line)
         return record
 
     def extend(self, events: Iterable[Mapping[str, Any]], sync: bool = True) -> None:
@@ -75,27 +76,28 @@ class Ledger:
             lines, now, before = [], _now(), (self._seq, self._prev)
             try:
                 for event in events:
-                    line, record = self._line(event, now)
+                    line, last = self._line(event, now)
                     lines.append(line)
-                    self._seq, self._prev = self._seq + 1, record["hash"]
+                    self._seq, self._prev = self._seq + 1, last
                 self._write(b"".join(lines), sync)
             except BaseException:
                 self._seq, self._prev = before
                 raise
 
-    def _line(self, event: Mapping[str, Any], now: str) -> tuple[bytes, dict[str, Any]]:
-        """The next record and its line; the chain goes on from it only once it is written."""
-        if "kind" not in event or RESERVED & event.keys():
+    def _line(self, event: Mapping[str, Any], now: Any) -> tuple[bytes, str]:
+        """The next record's line and its hash; the chain goes on from it only once it is written."""
+        if "kind" not in event or not RESERVED.isdisjoint(event):
             raise ValueError(f"a ledger event needs 'kind' and may not bring {sorted(RESERVED)}")
-        record: dict[str, Any] = {"seq": self._seq, "at": now, "prev": self._prev, "schema": SCHEMA, **event}
+        now = event.get("at", now)
+        body = event if "at" not in event else {key: value for key, value in event.items() if key != "at"}
         try:
-            body = _ENCODE(record)
+            text = _ENCODE(body)
         except (TypeError, ValueError):  # numpy scalars, paths, numbers that JSON lacks
-            record = {key: _plain(value) for key, value in record.items()}
-            body = _ENCODE(record)
-        data = body.encode("utf-8", "replace")[:-1]
-        record["hash"] = hashlib.sha256(data).hexdigest()
-        return data + _MARK + record["hash"].encode() + b'"}\n', record
+            text = _ENCODE(_plain(body))
+        data = f'{{"seq":{self._seq},"at":{_ENCODE(now)},"prev":"{self._prev}","schema":{SCHEMA},{text[1:-1]}'
+        raw = data.encode("utf-8", "replace")
+        last = hashlib.sha256(raw).hexdigest()
+        return b'%b,"hash":"%b"}\n' % (raw, last.encode()), last
 
     def _write(self, line: bytes, sync: bool) -> None:
         if self._file < 0:

@@ -43,7 +43,7 @@ class Judgement:
     baseline: int | None
     base: float | None
     baseline_from: str
-    decided: bool  # whether the log says at all what was kept; else each new best counts as kept
+    decided: bool  # whether the log says at all what was kept; else each new best that was not discarded counts
     again: dict[int, int] = field(default_factory=dict)
 
 
@@ -52,7 +52,7 @@ def judge(run: Run) -> Judgement:
     sign = -1.0 if run.direction.way == "higher" else 1.0
     metrics = [None if row.status in FAILED else row.value for row in run.rows]
     place, source = _baseline(run.rows, metrics)
-    decided = any(row.decision is not None for row in run.rows)
+    decided = any(row.decision == "keep" for row in run.rows)
     judged = [
         Judged(row, i - place if place is not None else i + 1, row.decision, metrics[i])
         for i, row in enumerate(run.rows)
@@ -104,7 +104,8 @@ def _walk(judged: Sequence[Judged], sign: float, decided: bool, base: float | No
         if metric is not None:
             tries += item.decision != "baseline"
             step = None if best is None or best.metric is None else sign * (best.metric - metric)
-            kept = item.decision == "keep" or (not decided and step is not None and step > 0.0)
+            new_best = not decided and item.decision is None and step is not None and step > 0.0
+            kept = item.decision == "keep" or new_best
             if kept:
                 item.step, item.tries, tries = step, tries, 0
             if best is not None and step is not None:

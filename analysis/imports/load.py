@@ -182,8 +182,8 @@ def joined(found: Found, judged: Judgement) -> tuple[dict[int, Joined], str]:
     """
     if found.repository is None:
         return {}, ""
-    kept = [item for item in judged.rows if item.decision in ("keep", "baseline") or not judged.decided]
-    rest = [item for item in judged.rows if item.decision not in ("keep", "baseline") and judged.decided]
+    kept = [item for item in judged.rows if item.decision in ("keep", "baseline") or item.step is not None]
+    rest = [item for item in judged.rows if item.decision not in ("keep", "baseline") and item.step is None]
     out: dict[int, Joined] = {}
     try:
         with opened(found.repository) as commits:
@@ -191,7 +191,7 @@ def joined(found: Found, judged: Judgement) -> tuple[dict[int, Joined], str]:
                 if (commit := commits.join(item.row.commit, found.path.name)) is not None:
                     out[item.row.line] = commit
             held = {commit.commit for commit in out.values()}
-            for item in rest if held else ():
+            for item in rest if held or not judged.decided else ():
                 if (commit := commits.join(item.row.commit, found.path.name)) is not None and commit.commit not in held:
                     out[item.row.line] = commit
     except Refused as error:

@@ -71,7 +71,7 @@ class Reader:
         said = meaning(word) if word else None
         if value is None and not is_missing(written):
             said = said or (meaning(written) if self._status is None else None)
-            if said is None or (said.status in (None, "ok") and len(written) > 20):
+            if said is None or said.status in (None, "ok"):
                 return f"the metric {written[:40]!r} is no number"
         elif value is None and said is None:
             return "neither a metric nor a status that is known"

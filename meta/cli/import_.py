@@ -24,7 +24,7 @@ CATEGORIES = (
     Column("kept", right=True),
     Column("failed", right=True, optional=True),
     Column("keep_rate", "keep rate", right=True, show=lambda v: _percent(v)),
-    Column("gain", right=True, show=lambda v: f"{v:+.4g}", style="green"),
+    Column("gain", right=True, show=lambda v: f"{v + 0.0:+.4g}", style="green"),
     Column("share_of_gain", "of the gain", right=True, show=lambda v: _percent(v)),
 )
 LOGS = (
@@ -32,7 +32,7 @@ LOGS = (
     Column("metric", flex=True),
     Column("rows", right=True),
     Column("kept", right=True),
-    Column("claimed_gain", "gain", right=True, show=lambda v: f"{v:+.4g}", style="green"),
+    Column("claimed_gain", "gain", right=True, show=lambda v: f"{v + 0.0:+.4g}", style="green"),
     Column("by_noise", "by noise", right=True),
     Column("doubtful", right=True),
     Column("quarantined", "set aside", right=True, optional=True),
@@ -141,21 +141,22 @@ def _rows_line(item: dict[str, Any]) -> str:
 def _gain_pairs(item: dict[str, Any], runs: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """The claimed gain of a single run with what it rests on, else the medians of each metric."""
     if len(runs) != 1:
-        return [
-            (str(m["metric"] or "unnamed metric"), f"{m['direction']} is better, {m['runs']} runs, claimed gain median "
-             f"{_number(m['claimed_gain_median'])}, best {_number(m['claimed_gain_best'])}")
-            for m in item["metrics"][:SHOWN_LINES]
-        ]  # fmt: skip
+        return [(str(m["metric"] or "unnamed metric"), _metric_line(m)) for m in item["metrics"][:SHOWN_LINES]]
     run = runs[0]
     gain = f"{_number(run['claimed_gain'])} claimed"
     if run["claimed_gain"] is not None:
         gain += f": {run['baseline']:g} to {run['best_kept']:g} (line {run['best_line']})"
     if run["rerun_gain"] is not None:
-        gain += f"; {_number(run['rerun_gain'])} where what was measured again counts as measured again"
+        gain += f"; {_number(run['rerun_gain'])} where re-runs stand in place of what they repeat"
     if run["commits_joined"]:
         gain += f"; {run['commits_joined']} rows joined to their commits"
     metric = f"{run['metric'] or 'without a name'} ({run['metric_from']}), {run['direction']} is better"
     return [("metric", f"{metric} ({run['direction_from']})"), ("gain", gain)]
+
+
+def _metric_line(m: dict[str, Any]) -> str:
+    gains = f"claimed gain median {_number(m['claimed_gain_median'])}, best {_number(m['claimed_gain_best'])}"
+    return f"{m['direction']} is better, {_runs(m['runs'])}, {gains}"
 
 
 def _keep_line(item: dict[str, Any]) -> str:
@@ -192,6 +193,10 @@ def _notes(out: Output, done: Imported) -> None:
     if done.asides:
         out.note(f"every line set aside: metaloop sql {place} 'FROM quarantine'")
     out.note(f"metrics are as the logs have them, nothing was run again: metaloop log {place}")
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' if count != 1 else ''}"
 
 
 def _percent(share: float | None) -> str:

@@ -66,6 +66,13 @@ def test_without_statuses_each_new_best_is_a_step() -> None:
     assert (found.decided, found.kept, found.claimed_gain, found.undecided) == (False, 1, pytest.approx(0.1), 3)
 
 
+def test_without_a_word_for_keep_what_was_not_discarded_counts() -> None:
+    text = tsv("id|tok_per_sec|correctness|notes", "1|10|PASS|baseline", "2|14|PASS|a", "3|20|REVERT|b", "4|0|FAIL|c",
+               "5|15|PASS|d", "6|12|PASS|e")  # fmt: skip
+    found = told(text)
+    assert (found.decided, found.kept, found.discarded, found.failed, found.claimed_gain) == (False, 2, 1, 1, 5.0)
+
+
 def test_rows_before_the_baseline_count_below_zero() -> None:
     text = tsv("commit|val_bpb|status|description", "a|0.0|crash|typo", "b|1.1|keep|baseline", "c|1.0|keep|x")
     assert [n for (n,) in rows(text, "number")] == [-1, 0, 1]

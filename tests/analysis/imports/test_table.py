@@ -102,6 +102,13 @@ def test_quotes_are_letters() -> None:
     assert [r[0] for r in rows(samples.QUOTES, "description")] == ['"baseline', 'try the "old" init', 'say "']
 
 
+def test_a_metric_that_is_no_number_is_set_aside_unless_the_row_failed() -> None:
+    text = samples.CANONICAL + "a0a0a0a\tgood\t1\tkeep\tx\nb0b0b0b\tOOM\t1\toom\ty\n"
+    _, [run], [aside] = read(text)
+    assert (run.rows[-1].status, run.rows[-1].value) == ("oom", None)
+    assert (aside.line, aside.reason) == (7, "the metric 'good' is no number")
+
+
 def test_other_separators() -> None:
     assert rows(samples.MARKDOWN, "line", "metric", "decision") == [(5, 2.0, "baseline"), (6, 1.9, "keep")]
     assert rows(samples.COMMAS, "metric", "description")[1] == (0.91, "wider, deeper")
