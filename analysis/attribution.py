@@ -1,11 +1,15 @@
-"""Attribution: what earned the gain. Three questions, a file each; no row mixes their answers.
+"""Attribution: what earned the gain. Five methods, weakest first; no row mixes their answers (docs/attribution.md).
 
-1. edits       What did a single change of the source earn? It orders the ideas of a program.
-               Randomised where every try was drawn by the proposer `random`, else observational.
-2. directives  What did the experiments that cite a statement of a program earn per device-second, and was it followed?
-               Observational.
-3. mutations   What did a child program gain over its parents?
-               Paired where both ran in one match with the same seeds, else observational.
+1. claimed     What the runs say of themselves, beside the share that noise alone would show. Observational.
+2. replays     What a kept commit is worth when it is trained again: added alone, left out at the end, averaged over
+               orders (add-one-in, leave-one-out, shapley). Paired.
+3. directives  What the experiments that cite a statement brought per device-second (directive), and whether runs that
+               hold it followed it (following: from having where that is known, else observational).
+               And what a single change of the source earned (edit): it orders the ideas of a program. Randomised where
+               every try was drawn by the proposer `random`, else observational.
+4. children    What a child program gained over its parents (mutation), and what having a directive does over all such
+               differences (having). Paired where both ran in one match with the same seeds, else observational.
+5. ablations   What a directive does in a planned two-level design (factorial). Randomised.
 """
 
 from __future__ import annotations
@@ -13,10 +17,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from analysis.claimed_credit import claimed_credits
 from analysis.credit import Credit, row
 from analysis.directive_credit import directive_credits
+from analysis.directive_effects import having_credits
 from analysis.edit_credit import edit_credits
+from analysis.factorial_credit import factorial_credits
+from analysis.following import following_credits
 from analysis.mutation_credit import mutation_credits
+from analysis.replay_credit import replay_credits
 from analysis.scope import scopes
 
 if TYPE_CHECKING:
@@ -34,4 +43,9 @@ def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = (
         found += map(row, edit_credits(scope))
         found += map(row, directive_credits(scope)[0])
         found += map(row, mutation_credits(scope))
+        causal = [*factorial_credits(scope), *having_credits(scope)]
+        found += map(row, causal)
+        found += map(row, following_credits(scope, causal))
+        found += map(row, replay_credits(scope))
+        found += map(row, claimed_credits(scope))
     return found

@@ -1,7 +1,8 @@
-"""The rows of attribution: what an edit, a directive or a mutation earned, each with its design and interval."""
+"""The rows of attribution: what an edit, a directive, a commit or a mutation earned, with its design and interval."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -19,10 +20,14 @@ class Estimate:
     se: float | None  # None where one run is all there is
     low: float | None  # two-sided 95% t interval
     high: float | None
-    n: int  # tries (edits), experiments (directives), pairs of runs (mutations)
+    n: int  # tries (edits), experiments (directives), pairs of runs (mutations), runs or seeds
     q: float | None  # Benjamini-Hochberg, over the rows of one method and task
     design: Design
     unit: str
+
+    def columns(self) -> Mapping[str, object]:
+        """What its kind adds to the view's row; `method` and `label` at least."""
+        raise NotImplementedError
 
     @property
     def causal(self) -> bool:
@@ -46,6 +51,13 @@ class EditCredit(Estimate):
     runs: int
     joint_estimate: float | None  # main effect against the baseline's value from all experiments, × share that ran
     device_seconds: float  # charged for these tries
+
+    def columns(self) -> Mapping[str, object]:
+        return {
+            "method": "edit", "label": self.label, "knob": self.knob, "value": plain(self.value),
+            "joint_estimate": self.joint_estimate, "failures": self.failures, "runs": self.runs,
+            "device_seconds": self.device_seconds,
+        }  # fmt: skip
 
     @property
     def score(self) -> float:
@@ -89,6 +101,13 @@ class DirectiveCredit(Estimate):
     def compliance(self) -> float | None:
         return self.runs_followed / self.runs_held if self.runs_held else None
 
+    def columns(self) -> Mapping[str, object]:
+        return {
+            "method": "directive", "label": self.text[:200], "directive_id": self.directive_id,
+            "program_id": self.program_ids[0] if len(self.program_ids) == 1 else None, "failures": self.failures,
+            "runs": self.runs_followed, "runs_held": self.runs_held, "device_seconds": self.device_seconds,
+        }  # fmt: skip
+
 
 @dataclass(frozen=True)
 class MutationCredit(Estimate):
@@ -98,6 +117,70 @@ class MutationCredit(Estimate):
     name: str
     operator: str
     parent_ids: tuple[str, ...]
+    shrunk: float | None = None  # partly pooled with the other children: what to expect of it
+    shrunk_se: float | None = None
+
+    def columns(self) -> Mapping[str, object]:
+        return {
+            "method": "mutation", "label": f"{self.operator}: {self.name}", "program_id": self.child_id,
+            "child_id": self.child_id, "shrunk": self.shrunk, "shrunk_se": self.shrunk_se,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DirectiveEffect(Estimate):
+    """Difference that one directive makes to the verified gain of a run: by having it, or by following it."""
+
+    method: str  # having, factorial, following
+    directive_id: str
+    text: str
+    program_id: str | None = None  # whose directive was switched, where it is one program's
+    match_id: str | None = None
+    df: float = 0.0  # of the se
+    runs_held: int | None = None
+    runs_followed: int | None = None  # runs with an experiment that cites it
+    shrunk: float | None = None  # partly pooled with the other directives of the method
+    shrunk_se: float | None = None
+
+    def columns(self) -> Mapping[str, object]:
+        return {
+            "method": self.method, "label": self.text[:200], "directive_id": self.directive_id,
+            "program_id": self.program_id, "match_id": self.match_id, "runs_held": self.runs_held,
+            "runs": self.runs_followed, "shrunk": self.shrunk, "shrunk_se": self.shrunk_se,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CommitCredit(Estimate):
+    """What a kept commit of one run is worth when its sources are trained again with and without it."""
+
+    method: str  # add-one-in, leave-one-out, shapley
+    label: str
+    run_id: str
+    program_id: str
+    experiment_id: str  # that kept it
+
+    def columns(self) -> Mapping[str, object]:
+        own = ("method", "label", "run_id", "program_id", "experiment_id")
+        return {name: getattr(self, name) for name in own}
+
+
+@dataclass(frozen=True)
+class ClaimedCredit(Estimate):
+    """What the runs themselves claim: of a change when it was kept, or of a program's runs from start to end.
+
+    It was kept because it looked good, so it has neither interval nor q; ``noise_share`` is the part that keeping
+    whatever is better would show of nothing but noise of the measured sd.
+    """
+
+    label: str
+    program_id: str | None
+    runs: int
+    noise_share: float | None
+
+    def columns(self) -> Mapping[str, object]:
+        own = ("label", "program_id", "runs", "noise_share")
+        return {"method": "claimed", **{name: getattr(self, name) for name in own}}
 
 
 @dataclass(frozen=True)
@@ -127,28 +210,19 @@ class Credit:
     runs: int | None
     runs_held: int | None
     device_seconds: float | None
+    shrunk: float | None
+    shrunk_se: float | None
+    noise_share: float | None
+    match_id: str | None
+    run_id: str | None
+    experiment_id: str | None
 
 
-def row(item: EditCredit | DirectiveCredit | MutationCredit) -> Credit:
+def row(item: Estimate) -> Credit:
     """The view's row of a credit."""
     shared = {field.name: getattr(item, field.name) for field in fields(Estimate)} | {"causal": item.causal}
     empty = {field.name: None for field in fields(Credit)}
-    if isinstance(item, EditCredit):
-        own: dict[str, object] = {
-            "method": "edit", "label": item.label, "knob": item.knob, "value": plain(item.value),
-            "joint_estimate": item.joint_estimate, "failures": item.failures, "runs": item.runs,
-            "device_seconds": item.device_seconds,
-        }  # fmt: skip
-    elif isinstance(item, DirectiveCredit):
-        own = {
-            "method": "directive", "label": item.text[:200], "directive_id": item.directive_id,
-            "program_id": item.program_ids[0] if len(item.program_ids) == 1 else None, "failures": item.failures,
-            "runs": item.runs_followed, "runs_held": item.runs_held, "device_seconds": item.device_seconds,
-        }  # fmt: skip
-    else:
-        own = {"method": "mutation", "label": f"{item.operator}: {item.name}", "program_id": item.child_id,
-               "child_id": item.child_id}  # fmt: skip
-    return Credit(**{**empty, **shared, **own})
+    return Credit(**{**empty, **shared, **item.columns()})
 
 
 def plain(value: Value) -> str:

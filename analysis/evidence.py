@@ -91,10 +91,11 @@ def evidence(
 ) -> Evidence:
     """What an open study knows about ``task``, without the matches named and those of later generations.
 
-    Nothing is read from the computed views, so ``open_study(path, views=())`` is enough.
+    Planned ablations are left out, too: they are about one program, and may be asked for while the search is still on;
+    what breeds next must not depend on that. Nothing is read from the computed views: ``open_study(path, views=())``.
     """
-    later = "SELECT match_id FROM matches WHERE generation > ?"
-    found = [] if until_generation is None else con.execute(later, [until_generation]).fetchall()
+    left_out = "SELECT match_id FROM matches WHERE purpose = 'ablation' OR generation > ?"
+    found = con.execute(left_out, [until_generation]).fetchall()
     scope = Scope(con, task, (*exclude_matches, *(match_id for (match_id,) in found)))
     directives, never = directive_credits(scope)
     [total] = scope.rows("totals")

@@ -3,6 +3,7 @@
 Paired where the parents were run again in the child's match with the same run seeds: one difference per seed, between
 the child's gain and the mean of its parents'. Else observational: the parents' runs come from other matches, and a
 parent that was chosen for a lucky score makes its child look bad. A child is one difference, whatever it changed.
+Beside each stands what to expect of it once all children are partly pooled, for the best of many differences is lucky.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import defaultdict
 from typing import Any
 
 from analysis.credit import Design, MutationCredit
+from analysis.pooling import pooled
 from analysis.scope import Scope
 from analysis.statistics import bh, interval, mean_interval, t_test, welch_difference
 from programs.ids import content_id
@@ -26,7 +28,8 @@ def mutation_credits(scope: Scope) -> list[MutationCredit]:
         families[found["child_id"]].append(found)
     made = {child: known for child, runs in families.items() if (known := compare(runs)) is not None}
     qs = dict(zip(made, bh([t_test(m[0], m[1], m[2]) for m in made.values()]), strict=True))
-    credits = [_credit(scope, families[child][0], made[child], qs[child]) for child in made]
+    posts = dict(zip(made, pooled([m[0] for m in made.values()], [m[1] for m in made.values()]), strict=True))
+    credits = [_credit(scope, families[child][0], made[child], qs[child], posts[child]) for child in made]
     return sorted(credits, key=lambda c: (-c.estimate, c.child_id))
 
 
@@ -45,7 +48,9 @@ def compare(runs: list[dict[str, Any]]) -> Comparison | None:
     return None if difference is None else (difference, se, df, len(children), "observational")
 
 
-def _credit(scope: Scope, family: dict[str, Any], made: Comparison, q: float | None) -> MutationCredit:
+def _credit(
+    scope: Scope, family: dict[str, Any], made: Comparison, q: float | None, post: tuple[float, float] | None
+) -> MutationCredit:  # fmt: skip
     estimate, se, df, n, design = made
     low, high = interval(estimate, se, df)
     return MutationCredit(
@@ -63,4 +68,6 @@ def _credit(scope: Scope, family: dict[str, Any], made: Comparison, q: float | N
         name=family["name"],
         operator=family["operator"] or "",
         parent_ids=tuple(family["parent_ids"]),
+        shrunk=post[0] if post else None,
+        shrunk_se=post[1] if post else None,
     )

@@ -24,13 +24,13 @@ class Scope:
     def text(self, name: str) -> str:
         return statement(name)
 
-    def given(self, name: str) -> dict[str, object]:
+    def given(self, name: str, **more: object) -> dict[str, object]:
         """The parameters that the statement names, for DuckDB refuses those it does not."""
-        values: dict[str, object] = {"task": self.task, "exclude": list(self.exclude)}
+        values: dict[str, object] = {"task": self.task, "exclude": list(self.exclude), **more}
         return {key: value for key, value in values.items() if f"${key}" in self.text(name)}
 
-    def rows(self, name: str) -> list[dict[str, Any]]:
-        return rows(self.con.execute(self.text(name), self.given(name)))
+    def rows(self, name: str, **more: object) -> list[dict[str, Any]]:
+        return rows(self.con.execute(self.text(name), self.given(name, **more)))
 
     @cached_property
     def unit(self) -> str:

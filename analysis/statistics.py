@@ -160,7 +160,7 @@ def posterior(means: Sequence[float], ses: Sequence[float | None], ns: Sequence[
     variances, k = _moderated(means, ses, ns), len(means)
     if k == 1:  # nothing to shrink towards
         return [Posterior(means[0], math.sqrt(variances[0]), ns[0], means[0], math.sqrt(variances[0]))]
-    between = _between(means, variances)
+    between = between_variance(means, variances)
     grand = _weighted(means, [1.0 / (v + between) for v in variances])
     few = max(k - 3, 1)  # two or three arms shrink as little as four
     result = []
@@ -172,7 +172,7 @@ def posterior(means: Sequence[float], ses: Sequence[float | None], ns: Sequence[
     return result
 
 
-def _between(means: Sequence[float], variances: Sequence[float]) -> float:
+def between_variance(means: Sequence[float], variances: Sequence[float]) -> float:
     """Between-arm variance by DerSimonian and Laird, not below 0."""
     weights = [1.0 / v for v in variances]
     centre = _weighted(means, weights)
@@ -240,3 +240,14 @@ def _moderated(means: Sequence[float], ses: Sequence[float | None], ns: Sequence
     return [
         max((POOLED_DF * pooled + d * v) / (POOLED_DF + d) / max(n, 1), tiny) for (d, v), n in zip(own, ns, strict=True)
     ]
+
+
+def share_interval(count: int, n: int) -> tuple[float, float]:
+    """Two-sided 95% interval of a share of which ``count`` of ``n`` were seen (Wilson 1927); (0, 1) for n = 0."""
+    if n == 0:
+        return 0.0, 1.0
+    z, share = 1.959963984540054, count / n
+    middle = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1.0 - share) / n + z * z / (4 * n * n))
+    scale = 1.0 + z * z / n
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)

@@ -24,6 +24,8 @@ class History:
         self.experiments: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
         self.decisions: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
         self.verifications: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
+        self.ablations: dict[str, Mapping[str, Any]] = {}
+        self.replays: dict[str, dict[tuple[tuple[str, ...], int], Mapping[str, Any]]] = defaultdict(dict)
         self.champion: Mapping[str, Any] | None = None
 
     @classmethod
@@ -81,6 +83,14 @@ class History:
 
     def _take_verification(self, event: Mapping[str, Any]) -> None:
         self.verifications[event["run_id"]].setdefault(event["seed"], event)
+
+    def _take_ablation(self, event: Mapping[str, Any]) -> None:
+        self.ablations.pop(event["ablation_id"], None)  # the last one written is the one to go on with
+        self.ablations[event["ablation_id"]] = event
+
+    def _take_replay(self, event: Mapping[str, Any]) -> None:
+        key = tuple(event["commits"]), event["seed"]
+        self.replays[event["ablation_id"]].setdefault(key, event)
 
     def _take_champion(self, event: Mapping[str, Any]) -> None:
         self.champion = event

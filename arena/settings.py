@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from programs.errors import Corrupt, NotFound
+from programs.errors import Corrupt, NotComparable, NotFound
 from trainer.streams import Streams
 
 SCHEMA = 1
@@ -66,7 +66,7 @@ class StudyConfig(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> StudyConfig:
-        """Raises NotFound where there is no study, Corrupt where study.toml cannot be used."""
+        """Raises NotFound where there is no study, Corrupt where study.toml is unusable, NotComparable: an import."""
         if not path.is_file():
             raise NotFound(
                 f"{path.parent} is no study: it holds no study.toml",
@@ -76,6 +76,11 @@ class StudyConfig(BaseModel):
             body = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise Corrupt(f"{path}: {error}", hint="restore study.toml from a copy; the ledger is untouched") from None
+        if body.get("command") == "import":
+            raise NotComparable(
+                f"{path.parent} holds logs that were imported; nothing can be run in it",
+                hint=f"metaloop log {path.parent} looks at them; metaloop evolve starts a study",
+            )
         if body.get("schema") != SCHEMA:
             raise Corrupt(
                 f"{path}: schema {body.get('schema')!r}, this metaloop reads schema {SCHEMA}",

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -26,24 +26,27 @@ from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.inside.metering import die_with_parent
+from trainer.simulated import trainer_for
 from trainer.source import Source
 from trainer.task import Task
 
+Tell = Callable[[Mapping[str, Any]], None]
+
 
 class Worker:
-    """Carries out jobs for one study. ``tell`` sends a message to the parent."""
+    """Carries out jobs for one study. ``tell`` sends a message to the parent.
 
-    def __init__(self, folder: Path, index: int, trainer: Trainer, channel: TextIO) -> None:
+    ``repositories``: whether each run leaves its git repository; all figures of a study come from the ledger.
+    """
+
+    def __init__(self, folder: Path, index: int, trainer: Trainer, tell: Tell, *, repositories: bool = True) -> None:
         self.folder = folder
         self.index = index
         self.config = StudyConfig.read(folder / "study.toml")
         self.trainer = trainer
-        self.channel = channel
+        self.tell = tell
+        self.repositories = repositories
         self.ledger = Ledger(folder / "ledger", f"worker-{index}")
-
-    def tell(self, message: Mapping[str, Any]) -> None:
-        self.channel.write(json.dumps(message) + "\n")
-        self.channel.flush()
 
     def should_stop(self) -> bool:
         return (self.folder / "stop").exists()
@@ -114,7 +117,7 @@ class Worker:
             budget_seconds=job.budget,
             researcher=job.researcher,
             emit=self.emit,
-            folder=self.folder / "runs" / job.run_id,
+            folder=self.folder / "runs" / job.run_id if self.repositories else None,
             recorded=job.recorded,
             should_stop=self.should_stop,
         )
@@ -134,7 +137,8 @@ class Worker:
         )
         untouched = result.final.source_id == self.trainer.task.baseline().source_id
         seeds = () if untouched else job.verify_seeds
-        measured = tuple(self.measure(Spec(result.final, seed, job.stream), job.run_id) for seed in seeds)
+        specs = [Spec(result.final, seed, job.stream, block=job.match_id) for seed in seeds]
+        measured = tuple(self.measure(spec, job.run_id) for spec in specs)
         return JobResult(job.run_id, "finished", measured, untouched, summary)
 
     def claimed_gain(self, baseline: float | None, final: float | None) -> float | None:
@@ -168,8 +172,13 @@ def serve(folder: Path, index: int, channel: TextIO) -> None:
     task = Task.load(config.task)
     data = DataStore(task, config.streams, folder / "data")
     cache = Cache(folder / "cache")
-    with Trainer(task, data, cache=cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox) as trainer:
-        worker = Worker(folder, index, trainer, channel)
+
+    def tell(message: Mapping[str, Any]) -> None:
+        channel.write(json.dumps(message) + "\n")
+        channel.flush()
+
+    with trainer_for(task, data, cache=cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox) as trainer:
+        worker = Worker(folder, index, trainer, tell)
         worker.tell({"ready": os.getpid()})
         for line in sys.stdin:
             worker.tell({"result": worker.carry_out(from_json(json.loads(line))).to_json() | {"worker": index}})

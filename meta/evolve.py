@@ -15,7 +15,7 @@ from arena.race import SequentialHalving, Stage
 from arena.study import Study
 from meta.archive import Archive
 from meta.breed import breed, write_down
-from meta.champion import Champion, confirm, crown
+from meta.champion import Champion, Claim, confirm, crown
 from meta.lineage import Lineage
 from meta.mutators.mix import Mix
 from meta.novelty import Novelty
@@ -34,13 +34,20 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
         LocalExecutor(study.folder, study.config.workers, progress) as executor,
         Lineage(study.folder / "programs.git", epoch) as lineage,
     ):
-        loop = Evolution(study, plan, executor, lineage, progress)
-        loop.open(starters)
-        for generation in range(1, plan.generations + 1):
-            loop.advance(generation)
-        champion = loop.best()
-        claim = confirm(study, executor, lineage, champion, plan, progress)
+        champion, claim = search(study, plan, starters, executor, lineage, progress)
         return crown(study, lineage, champion, claim)
+
+
+def search(
+    study: Study, plan: Plan, starters: Sequence[Program], executor: Executor, lineage: Lineage, progress: Progress
+) -> tuple[Program, Claim]:
+    """The opening race, the generations, and the confirmation of whom they leave on top."""
+    loop = Evolution(study, plan, executor, lineage, progress)
+    loop.open(starters)
+    for generation in range(1, plan.generations + 1):
+        loop.advance(generation)
+    champion = loop.best()
+    return champion, confirm(study, executor, lineage, champion, plan, progress)
 
 
 class Evolution:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Callable
 
 
 def normalise(text: str) -> str:
@@ -16,11 +17,28 @@ def content_id(letter: str, *parts: str | bytes) -> str:
     """``letter`` plus 12 hex digits of SHA-256 over the parts, each with its length before it.
 
     Letters: p program, d directive, b behaviour, s source, t task, a arm, m match, r run, e experiment,
-    c credit, y study, v audit, o outcome in the cache.
+    c credit, y study, v audit, o outcome in the cache, i imported log.
     """
     digest = hashlib.sha256()
     for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "big"))
-        digest.update(data)
+        _feed(digest, part)
     return letter + digest.hexdigest()[:12]
+
+
+def content_ids(letter: str, *shared: str | bytes) -> Callable[[str], str]:
+    """``content_id(letter, *shared, last)`` as a function of the last part, for many ids that share the others."""
+    digest = hashlib.sha256()
+    for part in shared:
+        _feed(digest, part)
+
+    def named(last: str) -> str:
+        own = digest.copy()
+        _feed(own, last)
+        return letter + own.hexdigest()[:12]
+
+    return named
+
+
+def _feed(digest: hashlib._Hash, part: str | bytes) -> None:
+    data = part.encode() if isinstance(part, str) else part
+    digest.update(len(data).to_bytes(8, "big") + data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from programs import directives as _directives
@@ -56,12 +56,7 @@ class Program:
     def parse(cls, text: str | bytes, name: str = "program", *, place: str = "") -> Program:
         """Reads a program. Raises ProgramError ``place:line: …`` (``place`` defaults to the name)."""
         place = place or name
-        raw = text if isinstance(text, bytes) else _encode(text, place)
-        text = decode(raw, place)
-        found = outline(text, place)
-        settings = read_settings(found.lines, locate(found.lines, place), place)
-        named = _directives.collect(found, settings)
-        return cls(raw, settings.name or name, settings.charter, named, _ideas.collect(found, named))
+        return _parsed(text if isinstance(text, bytes) else _encode(text, place), name, place)
 
     @classmethod
     def load(cls, path: Path | str) -> Program:
@@ -77,6 +72,15 @@ class Program:
         except OSError as error:
             raise EnvironmentProblem(f"{path}: {error.strerror}") from None
         return cls.parse(raw, path.stem, place=str(path))
+
+
+@lru_cache(maxsize=128)  # a study asks for the same few programs run by run; reading one takes 10 ms
+def _parsed(raw: bytes, name: str, place: str) -> Program:
+    text = decode(raw, place)
+    found = outline(text, place)
+    settings = read_settings(found.lines, locate(found.lines, place), place)
+    named = _directives.collect(found, settings)
+    return Program(raw, settings.name or name, settings.charter, named, _ideas.collect(found, named))
 
 
 def _encode(text: str, place: str) -> bytes:

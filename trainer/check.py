@@ -22,13 +22,15 @@ from trainer.launcher import Launcher
 from trainer.local import LocalLauncher
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
+from trainer.simulated import trainer_for
 from trainer.streams import STREAMS, Stream, Streams
 from trainer.task import Task
 
 Level = Literal["ok", "warning", "error"]
 _OURS = {"meta", "programs", "inner_loop", "trainer", "arena", "analysis"}
 CLAUSES = (
-    "text", "data", "baseline", "soft budget", "fixed steps", "chunks", "streaming", "referee", "edits", "by hand",
+    "text", "data", "law", "baseline", "soft budget", "fixed steps", "chunks", "streaming", "referee", "edits",
+    "by hand",
 )  # fmt: skip
 # what the source defines for each kind of scorer, and what the referee does with it; others bring their own
 _NEEDED = {
@@ -40,7 +42,10 @@ _NEEDED = {
 }
 _NEEDED["language_model"] = _NEEDED["classification"]
 # clauses that such a kind does not have: it trains nothing by our clock, or what it prints is its metric
-_FREE = {kind: {"soft budget", "fixed steps", "chunks", "streaming", "referee"} for kind in ("kernel", "printed")}
+_FREE = {
+    kind: {"soft budget", "fixed steps", "chunks", "streaming", "referee"}
+    for kind in ("kernel", "printed", "simulated")
+}
 _CHAINED = 0.5  # share of rows that start with the last target of the row before, by chance it is far less
 _OFFERED = ("SEED", "DEVICE", "load_train", "clock", "save", "summary")
 
@@ -99,8 +104,8 @@ class _Checker:
         self.kind: str = task.scoring["kind"]
         self.store = data
         self.folder = folder
-        self.trainer = Trainer(task, data, launcher=launcher)
-        self.fixed = Trainer(task, data, launcher=launcher, fixed_steps=True)
+        self.trainer = trainer_for(task, data, launcher=launcher)
+        self.fixed = trainer_for(task, data, launcher=launcher, fixed_steps=True)
 
     def findings(self, only: Collection[str]) -> Iterator[Finding]:
         """The findings of the named clauses, each a method of that name, in the order of CLAUSES."""
@@ -189,6 +194,20 @@ class _Checker:
             yield _error("data", f"kernel_inputs: {message}", "draw everything from one generator of that seed")
         else:
             yield Finding("ok", "data", "inputs are deterministic, and others for each seed")
+
+    def law(self) -> Iterator[Finding]:
+        """What a simulated task can show: headroom against noise, and knobs whose law is silent."""
+        law = self.task.law
+        if law is None:
+            return
+        paying = sum(effect > 0 for effect in law.effects.values())
+        noise = f", {law.headroom / law.noise:.1f} noise sd" if law.noise else ", no noise"
+        message = f"{paying} of {len(law.effects)} edits pay, headroom {law.headroom:.4g} {self.task.unit}{noise}"
+        yield Finding("ok", "law", f"{message}; nothing is trained, every figure is of this law")
+        named = {name for name, _ in (*law.effects, *law.crashes)}
+        if silent := [knob.name for knob in self.task.edits.knobs if knob.name not in named]:
+            hint = "name their values under [law.effects], or take the knobs out"
+            yield Finding("warning", "law", f"does not name {', '.join(silent)}: no effect", hint)
 
     def baseline(self) -> Iterator[Finding]:
         """An ordinary experiment is ok, and costs about what task.toml says."""

@@ -26,10 +26,15 @@ def _assignments(text: str) -> dict[str, ast.expr]:
 
 def read(text: str) -> dict[str, Any]:
     """The value of every top-level constant; expressions that are no literals are left out."""
+    return dict(_values(text))
+
+
+@lru_cache(maxsize=64)
+def _values(text: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, node in _assignments(text).items():
         try:
-            values[name] = ast.literal_eval(node)
+            values[name] = node.value if isinstance(node, ast.Constant) else ast.literal_eval(node)
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             continue
     return values

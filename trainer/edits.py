@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from programs.errors import UsageError
@@ -37,6 +38,10 @@ class Edit:
 
     def key(self) -> str:
         """Canonical text: equal for equal edits, whatever the order they were written in."""
+        return self._key
+
+    @cached_property
+    def _key(self) -> str:
         return json.dumps({"set": dict(self.set), "apply": sorted(self.apply)}, sort_keys=True)
 
     def __eq__(self, other: object) -> bool:

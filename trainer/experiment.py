@@ -32,12 +32,16 @@ _FIXED_STEP_LINE = 40.0  # in fixed-step mode the hard line only stops what woul
 
 @dataclass(frozen=True)
 class Spec:
-    """What is to be run: a source, a training seed, the stream it is scored on, a fraction of the full budget."""
+    """What is to be run: a source, a training seed, the stream it is scored on, a fraction of the full budget.
+
+    ``block`` names the match that asks. Training knows nothing of it; a simulated law may drift from one to the next.
+    """
 
     source: Source
     seed: int
     stream: Stream = "search"
     fraction: float = 1.0
+    block: str = ""
 
 
 class Trainer:

@@ -18,6 +18,7 @@ from trainer.hardware import hardware_class
 from trainer.launcher import Launcher
 from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
+from trainer.simulated import trainer_for
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task
@@ -155,7 +156,7 @@ def measure(
     own = launcher or LocalLauncher()
     with tempfile.TemporaryDirectory() as folder:
         data = data or DataStore(task, Streams.from_seed(1), Path(folder))
-        bench = _Bench(Trainer(task, data, launcher=own), progress)
+        bench = _Bench(trainer_for(task, data, launcher=own), progress)
         try:
             bench.run(task.baseline(), 0, "warm-up")
             baseline, outcomes = bench.baseline(max(2, seeds))

@@ -126,6 +126,7 @@ KINDS: dict[str, str] = {
     "language_model": "trainer.language_model:LanguageModel",
     "kernel": "trainer.kernel:Kernel",
     "printed": "trainer.printed:Printed",
+    "simulated": "trainer.simulated:Unscored",
 }
 
 

@@ -16,6 +16,8 @@ from programs.errors import NotFound, TaskError
 from programs.ids import content_id
 from trainer import constants, task_file
 from trainer.edits import EditSpace, Knob, Replacement
+from trainer.law import Law
+from trainer.law_file import law_of
 from trainer.scoring import scorer_kind
 from trainer.source import Source
 
@@ -54,6 +56,7 @@ class Task:
     memory_mb: int = 2048
     data_seed: int = 1
     card: dict[str, Any] | None = field(default=None, hash=False)
+    law: Law | None = field(default=None, hash=False)  # of a simulated task, which trains nothing
 
     @property
     def sign(self) -> float:
@@ -112,7 +115,7 @@ class Task:
         _check_files(path, text, parsed)
         _check_score(path, text, parsed)
         card = _card(folder / "card.json")
-        budget = parsed.budget
+        budget, edits = parsed.budget, _edit_space(path, text, parsed, folder)
         cost = budget.cost or float((card or {}).get("cost_seconds") or 1.5 * budget.seconds)
         return cls(
             name=parsed.task.name,
@@ -130,13 +133,14 @@ class Task:
             editable=tuple(parsed.task.editable),
             read_only=tuple(parsed.task.read_only),
             scoring=parsed.score.model_dump(),
-            edits=_edit_space(path, text, parsed, folder),
+            edits=edits,
             hard_factor=budget.hard_factor,
             hard_extra=budget.hard_extra,
             wall_factor=budget.wall_factor,
             memory_mb=budget.memory_mb,
             data_seed=parsed.data.seed,
             card=card,
+            law=law_of(path, text, parsed, edits, Source.from_folder(folder, parsed.task.editable)),
         )
 
 
@@ -176,7 +180,7 @@ def _check_files(path: Path, text: str, parsed: task_file.TaskFile) -> None:
         task_file.complain(
             path, text, ("task", "editable"), "train.py is not among them", "the launcher starts train.py"
         )
-    if parsed.score.kind != "printed" and not (path.parent / "data.py").is_file():
+    if parsed.score.kind not in ("printed", "simulated") and not (path.parent / "data.py").is_file():
         task_file.complain(path, text, ("task",), "no data.py beside it", "write data.py with make(split, seed, out)")
 
 

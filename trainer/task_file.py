@@ -52,7 +52,8 @@ class DataSection(Section):
 
 class ScoreSection(Section):
     kind: str = Field(
-        default="classification", description="classification, language_model, kernel, printed, or an entry point"
+        default="classification",
+        description="classification, language_model, kernel, printed, simulated, or an entry point",
     )
     classes: int = Field(
         default=10, gt=1, le=Most, description="width of the logits: classes, or symbols of a language model"
@@ -123,12 +124,46 @@ class EditSection(Section):
         return self
 
 
+Gain = Annotated[float, Field(ge=-1e9, le=1e9)]
+Spread = Annotated[float, Field(ge=0, le=1e9)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class InteractionSection(Section):
+    edits: list[str] = Field(min_length=2, max_length=2, description="two edits as an idea names them")
+    gain: Gain = Field(description="what they earn together beyond the sum of their effects")
+
+
+class LawSection(Section):
+    """Of a task of kind simulated; everything in the metric's unit, see `trainer.law`."""
+
+    metric: Gain = Field(default=2.0, description="expected metric of the untouched source")
+    seed: int = Field(default=1, ge=0, description="of everything that the law draws")
+    noise: Spread = Field(default=0.0, description="sd between training seeds at the baseline")
+    shrink: Share = Field(default=0.0, description="share of it that is gone where all headroom is reached")
+    trajectory: Spread = Field(default=0.0, description="sd of an edit's effect between training seeds")
+    drift: Spread = Field(default=0.0, description="sd between matches of what their verifications measure")
+    crash_rate: Share = Field(default=0.0, description="share of edited sources that crash")
+    slow: Spread = Field(default=0.0, description="what an experiment of no length at all would lose")
+    misleading: Spread = Field(default=0.0, description="sd of what such a one would tell wrongly of a source")
+    effects: dict[str, Gain] = Field(default={}, description="edit as an idea names it: its gain over the baseline")
+    interactions: list[InteractionSection] = []
+    crashes: list[str] = Field(default=[], description="edits that always crash")
+
+
 class TaskFile(Section):
     task: TaskSection
     budget: BudgetSection
     data: DataSection = DataSection()
     score: ScoreSection = ScoreSection()
     edits: dict[str, EditSection] = {}
+    law: LawSection | None = None
+
+    @model_validator(mode="after")
+    def _law_where_simulated(self) -> TaskFile:
+        if (self.score.kind == "simulated") != (self.law is not None):
+            raise ValueError("[score] kind simulated needs a section [law], and only that kind has one")
+        return self
 
 
 def line_of(text: str, location: Sequence[str | int]) -> int:

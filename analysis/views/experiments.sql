@@ -1,5 +1,6 @@
 -- One row per experiment of a run. The first valid result counts; of several decisions the last one holds.
 -- gain: how much better than the run's own baseline experiment, as the researcher saw it (never ranks anything).
+-- What was imported (it has a line) brings its decision along, and its time is not known: it was written when read.
 WITH told AS (
     SELECT place, written_at, unnest(from_json(record, '{
         "run_id": "VARCHAR", "experiment_id": "VARCHAR", "number": "BIGINT", "parent_number": "BIGINT",
@@ -8,7 +9,7 @@ WITH told AS (
         "device_seconds_charged": "DOUBLE", "device_seconds_spent": "DOUBLE", "wall_seconds": "DOUBLE",
         "peak_memory_mb": "DOUBLE", "steps": "BIGINT", "description": "VARCHAR", "proposer": "VARCHAR",
         "directive_ids": ["VARCHAR"], "trust": "VARCHAR", "cached": "BOOLEAN", "reason": "VARCHAR",
-        "diff": "VARCHAR", "started_at": "TIMESTAMP"}'))
+        "diff": "VARCHAR", "started_at": "TIMESTAMP", "decision": "VARCHAR", "line": "BIGINT"}'))
     FROM events WHERE kind = 'experiment'),
 once AS (
     SELECT * FROM told
@@ -22,11 +23,12 @@ baseline AS (
     SELECT run_id, first(metric ORDER BY place) AS metric FROM once
     WHERE number = 0 AND status = 'ok' GROUP BY run_id)
 SELECT experiment_id, run_id, number, source_id, parent_source_id, edit, seed, fraction, status, once.metric,
-    coalesce(decision, CASE WHEN number = 0 THEN 'baseline' END) AS decision,
+    coalesce(decided.decision, once.decision, CASE WHEN number = 0 THEN 'baseline' END) AS decision,
     coalesce(nullif(decision_reason, ''), reason) AS reason,
     device_seconds_charged, device_seconds_spent, peak_memory_mb, description,
     coalesce(directive_ids, []) AS directive_ids, trust,
-    coalesce(once.started_at, once.written_at - to_seconds(coalesce(wall_seconds, 0.0))) AS started_at,
+    coalesce(once.started_at, CASE WHEN once.line IS NULL
+        THEN once.written_at - to_seconds(coalesce(wall_seconds, 0.0)) END) AS started_at,
     parent_number, config, replicate, steps, wall_seconds, proposer, cached, reason AS outcome_reason, diff,
     CASE WHEN r.direction = 'higher' THEN once.metric - baseline.metric ELSE baseline.metric - once.metric END AS gain,
     r.match_id, r.arm_id, r.program_id, r.task, r.direction

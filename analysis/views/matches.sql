@@ -12,7 +12,9 @@ ended AS (
 SELECT match_id, config, task, task_id, run_budget, hardware_class, stream, purpose, generation,
     coalesce(direction, config ->> 'direction', 'lower') AS direction,
     coalesce(metric, config ->> 'metric') AS metric, config ->> 'unit' AS unit, label,
-    coalesce(state, 'running') AS state, coalesce(started_at, written_at) AS started_at, ended_at
+    coalesce(state, 'running') AS state,
+    coalesce(started_at, CASE WHEN purpose IS DISTINCT FROM 'import' THEN written_at END) AS started_at,
+    CASE WHEN purpose IS DISTINCT FROM 'import' THEN ended_at END AS ended_at
 FROM told LEFT JOIN ended USING (match_id)
 QUALIFY row_number() OVER (PARTITION BY match_id ORDER BY place) = 1
 ORDER BY place

@@ -1,5 +1,5 @@
 -- One row per run. verified_gain: mean over the seeds of verifications on the stream that ranks this run.
--- trust: the weakest of those that were scored at all, or ran unsandboxed.
+-- trust: the weakest of those that were scored at all, or ran unsandboxed; what was imported is self-reported.
 -- (Sums are ordered, so that a resumed study gives the same bits whatever order its records came in.)
 WITH told AS (
     SELECT place, written_at, unnest(from_json(record, '{
@@ -28,13 +28,17 @@ scored AS (
         list_position(['selection', 'confirmation', 'reserve', 'search'], v.stream)) = 1)
 SELECT run_id, match_id, arm_id, r.program_id, task, run_seed, r.stream, researcher,
     coalesce(state, 'running') AS state, device_seconds_budget,
-    coalesce(ended.charged, tried.charged, 0.0) AS device_seconds_charged,
-    coalesce(ended.spent, tried.spent, 0.0) AS device_seconds_spent,
+    coalesce(ended.charged, tried.charged, CASE WHEN state IS DISTINCT FROM 'imported' THEN 0.0 END)
+        AS device_seconds_charged,
+    coalesce(ended.spent, tried.spent, CASE WHEN state IS DISTINCT FROM 'imported' THEN 0.0 END)
+        AS device_seconds_spent,
     tokens, usd, claimed_best, scored.gain AS verified_gain, claimed_gain, scored.stream AS score_stream,
     coalesce(scored.seeds, 0) AS verified_seeds, coalesce(scored.failed, 0) AS failed_seeds,
     coalesce(tried.experiments, 0) AS experiments, coalesce(tried.kept, 0) AS kept,
     cached_seconds, forfeited, overshoot, final_source_id, wall_seconds, experiment_wall_seconds,
-    role, purpose, r.generation, direction, name, words, r.started_at, ended.written_at AS ended_at, scored.trust
+    role, purpose, r.generation, direction, name, words, r.started_at,
+    CASE WHEN state IS DISTINCT FROM 'imported' THEN ended.written_at END AS ended_at,
+    coalesce(scored.trust, CASE WHEN state = 'imported' THEN 'self-reported' END) AS trust
 FROM run_starts AS r LEFT JOIN ended USING (run_id) LEFT JOIN tried USING (run_id) LEFT JOIN scored USING (run_id)
     LEFT JOIN programs AS p ON p.program_id = r.program_id
 ORDER BY r.place

@@ -104,8 +104,9 @@ class Board:
         if handler is not None:
             handler(event)
 
-    def name(self, program_id: str) -> str:
-        return str(self.programs.get(program_id, {}).get("name") or program_id[:7])
+    def name(self, program_id: str | None) -> str:
+        """A program's name; an imported log may have none."""
+        return str(self.programs.get(program_id or "", {}).get("name") or (program_id or "-")[:7])
 
     @property
     def current(self) -> MatchView | None:
@@ -157,6 +158,8 @@ class Board:
         self.trusts.add(str(event.get("trust") or ""))
         run.doing = f"exp {event.get('number')}: {event.get('description') or ''}"
         run.last = event
+        if event.get("decision"):  # an imported one brings it along
+            self._on_decision(event)
 
     def _on_decision(self, event: Event) -> None:
         run = self.runs.get(event["run_id"])

@@ -29,14 +29,15 @@ COLUMNS = (
 )
 QUERY = """
 SELECT * FROM (
-    SELECT e.started_at, e.experiment_id, p.name AS program, e.run_id, e.number, e.status, e.decision, e.metric,
-        e.gain, e.device_seconds_charged, e.fraction, e.seed, e.description, e.reason, e.trust, e.program_id,
+    SELECT e.started_at, e.experiment_id, coalesce(p.name, i.name) AS program, e.run_id, e.number, e.status, e.decision,
+        e.metric, e.gain, e.device_seconds_charged, e.fraction, e.seed, e.description, e.reason, e.trust, e.program_id,
         e.match_id, e.edit, e.directive_ids, e.cached
     FROM experiments AS e LEFT JOIN programs AS p USING (program_id)
+        LEFT JOIN (SELECT run_id, any_value(name) AS name FROM imports GROUP BY run_id) AS i ON i.run_id = e.run_id
     WHERE ($1 IS NULL OR starts_with(e.run_id, $1))
-        AND ($2 IS NULL OR starts_with(e.program_id, $2) OR p.name = $2)
+        AND ($2 IS NULL OR starts_with(e.program_id, $2) OR p.name = $2 OR i.name = $2)
         AND ($3 IS NULL OR e.decision = $3) AND ($4 IS NULL OR e.status = $4)
-    ORDER BY e.started_at DESC, e.run_id, e.number DESC LIMIT $5)
+    ORDER BY e.started_at DESC NULLS LAST, e.run_id, e.number DESC LIMIT $5)
 ORDER BY started_at, run_id, number
 """
 DECISIONS = ("baseline", "keep", "discard", "screen", "replicate", "confirm")

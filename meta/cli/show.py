@@ -27,6 +27,7 @@ PLACES = (
     ("study", "studies", "study_id"),
     ("credit", "credit", "credit_id"),
     ("audit", "audits", "audit_id"),
+    ("import", "imports", "import_id"),
 )
 FINDINGS = "SELECT kind, text, experiment_id, stream, seed FROM findings"
 APART = {"changes", "findings", "audits"}
@@ -40,8 +41,8 @@ HIDDEN = {"text", "diff", "config", "details"}
     flags=[click.argument("identity", metavar="ID"), study_flag],
 )
 def show(out: Output, identity: str, study: str | None) -> None:
-    """Show a program, directive, experiment, run, match, arm, source or row of credit
-    by its id or any prefix of it."""
+    """Show a program, directive, experiment, run, match, arm, source, row of credit
+    or imported log by its id or any prefix of it."""
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, ["credit"] if identity.startswith("c") else []) as con:
         kind, table, column, full = locate(con, identity)
@@ -104,8 +105,23 @@ def _run_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> d
 
 
 def _experiment_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    found = resolve.fetch(con, f"{FINDINGS} WHERE experiment_id = ?", [rows[0]["experiment_id"]])
-    return dict(rows[0]) | {"findings": found}
+    identity = [rows[0]["experiment_id"]]
+    read = resolve.fetch(con, "SELECT * FROM import_rows WHERE experiment_id = ?", identity)
+    found = resolve.fetch(con, f"{FINDINGS} WHERE experiment_id = ?", identity)
+    return (read[0] if read else {}) | rows[0] | {"findings": found}
+
+
+def _import_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A log: its runs (one per metric), what was set aside, what contradicts itself."""
+    aside = "SELECT line, reason, text FROM quarantine WHERE import_id = ? ORDER BY line LIMIT 50"
+    doubts = f"{FINDINGS} WHERE run_id = ANY (SELECT run_id FROM imports WHERE import_id = ?)"
+    item = dict(rows[0])
+    identity = [item["import_id"]]
+    return item | {
+        "run_ids": [row["run_id"] for row in rows if row["run_id"]],
+        "set_aside": resolve.fetch(con, aside, identity),
+        "findings": resolve.fetch(con, doubts, identity),
+    }
 
 
 def _directive_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -143,6 +159,7 @@ DETAILS: Mapping[str, Callable[[duckdb.DuckDBPyConnection, list[dict[str, Any]]]
     "experiment": _experiment_detail,
     "match": _match_detail,
     "source": _source_detail,
+    "import": _import_detail,
 }
 
 

@@ -55,15 +55,17 @@ def present(out: Output, folder: Path, matches: list[str] | None) -> None:
     """The standings of these matches (None: of all), as ``match`` and ``evolve`` end too."""
     with resolve.connect(folder, ["standings"]) as con:
         rows = resolve.fetch(con, QUERY, [matches])
+        (ended,) = resolve.fetch(con, "SELECT count(*) FILTER (state = 'imported') AS imported FROM runs")
         said = {
             match: trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match])
             for match in dict.fromkeys(row["match_id"] for row in rows)
         }
+    nothing = "imported runs only claim, none was verified" if ended["imported"] else "no runs have ended yet"
     if out.mode != "person":
-        out.rows(rows, PLAIN, extra={"study": resolve.shown(folder)}, empty="no runs have ended yet")
+        out.rows(rows, PLAIN, extra={"study": resolve.shown(folder)}, empty=nothing)
         return
     if not rows:
-        out.note("no runs have ended yet: metaloop status")
+        out.note(f"{nothing}: metaloop {'log' if ended['imported'] else 'status'}")
     for match_id in dict.fromkeys(row["match_id"] for row in rows):
         show_match(out, [row for row in rows if row["match_id"] == match_id], said[match_id])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meta.cli.options import duration, noun, verb
+from meta.cli.options import duration, flag, noun, verb
 from meta.cli.output import Column, Output, brief
 from meta.cli.task_work import check, measure
 
@@ -76,14 +76,22 @@ def show(out: Output, task: str) -> None:
 
 @verb(
     ("metaloop task init my-task", "a small task that passes its check"),
+    ("metaloop task init my-law --simulated", "one with a known truth, to try a study on"),
     ("metaloop task check my-task", "then, after each change"),
-    flags=[click.argument("folder", metavar="DIR")],
+    flags=[
+        click.argument("folder", metavar="DIR"),
+        flag("--simulated", is_flag=True, help="Nothing is trained: a law says what each edit is worth."),
+        flag("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the law that is drawn."),
+    ],
 )
-def init(out: Output, folder: str) -> None:
-    """Write the files of a new task: task.toml, train.py, prepare.py, data.py."""
+def init(out: Output, folder: str, simulated: bool, seed: int) -> None:
+    """Write the files of a new task: task.toml, train.py, prepare.py, data.py; of a
+    simulated one, task.toml with its law, and train.py."""
     from trainer.scaffold import init as write
+    from trainer.scaffold import init_simulated
 
-    made = write(Path(folder).expanduser())
+    place = Path(folder).expanduser()
+    made = init_simulated(place, seed) if simulated else write(place)
     files = sorted(path.name for path in made.iterdir() if path.is_file())
     out.thing({"folder": str(made), "files": files})
     out.note(f"next: metaloop task check {made}")

@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 
 from analysis.ledger import Ledger
+from analysis.planted_events import decide, end, experiment, match, program, start, verify
+
+__all__ = ["World", "decide", "end", "match", "program", "race", "search", "sid", "start", "study", "verify"]
 
 Config = dict[str, Any]
 
@@ -46,43 +49,6 @@ class World:
         return self.base - gain if self.direction == "lower" else self.base + gain
 
 
-def program(ledger: Ledger, program_id: str, **more: Any) -> None:
-    event = {"program_id": program_id, "name": program_id, "generation": 0, "operator": "starter", "parent_ids": [],
-             "words": 100, "text": f"# {program_id}\n", "directives": []}  # fmt: skip
-    ledger.append({"kind": "program", **event, **more}, sync=False)
-
-
-def match(ledger: Ledger, match_id: str, arms: Mapping[str, str], **more: Any) -> None:
-    """arms: arm_id → program_id."""
-    listed = [{"arm_id": arm, "program_id": who, "role": "program"} for arm, who in arms.items()]
-    event = {"match_id": match_id, "config": {"direction": "lower", "metric": "nats"}, "task": "strokes",
-             "task_id": "t1", "run_budget": 3.0, "hardware_class": "cpu:test", "stream": "selection",
-             "purpose": "race", "generation": 0, "started_at": "2026-01-01T00:00:00Z", "arms": listed}  # fmt: skip
-    ledger.append({"kind": "match", **event, **more}, sync=False)
-
-
-def start(ledger: Ledger, run_id: str, match_id: str, arm_id: str, program_id: str, seed: int, **more: Any) -> None:
-    event = {"run_id": run_id, "match_id": match_id, "arm_id": arm_id, "program_id": program_id, "task": "strokes",
-             "run_seed": seed, "stream": "selection", "researcher": "scripted",
-             "device_seconds_budget": 3.0}  # fmt: skip
-    ledger.append({"kind": "run_started", **event, **more}, sync=False)
-
-
-def end(ledger: Ledger, run_id: str, claimed: float = 0.0, state: str = "finished", **more: Any) -> None:
-    event = {"run_id": run_id, "state": state, "charged": 3.0, "spent": 2.5, "cached_seconds": 0.4, "forfeited": 0.1,
-             "overshoot": 0.0, "tokens": 0, "usd": 0.0, "claimed_best": 1.0, "claimed_gain": claimed,
-             "final_source_id": "s1", "wall_seconds": 4.0, "experiment_wall_seconds": 3.5}  # fmt: skip
-    ledger.append({"kind": "run_ended", **event, **more}, sync=False)
-
-
-def verify(ledger: Ledger, run_id: str, arm_id: str, program_id: str, gains: Sequence[float], **more: Any) -> None:
-    for seed, gain in enumerate(gains):
-        event = {"run_id": run_id, "arm_id": arm_id, "program_id": program_id, "task": "strokes",
-                 "stream": "selection", "seed": seed, "status": "ok", "metric": 2.0 - gain, "baseline_metric": 2.0,
-                 "gain": gain, "trust": "unverified"}  # fmt: skip
-        ledger.append({"kind": "verification", **event, **more}, sync=False)
-
-
 def race(
     ledger: Ledger, match_id: str, truth: Mapping[str, tuple[float, float]], n: int, rng: np.random.Generator
 ) -> None:
@@ -107,8 +73,7 @@ def search(
     """
     head, head_number = dict(world.baseline), 0
     head_metric = world.metric(head, rng.normal(0, world.noise))
-    _experiment(ledger, run_id, 0, None, {}, head, sid(head), None, seed, "ok", head_metric, (), proposer)
-    _decide(ledger, run_id, 0, "baseline")
+    _experiment(ledger, run_id, 0, None, {}, head, None, seed, head_metric, (), proposer, "baseline")
     for number in range(1, tries + 1):
         queued = ideas[number - 1] if number <= len(ideas) else None
         cited = (directives[number - 1],) if queued and number <= len(directives) else ()
@@ -118,12 +83,10 @@ def search(
         config = head | edit
         failed = any(item in world.crashes for item in edit.items())
         metric = None if failed else world.metric(config, rng.normal(0, world.noise))
-        status = "crash" if failed else "ok"
         who = "queue" if queued else proposer
-        _experiment(ledger, run_id, number, head_number, edit, config, sid(config), sid(head), seed, status, metric,
-                    cited, who)  # fmt: skip
         better = metric is not None and (metric < head_metric) == (world.direction == "lower")
-        _decide(ledger, run_id, number, "keep" if better else "discard")
+        _experiment(ledger, run_id, number, head_number, edit, config, sid(head), seed, metric, cited, who,
+                    "keep" if better else "discard")  # fmt: skip
         if better and metric is not None:
             head, head_metric, head_number = config, metric, number
     return head
@@ -137,26 +100,15 @@ def propose(world: World, head: Config, rng: np.random.Generator, changes: int) 
 
 
 def _experiment(
-    ledger: Ledger, run_id: str, number: int, parent: int | None, edit: Config, config: Config, source: str,
-    parent_source: str | None, seed: int, status: str, metric: float | None, cited: Sequence[str], proposer: str,
+    ledger: Ledger, run_id: str, number: int, parent: int | None, edit: Config, config: Config,
+    parent_source: str | None, seed: int, metric: float | None, cited: Sequence[str], proposer: str, decision: str,
 ) -> None:  # fmt: skip
-    event = {
-        "run_id": run_id, "experiment_id": f"e-{run_id}-{number}", "number": number, "parent_number": parent,
-        "source_id": source, "parent_source_id": parent_source,
-        "edit": {"set": {k: v for k, v in edit.items() if v is not True},
-                 "apply": [k for k, v in edit.items() if v is True]},
-        "config": config, "seed": seed, "replicate": 0, "fraction": 1.0, "status": status, "metric": metric,
-        "device_seconds_charged": 0.15, "device_seconds_spent": 0.15, "wall_seconds": 0.2, "peak_memory_mb": 100.0,
-        "steps": 50, "description": "try", "proposer": proposer, "directive_ids": list(cited),
-        "trust": "unverified", "cached": False, "reason": "", "diff": "-a\n+b\n",
-        "started_at": "2026-01-01T00:00:00Z",
-    }  # fmt: skip
-    ledger.append({"kind": "experiment", **event}, sync=False)
-
-
-def _decide(ledger: Ledger, run_id: str, number: int, decision: str) -> None:
-    event = {"run_id": run_id, "experiment_id": f"e-{run_id}-{number}", "decision": decision, "reason": ""}
-    ledger.append({"kind": "decision", **event}, sync=False)
+    experiment(
+        ledger, run_id, number, decision=decision, metric=metric, cited=cited, parent_number=parent,
+        source_id=sid(config), parent_source_id=parent_source, config=config, seed=seed, proposer=proposer,
+        edit={"set": {k: v for k, v in edit.items() if v is not True},
+              "apply": [k for k, v in edit.items() if v is True]},
+    )  # fmt: skip
 
 
 def study(

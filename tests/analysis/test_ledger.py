@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import resource
 import signal
@@ -12,9 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from analysis.ledger import Ledger, check, read, segments
+from analysis.ledger import Ledger, check, read, segments, verify
 from programs.errors import Corrupt, EnvironmentProblem, UsageError
 
 
@@ -185,3 +187,27 @@ def test_bad_calls(tmp_path: Path) -> None:
             ledger.append({"hash": "x"})
         with pytest.raises(TypeError):
             ledger.append({"kind": "a", "thing": object()})
+
+
+def test_many_events_at_once_make_the_same_chain(tmp_path: Path) -> None:
+    events = [{"kind": "experiment", "number": n, "metric": np.float64(0.1) * n, "list": (1, n)} for n in range(5)]
+    with Ledger(tmp_path, "main") as ledger:
+        ledger.append({"kind": "before"})
+        ledger.extend(events)
+        ledger.append({"kind": "after", "path": tmp_path, "nothing": math.nan})
+    records = list(read(tmp_path))
+    assert [record["seq"] for record in records] == list(range(8))
+    assert [record["number"] for record in records[2:-1]] == list(range(5))
+    assert len({record["at"] for record in records[2:-1]}) == 1
+    assert records[-1]["nothing"] is None
+    assert check(tmp_path) == []
+    verify(tmp_path)
+
+
+def test_of_many_events_with_a_bad_one_none_is_written(tmp_path: Path) -> None:
+    with Ledger(tmp_path, "main") as ledger:
+        with pytest.raises(ValueError, match="kind"):
+            ledger.extend([{"kind": "one"}, {"no": "kind"}])
+        ledger.append({"kind": "after"})
+    assert [record["kind"] for record in read(tmp_path)] == ["segment", "after"]
+    assert check(tmp_path) == []

@@ -86,7 +86,7 @@ def test_duplicates_of_a_resumed_study(tmp_path: Path) -> None:
         synthetic.match(ledger, "m1", {"a1": "p1"}, run_budget=99.0)
         synthetic.start(ledger, "r1", "m1", "a1", "p1", 5)
         synthetic.search(ledger, WORLD, "r1", np.random.default_rng(2), tries=3)
-        synthetic._decide(ledger, "r1", 1, "replicate")
+        synthetic.decide(ledger, "r1", 1, "replicate")
         synthetic.end(ledger, "r1", charged=3.0)
         synthetic.end(ledger, "r1", charged=7.0)
         synthetic.verify(ledger, "r1", "a1", "p1", [0.1, 0.3])

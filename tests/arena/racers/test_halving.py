@@ -1,24 +1,12 @@
-"""Racers: who gets how many runs."""
+"""Sequential halving: who is promoted, and on which runs."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from arena.race import Allocation, ArmScore, Racer, SequentialHalving, Stage
+from arena.race import ArmScore, SequentialHalving, Stage
 
-
-def play(racer: Racer, draw, arms: list[str], raced: set[str] | None = None) -> dict[str, list[float]]:  # type: ignore[no-untyped-def]
-    """Carry a race out with gains drawn by ``draw(arm)``; returns every arm's gains."""
-    gains: dict[str, list[float]] = {arm: [] for arm in arms}
-    for _ in range(50):
-        scores = [ArmScore(a, raced is None or a in raced, tuple(g)) for a, g in gains.items()]
-        wanted = racer.next_round(scores)
-        if not wanted:
-            return gains
-        for arm, runs in wanted.items():
-            assert runs > len(gains[arm])
-            gains[arm] += [draw(arm) for _ in range(runs - len(gains[arm]))]
-    raise AssertionError("the race does not end")
+from .play import play
 
 
 def test_halving_spends_its_last_runs_on_the_best() -> None:
@@ -47,8 +35,3 @@ def test_one_lucky_noisy_arm_is_shrunk_no_more_than_the_others() -> None:
     racer = SequentialHalving([Stage(None, 4), Stage(1, 8)])
     scores = [ArmScore("steady", True, (1.0, 1.1, 0.9, 1.0)), ArmScore("wild", True, (3.0, -2.0, 2.9, -1.0))]
     assert racer.next_round(scores) == {"steady": 8}
-
-
-def test_allocation_gives_every_arm_its_number() -> None:
-    gains = play(Allocation({"a": 3, "b": 1}), lambda _: 0.0, ["a", "b"])
-    assert {a: len(g) for a, g in gains.items()} == {"a": 3, "b": 1}

@@ -1,0 +1,65 @@
+"""The weakest of the methods: what the runs themselves claim, with the part that noise alone would show.
+
+A run keeps what looks better, so the best of n equal sources claims a gain although nothing has an effect: the expected
+largest of n normal draws, over the first. `noise_share` sets that against the claim, with the sd of one training as the
+shared baselines measure it. No interval, no q: both would have to know what was not kept.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from analysis.credit import ClaimedCredit
+from analysis.scope import Scope
+from analysis.statistics import mean_interval
+from programs.ids import content_id
+
+MOST_DRAWS = 1024  # sources of a run that are told apart; more of them change the largest by a hundredth of an sd
+
+
+def claimed_credits(scope: Scope) -> list[ClaimedCredit]:
+    """A row per kept change, the largest claim first, then a row per program for its runs from start to end."""
+    best = largest()
+    sd = scope.rows("noise")[0]["sd"]
+    steps = _credits(scope, scope.rows("claimed_steps", steps=list(steps_of_noise())), sd, whole=False)
+    return steps + _credits(scope, scope.rows("claimed_runs", best=list(best)), sd, whole=True)
+
+
+def _credits(scope: Scope, rows: list[dict[str, Any]], sd: float | None, *, whole: bool) -> list[ClaimedCredit]:
+    out = []
+    for row in rows:
+        label, mean = row["label"], mean_interval(row["deltas"])
+        claim = mean.mean or 0.0
+        chance = None if sd is None or row["noise"] is None else sd * row["noise"]
+        program = row["program_id"] if whole else None
+        out.append(ClaimedCredit(
+            credit_id=content_id("c", "claimed", scope.task, program or label), task=scope.task, estimate=claim,
+            se=mean.se, low=None, high=None, n=mean.n, q=None, design="observational", unit=scope.unit,
+            label=f"{label}: whole runs" if whole else label, program_id=program, runs=row["runs"],
+            noise_share=None if chance is None or claim <= 0.0 else min(1.0, chance / claim),
+        ))  # fmt: skip
+    return sorted(out, key=lambda c: (-c.estimate, c.credit_id))
+
+
+@lru_cache(maxsize=1)
+def largest() -> tuple[float, ...]:
+    """Expected largest of 1, 2, … MOST_DRAWS standard normal draws, by integration."""
+    import numpy as np
+    from scipy.special import log_ndtr
+
+    x = np.linspace(-9.0, 9.0, 3601)
+    below, n = log_ndtr(x), np.arange(1, MOST_DRAWS + 1)
+    density = np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi)
+    means = [float(np.trapezoid(x * k * density * np.exp((k - 1) * below), x)) for k in n]
+    return tuple(means)
+
+
+@lru_cache(maxsize=1)
+def steps_of_noise() -> tuple[float, ...]:
+    """Entry j - 1: by how much a new best of j + 1 normal draws beats the best of the j before, on average.
+
+    The largest of j + 1 is the last one with chance 1 / (j + 1), so the step is (j + 1) times what the largest grows.
+    """
+    best = largest()
+    return tuple((j + 1) * (best[j] - best[j - 1]) for j in range(1, len(best)))

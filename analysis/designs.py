@@ -1,0 +1,170 @@
+"""Two-level designs: which directives of a program are left out in which runs, planned before any of them is made.
+
+Columns of a Hadamard matrix are orthogonal, so with N runs each main effect is known to 2 sd / sqrt(N), whatever the
+number of directives; leaving out one at a time spends the same runs on one directive each (Plackett and Burman 1946).
+Every second block is the mirror of the first: then no effect is mixed with an interaction of two others (Box and
+Wilson 1951). Which directive gets which column, and which level is called high, is drawn at random.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.regression import Effect, effects
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Signs = NDArray[np.int8]
+
+MOST = 500  # factors
+
+
+@dataclass(frozen=True)
+class Design:
+    """``plain`` and its ``mirror``: rows of programs, True where a factor is held. Block k plays the rows of
+    ``plain`` where k is even and those of ``mirror`` where it is odd, one run each under one run seed."""
+
+    factors: tuple[str, ...]
+    plain: tuple[tuple[bool, ...], ...]
+    blocks: int
+
+    @property
+    def mirror(self) -> tuple[tuple[bool, ...], ...]:
+        return tuple(tuple(not held for held in row) for row in self.plain)
+
+    @property
+    def order(self) -> int:
+        """Runs of one block."""
+        return len(self.plain)
+
+    @property
+    def runs(self) -> int:
+        return self.order * self.blocks
+
+    @property
+    def arms(self) -> list[tuple[tuple[bool, ...], int]]:
+        """Each program of the design as its levels, with how many runs it gets."""
+        first, second = (self.blocks + 1) // 2, self.blocks // 2
+        return [(row, first) for row in self.plain] + [(row, second) for row in self.mirror if second]
+
+    @property
+    def se(self) -> float:
+        """Standard error of every effect, in standard deviations between the runs of one program."""
+        return 2.0 / math.sqrt(self.runs)
+
+    @property
+    def clear(self) -> bool:
+        """Whether effects are free of interactions of two others."""
+        return self.blocks % 2 == 0
+
+
+def plan(factors: Sequence[str], runs: int, seed: int) -> Design:
+    """The largest design over ``factors`` of at most ``runs`` runs; fewer than 2 blocks leave no error to judge by.
+
+    The same factors and seed give the same rows, so that a larger number of runs goes on where a smaller one ended.
+    Raises ValueError where not even two blocks fit.
+    """
+    import numpy as np
+
+    order = order_of(len(factors))
+    if runs < 2 * order:
+        raise ValueError(f"{len(factors)} factors take blocks of {order} runs, two at least")
+    rng = np.random.Generator(np.random.PCG64(seed))
+    columns = hadamard(order)[:, 1 + rng.permutation(order - 1)[: len(factors)]]
+    signed = columns * rng.choice(np.array([-1, 1]), size=len(factors))[None, :]
+    return Design(tuple(factors), tuple(tuple((row > 0).tolist()) for row in signed), runs // order)
+
+
+def estimate(held: Sequence[Sequence[bool]], gains: Sequence[float], blocks: Sequence[int]) -> list[Effect | None]:
+    """Effect of holding each factor: least squares with an intercept a block, robust errors; rows are runs.
+
+    None where a factor is aliased, which an unfinished design and factors that fall together allow.
+    """
+    import numpy as np
+
+    names = {name: number for number, name in enumerate(dict.fromkeys(blocks))}
+    x = np.array(held, dtype=np.float64)
+    return effects(x, np.array(gains, dtype=np.float64), np.array([names[b] for b in blocks]))
+
+
+def order_of(factors: int) -> int:
+    """The smallest order of a Hadamard matrix with a column for each factor beside the constant one."""
+    if not 1 <= factors <= MOST:
+        raise ValueError(f"{factors} factors; a design takes 1 to {MOST}")
+    order = 2 if factors == 1 else 4 * math.ceil((factors + 1) / 4)
+    while _recipe(order) is None:
+        order += 4
+    return order
+
+
+def hadamard(order: int) -> Signs:
+    """A matrix of ±1 with orthogonal rows and columns, its first row and column all +1 (Paley 1933, Sylvester 1867).
+
+    Known here: 1, 2, and doubles of p + 1 (p prime, 3 mod 4) and 2p + 2 (p prime, 1 mod 4). Raises ValueError for
+    others, 92 being the first multiple of 4 of them.
+    """
+    import numpy as np
+
+    recipe = _recipe(order)
+    if recipe is None:
+        raise ValueError(f"no Hadamard matrix of order {order} is known here")
+    kind, number = recipe
+    if kind == "one":
+        return np.ones((1, 1), dtype=np.int8)
+    if kind == "double":
+        half = hadamard(number)
+        return np.block([[half, half], [half, -half]])
+    made = _first_paley(number) if kind == "first" else _second_paley(number)
+    made = made * made[0][None, :]
+    flipped: Signs = made * made[:, 0][:, None]
+    return flipped
+
+
+def _recipe(order: int) -> tuple[str, int] | None:
+    if order == 1:
+        return "one", 1
+    if order % 4 == 0 and _is_prime(order - 1):
+        return "first", order - 1
+    if order % 4 == 0 and order > 4 and _is_prime(order // 2 - 1) and (order // 2 - 1) % 4 == 1:
+        return "second", order // 2 - 1
+    if order % 2 == 0 and _recipe(order // 2) is not None:
+        return "double", order // 2
+    return None
+
+
+def _jacobsthal(q: int) -> Signs:
+    """Quadratic characters of all differences modulo a prime q."""
+    import numpy as np
+
+    squares = {i * i % q for i in range(1, q)}
+    character = np.array([0] + [1 if i in squares else -1 for i in range(1, q)], dtype=np.int8)
+    table: Signs = character[(np.arange(q)[:, None] - np.arange(q)[None, :]) % q]
+    return table
+
+
+def _first_paley(q: int) -> Signs:
+    import numpy as np
+
+    skew = np.zeros((q + 1, q + 1), dtype=np.int8)
+    skew[0, 1:], skew[1:, 0], skew[1:, 1:] = 1, -1, _jacobsthal(q)
+    made: Signs = skew + np.eye(q + 1, dtype=np.int8)
+    return made
+
+
+def _second_paley(q: int) -> Signs:
+    import numpy as np
+
+    even = np.zeros((q + 1, q + 1), dtype=np.int8)
+    even[0, 1:], even[1:, 0], even[1:, 1:] = 1, 1, _jacobsthal(q)
+    filled, empty = np.array([[1, 1], [1, -1]], dtype=np.int8), np.array([[1, -1], [-1, -1]], dtype=np.int8)
+    made: Signs = np.kron(even, filled) + np.kron(np.eye(q + 1, dtype=np.int8), empty)
+    return made
+
+
+def _is_prime(number: int) -> bool:
+    return number > 1 and all(number % i for i in range(2, math.isqrt(number) + 1))

@@ -1,0 +1,140 @@
+"""What having a directive does to the verified gain of a run: children against parents that were run again beside them.
+
+Every accepted child that shares a match and run seeds with its parents is a contrast: its gain minus theirs, over the
+directives it added and removed. The contrasts are fitted together, with an intercept for each family and run seed, so
+that nothing which made a parent a parent enters; a regression over the evolved programs themselves is confounded by
+selection (its 95% intervals covered 49 to 79%). Errors are clustered by match and run seed, within which arms may share
+luck and one parent stands against several children. A directive that always changed together with another one has no
+row: the difference belongs to the mutation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.credit import Design, DirectiveEffect
+from analysis.pooling import pooled
+from analysis.regression import Effect, effects
+from analysis.scope import Scope
+from analysis.statistics import bh, interval, mean_interval, t_test
+from programs.ids import content_id
+
+MOST_ROWS, MOST_COLUMNS = 1500, 150  # of one regression; above, only children that changed one thing are used
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One run of a child, or of the parents of a family (their mean): what it changed, and what it gained."""
+
+    family: tuple[str, str]  # match, parents
+    seed: int
+    changed: Mapping[str, float]  # directive → 1 added, -1 removed, halves where only one of two parents had it
+    gain: float
+
+
+def having_credits(scope: Scope) -> list[DirectiveEffect]:
+    """One row per directive whose effect the contrasts can tell, best first."""
+    held: dict[str, set[str]] = defaultdict(set)
+    for found in scope.rows("held"):
+        held[found["program_id"]].add(found["directive_id"])
+    told = directive_effects(contrasts(scope.rows("family_runs"), held))
+    return credited(scope, "having", {(d, None, None): Told(e, n, "paired") for d, (e, n) in told.items()})
+
+
+def contrasts(runs: Iterable[Mapping[str, Any]], held: Mapping[str, set[str]]) -> list[Contrast]:
+    """From rows {child_id, parent_ids, match_id, run_seed, child: bool, gain}; parents once per family and seed."""
+    found: dict[tuple[Any, ...], Contrast] = {}
+    for run in runs:
+        family, parents = (str(run["match_id"]), " ".join(run["parent_ids"])), run["parent_ids"]
+        who = run["child_id"] if run["child"] else ""
+        changed = _changed(held.get(run["child_id"], set()), [held.get(p, set()) for p in parents]) if who else {}
+        found[family, run["run_seed"], who] = Contrast(family, run["run_seed"], changed, run["gain"])
+    sizes: dict[tuple[Any, ...], int] = defaultdict(int)
+    for family, seed, _ in found:
+        sizes[family, seed] += 1
+    return [contrast for (family, seed, _), contrast in found.items() if sizes[family, seed] > 1]
+
+
+def _changed(child: set[str], parents: Sequence[set[str]]) -> dict[str, float]:
+    every = sorted(child.union(*parents))
+    shares = {d: (d in child) - sum(d in parent for parent in parents) / len(parents) for d in every}
+    return {d: share for d, share in shares.items() if share}
+
+
+def directive_effects(rows: Sequence[Contrast]) -> dict[str, tuple[Effect, int]]:
+    """directive → (effect, number of runs that differ in it from their family's parents)."""
+    import numpy as np
+
+    columns = {d: i for i, d in enumerate(sorted({d for row in rows for d in row.changed}))}
+    if not columns:
+        return {}
+    if len(rows) > MOST_ROWS or len(columns) > MOST_COLUMNS:
+        return _one_by_one(rows)
+    x = np.zeros((len(rows), len(columns)))
+    for i, row in enumerate(rows):
+        for directive, share in row.changed.items():
+            x[i, columns[directive]] = share
+    block = _numbered((row.family, row.seed) for row in rows)
+    cluster = _numbered((row.family[0], row.seed) for row in rows)
+    fitted = effects(x, np.array([row.gain for row in rows]), np.array(block), np.array(cluster))
+    counts = (x != 0.0).sum(axis=0)
+    return {d: (effect, int(counts[i])) for d, i in columns.items() if (effect := fitted[i]) is not None}
+
+
+def _one_by_one(rows: Sequence[Contrast]) -> dict[str, tuple[Effect, int]]:
+    """Each directive from the children that changed it alone, beside their parents: for very large studies."""
+    parents = {(row.family, row.seed): row.gain for row in rows if not row.changed}
+    pairs: dict[str, dict[object, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        place = row.family, row.seed
+        if len(row.changed) == 1 and place in parents:
+            [(directive, share)] = row.changed.items()
+            pairs[directive][place].append((row.gain - parents[place]) / share)
+    found: dict[str, tuple[Effect, int]] = {}
+    for directive, places in sorted(pairs.items()):
+        mean = mean_interval([math.fsum(own) / len(own) for own in places.values()])
+        found[directive] = Effect(mean.mean or 0.0, mean.se, mean.n - 1), sum(map(len, places.values()))
+    return found
+
+
+def _numbered(names: Iterable[object]) -> list[int]:
+    known: dict[object, int] = {}
+    return [known.setdefault(name, len(known)) for name in names]
+
+
+Key = tuple[str, str | None, str | None]  # directive, program, match
+
+
+@dataclass(frozen=True)
+class Told:
+    """An effect with how many runs and which design tell it."""
+
+    effect: Effect
+    n: int
+    design: Design
+    followed: int | None = None  # runs
+    held: int | None = None
+
+
+def credited(scope: Scope, method: str, found: Mapping[Key, Told]) -> list[DirectiveEffect]:
+    """Rows of the view, best first, q and pooling over all of them."""
+    texts = {row["directive_id"]: row["text"] for row in scope.rows("directive_texts")} if found else {}
+    fits = [told.effect for told in found.values()]
+    qs = bh([t_test(e.estimate, e.se, e.df) for e in fits])
+    shrunk = pooled([e.estimate for e in fits], [e.se for e in fits])
+    out = []
+    for ((directive, program, match), told), q, post in zip(found.items(), qs, shrunk, strict=True):
+        effect, where = told.effect, [part for part in (program, match) if part is not None]
+        low, high = interval(effect.estimate, effect.se, effect.df)
+        out.append(DirectiveEffect(
+            credit_id=content_id("c", method, scope.task, directive, *where), task=scope.task,
+            estimate=effect.estimate, se=effect.se, low=low, high=high, n=told.n, q=q, design=told.design,
+            unit=scope.unit, method=method, directive_id=directive, text=texts.get(directive) or directive,
+            program_id=program, match_id=match, runs_held=told.held, runs_followed=told.followed, df=effect.df,
+            shrunk=post[0] if post else None, shrunk_se=post[1] if post else None,
+        ))  # fmt: skip
+    return sorted(out, key=lambda c: (-c.estimate, c.credit_id))

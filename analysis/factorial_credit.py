@@ -1,0 +1,31 @@
+"""What planned ablations say: effect of each directive of a program, averaged over the others being there or not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from analysis import designs
+from analysis.credit import DirectiveEffect
+from analysis.directive_effects import Key, Told, credited
+from analysis.scope import Scope
+
+
+def factorial_credits(scope: Scope) -> list[DirectiveEffect]:
+    """One row per factor of each ablation, best first.
+
+    What a run is said to have held is read off its program and not off the plan, so that a directive which fell with
+    the one it was nested in counts as what it was. A block is a run seed.
+    """
+    matches: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for found in scope.rows("factorial_runs"):
+        matches[found["match_id"]].append(found)
+    told: dict[Key, Told] = {}
+    for match_id, runs in matches.items():
+        factors = runs[0]["factors"]
+        held = [[factor in run["held"] for factor in factors] for run in runs]
+        fitted = designs.estimate(held, [run["gain"] for run in runs], [run["run_seed"] for run in runs])
+        for factor, effect in zip(factors, fitted, strict=True):
+            if effect is not None:
+                told[factor, runs[0]["program_id"], match_id] = Told(effect, len(runs), "randomised")
+    return credited(scope, "factorial", told)

@@ -1,0 +1,144 @@
+"""A judged log as events of the ledger. What the log does not say is left out, and reads as NULL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from analysis.imports.figures import Figures
+from analysis.imports.judge import Judged, Judgement
+from analysis.imports.repository import Joined
+from analysis.imports.rows import Row
+from analysis.imports.runs import Run
+from analysis.imports.table import Aside
+from programs.ids import content_id, content_ids
+
+TRUST = "self-reported"
+STATE = "imported"
+DESCRIPTION = 4_000  # characters that are kept
+
+
+def import_id(digest: str) -> str:
+    """The id of a log, by its bytes: the same file is the same import wherever it lies."""
+    return content_id("i", digest)
+
+
+def run_id(identity: str, metric: str | None) -> str:
+    return content_id("r", identity, metric or "")
+
+
+def match_id(metric: str | None, way: str) -> str:
+    """Runs whose metric has the same name and direction stand in one match; they are not comparable beyond that."""
+    return content_id("m", "import", metric or "", way)
+
+
+def arm_id(run: str) -> str:
+    return content_id("a", run)
+
+
+def run_events(
+    identity: str, run: Run, judged: Judgement, told: Figures, program_id: str | None, commits: Mapping[int, Joined]
+) -> Iterator[dict[str, Any]]:
+    """The run's start, its experiments, its findings and its end. ``commits``: line → commit of the row."""
+    name, way = run_id(identity, run.metric), str(run.direction.way)
+    yield {
+        "kind": "run_started",
+        "run_id": name,
+        "import_id": identity,
+        "match_id": match_id(run.metric, way),
+        "arm_id": arm_id(name),
+        "program_id": program_id,
+        "direction": way,
+    }
+    named = content_ids("e", name)
+    for item in judged.rows:
+        yield _experiment(named(str(item.number)), name, item, commits.get(item.row.line))
+    for item in judged.rows:
+        if item.told:
+            yield {
+                "kind": "finding",
+                "run_id": name,
+                "experiment_id": named(str(item.number)),
+                "finding": item.contradiction,
+                "text": item.told,
+            }
+    yield {
+        "kind": "run_ended",
+        "run_id": name,
+        "state": STATE,
+        "claimed_best": told.best_kept,
+        "claimed_gain": told.claimed_gain,
+    }
+
+
+def _experiment(identity: str, run: str, item: Judged, joined: Joined | None) -> dict[str, Any]:
+    row = item.row
+    event: dict[str, Any] = {
+        "kind": "experiment",
+        "run_id": run,
+        "experiment_id": identity,
+        "number": item.number,
+        "line": row.line,
+        "status": row.status,
+        "metric": item.metric,
+        "decision": item.decision,
+        "description": row.description[:DESCRIPTION],
+        "trust": TRUST,
+        "category": item.category,
+        "best_so_far": item.best,
+    }
+    if row.commit:
+        event["commit"] = row.commit
+    if row.word:
+        event["word"] = row.word
+    if item.step is not None:
+        event |= {"step_gain": item.step, "step_tries": item.tries}
+    if item.again is not None:
+        event["again"] = item.again
+    if item.contradiction:
+        event["contradiction"] = item.contradiction
+    if row.extra:
+        event["extra"] = row.extra
+    for key, value in _measured(row):
+        event[key] = value
+    if joined is not None:
+        event |= {"full_commit": joined.commit, "committed_at": joined.committed_at}
+        event |= {"diff": joined.diff} if joined.diff is not None else {}
+    return event
+
+
+def _measured(row: Row) -> Iterator[tuple[str, float]]:
+    """What the log says of a try's cost and seed."""
+    if row.memory_mb is not None:
+        yield "peak_memory_mb", row.memory_mb
+    if row.seconds is not None:
+        yield "wall_seconds", row.seconds
+    if row.seed is not None:
+        yield "seed", row.seed
+    if row.steps is not None:
+        yield "steps", row.steps
+
+
+def aside_events(identity: str, place: str, asides: list[Aside]) -> Iterator[dict[str, Any]]:
+    for aside in asides:
+        yield {
+            "kind": "quarantine",
+            "import_id": identity,
+            "path": place,
+            "line": aside.line,
+            "reason": aside.reason,
+            "text": aside.text,
+        }
+
+
+def figures_event(told: Figures) -> dict[str, Any]:
+    """The figures of a run as they stand in its `import` event and in the view `imports`."""
+    plain = asdict(told)
+    noise = plain.pop("noise")
+    return plain | {
+        "noise_sd": noise["sd"],
+        "noise_df": noise["df"],
+        "noise_from": noise["source"],
+        "noise_share": told.noise_share,
+    }

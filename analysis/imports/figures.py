@@ -1,0 +1,180 @@
+"""The figures of one imported run: gain, keep rate over time, the share of noise, categories, contradictions."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.imports.judge import Judged, Judgement
+from analysis.imports.noise import Noise, chance_gain, chance_keeps, is_explained, spread
+
+PARTS = 4  # of a log, in its order, that the keep rate is told for
+
+
+@dataclass(frozen=True)
+class Part:
+    """A quarter of a run's tries."""
+
+    tried: int
+    kept: int
+    gain: float  # of its kept steps
+
+
+@dataclass(frozen=True)
+class CategoryFigures:
+    """What tries of one category came to. ``gain``: sum of the steps of the kept ones, metric units."""
+
+    category: str
+    tried: int
+    kept: int
+    failed: int
+    gain: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All that is told of a run. Gains are in metric units, positive is better; None where nothing tells."""
+
+    tried: int
+    kept: int
+    discarded: int
+    failed: int
+    undecided: int
+    decided: bool
+    baseline: float | None
+    baseline_from: str
+    best_kept: float | None
+    best_measured: float | None
+    claimed_gain: float | None  # best kept against the baseline
+    rerun_gain: float | None  # the same, rows measured again counted at the mean of their re-runs
+    best_line: int | None
+    parts: tuple[Part, ...]
+    noise: Noise
+    noise_steps: int | None  # kept steps that noise explains (noise.LEVEL)
+    chance_keeps: float  # kept steps expected of as many tries of nothing but noise
+    chance_gain: float | None  # gain of the best of as many tries of nothing but noise
+    categories: tuple[CategoryFigures, ...]
+    contradictions: dict[str, int]
+    reruns: int
+
+    @property
+    def noise_share(self) -> float | None:
+        """Of the claimed gain, what noise alone would give; at most 1."""
+        if self.chance_gain is None or not self.claimed_gain or self.claimed_gain <= 0.0:
+            return None
+        return min(1.0, self.chance_gain / self.claimed_gain)
+
+
+def figures(judged: Judgement, stated: float | None = None) -> Figures:
+    """The figures of a judged run; ``stated``: the sd of one measurement, as the user gives it."""
+    rows, sign = judged.rows, judged.sign
+    tries = [item for item in rows if item.decision != "baseline" and _was_run(item)]
+    kept = [item for item in tries if _kept(item, judged.decided)]
+    measured = [item for item in rows if item.metric is not None]
+    base = judged.base
+    best = _best([i for i in measured if i.decision == "baseline" or _kept(i, judged.decided)], sign)
+    noise = _noise(judged) if stated is None else Noise(stated, 0, "stated")
+    ran = sum(item.metric is not None and item.again is None for item in tries)
+    return Figures(
+        tried=len(tries),
+        kept=len(kept),
+        discarded=sum(item.decision == "discard" and item.row.status == "ok" for item in tries),
+        failed=sum(item.row.status not in ("ok", None) for item in tries),
+        undecided=sum(item.decision is None for item in rows),
+        decided=judged.decided,
+        baseline=base,
+        baseline_from=judged.baseline_from,
+        best_kept=best.metric if best else None,
+        best_measured=b.metric if (b := _best(measured, sign)) else None,
+        claimed_gain=_gain(base, best, sign),
+        rerun_gain=_rerun_gain(judged, base),
+        best_line=best.row.line if best else None,
+        parts=_parts(tries, judged.decided),
+        noise=noise,
+        noise_steps=_noise_steps(kept, noise.sd),
+        chance_keeps=chance_keeps(ran),
+        chance_gain=None if noise.sd is None else chance_gain(ran, noise.sd),
+        categories=_categories(tries, judged.decided),
+        contradictions=dict(sorted(Counter(item.contradiction for item in rows if item.contradiction).items())),
+        reruns=len(judged.again),
+    )
+
+
+def _was_run(item: Judged) -> bool:
+    """False for a row that tells of nothing that happened: skipped, pending, a note."""
+    return item.metric is not None or item.row.status is not None or item.decision is not None
+
+
+def _kept(item: Judged, decided: bool) -> bool:
+    return item.decision == "keep" if decided else item.step is not None
+
+
+def _best(items: Sequence[Judged], sign: float) -> Judged | None:
+    return min(items, key=lambda item: sign * (item.metric or 0.0), default=None) if items else None
+
+
+def _gain(base: float | None, best: Judged | None, sign: float) -> float | None:
+    return None if base is None or best is None or best.metric is None else sign * (base - best.metric)
+
+
+def _groups(judged: Judgement) -> dict[int, list[float]]:
+    """place of a row that was measured again → what its re-runs measured."""
+    groups: dict[int, list[float]] = defaultdict(list)
+    for place, first in judged.again.items():
+        metric = judged.rows[place].metric
+        if metric is not None:
+            groups[first].append(metric)
+    return groups
+
+
+def _noise(judged: Judgement) -> Noise:
+    values = []
+    for first, later in _groups(judged).items():
+        own = judged.rows[first].metric
+        # a step that was picked for its luck says nothing of the spread; its re-runs among each other do
+        picked = (judged.rows[first].step or 0.0) > 0.0 and len(later) > 1
+        values.append(later if picked or own is None else [own, *later])
+    return spread(values)
+
+
+def _rerun_gain(judged: Judgement, base: float | None) -> float | None:
+    """The best kept gain where rows that were measured again count at the mean of their re-runs."""
+    groups = _groups(judged)
+    if base is None or not set(groups) - {judged.baseline}:
+        return None
+    values = []
+    for place, item in enumerate(judged.rows):
+        if item.metric is not None and place not in judged.again and (_kept(item, judged.decided)):
+            later = groups.get(place)
+            values.append(judged.sign * (base - (sum(later) / len(later) if later else item.metric)))
+    return max(values, default=None)
+
+
+def _parts(tries: Sequence[Judged], decided: bool) -> tuple[Part, ...]:
+    out = []
+    for k in range(PARTS):
+        some = tries[k * len(tries) // PARTS : (k + 1) * len(tries) // PARTS]
+        kept = [item for item in some if _kept(item, decided)]
+        out.append(Part(len(some), len(kept), sum(max(item.step or 0.0, 0.0) for item in kept)))
+    return tuple(out)
+
+
+def _noise_steps(kept: Sequence[Judged], sd: float | None) -> int | None:
+    if sd is None:
+        return None
+    return sum(item.step is not None and is_explained(item.step, item.tries, sd) for item in kept)
+
+
+def _categories(tries: Sequence[Judged], decided: bool) -> tuple[CategoryFigures, ...]:
+    """Every category that was tried, the one that gained most first."""
+    found: dict[str, list[Judged]] = defaultdict(list)
+    for item in tries:
+        found[item.category].append(item)
+    table = []
+    for name, items in found.items():
+        kept = [item for item in items if _kept(item, decided)]
+        failed = sum(item.row.status not in ("ok", None) for item in items)
+        gain = sum(max(item.step or 0.0, 0.0) for item in kept)
+        table.append(CategoryFigures(name, len(items), len(kept), failed, gain))
+    return tuple(sorted(table, key=lambda c: (-c.gain, -c.kept, -c.tried, c.category)))

@@ -1,0 +1,185 @@
+"""Which logs the paths of a user mean: files, folders to search, repositories; and which of them are duplicates."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from analysis.imports.text import MAX_BYTES, Refused, read_bytes
+
+MOST_ENTRIES = 300_000  # of the folders searched
+MOST_LOGS = 20_000
+DEEPEST = 12
+HEAD = 4096  # bytes by which beginnings are compared first
+LEAST_LINES = 3  # of a log that may be told to be the beginning of another
+_SKIPPED = frozenset({".git", "node_modules", ".venv", "venv", "__pycache__", "site-packages", ".tox", ".cache"})
+_LOG = re.compile(
+    r"(?:.*[-_.])?(?:results?|experiments?|exps?|history|journal|trials?|runs?|log|ledger|autoresearch)(?:[-_.].*)?\.tsv"
+    r"|(?:results?|experiments?)(?:[-_.].*)?\.(?:csv|txt|md)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A log that may be read. ``place``: as it is told; ``ref``: the commit whose tree holds it, else it is a file."""
+
+    path: Path
+    place: str
+    repository: Path | None = None
+    ref: str = ""
+    searched: bool = False  # found in a folder, not named by the user
+    size: int = 0
+    digest: str = ""
+    reason: str = ""  # why it is not read
+    duplicate_of: str = ""  # digest of the log that holds all its rows
+
+    @property
+    def name(self) -> str:
+        """What people call it: its folder, or its own name where that says more."""
+        stem = self.path.stem
+        plain = stem.lower() in ("results", "result", "experiments", "log", "history")
+        folder = (self.repository or self.path.absolute().parent).name
+        return (folder or stem) if plain else stem
+
+
+def is_log(name: str) -> bool:
+    """Whether a file of this name is looked into when a folder is searched."""
+    return _LOG.fullmatch(name) is not None
+
+
+def find(paths: Sequence[Path]) -> list[Found]:
+    """Every log that the paths mean, in a steady order, with what cannot be read marked so and duplicates named.
+
+    A path that does not exist is marked too: one of a thousand does not stop the others.
+    """
+    seen: set[Path] = set()
+    found: list[Found] = []
+    for path in paths:
+        for item in _of(path):
+            key = item.path.absolute() / item.ref
+            if key not in seen:
+                seen.add(key)
+                found.append(item)
+        if len(found) > MOST_LOGS:
+            raise Refused(f"more than {MOST_LOGS:,} logs")
+    return _without_copies([_looked_at(item) for item in found])
+
+
+def _of(path: Path) -> Iterator[Found]:
+    if not path.is_dir():
+        yield Found(path, str(path), _repository(path.absolute().parent))
+        return
+    logs = list(_search(path))
+    yield from logs
+    repository = _repository(path.absolute(), above=False)
+    if repository is not None and not any(item.repository == repository for item in logs):
+        yield from _in_history(repository, path)
+
+
+def _search(root: Path) -> Iterator[Found]:
+    """Files below a folder that are named like logs. No link is followed; the search is bounded."""
+    entries = 0
+    base = len(root.parts)
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        entries += len(folders) + len(files)
+        if entries > MOST_ENTRIES:
+            raise Refused(f"{root}: more than {MOST_ENTRIES:,} files to search")
+        deep = len(here.parts) - base >= DEEPEST
+        folders[:] = [] if deep else sorted(name for name in folders if name not in _SKIPPED)
+        for name in sorted(files):
+            path = here / name
+            if is_log(name) and not path.is_symlink():
+                yield Found(path, str(path), _repository(here.absolute()), searched=True)
+
+
+def _in_history(repository: Path, path: Path) -> Iterator[Found]:
+    """Logs that only a branch of a repository holds."""
+    from analysis.imports.repository import logs_in_branches
+
+    for name, ref in logs_in_branches(repository):
+        yield Found(Path(name), f"{path}@{ref[:12]}:{name}", repository, ref, searched=True)
+
+
+def _repository(folder: Path, above: bool = True) -> Path | None:
+    """The repository that a folder lies in: its work tree, or the folder of a bare one."""
+    for place in (folder, *folder.parents) if above else (folder,):
+        if (place / ".git").exists() or ((place / "HEAD").is_file() and (place / "objects").is_dir()):
+            return place
+    return None
+
+
+def contents(found: Found) -> bytes:
+    """The bytes of a log. Refused where it cannot be read."""
+    if found.ref and found.repository is not None:
+        from analysis.imports.repository import file_at
+
+        return file_at(found.repository, found.ref, str(found.path), MAX_BYTES)
+    return read_bytes(found.path)
+
+
+def _looked_at(found: Found) -> Found:
+    try:
+        data = contents(found)
+    except Refused as error:
+        return replace(found, reason=str(error))
+    return replace(found, size=len(data), digest=hashlib.sha256(data).hexdigest())
+
+
+def _without_copies(found: list[Found]) -> list[Found]:
+    """Marks logs that are equal to another, and those that are the beginning of one: an earlier state of it."""
+    first: dict[str, int] = {}
+    for place, item in enumerate(found):
+        if item.digest and not item.reason:
+            first.setdefault(item.digest, place)
+    whole = {place: head for place in first.values() if (head := _head(found[place]))}
+    longer = _beginnings(found, whole)
+    out = []
+    for place, item in enumerate(found):
+        if item.reason or not item.digest:
+            out.append(item)
+            continue
+        last = first[item.digest]
+        while last in longer:
+            last = longer[last]
+        out.append(item if last == place else replace(item, duplicate_of=found[last].digest))
+    return out
+
+
+def _head(item: Found) -> bytes:
+    try:
+        return contents(item)[:HEAD]
+    except Refused:
+        return b""
+
+
+def _beginnings(found: Sequence[Found], heads: dict[int, bytes]) -> dict[int, int]:
+    """place of a log → place of one that begins with all of it. Sorted, those follow right behind."""
+    order = sorted(heads, key=lambda place: (heads[place], found[place].size))
+    longer: dict[int, int] = {}
+    for k, place in enumerate(order):
+        short = heads[place].rstrip()
+        if short.count(b"\n") + 1 < LEAST_LINES:
+            continue
+        for other in order[k + 1 :]:
+            if not heads[other].startswith(short if found[place].size <= HEAD else heads[place]):
+                break
+            if _begins(found[other], found[place]) and found[other].size > found[longer.get(place, place)].size:
+                longer[place] = other
+    return longer
+
+
+def _begins(long: Found, short: Found) -> bool:
+    """Whether one log's lines are the first lines of the other."""
+    if long.size <= short.size:
+        return False
+    try:
+        whole, part = contents(long), contents(short).rstrip()
+    except Refused:
+        return False
+    return whole.startswith(part) and whole[len(part) : len(part) + 1] in (b"\n", b"\r")

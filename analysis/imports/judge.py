@@ -1,0 +1,178 @@
+"""What the rows of a run amount to: the best kept so far, recomputed; steps; and what contradicts what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from analysis.imports.noise import reruns
+from analysis.imports.rows import Row
+from analysis.imports.runs import FAILED, Run
+from analysis.imports.words import category, rerun_patterns
+
+HALF = 0.5  # of its step; a best that keeps less when it is measured again is told
+ROUNDING = 0.02  # of a change; what "delta" may be off
+
+
+@dataclass(slots=True)
+class Judged:
+    """A row seen among the others; gains are in metric units, positive is better."""
+
+    row: Row
+    number: int
+    decision: str | None
+    metric: float | None  # None where the row failed
+    step: float | None = None  # of a kept row: gain over the best kept before
+    best: float | None = None  # metric of the best kept up to this row
+    tries: int = 0  # of a kept row: measured tries since the last kept one, itself included
+    again: int | None = None  # line of the row that it measures again
+    category: str = "other"
+    contradiction: str = ""
+    told: str = ""
+
+
+@dataclass
+class Judgement:
+    """A run's rows, judged; ``baseline``: place of the row that all gains are against, None where there is none.
+
+    ``base``: its metric; or the metric before the first change, in a log that tells each change's before and after.
+    """
+
+    sign: float
+    rows: list[Judged]
+    baseline: int | None
+    base: float | None
+    baseline_from: str
+    decided: bool  # whether the log says at all what was kept; else each new best that was not discarded counts
+    again: dict[int, int] = field(default_factory=dict)
+
+
+def judge(run: Run) -> Judgement:
+    """Numbers, steps, re-runs and contradictions of a run whose direction is settled."""
+    sign = -1.0 if run.direction.way == "higher" else 1.0
+    metrics = [None if row.status in FAILED else row.value for row in run.rows]
+    place, source = _baseline(run.rows, metrics)
+    decided = any(row.decision == "keep" for row in run.rows)
+    judged = [
+        Judged(row, i - place if place is not None else i + 1, row.decision, metrics[i])
+        for i, row in enumerate(run.rows)
+    ]
+    base = _before(judged) if place is None else judged[place].metric
+    if place is not None:
+        judged[place].decision = "baseline"
+    bests = _walk(judged, sign, decided, base if place is None else None)
+    again = reruns(run.rows, metrics, bests)
+    for item in judged:
+        item.category = category(item.row.description)
+        _row_alone(item)
+    for i, first in again.items():
+        judged[i].again = run.rows[first].line
+    _not_reproduced(judged, again, sign)
+    return Judgement(sign, judged, place, base, source, decided, again)
+
+
+def _baseline(rows: Sequence[Row], metrics: Sequence[float | None]) -> tuple[int | None, str]:
+    """The first row that was measured, unless it was discarded: then what it was compared with is not in the log."""
+    place = next((i for i, metric in enumerate(metrics) if metric is not None), None)
+    if place is None:
+        return None, "nothing was measured"
+    row = rows[place]
+    if row.before is not None:
+        return None, "the metric before the first change"
+    named = row.decision == "baseline" or rerun_patterns()["baseline"].search(f"{row.description} {row.commit}")
+    if named:
+        return place, "its name"
+    if row.decision == "discard":
+        return None, "the log begins with a discarded row"
+    return place, "the first row"
+
+
+def _before(judged: Sequence[Judged]) -> float | None:
+    """What the first change began from, in a log that tells it."""
+    first = next((item.row for item in judged if item.metric is not None), None)
+    return first.before if first else None
+
+
+def _walk(judged: Sequence[Judged], sign: float, decided: bool, base: float | None) -> list[int | None]:
+    """Steps and bests, in one pass; for each row the place of the best kept before it. ``base``: if no row has it."""
+    best = Judged(judged[0].row, 0, "baseline", base) if base is not None else None
+    where: int | None = None
+    tries, bests = 0, []
+    for i, item in enumerate(judged):
+        bests.append(where)
+        metric = item.metric
+        if metric is not None:
+            tries += item.decision != "baseline"
+            step = None if best is None or best.metric is None else sign * (best.metric - metric)
+            new_best = not decided and item.decision is None and step is not None and step > 0.0
+            kept = item.decision == "keep" or new_best
+            if kept:
+                item.step, item.tries, tries = step, tries, 0
+            if best is not None and step is not None:
+                _against_best(item, best, step)
+            if (item.decision == "baseline" or kept) and (step is None or step > 0.0):
+                best, where = item, i
+        item.best = best.metric if best else None
+    return bests
+
+
+def _against_best(item: Judged, best: Judged, step: float) -> None:
+    row, line = item.row, best.row.line
+    if item.decision == "keep" and step < 0.0:
+        item.contradiction = "kept-worse"
+        item.told = f"line {row.line}: kept at {item.metric:g}, worse than {best.metric:g} kept before (line {line})"
+    elif item.decision == "discard" and step > 0.0:
+        item.contradiction = "discarded-better"
+        item.told = (
+            f"line {row.line}: discarded at {item.metric:g}, better than the best kept, {best.metric:g} (line {line})"
+        )
+
+
+def _row_alone(item: Judged) -> None:
+    """What a row says against itself."""
+    row = item.row
+    if row.status in FAILED and row.value is not None:
+        item.contradiction = "failed-with-metric"
+        item.told = f"line {row.line}: {row.word or row.status}, with the metric {row.value:g}"
+    elif row.decision == "keep" and item.metric is None:
+        item.contradiction = "kept-without-metric"
+        item.told = f"line {row.line}: kept without a metric"
+    elif not item.contradiction and (change := _misstated(row)) is not None:
+        item.contradiction = "delta"
+        item.told = f"line {row.line}: from {row.before:g} to {row.value:g} is {change:+g}, not {row.delta:+g}"
+
+
+def _misstated(row: Row) -> float | None:
+    """The change from before to after, where "delta" is neither it nor its percentage, in either sign."""
+    if row.delta is None or row.before is None or row.value is None:
+        return None
+    change = row.value - row.before
+    for unit in (1.0, abs(row.before) / 100):
+        room = ROUNDING * abs(change) + unit * 0.51 * _last_digit(row.delta) + 1e-9 * abs(row.value)
+        if abs(abs(change) - unit * abs(row.delta)) <= room:
+            return None
+    return change
+
+
+def _last_digit(value: float) -> float:
+    """What one step of a number's last written digit is worth, at most."""
+    digits = f"{value!r}".partition(".")[2] if "e" not in f"{value!r}" else ""
+    return float(10.0 ** -len(digits))
+
+
+def _not_reproduced(judged: Sequence[Judged], again: dict[int, int], sign: float) -> None:
+    """A new best that keeps less than half of its step when it is measured again."""
+    groups: dict[int, list[Judged]] = {}
+    for i, first in again.items():
+        groups.setdefault(first, []).append(judged[i])
+    for first, later in groups.items():
+        item = judged[first]
+        if item.step is None or item.step <= 0.0 or item.metric is None:
+            continue
+        values = [other.metric for other in later if other.metric is not None]
+        mean = sum(values) / len(values)
+        if sign * (item.metric + sign * item.step - mean) < HALF * item.step:
+            lines = ", ".join(f"{other.row.line}" for other in later[:6])
+            item.contradiction = "not-reproduced"
+            shown = ", ".join(f"{v:g}" for v in values[:6])
+            item.told = f"line {item.row.line}: kept at {item.metric:g}, measured again at {shown} (line {lines})"

@@ -1,0 +1,228 @@
+"""Which column of a log holds what: by the names in its header, else by what stands in the cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from analysis.imports.cells import is_hash, is_missing, number
+from analysis.imports.words import held_out, meaning, named_direction, plain_name, roles
+
+SAMPLE = 200  # rows that a guess looks at
+CLEAR = 3  # rows by which statuses must speak for one metric more than for another
+_SURE_OF_ROLE = {
+    "commit",
+    "status",
+    "description",
+    "metric_name",
+    "metric",
+    "memory_gb",
+    "memory_mb",
+    "after",
+    "before",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of one table. ``at``: role → place; ``metric``: name of the metric's column, None if unnamed.
+
+    ``doubt``: the columns that could be the metric, where nothing decides between them.
+    """
+
+    names: tuple[str, ...]
+    at: Mapping[str, int]
+    metric: str | None
+    source: str  # how the metric's column was found
+    doubt: tuple[str, ...] = ()
+    header: int | None = None  # its line
+    extra: tuple[tuple[int, str], ...] = field(default=())
+
+    @property
+    def width(self) -> int:
+        return len(self.names)
+
+
+def is_header(cells: Sequence[str]) -> bool:
+    """Whether these cells name columns: two known names, one of them telling, and no cell holds a number."""
+    if len(cells) < 2 or any(number(cell) is not None for cell in cells) or max(map(len, cells)) > 60:
+        return False
+    names = [plain_name(cell) for cell in cells]
+    found = [roles()[name][0] for name in names if name in roles()]
+    telling = sum(role in _SURE_OF_ROLE for role in found) + sum(_named(n) for n in names if n not in roles())
+    return telling >= 2 or (telling >= 1 and len(found) >= 2)
+
+
+def _named(name: str) -> bool:
+    return named_direction(name)[0] is not None
+
+
+def from_header(
+    cells: Sequence[str], line: int, sample: Sequence[Sequence[str]], wanted: str | None = None
+) -> Layout | None:
+    """The layout that a header names, with the metric's column settled; None where there is no metric at all."""
+    names = tuple(plain_name(cell) or f"column_{place + 1}" for place, cell in enumerate(cells))
+    at = _places(names, sample, wanted)
+    return _with_metric(names, at, sample, wanted, line)
+
+
+def from_cells(sample: Sequence[Sequence[str]], wanted: str | None = None) -> Layout | None:
+    """The layout of a table without a header; None unless a column of statuses or hashes and one of numbers is there.
+
+    The metric is the first column of numbers, as in all relatives of the original; it has no name.
+    """
+    width = _commonest([len(cells) for cells in sample])
+    rows = [cells for cells in sample if len(cells) == width]
+    if width < 3 or not rows:
+        return None
+    columns = list(zip(*rows, strict=True))
+    shares = [_shares(column) for column in columns]
+    at: dict[str, int] = {}
+    for role, least in (("status", 0.6), ("commit", 0.5)):
+        best = max(range(width), key=lambda i: shares[i][role])
+        if shares[best][role] >= least:
+            at[role] = best
+    numeric = [i for i in range(width) if shares[i]["number"] >= 0.6 and i not in at.values()]
+    texts = [i for i in range(width) if i not in at.values() and i not in numeric]
+    if not numeric or not at or (len(at) == 1 and not texts):
+        return None
+    if (
+        "commit" not in at
+        and texts[:1] == [0]
+        and len(texts) > 1
+        and not any(" " in cell.strip() for cell in columns[0])
+    ):
+        at["commit"] = texts.pop(0)
+    if texts:
+        at["description"] = max(texts, key=lambda i: shares[i]["length"])
+    fractions = [i for i in numeric if any("." in cell for cell in columns[i])]
+    at["metric"] = (fractions or numeric)[0]
+    names = tuple(f"column_{i + 1}" for i in range(width))
+    source = "the only column of numbers" if len(numeric) == 1 else "the first column of numbers"
+    return _finish(names, at, None, source, (), None)
+
+
+def _shares(column: Sequence[str]) -> dict[str, float]:
+    n = len(column)
+    return {
+        "status": sum(meaning(cell) is not None and number(cell) is None for cell in column) / n,
+        "commit": sum(is_hash(cell) for cell in column) / n,
+        "number": sum(number(cell) is not None or is_missing(cell) for cell in column) / n
+        if any(number(cell) is not None for cell in column)
+        else 0.0,
+        "length": sum(map(len, column)) / n,
+    }
+
+
+def _places(names: Sequence[str], sample: Sequence[Sequence[str]], wanted: str | None) -> dict[str, int]:
+    """role → column; of several columns for one role the better name, then the left one."""
+    at: dict[str, int] = {}
+    ranks: dict[str, int] = {}
+    for place, name in enumerate(names):
+        role, rank = roles().get(name, ("", 0))
+        if not role or role == "other" or name == wanted or not _fits(role, name, place, sample):
+            continue
+        if role not in at or rank < ranks[role]:
+            at[role], ranks[role] = place, rank
+    if "description" not in at:  # "experiment" names a number here and says what was tried there
+        wordy = [i for i, n in enumerate(names) if roles().get(n, ("",))[0] in ("number", "") and _wordy(i, sample)]
+        if wordy:
+            at["description"] = wordy[-1]
+            at = {role: i for role, i in at.items() if i != wordy[-1] or role == "description"}
+    return at
+
+
+def _fits(role: str, name: str, place: int, sample: Sequence[Sequence[str]]) -> bool:
+    """Whether the cells are what the role says; a column "result" holds statuses here and the metric there."""
+    cells = [row[place] for row in sample if place < len(row) and not is_missing(row[place])]
+    if not cells:
+        return True
+    numbers = sum(number(cell) is not None for cell in cells) / len(cells)
+    if role == "status":
+        return sum(meaning(cell) is not None for cell in cells) >= 0.3 * len(cells) and numbers < 0.5
+    if role in ("metric", "after"):
+        return numbers >= 0.3
+    if role == "description":
+        return numbers < 0.9
+    return True
+
+
+def _wordy(place: int, sample: Sequence[Sequence[str]]) -> bool:
+    cells = [row[place] for row in sample if place < len(row)]
+    return bool(cells) and sum(" " in cell.strip() or not cell.isascii() for cell in cells) >= 0.5 * len(cells)
+
+
+def _with_metric(
+    names: tuple[str, ...], at: dict[str, int], sample: Sequence[Sequence[str]], wanted: str | None, line: int
+) -> Layout | None:
+    if wanted is not None and wanted in names:
+        at["metric"] = names.index(wanted)
+        return _finish(names, at, wanted, "given", (), line)
+    if "metric_name" in at and "metric" in at:
+        return _finish(names, at, None, "named in each row", (), line)
+    if "after" in at:
+        at["metric"] = at["after"]
+        return _finish(names, at, names[at["after"]], "the metric after the change", (), line)
+    if "metric" in at:
+        return _finish(names, at, names[at["metric"]], "its name", (), line)
+    free = [i for i, name in enumerate(names) if i not in at.values() and name not in roles() and _numbers(i, sample)]
+    chosen, source, doubt = _choose(names, free, at, sample)
+    if chosen is None and not doubt:
+        return None
+    at["metric"] = free[0] if chosen is None else chosen
+    return _finish(names, at, names[at["metric"]], source, doubt, line)
+
+
+def _numbers(place: int, sample: Sequence[Sequence[str]]) -> bool:
+    cells = [row[place] for row in sample if place < len(row) and not is_missing(row[place])]
+    return not cells or sum(number(cell) is not None for cell in cells) >= 0.6 * len(cells)
+
+
+def _choose(
+    names: Sequence[str], free: Sequence[int], at: Mapping[str, int], sample: Sequence[Sequence[str]]
+) -> tuple[int | None, str, tuple[str, ...]]:
+    """(column of the metric, how it was found, the candidates where nothing decides)."""
+    named = [i for i in free if named_direction(names[i])[0] is not None]
+    fresh = [i for i in named if held_out(names[i])] or [i for i in named if held_out(names[i]) is None] or named
+    pool = fresh or list(free)
+    if len(pool) < 2:
+        return (pool[0], "its name" if fresh else "the only column of numbers", ()) if pool else (None, "", ())
+    votes = {i: abs(_agreement(i, at, sample)) for i in pool}
+    best = max(pool, key=lambda i: votes[i])
+    if votes[best] - votes[pool[0]] < CLEAR and fresh:
+        return pool[0], "the first of several", ()
+    others = sorted((votes[i] for i in pool if i != best), reverse=True)
+    if votes[best] - others[0] >= CLEAR and not fresh:
+        return best, "the statuses follow it", ()
+    return None, "", tuple(names[i] for i in pool)
+
+
+def _agreement(place: int, at: Mapping[str, int], sample: Sequence[Sequence[str]]) -> int:
+    """Rows whose status says that lower is better in this column, less those that say higher."""
+    from analysis.imports.direction import votes
+
+    if "status" not in at:
+        return 0
+    told = []
+    for row in sample:
+        if max(place, at["status"]) < len(row):
+            said = meaning(row[at["status"]])
+            told.append((number(row[place]), said.decision if said and said.status == "ok" else None))
+    return votes(told)
+
+
+def _finish(
+    names: tuple[str, ...],
+    at: Mapping[str, int],
+    metric: str | None,
+    source: str,
+    doubt: tuple[str, ...],
+    line: int | None,
+) -> Layout:
+    used = {i for role, i in at.items() if role != "number"}
+    extra = tuple((i, name) for i, name in enumerate(names) if i not in used)
+    return Layout(names, dict(at), metric, source, doubt, line, extra)
+
+
+def _commonest(values: Sequence[int]) -> int:
+    return max(set(values), key=lambda v: (values.count(v), v)) if values else 0

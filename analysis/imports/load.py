@@ -1,0 +1,199 @@
+"""One log into events: read, settle, judge, join, and say what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from analysis.imports import events
+from analysis.imports.direction import Direction
+from analysis.imports.figures import Figures, figures
+from analysis.imports.find import Found, contents
+from analysis.imports.judge import Judgement, judge
+from analysis.imports.program import beside
+from analysis.imports.repository import Joined, opened
+from analysis.imports.runs import Run, runs_of
+from analysis.imports.table import Aside, Table, read_table, set_aside
+from analysis.imports.text import Refused, decode, lines
+from analysis.imports.words import plain_name
+
+SHOWN = 5  # lines set aside and contradictions that a summary quotes of a log
+Key = str | tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user states. ``answers`` to doubts: metric → direction, candidates → metric; None sets logs aside."""
+
+    metric: str | None = None
+    direction: str | None = None
+    noise: float | None = None
+    skip_unsure: bool = False
+    answers: tuple[tuple[Key, str | None], ...] = ()
+
+    @property
+    def wanted(self) -> str | None:
+        return plain_name(self.metric) if self.metric else None
+
+    def answer(self, key: Key) -> str | None:
+        return dict(self.answers).get(key)
+
+    def closed(self, key: Key) -> bool:
+        """Whether a doubt is not to be raised again."""
+        return self.skip_unsure or key in dict(self.answers)
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A log of which the metric or its direction cannot be told."""
+
+    place: str
+    what: str  # metric, direction
+    metric: str | None
+    why: str
+    candidates: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        return self.candidates or self.metric
+
+
+@dataclass
+class LogReport:
+    """What came of one log: an `import` event a run, or one without a run. ``program``: its event, written once."""
+
+    events: list[dict[str, Any]] = field(default_factory=list)
+    program: dict[str, Any] | None = None
+    doubts: list[Doubt] = field(default_factory=list)
+    asides: list[dict[str, Any]] = field(default_factory=list)  # the first ones
+    told: list[str] = field(default_factory=list)  # the first contradictions
+
+
+def load(found: Found, options: Options) -> tuple[LogReport, Iterable[dict[str, Any]]]:
+    """(what came of a log, the events to write). With a doubt left, there is nothing to write."""
+    report = LogReport()
+    base = {"kind": "import", "import_id": events.import_id(found.digest or found.place), "path": found.place,
+            "name": found.name, "bytes": found.size, "digest": found.digest}  # fmt: skip
+    if found.reason or found.duplicate_of:
+        other = events.import_id(found.duplicate_of) if found.duplicate_of else None
+        state = "duplicate" if other else "refused"
+        report.events.append(base | {"state": state, "duplicate_of": other, "reason": found.reason})
+        return report, ()
+    try:
+        table, runs, asides = _read(found, options)
+    except Refused as error:
+        report.events.append(base | {"state": "refused", "reason": str(error)})
+        return report, ()
+    for run in runs:
+        run.direction = _answered(run, options)
+    report.doubts = [d for run in runs if (d := _doubt(found, run)) and not options.closed(d.key)]
+    if report.doubts:
+        return report, ()
+    return report, _written(found, options, base, report, table, runs, [*table.asides, *asides])
+
+
+def _read(found: Found, options: Options) -> tuple[Table, list[Run], list[Aside]]:
+    text = lines(decode(contents(found)))
+    table = read_table(text, options.wanted)
+    runs, asides = runs_of(table, options.wanted, options.direction)
+    chosen = next((name for run in runs if run.doubt and (name := options.answer(run.doubt))), None)
+    if chosen is not None:
+        table = read_table(text, chosen)
+        runs, asides = runs_of(table, chosen, options.direction)
+    return table, runs, asides
+
+
+def _answered(run: Run, options: Options) -> Direction:
+    way = None if run.direction.way else options.answer(run.metric)
+    return Direction(way, "given") if way else run.direction
+
+
+def _doubt(found: Found, run: Run) -> Doubt | None:
+    if run.doubt:
+        why = f"several columns could be the metric: {', '.join(run.doubt)}"
+        return Doubt(found.place, "metric", run.metric, why, run.doubt)
+    if run.direction.way is None:
+        return Doubt(found.place, "direction", run.metric, run.direction.why)
+    return None
+
+
+def _written(
+    found: Found, options: Options, base: dict[str, Any], report: LogReport, table: Table, runs: Sequence[Run],
+    asides: Sequence[Aside],
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """The events of a log, its `import` events among them; `report` is whole once all of them are taken."""
+    identity = base["import_id"]
+    report.program, problem = beside(found.path, found.repository, found.name)
+    program_id = report.program["program_id"] if report.program else None
+    sure = [run for run in runs if run.direction.way and not run.doubt]
+    unsure = [(run, _why(run)) for run in runs if not run.direction.way or run.doubt]
+    aside = [*asides, *(a for run, why in unsure for row in run.rows for a in set_aside(row, why))]
+    shared = base | {
+        "state": "imported" if sure else ("unsure" if unsure else "empty"),
+        "program_id": program_id,
+        "program_problem": problem or None,
+        "repository": str(found.repository) if found.repository else None,
+    }
+    counts = {"lines": table.lines, "headers": table.headers, "blanks": table.blanks, "quarantined": len(aside)}
+    for run in sure:
+        judged = judge(run)
+        told = figures(judged, options.noise)
+        report.told += [item.told for item in judged.rows if item.told][:SHOWN]
+        commits, note = joined(found, judged)
+        yield from events.run_events(identity, run, judged, told, program_id, commits)
+        event = shared | counts | _run_part(identity, run, told, commits, note)
+        report.events.append(event)
+        yield event
+        counts = dict.fromkeys(counts, 0)  # they are the file's, so they stand with its first run alone
+    report.asides = list(events.aside_events(identity, found.place, aside[:SHOWN]))
+    yield from events.aside_events(identity, found.place, aside)
+    if not sure:
+        event = shared | counts | {"rows": 0, "reason": unsure[0][1] if unsure else "a header without rows"}
+        report.events.append(event)
+        yield event
+
+
+def _why(run: Run) -> str:
+    return f"the metric may be any of {', '.join(run.doubt)}" if run.doubt else run.direction.why
+
+
+def _run_part(identity: str, run: Run, told: Figures, commits: dict[int, Joined], note: str) -> dict[str, Any]:
+    return {
+        "run_id": events.run_id(identity, run.metric),
+        "metric": run.metric,
+        "metric_from": run.source,
+        "direction": run.direction.way,
+        "direction_from": run.direction.why,
+        "rows": len(run.rows),
+        "merged_rows": run.merged,
+        "row_lines": sum(row.lines for row in run.rows) + run.merged,
+        "commits_joined": len(commits),
+        "repository_note": note or None,
+        **events.figures_event(told),
+    }
+
+
+def joined(found: Found, judged: Judgement) -> tuple[dict[int, Joined], str]:
+    """(line → commit, a remark) for the rows whose commit the repository has, the kept ones first.
+
+    A discarded row often carries the hash of the commit it started from; where a kept row has that hash, it is not
+    joined to it.
+    """
+    if found.repository is None:
+        return {}, ""
+    kept = [item for item in judged.rows if item.decision in ("keep", "baseline") or item.step is not None]
+    rest = [item for item in judged.rows if item.decision not in ("keep", "baseline") and item.step is None]
+    out: dict[int, Joined] = {}
+    try:
+        with opened(found.repository) as commits:
+            for item in kept:
+                if (commit := commits.join(item.row.commit, found.path.name)) is not None:
+                    out[item.row.line] = commit
+            held = {commit.commit for commit in out.values()}
+            for item in rest if held or not judged.decided else ():
+                if (commit := commits.join(item.row.commit, found.path.name)) is not None and commit.commit not in held:
+                    out[item.row.line] = commit
+    except Refused as error:
+        return out, str(error)
+    return out, "" if out else "it has none of the commits that the log names"

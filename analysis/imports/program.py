@@ -1,0 +1,63 @@
+"""The program that a log's loop ran: the program.md beside it, whatever state it is in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from analysis.imports.text import Refused, read_bytes
+from programs.errors import MetaloopError
+from programs.ids import content_id, normalise
+from programs.program import Program
+from programs.text import MAX_BYTES
+
+NAMES = ("program.md", "PROGRAM.md", "Program.md")
+
+
+def beside(log: Path, repository: Path | None, name: str) -> tuple[dict[str, Any] | None, str]:
+    """(the `program` event of the program beside a log or at the top of its repository, what is wrong with it).
+
+    A text that is no valid program is kept whole, without directives and with the reason; one that cannot be read at
+    all is None.
+    """
+    for folder in dict.fromkeys(place for place in (log.absolute().parent, repository) if place is not None):
+        for candidate in NAMES:
+            path = folder / candidate
+            if path.is_file() and not path.is_symlink():
+                return _event(path, name)
+    return None, ""
+
+
+def _event(path: Path, name: str) -> tuple[dict[str, Any] | None, str]:
+    try:
+        raw = read_bytes(path, MAX_BYTES)
+        text = raw.decode("utf-8")
+    except Refused as error:
+        return None, f"{path.name}: {error}"
+    except UnicodeDecodeError:
+        return None, f"{path.name}: no UTF-8"
+    base: dict[str, Any] = {"kind": "program", "generation": None, "operator": "import", "parent_ids": []}
+    try:
+        program = Program.parse(raw, name, place=path.name)
+    except MetaloopError as error:
+        identity = content_id("p", normalise(text))
+        return {
+            **base,
+            "program_id": identity,
+            "name": name,
+            "words": None,
+            "text": text,
+            "directives": [],
+        }, error.message
+    directives = [
+        {
+            "directive_id": d.directive_id,
+            "heading": d.heading,
+            "kind": d.kind,
+            "text": d.text,
+            "position": d.position,
+        }
+        for d in program.directives
+    ]
+    told = {"program_id": program.program_id, "name": program.name, "words": program.words, "text": program.text}
+    return {**base, **told, "directives": directives}, ""

@@ -1,0 +1,188 @@
+"""Commits and diffs from somebody else's repository, without running anything that it asks for.
+
+git is never asked in that repository, whose configuration, hooks and attributes name programs. It works in an empty one
+of our own, made for the occasion, that only borrows the other's objects (`objects/info/alternates`). References are
+read by GitPython from their files.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.imports.text import Refused
+
+if TYPE_CHECKING:
+    from git import Commit, Repo
+
+MOST_REFS = 60
+LARGEST_DIFF = 200_000  # bytes of a commit's diff
+MISSES = 20  # hashes that are not there before a repository counts as another one
+_HASH = re.compile(r"[0-9a-f]{4,40}")
+_CONFIG = """[core]
+\trepositoryformatversion = 0
+\tbare = true
+\tbigFileThreshold = 400k
+\tattributesFile = /dev/null
+\thooksPath = /dev/null
+"""
+_ENVIRONMENT = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_ALLOW_PROTOCOL": "",
+    "HOME": "/nonexistent",
+    "LC_ALL": "C",
+}
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A row's commit as the repository has it."""
+
+    commit: str
+    committed_at: str  # UTC
+    diff: str | None  # against its first parent; None where that is not there
+
+
+class Commits:
+    """Finds the commits that a log names. What is missing is None, never an error."""
+
+    def __init__(self, repo: Repo) -> None:
+        self.repo = repo
+        self._found: dict[str, Joined | None] = {}
+        self.hits = self.misses = 0
+
+    def join(self, text: str, log: str = "") -> Joined | None:
+        """The commit of this hash, whole or cut short; the file ``log`` is left out of its diff."""
+        short = text.strip().lower()
+        if not _HASH.fullmatch(short) or (self.hits == 0 and self.misses >= MISSES):
+            return None
+        if short not in self._found:
+            self._found[short] = self._read(short, log)
+            self.hits += self._found[short] is not None
+            self.misses += self._found[short] is None
+        return self._found[short]
+
+    def _read(self, short: str, log: str) -> Joined | None:
+        commit = self.commit(short)
+        if commit is None:
+            return None
+        at = datetime.fromtimestamp(commit.committed_date, UTC).isoformat().replace("+00:00", "Z")
+        return Joined(commit.hexsha, at, self._diff(commit, log))
+
+    def commit(self, name: str) -> Commit | None:
+        """The one commit of this name."""
+        from git import Commit
+
+        try:
+            whole, kind, _ = self.repo.git.get_object_header(name)
+        except ValueError:  # missing, or several begin so
+            return None
+        found = (kind, whole) if isinstance(kind, str) else (kind.decode(), whole.decode())  # GitPython says str
+        return Commit(self.repo, bytes.fromhex(found[1])) if found[0] == "commit" else None
+
+    def _diff(self, commit: Commit, log: str) -> str | None:
+        """Against the first parent, as git shows it; cut where it is longer than LARGEST_DIFF."""
+        if not commit.parents or self.commit(commit.parents[0].hexsha) is None:
+            return None
+        but = [f":(exclude,glob)**/{log}"] if log and not re.search(r"[*?\[\]\\]", log) else []
+        made = self.repo.git.diff_tree(
+            "-r", "-p", "--no-ext-diff", "--no-textconv", "--no-renames", "--no-color", "--src-prefix=a/",
+            "--dst-prefix=b/", commit.parents[0].hexsha, commit.hexsha, "--", ".", *but, as_process=True,
+        )  # fmt: skip
+        try:
+            data: bytes = made.stdout.read(LARGEST_DIFF + 1)
+        finally:
+            made.stdout.close()  # git stops at the broken pipe
+            with suppress(Exception):
+                made.wait()
+        text = data[:LARGEST_DIFF].decode("utf-8", "replace")
+        return text + ("\n# the rest is left out\n" if len(data) > LARGEST_DIFF else "")
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Commits]:
+    """The commits of a repository. Raises Refused where it is none, or cannot be read."""
+    from git import GitError, Repo
+
+    with tempfile.TemporaryDirectory(prefix="metaloop-objects-") as ours:
+        try:
+            with Repo(folder, search_parent_directories=False) as theirs:
+                _borrow(Path(ours), Path(theirs.common_dir) / "objects")
+            repo = Repo(ours)
+        except (GitError, OSError, ValueError) as error:
+            raise Refused(f"no repository that can be read: {' '.join(str(error).split())[:200]}") from None
+        repo.git.update_environment(**_ENVIRONMENT)
+        try:
+            yield Commits(repo)
+        except (GitError, OSError, ValueError, IndexError) as error:  # a stranger's objects may hold anything
+            raise Refused(f"the repository cannot be read: {' '.join(str(error).split())[:200]}") from None
+        finally:
+            repo.close()
+
+
+def _borrow(ours: Path, objects: Path) -> None:
+    """An empty repository that reads the other's objects beside its own."""
+    (ours / "objects" / "info").mkdir(parents=True)
+    (ours / "refs").mkdir()
+    (ours / "HEAD").write_text("ref: refs/heads/main\n")
+    (ours / "config").write_text(_CONFIG)
+    place = str(objects.resolve())
+    if "\n" in place:
+        raise ValueError("its path holds a line end")
+    (ours / "objects" / "info" / "alternates").write_text(place + "\n")
+
+
+def logs_in_branches(folder: Path) -> list[tuple[str, str]]:
+    """(path, commit) of logs at the top of HEAD and of the branches; of one path the newest commit's."""
+    from analysis.imports.find import is_log
+
+    newest: dict[str, tuple[int, str]] = {}
+    tips = _tips(folder)
+    with suppress(Refused), opened(folder) as commits:
+        for name in tips:
+            commit = commits.commit(name)
+            for blob in commit.tree.blobs if commit else ():
+                if (
+                    commit
+                    and is_log(str(blob.name))
+                    and commit.committed_date > newest.get(str(blob.name), (-1, ""))[0]
+                ):
+                    newest[str(blob.name)] = commit.committed_date, commit.hexsha
+    return [(name, ref) for name, (_, ref) in sorted(newest.items())]
+
+
+def _tips(folder: Path) -> list[str]:
+    """The hashes that the references name, read from their files."""
+    from git import GitError, Repo, SymbolicReference
+
+    found: list[str] = []
+    with suppress(GitError, OSError), Repo(folder, search_parent_directories=False) as theirs:
+        for ref in list(theirs.refs)[:MOST_REFS]:
+            with suppress(ValueError, OSError):
+                found.append(SymbolicReference.dereference_recursive(theirs, ref.path))
+    return [name for name in found if _HASH.fullmatch(name)]
+
+
+def file_at(folder: Path, ref: str, name: str, limit: int) -> bytes:
+    """The bytes of a file in a commit's tree. Raises Refused where it is missing or larger than ``limit``."""
+    with opened(folder) as commits:
+        commit = commits.commit(ref)
+        blob = next((item for item in commit.tree.blobs if item.name == name), None) if commit else None
+        if blob is None:
+            raise Refused("it is gone from the repository")
+        if blob.size > limit:
+            raise Refused(f"larger than {limit >> 20} MiB")
+        data: bytes = blob.data_stream.read()
+        return data

@@ -1,0 +1,117 @@
+"""One line of a table as a row: its metric, its status, what was tried; or the reason why it is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from analysis.imports.cells import is_missing, number
+from analysis.imports.layout import Layout
+from analysis.imports.words import meaning, said_direction
+
+GB, MINUTE = 1024.0, 60.0
+_EMPTY: dict[str, str] = {}
+
+
+@dataclass(slots=True)
+class Row:
+    """A row as the log has it. ``value``: the metric as written, None where the cell says that there is none."""
+
+    line: int
+    value: float | None
+    status: str | None
+    decision: str | None
+    word: str  # the status as written
+    description: str
+    commit: str
+    name: str | None = None  # of the metric, where each row names its own
+    direction: str | None = None
+    memory_mb: float | None = None
+    seconds: float | None = None
+    seed: int | None = None
+    steps: int | None = None
+    before: float | None = None
+    delta: float | None = None
+    extra: dict[str, str] = field(default_factory=lambda: _EMPTY)
+    lines: int = 1  # of the file that it takes
+
+
+class Reader:
+    """Reads the rows of one layout."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        at = layout.at
+        self._metric = at["metric"]
+        self._status = at.get("status")
+        self._description = at.get("description")
+        self._commit = at.get("commit", at.get("number"))
+        self._name, self._direction = at.get("metric_name"), at.get("direction")
+        self._least = max(self._metric, -1 if self._status is None else self._status) + 1
+        self._last_is_text = self._description == layout.width - 1
+        self._numbers = tuple(
+            (attribute, at[role], scale)
+            for role, attribute, scale in (
+                ("memory_gb", "memory_mb", GB), ("memory_mb", "memory_mb", 1.0), ("minutes", "seconds", MINUTE),
+                ("seconds", "seconds", 1.0), ("seed", "seed", 0.0), ("steps", "steps", 0.0), ("before", "before", 1.0),
+                ("delta", "delta", 1.0),
+            )
+            if role in at
+        )  # fmt: skip
+
+    def row(self, line: int, cells: list[str]) -> Row | str:
+        """The row, or why this line is none."""
+        width = self.layout.width
+        if len(cells) != width:
+            cells = self._fitted(cells)
+            if len(cells) < self._least or len(cells) > width:
+                return f"{len(cells)} field{'s' if len(cells) > 1 else ''} where the table has {width}"
+        written = cells[self._metric].strip()
+        value = number(written)
+        word = "" if self._status is None else cells[self._status].strip()
+        said = meaning(word) if word else None
+        if value is None and not is_missing(written):
+            said = said or (meaning(written) if self._status is None else None)
+            if said is None or said.status in (None, "ok"):
+                return f"the metric {written[:40]!r} is no number"
+        elif value is None and said is None:
+            return "neither a metric nor a status that is known"
+        elif len(word) > 60 and said is None:
+            return "the status is no status"
+        return self._made(line, cells, value, word, said)
+
+    def _made(self, line: int, cells: list[str], value: float | None, word: str, said: object) -> Row:
+        status, decision = said if isinstance(said, tuple) else (None, None)
+        row = Row(
+            line,
+            value,
+            status,
+            decision,
+            word,
+            "" if self._description is None or self._description >= len(cells) else cells[self._description].strip(),
+            "" if self._commit is None or self._commit >= len(cells) else cells[self._commit].strip(),
+        )
+        if self._numbers:
+            self._measures(row, cells)
+        if self._name is not None:
+            row.name = cells[self._name].strip() if self._name < len(cells) else None
+        if self._direction is not None and self._direction < len(cells):
+            row.direction = said_direction(cells[self._direction])
+        if self.layout.extra:
+            row.extra = {n: c for i, n in self.layout.extra if i < len(cells) and (c := cells[i].strip())}
+        return row
+
+    def _measures(self, row: Row, cells: list[str]) -> None:
+        for attribute, place, scale in self._numbers:
+            found = number(cells[place]) if place < len(cells) else None
+            if found is None or (scale == 0.0 and abs(found) > 2**53):
+                continue
+            setattr(row, attribute, int(found) if scale == 0.0 else found * scale)
+
+    def _fitted(self, cells: list[str]) -> list[str]:
+        """Cells beyond the table's width that are empty, or a description with the separator in it."""
+        width = self.layout.width
+        while len(cells) > width and not cells[-1].strip():
+            cells = cells[:-1]
+        if len(cells) > width and self._last_is_text:
+            cells = [*cells[: width - 1], " ".join(cells[width - 1 :])]
+        return cells

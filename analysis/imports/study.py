@@ -1,0 +1,212 @@
+"""Many logs into one study folder: read on all cores, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from analysis.imports import events
+from analysis.imports.find import Found, find
+from analysis.imports.load import Doubt, Key, LogReport, Options, load
+from analysis.imports.text import Refused
+from analysis.ledger import Ledger, segments
+from programs.errors import EnvironmentProblem, NotFound, UsageError
+from programs.ids import content_id
+
+SMALL = 4 << 20  # bytes of logs that are not worth a second process
+BATCH = 4096  # events of one write
+Answer = Callable[[Doubt], str | None]
+
+
+@dataclass
+class Imported:
+    """What an import came to. ``logs``: the `import` events, one per run or log without a run."""
+
+    folder: Path
+    study_id: str
+    logs: list[dict[str, Any]] = field(default_factory=list)
+    programs: int = 0
+    asides: list[dict[str, Any]] = field(default_factory=list)  # the first ones of each log
+    told: list[str] = field(default_factory=list)  # the first contradictions of each run
+
+
+def import_logs(
+    paths: Sequence[Path], folder: Path, options: Options, *, workers: int = 1, ask: Answer | None = None
+) -> Imported:
+    """Reads the logs that ``paths`` mean into a new study at ``folder``.
+
+    ``ask`` answers doubts (a direction, or None to set the log aside); without it a doubt ends the import, unless
+    ``options.skip_unsure``. Raises UsageError, NotFound, EnvironmentProblem; then no folder is left behind.
+    """
+    if folder.exists():
+        raise UsageError(f"{folder} exists", hint="name a new folder with --study")
+    try:
+        found = find(paths)
+    except Refused as error:
+        raise UsageError(str(error), hint="name the logs themselves, or a smaller folder") from None
+    _refuse_hopeless(paths, found)
+    stage = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(stage, ignore_errors=True)
+        (stage / "ledger").mkdir(parents=True)
+        result = _read_all(found, stage, folder, options, workers, ask)
+        stage.rename(folder)
+    except OSError as error:
+        hint = "name another folder with --study"
+        raise EnvironmentProblem(f"{folder}: {error.strerror or error}", hint=hint) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return result
+
+
+def _refuse_hopeless(paths: Sequence[Path], found: Sequence[Found]) -> None:
+    """Raises where nothing that was named can be read."""
+    if not found:
+        shown = ", ".join(map(str, paths[:3]))
+        raise NotFound(f"{shown}: no log of experiments here", hint="name the file itself: metaloop import results.tsv")
+    named = [item for item in found if not item.searched and item.reason]
+    if len(named) == len(found):
+        raise UsageError(f"{named[0].place}: {named[0].reason}", hint="metaloop import reads results.tsv files")
+
+
+def _read_all(
+    found: Sequence[Found], stage: Path, folder: Path, options: Options, workers: int, ask: Answer | None
+) -> Imported:
+    reports = _load_all(found, stage, options, workers)
+    doubts = [(item, report.doubts) for item, report in zip(found, reports, strict=True) if report.doubts]
+    while doubts:
+        options = _settled([doubt for _, more in doubts for doubt in more], options, ask)
+        again = _load_all([item for item, _ in doubts], stage, options, workers)
+        by_place = {item.place: report for (item, _), report in zip(doubts, again, strict=True)}
+        reports = [by_place.get(item.place, report) for item, report in zip(found, reports, strict=True)]
+        doubts = [(item, report.doubts) for (item, _), report in zip(doubts, again, strict=True) if report.doubts]
+    logs = [event for report in reports for event in report.events]
+    _check(found, logs, options)
+    study_id = content_id("y", *sorted({log["import_id"] for log in logs}), datetime.now(UTC).isoformat())
+    programs = {p["program_id"]: p for report in reports if (p := report.program) is not None}
+    with Ledger(stage / "ledger", "import") as ledger:
+        ledger.extend([_study_event(study_id, options), *programs.values(), *_matches(logs)], sync=False)
+        ledger.extend([log for log in logs if log["state"] in ("refused", "duplicate")])
+    for path in segments(stage / "ledger"):
+        _on_disk(path)
+    _write_config(stage / "study.toml", study_id, options)
+    asides = [aside for report in reports for aside in report.asides]
+    return Imported(folder, study_id, logs, len(programs), asides, [line for r in reports for line in r.told])
+
+
+def _settled(doubts: Sequence[Doubt], options: Options, ask: Answer | None) -> Options:
+    """The options with an answer for every doubt. Raises UsageError where there is nobody to ask."""
+    if ask is None:
+        first = doubts[0]
+        more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
+        given = f"--metric {first.candidates[0]}" if first.what == "metric" else "--direction lower|higher"
+        raise UsageError(
+            f"{first.place}: {first.why}{more}", hint=f"give {given}, or --skip-unsure to set such logs aside"
+        )
+    answers: dict[Key, str | None] = dict(options.answers)
+    for doubt in doubts:
+        if doubt.key not in answers:
+            answers[doubt.key] = ask(doubt)
+    return replace(options, answers=tuple(answers.items()))
+
+
+def _check(found: Sequence[Found], logs: Sequence[dict[str, Any]], options: Options) -> None:
+    """Raises UsageError where no log could be read, or none has the metric that was asked for."""
+    read = [log for log in logs if log["state"] not in ("refused", "duplicate")]
+    if not read:
+        refused = next((log for log in logs if log["state"] == "refused"), logs[0])
+        raise UsageError(f"{refused['path']}: {refused['reason']}", hint="metaloop import reads results.tsv files")
+    wanted = options.metric
+    if wanted and read and not any(log.get("metric_from") in ("given", "named in each row") for log in read):
+        there = sorted({str(log["metric"]) for log in read if log.get("metric")})
+        hint = f"the metrics found are: {', '.join(there[:8])}" if there else "look at the header of the log"
+        raise UsageError(f"no log here has a column {wanted!r}", hint=hint)
+
+
+def _load_all(found: Sequence[Found], stage: Path, options: Options, workers: int) -> list[LogReport]:
+    """A report for each log, in order; their events go to the ledger, a segment a process."""
+    count = min(workers, len(found)) if sum(item.size for item in found) > SMALL else 1
+    if count < 2:
+        return _load_some(found, stage, options)
+    shares: list[list[int]] = [[] for _ in range(count)]
+    loads = [0] * count
+    for place in sorted(range(len(found)), key=lambda i: -found[i].size):
+        least = loads.index(min(loads))
+        shares[least].append(place)
+        loads[least] += found[place].size + 1
+    reports: dict[int, LogReport] = {}
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(_load_some, [found[i] for i in share], stage, options) for share in shares]
+        for share, job in zip(shares, jobs, strict=True):
+            reports |= zip(share, job.result(), strict=True)
+    return [reports[place] for place in range(len(found))]
+
+
+def _load_some(found: Sequence[Found], stage: Path, options: Options) -> list[LogReport]:
+    reports = []
+    with Ledger(stage / "ledger", "import") as ledger:
+        for item in found:
+            report, written = load(item, options)
+            batch: list[dict[str, Any]] = []
+            for event in written:
+                batch.append(event)
+                if len(batch) >= BATCH:
+                    ledger.extend(batch, sync=False)
+                    batch = []
+            ledger.extend(batch, sync=False)
+            reports.append(report)
+    return reports
+
+
+def _matches(logs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A match for each metric and direction: what holds the runs together, nothing that was played."""
+    arms: dict[tuple[str | None, str], list[dict[str, Any]]] = defaultdict(list)
+    for log in logs:
+        if log["state"] == "imported":
+            arm = {"arm_id": events.arm_id(log["run_id"]), "program_id": log["program_id"], "role": "program"}
+            arms[log["metric"], log["direction"]].append(arm)
+    out: list[dict[str, Any]] = []
+    for (metric, way), entries in arms.items():
+        name = events.match_id(metric, way)
+        label = f"{metric or 'a metric without a name'}, {way} is better"
+        out.append({"kind": "match", "match_id": name, "purpose": "import", "direction": way, "metric": metric,
+                    "label": label, "arms": entries})  # fmt: skip
+        out.append({"kind": "match_ended", "match_id": name, "state": events.STATE})
+    return out
+
+
+def _study_event(study_id: str, options: Options) -> dict[str, Any]:
+    config = {"command": "import", "metric": options.metric, "direction": options.direction, "noise": options.noise}
+    return {"kind": "study", "study_id": study_id, "version": version("metaloop"), "config": config}
+
+
+def _write_config(path: Path, study_id: str, options: Options) -> None:
+    import tomli_w
+
+    stated = {"metric": options.metric, "direction": options.direction, "noise": options.noise}
+    body = {
+        "schema": 1,
+        "study_id": study_id,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": "import",
+        "versions": {"metaloop": version("metaloop")},
+        "stated": {key: value for key, value in stated.items() if value is not None},
+    }
+    path.write_text(tomli_w.dumps(body), encoding="utf-8")
+
+
+def _on_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,213 @@
+"""A log's lines as rows: every line is a row, a header, blank, or set aside with its number and the reason."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from analysis.imports.layout import SAMPLE, Layout, from_cells, from_header, is_header
+from analysis.imports.rows import Reader, Row
+from analysis.imports.text import Refused
+
+LONGEST = 100_000  # characters of a line that may still be a row
+QUOTED = 300  # characters of a line set aside that are kept
+SEARCHED = 400  # lines in which a table has to begin
+JOINED = 60  # lines that one row with line ends in its fields may be spread over
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A line that is no row, or one that cannot be read."""
+
+    line: int
+    reason: str
+    text: str
+
+
+@dataclass
+class Section:
+    """The rows under one header (or under none)."""
+
+    layout: Layout
+    rows: list[Row] = field(default_factory=list)
+
+
+@dataclass
+class Table:
+    """What a file holds. lines = rows' lines + asides + headers + blanks + rules, each line in one of them."""
+
+    sections: list[Section]
+    asides: list[Aside]
+    lines: int = 0
+    headers: int = 0
+    blanks: int = 0  # and rules of markdown tables
+
+    @property
+    def rows(self) -> int:
+        return sum(len(section.rows) for section in self.sections)
+
+
+Split = Callable[[str], list[str]]
+
+
+def read_table(lines: Sequence[str], wanted: str | None = None) -> Table:
+    """Reads the lines of a log. ``wanted``: the metric's column as the user names it. Refused if no table is there."""
+    split, first = _find(lines)
+    table = Table([], [], len(lines))
+    reader: Reader | None = None
+    number = 0
+    while number < len(lines):
+        line = lines[number]
+        number += 1
+        if not line or line.isspace():
+            table.blanks += 1
+            continue
+        if number <= first:
+            _aside(table, number, "before the table", line)
+            continue
+        cells = split(line)
+        row = reader.row(number, cells) if reader and len(line) <= LONGEST else None
+        if isinstance(row, Row):
+            table.sections[-1].rows.append(row)
+        elif _rule(cells):
+            table.blanks += 1
+        elif (layout := _new_layout(lines, number, cells, split, reader, wanted)) is not None:
+            table.headers += layout.header is not None
+            if reader is None or layout.names != reader.layout.names:
+                table.sections.append(Section(layout))
+                reader = Reader(layout)
+            if layout.header is None:
+                number -= 1  # a table without a header begins with a row
+        else:
+            number = _broken(table, reader, lines, number, split, row or "")
+    return table
+
+
+def _aside(table: Table, line: int, reason: str, text: str) -> None:
+    table.asides.append(Aside(line, reason, text[:QUOTED]))
+
+
+def _broken(table: Table, reader: Reader | None, lines: Sequence[str], number: int, split: Split, reason: str) -> int:
+    """A line that is no row: the first part of one whose fields hold line ends, or set aside. The lines read so far."""
+    line = lines[number - 1]
+    if len(line) > LONGEST:
+        _aside(table, number, f"longer than {LONGEST:,} characters", line)
+        return number
+    joined = _joined(reader, lines, number, split) if reader else None
+    if joined is not None:
+        table.sections[-1].rows.append(joined)
+        return number + joined.lines - 1
+    _aside(table, number, reason or "no row of a table", line)
+    return number
+
+
+def _joined(reader: Reader, lines: Sequence[str], number: int, split: Split) -> Row | None:
+    """The row that begins at ``number`` and goes on in the next lines, if all its fields are then there."""
+    cells = split(lines[number - 1])
+    if not 2 <= len(cells) < reader.layout.width:
+        return None
+    last = min(number + JOINED, len(lines))
+    for end in range(number, last):
+        more = split(lines[end])
+        if isinstance(reader.row(end + 1, more), Row):
+            return None  # the next row begins: this one was cut short
+        cells = [*cells[:-1], f"{cells[-1]}\n{more[0]}", *more[1:]]
+        if len(cells) >= reader.layout.width:
+            row = reader.row(number, cells)
+            if isinstance(row, Row):
+                row.lines = end - number + 2
+                return row
+            return None
+    return None
+
+
+def _find(lines: Sequence[str]) -> tuple[Split, int]:
+    """(how the lines are split into cells, the lines before the table). Raises Refused where there is no table."""
+    head = [(i, line) for i, line in enumerate(lines[:SEARCHED]) if line and not line.isspace() and len(line) < LONGEST]
+    for split in SPLITS:
+        for place, line in head:
+            if is_header(split(line)):
+                return split, place
+    for split in SPLITS[:3]:
+        for place, line in head:
+            cells = split(line)
+            if len(cells) > 2 and from_cells(_sample(lines, place, split, len(cells))) is not None:
+                return split, place
+    raise Refused("no results table: no header that names a metric, and no rows that look like results")
+
+
+def _new_layout(
+    lines: Sequence[str], number: int, cells: Sequence[str], split: Split, reader: Reader | None, wanted: str | None
+) -> Layout | None:
+    """The layout that begins with this line, if one does."""
+    if is_header(cells):
+        if reader is not None and len(cells) == reader.layout.width and _same(cells, lines, reader, split):
+            return reader.layout  # the header again
+        return from_header(cells, number, list(_sample(lines, number, split, len(cells))), wanted)
+    if reader is None:
+        return from_cells(_sample(lines, number - 1, split, len(cells)))
+    return None
+
+
+def _same(cells: Sequence[str], lines: Sequence[str], reader: Reader, split: Split) -> bool:
+    header = reader.layout.header
+    return header is not None and split(lines[header - 1]) == list(cells)
+
+
+def _sample(lines: Sequence[str], start: int, split: Split, width: int) -> list[list[str]]:
+    """The next rows of about the same width."""
+    found: list[list[str]] = []
+    for line in lines[start : start + 4 * SAMPLE]:
+        if line and len(line) < LONGEST and not line.isspace():
+            cells = split(line)
+            if is_header(cells):
+                break
+            if width - 1 <= len(cells) <= width + 1:
+                found.append(cells)
+        if len(found) >= SAMPLE:
+            break
+    return found
+
+
+def _rule(cells: Sequence[str]) -> bool:
+    """A line like ``|---|:--:|`` or ``=====``."""
+    return all(not cell.strip(" -:=+|") for cell in cells) and any("--" in c or "==" in c for c in cells)
+
+
+def _tabs(line: str) -> list[str]:
+    if "\t" not in line and line.count("\\t") >= 2:  # written by an echo that knows no escapes
+        line = line.replace("\\t", "\t")
+    return line.split("\t")
+
+
+def _pipes(line: str) -> list[str]:
+    line = line.strip()
+    return [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else [line]
+
+
+def _commas(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line]), [line])
+    except csv.Error:
+        return [line]
+
+
+def _blanks(line: str) -> list[str]:
+    return [part for part in line.strip().split("  ") if part.strip()]
+
+
+SPLITS: tuple[Split, ...] = (_tabs, _pipes, _commas, lambda line: line.split(";"), _blanks)
+
+
+def set_aside(row: Row, reason: str) -> list[Aside]:
+    """A row that was read and cannot be used, an entry for each of its lines."""
+    text = "\t".join(("" if row.value is None else f"{row.value:g}", row.word, row.commit, row.description))
+    rest = [Aside(row.line + k, f"belongs to line {row.line}", "") for k in range(1, row.lines)]
+    return [Aside(row.line, reason, text[:QUOTED]), *rest]
+
+
+def each_row(table: Table) -> Iterator[tuple[Layout, Row]]:
+    for section in table.sections:
+        for row in section.rows:
+            yield section.layout, row

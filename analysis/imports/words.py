@@ -1,0 +1,159 @@
+"""The words of ``words.toml`` and ``categories.toml``, as look-ups: statuses, columns, metrics, re-runs, categories."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_MARKS = re.compile(r"[*_`\"'()\[\]{}:;,.!?~|]+")
+_OTHER = "other"
+_NEGATIONS = ("not", "never", "no", "un", "non")
+
+
+class Meaning(NamedTuple):
+    """What a status word says: (status, decision) in the words of the view `experiments`; None: it does not say."""
+
+    status: str | None
+    decision: str | None
+
+
+_MEANINGS = {
+    "keep": Meaning("ok", "keep"),
+    "discard": Meaning("ok", "discard"),
+    "crash": Meaning("crash", "discard"),
+    "oom": Meaning("oom", "discard"),
+    "timeout": Meaning("timeout", "discard"),
+    "invalid": Meaning("invalid", "discard"),
+    "baseline": Meaning("ok", "baseline"),
+    "open": Meaning(None, None),
+}
+
+
+@cache
+def tables(name: str = "words") -> dict[str, Any]:
+    """One of the .toml files beside this module."""
+    return tomllib.loads((Path(__file__).parent / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def plain_name(cell: str) -> str:
+    """A column's name as the tables have it: lower case, ``_`` for what is no letter or digit."""
+    return re.sub(r"\W+", "_", cell.strip().lower().lstrip("\ufeff#")).strip("_")
+
+
+@cache
+def roles() -> Mapping[str, tuple[str, int]]:
+    """Column name → (role, place within the role's list: the first ones are the better names)."""
+    columns: dict[str, list[str]] = tables()["columns"]
+    return {name: (role, place) for role, names in reversed(columns.items()) for place, name in enumerate(names)}
+
+
+@cache
+def _statuses() -> Mapping[str, Meaning]:
+    return {word: _MEANINGS[kind] for kind, words in tables()["status"].items() for word in words}
+
+
+@lru_cache(maxsize=1 << 14)
+def meaning(cell: str) -> Meaning | None:
+    """What a status cell says, however it is written; None where it is no status that we know."""
+    known = _statuses()
+    text = cell.strip().lower()
+    if text in known or not text:
+        return known.get(text)
+    for candidate in (text.replace(" ", "_").replace("-", "_"), _MARKS.sub(" ", text).strip()):
+        if candidate in known:
+            return known[candidate]
+    if len(text) > 80:  # no status is as long as that
+        return None
+    if not text[:1].isascii():  # no blanks between words there
+        return known.get(text[:2]) or known.get(text[:1])
+    words = re.split(r"[\s/(\[|:,+_-]+", text)
+    return None if words[0] in _NEGATIONS else next((known[word] for word in words[:2] if word in known), None)
+
+
+@cache
+def missing_words() -> frozenset[str]:
+    return frozenset(tables()["missing"]["words"])
+
+
+@cache
+def missing_numbers() -> frozenset[float]:
+    return frozenset(tables()["missing"]["numbers"])
+
+
+def said_direction(cell: str) -> str | None:
+    """``lower`` or ``higher`` as a cell of a direction column says it."""
+    words: dict[str, list[str]] = tables()["direction"]
+    text = plain_name(cell) or cell.strip()
+    return next((way for way, names in words.items() if text in names), None)
+
+
+@lru_cache(maxsize=4096)
+def named_direction(name: str) -> tuple[str | None, bool]:
+    """(which way a metric of this name is better, whether the name leaves no doubt)."""
+    metrics: dict[str, list[str]] = tables()["metrics"]
+    plain = plain_name(name)
+    parts = plain.split("_")
+    for end in range(len(parts), 0, -1):  # the last word of a name says most: val_loss, error_rate, tok_per_sec
+        for start in range(max(0, end - 3), end):
+            part = "_".join(parts[start:end])
+            for way in ("lower", "higher"):
+                if part in metrics[way]:
+                    return (_turned(way, parts[:start]), True)
+            if part in metrics["weak"]:
+                return "higher", False
+    return None, False
+
+
+def _turned(way: str, before: list[str]) -> str:
+    """``error_rate`` and ``neg_loss``: a word before turns the last one around."""
+    lower = set(tables()["metrics"]["lower"]) - {"bits", "size", "bytes"}
+    if way == "higher" and before and before[-1] in lower:
+        return "lower"
+    if before and before[-1] in ("neg", "negative", "minus"):
+        return "higher" if way == "lower" else "lower"
+    return way
+
+
+def held_out(name: str) -> bool | None:
+    """True for a metric of held-out data, False for one of training data, None where its name does not say."""
+    parts = set(plain_name(name).split("_"))
+    metrics = tables()["metrics"]
+    if parts & set(metrics["held_out"]):
+        return True
+    return False if parts & set(metrics["training"]) else None
+
+
+@cache
+def rerun_patterns() -> Mapping[str, re.Pattern[str]]:
+    return {name: re.compile(pattern, re.IGNORECASE) for name, pattern in tables()["rerun"].items()}
+
+
+@cache
+def _category_pattern(group: str) -> tuple[re.Pattern[str], Mapping[str, str]]:
+    known: dict[str, str] = {}
+    for category, words in tables("categories")[group].items():
+        for word in words:
+            known.setdefault(word, category)
+    stems = sorted((w[:-1] for w in known if w.endswith("*")), key=len, reverse=True)
+    whole = sorted((w for w in known if not w.endswith("*")), key=len, reverse=True)
+    parts = rf"(?:{_alternatives(whole)})(?![a-z0-9])|(?:{_alternatives(stems)})"
+    return re.compile(rf"(?<![a-z0-9_])(?:{parts})"), {w.rstrip("*"): c for w, c in known.items()}
+
+
+def _alternatives(words: list[str]) -> str:
+    return "|".join(re.escape(word) for word in words)
+
+
+def category(description: str) -> str:
+    """The kind of edit that a description speaks of: its first keyword decides; ``other`` where there is none."""
+    text = description[:400].lower()
+    for group in ("categories", "weak"):
+        pattern, known = _category_pattern(group)
+        found = pattern.search(text)
+        if found is not None:
+            return known[found[0]]
+    return _OTHER

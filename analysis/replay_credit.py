@@ -1,0 +1,58 @@
+"""What a run's kept commits are worth when they are trained again: rows of `add-one-in`, `leave-one-out`, `shapley`."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any
+
+from analysis import replays
+from analysis.credit import CommitCredit
+from analysis.scope import Scope
+from analysis.statistics import bh, t_test
+from programs.ids import content_id
+
+
+def replay_credits(scope: Scope) -> list[CommitCredit]:
+    """Three rows a commit (two where a run kept more than eight), by run, method and place in the run."""
+    measured: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for found in scope.rows("replayed"):
+        measured[found["ablation_id"]].append(found)
+    made: dict[str, list[CommitCredit]] = defaultdict(list)
+    for planned in scope.rows("replay_plans"):
+        for credit in of_run(scope, planned, measured[planned["ablation_id"]]):
+            made[credit.method].append(credit)
+    return [credit for of_method in made.values() for credit in _corrected(of_method)]
+
+
+def of_run(scope: Scope, planned: dict[str, Any], rows: list[dict[str, Any]]) -> list[CommitCredit]:
+    """The rows of one replayed run; ``q`` is still missing."""
+    plan = planned["plan"] if isinstance(planned["plan"], dict) else json.loads(planned["plan"])
+    replay = replays.Replay(
+        len(planned["factors"]), planned["seeds"],
+        tuple(tuple(tuple(order) for order in of_seed) for of_seed in plan["orders"]),
+    )  # fmt: skip
+    place = {experiment: i for i, experiment in enumerate(planned["factors"])}
+    number = {seed: i for i, seed in enumerate(plan["training_seeds"])}
+    gains = {
+        (tuple(sorted(place[c] for c in row["commits"])), number[row["seed"]]): row["gain"]
+        for row in rows if row["gain"] is not None and row["seed"] in number
+    }  # fmt: skip
+    out = []
+    for method, means in replays.estimate(replay, gains).items():
+        for commit, label, mean in zip(planned["factors"], plan["labels"], means, strict=True):
+            if mean.mean is not None:
+                out.append(CommitCredit(
+                    credit_id=content_id("c", method, scope.task, planned["run_id"], commit), task=scope.task,
+                    estimate=mean.mean, se=mean.se, low=mean.low, high=mean.high, n=mean.n, q=None, design="paired",
+                    unit=scope.unit, method=method, label=label, run_id=planned["run_id"],
+                    program_id=planned["program_id"], experiment_id=commit,
+                ))  # fmt: skip
+    return out
+
+
+def _corrected(credits: list[CommitCredit]) -> list[CommitCredit]:
+    from dataclasses import replace
+
+    qs = bh([t_test(c.estimate, c.se, c.n - 1) for c in credits])
+    return [replace(credit, q=q) for credit, q in zip(credits, qs, strict=True)]

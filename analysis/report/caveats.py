@@ -1,0 +1,198 @@
+"""Part 9: the caveats that fired. Each is a question asked of every study; those without an answer stay silent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.report.model import Facts, Section
+from analysis.report.source import Answer
+from analysis.report.words import brief, count, listed, many, number, percent, places
+from analysis.trust import WHY
+
+FEW_RUNS = 5
+MUCH_FORFEITED = 0.05
+MUCH_FAILED = 0.2
+
+
+@dataclass(frozen=True)
+class Caveat:
+    """``level``: stop (do not believe the verdict), mind (it weakens it) or note (good to know)."""
+
+    level: str
+    title: str
+    text: str
+
+
+def section(facts: Facts) -> Section:
+    asked = {name: facts.source.ask(name) for name in ("doubts", "findings", "audits", "trust", "twins", "log_doubts")}
+    found = sorted(caveats(facts, asked), key=lambda caveat: ("stop", "mind", "note").index(caveat.level))
+    lead = "Asked of every study; these are the ones that apply here." if found else "None of the usual doubts applies."
+    more = {"caveats": found}
+    return Section("caveats", "Caveats", lead, template="caveats.html.j2", more=more, answers=tuple(asked.values()))
+
+
+def caveats(facts: Facts, asked: dict[str, Answer]) -> Iterator[Caveat]:
+    doubts = asked["doubts"].first
+    yield from of_trust(facts, asked["trust"])
+    yield from of_findings(asked["findings"])
+    yield from of_audits(facts, asked["audits"])
+    yield from of_the_claim(facts)
+    yield from of_runs(facts, doubts)
+    yield from of_twins(facts, asked["twins"])
+    yield from of_scores(facts, doubts)
+    yield from of_the_budget(doubts)
+    yield from of_scope(facts, doubts)
+    yield from of_logs(facts, asked["log_doubts"])
+
+
+def of_trust(facts: Facts, trust: Answer) -> Iterator[Caveat]:
+    for kind, why in WHY.items():
+        hit = {row["what"]: row["n"] for row in trust.rows if row["trust"] == kind}
+        if hit:
+            what = listed(many(n, what) for what, n in hit.items())
+            level = "stop" if "verification" in hit or not facts.board else "mind"
+            yield Caveat(level, f"Scores are {kind}", f"{what}: {why}.")
+    kinds = sorted({row["trust"] for row in facts.board if row["trust"]})
+    if len(kinds) > 1:
+        text = f"{listed(kinds)} stand in one table, so a difference may be one of scoring."
+        yield Caveat("mind", "Trust differs between the arms", text)
+
+
+def of_findings(findings: Answer) -> Iterator[Caveat]:
+    for row in findings.rows:
+        text = f"{many(row['n'], 'outcome')} drew this suspicion, which changes no score. For example: {row['example']}"
+        yield Caveat("mind", f"The referee noticed: {row['kind']}", text)
+
+
+def of_audits(facts: Facts, audits: Answer) -> Iterator[Caveat]:
+    last = next((row for row in reversed(audits.rows) if row["subject"] == "study"), None)
+    if last is None:
+        if facts.champion.rows:
+            yield Caveat("note", "Not audited", "Nobody has run metaloop verify on this study since it ended.")
+        return
+    digits = places((last["difference_high"] - last["difference_low"]) / 4) if last["difference_low"] is not None else 3
+    fresh, recorded = number(last["difference"], digits), number(last["recorded_difference"], digits)
+    figures = f"a lead of {fresh} on fresh data, {recorded} on record"
+    level = {"confirmed": "note", "contradicted": "stop"}.get(last["verdict"], "mind")
+    yield Caveat(
+        level, f"Audit: {last['verdict']}", f"metaloop verify found {figures}; {last['why'] or 'no reason given'}."
+    )
+
+
+def of_the_claim(facts: Facts) -> Iterator[Caveat]:
+    champion = facts.champion.first
+    if not champion:
+        return
+    if not champion["holds"]:
+        text = "What this page shows of the champion is a record of what was tried, not of what works."
+        yield Caveat("stop", "The champion does not beat stock", text)
+    if champion["bare_ratio"] is not None and (champion["bare_lower"] is None or champion["bare_lower"] <= 1):
+        text = (
+            f"Without its ideas it reaches {champion['bare_ratio']:.2f} times stock's gain, which is not shown to be "
+            "more than stock's. A list of ideas may be memory of this task: expect less elsewhere."
+        )
+        yield Caveat("mind", "The gain may be the idea list alone", text)
+    tasks = {row["task"] for row in facts.matches.rows}
+    if len(tasks) == 1:
+        yield Caveat("note", "One task", f"Everything here was measured on {listed(sorted(map(str, tasks)))}.")
+
+
+def of_runs(facts: Facts, doubts: dict[str, Any]) -> Iterator[Caveat]:
+    few = [row["name"] or row["arm_id"] for row in facts.board if row["n"] < FEW_RUNS]
+    if few:
+        text = (
+            f"{listed(few)}: fewer than {FEW_RUNS} runs. Their intervals are wide and rest on the shape of the noise."
+        )
+        yield Caveat("mind", "Few runs in the deciding match", text)
+    if doubts["running"]:
+        text = f"{many(doubts['running'], 'run')} had not ended when this page was made."
+        yield Caveat("mind", "Still running, or cut short", text)
+    if doubts["stopped"]:
+        yield Caveat(
+            "note", "Runs stopped early", f"{many(doubts['stopped'], 'run')}: their spend counts, their gain does not."
+        )
+    if doubts["unscored"] and facts.board:
+        yield Caveat(
+            "mind", "Runs without a score", f"{many(doubts['unscored'], 'finished run')} have no verified gain."
+        )
+
+
+def of_twins(facts: Facts, twins: Answer) -> Iterator[Caveat]:
+    if not twins.rows:
+        if facts.board:
+            yield Caveat("note", "No A/A", "No program played twice, so the spread between equal arms is unknown.")
+        return
+    widest, arms = twins.first["spread"], [row["gain"] for row in facts.board if row["gain"] is not None]
+    lead = arms[0] - arms[1] if len(arms) > 1 else None
+    digits = places(widest)
+    if lead is not None and widest >= lead:
+        text = (
+            f"Two arms of one program came out {number(widest, digits)} {facts.unit} apart, the first two arms of the "
+            f"deciding match {number(lead, digits)}. With as few runs as the twins had ({twins.first['n']} and "
+            f"{twins.first['n_other']}), such a lead means nothing."
+        )
+        yield Caveat("mind", "The A/A spread is larger than the lead", text)
+
+
+def of_scores(facts: Facts, doubts: dict[str, Any]) -> Iterator[Caveat]:
+    if doubts["failed_seeds"]:
+        text = (
+            f"The final scripts of {many(doubts['runs_failed'], 'run')} failed under "
+            f"{many(doubts['failed_seeds'], 'fresh seed')}; each counts as a gain of 0."
+        )
+        yield Caveat("mind", "Seeds that failed", text)
+    claim, mean = doubts["overclaim"], doubts["mean_gain"]
+    if claim is not None and mean and claim > 0.05 * abs(mean):
+        text = (
+            f"Over {many(doubts['compared'], 'run')} the claims are {brief(claim)} {facts.unit} above the verified "
+            f"gain of {brief(mean)} on average: keeping what looks better also keeps luck. Claims rank nothing here."
+        )
+        yield Caveat("note", "Runs claim too much", text)
+    if (doubts["failures"] or 0) > MUCH_FAILED:
+        yield Caveat(
+            "note",
+            "Many failures",
+            f"{percent(doubts['failures'])} of all experiments crashed, ran out or were invalid.",
+        )
+    if doubts["faults"]:
+        text = f"{many(doubts['faults'], 'fault')} of the machinery itself, retried and charged to nobody."
+        yield Caveat("note", "Faults", text)
+
+
+def of_the_budget(doubts: dict[str, Any]) -> Iterator[Caveat]:
+    if (doubts["forfeited"] or 0) > MUCH_FORFEITED:
+        text = f"{percent(doubts['forfeited'], 1)} of all budgets was too short for another experiment and lapsed."
+        yield Caveat("note", "Forfeited budget", text)
+    if (doubts["overshoot"] or 0) > MUCH_FORFEITED:
+        text = f"Last experiments took {percent(doubts['overshoot'], 1)} more than the budgets allowed."
+        yield Caveat("note", "Budgets overshot", text)
+
+
+def of_scope(facts: Facts, doubts: dict[str, Any]) -> Iterator[Caveat]:
+    if (doubts["hardware_classes"] or 0) > 1:
+        text = f"{count(doubts['hardware_classes'])} hardware classes; only matches on the same one can be compared."
+        yield Caveat("mind", "Different hardware", text)
+    if not facts.board and facts.runs.rows:
+        text = (
+            "No final script was trained again under fresh seeds: every figure here is what the runs themselves said."
+        )
+        yield Caveat("stop", "Nothing was verified", text)
+
+
+def of_logs(facts: Facts, doubts: Answer) -> Iterator[Caveat]:
+    """What imported logs say against themselves, and what could not be read."""
+    against = [f"{row['kind']} ({count(row['n'])})" for row in doubts.rows if row["what"] == "contradiction"]
+    if against:
+        text = f"Rows whose status and metric do not go together, by kind: {listed(against, 6)}."
+        yield Caveat("mind", "The logs contradict themselves", text)
+    aside = [row for row in doubts.rows if row["what"] == "set aside"]
+    if aside:
+        text = f"{many(sum(row['n'] for row in aside), 'line')}, first for: {aside[0]['kind']} ({aside[0]['example']})."
+        yield Caveat("note", "Lines set aside", text)
+    metrics = {(row["metric"], row["direction"]) for row in facts.logs.rows if row["metric"]}
+    if len(metrics) > 1:
+        yield Caveat(
+            "note", "Several metrics", f"{count(len(metrics))} metrics; only the commonest is drawn run by run."
+        )

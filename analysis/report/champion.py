@@ -1,0 +1,165 @@
+"""Part 3: the text of the champion, each directive tinted by what it was credited with; unproven ones stay plain."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from analysis.report.model import Facts, Section, Table
+from analysis.report.source import Answer
+from analysis.report.words import chance, count, number, places, short, span
+from programs.errors import ProgramError
+
+LEVEL = 0.05
+SCRIPTED_READS = ("charter", "idea", "order")  # the kinds that a scripted researcher carries out
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What is written beside a passage: ``+1.8 [0.6, 3.0] n=14``, its design, and which way it points."""
+
+    label: str
+    design: str
+    way: str  # up, down or none: none where nothing is proven
+    strength: int  # 0 to 4: share of the largest proven estimate in the same unit
+    credit_id: str
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Lines of the program that belong to the same directives; without marks they are shown plain."""
+
+    text: str
+    marks: tuple[Mark, ...] = ()
+
+    @property
+    def way(self) -> str:
+        return max(self.marks, key=lambda mark: mark.strength, default=Mark("", "", "none", 0, "")).way
+
+    @property
+    def strength(self) -> int:
+        return max((mark.strength for mark in self.marks), default=0)
+
+
+def section(facts: Facts) -> Section:
+    program = facts.champion if facts.champion.first.get("text") else _leader(facts)
+    title = "The champion's text" if facts.champion.rows else "The leader's text"
+    if not program or not program.first.get("text"):
+        return Section("champion", "The champion's text", "There is no program text on record.")
+    row = program.first
+    credit = facts.source.ask("directive_credit", program=row["program_id"])
+    proven = [found for found in credit.rows if is_proven(found)]
+    more = {
+        "name": row["name"] or row["program_id"],
+        "program_id": row["program_id"],
+        "words": row["words"],
+        "passages": passages(row["text"], credit.rows),
+        "units": units(credit.rows),
+        "table": table(credit.rows),
+        "proven": len(proven),
+        "directives": len(credit.rows),
+        "causal": any(found["causal"] for found in proven),
+        "inert": inert(facts, credit.rows),
+    }
+    return Section("champion", title, template="champion.html.j2", more=more, answers=(program, credit))
+
+
+def is_proven(row: Mapping[str, Any]) -> bool:
+    """The interval leaves zero out, and the false discovery rate over all rows of the method holds."""
+    low, high, q = row["low"], row["high"], row["q"]
+    return q is not None and q < LEVEL and low is not None and high is not None and (low > 0 or high < 0)
+
+
+def passages(text: str, credit: Sequence[Mapping[str, Any]]) -> list[Passage]:
+    """The program cut at its directives; foreign text that does not parse is one plain passage."""
+    by_id = {row["directive_id"]: row for row in credit}
+    largest: dict[str, float] = defaultdict(float)
+    for row in credit:
+        if is_proven(row):
+            largest[row["unit"]] = max(largest[row["unit"]], abs(row["estimate"]))
+    out = []
+    for lines, ids in _pieces(text):
+        rows = [by_id[i] for i in ids if i in by_id and by_id[i]["estimate"] is not None]
+        out.append(Passage(lines, tuple(mark(row, largest) for row in rows)))
+    return out
+
+
+def mark(row: Mapping[str, Any], largest: Mapping[str, float]) -> Mark:
+    known = row["low"] is not None
+    digits = places((row["high"] - row["low"]) / 4) if known else places(abs(row["estimate"]))
+    inside = f" [{number(row['low'], digits)}, {number(row['high'], digits)}]" if known else " (one run)"
+    proven = is_proven(row)
+    strength = 1 + round(3 * abs(row["estimate"]) / largest[row["unit"]]) if proven else 0
+    return Mark(
+        label=f"{number(row['estimate'], digits, True)}{inside} n={count(row['n'])}",
+        design=row["design"] if row["method"] == "directive" else f"{row['design']}, {row['method']}",
+        way=("up" if row["estimate"] > 0 else "down") if proven else "none",
+        strength=min(strength, 4),
+        credit_id=str(row["credit_id"]),
+    )
+
+
+def units(credit: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(method, unit) of the rows that are shown."""
+    return sorted({(row["method"], row["unit"]) for row in credit if row["unit"]})
+
+
+def inert(facts: Facts, credit: Sequence[Mapping[str, Any]]) -> int:
+    """How many directives are prose that a scripted researcher does not read."""
+    scripted = facts.config.get("researcher") == "scripted"
+    return sum(1 for row in credit if row["kind"] not in SCRIPTED_READS) if scripted else 0
+
+
+def table(credit: Sequence[Mapping[str, Any]]) -> Table:
+    titles = ("directive", ">estimate", "95% interval", ">n", ">q", "design", "method", "row")
+    found = []
+    for row in (row for row in credit if row["estimate"] is not None):
+        digits = places((row["high"] - row["low"]) / 4) if row["low"] is not None else places(abs(row["estimate"]))
+        found.append(
+            (
+                row["text"][:160],
+                number(row["estimate"], digits, True),
+                span(row["low"], row["high"], digits),
+                count(row["n"]),
+                chance(row["q"]),
+                row["design"],
+                row["method"],
+                short(row["credit_id"]),
+            )
+        )
+    return Table.of(titles, found)
+
+
+def _leader(facts: Facts) -> Answer | None:
+    """The text of the best arm of the deciding match, where there is no champion."""
+    best = next((row for row in facts.board if row["program_id"]), None)
+    return facts.source.ask("leader", program=best["program_id"]) if best else None
+
+
+def _pieces(text: str) -> list[tuple[str, list[str]]]:
+    """(lines, ids of the directives that start there), in order; together they are the whole text."""
+    from programs.program import Program
+    from programs.structure import outline
+    from programs.text import split_lines
+
+    try:
+        directives = [d for d in Program.parse(text).directives if d.kind != "order"]
+        ends = {block.start: block.end for block in outline(text, "program").blocks}
+    except ProgramError:
+        return [(text, [])]
+    starts: dict[int, list[str]] = defaultdict(list)
+    for directive in directives:
+        starts[directive.line - 1].append(directive.directive_id)
+    lines, at = [line.rstrip("\r\n") for line in split_lines(text)], 0
+    out: list[tuple[str, list[str]]] = []
+    order = sorted(starts)
+    for start, following in pairwise([*order, len(lines)]):
+        end = min(max(ends.get(start, start + 1), start + 1), following)
+        if start > at:
+            out.append(("\n".join(lines[at:start]), []))
+        out.append(("\n".join(lines[start:end]), starts[start]))
+        at = end
+    return [*out, ("\n".join(lines[at:]), [])] if at < len(lines) else out

@@ -1,0 +1,150 @@
+"""Part 8: the experiments, to sort and filter, with the diff of each; of many, the kept ones and a fair sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis.report.model import Facts, Figure, Section, Table
+from analysis.report.words import brief, count, short
+
+MOST = 6_000  # rows on the page
+DIFFS = 900_000  # characters of diffs on the page; equal diffs count once
+PLAIN = 60  # rows for those without JavaScript
+
+
+def section(facts: Facts) -> Section:
+    counts = facts.source.ask("experiment_counts")
+    total = sum(row["n"] for row in counts.rows)
+    if not total:
+        return Section("experiments", "Every experiment", "No experiment is on record.")
+    found, said = facts.source.ask("experiments", most=MOST), facts.source.ask("directive_texts")
+    data, cut = embedded(found.rows, {row["directive_id"]: row["text"] for row in said.rows})
+    lead = f"All {count(total)} experiments, the discarded ones too."
+    if total > MOST:
+        lead = (
+            f"{count(len(found.rows))} of {count(total)}: kept ones, and of every other kind an equal share, drawn by "
+            "the hash of the experiment's id. Shares in this table are not shares in the study; the counts below are."
+        )
+    more_cut = " Some diffs are left out for size: metaloop show ID has them." if cut else ""
+    figure = Figure(
+        name="experiments-table",
+        kind="experiments",
+        title="Experiments",
+        caption=f"Choose a row for its diff. Gain is over the run's own baseline, as the researcher saw it.{more_cut}",
+        data=data | {"unit": facts.unit, "metric": facts.metric},
+        table=plain(found.rows),
+        answers=(found, counts, said),
+    )
+    return Section(
+        "experiments",
+        "Every experiment",
+        lead,
+        (figure,),
+        template="experiments.html.j2",
+        more={
+            "counts": Table.of(
+                ("decision", "status", ">experiments"),
+                [(row["decision"], row["status"], count(row["n"])) for row in counts.rows],
+            )
+        },
+    )
+
+
+COLUMNS = (
+    "id",
+    "run",
+    "number",
+    "program",
+    "decision",
+    "status",
+    "metric",
+    "gain",
+    "seconds",
+    "what",
+    "why",
+    "cites",
+    "diff",
+)
+
+
+def embedded(rows: Sequence[Mapping[str, Any]], said: Mapping[str, str]) -> tuple[dict[str, Any], bool]:
+    """The rows as lists, with texts that repeat kept once; and whether a diff had to be left out."""
+    words, diffs, cites = Pool(), Pool(DIFFS), Pool()
+    table = [
+        [
+            row["experiment_id"],
+            words.put(row["run_id"]),
+            row["number"],
+            words.put(row["program"]),
+            words.put(row["decision"]),
+            words.put(row["status"]),
+            rounded(row["metric"]),
+            rounded(row["gain"]),
+            rounded(row["seconds"], 4),
+            words.put(row["description"]),
+            words.put(row["reason"]),
+            [cites.put(said.get(d, d)) for d in row["directive_ids"] or ()],
+            diffs.put(body(row["diff"])),
+        ]
+        for row in rows
+    ]
+    data = {"columns": COLUMNS, "rows": table, "words": words.texts, "cites": cites.texts, "diffs": diffs.texts}
+    return data, diffs.full
+
+
+class Pool:
+    """Texts by number, each once; -1 for no text, and for what goes beyond ``most`` characters together."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self.texts: list[str] = []
+        self.full = False
+        self._most = most
+        self._size = 0
+        self._places: dict[str, int] = {}
+
+    def put(self, text: str | None) -> int:
+        if not text:
+            return -1
+        if text not in self._places:
+            if self._most is not None and self._size + len(text) > self._most:
+                self.full = True
+                return -1
+            self._places[text] = len(self.texts)
+            self.texts.append(text)
+            self._size += len(text)
+        return self._places[text]
+
+
+def body(diff: str | None) -> str:
+    """A diff without the two lines that name the file, where it is of one file."""
+    lines = (diff or "").splitlines()
+    heads = sum(1 for line in lines if line.startswith("--- "))
+    return "\n".join(lines[2:] if heads == 1 and len(lines) > 2 and lines[0].startswith("--- ") else lines)
+
+
+def rounded(value: float | None, digits: int = 7) -> float | None:
+    return None if value is None else float(f"{value:.{digits}g}")
+
+
+def plain(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The kept ones with the largest gain: what is there without JavaScript."""
+    kept = [row for row in rows if row["decision"] == "keep" and row["gain"] is not None]
+    best = sorted(kept, key=lambda row: -row["gain"])[:PLAIN]
+    titles = ("id", "program", "run", ">number", "decision", ">metric", ">gain", "what was tried")
+    return Table.of(
+        titles,
+        [
+            (
+                short(row["experiment_id"]),
+                row["program"] or "",
+                short(row["run_id"]),
+                count(row["number"]),
+                row["decision"],
+                brief(row["metric"], 5),
+                brief(row["gain"]),
+                row["description"] or "",
+            )
+            for row in best
+        ],
+    )

@@ -1,0 +1,41 @@
+"""The facts that several parts of a report share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis.report.model import Facts
+from analysis.report.source import Source
+
+MATCHES = 8  # drawn on the page, the latest; the others are a query away
+RUNS = 48  # whose course is drawn
+LOGS = 40  # listed of an import
+POINTS = 12_000  # experiments of those runs together
+
+
+def gather(source: Source) -> Facts:
+    matches = source.ask("matches")
+    champion = source.ask("champion")
+    deciding = deciding_match(matches.rows, bool(champion.rows))
+    shown = [row["match_id"] for row in matches.rows if row["ended"]][-MATCHES:]
+    wanted = list(dict.fromkeys([*shown, *([deciding["match_id"]] if deciding else [])]))
+    return Facts(
+        source=source,
+        study=source.ask("study"),
+        overview=source.ask("overview"),
+        matches=matches,
+        standings=source.ask("standings", matches=wanted),
+        champion=champion,
+        runs=source.ask("runs", match=deciding.get("match_id"), points=POINTS, most=RUNS),
+        noise=source.ask("noise"),
+        logs=source.ask("logs", metric=deciding.get("metric"), most=LOGS),
+        deciding=deciding,
+    )
+
+
+def deciding_match(matches: Sequence[Mapping[str, Any]], crowned: bool) -> Mapping[str, Any]:
+    """The confirmation of a crowned champion, else the latest match with a result, else the one with most runs."""
+    ended = [row for row in matches if row["ended"]]
+    confirmed = [row for row in ended if row["purpose"] == "confirmation"] if crowned else []
+    return (confirmed or ended or sorted(matches, key=lambda row: row["runs"]) or [{}])[-1]

@@ -1,0 +1,18 @@
+-- The figures that decide which caveats fire.
+SELECT
+    (SELECT count(*) FROM runs WHERE state = 'running') AS running,
+    (SELECT count(*) FROM runs WHERE state = 'stopped') AS stopped,
+    (SELECT count(*) FROM runs WHERE verified_gain IS NULL AND state = 'finished') AS unscored,
+    (SELECT coalesce(sum(failed_seeds), 0)::BIGINT FROM runs) AS failed_seeds,
+    (SELECT count(*) FROM runs WHERE failed_seeds > 0) AS runs_failed,
+    (SELECT count(*) FROM faults) AS faults,
+    (SELECT sum(forfeited ORDER BY run_id) / nullif(sum(device_seconds_charged ORDER BY run_id), 0) FROM runs) AS forfeited,
+    (SELECT sum(overshoot ORDER BY run_id) / nullif(sum(device_seconds_charged ORDER BY run_id), 0) FROM runs) AS overshoot,
+    (SELECT avg((status IN ('crash', 'timeout', 'oom', 'invalid'))::INT) FROM experiments) AS failures,
+    (SELECT count(DISTINCT hardware_class) FROM matches) AS hardware_classes,
+    (SELECT count(DISTINCT task) FROM runs) AS tasks,
+    (SELECT avg(claimed_gain - verified_gain ORDER BY run_id) FROM runs
+        WHERE verified_gain IS NOT NULL AND claimed_gain IS NOT NULL) AS overclaim,
+    (SELECT avg(verified_gain ORDER BY run_id) FROM runs
+        WHERE verified_gain IS NOT NULL AND claimed_gain IS NOT NULL) AS mean_gain,
+    (SELECT count(*) FROM runs WHERE verified_gain IS NOT NULL AND claimed_gain IS NOT NULL) AS compared

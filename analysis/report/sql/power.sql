@@ -1,0 +1,2 @@
+-- What this study can and cannot tell apart.
+FROM power

@@ -1,0 +1,184 @@
+"""Part 1: the verdict in a sentence, with its interval and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.report.model import Facts, Section
+from analysis.report.words import brief, chance, count, duration, listed, many, money, number, percent, places, span
+from analysis.trust import marked, weakest
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``tone``: shown, open or none. ``sentence`` is the whole of it; ``notes`` are sentences that belong beside."""
+
+    tone: str
+    headline: str
+    sentence: str
+    notes: tuple[str, ...] = ()
+
+
+def section(facts: Facts) -> Section:
+    found = verdict(facts)
+    more = {"verdict": found, "tiles": tiles(facts), "cost": cost(facts)}
+    answers = (*([facts.champion] if facts.champion.rows else []), facts.standings, facts.overview)
+    return Section("verdict", "The verdict", template="verdict.html.j2", more=more, answers=answers)
+
+
+def verdict(facts: Facts) -> Verdict:
+    """What this study shows, or that it shows nothing."""
+    if facts.champion.rows:
+        return _of_champion(facts, facts.champion.first)
+    if facts.board:
+        return _of_board(facts, facts.board)
+    if facts.runs.rows:
+        return _of_claims(facts)
+    return Verdict("none", "Nothing to report yet", "No run of this study has ended.")
+
+
+def cost(facts: Facts) -> str:
+    """What the whole study took, in one sentence."""
+    all_of_it = facts.overview.first
+    spent = all_of_it["research_seconds"] + all_of_it["verification_seconds"]
+    dollars = [all_of_it["usd"], all_of_it["mutation_usd"]]
+    tokens = (all_of_it["tokens"] or 0) + (all_of_it["mutation_tokens"] or 0)
+    parts = [f"{duration(spent)} of device time" if spent else "no device time on record"]
+    if tokens:
+        paid = None if any(usd is None for usd in dollars) else sum(dollars)
+        parts.append(f"{count(tokens)} tokens of language models, {money(paid)}")
+    elif facts.config:
+        parts.append("no language model was asked")
+    made = f"{many(all_of_it['runs'], 'run')} and {many(all_of_it['experiments'], 'experiment')}"
+    return f"{made}, {', '.join(parts)}."
+
+
+def tiles(facts: Facts) -> list[tuple[str, str]]:
+    """(figure, what it is) for those who only glance."""
+    all_of_it = facts.overview.first
+    found = [(count(all_of_it["programs"]), "programs")] if all_of_it["programs"] else []
+    found += [
+        (count(all_of_it["runs"]), "runs"),
+        (count(all_of_it["experiments"]), "experiments"),
+    ]
+    spent = all_of_it["research_seconds"] + all_of_it["verification_seconds"]
+    return [*found, (duration(spent), "of device time")] if spent else found
+
+
+def _of_champion(facts: Facts, row: Mapping[str, Any]) -> Verdict:
+    digits = places(_half(row["difference_low"], row["difference_high"]))
+    name, unit = row["name"] or row["program_id"], facts.unit
+    ours = f"{number(row['gain'], digits)} {unit} [{span(row['low'], row['high'], digits)}]"
+    stocks = f"{number(row['stock_gain'], digits)} [{span(row['stock_low'], row['stock_high'], digits)}]"
+    test = f"{count(row['n'])} and {count(row['stock_n'])} fresh runs, one-sided p {_p(row['p'])}"
+    lead = f"{number(row['difference'], digits, True)} {unit}, 95% interval " + span(
+        row["difference_low"], row["difference_high"], digits
+    )
+    notes = [note for note in (_ratio(row), _bare(row), _doubt(row["trust"] or _trust(facts))) if note]
+    if row["holds"]:
+        headline = f"{name} beats the stock program"
+        sentence = f"Its verified gain on {facts.task} is {ours} against {stocks} of stock: {lead} ({test})."
+        return Verdict("shown", headline, sentence, tuple(notes))
+    headline = f"{name} is not shown to beat the stock program"
+    sentence = f"On {facts.task} it gained {ours}, stock {stocks}. The difference, {lead}, may be luck ({test})."
+    return Verdict("open", headline, sentence, tuple(notes))
+
+
+def _of_board(facts: Facts, board: list[dict[str, Any]]) -> Verdict:
+    """A match without a champion: who leads, and whether the lead can be told from luck."""
+    arms = [row for row in board if row["gain"] is not None]
+    best, control = arms[0], next((row for row in arms if row["role"] == "control"), None)
+    digits, unit = places(best["se"]), facts.unit
+    figures = (
+        f"{number(best['gain'], digits)} {unit} [{span(best['low'], best['high'], digits)}, {many(best['n'], 'run')}]"
+    )
+    tied = [row["name"] or row["arm_id"] for row in arms[1:] if row["rank_low"] == 1]
+    notes = [_doubt(best["trust"]), "" if facts.champion.rows else _unconfirmed(facts)]
+    if not tied and len(arms) > 1:
+        sentence = f"Its verified gain on {facts.task} is {figures}; every other program is shown to be worse."
+        return Verdict("shown", f"{best['name']} leads", sentence, tuple(filter(None, notes)))
+    if len(arms) == 1:
+        return Verdict("open", f"{best['name']} ran alone", f"Its verified gain on {facts.task} is {figures}.",
+                       tuple(filter(None, notes)))  # fmt: skip
+    against = ""
+    if control is not None and control is not best:
+        told = (best["rank_high"] or 1) < (control["rank_low"] or 1)
+        against = f" The best is {'shown' if told else 'not shown'} to beat stock."
+    sentence = (
+        f"{best['name']} has the largest verified gain on {facts.task}, {figures}, but {listed(tied)} may be as good."
+    )
+    return Verdict("open", "No program is told from the best", sentence + against, tuple(filter(None, notes)))
+
+
+def _of_claims(facts: Facts) -> Verdict:
+    """Runs that nobody verified, such as imported logs."""
+    claims = [row for row in facts.runs.rows if row["claimed_gain"] is not None]
+    if not claims:
+        return Verdict("none", "No run has a result", "Runs are on record, but none of them kept anything.")
+    best = max(claims, key=lambda row: row["claimed_gain"])
+    if facts.logs.rows:
+        return _of_logs(facts, best)
+    value = f"{brief(best['claimed_best'])} {facts.unit}, {brief(best['claimed_gain'])} better than where it began"
+    sentence = (
+        f"{best['name'] or best['run_id']} claims {value}. Nothing here was measured again, so luck is in the figure."
+    )
+    return Verdict("none", "Claims only: nothing here was verified", sentence)
+
+
+def _of_logs(facts: Facts, best: Mapping[str, Any]) -> Verdict:
+    """Logs of others: what the best one claims, and what noise alone would give."""
+    log = next((row for row in facts.logs.rows if row["run_id"] == best["run_id"]), None)
+    value = (
+        f"{brief(best['claimed_gain'])} better than where it began ({facts.measure} {brief(best['claimed_best'], 5)})"
+    )
+    sentence = f"The best of them, {best['name'] or best['run_id']}, claims to have ended {value}."
+    if log and log["noise_share"] is not None:
+        sentence += f" The best of as many tries of nothing but noise would show {percent(log['noise_share'])} of that."
+    else:
+        sentence += " It measured nothing twice, so nothing tells how much of that is luck."
+    runs = facts.overview.first["runs"]
+    return Verdict("none", f"{many(runs, 'log')}: claims, and nothing that was verified", sentence)
+
+
+def _ratio(row: Mapping[str, Any]) -> str:
+    if row["ratio"] is None:
+        return ""
+    bound = f"at least {row['ratio_lower']:.2f} at 95%" if row["ratio_lower"] is not None else "no lower bound"
+    return f"That is {row['ratio']:.2f} times stock's gain ({bound})."
+
+
+def _bare(row: Mapping[str, Any]) -> str:
+    if row["bare_ratio"] is None:
+        return ""
+    bound = f" (at least {row['bare_lower']:.2f})" if row["bare_lower"] is not None else ""
+    return (
+        f"Without its list of ideas it reaches {row['bare_ratio']:.2f} times stock's gain{bound}: "
+        "what the list adds may be memory of this task."
+    )
+
+
+def _trust(facts: Facts) -> str | None:
+    """The weakest trust of the arms that the claim rests on, for a claim that was announced without one."""
+    return weakest(row["trust"] for row in facts.board)
+
+
+def _doubt(trust: str | None) -> str:
+    doubt = marked(trust)
+    return f"These figures are {doubt}." if doubt else ""
+
+
+def _unconfirmed(facts: Facts) -> str:
+    if facts.config.get("command") in ("evolve", "improve"):
+        return "No champion has been confirmed yet; these runs also chose who went on, so they flatter the best."
+    return ""
+
+
+def _p(p: float | None) -> str:
+    text = chance(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _half(low: float | None, high: float | None) -> float | None:
+    return None if low is None or high is None else (high - low) / 4

@@ -1,0 +1,106 @@
+"""Figures as people read them: as many digits as the error allows, times in minutes, shares in percent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+MINUS = "\u2212"
+
+
+def places(scale: float | None, digits: int = 2) -> int:
+    """Decimal places that show ``digits`` significant digits of ``scale``, which is an error or a spread."""
+    if scale is None or not math.isfinite(scale) or scale <= 0:
+        return 3
+    return min(max(digits - 1 - math.floor(math.log10(scale)), 0), 6)
+
+
+def typical(values: Iterable[float | None]) -> float | None:
+    """The median of those that are there."""
+    found = sorted(abs(v) for v in values if v)
+    return found[len(found) // 2] if found else None
+
+
+def number(value: float | None, decimals: int = 3, sign: bool = False) -> str:
+    """Fixed decimals with a true minus; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
+    return text.replace("-", MINUS)
+
+
+def brief(value: float | None, digits: int = 3) -> str:
+    """Significant digits, without an exponent where people would not write one."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0 or 1e-4 <= abs(value) < 1e7:
+        return number(value, min(max(digits - 1 - math.floor(math.log10(abs(value))), 0), 8) if value else 0)
+    return f"{value:.{digits - 1}e}".replace("-", MINUS)
+
+
+def span(low: float | None, high: float | None, decimals: int = 3) -> str:
+    """``0.55 to 0.70``."""
+    if low is None or high is None:
+        return "no interval"
+    return f"{number(low, decimals)} to {number(high, decimals)}"
+
+
+def count(value: float | None) -> str:
+    """``1,489``."""
+    return "–" if value is None else f"{value:,.0f}".replace("-", MINUS)
+
+
+def many(value: float | None, noun: str) -> str:
+    """``1 run``, ``86 runs``."""
+    return f"{count(value)} {noun}" + ("" if value == 1 else "s")
+
+
+def duration(seconds: float | None) -> str:
+    """``0.4 s``, ``42 s``, ``2 min 25 s``, ``3 h 05 min``, ``4 d 2 h``."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def money(usd: float | None) -> str:
+    """US dollars; what nobody priced is not free."""
+    if usd is None:
+        return "not priced"
+    return f"${usd:,.2f}" if usd >= 0.01 or usd == 0 else f"${usd:.2g}"
+
+
+def percent(share: float | None, decimals: int = 0) -> str:
+    return "–" if share is None else f"{100 * share:.{decimals}f}%"
+
+
+def ranks(low: int | None, high: int | None) -> str:
+    """``1`` or ``1–4``: the ranks that an arm may hold."""
+    if low is None or high is None:
+        return "–"
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def chance(p: float | None) -> str:
+    """A p or q value: ``0.013``, ``< 0.0001``."""
+    if p is None:
+        return "–"
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
+def listed(items: Iterable[str], most: int = 4) -> str:
+    """``a, b and c``; ``a, b, c, d and 3 more``."""
+    found = list(items)
+    if len(found) > most:
+        return f"{', '.join(found[:most])} and {len(found) - most} more"
+    return " and ".join([", ".join(found[:-1]), found[-1]]) if len(found) > 1 else "".join(found)
+
+
+def short(identity: str | None, length: int = 7) -> str:
+    return (identity or "")[:length]

@@ -1,0 +1,203 @@
+"use strict";
+// One drawing per kind of figure: (data, width) → an element. Colours are the page's own variables, so that dark, light
+// and print need no second drawing. Text reaches the page as text nodes only.
+
+const colour = (name) => `var(--${name})`;
+const ROLE = {
+  champion: { symbol: "star", colour: colour("accent"), line: {}, order: 3 },
+  program: { symbol: "circle", colour: colour("accent"), line: { stroke: colour("other") }, order: 0 },
+  control: { symbol: "square", colour: colour("soft"), line: { strokeDasharray: "6 3" }, order: 1 },
+  without: { symbol: "triangle", colour: colour("soft"), line: { stroke: colour("warm"), strokeDasharray: "1.5 3" }, order: 2 },
+};
+const role = (name) => ROLE[{ "a/a": "control", "without-ideas": "without" }[name] || name] || ROLE.program;
+const narrow = (width) => width < 560;
+const style = { fontSize: "12px", background: "none", color: colour("ink"), fontFamily: "inherit" };
+const better = (direction) => (direction === "higher" ? d3.max : d3.min);
+const digits = (value, n = 4) => (value == null ? "–" : Math.abs(value) < 1e-4 && value ? value.toExponential(2) : String(+value.toPrecision(n))).replace("-", "−");
+
+// An axis for intervals: those over five times as wide as the median do not stretch it, they are cut at its ends.
+function intervalDomain(rows, more = []) {
+  const wide = rows.filter((r) => r.low != null).map((r) => r.high - r.low);
+  const most = 5 * (d3.median(wide) || Infinity);
+  const kept = rows.filter((r) => r.low == null || r.high - r.low <= most);
+  const values = [0, ...more, ...kept.flatMap((r) => [r.low, r.value, r.high])].filter((v) => v != null);
+  const [low, high] = d3.extent(values);
+  const room = (high - low || 1) * 0.04;
+  return [low < 0 ? low - room : low, high + room];
+}
+
+// Rows of dot and interval: {id, name, value, low, high, claimed, tie, right, symbol, colour, hollow}.
+function intervals(rows, width, { label, right = "", links = [], narrowRight = 52, tree = false }) {
+  const small = narrow(width);
+  const left = small ? 16 : Math.min(280, 24 + 7.2 * d3.max(rows, (r) => r.name.length));
+  const domain = intervalDomain(rows, rows.map((r) => r.claimed));
+  const rowHeight = small ? 46 : 30;
+  const dot = { y: "id", r: 5, strokeWidth: 1.8 };
+  const cut = (v) => (v == null ? v : Math.min(Math.max(v, domain[0]), domain[1]));
+  const known = rows.filter((r) => r.value != null).map((r) => ({ ...r, low: cut(r.low), high: cut(r.high), value: cut(r.value), claimed: cut(r.claimed) }));
+  const dy = small ? 8 : 0;
+  const halo = (r) => colour(r.tie && small ? "band" : "bg"); // lines that cross a label do not cross out its letters
+  const name = { y: "id", text: "name", textOverflow: "ellipsis", fill: colour("ink"), stroke: halo, strokeWidth: 4 };
+  return Plot.plot({
+    width, height: rows.length * rowHeight + 62, marginLeft: left, marginRight: small ? narrowRight : Math.max(narrowRight, 64), marginTop: 22, marginBottom: 40, style,
+    x: { label, labelAnchor: "right", labelArrow: "right", domain, ticks: small ? 4 : 8 },
+    y: { axis: null, domain: rows.map((r) => r.id), padding: 0.12 },
+    marks: [
+      Plot.barX(rows.filter((r) => r.tie), { y: "id", x1: domain[0], x2: domain[1], fill: colour("band") }),
+      Plot.gridX({ stroke: colour("line"), strokeOpacity: 1, ticks: small ? 4 : 8 }),
+      Plot.ruleX([0], { stroke: colour("soft"), strokeWidth: 1.2 }),
+      Plot.link(links, { x1: "x1", x2: "x2", y1: "y1", y2: "y2", stroke: colour("other"), strokeWidth: 1.4, dy, markerEnd: null }),
+      Plot.ruleY(known.filter((r) => r.low != null), { y: "id", x1: "low", x2: "high", stroke: "colour", strokeWidth: 2, dy }),
+      Plot.dot(known.filter((r) => r.claimed != null), { ...dot, dy, x: "claimed", r: 6, stroke: colour("bg"), strokeWidth: 4 }),
+      Plot.dot(known, { ...dot, dy, x: "value", symbol: "symbol", fill: (r) => (r.hollow ? colour("bg") : r.colour), stroke: "colour", title: "tip" }),
+      Plot.dot(known.filter((r) => r.claimed != null), { ...dot, dy, x: "claimed", r: 6, stroke: colour("warm") }),
+      Plot.text(rows, small ? { ...name, frameAnchor: "left", dx: 4, dy: -11, lineWidth: (width - 80) / 12 } : { ...name, frameAnchor: "left", textAnchor: tree ? "start" : "end", dx: tree ? 8 - left : -10, lineWidth: (left - 14) / 12 }),
+      Plot.text(rows, { y: "id", text: "right", frameAnchor: "right", textAnchor: "start", dx: 8, dy, fill: colour("ink") }),
+      Plot.text([right], { frameAnchor: "top-right", textAnchor: "start", dx: 8, dy: -16, fill: colour("soft") }),
+    ],
+  });
+}
+
+function standings(data, width) {
+  const rows = data.rows.map((r) => ({
+    ...r, value: r.gain, right: r.ranks, symbol: role(r.role).symbol, colour: role(r.role).colour,
+    tip: `${r.name}\ngain ${digits(r.gain)}${r.low == null ? "" : ` [${digits(r.low)}, ${digits(r.high)}]`}, ${r.n} runs\nclaimed ${digits(r.claimed)}`,
+  }));
+  return intervals(rows, width, { label: `verified gain, ${data.unit}`, right: "rank" });
+}
+
+function effects(data, width) {
+  const rows = data.rows.map((r, i) => ({
+    ...r, id: String(i), value: r.estimate, right: `n=${r.n}`, symbol: "circle", hollow: !r.told, colour: colour(r.told ? "accent" : "soft"), tip: r.name,
+  }));
+  return intervals(rows, width, { label: `effect, ${data.unit}` });
+}
+
+function lineage(data, width) {
+  const at = new Map(data.rows.map((r) => [r.id, r]));
+  const rows = data.rows.map((r) => ({
+    ...r, name: r.depth ? `└${"─".repeat(r.depth - 1)} ${r.name}` : r.name, value: r.gain, right: r.gain == null ? "not run" : r.change, hollow: r.gain == null,
+    symbol: r.champion ? "star" : "circle", colour: colour("accent"), tip: `${r.name}\ngain ${digits(r.gain)}, ${r.n} runs\n${r.reason}`,
+  }));
+  const links = data.rows.flatMap((r) => r.parents.map((p) => at.get(p)).filter((p) => p && p.gain != null && r.gain != null)
+    .map((p) => ({ x1: p.gain, x2: r.gain, y1: p.id, y2: r.id })));
+  return intervals(rows, width, { label: `verified gain, ${data.unit}`, right: "± directives", links, narrowRight: 96, tree: true });
+}
+
+// The best so far after each experiment, from the baseline and the kept ones.
+function bestSoFar(run, direction) {
+  const pick = better(direction);
+  let best = null;
+  return run.points.map(([number, metric, letter]) => {
+    if ((letter === "k" || letter === "b") && metric != null) best = best == null ? metric : pick([best, metric]);
+    return { run: run.id, number, best };
+  }).filter((p) => p.best != null);
+}
+
+function courses(data, width) {
+  const runs = data.runs.some((r) => r.deciding) ? data.runs.filter((r) => r.deciding) : data.runs;
+  const lines = d3.groups(runs, (r) => r.role).sort((a, b) => ROLE[a[0]].order - ROLE[b[0]].order);
+  return Plot.plot({
+    width, height: narrow(width) ? 300 : 380, marginLeft: 52, marginBottom: 42, marginTop: 26, style,
+    x: { label: "experiment", labelArrow: "right", ticks: narrow(width) ? 5 : 10, tickFormat: "d" },
+    y: { label: `best so far, ${data.metric} (${data.direction} is better)`, labelArrow: "none", grid: false, nice: true, ticks: 6 },
+    marks: [
+      Plot.gridY({ stroke: colour("line"), strokeOpacity: 1, ticks: 6 }),
+      ...lines.map(([name, mine]) => Plot.line(mine.flatMap((r) => bestSoFar(r, data.direction)), {
+        x: "number", y: "best", z: "run", curve: "step-after", stroke: ROLE[name].colour, strokeWidth: name === "champion" ? 2 : 1.5, strokeOpacity: 0.85, ...ROLE[name].line,
+      })),
+    ],
+  });
+}
+
+// The picture everyone knows: one run's kept and discarded dots, crash rug, best so far with the noise band.
+function oneRun(data, width) {
+  const run = data.runs[data.shown];
+  const points = run.points.map(([number, metric, letter, description]) => ({ number, metric, letter, description }));
+  const steps = bestSoFar(run, data.direction);
+  const seen = points.filter((p) => p.metric != null && "bkd".includes(p.letter));
+  const [first, best] = [steps[0]?.best ?? 0, steps.at(-1)?.best ?? 1];
+  const span = Math.abs(first - best) || run.sd * 8 || Math.abs(first) || 1;
+  const ends = [first, best, run.final ?? best].map((v) => v);
+  const domain = [d3.min(ends) - 0.2 * span - 2 * (run.sd || 0), d3.max(ends) + 0.45 * span];
+  if (data.direction === "higher") domain.splice(0, 2, d3.min(ends) - 0.45 * span, d3.max(ends) + 0.2 * span + 2 * (run.sd || 0));
+  const inside = (v) => Math.min(Math.max(v, domain[0]), domain[1]);
+  const end = d3.max(points, (p) => p.number) || 1;
+  const tip = (p) => `${p.number}: ${{ b: "baseline", k: "kept", d: "discarded" }[p.letter]}\n${digits(p.metric, 5)} ${data.unit}\n${p.description}`;
+  const dot = (letters, more) => Plot.dot(seen.filter((p) => letters.includes(p.letter)), { x: "number", y: (p) => inside(p.metric), title: tip, ...more });
+  const band = steps.map((p) => ({ ...p, low: inside(p.best - 2 * run.sd), high: inside(p.best + 2 * run.sd) }));
+  return Plot.plot({
+    width, height: narrow(width) ? 320 : 400, marginLeft: 52, marginBottom: 42, marginTop: 26, marginRight: 26, style,
+    x: { label: "experiment", labelArrow: "right", domain: [-0.5, end + 1.4], ticks: narrow(width) ? 5 : 10, tickFormat: "d" },
+    y: { label: `${data.metric} (${data.direction} is better)`, labelArrow: "none", domain, ticks: 6 },
+    marks: [
+      Plot.gridY({ stroke: colour("line"), strokeOpacity: 1, ticks: 6 }),
+      run.sd ? Plot.areaY(band, { x: "number", y1: "low", y2: "high", curve: "step-after", fill: colour("band") }) : null,
+      Plot.line(steps, { x: "number", y: "best", curve: "step-after", stroke: colour("accent"), strokeWidth: 2 }),
+      dot("d", { r: 3.5, stroke: colour("soft"), fill: colour("bg"), strokeWidth: 1.4 }),
+      dot("bk", { r: 4.5, fill: colour("accent"), stroke: colour("bg") }),
+      Plot.ruleX(points.filter((p) => p.letter === "x"), { x: "number", y1: domain[0], y2: domain[0] + 0.05 * (domain[1] - domain[0]), stroke: colour("warm"), strokeWidth: 2, title: (p) => `${p.number}: failed\n${p.description}` }),
+      run.final == null ? null : Plot.dot([run], { x: end + 0.9, y: inside(run.final), symbol: "diamond", r: 7, stroke: colour("ink"), fill: colour("bg"), strokeWidth: 2, title: () => `final script on fresh seeds: ${digits(run.final, 5)} ${data.unit}` }),
+    ],
+  });
+}
+
+// Horizontal bars: rows of parts [{name, x1, x2, fill, stroke}], a text to the right of each row.
+function bars(names, parts, width, { label, ends, tickFormat }) {
+  const small = narrow(width);
+  const left = small ? 16 : Math.min(270, 24 + 6.8 * d3.max(names, (n) => n.length));
+  const name = { y: (d) => d, text: (d) => d, frameAnchor: "left", fill: colour("ink"), stroke: colour("bg"), strokeWidth: 4 };
+  return Plot.plot({
+    width, height: names.length * (small ? 48 : 30) + 54, marginLeft: left, marginRight: small ? 70 : 150, marginTop: 10, marginBottom: 40, style,
+    x: { label, labelAnchor: "right", labelArrow: "right", domain: [0, d3.max(parts, (p) => p.x2) || 1], ticks: small ? 4 : 8, tickFormat },
+    y: { axis: null, domain: names, padding: 0.25 },
+    marks: [
+      hatch,
+      Plot.gridX({ stroke: colour("line"), strokeOpacity: 1, ticks: small ? 4 : 8 }),
+      Plot.barX(parts, { y: "name", x1: "x1", x2: "x2", fill: "fill", stroke: "stroke", insetTop: small ? 18 : 1, title: "tip" }),
+      Plot.text(names, small ? { ...name, dx: 2, dy: -12 } : { ...name, textAnchor: "end", dx: -10 }),
+      Plot.text(ends, { y: "name", x: "x", text: "text", textAnchor: "start", dx: 8, dy: small ? 8 : 0, fill: colour("ink") }),
+    ],
+  });
+}
+
+function hatch() {
+  const defs = d3.create("svg:defs");
+  const pattern = defs.append("pattern").attr("id", "hatch").attr("width", 6).attr("height", 6).attr("patternUnits", "userSpaceOnUse").attr("patternTransform", "rotate(45)");
+  pattern.append("rect").attr("width", 6).attr("height", 6).attr("fill", colour("bg"));
+  pattern.append("rect").attr("width", 2.2).attr("height", 6).attr("fill", colour("warm"));
+  return defs.node();
+}
+
+function tried(data, width) {
+  const parts = data.rows.flatMap((r) => {
+    const rest = r.tried - r.kept - r.failed;
+    const part = (what, x1, n, fill, stroke) => ({ name: r.category, x1, x2: x1 + n, fill, stroke, tip: `${r.category}: ${n} ${what}` });
+    return [part("kept", 0, r.kept, colour("accent"), colour("accent")), part("discarded", r.kept, rest, colour("pale"), colour("pale")),
+      part("failed", r.kept + rest, r.failed, "url(#hatch)", colour("warm"))].filter((p) => p.x2 > p.x1);
+  });
+  const ends = data.rows.map((r) => ({ name: r.category, x: r.tried, text: narrow(width) ? `${Math.round((100 * r.kept) / r.tried)}% kept` : `${Math.round((100 * r.kept) / r.tried)}% kept, gain ${digits(r.gain, 3)}` }));
+  return bars(data.rows.map((r) => r.category), parts, width, { label: "experiments", ends, tickFormat: "d" });
+}
+
+function spent(data, width) {
+  const most = d3.max(data.rows, (r) => Math.max(r.charged || 0, r.spent));
+  const unit = most > 7200 ? [3600, "hours", "h"] : most > 300 ? [60, "minutes", "min"] : [1, "seconds", "s"];
+  const parts = data.rows.flatMap((r) => {
+    const fill = colour(r.payer === "run" ? "accent" : "soft");
+    const one = (value, more) => ({ name: r.name, x1: 0, x2: value / unit[0], ...more });
+    return [one(r.charged || 0, { fill: colour("bg"), stroke: colour("ink"), tip: `charged ${digits(r.charged, 3)} s` }), one(r.spent, { fill, stroke: fill, tip: `spent ${digits(r.spent, 3)} s` })].filter((p) => p.x2 > 0);
+  });
+  const ends = data.rows.map((r) => ({ name: r.name, x: Math.max(r.charged || 0, r.spent) / unit[0], text: `${digits(r.spent / unit[0], 3)} ${unit[2]}` }));
+  return bars(data.rows.map((r) => r.name), parts, width, { label: `device ${unit[1]}`, ends });
+}
+
+// What logs claim, and what noise alone would give: bars would start at zero, so dots on an axis from zero do.
+function claims(data, width) {
+  const rows = data.rows.map((r, i) => ({
+    ...r, id: String(i), value: r.gain, claimed: r.noise, right: r.kept, symbol: "circle", colour: colour("accent"), tip: `${r.name}\nclaims ${digits(r.gain)}`,
+  }));
+  return intervals(rows, width, { label: `claimed gain, ${data.unit}`, right: "kept", narrowRight: 64 });
+}
+
+const CHARTS = { standings, claims, effects, lineage, courses, run: oneRun, tried, spent };

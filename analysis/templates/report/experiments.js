@@ -1,0 +1,106 @@
+"use strict";
+// The table of experiments: sort, filter, page, and the diff of a row on click. Everything is set as text.
+
+const SHOWN = [
+  ["number", "no.", true], ["id", "id"], ["program", "program"], ["decision", "decision"], ["status", "status"],
+  ["metric", "metric", true], ["gain", "gain", true], ["seconds", "seconds", true], ["what", "what was tried"],
+];
+const PAGE = 25;
+const WORDS = ["run", "program", "decision", "status", "what", "why"];
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) if (value != null && value !== false) node.setAttribute(key, value);
+  node.append(...children.filter((child) => child != null));
+  return node;
+}
+
+function unpack(data) {
+  return data.rows.map((row) => {
+    const item = Object.fromEntries(data.columns.map((name, i) => [name, row[i]]));
+    for (const key of WORDS) item[key] = item[key] < 0 ? "" : data.words[item[key]];
+    item.cites = item.cites.map((i) => data.cites[i]);
+    item.diff = item.diff < 0 ? "" : data.diffs[item.diff];
+    item.text = [item.id, item.run, item.program, item.decision, item.status, item.what, item.why, ...item.cites].join(" ").toLowerCase();
+    return item;
+  });
+}
+
+function exploreExperiments(figure, data) {
+  const rows = unpack(data);
+  const box = figure.querySelector(".explore");
+  const state = { key: "", down: false, page: 0, open: new Set() };
+  const form = box.querySelector("form");
+  for (const key of ["program", "decision", "status"]) {
+    const found = d3.rollups(rows, (v) => v.length, (r) => r[key]).sort((a, b) => b[1] - a[1]);
+    for (const [value, n] of found) form.elements[key].append(make("option", { value }, `${value || "none"} (${n})`));
+  }
+  const draw = () => drawExperiments(box, rows, state, form, data);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", () => { state.page = 0; draw(); });
+  for (const button of box.querySelectorAll(".pages button")) button.addEventListener("click", () => { state.page += Number(button.dataset.step); draw(); });
+  box.querySelector("table").addEventListener("click", (event) => pressed(event, state, draw));
+  box.hidden = false;
+  draw();
+}
+
+function pressed(event, state, draw) {
+  const sort = event.target.closest("[data-sort]");
+  const row = event.target.closest("[data-row]");
+  if (sort) {
+    state.down = state.key === sort.dataset.sort ? !state.down : ["gain", "seconds"].includes(sort.dataset.sort);
+    Object.assign(state, { key: sort.dataset.sort, page: 0 });
+  } else if (row) {
+    const key = row.dataset.row;
+    if (!state.open.delete(key)) state.open.add(key);
+  } else return;
+  const name = sort ? `[data-sort="${CSS.escape(state.key)}"]` : `[data-row="${CSS.escape(row.dataset.row)}"] button`;
+  draw();
+  document.querySelector(`.rows ${name}`)?.focus({ preventScroll: true });
+}
+
+function chosen(rows, state, form) {
+  const { text, program, decision, status } = form.elements;
+  const wanted = text.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const found = rows.filter((r) => (!program.value || r.program === program.value) && (!decision.value || r.decision === decision.value)
+    && (!status.value || r.status === status.value) && wanted.every((word) => r.text.includes(word)));
+  if (!state.key) return found;
+  const order = state.down ? d3.descending : d3.ascending;
+  const missing = (r) => r[state.key] == null;
+  return found.sort((a, b) => missing(a) - missing(b) || order(a[state.key], b[state.key]));
+}
+
+function drawExperiments(box, rows, state, form, data) {
+  const found = chosen(rows, state, form);
+  const pages = Math.max(1, Math.ceil(found.length / PAGE));
+  state.page = Math.min(Math.max(state.page, 0), pages - 1);
+  const head = make("tr", {}, ...SHOWN.map(([key, title, right]) => make("th", { scope: "col", class: right ? "right" : null, "aria-sort": state.key === key ? (state.down ? "descending" : "ascending") : null },
+    make("button", { type: "button", "data-sort": key }, title + (state.key === key ? (state.down ? " ↓" : " ↑") : "")))));
+  const body = found.slice(state.page * PAGE, (state.page + 1) * PAGE).flatMap((r) => experimentRow(r, state, data));
+  box.querySelector("table").replaceChildren(make("thead", {}, head), make("tbody", {}, ...body));
+  box.querySelector(".found").textContent = `${found.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} rows`;
+  const [back, next] = box.querySelectorAll(".pages button");
+  back.disabled = state.page === 0;
+  next.disabled = state.page >= pages - 1;
+  box.querySelector(".pages span").textContent = `page ${state.page + 1} of ${pages}`;
+}
+
+function experimentRow(r, state, data) {
+  const key = `${r.run}/${r.id}`;
+  const open = state.open.has(key);
+  const kind = r.decision === "keep" ? " keep" : r.status !== "ok" ? " bad" : "";
+  const cells = SHOWN.map(([name, , right]) => {
+    const value = name === "id" ? make("button", { type: "button", "aria-expanded": String(open) }, r.id.slice(0, 7)) : right ? digits(r[name], 4) : r[name];
+    return make("td", { class: right ? "right" : null }, value);
+  });
+  const line = make("tr", { class: `row${kind}`, "data-row": key }, ...cells);
+  return open ? [line, make("tr", { class: "more" }, make("td", { colspan: SHOWN.length }, ...experimentDetail(r, data)))] : [line];
+}
+
+function experimentDetail(r, data) {
+  const facts = [["experiment", `${r.id}, number ${r.number} of run ${r.run}`], ["why", r.why], ["because of", r.cites.join("\n")]];
+  const list = make("dl", {}, ...facts.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+  if (!r.diff) return [list, make("p", { class: "note" }, `No diff on this page: metaloop show ${r.id}`)];
+  const lines = r.diff.split("\n").map((line) => make("span", { class: { "+": "add", "-": "del", "@": "hunk" }[line[0]] || null }, `${line}\n`));
+  return [list, make("pre", { class: "diff" }, make("code", {}, ...lines))];
+}

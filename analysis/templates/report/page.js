@@ -1,0 +1,67 @@
+"use strict";
+// Draws every figure from the JSON beside it, again when the width changes; a chosen run; the colours.
+
+document.documentElement.classList.add("js");
+
+const dataOf = new Map();
+
+function figureData(figure) {
+  if (!dataOf.has(figure.id)) dataOf.set(figure.id, JSON.parse(figure.querySelector('script[type="application/json"]').textContent));
+  const data = dataOf.get(figure.id);
+  return data && data.of ? figureData(document.getElementById(data.of)) : data;
+}
+
+function drawFigure(figure, width) {
+  const chart = CHARTS[figure.dataset.kind];
+  const place = figure.querySelector(".plot");
+  if (!chart || !place) return;
+  place.replaceChildren(chart(figureData(figure), width || Math.max(280, Math.floor(place.clientWidth))));
+}
+
+function drawAll(width) {
+  for (const figure of document.querySelectorAll("figure[data-kind]")) drawFigure(figure, width);
+}
+
+// The run that is seen close up, and its table.
+function offerRuns(figure) {
+  const data = figureData(figure);
+  if (!data || data.runs.length < 2) return;
+  const select = make("select", { "aria-label": "Run" }, ...data.runs.map((run, i) => make("option", { value: i }, run.label)));
+  select.value = data.shown;
+  select.addEventListener("input", () => {
+    data.shown = Number(select.value);
+    drawFigure(figure);
+    const words = { b: "baseline", k: "kept", d: "discarded", x: "failed", s: "aside" };
+    const rows = data.runs[data.shown].points.map(([number, metric, letter, what]) => make("tr", {}, make("td", { class: "right" }, String(number)),
+      make("td", {}, words[letter]), make("td", { class: "right" }, digits(metric, 5)), make("td", {}, what)));
+    figure.querySelector("details.table tbody").replaceChildren(...rows);
+  });
+  figure.querySelector(".plot").before(make("p", {}, make("label", {}, "Run ", select)));
+}
+
+function offerColours() {
+  const select = document.getElementById("theme");
+  select.addEventListener("input", () => {
+    if (select.value) document.documentElement.dataset.theme = select.value;
+    else delete document.documentElement.dataset.theme;
+  });
+  select.closest(".theme").hidden = false;
+}
+
+for (const figure of document.querySelectorAll("figure[data-kind]")) {
+  if (figure.dataset.kind === "run") offerRuns(figure);
+  if (figure.dataset.kind === "experiments") exploreExperiments(figure, figureData(figure));
+}
+offerColours();
+drawAll();
+
+let width = window.innerWidth;
+let waiting = 0;
+window.addEventListener("resize", () => {
+  if (window.innerWidth === width) return; // a phone's bars come and go: only the height changes
+  width = window.innerWidth;
+  clearTimeout(waiting);
+  waiting = setTimeout(() => drawAll(), 120);
+});
+window.addEventListener("beforeprint", () => drawAll(680));
+window.addEventListener("afterprint", () => drawAll());

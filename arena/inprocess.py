@@ -1,0 +1,49 @@
+"""InProcessExecutor: jobs carried out here, one after the other, for tasks whose experiments take microseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from arena.executor import Progress
+from arena.jobs import Job, JobResult
+from arena.study import Study
+from arena.worker import Worker
+from programs.errors import UsageError
+from trainer.data import DataStore
+from trainer.simulated import trainer_for
+
+
+class InProcessExecutor:
+    """The worker's own code without a process, a pipe, a run's git repository or a cache; the ledger is the same.
+
+    For simulated tasks only: training belongs into processes that can be killed. Raises UsageError for another.
+    """
+
+    def __init__(self, study: Study, progress: Progress) -> None:
+        if study.task.law is None:
+            raise UsageError(f"{study.task.name} trains for real", hint="use LocalExecutor")
+        config = study.config
+        data = DataStore(study.task, study.streams, study.folder / "data")
+        trainer = trainer_for(study.task, data, fixed_steps=config.fixed_steps, sandbox=config.sandbox)
+        self._progress = progress
+        self._worker = Worker(study.folder, 0, trainer, self._tell, repositories=False)
+
+    def __enter__(self) -> InProcessExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
+        for job in jobs:
+            if self._worker.should_stop():
+                return
+            yield self._worker.carry_out(job)
+
+    def close(self) -> None:
+        self._worker.ledger.close()
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        if "progress" in message:
+            self._progress(message["progress"])

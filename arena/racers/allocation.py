@@ -1,0 +1,17 @@
+"""Fixed numbers of runs: for confirmations, and for contests whose rules say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from arena.racers.contract import ArmScore
+
+
+class Allocation:
+    """A fixed number of runs for each arm, whatever it gains."""
+
+    def __init__(self, runs: Mapping[str, int]) -> None:
+        self.runs = dict(runs)
+
+    def next_round(self, scores: Sequence[ArmScore]) -> Mapping[str, int]:
+        return {a.arm_id: self.runs[a.arm_id] for a in scores if len(a.gains) < self.runs[a.arm_id]}

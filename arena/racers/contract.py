@@ -1,0 +1,37 @@
+"""What a racer decides: how many runs each arm of a match gets. Arms never differ in the budget of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from analysis.statistics import mean_interval, posterior
+
+
+@dataclass(frozen=True)
+class ArmScore:
+    """Verified gains of an arm's finished runs, in the order of the seed list; task's unit, positive is better."""
+
+    arm_id: str
+    raced: bool
+    gains: tuple[float, ...]
+
+
+class Racer(Protocol):
+    """Decides after each round which arms run on further seeds of the common list.
+
+    A round that was cut short is asked for again, and a race taken up again goes where it went before: the answer
+    depends on nothing but ``scores``, of which the runs of earlier rounds are a prefix.
+    """
+
+    def next_round(self, scores: Sequence[ArmScore]) -> Mapping[str, int]:
+        """Total number of runs wanted of each arm named, all more than it has; empty when the race is over."""
+        ...
+
+
+def shrunken(gains: Sequence[Sequence[float]]) -> list[float]:
+    """Empirical-Bayes means of the arms' gains."""
+    measured = [mean_interval(arm) for arm in gains]
+    scored = posterior([m.mean or 0.0 for m in measured], [m.se for m in measured], [m.n for m in measured])
+    return [score.shrunk_mean for score in scored]

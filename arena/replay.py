@@ -1,0 +1,144 @@
+"""Replay of a run's kept commits: sources with some of them, trained from scratch under fresh seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from analysis import replays
+from analysis.replays import Replay, Set
+from arena.drain import drain_on_interrupt, drained
+from arena.executor import Executor, LocalExecutor, Progress
+from arena.jobs import MeasureJob
+from arena.match import tell_findings
+from arena.study import Study
+from programs.errors import Corrupt, UsageError
+from programs.ids import content_id
+from trainer.edits import Edit, EditError
+from trainer.source import Source
+from trainer.streams import Stream
+
+STREAM: Stream = "selection"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A kept experiment on the way from the untouched source to the run's final one."""
+
+    experiment_id: str
+    edit: Edit
+
+
+def commits_of(study: Study, run: Mapping[str, Any]) -> list[Commit]:
+    """The commits that made the final source of a run (a row of the view), oldest first.
+
+    Raises UsageError for a run that kept nothing or whose edits are not declared ones, Corrupt where they do not lead
+    to its final source.
+    """
+    events = {e["number"]: e for e in study.history.experiments.get(run["run_id"], {}).values()}
+    final = next((e for e in events.values() if e["source_id"] == run["final_source_id"]), None)
+    chain: list[Mapping[str, Any]] = []
+    while final is not None and final["number"] and final["parent_number"] is not None:
+        if final["source_id"] != final["parent_source_id"]:
+            chain.insert(0, final)
+        final = events.get(final["parent_number"])
+    if not chain:
+        raise UsageError(f"run {run['run_id']} kept nothing: there is no commit to replay")
+    commits = [Commit(e["experiment_id"], Edit.from_json(e["edit"])) for e in chain]
+    if not all(commit.edit for commit in commits):
+        raise UsageError(
+            f"run {run['run_id']} kept free edits of its files, which cannot be told apart",
+            hint="replay takes runs whose edits are constants and patches of the task",
+        )
+    built, _ = built_of(study, commits, tuple(range(len(commits))))
+    if built.source_id != run["final_source_id"]:
+        raise Corrupt(f"run {run['run_id']}: its kept edits do not give {run['final_source_id']}")
+    return commits
+
+
+def built_of(study: Study, commits: Sequence[Commit], chosen: Set) -> tuple[Source, list[str]]:
+    """(source, commits that do not apply there): one whose place another one would have made is passed over."""
+    source, skipped = study.task.baseline(), []
+    for place in chosen:
+        try:
+            source = study.task.edits.apply(source, commits[place].edit)
+        except EditError:
+            skipped.append(commits[place].experiment_id)
+    return source, skipped
+
+
+def plan_of(study: Study, run_id: str, commits: Sequence[Commit], seeds: int) -> Replay:
+    """What ``seeds`` fresh seeds take; permutations follow from the study's secret and the run."""
+    return replays.plan(len(commits), seeds, study.streams.seed("search", "replay", run_id))
+
+
+def training_seeds(study: Study, run_id: str, seeds: int) -> list[int]:
+    return [study.streams.seed(STREAM, "replay", run_id, k) for k in range(seeds)]
+
+
+def play_replay(
+    study: Study, executor: Executor, run_id: str, commits: Sequence[Commit], replay: Replay, progress: Progress
+) -> str:
+    """Write the plan down, then train what the ledger does not hold yet. Returns the id of the ablation."""
+    ablation_id = content_id("x", run_id, "replay")
+    seeds = training_seeds(study, run_id, replay.seeds)
+    write_down(study, ablation_id, run_id, commits, replay, seeds)
+    jobs: dict[str, tuple[Set, MeasureJob, list[str]]] = {}
+    for number, (chosen, k) in enumerate(replay.trainings):
+        names = tuple(commits[i].experiment_id for i in chosen)
+        if (names, seeds[k]) not in study.history.replays[ablation_id]:
+            source, skipped = built_of(study, commits, chosen)
+            job_id = f"replay {number + 1}"
+            jobs[job_id] = chosen, MeasureJob(job_id, source.files, STREAM, seeds[k]), skipped
+    left = len(jobs)
+    for result in executor.run([job for _, job, _ in jobs.values()]):
+        chosen, job, skipped = jobs[result.job_id]
+        (measured,) = result.measurements
+        source_id = Source(job.files).source_id
+        tell_findings(study, measured, run_id=run_id, source_id=source_id, stream=STREAM)
+        study.record({
+            "kind": "replay", "ablation_id": ablation_id, "run_id": run_id,
+            "commits": [commits[i].experiment_id for i in chosen], "skipped": skipped, "source_id": source_id,
+            "stream": STREAM, "seed": measured.seed, "status": measured.status, "metric": measured.metric,
+            "reason": measured.reason, "trust": measured.trust, "device_seconds_spent": measured.spent_seconds,
+            "wall_seconds": measured.wall_seconds,
+        })  # fmt: skip
+        left -= 1
+        progress({"kind": "note", "text": f"{len(jobs) - left} of {len(jobs)}: {said(commits, chosen)}"})
+    if left:
+        raise drained(study)
+    return ablation_id
+
+
+def said(commits: Sequence[Commit], chosen: Iterable[int]) -> str:
+    return ", ".join(commits[i].edit.label() for i in chosen) or "the untouched source"
+
+
+def write_down(
+    study: Study, ablation_id: str, run_id: str, commits: Sequence[Commit], replay: Replay, seeds: Sequence[int]
+) -> None:
+    """The plan, before anything of it is made; one with no more seeds than the last is not written again."""
+    known = study.history.ablations.get(ablation_id)
+    if known is not None and known["seeds"] >= replay.seeds:
+        return
+    study.record({
+        "kind": "ablation", "ablation_id": ablation_id, "method": "replay", "run_id": run_id,
+        "task": study.task.name, "stream": STREAM, "factors": [commit.experiment_id for commit in commits],
+        "seeds": replay.seeds, "planned_at": datetime.now(UTC).isoformat(),
+        "plan": {"labels": [commit.edit.label() for commit in commits], "training_seeds": list(seeds),
+                 "orders": [[list(order) for order in drawn] for drawn in replay.orders]},
+    })  # fmt: skip
+
+
+def replay_run(
+    study: Study, run_id: str, commits: Sequence[Commit], replay: Replay, progress: Progress
+) -> str:  # fmt: skip
+    """The whole replay with worker processes of its own; Ctrl-C drains it."""
+    with (
+        study,
+        drain_on_interrupt(study, progress),
+        LocalExecutor(study.folder, study.config.workers, progress) as executor,
+    ):
+        return play_replay(study, executor, run_id, commits, replay, progress)

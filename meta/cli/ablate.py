@@ -1,0 +1,263 @@
+"""``metaloop ablate``: what each directive of a program, or each kept commit of a run, is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meta.cli import launch, options, render, resolve, trust
+from meta.cli.launch import Settings
+from meta.cli.match import resume
+from meta.cli.options import duration, flag, verb
+from meta.cli.output import Column, Output
+from programs.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from analysis.designs import Design
+    from arena.ablation import Switches
+    from arena.study import Study
+    from programs.program import Program
+    from trainer.task import Task
+
+SEEDS = 4
+COLUMNS = (
+    Column("label", flex=True, style="bold"),
+    Column("estimate", "effect", right=True, style="green", show=lambda v: render.number(v, 4, sign=True)),
+    Column("low", right=True, show=lambda v: render.number(v, 4)),
+    Column("high", right=True, show=lambda v: render.number(v, 4)),
+    Column("n", right=True),
+    Column("q", right=True, show=lambda v: render.number(v, 3)),
+    Column("method"),
+    Column("credit_id", "row", style="dim", show=resolve.short, optional=True),
+    *(Column(key, person=False) for key in ("se", "unit", "design", "directive_id", "experiment_id", "task")),
+)
+ROWS = """
+SELECT * FROM credit WHERE method IN ('factorial', 'add-one-in', 'leave-one-out', 'shapley')
+    AND (match_id = ? OR run_id = ?)
+ORDER BY method, estimate DESC, credit_id
+"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The flags that only this command has, as given."""
+
+    what: str | None
+    budget: float | None
+    seeds: int | None
+    only: tuple[str, ...]
+
+
+@verb(
+    ("metaloop ablate my/program.md -t tinylm --budget 2h", "its directives, by a planned design"),
+    ("metaloop ablate studies/NAME/champion.md -s studies/NAME --dry-run", "the plan and the bill"),
+    ("metaloop ablate r3f2 -s studies/NAME", "the kept commits of one run"),
+    flags=[
+        click.argument("what", metavar="[PROGRAM|RUN]", required=False),
+        options.study_flag,
+        options.resume_flag,
+        options.task_flag,
+        options.run_budget_flag,
+        options.budget_flag,
+        flag("--only", metavar="ID", multiple=True, help="Switch just this directive; may be given again."),
+        flag("-n", "--seeds", type=click.IntRange(2, 64), help=f"Fresh seeds of a RUN's sources  [default: {SEEDS}]."),
+        options.seed_flag,
+        options.workers_flag,
+        options.fixed_steps_flag,
+        options.unsafe_flag,
+        options.dry_run_flag,
+        options.yes_flag,
+    ],
+)  # fmt: skip
+def ablate(out: Output, what: str | None, **flags: Any) -> None:
+    """PROGRAM: switch its directives on and off by a two-level design (Hadamard, with
+    mirrored blocks), every variant at equal budget under shared run seeds, and
+    estimate what each does. Directives that change nothing here are left out.
+
+    RUN: train its kept commits again under fresh seeds: each alone on the untouched
+    source, the final source without each, and, up to 8 commits, averaged over orders.
+
+    With --study the result goes into that study's ledger, and its report.
+    """
+    asked = Asked(what, *(flags.pop(name) for name in ("budget", "seeds", "only")))
+    settings = Settings.take(flags)
+    folder = settings.existing(out)
+    study = resume(folder, settings) if folder else None
+    if study is not None:
+        study.look()
+    run_id = _run_id(study, asked)
+    if study is not None and run_id is not None:
+        _replay(out, study, run_id, asked, settings)
+    else:
+        _factorial(out, study, asked, settings)
+
+
+def _run_id(study: Study | None, asked: Asked) -> str | None:
+    """The run that is asked for, or that the last ablation of a resumed study is of."""
+    if study is None:
+        return None
+    if asked.what is None:
+        last = next(reversed(study.history.ablations.values()), {})
+        return last.get("run_id")
+    path, prefix = Path(asked.what).expanduser(), asked.what
+    known = [run_id for run_id in study.history.experiments if run_id.startswith(prefix)]
+    return resolve.by_prefix(prefix, known, "run") if known and not path.exists() else None
+
+
+# -- a program's directives ----------------------------------------------------------------------------------------
+
+
+def _factorial(out: Output, study: Study | None, asked: Asked, settings: Settings) -> None:
+    from arena.ablation import Price, ablate, design_of, design_seed, switches
+
+    task = study.task if study else launch.load_task(settings.task)
+    researcher = study.config.researcher if study else "scripted"
+    program, only, budget = _program(study, asked)
+    found = switches(program, task, researcher, only)
+    price = Price.of(study) if study else Price(task, settings.run_budget or task.run_budget)
+    if budget is None and asked.what is None and study is not None:
+        budget = _begun(study, price)
+    if study is None and not settings.dry_run:
+        settings.ready(None)
+        design_of(found.factors, price, budget, 0)  # refuses before a folder is made
+        study = _founded(out, program, task, asked, settings)
+    seed = design_seed(study, program, found.factors) if study else 0
+    design = design_of(found.factors, price, budget, seed)
+    plan = _plan(program, found, design, price.seconds(design.runs), task, study, settings)
+    _tell(out, found, plan)
+    if settings.dry_run or study is None:
+        launch.dry_run(out, plan)
+        return
+    settings.ready(study)
+    launch.announce(out, plan)
+    ready = study
+    match = launch.drive(out, study.folder, "ablate", plan, lambda p: ablate(ready, program, design, p))
+    present(out, study.folder, match.match_id)
+
+
+def _program(study: Study | None, asked: Asked) -> tuple[Program, tuple[str, ...], float | None]:
+    """(program, the directives that narrow it, the budget): as asked, else as the study began."""
+    if asked.what is not None:
+        if study is not None and not Path(asked.what).expanduser().exists():
+            known = [p for p in study.history.programs if p.startswith(asked.what)]
+            if known:
+                return study.program(resolve.by_prefix(asked.what, known, "program")), asked.only, asked.budget
+        return resolve.one_program(asked.what), asked.only, asked.budget
+    last = next(reversed(study.history.ablations.values()), None) if study else None
+    if study is not None and last is not None:
+        return study.program(last["program_id"]), asked.only or tuple(last["factors"]), asked.budget
+    if study is not None and study.config.command == "ablate" and study.config.programs:
+        from programs.program import Program
+
+        (name, text), plan = study.config.programs[0], study.config.plan
+        return Program.parse(text, name), asked.only or tuple(plan.get("only", ())), asked.budget or plan.get("budget")
+    raise UsageError("name a program, or a run of a study", hint="metaloop ablate my/program.md")
+
+
+def _begun(study: Study, price: Any) -> float | None:
+    """The budget of the ablation that is gone on with."""
+    last = next(reversed(study.history.ablations.values()), None)
+    return float(price.seconds(last["plan"]["runs"])) if last else None
+
+
+def _founded(out: Output, program: Program, task: Task, asked: Asked, settings: Settings) -> Study:
+    """A new study that holds what was asked, so that it can be resumed without naming it again."""
+    from arena.study import Study
+
+    run_budget = settings.run_budget or task.run_budget
+    launch.refuse_small(task, run_budget, settings.fixed_steps)
+    return Study.create(
+        settings.fresh(task, out), task=task, run_budget=run_budget, command="ablate",
+        workers=settings.workers_or_cores(), seed=settings.seed, fixed_steps=settings.fixed_steps,
+        sandbox=settings.sandbox, plan={"only": list(asked.only), "budget": asked.budget},
+        programs=[(program.name, program.text)],
+    )  # fmt: skip
+
+
+def _plan(
+    program: Program, found: Switches, design: Design, seconds: float, task: Task, study: Study | None,
+    settings: Settings,
+) -> dict[str, Any]:  # fmt: skip
+    """The design and the bill, and what it can tell."""
+    run_budget = study.config.run_budget if study else settings.run_budget or task.run_budget
+    verify_seeds = study.config.verify_seeds if study else 2
+    plan = launch.describe_runs(task, design.runs, run_budget, settings.workers_or_cores(), verify_seeds)
+    tells = (
+        f"each effect to about ± {1.96 * design.se:.2f} sd between the runs of one program (95%); one of "
+        f"{2.8 * design.se:.2f} sd is told from zero four times in five"
+    )
+    if not design.clear:
+        tells += "; an odd number of blocks mixes an effect with some interactions of two others"
+    return {
+        "program": program.name, "program_id": program.program_id, **plan, "device_seconds": round(seconds, 1),
+        "directives": len(design.factors), "blocks": design.blocks, "runs_per_block": design.order,
+        "programs": len(design.arms), "tells": tells,
+        **launch.told_of(study.config.sandbox if study else settings.sandbox),
+        "factors": [{"directive_id": d.directive_id, "kind": d.kind, "text": d.text} for d in found.factors],
+        "left_out": [{"directive_id": d.directive_id, "text": d.text, "why": why} for d, why in found.left_out],
+    }  # fmt: skip
+
+
+def _tell(out: Output, found: Switches, plan: dict[str, Any]) -> None:
+    out.note(
+        f"design: {plan['directives']} directives of {plan['program']}, {plan['blocks']} blocks of "
+        f"{plan['runs_per_block']} runs, every second block the mirror of the one before; {plan['programs']} programs"
+    )
+    for directive in found.factors:
+        out.note(f"  {resolve.short(directive.directive_id)}  {render.fit(' '.join(directive.text.split()), 90)}")
+    reasons: dict[str, int] = {}
+    for _, why in found.left_out:
+        reasons[why] = reasons.get(why, 0) + 1
+    for why, count in reasons.items():
+        out.note(f"left out: {count} directive{'s' if count > 1 else ''}, {why}")
+
+
+# -- a run's commits -----------------------------------------------------------------------------------------------
+
+
+def _replay(out: Output, study: Study, run_id: str, asked: Asked, settings: Settings) -> None:
+    from analysis.replays import MOST_SHAPLEY
+    from arena.replay import commits_of, plan_of, replay_run
+    from arena.verify_study import run_of
+
+    study.agree()
+    commits = commits_of(study, run_of(study, run_id))
+    last = next(reversed(study.history.ablations.values()), {}) if asked.what is None else {}
+    replay = plan_of(study, run_id, commits, asked.seeds or last.get("seeds") or SEEDS)
+    methods = ["add-one-in", "leave-one-out"] + ["shapley"] * any(replay.orders)
+    seconds = len(replay.trainings) * study.task.cost_seconds
+    plan = {
+        "run_id": run_id, "task": study.task.name, "commits": len(commits), "seeds": replay.seeds,
+        "methods": methods, "runs": len(replay.trainings), "run_budget_s": study.task.cost_seconds,
+        "experiments": len(replay.trainings), "device_seconds": round(seconds, 1),
+        "wall_seconds": round(seconds / study.config.workers / launch.SHARE_AT_WORK + launch.SETUP_SECONDS, 1),
+        "workers": study.config.workers, "price": "own device, no model is called",
+        **launch.told_of(study.config.sandbox),
+    }  # fmt: skip
+    if settings.dry_run:
+        launch.dry_run(out, plan)
+        return
+    settings.ready(study)
+    out.note(
+        f"plan: {plan['experiments']} trainings of sources with some of {len(commits)} commits, {replay.seeds} seeds "
+        f"({', '.join(methods)}); {duration(seconds)} of device time, about {duration(plan['wall_seconds'])}"
+    )
+    if len(commits) > MOST_SHAPLEY:
+        out.note(f"more than {MOST_SHAPLEY} commits: no averaging over orders")
+    launch.drive(out, study.folder, "ablate", plan, lambda p: replay_run(study, run_id, commits, replay, p))
+    present(out, study.folder, run_id)
+
+
+def present(out: Output, folder: Path, identity: str) -> None:
+    """The rows of `credit` that came of it: the match of a design, or a run."""
+    with resolve.connect(folder, ["credit"]) as con:
+        rows = resolve.fetch(con, ROWS, [identity, identity])
+        trust.note(out, con, resolve.shown(folder), trust.OF_CREDIT)
+    if not rows:
+        raise NotFound(f"nothing was estimated for {identity}", hint="metaloop credit STUDY --all")
+    out.rows(rows, COLUMNS, extra={"study": resolve.shown(folder)})
+    place, first = resolve.shown(folder), resolve.short(rows[0]["credit_id"])
+    out.note(f"in {rows[0]['unit']}; next: metaloop show {first} -s {place}, metaloop credit {place}")

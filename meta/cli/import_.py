@@ -1,0 +1,207 @@
+"""``metaloop import``: logs of others into a study, and what they amount to."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meta.cli import render, resolve
+from meta.cli.launch import cores
+from meta.cli.options import flag, verb, workers_flag
+from meta.cli.output import Column, Output, key_values, table
+
+if TYPE_CHECKING:
+    from analysis.imports.load import Doubt
+    from analysis.imports.study import Imported
+
+SHOWN_LOGS, SHOWN_CATEGORIES, SHOWN_LINES = 15, 12, 4
+CATEGORIES = (
+    Column("category", style="bold"),
+    Column("tried", right=True),
+    Column("kept", right=True),
+    Column("failed", right=True, optional=True),
+    Column("keep_rate", "keep rate", right=True, show=lambda v: _percent(v)),
+    Column("gain", right=True, show=lambda v: f"{v + 0.0:+.4g}", style="green"),
+    Column("share_of_gain", "of the gain", right=True, show=lambda v: _percent(v)),
+)
+LOGS = (
+    Column("name", "log", flex=True, style="bold"),
+    Column("metric", flex=True),
+    Column("rows", right=True),
+    Column("kept", right=True),
+    Column("claimed_gain", "gain", right=True, show=lambda v: f"{v + 0.0:+.4g}", style="green"),
+    Column("by_noise", "by noise", right=True),
+    Column("doubtful", right=True),
+    Column("quarantined", "set aside", right=True, optional=True),
+)
+
+
+@verb(
+    ("metaloop import results.tsv", "what an overnight log amounts to"),
+    ("metaloop import runs/ --skip-unsure -s studies/old", "every log below a folder"),
+    ("metaloop import results.tsv --direction higher --noise .002", "say what the log does not"),
+    flags=[
+        click.argument("paths", nargs=-1, required=True, metavar="PATH..."),
+        flag("-s", "--study", metavar="DIR", help="The new study's folder  [default: studies/import-...]."),
+        flag("--metric", metavar="NAME", help="The column that holds the metric."),
+        flag("--direction", type=click.Choice(["lower", "higher"]), help="Which way the metric is better."),
+        flag("--noise", type=click.FloatRange(min=0, min_open=True), metavar="SD", help="Sd of one measurement."),
+        flag("--skip-unsure", is_flag=True, help="Set logs aside whose metric or direction is unclear."),
+        workers_flag,
+    ],
+)
+def import_(out: Output, paths: tuple[str, ...], study: str | None, workers: int | None, **stated: Any) -> None:
+    """Read results.tsv files, folders of them and repositories of loops like
+    autoresearch into a study, and tell what they amount to. Nothing is run; every
+    line is imported or set aside with its number and the reason."""
+    from analysis.imports.load import Options
+    from analysis.imports.study import import_logs
+    from analysis.imports.summary import listed, summary
+
+    folder = Path(study).expanduser() if study else resolve.fresh_folder(f"import-{_stem(paths[0])}", out)
+    asks = out.mode == "person" and sys.stdin.isatty()
+    done = import_logs(
+        [Path(path).expanduser() for path in paths],
+        folder,
+        Options(**stated),
+        workers=workers or cores(),
+        ask=_ask if asks else None,
+    )
+    item = summary(done)
+    if out.mode == "json":
+        out.json({**item, "items": listed(done), "set_aside": done.asides, "told": done.told})
+    elif out.mode == "plain":
+        out.thing(item)
+    else:
+        _person(out, item, done)
+    _notes(out, done)
+
+
+def _stem(path: str) -> str:
+    """A short name of what is imported, for the study's folder."""
+    place = Path(path).expanduser().absolute()
+    name = place.parent.name if place.suffix and place.stem.lower() == "results" else place.stem
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-.")[:40] or "logs"
+
+
+def _ask(doubt: Doubt) -> str | None:
+    """Asks on the terminal; ``skip`` sets such logs aside."""
+    click.echo(f"{doubt.place}: {doubt.why}", err=True)
+    if doubt.what == "metric":
+        answer: str = click.prompt("which one", type=click.Choice([*doubt.candidates, "skip"]), err=True)
+    else:
+        answer = click.prompt("which way is better", type=click.Choice(["lower", "higher", "skip"]), err=True)
+    return None if answer == "skip" else answer
+
+
+def _person(out: Output, item: dict[str, Any], done: Imported) -> None:
+    from rich.text import Text
+
+    runs = [log for log in done.logs if log["state"] == "imported"]
+    pairs = [("study", resolve.shown(done.folder)), ("logs", _logs_line(item)), ("rows", _rows_line(item))]
+    pairs += _gain_pairs(item, runs)
+    if runs:
+        pairs += [("keep rate", _keep_line(item)), ("noise", _noise_line(item, runs))]
+        counted = ", ".join(f"{kind} {n}" for kind, n in item["contradictions"].items())
+        pairs.append(("contradictions", counted or "none"))
+    out.show(key_values(pairs))
+    for line in done.told[:SHOWN_LINES]:
+        out.show(Text(f"  {line}", style="dim"))
+    if item["categories"]:
+        out.show(Text("\nwhat was tried, by the first keyword of its description", style="dim"))
+        out.show(table(item["categories"][:SHOWN_CATEGORIES], CATEGORIES, out.console.width))
+    if len(runs) > 1:
+        rows = [_log_row(run) for run in sorted(runs, key=lambda r: -r["rows"])[:SHOWN_LOGS]]
+        out.show(Text("\nthe longest logs", style="dim"))
+        out.show(table(rows, LOGS, out.console.width))
+
+
+def _log_row(run: dict[str, Any]) -> dict[str, Any]:
+    steps = "?" if run["noise_steps"] is None else f"{run['noise_steps']} of {run['kept']}"
+    return run | {"by_noise": steps, "doubtful": sum(run["contradictions"].values())}
+
+
+def _logs_line(item: dict[str, Any]) -> str:
+    parts = [f"{item['imported_logs']} imported"]
+    parts += [f"{item[f'{s}_logs']} {s}" for s in ("duplicate", "refused", "unsure", "empty") if item[f"{s}_logs"]]
+    parts += [f"{item['programs']} with a program"] if item["programs"] else []
+    return ", ".join(parts)
+
+
+def _rows_line(item: dict[str, Any]) -> str:
+    return (
+        f"{item['rows']} imported, {item['quarantined']} set aside; {item['tried']} tried: {item['kept']} kept, "
+        f"{item['discarded']} discarded, {item['failed']} failed"
+    )
+
+
+def _gain_pairs(item: dict[str, Any], runs: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The claimed gain of a single run with what it rests on, else the medians of each metric."""
+    if len(runs) != 1:
+        return [(str(m["metric"] or "unnamed metric"), _metric_line(m)) for m in item["metrics"][:SHOWN_LINES]]
+    run = runs[0]
+    gain = f"{_number(run['claimed_gain'])} claimed"
+    if run["claimed_gain"] is not None:
+        gain += f": {run['baseline']:g} to {run['best_kept']:g} (line {run['best_line']})"
+    if run["rerun_gain"] is not None:
+        gain += f"; {_number(run['rerun_gain'])} where re-runs stand in place of what they repeat"
+    if run["commits_joined"]:
+        gain += f"; {run['commits_joined']} rows joined to their commits"
+    metric = f"{run['metric'] or 'without a name'} ({run['metric_from']}), {run['direction']} is better"
+    return [("metric", f"{metric} ({run['direction_from']})"), ("gain", gain)]
+
+
+def _metric_line(m: dict[str, Any]) -> str:
+    gains = f"claimed gain median {_number(m['claimed_gain_median'])}, best {_number(m['claimed_gain_best'])}"
+    return f"{m['direction']} is better, {_runs(m['runs'])}, {gains}"
+
+
+def _keep_line(item: dict[str, Any]) -> str:
+    quarters = " ".join(_percent(q["keep_rate"]) for q in item["keep_rate_by_quarter"])
+    return f"{_percent(item['keep_rate'])}; first to last quarter {quarters}"
+
+
+def _noise_line(item: dict[str, Any], runs: list[dict[str, Any]]) -> str:
+    noise = item["noise"]
+    kept = f"{noise['kept_by_chance']:.1f}"
+    chance = f"tries without any effect would have kept {kept}, this kept {noise['kept']}"
+    if len(runs) == 1:
+        run = runs[0]
+        if run["noise_sd"] is None:
+            return f"unknown ({run['noise_from']}; --noise SD states it); {chance}"
+        share = "" if run["noise_share"] is None else f", and gain {_percent(run['noise_share'])} of what is claimed"
+        return (
+            f"sd {run['noise_sd']:.3g} ({run['noise_from']}) explains {run['noise_steps']} of {run['kept']} kept "
+            f"steps; {chance}{share}"
+        )
+    known = f"known in {noise['runs_known']} of {len(runs)} runs"
+    if noise["runs_known"]:
+        known += f", explains {noise['kept_steps_explained']} of their {noise['kept_where_known']} kept steps"
+    return f"{known}; {chance}"
+
+
+def _notes(out: Output, done: Imported) -> None:
+    """On stderr: what was set aside, what could not be read, and where to look."""
+    place = resolve.shown(done.folder)
+    for log in [log for log in done.logs if log["state"] == "refused"][:SHOWN_LINES]:
+        out.note(f"{log['path']}: {log['reason']}")
+    for aside in done.asides[:SHOWN_LINES]:
+        out.note(f"{aside['path']}:{aside['line']}: set aside: {aside['reason']}")
+    if done.asides:
+        out.note(f"every line set aside: metaloop sql {place} 'FROM quarantine'")
+    out.note(f"metrics are as the logs have them, nothing was run again: metaloop log {place}")
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' if count != 1 else ''}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f}%"
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:+.4g}" if value else render.number(0.0, 0)

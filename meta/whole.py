@@ -1,0 +1,66 @@
+"""Whole studies of a simulated task in this process: the outer loop's own code, with nothing written that is not read.
+
+What is left out: worker processes, git repositories of runs and programs, fsync where the folder lies in memory, the
+champion's pages. What stays: starters, races, ledger, evidence, mutators, archive, confirmation and its one test.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from arena.executor import Progress
+from arena.inprocess import InProcessExecutor
+from arena.study import reference
+from meta.begin import found, take_up
+from meta.champion import Claim
+from meta.evolve import search
+from meta.lineage import Lineage
+from meta.plan import Plan
+from programs.program import Program
+from trainer.task import Task
+
+_IN_MEMORY = Path("/dev/shm")
+
+
+def silent(_: Mapping[str, Any]) -> None:
+    """A progress that nobody watches."""
+
+
+class Unwritten(Lineage):
+    """A lineage that commits nothing; the ledger holds every program and its parents all the same."""
+
+    def __init__(self) -> None:
+        self.commits = {}
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing was opened."""
+
+    def add(self, program: Program, *, operator: str, parent_ids: Iterable[str], reason: str) -> str:
+        return ""
+
+    def crown(self, program_id: str) -> None:
+        """There is no branch to move."""
+
+
+def whole_study(
+    task: Task, plan: Plan, seed: int, folder: Path | None = None, progress: Progress = silent
+) -> tuple[Program, Claim]:
+    """Champion and claim of one study of a simulated task; ``folder`` keeps it, else it lies in memory and goes.
+
+    The same seed gives the same study, and one that was stopped goes on in its ``folder``. Raises UsageError for a
+    task that trains for real, Drained where the study was asked to stop.
+    """
+    if folder is None:
+        memory = _IN_MEMORY if _IN_MEMORY.is_dir() else None
+        with tempfile.TemporaryDirectory(prefix="metaloop-simulated-", dir=memory) as name:
+            return whole_study(task, plan, seed, Path(name) / "study", progress)
+    if (folder / "study.toml").is_file():
+        study, plan, starters = take_up(folder)
+        study.agree(task=reference(task), seed=seed)
+    else:
+        study, starters = found(folder, task=task, plan=plan, workers=1, seed=seed)
+    with study, InProcessExecutor(study, progress) as executor, Unwritten() as lineage:
+        return search(study, plan, starters, executor, lineage, progress)

@@ -1,0 +1,182 @@
+"""Kept rows get their commits and diffs; nothing that a stranger's repository asks for is run."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.imports.repository import LARGEST_DIFF, MISSES, Commits, opened
+from analysis.imports.text import Refused
+from tests.analysis.imports import samples
+from tests.analysis.imports.helpers import ask, bring_in, git, repository
+from tests.analysis.imports.samples import tsv
+
+STATES = ["LR = 1\nWD = 0\n", "LR = 2\nWD = 0\n", "LR = 2\nWD = 3\n"]
+JOINED = """
+SELECT e.number, r.line, r.full_commit, r.committed_at, e.diff FROM experiments AS e JOIN import_rows AS r
+USING (run_id, experiment_id) ORDER BY e.number
+"""
+
+
+def loop(folder: Path) -> list[str]:
+    """A repository of a loop with its log untracked beside the source."""
+    hashes = repository(folder, STATES)
+    log = tsv(
+        "commit|val_bpb|memory_gb|status|description",
+        f"{hashes[0]}|1.2|1|keep|baseline",
+        f"{hashes[1]}|1.1|1|keep|double the learning rate",
+        f"{hashes[1]}|1.3|1|discard|thrown away, with the hash of what it began from",
+        f"{hashes[2]}|1.0|1|keep|weight decay",
+        "0123abc|1.4|1|discard|lost",
+    )
+    (folder / "results.tsv").write_text(log)
+    return hashes
+
+
+def test_kept_rows_are_joined_to_their_commits(tmp_path: Path) -> None:
+    hashes = loop(tmp_path / "logs")
+    done = bring_in(tmp_path, {})
+    assert [log["commits_joined"] for log in done.logs] == [3]
+    found = ask(tmp_path, JOINED)
+    assert [(row["full_commit"] or "")[:7] for row in found] == [hashes[0], hashes[1], "", hashes[2], ""]
+    assert found[0]["diff"] is None  # the first commit has no parent
+    assert (
+        found[1]["diff"].partition("--- ")[2]
+        == "a/train.py\n+++ b/train.py\n@@ -1,2 +1,2 @@\n-LR = 1\n+LR = 2\n WD = 0\n"
+    )
+    at = git(tmp_path / "logs", "log", "-1", "--format=%cI", hashes[1])
+    assert found[1]["committed_at"][:19] == at[:19]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_loose_and_packed_objects(tmp_path: Path, packed: bool) -> None:
+    hashes = repository(tmp_path, STATES)
+    if packed:
+        git(tmp_path, "gc", "-q", "--aggressive", "--prune=now")
+    with opened(tmp_path) as commits:
+        joined = commits.join(hashes[2])
+        assert joined is not None and joined.diff is not None and "+WD = 3" in joined.diff
+        assert joined.commit == git(tmp_path, "rev-parse", hashes[2])
+        assert commits.join(joined.commit) == joined
+        assert commits.join("0123abc") is None and commits.join("HEAD") is None and commits.join("") is None
+
+
+def test_files_come_go_and_are_bounded(tmp_path: Path) -> None:
+    repository(tmp_path, STATES[:1])
+    (tmp_path / "train.py").unlink()
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "new.py").write_text("x = 1")
+    (tmp_path / "blob.bin").write_bytes(b"\0" * 10)
+    (tmp_path / "big.txt").write_text("line\n" * 100_000)
+    (tmp_path / "src" / "results.tsv").write_text(samples.CANONICAL)
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "many")
+    with opened(tmp_path) as commits:
+        joined = commits.join(git(tmp_path, "rev-parse", "HEAD"), "results.tsv")
+    assert joined is not None and joined.diff is not None
+    assert "Binary files /dev/null and b/blob.bin differ" in joined.diff
+    assert "Binary files /dev/null and b/big.txt differ" in joined.diff
+    assert "--- /dev/null\n+++ b/src/new.py\n@@ -0,0 +1 @@\n+x = 1\n\\ No newline" in joined.diff
+    assert "--- a/train.py\n+++ /dev/null\n" in joined.diff and "results.tsv" not in joined.diff
+
+
+def test_a_long_diff_is_cut(tmp_path: Path) -> None:
+    repository(tmp_path, STATES[:1])
+    for number in range(12):
+        (tmp_path / f"{number}.txt").write_text("some line of text\n" * 10_000)
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "many")
+    with opened(tmp_path) as commits:
+        joined = commits.join(git(tmp_path, "rev-parse", "HEAD"))
+    assert joined is not None and joined.diff is not None
+    assert len(joined.diff) < LARGEST_DIFF + 100 and joined.diff.endswith("# the rest is left out\n")
+
+
+def test_a_shallow_clone_ends_without_a_diff(tmp_path: Path) -> None:
+    repository(tmp_path / "whole", STATES)
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{tmp_path}/whole", "part")
+    with opened(tmp_path / "part") as commits:
+        joined = commits.join(git(tmp_path / "part", "rev-parse", "HEAD"))
+    assert joined is not None and joined.diff is None
+
+
+def test_no_hook_filter_or_program_of_the_repository_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    loop(folder)
+    mark = tmp_path / "ran"
+    trap = tmp_path / "trap.sh"
+    trap.write_text(f"#!/bin/sh\ntouch {mark}\ncat\n")
+    trap.chmod(0o755)
+    for key in ("core.fsmonitor", "core.pager", "core.sshCommand", "core.editor", "diff.external", "gpg.program",
+                "filter.x.clean", "filter.x.smudge", "filter.x.process", "diff.x.textconv", "diff.x.command",
+                "core.alternateRefsCommand", "uploadpack.packObjectsHook", "core.askPass"):  # fmt: skip
+        git(folder, "config", key, str(trap))
+    git(folder, "config", "core.hooksPath", str(tmp_path / "hooks"))
+    (tmp_path / "hooks").mkdir()
+    for hook in ("post-checkout", "pre-commit", "post-index-change", "reference-transaction", "fsmonitor-watchman"):
+        (tmp_path / "hooks" / hook).symlink_to(trap)
+    (folder / ".gitattributes").write_text("* filter=x diff=x\n")
+    mark.unlink(missing_ok=True)
+    done = bring_in(tmp_path, {})
+    assert done.logs[0]["commits_joined"] == 3 and not mark.exists()
+
+
+def test_a_broken_repository_costs_the_diffs_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    loop(folder)
+    for path in (folder / ".git" / "objects").rglob("*"):
+        if path.is_file():
+            path.chmod(0o600)
+            path.write_bytes(os.urandom(200))
+    [log] = bring_in(tmp_path, {}).logs
+    assert (log["rows"], log["commits_joined"]) == (5, 0)
+    assert log["repository_note"] == "it has none of the commits that the log names"
+
+
+def test_a_folder_that_is_no_repository(tmp_path: Path) -> None:
+    (tmp_path / ".git").write_text("gitdir: /nowhere\n")
+    with pytest.raises(Refused, match="no repository"), opened(tmp_path):
+        pass
+
+
+def test_another_repository_is_not_asked_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository(tmp_path, STATES)
+    asked: list[str] = []
+    look_up = Commits.commit
+    monkeypatch.setattr(Commits, "commit", lambda self, name: asked.append(name) or look_up(self, name))
+    with opened(tmp_path) as commits:
+        assert all(commits.join(f"{n:07x}") is None for n in range(5000))
+    assert len(asked) == MISSES
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("# Research\n\n- Try one change at a time.\n", True),
+        ("---\nmetaloop: {keep: nonsense}\n---\n# Broken charter\n", False),
+        ("---\ntitle: of another tool\ntags: [a, b]\n---\n\n実験を一つずつ。\n", True),
+    ],
+)
+def test_the_program_beside_the_log(tmp_path: Path, text: str, known: bool) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "program.md").write_text(text, encoding="utf-8")
+    [log] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL}).logs
+    [program] = ask(tmp_path, "SELECT p.text, p.words, r.run_id FROM programs AS p JOIN runs AS r USING (program_id)")
+    assert program["text"] == text
+    assert (program["words"] is not None) == known == (log["program_problem"] is None)
+
+
+def test_a_program_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "program.md").write_bytes(b"\xff\xfe\x00\x01")
+    [log] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL}).logs
+    assert (log["program_id"], log["program_problem"]) == (None, "program.md: no UTF-8")
+
+
+def test_events_hold_what_json_can(tmp_path: Path) -> None:
+    done: Any = bring_in(tmp_path, {"results.tsv": samples.CANONICAL})
+    assert json.loads(json.dumps(done.logs))[0]["metric"] == "val_bpb"

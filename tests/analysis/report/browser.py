@@ -1,0 +1,154 @@
+"""A real headless Chromium, driven through its DevTools protocol over a pipe: no socket, no library.
+
+``--remote-debugging-pipe``: commands on descriptor 3, replies and events on descriptor 4, JSON ended by a NUL each.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--remote-debugging-pipe",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--force-color-profile=srgb",
+)
+
+
+def found() -> str | None:
+    """The browser's command, None where there is none."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+class Browser:
+    """One browser with one page. Everything that the page asks for or complains about is kept in ``events``."""
+
+    def __init__(self, command: str) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._home = tempfile.TemporaryDirectory(prefix="metaloop-browser-", ignore_cleanup_errors=True)
+        theirs_in, self._write = os.pipe()
+        self._read, theirs_out = os.pipe()
+        script = 'exec 3<&"$1" 4>&"$2"; shift 2; exec "$@"'
+        arguments = [command, *FLAGS, f"--user-data-dir={self._home.name}", "about:blank"]
+        self._process = subprocess.Popen(
+            ["bash", "-c", script, "bash", str(theirs_in), str(theirs_out), *arguments],
+            pass_fds=(theirs_in, theirs_out),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(theirs_in)
+        os.close(theirs_out)
+        self._buffer = b""
+        self._number = 0
+        page = next(t for t in self.ask("Target.getTargets")["targetInfos"] if t["type"] == "page")
+        self._session = self.ask("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.on_page(f"{domain}.enable")
+
+    def ask(self, method: str, session: str | None = None, limit: float = 60.0, **params: Any) -> dict[str, Any]:
+        """One command's result; events that come meanwhile are kept."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": params} | ({"sessionId": session} if session else {})
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        until = time.monotonic() + limit
+        while True:
+            reply = self._next(until)
+            if reply.get("id") == self._number:
+                if "error" in reply:
+                    raise RuntimeError(f"{method}: {reply['error']}")
+                return dict(reply["result"])
+            self.events.append(reply)
+
+    def on_page(self, method: str, **params: Any) -> dict[str, Any]:
+        return self.ask(method, self._session, **params)
+
+    def open(self, path: Path, width: int, height: int = 900, scheme: str = "light", scale: float = 1.0) -> None:
+        """Load a file of this machine with no network, and wait until its scripts have run."""
+        self.events.clear()
+        self.on_page(
+            "Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0
+        )
+        self.on_page(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=scale,
+            mobile=width < 600,
+        )
+        self.on_page("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.on_page("Page.navigate", url=path.resolve().as_uri())
+        until = time.monotonic() + 60
+        while self.value("document.readyState") != "complete" and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.1)  # what the scripts put off is done by then
+
+    def value(self, script: str) -> Any:
+        """What an expression on the page comes to; a promise is awaited."""
+        found = self.on_page("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in found:
+            raise RuntimeError(str(found["exceptionDetails"].get("exception", {}).get("description", found)))
+        return found["result"].get("value")
+
+    def picture(self, path: Path, top: float = 0.0, height: float | None = None) -> None:
+        """A PNG of the page from ``top`` on; of all the rest of it where no height is given."""
+        size = self.on_page("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": top, "width": size["width"], "height": height or size["height"] - top, "scale": 1}
+        data = self.on_page("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
+        path.write_bytes(base64.b64decode(data["data"]))
+
+    def complaints(self) -> list[str]:
+        """Errors and warnings of the console, uncaught exceptions, and what the policy of the page refused."""
+        self.value("1")  # whatever is on its way has arrived by now
+        out = []
+        for event in self.events:
+            params = event.get("params", {})
+            if event.get("method") == "Runtime.exceptionThrown":
+                out.append(str(params["exceptionDetails"].get("exception", {}).get("description")))
+            if event.get("method") == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
+                out.append(str(params["args"]))
+            if event.get("method") == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+                out.append(str(params["entry"]))
+        return out
+
+    def requests(self) -> list[str]:
+        """Every address that the page asked for, its own included; addresses without a network are left out."""
+        asked = [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
+        return [url for url in asked if not url.startswith("data:")]
+
+    def close(self) -> None:
+        os.close(self._write)
+        os.close(self._read)
+        self._process.kill()
+        self._process.wait()
+        self._home.cleanup()
+
+    def __enter__(self) -> Browser:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _next(self, until: float) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._read], [], [], max(until - time.monotonic(), 0))
+            more = os.read(self._read, 1 << 20) if ready else b""
+            if not more:
+                raise RuntimeError("the browser does not answer")
+            self._buffer += more
+        line, _, self._buffer = self._buffer.partition(b"\0")
+        return dict(json.loads(line))

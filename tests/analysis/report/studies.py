@@ -1,0 +1,180 @@
+"""Small studies of every shape that reports are made of, through the real ledger; one is full of hostile text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.ledger import Ledger
+from programs.program import Program
+from tests.analysis import synthetic
+
+WORLD = synthetic.World(
+    effects={("lr", 0.1): 0.3, ("lr", 0.5): -0.2, ("width", 64): 0.2, ("depth", 3): 0.1, ("muon", True): 0.15},
+    baseline={"lr": 0.01, "width": 32, "depth": 2, "muon": False},
+    crashes=frozenset({("depth", 3)}),
+)
+HOSTILE = '</script><img src=x onerror="alert(1)">\u2028<!--\u202egnp.exe & {{ 7 * 7 }}'
+TEXT = """---
+metaloop:
+  proposers: {queue: 0.9, random: 0.1}
+---
+# Champion <b>bold</b>
+
+A paragraph that is read by nobody.
+
+## Ideas
+
+- Raise the rate: `lr=0.1`.
+- Wider: `width=64` </div><script>alert(2)</script>
+"""
+
+
+def finished(folder: Path, *, holds: bool = True, hostile: bool = False) -> Path:
+    """Two programs and an A/A arm race, a child is made, a confirmation follows and a champion is named."""
+    name = HOSTILE if hostile else "champion"
+    parsed = Program.parse(TEXT, "champion")
+    directives = [
+        {"directive_id": d.directive_id, "heading": d.heading, "kind": d.kind, "text": d.text, "position": d.position}
+        for d in parsed.directives
+    ]
+    ideas = [d.directive_id for d in parsed.directives if d.kind == "idea"]
+    with Ledger(folder / "ledger", "main") as ledger:
+        config = {
+            "command": "evolve",
+            "task": "strokes",
+            "researcher": "scripted",
+            "workers": 2,
+            "run_budget": 3.0,
+            "versions": {"metaloop": "0.1.0", "python": "3.11"},
+        }
+        ledger.append({"kind": "study", "study_id": "y1", "config": config, "version": "0.1.0"}, sync=False)
+        synthetic.program(ledger, "stock")
+        synthetic.program(
+            ledger,
+            "p-best",
+            name=name,
+            text=TEXT,
+            directives=directives,
+            parent_ids=["stock"],
+            operator="write-ideas",
+            generation=1,
+        )
+        mutation = {
+            "child_id": "p-best",
+            "parent_ids": ["stock"],
+            "operator": "write-ideas",
+            "accepted": True,
+            "reason": HOSTILE if hostile else "written",
+            "evidence_ids": [],
+            "generation": 1,
+            "attempt": 0,
+        }
+        ledger.append({"kind": "mutation", **mutation}, sync=False)
+        for match, stream, purpose in (("m1", "selection", "race"), ("m2", "confirmation", "confirmation")):
+            play(ledger, match, stream, purpose, ideas, hostile=hostile)
+        ledger.append({"kind": "champion", "program_id": "p-best", "name": name, **claim(holds)}, sync=False)
+    return folder
+
+
+def play(
+    ledger: Ledger, match: str, stream: str, purpose: str, ideas: list[str], *, hostile: bool, runs: int = 6
+) -> None:
+    """A match of the champion, stock and stock again, every run with its experiments and two verifications."""
+    arms = {
+        f"{match}-best": ("p-best", "champion" if purpose == "confirmation" else "program"),
+        f"{match}-stock": ("stock", "control"),
+        f"{match}-twin": ("stock", "a/a"),
+    }
+    listed = [{"arm_id": arm, "program_id": who, "role": role} for arm, (who, role) in arms.items()]
+    ledger.append(
+        {
+            "kind": "match",
+            "match_id": match,
+            "config": {"direction": "lower", "metric": "nll", "unit": "nats"},
+            "task": "strokes",
+            "task_id": "t1",
+            "run_budget": 3.0,
+            "hardware_class": "cpu:test",
+            "stream": stream,
+            "purpose": purpose,
+            "generation": 0,
+            "arms": listed,
+        },
+        sync=False,
+    )
+    rng = np.random.default_rng(len(match + stream))
+    for seed in range(4):
+        ledger.append(
+            {
+                "kind": "baseline",
+                "match_id": match,
+                "task": "strokes",
+                "stream": stream,
+                "seed": seed,
+                "metric": 2.0 + 0.01 * seed,
+                "status": "ok",
+                "source_id": "s0",
+                "trust": "scored",
+                "device_seconds_spent": 0.1,
+            },
+            sync=False,
+        )
+    for arm, (who, _) in arms.items():
+        for number in range(runs):
+            run_id = f"r-{arm}-{number}"
+            synthetic.start(ledger, run_id, match, arm, who, number, stream=stream)
+            queue = [("lr", 0.1), ("width", 64)] if who == "p-best" else []
+            final = synthetic.search(ledger, WORLD, run_id, rng, tries=12, directives=ideas, ideas=queue)
+            synthetic.end(ledger, run_id, claimed=WORLD.gain(final) + 0.05)
+            gains = WORLD.gain(final) + rng.normal(0, 0.01, 2)
+            synthetic.verify(ledger, run_id, arm, who, list(gains), stream=stream, trust="scored")
+            if hostile:
+                ledger.append({"kind": "finding", "run_id": run_id, "finding": "leak", "text": HOSTILE}, sync=False)
+    ledger.append({"kind": "match_ended", "match_id": match, "state": "finished"}, sync=False)
+
+
+def claim(holds: bool) -> dict[str, Any]:
+    """A champion's record; the figures are given, for what is tested is how they are told."""
+    mean = {"mean": 0.52, "se": 0.02, "n": 6, "low": 0.47, "high": 0.57}
+    stock = {"mean": 0.30 if holds else 0.51, "se": 0.03, "n": 6, "low": 0.23, "high": 0.58}
+    low, p = (0.13, 0.0004) if holds else (-0.08, 0.4)
+    bound = 1.4 if holds else 0.8
+    return {
+        "verdict": "",
+        "holds": holds,
+        "trust": "scored",
+        "champion": mean,
+        "stock": stock,
+        "without_ideas": None,
+        "difference": mean["mean"] - stock["mean"],
+        "low": low,
+        "high": 0.31,
+        "p": p,
+        "ratio": {"ratio": mean["mean"] / stock["mean"], "lower": bound},
+        "ratio_without_ideas": None,
+    }
+
+
+def race_only(folder: Path, gains: dict[str, tuple[float, float]], runs: int = 5) -> Path:
+    """A match of ready-made runs without experiments, no champion."""
+    with Ledger(folder / "ledger", "main") as ledger:
+        config = {"command": "match"}
+        ledger.append({"kind": "study", "study_id": "y1", "config": config, "version": "0"}, sync=False)
+        for who in gains:
+            synthetic.program(ledger, who)
+        synthetic.race(ledger, "m1", gains, runs, np.random.default_rng(1))
+    return folder
+
+
+def just_begun(folder: Path) -> Path:
+    """A study whose first run is at work."""
+    with Ledger(folder / "ledger", "main") as ledger:
+        ledger.append({"kind": "study", "study_id": "y1", "config": {}, "version": "0"}, sync=False)
+        synthetic.program(ledger, "stock")
+        synthetic.match(ledger, "m1", {"a1": "stock"})
+        synthetic.start(ledger, "r1", "m1", "a1", "stock", 0)
+        synthetic.search(ledger, WORLD, "r1", np.random.default_rng(0), tries=3)
+    return folder

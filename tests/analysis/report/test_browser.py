@@ -1,0 +1,133 @@
+"""The page in a real headless Chromium without a network: no complaint, no request, nothing beside or over another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from analysis.report import page, picture
+from analysis.study import open_study
+from tests.analysis.report import studies
+from tests.analysis.report.browser import Browser, found
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(found() is None, reason="no Chromium here: apt-get install chromium"),
+]
+WIDTHS = (390, 1280)
+# Texts of one chart whose boxes cover each other by more than a few pixels.
+OVERLAPS = """
+[...document.querySelectorAll('.plot svg')].flatMap(svg => {
+  const texts = [...svg.querySelectorAll('text')].filter(t => t.textContent.trim());
+  const boxes = texts.map(t => [t.textContent, t.getBoundingClientRect()]);
+  return boxes.flatMap(([a, p], i) => boxes.slice(i + 1).filter(([b, q]) =>
+    Math.min(p.right, q.right) - Math.max(p.left, q.left) > 3 &&
+    Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 4
+  ).map(([b]) => a + ' / ' + b));
+})
+"""
+OUTSIDE = """
+[...document.querySelectorAll('.plot svg text')].filter(t => {
+  const box = t.getBoundingClientRect(), frame = t.ownerSVGElement.getBoundingClientRect();
+  return t.textContent.trim() && (box.left < frame.left - 2 || box.right > frame.right + 2);
+}).map(t => t.textContent)
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    command = found()
+    assert command is not None
+    with Browser(command) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("study"), hostile=False)
+
+
+def written(folder: Path, hostile: bool) -> Path:
+    file = folder / "report.html"
+    with open_study(studies.finished(folder, hostile=hostile)) as con:
+        file.write_text(page.report(con, str(folder)), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_it_opens_offline_without_a_complaint(browser: Browser, report: Path, width: int, scheme: str) -> None:
+    browser.open(report, width, scheme=scheme)
+    assert browser.complaints() == []
+    assert browser.requests() == [report.resolve().as_uri()]
+    assert browser.value("document.querySelectorAll('.plot svg').length") >= 6
+    assert browser.value("document.documentElement.scrollWidth") <= width
+    assert browser.value(OVERLAPS) == []
+    assert browser.value(OUTSIDE) == []
+
+
+def test_hostile_text_runs_nothing(browser: Browser, tmp_path: Path) -> None:
+    file = written(tmp_path, hostile=True)
+    browser.open(file, 1280)
+    assert browser.complaints() == []
+    assert browser.requests() == [file.resolve().as_uri()]
+    assert browser.value("document.querySelectorAll('img').length") == 0
+    assert not [event for event in browser.events if event.get("method") == "Page.javascriptDialogOpening"]
+
+
+def test_experiments_can_be_sorted_filtered_and_opened(browser: Browser, report: Path) -> None:
+    browser.open(report, 1280)
+    browser.value("document.querySelector('[data-sort=gain]').click()")
+    gains = browser.value("[...document.querySelectorAll('.rows tr.row')].map(r => parseFloat(r.cells[6].textContent))")
+    assert len(gains) == 25 and gains == sorted(gains, reverse=True)
+    browser.value("""{const form = document.querySelector('.explore form'); form.elements.status.value = 'crash';
+        form.dispatchEvent(new Event('input', {bubbles: true}))}""")
+    states = browser.value(
+        "[...new Set([...document.querySelectorAll('.rows tr.row')].map(r => r.cells[4].textContent))]"
+    )
+    assert states == ["crash"]
+    browser.value("document.querySelector('.rows tr.row button').click()")
+    assert "+b" in browser.value("document.querySelector('.rows .diff').textContent")
+    assert browser.complaints() == []
+
+
+def test_another_run_can_be_chosen(browser: Browser, report: Path) -> None:
+    browser.open(report, 1280)
+    before = browser.value("document.querySelector('#one-run .plot').innerHTML")
+    browser.value("""{const s = document.querySelector('#one-run select'); s.value = s.options.length - 1;
+        s.dispatchEvent(new Event('input', {bubbles: true}))}""")
+    assert browser.value("document.querySelector('#one-run .plot').innerHTML") != before
+    assert browser.complaints() == []
+
+
+def test_tables_are_there_without_javascript(browser: Browser, report: Path) -> None:
+    browser.on_page("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(report, 390)
+        browser.on_page("Emulation.setScriptExecutionDisabled", value=False)
+        rows = browser.value("document.querySelectorAll('figure table tbody tr').length")
+        assert rows > 40
+        assert browser.value("document.querySelector('.plain').offsetHeight") > 100
+        assert browser.value("document.querySelectorAll('.plot svg').length") == 0
+        assert browser.value("document.documentElement.scrollWidth") <= 390
+    finally:
+        browser.on_page("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def test_it_prints(browser: Browser, report: Path) -> None:
+    browser.open(report, 1280, scheme="dark")
+    browser.on_page("Emulation.setEmulatedMedia", media="print")
+    ground = browser.value("getComputedStyle(document.body).backgroundColor")
+    assert ground == "rgb(255, 255, 255)"
+    assert len(browser.on_page("Page.printToPDF")["data"]) > 50_000
+    browser.on_page("Emulation.setEmulatedMedia", media="")
+
+
+def test_the_card_is_a_picture_of_its_size(tmp_path: Path) -> None:
+    with open_study(studies.finished(tmp_path)) as con:
+        picture.draw(page.card(con, str(tmp_path)), tmp_path / "card.png")
+    data = (tmp_path / "card.png").read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert (int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")) == picture.SIZE

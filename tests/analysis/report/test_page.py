@@ -1,0 +1,265 @@
+"""The page as a whole: its parts, what other people's text may do to it, and that every figure follows from a query."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from analysis.report import page
+from analysis.report.facts import gather
+from analysis.report.model import Section
+from analysis.report.source import Answer, Source, clean
+from analysis.study import open_study, query
+from tests.analysis.report import studies
+
+PARTS = [
+    "verdict",
+    "standings",
+    "champion",
+    "progress",
+    "lineage",
+    "tried",
+    "spent",
+    "experiments",
+    "caveats",
+    "reproduce",
+]
+OURS = {
+    "a",
+    "b",
+    "body",
+    "button",
+    "code",
+    "dd",
+    "details",
+    "div",
+    "dl",
+    "dt",
+    "figcaption",
+    "figure",
+    "footer",
+    "form",
+    "h1",
+    "h2",
+    "h3",
+    "head",
+    "header",
+    "html",
+    "i",
+    "input",
+    "label",
+    "li",
+    "link",
+    "main",
+    "meta",
+    "nav",
+    "noscript",
+    "option",
+    "p",
+    "path",
+    "pre",
+    "circle",
+    "rect",
+    "script",
+    "section",
+    "select",
+    "span",
+    "style",
+    "summary",
+    "svg",
+    "table",
+    "tbody",
+    "td",
+    "th",
+    "thead",
+    "title",
+    "tr",
+    "ul",
+}
+
+
+class Elements(HTMLParser):
+    """The elements of a page as a browser's parser sees them: tag, attributes, and the text of scripts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.text: list[str] = []
+        self._script: dict[str, str | None] | None = None
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag == "script":
+            self._script = dict(attrs)
+            self.scripts.append((self._script, ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "script":
+            self._script = None
+
+    def handle_data(self, data: str) -> None:
+        if self._script is not None:
+            self.scripts[-1] = (self._script, self.scripts[-1][1] + data)
+        else:
+            self.text.append(data)
+
+    @property
+    def data(self) -> list[str]:
+        return [text for attributes, text in self.scripts if attributes.get("type") == "application/json"]
+
+
+def made(folder: Path) -> str:
+    with open_study(folder) as con:
+        return page.report(con, str(folder))
+
+
+def sections(folder: Path) -> list[Section]:
+    with open_study(folder) as con:
+        return page.sections(gather(Source(con, str(folder))))
+
+
+def answers(parts: list[Section]) -> list[Answer]:
+    found = [answer for part in parts for answer in part.answers]
+    return [*found, *(answer for part in parts for figure in part.figures for answer in figure.answers)]
+
+
+def test_a_finished_study_has_all_parts_in_order(tmp_path: Path) -> None:
+    html = made(studies.finished(tmp_path))
+    assert re.findall(r'<section id="([a-z]+)"', html) == PARTS
+    assert "champion beats the stock program" in html
+    assert "0.520 nats [0.470 to 0.570]" in html
+
+
+def test_what_others_wrote_stays_text(tmp_path: Path) -> None:
+    """Program, reasons, findings: none adds an element, ends a script, leaves its attribute or turns the writing."""
+    elements = Elements(made(studies.finished(tmp_path, hostile=True)))
+    assert {tag for tag, _ in elements.found} <= OURS
+    assert not [name for _, attributes in elements.found for name in attributes if name.startswith("on")]
+    executable = [text for attributes, text in elements.scripts if attributes.get("type") != "application/json"]
+    expected = [page.asset(name) for name in page.LIBRARIES] + [page.template_text(name) for name in page.SCRIPTS]
+    assert executable == expected
+    written = "".join(elements.text)
+    assert "<img src=x onerror=" in written and "{{ 7 * 7 }}" in written
+    assert "\u202e" not in written
+
+
+def test_embedded_data_is_json_that_no_parser_can_leave(tmp_path: Path) -> None:
+    data = Elements(made(studies.finished(tmp_path, hostile=True))).data
+    assert len(data) >= 6
+    for text in data:
+        assert not set(text) & set("<>&\u2028\u2029")
+        json.loads(text)
+    assert any("onerror" in text for text in data)
+
+
+def test_nothing_is_asked_of_any_server(tmp_path: Path) -> None:
+    html = made(studies.finished(tmp_path))
+    own = html
+    for name in page.LIBRARIES:
+        own = own.replace(page.asset(name), "")
+    for tag, attributes in Elements(html).found:
+        for name in ("src", "href", "action", "poster", "data", "srcset"):
+            value = attributes.get(name) or ""
+            assert not value or value.startswith("#") or value == "data:,", (tag, name, value)
+    assert "url(" not in page.template_text("style.css") and "@import" not in page.template_text("style.css")
+    assert not re.search(r"\b(fetch|XMLHttpRequest|WebSocket|EventSource|importScripts|csvParse|eval)\s*\(", own)
+
+
+def test_the_policy_names_each_script_by_its_hash(tmp_path: Path) -> None:
+    elements = Elements(made(studies.finished(tmp_path)))
+    [policy] = [a["content"] or "" for tag, a in elements.found if tag == "meta" and a.get("http-equiv")]
+    assert "default-src 'none'" in policy and "unsafe-eval" not in policy
+    assert "script-src" in policy and "unsafe-inline" not in policy.partition("script-src")[2]
+    for attributes, text in elements.scripts:
+        if attributes.get("type") != "application/json":
+            assert page.script_hash(text) in policy
+
+
+def test_every_figure_follows_from_its_query(tmp_path: Path) -> None:
+    """What the page shows under "Query behind it" gives, through `metaloop sql`, the rows that the page is made of."""
+    folder = studies.finished(tmp_path)
+    found = {answer.sql: answer for answer in answers(sections(folder))}
+    html = made(folder)
+    assert len(found) > 15
+    for sql, answer in found.items():
+        assert clean(query(folder, sql)) == list(answer.rows), answer.name
+    assert html.count("metaloop sql ") >= len(found)
+
+
+def test_the_same_ledger_gives_the_same_page(tmp_path: Path) -> None:
+    folder = studies.finished(tmp_path)
+    assert made(folder) == made(folder)
+
+
+def test_no_secret_is_on_the_page(tmp_path: Path) -> None:
+    folder = studies.finished(tmp_path)
+    (folder / "study.toml").write_text('secret = "0123456789abcdef"\n')
+    assert "0123456789abcdef" not in made(folder)
+
+
+def test_a_champion_that_does_not_hold_is_told_as_such(tmp_path: Path) -> None:
+    html = made(studies.finished(tmp_path, holds=False))
+    assert "champion is not shown to beat the stock program" in html
+    assert "The champion does not beat stock" in html
+    assert "beats the stock program" not in html
+
+
+def test_a_match_without_champion_names_its_ties(tmp_path: Path) -> None:
+    html = made(studies.race_only(tmp_path, {"alpha": (0.30, 0.05), "beta": (0.31, 0.05), "gamma": (0.05, 0.01)}))
+    assert "No program is told from the best" in html
+    assert "may be as good" in html
+
+
+def test_a_clear_winner_of_a_match_leads(tmp_path: Path) -> None:
+    html = made(studies.race_only(tmp_path, {"alpha": (0.9, 0.01), "beta": (0.31, 0.01), "gamma": (0.05, 0.01)}))
+    assert "alpha leads" in html
+
+
+def test_a_study_that_has_just_begun_says_so(tmp_path: Path) -> None:
+    html = made(studies.just_begun(tmp_path))
+    assert "No match has a verified result" in html
+    assert "1 run had not ended when this page was made" in html
+
+
+def test_an_empty_study_has_a_page(tmp_path: Path) -> None:
+    from analysis.ledger import Ledger
+
+    with Ledger(tmp_path / "ledger", "main") as ledger:
+        ledger.append({"kind": "study", "study_id": "y1", "config": {}, "version": "0"}, sync=False)
+    assert "No run of this study has ended" in made(tmp_path)
+
+
+def test_ablation_and_power_have_their_places(tmp_path: Path) -> None:
+    """Left out while there are no such rows, there as soon as there are."""
+    folder = studies.finished(tmp_path)
+    assert not {"ablation", "power"} & {part.name for part in sections(folder)}
+    with open_study(folder) as con:
+        con.execute(
+            "INSERT INTO credit BY NAME SELECT 'c1' AS credit_id, 'strokes' AS task, 'factorial' AS method, "
+            "'randomised' AS design, 0.4 AS estimate, 0.1 AS se, 0.2 AS low, 0.6 AS high, 24 AS n, 0.01 AS q, "
+            "'nats' AS unit, 'Raise the rate' AS label"
+        )
+        con.execute("CREATE TABLE power AS SELECT 0.1 AS difference, 24 AS runs_per_program")
+        html = page.report(con, str(folder))
+    assert '<section id="ablation"' in html and '<section id="power"' in html
+    assert "+0.40" in html and "difference" in html
+
+
+def test_the_card_holds_the_verdict(tmp_path: Path) -> None:
+    with open_study(studies.finished(tmp_path, hostile=True)) as con:
+        card = page.card(con, str(tmp_path))
+    assert "beats the stock program" in card and "<img" not in card and "<script" not in card
+
+
+@pytest.mark.parametrize("value", ["</script>", "<!--", "]]>", "\u2028\u2029", "&lt;", 'a"b\\c', "\ud83d\ude00"])
+def test_embed_keeps_what_it_is_given(value: str) -> None:
+    text = str(page.embed({"x": value}))
+    assert json.loads(text) == {"x": value}
+    assert not set(text) & set("<>&\u2028\u2029")

@@ -1,0 +1,148 @@
+"""The parts of a report: what they say of a study whose truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from analysis.report import champion, experiments, lineage, progress, source, words
+from analysis.report.caveats import Caveat
+from analysis.report.model import Section
+from analysis.study import open_study
+from tests.analysis.report import studies
+from tests.analysis.report.test_page import sections
+
+
+def part(folder: Path, name: str) -> Section:
+    return next(found for found in sections(folder) if found.name == name)
+
+
+def test_of_many_experiments_kept_ones_and_a_share_of_each_kind_are_shown(tmp_path: Path) -> None:
+    with open_study(studies.finished(tmp_path)) as con:
+        asked = source.Source(con, "x")
+        counts = asked.ask("experiment_counts").rows
+        rows = asked.ask("experiments", most=60).rows
+    kinds = {(row["decision"], row["status"]) for row in counts}
+    assert len(rows) == 60 < sum(row["n"] for row in counts)
+    assert {(row["decision"], row["status"]) for row in rows} == kinds
+    assert sum(row["decision"] == "keep" for row in rows) >= 30
+    assert len({(row["run_id"], row["experiment_id"]) for row in rows}) == 60
+
+
+def test_all_experiments_are_shown_where_they_are_few(tmp_path: Path) -> None:
+    found = part(studies.finished(tmp_path), "experiments")
+    data = found.figures[0].data
+    assert len(data["rows"]) == sum(int(row[2].replace(",", "")) for row in found.more["counts"].rows)
+    assert found.lead.startswith("All ")
+
+
+def test_diffs_stay_within_their_room() -> None:
+    pool = experiments.Pool(10)
+    assert [pool.put(text) for text in ("aaaa", "bbbb", "aaaa", "cccc", None, "")] == [0, 1, 0, -1, -1, -1]
+    assert pool.full
+
+
+def test_passages_are_the_whole_text_with_its_credit() -> None:
+    from programs.program import Program
+
+    ideas = [d for d in Program.parse(studies.TEXT).directives if d.kind == "idea"]
+    shared = {"unit": "nats", "n": 14, "design": "randomised", "method": "factorial", "credit_id": "c1"}
+    rows = [
+        {"directive_id": ideas[0].directive_id, "estimate": 1.8, "low": 0.6, "high": 3.0, "q": 0.01, **shared},
+        {"directive_id": ideas[1].directive_id, "estimate": 0.4, "low": -0.6, "high": 1.4, "q": 0.6, **shared},
+    ]
+    found = champion.passages(studies.TEXT, rows)
+    assert "\n".join(passage.text for passage in found) == studies.TEXT.rstrip("\n")
+    tinted = [passage for passage in found if passage.strength]
+    assert [(p.way, p.strength, p.marks[0].label) for p in tinted] == [("up", 4, "+1.80 [0.60, 3.00] n=14")]
+    plain = next(passage for passage in found if passage.text.startswith("- Wider"))
+    assert plain.strength == 0 and plain.marks[0].label.startswith("+0.40 [−0.60, 1.40]")
+
+
+def test_text_that_is_no_program_is_shown_plain() -> None:
+    text = "---\nmetaloop:\n  nonsense: 1\n---\nhello"
+    assert [(p.text, p.marks) for p in champion.passages(text, [])] == [(text, ())]
+
+
+def test_lineage_counts_what_a_child_changed(tmp_path: Path) -> None:
+    found = part(studies.finished(tmp_path), "lineage").figures[0]
+    child = next(row for row in found.data["rows"] if row["id"] == "p-best")
+    assert child["depth"] == 1 and child["champion"] and child["change"].startswith("+")
+    assert found.data["rows"][0]["id"] == "stock"
+
+
+def test_a_family_stays_together_and_a_loop_of_parents_ends() -> None:
+    rows = [
+        {"id": "a", "parents": []},
+        {"id": "b", "parents": []},
+        {"id": "c", "parents": ["b"]},
+        {"id": "d", "parents": ["c", "a"]},
+        {"id": "own", "parents": ["own"]},
+    ]
+    assert [(row["id"], row["depth"]) for row in lineage.tree(rows)] == [
+        ("a", 0),
+        ("b", 0),
+        ("c", 1),
+        ("d", 2),
+        ("own", 0),
+    ]
+
+
+def test_the_run_that_is_seen_first_is_a_typical_one(tmp_path: Path) -> None:
+    data = part(studies.finished(tmp_path), "progress").figures[1].data
+    run = data["runs"][data["shown"]]
+    assert run["role"] == "champion" and run["deciding"]
+    mine = [r for r in data["runs"] if r["role"] == "champion" and r["deciding"]]
+    assert run is mine[len(mine) // 2]
+    assert {point[2] for r in data["runs"] for point in r["points"]} <= set("bkdxs")
+
+
+def test_an_experiment_is_told_by_a_letter() -> None:
+    base = {"number": 3, "decision": "keep", "status": "ok", "metric": 1.0, "fraction": 1.0}
+    cases = (
+        {},
+        {"decision": "discard"},
+        {"status": "crash"},
+        {"fraction": 0.25},
+        {"decision": "screen"},
+        {"number": 0},
+    )
+    assert [progress.letter(base | case) for case in cases] == ["k", "d", "x", "s", "s", "b"]
+
+
+def test_caveats_fire_for_what_they_name(tmp_path: Path) -> None:
+    found: list[Caveat] = part(studies.finished(tmp_path, hostile=True), "caveats").more["caveats"]
+    titles = [caveat.title for caveat in found]
+    assert "The referee noticed: leak" in titles and "Not audited" in titles and "One task" in titles
+    assert [c.level for c in found] == sorted((c.level for c in found), key=("stop", "mind", "note").index)
+
+
+def test_tables_hold_what_the_pictures_show(tmp_path: Path) -> None:
+    for found in sections(studies.finished(tmp_path)):
+        for figure in found.figures:
+            assert figure.caption and figure.answers, figure.name
+            assert figure.table.rows, figure.name
+            assert all(len(row) == len(figure.table.titles) for row in figure.table.rows), figure.name
+
+
+def test_literals_are_safe() -> None:
+    assert source.filled("x = $a AND y IN $b", {"a": "o'x; --", "b": ["p", "q'"]}) == (
+        "x = 'o''x; --' AND y IN ['p', 'q''']::VARCHAR[]"
+    )
+    assert source.literal([("a", "b"), ("c", None)]) == "('a', 'b'), ('c', NULL)"
+    assert source.literal(True) == "true" and source.literal([]) == "[]::VARCHAR[]"
+
+
+def test_words() -> None:
+    assert words.number(-0.12345, 2) == "−0.12" and words.number(None) == "–"
+    assert [words.duration(s) for s in (0.42, 42, 145, 7500, 200_000)] == [
+        "0.42 s",
+        "42 s",
+        "2 min 25 s",
+        "2 h 05 min",
+        "2 d 7 h",
+    ]
+    assert [words.brief(v) for v in (0.0, 0.0123456, 12.345, 1234.7)] == ["0", "0.0123", "12.3", "1235"]
+    assert words.brief(1e-9) == "1.00e−09" and words.brief(None) == "–"
+    assert words.money(None) == "not priced" and words.money(0.0) == "$0.00"
+    assert words.listed(["a", "b", "c"]) == "a, b and c" and words.listed("abcdef") == "a, b, c, d and 2 more"
+    assert words.ranks(1, 4) == "1–4" and words.ranks(2, 2) == "2"

@@ -1,0 +1,78 @@
+"""Two-level designs: orthogonal, prolonged without being changed, and right about planted effects."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.designs import Design, estimate, hadamard, order_of, plan
+from analysis.statistics import interval
+
+FACTORS = tuple(f"d{i}" for i in range(11))
+
+
+@pytest.mark.parametrize("order", [1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 48, 60, 76])
+def test_hadamard_matrices_are_orthogonal_and_normalised(order: int) -> None:
+    matrix = hadamard(order).astype(int)
+    assert set(np.unique(matrix)) <= {-1, 1}
+    assert (matrix @ matrix.T == order * np.eye(order)).all()
+    assert (matrix[0] == 1).all() and (matrix[:, 0] == 1).all()
+
+
+def test_orders_that_are_not_known_are_passed_over() -> None:
+    assert [order_of(n) for n in (1, 2, 3, 4, 11, 12, 20, 48)] == [2, 4, 4, 8, 12, 16, 24, 56]
+    with pytest.raises(ValueError, match="92"):
+        hadamard(92)
+    with pytest.raises(ValueError, match="1 to 500"):
+        order_of(501)
+
+
+def test_each_block_is_balanced_and_the_mirror_clears_interactions() -> None:
+    design = plan(FACTORS, 50, 1)
+    assert (design.order, design.blocks, design.runs, design.clear) == (12, 4, 48, True)
+    assert [count for _, count in design.arms] == [2] * 24 and design.se == pytest.approx(0.2887, abs=1e-4)
+    for rows in (design.plain, design.mirror):
+        assert (np.array(rows).sum(axis=0) == 6).all()
+    signs = 2 * np.array(design.plain + design.mirror) - 1
+    assert (signs.T @ signs == 24 * np.eye(11)).all()
+    pairs = [signs[:, i] * signs[:, j] for i in range(11) for j in range(i)]
+    assert all((signs.T @ pair == 0).all() for pair in pairs)
+
+
+def test_more_runs_go_on_where_fewer_ended_and_too_few_are_refused() -> None:
+    small, large = plan(FACTORS, 24, 7), plan(FACTORS, 60, 7)
+    assert small.plain == large.plain != plan(FACTORS, 24, 8).plain
+    assert large.blocks == 5 and [count for _, count in large.arms] == [3] * 12 + [2] * 12 and not large.clear
+    with pytest.raises(ValueError, match="blocks of 12 runs, two at least"):
+        plan(FACTORS, 23, 7)
+
+
+def gains(design: Design, effects: np.ndarray, rng: np.random.Generator) -> tuple[list[list[bool]], list[float]]:
+    held = [list(row) for k in range(design.blocks) for row in (design.mirror if k % 2 else design.plain)]
+    drift = np.repeat(rng.normal(0, 3, design.blocks), design.order)
+    return held, list(np.array(held) @ effects + drift + rng.standard_normal(design.runs))
+
+
+def test_planted_effects_are_estimated_with_the_promised_error_and_covered() -> None:
+    rng = np.random.default_rng(2)
+    effects = np.array([1.0, 0.9, 0.8, 0.4, 0.3, 0.2, 0, 0, 0, 0, 0])
+    design, errors, inside = plan(FACTORS, 48, 3), [], []
+    blocks = [k for k in range(design.blocks) for _ in range(design.order)]
+    for _ in range(100):
+        for truth, found in zip(effects, estimate(*gains(design, effects, rng), blocks), strict=True):
+            assert found is not None and found.se is not None and found.df == pytest.approx(33)
+            low, high = interval(found.estimate, found.se, found.df)
+            errors.append(found.estimate - truth)
+            inside.append((low or 0) <= truth <= (high or 0))
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(design.se, rel=0.06)
+    assert 0.93 <= np.mean(inside) <= 0.97
+
+
+def test_factors_that_fall_together_and_unfinished_designs_tell_nothing_wrong() -> None:
+    held = [[True, True, False], [False, False, True], [True, True, True], [False, False, False]] * 3
+    rng = np.random.default_rng(4)
+    found = estimate(held, [float(row[2]) + rng.normal(0, 0.1) for row in held], [0] * 12)
+    assert found[0] is None and found[1] is None
+    assert found[2] is not None and found[2].estimate == pytest.approx(1.0, abs=0.2)
+    saturated = estimate([[True], [False]], [1.0, 0.0], [0, 0])[0]
+    assert saturated is not None and saturated.estimate == 1.0 and saturated.se is None

@@ -1,0 +1,68 @@
+"""Robust least squares: the textbook's tests where they are special cases, and level in small samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.pooling import pooled
+from analysis.regression import effects
+from analysis.statistics import interval, welch_difference
+
+
+def test_one_child_beside_its_parent_is_a_paired_t_test() -> None:
+    rng = np.random.default_rng(1)
+    y, block = rng.standard_normal(16), np.repeat(np.arange(8), 2)
+    x = np.tile([0.0, 1.0], 8)[:, None]
+    differences = y[1::2] - y[::2]
+    for cluster in (block, None):
+        found = effects(x, y, block, cluster)[0]
+        assert found is not None and found.estimate == pytest.approx(differences.mean())
+        assert found.se == pytest.approx(differences.std(ddof=1) / np.sqrt(8))
+        assert found.df == pytest.approx(7) or cluster is None
+
+
+def test_two_groups_have_the_error_of_welch() -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(1, 2, 7), rng.normal(0, 1, 5)
+    found = effects(np.r_[np.ones(7), np.zeros(5)][:, None], np.r_[a, b], np.zeros(12, dtype=int))[0]
+    difference, se, _ = welch_difference(a.tolist(), b.tolist())
+    assert found is not None and (found.estimate, found.se) == pytest.approx((difference, se))
+
+
+def test_clusters_that_share_noise_are_covered_where_independence_is_not() -> None:
+    """Effects that vary by cluster: the clustered interval holds its level, the independent one does not."""
+    rng = np.random.default_rng(3)
+    hits = {True: 0, False: 0}
+    for _ in range(400):
+        cluster = np.repeat(np.arange(10), 8)
+        x = np.tile([0.0, 1.0], 40)[:, None]
+        y = rng.standard_normal(80) + x[:, 0] * np.repeat(rng.standard_normal(10), 8)
+        for clustered in hits:
+            found = effects(x, y, cluster, cluster if clustered else None)[0]
+            assert found is not None
+            low, high = interval(found.estimate, found.se, found.df)
+            hits[clustered] += (low or 0) <= 0 <= (high or 0)
+    assert hits[True] / 400 == pytest.approx(0.95, abs=0.035)
+    assert hits[False] / 400 < 0.9
+
+
+def test_aliased_columns_are_not_told() -> None:
+    rng = np.random.default_rng(4)
+    one, other = rng.integers(0, 2, 40).astype(float), rng.integers(0, 2, 40).astype(float)
+    x = np.column_stack([one, -one, other])
+    found = effects(x, other + 0.1 * rng.standard_normal(40), np.zeros(40, dtype=int))
+    assert found[0] is None and found[1] is None
+    assert found[2] is not None and found[2].estimate == pytest.approx(1.0, abs=0.15)
+
+
+def test_pooling_is_nearer_the_truth_and_owns_up_to_what_is_left() -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.normal(0.3, 0.5, 400)
+    seen = truth + 0.5 * rng.standard_normal(400)
+    told = [post for post in pooled(seen.tolist(), [0.5] * 400) if post]
+    means, sds = (np.array(part) for part in zip(*told, strict=True))
+    assert np.mean((means - truth) ** 2) < 0.7 * np.mean((seen - truth) ** 2)
+    assert np.mean(np.abs(means - truth) < 1.96 * sds) == pytest.approx(0.95, abs=0.03)
+    assert pooled([1.0, 2.0], [0.1, 0.1]) == [None, None]
+    assert pooled([1.0, 2.0, 3.0, 4.0], [0.1, 0.1, 0.1, None])[3] is None

@@ -1,0 +1,62 @@
+"""``metaloop report``: where the page goes, what is told, and what is refused in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.report import picture
+from tests.meta.cli_study import cli, write_study
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    return write_study(tmp_path / "study")
+
+
+def test_the_page_is_written_beside_the_study_and_its_path_told(study: Path) -> None:
+    done = cli("report", str(study))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == str(study / "report.html")
+    html = (study / "report.html").read_text(encoding="utf-8")
+    assert html.startswith("<!doctype html>") and "How to reproduce" in html
+
+
+def test_a_file_may_be_named_and_json_tells_it(study: Path) -> None:
+    target = study.parent / "pages" / "one.html"
+    done = cli("report", str(study), "-o", str(target), "--json")
+    told = json.loads(done.stdout)
+    assert told["report"] == str(target) and told["bytes"] == target.stat().st_size and told["card"] is None
+    assert not (study / "report.html").exists()
+    assert [path.name for path in target.parent.iterdir()] == ["one.html"]
+
+
+def test_a_folder_with_nothing_but_a_ledger_will_do(study: Path) -> None:
+    (study / "study.toml").unlink()
+    done = cli("report", str(study), "-o", str(study.parent / "page.html"))
+    assert done.returncode == 0 and (study.parent / "page.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (("nowhere",), "not_found"),
+        (("STUDY", "-o", "."), "usage"),
+        (("STUDY", "-o", "STUDY/study.toml/x"), "environment"),
+    ],
+)
+def test_a_mistake_is_one_line(study: Path, arguments: tuple[str, ...], kind: str) -> None:
+    done = cli("report", *(part.replace("STUDY", str(study)) for part in arguments), "--json", cwd=study.parent)
+    assert json.loads(done.stderr)["error"]["kind"] == kind
+    assert done.stdout == ""
+
+
+def test_without_a_browser_the_card_is_refused_with_its_cure(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from programs.errors import EnvironmentProblem
+
+    monkeypatch.setenv("PATH", str(study))
+    with pytest.raises(EnvironmentProblem) as refused:
+        picture.draw("<p>", study / "card.png")
+    assert "apt-get install chromium" in str(refused.value.hint)

@@ -1,0 +1,90 @@
+"""Whole studies of a simulated task: the same by the same seed, and the same through the ordinary command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.study import query
+from arena.drain import Drained
+from meta.champion import Claim
+from meta.plan import Plan
+from meta.whole import whole_study
+from programs.errors import NotComparable, UsageError
+from tests.studies import TINY
+from trainer.planted import null_law, random_law, simulated_task
+from trainer.task import Task
+
+from .cli_study import cli
+
+PLAN = Plan(**{**TINY.__dict__, "run_budget": 0.8})
+
+
+def planted(folder: Path, *, null: bool = False) -> Task:
+    return Task.load(simulated_task((null_law if null else random_law)(2), folder, experiments=8))
+
+
+def test_the_same_seed_gives_the_same_study(tmp_path: Path) -> None:
+    task = planted(tmp_path / "task")
+    first, again, other = (whole_study(task, PLAN, seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first[1] != other[1] and isinstance(first[1], Claim)
+
+
+def test_a_study_that_is_stopped_again_and_again_ends_with_the_same_claim(tmp_path: Path) -> None:
+    task, seen, stops = planted(tmp_path / "task"), 0, 0
+
+    def stop_now_and_then(_: Mapping[str, Any]) -> None:
+        nonlocal seen
+        seen += 1
+        if seen % 90 == 0:
+            (tmp_path / "study" / "stop").write_text("")
+
+    whole = whole_study(task, PLAN, 1)
+    while True:
+        try:
+            resumed = whole_study(task, PLAN, 1, tmp_path / "study", stop_now_and_then)
+            break
+        except Drained:
+            stops += 1
+    assert resumed == whole and stops > 2
+    with pytest.raises(NotComparable, match="seed"):
+        whole_study(task, PLAN, 2, tmp_path / "study")
+
+
+def test_a_kept_study_can_be_read_like_any_other(tmp_path: Path) -> None:
+    champion, claim = whole_study(planted(tmp_path / "task"), PLAN, 1, tmp_path / "study")
+    rows = query(tmp_path / "study", "SELECT avg(verified_gain) AS gain FROM runs WHERE role = 'champion'")
+    assert rows[0]["gain"] == pytest.approx(claim.champion.mean)
+    assert query(tmp_path / "study", "SELECT count(*) AS n FROM credit")[0]["n"] > 0
+    assert not list((tmp_path / "study" / "runs").iterdir()) and champion.name
+
+
+def test_where_nothing_pays_gains_are_noise(tmp_path: Path) -> None:
+    _, claim = whole_study(planted(tmp_path / "task", null=True), PLAN, 3)
+    assert abs(claim.champion.mean or 0.0) < 0.15 and abs(claim.stock.mean or 0.0) < 0.15
+
+
+def test_real_training_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="trains for real"):
+        whole_study(Task.load("strokes"), PLAN, 1, tmp_path / "study")
+
+
+@pytest.mark.slow
+def test_the_command_gives_the_same_study(tmp_path: Path) -> None:
+    """With worker processes, pages and repositories: every figure of the champion's claim is the same."""
+    simulated_task(random_law(2), tmp_path / "task", experiments=8)
+    done = cli("evolve", "--quick", "-t", "task", "--seed", "5", "-b", "0.8", "-s", "s", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    from meta import plan as plans
+
+    task = Task.load(tmp_path / "task")
+    champion, claim = whole_study(task, plans.quick(task, 0.8), 5)
+    assert told["program_id"] == champion.program_id and told["p"] == claim.p
+    assert told["champion"]["mean"] == claim.champion.mean and told["trust"] == "verified"
+    assert (tmp_path / "s" / "champion.evidence.md").is_file()

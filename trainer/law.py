@@ -1,0 +1,142 @@
+"""The law of a simulated task: what each source is worth, and how an experiment strays from that. Nothing is trained.
+
+The gain of a source over the baseline is the sum of the effects of its edits plus the interactions of those that meet.
+What an experiment tells differs from it, in the metric's unit, by
+
+    noise(source) · z(source, seed, stream)      noise = sd · (1 − shrink · gain / headroom), gain held to 0 … headroom
+  + Σ over edits of trajectory · z(seed, edit)   all experiments of a run share its seed: it leads runs apart
+  + drift · z(block)                             the same for all sources that are verified in one match
+  − (1 − fraction) · (slow + misleading · z(source))
+
+with z standard normal, drawn by HMAC-SHA256 from the law's seed: the same question has the same answer, on any worker.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import NormalDist
+
+from trainer.edits import Value
+
+Change = tuple[str, Value]  # a knob and its value; True for a patch that is applied
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class Told:
+    """What an experiment comes to: ``crash`` says why there is no metric."""
+
+    metric: float | None
+    crash: str = ""
+
+
+@dataclass(frozen=True)
+class Law:
+    """Effects and noises in the metric's unit; a gain is positive where the source is better than the baseline.
+
+    ``before`` is the baseline's config, ``metric`` its expected metric, ``sign`` the task's (+1: lower is better).
+    ``crash_rate`` is the share of sources that crash, under every seed; ``crashes`` are edits that always do.
+    """
+
+    before: Mapping[str, Value]
+    effects: Mapping[Change, float]
+    interactions: Mapping[tuple[Change, Change], float] = field(default_factory=dict)
+    crashes: frozenset[Change] = frozenset()
+    metric: float = 2.0
+    sign: float = 1.0
+    seed: int = 1
+    noise: float = 0.0
+    shrink: float = 0.0
+    trajectory: float = 0.0
+    drift: float = 0.0
+    crash_rate: float = 0.0
+    slow: float = 0.0
+    misleading: float = 0.0
+
+    def changes(self, config: Mapping[str, Value]) -> list[Change]:
+        """What a config changes of the baseline's, in the order of the knobs."""
+        return [(name, value) for name, value in config.items() if self.before.get(name) != value]
+
+    def gain(self, config: Mapping[str, Value]) -> float:
+        """True gain over the baseline, metric units."""
+        changed = self.changes(config)
+        held = set(changed)
+        single = sum(self.effect(change) for change in changed)
+        return single + sum(extra for (a, b), extra in self.interactions.items() if a in held and b in held)
+
+    def effect(self, change: Change) -> float:
+        """Of one edit of the baseline; a number between two that the law names is interpolated, beyond them the
+        nearest counts; what is not named has no effect."""
+        known = self.effects.get(change)
+        if known is not None:
+            return known
+        name, value = change
+        ladder = self._ladders.get(name)
+        if ladder is None or isinstance(value, bool | str):
+            return 0.0
+        places, effects = ladder
+        at = bisect_left(places, value)
+        if at in (0, len(places)):
+            return effects[min(at, len(places) - 1)]
+        share = (value - places[at - 1]) / (places[at] - places[at - 1])
+        return effects[at - 1] + share * (effects[at] - effects[at - 1])
+
+    @cached_property
+    def _ladders(self) -> dict[str, tuple[list[float], list[float]]]:
+        """Numeric knobs: the values that the law names and the baseline's, rising, and their effects."""
+        found: dict[str, dict[float, float]] = {}
+        for (name, value), effect in self.effects.items():
+            start = self.before.get(name)
+            if not isinstance(value, bool | str) and not isinstance(start, bool | str | None):
+                found.setdefault(name, {float(start): 0.0})[float(value)] = effect
+        return {name: (sorted(steps), [steps[at] for at in sorted(steps)]) for name, steps in found.items()}
+
+    @cached_property
+    def headroom(self) -> float:
+        """Sum of each knob's best effect: what can be gained where nothing interacts."""
+        best: dict[str, float] = {}
+        for (name, _), effect in self.effects.items():
+            best[name] = max(effect, best.get(name, 0.0))
+        return sum(best.values())
+
+    def sd(self, gain: float) -> float:
+        """Noise between training seeds of a source of that true gain; without ``trajectory``."""
+        reached = min(1.0, max(0.0, gain / self.headroom)) if self.headroom > 0 else 0.0
+        return self.noise * (1.0 - self.shrink * reached)
+
+    def tell(
+        self, config: Mapping[str, Value], source_id: str, *, seed: int, stream: str, fraction: float = 1.0,
+        block: str = "",
+    ) -> Told:  # fmt: skip
+        """What one experiment comes to."""
+        changed = self.changes(config)
+        if self.crashes and (bad := self.crashes.intersection(changed)):
+            return Told(None, f"{min(bad)[0]} does not go with this script")
+        if changed and self.crash_rate and self._uniform("crash", source_id) < self.crash_rate:
+            return Told(None, "RuntimeError: the edit has a mistake in it")
+        gain = self.gain(config)
+        seen = gain + self.sd(gain) * self._z("noise", source_id, str(seed), stream) if self.noise else gain
+        if self.trajectory:
+            seen += self.trajectory * sum(self._z("trajectory", str(seed), json.dumps(change)) for change in changed)
+        if self.drift and block:
+            seen += self.drift * self._z("drift", block)
+        if fraction < 1.0:
+            seen -= (1.0 - fraction) * (self.slow + self.misleading * self._z("fraction", source_id))
+        return Told(self.metric - self.sign * seen)
+
+    def _uniform(self, *labels: str) -> float:
+        """In (0, 1), of 53 bits."""
+        digest = hmac.digest(self._key, "\x1f".join(labels).encode(), "sha256")
+        return ((int.from_bytes(digest[:8], "big") >> 11) + 0.5) / (1 << 53)
+
+    @cached_property
+    def _key(self) -> bytes:
+        return f"metaloop law {self.seed}".encode()
+
+    def _z(self, *labels: str) -> float:
+        return _NORMAL.inv_cdf(self._uniform(*labels))

@@ -1,0 +1,46 @@
+"""[law] of task.toml as a `Law`: its edits are named as ideas name them, and checked against the task's knobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainer import task_file
+from trainer.edits import EditSpace, Value
+from trainer.law import Change, Law
+from trainer.source import Source
+
+
+def law_of(path: Path, text: str, parsed: task_file.TaskFile, space: EditSpace, baseline: Source) -> Law | None:
+    """The law of a simulated task, None of any other. Raises TaskError, file:line, for an edit that the task lacks."""
+    told = parsed.law
+    if told is None:
+        return None
+    before = space.config(baseline)
+
+    def change(where: str, term: str) -> Change:
+        edit = space.parse_terms([term])
+        found: list[Change] = [] if edit is None else [*edit.set.items(), *((name, True) for name in edit.apply)]
+        if len(found) != 1:
+            known = ", ".join(knob.name.lower() for knob in space.knobs)
+            task_file.complain(path, text, ("law", where), f"{term!r} is no edit of this task", f"it has {known}")
+        if _same(before.get(found[0][0]), found[0][1]):
+            message = f"{term!r} is what the baseline has already"
+            task_file.complain(path, text, ("law", where), message, "effects are gains over the baseline: take it out")
+        return found[0]
+
+    scalars = told.model_dump(exclude={"effects", "interactions", "crashes"})
+    pairs = [
+        (change("interactions", a), change("interactions", b), i.gain) for i in told.interactions for a, b in [i.edits]
+    ]
+    return Law(
+        before=before,
+        effects={change("effects", term): gain for term, gain in told.effects.items()},
+        interactions={(a, b): gain for a, b, gain in pairs},
+        crashes=frozenset(change("crashes", term) for term in told.crashes),
+        sign=1.0 if parsed.task.direction == "lower" else -1.0,
+        **scalars,
+    )
+
+
+def _same(one: Value | None, other: Value) -> bool:
+    return type(one) is type(other) and one == other

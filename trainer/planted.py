@@ -1,0 +1,159 @@
+"""Tasks with a planted truth: random laws like the task that separates strategies, null laws, and their folders.
+
+A task separates strategies with about 12 productive knobs and a few traps, headroom that takes 4 to 6 stacking
+edits, seed noise far below an edit's gain, and about two experiments a knob.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.edits import Edit, Value
+from trainer.law import Change, Law
+
+if TYPE_CHECKING:
+    import numpy as np
+
+EXPERIMENTS_PER_RUN = 24
+COST, SOFT = 0.1, 0.08  # device-seconds of an experiment, and that part of it which shrinks with the fraction
+_LADDER = 6  # values of a numeric knob
+_GROUPS = ("optimizer", "schedule", "model", "data")
+
+
+def random_law(
+    seed: int, *, productive: int = 12, traps: int = 4, gain: float = 0.1, noise: float = 0.02, shrink: float = 0.7,
+    trajectory: float = 0.02, drift: float = 0.0, crash_rate: float = 0.05, slow: float = 0.1,
+    misleading: float = 0.04, interactions: int = 4,
+) -> Law:  # fmt: skip
+    """``productive`` knobs whose best value earns ``gain`` on average (exponential), ``traps`` that only lose.
+
+    Two thirds of the knobs are ladders with one peak, the others choices and patches by turns; each third trap has a
+    value that always crashes. Of the ``interactions`` between best values half cost, half pay, 0.5 ``gain`` each.
+    """
+    import numpy as np
+
+    rng = np.random.Generator(np.random.PCG64(seed))
+    before: dict[str, Value] = {}
+    effects: dict[Change, float] = {}
+    crashes: list[Change] = []
+    for number in range(productive + traps):
+        name, values = _knob(number)
+        at = 0 if len(values) < _LADDER else int(rng.integers(1, _LADDER - 1))
+        before[name] = values[at]
+        best = float(rng.exponential(gain)) if number < productive else -float(rng.exponential(gain))
+        effects |= {(name, v): round(e, 4) for v, e in _effects(values, at, best, gain, rng).items()}
+        if number >= productive and (number - productive) % 3 == 0:
+            crashes.append((name, values[-1]))
+    peaks = [max((c for c in effects if c[0] == name), key=lambda c: effects[c]) for name in list(before)[:productive]]
+    pairs = _pairs(peaks, interactions, gain, rng)
+    return Law(
+        before=before, effects=effects, interactions=pairs, crashes=frozenset(crashes), seed=seed, noise=noise,
+        shrink=shrink, trajectory=trajectory, drift=drift, crash_rate=crash_rate, slow=slow, misleading=misleading,
+    )  # fmt: skip
+
+
+def null_law(seed: int, **how: Any) -> Law:
+    """The same knobs, noise, crashes and drift as ``random_law``, and no edit is worth anything."""
+    law = random_law(seed, **how)
+    return replace(law, effects=dict.fromkeys(law.effects, 0.0), interactions={})
+
+
+def _knob(number: int) -> tuple[str, tuple[Value, ...]]:
+    if number % 3 < 2:
+        scale = (1, 2, 5, 10, 20, 50) if number % 2 else (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+        return f"LADDER{number + 1}", scale
+    if number % 2:
+        return f"patch{number + 1}", (False, True)
+    return f"CHOICE{number + 1}", ("plain", "first", "second", "third")
+
+
+def _effects(
+    values: tuple[Value, ...], at: int, best: float, gain: float, rng: np.random.Generator
+) -> dict[Value, float]:
+    """Effect of each other value. Ladders have their peak at one value and fall by ``gain`` a rung from there."""
+    others = [i for i in range(len(values)) if i != at]
+    if len(values) < _LADDER:
+        worse = [best, *(best - abs(float(x)) for x in rng.normal(0.0, 2 * gain, len(others) - 1))]
+        return {values[i]: worse[k] for k, i in enumerate(others)}
+    if best <= 0:  # the baseline has the best value
+        return {values[i]: best * abs(i - at) for i in others}
+    peak = others[int(rng.integers(len(others)))]
+    across = best + gain * (abs(at - peak) > 1)  # the way up need not be steep, the other way down is
+    between = {i: best * (1 - abs(i - peak) / abs(at - peak)) for i in others if (i - at) * (peak - at) > 0}
+    beyond = {i: best - gain * abs(i - peak) for i in others if abs(i - at) > abs(peak - at)}
+    return {values[i]: (between | beyond).get(i, -across * abs(i - at) / 2) for i in others}
+
+
+def _pairs(
+    peaks: list[Change], count: int, gain: float, rng: np.random.Generator
+) -> dict[tuple[Change, Change], float]:
+    found: dict[tuple[Change, Change], float] = {}
+    for number in range(count if len(peaks) > 1 else 0):
+        a, b = sorted(rng.choice(len(peaks), size=2, replace=False).tolist())
+        found[peaks[a], peaks[b]] = round(0.5 * gain * (-1) ** number, 4)
+    return found
+
+
+def simulated_task(law: Law, folder: Path, *, name: str = "planted", experiments: int = EXPERIMENTS_PER_RUN) -> Path:
+    """Write a task folder of that law; a run's default budget holds ``experiments`` full ones. Returns ``folder``."""
+    import tomli_w
+
+    folder.mkdir(parents=True, exist_ok=True)
+    patches = [knob for knob, value in law.before.items() if isinstance(value, bool)]
+    constants = {knob: value for knob, value in law.before.items() if knob not in patches}
+    (folder / "train.py").write_text(_script(constants, patches), "utf-8")
+    steps = 100
+    body: dict[str, Any] = {
+        "task": {
+            "name": name, "description": "Nothing is trained: the law below says what each edit is worth.",
+            "metric": "loss", "unit": "nats", "direction": "lower" if law.sign > 0 else "higher", "read_only": [],
+        },
+        "budget": {
+            "seconds": SOFT, "cost": COST, "run": round(experiments * COST, 6), "steps": steps,
+            "seconds_per_step": COST / steps,
+        },
+        "score": {"kind": "simulated"},
+        "edits": {knob: _edit(law, knob, number) for number, knob in enumerate(law.before)},
+        "law": _section(law),
+    }  # fmt: skip
+    (folder / "task.toml").write_text(tomli_w.dumps(body), "utf-8")
+    return folder
+
+
+def _script(constants: Mapping[str, Value], patches: list[str]) -> str:
+    lines = ['"""What is edited here is never trained: task.toml holds the law of what it is worth."""', ""]
+    lines += [f"{knob} = {json.dumps(value)}" for knob, value in constants.items()]
+    lines += ["", "", "def main():", *(f"    {patch} = 'off'" for patch in patches), "    print('steps: 0')", "", ""]
+    return "\n".join([*lines, 'if __name__ == "__main__":', "    main()", ""])
+
+
+def _edit(law: Law, knob: str, number: int) -> dict[str, Any]:
+    group, start = _GROUPS[number % len(_GROUPS)], law.before[knob]
+    if isinstance(start, bool):
+        line = f"    {knob} = 'off'"
+        return {"kind": "patch", "group": group, "replace": [{"find": line, "with": line.replace("off", "on")}]}
+    named = {value for name, value in (*law.effects, *law.crashes) if name == knob}
+    values = sorted({start, *named}, key=lambda v: (isinstance(v, str), v != start if isinstance(v, str) else v))
+    kind = "choice" if isinstance(start, str) else "int" if all(isinstance(v, int) for v in values) else "float"
+    bounds = {} if kind == "choice" else {"low": values[0], "high": values[-1]}
+    return {"kind": kind, "group": group, "values": values, **bounds}
+
+
+def _section(law: Law) -> dict[str, Any]:
+    plain = ("metric", "seed", "noise", "shrink", "trajectory", "drift", "crash_rate", "slow", "misleading")
+    return {
+        **{key: getattr(law, key) for key in plain},
+        "crashes": sorted(term(change) for change in law.crashes),
+        "effects": {term(change): gain for change, gain in law.effects.items()},
+        "interactions": [{"edits": [term(a), term(b)], "gain": gain} for (a, b), gain in law.interactions.items()],
+    }
+
+
+def term(change: Change) -> str:
+    """An edit as ideas and task.toml name it."""
+    name, value = change
+    return name if value is True else Edit({name: value}).label()

@@ -1,0 +1,98 @@
+"""SimulatedTrainer: an experiment whose outcome is computed from the task's law, in microseconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from programs.errors import TaskError
+from trainer.cache import Cache
+from trainer.data import DataStore
+from trainer.experiment import Spec, Trainer
+from trainer.launcher import Ended, Launcher, LauncherFault, Request
+from trainer.law import Law
+from trainer.outcome import Outcome, Trust
+from trainer.scoring import Referee, Score
+from trainer.task import Task
+
+_VERIFYING = ("confirmation", "reserve")
+_CRASHED_AT = 0.5  # share of its training time that a crash has used up
+
+
+class SimulatedTrainer(Trainer):
+    """Trains nothing: same interface, budgets, charges and trust as the real one, no process and no hidden data.
+
+    An experiment is charged its nominal cost: what task.toml says beyond the soft budget is launch and scoring, and
+    does not shrink with the fraction. It spends what it is charged, in the law's world; ``wall_seconds`` is 0.
+    Outcomes are not cached: they are computed faster than a file is read.
+    """
+
+    def __init__(self, task: Task, data: DataStore, *, fixed_steps: bool = False, sandbox: bool = True) -> None:
+        super().__init__(task, data, launcher=_Idle(sandbox), fixed_steps=fixed_steps)
+        if task.law is None:
+            raise TaskError(f"{task.folder}: has no [law] to simulate", hint='[score] kind = "simulated" needs one')
+        self._law: Law = task.law
+
+    def _attempt(self, spec: Spec) -> Outcome:
+        config = self.task.edits.config(spec.source)
+        steps = self.steps(spec.fraction)
+        if len(config) < len(self._law.before) or any(isinstance(v, list | dict | set) for v in config.values()):
+            gone = next((name for name in self._law.before if name not in config), "a constant")
+            return self._outcome(spec, "invalid", None, f"the law knows no source without {gone}", steps)
+        told = self._law.tell(
+            config, spec.source.source_id,
+            seed=spec.seed, stream=spec.stream, fraction=spec.fraction, block=spec.block,
+        )  # fmt: skip
+        return self._outcome(spec, "crash" if told.crash else "ok", told.metric, told.crash, steps)
+
+    def _outcome(self, spec: Spec, status: Any, metric: float | None, reason: str, steps: int) -> Outcome:
+        soft = spec.fraction * self.task.budget_seconds * (1.0 if status == "ok" else _CRASHED_AT)
+        seconds = max(0.0, self.task.cost_seconds - self.task.budget_seconds) + soft
+        if self.fixed_steps:
+            seconds = steps * self.task.seconds_per_step
+        trust: Trust = "verified" if spec.stream in _VERIFYING and status == "ok" else "scored"
+        return Outcome(
+            status=status, metric=metric, device_seconds=seconds, spent_seconds=seconds, wall_seconds=0.0,
+            steps=steps if status == "ok" else None, reason=reason,
+            trust=trust if self.launcher.sandboxed else "unverified",
+        )  # fmt: skip
+
+
+def trainer_for(
+    task: Task, data: DataStore, *,
+    launcher: Launcher | None = None, cache: Cache | None = None, fixed_steps: bool = False, sandbox: bool = True,
+) -> Trainer:  # fmt: skip
+    """The trainer that a task needs: by its law where it has one, by real training everywhere else."""
+    if task.law is not None:
+        return SimulatedTrainer(task, data, fixed_steps=fixed_steps, sandbox=sandbox)
+    return Trainer(task, data, launcher=launcher, cache=cache, fixed_steps=fixed_steps, sandbox=sandbox)
+
+
+class _Idle:
+    """A launcher that launches nothing."""
+
+    constant = 0.0
+
+    def __init__(self, sandboxed: bool) -> None:
+        self.sandboxed = sandboxed
+
+    def start(self) -> None:
+        """Nothing to warm up."""
+
+    def run(self, request: Request, meanwhile: Any = None) -> Ended:
+        raise LauncherFault("a simulated task launches no process")
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class Unscored:
+    """Scorer of the kind simulated: there are no predictions, the law tells the metric."""
+
+    per_position = False
+    needs_checkpoint = False
+
+    def __init__(self, scoring: dict[str, Any]) -> None:
+        """Nothing of ``[score]`` but its kind is read."""
+
+    def score(self, referee: Referee) -> Score:
+        raise TaskError("a simulated task has nothing to score", hint="make its trainer by trainer_for")
