@@ -113,4 +113,3 @@ def command(descriptor: int, settings: str) -> list[str]:
 def unprivileged_id() -> int:
     """A user id that owns nothing, another one for each worker of this machine that is alive."""
     return _FIRST_ID + os.getpid() % _IDS
-
