@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,8 @@ def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study |
     seconds = study.config.run_budget if study else settings.run_budget or task.run_budget
     plan = launch.describe_runs(task, arms * runs, seconds, settings.workers_or_cores())
     sandboxed = study.config.sandbox if study else settings.sandbox
-    return plan | {"tells": launch.power_sentence(runs)} | launch.told_of(sandboxed)
+    tells = launch.power_sentence(runs, math.comb(arms, 2) or 1, launch.known_noise(study), task.unit)
+    return plan | {"tells": tells} | launch.told_of(sandboxed)
 
 
 def found(task: Task, entries: list[Entry], runs: int, command: str, settings: Settings, out: Output) -> Study:
