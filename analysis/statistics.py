@@ -113,18 +113,24 @@ def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
     return None if difference is None else t_test(difference, se, df)
 
 
-def welch_difference(a: Sequence[float], b: Sequence[float]) -> tuple[float | None, float | None, float]:
-    """(mean of a minus mean of b, its se, Satterthwaite's degrees of freedom)."""
+def welch_difference(
+    a: Sequence[float], b: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)
+) -> tuple[float | None, float | None, float]:
+    """(mean of a minus mean of b, its se, Satterthwaite's degrees of freedom).
+
+    ``shared``: variance, and its degrees of freedom, of an error of the difference that the values do not show.
+    """
     if not a or not b:
         return None, None, 0.0
     difference = math.fsum(a) / len(a) - math.fsum(b) / len(b)
     if len(a) < 2 or len(b) < 2:
         return difference, None, 0.0
     va, vb = _variance(a) / len(a), _variance(b) / len(b)
-    if va + vb == 0.0:
+    total = va + vb + shared[0]
+    if total == 0.0:
         return difference, 0.0, float(len(a) + len(b) - 2)
-    df = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    return difference, math.sqrt(va + vb), df
+    df = total**2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1) + shared[0] ** 2 / shared[1])
+    return difference, math.sqrt(total), df
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -251,3 +257,13 @@ def share_interval(count: int, n: int) -> tuple[float, float]:
     half = z * math.sqrt(share * (1.0 - share) / n + z * z / (4 * n * n))
     scale = 1.0 + z * z / n
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def shared_error(baseline: Sequence[float], touched_a: float, touched_b: float) -> tuple[float, float]:
+    """Variance, and its degrees of freedom, that the baseline's own error brings into the difference of two arms.
+
+    Gains are taken against the mean of ``baseline``, but for runs that end at the untouched source and gain exactly 0.
+    Where two arms have other shares of runs that end elsewhere (``touched``), that mean's error does not cancel.
+    """
+    n = len(baseline)
+    return ((touched_a - touched_b) ** 2 * _variance(baseline) / n, n - 1.0) if n > 1 else (0.0, 1.0)

@@ -21,14 +21,14 @@ from programs.errors import EnvironmentProblem, NotFound, UsageError
 if TYPE_CHECKING:
     import duckdb
 
-# In order: a view may read those before it. `standings` and `credit` are computed in Python and come last.
+# In order: a view may read those before it. `standings`, `power` and `credit` are computed in Python and come last.
 SQL_VIEWS = (
     "events", "studies", "matches", "arms", "programs", "directives", "run_starts", "verifications", "experiments",
     "runs", "baselines", "mutations", "champions", "faults", "findings", "audits", "edits", "ablations",
     "replays", "imports", "import_rows", "quarantine",
 )  # fmt: skip
 _COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN"}
-COMPUTED_VIEWS = ("standings", "credit")
+COMPUTED_VIEWS = ("standings", "power", "credit")
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
 
 
@@ -55,6 +55,10 @@ def open_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.Duck
         from analysis.standings import Standing, standings
 
         _add(con, "standings", Standing, standings(con))
+    if "power" in views:
+        from analysis.study_power import Power, power_rows
+
+        _add(con, "power", Power, power_rows(con))
     if "credit" in views:
         from analysis.attribution import credit
         from analysis.credit import Credit

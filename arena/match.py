@@ -39,6 +39,10 @@ class Arm:
     role: str
     twin: int
 
+    @property
+    def raced(self) -> bool:
+        return self.role in RACED
+
 
 @dataclass(frozen=True)
 class Match:
@@ -266,7 +270,7 @@ def ended(study: Study, job: RunJob, result: JobResult) -> Mapping[str, Any]:
 
 def scores(study: Study, match: Match) -> list[ArmScore]:
     """Each arm's verified gains so far, as the prefix of its seed list that has been settled."""
-    return [ArmScore(arm.arm_id, arm.role in RACED, gains_of(study, arm)) for arm in match.arms]
+    return [ArmScore(arm.arm_id, arm.raced, gains_of(study, arm)) for arm in match.arms]
 
 
 def gains_of(study: Study, arm: Arm) -> tuple[float, ...]:

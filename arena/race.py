@@ -3,6 +3,6 @@
 from arena.racers.allocation import Allocation
 from arena.racers.contract import ArmScore, Racer, shrunken
 from arena.racers.halving import SequentialHalving, Stage
-from arena.racers.top_two import TopTwo
+from arena.racers.top_two import TopTwo, in_doubt
 
-__all__ = ["Allocation", "ArmScore", "Racer", "SequentialHalving", "Stage", "TopTwo", "shrunken"]
+__all__ = ["Allocation", "ArmScore", "Racer", "SequentialHalving", "Stage", "TopTwo", "in_doubt", "shrunken"]

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.statistics import mean_interval, posterior
 from arena.drain import drain_on_interrupt
 from arena.executor import LocalExecutor, Progress
-from arena.match import Entry, Match, enter, play
-from arena.race import Allocation
+from arena.match import Arm, Entry, Match, enter, play, scores
+from arena.race import Allocation, Racer, TopTwo, in_doubt
 from arena.study import Study
 from programs.ids import content_id
 
+RACE_FIRST, RACE_DOUBT = 3, 0.1  # `bench.racing` says what they cost and how often they name a good program
 
-def play_entries(study: Study, entries: Sequence[Entry], runs: int, progress: Progress) -> Match:
-    """Play ``entries`` at equal budget, ``runs`` each, in ``study``; the same entries again resume the same match."""
+
+def play_entries(
+    study: Study, entries: Sequence[Entry], runs: int, progress: Progress, batch: int | None = None
+) -> Match:
+    """Play ``entries`` at equal budget, ``runs`` each, in ``study``; the same entries again resume the same match.
+
+    With ``batch`` they race: as many runs in all at most, ``batch`` at a time where the best is in doubt.
+    """
     label = "match-" + content_id("", *(e.program.program_id for e in entries))
     purpose = "run" if len(entries) == 1 else "race"
     with (
@@ -24,5 +32,23 @@ def play_entries(study: Study, entries: Sequence[Entry], runs: int, progress: Pr
         for entry in entries:
             study.admit(entry.program, generation=0, operator="entry")
         match = enter(study, label, entries, purpose=purpose, stream="selection", generation=0)
-        play(study, executor, match, Allocation({arm.arm_id: runs for arm in match.arms}), progress)
+        play(study, executor, match, racer(study, match, runs, batch), progress)
     return match
+
+
+def racer(study: Study, match: Match, runs: int, batch: int | None) -> Racer:
+    """Equal allocation, or a race that no more than the same number of runs is spent on."""
+    if batch is None:
+        return Allocation({arm.arm_id: runs for arm in match.arms})
+    seed = study.streams.seed("search", "race", match.label)
+    most = runs * sum(arm.raced for arm in match.arms)
+    return TopTwo(min(RACE_FIRST, runs), most, batch=batch, doubt=RACE_DOUBT, seed=seed)
+
+
+def leader(study: Study, match: Match) -> tuple[Arm, float]:
+    """The raced arm of highest posterior gain, and the chance that another is better by more than matters."""
+    found = [score for score in scores(study, match) if score.raced and score.gains]
+    means = [mean_interval(score.gains) for score in found]
+    scored = posterior([m.mean or 0.0 for m in means], [m.se for m in means], [m.n for m in means])
+    first = max(range(len(found)), key=lambda i: scored[i].shrunk_mean)
+    return next(arm for arm in match.arms if arm.arm_id == found[first].arm_id), in_doubt(scored)

@@ -13,9 +13,12 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
+
 from analysis.planted import RunLaw
 from bench.common import figure
 from bench.simulated import LAWS, speed, studies, told
+from meta.champion import Against, claim
 from meta.plan import QUICK, Plan
 from meta.simulate import Design, World, simulate
 from trainer.planted import COST, null_law
@@ -34,6 +37,28 @@ SHAPES = {
 }
 
 
+UNTOUCHED = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (1.0, 0.0))  # shares of runs that end at the baseline: stock, champion
+
+
+def shared_baseline(stock: float, champion: float, count: int, known: bool, runs: int = 20) -> list[bool]:
+    """Claims where no source is worth anything and arms differ in how often a run ends at the untouched baseline.
+
+    Such a run gains exactly 0, any other the error of the shared baseline (8 seeds) and its own (2 seeds). ``known``:
+    whether the claim is told of it, as a study's is.
+    """
+    rng, held = np.random.Generator(np.random.PCG64(11)), []
+    for _ in range(count):
+        baseline = rng.standard_normal(8)
+        ended = {"control": rng.random(runs) >= stock, "champion": rng.random(runs) >= champion}
+        gains = {
+            role: np.where(touched, baseline.mean() + rng.standard_normal(runs) / 2**0.5, 0.0).tolist()
+            for role, touched in ended.items()
+        }
+        shares = {role: float(touched.mean()) for role, touched in ended.items()}
+        held.append(claim(gains, Against(tuple(baseline.tolist()), shares) if known else None).holds)
+    return held
+
+
 def main() -> None:
     whole, drawn, workers = (int(word) for word in (*sys.argv[1:], *("1000", "4000", "2")[len(sys.argv) - 1 :]))
     for name, law in SHAPES.items():
@@ -43,6 +68,10 @@ def main() -> None:
         (claims, *_) = found.figures
         shown = f"{claims.value:.4f} [{claims.low:.4f}, {claims.high:.4f}] of {claims.n}"
         figure(f"drawn_null_claims, {name}", shown, GOAL)
+    for stock, champion in UNTOUCHED:
+        name = f"{stock:.0%} of stock's runs, {champion:.0%} of the champion's end at the baseline"
+        told(f"drawn_null_claims, {name}", shared_baseline(stock, champion, drawn, True), GOAL)
+        told("  … by a test that takes the baseline as known", shared_baseline(stock, champion, drawn, False))
     if not whole:
         return
     law = "all effects 0, noise .02, trajectory .02 per edit, 5% of sources crash"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from analysis.statistics import Mean, Ratio, interval, mean_interval, ratio, t_test, welch_difference
+from analysis.statistics import Mean, Ratio, interval, mean_interval, ratio, shared_error, t_test, welch_difference
 from analysis.trust import counts, marked, weakest
 from arena.executor import Executor, Progress
 from arena.match import Entry, enter, play
@@ -63,7 +63,29 @@ def confirm(
         lineage.add(arm.program, operator=arm.role, parent_ids=[champion.program_id], reason="for the confirmation")
         study.admit(arm.program, generation=plan.generations, operator=arm.role, parent_ids=[champion.program_id])
     gains = {score.arm_id: score.gains for score in play(study, executor, match, runs, progress)}
-    return claim({arm.role: gains[arm.arm_id] for arm in match.arms})
+    return claim({arm.role: gains[arm.arm_id] for arm in match.arms}, against(study))
+
+
+@dataclass(frozen=True)
+class Against:
+    """What gains were measured against: the baseline's metrics over the shared seeds of the stream, and for each role
+    the share of its runs that ended at another source than that (the others gain exactly 0)."""
+
+    baseline: tuple[float, ...]
+    touched: Mapping[str, float]
+
+
+def against(study: Study) -> Against:
+    """Of the confirmation, as the ledger holds it."""
+    roles = {arm["arm_id"]: arm["role"] for arm in study.history.arms("confirmation")}
+    ended: dict[str, list[bool]] = {role: [] for role in roles.values()}
+    for of_run in study.history.verifications.values():
+        event = next(iter(of_run.values()))
+        if event["arm_id"] in roles:
+            ended[roles[event["arm_id"]]].append(event["status"] != "baseline")
+    rows = study.history.baselines.items()
+    metrics = [row["metric"] for (stream, _), row in rows if stream == "confirmation" and row["status"] == "ok"]
+    return Against(tuple(metrics), {role: sum(seen) / max(1, len(seen)) for role, seen in ended.items()})
 
 
 def arms(study: Study, champion: Program) -> list[Entry]:
@@ -85,9 +107,12 @@ def without_ideas(program: Program) -> Program:
     return Program.parse(text, f"{program.name}-without-ideas")
 
 
-def claim(gains: Mapping[str, Sequence[float]]) -> Claim:
+def claim(gains: Mapping[str, Sequence[float]], measured: Against | None = None) -> Claim:
+    """The one test. Without ``measured`` the baseline is taken as known, not as a mean over a few seeds."""
     best, stock, bare = gains["champion"], gains["control"], gains.get("without-ideas")
-    difference, se, df = welch_difference(best, stock)
+    touched = measured.touched if measured else {}
+    error = shared_error(measured.baseline, touched["champion"], touched["control"]) if measured else (0.0, 1.0)
+    difference, se, df = welch_difference(best, stock, error)
     low, high = interval(difference or 0.0, se, df)
     p = one_sided(difference or 0.0, t_test(difference or 0.0, se, df))
     return Claim(

@@ -13,6 +13,7 @@ from arena.racers.contract import ArmScore
 if TYPE_CHECKING:
     import numpy as np
 
+INDIFFERENCE = 0.1  # of the spread of true gains: what is nearer to the best is as good
 DRAWS = 64  # from the posterior, in search of one whose best arm is another
 
 
@@ -25,8 +26,8 @@ class TopTwo:
     """
 
     def __init__(
-        self, first: int, most: int, *, batch: int = 1, doubt: float | None = None, indifference: float = 0.1,
-        seed: int = 0,
+        self, first: int, most: int, *, batch: int = 1, doubt: float | None = None,
+        indifference: float = INDIFFERENCE, seed: int = 0,
     ) -> None:  # fmt: skip
         self.first, self.most, self.batch = first, most, batch
         self.doubt, self.indifference, self.seed = doubt, indifference, seed
@@ -83,7 +84,7 @@ def top_two(scored: Sequence[Posterior], rng: np.random.Generator) -> int:
     return int(lag.argmin())
 
 
-def in_doubt(scored: Sequence[Posterior], indifference: float) -> float:
+def in_doubt(scored: Sequence[Posterior], indifference: float = INDIFFERENCE) -> float:
     """The chance that some arm is better than the leader by more than ``indifference`` spreads of true gains.
 
     1 - Π P(not better), as if the comparisons with the leader were independent; the spread is the estimated sd

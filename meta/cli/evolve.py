@@ -78,7 +78,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     else:
         task = launch.load_task(settings.task)
         plan = plan_of(task, settings, **dial)
-    described = describe(plan, study.task if folder else task, settings, study.config.sandbox if folder else None)
+    described = describe(plan, study.task if folder else task, settings, study if folder else None)
     if settings.dry_run:
         launch.dry_run(out, described)
         return
@@ -144,11 +144,12 @@ def plan_of(
     return plans.override(whole, generations=generations)
 
 
-def describe(plan: Plan, task: Task, settings: Settings, sandboxed: bool | None) -> dict[str, Any]:
-    """What is about to be spent, and what the confirmation can tell. ``sandboxed``: of a study that is there."""
+def describe(plan: Plan, task: Task, settings: Settings, study: Study | None) -> dict[str, Any]:
+    """What is about to be spent, and what the confirmation can tell. ``study``: the one that goes on."""
     told = plan.describe(task, settings.workers_or_cores())
-    told |= launch.told_of(settings.sandbox if sandboxed is None else sandboxed)
-    return {"tells": f"in the confirmation {launch.power_sentence(plan.confirm_runs)}"} | told
+    told |= launch.told_of(settings.sandbox if study is None else study.config.sandbox)
+    tells = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
+    return {"tells": f"in the confirmation {tells}"} | told
 
 
 def play(

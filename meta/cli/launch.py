@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from meta.cli.progress import Progress
 from programs.errors import NotComparable, UsageError
 
 if TYPE_CHECKING:
+    from analysis.power import Noise
     from arena.study import Study
     from trainer.task import Task
 
@@ -141,17 +141,35 @@ def shut_in(plan: Mapping[str, Any]) -> bool:
     return bool(plan.get("sandbox", sandbox.said(True)) == sandbox.said(True))
 
 
-def power_sentence(runs: int) -> str:
-    """What a comparison of two arms of ``runs`` runs can tell: 80% power, two-sided 5%, normal approximation.
+def power_sentence(runs: int, pairs: int = 1, noise: Noise | None = None, unit: str = "") -> str:
+    """What a comparison of two arms of ``runs`` runs can tell: power 80%, Welch's test, one-sided 2.5% over ``pairs``.
 
-    d = (1.96 + 0.84) · sqrt(2 / n), in standard deviations between the runs of one program.
+    In standard deviations between the runs of one program; where their size is known, in the task's unit too.
     """
-    if runs < 2:
+    from analysis.power import LEVEL, Sample, detectable, in_sds
+
+    sds = in_sds(runs, level=LEVEL / pairs)
+    if sds is None:
         return "one run a program tells no difference: it has no interval"
-    return (
-        f"{runs} runs a program tell a difference of {2.8 * math.sqrt(2 / runs):.1f} sd between runs four times "
-        "in five; a smaller one may stay open"
-    )
+    known = detectable(Sample(noise.sd, runs), Sample(noise.sd, runs), level=LEVEL / pairs) if noise else None
+    size = f"{sds:.1f} sd between runs" + (f", here {known:.2g} {unit}".rstrip() if known is not None else "")
+    among = f" among {pairs} pairs" if pairs > 1 else ""
+    return f"{runs} runs a program tell a difference of {size}, four times in five{among}; a smaller one may stay open"
+
+
+def known_noise(study: Study | None) -> Noise | None:
+    """The noise of a study's runs so far, where there are any to tell it."""
+    from analysis.study import open_study
+    from analysis.study_power import measured
+    from programs.errors import NotFound
+
+    if study is None:
+        return None
+    try:
+        with open_study(study.folder, views=()) as con:
+            return measured(con).noise
+    except NotFound:  # nothing has ended yet, or nothing has begun
+        return None
 
 
 def announce(out: Output, plan: Mapping[str, Any]) -> None:

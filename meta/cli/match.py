@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,10 @@ from meta.cli import launch, options, resolve
 from meta.cli.launch import Settings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
-from programs.errors import Corrupt, UsageError
+from programs.errors import Corrupt, NotComparable, UsageError
 
 if TYPE_CHECKING:
-    from arena.match import Entry
+    from arena.match import Entry, Match
     from arena.study import Study
     from trainer.task import Task
 
@@ -25,6 +26,7 @@ CONTROLS = ("stock", "one-line")
 @verb(
     ("metaloop match stock local-screen my/program.md", "with controls, 4 runs each"),
     ("metaloop match a.md b.md -t tinylm -b 2m -n 8", "another task, budget and number of runs"),
+    ("metaloop match *.md -n 12 --race", "which is best? 12 runs each at most"),
     ("metaloop match --resume studies/NAME", "go on with one that was stopped"),
     flags=[
         click.argument("programs", metavar="[PROGRAM]...", nargs=-1),
@@ -34,6 +36,7 @@ CONTROLS = ("stock", "one-line")
         options.run_budget_flag,
         flag("-n", "--seeds", type=click.IntRange(min=1), help=f"Runs per program  [default: {RUNS}]."),
         flag("--controls/--no-controls", default=True, show_default=True, help="Add stock, one-line and A/A."),
+        flag("--race", is_flag=True, help="Give runs where it is in doubt who is best, and end when it is not."),
         options.seed_flag,
         options.workers_flag,
         options.fixed_steps_flag,
@@ -42,9 +45,10 @@ CONTROLS = ("stock", "one-line")
         options.yes_flag,
     ],
 )
-def match(out: Output, programs: tuple[str, ...], seeds: int | None, controls: bool, **flags: Any) -> None:
+def match(out: Output, programs: tuple[str, ...], seeds: int | None, controls: bool, race: bool, **flags: Any) -> None:
     """Play programs against each other: same task, same run seeds, same budget of
-    device time a run. PROGRAM is a path, or the name of a starter."""
+    device time a run. PROGRAM is a path, or the name of a starter. Every program
+    gets as many runs as any other, unless they --race."""
     from arena.standalone import play_entries
     from meta.cli.standings import present
 
@@ -60,11 +64,28 @@ def match(out: Output, programs: tuple[str, ...], seeds: int | None, controls: b
             return
     settings.ready(study)
     if study is None:
-        study = found(task, entries, runs, "match", settings, out)
+        at_a_time = settings.workers_or_cores() if race else None
+        study = found(task, entries, runs, "match", settings, out, at_a_time)
+    batch = recorded_batch(study, race)
     plan = plan_of(study.task, len(entries), runs, settings, study)
+    if batch is not None:
+        out.note("a race: the plan is the most that it takes; it ends as soon as the best is clear")
     launch.announce(out, plan)
-    played = launch.drive(out, study.folder, "match", plan, lambda p: play_entries(study, entries, runs, p))
+    played = launch.drive(out, study.folder, "match", plan, lambda p: play_entries(study, entries, runs, p, batch))
     present(out, study.folder, [played.match_id])
+    if batch is not None:
+        out.note(race_ended(study, played))
+
+
+def race_ended(study: Study, played: Match) -> str:
+    """Who leads a race at its end, and how sure that is."""
+    from arena.standalone import leader
+
+    arm, doubt = leader(study, played)
+    return (
+        f"{arm.program.name} leads; that another is better by more than a tenth of the spread between programs has a "
+        f"chance of {doubt:.0%}. The runs that named it flatter it: its gain wants fresh ones"
+    )
 
 
 def entries_of(
@@ -116,6 +137,17 @@ def recorded_runs(study: Study) -> int:
     return seeds
 
 
+def recorded_batch(study: Study, asked: bool) -> int | None:
+    """Runs that a race asks for at a time, as the study was founded; None where its match is no race."""
+    batch = study.config.plan.get("batch")
+    if asked and batch is None:
+        hint = "leave out --race to go on, or name a new folder with --study"
+        raise NotComparable(f"{resolve.shown(study.folder)} was founded as a match of equal runs", hint=hint)
+    if batch is not None and (type(batch) is not int or batch < 1):
+        raise bad_plan(study, "batch", "a number of runs")
+    return batch
+
+
 def bad_plan(study: Study, name: str, wanted: str) -> Corrupt:
     place = study.folder / resolve.MARK
     return Corrupt(f"{place}: [plan] {name} is not {wanted}", hint="restore study.toml from a copy")
@@ -126,11 +158,15 @@ def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study |
     seconds = study.config.run_budget if study else settings.run_budget or task.run_budget
     plan = launch.describe_runs(task, arms * runs, seconds, settings.workers_or_cores())
     sandboxed = study.config.sandbox if study else settings.sandbox
-    return plan | {"tells": launch.power_sentence(runs)} | launch.told_of(sandboxed)
+    tells = launch.power_sentence(runs, math.comb(arms, 2) or 1, launch.known_noise(study), task.unit)
+    return plan | {"tells": tells} | launch.told_of(sandboxed)
 
 
-def found(task: Task, entries: list[Entry], runs: int, command: str, settings: Settings, out: Output) -> Study:
-    """A new study that holds its entries, so that it can be resumed without naming them again."""
+def found(
+    task: Task, entries: list[Entry], runs: int, command: str, settings: Settings, out: Output,
+    batch: int | None = None,
+) -> Study:  # fmt: skip
+    """A new study that holds its entries, so that it can be resumed without naming them again; ``batch``: of a race."""
     from arena.study import Study
 
     budget = settings.run_budget or task.run_budget
@@ -144,7 +180,7 @@ def found(task: Task, entries: list[Entry], runs: int, command: str, settings: S
         seed=settings.seed,
         fixed_steps=settings.fixed_steps,
         sandbox=settings.sandbox,
-        plan={"seeds": runs, "roles": [entry.role for entry in entries]},
+        plan={"seeds": runs, "roles": [entry.role for entry in entries]} | ({"batch": batch} if batch else {}),
         programs=[(entry.program.name, entry.program.text) for entry in entries],
     )
 

@@ -27,6 +27,7 @@ VERBS: dict[str, Entry] = {
         Entry("verify", "Run things", "meta.cli.verify:verify", "is it true? on seeds and data nobody has seen"),
         Entry("simulate", "Run things", "meta.cli.simulate:simulate", "what a study would tell, before it is run"),
         Entry("ablate", "Run things", "meta.cli.ablate:ablate", "what each directive, or each commit, is worth"),
+        Entry("power", "Run things", "meta.cli.power:power", "how many runs tell a difference; their cost"),
         Entry("stop", "Run things", "meta.cli.status:stop", "let a running study drain and end"),
         Entry("status", "Look", "meta.cli.status:status", "what a study is doing; --watch"),
         Entry("standings", "Look", "meta.cli.standings:standings", "ranks with ties, intervals, claimed beside"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.evidence import ProgramScore
 from meta.archive import Archive
-from meta.champion import claim, without_ideas
+from meta.champion import Against, claim, without_ideas
 from meta.novelty import Novelty
 from meta.population import descendants, entries, starters
 from programs.program import Program
@@ -112,6 +112,18 @@ def test_a_claim_holds_only_where_the_test_says_so() -> None:
     worse = claim({"champion": rng.normal(0.2, 0.3, 20).tolist(), "control": stock})
     assert better.holds and (better.ratio.lower or 0) > 1.5
     assert not same.holds and not worse.holds and worse.p > 0.9
+
+
+def test_a_claim_owns_up_to_the_error_of_the_baseline_that_does_not_cancel() -> None:
+    """Stock ends at the baseline and gains exactly 0; a champion that does not gains what the baseline is off by."""
+    gains = {"champion": [0.30, 0.28, 0.31, 0.29, 0.33, 0.27], "control": [0.0] * 6}
+    baseline = (1.2, 2.4, 0.7, 1.9, 2.8, 1.0, 1.6, 2.2)
+    known = claim(gains)
+    off = claim(gains, Against(baseline, {"champion": 1.0, "control": 0.0}))
+    alike = claim(gains, Against(baseline, {"champion": 1.0, "control": 1.0}))
+    assert known.holds and known == alike
+    assert not off.holds and off.difference == known.difference
+    assert off.low is not None and off.high is not None and off.low < 0 < off.high
 
 
 def test_one_run_a_side_is_no_claim() -> None:

@@ -1,0 +1,119 @@
+"""Power: how many runs tell a difference of a given size, and how small a one the runs that there are can tell.
+
+The test is the one of the champion's claim: Welch's, one-sided. Its power is exact for normal runs: given the share B
+of the squares that one side contributes (a Beta variable), the statistic is a noncentral t on all degrees of freedom,
+and Satterthwaite's critical value a function of B; the mean over B is taken at 64 of its quantiles. The sd is what
+is uncertain: it is told with its interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+POWER, LEVEL = 0.8, 0.025
+MOST_RUNS = 1_000_000
+POINTS = 64
+CLEAR = 300.0  # standard errors beyond which the power is 1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is known of one side of a comparison: sd between runs (task's unit) and number of runs."""
+
+    sd: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Sd between runs of one program, in the task's unit, on ``df`` degrees of freedom (None: stated, not measured).
+
+    ``mean`` is what stock gains, which ratios refer to.
+    """
+
+    sd: float
+    df: int | None = None
+    mean: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Two-sided 95% interval of the sd (chi-square, as if runs were normal); None where it was stated."""
+        from scipy.special import chdtri
+
+        if not self.df:
+            return None
+        return self.sd * math.sqrt(self.df / chdtri(self.df, 0.025)), self.sd * math.sqrt(
+            self.df / chdtri(self.df, 0.975)
+        )
+
+
+def power(difference: float, a: Sample, b: Sample, level: float = LEVEL) -> float:
+    """Chance that the one-sided test at ``level`` tells a true ``difference`` of that size; 0 without a test."""
+    import numpy as np
+    from scipy.special import betaincinv, nctdtr, stdtrit
+
+    if min(a.n, b.n) < 2:
+        return 0.0
+    k, m = a.n - 1, b.n - 1
+    se = math.sqrt(a.sd**2 / a.n + b.sd**2 / b.n)
+    if se == 0.0 or difference / se > CLEAR:
+        return 1.0 if difference > 0 else 0.0
+    share = betaincinv(k / 2, m / 2, (np.arange(POINTS) + 0.5) / POINTS)
+    va, vb = a.sd**2 / a.n / k * share, b.sd**2 / b.n / m * (1.0 - share)  # of the squared se, per unit of chi-square
+    df = (va + vb) ** 2 / (va**2 / k + vb**2 / m)
+    critical = stdtrit(df, 1.0 - level) * np.sqrt((k + m) * (va + vb)) / se
+    return float(np.mean(1.0 - nctdtr(k + m, difference / se, critical)))
+
+
+def runs_needed(difference: float, sd: float, wanted: float = POWER, level: float = LEVEL) -> int | None:
+    """Runs of each of two programs that tell ``difference``; None where a million each would not."""
+    if difference <= 0:
+        return None
+    least, most = 2, 2
+    while power(difference, Sample(sd, most), Sample(sd, most), level) < wanted:
+        least, most = most + 1, most * 2
+        if most > MOST_RUNS:
+            return None
+    while least < most:
+        middle = (least + most) // 2
+        if power(difference, Sample(sd, middle), Sample(sd, middle), level) >= wanted:
+            most = middle
+        else:
+            least = middle + 1
+    return most
+
+
+def detectable(a: Sample, b: Sample, wanted: float = POWER, level: float = LEVEL) -> float | None:
+    """The smallest true difference that these runs tell with that power; None where a side has one run or none."""
+    if min(a.n, b.n) < 2:
+        return None
+    low, high = 0.0, math.sqrt(a.sd**2 / a.n + b.sd**2 / b.n)
+    if high == 0.0:
+        return 0.0
+    while power(high, a, b, level) < wanted:
+        low, high = high, high * 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if power(middle, a, b, level) >= wanted else (middle, high)
+    return high
+
+
+def in_sds(runs: int, wanted: float = POWER, level: float = LEVEL) -> float | None:
+    """``detectable`` of two programs of ``runs`` runs each, in sds between runs of one program."""
+    return detectable(Sample(1.0, runs), Sample(1.0, runs), wanted, level)
+
+
+def pooled(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:
+    """(sd within groups, its degrees of freedom); None where no group has two values."""
+    df = sum(len(g) - 1 for g in groups if len(g) > 1)
+    if df == 0:
+        return None
+    rest = math.fsum(_squares(g) for g in groups if len(g) > 1)
+    return math.sqrt(rest / df), df
+
+
+def _squares(values: Sequence[float]) -> float:
+    mean = math.fsum(values) / len(values)
+    return math.fsum((v - mean) ** 2 for v in values)

@@ -1,0 +1,127 @@
+"""What the runs of a study can tell: the view `power`, and the noise that plans of further runs rest on."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from analysis.power import LEVEL, POWER, Noise, Sample, detectable, pooled
+from analysis.study import rows, statement
+from programs.errors import NotFound
+
+if TYPE_CHECKING:
+    import duckdb
+
+STOCK = ("control", "a/a")
+ALPHA = 0.05  # of the standings, over all pairs of a match
+
+
+@dataclass(frozen=True)
+class Power:
+    """A row of the view `power`: what one match can tell. Gains, sds and differences are in the metric's unit."""
+
+    match_id: str
+    task: str | None
+    purpose: str | None
+    generation: int | None
+    stream: str | None
+    comparison: str  # champion and stock; any two: the standings' pairs
+    n: int  # runs of the champion; of any two: of an arm with the median number of runs
+    n_other: int
+    sd: float | None  # between runs of one program; of any two: within arms, pooled
+    sd_other: float | None
+    stock_gain: float | None
+    level: float  # one-sided, of one comparison
+    power: float
+    detectable: float | None  # the smallest true difference that is told with that power
+    detectable_ratio: float | None  # the same as a ratio to stock's gain
+    unit: str | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Noise of a study's runs, and what one of them costs in device-seconds, its verification included."""
+
+    noise: Noise
+    sd_stock: float | None
+    sd_others: float | None
+    seconds: float
+    runs: int
+    task: str
+    unit: str
+
+
+def power_rows(con: duckdb.DuckDBPyConnection) -> list[Power]:
+    """One row a match that has two arms with two runs each: what it can tell."""
+    by_match: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for arm in arm_gains(con):
+        by_match[arm["match_id"]].append(arm)
+    return [row for arms in by_match.values() if (row := _row(arms)) is not None]
+
+
+def measured(con: duckdb.DuckDBPyConnection) -> Measured:
+    """Noise and cost of the runs at the budget and on the hardware of the latest match.
+
+    The sd is that of a comparison with stock: root mean square of stock's and of the other programs', each within arms.
+    Raises NotFound where no program has two verified runs.
+    """
+    arms = arm_gains(con)
+    latest = arms[-1] if arms else {}
+    arms = [a for a in arms if all(a[k] == latest[k] for k in ("task", "run_budget", "hardware_class"))]
+    stock = pooled([a["gains"] for a in arms if is_stock(a)])
+    others = pooled([a["gains"] for a in arms if not is_stock(a)])
+    found = [part for part in (stock, others) if part is not None]
+    if not found:
+        hint = "give the noise yourself with --sd, or run more: metaloop match stock my/program.md"
+        raise NotFound("no program of this study has two verified runs, so its noise is unknown", hint=hint)
+    gains = [gain for a in arms for gain in a["gains"]]
+    mine = [gain for a in arms if is_stock(a) for gain in a["gains"]]
+    sd = math.sqrt(math.fsum(sd**2 for sd, _ in found) / len(found))
+    noise = Noise(sd, _degrees(found), math.fsum(mine) / len(mine) if mine else None)
+    seconds = math.fsum(a["device_seconds"] for a in arms) / len(gains)
+    return Measured(
+        noise, stock and stock[0], others and others[0], seconds, len(gains), latest["task"], latest["unit"] or ""
+    )
+
+
+def arm_gains(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Arms with verified runs, in the order of their matches."""
+    return rows(con.execute(statement("arm_gains")))
+
+
+def is_stock(arm: dict[str, Any]) -> bool:
+    return arm["role"] in STOCK and arm["name"] == "stock"
+
+
+def _row(arms: Sequence[dict[str, Any]]) -> Power | None:
+    stock = [gain for a in arms if is_stock(a) and a["role"] == "control" for gain in a["gains"]]
+    champion = next((a["gains"] for a in arms if a["role"] == "champion"), None)
+    if champion is not None and min(len(champion), len(stock)) > 1:
+        sides, level, comparison = (champion, stock), LEVEL, "champion and stock"
+        samples = [Sample(pooled([side])[0], len(side)) for side in sides]  # type: ignore[index]
+    else:
+        within = pooled([a["gains"] for a in arms])
+        counts = sorted(len(a["gains"]) for a in arms)
+        if within is None or len(arms) < 2 or counts[len(counts) // 2] < 2:
+            return None
+        level, comparison = ALPHA / 2 / math.comb(len(arms), 2), "any two"
+        samples = [Sample(within[0], counts[len(counts) // 2])] * 2
+    gain = math.fsum(stock) / len(stock) if stock else None
+    least = detectable(samples[0], samples[1], POWER, level)
+    first = arms[0]
+    return Power(
+        match_id=first["match_id"], task=first["task"], purpose=first["purpose"], generation=first["generation"],
+        stream=first["stream"], comparison=comparison, n=samples[0].n, n_other=samples[1].n, sd=samples[0].sd,
+        sd_other=samples[1].sd, stock_gain=gain, level=level, power=POWER, detectable=least,
+        detectable_ratio=1.0 + least / gain if least is not None and gain and gain > 0 else None, unit=first["unit"],
+    )  # fmt: skip
+
+
+def _degrees(found: Sequence[tuple[float, int]]) -> int:
+    """Degrees of freedom of a mean of variances (Satterthwaite 1946)."""
+    rest = math.fsum(sd**4 / df for sd, df in found)
+    total = math.fsum(sd**2 for sd, _ in found)
+    return sum(df for _, df in found) if rest == 0.0 else max(1, round(total**2 / rest))

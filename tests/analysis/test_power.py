@@ -1,0 +1,99 @@
+"""Power: against simulation of the very test, against textbook figures, and as a view of a study."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.power import Noise, Sample, detectable, in_sds, pooled, power, runs_needed
+from analysis.statistics import t_test, welch_difference
+from analysis.study import open_study, query
+from analysis.study_power import measured, power_rows
+from programs.errors import NotFound
+from tests.meta.cli_study import GAINS, write_study
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "difference"),
+    [
+        (Sample(1.0, 4), Sample(1.0, 4), 2.0),
+        (Sample(0.2, 20), Sample(1.0, 20), 0.7),
+        (Sample(0.1, 10), Sample(1.0, 30), 0.5),
+        (Sample(1.0, 3), Sample(0.5, 6), 1.5),
+    ],
+)
+def test_power_is_how_often_the_claims_own_test_says_so(a: Sample, b: Sample, difference: float) -> None:
+    rng, times = np.random.default_rng(1), 3000
+    told = 0
+    for _ in range(times):
+        ours, theirs = rng.normal(difference, a.sd, a.n).tolist(), rng.normal(0.0, b.sd, b.n).tolist()
+        found, se, df = welch_difference(ours, theirs)
+        two_sided = t_test(found or 0.0, se, df)
+        told += (found or 0.0) > 0 and two_sided is not None and two_sided / 2 < 0.025
+    expected = power(difference, a, b)
+    assert abs(told / times - expected) < 3.5 * math.sqrt(expected * (1 - expected) / times)
+
+
+def test_without_a_difference_the_power_is_the_level() -> None:
+    """Welch's level holds nearly: a little below for few runs."""
+    for n in (5, 20, 200):
+        assert power(0.0, Sample(1.0, n), Sample(1.0, n)) == pytest.approx(0.025, rel=0.2)
+
+
+def test_textbook_numbers_of_runs() -> None:
+    """Cohen (1988): d = 0.5 wants 64 a side at two-sided 5% and power 80%, d = 0.8 wants 26, d = 1 wants 17."""
+    assert [runs_needed(d, 1.0) for d in (0.5, 0.8, 1.0)] == [64, 26, 17]
+
+
+def test_runs_needed_and_detectable_answer_each_other() -> None:
+    for difference in (0.3, 1.0, 3.0):
+        runs = runs_needed(difference, 1.0)
+        assert runs is not None
+        least, before = in_sds(runs), in_sds(runs - 1)
+        assert least is not None and before is not None and least <= difference < before
+
+
+def test_what_cannot_be_told_is_none() -> None:
+    assert runs_needed(0.0, 1.0) is None and runs_needed(1e-6, 1.0) is None
+    assert detectable(Sample(1.0, 1), Sample(1.0, 9)) is None
+    assert detectable(Sample(0.0, 3), Sample(0.0, 3)) == 0.0 and runs_needed(0.1, 0.0) == 2
+    assert power(1.0, Sample(1.0, 1), Sample(1.0, 5)) == 0.0
+
+
+def test_the_interval_of_the_sd_holds_it() -> None:
+    rng, inside = np.random.default_rng(2), 0
+    for _ in range(2000):
+        groups = [rng.normal(i, 2.0, 4).tolist() for i in range(5)]
+        found = pooled(groups)
+        assert found is not None
+        low, high = Noise(*found).interval or (0.0, 0.0)
+        inside += low <= 2.0 <= high
+    assert 0.935 < inside / 2000 < 0.965
+    assert Noise(1.0).interval is None and pooled([[1.0], []]) is None
+
+
+def test_a_study_tells_its_noise_and_what_its_match_can_tell(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study")
+    with open_study(folder, views=()) as con:
+        found, (row,) = measured(con), power_rows(con)
+    stock, others = pooled([GAINS["stock"], (0.02, 0.028)]), pooled([GAINS["local"], GAINS["child"]])
+    assert stock is not None and others is not None
+    assert found.sd_stock == pytest.approx(stock[0]) and found.sd_others == pytest.approx(others[0])
+    assert found.noise.sd == pytest.approx(math.sqrt((stock[0] ** 2 + others[0] ** 2) / 2))
+    assert found.noise.mean == pytest.approx(np.mean([*GAINS["stock"], 0.02, 0.028]))
+    assert (found.runs, found.task, found.seconds) == (11, "strokes", 1.0)
+    assert (row.comparison, row.n, row.level) == ("any two", 3, 0.025 / 6)
+    assert row.detectable_ratio == pytest.approx(1 + (row.detectable or 0) / 0.025)
+    assert query(folder, "SELECT detectable FROM power") == [{"detectable": row.detectable}]
+
+
+def test_a_study_without_two_runs_of_a_program_knows_no_noise(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study")
+    for segment in (folder / "ledger").glob("*.jsonl"):
+        lines = segment.read_text().splitlines(keepends=True)
+        segment.write_text("".join(lines[:3]))
+    with open_study(folder, views=()) as con, pytest.raises(NotFound, match="two verified runs"):
+        measured(con)

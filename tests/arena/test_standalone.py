@@ -1,0 +1,69 @@
+"""A match on its own that races: fewer runs than its bill, and the same ones however often it is cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.study import query
+from arena.drain import Drained
+from arena.inprocess import InProcessExecutor
+from arena.match import Entry, enter, play
+from arena.standalone import RACE_FIRST, racer
+from arena.study import Study
+from programs.shelf import starter
+from tests.studies import silent
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+NAMES = ("stock", "idea-queue", "local-screen", "branches")
+RUNS, BATCH = 6, 3
+COUNTS = "SELECT role, name, count(*) AS runs FROM runs WHERE state = 'finished' GROUP BY ALL ORDER BY ALL"
+
+
+def raced(study: Study, progress: Any = silent) -> list[dict[str, Any]]:
+    entries = [Entry(starter(name), "control" if name == "stock" else "program") for name in NAMES]
+    with study, InProcessExecutor(study, progress) as executor:
+        for entry in entries:
+            study.admit(entry.program, generation=0, operator="entry")
+        match = enter(study, "match", [*entries, Entry(starter("stock"), "a/a")], purpose="race", stream="selection")
+        play(study, executor, match, racer(study, match, RUNS, BATCH), progress)
+    return query(study.folder, COUNTS)
+
+
+def founded(folder: Path, task: Path) -> Study:
+    loaded = Task.load(task)
+    return Study.create(folder, task=loaded, run_budget=loaded.run_budget, command="match", workers=1, seed=3)
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Path:
+    return simulated_task(random_law(3), tmp_path / "task", experiments=6)
+
+
+def test_a_race_spends_no_more_than_its_bill_and_gives_the_twin_its_first_runs(tmp_path: Path, task: Path) -> None:
+    counts = {(row["role"], row["name"]): row["runs"] for row in raced(founded(tmp_path / "s", task))}
+    assert counts.pop(("a/a", "stock")) == RACE_FIRST
+    assert sum(counts.values()) <= RUNS * len(NAMES) and min(counts.values()) >= RACE_FIRST
+    assert len(set(counts.values())) > 1
+
+
+def test_a_race_cut_off_goes_on_where_it_would_have_gone(tmp_path: Path, task: Path) -> None:
+    whole = raced(founded(tmp_path / "whole", task))
+    study, ended = founded(tmp_path / "cut", task), 0
+
+    def stop_soon(event: Mapping[str, Any]) -> None:
+        nonlocal ended
+        ended += event["kind"] == "run_ended"
+        if ended in (4, RACE_FIRST * 5 + 2):
+            study.request_stop()
+
+    for _ in range(2):
+        with pytest.raises(Drained):
+            raced(study, stop_soon)
+        ended += 1
+        study = Study.open(study.folder)
+    assert raced(study) == whole
