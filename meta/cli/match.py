@@ -25,8 +25,7 @@ CONTROLS = ("stock", "one-line")
 
 @verb(
     ("metaloop match stock local-screen my/program.md", "with controls, 4 runs each"),
-    ("metaloop match a.md b.md -t tinylm -b 2m -n 8", "another task, budget and number of runs"),
-    ("metaloop match *.md -n 12 --race", "which is best? 12 runs each at most"),
+    ("metaloop match a.md b.md -t tinylm -n 12 --race", "which is best? 12 runs each at most"),
     ("metaloop match --resume studies/NAME", "go on with one that was stopped"),
     flags=[
         click.argument("programs", metavar="[PROGRAM]...", nargs=-1),
