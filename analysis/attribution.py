@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from analysis.claimed_credit import claimed_credits
 from analysis.credit import Credit, row
 from analysis.directive_credit import directive_credits
-from analysis.directive_effects import having_credits
+from analysis.directive_effects import having_credits, joined
 from analysis.edit_credit import edit_credits
 from analysis.factorial_credit import factorial_credits
 from analysis.following import following_credits
@@ -43,7 +43,7 @@ def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = (
         found += map(row, edit_credits(scope))
         found += map(row, directive_credits(scope)[0])
         found += map(row, mutation_credits(scope))
-        causal = [*factorial_credits(scope), *having_credits(scope)]
+        causal = joined([*factorial_credits(scope), *having_credits(scope)])
         found += map(row, causal)
         found += map(row, following_credits(scope, causal))
         found += map(row, replay_credits(scope))

@@ -139,6 +139,7 @@ class DirectiveEffect(Estimate):
     df: float = 0.0  # of the se
     runs_held: int | None = None
     runs_followed: int | None = None  # runs with an experiment that cites it
+    joint_estimate: float | None = None  # of having and factorial together, weighted by precision
     shrunk: float | None = None  # partly pooled with the other directives of the method
     shrunk_se: float | None = None
 
@@ -146,7 +147,8 @@ class DirectiveEffect(Estimate):
         return {
             "method": self.method, "label": self.text[:200], "directive_id": self.directive_id,
             "program_id": self.program_id, "match_id": self.match_id, "runs_held": self.runs_held,
-            "runs": self.runs_followed, "shrunk": self.shrunk, "shrunk_se": self.shrunk_se,
+            "runs": self.runs_followed, "joint_estimate": self.joint_estimate, "shrunk": self.shrunk,
+            "shrunk_se": self.shrunk_se,
         }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.credit import Design, DirectiveEffect
@@ -104,6 +104,21 @@ def _one_by_one(rows: Sequence[Contrast]) -> dict[str, tuple[Effect, int]]:
 def _numbered(names: Iterable[object]) -> list[int]:
     known: dict[object, int] = {}
     return [known.setdefault(name, len(known)) for name in names]
+
+
+def joined(rows: Sequence[DirectiveEffect]) -> list[DirectiveEffect]:
+    """The same rows, each with the joint estimate of all of its directive: their runs are different ones."""
+    means = by_precision((row.directive_id, row.estimate, row.se) for row in rows)
+    return [replace(row, joint_estimate=means.get(row.directive_id)) for row in rows]
+
+
+def by_precision(rows: Iterable[tuple[str, float, float | None]]) -> dict[str, float]:
+    """directive → mean of its estimates, weighted by precision, from (directive, estimate, se)."""
+    weights: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for directive, estimate, se in rows:
+        if se:
+            weights[directive].append((se**-2, estimate))
+    return {d: math.fsum(w * e for w, e in own) / math.fsum(w for w, _ in own) for d, own in weights.items()}
 
 
 Key = tuple[str, str | None, str | None]  # directive, program, match

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.evidence import EditCredit, evidence, quoted
-from analysis.study import open_study, rows
+from analysis.study import open_study, rows, statement
 from analysis.trust import findings_line, marked
 from arena.study import Study
 from inner_loop.behaviour import inert_directives, resolved_ideas
@@ -33,18 +33,19 @@ def evidence_page(study: Study, champion: Champion) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"interval": interval, "line": line, "cell": cell}
+    environment.filters |= {"interval": interval, "line": line, "cell": cell, "verb": verb}
     with open_study(study.folder) as con:
         standings = rows(con.execute("SELECT * FROM standings ORDER BY match_id, gain DESC"))
         purpose = dict(con.execute("SELECT match_id, purpose FROM matches").fetchall())
         path = steps(study, champion.program, con)
         plans = ideas(study, champion.program, con)
+        best = statements(con, champion.program)
         counts = rows(con.execute("SELECT kind, count(*) AS n FROM findings GROUP BY kind ORDER BY kind"))
     return environment.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, unit=study.task.unit, level=LEVEL, config=study.config,
         confirmed=[row for row in standings if purpose[row["match_id"]] == "confirmation"],
         twins=twins([row for row in standings if purpose[row["match_id"]] == "race"]),
-        steps=path, ideas=plans, inert=len(inert_directives(champion.program, study.task)),
+        steps=path, ideas=plans, statements=best, inert=len(inert_directives(champion.program, study.task)),
         directives=len(champion.program.directives), folder=study.folder,
         doubt=marked(champion.trust), findings=findings_line(counts, str(study.folder)),
     )  # fmt: skip
@@ -97,6 +98,17 @@ def ideas(study: Study, program: Program, con: DuckDBPyConnection) -> list[dict[
     """The ideas that this task can carry out, each with what its single edit earned over the study's search."""
     earned = {(fact.knob.lower(), str(fact.value)): fact for fact in edit_facts(con, study, None)}
     return [{"text": idea.text, "credit": single(edit, earned)} for idea, edit in resolved_ideas(program, study.task)]
+
+
+def statements(con: DuckDBPyConnection, program: Program) -> list[dict[str, Any]]:
+    """The best row of credit of each directive of the program that has one, in the order of its text."""
+    found = {row["directive_id"]: row for row in rows(con.execute(statement("best_credit"), [program.program_id]))}
+    return [found[d.directive_id] for d in program.directives if d.directive_id in found]
+
+
+def verb(fact: EditCredit) -> str:
+    """Causal words for randomised and paired designs only."""
+    return "earned" if fact.causal else "went with"
 
 
 def single(edit: Edit, earned: Mapping[tuple[str, str], EditCredit]) -> EditCredit | None:

@@ -112,6 +112,7 @@ def _run_id(study: Study | None, asked: Asked) -> str | None:
 
 def _factorial(out: Output, study: Study | None, asked: Asked, settings: Settings) -> None:
     from arena.ablation import Price, ablate, design_of, design_seed, switches
+    from meta.champion import write_page_again
 
     task = study.task if study else launch.load_task(settings.task)
     researcher = study.config.researcher if study else "scripted"
@@ -135,6 +136,9 @@ def _factorial(out: Output, study: Study | None, asked: Asked, settings: Setting
     launch.announce(out, plan)
     ready = study
     match = launch.drive(out, study.folder, "ablate", plan, lambda p: ablate(ready, program, design, p))
+    champion = study.history.champion
+    if champion is not None and champion["program_id"] == program.program_id and write_page_again(study):
+        out.note("champion.evidence.md tells it, too")
     present(out, study.folder, match.match_id)
 
 

@@ -31,6 +31,7 @@ PLACES = (
 )
 FINDINGS = "SELECT kind, text, experiment_id, stream, seed FROM findings"
 APART = {"changes", "findings", "audits"}
+SUPPORT = 60  # rows of what a credit rests on; its sql gives them all
 HIDDEN = {"text", "diff", "config", "details"}
 
 
@@ -124,6 +125,15 @@ def _import_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -
     }
 
 
+def _credit_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The row, what it rests on, and the statement that gives that again."""
+    from analysis.support import support
+
+    found, sql = support(con, rows[0])
+    more = {"rests_on_rows": len(found)} if len(found) > SUPPORT else {}
+    return dict(rows[0]) | more | {"rests_on": found[:SUPPORT], "sql": sql}
+
+
 def _directive_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
     identity = rows[0]["directive_id"]
     cited = "SELECT count(*) AS n FROM experiments WHERE list_contains(directive_ids, ?)"
@@ -160,6 +170,7 @@ DETAILS: Mapping[str, Callable[[duckdb.DuckDBPyConnection, list[dict[str, Any]]]
     "match": _match_detail,
     "source": _source_detail,
     "import": _import_detail,
+    "credit": _credit_detail,
 }
 
 

@@ -45,7 +45,7 @@ class Earned:
 
         A softer word than earned where values were not chosen at random.
         """
-        verb = "earned" if self.credit.design in ("randomised", "paired") else "came with"
+        verb = "earned" if self.credit.causal else "came with"
         tries = f"{self.credit.n} tries" if self.credit.n != 1 else "one try"
         digits = min(max(0, math.ceil(-math.log10(self.sd / 2))), 9) if self.sd > 0 else 3  # 0.02, but 0.012
         expected = f"expected {self.gain:.{digits}f} ± {self.sd:.{digits}f}"

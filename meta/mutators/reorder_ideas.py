@@ -31,5 +31,5 @@ class ReorderIdeas:
             return None
         text = queue_first(reorder_ideas(program.text, order))
         ids = dict.fromkeys(c for idea in program.ideas for c in table.credit_ids(idea.directive_id, idea.terms))
-        reason = f"{len(gains)} ideas in the order of what they earned; {len(known)} of them were tried"
+        reason = f"{len(gains)} ideas in the order of what is expected of them; {len(known)} of them were tried"
         return Proposal(text, self.name, reason, tuple(ids), parent_ids(parents))

@@ -1,0 +1,6 @@
+-- Of each directive of a program the row of credit with the best design: its own ablation, any ablation, children
+-- against parents, then what runs that followed it, and experiments that cite it, went with.
+SELECT c.* FROM credit AS c JOIN (SELECT DISTINCT directive_id FROM directives WHERE program_id = $1) USING (directive_id)
+QUALIFY row_number() OVER (PARTITION BY c.directive_id ORDER BY
+    coalesce(list_position(['factorial', 'having', 'following', 'directive'], c.method), 9),
+    c.program_id IS NOT DISTINCT FROM $1 DESC, c.n DESC, c.credit_id) = 1

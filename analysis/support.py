@@ -1,0 +1,29 @@
+"""From a row of `credit` back to what it rests on: experiments, runs, trainings, children."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from analysis.study import rows, statement
+
+if TYPE_CHECKING:
+    import duckdb
+
+_REPLAYS = ("add-one-in", "leave-one-out", "shapley")
+
+
+def support(con: duckdb.DuckDBPyConnection, credit: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str]:
+    """(rows it rests on, the SQL that gives them): ``credit`` is a row of the view of the same connection.
+
+    The statement stands alone, with the row's own values in it, for `metaloop sql`.
+    """
+    text = statement("rests_on_" + ("replay" if credit["method"] in _REPLAYS else credit["method"]))
+    sql = " ".join(line.partition("--")[0].strip() for line in text.splitlines()).strip()
+    sql = re.sub(r"\$(\w+)", lambda named: quoted(credit[named[1]]), sql)
+    return rows(con.execute(sql)), sql
+
+
+def quoted(value: Any) -> str:
+    return "NULL" if value is None else "'" + str(value).replace("'", "''") + "'"

@@ -1,0 +1,166 @@
+"""Attribution against planted truth.
+
+python -m bench.attribution [coverage|factorial|named ...]      default: all three, some ten minutes on one core
+
+The law (analysis/planted.py, the coarse level: from directives straight to gains, nothing is run): 20 directives,
+six with absolute effects 1, .9, .8, .4, .3, .2, signs and places drawn, 14 with none; the noise between runs has sd 1,
+what all runs of a match share has sd 0.5. Effects add up. For coverage run seeds that arms share decide 30% of the
+variance, so that runs are not independent; for the top three they decide nothing, for they would help.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from analysis import designs
+from analysis.directive_effects import by_precision, contrasts, directive_effects
+from analysis.planted import SIX_OF_TWENTY, DirectiveLaw, RunLaw, planted_directives
+from analysis.regression import effects
+from analysis.statistics import interval, share_interval
+from analysis.study import query
+from bench.common import figure
+from bench.planted_study import Study, on_disk
+
+ALIKE, APART = RunLaw(sd=1.0, drift=0.5, common=0.3), RunLaw(sd=1.0, drift=0.5)
+REPLICATES, STUDIES, LEDGERS = 2000, 1000, 200
+ABLATION = 120  # runs
+NAMED = """
+SELECT directive_id, method, estimate, joint_estimate FROM credit WHERE causal AND directive_id IS NOT NULL
+"""
+
+
+def coverage() -> None:
+    """95% intervals of `having` over default studies whose population evolved under the law."""
+    hits, wrong, naive = [], [], []
+    for replicate in range(REPLICATES):
+        rng = np.random.default_rng([1, replicate])
+        law = planted_directives(rng, runs=ALIKE)
+        study = Study(law, rng)
+        study.evolve()
+        held = {who: set(own) for who, own in study.held.items()}
+        for directive, (effect, _) in directive_effects(contrasts(study.family_runs(), held)).items():
+            low, high = interval(effect.estimate, effect.se, effect.df)
+            if low is not None and high is not None:
+                hits.append(low <= law.effects[directive] <= high)
+                wrong += [not hits[-1]] * (law.effects[directive] == 0.0)
+        naive += regression_over_the_population(study, law) if replicate % 10 == 0 else []
+    low, high = share_interval(sum(hits), len(hits))
+    figure("paired_coverage", f"{np.mean(hits):.4f} [{low:.4f}, {high:.4f}] over {len(hits)} intervals of "
+           f"{REPLICATES} studies", "0.93 to 0.97")  # fmt: skip
+    figure("paired_false_positives", f"{np.mean(wrong):.4f} of {len(wrong)} directives that do nothing")
+    figure("paired_directives_told", f"{len(hits) / REPLICATES:.1f} of 20 in a default study")
+    figure("naive_coverage", f"{np.mean(naive):.4f}: all runs of the evolved population on all directives, not used")
+
+
+def regression_over_the_population(study: Study, law: DirectiveLaw) -> list[bool]:
+    """The unsafe way, for comparison: every run's gain on what its program holds."""
+    names = list(law.effects)
+    x = np.array([[d in study.held[who] for d in names] for _, who, _, _ in study.runs], dtype=float)
+    found = effects(x, np.array([gain for *_, gain in study.runs]), np.zeros(len(x), dtype=int))
+    hits = []
+    for directive, effect in zip(names, found, strict=True):
+        if effect is not None:
+            low, high = interval(effect.estimate, effect.se, effect.df)
+            hits.append((low or 0.0) <= law.effects[directive] <= (high or 0.0))
+    return hits
+
+
+def factorial() -> None:
+    """11 directives, 48 runs, unit noise: the planned design against leaving out one at a time with the same runs."""
+    rng, factors = np.random.default_rng(2), [f"d{i}" for i in range(11)]
+    errors: dict[str, list[float]] = defaultdict(list)
+    hits = []
+    for replicate in range(REPLICATES):
+        law = planted_directives(rng, SIX_OF_TWENTY, count=11, runs=RunLaw(sd=1.0))
+        factors = list(law.effects)
+        truth = np.array([law.effects[d] for d in factors])
+        design = designs.plan(factors, 48, replicate)
+        rows = [row for k in range(design.blocks) for row in (design.mirror if k % 2 else design.plain)]
+        blocks = [k for k in range(design.blocks) for _ in range(design.order)]
+        gains = np.array(rows) @ truth + rng.standard_normal(48)
+        for value, found in zip(truth, designs.estimate(rows, gains.tolist(), blocks), strict=True):
+            assert found is not None
+            low, high = interval(found.estimate, found.se, found.df)
+            errors["factorial"].append(found.estimate - value)
+            hits.append((low or 0.0) <= value <= (high or 0.0))
+        whole = rng.standard_normal(4).mean()
+        errors["leave-one-out"] += [whole - rng.standard_normal(4).mean() for _ in factors]
+    for name, goal in (("factorial", "<= 0.3"), ("leave-one-out", "")):
+        rmse = math.sqrt(float(np.mean(np.square(errors[name]))))
+        figure(f"{name}_rmse", f"{rmse:.3f} over {REPLICATES} ablations of 11 directives, 48 runs, sd 1", goal)
+    figure("factorial_coverage", f"{np.mean(hits):.4f}")
+
+
+def named() -> None:
+    """Are the three largest of twenty the three largest of the credit table?
+
+    The user's program, a starter of the study, holds all twenty. The table is ordered by its column joint_estimate.
+    """
+    told: dict[str, list[bool]] = defaultdict(list)
+    for replicate in range(STUDIES):
+        study, champion = planted(replicate)
+        best = top(study.law.effects)
+        paired = having(study)
+        told["study_alone"].append(top(by_precision(paired)) == best)
+        for name, program in (("all_20", "p0"), ("the_champion", champion)):
+            ablated = study.ablate(program, ABLATION, 1)
+            told[f"and_ablation_of_{name}"].append(top(by_precision([*paired, *ablated])) == best)
+            told[f"ablation_of_{name}_without_the_study"].append(top(by_precision(ablated)) == best)
+    for name, hits in told.items():
+        low, high = share_interval(sum(hits), len(hits))
+        goal = ">= 0.80" if name == "and_ablation_of_all_20" else ""
+        figure(f"top3_{name}", f"{np.mean(hits):.3f} [{low:.3f}, {high:.3f}] of {len(hits)} default studies", goal)
+    same = [through_the_ledger(replicate) for replicate in range(LEDGERS)]
+    low, high = share_interval(sum(same), len(same))
+    figure("top3_through_the_ledger", f"{np.mean(same):.3f} [{low:.3f}, {high:.3f}]: the first {LEDGERS} of them, from "
+           "the view credit", ">= 0.80")  # fmt: skip
+
+
+def planted(replicate: int, folder: Path | None = None) -> tuple[Study, str]:
+    """A default study under a law of its own, and its champion; the first program holds all directives."""
+    rng = np.random.default_rng([3, replicate])
+    law = planted_directives(rng, runs=APART)
+    study = Study(law, rng) if folder is None else on_disk(folder, law, rng)
+    return study, study.evolve(own=list(law.effects))
+
+
+def having(study: Study) -> list[tuple[str, float, float | None]]:
+    held = {who: set(own) for who, own in study.held.items()}
+    found = directive_effects(contrasts(study.family_runs(), held))
+    return [(directive, effect.estimate, effect.se) for directive, (effect, _) in found.items()]
+
+
+def through_the_ledger(replicate: int) -> bool:
+    with tempfile.TemporaryDirectory(dir=memory()) as folder:
+        study, _ = planted(replicate, Path(folder))
+        study.ablate("p0", ABLATION, 1)
+        assert study.ledger is not None
+        study.ledger.close()
+        rows = query(Path(folder), NAMED)
+    return top({r["directive_id"]: r["joint_estimate"] or 0.0 for r in rows}) == top(study.law.effects)
+
+
+def top(values: Mapping[str, float], count: int = 3) -> set[str]:
+    return set(sorted(values, key=lambda d: -abs(values[d]))[:count])
+
+
+def memory() -> Path | None:
+    """A folder in memory where there is one: the studies are thrown away."""
+    return Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+
+
+def main(words: Sequence[str]) -> None:
+    parts = {"coverage": coverage, "factorial": factorial, "named": named}
+    for word in words or list(parts):
+        parts[word]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,179 @@
+"""Ablations of simulated tasks, through the arena: what is switched, and that planted truth comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis import designs
+from analysis.study import query
+from arena import replay
+from arena.ablation import Price, design_of, design_seed, play_design, program_of, switches, variant
+from arena.drain import Drained
+from arena.inprocess import InProcessExecutor
+from arena.match import Entry, enter, play
+from arena.race import Allocation
+from arena.study import Study
+from programs.errors import NotFound, UsageError
+from tests.studies import program, silent
+from trainer.law import Law
+from trainer.planted import simulated_task
+from trainer.task import Task
+
+LAW = Law(
+    before={"A": 1.0, "B": 1.0, "flip": False, "C": 1.0},
+    effects={("A", 2.0): 0.4, ("B", 2.0): 0.2, ("flip", True): -0.3, ("C", 2.0): 0.0},
+    interactions={(("A", 2.0), ("B", 2.0)): 0.1}, seed=1, noise=0.01,
+)  # fmt: skip
+CHARTER = "  proposers: {queue: 1.0}\n  no_repeat: true\n"
+PROGRAM = program("three", CHARTER, ("First `a=2.0`.", "Then `b=2.0`.", "A trap: `flip`."))
+
+
+def study_of(folder: Path, budget: float = 0.8) -> Study:
+    task = Task.load(simulated_task(LAW, folder.parent / "task", experiments=8))
+    return Study.create(folder, task=task, run_budget=budget, command="ablate", workers=1, seed=4)
+
+
+def credit(folder: Path, where: str) -> list[dict[str, Any]]:
+    return query(folder, f"SELECT * FROM credit WHERE {where} ORDER BY credit_id")
+
+
+def ablated(study: Study, runs: int = 32, progress: Any = silent) -> None:
+    found = switches(PROGRAM, study.task, "scripted")
+    seed = design_seed(study, PROGRAM, found.factors)
+    design = designs.plan([d.directive_id for d in found.factors], runs, seed)
+    with study, InProcessExecutor(study, progress) as executor:
+        play_design(study, executor, PROGRAM, design, progress)
+
+
+def test_only_what_behaves_is_switched_and_the_rest_is_told(tmp_path: Path) -> None:
+    task = study_of(tmp_path / "s").task
+    found = switches(PROGRAM, task, "scripted")
+    kinds = [(d.kind, d.text.partition(":")[0]) for d in found.factors]
+    assert kinds[:2] == [("charter", "proposers"), ("charter", "no_repeat")] and len(kinds) == 5
+    told = [("Lower the loss.", "changes nothing here"), ("order", "goes with its list")]
+    assert [(d.kind if d.kind == "order" else d.text, why) for d, why in found.left_out] == told
+    assert "Lower the loss." in [d.text for d in switches(PROGRAM, task, "chat:x").factors]
+    narrowed = switches(PROGRAM, task, "scripted", [found.factors[2].directive_id[:8]])
+    assert narrowed.factors == (found.factors[2],)
+    with pytest.raises(NotFound, match="no directive d000"):
+        switches(PROGRAM, task, "scripted", ["d000"])
+
+
+def test_variants_are_the_program_without_those_lines(tmp_path: Path) -> None:
+    found = switches(PROGRAM, study_of(tmp_path / "s").task, "scripted")
+    ids = [d.directive_id for d in found.factors]
+    design = designs.plan(ids, 32, 1)
+    for row, _ in design.arms:
+        held = {d.directive_id for d in program_of(PROGRAM, design, row).directives}
+        assert [identity in held for identity in ids] == list(row)
+    assert variant(PROGRAM, []).program_id == PROGRAM.program_id
+    assert "without" in variant(PROGRAM, ids[:1]).name
+
+
+def test_a_budget_buys_whole_blocks_or_is_refused(tmp_path: Path) -> None:
+    study = study_of(tmp_path / "s")
+    factors, price = switches(PROGRAM, study.task, "scripted").factors, Price.of(study)
+    assert price.runs_within(price.seconds(40)) == 40
+    assert design_of(factors, price, price.seconds(40), 1).runs == 40
+    assert design_of(factors, price, None, 1).runs == 32
+    with pytest.raises(UsageError, match=r"holds 15 runs; 5 directives take 16 at least") as refused:
+        design_of(factors, price, price.seconds(15), 1)
+    assert "--budget" in refused.value.hint
+    with pytest.raises(UsageError, match="0 directives"):
+        design_of([], price, None, 1)
+
+
+@pytest.mark.slow
+def test_planted_effects_come_out_and_nothing_else_learns_of_them(tmp_path: Path) -> None:
+    study = study_of(tmp_path / "s")
+    ablated(study)
+    rows = {row["label"]: row for row in credit(study.folder, "method = 'factorial'")}
+    assert len(rows) == 5 and {row["n"] for row in rows.values()} == {32}
+    # the queue is read only where `proposers` names it, else the stock search finds some of it by itself
+    assert rows["First `a=2.0`."]["estimate"] > 0.02 and rows["First `a=2.0`."]["design"] == "randomised"
+    assert rows['proposers: {"queue": 1.0}']["estimate"] < 0.1
+    [match] = query(study.folder, "SELECT purpose, state FROM matches")
+    assert match == {"purpose": "ablation", "state": "finished"}
+    arms = query(study.folder, "SELECT role, count(*) AS n FROM arms GROUP BY role")
+    assert arms == [{"role": "ablation", "n": 16}]
+
+
+@pytest.mark.slow
+def test_it_goes_on_where_it_stopped_and_a_larger_budget_prolongs_it(tmp_path: Path) -> None:
+    whole = study_of(tmp_path / "one" / "s")
+    ablated(whole, 32)
+    study, seen = study_of(tmp_path / "two" / "s"), []
+
+    def stop_soon(event: Mapping[str, Any]) -> None:
+        seen.append(event)
+        if len(seen) == 60:
+            study.request_stop()
+
+    with pytest.raises(Drained):
+        ablated(study, 16, stop_soon)
+    ablated(Study.open(study.folder), 16)
+    assert {row["n"] for row in credit(study.folder, "method = 'factorial'")} == {16}
+    ablated(Study.open(study.folder), 32)
+    assert credit(study.folder, "method = 'factorial'") == credit(whole.folder, "method = 'factorial'")
+    assert query(study.folder, "SELECT count(*) AS n FROM ablations") == [{"n": 1}]
+
+
+def played(study: Study) -> str:
+    """A run that follows the queue to its end; returns its id."""
+    with study, InProcessExecutor(study, silent) as executor:
+        study.admit(PROGRAM, generation=0, operator="entry")
+        match = enter(study, "race", [Entry(PROGRAM)], purpose="race", stream="selection")
+        play(study, executor, match, Allocation({match.arms[0].arm_id: 1}), silent)
+    return str(query(study.folder, "SELECT run_id FROM runs")[0]["run_id"])
+
+
+def replayed(study: Study, run_id: str, seeds: int, progress: Any = silent) -> None:
+    study.look()
+    [run] = query(study.folder, f"SELECT * FROM runs WHERE run_id = '{run_id}'")
+    commits = replay.commits_of(study, run)
+    plan = replay.plan_of(study, run_id, commits, seeds)
+    with study, InProcessExecutor(study, progress) as executor:
+        replay.play_replay(study, executor, run_id, commits, plan, progress)
+
+
+def test_replayed_commits_have_their_planted_effects(tmp_path: Path) -> None:
+    study = study_of(tmp_path / "s")
+    run_id = played(study)
+    replayed(study, run_id, 6)
+    found = {(r["method"], r["label"]): r for r in credit(study.folder, f"run_id = '{run_id}'")}
+    for method, a, b in (("add-one-in", 0.4, 0.2), ("leave-one-out", 0.5, 0.3), ("shapley", 0.45, 0.25)):
+        assert found[method, "a=2"]["estimate"] == pytest.approx(a, abs=0.03)
+        assert found[method, "b=2"]["estimate"] == pytest.approx(b, abs=0.03)
+        assert found[method, "a=2"]["design"] == "paired" and found[method, "a=2"]["n"] == 6
+    kept = query(study.folder, f"SELECT experiment_id FROM experiments WHERE run_id = '{run_id}' AND decision = 'keep'")
+    assert {r["experiment_id"] for r in found.values()} <= {r["experiment_id"] for r in kept}
+
+
+def test_a_stopped_replay_goes_on_and_more_seeds_are_added(tmp_path: Path) -> None:
+    study = study_of(tmp_path / "s")
+    run_id = played(study)
+
+    def stop(_: Mapping[str, Any]) -> None:
+        study.request_stop()
+
+    with pytest.raises(Drained):
+        replayed(study, run_id, 2, stop)
+    half = query(study.folder, "SELECT count(*) AS n FROM replays")[0]["n"]
+    replayed(Study.open(study.folder), run_id, 2)
+    replayed(Study.open(study.folder), run_id, 3)
+    rows = query(study.folder, "SELECT seed, commits FROM replays")
+    assert half == 1 and len({(r["seed"], tuple(r["commits"])) for r in rows}) == len(rows)
+    assert {r["n"] for r in credit(study.folder, f"run_id = '{run_id}'")} == {3}
+
+
+def test_a_run_that_kept_nothing_has_nothing_to_replay(tmp_path: Path) -> None:
+    study = study_of(tmp_path / "s", budget=0.1)
+    run_id = played(study)
+    study.look()
+    [run] = query(study.folder, f"SELECT * FROM runs WHERE run_id = '{run_id}'")
+    with pytest.raises(UsageError, match="kept nothing"):
+        replay.commits_of(study, run)

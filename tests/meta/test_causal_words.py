@@ -1,0 +1,96 @@
+"""Causal words are said of randomised and paired designs only: in pages, in what mutators write, at the terminal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis.credit import ClaimedCredit, CommitCredit, DirectiveEffect, Estimate, MutationCredit
+from analysis.evidence import page
+from meta.cli import credit as cli_credit
+from meta.evidence_page import TEMPLATES, interval, line, verb
+from meta.mutators.base import Parent
+from meta.mutators.earned import Table
+from meta.mutators.mix import Mix
+from programs.shelf import starter
+from tests.meta.evidence_of import edit, evidence, idea
+
+CAUSAL = re.compile(
+    r"\b(earn\w*|gained|caus\w*|effects?|because|due to|thanks to|makes?|made|brought|helps?|improv\w*|"
+    r"difference|worth)\b", re.IGNORECASE,
+)  # fmt: skip
+SHARED: dict[str, Any] = {
+    "task": "t", "estimate": 0.2, "se": 0.01, "low": 0.18, "high": 0.22, "n": 9, "q": 0.001, "unit": "nats",
+}  # fmt: skip
+CHILD = MutationCredit(credit_id="c-child", design="observational", child_id="p2", name="kid", operator="reorder",
+                       parent_ids=("p1",), **SHARED)  # fmt: skip
+CHOSEN = edit("MOMENTUM", 0.9, 0.2, low=0.1, high=0.3, q=0.01, design="observational")
+
+
+def about(text: str, identity: str) -> list[str]:
+    """The lines that cite a row."""
+    return [told for told in text.splitlines() if identity in told]
+
+
+def test_the_evidence_says_what_observational_rows_went_with() -> None:
+    facts = evidence(CHOSEN, ideas=(idea("d1", "a `lr=1` b", 0.3),))
+    text = page(replace(facts, mutations=(CHILD,)))
+    for row in (CHOSEN.credit_id, "c-d1", "c-child"):
+        [told] = about(text, row)
+        assert "went with" in told and not CAUSAL.search(told), told
+    text = page(replace(evidence(replace(CHOSEN, design="randomised")), mutations=(replace(CHILD, design="paired"),)))
+    assert "earned" in about(text, CHOSEN.credit_id)[0] and "gained" in about(text, "c-child")[0]
+
+
+def test_mutators_do_not_write_causes_where_edits_were_chosen() -> None:
+    chosen = [edit(f"K{i}", v, 0.1 + 0.02 * i, design="observational") for i in range(5) for v in (1, 2)]
+    facts = evidence(*chosen, ideas=(idea("d1", "a `k0=1` `k1=2` b", 3.0),))
+    parents = [Parent(starter(name), None) for name in ("idea-queue", "local")]
+    known = {text for p in parents for text in p.program.text.splitlines()}
+    rng, written = np.random.default_rng(1), 0
+    for mutator in Mix().operators:
+        proposal = mutator.propose(parents[: mutator.parents], facts, rng)
+        if proposal is None:
+            continue
+        for told in [proposal.reason, *(t for t in proposal.text.splitlines() if t not in known and "`k" in t)]:
+            written += 1
+            assert not CAUSAL.search(told), told
+    assert written > 5
+    assert [CAUSAL.search(row.figure()) for row in Table(facts).rows.values()] == [None] * 10
+    assert "earned" in next(iter(Table(evidence(edit("K", 1, 0.2))).rows.values())).figure()
+
+
+def test_the_champion_s_page_chooses_its_words_by_design() -> None:
+    import jinja2
+
+    text = (TEMPLATES / "champion.evidence.md.j2").read_text(encoding="utf-8")
+    part = text.partition("{% if statements %}")[2].partition("{% if ideas %}")[0].rpartition("{% endif %}")[0]
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters |= {"interval": interval, "line": line, "verb": verb}
+    for design, causal in (("observational", False), ("paired", True)):
+        row = SHARED | {"label": "x", "design": design, "causal": causal, "method": "m", "credit_id": "c-1"}
+        [told] = about(environment.from_string(part).render(statements=[row]), "c-1")
+        assert bool(CAUSAL.search(told)) is causal
+    assert verb(CHOSEN) == "went with" and verb(replace(CHOSEN, design="randomised")) == "earned"
+
+
+@pytest.mark.parametrize("design", ["observational", "paired", "randomised"])
+def test_the_terminal_marks_associations(design: str) -> None:
+    row = {"design": design, "causal": design != "observational", "method": "m", "unit": "nats"}
+    assert ("association" in cli_credit.title([row])) is (design == "observational")
+
+
+def test_only_randomised_and_paired_rows_are_causal() -> None:
+    more: dict[str, Any] = SHARED | {"credit_id": "c"}
+    kinds: list[Estimate] = [
+        DirectiveEffect(design="randomised", method="factorial", directive_id="d", text="t", **more),
+        CommitCredit(
+            design="paired", method="shapley", label="x", run_id="r", program_id="p", experiment_id="e", **more
+        ),
+        ClaimedCredit(design="observational", label="x", program_id=None, runs=1, noise_share=0.5, **more),
+    ]
+    assert [kind.causal for kind in kinds] == [True, True, False]

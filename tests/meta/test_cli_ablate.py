@@ -1,0 +1,111 @@
+"""``metaloop ablate`` on real training in small: the plan, the design, the replay, and the way back from every row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.study import query
+from tests.inner_loop.play import BLOBS
+
+from .cli_study import cli
+
+PROGRAM = """---
+metaloop:
+  proposers: {queue: 1.0}
+  no_repeat: true
+---
+# Small
+
+Be bold.
+
+## Ideas
+
+- First `momentum=0.9`.
+- A larger step: `lr=0.1`.
+"""
+HOW = ("-t", str(BLOBS), "--fixed-steps", "-b", "0.8s")
+
+
+def ablate(*args: str, cwd: Path) -> Any:
+    done = cli("ablate", *args, "--json", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "small.md").write_text(PROGRAM, encoding="utf-8")
+    return tmp_path
+
+
+def test_the_plan_and_the_bill_come_first(folder: Path) -> None:
+    plan = ablate("small.md", *HOW, "--dry-run", cwd=folder)
+    assert (plan["directives"], plan["runs_per_block"], plan["blocks"], plan["runs"]) == (4, 8, 4, 32)
+    assert [d["text"] for d in plan["factors"]][2:] == ["First `momentum=0.9`.", "A larger step: `lr=0.1`."]
+    assert {d["why"] for d in plan["left_out"]} == {"changes nothing here", "goes with its list"}
+    assert "± 0.69 sd" in plan["tells"] and not (folder / "studies").exists()
+    small = ablate("small.md", *HOW, "--budget", "16s", "--dry-run", cwd=folder)
+    assert small["runs"] == 16 and small["device_seconds"] <= 16
+    one = ablate("small.md", *HOW, "--only", plan["factors"][3]["directive_id"][:7], "--dry-run", cwd=folder)
+    assert one["directives"] == 1 and {d["why"] for d in one["left_out"]} >= {"not asked for"}
+
+
+@pytest.mark.parametrize(
+    ("args", "told", "code"),
+    [
+        (("small.md", "--budget", "5s"), "the budget holds", 2),
+        (("nothing.md",), "no file 'nothing.md'", 2),
+        ((), "name a program", 2),
+        (("small.md", "--only", "d000"), "no directive d000", 2),
+    ],
+)
+def test_mistakes_are_one_line_and_found_nothing(folder: Path, args: tuple[str, ...], told: str, code: int) -> None:
+    done = cli("ablate", *args, *HOW, cwd=folder)
+    assert done.returncode == code and told in done.stderr and "Traceback" not in done.stderr
+    assert not (folder / "studies").exists()
+
+
+@pytest.mark.slow
+def test_directives_and_commits_of_a_real_program(folder: Path) -> None:
+    made = ablate("small.md", *HOW, "--seed", "2", "--budget", "16s", "-s", "s", cwd=folder)
+    rows = {row["label"]: row for row in made["items"]}
+    assert len(rows) == 4 and {row["method"] for row in rows.values()} == {"factorial"}
+    assert {row["design"] for row in rows.values()} == {"randomised"} and {row["n"] for row in rows.values()} == {16}
+    first = rows["First `momentum=0.9`."]
+    # the same command finds all of it in the ledger; more budget goes on from there
+    before = query(folder / "s", "SELECT count(*) AS n FROM runs")
+    again = cli("ablate", "--resume", "s", "--json", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["items"] == made["items"]
+    assert query(folder / "s", "SELECT count(*) AS n FROM runs") == before
+    _leads_back(folder, first)
+    _replayed(folder)
+
+
+def _leads_back(folder: Path, row: dict[str, Any]) -> None:
+    """From the row's id to the runs that it rests on, and by its own query."""
+    shown = cli("show", row["credit_id"][:7], "-s", "s", "--json", cwd=folder)
+    told = json.loads(shown.stdout)
+    assert told["kind"] == "credit" and told["estimate"] == row["estimate"] and len(told["rests_on"]) == 16
+    asked = cli("sql", "s", told["sql"], "--json", cwd=folder)
+    found = json.loads(asked.stdout)
+    runs = found if isinstance(found, list) else found["items"]
+    means = {held: [r["verified_gain"] for r in runs if r["held"] is held] for held in (True, False)}
+    effect = sum(means[True]) / len(means[True]) - sum(means[False]) / len(means[False])
+    assert effect == pytest.approx(row["estimate"])
+
+
+def _replayed(folder: Path) -> None:
+    [run] = query(folder / "s", "SELECT run_id, kept FROM runs WHERE kept > 1 ORDER BY kept DESC, run_id LIMIT 1")
+    made = ablate(run["run_id"][:8], "-s", "s", "-n", "2", cwd=folder)
+    methods = {row["method"] for row in made["items"]}
+    assert methods == {"add-one-in", "leave-one-out", "shapley"}
+    assert {row["design"] for row in made["items"]} == {"paired"} and {row["n"] for row in made["items"]} == {2}
+    whole = query(folder / "s", "SELECT avg(gain) AS gain FROM replays WHERE len(commits) = "
+                  "(SELECT max(len(commits)) FROM replays)")  # fmt: skip
+    shares = sum(row["estimate"] for row in made["items"] if row["method"] == "shapley")
+    assert shares == pytest.approx(whole[0]["gain"])  # what it shares out is the whole
