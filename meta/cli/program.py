@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,19 @@ LINT = (
     Column("code", style="dim"),
     Column("message", wrap=True),
 )
+
+
+def directive_text(text: str) -> str:
+    """A directive's text for a person; the order of the ideas, which consists of their ids, as how many there are."""
+    lines = text.splitlines()
+    ids = all(re.fullmatch(r"d[0-9a-f]{12}", line) for line in lines)
+    return f"(the order of {len(lines)} ideas)" if lines and ids else text
+
+
 DIFF = (
     Column("change", style="bold"),
     Column("heading", wrap=True, style="dim"),
-    Column("text", wrap=True),
+    Column("text", wrap=True, show=directive_text),
     Column("before", person=False),
     Column("directive_id", "id", style="dim", show=resolve.short),
 )

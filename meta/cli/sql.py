@@ -21,8 +21,8 @@ from programs.errors import UsageError
 )
 def sql(out: Output, study: str, query: str) -> None:
     """Query a study with DuckDB SQL. Views: studies, matches, programs, directives,
-    runs, experiments, verifications, mutations, standings, credit. With --json a
-    list of row objects."""
+    runs, experiments, baselines, verifications, mutations, findings, faults, audits,
+    standings, credit. With --json a list of row objects."""
     from analysis.study import query as ask
 
     folder = resolve.study_folder(study, out)

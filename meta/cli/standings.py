@@ -109,10 +109,11 @@ def _table(rows: Sequence[Row], plot: int) -> tuple[list[dict[str, Any]], list[C
 
 
 def _row(r: Row, axis: render.Axis, places: int) -> dict[str, Any]:
-    role = f" {r['role']}" if r["role"] not in (None, "program") and r["role"] != r["name"] else ""
+    # before the name, which gives way in a narrow terminal: champion and variant may share its beginning
+    role = f"{r['role']} " if r["role"] not in (None, "program") and r["role"] != r["name"] else ""
     return {
         "rank": rank_text(r["rank_low"], r["rank_high"]),
-        "program": f"{r['name'] or resolve.short(r['program_id'])}{role}",
+        "program": f"{role}{r['name'] or resolve.short(r['program_id'])}",
         "gain": render.number(r["gain"], places),
         "95%": render.span(r["low"], r["high"], places),
         "plot": axis.interval(r["low"], r["gain"], r["high"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +133,7 @@ def _of_study(out: Output, what: str, asked: Asked) -> Audit | None:
     try:
         folder, run = resolve.study_folder(what, out), None
     except NotFound:
-        if Path(what).exists() or (asked.study is None and not resolve.known_studies()):
+        if os.sep in what or Path(what).exists() or (asked.study is None and not resolve.known_studies()):
             raise
         folder, run = resolve.study_folder(asked.study, out), what
     study = Study.open(folder)

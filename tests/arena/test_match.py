@@ -10,7 +10,9 @@ from analysis.study import query
 from arena.match import Entry, Match
 from arena.standalone import play_entries
 from arena.study import Study
+from tests.inner_loop.play import BLOBS
 from tests.studies import RUN_BUDGET, make_study, program, silent
+from trainer.task import Task
 
 STOCK = program("stock")
 QUEUE = program("queue", "  proposers: {queue: 1.0}\n", ("Raise `lr=0.3`.", "Then `momentum=0.9`."))
@@ -62,6 +64,17 @@ def test_verification_uses_no_seed_that_a_researcher_saw(played: tuple[Study, Ma
     seen = {row["seed"] for row in query(folder, "SELECT seed FROM experiments")}
     fresh = {row["seed"] for row in query(folder, "SELECT seed FROM verifications UNION SELECT seed FROM baselines")}
     assert fresh and not seen & fresh
+
+
+def test_without_a_sandbox_a_run_that_kept_nothing_says_so_too(tmp_path: Path) -> None:
+    task = Task.load(BLOBS)
+    study = Study.create(
+        tmp_path / "bare", task=task, run_budget=task.steps * task.seconds_per_step, command="match", workers=1,
+        seed=1, fixed_steps=True, sandbox=False,
+    )  # fmt: skip
+    play_entries(study, [Entry(STOCK)], 1, silent)
+    sql = "SELECT DISTINCT kept, s.trust FROM standings AS s JOIN runs USING (arm_id)"
+    assert query(study.folder, sql) == [{"kept": 0, "trust": "unverified"}]
 
 
 def test_a_match_that_is_over_is_not_played_again(played: tuple[Study, Match]) -> None:

@@ -141,6 +141,7 @@ def test_help_is_light() -> None:
         (("match", "stock", "-j", "9999"), 2, "usage", "9999"),
         (("verify", "train.py"), 2, "usage", "name the task"),
         (("verify", "train.py", "-t", "strokes"), 2, "not_found", "no such file"),
+        (("verify", "studies/none", "-s", "one"), 2, "not_found", "no study"),
         (("verify", "one"), 2, "not_comparable", "this study was made on t1"),
     ],
 )  # fmt: skip
@@ -287,6 +288,8 @@ def test_without_a_sandbox_nothing_is_founded(
     for words in (("task", "check", "strokes"), ("task", "measure", "strokes")):
         code, _, err = call(*words)
         assert code == 1 and "--unsafe-no-sandbox" in err
+    code, out, err = call("doctor")
+    assert code == 1 and "fail\tsandbox\tno sandbox here: " in out and err == "cannot run: sandbox\n"
 
 
 def test_a_study_without_a_sandbox_does_not_go_on_unasked(call: Call, tmp_path: Path) -> None:

@@ -19,8 +19,10 @@ from meta.cli.launch import power_sentence
 from meta.cli.lineage import tree
 from meta.cli.options import duration, parse_duration
 from meta.cli.output import Column, Output, clean, fit_columns, jsonable
+from meta.cli.program import directive_text
 from meta.cli.progress import line_of
 from meta.cli.screen import arm_rows, header, status_item
+from meta.cli.standings import _table as table_of
 from meta.cli.standings import aa_spread, rank_text, runs_to_separate
 from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
 from programs.shelf import starter
@@ -230,6 +232,19 @@ def test_every_program_stands_in_the_tree_once() -> None:
     ]
     drawn = [(prefix, p["program_id"]) for prefix, p in tree(programs)]
     assert drawn == [("", "a"), ("├─ ", "b"), ("│  └─ ", "c"), ("└─ ", "d"), ("", "e")]
+
+
+def test_the_role_of_an_arm_is_told_before_a_long_name() -> None:
+    row = {"name": "long-name", "role": "without-ideas", "rank_low": 1, "rank_high": 2, "gain": 1.0, "low": 0.5,
+           "high": 1.5, "se": 0.2, "n": 3, "claimed": 1.0, "words": 9, "trust": "scored",
+           "device_seconds_charged": 1.0}  # fmt: skip
+    (shown,), _ = table_of([row], 20)
+    assert shown["program"] == "without-ideas long-name"
+
+
+def test_the_order_of_ideas_is_told_as_their_number() -> None:
+    assert directive_text("d0123456789ab\nd0123456789ac") == "(the order of 2 ideas)"
+    assert directive_text("Keep it.\nd0123456789ac") == "Keep it.\nd0123456789ac"
 
 
 def test_remarks_of_the_standings() -> None:

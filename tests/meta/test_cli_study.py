@@ -113,6 +113,8 @@ def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) 
     assert told["trust"] == "unverified"
     rows = json.loads(cli("sql", "bare", "SELECT DISTINCT trust FROM experiments", "--json", cwd=tmp_path).stdout)
     assert rows == [{"trust": "unverified"}]
+    everywhere = "SELECT trust FROM runs UNION SELECT trust FROM verifications UNION SELECT trust FROM standings"
+    assert json.loads(cli("sql", "bare", everywhere, "--json", cwd=tmp_path).stdout) == rows
     refused = cli("run", "stock", "--resume", "bare", cwd=tmp_path)
     assert refused.returncode == 2 and "was made without a sandbox" in refused.stderr
 

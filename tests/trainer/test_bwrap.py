@@ -49,6 +49,27 @@ def test_no_binary_and_an_old_binary_are_told_apart(tmp_path: Path, monkeypatch:
         bwrap.find_bwrap()
 
 
+def test_a_binary_that_does_not_run_is_not_called_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "bwrap"
+    broken.write_text("no program")
+    broken.chmod(0o755)
+    monkeypatch.setattr(bwrap, "_candidates", lambda: [broken])
+    with pytest.raises(EnvironmentProblem, match="bwrap does not run") as problem:
+        bwrap.find_bwrap()
+    assert problem.value.hint == f"see why: {broken} --version"
+
+
+@linux
+def test_a_root_without_further_user_ids_is_recognised() -> None:
+    """The real failure: the root of a user namespace that holds one id, as in a rootless container without subuids."""
+    enter = ["unshare", "--user", "--map-root-user"]
+    if shutil.which("unshare") is None or subprocess.run([*enter, "true"], capture_output=True).returncode:
+        pytest.skip("no user namespaces here")
+    script = "from trainer import bwrap; print(bwrap.probe())"
+    done = subprocess.run([*enter, sys.executable, "-c", script], capture_output=True, text=True)
+    assert "no other user id" in done.stdout and "ordinary user" in done.stdout, done.stderr
+
+
 def test_another_system_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(EnvironmentProblem, match="needs Linux"):
