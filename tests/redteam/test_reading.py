@@ -35,7 +35,8 @@ def test_a_walk_through_all_files(attack: Attack, task: str) -> None:
     code = (
         WALK
         + """
-for _top in "/tmp /data /root /home /etc /var /run /proc /sys /dev /metaloop/inner /metaloop/home /metaloop/data".split():
+_ours = "/metaloop/inner /metaloop/home /metaloop/data"
+for _top in ("/tmp /data /root /home /etc /var /run /proc /sys /dev " + _ours).split():
     _files(_top)
 for _path in (HOST["study"], HOST["canary"], HOST["ledger"], HOST["other"], HOST["repo"] + "/trainer", *HOST["hidden"]):
     if os.path.exists(_path):
@@ -256,5 +257,6 @@ builtins._answer = torch._answer = "LR = 0.5"
     for case in (first, again):
         case.assert_no_gain()
         case.assert_same()
-        assert "True" not in "".join(line for line in case.log.splitlines() if line.startswith("accomplice /metaloop/work"))
+        own = [line for line in case.log.splitlines() if line.startswith("accomplice /metaloop/work")]
+        assert "True" not in "".join(own)
     assert "accomplice /dev/shm False False False" in again.scored.log
