@@ -67,7 +67,7 @@ def source_verdict(trained: Effect, failed: Sequence[str], embedded: str) -> str
     ``failed``: why each failed seed failed; ``embedded``: what the ablation found, empty where nothing.
     """
     if len(failed) == trained.n:
-        return f"invalid: {failed[0]}"
+        return f"invalid: {failed[0].removeprefix('invalid: ')}"
     if embedded:
         return f"invalid: {embedded}"
     if trained.low is not None and trained.low > 0:

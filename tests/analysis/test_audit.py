@@ -31,6 +31,7 @@ def test_a_source_is_judged_by_its_interval(metrics: list[float | None], verdict
 def test_a_source_that_fails_under_every_seed_or_needs_no_training_is_invalid() -> None:
     failed = gain_over([None, None], BASELINE, 1.0)
     assert source_verdict(failed, ["crash: no", "crash: no"], "") == "invalid: crash: no"
+    assert source_verdict(failed, ["invalid: not finite"] * 2, "") == "invalid: not finite"
     good = gain_over([1.4, None], BASELINE, 1.0)
     assert source_verdict(good, ["crash: no"], "") == "not shown"
     assert source_verdict(gain_over([1.4, 1.41], BASELINE, 1.0), [], "embedded: all") == "invalid: embedded: all"
