@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -119,6 +120,8 @@ class LocalLauncher:
                 bwrap.ensure()
             except EnvironmentProblem as problem:
                 return EnvironmentProblem(problem.message, hint=f"{problem.hint}, {UNSAFE}")
+            if closed := _closed_packages():
+                return closed
         what = "the sandboxed warm template" if self.sandboxed else "the warm template"
         return EnvironmentProblem(f"{what} does not start: {reason}", hint="metaloop doctor checks this machine")
 
@@ -261,3 +264,15 @@ def check_sandbox() -> None:
         launcher.start()
     finally:
         launcher.close()
+    if closed := _closed_packages():
+        raise closed
+
+
+def _closed_packages() -> EnvironmentProblem | None:
+    """What to say where root starts the sandbox and the user that it runs as cannot read the packages."""
+    path = outer.unreadable() if os.geteuid() == 0 else ""
+    if not path:
+        return None
+    place = sys.prefix if path.startswith(f"{sys.prefix}/") else sys.base_prefix
+    message = f"no sandbox here: it runs as another user, who may not read {path}"
+    return EnvironmentProblem(message, hint=f"chmod -R a+rX {shlex.quote(place)}, {UNSAFE}")

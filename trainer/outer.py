@@ -8,9 +8,11 @@ of the host: no network, no home, no environment. The root that experiments get 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import sysconfig
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from trainer.inside.namespaces import DATA, INNER, WORK
@@ -20,6 +22,7 @@ HOME = "/metaloop/home"  # where the template's own modules are, in the outer sa
 TEMPORARY = "/metaloop/tmp"  # its temporary folder
 _OURS = ("meta", "programs", "inner_loop", "trainer", "arena", "analysis")
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
+_NEEDED = ("numpy", "torch")
 _DEVICES = ("null", "zero", "urandom")
 # ids that systemd hands out to services of the moment: they own nothing
 _FIRST_ID, _IDS = 61184, 4096
@@ -52,6 +55,23 @@ def bound() -> list[str]:
         if not within and path != "/":
             chosen.append(path)
     return chosen
+
+
+def unreadable() -> str:
+    """What a template needs and another user may not read, as after an installation under umask 077; empty if nothing.
+
+    Only what lies in a bound folder, and the folder itself: what is above it does not matter in the sandbox.
+    """
+    needed = [interpreter(), os.__file__]
+    needed += [spec.origin for name in _NEEDED if (spec := find_spec(name)) and spec.origin]
+    within = [*bound(), interpreter()]
+    for file in needed:
+        for path in (file, *map(str, Path(file).parents)):
+            inside = any(path == folder or path.startswith(f"{folder}/") for folder in within)
+            wanted = stat.S_IROTH | (stat.S_IXOTH if os.path.isdir(path) else 0)
+            if inside and os.stat(path).st_mode & wanted != wanted:
+                return path
+    return ""
 
 
 def _masks() -> list[str]:

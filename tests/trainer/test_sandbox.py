@@ -229,6 +229,24 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
+def test_packages_that_the_sandboxs_user_cannot_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an installation by root under umask 077."""
+    assert outer.unreadable() == ""
+    package = tmp_path / "site-packages" / "needed_by_a_template"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    tmp_path.chmod(0o700)  # above what is bound: that does not matter
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.setattr(outer, "_NEEDED", (package.name,))
+    assert outer.unreadable() == ""
+    package.chmod(0o700)
+    assert outer.unreadable() == str(package)
+    if os.geteuid() == 0:
+        with pytest.raises(EnvironmentProblem, match="may not read") as problem:
+            check_sandbox()
+        assert problem.value.hint.startswith("chmod -R a+rX ")
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root, to become somebody else")
 def test_for_an_ordinary_user(tmp_path: Path) -> None:
     """Through user namespaces alone. With the system's interpreter, for another may lie where that user cannot go."""
