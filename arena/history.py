@@ -26,6 +26,7 @@ class History:
         self.verifications: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
         self.ablations: dict[str, Mapping[str, Any]] = {}
         self.replays: dict[str, dict[tuple[tuple[str, ...], int], Mapping[str, Any]]] = defaultdict(dict)
+        self.best_of: dict[str, Mapping[str, Any]] = {}
         self.champion: Mapping[str, Any] | None = None
 
     @classmethod
@@ -91,6 +92,9 @@ class History:
     def _take_replay(self, event: Mapping[str, Any]) -> None:
         key = tuple(event["commits"]), event["seed"]
         self.replays[event["ablation_id"]].setdefault(key, event)
+
+    def _take_best_of(self, event: Mapping[str, Any]) -> None:
+        self.best_of.setdefault(event["arm_id"], event)
 
     def _take_champion(self, event: Mapping[str, Any]) -> None:
         self.champion = event

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -37,6 +37,32 @@ class Archive:
 
     def elites(self, n: int) -> list[Program]:
         return [self.programs[s.program_id] for s in self.scores if s.program_id not in self.twins][:n]
+
+    def breeding_stock(
+        self, rng: np.random.Generator, n: int, more_than: int, first_among: Sequence[str] | None = None
+    ) -> Archive:
+        """The ``n`` programs that breed next, and play beside their children: the incumbent, the others drawn.
+
+        The incumbent is the best of ``first_among`` where these are given. Where enough programs have ``more_than``
+        runs, so that what promoted them has been measured again, only these are drawn.
+        """
+        again = [s.program_id for s in self.scores if s.n > more_than]
+        pool = again if len(again) >= n else [s.program_id for s in self.scores]
+        incumbent = (self.best(first_among) or self.best())[0].program_id
+        within = self.only({incumbent, *pool})
+        chosen = {p.program.program_id for p in within.parents(rng, n, [incumbent])}
+        return self.only(chosen)
+
+    def only(self, chosen: Collection[str]) -> Archive:
+        """The archive of these programs alone; children are counted in common."""
+        twins = {own: twin for own, twin in self.twins.items() if own in chosen}
+        part = Archive({p: self.programs[p] for p in chosen}, (), self.children, twins)
+        part.scores = [score for score in self.scores if score.program_id in chosen]
+        return part
+
+    def runners(self) -> list[str]:
+        """Ids of the programs that run for those of the archive, best first: a twin for what behaves like it."""
+        return list(dict.fromkeys(self.twins.get(s.program_id, s.program_id) for s in self.scores))
 
     def parents(self, rng: np.random.Generator, n: int, first_among: Sequence[str] | None = None) -> list[Parent]:
         """``n`` different parents by Thompson sampling: a draw from each posterior, less what it has bred already.

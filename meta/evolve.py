@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
+import numpy as np
+
 from analysis.evidence import Evidence, evidence, page
 from analysis.study import open_study
 from arena.drain import drain_on_interrupt
@@ -81,7 +83,7 @@ class Evolution:
         """Write children from the evidence, then race them beside the elites, which are measured again."""
         if generation not in self.study.history.generations:
             archive, facts = self.archive()
-            elites = archive.elites(self.plan.elites)
+            archive, elites = self.breeders(archive, generation)
             attempts = breed(
                 self.study, archive, facts, self.novelty, self.mix,
                 generation=generation, count=self.plan.children, first_among=self.lineage_of_own(),
@@ -94,6 +96,18 @@ class Evolution:
             self.novelty.meet(child)
         racers = [Entry(program) for program in [*children, *elites]]
         self.race(f"generation-{generation}", racers, self.plan.generation, generation)
+
+    def breeders(self, archive: Archive, generation: int) -> tuple[Archive, list[Program]]:
+        """Who may breed, and who of the old programs plays beside the children.
+
+        They are the same, so that every child is compared with parents of its own block, and the incumbent is always
+        one of them. In studies founded before there was a breeding stock, all may breed and the elites play.
+        """
+        if not self.plan.stock_breeds:
+            return archive, archive.elites(self.plan.elites)
+        rng = np.random.default_rng(self.study.streams.seed("search", "stock", generation))
+        stock = archive.breeding_stock(rng, self.plan.elites, self.plan.child_runs, self.lineage_of_own())
+        return stock, [self.study.program(program_id) for program_id in stock.runners()]
 
     def best(self) -> Program:
         """The program of highest posterior gain among those that the study may crown: anything but stock.

@@ -17,8 +17,13 @@ class Plan:
 
     The opening race brings all ``starters`` to ``opening_runs`` runs and its best ``opening_keep`` to
     ``opening_more``. Each generation races ``children`` new programs and ``elites`` old ones, ``child_runs`` each,
-    the best ``child_keep`` of them to ``child_more``. Confirmation runs the champion, stock and the champion
-    without its ideas ``confirm_runs`` times each on a stream that nothing has touched.
+    the best ``child_keep`` of them to ``child_more``. Confirmation runs the champion and stock ``confirm_runs`` times
+    each on a stream that nothing has touched, the champion without its ideas ``ablation_runs`` times, and the other
+    controls, stock again and a one-line program that behaves differently, ``control_runs`` times.
+
+    What studies of earlier versions do not say has a default: with ``stock_breeds`` the elites are the breeding stock,
+    so that children play beside all their parents;
+    ``best_of_seeds`` fresh seeds re-measure the best train.py of the champion's runs, and of stock's.
     """
 
     starters: int
@@ -35,6 +40,9 @@ class Plan:
     confirm_runs: int
     ablation_runs: int
     run_budget: float
+    stock_breeds: int = 0
+    control_runs: int = 0
+    best_of_seeds: int = 0
 
     @property
     def opening(self) -> tuple[Stage, ...]:
@@ -55,11 +63,11 @@ class Plan:
 
     @property
     def runs(self) -> int:
-        return self.search_runs + 2 * self.confirm_runs + self.ablation_runs
+        return self.search_runs + 2 * self.confirm_runs + self.ablation_runs + self.control_runs
 
     def device_seconds(self, task: Task, verify_seeds: int = 2, baseline_seeds: int = 8) -> float:
         """Expected device time of the whole study: charged by the runs, and paid by the arena to verify."""
-        verification = self.runs * verify_seeds + 2 * baseline_seeds
+        verification = self.runs * verify_seeds + 2 * baseline_seeds + 2 * self.best_of_seeds
         return self.runs * self.run_budget + verification * task.cost_seconds
 
     def describe(self, task: Task, workers: int) -> dict[str, Any]:
@@ -83,12 +91,15 @@ class Plan:
 QUICK = Plan(
     starters=6, opening_runs=4, opening_keep=2, opening_more=4, aa_runs=4, generations=1, children=4, elites=2,
     child_runs=4, child_keep=2, child_more=8, confirm_runs=10, ablation_runs=6, run_budget=0.0,
+    stock_breeds=1, control_runs=4,
 )  # fmt: skip
 DEFAULT = Plan(
     starters=10, opening_runs=4, opening_keep=4, opening_more=8, aa_runs=4, generations=3, children=5, elites=2,
     child_runs=4, child_keep=2, child_more=8, confirm_runs=20, ablation_runs=12, run_budget=0.0,
+    stock_breeds=1, control_runs=4,
 )  # fmt: skip
 QUICK_EXPERIMENTS = 16
+BEST_OF_SEEDS = 8
 
 
 def quick(task: Task, run_budget: float | None = None) -> Plan:
@@ -138,6 +149,7 @@ def scaled(plan: Plan, factor: float) -> Plan:
         child_more=max(first, count(plan.child_more, 3)),
         confirm_runs=count(plan.confirm_runs, 4),
         ablation_runs=count(plan.ablation_runs, 3),
+        control_runs=count(plan.control_runs, 3),
     )
 
 

@@ -28,6 +28,7 @@ FLAGS = [
     flag("--quick", is_flag=True, help="A small study: 3 minutes on 2 cores."),
     flag("--generations", type=click.IntRange(min=0), help="Generations of children."),
     flag("-n", "--seeds", type=click.IntRange(min=2), help="Runs per program in a race."),
+    flag("--best-of-n", is_flag=True, help="Also: the best train.py of the champion's runs, and of stock's."),
     options.seed_flag,
     options.workers_flag,
     options.fixed_steps_flag,
@@ -68,7 +69,7 @@ def improve(out: Output, program: str | None, **flags: Any) -> None:
 def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]) -> None:
     from meta.begin import champion_of, found, take_up
 
-    dial = {name: flags.pop(name) for name in ("budget", "quick", "generations", "seeds")}
+    dial = {name: flags.pop(name) for name in ("budget", "quick", "generations", "seeds", "best_of_n")}
     settings = Settings.take(flags)
     folder = settings.existing(out)
     if folder is not None:
@@ -126,6 +127,7 @@ def plan_of(
     quick: bool,
     generations: int | None,
     seeds: int | None,
+    best_of_n: bool = False,
 ) -> Plan:
     """The size of the study from its dial: --quick, --budget, or the default; then what single flags change."""
     from meta import plan as plans
@@ -141,7 +143,8 @@ def plan_of(
     if seeds is not None:
         more = {"opening_more": max(seeds, whole.opening_more), "child_more": max(seeds, whole.child_more)}
         whole = plans.override(whole, opening_runs=seeds, aa_runs=seeds, child_runs=seeds, **more)
-    return plans.override(whole, generations=generations)
+    best_of = plans.BEST_OF_SEEDS if best_of_n else None
+    return plans.override(whole, generations=generations, best_of_seeds=best_of)
 
 
 def describe(plan: Plan, task: Task, settings: Settings, study: Study | None) -> dict[str, Any]:

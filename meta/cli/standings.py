@@ -27,6 +27,10 @@ SELECT s.*, m.started_at, m.generation FROM standings AS s JOIN matches AS m USI
 WHERE $1 IS NULL OR list_contains($1, s.match_id)
 ORDER BY m.started_at, s.match_id, s.gain IS NULL, s.gain DESC, s.arm_id
 """
+BEST_OF = """
+SELECT b.*, m.unit FROM best_of AS b JOIN matches AS m USING (match_id)
+WHERE $1 IS NULL OR list_contains($1, match_id)
+"""
 MATCHES = "SELECT match_id, purpose, generation, stream, task FROM matches ORDER BY started_at, match_id"
 OTHERS = 62  # characters that the other columns take of a line
 PLOT_LEAST, PLOT_MOST = 14, 40
@@ -53,11 +57,17 @@ def standings(out: Output, study: str | None, match: str | None, all: bool) -> N
 
 def present(out: Output, folder: Path, matches: list[str] | None) -> None:
     """The standings of these matches (None: of all), as ``match`` and ``evolve`` end too."""
+    from arena.best_of import line
+
     with resolve.connect(folder, ["standings"]) as con:
         rows = resolve.fetch(con, QUERY, [matches])
         (ended,) = resolve.fetch(con, "SELECT count(*) FILTER (state = 'imported') AS imported FROM runs")
+        best = resolve.fetch(con, BEST_OF, [matches])
         said = {
-            match: trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match])
+            match: [
+                *(line(row, row["unit"]) for row in best if row["match_id"] == match),
+                *trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match]),
+            ]
             for match in dict.fromkeys(row["match_id"] for row in rows)
         }
     nothing = "imported runs only claim, none was verified" if ended["imported"] else "no runs have ended yet"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from meta.begin import champion_of, found, take_up
 from meta.champion import Champion
 from meta.evolve import Evolution, evolve
 from meta.lineage import Lineage
+from meta.plan import Plan
+from meta.whole import whole_study
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.studies import TINY, silent
+from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
 Ended = tuple[Path, Champion]
@@ -78,6 +82,55 @@ def test_children_are_commits_whose_parents_are_their_parents(ended: Ended) -> N
         parents = show("log", "-1", "--format=%P", child["child_id"]).split()
         assert parents == [show("rev-parse", p).strip() for p in child["parent_ids"]]
     assert show("show", "main:program.md").encode() == champion.program.raw
+
+
+def test_the_controls_stand_in_the_table_of_the_champion(ended: Ended) -> None:
+    """Stock, and stock again (A/A); one-line behaves like stock for a scripted researcher and costs nothing."""
+    rows = query(ended[0], "SELECT role, name, n FROM standings WHERE purpose = 'confirmation'")
+    counts = {row["role"]: row["n"] for row in rows}
+    assert counts["champion"] == counts["control"] == TINY.confirm_runs and counts["a/a"] == TINY.control_runs
+    assert "one-line" not in counts and len(rows) == len(counts)
+    seeds = query(ended[0], "SELECT role, list(run_seed) AS seeds FROM runs WHERE purpose = 'confirmation' GROUP BY 1")
+    drawn = {row["role"]: set(row["seeds"]) for row in seeds}
+    assert drawn["champion"] == drawn["control"] and not drawn["a/a"] & drawn["control"]
+
+
+def test_every_child_plays_beside_all_its_parents_and_the_incumbent(ended: Ended) -> None:
+    """So that each is compared with parents that were run again in its own block, on the same seeds."""
+    folder, _ = ended
+    played = {row["program_id"] for row in query(folder, "SELECT program_id FROM runs WHERE purpose = 'generation'")}
+    children = query(folder, "SELECT child_id, parent_ids FROM mutations WHERE accepted")
+    assert children and all({row["child_id"], *row["parent_ids"]} <= played for row in children)
+    assert len(played) == TINY.children + TINY.elites
+    designs = query(folder, "SELECT DISTINCT design FROM credit WHERE method = 'mutation'")
+    assert designs == [{"design": "paired"}]
+    best = "SELECT program_id FROM standings WHERE purpose = 'race' ORDER BY shrunk_gain DESC LIMIT 1"
+    assert query(folder, best)[0]["program_id"] in played
+
+
+def test_best_of_n_picks_by_what_the_runs_saw_and_is_measured_afresh(ended: Ended) -> None:
+    folder, _ = ended
+    rows = query(folder, "SELECT * FROM best_of")
+    assert [row["role"] for row in rows] == ["champion", "control"]
+    used = {row["seed"] for row in query(folder, "SELECT seed FROM verifications UNION SELECT seed FROM baselines")}
+    for row in rows:
+        top = f"SELECT max(claimed_gain) AS top FROM runs WHERE arm_id = '{row['arm_id']}'"
+        assert row["claimed_gain"] == query(folder, top)[0]["top"]
+        assert (row["of"], row["n"], row["stream"]) == (TINY.confirm_runs, TINY.best_of_seeds, "confirmation")
+        assert row["failed"] == 0 and row["low"] <= row["gain"] <= row["high"]
+    assert len({row["source_id"] for row in rows}) == 2 and used
+
+
+def test_a_study_founded_before_there_was_a_breeding_stock_goes_on_as_it_began(tmp_path: Path) -> None:
+    """Its study.toml says nothing of the newer parts of a plan."""
+    old = {k: v for k, v in asdict(TINY).items() if k not in ("stock_breeds", "control_runs", "best_of_seeds")}
+    plan = Plan(**old)
+    assert (plan.stock_breeds, plan.control_runs, plan.best_of_seeds) == (0, 0, 0)
+    task = Task.load(simulated_task(random_law(2), tmp_path / "task", experiments=8))
+    plan = replace(plan, run_budget=0.8)
+    whole_study(task, plan, 1, tmp_path / "study")
+    roles = {row["role"] for row in query(tmp_path / "study", "SELECT role FROM runs WHERE purpose = 'confirmation'")}
+    assert {"champion", "control"} <= roles <= {"champion", "control", "without-ideas"}
 
 
 def test_the_first_child_is_written_from_evidence_that_it_cites(ended: Ended) -> None:

@@ -1,0 +1,94 @@
+"""Best-of-N: the best train.py that an arm's runs found, by the metric that they saw, measured afresh.
+
+Another question than the arm's gain: what the same spend finds if one keeps a single script of all its runs. The search
+metric picks, and flatters its pick; so the source is trained anew under seeds that picked nothing. It tests nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from analysis.statistics import mean_interval
+from analysis.study import open_study, rows
+from analysis.trust import weakest
+from arena.drain import drained
+from arena.executor import Executor
+from arena.jobs import MeasureJob
+from arena.match import Arm, Match, measure_baseline, tell_findings
+from arena.study import Study
+from arena.verify_study import final_source
+
+RUNS = """
+SELECT run_id, claimed_gain, final_source_id FROM runs
+WHERE arm_id = ? AND state = 'finished' AND claimed_gain IS NOT NULL ORDER BY claimed_gain DESC, run_id
+"""
+
+
+@dataclass(frozen=True)
+class BestOf:
+    """A record of kind `best_of`. Gains in the task's unit, positive is better; the 95% interval is over seeds."""
+
+    match_id: str
+    arm_id: str
+    program_id: str
+    role: str
+    task: str
+    stream: str
+    of: int  # runs that it was picked from
+    run_id: str
+    source_id: str
+    claimed_gain: float
+    gain: float | None
+    se: float | None
+    low: float | None
+    high: float | None
+    n: int  # fresh seeds
+    failed: int  # of them, each gains 0
+    trust: str | None
+    device_seconds_spent: float
+
+
+def best_of(study: Study, executor: Executor, match: Match, arm: Arm, seeds: int) -> BestOf | None:
+    """Pick, re-measure and write down, once for an arm; None where none of its runs ended.
+
+    Raises Drained where the study is stopped meanwhile.
+    """
+    if arm.arm_id in study.history.best_of:
+        return None
+    with open_study(study.folder, views=()) as con:
+        runs = rows(con.execute(RUNS, [arm.arm_id]))
+    if not runs:
+        return None
+    source = final_source(study, runs[0])
+    baseline = measure_baseline(study, executor, match.stream, match.match_id)
+    fresh = [study.streams.seed(match.stream, "best-of", arm.arm_id, k) for k in range(seeds)]
+    jobs = [MeasureJob(f"best-of-{arm.arm_id}-{seed}", source.files, match.stream, seed) for seed in fresh]
+    found = {result.job_id: result.measurements[0] for result in executor.run(jobs)}
+    if len(found) < len(jobs):
+        raise drained(study)
+    measured = [found[job.job_id] for job in jobs]
+    for m in measured:
+        tell_findings(study, m, source_id=source.source_id, stream=match.stream)
+    gains = [study.task.sign * (baseline - m.metric) if m.status == "ok" and m.metric is not None else 0.0
+             for m in measured]  # fmt: skip
+    mean = mean_interval(gains)
+    told = BestOf(
+        match_id=match.match_id, arm_id=arm.arm_id, program_id=arm.program.program_id, role=arm.role,
+        task=study.task.name, stream=match.stream, of=len(runs), run_id=runs[0]["run_id"],
+        source_id=source.source_id, claimed_gain=runs[0]["claimed_gain"], gain=mean.mean, se=mean.se, low=mean.low,
+        high=mean.high, n=mean.n, failed=sum(m.status != "ok" for m in measured),
+        trust=weakest(m.trust for m in measured), device_seconds_spent=sum(m.spent_seconds for m in measured),
+    )  # fmt: skip
+    study.record({"kind": "best_of", **asdict(told)})
+    return told
+
+
+def line(row: dict[str, Any], unit: str) -> str:
+    """One best-of-N for people."""
+    interval = f" [{row['low']:.4g}, {row['high']:.4g}]" if row["low"] is not None else ""
+    whose = "the champion's" if row["role"] == "champion" else "stock's"
+    return (
+        f"best of {whose} {row['of']} runs by search metric, on {row['n']} fresh seeds: {row['gain']:.4g}{interval} "
+        f"{unit} (it claimed {row['claimed_gain']:.4g})"
+    )
