@@ -14,6 +14,7 @@ class RunJob:
     """One run of one program from the task's baseline, then its verification on fresh seeds.
 
     ``budget`` in device-seconds; ``verify_seeds`` are training seeds on ``stream`` that no researcher sees.
+    ``luck`` names what proposals are drawn from: the run itself, or the one of a near-identical program.
     ``recorded`` holds the experiments that an interrupted attempt left in the ledger.
     """
 
@@ -28,6 +29,7 @@ class RunJob:
     budget: float
     researcher: str
     verify_seeds: tuple[int, ...]
+    luck: str
     recorded: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
     kind: str = "run"
 

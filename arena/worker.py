@@ -113,6 +113,7 @@ class Worker:
             self.trainer,
             run_id=job.run_id,
             run_seed=job.run_seed,
+            luck=job.luck,
             streams=self.config.streams,
             budget_seconds=job.budget,
             researcher=job.researcher,

@@ -55,11 +55,13 @@ def run(
     folder: Path | None,
     recorded: Sequence[Mapping[str, Any]] = (),
     should_stop: Callable[[], bool] = never,
+    luck: str | None = None,
 ) -> RunResult:
     """One program on one task with one seed, from the untouched baseline until its budget is spent.
 
     `emit` takes each event before the next experiment starts; `recorded` are this run's events of an earlier attempt,
-    which is then continued. `folder` becomes the run's git repository (None: none is written).
+    which is then continued. `folder` becomes the run's git repository (None: none is written). `luck` names what
+    proposals are drawn from (None: the run).
     """
     began = time.perf_counter()
     bench = Bench(
@@ -73,7 +75,7 @@ def run(
         recorded=recorded,
         should_stop=should_stop,
     )
-    worker = find_researcher(researcher)(program, trainer.task, streams.seed("search", "propose", run_id))
+    worker = find_researcher(researcher)(program, trainer.task, streams.seed("search", "propose", luck or run_id))
     state: Literal["finished", "stopped"] = "finished"
     try:
         bench.start()

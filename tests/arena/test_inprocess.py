@@ -15,7 +15,9 @@ from arena.inprocess import InProcessExecutor
 from arena.match import Entry, enter, play
 from arena.race import Allocation
 from arena.study import Study
+from programs.edit import set_charter
 from programs.errors import UsageError
+from programs.program import Program
 from programs.shelf import starter
 from tests.studies import make_study, silent
 from trainer.planted import random_law, simulated_task
@@ -85,3 +87,27 @@ def test_a_task_that_trains_is_refused(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s")
     with study, pytest.raises(UsageError, match="trains for real"):
         InProcessExecutor(study, silent)
+
+
+def test_near_identical_programs_share_their_luck_and_strangers_do_not(tmp_path: Path) -> None:
+    """What a run proposes is drawn anew for each arm, unless one charter field is all that sets two programs apart."""
+    stock = starter("stock")
+    near = Program.parse(set_charter(stock.text, "no_repeat", True), "near")
+    far = Program.parse(set_charter(set_charter(stock.text, "no_repeat", True), "wave", 2), "far")
+    entries = [Entry(p) for p in (stock, near, far, starter("local"))]
+    study = simulated(tmp_path / "s")
+    with study, InProcessExecutor(study, silent) as executor:
+        match = enter(study, "kin", entries, purpose="generation", stream="selection")
+        apart = enter(study, "test", entries, purpose="confirmation", stream="confirmation")
+        play(study, executor, match, Allocation({arm.arm_id: 2 for arm in match.arms}), silent)
+        kin = [arm.kin for arm in match.arms]
+        assert kin == ["", match.arms[0].arm_id, match.arms[0].arm_id, ""] and not any(a.kin for a in apart.arms)
+        assert [a.kin for a in enter(study, "kin", entries, purpose="generation", stream="selection").arms] == kin
+        del study.history.matches[match.match_id]["arms"][1]["kin"]  # as an earlier version announced it
+        assert enter(study, "kin", entries, purpose="generation", stream="selection").arms[1].kin == ""
+    first = "SELECT r.arm_id, r.run_seed, e.source_id FROM experiments e JOIN runs r USING (run_id) WHERE e.number = 1"
+    rows = query(study.folder, first)
+    stock, close, _, local = (
+        {(row["run_seed"], row["source_id"]) for row in rows if row["arm_id"] == arm.arm_id} for arm in match.arms
+    )
+    assert len(stock) == 2 and stock == close != local
