@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from analysis.statistics import Mean, Ratio, interval, mean_interval, ratio, shared_error, t_test, welch_difference
 from analysis.trust import counts, marked, weakest
+from arena.best_of import best_of
 from arena.executor import Executor, Progress
 from arena.match import Entry, enter, play
 from arena.race import Allocation
@@ -55,14 +56,18 @@ class Champion:
 def confirm(
     study: Study, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress
 ) -> Claim:
-    """Run champion, stock, and the champion without its ideas on fresh run seeds, once."""
-    match = enter(study, "confirmation", arms(study, champion), purpose="confirmation", stream="confirmation")
-    few = {"without-ideas": plan.ablation_runs}
+    """Run champion, stock, the champion without its ideas and the other controls on fresh run seeds, once."""
+    entered = arms(study, champion) + (controls(study) if plan.control_runs else [])
+    match = enter(study, "confirmation", entered, purpose="confirmation", stream="confirmation")
+    few = {"without-ideas": plan.ablation_runs, "a/a": plan.control_runs, "one-line": plan.control_runs}
     runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in match.arms})
     for arm in match.arms:
         lineage.add(arm.program, operator=arm.role, parent_ids=[champion.program_id], reason="for the confirmation")
         study.admit(arm.program, generation=plan.generations, operator=arm.role, parent_ids=[champion.program_id])
     gains = {score.arm_id: score.gains for score in play(study, executor, match, runs, progress)}
+    for arm in match.arms:
+        if plan.best_of_seeds and arm.role in ("champion", "control"):
+            best_of(study, executor, match, arm, plan.best_of_seeds)
     return claim({arm.role: gains[arm.arm_id] for arm in match.arms}, against(study))
 
 
@@ -96,6 +101,16 @@ def arms(study: Study, champion: Program) -> list[Entry]:
     if resolved_ideas(champion, study.task) and behaviours[0] != behaviours[1]:
         entered.append(Entry(bare, "without-ideas"))
     return entered
+
+
+def controls(study: Study) -> list[Entry]:
+    """What stands beside the champion to say how far figures of this table can be trusted; nothing tests them.
+
+    Stock once more (A/A), and the one-line program where it does not behave like stock anyway.
+    """
+    stock, one_line = starter("stock"), starter("one-line")
+    behaviours = {behaviour_id(p, study.task, study.config.researcher) for p in (stock, one_line)}
+    return [Entry(stock, "a/a"), *([Entry(one_line, "one-line")] if len(behaviours) > 1 else [])]
 
 
 def without_ideas(program: Program) -> Program:
