@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,10 +30,9 @@ from trainer.task import Task
 Ended = tuple[Path, Champion]
 
 
-def run_study(folder: Path, **settings: Any) -> Champion:
-    study, starters = found(
-        folder, task=Task.load(BLOBS), plan=TINY, workers=2, seed=1, fixed_steps=True, **settings
-    )  # fmt: skip
+def run_study(folder: Path, task: Task | None = None, **settings: Any) -> Champion:
+    task = task or Task.load(BLOBS)
+    study, starters = found(folder, task=task, plan=TINY, workers=2, seed=1, fixed_steps=True, **settings)
     return evolve(study, TINY, starters, silent)
 
 
@@ -155,7 +155,8 @@ def test_a_study_that_has_ended_says_the_same_again(ended: Ended) -> None:
 def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path, front: str) -> None:
     """Also where it is prose alone, which a scripted researcher follows like stock."""
     own = Program.parse(f"{front}# Mine\n\nTake care.\n", "mine")
-    champion = run_study(tmp_path / "study", own=[own], command="improve")
+    task = Task.load(simulated_task(random_law(2), tmp_path / "task", experiments=8))
+    champion = run_study(tmp_path / "study", task, own=[own], command="improve")
     rows = query(tmp_path / "study", "SELECT program_id, parent_ids FROM programs")
     parents = {row["program_id"]: row["parent_ids"] for row in rows}
     line, front = set(), [champion.program.program_id]
@@ -167,9 +168,9 @@ def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path, front: str) -
     assert (b"local" in own.raw) == (own.program_id in {row["program_id"] for row in played})  # a twin costs none
 
 
-def test_the_champion_stays_once_its_confirmation_has_begun(tmp_path: Path) -> None:
-    champion = run_study(tmp_path / "study")
-    study, plan, _ = take_up(tmp_path / "study")
+def test_the_champion_stays_once_its_confirmation_has_begun(ended: Ended, tmp_path: Path) -> None:
+    folder, champion = ended
+    study, plan, _ = take_up(Path(shutil.copytree(folder, tmp_path / "study", symlinks=True)))
     other = next(p for p in ("idea-queue", "local-screen") if p != champion.program.name)
     with study, Lineage(study.folder / "programs.git", 0) as lineage, LocalExecutor(study.folder, 2, silent) as workers:
         late = enter(study, "late", [Entry(starter(other))], purpose="race", stream="selection")
