@@ -37,7 +37,7 @@ def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = (
 
     Matches of the confirmation stream are left out: what confirms a champion is no evidence of how it came about.
     """
-    last = con.execute("SELECT match_id FROM matches WHERE stream = 'confirmation'").fetchall()
+    last = con.execute("SELECT match_id FROM matches WHERE stream IN ('confirmation', 'reserve')").fetchall()
     found: list[Credit] = []
     for scope in scopes(con, [*exclude_matches, *(match_id for (match_id,) in last)]):
         found += map(row, edit_credits(scope))

@@ -36,13 +36,14 @@ class Executor(Protocol):
 class WorkerProcess:
     """One ``python -m arena.worker`` and the job that it has in hand."""
 
-    def __init__(self, folder: Path, index: int) -> None:
+    def __init__(self, folder: Path, index: int, reserved: int | None = None) -> None:
+        elsewhere = [] if reserved is None else [str(reserved)]
         (folder / "log").mkdir(exist_ok=True)
         self.index = index
         self.job: Job | None = None
         with open(folder / "log" / f"worker-{index}.log", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "arena.worker", str(folder), str(index), str(os.getpid())],
+                [sys.executable, "-P", "-m", "arena.worker", str(folder), str(index), str(os.getpid()), *elsewhere],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -81,10 +82,14 @@ class WorkerProcess:
 
 
 class LocalExecutor:
-    """``workers`` processes on this machine, one run each at a time; a dead one is replaced and its job repeated."""
+    """``workers`` processes on this machine, one run each at a time; a dead one is replaced and its job repeated.
 
-    def __init__(self, folder: Path, workers: int, progress: Progress) -> None:
+    They work on the study's task, or on its ``reserved`` task of that number.
+    """
+
+    def __init__(self, folder: Path, workers: int, progress: Progress, reserved: int | None = None) -> None:
         self.folder = folder
+        self.reserved = reserved
         self.progress = progress
         self.deaths = 0
         self.told = False
@@ -103,7 +108,7 @@ class LocalExecutor:
         self.close()
 
     def _start(self, index: int) -> None:
-        worker = WorkerProcess(self.folder, index)
+        worker = WorkerProcess(self.folder, index, self.reserved)
         self.workers[index] = worker
         self.selector.register(worker.stdout, selectors.EVENT_READ, worker)
 

@@ -20,7 +20,7 @@ class History:
         self.ended_matches: dict[str, Mapping[str, Any]] = {}
         self.generations: dict[int, Mapping[str, Any]] = {}
         self._mutations: dict[tuple[int, int], Mapping[str, Any]] = {}
-        self.baselines: dict[tuple[str, int], Mapping[str, Any]] = {}
+        self.baselines: dict[tuple[str, str, int], Mapping[str, Any]] = {}  # by task, stream and seed
         self.experiments: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
         self.decisions: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
         self.verifications: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
@@ -69,7 +69,7 @@ class History:
         self._mutations[event["generation"], event["attempt"]] = event
 
     def _take_baseline(self, event: Mapping[str, Any]) -> None:
-        self.baselines.setdefault((event["stream"], event["seed"]), event)
+        self.baselines.setdefault((event["task"], event["stream"], event["seed"]), event)
 
     def _take_experiment(self, event: Mapping[str, Any]) -> None:
         self.experiments[event["run_id"]].setdefault(event["experiment_id"], event)

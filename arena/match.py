@@ -19,7 +19,7 @@ from programs.directives import CHARTER
 from programs.errors import TaskError
 from programs.ids import content_id
 from programs.program import Program
-from trainer.streams import Stream
+from trainer.streams import DECIDING, Stream
 
 RACED = ("program", "control")
 PAIRED = ("race", "generation")  # purposes; the one test of a confirmation takes its arms to be independent
@@ -176,7 +176,8 @@ def announce(study: Study, match: Match, progress: Progress) -> None:
 def measure_baseline(study: Study, executor: Executor, stream: Stream, match_id: str) -> float:
     """Mean metric of the untouched baseline over the shared fresh seeds of ``stream``; measured once a study."""
     seeds = [study.streams.seed(stream, "baseline", i) for i in range(study.config.baseline_seeds)]
-    jobs = [BaselineJob(stream, seed) for seed in seeds if (stream, seed) not in study.history.baselines]
+    known, task = study.history.baselines, study.task.name
+    jobs = [BaselineJob(stream, seed) for seed in seeds if (task, stream, seed) not in known]
     for result in executor.run(jobs):
         (m,) = result.measurements
         tell_findings(study, m, source_id=study.task.baseline().source_id, stream=stream)
@@ -196,7 +197,7 @@ def measure_baseline(study: Study, executor: Executor, stream: Stream, match_id:
                 "wall_seconds": m.wall_seconds,
             }
         )
-    rows = [study.history.baselines.get((stream, seed)) for seed in seeds]
+    rows = [known.get((task, stream, seed)) for seed in seeds]
     if not all(rows):
         raise drained(study)
     values = [row["metric"] for row in rows if row and row["status"] == "ok"]
@@ -218,7 +219,7 @@ def round_of(study: Study, match: Match, wanted: Mapping[str, int]) -> list[RunJ
 
 def run_job(study: Study, match: Match, arm: Arm, index: int) -> RunJob:
     run_id = content_id("r", arm.arm_id, str(index))
-    seeds_of: Stream = "confirmation" if match.stream == "confirmation" else "search"
+    seeds_of: Stream = match.stream if match.stream in DECIDING else "search"
     # Arms share one list of run seeds; further arms of the same program draw their own, so that A/A is two samples.
     twin = (str(arm.twin),) if arm.twin else ()
     return RunJob(

@@ -25,6 +25,16 @@ class Versions(BaseModel):
     torch: str
 
 
+class Reserved(BaseModel):
+    """A task that a study touches once, at its end. run_budget in device-seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    task_id: str
+    run_budget: float = Field(gt=0, allow_inf_nan=False)
+
+
 class StudyConfig(BaseModel):
     """The config of a study. Times are device-seconds; the secret is 32 hex digits (128 bits)."""
 
@@ -37,6 +47,7 @@ class StudyConfig(BaseModel):
     task: str
     task_id: str
     run_budget: float = Field(gt=0, allow_inf_nan=False)
+    reserve: list[Reserved] = Field(default_factory=list)
     verify_seeds: int = Field(default=2, ge=1)
     baseline_seeds: int = Field(default=8, ge=2)
     researcher: str = "scripted"
@@ -49,6 +60,11 @@ class StudyConfig(BaseModel):
     versions: Versions
     plan: dict[str, Any] = Field(default_factory=dict)
     programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")
+
+    def on_reserve(self, number: int) -> StudyConfig:
+        """The same study on one of its reserved tasks."""
+        away = self.reserve[number]
+        return self.model_copy(update={"task": away.task, "task_id": away.task_id, "run_budget": away.run_budget})
 
     @property
     def streams(self) -> Streams:

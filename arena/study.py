@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import os
 import platform
@@ -13,7 +14,7 @@ from typing import Any, TextIO
 
 from analysis.ledger import Ledger, missing_segments
 from arena.history import History
-from arena.settings import StudyConfig, Versions
+from arena.settings import Reserved, StudyConfig, Versions
 from programs.errors import Busy, Corrupt, NotComparable, UsageError
 from programs.ids import content_id
 from programs.program import Program
@@ -32,6 +33,7 @@ class Study:
         self.config = config
         self.task = Task.load(config.task)
         self.streams = config.streams
+        self.number: int | None = None  # of the reserved task that it is on
         self._ledger: Ledger | None = None
         self._lock: TextIO | None = None
         self.history = History()
@@ -52,6 +54,7 @@ class Study:
         programs: Sequence[tuple[str, str]] = (),
         verify_seeds: int = 2,
         sandbox: bool = True,
+        reserve: Sequence[Reserved] = (),
     ) -> Study:
         """Make the folder of a new study. A folder that holds anything else is refused."""
         try:
@@ -72,6 +75,7 @@ class Study:
             task=reference(task),
             task_id=task.task_id,
             run_budget=run_budget,
+            reserve=list(reserve),
             verify_seeds=verify_seeds,
             workers=workers,
             fixed_steps=fixed_steps,
@@ -94,13 +98,29 @@ class Study:
     def open(cls, folder: Path) -> Study:
         """Open a study to read or to resume. Raises NotFound, Corrupt, NotComparable (its task has changed)."""
         study = cls(folder, StudyConfig.read(folder / "study.toml"))
-        if study.task.task_id != study.config.task_id:
-            raise NotComparable(
-                f"task {study.config.task} is now {study.task.task_id}, this study was made on {study.config.task_id}",
-                hint="restore the task's files, or start a new study",
-                ids=[study.config.task_id, study.task.task_id],
-            )
+        study._same_task()
         return study
+
+    def _same_task(self) -> None:
+        now, made = self.task.task_id, self.config.task_id
+        if now != made:
+            raise NotComparable(
+                f"task {self.config.task} is now {now}, this study was made on {made}",
+                hint="restore the task's files, or start a new study",
+                ids=[made, now],
+            )
+
+    def on_reserve(self, number: int) -> Study:
+        """This study on one of its reserved tasks: one ledger and one history, another task and run budget.
+
+        To be asked for while the study is open. Raises NotComparable where that task has changed.
+        """
+        away = copy.copy(self)
+        away.number = number
+        away.config = self.config.on_reserve(number)
+        away.task = Task.load(away.config.task)
+        away._same_task()
+        return away
 
     def agree(self, **asked: Any) -> None:
         """Refuse to go on under other settings than the study was made with."""

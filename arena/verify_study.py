@@ -148,8 +148,8 @@ def recorded_lead(study: Study, claim: Claim) -> Lead:
     """The claim again, from all verifications that the ledger holds of its two arms."""
     values = [
         event["metric"]
-        for (stream, _), event in study.history.baselines.items()
-        if stream == claim.match["stream"] and event["status"] == "ok"
+        for (task, stream, _), event in study.history.baselines.items()
+        if (task, stream) == (claim.match["task"], claim.match["stream"]) and event["status"] == "ok"
     ]
     if not values or not claim.first or not claim.second:
         raise NotFound(f"{study.folder}: its claim has not been measured yet", hint="finish the study first")

@@ -168,8 +168,9 @@ def describe(error: BaseException) -> dict[str, Any]:
     }
 
 
-def serve(folder: Path, index: int, channel: TextIO) -> None:
+def serve(folder: Path, index: int, channel: TextIO, reserved: int | None = None) -> None:
     config = StudyConfig.read(folder / "study.toml")
+    config = config if reserved is None else config.on_reserve(reserved)
     task = Task.load(config.task)
     data = DataStore(task, config.streams, folder / "data")
     cache = Cache(folder / "cache")
@@ -186,7 +187,10 @@ def serve(folder: Path, index: int, channel: TextIO) -> None:
 
 
 def main() -> None:
-    """``python -m arena.worker FOLDER INDEX PARENT``: the study, which worker of it, the process that starts it."""
+    """``python -m arena.worker FOLDER INDEX PARENT [RESERVED]``.
+
+    The study, which worker of it, the process that starts it, and on which of its reserved tasks it works if on one.
+    """
     die_with_parent()
     if os.getppid() != int(sys.argv[3]):  # it ended before the kernel was asked; in a container it may be process 1
         return
@@ -194,7 +198,7 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
-        serve(Path(sys.argv[1]), int(sys.argv[2]), channel)
+        serve(Path(sys.argv[1]), int(sys.argv[2]), channel, int(sys.argv[4]) if sys.argv[4:] else None)
     except BrokenPipeError:
         os._exit(1)
     except Exception as error:  # process boundary: the reason travels to the parent

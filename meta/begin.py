@@ -11,6 +11,7 @@ from analysis.ledger import read
 from arena.study import Study
 from meta.plan import Plan
 from meta.population import starters
+from meta.reserve import reserved
 from programs.errors import Corrupt
 from programs.program import Program
 from trainer.task import Task
@@ -18,7 +19,7 @@ from trainer.task import Task
 
 def found(
     folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), workers: int, seed: int | None = None,
-    fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve",
+    fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is to be improved."""
     chosen = starters(plan.starters, own)
@@ -27,7 +28,7 @@ def found(
         settings["origin"] = own[0].program_id
     study = Study.create(
         folder, task=task, run_budget=plan.run_budget, command=command, workers=workers, seed=seed,
-        fixed_steps=fixed_steps, sandbox=sandbox, plan=settings,
+        fixed_steps=fixed_steps, sandbox=sandbox, plan=settings, reserve=reserved(task, plan.run_budget, reserve),
         programs=[(program.name, program.text) for program in chosen],
     )  # fmt: skip
     return study, chosen

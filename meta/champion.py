@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from analysis.statistics import Mean, Ratio, interval, mean_interval, ratio, shared_error, t_test, welch_difference
 from analysis.trust import counts, marked, weakest
@@ -20,6 +21,7 @@ from programs.program import Program
 from programs.shelf import starter
 
 LEVEL = 0.025
+FINAL = ("confirmation", "reserve")  # purposes of the matches that only tell, and choose nothing
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,23 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """What a reserved task says. ``claim`` None: there the champion behaves like stock, and nothing was run."""
+
+    task: str
+    unit: str
+    claim: Claim | None
+    p_adjusted: float | None  # Holm over the reserved tasks; None where nothing was run
+    holds: bool
+
+
+@dataclass(frozen=True)
 class Champion:
     program: Program
     claim: Claim
     verdict: str
     trust: str | None = None  # the weakest of the confirmation's verifications
+    elsewhere: tuple[Elsewhere, ...] = ()  # on reserved tasks
 
 
 def confirm(
@@ -68,7 +82,7 @@ def confirm(
     for arm in match.arms:
         if plan.best_of_seeds and arm.role in ("champion", "control"):
             best_of(study, executor, match, arm, plan.best_of_seeds)
-    return claim({arm.role: gains[arm.arm_id] for arm in match.arms}, against(study))
+    return claim({arm.role: gains[arm.arm_id] for arm in match.arms}, against(study, match.match_id))
 
 
 @dataclass(frozen=True)
@@ -80,16 +94,17 @@ class Against:
     touched: Mapping[str, float]
 
 
-def against(study: Study) -> Against:
-    """Of the confirmation, as the ledger holds it."""
-    roles = {arm["arm_id"]: arm["role"] for arm in study.history.arms("confirmation")}
+def against(study: Study, match_id: str) -> Against:
+    """Of the match that confirms, as the ledger holds it."""
+    match = study.history.matches[match_id]
+    roles = {arm["arm_id"]: arm["role"] for arm in match["arms"]}
     ended: dict[str, list[bool]] = {role: [] for role in roles.values()}
     for of_run in study.history.verifications.values():
         event = next(iter(of_run.values()))
         if event["arm_id"] in roles:
             ended[roles[event["arm_id"]]].append(event["status"] != "baseline")
-    rows = study.history.baselines.items()
-    metrics = [row["metric"] for (stream, _), row in rows if stream == "confirmation" and row["status"] == "ok"]
+    measured = [row for key, row in study.history.baselines.items() if key[:2] == (match["task"], match["stream"])]
+    metrics = [row["metric"] for row in measured if row["status"] == "ok"]
     return Against(tuple(metrics), {role: sum(seen) / max(1, len(seen)) for role, seen in ended.items()})
 
 
@@ -144,16 +159,20 @@ def one_sided(difference: float, two_sided: float | None) -> float:
     return two_sided / 2 if difference > 0 else 1.0 - two_sided / 2
 
 
-def crown(study: Study, lineage: Lineage, program: Program, claim: Claim) -> Champion:
+def crown(
+    study: Study, lineage: Lineage, program: Program, claim: Claim, elsewhere: Sequence[Elsewhere] = ()
+) -> Champion:
     """Write champion.md and champion.evidence.md, and the claim into the ledger."""
     from meta.evidence_page import evidence_page
 
     verified = [event for of_run in study.history.verifications.values() for event in of_run.values()]
     trust = weakest(event["trust"] for event in verified if event["stream"] == "confirmation" and counts(event))
-    champion = Champion(program, claim, verdict(program, claim, study.task.unit, trust), trust)
+    said = "; ".join([verdict(program, claim, study.task.unit, trust), *map(sentence, elsewhere)])
+    champion = Champion(program, claim, said, trust, tuple(elsewhere))
     if study.history.champion is None:
         study.record({"kind": "champion", "program_id": program.program_id, "name": program.name,
-                      "verdict": champion.verdict, "holds": claim.holds, "trust": trust, **asdict(claim)})  # fmt: skip
+                      "verdict": champion.verdict, "holds": claim.holds, "trust": trust, **asdict(claim),
+                      **({"reserve": [asdict(there) for there in elsewhere]} if elsewhere else {})})  # fmt: skip
     lineage.crown(program.program_id)
     (study.folder / "champion.md").write_bytes(program.raw)
     page = evidence_page(study, champion)
@@ -168,13 +187,21 @@ def write_page_again(study: Study) -> bool:
     event = study.history.champion
     if event is None:
         return False
-    means = {k: Mean(**event[k]) if event[k] else None for k in ("champion", "stock", "without_ideas")}
-    ratios = {k: Ratio(**event[k]) if event[k] else None for k in ("ratio", "ratio_without_ideas")}
-    figures = {k: event[k] for k in ("difference", "low", "high", "p")}
-    claim = Claim(**means, **ratios, **figures)  # type: ignore[arg-type]
-    champion = Champion(study.program(event["program_id"]), claim, event["verdict"], event["trust"])
+    elsewhere = tuple(
+        Elsewhere(**{**there, "claim": recorded(there["claim"]) if there["claim"] else None})
+        for there in event.get("reserve", ())
+    )
+    program = study.program(event["program_id"])
+    champion = Champion(program, recorded(event), event["verdict"], event["trust"], elsewhere)
     (study.folder / "champion.evidence.md").write_text(evidence_page(study, champion), encoding="utf-8")
     return True
+
+
+def recorded(event: Mapping[str, Any]) -> Claim:
+    """A claim from the figures of its record."""
+    means = {k: Mean(**event[k]) if event[k] else None for k in ("champion", "stock", "without_ideas")}
+    ratios = {k: Ratio(**event[k]) if event[k] else None for k in ("ratio", "ratio_without_ideas")}
+    return Claim(**means, **ratios, **{k: event[k] for k in ("difference", "low", "high", "p")})  # type: ignore[arg-type]
 
 
 def verdict(program: Program, claim: Claim, unit: str, trust: str | None = None) -> str:
@@ -185,6 +212,20 @@ def verdict(program: Program, claim: Claim, unit: str, trust: str | None = None)
     if not claim.holds:
         return f"{program.name} is not shown to beat stock ({figures}; one-sided p = {claim.p:.2g}){doubt}"
     return f"{program.name} beats stock{times(claim.ratio)} ({figures}; one-sided p = {claim.p:.2g}){doubt}"
+
+
+def sentence(found: Elsewhere) -> str:
+    """One reserved task for people, as the verdict goes on."""
+    if found.claim is None:
+        return f"on {found.task}, which evolution never saw, it behaves like stock"
+    there = found.claim
+    figures = f"gain {figure(there.champion)} {found.unit} against {figure(there.stock)} of stock"
+    tested = f"p = {found.p_adjusted:.2g} after Holm"
+    if found.holds:
+        return (
+            f"on {found.task}, which evolution never saw, it beats stock too{times(there.ratio)} ({figures}; {tested})"
+        )
+    return f"on {found.task}, which evolution never saw, it is not shown to beat stock ({figures}; {tested})"
 
 
 def figure(mean: Mean) -> str:

@@ -11,7 +11,7 @@ from analysis.study import open_study, rows, statement
 from analysis.trust import findings_line, marked
 from arena.study import Study
 from inner_loop.behaviour import inert_directives, resolved_ideas
-from meta.champion import LEVEL, Champion
+from meta.champion import FINAL, LEVEL, Champion, figure
 from programs.diff import Diff, diff
 from programs.program import Program
 from programs.text import one_line
@@ -33,7 +33,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"interval": interval, "line": line, "cell": cell, "verb": verb}
+    environment.filters |= {"interval": interval, "line": line, "cell": cell, "verb": verb, "mean": figure}
     with open_study(study.folder) as con:
         standings = rows(con.execute("SELECT * FROM standings ORDER BY match_id, gain DESC"))
         purpose = dict(con.execute("SELECT match_id, purpose FROM matches").fetchall())
@@ -76,7 +76,7 @@ def steps(study: Study, program: Program, con: DuckDBPyConnection) -> list[dict[
 
 def edit_facts(con: DuckDBPyConnection, study: Study, generation: int | None) -> tuple[EditCredit, ...]:
     """What single edits had earned by the end of ``generation`` (None: by now), without the confirmation."""
-    confirming = [m for m, event in study.history.matches.items() if event["purpose"] == "confirmation"]
+    confirming = [m for m, event in study.history.matches.items() if event["purpose"] in FINAL]
     facts = evidence(con, study.task.name, exclude_matches=confirming, until_generation=generation)
     return facts.edits
 

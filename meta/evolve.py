@@ -17,12 +17,13 @@ from arena.race import SequentialHalving, Stage
 from arena.study import Study
 from meta.archive import Archive
 from meta.breed import breed, write_down
-from meta.champion import Champion, Claim, confirm, crown
+from meta.champion import FINAL, Champion, Claim, confirm, crown
 from meta.lineage import Lineage
 from meta.mutators.mix import Mix
 from meta.novelty import Novelty
 from meta.plan import Plan
 from meta.population import descendants, entries, twin_of_stock
+from meta.reserve import confirm_elsewhere
 from programs.program import Program
 from programs.shelf import starter
 
@@ -30,14 +31,19 @@ from programs.shelf import starter
 def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Progress) -> Champion:
     """Carry a study from wherever it stands to its champion."""
     epoch = int(datetime.fromisoformat(study.config.created_at).timestamp())
+
+    def workers(of: Study) -> LocalExecutor:
+        return LocalExecutor(of.folder, of.config.workers, progress, of.number)
+
     with (
         study,
         drain_on_interrupt(study, progress),
-        LocalExecutor(study.folder, study.config.workers, progress) as executor,
         Lineage(study.folder / "programs.git", epoch) as lineage,
     ):
-        champion, claim = search(study, plan, starters, executor, lineage, progress)
-        return crown(study, lineage, champion, claim)
+        with workers(study) as executor:
+            champion, claim = search(study, plan, starters, executor, lineage, progress)
+        elsewhere = confirm_elsewhere(study, workers, lineage, champion, claim, plan, progress)
+        return crown(study, lineage, champion, claim, elsewhere)
 
 
 def search(
@@ -131,7 +137,7 @@ class Evolution:
     def archive(self) -> tuple[Archive, Evidence]:
         """What the ledger knows now: the posterior of every program that ran, and the page of facts."""
         # What confirms a champion may not help to choose it, not even when a finished part of it is resumed.
-        last = [m for m, event in self.study.history.matches.items() if event["purpose"] == "confirmation"]
+        last = [m for m, event in self.study.history.matches.items() if event["purpose"] in FINAL]
         with open_study(self.study.folder, views=()) as con:
             facts = evidence(con, self.study.task.name, exclude_matches=last)
         bred = Counter(p for m in self.study.history.mutations if m["accepted"] for p in m["parent_ids"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -70,10 +70,10 @@ class Plan:
         verification = self.runs * verify_seeds + 2 * baseline_seeds + 2 * self.best_of_seeds
         return self.runs * self.run_budget + verification * task.cost_seconds
 
-    def describe(self, task: Task, workers: int) -> dict[str, Any]:
-        """What is about to be spent, and on what."""
+    def describe(self, task: Task, workers: int, elsewhere: float = 0.0) -> dict[str, Any]:
+        """What is about to be spent, and on what; ``elsewhere``: device-seconds on other tasks."""
         per_run = max(1, int(self.run_budget / task.cost_seconds))
-        seconds = self.device_seconds(task)
+        seconds = self.device_seconds(task) + elsewhere
         return {
             "task": task.name,
             "runs": self.runs,
@@ -110,17 +110,22 @@ def default(task: Task, run_budget: float | None = None) -> Plan:
     return replace(DEFAULT, run_budget=run_budget or task.run_budget)
 
 
-def within(budget: float, task: Task, run_budget: float | None = None) -> Plan:
+def within(
+    budget: float, task: Task, run_budget: float | None = None, besides: Callable[[Plan], float] = lambda _: 0.0
+) -> Plan:
     """The largest plan of the default's proportions whose expected device time fits ``budget`` seconds.
+
+    ``besides``: device-seconds that a plan costs on other tasks.
 
     Raises UsageError when not even the smallest study fits.
     """
     whole = default(task, run_budget)
     for percent in range(400, 0, -2):
         plan = scaled(whole, percent / 100)
-        if plan.device_seconds(task) <= budget:
+        if plan.device_seconds(task) + besides(plan) <= budget:
             return plan
-    smallest = scaled(whole, 0.02).device_seconds(task)
+    least = scaled(whole, 0.02)
+    smallest = least.device_seconds(task) + besides(least)
     raise UsageError(
         f"a budget of {budget:.0f} s is too small: the smallest study on {task.name} takes about {smallest:.0f} s",
         hint=f"raise --budget, or lower --run-budget from {whole.run_budget:g}s",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ FLAGS = [
     options.study_flag,
     options.resume_flag,
     options.task_flag,
+    flag("--reserve", metavar="TASK,…", help="Tasks on which the champion is tested once, at the end."),
     options.run_budget_flag,
     options.budget_flag,
     flag("--quick", is_flag=True, help="A small study: 3 minutes on 2 cores."),
@@ -69,17 +71,19 @@ def improve(out: Output, program: str | None, **flags: Any) -> None:
 def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]) -> None:
     from meta.begin import champion_of, found, take_up
 
+    reserve = launch.load_tasks(flags.pop("reserve"))
     dial = {name: flags.pop(name) for name in ("budget", "quick", "generations", "seeds", "best_of_n")}
     settings = Settings.take(flags)
     folder = settings.existing(out)
     if folder is not None:
         study, plan, starters = take_up(folder)
         settings.check(study)
+        refuse_reserve(study, reserve)
         refuse_others(folder, own, starters)
     else:
         task = launch.load_task(settings.task)
-        plan = plan_of(task, settings, **dial)
-    described = describe(plan, study.task if folder else task, settings, study if folder else None)
+        plan = plan_of(task, settings, reserve, **dial)
+    described = describe(plan, study.task if folder else task, settings, study if folder else None, reserve)
     if settings.dry_run:
         launch.dry_run(out, described)
         return
@@ -99,6 +103,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
             fixed_steps=settings.fixed_steps,
             sandbox=settings.sandbox,
             command=command,
+            reserve=reserve,
         )
     if champion_of(folder) is None:
         play(out, command, study, plan, starters, described)
@@ -119,9 +124,20 @@ def refuse_others(folder: Path, asked: list[Program], starters: list[Program]) -
         )
 
 
+def refuse_reserve(study: Study, asked: list[Task]) -> None:
+    """Its reserved tasks are part of what a study is: naming others later is an error."""
+    known = {away.task_id for away in study.config.reserve}
+    if asked and {task.task_id for task in asked} != known:
+        raise NotComparable(
+            f"{resolve.shown(study.folder)} was founded with other reserved tasks",
+            hint="leave --reserve out to go on, or name a new folder with --study",
+        )
+
+
 def plan_of(
     task: Task,
     settings: Settings,
+    reserve: Sequence[Task] = (),
     *,
     budget: float | None,
     quick: bool,
@@ -131,13 +147,14 @@ def plan_of(
 ) -> Plan:
     """The size of the study from its dial: --quick, --budget, or the default; then what single flags change."""
     from meta import plan as plans
+    from meta.reserve import seconds_elsewhere
 
     if quick and budget is not None:
         raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
     if quick:
         whole = plans.quick(task, settings.run_budget)
     elif budget is not None:
-        whole = plans.within(budget, task, settings.run_budget)
+        whole = plans.within(budget, task, settings.run_budget, lambda p: seconds_elsewhere(p, task, reserve))
     else:
         whole = plans.default(task, settings.run_budget)
     if seeds is not None:
@@ -147,9 +164,19 @@ def plan_of(
     return plans.override(whole, generations=generations, best_of_seeds=best_of)
 
 
-def describe(plan: Plan, task: Task, settings: Settings, study: Study | None) -> dict[str, Any]:
+def describe(
+    plan: Plan, task: Task, settings: Settings, study: Study | None, reserve: Sequence[Task] = ()
+) -> dict[str, Any]:
     """What is about to be spent, and what the confirmation can tell. ``study``: the one that goes on."""
-    told = plan.describe(task, settings.workers_or_cores())
+    from meta.reserve import runs_elsewhere, seconds_elsewhere
+    from trainer.task import Task
+
+    if study is not None:
+        reserve = [Task.load(away.task) for away in study.config.reserve]
+    told = plan.describe(task, settings.workers_or_cores(), seconds_elsewhere(plan, task, reserve))
+    if reserve:
+        told["reserve"] = ", ".join(other.name for other in reserve)
+        told["runs_on_reserve"] = runs_elsewhere(plan) * len(reserve)
     told |= launch.told_of(settings.sandbox if study is None else study.config.sandbox)
     tells = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
     return {"tells": f"in the confirmation {tells}"} | told
@@ -191,7 +218,7 @@ def _show(out: Output, folder: Path, verdict: str, changes: list[dict[str, Any]]
     from meta.cli.standings import present as standings
 
     out.text(verdict)
-    query = "SELECT match_id FROM matches WHERE purpose = 'confirmation' ORDER BY started_at DESC LIMIT 1"
+    query = "SELECT match_id FROM matches WHERE purpose IN ('confirmation', 'reserve') ORDER BY started_at"
     with resolve.connect(folder, []) as con:
         found = [row["match_id"] for row in resolve.fetch(con, query)]
     if found:

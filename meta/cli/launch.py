@@ -109,6 +109,11 @@ def load_task(text: str | None) -> Task:
     return Task.load(text or DEFAULT_TASK)
 
 
+def load_tasks(text: str | None) -> list[Task]:
+    """The tasks of a list with commas; none where it was left out."""
+    return [load_task(name.strip()) for name in (text or "").split(",") if name.strip()]
+
+
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

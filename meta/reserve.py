@@ -1,0 +1,97 @@
+"""Reserved tasks: where a champion is run once, at the end, on tasks that evolution never touched.
+
+The champion, stock, and the champion without its ideas where it has any there, run from the reserved task's own
+baseline on the stream `reserve`. The tests are gated, so that the study's one error budget holds: they count only if
+the claim at home holds, and are corrected among the reserved tasks by Holm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from analysis.statistics import holm
+from arena.executor import Executor, Progress
+from arena.match import Entry, enter, play
+from arena.race import Allocation
+from arena.settings import Reserved
+from arena.study import Study, reference
+from inner_loop.behaviour import behaviour_id
+from meta.champion import LEVEL, Claim, Elsewhere, against, arms, claim
+from meta.lineage import Lineage
+from meta.plan import Plan
+from programs.errors import UsageError
+from programs.program import Program
+from programs.shelf import starter
+from trainer.task import Task
+
+At = Callable[[Study], AbstractContextManager[Executor]]  # workers for a study on one of its reserved tasks
+
+
+def reserved(home: Task, run_budget: float, others: Sequence[Task]) -> list[Reserved]:
+    """As study.toml names them. Runs there have as many experiments as at home: the budget scales with their cost.
+
+    Raises UsageError for the home task, and for two tasks of one name.
+    """
+    names = [home.name]
+    for task in others:
+        if task.name in names:
+            raise UsageError(f"--reserve {task.name}: this task is named twice", hint="reserve tasks of other names")
+        names.append(task.name)
+    each = run_budget / home.cost_seconds
+    return [Reserved(task=reference(t), task_id=t.task_id, run_budget=each * t.cost_seconds) for t in others]
+
+
+def runs_elsewhere(plan: Plan) -> int:
+    """Runs on one reserved task, at most."""
+    return 2 * plan.confirm_runs + plan.ablation_runs
+
+
+def seconds_elsewhere(
+    plan: Plan, home: Task, others: Sequence[Task], verify_seeds: int = 2, baselines: int = 8
+) -> float:
+    """Device-seconds that the reserved tasks take at most: runs, their verifications, and the shared baselines."""
+    each = plan.run_budget / home.cost_seconds + verify_seeds
+    return sum((runs_elsewhere(plan) * each + baselines) * task.cost_seconds for task in others)
+
+
+def confirm_elsewhere(
+    study: Study, at: At, lineage: Lineage, champion: Program, home: Claim, plan: Plan, progress: Progress
+) -> list[Elsewhere]:
+    """Run the champion on every reserved task, one after the other."""
+    found: list[tuple[Study, Claim | None]] = []
+    for number in range(len(study.config.reserve)):
+        away = study.on_reserve(number)
+        if like_stock(champion, away):
+            note = f"{champion.name} behaves like stock on {away.task.name}: not run there"
+            progress({"kind": "note", "text": note})
+            found.append((away, None))
+            continue
+        with at(away) as executor:
+            found.append((away, confirm_there(away, executor, lineage, champion, plan, progress)))
+    adjusted = iter(holm([there.p for _, there in found if there is not None]))
+    told = []
+    for away, there in found:
+        p = next(adjusted) if there is not None else None
+        holds = p is not None and home.holds and p < LEVEL
+        told.append(Elsewhere(away.task.name, away.task.unit, there, p, holds))
+    return told
+
+
+def confirm_there(
+    away: Study, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress
+) -> Claim:
+    entered: list[Entry] = arms(away, champion)
+    match = enter(away, f"reserve-{away.task.name}", entered, purpose="reserve", stream="reserve")
+    few = {"without-ideas": plan.ablation_runs}
+    runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in match.arms})
+    for arm in match.arms:
+        lineage.add(arm.program, operator=arm.role, parent_ids=[champion.program_id], reason="for a reserved task")
+        away.admit(arm.program, generation=plan.generations, operator=arm.role, parent_ids=[champion.program_id])
+    gains = {score.arm_id: score.gains for score in play(away, executor, match, runs, progress)}
+    return claim({arm.role: gains[arm.arm_id] for arm in match.arms}, against(away, match.match_id))
+
+
+def like_stock(champion: Program, away: Study) -> bool:
+    programs = (champion, starter("stock"))
+    return len({behaviour_id(program, away.task, away.config.researcher) for program in programs}) == 1
