@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from arena.executor import Progress
+from arena.executor import LocalExecutor, Progress
 from arena.jobs import Job, JobResult
+from arena.sandbox import runs_code
 from arena.study import Study
 from arena.worker import Worker
 from programs.errors import UsageError
@@ -21,13 +22,13 @@ class InProcessExecutor:
     """
 
     def __init__(self, study: Study, progress: Progress) -> None:
-        if study.task.law is None:
+        if runs_code(study.task):
             raise UsageError(f"{study.task.name} trains for real", hint="use LocalExecutor")
         config = study.config
         data = DataStore(study.task, study.streams, study.folder / "data")
-        trainer = trainer_for(study.task, data, fixed_steps=config.fixed_steps, sandbox=config.sandbox)
+        trainer = trainer_for(study.task, data, fixed_steps=config.fixed_steps)
         self._progress = progress
-        self._worker = Worker(study.folder, 0, trainer, self._tell, repositories=False)
+        self._worker = Worker(study.folder, 0, trainer, self._tell, repositories=False, sync_each=False)
 
     def __enter__(self) -> InProcessExecutor:
         return self
@@ -47,3 +48,10 @@ class InProcessExecutor:
     def _tell(self, message: Mapping[str, Any]) -> None:
         if "progress" in message:
             self._progress(message["progress"])
+
+
+def executor_of(study: Study, progress: Progress) -> LocalExecutor | InProcessExecutor:
+    """What carries out a study's jobs: worker processes where anything trains, this process where a law tells."""
+    if runs_code(study.task):
+        return LocalExecutor(study.folder, study.config.workers, progress)
+    return InProcessExecutor(study, progress)

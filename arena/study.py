@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from analysis.ledger import Ledger, missing_segments
 from arena.history import History
+from arena.sandbox import holds
 from arena.settings import StudyConfig, Versions
 from programs.errors import Busy, Corrupt, NotComparable, UsageError
 from programs.ids import content_id
@@ -75,7 +76,7 @@ class Study:
             verify_seeds=verify_seeds,
             workers=workers,
             fixed_steps=fixed_steps,
-            sandbox=sandbox,
+            sandbox=holds(task, sandbox),
             researcher=researcher,
             seed=seed,
             secret=streams.secret.hex(),

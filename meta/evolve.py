@@ -11,7 +11,8 @@ import numpy as np
 from analysis.evidence import Evidence, evidence, page
 from analysis.study import open_study
 from arena.drain import drain_on_interrupt
-from arena.executor import Executor, LocalExecutor, Progress
+from arena.executor import Executor, Progress
+from arena.inprocess import executor_of
 from arena.match import Entry, enter, play
 from arena.race import SequentialHalving, Stage
 from arena.study import Study
@@ -33,7 +34,7 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
     with (
         study,
         drain_on_interrupt(study, progress),
-        LocalExecutor(study.folder, study.config.workers, progress) as executor,
+        executor_of(study, progress) as executor,
         Lineage(study.folder / "programs.git", epoch) as lineage,
     ):
         champion, claim = search(study, plan, starters, executor, lineage, progress)

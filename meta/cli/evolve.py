@@ -79,15 +79,16 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     else:
         task = launch.load_task(settings.task)
         plan = plan_of(task, settings, **dial)
-    described = describe(plan, study.task if folder else task, settings, study if folder else None)
+    task = study.task if folder else task
+    described = describe(plan, task, settings, study if folder else None)
     if settings.dry_run:
         launch.dry_run(out, described)
         return
     if folder is not None and champion_of(folder) is None:
-        settings.ready(study)
+        settings.ready(task, study)
     if folder is None:
         launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
-        settings.ready(None)
+        settings.ready(task, None)
         folder = settings.fresh(task, out)
         study, starters = found(
             folder,
@@ -149,8 +150,8 @@ def plan_of(
 
 def describe(plan: Plan, task: Task, settings: Settings, study: Study | None) -> dict[str, Any]:
     """What is about to be spent, and what the confirmation can tell. ``study``: the one that goes on."""
-    told = plan.describe(task, settings.workers_or_cores())
-    told |= launch.told_of(settings.sandbox if study is None else study.config.sandbox)
+    sandboxed = settings.sandbox if study is None else study.config.sandbox
+    told = launch.as_it_runs(plan.describe(task, settings.workers_or_cores()), task, sandboxed)
     tells = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
     return {"tells": f"in the confirmation {tells}"} | told
 
