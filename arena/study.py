@@ -14,6 +14,7 @@ from typing import Any, TextIO
 
 from analysis.ledger import Ledger, missing_segments
 from arena.history import History
+from arena.sandbox import holds
 from arena.settings import Reserved, StudyConfig, Versions
 from programs.errors import Busy, Corrupt, NotComparable, UsageError
 from programs.ids import content_id
@@ -79,7 +80,7 @@ class Study:
             verify_seeds=verify_seeds,
             workers=workers,
             fixed_steps=fixed_steps,
-            sandbox=sandbox,
+            sandbox=all(holds(each, sandbox) for each in (task, *(Task.load(away.task) for away in reserve))),
             researcher=researcher,
             seed=seed,
             secret=streams.secret.hex(),

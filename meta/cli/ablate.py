@@ -122,7 +122,7 @@ def _factorial(out: Output, study: Study | None, asked: Asked, settings: Setting
     if budget is None and asked.what is None and study is not None:
         budget = _begun(study, price)
     if study is None and not settings.dry_run:
-        settings.ready(None)
+        settings.ready(task, None)
         design_of(found.factors, price, budget, 0)  # refuses before a folder is made
         study = _founded(out, program, task, asked, settings)
     seed = design_seed(study, program, found.factors) if study else 0
@@ -132,7 +132,7 @@ def _factorial(out: Output, study: Study | None, asked: Asked, settings: Setting
     if settings.dry_run or study is None:
         launch.dry_run(out, plan)
         return
-    settings.ready(study)
+    settings.ready(task, study)
     launch.announce(out, plan)
     ready = study
     match = launch.drive(out, study.folder, "ablate", plan, lambda p: ablate(ready, program, design, p))
@@ -195,11 +195,11 @@ def _plan(
     )
     if not design.clear:
         tells += "; an odd number of blocks mixes an effect with some interactions of two others"
+    plan = launch.as_it_runs(plan, task, study.config.sandbox if study else settings.sandbox)
     return {
         "program": program.name, "program_id": program.program_id, **plan, "device_seconds": round(seconds, 1),
         "directives": len(design.factors), "blocks": design.blocks, "runs_per_block": design.order,
         "programs": len(design.arms), "tells": tells,
-        **launch.told_of(study.config.sandbox if study else settings.sandbox),
         "factors": [{"directive_id": d.directive_id, "kind": d.kind, "text": d.text} for d in found.factors],
         "left_out": [{"directive_id": d.directive_id, "text": d.text, "why": why} for d, why in found.left_out],
     }  # fmt: skip
@@ -233,18 +233,18 @@ def _replay(out: Output, study: Study, run_id: str, asked: Asked, settings: Sett
     replay = plan_of(study, run_id, commits, asked.seeds or last.get("seeds") or SEEDS)
     methods = ["add-one-in", "leave-one-out"] + ["shapley"] * any(replay.orders)
     seconds = len(replay.trainings) * study.task.cost_seconds
-    plan = {
+    plan: dict[str, Any] = {
         "run_id": run_id, "task": study.task.name, "commits": len(commits), "seeds": replay.seeds,
         "methods": methods, "runs": len(replay.trainings), "run_budget_s": study.task.cost_seconds,
         "experiments": len(replay.trainings), "device_seconds": round(seconds, 1),
         "wall_seconds": round(seconds / study.config.workers / launch.SHARE_AT_WORK + launch.SETUP_SECONDS, 1),
         "workers": study.config.workers, "price": "own device, no model is called",
-        **launch.told_of(study.config.sandbox),
     }  # fmt: skip
+    plan = launch.as_it_runs(plan, study.task, study.config.sandbox)
     if settings.dry_run:
         launch.dry_run(out, plan)
         return
-    settings.ready(study)
+    settings.ready(study.task, study)
     out.note(
         f"plan: {plan['experiments']} trainings of sources with some of {len(commits)} commits, {replay.seeds} seeds "
         f"({', '.join(methods)}); {duration(seconds)} of device time, about {duration(plan['wall_seconds'])}"

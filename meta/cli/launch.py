@@ -24,6 +24,7 @@ Result = TypeVar("Result")
 DEFAULT_TASK = "strokes"
 SETUP_SECONDS = 6.0  # start of the workers and the data of a new study, wall seconds
 SHARE_AT_WORK = 0.9  # of the workers' time, the rest is launching and writing down
+LAW_SECONDS = 0.003  # a simulated experiment with all that is written of it, wall seconds
 
 
 @dataclass(frozen=True)
@@ -69,24 +70,24 @@ class Settings:
             run_budget=self.run_budget,
             seed=self.seed,
             fixed_steps=self.fixed_steps or None,
-            sandbox=False if self.unsafe_no_sandbox else None,
+            sandbox=False if self.unsafe_no_sandbox and sandbox.runs_code(study.task) else None,
         )
 
     @property
     def sandbox(self) -> bool:
         return not self.unsafe_no_sandbox
 
-    def ready(self, study: Study | None) -> None:
-        """Called before anything is founded or started: can, and may, experiments run here as they are to?
+    def ready(self, task: Task, study: Study | None) -> None:
+        """Called before anything is founded or started: can, and may, experiments of ``task`` run here as they are to?
 
         A study that was made without a sandbox, which may be somebody else's, does not go on so unasked.
         """
-        if study is not None and not study.config.sandbox and not self.unsafe_no_sandbox:
+        if study is not None and not sandbox.holds(task, study.config.sandbox or self.unsafe_no_sandbox):
             raise NotComparable(
                 f"{resolve.shown(study.folder)} was made without a sandbox",
                 hint=f"{sandbox.FLAG} goes on without one; or start a new study, which has one",
             )
-        sandbox.require(self.sandbox)
+        sandbox.require(task, self.sandbox)
 
     def workers_or_cores(self) -> int:
         return self.workers or cores()
@@ -137,13 +138,16 @@ def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify
     }
 
 
-def told_of(sandboxed: bool) -> dict[str, Any]:
-    """The part of a plan that says whether what runs is shut in."""
-    return {"sandbox": sandbox.said(sandboxed)}
+def as_it_runs(plan: Mapping[str, Any], task: Task, sandboxed: bool) -> dict[str, Any]:
+    """A plan that says whether what runs is shut in; where nothing is trained, with the time that that takes."""
+    told = {**plan, "sandbox": sandbox.said(task, sandboxed)}
+    if not sandbox.runs_code(task):
+        told |= {"workers": 1, "wall_seconds": round(1.0 + LAW_SECONDS * plan["experiments"], 1)}
+    return told
 
 
 def shut_in(plan: Mapping[str, Any]) -> bool:
-    return bool(plan.get("sandbox", sandbox.said(True)) == sandbox.said(True))
+    return plan.get("sandbox") != sandbox.OPEN
 
 
 def power_sentence(runs: int, pairs: int = 1, noise: Noise | None = None, unit: str = "") -> str:
@@ -186,8 +190,8 @@ def announce(out: Output, plan: Mapping[str, Any]) -> None:
     )
     if plan.get("tells"):
         out.note(f"tells: {plan['tells']}")
-    if not shut_in(plan):
-        out.note(str(plan["sandbox"]))
+    if plan["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):
+        out.note(plan["sandbox"])
 
 
 def dry_run(out: Output, plan: Mapping[str, Any]) -> None:

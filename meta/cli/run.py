@@ -55,7 +55,7 @@ def run(out: Output, program: str | None, **flags: Any) -> None:
     if settings.dry_run:
         launch.dry_run(out, plan)
         return
-    settings.ready(study)
+    settings.ready(task, study)
     if study is None:
         study = found(task, entries, 1, "run", settings, out)
     launch.announce(out, plan)

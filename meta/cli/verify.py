@@ -119,7 +119,7 @@ def _source(out: Output, what: str, asked: Asked) -> Audit | None:
         raise UsageError(f"name the task of {what}", hint=f"metaloop verify {what} -t strokes")
     task = launch.load_task(asked.task)
     source, how = read_source(Path(what).expanduser(), task), asked.how(asked.fixed_steps)
-    if not _begin(out, asked, how, bill(task, 2 * asked.seeds, asked.seeds, how)):
+    if not _begin(out, asked, how, bill(task, 2 * asked.seeds, asked.seeds, how), task):
         return None
     with ticker(out) as told:
         return verify_source(task, source, asked.seeds, how, told)
@@ -149,7 +149,7 @@ def _run(out: Output, study: Study, prefix: str, asked: Asked) -> Audit | None:
     with resolve.connect(study.folder, []) as con:
         known = [row["run_id"] for row in resolve.fetch(con, "SELECT run_id FROM runs")]
     run, how = run_of(study, resolve.by_prefix(prefix, known, "run")), asked.how(study.config.fixed_steps)
-    if not _begin(out, asked, how, bill(study.task, 2 * asked.seeds, asked.seeds, how, study)):
+    if not _begin(out, asked, how, bill(study.task, 2 * asked.seeds, asked.seeds, how, study), study.task):
         return None
     with ticker(out) as told:
         return verify_run(study, run, asked.seeds, how, told)
@@ -164,7 +164,7 @@ def _whole_study(out: Output, study: Study, asked: Asked) -> Audit | None:
     drawn = whole.sampled(study, asked.runs, how)
     samples = samples_of(study, drawn)
     full = len(samples) + study.config.baseline_seeds
-    if not _begin(out, asked, how, bill(study.task, full, sum(s.ablate for s in samples), how, study)):
+    if not _begin(out, asked, how, bill(study.task, full, sum(s.ablate for s in samples), how, study), study.task):
         return None
     with ticker(out) as told:
         return verify_study(study, whole, drawn, how, told)
@@ -205,17 +205,17 @@ def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = 
         "share": round(seconds / whole, 4) if whole else None,
         "workers": how.workers,
         "wall_seconds": round(seconds / how.workers + launch.SETUP_SECONDS, 1),
-        "sandbox": sandbox.said(how.sandbox),
+        "sandbox": sandbox.said(task, how.sandbox),
         "secret_hash": secret_hash(how.streams),
     }
 
 
-def _begin(out: Output, asked: Asked, how: How, plan: Mapping[str, Any]) -> bool:
+def _begin(out: Output, asked: Asked, how: How, plan: Mapping[str, Any], task: Task) -> bool:
     """Tell the bill and the hash of the secret; whether to go on. Raises EnvironmentProblem without a sandbox."""
     if asked.dry_run:
         out.thing(plan, shown={key: duration(plan[key]) for key in ("device_seconds", "wall_seconds")})
         return False
-    sandbox.require(how.sandbox)
+    sandbox.require(task, how.sandbox)
     share = f", {plan['share']:.1%} of what the study spent" if plan["share"] else ""
     out.note(
         f"plan: {plan['experiments']} experiments on {plan['task']} and {plan['untrained']} untrained; "

@@ -292,6 +292,33 @@ def test_without_a_sandbox_nothing_is_founded(
     assert code == 1 and "fail\tsandbox\tno sandbox here: " in out and err == "cannot run: sandbox\n"
 
 
+def test_a_simulated_task_needs_no_sandbox(
+    call: Call, tmp_path: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from analysis.study import query
+    from trainer import bwrap
+
+    monkeypatch.setattr(bwrap, "_candidates", list)
+    law, small = str(tmp_path / "law"), ("-b", "0.8s", "--seed", "3")
+    assert call("task", "init", law, "--simulated")[0] == 0
+    assert call("task", "check", law)[0] == 0
+    assert "is simulated and needs none" in call("doctor", "-t", law)[1]
+    run = ("run", "stock", "-t", law, *small, "-s", str(tmp_path / "run"))
+    assert "nothing is trained" in json.loads(call(*run, "--dry-run", "--json")[1])["sandbox"]
+    assert call(*run)[0] == 0
+    assert call("match", "stock", "local", "-n", "2", "-t", law, *small, "-s", str(tmp_path / "match"))[0] == 0
+    assert call("match", "--resume", str(tmp_path / "match"))[0] == 0
+    made = ("ablate", "local", "--budget", "30s", "-t", law, *small, "-s", str(tmp_path / "ablation"))
+    assert call(*made, "--unsafe-no-sandbox")[0] == 0
+    for name in ("run", "match", "ablation"):  # the flag is needless, and leaves no doubt behind
+        told = query(tmp_path / name, "SELECT DISTINCT trust FROM verifications WHERE status = 'ok'")
+        assert [row["trust"] for row in told] == ["scored"]
+    dial = ("--quick", "--generations", "0", "-n", "2", "-t", law, "-b", "0.4s", "-s", str(tmp_path / "whole"))
+    assert call("improve", "local", *dial)[0] == 0
+    verified = call("verify", str(Path(law) / "train.py"), "-t", law, "-n", "2", "--json")
+    assert verified[0] == 0 and json.loads(verified[1])["trust"] == "verified"
+
+
 def test_a_study_without_a_sandbox_does_not_go_on_unasked(call: Call, tmp_path: Path) -> None:
     from arena.study import Study
     from trainer.task import Task
