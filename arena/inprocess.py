@@ -16,19 +16,20 @@ from trainer.simulated import trainer_for
 
 
 class InProcessExecutor:
-    """The worker's own code without a process, a pipe, a run's git repository or a cache; the ledger is the same.
+    """The worker's own code without a process, a pipe or a cache; the ledger is the same.
 
     For simulated tasks only: training belongs into processes that can be killed. Raises UsageError for another.
+    ``repositories``: whether each run leaves its git repository, from which a source is taken to be measured again.
     """
 
-    def __init__(self, study: Study, progress: Progress) -> None:
+    def __init__(self, study: Study, progress: Progress, *, repositories: bool = False) -> None:
         if runs_code(study.task):
             raise UsageError(f"{study.task.name} trains for real", hint="use LocalExecutor")
         config = study.config
         data = DataStore(study.task, study.streams, study.folder / "data")
         trainer = trainer_for(study.task, data, fixed_steps=config.fixed_steps)
         self._progress = progress
-        self._worker = Worker(study.folder, 0, trainer, self._tell, repositories=False, sync_each=False)
+        self._worker = Worker(study.folder, 0, trainer, self._tell, repositories=repositories, sync_each=False)
 
     def __enter__(self) -> InProcessExecutor:
         return self
@@ -54,4 +55,4 @@ def executor_of(study: Study, progress: Progress) -> LocalExecutor | InProcessEx
     """What carries out a study's jobs: worker processes where anything trains, this process where a law tells."""
     if runs_code(study.task):
         return LocalExecutor(study.folder, study.config.workers, progress)
-    return InProcessExecutor(study, progress)
+    return InProcessExecutor(study, progress, repositories=True)

@@ -317,6 +317,19 @@ def test_a_simulated_task_needs_no_sandbox(
     assert call("improve", "local", *dial)[0] == 0
     verified = call("verify", str(Path(law) / "train.py"), "-t", law, "-n", "2", "--json")
     assert verified[0] == 0 and json.loads(verified[1])["trust"] == "verified"
+    code, out, err = call("verify", str(tmp_path / "match"), "--runs", "2", "--json")
+    told = json.loads(out)
+    assert code == (told["verdict"] == "contradicted") and "without training" not in told["why"], err
+
+
+def test_an_invalid_source_is_told_on_stdout_and_exits_with_1(call: Call, tmp_path: Path) -> None:
+    law, bad = str(tmp_path / "law"), tmp_path / "train.py"
+    assert call("task", "init", law, "--simulated")[0] == 0
+    bad.write_text("print('hello')\n")
+    code, out, _ = call("verify", str(bad), "-t", law, "-n", "2", "--json")
+    told = json.loads(out)
+    assert code == 1 and told["verdict"].startswith("invalid: the law knows no source without")
+    assert (told["gain"], told["low"], told["high"], told["trust"]) == (None, None, None, None)
 
 
 def test_a_study_without_a_sandbox_does_not_go_on_unasked(call: Call, tmp_path: Path) -> None:
