@@ -322,6 +322,21 @@ def test_a_simulated_task_needs_no_sandbox(
     assert code == (told["verdict"] == "contradicted") and "without training" not in told["why"], err
 
 
+def test_a_cache_that_cannot_be_used_is_told_before_anything_is_founded(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    for name, value in (("METALOOP_CACHE", "file"), ("METALOOP_CACHE", "file/below"), ("HOME", "file")):
+        with monkeypatch.context() as surroundings:
+            surroundings.delenv("METALOOP_CACHE", raising=False)
+            surroundings.setenv(name, str(tmp_path / value))
+            code, _, err = call("run", "stock", "-s", str(tmp_path / "new"))
+        assert code == 1 and not (tmp_path / "new").exists()
+        first, hint = err.splitlines()[-2:]
+        assert first.startswith(f"error: training data cannot be kept in {tmp_path / value}") and name in first
+        assert hint == "hint: name a folder that can be written: METALOOP_CACHE=DIR"
+
+
 def test_an_invalid_source_is_told_on_stdout_and_exits_with_1(call: Call, tmp_path: Path) -> None:
     law, bad = str(tmp_path / "law"), tmp_path / "train.py"
     assert call("task", "init", law, "--simulated")[0] == 0
