@@ -6,6 +6,7 @@ itself afterwards, so that anybody can make the check again.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from arena import embedded
 from arena.jobs import MeasureJob, Measurement
 from arena.sandbox import runs_code
 from arena.scratch import Told, measure, scratch, secret_hash
+from arena.study import reference
 from inner_loop.record import finding_event
 from programs.errors import TaskError
 from programs.ids import content_id
@@ -137,7 +139,7 @@ def carry_out(task: Task, samples: Sequence[Sample], seeds: int, how: How, told:
     baseline = [value for value in taken["baseline"].metrics if value is not None]
     if not baseline:
         message = f"{task.folder}: its baseline fails on all {seeds} seeds: {taken['baseline'].failures[0]}"
-        raise TaskError(message, hint=f"metaloop task check {task.name}")
+        raise TaskError(message, hint=f"metaloop task check {shlex.quote(reference(task))}")
     return Round(task, how, tuple(baseline), taken, tuple(measured.items()))
 
 

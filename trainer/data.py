@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -95,7 +96,7 @@ class DataStore:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             if "[Errno 28]" in last or "MemoryError" in last:
                 raise EnvironmentProblem(f"{out.parent}: {last}", hint="free space or choose another folder")
-            hint = f"metaloop task check {self.task.folder} tries it"
+            hint = f"metaloop task check {shlex.quote(str(self.task.folder))} tries it"
             raise TaskError(f"{self.task.folder / 'data.py'}: make({split!r}, {seed}, …) failed: {last}", hint=hint)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,7 @@ def _source(out: Output, what: str, asked: Asked) -> Audit | None:
     from arena.verify import verify_source
 
     if asked.task is None:
-        raise UsageError(f"name the task of {what}", hint=f"metaloop verify {what} -t strokes")
+        raise UsageError(f"name the task of {what}", hint=f"metaloop verify {shlex.quote(what)} -t strokes")
     task = launch.load_task(asked.task)
     source, how = read_source(Path(what).expanduser(), task), asked.how(asked.fixed_steps)
     if not _begin(out, asked, how, bill(task, 2 * asked.seeds, asked.seeds, how), task):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -392,3 +393,16 @@ def test_the_repository_of_a_git_hook_is_left_alone(call: Call, monkeypatch: pyt
     monkeypatch.setenv("GIT_DIR", "/somewhere/.git")
     assert call("task", "ls")[0] == 0
     assert "GIT_DIR" not in os.environ
+
+
+def test_commands_that_are_printed_to_be_copied_are_quoted(call: Call, tmp_path: Path) -> None:
+    law, study = str(tmp_path / "my law; echo"), str(tmp_path / "a study")
+    _, _, err = call("task", "init", law, "--simulated")
+    assert err == f"next: metaloop task check {shlex.quote(law)}\n"
+    code, _, err = call("run", "stock", "-t", law, "-b", "0.4s", "-s", study)
+    (following,) = (line for line in err.splitlines() if line.startswith("next: "))
+    words = shlex.split(following.removeprefix("next: ").partition(",")[0])
+    assert code == 0 and words == ["metaloop", "log", study, "--all"]
+    assert call(*words[1:])[0] == 0
+    hint = call("verify", str(tmp_path / "a b.py"))[2].splitlines()[-1]
+    assert shlex.split(hint)[-4:] == ["verify", str(tmp_path / "a b.py"), "-t", "strokes"]
