@@ -18,7 +18,8 @@ from trainer.simulated import trainer_for
 class InProcessExecutor:
     """The worker's own code without a process, a pipe or a cache; the ledger is the same, synced less often.
 
-    ``repositories``: whether runs leave theirs. For simulated tasks only: training belongs into processes that can be killed. Raises UsageError for another.
+    For simulated tasks only: training belongs into processes that can be killed. Raises UsageError for another.
+    ``repositories``: whether each run leaves its git repository, from which a source is taken to be measured again.
     """
 
     def __init__(self, study: Study, progress: Progress, *, repositories: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from programs.errors import EnvironmentProblem
+from trainer.data import check_cache
 from trainer.task import Task
 
 FLAG = "--unsafe-no-sandbox"
@@ -28,8 +29,14 @@ def said(task: Task, asked: bool) -> str:
 
 
 def require(task: Task, asked: bool) -> None:
-    """Raise EnvironmentProblem, with the cure, where ``task`` needs a sandbox that is asked for and fails here."""
-    if not asked or not runs_code(task):
+    """Raise EnvironmentProblem, with the cure, where experiments of ``task`` cannot run here as they are asked to.
+
+    Its data must have a place, and the sandbox hold, if one is asked for; where nothing is trained, nothing is needed.
+    """
+    if not runs_code(task):
+        return
+    check_cache(task)
+    if not asked:
         return
     from trainer.local import check_sandbox
 

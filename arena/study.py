@@ -6,6 +6,7 @@ import copy
 import fcntl
 import os
 import platform
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -207,9 +208,10 @@ class Study:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
+            place = shlex.quote(str(self.folder))
             raise Busy(
                 f"{self.folder} is being worked on by another process",
-                hint=f"metaloop status {self.folder}, or metaloop stop {self.folder}",
+                hint=f"metaloop status {place}, or metaloop stop {place}",
             ) from None
         return lock
 

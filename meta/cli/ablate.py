@@ -263,5 +263,5 @@ def present(out: Output, folder: Path, identity: str) -> None:
     if not rows:
         raise NotFound(f"nothing was estimated for {identity}", hint="metaloop credit STUDY --all")
     out.rows(rows, COLUMNS, extra={"study": resolve.shown(folder)})
-    place, first = resolve.shown(folder), resolve.short(rows[0]["credit_id"])
+    place, first = resolve.typed(folder), resolve.short(rows[0]["credit_id"])
     out.note(f"in {rows[0]['unit']}; next: metaloop show {first} -s {place}, metaloop credit {place}")

@@ -166,6 +166,20 @@ def check_folder() -> Finding:
     return Finding("folder", "fail", f"{Path.cwd()} is read-only", "change to a folder of yours, or use --study DIR")
 
 
+def check_cache() -> Finding:
+    """Training data is kept between studies."""
+    from meta.cli.launch import load_task
+    from programs.errors import EnvironmentProblem
+    from trainer.data import check_cache as attempt
+    from trainer.data import user_cache
+
+    try:
+        attempt(load_task(None))
+        return Finding("cache", "ok", f"training data in {user_cache()}")
+    except EnvironmentProblem as error:
+        return Finding("cache", "fail", error.message, error.hint)
+
+
 def check_git() -> Finding:
     import subprocess
 
@@ -253,6 +267,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     check_memory,
     check_disk,
     check_folder,
+    check_cache,
     check_git,
     check_metering,
     check_keys,

@@ -198,18 +198,19 @@ def present(out: Output, folder: Path) -> None:
     from meta.begin import champion_of
 
     champion = champion_of(folder) or {}
-    place = Path(resolve.shown(folder))
-    files = {"champion": str(place / "champion.md"), "evidence": str(place / "champion.evidence.md")}
+    shown = Path(resolve.shown(folder))
+    files = {"champion": str(shown / "champion.md"), "evidence": str(shown / "champion.evidence.md")}
     changes = _changes(folder, champion.get("program_id"))
     if out.mode == "json":
         told = {k: v for k, v in champion.items() if k not in ("seq", "prev", "hash", "schema", "kind", "at")}
-        out.json({"study": str(place), **told, "files": files, "changes": changes})
+        out.json({"study": str(shown), **told, "files": files, "changes": changes})
         return
     verdict = str(champion.get("verdict", "no champion"))
     if out.mode == "plain":
-        out.thing({"study": str(place), "verdict": verdict, **files})
+        out.thing({"study": str(shown), "verdict": verdict, **files})
     else:
         _show(out, folder, verdict, changes, files)
+    place = resolve.typed(folder)
     out.note(f"next: metaloop credit {place}, metaloop lineage {place}, metaloop standings {place} --all")
 
 

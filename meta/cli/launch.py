@@ -208,7 +208,7 @@ def drive(
 
     goal = {"runs": plan["runs"], "device_seconds": plan["runs"] * plan["run_budget_s"]}
     unsafe = "" if shut_in(plan) else f" {sandbox.FLAG}"
-    again = f"metaloop {command} --resume {resolve.shown(folder)}{unsafe}"
+    again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}"
     with Progress(out, folder, command, goal) as progress:
         try:
             return work(progress)
