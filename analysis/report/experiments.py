@@ -33,8 +33,7 @@ def section(facts: Facts) -> Section:
         kind="experiments",
         title="Experiments",
         caption=f"{facts.measure}. Choose a row for its diff and for what it rests on. Gain is over the run's own "
-        "baseline, as "
-        f"the researcher saw it, so luck is in it.{more_cut}",
+        f"baseline, as the researcher saw it, so luck is in it.{more_cut}",
         data=data | {"unit": facts.unit, "metric": facts.metric, "whose": "log" if facts.logs.rows else "program"},
         table=plain(found.rows),
         answers=(found, counts, said),

@@ -50,7 +50,11 @@ def known_task(name: str) -> Task | None:
 
 
 def deciding_match(matches: Sequence[Mapping[str, Any]], crowned: bool) -> Mapping[str, Any]:
-    """The confirmation of a crowned champion, else the latest match with a result, else the one with most runs."""
+    """The confirmation of a crowned champion, else the latest match with a result, else the one with most runs.
+
+    An ablation decides only where there is nothing else.
+    """
     ended = [row for row in matches if row["ended"]]
+    ended = [row for row in ended if row["purpose"] != "ablation"] or ended
     confirmed = [row for row in ended if row["purpose"] == "confirmation"] if crowned else []
     return (confirmed or ended or sorted(matches, key=lambda row: row["runs"]) or [{}])[-1]

@@ -26,11 +26,10 @@ def section(facts: Facts) -> Section | None:
     left = (facts.overview.first["programs"] or 0) - len(nodes)
     lead = (
         "Each row is a program, below the one that it was made from; the line leads from its parent, and one that "
-        "runs to "
-        "the right is a gain. Beside it: how many directives the child added (+), removed (−) and changed (~). A "
-        "name like "
-        "g2-1-write-ideas is generation 2, child 1, made by the operator write-ideas."
+        "runs to the right is a gain. Beside it: how many directives the child added (+), removed (−) and changed "
+        "(~). A name like g2-1-write-ideas is generation 2, child 1, made by the operator write-ideas."
     )
+    unrun = any(item["gain"] is None for item in nodes)
     note = (
         f"The champion, its ancestors and the best of the rest; {count(left)} more are left out. " if left > 0 else ""
     )
@@ -39,15 +38,14 @@ def section(facts: Facts) -> Section | None:
         kind="lineage",
         title=f"Verified gain by program, in {facts.unit}",
         caption=f"{note}Mean over the runs that chose who goes on (not those of the confirmation), with its 95% "
-        "interval; "
-        "what was chosen for its mean is flattered by it.",
+        "interval; what was chosen for its mean is flattered by "
+        f"it.{' Not run: it behaves like another one, or the study ended first.' * unrun}",
         data={"unit": facts.unit, "rows": nodes},
         table=table(nodes, edges, facts.unit),
         answers=(found,),
         legend=(
             ("program", "program"),
             *([("champion", "champion")] if champion else []),
-            *([("unmeasured", "no verified run of its own")] if any(item["gain"] is None for item in nodes) else []),
         ),
     )
     return Section("lineage", "Where the programs came from", lead, (picture,))

@@ -23,11 +23,9 @@ def section(facts: Facts) -> Section | None:
         title=f"What each log claims to have gained ({facts.measure})",
         caption="From the baseline to the best that was kept, as the log has it; the hollow mark is what the best of "
         "as many tries that change nothing would seem to gain, where the log tells its noise. In the table: with "
-        "re-runs, "
-        "the gain where repeated measurements stand in for what they repeat; by noise, the hollow mark as a share of "
-        "the "
-        "claim; doubtful, rows whose status and metric do not go together; set aside, lines that could not be read."
-        + (f" {count(left)} more logs are left out." if left > 0 else ""),
+        "re-runs, the gain where repeated measurements stand in for what they repeat; by noise, the hollow mark as "
+        "a share of the claim; doubtful, rows whose status and metric do not go together; set aside, lines that "
+        "could not be read." + (f" {count(left)} more logs are left out." if left > 0 else ""),
         data={"unit": facts.unit, "rows": [point(row) for row in more if drawn(facts, row)]},
         table=table(more),
         answers=(facts.logs, totals),

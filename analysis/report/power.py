@@ -36,15 +36,13 @@ def lead(facts: Facts, row: Mapping[str, Any]) -> str:
     size = f"{number(row['detectable'], digits)} {facts.unit}{ratio(row)}"
     if row["comparison"] != "champion and stock":
         return (
-            f"Runs of one program differ by luck. With {runs(row)} a program, two programs must truly differ by {size} "
-            f"for this {name(row, facts)} to tell them apart four times in five; smaller differences stay open, "
-            "whatever "
-            "the order of the table."
+            f"Runs of one program differ by luck. With {runs(row)} a program, two programs must truly differ by "
+            f"{size} for this {name(row, facts)} to tell them apart four times in five; smaller differences stay "
+            "open, whatever the order of the table."
         )
     text = (
         f"Runs of one program differ by luck. With {count(row['n'])} runs of the champion and "
-        f"{count(row['n_other'])} of "
-        f"stock, the confirmation tells a true difference of {size} four times in five. "
+        f"{count(row['n_other'])} of stock, the confirmation tells a true difference of {size} four times in five. "
     )
     champion = facts.champion.first
     if not champion.get("holds"):
@@ -55,22 +53,20 @@ def lead(facts: Facts, row: Mapping[str, Any]) -> str:
 def told_apart(facts: Facts, found: Answer, deciding: Mapping[str, Any]) -> Figure:
     digits = places(typical(row["detectable"] for row in found.rows))
     titles = (
-        "match", "compared", ">runs each", ">sd between runs, "
-                                           f"{facts.unit}", f">told, {facts.unit}", ">as ratio to stock",
+        "match", f">told, {facts.unit}", ">as ratio to stock", ">runs each", f">sd between runs, {facts.unit}",
+        "compared",
     )  # fmt: skip
     rows = [
         (
-            f"{name(row, facts)}{' (decides)' if row is deciding else ''}", row["comparison"], runs(row),
-            spread(row, digits), number(row["detectable"], digits),
-            number(row["detectable_ratio"], 2),
+            f"{name(row, facts)}{' (decides)' if row is deciding else ''}", number(row["detectable"], digits),
+            number(row["detectable_ratio"], 2), runs(row), spread(row, digits), row["comparison"],
         )
         for row in found.rows
     ]  # fmt: skip
     return Figure(
         "power-matches", "none", "The smallest true difference that each match tells",
         "What is told four times in five, by the test that the match is judged by: of champion and stock, one-sided "
-        "at 2.5%; of any two programs, at 5% over "
-        "all pairs. Noncentral t distribution, for runs that scatter normally.",
+        "at 2.5%; of any two programs, at 5% over all pairs. Noncentral t distribution, for normal runs.",
         None, Table.of(titles, rows), (found,), open=True,
     )  # fmt: skip
 
@@ -93,10 +89,8 @@ def what_it_takes(facts: Facts, found: Answer, row: Mapping[str, Any]) -> Figure
     return Figure(
         "power-needed", "none", "What it would take to tell more",
         "Fresh runs of two programs, for a one-sided Welch test at 2.5% that tells the difference four times in "
-        "five, at "
-        f"the spread between runs that the {name(row, facts)} had (sd {number(sd, places(sd))} {facts.unit}). Other "
-        "sizes: "
-        f"metaloop power {shlex.quote(facts.source.place)} --difference X.",
+        f"five, at the spread between runs that the {name(row, facts)} had (sd {number(sd, places(sd))} "
+        f"{facts.unit}). Other sizes: metaloop power {shlex.quote(facts.source.place)} --difference X.",
         None, Table.of(titles, rows), (found, cost), open=True,
     )  # fmt: skip
 

@@ -39,10 +39,15 @@ def section(facts: Facts) -> Section:
         "Gain is how much better than the untouched script the final script of a run is, trained again from scratch on "
         "seeds and data that no researcher saw. An arm is one entry of a program in a match."
     )
-    left = sum(1 for row in facts.matches.rows if row["ended"]) - len(figures)
+    shown = [row for row in facts.matches.rows if row["ended"] and row["purpose"] != "ablation"]
+    left = len(shown) - len(figures)
     told = f"{many(left, 'earlier match')} left out: metaloop standings --all has them."
     more = {"note": told} if left > 0 else {}
-    return Section("standings", "Standings", lead if figures else "No match has a verified result.", figures, more=more)
+    if not figures:
+        lead = "No match has a verified result." if not facts.board else (
+            "An ablation has no standings: its arms are variants of one program with a run or two each."
+        )  # fmt: skip
+    return Section("standings", "Standings", lead, figures, more=more)
 
 
 def figure(facts: Facts, match_id: str, best: Answer) -> Figure:
@@ -163,7 +168,8 @@ def title(row: dict[str, Any], facts: Facts) -> str:
 
 
 def _order(facts: Facts) -> list[str]:
-    """The deciding match, then the others, the latest first."""
-    found = dict.fromkeys(row["match_id"] for row in facts.standings.rows if row["gain"] is not None)
+    """The deciding match, then the others, the latest first; an ablation, whose arms are no entrants, is no match."""
+    races = [row for row in facts.standings.rows if row["gain"] is not None and row["purpose"] != "ablation"]
+    found = dict.fromkeys(row["match_id"] for row in races)
     first = facts.deciding.get("match_id")
     return sorted(found, key=lambda match_id: match_id != first)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.report.ablation import told
 from analysis.report.facts import known_task
 from analysis.report.model import Facts, Section
 from analysis.report.standings import label
@@ -25,7 +26,7 @@ class Verdict:
 
 def section(facts: Facts) -> Section:
     found = verdict(facts)
-    more = {"verdict": found, "tiles": tiles(facts), "cost": cost(facts), "intro": intro(facts)}
+    more = {"verdict": found, "tiles": tiles(facts), "cost": cost(facts), "about": about(facts), "intro": intro(facts)}
     answers = (*([facts.champion] if facts.champion.rows else []), facts.standings, facts.overview)
     return Section("verdict", "The verdict", template="verdict.html.j2", more=more, answers=answers)
 
@@ -34,6 +35,8 @@ def verdict(facts: Facts) -> Verdict:
     """What this study shows, or that it shows nothing."""
     if facts.champion.rows:
         return _of_champion(facts, facts.champion.first)
+    if facts.deciding.get("purpose") == "ablation":
+        return _of_ablation(facts)
     if facts.board:
         return _of_board(facts, facts.board)
     if facts.runs.rows:
@@ -41,33 +44,39 @@ def verdict(facts: Facts) -> Verdict:
     return Verdict("none", "Nothing to report yet", "No run of this study has ended.")
 
 
-def intro(facts: Facts) -> list[str]:
-    """What this page is about, for somebody who has never met such a study."""
+def about(facts: Facts) -> str:
+    """What this page is about, for somebody who has never met one."""
     if facts.logs.rows:
-        return [
-            "What somebody's loop wrote into its logs, read and counted; nothing was run again. An experiment is one "
-            "line of a log: a training script was changed, trained and scored, and the change kept if it looked better."
-        ]
+        return "What somebody's loop wrote into its logs of experiments, read and counted. Nothing was run again."
+    return (
+        "Programs of research, texts (program.md) that direct an automatic researcher, compared at equal budget: which "
+        f"one makes it improve the training script of {facts.task} the most?"
+    )
+
+
+def intro(facts: Facts) -> list[str]:
+    """What was done, in a few sentences."""
+    if facts.logs.rows:
+        return []
     match = facts.deciding or facts.matches.last
     budget = f", until {duration(match['run_budget'])} of device time are spent" if match.get("run_budget") else ""
     told = (
-        "Which text directs an automatic researcher best? Each run follows one program, a text called program.md: it "
-        f"edits a training script, trains, and keeps what scores better{budget}."
+        f"How: a run follows one program. It edits the training script, trains, and keeps what scores better{budget}; "
+        "then what it ended with is trained again on fresh seeds and data."
     )
     if facts.config.get("command") in ("evolve", "improve"):
         told += (
-            " Programs were raced, better ones written from what earned the gain, and the best then met stock, the "
-            "plain "
-            "program, on fresh seeds and data."
+            " Programs were raced, better ones were written from what earned the gain, and the best of all then met "
+            "stock, the plain program, once more on fresh seeds and data."
         )
     task = known_task(str(facts.config.get("task") or ""))
     if task is None:
         return [told]
     scale = task.metric if task.unit == task.metric else f"{task.metric} in {task.unit}"
-    about = task.description.rstrip(".")
+    what = task.description.rstrip(".")
     return [
-        told,
-        f"The task, {task.name}: {about[:1].lower()}{about[1:]}. Scored by {scale}; {task.direction} is better.",
+        f"{told} The task, {task.name}: {what[:1].lower()}{what[1:]}. It is scored by {scale}; {task.direction} is "
+        "better."
     ]
 
 
@@ -145,6 +154,23 @@ def _of_board(facts: Facts, board: list[dict[str, Any]]) -> Verdict:
     )
     headline = "These programs cannot be told apart" if len(tied) == len(arms) - 1 else "No clear winner"
     return Verdict("open", headline, sentence + against, tuple(filter(None, notes)))
+
+
+def _of_ablation(facts: Facts) -> Verdict:
+    """A planned ablation and nothing else: how many effects are told, and the largest."""
+    rows = [row for row in facts.source.ask("ablation").rows if row["method"] == "factorial"]
+    if not rows:
+        return Verdict("none", "Nothing to report yet", "The ablation has not got far enough to estimate anything.")
+    some, all_of_them = [row for row in rows if told(row)], many(len(rows), "directive")
+    if not some:
+        sentence = f"Of {all_of_them} of {rows[0]['program']}, switched on and off by a plan, none is told from zero."
+        return Verdict("open", "No directive is shown to have an effect", sentence)
+    best = max(some, key=lambda row: abs(row["estimate"]))
+    digits = places(best["se"])
+    size = f"{number(best['estimate'], digits, True)} {best['unit']} [{span(best['low'], best['high'], digits)}]"
+    headline = f"{count(len(some))} of {all_of_them} of {rows[0]['program']} shown to have an effect"
+    sentence = f"The largest on {facts.task}: “{best['label']}”, {size} ({many(best['n'], 'run')}, {best['design']})."
+    return Verdict("shown", headline, sentence)
 
 
 def _of_claims(facts: Facts) -> Verdict:

@@ -233,7 +233,11 @@ def _replay(out: Output, study: Study, run_id: str, asked: Asked, settings: Sett
     from arena.verify_study import run_of
 
     study.agree()
-    commits = commits_of(study, run_of(study, run_id))
+    run = run_of(study, run_id)
+    if run["stream"] == "confirmation":  # no attribution looks at it: the claim rests on nothing that it teaches
+        hint = "name a run of a race: metaloop log, or metaloop sql STUDY \"FROM runs WHERE stream = 'selection'\""
+        raise UsageError(f"run {run_id} is of the confirmation, which credit leaves alone", hint=hint)
+    commits = commits_of(study, run)
     last = next(reversed(study.history.ablations.values()), {}) if asked.what is None else {}
     replay = plan_of(study, run_id, commits, asked.seeds or last.get("seeds") or SEEDS)
     methods = ["add-one-in", "leave-one-out"] + ["shapley"] * any(replay.orders)
@@ -252,8 +256,8 @@ def _replay(out: Output, study: Study, run_id: str, asked: Asked, settings: Sett
     settings.ready(study)
     out.note(
         f"plan: {many(plan['experiments'], 'training')} of sources with some of {many(len(commits), 'commit')}, "
-        f"{many(replay.seeds, 'seed')} "
-        f"({', '.join(methods)}); {duration(seconds)} of device time, about {duration(plan['wall_seconds'])}"
+        f"{many(replay.seeds, 'seed')} ({', '.join(methods)}); {duration(seconds)} of device time, about "
+        f"{duration(plan['wall_seconds'])}"
     )
     if len(commits) > MOST_SHAPLEY:
         out.note(f"more than {MOST_SHAPLEY} commits: no averaging over orders")

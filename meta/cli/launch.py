@@ -157,8 +157,7 @@ def power_sentence(runs: int, pairs: int = 1, noise: Noise | None = None, unit: 
     among = f" among {pairs} pairs" if pairs > 1 else ""
     return (
         f"{many(runs, 'run')} of each program tell a difference of {size}, four times in five{among}; a smaller one "
-        "may "
-        "stay open"
+        "may stay open"
     )
 
 

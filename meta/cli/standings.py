@@ -220,7 +220,9 @@ def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:
         played = {row["match_id"] for row in resolve.fetch(con, ended)}
     if match is not None:
         return [resolve.by_prefix(match, [m["match_id"] for m in matches], "match")]
-    last = [m["match_id"] for m in matches if m["match_id"] in played][-1:]
+    done = [m for m in matches if m["match_id"] in played]
+    # the arms of an ablation are variants of one program: metaloop credit tells what they show
+    done = [m for m in done if m["purpose"] != "ablation"] or done
     if len(matches) > 1:
         out.note(f"the last of {len(matches)} matches; --all shows every one")
-    return last
+    return [m["match_id"] for m in done][-1:]

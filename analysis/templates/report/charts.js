@@ -53,7 +53,7 @@ function intervals(rows, width, { label, right = "", links = [], narrowRight = 5
       Plot.dot(known.filter((r) => r.claimed != null), { ...dot, dy, x: "claimed", r: 6, stroke: colour("bg"), strokeWidth: 4 }),
       Plot.dot(known, { ...dot, dy, x: "value", symbol: "symbol", fill: (r) => (r.hollow ? colour("bg") : r.colour), stroke: "colour", title: "tip" }),
       Plot.dot(known.filter((r) => r.claimed != null), { ...dot, dy, x: "claimed", r: 6, stroke: colour("warm") }),
-      Plot.text(rows, small ? { ...name, frameAnchor: "left", dx: 4, dy: -11, lineWidth: (width - 80) / 12 } : { ...name, frameAnchor: "left", textAnchor: tree ? "start" : "end", dx: tree ? 8 - left : -10, lineWidth: (left - 14) / 12 }),
+      Plot.text(rows, small ? { ...name, frameAnchor: "left", dx: 4, dy: -11, lineWidth: (width - 80) / 12 } : { ...name, frameAnchor: "left", textAnchor: tree ? "start" : "end", dx: tree ? 8 - left : -10, lineWidth: (left - 14) / 13.6 }),
       Plot.text(rows, { y: "id", text: "right", frameAnchor: "right", textAnchor: "start", dx: 8, dy, fill: colour("ink") }),
       Plot.text([right], { frameAnchor: "top-right", textAnchor: "start", dx: 8, dy: -16, fill: colour("soft") }),
     ],

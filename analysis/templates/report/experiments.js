@@ -38,7 +38,9 @@ function unpack(data) {
     for (const key of WORDS) item[key] = item[key] < 0 ? "" : data.words[item[key]];
     item.cites = item.cites.map((i) => data.cites[i]);
     item.diff = item.diff < 0 ? "" : data.diffs[item.diff];
-    item.text = [item.id, item.run, item.program, item.decision, item.status, item.what, item.why, ...item.cites].join(" ").toLowerCase();
+    item.said = item.what; // what it rests on is told with the diff; the row has the change alone
+    if (item.cites.length && item.what.includes(": ")) item.what = item.what.slice(0, item.what.indexOf(": "));
+    item.text = [item.id, item.run, item.program, item.decision, item.status, item.said, item.why, ...item.cites].join(" ").toLowerCase();
     return item;
   });
 }
@@ -116,7 +118,7 @@ function experimentRow(r, state, data) {
 }
 
 function experimentDetail(r, data) {
-  const facts = [["experiment", `${r.id}, number ${r.number} of run ${r.run}`], [data.whose, r.program], ["status", r.status], ["why", r.why], ["because of", r.cites.join("\n")]];
+  const facts = [["experiment", `${r.id}, number ${r.number} of run ${r.run}`], [data.whose, r.program], ["status", r.status], ["why", r.why], ["what was tried", r.said === r.what ? "" : r.said], ["because of", r.cites.join("\n")]];
   const list = make("dl", {}, ...facts.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
   if (!r.diff) return [list, make("p", { class: "note" }, `No diff on this page: metaloop show ${r.id}`)];
   const lines = r.diff.split("\n").map((line) => make("span", { class: { "+": "add", "-": "del", "@": "hunk" }[line[0]] || null }, `${line}\n`));
