@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.report.words import many
 from meta.cli import launch, options, render, resolve, trust
 from meta.cli.launch import Settings
 from meta.cli.match import resume
@@ -207,16 +210,18 @@ def _plan(
 
 def _tell(out: Output, found: Switches, plan: dict[str, Any]) -> None:
     out.note(
-        f"design: {plan['directives']} directives of {plan['program']}, {plan['blocks']} blocks of "
-        f"{plan['runs_per_block']} runs, every second block the mirror of the one before; {plan['programs']} programs"
+        f"design: {many(plan['directives'], 'directive')} of {plan['program']}, each switched on and off; "
+        f"{many(plan['blocks'], 'block')} of {plan['runs_per_block']} runs, every second block the mirror of the one "
+        f"before; {many(plan['programs'], 'variant')} of the program"
     )
+    room = (min(shutil.get_terminal_size().columns, 100) if sys.stderr.isatty() else 100) - 11
     for directive in found.factors:
-        out.note(f"  {resolve.short(directive.directive_id)}  {render.fit(' '.join(directive.text.split()), 90)}")
+        out.note(f"  {resolve.short(directive.directive_id)}  {render.fit(' '.join(directive.text.split()), room)}")
     reasons: dict[str, int] = {}
     for _, why in found.left_out:
         reasons[why] = reasons.get(why, 0) + 1
     for why, count in reasons.items():
-        out.note(f"left out: {count} directive{'s' if count > 1 else ''}, {why}")
+        out.note(f"left out: {many(count, 'directive')}, for: {why}")
 
 
 # -- a run's commits -----------------------------------------------------------------------------------------------
@@ -228,7 +233,11 @@ def _replay(out: Output, study: Study, run_id: str, asked: Asked, settings: Sett
     from arena.verify_study import run_of
 
     study.agree()
-    commits = commits_of(study, run_of(study, run_id))
+    run = run_of(study, run_id)
+    if run["stream"] == "confirmation":  # no attribution looks at it: the claim rests on nothing that it teaches
+        hint = "name a run of a race: metaloop log, or metaloop sql STUDY \"FROM runs WHERE stream = 'selection'\""
+        raise UsageError(f"run {run_id} is of the confirmation, which credit leaves alone", hint=hint)
+    commits = commits_of(study, run)
     last = next(reversed(study.history.ablations.values()), {}) if asked.what is None else {}
     replay = plan_of(study, run_id, commits, asked.seeds or last.get("seeds") or SEEDS)
     methods = ["add-one-in", "leave-one-out"] + ["shapley"] * any(replay.orders)
@@ -246,8 +255,9 @@ def _replay(out: Output, study: Study, run_id: str, asked: Asked, settings: Sett
         return
     settings.ready(study.task, study)
     out.note(
-        f"plan: {plan['experiments']} trainings of sources with some of {len(commits)} commits, {replay.seeds} seeds "
-        f"({', '.join(methods)}); {duration(seconds)} of device time, about {duration(plan['wall_seconds'])}"
+        f"plan: {many(plan['experiments'], 'training')} of sources with some of {many(len(commits), 'commit')}, "
+        f"{many(replay.seeds, 'seed')} ({', '.join(methods)}); {duration(seconds)} of device time, about "
+        f"{duration(plan['wall_seconds'])}"
     )
     if len(commits) > MOST_SHAPLEY:
         out.note(f"more than {MOST_SHAPLEY} commits: no averaging over orders")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from analysis.report.words import many
 from arena import sandbox
 from meta.cli import resolve
 from meta.cli.options import duration
@@ -163,7 +164,10 @@ def power_sentence(runs: int, pairs: int = 1, noise: Noise | None = None, unit: 
     known = detectable(Sample(noise.sd, runs), Sample(noise.sd, runs), level=LEVEL / pairs) if noise else None
     size = f"{sds:.1f} sd between runs" + (f", here {known:.2g} {unit}".rstrip() if known is not None else "")
     among = f" among {pairs} pairs" if pairs > 1 else ""
-    return f"{runs} runs a program tell a difference of {size}, four times in five{among}; a smaller one may stay open"
+    return (
+        f"{many(runs, 'run')} of each program tell a difference of {size}, four times in five{among}; a smaller one "
+        "may stay open"
+    )
 
 
 def known_noise(study: Study | None) -> Noise | None:
@@ -184,9 +188,9 @@ def known_noise(study: Study | None) -> Noise | None:
 def announce(out: Output, plan: Mapping[str, Any]) -> None:
     """The plan and the bill on stderr, before anything is started."""
     out.note(
-        f"plan: {plan['runs']} runs of {duration(plan['run_budget_s'])} on {plan['task']}, about "
-        f"{plan['experiments']} experiments; {duration(plan['device_seconds'])} of device time, about "
-        f"{duration(plan['wall_seconds'])} with {plan['workers']} workers; {plan['price']}"
+        f"plan: {many(plan['runs'], 'run')} of {duration(plan['run_budget_s'])} on {plan['task']}, about "
+        f"{many(plan['experiments'], 'experiment')}; {duration(plan['device_seconds'])} of device time, about "
+        f"{duration(plan['wall_seconds'])} with {many(plan['workers'], 'worker')}; {plan['price']}"
     )
     if plan.get("tells"):
         out.note(f"tells: {plan['tells']}")
@@ -195,9 +199,11 @@ def announce(out: Output, plan: Mapping[str, Any]) -> None:
 
 
 def dry_run(out: Output, plan: Mapping[str, Any]) -> None:
-    """``--dry-run``: the plan is the data."""
+    """``--dry-run``: the plan is the data; a person is spared the lists, which the remarks have told."""
     shown = {key: duration(plan[key]) for key in ("run_budget_s", "device_seconds", "wall_seconds")}
-    out.thing({key: value for key, value in plan.items() if key != "plan" or out.mode == "json"}, shown=shown)
+    lists = {key for key, value in plan.items() if isinstance(value, list) and any(isinstance(v, dict) for v in value)}
+    left = {"json": set(), "plain": {"plan"}, "person": {"plan", *lists}}[out.mode]
+    out.thing({key: value for key, value in plan.items() if key not in left}, shown=shown)
 
 
 def drive(
