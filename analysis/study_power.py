@@ -63,13 +63,13 @@ def power_rows(con: duckdb.DuckDBPyConnection) -> list[Power]:
 
 
 def measured(con: duckdb.DuckDBPyConnection) -> Measured:
-    """Noise and cost of the runs at the budget and on the hardware of the latest match.
+    """Noise and cost of the runs at the budget and on the hardware of the latest match, reserved tasks aside.
 
     The sd is that of a comparison with stock: root mean square of stock's and of the other programs', each within arms.
     Raises NotFound where no program has two verified runs.
     """
     arms = arm_gains(con)
-    latest = arms[-1] if arms else {}
+    latest = next((a for a in reversed(arms) if a["stream"] != "reserve"), {})
     arms = [a for a in arms if all(a[k] == latest[k] for k in ("task", "run_budget", "hardware_class"))]
     stock = pooled([a["gains"] for a in arms if is_stock(a)])
     others = pooled([a["gains"] for a in arms if not is_stock(a)])

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.study import query
+from analysis.study import open_study, query
+from analysis.study_power import measured
 from meta.begin import found, take_up
 from meta.champion import Champion, write_page_again
 from meta.evolve import evolve
@@ -63,6 +64,11 @@ def test_its_figures_are_those_of_the_runs_there(ended: Ended) -> None:
     seeds = "SELECT run_seed, stream FROM runs"
     drawn = [{row["run_seed"] for row in query(folder, f"{seeds} WHERE stream {s} 'reserve'")} for s in ("=", "<>")]
     assert drawn[0] and not drawn[0] & drawn[1]
+
+
+def test_the_noise_that_plans_rest_on_is_that_of_the_home_task(ended: Ended) -> None:
+    with open_study(ended[0], views=()) as con:
+        assert measured(con).task == "home"
 
 
 def test_a_reserved_task_counts_only_with_the_claim_at_home_and_after_holm(ended: Ended) -> None:
