@@ -20,7 +20,7 @@ def test_of_many_experiments_kept_ones_and_a_share_of_each_kind_are_shown(tmp_pa
     with open_study(studies.finished(tmp_path)) as con:
         asked = source.Source(con, "x")
         counts = asked.ask("experiment_counts").rows
-        rows = asked.ask("experiments", most=60).rows
+        rows = asked.ask("experiments", most=60, first="stock").rows
     kinds = {(row["decision"], row["status"]) for row in counts}
     assert len(rows) == 60 < sum(row["n"] for row in counts)
     assert {(row["decision"], row["status"]) for row in rows} == kinds
@@ -145,4 +145,8 @@ def test_words() -> None:
     assert words.brief(1e-9) == "1.00e−09" and words.brief(None) == "–"
     assert words.money(None) == "not priced" and words.money(0.0) == "$0.00"
     assert words.listed(["a", "b", "c"]) == "a, b and c" and words.listed("abcdef") == "a, b, c, d and 2 more"
+    assert [words.many(n, noun) for n, noun in ((1, "run"), (2, "match"), (3, "try"), (1200, "day"))] == [
+        "1 run", "2 matches", "3 tries", "1,200 days",
+    ]  # fmt: skip
+    assert words.number(-0.0004, 3) == "0.000" and words.number(-0.0004, 3, sign=True) == "+0.000"
     assert words.ranks(1, 4) == "1–4" and words.ranks(2, 2) == "2"
