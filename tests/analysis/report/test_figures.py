@@ -19,7 +19,8 @@ from tests.analysis.report import studies
 BEST_OF = {
     "match_id": "m2", "arm_id": "m2-best", "program_id": "p-best", "role": "champion", "task": "strokes",
     "stream": "confirmation", "of": 6, "run_id": "r-m2-best-0", "source_id": "s0", "claimed_gain": 0.7312,
-    "gain": 0.6123, "se": 0.0111, "low": 0.5865, "high": 0.6381, "n": 8, "failed": 0, "trust": "verified", "device_seconds_spent": 0.8,
+    "gain": 0.6123, "se": 0.0111, "low": 0.5865, "high": 0.6381, "n": 8, "failed": 0, "trust": "verified",
+    "device_seconds_spent": 0.8,
 }  # fmt: skip
 
 
@@ -90,7 +91,8 @@ def test_the_verdict_and_the_tiles(folder: Path, shown: Tables) -> None:
     spent = only(
         folder,
         "SELECT (SELECT coalesce(sum(device_seconds_spent), 0) FROM runs) + "
-        "(SELECT sum(device_seconds_spent) FROM best_of) + (SELECT sum((record ->> 'device_seconds_spent')::DOUBLE) FROM events WHERE kind = 'baseline') AS s",
+        "(SELECT sum(device_seconds_spent) FROM best_of) + "
+        "(SELECT sum((record ->> 'device_seconds_spent')::DOUBLE) FROM events WHERE kind = 'baseline') AS s",
     )
     assert f"{duration(spent['s'])} of device time" in shown.text
 
