@@ -10,7 +10,6 @@ from arena.race import Stage
 from programs.errors import UsageError
 from trainer.task import Task
 
-
 OVERHEAD = 1.25  # CPU-seconds of a whole study over its device-seconds: 1.32 of a quick one, 1.19 of a default one
 SETUP = 6.0  # start of the workers and the data of a new study, wall seconds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.report import champion, experiments, lineage, progress, source, words
+from analysis.report import caveats, champion, experiments, lineage, progress, source, words
 from analysis.report.caveats import Caveat
 from analysis.report.model import Section
 from analysis.study import open_study
@@ -114,6 +114,15 @@ def test_caveats_fire_for_what_they_name(tmp_path: Path) -> None:
     titles = [caveat.title for caveat in found]
     assert "The referee noticed: leak" in titles and "Not audited" in titles and "One task" in titles
     assert [c.level for c in found] == sorted((c.level for c in found), key=("stop", "mind", "note").index)
+
+
+def test_a_machine_whose_pace_changes_is_told() -> None:
+    """84 to 106 steps were made on a quiet machine, 42 to 91 on a busy one (bench; LOG.md)."""
+    quiet, busy = ({"pace": {"low": low, "high": high, "n": 20}} for low, high in ((84.0, 106.0), (42.0, 91.0)))
+    assert list(caveats.of_the_pace(quiet)) == [] == list(caveats.of_the_pace({"pace": None}))
+    (found,) = caveats.of_the_pace(busy)
+    assert found.level == "mind" and "42 steps at one moment and 91 at another" in found.text
+    assert list(caveats.of_the_pace({"pace": {"low": 42.0, "high": 91.0, "n": 2}})) == []
 
 
 def test_tables_hold_what_the_pictures_show(tmp_path: Path) -> None:
