@@ -1,4 +1,5 @@
-"""The pictures of the README: what the command prints at a terminal of 96 columns about a real study, as SVG.
+"""The pictures of the README, of a real study, as SVG: its champion tinted by credit beside the standings, and what
+the command prints at a terminal of 96 columns.
 
 python -m bench.pictures STUDY
 """
@@ -12,23 +13,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.common import METALOOP
-
 FOLDER = Path("docs/pictures")
 COLUMNS = 96
 SCREENS = {
-    "standings": ("standings",),
     "lineage": ("lineage",),
     "credit": ("credit", "--method", "edit"),
 }
-MOST_LINES = 34
+MOST_LINES = 28
 
 
 def at_a_terminal(*arguments: str) -> str:
     """What ``metaloop`` prints on a pseudo-terminal, escape codes included."""
     ours, theirs = pty.openpty()
     environment = os.environ | {"COLUMNS": str(COLUMNS), "LINES": "60", "TERM": "xterm-256color"}
-    process = subprocess.Popen([METALOOP, *arguments], stdout=theirs, stderr=subprocess.DEVNULL, env=environment)
+    command = [sys.executable, "-m", "meta.cli.main", *arguments]  # the code at hand, installed or not
+    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=environment)
     os.close(theirs)
     parts = []
     while True:
@@ -62,11 +61,14 @@ def draw(name: str, command: str, text: str) -> Path:
 
 
 def main() -> None:
+    from bench.champion_picture import champion_picture
+
     study = sys.argv[1]
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, (verb, *rest) in SCREENS.items():
         text = at_a_terminal(verb, study, *rest)
         print(draw(name, f"metaloop {verb} {Path(study).name}", text))
+    print(champion_picture(Path(study), FOLDER / "champion.svg"))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
-"""`metaloop evolve --quick`: its wall time and its number of real experiments.
+"""`metaloop evolve --quick`: its wall time, what it takes of the processor, and its number of real experiments.
+
+On a busy machine the wall time says little: CPU-seconds over the cores are what it takes of an idle one.
 
 python bench/quick.py [FOLDER]
 """
 
 from __future__ import annotations
 
+import os
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -17,7 +21,10 @@ def main() -> None:
     wall = metaloop("evolve", "--quick", "-s", str(folder), "-y")
     (counted,) = sql(folder, "SELECT count(*) AS n, count(*) FILTER (NOT cached) AS trained FROM experiments")
     (verified,) = sql(folder, "SELECT count(*) AS n FROM verifications WHERE status <> 'baseline'")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     figure("quick_wall_seconds", round(wall, 1), "<= 180")
+    figure("quick_cpu_seconds", round(used.ru_utime + used.ru_stime, 1), "reported")
+    figure("load_average", " ".join(f"{load:.1f}" for load in os.getloadavg()), "about the number of cores")
     figure("quick_experiments", counted["n"], ">= 1000")
     figure(
         "quick_experiments_trained", counted["trained"] + verified["n"], "of these trained here, verification included"

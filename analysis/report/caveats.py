@@ -15,6 +15,7 @@ from analysis.trust import WHY
 FEW_RUNS = 5
 MUCH_FORFEITED = 0.05
 MUCH_FAILED = 0.2
+UNEVEN = 1.5  # times as many steps in the same device time at one moment as at another
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def caveats(facts: Facts, asked: dict[str, Answer]) -> Iterator[Caveat]:
     yield from of_twins(facts, asked["twins"])
     yield from of_scores(facts, doubts)
     yield from of_the_budget(doubts)
+    yield from of_the_pace(doubts)
     yield from of_scope(facts, doubts)
     yield from of_logs(facts, asked["log_doubts"])
 
@@ -173,6 +175,18 @@ def of_the_budget(doubts: dict[str, Any]) -> Iterator[Caveat]:
     if (doubts["overshoot"] or 0) > MUCH_FORFEITED:
         text = f"Last experiments took {percent(doubts['overshoot'], 1)} more than the budgets allowed."
         yield Caveat("note", "Budgets overshot", text)
+
+
+def of_the_pace(doubts: dict[str, Any]) -> Iterator[Caveat]:
+    """What else shares the cores slows training down: the same device time then buys fewer steps."""
+    pace = doubts["pace"] or {}
+    if (pace.get("n") or 0) >= FEW_RUNS and pace["low"] and pace["high"] / pace["low"] > UNEVEN:
+        text = (
+            f"In the same device time the untouched script made {count(pace['low'])} steps at one moment and "
+            f"{count(pace['high'])} at another (10% and 90% of {many(pace['n'], 'run')}). Something else shared the "
+            "processor: gains are not those of an idle machine, and arms that ran at different times may differ by it."
+        )
+        yield Caveat("mind", "The machine was busy, and unevenly so", text)
 
 
 def of_scope(facts: Facts, doubts: dict[str, Any]) -> Iterator[Caveat]:

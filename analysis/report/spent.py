@@ -20,6 +20,8 @@ NAMES = {
     "verification": "verifying the final scripts",
     "shared baselines": "baselines that all arms share",
     "audits": "audits (metaloop verify)",
+    "best of n": "best-of-N, trained again",
+    "replays": "kept commits, trained again",
 }
 
 

@@ -79,7 +79,8 @@ def caption(arms: Sequence[dict[str, Any]], digits: int, unit: str, extra: Seque
     spread = aa_spread(arms)
     if spread is not None:
         told.append(
-            f"A/A: two arms of one and the same program came out {number(spread, digits)} {unit} apart, by luck alone."
+            f"A/A: two arms of one and the same program came out {number(spread, digits)} {unit} apart: "
+            "so much means nothing."
         )
     if extra:
         told.append(f"Best-of-N is another question, of {extra[0]['n']} fresh seeds of one script and not of runs.")

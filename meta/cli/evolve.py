@@ -27,7 +27,7 @@ FLAGS = [
     flag("--reserve", metavar="TASK,…", help="Tasks on which the champion is tested once, at the end."),
     options.run_budget_flag,
     options.budget_flag,
-    flag("--quick", is_flag=True, help="A small study: 3 minutes on 2 cores."),
+    flag("--quick", is_flag=True, help="A small study: 2 minutes on 2 idle cores."),
     flag("--generations", type=click.IntRange(min=0), help="Generations of children."),
     flag("-n", "--seeds", type=click.IntRange(min=2), help="Runs per program in a race."),
     flag("--best-of-n", is_flag=True, help="Also: the best train.py of the champion's runs, and of stock's."),
@@ -41,7 +41,7 @@ FLAGS = [
 
 
 @verb(
-    ("metaloop evolve --quick", "offline, on CPU, no key; 3 minutes on 2 cores"),
+    ("metaloop evolve --quick", "offline, on CPU, no key; 2 minutes on 2 idle cores"),
     ("metaloop evolve --task tinylm --budget 2h", "as much as fits two hours of device time"),
     ("metaloop evolve --resume studies/NAME", "go on with one that was stopped"),
     flags=[click.argument("programs", metavar="[PROGRAM]...", nargs=-1), *FLAGS],

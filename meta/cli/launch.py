@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 DEFAULT_TASK = "strokes"
 SETUP_SECONDS = 6.0  # start of the workers and the data of a new study, wall seconds
-SHARE_AT_WORK = 0.9  # of the workers' time, the rest is launching and writing down
+SHARE_AT_WORK = 0.8  # of the workers' time, the rest is launching and writing down (meta/plan.py: OVERHEAD)
 LAW_SECONDS = 0.003  # a simulated experiment with all that is written of it, wall seconds
 
 

@@ -20,7 +20,7 @@ CLOSING = (
     "4 credential missing, 130 interrupted and drained; 3 and 130 can be resumed.",
 )
 EXAMPLES = (
-    ("metaloop evolve --quick", "the main job, offline, 3 minutes on 2 cores"),
+    ("metaloop evolve --quick", "the main job, offline, 2 minutes on 2 idle cores"),
     ("metaloop improve my/program.md", "start from a program of your own"),
     ("metaloop standings studies/NAME", "who won, and how sure that is"),
 )

@@ -165,7 +165,7 @@ def test_studies_are_found_by_name_prefix_or_as_the_newest(tmp_path: Path, monke
 
 def test_the_board_counts_what_the_ledger_says(tmp_path: Path) -> None:
     board, _ = load_board(write_study(tmp_path / "study"))
-    assert (board.count("finished"), board.count("running"), board.experiments) == (11, 0, 22)
+    assert (board.count("finished"), board.count("running"), board.experiments) == (11, 0, 33)  # baselines included
     assert board.charged == 11.0
     match = board.current
     assert match is not None
@@ -238,8 +238,14 @@ def test_the_role_of_an_arm_is_told_before_a_long_name() -> None:
     row = {"name": "long-name", "role": "without-ideas", "rank_low": 1, "rank_high": 2, "gain": 1.0, "low": 0.5,
            "high": 1.5, "se": 0.2, "n": 3, "claimed": 1.0, "words": 9, "trust": "scored",
            "device_seconds_charged": 1.0}  # fmt: skip
-    (shown,), _ = table_of([row], 20)
-    assert shown["program"] == "without-ideas long-name"
+    (shown,), narrow = table_of([row], 80)
+    assert shown["program"] == "without its ideas"
+    roles = ("champion", "control", "a/a", "best-of")
+    assert [table_of([row | {"role": role}], 80)[0][0]["program"] for role in roles] == [
+        "champion long-name", "long-name (control)", "long-name again (A/A)", "long-name",
+    ]  # fmt: skip
+    _, wide = table_of([row], 140)
+    assert not {"state", "words"} & {column.key for column in narrow} and "words" in {column.key for column in wide}
 
 
 def test_the_order_of_ideas_is_told_as_their_number() -> None:
@@ -278,7 +284,7 @@ def test_credit_names_the_design_once_or_row_by_row() -> None:
     observed = {"method": "mutation", "unit": "nats", "design": "observational", "causal": False}
     assert title([paired, paired]) == "mutation: paired, in nats"
     assert title([observed]) == "mutation: observational, an association, in nats"
-    assert title([paired, observed]) == "mutation: in nats (pair: paired; obse: observational, an association)"
+    assert title([paired, observed]) == "mutation: in nats (p: paired; o: observational, an association)"
 
 
 def test_a_study_goes_on_with_its_own_programs_only() -> None:

@@ -46,7 +46,7 @@ def test_a_person_reads_it_at_80_columns(here: Path) -> None:
     code, shown = on_terminal("import", "night/results.tsv", "-s", "person", cwd=here)
     assert code == 0
     assert max(map(len, shown.splitlines())) < 200  # with colours
-    for words in ("fitness (its name), higher is better", "+0.8 claimed", "measured again at 0.31, 0.29, 0.3",
+    for words in ("fitness (by its name), higher is better", "+0.8 claimed", "measured again at 0.31, 0.29, 0.3",
                   "not-reproduced 1", "what was tried"):  # fmt: skip
         assert words in " ".join(shown.split()), words
 
@@ -123,7 +123,10 @@ def test_log_show_sql_status_work_on_an_import(here: Path) -> None:
     whole = json.loads(cli("show", rows[0]["import_id"], "-s", "studies/night", "--json", cwd=here).stdout)
     assert (whole["kind"], whole["rows"], len(whole["findings"])) == ("import", 7, 1)
     status = json.loads(cli("status", "studies/night", "--json", cwd=here).stdout)
-    assert (status["state"], status["trust"]) == ("finished", "self-reported")
+    assert (status["state"], status["trust"], status["experiments"]) == ("imported", "self-reported", 7)
+    assert status["device_seconds_charged"] is None and status["runs_finished"] is None  # nothing was run here
+    _, shown = on_terminal("status", "studies/night", cwd=here)
+    assert "nothing was run here" in shown and "0.00s" not in shown and " 1 runs" not in shown
     for verb in ("standings", "credit", "lineage"):
         done = cli(verb, "studies/night", cwd=here)
         assert done.returncode == 0, (verb, done.stderr)

@@ -9,7 +9,10 @@ SELECT
     (SELECT coalesce(sum(device_seconds_spent ORDER BY run_id), 0.0) FROM runs) AS research_seconds,
     (SELECT coalesce(sum(device_seconds_spent ORDER BY run_id, seed), 0.0) FROM verifications)
         + coalesce((SELECT sum((record ->> 'device_seconds_spent')::DOUBLE ORDER BY place) FROM events
-            WHERE kind = 'baseline'), 0.0) AS verification_seconds,
+            WHERE kind = 'baseline'), 0.0)
+        + (SELECT coalesce(sum(device_seconds_spent ORDER BY arm_id), 0.0) FROM best_of)
+        + (SELECT coalesce(sum(device_seconds_spent ORDER BY audit_id), 0.0) FROM audits)
+        + (SELECT coalesce(sum(device_seconds_spent ORDER BY ablation_id, seed, commits), 0.0) FROM replays) AS verification_seconds,
     (SELECT sum(device_seconds_charged ORDER BY run_id) FROM runs) AS charged_seconds,
     (SELECT sum(tokens)::BIGINT FROM runs) AS tokens,
     (SELECT sum(usd ORDER BY run_id) FROM runs) AS usd,

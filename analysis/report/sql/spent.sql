@@ -16,5 +16,10 @@ SELECT 'shared baselines', count(*), NULL,
     coalesce(sum((record ->> 'device_seconds_spent')::DOUBLE ORDER BY place), 0.0), 'arena'
 FROM events WHERE kind = 'baseline'
 UNION ALL
+SELECT 'best of n', count(*), NULL, coalesce(sum(device_seconds_spent ORDER BY arm_id), 0.0), 'arena' FROM best_of
+UNION ALL
+SELECT 'replays', count(*), NULL, coalesce(sum(device_seconds_spent ORDER BY ablation_id, seed, commits), 0.0), 'arena'
+FROM replays
+UNION ALL
 SELECT 'audits', count(*), NULL, coalesce(sum(device_seconds_spent ORDER BY audit_id), 0.0), 'arena' FROM audits
 ORDER BY payer, what

@@ -13,7 +13,7 @@ from analysis.report import page
 from analysis.report.facts import gather
 from analysis.report.model import Section
 from analysis.report.source import Answer, Source, clean
-from analysis.study import open_study, query
+from analysis.study import open_study, query, rows
 from tests.analysis.report import studies
 
 PARTS = [
@@ -189,7 +189,10 @@ def test_every_figure_follows_from_its_query(tmp_path: Path) -> None:
     found = {answer.sql: answer for answer in answers(sections(folder))}
     html = made(folder)
     assert len(found) > 15
-    for sql, answer in found.items():
+    with open_study(folder) as con:
+        for sql, answer in found.items():
+            assert clean(rows(con.execute(sql))) == list(answer.rows), answer.name
+    for sql, answer in list(found.items())[::7]:  # opening a study takes its time
         assert clean(query(folder, sql)) == list(answer.rows), answer.name
     assert html.count("metaloop sql ") >= len(found)
 
@@ -214,8 +217,8 @@ def test_a_champion_that_does_not_hold_is_told_as_such(tmp_path: Path) -> None:
 
 def test_a_match_without_champion_names_its_ties(tmp_path: Path) -> None:
     html = made(studies.race_only(tmp_path, {"alpha": (0.30, 0.05), "beta": (0.31, 0.05), "gamma": (0.05, 0.01)}))
-    assert "No program is told from the best" in html
-    assert "may be as good" in html
+    assert "No clear winner" in html
+    assert "no test tells it from" in html
 
 
 def test_a_clear_winner_of_a_match_leads(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.report import champion, experiments, lineage, progress, source, words
+from analysis.report import caveats, champion, experiments, lineage, progress, source, words
 from analysis.report.caveats import Caveat
 from analysis.report.model import Section
 from analysis.study import open_study
@@ -20,7 +20,7 @@ def test_of_many_experiments_kept_ones_and_a_share_of_each_kind_are_shown(tmp_pa
     with open_study(studies.finished(tmp_path)) as con:
         asked = source.Source(con, "x")
         counts = asked.ask("experiment_counts").rows
-        rows = asked.ask("experiments", most=60).rows
+        rows = asked.ask("experiments", most=60, first="stock").rows
     kinds = {(row["decision"], row["status"]) for row in counts}
     assert len(rows) == 60 < sum(row["n"] for row in counts)
     assert {(row["decision"], row["status"]) for row in rows} == kinds
@@ -116,6 +116,15 @@ def test_caveats_fire_for_what_they_name(tmp_path: Path) -> None:
     assert [c.level for c in found] == sorted((c.level for c in found), key=("stop", "mind", "note").index)
 
 
+def test_a_machine_whose_pace_changes_is_told() -> None:
+    """84 to 106 steps were made on a quiet machine, 42 to 91 on a busy one (bench; LOG.md)."""
+    quiet, busy = ({"pace": {"low": low, "high": high, "n": 20}} for low, high in ((84.0, 106.0), (42.0, 91.0)))
+    assert list(caveats.of_the_pace(quiet)) == [] == list(caveats.of_the_pace({"pace": None}))
+    (found,) = caveats.of_the_pace(busy)
+    assert found.level == "mind" and "42 steps at one moment and 91 at another" in found.text
+    assert list(caveats.of_the_pace({"pace": {"low": 42.0, "high": 91.0, "n": 2}})) == []
+
+
 def test_tables_hold_what_the_pictures_show(tmp_path: Path) -> None:
     for found in sections(studies.finished(tmp_path)):
         for figure in found.figures:
@@ -145,4 +154,8 @@ def test_words() -> None:
     assert words.brief(1e-9) == "1.00e−09" and words.brief(None) == "–"
     assert words.money(None) == "not priced" and words.money(0.0) == "$0.00"
     assert words.listed(["a", "b", "c"]) == "a, b and c" and words.listed("abcdef") == "a, b, c, d and 2 more"
+    assert [words.many(n, noun) for n, noun in ((1, "run"), (2, "match"), (3, "try"), (1200, "day"))] == [
+        "1 run", "2 matches", "3 tries", "1,200 days",
+    ]  # fmt: skip
+    assert words.number(-0.0004, 3) == "0.000" and words.number(-0.0004, 3, sign=True) == "+0.000"
     assert words.ranks(1, 4) == "1–4" and words.ranks(2, 2) == "2"

@@ -1,0 +1,176 @@
+"""Every figure of the page follows from SQL: a sample, asked anew in words of this test, stands on the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.ledger import Ledger
+from analysis.report import page
+from analysis.report.words import brief, count, duration, number
+from analysis.study import open_study, query
+from tests.analysis.report import studies
+
+BEST_OF = {
+    "match_id": "m2", "arm_id": "m2-best", "program_id": "p-best", "role": "champion", "task": "strokes",
+    "stream": "confirmation", "of": 6, "run_id": "r-m2-best-0", "source_id": "s0", "claimed_gain": 0.7312,
+    "gain": 0.6123, "se": 0.0111, "low": 0.5865, "high": 0.6381, "n": 8, "failed": 0, "trust": "verified",
+    "device_seconds_spent": 0.8,
+}  # fmt: skip
+
+
+class Tables(HTMLParser):
+    """The tables of a page by the figure that they stand in, as lists of rows of text; and the page's whole text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: dict[str, list[list[str]]] = {}
+        self.text = ""
+        self._figure, self._cell, self._skip = "", False, False
+        self.feed(re.sub(r"<script.*?</script>|<style.*?</style>", "", html, flags=re.S))
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "figure":
+            self._figure = dict(attrs)["id"] or ""
+        if tag == "tr" and self._figure:
+            self.found.setdefault(self._figure, []).append([])
+        if tag in ("td", "th"):
+            self._cell = True
+            if self._figure:
+                self.found[self._figure][-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._cell = False
+        if tag == "figure":
+            self._figure = ""
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self._cell and self._figure:
+            self.found[self._figure][-1][-1] += data
+
+    def rows(self, figure: str) -> list[Mapping[str, str]]:
+        name = next(name for name in self.found if name.startswith(figure))
+        titles, *rows = self.found[name]
+        return [dict(zip(titles, row, strict=True)) for row in rows if len(row) == len(titles)]  # the first table's
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = studies.finished(tmp_path_factory.mktemp("figures"))
+    with Ledger(made / "ledger", "main") as ledger:
+        ledger.append({"kind": "best_of", **BEST_OF}, sync=False)
+    return made
+
+
+@pytest.fixture(scope="module")
+def shown(folder: Path) -> Tables:
+    with open_study(folder) as con:
+        return Tables(page.report(con, str(folder)))
+
+
+def only(folder: Path, sql: str) -> dict[str, Any]:
+    (row,) = query(folder, sql)
+    return row
+
+
+def test_the_verdict_and_the_tiles(folder: Path, shown: Tables) -> None:
+    row = only(folder, "SELECT details ->> 'difference' AS d, details ->> 'low' AS low FROM champions")
+    assert f"{number(float(row['d']), 3, True)} nats, 95% interval {number(float(row['low']), 3)} to" in shown.text
+    counts = only(
+        folder, "SELECT (SELECT count(*) FROM runs) AS runs, (SELECT count(*) FROM experiments) AS experiments"
+    )
+    assert f"{count(counts['runs'])} runs and {count(counts['experiments'])} experiments" in shown.text
+    spent = only(
+        folder,
+        "SELECT (SELECT coalesce(sum(device_seconds_spent), 0) FROM runs) + "
+        "(SELECT sum(device_seconds_spent) FROM best_of) + "
+        "(SELECT sum((record ->> 'device_seconds_spent')::DOUBLE) FROM events WHERE kind = 'baseline') AS s",
+    )
+    assert f"{duration(spent['s'])} of device time" in shown.text
+
+
+def test_the_standings(folder: Path, shown: Tables) -> None:
+    asked = "SELECT name, role, gain, low, high, claimed, n FROM standings WHERE match_id = 'm2' ORDER BY gain DESC"
+    rows = query(folder, asked)
+    told = [row for row in shown.rows("standings-m2") if row["role"] != "best-of"]
+    assert len(rows) == len(told) == 3
+    for row, cells in zip(rows, told, strict=True):
+        digits = len(cells["gain, nats"].partition(".")[2])
+        assert cells["gain, nats"] == number(row["gain"], digits) and digits >= 2
+        assert cells["95% interval"] == f"{number(row['low'], digits)} to {number(row['high'], digits)}"
+        assert (cells["claimed"], cells["role"]) == (number(row["claimed"], digits), row["role"])
+
+
+def test_best_of_n_stands_below_without_a_rank(folder: Path, shown: Tables) -> None:
+    row = only(folder, "FROM best_of")
+    (cells,) = [cells for cells in shown.rows("standings-m2") if cells["role"] == "best-of"]
+    digits = len(cells["gain, nats"].partition(".")[2])
+    assert cells["program"] == f"best-of-{row['of']} champion" and cells["rank"] == "–"
+    assert (cells["gain, nats"], cells["claimed"]) == (number(row["gain"], digits), number(row["claimed_gain"], digits))
+    assert cells["runs (seeds)"] == f"({row['n']})"
+
+
+def test_lineage_runs_and_categories(folder: Path, shown: Tables) -> None:
+    means = query(
+        folder,
+        "SELECT program_id, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'selection' "
+        "GROUP BY program_id",
+    )
+    told = {row["program"]: row for row in shown.rows("tree")}
+    for row in means:
+        cells = told["champion" if row["program_id"] == "p-best" else row["program_id"]]
+        digits = len(cells["gain, nats"].partition(".")[2])
+        assert (cells["gain, nats"], cells["runs"]) == (number(row["gain"], digits), count(row["n"]))
+    run = only(
+        folder, "SELECT run_id, experiments, kept FROM runs WHERE match_id = 'm2' ORDER BY verified_gain DESC LIMIT 1"
+    )
+    assert any(
+        row["run"] == run["run_id"][:7]
+        and (row["experiments"], row["kept"]) == (str(run["experiments"]), str(run["kept"]))
+        for row in shown.rows("courses")
+    )
+    tried = only(folder, "SELECT count(DISTINCT (run_id, experiment_id)) AS n FROM edits")
+    assert sum(int(row["tried"].replace(",", "")) for row in shown.rows("categories")) == tried["n"]
+
+
+def test_time_and_power(folder: Path, shown: Tables) -> None:
+    told = {row["what"]: (row["times"], row["spent"]) for row in shown.rows("time")}
+    seconds = "sum((record ->> 'device_seconds_spent')::DOUBLE) AS s, count(*) AS n"
+    asked = f"SELECT {seconds} FROM events WHERE kind = 'baseline'"
+    spent = only(folder, asked)
+    assert told["baselines that all arms share"] == (count(spent["n"]), duration(spent["s"]))
+    assert told["verifying the final scripts"][0] == count(only(folder, "SELECT count(*) AS n FROM verifications")["n"])
+    assert told["best-of-N, trained again"] == ("1", duration(BEST_OF["device_seconds_spent"]))
+    power = query(folder, "SELECT purpose, detectable, detectable_ratio AS ratio FROM power")
+    tells = {row["match"].partition(" (")[0]: row for row in shown.rows("power-matches")}
+    assert len(power) == len(tells) == 2
+    for row in power:
+        cells = tells["opening race" if row["purpose"] == "race" else "confirmation"]
+        digits = len(cells["told, nats"].partition(".")[2])
+        assert cells["told, nats"] == number(row["detectable"], digits)
+        assert cells["as ratio to stock"] == number(row["ratio"], 2)
+
+
+def test_the_experiments_that_are_shown_are_those_of_the_view(folder: Path, shown: Tables) -> None:
+    best = query(folder, "FROM experiments WHERE decision = 'keep' ORDER BY gain DESC, experiment_id LIMIT 5")
+    told = {(row["run"], row["number"], row["metric"], row["gain"]) for row in shown.rows("experiments-table")}
+    for row in best:
+        assert (row["run_id"][:7], count(row["number"]), brief(row["metric"], 5), brief(row["gain"])) in told
+
+
+def test_each_figure_names_its_queries(folder: Path) -> None:
+    """Below every figure stands at least one statement, and each names a view."""
+    with open_study(folder) as con:
+        html = page.report(con, str(folder))
+    for figure in re.findall(r"<figure .*?</figure>", html, flags=re.S):
+        statements = re.findall(r"metaloop sql .*?SQL</code>", figure, flags=re.S)
+        assert statements, figure[:80]
+        assert all(re.search(r"\bFROM\s+\w+", text) for text in statements)

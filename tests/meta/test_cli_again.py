@@ -1,0 +1,123 @@
+"""The command that founds such a study again: every flag that made it, told from the ledger alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.ledger import Ledger
+from analysis.study import open_study
+from meta import plan as plans
+from meta.cli.again import again
+from programs.program import Program
+from programs.shelf import starter
+from trainer.task import Task
+
+TASK = Task.load("strokes")
+OWN = Program.parse("# Mine\n\nBe bold.\n\n## Ideas\n\n- First `momentum=0.9`.\n", "my own")
+
+
+def founded(folder: Path, config: dict[str, Any], programs: list[Program], roles: list[str] | None = None) -> Path:
+    """A ledger with what a command writes before its first run."""
+    with Ledger(folder / "ledger", "main") as ledger:
+        ledger.append({"kind": "study", "study_id": "y1", "config": config, "version": "0"}, sync=False)
+        for program in programs:
+            event = {"program_id": program.program_id, "name": program.name, "text": program.text, "generation": 0}
+            ledger.append({"kind": "program", "operator": "starter", "parent_ids": [], "words": 1, **event}, sync=False)
+        if roles:
+            arms = [{"arm_id": f"a{i}", "program_id": p.program_id, "role": role}
+                    for i, (p, role) in enumerate(zip(programs, roles, strict=True))]  # fmt: skip
+            match = {"match_id": "m1", "task": "strokes", "purpose": "race", "arms": arms, "config": {}}
+            ledger.append({"kind": "match", **match}, sync=False)
+    return folder
+
+
+def command(folder: Path) -> str:
+    with open_study(folder) as con:
+        found = again(con, "studies/x")
+    assert found is not None
+    return found.command
+
+
+def config(command: str, plan: Any, **more: Any) -> dict[str, Any]:
+    size = plan if isinstance(plan, dict) else asdict(plan)
+    budget = size.get("run_budget", TASK.run_budget)
+    return {"command": command, "task": "strokes", "run_budget": budget, "sandbox": True, "plan": size, **more}
+
+
+@pytest.mark.parametrize(
+    ("flags", "plan"),
+    [
+        ("--quick", plans.quick(TASK)),
+        ("", plans.default(TASK)),
+        ("--best-of-n", plans.override(plans.default(TASK), best_of_seeds=plans.BEST_OF_SEEDS)),
+        ("--quick --run-budget 3", plans.quick(TASK, 3.0)),
+        ("--generations 5", plans.override(plans.default(TASK), generations=5)),
+        ("--quick --generations 0 --best-of-n",
+         plans.override(plans.quick(TASK), generations=0, best_of_seeds=plans.BEST_OF_SEEDS)),
+        ("--budget", plans.within(3600.0, TASK)),
+    ],
+)  # fmt: skip
+def test_the_size_of_a_study_is_told_by_the_flags_that_make_it(tmp_path: Path, flags: str, plan: plans.Plan) -> None:
+    told = command(founded(tmp_path, config("evolve", plan), [starter("stock")]))
+    assert told.startswith("metaloop evolve --task strokes")
+    if flags != "--budget":
+        assert told == f"metaloop evolve --task strokes {flags}".rstrip()
+        return
+    seconds = float(told.split("--budget ")[1])
+    assert plans.within(seconds, TASK) == plan and seconds <= 3600
+
+
+def test_seed_sandbox_and_fixed_steps_are_told(tmp_path: Path) -> None:
+    made = config("evolve", plans.quick(TASK), seed=4, fixed_steps=True) | {"sandbox": False}
+    told = command(founded(tmp_path, made, [starter("stock")]))
+    assert told == "metaloop evolve --task strokes --quick --seed 4 --fixed-steps --unsafe-no-sandbox"
+
+
+def test_a_program_of_ones_own_is_written_out_first(tmp_path: Path) -> None:
+    plan = asdict(plans.quick(TASK)) | {"origin": OWN.program_id}
+    starters = [starter("stock"), OWN, starter("idea-queue"), starter("one-line")]
+    made = founded(tmp_path, config("improve", plan), starters)
+    with open_study(made) as con:
+        found = again(con, "studies/x")
+    assert found is not None and found.command == "metaloop improve my-own.md --task strokes --quick"
+    assert found.before == (
+        f"metaloop show {OWN.program_id} -s studies/x --json | python3 -c "
+        "\"import json, sys; sys.stdout.write(json.load(sys.stdin)['text'])\" > my-own.md",
+    )
+
+
+def test_a_match_tells_its_entries_and_that_it_was_a_race(tmp_path: Path) -> None:
+    programs = [starter("local"), starter("stock"), starter("one-line")]
+    roles = ["program", "control", "control"]
+    made = config("match", {"seeds": 6, "roles": roles, "batch": 2})
+    raced = founded(tmp_path / "a", made, programs, roles)
+    assert command(raced) == "metaloop match local --task strokes --seeds 6 --race"
+    made = config("match", {"seeds": 6, "roles": ["program"]}, run_budget=1.5)
+    alone = founded(tmp_path / "b", made, programs[:1], ["program"])
+    assert command(alone) == "metaloop match local --task strokes --seeds 6 --no-controls --run-budget 1.5"
+
+
+def test_a_plan_of_another_version_is_told_with_what_differs(tmp_path: Path) -> None:
+    plan = asdict(plans.default(TASK)) | {"control_runs": 0, "stock_breeds": 0}
+    with open_study(founded(tmp_path, config("evolve", plan), [starter("stock")])) as con:
+        found = again(con, "studies/x")
+    assert found is not None and found.command == "metaloop evolve --task strokes"
+    assert "stock breeds 1 instead of 0, control runs 4 instead of 0" in found.note
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {},
+        {"command": "import"},
+        {"command": "evolve", "task": "strokes", "plan": {"starters": []}},
+        {"command": "match", "task": 3, "plan": "none"},
+    ],
+)
+def test_a_config_that_tells_nothing_is_no_error(tmp_path: Path, made: dict[str, Any]) -> None:
+    with open_study(founded(tmp_path, made, [starter("stock")])) as con:
+        assert again(con, "studies/x") is None
