@@ -127,51 +127,41 @@ def play(study: Study, executor: Executor, match: Match, racer: Racer, progress:
 def announce(study: Study, match: Match, progress: Progress) -> None:
     """Write the match down before anything of it is run."""
     if match.match_id not in study.history.matches:
-        study.record(
-            {
-                "kind": "match",
-                "match_id": match.match_id,
-                "study_id": study.config.study_id,
-                "label": match.label,
-                "purpose": match.purpose,
-                "generation": match.generation,
-                "stream": match.stream,
-                "task": study.task.name,
-                "task_id": study.task.task_id,
-                "run_budget": study.config.run_budget,
-                "hardware_class": study.config.hardware_class,
-                "started_at": datetime.now(UTC).isoformat(),
-                "config": {
-                    "direction": study.task.direction,
-                    "metric": study.task.metric,
-                    "unit": study.task.unit,
-                    "verify_seeds": study.config.verify_seeds,
-                    "fixed_steps": study.config.fixed_steps,
-                },
-                "arms": [
-                    {"arm_id": a.arm_id, "program_id": a.program.program_id, "role": a.role}
-                    | ({"kin": a.kin} if a.kin else {})
-                    for a in match.arms
-                ],
-            }
-        )
-    progress(
-        {
-            "kind": "match_started",
-            "match_id": match.match_id,
-            "label": match.label,
-            "purpose": match.purpose,
-            "arms": [
-                {
-                    "arm_id": a.arm_id,
-                    "program_id": a.program.program_id,
-                    "name": a.program.name,
-                    "role": a.role,
-                }
-                for a in match.arms
-            ],
-        }
-    )
+        study.record(announcement(study, match))
+    arms = [{**_entered(arm), "name": arm.program.name} for arm in match.arms]
+    shown = {"match_id": match.match_id, "label": match.label, "purpose": match.purpose, "arms": arms}
+    progress({"kind": "match_started", **shown})
+
+
+def announcement(study: Study, match: Match) -> dict[str, Any]:
+    """The `match` event: who plays on what, and under which settings."""
+    task, config = study.task, study.config
+    return {
+        "kind": "match",
+        "match_id": match.match_id,
+        "study_id": config.study_id,
+        "label": match.label,
+        "purpose": match.purpose,
+        "generation": match.generation,
+        "stream": match.stream,
+        "task": task.name,
+        "task_id": task.task_id,
+        "run_budget": config.run_budget,
+        "hardware_class": config.hardware_class,
+        "started_at": datetime.now(UTC).isoformat(),
+        "config": {
+            "direction": task.direction,
+            "metric": task.metric,
+            "unit": task.unit,
+            "verify_seeds": config.verify_seeds,
+            "fixed_steps": config.fixed_steps,
+        },
+        "arms": [_entered(arm) | ({"kin": arm.kin} if arm.kin else {}) for arm in match.arms],
+    }
+
+
+def _entered(arm: Arm) -> dict[str, str]:
+    return {"arm_id": arm.arm_id, "program_id": arm.program.program_id, "role": arm.role}
 
 
 def measure_baseline(study: Study, executor: Executor, stream: Stream, match_id: str) -> float:

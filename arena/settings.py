@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from programs.errors import Corrupt, NotComparable, NotFound
 from trainer.streams import Streams
@@ -66,6 +66,19 @@ class StudyConfig(BaseModel):
         """The same study on one of its reserved tasks."""
         away = self.reserve[number]
         return self.model_copy(update={"task": away.task, "task_id": away.task_id, "run_budget": away.run_budget})
+
+    @field_validator("plan")
+    @classmethod
+    def _known_words(cls, plan: dict[str, Any]) -> dict[str, Any]:
+        """What is no number in a plan; the numbers are looked at by the command that goes by them."""
+        only, budget, origin = (plan.get(name) for name in ("only", "budget", "origin"))
+        if only is not None and not (isinstance(only, list) and all(isinstance(one, str) for one in only)):
+            raise ValueError("only is no list of directive ids")
+        if budget is not None and (type(budget) not in (int, float) or not 0 < budget < float("inf")):
+            raise ValueError("budget is no number of seconds")
+        if origin is not None and not isinstance(origin, str):
+            raise ValueError("origin is no program's id")
+        return plan
 
     @property
     def streams(self) -> Streams:

@@ -40,6 +40,7 @@ class Repository:
         self._diffs, self._logs = folder / "diffs", folder / "logs"
         self._diffs.mkdir(parents=True, exist_ok=True)
         self._logs.mkdir(exist_ok=True)
+        unlock(folder / ".git")
         with _told(folder):
             self._repo: Repo = Repo.init(folder, initial_branch="main")
         self._exclude()
@@ -81,7 +82,6 @@ class Repository:
     def close(self) -> None:
         """Show main's files in the folder, so that `git status` is clean."""
         if self._tip is not None:
-            (Path(self._repo.git_dir) / "index.lock").unlink(missing_ok=True)  # of a git that was cut off in here
             with _told(self.folder):
                 self._repo.git.reset("--hard", "--quiet", "main")
         self._repo.close()
@@ -132,6 +132,13 @@ class Repository:
             fresh.chmod(0o444)
             fresh.replace(path)
         return name
+
+
+def unlock(git_folder: Path) -> None:
+    """Remove the locks of a git that was cut off in here. Whoever opens a repository of ours is alone with it."""
+    for place in (git_folder, git_folder / "refs" / "heads"):
+        for lock in place.glob("*.lock"):
+            lock.unlink(missing_ok=True)
 
 
 @contextmanager

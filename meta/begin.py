@@ -50,7 +50,12 @@ def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
         if type(value) not in ((int, float) if name == "run_budget" else (int,)) or value < 0:
             message = f"{folder}/study.toml: [plan] {name} = {value!r} is no number that a plan can have"
             raise Corrupt(message, hint="restore study.toml from a copy")
-    return study, plan, [Program.parse(text, name) for name, text in study.config.programs]
+    began = [Program.parse(text, name) for name, text in study.config.programs]
+    origin = study.config.plan.get("origin")
+    if origin is not None and origin not in {program.program_id for program in began}:
+        message = f"{folder}/study.toml: [plan] origin = {origin!r} is none of its programs"
+        raise Corrupt(message, hint="restore study.toml from a copy")
+    return study, plan, began
 
 
 def champion_of(folder: Path) -> dict[str, Any] | None:

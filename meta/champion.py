@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from analysis.statistics import Mean, Ratio, interval, mean_interval, ratio, shared_error, t_test, welch_difference
@@ -166,28 +167,39 @@ def one_sided(difference: float, two_sided: float | None) -> float:
 def crown(
     study: Study, lineage: Lineage, program: Program, claim: Claim, elsewhere: Sequence[Elsewhere] = ()
 ) -> Champion:
-    """Write champion.md and champion.evidence.md, and the claim into the ledger."""
-    from meta.evidence_page import evidence_page
+    """Write champion.md and champion.evidence.md, then the claim into the ledger: with that the study has ended.
 
+    In this order a study that is killed in between goes on, and writes them again.
+    """
     verified = [event for of_run in study.history.verifications.values() for event in of_run.values()]
     trust = weakest(event["trust"] for event in verified if event["stream"] == "confirmation" and counts(event))
     said = "; ".join([verdict(program, claim, study.task.unit, trust), *map(sentence, elsewhere)])
     champion = Champion(program, claim, said, trust, tuple(elsewhere))
+    lineage.crown(program.program_id)
+    write_whole(study.folder / "champion.md", program.raw)
+    write_page(study, champion)
     if study.history.champion is None:
         study.record({"kind": "champion", "program_id": program.program_id, "name": program.name,
                       "verdict": champion.verdict, "holds": claim.holds, "trust": trust, **asdict(claim),
                       **({"reserve": [asdict(there) for there in elsewhere]} if elsewhere else {})})  # fmt: skip
-    lineage.crown(program.program_id)
-    (study.folder / "champion.md").write_bytes(program.raw)
-    page = evidence_page(study, champion)
-    (study.folder / "champion.evidence.md").write_text(page, encoding="utf-8")
     return champion
+
+
+def write_page(study: Study, champion: Champion) -> None:
+    from meta.evidence_page import evidence_page
+
+    write_whole(study.folder / "champion.evidence.md", evidence_page(study, champion).encode("utf-8"))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """A reader finds the old file or the new one, never a part of either."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(data)
+    partial.replace(path)
 
 
 def write_page_again(study: Study) -> bool:
     """champion.evidence.md from what the ledger holds by now, the claim as recorded; False without a champion."""
-    from meta.evidence_page import evidence_page
-
     event = study.history.champion
     if event is None:
         return False
@@ -197,7 +209,7 @@ def write_page_again(study: Study) -> bool:
     )
     program = study.program(event["program_id"])
     champion = Champion(program, recorded(event), event["verdict"], event["trust"], elsewhere)
-    (study.folder / "champion.evidence.md").write_text(evidence_page(study, champion), encoding="utf-8")
+    write_page(study, champion)
     return True
 
 

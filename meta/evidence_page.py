@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         confirmed=[row for row in standings if purpose[row["match_id"]] == "confirmation"],
         twins=twins([row for row in standings if purpose[row["match_id"]] == "race"]),
         steps=path, ideas=plans, statements=best, inert=len(inert_directives(champion.program, study.task)),
-        directives=len(champion.program.directives), folder=study.folder,
+        directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
         doubt=marked(champion.trust), findings=findings_line(counts, str(study.folder)),
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inner_loop.repository import unlock
 from programs.program import Program
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ class Lineage:
     def __init__(self, folder: Path, epoch: int) -> None:
         from git import Repo
 
-        fresh = not (folder / "HEAD").exists()
-        self.repo: Repo = Repo.init(folder, bare=True, mkdir=True, initial_branch="main") if fresh else Repo(folder)
+        unlock(folder)
+        whole = all((folder / name).exists() for name in ("HEAD", "config", "objects", "refs"))
+        self.repo: Repo = Repo(folder) if whole else Repo.init(folder, bare=True, mkdir=True, initial_branch="main")
         self.epoch = epoch
         self.commits = {head.name: head.commit.hexsha for head in self.repo.heads}
 

@@ -235,13 +235,20 @@ def clean_after(
 def _stayed(now: Usage, baseline: Usage) -> tuple[str, ...]:
     known = {process.pid for process in baseline.processes}
     new = [process for process in now.processes if process.pid not in known]
-    if new:
-        return tuple(f"gpu: {_amount(p)} stay in use after the experiment (pid {p.pid})" for p in new)
-    if now.memory_mb is not None and baseline.memory_mb is not None and not now.processes:
-        more = now.memory_mb - baseline.memory_mb
-        if more > _SLACK_MB:
-            return (f"gpu: {more} MB stay in use after the experiment (no process is named)",)
-    return ()
+    found = [f"gpu: {_amount(p)} stay in use after the experiment (pid {p.pid})" for p in new]
+    before, after = _unnamed_mb(baseline), _unnamed_mb(now)
+    # of a new process whose amount nobody tells, all that is unnamed may be
+    told = all(process.memory_mb is not None for process in new)
+    if told and before is not None and after is not None and after - before > _SLACK_MB:
+        found.append(f"gpu: {after - before} MB stay in use after the experiment (no process is named)")
+    return tuple(found)
+
+
+def _unnamed_mb(found: Usage) -> int | None:
+    """Memory in use that no process answers for: the driver's own, that of other containers, and what was hidden."""
+    if found.memory_mb is None:
+        return None
+    return found.memory_mb - sum(process.memory_mb or 0 for process in found.processes)
 
 
 def _amount(process: Leftover) -> str:

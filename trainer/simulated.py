@@ -38,7 +38,8 @@ class SimulatedTrainer(Trainer):
     def _attempt(self, spec: Spec) -> Outcome:
         config = self.task.edits.config(spec.source)
         steps = self.steps(spec.fraction)
-        if len(config) < len(self._law.before) or any(isinstance(v, list | dict | set) for v in config.values()):
+        known = all(isinstance(value, bool | int | float | str) for value in config.values())
+        if len(config) < len(self._law.before) or not known:
             gone = next((name for name in self._law.before if name not in config), "a constant")
             return self._outcome(spec, "invalid", None, f"the law knows no source without {gone}", steps)
         told = self._law.tell(

@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 DEFAULT_TASK = "strokes"
 SETUP_SECONDS = 6.0  # start of the workers and the data of a new study, wall seconds
 SHARE_AT_WORK = 0.8  # of the workers' time, the rest is launching and writing down (meta/plan.py: OVERHEAD)
+WORKERS_A_CORE, LEAST_MOST_WORKERS = 4, 8  # more are a slip of the finger
 LAW_SECONDS = 0.003  # a simulated experiment with all that is written of it, wall seconds
 
 
@@ -91,7 +92,21 @@ class Settings:
         sandbox.require(task, self.sandbox)
 
     def workers_or_cores(self) -> int:
-        return self.workers or cores()
+        return workers_of(self.workers)
+
+
+def workers_of(asked: int | None) -> int:
+    """Worker processes: as many as asked, or a core each. Raises UsageError for more than this machine can bear."""
+    from arena.settings import MOST_WORKERS
+
+    here = cores()
+    most = min(MOST_WORKERS, max(LEAST_MOST_WORKERS, WORKERS_A_CORE * here))
+    if asked is not None and asked > most:
+        raise UsageError(
+            f"-j {asked}: this machine has {here} core{'s' if here > 1 else ''}, {most} workers at most",
+            hint=f"-j {here}; more workers than cores make nothing faster, and each holds torch",
+        )
+    return asked or here
 
 
 def refuse_small(task: Task, run_budget: float, fixed_steps: bool) -> None:

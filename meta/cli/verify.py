@@ -63,7 +63,7 @@ class Asked:
             streams = Streams(bytes.fromhex(self.secret))
         else:
             raise UsageError("--secret is no 32 hex digits", hint="an earlier check told its secret at the end")
-        return How(streams, self.workers or launch.cores(), fixed_steps, not self.unsafe_no_sandbox)
+        return How(streams, launch.workers_of(self.workers), fixed_steps, not self.unsafe_no_sandbox)
 
 
 @verb(

@@ -106,7 +106,8 @@ def test_a_lock_that_a_killed_git_left_is_no_harm_and_what_git_refuses_is_one_li
 ) -> None:
     folder = tmp_path / "r"
     Repository(folder).close()
-    (folder / ".git" / "index.lock").touch()
+    for lock in ("index.lock", "config.lock", "HEAD.lock", "refs/heads/main.lock"):
+        (folder / ".git" / lock).touch()
     play(trainer, program("proposers: {queue: 1}", IDEAS), 2, folder=folder)
     assert git(folder, "status", "--short") == ""
     (folder / ".git" / "config").write_text("[core\n")

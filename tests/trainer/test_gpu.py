@@ -189,6 +189,16 @@ def test_memory_that_nobody_answers_for(smi: Callable[..., Path]) -> None:
     assert gpu.clean_after(0, before, smi(used="[N/A]\n"), patience=0.0) == ()
 
 
+def test_memory_that_nobody_answers_for_is_seen_beside_processes_that_do(smi: Callable[..., Path]) -> None:
+    before, _ = gpu.clean_before(0, smi("5, 100, desktop\n", "110\n"))
+    assert gpu.clean_after(0, before, smi("5, 140, desktop\n", "150\n"), patience=0.0) == ()  # the desktop's own
+    assert gpu.clean_after(0, before, smi("", "10\n"), patience=0.0) == ()  # it has ended
+    hidden = gpu.clean_after(0, before, smi("5, 100, desktop\n", "422\n"), patience=0.0)
+    assert hidden == ("gpu: 312 MB stay in use after the experiment (no process is named)",)
+    both = gpu.clean_after(0, before, smi("5, 100, desktop\n7, 50, x\n", "472\n"), patience=0.0)
+    assert both == ("gpu: 50 MB stay in use after the experiment (pid 7)", *hidden)
+
+
 def test_memory_that_is_freed_a_little_late(smi: Callable[..., Path], tmp_path: Path) -> None:
     tool = smi(used="500\n")
     (tmp_path / "freed").write_text("2\n")

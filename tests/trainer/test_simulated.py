@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,8 +84,11 @@ def test_crashes_and_sources_that_the_law_does_not_know(task: Task) -> None:
     invalid = trainer(task).run(Spec(lost, 1))
     assert invalid.status == "invalid" and "the law knows no source without" in invalid.reason
     name = next(name for name, value in LAW.before.items() if isinstance(value, str))
-    odd = task.baseline().text().replace(f'{name} = "plain"', f"{name} = [1]")
-    assert trainer(task).run(Spec(task.baseline().with_text("train.py", odd), 1)).status == "invalid"
+    number = next(name for name, value in LAW.before.items() if isinstance(value, float))
+    for place, value in ((name, "[1]"), (number, "(1,)"), (number, "1j"), (number, "None")):
+        odd = re.sub(rf"^{place} = .*$", f"{place} = {value}", task.baseline().text(), flags=re.MULTILINE)
+        assert odd != task.baseline().text()
+        assert trainer(task).run(Spec(task.baseline().with_text("train.py", odd), 1)).status == "invalid"
 
 
 def test_nothing_is_launched_or_cached(task: Task, tmp_path: Path) -> None:

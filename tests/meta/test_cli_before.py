@@ -1,0 +1,143 @@
+"""What a command says of the machine and of a study that it is started in, before it founds or spends anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from meta.cli.main import run
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """The command in this process, in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def carry_out(*args: str) -> tuple[int, str, str]:
+        code = run(args)
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return carry_out
+
+
+def test_a_simulated_task_needs_no_sandbox(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from analysis.study import query
+    from trainer import bwrap
+
+    monkeypatch.setattr(bwrap, "_candidates", list)
+    law, small = str(tmp_path / "law"), ("-b", "0.8s", "--seed", "3")
+    assert call("task", "init", law, "--simulated")[0] == 0
+    assert call("task", "check", law)[0] == 0
+    assert "is simulated and needs none" in call("doctor", "-t", law)[1]
+    run = ("run", "stock", "-t", law, *small, "-s", str(tmp_path / "run"))
+    assert "nothing is trained" in json.loads(call(*run, "--dry-run", "--json")[1])["sandbox"]
+    assert call(*run)[0] == 0
+    assert call("match", "stock", "local", "-n", "2", "-t", law, *small, "-s", str(tmp_path / "match"))[0] == 0
+    assert call("match", "--resume", str(tmp_path / "match"))[0] == 0
+    made = ("ablate", "local", "--budget", "30s", "-t", law, *small, "-s", str(tmp_path / "ablation"))
+    assert call(*made, "--unsafe-no-sandbox")[0] == 0
+    for name in ("run", "match", "ablation"):  # the flag is needless, and leaves no doubt behind
+        told = query(tmp_path / name, "SELECT DISTINCT trust FROM verifications WHERE status = 'ok'")
+        assert [row["trust"] for row in told] == ["scored"]
+    dial = ("--quick", "--generations", "0", "-n", "2", "-t", law, "-b", "0.4s", "-s", str(tmp_path / "whole"))
+    assert call("improve", "local", *dial)[0] == 0
+    verified = call("verify", str(Path(law) / "train.py"), "-t", law, "-n", "2", "--json")
+    assert verified[0] == 0 and json.loads(verified[1])["trust"] == "verified"
+    code, out, err = call("verify", str(tmp_path / "match"), "--runs", "2", "--json")
+    told = json.loads(out)
+    assert code == (told["verdict"] == "contradicted") and "without training" not in told["why"], err
+
+
+def test_a_cache_that_cannot_be_used_is_told_before_anything_is_founded(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    for name, value in (("METALOOP_CACHE", "file"), ("METALOOP_CACHE", "file/below"), ("HOME", "file")):
+        with monkeypatch.context() as surroundings:
+            surroundings.delenv("METALOOP_CACHE", raising=False)
+            surroundings.setenv(name, str(tmp_path / value))
+            code, _, err = call("run", "stock", "-s", str(tmp_path / "new"))
+        assert code == 1 and not (tmp_path / "new").exists()
+        first, hint = err.splitlines()[-2:]
+        assert first.startswith(f"error: training data cannot be kept in {tmp_path / value}") and name in first
+        assert hint == "hint: name a folder that can be written: METALOOP_CACHE=DIR"
+
+
+def test_an_invalid_source_is_told_on_stdout_and_exits_with_1(call: Call, tmp_path: Path) -> None:
+    law, bad = str(tmp_path / "law"), tmp_path / "train.py"
+    assert call("task", "init", law, "--simulated")[0] == 0
+    bad.write_text("print('hello')\n")
+    code, out, _ = call("verify", str(bad), "-t", law, "-n", "2", "--json")
+    told = json.loads(out)
+    assert code == 1 and told["verdict"].startswith("invalid: the law knows no source without")
+    assert (told["gain"], told["low"], told["high"], told["trust"]) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("command", "plan"),
+    [
+        ("ablate", {"only": "all"}), ("ablate", {"only": [1]}), ("ablate", {"budget": "much"}),
+        ("ablate", {"budget": True}), ("ablate", {"budget": -1}), ("improve", {"origin": 3}),
+        ("improve", {"origin": "p0"}), ("match", {"seeds": 2, "roles": "program"}),
+        ("match", {"seeds": 2, "roles": ["program"], "batch": "big"}), ("match", {"roles": ["program"], "seeds": [2]}),
+    ],
+)  # fmt: skip
+def test_a_plan_of_wrong_types_is_one_line(call: Call, tmp_path: Path, command: str, plan: dict[str, Any]) -> None:
+    from arena.study import Study
+    from meta.plan import QUICK
+    from trainer.scaffold import init_simulated
+    from trainer.task import Task
+
+    task = Task.load(init_simulated(tmp_path / "law", 1))
+    Study.create(tmp_path / "s", task=task, run_budget=1.0, command=command, workers=1,
+                 programs=[("stock", "# Stock\n\nGo.\n")])  # fmt: skip
+    place = tmp_path / "s" / "study.toml"
+    known = asdict(QUICK) | {"run_budget": 1.0} if command == "improve" else {}
+    place.write_text(place.read_text().replace("[plan]\n", "[plan]\n" + tomli_w.dumps(known | plan)))
+    code, out, err = call(command, "--resume", str(tmp_path / "s"))
+    assert (code, out) == (1, "") and len(err.splitlines()) == 2
+    assert err.startswith(f"error: {place}: ") and list(plan)[-1] in err and err.endswith("study.toml from a copy\n")
+
+
+def test_more_workers_than_a_machine_bears_are_refused(call: Call, tmp_path: Path) -> None:
+    code, _, err = call("match", "stock", "-j", "200", "-s", str(tmp_path / "many"))
+    assert code == 2 and err.startswith("error: -j 200: this machine has ") and "workers at most" in err
+    assert not (tmp_path / "many").exists()
+
+
+def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("import time; print('importing', flush=True); time.sleep(60)\n")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
+    command = [sys.executable, "-m", "meta.cli.start", "task"]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout and process.stdout.readline() == "importing\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "interrupted\n")
+
+
+def test_commands_that_are_printed_to_be_copied_are_quoted(call: Call, tmp_path: Path) -> None:
+    law, study = "my law; echo", "a study"
+    _, _, err = call("task", "init", law, "--simulated")
+    assert err == f"next: metaloop task check {shlex.quote(law)}\n"
+    code, _, err = call("run", "stock", "-t", law, "-b", "0.4s", "-s", study)
+    (following,) = (line for line in err.splitlines() if line.startswith("next: "))
+    words = shlex.split(following.removeprefix("next: ").partition(",")[0])
+    assert code == 0 and words == ["metaloop", "log", study, "--all"]
+    assert call(*words[1:])[0] == 0
+    hint = call("verify", str(tmp_path / "a b.py"))[2].splitlines()[-1]
+    assert shlex.split(hint)[-4:] == ["verify", str(tmp_path / "a b.py"), "-t", "strokes"]
