@@ -15,18 +15,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.compact import opened
 from analysis.ledger import segments, verify
+from analysis.tables import SQL_VIEWS as SQL_VIEWS
+from analysis.tables import make
+from analysis.tables import statement as statement
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
     import duckdb
 
-# In order: a view may read those before it. `standings`, `power` and `credit` are computed in Python and come last.
-SQL_VIEWS = (
-    "events", "studies", "matches", "arms", "programs", "directives", "run_starts", "verifications", "experiments",
-    "runs", "baselines", "mutations", "champions", "best_of", "faults", "findings", "audits", "edits", "ablations",
-    "replays", "imports", "import_rows", "quarantine",
-)  # fmt: skip
 _COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN"}
 COMPUTED_VIEWS = ("standings", "power", "credit")
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
@@ -42,15 +40,13 @@ def open_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.Duck
     import duckdb
 
     place = ledger_folder(path)
+    con = duckdb.connect(":memory:")
     try:
-        verify(place)
+        if not opened(con, place):
+            verify(place)
+            make(con, segments(place))
     except OSError as error:
         raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error
-    files = [str(file) for file in segments(place)]
-    con = duckdb.connect(":memory:")
-    for name in SQL_VIEWS:
-        sql = statement(name, "views")
-        con.execute(f"CREATE TABLE {name} AS {sql}", [files] if name == "events" else None)
     if "standings" in views:
         from analysis.standings import Standing, standings
 
@@ -104,11 +100,6 @@ def ledger_folder(path: Path | str) -> Path:
             return place
     hint = "name a study folder: metaloop status lists them, metaloop evolve --quick makes one"
     raise NotFound(f"{folder}: no study here (no ledger/*.jsonl)", hint=hint)
-
-
-def statement(name: str, folder: str = "queries") -> str:
-    """The text of one of our SQL files."""
-    return (Path(__file__).parent / folder / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def _add(con: duckdb.DuckDBPyConnection, name: str, kind: type[Any], records: Sequence[Any]) -> None:
