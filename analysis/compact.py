@@ -1,9 +1,9 @@
-"""Compact copies of large ledgers: their views as Parquet files, so that lines are parsed once and not at each opening.
+"""Compact copies of large ledgers: their views as Parquet files, so that lines are parsed once, not at each opening.
 
-A copy is a cache: it may be deleted at any time. It lies in the user's own cache folder and is never read from a study's
-folder, which may come from a stranger; a folder that others may write to is not used. Its name holds the SHA-256 of
-every segment as it was when the chain was checked, so it speaks for exactly these bytes: they are hashed at every
-opening (1 s for 2 GB), and any other byte in a segment, or a segment more or less, means reading the lines again.
+A copy is a cache: it may be deleted at any time. It lies in the user's own cache folder and is never read from the
+folder of a study, which may come from a stranger; a folder that others may write to is not used. Its name holds the
+SHA-256 of every segment as it was when the chain was checked, so it speaks for exactly these bytes: they are hashed at
+every opening (1 s for 2 GB), and any other byte in a segment, or a segment more or less, means reading the lines again.
 """
 
 from __future__ import annotations
@@ -65,10 +65,9 @@ def _home(place: Path) -> Path | None:
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (home.parent, home):
-            folder.chmod(0o700)
-            state = folder.lstat()
-            if folder.is_symlink() or state.st_uid != os.geteuid() or state.st_mode & 0o077:
+            if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
                 return None
+            folder.chmod(0o700)
     except OSError:
         return None
     return home

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from analysis.ledger import HEAD, MARK, TAIL, refuse
 
 if TYPE_CHECKING:
-    import pyarrow
+    import pyarrow  # type: ignore[import-untyped]
 
 BATCH, PIECES = 49_152, 4  # lines that are handed on at once (some 45 MB), and in how many pieces for as many threads
 _AT, _TIME = b'"at":"', len("2026-01-01T00:00:00.000000Z")

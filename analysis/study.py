@@ -25,6 +25,7 @@ from programs.errors import EnvironmentProblem, NotFound, UsageError
 if TYPE_CHECKING:
     import duckdb
 
+_PLAIN = frozenset({"VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "VARCHAR[]", "BIGINT[]"})  # what JSON knows as it is
 _COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN"}
 COMPUTED_VIEWS = ("standings", "power", "credit")
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
@@ -85,11 +86,16 @@ def query(path: Path | str, sql: str) -> list[dict[str, Any]]:
 
 def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """The rows of an executed query as dicts of plain values; empty for a statement that returns nothing."""
-    columns = [(name, str(kind) == "JSON") for name, kind, *_ in result.description or ()]
-    return [
-        {name: _plain(value, is_json) for (name, is_json), value in zip(columns, row, strict=True)}
-        for row in result.fetchall()
+    columns = [(name, str(kind)) for name, kind, *_ in result.description or ()]
+    found = result.fetchall()
+    if not columns or not found:
+        return []
+    values = [
+        column if kind in _PLAIN else [_plain(value, kind == "JSON") for value in column]
+        for (_, kind), column in zip(columns, zip(*found, strict=True), strict=True)
     ]
+    names = [name for name, _ in columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
 
 def ledger_folder(path: Path | str) -> Path:
@@ -114,6 +120,8 @@ def _add(con: duckdb.DuckDBPyConnection, name: str, kind: type[Any], records: Se
 def _plain(value: Any, is_json: bool = False) -> Any:
     if is_json and isinstance(value, str):
         return json.loads(value)
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, datetime):
@@ -122,4 +130,4 @@ def _plain(value: Any, is_json: bool = False) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+    return str(value)

@@ -1,7 +1,7 @@
 """The tables of a study: the ledger's lines, parsed once, through ``views/*.sql`` in order.
 
-A small ledger becomes tables in memory. A large one becomes Parquet files in a folder (`write`), which `analysis.compact`
-keeps; both go through the same statements and hold the same rows in the same order.
+A small ledger becomes tables in memory. A large one becomes Parquet files in a folder (`write`), which
+`analysis.compact` keeps; both go through the same statements and hold the same rows in the same order.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
--- The values in which an experiment's config differs from the task's untouched source (the first baseline there is).
--- id numbers the (key, value_json) pairs, so that the many rows are integers.
-WITH baseline AS (
-    SELECT unnest(map_entries(from_json(config, '"MAP(VARCHAR, JSON)"')), recursive := true)
-    FROM (SELECT config FROM experiments WHERE task = $task AND number = 0 AND config IS NOT NULL LIMIT 1)),
-held AS (
-    SELECT row, unnest(map_entries(from_json(config, '"MAP(VARCHAR, JSON)"')), recursive := true) FROM joint_rows)
-SELECT h.row, h.key, h.value AS value_json, dense_rank() OVER (ORDER BY h.key, h.value::VARCHAR) - 1 AS id
-FROM held AS h LEFT JOIN baseline AS b ON b.key = h.key
-WHERE h.value::VARCHAR IS DISTINCT FROM b.value::VARCHAR
+-- The values in which an experiment's config differs from the task's untouched source. $paths: JSON pointers of the
+-- knobs, whose numbers are $knobs and whose values there are $base (NULL where it has none).
+WITH held AS (
+    SELECT run, number, unnest($knobs::BIGINT[]) AS knob, unnest($base::VARCHAR[]) AS base,
+        unnest(json_extract(config, $paths::VARCHAR[])) AS value
+    FROM experiments JOIN joint_runs USING (run_id)
+    WHERE task = $task AND status = 'ok' AND gain IS NOT NULL AND config IS NOT NULL
+        AND coalesce(fraction, 1.0) = 1.0 AND NOT coalesce(list_contains($exclude, match_id), false))
+SELECT run, number, knob, value::VARCHAR AS value FROM held
+WHERE value IS NOT NULL AND value::VARCHAR IS DISTINCT FROM base
