@@ -90,10 +90,7 @@ def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     found = result.fetchall()
     if not columns or not found:
         return []
-    values = [
-        column if kind in _PLAIN else [_plain(value, kind == "JSON") for value in column]
-        for (_, kind), column in zip(columns, zip(*found, strict=True), strict=True)
-    ]
+    values = [_plain_column(kind, column) for (_, kind), column in zip(columns, zip(*found, strict=True), strict=True)]
     names = [name for name, _ in columns]
     return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
@@ -115,6 +112,22 @@ def _add(con: duckdb.DuckDBPyConnection, name: str, kind: type[Any], records: Se
     con.execute(
         f"CREATE TABLE {name} AS SELECT unnest(from_json(?, ?), recursive := true)", [data, json.dumps([structure])]
     )
+
+
+def _plain_column(kind: str, values: Sequence[Any]) -> Sequence[Any]:
+    """The values of a column of that type as `_plain` makes them, without looking at each where the type tells."""
+    if kind in _PLAIN:
+        return values
+    if kind == "DOUBLE[]":
+        return [value if _finite(value) else _plain(value) for value in values]
+    return [_plain(value, kind == "JSON") for value in values]
+
+
+def _finite(values: Sequence[Any] | None) -> bool:
+    try:
+        return values is None or math.isfinite(sum(values))
+    except TypeError:  # a NULL
+        return False
 
 
 def _plain(value: Any, is_json: bool = False) -> Any:
