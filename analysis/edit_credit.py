@@ -43,12 +43,12 @@ def _tried(scope: Scope) -> list[dict[str, Any]]:
     import numpy as np
 
     try:
-        scope.table("single_runs")
+        scope.table("task_runs")
         scope.table("single_values")
         values = scope.con.execute("SELECT key, value_text, knob, patch FROM single_values ORDER BY id").fetchall()
         found = scope.columns("single_edits")
     finally:
-        for name in ("single_runs", "single_values"):
+        for name in ("task_runs", "single_values"):
             scope.con.execute(f"DROP TABLE IF EXISTS {name}")
     order = np.lexsort((found["number"], found["run"], found["id"]))
     cells = np.stack([found["id"][order], found["run"][order]])

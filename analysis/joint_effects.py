@@ -65,14 +65,14 @@ def _read(
     base = next((found["base"] for found in scope.rows("joint_base", paths=paths)), [None] * len(knobs))
     given = {"knobs": list(range(len(knobs))), "paths": paths, "base": base}
     try:
-        scope.table("joint_runs")
+        scope.table("task_runs")
         data = scope.columns("joint_rows")
         scope.table("joint_values", **given)
         scope.table("joint_names")
         told = scope.con.execute("SELECT knob, value, n FROM joint_names ORDER BY id").fetchall()
         held = scope.columns("joint_held")
     finally:
-        for name in ("joint_runs", "joint_values", "joint_names"):
+        for name in ("task_runs", "joint_values", "joint_names"):
             scope.con.execute(f"DROP TABLE IF EXISTS {name}")
     first = min(data["number"].min(initial=0), 0)  # an imported log may have rows before its baseline
     room = np.zeros(data["run"].max(initial=-1) + 2, dtype=np.int64)  # numbers that a run needs, after those before it
@@ -84,7 +84,8 @@ def _read(
     row[keys[order]] = np.arange(len(order))
     place = row[start[held["run"]] + held["number"] - first]
     names = [((knobs[knob].lower(), canonical(json.loads(value))), n) for knob, value, n in told]
-    return data["outcome"][order], data["run"][order], names, (place, held["id"])
+    run = np.unique(data["run"][order], return_inverse=True)[1]  # without the numbers of runs that have no row
+    return data["outcome"][order], run, names, (place, held["id"])
 
 
 def _centred(

@@ -103,6 +103,7 @@ def test_altered_bytes_are_noticed_as_ever(folder: Path, monkeypatch: pytest.Mon
     lines = segment.read_bytes().splitlines(keepends=True)
     everything(folder)
     for found, text in (
+        (r"arena-1\.jsonl:4: this record is damaged", [*lines[:3], b"{broken\n", *lines[4:]]),
         (r"arena-1\.jsonl:4: this record is damaged", [*lines[:3], lines[3].replace(b"0", b"1", 1), *lines[4:]]),
         (r"arena-1\.jsonl:4: the chain is broken", [*lines[:3], *lines[4:]]),
         (r"arena-1\.jsonl:4: the chain is broken", [*lines[:3], lines[4], lines[3], *lines[5:]]),
