@@ -16,12 +16,13 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.ledger import segments
+from analysis.settings import show_settings, write_settings
 from analysis.tables import show, write
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 LARGE = 32 << 20  # bytes of a ledger below which its lines are read anew: that takes less than a second
 MEMORY = 1024  # MiB that DuckDB may hold before it makes use of the disk; more where there are many threads
 KEPT = 30 * 86400  # seconds that a copy is kept after its last use, where its ledger has not grown
+LEFT = 86400  # seconds after which an unfinished copy is nobody's
 _CHUNK = 8 << 20
 
 
@@ -48,12 +50,16 @@ def opened(con: duckdb.DuckDBPyConnection, place: Path) -> bool:
     if home is None:
         return False
     try:
-        _bounded(con, home)
-        folder, lock = _found(files, home) or _made(files, home)
+        states, folder = _states(files), home / key(files)
+        lock = _found(folder)
+        if lock is None:
+            folder, lock = _made(files, states, folder)
     except (OSError, duckdb.IOException, duckdb.OutOfMemoryException):
         return False
     weakref.finalize(con, os.close, lock)
+    _bounded(con, home / f".spill-{os.getpid()}-{time.monotonic_ns()}")
     show(con, folder)
+    show_settings(con, folder)
     return True
 
 
@@ -73,36 +79,35 @@ def _home(place: Path) -> Path | None:
     return home
 
 
-def _found(files: Sequence[Path], home: Path) -> tuple[Path, int] | None:
-    """The copy of exactly these segments with a lock on it, which keeps others from deleting it."""
-    folder = home / key(files)
+def _found(folder: Path) -> int | None:
+    """A lock on the copy that keeps others from deleting it; None where there is no such copy."""
     try:
         lock = _hold(folder)
+        os.utime(folder)
     except OSError:
         return None
-    os.utime(folder)
-    return folder, lock
+    return lock
 
 
-def _made(files: Sequence[Path], home: Path) -> tuple[Path, int]:
+def _made(files: Sequence[Path], states: Sequence[object], folder: Path) -> tuple[Path, int]:
     """Makes the copy in a folder of its own and renames it: of several processes one wins, and all see it whole."""
     import duckdb
 
-    before = _states(files)
-    name = key(files)
-    temporary = Path(tempfile.mkdtemp(prefix=".", dir=home))
+    temporary = Path(tempfile.mkdtemp(prefix=".copy-", dir=folder.parent))
     try:
         (temporary / "lock").touch()
-        with _held(temporary), duckdb.connect(":memory:") as con:
-            _bounded(con, home)
+        with duckdb.connect(":memory:") as con:
+            _bounded(con, temporary / "spill")
             write(con, files, temporary)
-        folder = home / (name if _states(files) == before else f"{name}-{os.getpid()}-{time.time_ns()}")
+            write_settings(con, temporary)
+        if _states(files) != states:  # it speaks for other bytes than its name
+            folder = folder.with_name(f"{folder.name}-{os.getpid()}-{time.monotonic_ns()}")
         with contextlib.suppress(OSError):  # another process was faster, and its copy is the same
             temporary.rename(folder)
         lock = _hold(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _tidy(home, folder)
+    _tidy(folder)
     return folder, lock
 
 
@@ -111,7 +116,7 @@ def key(files: Sequence[Path]) -> str:
     import duckdb
 
     digest = hashlib.sha256(f"{duckdb.__version__}\n".encode())
-    for path in sorted((Path(__file__).parent / "views").glob("*.sql")):
+    for path in sorted(Path(__file__).parent.glob("[vq]*/*.sql")):
         digest.update(path.read_bytes())
     chunks = [(path, start) for path in files for start in range(0, max(path.stat().st_size, 1), _CHUNK)]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as workers:
@@ -132,10 +137,11 @@ def _states(files: Sequence[Path]) -> list[tuple[int, ...]]:
     return [(state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for state in found]
 
 
-def _bounded(con: duckdb.DuckDBPyConnection, home: Path) -> None:
+def _bounded(con: duckdb.DuckDBPyConnection, spill: Path) -> None:
+    """Has DuckDB use the disk beyond MEMORY; the folder is its own, for the names in it are the same everywhere."""
     threads = os.cpu_count() or 1
-    spill = str(home / "spill").replace("'", "''")
-    con.execute(f"SET memory_limit = '{max(MEMORY, 256 * threads)}MiB'; SET temp_directory = '{spill}'")
+    place = str(spill).replace("'", "''")
+    con.execute(f"SET memory_limit = '{max(MEMORY, 256 * threads)}MiB'; SET temp_directory = '{place}'")
 
 
 def _hold(folder: Path, how: int = fcntl.LOCK_SH) -> int:
@@ -150,22 +156,15 @@ def _hold(folder: Path, how: int = fcntl.LOCK_SH) -> int:
     return lock
 
 
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    lock = _hold(folder)
-    try:
-        yield
-    finally:
-        os.close(lock)
-
-
-def _tidy(home: Path, current: Path) -> None:
+def _tidy(current: Path) -> None:
     """Deletes earlier copies of this ledger, and of any ledger what was not used for a month; what is in use stays."""
-    for folder in home.parent.glob("*/*"):
+    for folder in current.parent.parent.glob("*/*"):
         with contextlib.suppress(OSError):
-            ours = folder.parent == home and folder != current
-            if not ours and time.time() - folder.stat().st_mtime < KEPT:
-                continue
-            lock = _hold(folder, fcntl.LOCK_EX)
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
+            age = time.time() - folder.stat().st_mtime
+            if folder.name.startswith("."):  # of a process that was killed
+                if age > LEFT:
+                    shutil.rmtree(folder, ignore_errors=True)
+            elif folder != current and (folder.parent == current.parent or age > KEPT):
+                lock = _hold(folder, fcntl.LOCK_EX)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)

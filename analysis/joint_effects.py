@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.credit import Value
 from analysis.scope import Scope
+from analysis.settings import settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,11 +33,12 @@ def joint_effects(scope: Scope) -> dict[Key, float]:
     effects = {key: 0.0 for key, share in ran.items() if share == 0.0}
     effects |= {(r["key"], canonical(r["value"])): 0.0 for r in scope.rows("baseline_values")}
     outcome, run, names, held = _read(scope)
-    if not names:
+    if not len(held[0]):
         return effects
     counts: Counter[Key] = Counter()
     for name, count in names:
-        counts[name] += count
+        if count:
+            counts[name] += count
     column = {name: index for index, (name, _) in enumerate(sorted(counts.most_common(MAX_VALUES)))}
     place = np.array([column.get(name, -1) for name, _ in names])[held[1]]
     marks = (held[0][place >= 0], place[place >= 0])
@@ -60,32 +62,39 @@ def _read(
     """
     import numpy as np
 
-    knobs = sorted({knob for found in scope.rows("joint_knobs") for knob in found["keys"]})
-    paths = ["/" + knob.replace("~", "~0").replace("/", "~1") for knob in knobs]
-    base = next((found["base"] for found in scope.rows("joint_base", paths=paths)), [None] * len(knobs))
-    given = {"knobs": list(range(len(knobs))), "paths": paths, "base": base}
+    settings(scope.con)
     try:
         scope.table("task_runs")
-        data = scope.columns("joint_rows")
-        scope.table("joint_values", **given)
-        scope.table("joint_names")
-        told = scope.con.execute("SELECT knob, value, n FROM joint_names ORDER BY id").fetchall()
-        held = scope.columns("joint_held")
+        told = scope.con.execute("SELECT place, run FROM task_runs").fetchall()
+        data, held, names = scope.columns("joint_rows"), scope.columns("joint_held"), scope.rows("joint_names")
     finally:
-        for name in ("task_runs", "joint_values", "joint_names"):
-            scope.con.execute(f"DROP TABLE IF EXISTS {name}")
-    first = min(data["number"].min(initial=0), 0)  # an imported log may have rows before its baseline
-    room = np.zeros(data["run"].max(initial=-1) + 2, dtype=np.int64)  # numbers that a run needs, after those before it
-    np.maximum.at(room, data["run"] + 1, data["number"] - first + 1)
-    start = np.cumsum(room)
-    keys = start[data["run"]] + data["number"] - first
-    order = np.argsort(keys)
-    row = np.zeros(start[-1], dtype=np.int32)
-    row[keys[order]] = np.arange(len(order))
-    place = row[start[held["run"]] + held["number"] - first]
-    names = [((knobs[knob].lower(), canonical(json.loads(value))), n) for knob, value, n in told]
+        scope.con.execute("DROP TABLE IF EXISTS task_runs")
+    places, ranks = np.array(told, dtype=np.int64).reshape(-1, 2).T
+    rank = np.zeros(places.max(initial=0) + 1, dtype=np.int64)
+    rank[places] = ranks
+    order, row = _found(data["run"], data["number"], rank[held["run"]], held["number"])
     run = np.unique(data["run"][order], return_inverse=True)[1]  # without the numbers of runs that have no row
-    return data["outcome"][order], run, names, (place, held["id"])
+    marks = (row[row >= 0], held["id"][row >= 0] - (names[0]["id"] if names else 0))
+    counts = np.bincount(marks[1], minlength=len(names)).tolist()
+    values = [((r["knob"].lower(), canonical(json.loads(r["value"]))), n) for r, n in zip(names, counts, strict=True)]
+    return data["outcome"][order], run, values, marks
+
+
+def _found(
+    run: NDArray[np.int64], number: NDArray[np.int64], of_run: NDArray[np.int64], of_number: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(order of the pairs of run and number, place in it of each of the other pairs, -1 where it is not among them)."""
+    import numpy as np
+
+    first = min(number.min(initial=0), 0)  # an imported log may have rows before its baseline
+    room = np.zeros(max(run.max(initial=0), of_run.max(initial=0)) + 2, dtype=np.int64)
+    np.maximum.at(room, run + 1, number - first + 1)  # numbers that a run needs, after those of the runs before it
+    start = np.cumsum(room)
+    order = np.argsort(start[run] + number - first)
+    places = np.full(start[-1] + 1, -1)
+    places[(start[run] + number - first)[order]] = np.arange(len(order))
+    known = (of_number >= first) & (of_number - first < room[of_run + 1])
+    return order, places[np.where(known, start[of_run] + of_number - first, -1)]
 
 
 def _centred(

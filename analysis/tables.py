@@ -62,11 +62,11 @@ def write(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path) -
             _write_experiments(con, folder)
             _show_one(con, name, folder)
         elif name in LARGE_VIEWS:
-            _copy(con, statement(name, "views"), folder / name)
+            copy(con, statement(name, "views"), folder / name)
             _show_one(con, name, folder)
         else:
             con.execute(f"CREATE TABLE {name} AS {statement(name, 'views')}")
-            _copy(con, f"FROM {name}", folder / name)
+            copy(con, f"FROM {name}", folder / name)
 
 
 def show(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
@@ -83,7 +83,7 @@ def _show_one(con: duckdb.DuckDBPyConnection, name: str, folder: Path) -> None:
     elif name in LARGE_VIEWS:
         _show(con, name, "*", [folder / f"{name}.parquet"])
     else:
-        con.execute(f"CREATE TABLE {name} AS FROM '{_quoted(folder / name)}.parquet'")
+        con.execute(f"CREATE TABLE {name} AS FROM '{quoted(folder / name)}.parquet'")
 
 
 def _write_records(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path) -> None:
@@ -92,7 +92,7 @@ def _write_records(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder
 
     def store(number: int, lines: object) -> None:
         con.register("lines", lines)
-        _copy(con, f"WITH parsed AS ({statement('parsed', 'views')}) {PARSED}", folder / f"records-{number:06d}", GROUP)
+        copy(con, f"WITH parsed AS ({statement('parsed', 'views')}) {PARSED}", folder / f"records-{number:06d}", GROUP)
 
     pending: Future[None] | None = None
     try:
@@ -119,7 +119,7 @@ def _sort_records(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder:
         if not sound(path):
             refuse(path)
     _lines(con, files)
-    _copy(con, statement("records", "views"), folder / "records-0", GROUP)
+    copy(con, statement("records", "views"), folder / "records-0", GROUP)
     con.execute("DROP VIEW parsed; DROP VIEW lines")
     _show(con, "records", "*", [folder / "records-0.parquet"])
 
@@ -131,27 +131,27 @@ def _write_experiments(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
     ((last,),) = con.execute("SELECT coalesce(max(place), 1) FROM records").fetchall()
     for start in range(1, last + 1, BATCH):
         piece = f"SELECT * FROM placed WHERE place BETWEEN {start} AND {start + BATCH - 1} ORDER BY place"
-        _copy(con, piece, folder / f"experiments-{start:012d}")
+        copy(con, piece, folder / f"experiments-{start:012d}")
     con.execute("DROP VIEW placed; DROP TABLE outcomes")
 
 
 def _lines(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
     """The views `lines` and `parsed` over the segments, in no order."""
-    names = ", ".join(f"'{_quoted(file)}'" for file in files)
+    names = ", ".join(f"'{quoted(file)}'" for file in files)
     con.execute(f"SET VARIABLE segments = [{names}]")
     for name in ("lines", "parsed"):
         con.execute(f"CREATE TEMP VIEW {name} AS {statement(name, 'views')}")
 
 
-def _copy(con: duckdb.DuckDBPyConnection, sql: str, target: Path, group: int = 122_880) -> None:
-    con.execute(f"COPY ({sql}) TO '{_quoted(target)}.parquet' (FORMAT parquet, ROW_GROUP_SIZE {group})")
+def copy(con: duckdb.DuckDBPyConnection, sql: str, target: Path, group: int = 122_880) -> None:
+    con.execute(f"COPY ({sql}) TO '{quoted(target)}.parquet' (FORMAT parquet, ROW_GROUP_SIZE {group})")
 
 
 def _show(con: duckdb.DuckDBPyConnection, name: str, columns: str, files: Sequence[Path]) -> None:
     """A view over Parquet files, in their order."""
-    names = ", ".join(f"'{_quoted(file)}'" for file in files)
+    names = ", ".join(f"'{quoted(file)}'" for file in files)
     con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {columns} FROM read_parquet([{names}])")
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
     return str(path).replace("'", "''")

@@ -1,3 +1,2 @@
--- Each (knob, value) of `joint_values` with how often it was held, numbered.
-SELECT knob, value, count(*) AS n, row_number() OVER (ORDER BY knob, value) - 1 AS id
-FROM joint_values GROUP BY knob, value
+-- Every knob and value that an experiment of the task held against its untouched source.
+SELECT id, knob, value FROM helper.setting_names WHERE task = $task ORDER BY id

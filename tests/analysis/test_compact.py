@@ -57,7 +57,7 @@ def both(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
 
 
 def copies(cache: Path) -> list[Path]:
-    return [path for path in cache.glob("*/*") if path.name != "spill"]
+    return [path for path in cache.glob("*/*") if not path.name.startswith(".")]
 
 
 def test_same_rows(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:

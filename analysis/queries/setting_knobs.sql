@@ -4,6 +4,5 @@ WITH first_told AS (
 FROM first_told
 UNION ALL
 SELECT DISTINCT json_keys(config) FROM experiments
-WHERE task = $task AND status = 'ok' AND gain IS NOT NULL AND config IS NOT NULL
-    AND coalesce(fraction, 1.0) = 1.0 AND NOT coalesce(list_contains($exclude, match_id), false)
+WHERE task = $task AND status = 'ok' AND gain IS NOT NULL AND config IS NOT NULL AND coalesce(fraction, 1.0) = 1.0
     AND json_keys(config) IS DISTINCT FROM (SELECT keys FROM first_told)
