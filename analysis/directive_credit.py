@@ -6,7 +6,6 @@ directives counts in full for each of them, so the rows do not add up to the who
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import Any
 
 from analysis.credit import DirectiveCredit, NeverFollowed
@@ -18,12 +17,9 @@ from programs.ids import content_id
 def directive_credits(scope: Scope) -> tuple[list[DirectiveCredit], list[NeverFollowed]]:
     """(credit of the directives that were followed, best first; those that never were, in order of the programs)."""
     held = {r["directive_id"]: r for r in scope.rows("directive_held")}
-    used: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for found in scope.rows("directive_use"):
-        if found["seconds"] > 0:
-            used[found["directive_id"]].append(found)
-    rates = {d: clustered_ratio([r["kept_gain"] for r in u], [r["seconds"] for r in u]) for d, u in used.items()}
-    qs = dict(zip(rates, bh([t_test(*rates[d], len(used[d]) - 1) for d in rates]), strict=True))
+    used = {r["directive_id"]: r for r in scope.rows("directive_use")}
+    rates = {d: clustered_ratio(u["gains"], u["seconds"]) for d, u in used.items()}
+    qs = dict(zip(rates, bh([t_test(*rates[d], len(used[d]["gains"]) - 1) for d in rates]), strict=True))
     credits = [_credit(scope, d, used[d], *rates[d], qs[d], held.get(d, {})) for d in rates]
     never = [
         NeverFollowed(d, h["text"], h["heading"], h["kind"], tuple(h["program_ids"]), h["runs"])
@@ -34,10 +30,11 @@ def directive_credits(scope: Scope) -> tuple[list[DirectiveCredit], list[NeverFo
 
 
 def _credit(
-    scope: Scope, directive_id: str, runs: list[dict[str, Any]], rate: float, se: float | None, q: float | None,
+    scope: Scope, directive_id: str, used: dict[str, Any], rate: float, se: float | None, q: float | None,
     held: dict[str, Any],
 ) -> DirectiveCredit:  # fmt: skip
-    low, high = interval(rate, se, len(runs) - 1)
+    runs = len(used["gains"])
+    low, high = interval(rate, se, runs - 1)
     return DirectiveCredit(
         credit_id=content_id("c", "directive", scope.task, directive_id),
         task=scope.task,
@@ -45,7 +42,7 @@ def _credit(
         se=se,
         low=low,
         high=high,
-        n=sum(r["experiments"] for r in runs),
+        n=used["experiments"],
         q=q,
         design="observational",
         unit=f"{scope.unit} per device-second",
@@ -54,9 +51,9 @@ def _credit(
         heading=held.get("heading") or "",
         kind=held.get("kind") or "",
         program_ids=tuple(held.get("program_ids") or ()),
-        kept_gain=sum(r["kept_gain"] for r in runs),
-        device_seconds=sum(r["seconds"] for r in runs),
-        failures=sum(r["failures"] for r in runs),
-        runs_held=held.get("runs") or len(runs),
-        runs_followed=len(runs),
+        kept_gain=sum(used["gains"]),
+        device_seconds=sum(used["seconds"]),
+        failures=used["failures"],
+        runs_held=held.get("runs") or runs,
+        runs_followed=runs,
     )

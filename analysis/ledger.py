@@ -26,10 +26,10 @@ from programs.errors import Corrupt, EnvironmentProblem, MetaloopError, UsageErr
 
 SCHEMA = 1
 RESERVED = frozenset({"seq", "prev", "hash", "schema"})
-_MARK = b',"hash":"'
-_TAIL = len(_MARK) + 64 + len(b'"}')
+MARK = b',"hash":"'
+TAIL = len(MARK) + 64 + len(b'"}')
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-_HEAD = 256  # bytes of a line that hold seq, at and prev
+HEAD = 256  # bytes of a line that hold seq, at and prev
 
 
 class Ledger:
@@ -152,21 +152,26 @@ def verify(folder: Path | str) -> None:
     A sound segment is only hashed, not parsed: 2 ms a megabyte.
     """
     for path in segments(folder):
-        if not _sound(path):
-            for _ in _records(path):
-                pass
+        if not sound(path):
+            refuse(path)
 
 
-def _sound(path: Path) -> bool:
+def refuse(path: Path) -> None:
+    """Raises Corrupt for the first damaged or missing record of a segment; a torn tail is none."""
+    for _ in _records(path):
+        pass
+
+
+def sound(path: Path) -> bool:
     """Whether each line has its own hash and names that of the line before."""
     previous = b""
     with path.open("rb") as file:
         for line in file:
-            body, tail = line[: -_TAIL - 1], line[-_TAIL - 1 :]
+            body, tail = line[: -TAIL - 1], line[-TAIL - 1 :]
             last = hashlib.sha256(body).hexdigest().encode()
-            if tail != _MARK + last + b'"}\n':
+            if tail != MARK + last + b'"}\n':
                 return False
-            if b'"prev":"' + previous + b'"' not in line[:_HEAD]:
+            if b'"prev":"' + previous + b'"' not in line[:HEAD]:
                 return False
             previous = last
     return True
@@ -248,8 +253,8 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         return None
     if record.get("schema") != SCHEMA and whole:
         return record
-    signed = line[-_TAIL:].startswith(_MARK)
-    if not signed or hashlib.sha256(line[:-_TAIL]).hexdigest() != record.get("hash"):
+    signed = line[-TAIL:].startswith(MARK)
+    if not signed or hashlib.sha256(line[:-TAIL]).hexdigest() != record.get("hash"):
         return None
     return record if _complete(record) else None
 

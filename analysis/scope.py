@@ -11,6 +11,7 @@ from analysis.study import rows, statement
 
 if TYPE_CHECKING:
     import duckdb
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,17 @@ class Scope:
 
     def rows(self, name: str, **more: object) -> list[dict[str, Any]]:
         return rows(self.con.execute(self.text(name), self.given(name, **more)))
+
+    def columns(self, name: str, **more: object) -> dict[str, NDArray[Any]]:
+        """The columns of a statement without NULLs, as arrays."""
+        import numpy as np
+
+        found = self.con.execute(self.text(name), self.given(name, **more)).fetchnumpy()
+        return {column: np.asarray(values) for column, values in found.items()}
+
+    def table(self, name: str, **more: object) -> None:
+        """Makes a table of that name out of the statement's rows, for statements that follow; whoever asks drops it."""
+        self.con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {self.text(name)}", self.given(name, **more))
 
     @cached_property
     def unit(self) -> str:

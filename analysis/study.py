@@ -15,18 +15,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.compact import opened
 from analysis.ledger import segments, verify
+from analysis.tables import SQL_VIEWS as SQL_VIEWS
+from analysis.tables import make
+from analysis.tables import statement as statement
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
     import duckdb
 
-# In order: a view may read those before it. `standings`, `power` and `credit` are computed in Python and come last.
-SQL_VIEWS = (
-    "events", "studies", "matches", "arms", "programs", "directives", "run_starts", "verifications", "experiments",
-    "runs", "baselines", "mutations", "champions", "best_of", "faults", "findings", "audits", "edits", "ablations",
-    "replays", "imports", "import_rows", "quarantine",
-)  # fmt: skip
+_PLAIN = frozenset({"VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "VARCHAR[]", "BIGINT[]"})  # what JSON knows as it is
 _COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN"}
 COMPUTED_VIEWS = ("standings", "power", "credit")
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
@@ -42,15 +41,13 @@ def open_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.Duck
     import duckdb
 
     place = ledger_folder(path)
+    con = duckdb.connect(":memory:")
     try:
-        verify(place)
+        if not opened(con, place):
+            verify(place)
+            make(con, segments(place))
     except OSError as error:
         raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error
-    files = [str(file) for file in segments(place)]
-    con = duckdb.connect(":memory:")
-    for name in SQL_VIEWS:
-        sql = statement(name, "views")
-        con.execute(f"CREATE TABLE {name} AS {sql}", [files] if name == "events" else None)
     if "standings" in views:
         from analysis.standings import Standing, standings
 
@@ -89,11 +86,13 @@ def query(path: Path | str, sql: str) -> list[dict[str, Any]]:
 
 def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """The rows of an executed query as dicts of plain values; empty for a statement that returns nothing."""
-    columns = [(name, str(kind) == "JSON") for name, kind, *_ in result.description or ()]
-    return [
-        {name: _plain(value, is_json) for (name, is_json), value in zip(columns, row, strict=True)}
-        for row in result.fetchall()
-    ]
+    columns = [(name, str(kind)) for name, kind, *_ in result.description or ()]
+    found = result.fetchall()
+    if not columns or not found:
+        return []
+    values = [_plain_column(kind, column) for (_, kind), column in zip(columns, zip(*found, strict=True), strict=True)]
+    names = [name for name, _ in columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
 
 def ledger_folder(path: Path | str) -> Path:
@@ -106,11 +105,6 @@ def ledger_folder(path: Path | str) -> Path:
     raise NotFound(f"{folder}: no study here (no ledger/*.jsonl)", hint=hint)
 
 
-def statement(name: str, folder: str = "queries") -> str:
-    """The text of one of our SQL files."""
-    return (Path(__file__).parent / folder / f"{name}.sql").read_text(encoding="utf-8")
-
-
 def _add(con: duckdb.DuckDBPyConnection, name: str, kind: type[Any], records: Sequence[Any]) -> None:
     """Registers frozen dataclasses of plain fields as a table, a column per field."""
     structure = {field: _COLUMN[str(hint).split(" | ")[0]] for field, hint in kind.__annotations__.items()}
@@ -120,9 +114,27 @@ def _add(con: duckdb.DuckDBPyConnection, name: str, kind: type[Any], records: Se
     )
 
 
+def _plain_column(kind: str, values: Sequence[Any]) -> Sequence[Any]:
+    """The values of a column of that type as `_plain` makes them, without looking at each where the type tells."""
+    if kind in _PLAIN:
+        return values
+    if kind == "DOUBLE[]":
+        return [value if _finite(value) else _plain(value) for value in values]
+    return [_plain(value, kind == "JSON") for value in values]
+
+
+def _finite(values: Sequence[Any] | None) -> bool:
+    try:
+        return values is None or math.isfinite(sum(values))
+    except TypeError:  # a NULL
+        return False
+
+
 def _plain(value: Any, is_json: bool = False) -> Any:
     if is_json and isinstance(value, str):
         return json.loads(value)
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, datetime):
@@ -131,4 +143,4 @@ def _plain(value: Any, is_json: bool = False) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+    return str(value)

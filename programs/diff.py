@@ -10,6 +10,7 @@ from programs.directives import CHARTER, ORDER, Directive
 from programs.program import Program
 
 SIMILAR = 0.6
+Rank = tuple[float, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def diff(old: Program, new: Program) -> Diff:
     removed = [d for d in old.directives if d.directive_id not in new_ids]
     added = [d for d in new.directives if d.directive_id not in old_ids]
     changed = []
-    for before, after in sorted(_candidates(removed, added), key=lambda pair: _rank(*pair)):
+    for _, before, after in sorted(_candidates(removed, added), key=lambda found: found[0]):
         if before in removed and after in added:
             removed.remove(before)
             added.remove(after)
@@ -43,31 +44,36 @@ def diff(old: Program, new: Program) -> Diff:
     return Diff(tuple(added), tuple(removed), tuple(changed))
 
 
-def _candidates(removed: Sequence[Directive], added: Sequence[Directive]) -> Iterator[tuple[Directive, Directive]]:
-    for before in removed:
-        for after in added:
-            if _may_match(before, after):
-                yield before, after
+def _candidates(
+    removed: Sequence[Directive], added: Sequence[Directive]
+) -> Iterator[tuple[Rank, Directive, Directive]]:
+    """Pairs that may be versions of each other. By rank, the most similar come first, then the nearest, then in order:
+    the same pairs on every machine."""
+    matcher: SequenceMatcher[str] = SequenceMatcher(autojunk=False)
+    for after in added:
+        matcher.set_seq2(after.text)  # what is known of it serves all the others
+        for place, before in enumerate(removed):
+            if _comparable(before, after):
+                matcher.set_seq1(before.text)
+                special = before.kind in (CHARTER, ORDER)
+                ratio = _ratio(matcher)
+                if special or ratio >= SIMILAR:
+                    yield (-ratio, abs(before.position - after.position), after.position, place), before, after
 
 
-def _may_match(before: Directive, after: Directive) -> bool:
+def _comparable(before: Directive, after: Directive) -> bool:
     if CHARTER in (before.kind, after.kind):
         return before.kind == after.kind and _field(before) == _field(after)
     if ORDER in (before.kind, after.kind):
         return before.kind == after.kind
-    return before.heading == after.heading and _ratio(before, after) >= SIMILAR
+    return before.heading == after.heading
 
 
-def _ratio(before: Directive, after: Directive) -> float:
-    matcher = SequenceMatcher(None, before.text, after.text, autojunk=False)
+def _ratio(matcher: SequenceMatcher[str]) -> float:
+    """How similar its two texts are; 0 where that is below SIMILAR."""
     if min(matcher.real_quick_ratio(), matcher.quick_ratio()) < SIMILAR:
         return 0.0
     return matcher.ratio()
-
-
-def _rank(before: Directive, after: Directive) -> tuple[float, int, int]:
-    """Most similar first, then nearest, then in order: the same pairs on every machine."""
-    return -_ratio(before, after), abs(before.position - after.position), after.position
 
 
 def _field(directive: Directive) -> str:

@@ -7,7 +7,7 @@ told AS (
         "word": "VARCHAR", "commit": "VARCHAR", "full_commit": "VARCHAR", "committed_at": "TIMESTAMP",
         "category": "VARCHAR", "best_so_far": "DOUBLE", "step_gain": "DOUBLE", "step_tries": "BIGINT",
         "again": "BIGINT", "contradiction": "VARCHAR", "extra": "JSON"}'))
-    FROM events WHERE kind = 'experiment' AND run_id IN (SELECT run_id FROM runs_read))
+    FROM records WHERE kind = 'experiment' AND run_id IN (SELECT run_id FROM runs_read))
 SELECT i.import_id, run_id, experiment_id, number, line, word, "commit", full_commit, committed_at, category,
     best_so_far, step_gain, step_tries, again, contradiction, extra
 FROM told JOIN runs_read AS i USING (run_id)

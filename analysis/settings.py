@@ -1,0 +1,64 @@
+"""What each full experiment holds that its task's untouched source does not, in numbers.
+
+Two tables in the schema `helper`: `setting_names` (id, task, knob, value as JSON) and `settings` (run: its place in
+`run_starts`, number of the experiment, id). To take the configurations apart is a third of what attribution costs, and
+it depends on the ledger alone: compact copies hold both tables.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.tables import copy, quoted, statement
+
+if TYPE_CHECKING:
+    import duckdb
+
+TABLES = {
+    "setting_names": "id BIGINT, task VARCHAR, knob VARCHAR, value VARCHAR",
+    "settings": "run BIGINT, number BIGINT, id BIGINT",
+}
+
+
+def settings(con: duckdb.DuckDBPyConnection) -> None:
+    """Makes both tables out of the views `experiments` and `run_starts`, unless they are there."""
+    there = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'helper'"
+    if con.execute(there).fetchone() != (0,):
+        return
+    con.execute("CREATE SCHEMA helper")
+    for name, columns in TABLES.items():
+        con.execute(f"CREATE TABLE helper.{name} ({columns})")
+    for (task,) in con.execute("SELECT DISTINCT task FROM run_starts WHERE task IS NOT NULL ORDER BY task").fetchall():
+        _add(con, task)
+
+
+def write_settings(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Makes both tables, and ``NAME.parquet`` of each in ``folder``."""
+    settings(con)
+    for name in TABLES:
+        copy(con, f"FROM helper.{name}", folder / name)
+
+
+def show_settings(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Makes the files that `write_settings` left into views."""
+    con.execute("CREATE SCHEMA helper")
+    for name in TABLES:
+        con.execute(f"CREATE VIEW helper.{name} AS FROM '{quoted(folder / name)}.parquet'")
+
+
+def _add(con: duckdb.DuckDBPyConnection, task: str) -> None:
+    told = con.execute(statement("setting_knobs"), {"task": task}).fetchall()
+    names = sorted({knob for (knobs,) in told for knob in knobs})
+    paths = ["/" + name.replace("~", "~0").replace("/", "~1") for name in names]
+    first = con.execute(statement("setting_base"), {"task": task, "paths": paths}).fetchone()
+    given = {
+        "task": task,
+        "paths": paths,
+        "knobs": list(range(len(names))),
+        "base": first[0] if first else [None] * len(names),
+    }
+    con.execute(f"CREATE TEMP TABLE settings_held AS {statement('settings_held')}", given)
+    for name in TABLES:
+        con.execute(statement(name), {"task": task, "names": names})
+    con.execute("DROP TABLE settings_held")

@@ -1,0 +1,157 @@
+"""The tables of a study: the ledger's lines, parsed once, through ``views/*.sql`` in order.
+
+A small ledger becomes tables in memory. A large one becomes Parquet files in a folder (`write`), which
+`analysis.compact` keeps; both go through the same statements and hold the same rows in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.ledger import refuse, sound
+from analysis.merged import BATCH, Disordered, batches
+
+if TYPE_CHECKING:
+    import duckdb
+
+# In order: a view may read those before it.
+SQL_VIEWS = (
+    "events", "studies", "matches", "arms", "programs", "directives", "run_starts", "verifications", "experiments",
+    "runs", "baselines", "mutations", "champions", "best_of", "faults", "findings", "audits", "edits", "ablations",
+    "replays", "imports", "import_rows", "quarantine",
+)  # fmt: skip
+LARGE_VIEWS = frozenset({"experiments", "edits", "import_rows"})  # with a row or more an experiment
+EVENTS = 'place, written_at, segment, seq, kind, run_id, match_id, "schema", record'  # columns of `events`
+PARSED = 'SELECT place, "at" AS written_at, * EXCLUDE (place, "at") FROM parsed'
+GROUP = 20_480  # rows of a group of records.parquet: 20 MB, so that a few records can be read without the others
+
+
+def statement(name: str, folder: str = "queries") -> str:
+    """The text of one of our SQL files."""
+    return (Path(__file__).parent / folder / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def make(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
+    """Makes a table of each of SQL_VIEWS out of the segments."""
+    _lines(con, files)
+    con.execute(f"CREATE TEMP TABLE records AS {statement('records', 'views')}")
+    for name in SQL_VIEWS:
+        if name == "experiments":
+            con.execute(f"CREATE TEMP TABLE outcomes AS {statement('outcomes', 'views')}")
+            con.execute(f"CREATE TEMP VIEW placed AS {statement('placed', 'views')}")
+        con.execute(f"CREATE TABLE {name} AS {statement(name, 'views')}")
+    con.execute("DROP VIEW placed; DROP TABLE outcomes; DROP TABLE records; DROP VIEW parsed; DROP VIEW lines")
+
+
+def write(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path) -> None:
+    """Writes ``NAME.parquet`` for each of SQL_VIEWS into ``folder``, and `events` as ``records-N.parquet``.
+
+    Reads every line once and checks its place in the chain on the way. Raises Corrupt as `ledger.verify` does.
+    """
+    try:
+        _write_records(con, files, folder)
+    except Disordered:
+        _sort_records(con, files, folder)
+    # What the views of the rare kinds read; the records of the common ones would be decoded for each of them.
+    con.execute(f"CREATE TABLE events AS SELECT {EVENTS} FROM records WHERE kind NOT IN ('experiment', 'decision')")
+    for name in SQL_VIEWS[1:]:
+        if name == "experiments":
+            _write_experiments(con, folder)
+            _show_one(con, name, folder)
+        elif name in LARGE_VIEWS:
+            copy(con, statement(name, "views"), folder / name)
+            _show_one(con, name, folder)
+        else:
+            con.execute(f"CREATE TABLE {name} AS {statement(name, 'views')}")
+            copy(con, f"FROM {name}", folder / name)
+
+
+def show(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Makes the files that `write` left into views, the small ones into tables."""
+    for name in SQL_VIEWS:
+        _show_one(con, name, folder)
+
+
+def _show_one(con: duckdb.DuckDBPyConnection, name: str, folder: Path) -> None:
+    if name == "events":
+        _show(con, name, EVENTS, sorted(folder.glob("records-*.parquet")))
+    elif name == "experiments":
+        _show(con, name, "* EXCLUDE (place)", sorted(folder.glob("experiments-*.parquet")))
+    elif name in LARGE_VIEWS:
+        _show(con, name, "*", [folder / f"{name}.parquet"])
+    else:
+        con.execute(f"CREATE TABLE {name} AS FROM '{quoted(folder / name)}.parquet'")
+
+
+def _write_records(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path) -> None:
+    """The lines as they are merged in Python, a file a batch; one batch is parsed while the next one is read."""
+    import duckdb
+
+    def store(number: int, lines: object) -> None:
+        con.register("lines", lines)
+        copy(con, f"WITH parsed AS ({statement('parsed', 'views')}) {PARSED}", folder / f"records-{number:06d}", GROUP)
+
+    pending: Future[None] | None = None
+    try:
+        with ThreadPoolExecutor(1) as worker:
+            for number, lines in enumerate(batches(files)):
+                if pending is not None:
+                    pending.result()
+                pending = worker.submit(store, number, lines)
+            if pending is not None:
+                pending.result()
+    except duckdb.InvalidInputException as error:  # a line that is no JSON
+        raise Disordered(str(error)) from error
+    con.unregister("lines")
+    _show(con, "records", "*", sorted(folder.glob("records-*.parquet")))
+    if con.execute(statement("disorder", "views")).fetchone() != (0,):
+        raise Disordered("the clock of a writer went back")
+
+
+def _sort_records(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path) -> None:
+    """The same by sorting, which takes several times as long and much room on the disk."""
+    for path in folder.glob("records-*.parquet"):
+        path.unlink()
+    for path in files:
+        if not sound(path):
+            refuse(path)
+    _lines(con, files)
+    copy(con, statement("records", "views"), folder / "records-0", GROUP)
+    con.execute("DROP VIEW parsed; DROP VIEW lines")
+    _show(con, "records", "*", [folder / "records-0.parquet"])
+
+
+def _write_experiments(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """In pieces, each put in order by itself: all their text at once does not go into the memory."""
+    con.execute(f"CREATE TEMP TABLE outcomes AS {statement('outcomes', 'views')}")
+    con.execute(f"CREATE TEMP VIEW placed AS {statement('placed', 'views')}")
+    ((last,),) = con.execute("SELECT coalesce(max(place), 1) FROM records").fetchall()
+    for start in range(1, last + 1, BATCH):
+        piece = f"SELECT * FROM placed WHERE place BETWEEN {start} AND {start + BATCH - 1} ORDER BY place"
+        copy(con, piece, folder / f"experiments-{start:012d}")
+    con.execute("DROP VIEW placed; DROP TABLE outcomes")
+
+
+def _lines(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
+    """The views `lines` and `parsed` over the segments, in no order."""
+    names = ", ".join(f"'{quoted(file)}'" for file in files)
+    con.execute(f"SET VARIABLE segments = [{names}]")
+    for name in ("lines", "parsed"):
+        con.execute(f"CREATE TEMP VIEW {name} AS {statement(name, 'views')}")
+
+
+def copy(con: duckdb.DuckDBPyConnection, sql: str, target: Path, group: int = 122_880) -> None:
+    con.execute(f"COPY ({sql}) TO '{quoted(target)}.parquet' (FORMAT parquet, ROW_GROUP_SIZE {group})")
+
+
+def _show(con: duckdb.DuckDBPyConnection, name: str, columns: str, files: Sequence[Path]) -> None:
+    """A view over Parquet files, in their order."""
+    names = ", ".join(f"'{quoted(file)}'" for file in files)
+    con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {columns} FROM read_parquet([{names}])")
+
+
+def quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

@@ -1,0 +1,155 @@
+"""Compact copies of ledgers: the same rows as without one, never those of other bytes, never anybody else's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis import compact
+from analysis.ledger import Ledger
+from analysis.study import VIEWS, open_study, query
+from programs.errors import Corrupt
+from tests.analysis import synthetic
+from tests.analysis.imports import samples
+from tests.analysis.imports.helpers import bring_in
+
+WORLD = synthetic.World(
+    effects={("LR", 0.002): 0.1, ("LR", 0.004): -0.1, ("muon", True): 0.2, ("OPT", "adamw"): 0.05},
+    baseline={"LR": 0.001, "OPT": "sgd", "muon": False},
+    crashes=frozenset({("LR", 0.004)}),
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("METALOOP_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "views"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return synthetic.study(tmp_path / "study", WORLD, runs=4, tries=6, programs=("stock", "p2"))
+
+
+def everything(folder: Path) -> dict[str, Any]:
+    with open_study(folder) as con:
+        found = {name: con.sql(f"FROM {name}") for name in VIEWS}
+        return {name: ([(c, str(t)) for c, t, *_ in r.description], r.fetchall()) for name, r in found.items()}
+
+
+def both(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    """The rows from memory, from a copy that is made, and from one that is there are the same."""
+    monkeypatch.setattr(compact, "LARGE", 1 << 40)
+    plain = everything(folder)
+    assert copies(cache) == []
+    monkeypatch.setattr(compact, "LARGE", 0)
+    for made in (everything(folder), everything(folder)):
+        assert len(copies(cache)) == 1
+        for name in VIEWS:
+            assert made[name] == plain[name], name
+
+
+def copies(cache: Path) -> list[Path]:
+    return [path for path in cache.glob("*/*") if not path.name.startswith(".")]
+
+
+def test_same_rows(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    with Ledger(folder / "ledger", "zebra") as ledger:  # a resumed study tells again what it knows
+        synthetic.decide(ledger, "r-stock-0", 1, "replicate")
+        synthetic.search(ledger, WORLD, "r-stock-0", np.random.default_rng(5), tries=3)
+    (folder / "ledger" / "other-1.jsonl").write_bytes(b'{"seq":0,"at":"20')  # torn
+    (folder / "ledger" / "empty-1.jsonl").touch()
+    both(folder, monkeypatch, cache)
+
+
+def test_same_rows_of_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    logs = {f"{name.lower()}/results.tsv": getattr(samples, name) for name in ("CANONICAL", "NOT_A_LOG")}
+    bring_in(tmp_path, logs)
+    both(tmp_path / "study", monkeypatch, cache)
+
+
+@pytest.mark.parametrize("other", ["2026-01-01T00:00:00.000000Z", "2026-01-01T00:00:00+00:00"])
+def test_same_rows_where_a_clock_went_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path, other: str
+) -> None:
+    with Ledger(folder / "ledger", "late") as ledger:
+        for at in ("2026-01-02T00:00:00.000000Z", other):
+            ledger.append({"kind": "fault", "at": at, "run_id": "r-stock-0", "reason": at})
+    both(folder, monkeypatch, cache)
+
+
+def test_a_copy_is_read_where_there_is_one(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    monkeypatch.setattr(compact, "LARGE", 0)
+    count = "SELECT count(*) AS n FROM runs"
+    assert query(folder, count) == [{"n": 8}]
+    [copy] = copies(cache)
+    with open_study(folder, views=()) as con:
+        con.execute(f"COPY (FROM runs LIMIT 1) TO '{copy / 'runs.parquet'}' (FORMAT parquet)")
+    assert query(folder, count) == [{"n": 1}]
+    shutil.rmtree(copy)
+    assert query(folder, count) == [{"n": 8}]
+
+
+def test_altered_bytes_are_noticed_as_ever(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compact, "LARGE", 0)
+    segment = folder / "ledger" / "arena-1.jsonl"
+    lines = segment.read_bytes().splitlines(keepends=True)
+    everything(folder)
+    for found, text in (
+        (r"arena-1\.jsonl:4: this record is damaged", [*lines[:3], b"{broken\n", *lines[4:]]),
+        (r"arena-1\.jsonl:4: this record is damaged", [*lines[:3], lines[3].replace(b"0", b"1", 1), *lines[4:]]),
+        (r"arena-1\.jsonl:4: the chain is broken", [*lines[:3], *lines[4:]]),
+        (r"arena-1\.jsonl:4: the chain is broken", [*lines[:3], lines[4], lines[3], *lines[5:]]),
+    ):
+        state = segment.stat()
+        segment.write_bytes(b"".join(text))
+        os.utime(segment, ns=(state.st_atime_ns, state.st_mtime_ns))
+        with pytest.raises(Corrupt, match=found):
+            open_study(folder)
+    segment.write_bytes(b"".join(lines[:-1]))  # a shorter ledger has other rows, not those of the copy
+    assert query(folder, "SELECT count(*) AS n FROM events") == [{"n": len(lines) - 1}]
+
+
+def test_a_ledger_that_grew_leaves_one_copy(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    monkeypatch.setattr(compact, "LARGE", 0)
+    with open_study(folder, views=()) as con:
+        before = con.execute("SELECT count(*) FROM events").fetchall()[0][0]
+        for _ in range(2):
+            Ledger(folder / "ledger", "more").close()
+            assert query(folder, "SELECT count(*) AS n FROM events")[0]["n"] > before
+        assert con.execute("SELECT count(*) FROM events").fetchall()[0][0] == before  # a snapshot stays what it was
+        assert len(copies(cache)) == 2
+    del con
+    Ledger(folder / "ledger", "more").close()
+    everything(folder)
+    assert len(copies(cache)) == 1
+
+
+def test_only_a_folder_of_ones_own_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    monkeypatch.setattr(compact, "LARGE", 0)
+    everything(folder)
+    moved = cache.parent / "elsewhere"
+    cache.rename(moved)
+    cache.symlink_to(moved)
+    shutil.rmtree(next(iter(copies(cache))))
+    everything(folder)
+    assert copies(moved) == []
+    cache.unlink()
+    cache.parent.joinpath("views").write_text("no folder")
+    assert query(folder, "SELECT count(*) AS n FROM runs") == [{"n": 8}]
+
+
+def test_many_may_open_at_once(folder: Path, cache: Path) -> None:
+    code = "import sys, analysis.compact as c; c.LARGE = 0\nfrom analysis.study import query\n"
+    code += "print(query(sys.argv[1], 'SELECT count(*) AS n FROM experiments'))"
+    command = [sys.executable, "-c", code, str(folder)]
+    several = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert {process.communicate()[0] for process in several} == {"[{'n': 56}]\n"}
+    assert len(copies(cache)) == 1
