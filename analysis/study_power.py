@@ -69,7 +69,7 @@ def measured(con: duckdb.DuckDBPyConnection) -> Measured:
     Raises NotFound where no program has two verified runs.
     """
     arms = arm_gains(con)
-    latest = next((a for a in reversed(arms) if a["stream"] != "reserve"), {})
+    latest: dict[str, Any] = next((a for a in reversed(arms) if a["stream"] != "reserve"), {})
     arms = [a for a in arms if all(a[k] == latest[k] for k in ("task", "run_budget", "hardware_class"))]
     stock = pooled([a["gains"] for a in arms if is_stock(a)])
     others = pooled([a["gains"] for a in arms if not is_stock(a)])
