@@ -28,7 +28,9 @@ def champion_picture(study: Path, target: Path) -> Path:
         credit = facts.source.ask("directive_credit", program=facts.champion.first["program_id"]).rows
         passages = champion.passages(facts.champion.first["text"], credit)
         board = facts.board
-    marked = [passage for passage in passages if passage.marks and passage.text.lstrip().startswith("-")]
+    # one unit in one picture: ideas by what the experiments that cite them kept
+    ideas = [p for p in passages if p.marks and p.text.lstrip().startswith("-")]
+    marked = [p for p in ideas if all(mark.design.endswith(", directive") for mark in p.marks)]
     strong = sorted(marked, key=lambda passage: -passage.strength)[:MOST]
     shown = [line(passage, TOP + i * STEP) for i, passage in enumerate(p for p in marked if p in strong)]
     low = min(0.0, *(row["low"] for row in board))
@@ -42,7 +44,7 @@ def champion_picture(study: Path, target: Path) -> Path:
     drawn = text.render(
         width=WIDTH, split=SPLIT, height=height, title=f"{name}, tinted by credit, and the standings", name=name,
         unit=facts.unit, lines=shown, arms=arms, floor=TOP + len(arms) * ARM, ticks=ticks(low, high),
-        note="estimate [95% interval] n; a tint: told from zero, false discoveries held at 5%",
+        note=f"kept gain, {facts.unit} per device-second [95% interval], n; observational; tint: told from 0, q < 5%",
     )  # fmt: skip
     target.write_text(drawn, encoding="utf-8")
     return target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.ledger import Ledger
 from meta.champion import claim as claim_of
 from meta.champion import verdict
 from meta.cli import errors, render, resolve
 from meta.cli.board import Board, load_board
 from meta.cli.credit import title
 from meta.cli.evolve import refuse_others
-from meta.cli.launch import power_sentence
+from meta.cli.launch import dry_run, power_sentence
 from meta.cli.lineage import tree
 from meta.cli.options import duration, parse_duration
 from meta.cli.output import Column, Output, clean, fit_columns, jsonable
@@ -27,7 +29,7 @@ from meta.cli.standings import aa_spread, rank_text, runs_to_separate
 from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
 from programs.shelf import starter
 
-from .cli_study import write_study
+from .cli_study import cli, on_terminal, programs, write_study
 
 
 @pytest.mark.parametrize(
@@ -277,6 +279,36 @@ def test_lines_of_the_log() -> None:
     assert line_of(event) == "run r123456 local: kept 2 of -, verified gain +0.5000"
     assert line_of({"kind": "note", "text": "a\x1b[0mb"}) == "ab"
     assert line_of({"kind": "experiment"}) == ""
+
+
+def test_a_person_is_spared_the_lists_of_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was switched is told on stderr; as data it is in plain output and JSON."""
+    plan = {"runs": 1, "run_budget_s": 2.0, "device_seconds": 3.0, "wall_seconds": 4.0, "methods": ["shapley"],
+            "factors": [{"directive_id": "d1", "text": "Keep it."}], "plan": {"starters": 2}}  # fmt: skip
+    dry_run(Output(person=True), plan)
+    shown = capsys.readouterr().out
+    assert "shapley" in shown and "Keep it." not in shown and "starters" not in shown
+    dry_run(Output(person=False), plan)
+    assert "Keep it." in capsys.readouterr().out
+    dry_run(Output(as_json=True), plan)
+    assert json.loads(capsys.readouterr().out) == plan
+
+
+def test_best_of_n_stands_below_its_match_and_ranks_nothing(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "study")
+    extra = {
+        "match_id": "m1", "arm_id": "achild", "program_id": programs()["child"].program_id, "role": "champion",
+        "task": "strokes", "stream": "selection", "of": 3, "run_id": "r", "source_id": "s", "claimed_gain": 0.9,
+        "gain": 0.8, "se": 0.1, "low": 0.6, "high": 1.0, "n": 8, "failed": 0, "trust": "scored",
+        "device_seconds_spent": 0.8,
+    }  # fmt: skip
+    with Ledger(folder / "ledger", "later") as ledger:
+        ledger.append({"kind": "best_of", **extra})
+    rows = json.loads(cli("standings", str(folder), "--json").stdout)["items"]
+    assert [row["role"] for row in rows].count("best-of") == 1 and rows[-1]["name"] == "best-of-3 child"
+    assert (rows[-1]["gain"], rows[-1]["rank_low"], rows[-1]["claimed"]) == (0.8, None, 0.9)
+    _, shown = on_terminal("standings", str(folder), cwd=tmp_path)
+    assert "best-of-3 child" in shown and "it ranks nothing" in shown and "11 runs" in shown
 
 
 def test_credit_names_the_design_once_or_row_by_row() -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from analysis.report import page
+from analysis.ledger import Ledger
+from analysis.report import ablation, page, verdict
 from analysis.report.facts import gather
 from analysis.report.model import Section
 from analysis.report.source import Answer, Source, clean
 from analysis.study import open_study, query, rows
+from tests.analysis import synthetic
 from tests.analysis.report import studies
 
 PARTS = [
@@ -233,8 +235,6 @@ def test_a_study_that_has_just_begun_says_so(tmp_path: Path) -> None:
 
 
 def test_an_empty_study_has_a_page(tmp_path: Path) -> None:
-    from analysis.ledger import Ledger
-
     with Ledger(tmp_path / "ledger", "main") as ledger:
         ledger.append({"kind": "study", "study_id": "y1", "config": {}, "version": "0"}, sync=False)
     assert "No run of this study has ended" in made(tmp_path)
@@ -253,6 +253,51 @@ def test_ablation_and_power_have_their_places(tmp_path: Path) -> None:
         html = page.report(con, str(folder))
     assert '<section id="ablation"' in html and '<section id="power"' in html
     assert "+0.40" in html and "difference" in html
+
+
+def test_an_ablation_alone_is_told_by_its_effects(tmp_path: Path) -> None:
+    """Strongest method first, by program and by run; the verdict counts what is told and names the largest."""
+    folder = studies.finished(tmp_path)
+    with open_study(folder) as con:
+        con.execute(
+            "INSERT INTO credit BY NAME SELECT * FROM (VALUES "
+            "('c1', 'p-best', NULL, 'factorial', 'randomised', 'Raise the rate', 0.4, 0.1, 0.2, 0.6, 24, 0.01), "
+            "('c2', 'p-best', NULL, 'factorial', 'randomised', 'Wider', 0.1, 0.1, -0.1, 0.3, 24, 0.4), "
+            "('c3', 'p-best', 'r-m1-best-0', 'add-one-in', 'paired', 'lr=0.1', 0.3, 0.1, 0.1, 0.5, 4, 0.03)"
+            ") AS t(credit_id, program_id, run_id, method, design, label, estimate, se, low, high, n, q), "
+            "(SELECT 'strokes' AS task, 'nats' AS unit)"
+        )
+        facts = gather(Source(con, str(folder)))
+        found = ablation.section(facts)
+        told = verdict._of_ablation(facts)
+    assert found is not None
+    titles = [figure.title for figure in found.figures]
+    assert titles == [
+        "Each directive of champion: effect in nats",
+        "Each kept commit of run r-m1-be, alone on the untouched script: effect in nats",
+    ]
+    assert [row["told"] for row in found.figures[0].data["rows"]] == [True, False]
+    assert told.headline == "1 of 2 directives of champion shown to have an effect"
+    assert "“Raise the rate”, +0.40 nats [0.20 to 0.60] (24 runs, randomised)" in told.sentence
+
+
+def test_an_ablation_is_no_race(tmp_path: Path) -> None:
+    """Its match decides nothing beside others, and its variants stand neither in the lineage nor among the programs."""
+    folder = studies.finished(tmp_path)
+    before = sections(folder)
+    with Ledger(folder / "ledger", "later") as ledger:
+        synthetic.program(ledger, "variant", operator="ablation", parent_ids=["p-best"], generation=1)
+        match = {"match_id": "m3", "purpose": "ablation", "stream": "selection", "task": "strokes", "config": {},
+                 "arms": [{"arm_id": "a1", "program_id": "variant", "role": "ablation"}]}  # fmt: skip
+        ledger.append({"kind": "match", **match}, sync=False)
+        synthetic.start(ledger, "r1", "m3", "a1", "variant", 0)
+        synthetic.end(ledger, "r1", claimed=0.9)
+        synthetic.verify(ledger, "r1", "a1", "variant", [0.9, 0.8], trust="scored")
+    after = sections(folder)
+    told = {part.name: part for part in after}
+    assert [figure.name for figure in told["standings"].figures] == [f.name for f in before[1].figures]
+    assert "variant" not in [row["id"] for row in told["lineage"].figures[0].data["rows"]]
+    assert ("2", "programs") in told["verdict"].more["tiles"]
 
 
 def test_the_card_holds_the_verdict(tmp_path: Path) -> None:
