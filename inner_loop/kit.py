@@ -1,0 +1,49 @@
+"""What a researcher that is more than its program is given: how the study is staffed, where it works, what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Staff(BaseModel):
+    """[staff] of study.toml: who researches, and the caps beside the device budget. Nothing here is a secret.
+
+    ``models`` are LiteLLM names, in the order in which they are fallen back on; usd and tokens are caps of the whole
+    study, ``max_wall`` of one run in seconds. ``agent`` is the command of a coding agent.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: tuple[str, ...] = ()
+    max_usd: float | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0)
+    max_wall: float | None = Field(default=None, gt=0)
+    agent: str = ""
+    agent_network: str = "proxy"
+    agent_allow: tuple[str, ...] = ()
+    agent_readable: tuple[str, ...] = ()
+    agent_env: tuple[str, ...] = ()
+    agent_home: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kit:
+    """Beside (program, task, seed), for one run. ``study`` and ``folder`` (the run's) are None where nothing is kept.
+
+    ``recorded`` holds this run's events of an earlier attempt, calls of models among them; ``emit`` writes one down.
+    """
+
+    staff: Staff = Staff()
+    run_id: str = ""
+    study: Path | None = None
+    folder: Path | None = None
+    recorded: Sequence[Mapping[str, Any]] = ()
+    emit: Callable[[dict[str, Any]], None] = field(default=lambda _: None)
+    should_stop: Callable[[], bool] = field(default=lambda: False)
+    record: Path | None = None  # --record DIR: exchanges with models are written there
+    replay: Path | None = None  # --replay DIR: they are answered from there, and no socket is opened
