@@ -192,6 +192,28 @@ class Bench:
         if not self._replay.was_decided(record.experiment_id, decision):
             self._emit(decision_event(self.run_id, record))
 
+    def recall(self, rebuild: Callable[[Mapping[str, Any], Record], Source]) -> None:
+        """Take up what an earlier attempt recorded, unasked: for a researcher that would not ask the same again.
+
+        History, charges, decisions and head stand as they did; nothing is trained or emitted. ``rebuild`` makes an
+        experiment's source of its event and its parent. Raises Corrupt where that is not the source that was trained.
+        """
+        for event in self._replay.from_number(len(self.history)):
+            parent = self.history[event["parent_number"]]
+            record = self._measure(
+                rebuild(event, parent),
+                Edit.from_json(event["edit"]),
+                parent=parent,
+                because=tuple(event["directive_ids"]),
+                fraction=event["fraction"],
+                replicate=event["replicate"],
+                description=event["description"],
+                proposer=event["proposer"],
+            )
+            decided = self._replay.decision(record.experiment_id)
+            if decided is not None:
+                self.decide(record, *decided)
+
     def move_head(self, record: Record) -> None:
         """Make another measured record the head: a rewind, another branch, the winner of a confirmation."""
         if record is self._head:
