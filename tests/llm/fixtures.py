@@ -1,0 +1,32 @@
+"""Fixtures for tests that call models: LiteLLM loaded once, a server, and an environment that points to it."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from collections.abc import Iterator
+
+import pytest
+
+from inner_loop.models.provider import litellm
+from tests.llm.kits import environment
+from tests.llm.server import LlmServer
+
+
+@pytest.fixture(scope="session")
+def litellm_loaded() -> Iterator[None]:
+    """Loading LiteLLM takes seconds, which belong to no time-out of a test; at the end its connections are closed."""
+    library = litellm()
+    yield
+    for client in library.in_memory_llm_clients_cache.cache_dict.values():
+        if not inspect.iscoroutinefunction(getattr(client, "close", None)):
+            client.close()
+    gc.collect()
+
+
+@pytest.fixture
+def server(litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[LlmServer]:
+    """A server with the scripted researcher behind it."""
+    with LlmServer() as running:
+        environment(monkeypatch, running.url)
+        yield running
