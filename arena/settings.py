@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from inner_loop.kit import Staff
 from programs.errors import Corrupt, NotComparable, NotFound
 from trainer.streams import Streams
 
@@ -58,6 +59,7 @@ class StudyConfig(BaseModel):
     secret: str = Field(pattern=r"^[0-9a-f]{32}$")
     hardware_class: str
     versions: Versions
+    staff: Staff = Field(default_factory=Staff)
     plan: dict[str, Any] = Field(default_factory=dict)
     programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")
 
@@ -75,6 +77,7 @@ class StudyConfig(BaseModel):
         import tomli_w
 
         body = {k: v for k, v in self.model_dump(by_alias=True).items() if v is not None}
+        body["staff"] = {k: v for k, v in body["staff"].items() if v is not None}
         body["plan"] = {k: v for k, v in body["plan"].items() if v is not None}
         partial = path.with_suffix(".partial")
         partial.write_text(tomli_w.dumps(body), encoding="utf-8")

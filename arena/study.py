@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from analysis.ledger import Ledger, missing_segments
 from arena.history import History
 from arena.settings import Reserved, StudyConfig, Versions
+from inner_loop.kit import Staff
 from programs.errors import Busy, Corrupt, NotComparable, UsageError
 from programs.ids import content_id
 from programs.program import Program
@@ -50,6 +51,7 @@ class Study:
         seed: int | None = None,
         fixed_steps: bool = False,
         researcher: str = "scripted",
+        staff: Staff | None = None,
         plan: Mapping[str, Any] | None = None,
         programs: Sequence[tuple[str, str]] = (),
         verify_seeds: int = 2,
@@ -81,6 +83,7 @@ class Study:
             fixed_steps=fixed_steps,
             sandbox=sandbox,
             researcher=researcher,
+            staff=staff or Staff(),
             seed=seed,
             secret=streams.secret.hex(),
             hardware_class=hardware_class(),
@@ -130,6 +133,11 @@ class Study:
                     f"{self.folder} was made with {name} = {getattr(self.config, name)}, asked is {asked[name]}",
                     hint="leave the flag out to go on, or name a new folder with --study",
                 )
+        if asked.get("staff") is not None and asked["staff"] != self.config.staff:
+            raise NotComparable(
+                f"{self.folder} was made with another agent, or another way to run it",
+                hint="leave the --agent flags and --max-wall out to go on, or name a new folder with --study",
+            )
         if self.config.hardware_class != hardware_class():
             raise NotComparable(
                 f"{self.folder} was measured on {self.config.hardware_class}, this machine is {hardware_class()}",

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 from analysis.ledger import Ledger
 from arena.jobs import Job, JobResult, MeasureJob, Measurement, RunJob, from_json
 from arena.settings import StudyConfig
+from inner_loop.kit import Kit
 from inner_loop.run import run
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program
@@ -121,6 +122,7 @@ class Worker:
             folder=self.folder / "runs" / job.run_id if self.repositories else None,
             recorded=job.recorded,
             should_stop=self.should_stop,
+            kit=self.kit(job),
         )
         if result.state != "finished":
             return JobResult(job.run_id, "interrupted")
@@ -141,6 +143,17 @@ class Worker:
         specs = [Spec(result.final, seed, job.stream, block=job.match_id) for seed in seeds]
         measured = tuple(self.measure(spec, job.run_id) for spec in specs)
         return JobResult(job.run_id, "finished", measured, untouched, summary)
+
+    def kit(self, job: RunJob) -> Kit:
+        return Kit(
+            staff=self.config.staff,
+            run_id=job.run_id,
+            study=self.folder,
+            folder=self.folder / "runs" / job.run_id if self.repositories else None,
+            recorded=job.recorded,
+            emit=self.emit,
+            should_stop=self.should_stop,
+        )
 
     def claimed_gain(self, baseline: float | None, final: float | None) -> float | None:
         return None if baseline is None or final is None else self.trainer.task.sign * (baseline - final)

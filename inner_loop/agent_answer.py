@@ -94,7 +94,7 @@ def log(bench: Bench, record: Record, said: str, aliases: tuple[str, ...]) -> An
 
 def status(bench: Bench) -> Answer:
     facts = facts_of(bench)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"experiment": r.number, "status": r.outcome.status, "metric": r.metric, "decision": r.decision or "open",
          "description": r.description}
         for r in bench.history

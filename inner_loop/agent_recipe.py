@@ -68,7 +68,7 @@ def names() -> list[str]:
 def load(name: str) -> Recipe:
     """Raises NotFound for a name that no recipe has."""
     if name not in names():
-        hint = f"known are {', '.join(names())}; any other agent: --researcher command --agent-command 'my-agent {{prompt}}'"
+        hint = f"known are {', '.join(names())}; any other: --researcher command --agent-command 'my-agent {{prompt}}'"
         raise NotFound(f"no recipe for an agent {name!r}", hint=hint)
     return Recipe.model_validate(tomllib.loads((RECIPES / f"{name}.toml").read_text(encoding="utf-8")))
 

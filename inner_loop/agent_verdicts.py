@@ -52,7 +52,7 @@ class Verdicts:
         ``line`` leads to the agent's HEAD, newest first. What lies in the work tree is not decided by it yet.
         """
         commits = [tuple(sorted(entry.items())) for entry in line]
-        self._commits = self._commits or bool(commits) and commits[0] != self._laid
+        self._commits = self._commits or (bool(commits) and commits[0] != self._laid)
         if self._said or not self._commits:
             self.finish(besides=current)
             return

@@ -78,7 +78,7 @@ class KeepRule(Protocol):
 class Researcher(Protocol):
     """Follows a program at a bench until it has nothing more to try or the budget is spent.
 
-    A kind is made from (program, task, seed), see `researchers.find_researcher`. `BudgetSpent` and `RunStopped`
+    A kind is made from (program, task, seed, kit), see `researchers.find_researcher`. `BudgetSpent` and `RunStopped`
     may be left to surface from `work`; the bench's head is the result.
     """
 

@@ -90,7 +90,7 @@ class Repository:
         """Keep what lies beside the sources out of `git status`."""
         info = Path(self._repo.git_dir) / "info"
         info.mkdir(exist_ok=True)
-        (info / "exclude").write_text("/diffs/\n/results.tsv\n/logs/\n", encoding="utf-8")
+        (info / "exclude").write_text("/diffs/\n/results.tsv\n/logs/\n/agent/\n", encoding="utf-8")
 
     def _point(self, record: Record, parent: Record | None) -> None:
         heads = Path(self._repo.git_dir) / "refs" / "heads"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from inner_loop.bench import Bench, BudgetSpent, RunStopped, never
 from inner_loop.comparison import mean_metric
+from inner_loop.kit import Kit
 from inner_loop.repository import Repository
 from inner_loop.researchers import find_researcher
 from programs.program import Program
@@ -56,12 +57,13 @@ def run(
     recorded: Sequence[Mapping[str, Any]] = (),
     should_stop: Callable[[], bool] = never,
     luck: str | None = None,
+    kit: Kit | None = None,
 ) -> RunResult:
     """One program on one task with one seed, from the untouched baseline until its budget is spent.
 
     `emit` takes each event before the next experiment starts; `recorded` are this run's events of an earlier attempt,
     which is then continued. `folder` becomes the run's git repository (None: none is written). `luck` names what
-    proposals are drawn from (None: the run).
+    proposals are drawn from (None: the run). ``kit``: what a researcher has that is more than its program.
     """
     began = time.perf_counter()
     bench = Bench(
@@ -75,7 +77,8 @@ def run(
         recorded=recorded,
         should_stop=should_stop,
     )
-    worker = find_researcher(researcher)(program, trainer.task, streams.seed("search", "propose", luck or run_id))
+    seed = streams.seed("search", "propose", luck or run_id)
+    worker = find_researcher(researcher)(program, trainer.task, seed, kit or Kit(run_id=run_id, emit=emit))
     state: Literal["finished", "stopped"] = "finished"
     try:
         bench.start()

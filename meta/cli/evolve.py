@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meta.cli import launch, options, resolve
+from meta.cli import launch, options, resolve, staffing
 from meta.cli.launch import Settings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
@@ -31,6 +31,7 @@ FLAGS = [
     flag("--generations", type=click.IntRange(min=0), help="Generations of children."),
     flag("-n", "--seeds", type=click.IntRange(min=2), help="Runs per program in a race."),
     flag("--best-of-n", is_flag=True, help="Also: the best train.py of the champion's runs, and of stock's."),
+    *staffing.FLAGS,
     options.seed_flag,
     options.workers_flag,
     options.fixed_steps_flag,
@@ -104,6 +105,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
             sandbox=settings.sandbox,
             command=command,
             reserve=reserve,
+            **settings.staffed,
         )
     if champion_of(folder) is None:
         play(out, command, study, plan, starters, described)
@@ -178,6 +180,7 @@ def describe(
         told["reserve"] = ", ".join(other.name for other in reserve)
         told["runs_on_reserve"] = runs_elsewhere(plan) * len(reserve)
     told |= launch.told_of(settings.sandbox if study is None else study.config.sandbox)
+    told |= launch.priced(settings, study)
     tells = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
     return {"tells": f"in the confirmation {tells}"} | told
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meta.cli import launch, options, resolve
+from meta.cli import launch, options, resolve, staffing
 from meta.cli.launch import Settings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
@@ -36,6 +36,7 @@ CONTROLS = ("stock", "one-line")
         flag("-n", "--seeds", type=click.IntRange(min=1), help=f"Runs per program  [default: {RUNS}]."),
         flag("--controls/--no-controls", default=True, show_default=True, help="Add stock, one-line and A/A."),
         flag("--race", is_flag=True, help="Give runs where it is in doubt who is best, and end when it is not."),
+        *staffing.FLAGS,
         options.seed_flag,
         options.workers_flag,
         options.fixed_steps_flag,
@@ -158,7 +159,7 @@ def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study |
     plan = launch.describe_runs(task, arms * runs, seconds, settings.workers_or_cores())
     sandboxed = study.config.sandbox if study else settings.sandbox
     tells = launch.power_sentence(runs, math.comb(arms, 2) or 1, launch.known_noise(study), task.unit)
-    return plan | {"tells": tells} | launch.told_of(sandboxed)
+    return plan | {"tells": tells} | launch.told_of(sandboxed) | launch.priced(settings, study)
 
 
 def found(
@@ -179,6 +180,7 @@ def found(
         seed=settings.seed,
         fixed_steps=settings.fixed_steps,
         sandbox=settings.sandbox,
+        **settings.staffed,
         plan={"seeds": runs, "roles": [entry.role for entry in entries]} | ({"batch": batch} if batch else {}),
         programs=[(entry.program.name, entry.program.text) for entry in entries],
     )
