@@ -108,6 +108,7 @@ class Desk:
         return record
 
     def _told(self, record: Record, request: Request, notes: tuple[str, ...]) -> Answer:
+        self._verdicts.last = record
         if request.style == "log":
             return answers.log(self._bench, record, self._said(record), self._aliases)
         return answers.measured(self._bench, record, notes)

@@ -43,6 +43,7 @@ class Verdicts:
         self._bench = bench
         self._laid = blobs(laid)
         self.rewound = False
+        self.last: Record | None = None  # that the agent was told of: what keep and discard are about
         self._said = False  # keep or discard was used: git is no longer asked
         self._commits = False  # something was committed: from then on git speaks
 
@@ -102,10 +103,9 @@ class Verdicts:
     def _named(self, number: int | None) -> Record:
         history = self._bench.history
         if number is None:
-            usable = [record for record in history[1:] if record.full and record.ok and record.decision != "replicate"]
-            if not usable:
-                raise UsageError("nothing but the baseline has been measured in full")
-            return usable[-1]
+            if self.last is None:
+                raise UsageError("nothing was run in this session: name the experiment")
+            number = self.last.number
         if number >= len(history):
             raise UsageError(f"there is no experiment {number}")
         record = history[number]
