@@ -87,7 +87,7 @@ def _python(name: str, arguments: list[str]) -> int:
     entry = os.path.join(os.environ.get("METALOOP_WORKTREE", ""), os.environ.get("METALOOP_ENTRY", "train.py"))
     if rest and not rest[0].startswith("-") and os.path.realpath(rest[0]) == os.path.realpath(entry):
         return ask({"verb": "run", "style": "log"})
-    _become(name, [name, *arguments])
+    _become(os.environ.get("METALOOP_PYTHON", name), [name, *arguments])
 
 
 def _become(name: str, words: list[str]) -> NoReturn:

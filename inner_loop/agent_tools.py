@@ -30,6 +30,7 @@ def environment(task: Task, worktree: Path) -> dict[str, str]:
     return {
         "METALOOP_WORKTREE": str(worktree),
         "METALOOP_ENTRY": entry(task),
+        "METALOOP_PYTHON": sys.executable,  # an agent's own may be first on PATH, without the packages
         "METALOOP_EDITABLE": ":".join(task.editable),
     }
 

@@ -67,6 +67,8 @@ class Verdicts:
     def say(self, verb: str, number: int | None, why: str) -> Record:
         """The agent's own word on a measured experiment. UsageError where there is nothing it can be about."""
         record = self._named(number)
+        if verb == "discard" and number is None and record is self._bench.head:
+            raise UsageError(f"experiment {record.number} is the head; to go back behind it, give its number")
         self._said = True
         reason = f"the agent's word: {one_line(why)[:_REASON]}" if why.strip() else "the agent's word"
         if not record.decision:

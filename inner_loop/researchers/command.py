@@ -22,6 +22,7 @@ from inner_loop.agent_recall import recall
 from inner_loop.agent_sandbox import AgentEnded, AgentLimits, AgentSandbox, Network
 from inner_loop.bench import Bench, RunStopped
 from inner_loop.kit import Kit
+from inner_loop.record import finding_event
 from programs.errors import EnvironmentProblem
 from programs.program import Program
 from programs.text import one_line
@@ -60,7 +61,7 @@ class CommandResearcher:
                 before = len(bench.history)
                 ended = self._session(bench, folder, installed, deadline)
                 if len(bench.history) == before:
-                    self._complain(ended)
+                    self._complain(bench, ended)
                     break
 
     def _folder(self, stack: ExitStack) -> Path:
@@ -141,9 +142,18 @@ class CommandResearcher:
             }
         )
 
-    def _complain(self, ended: AgentEnded) -> None:
-        """An agent that failed by itself before it ran anything is no result of its program."""
-        if ended.killed or ended.exit_code == 0:
+    def _complain(self, bench: Bench, ended: AgentEnded) -> None:
+        """An agent that failed by itself before it ran anything is no result of its program.
+
+        One that left in peace, or was killed, may have done so on its program's word: the run stands, with a finding,
+        for some agents end with 0 though they never reached their model.
+        """
+        if ended.killed or ended.exit_code == 0 or ended.exit_code > 128:
+            if len(bench.history) == 1:
+                first = bench.baseline
+                about = {"source_id": first.source.source_id, "experiment_id": first.experiment_id, "seed": first.seed}
+                text = f"agent: ended without one experiment (exit code {ended.exit_code})"
+                self._kit.emit(finding_event(text, run_id=bench.run_id, **about, stream="search"))
             return
         said = plain((ended.stderr or ended.stdout).decode("utf-8", "replace")).strip().splitlines()
         command = os.path.basename(self._recipe.command[0])

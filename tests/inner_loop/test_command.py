@@ -46,7 +46,7 @@ def agent(tmp_path: Path) -> Callable[[str], str]:
 def work(
     trainer: Trainer, agent: str, experiments: float = 8, *, folder: Path | None = None, text: Program = TEXT,
     recorded: Sequence[Mapping[str, Any]] = (), events: list[Event] | None = None,
-    should_stop: Callable[[], bool] | None = None, **staff: Any,
+    should_stop: Callable[[], bool] | None = None, researcher: str = "command", **staff: Any,
 ) -> Played:  # fmt: skip
     """A run with the budget of so many full experiments, worked by that agent."""
     told_of: list[Event] = [] if events is None else events
@@ -57,7 +57,7 @@ def work(
     )  # fmt: skip
     result = run(
         text, trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=experiments * FULL,
-        researcher="command", emit=told_of.append, folder=folder, recorded=recorded, kit=kit, **stop,
+        researcher=researcher, emit=told_of.append, folder=folder, recorded=recorded, kit=kit, **stop,
     )  # fmt: skip
     return Played(result, told_of)
 
