@@ -104,7 +104,7 @@ def _become(name: str, words: list[str]) -> NoReturn:
 
 def ask(request: dict[str, Any]) -> int:
     """Send a request with where the work tree's git stands, print the answer, and leave with its code."""
-    body = json.dumps({**request, **_git()}).encode() + b"\n"
+    body = json.dumps({**request, **(_git() if request["verb"] == "run" else {})}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
             door.connect(os.environ["METALOOP_DOOR"])
