@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from analysis.ledger import Ledger, missing_segments
 from arena.history import History
 from arena.settings import Reserved, StudyConfig, Versions
+from inner_loop.kit import Staff
 from programs.errors import Busy, Corrupt, NotComparable, UsageError
 from programs.ids import content_id
 from programs.program import Program
@@ -55,6 +56,7 @@ class Study:
         verify_seeds: int = 2,
         sandbox: bool = True,
         reserve: Sequence[Reserved] = (),
+        staff: Staff | None = None,
     ) -> Study:
         """Make the folder of a new study. A folder that holds anything else is refused."""
         try:
@@ -81,6 +83,7 @@ class Study:
             fixed_steps=fixed_steps,
             sandbox=sandbox,
             researcher=researcher,
+            staff=staff or Staff(),
             seed=seed,
             secret=streams.secret.hex(),
             hardware_class=hardware_class(),
@@ -130,6 +133,12 @@ class Study:
                     f"{self.folder} was made with {name} = {getattr(self.config, name)}, asked is {asked[name]}",
                     hint="leave the flag out to go on, or name a new folder with --study",
                 )
+        models = asked.get("models")
+        if models and tuple(models) != self.config.staff.models:
+            raise NotComparable(
+                f"{self.folder} was made with --model {','.join(self.config.staff.models) or 'none'}",
+                hint="leave the flag out to go on, or name a new folder with --study",
+            )
         if self.config.hardware_class != hardware_class():
             raise NotComparable(
                 f"{self.folder} was measured on {self.config.hardware_class}, this machine is {hardware_class()}",

@@ -35,6 +35,7 @@ FLAGS = [
     options.workers_flag,
     options.fixed_steps_flag,
     options.unsafe_flag,
+    *options.STAFF_FLAGS,
     options.dry_run_flag,
     options.yes_flag,
 ]
@@ -104,6 +105,8 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
             sandbox=settings.sandbox,
             command=command,
             reserve=reserve,
+            researcher=settings.crew.researcher,
+            staff=settings.crew.staff,
         )
     if champion_of(folder) is None:
         play(out, command, study, plan, starters, described)
@@ -178,6 +181,7 @@ def describe(
         told["reserve"] = ", ".join(other.name for other in reserve)
         told["runs_on_reserve"] = runs_elsewhere(plan) * len(reserve)
     told |= launch.told_of(settings.sandbox if study is None else study.config.sandbox)
+    told |= settings.crew.bill(task, told["experiments"], study)
     tells = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
     return {"tells": f"in the confirmation {tells}"} | told
 
