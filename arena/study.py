@@ -51,12 +51,12 @@ class Study:
         seed: int | None = None,
         fixed_steps: bool = False,
         researcher: str = "scripted",
-        staff: Staff | None = None,
         plan: Mapping[str, Any] | None = None,
         programs: Sequence[tuple[str, str]] = (),
         verify_seeds: int = 2,
         sandbox: bool = True,
         reserve: Sequence[Reserved] = (),
+        staff: Staff | None = None,
     ) -> Study:
         """Make the folder of a new study. A folder that holds anything else is refused."""
         try:
@@ -133,10 +133,11 @@ class Study:
                     f"{self.folder} was made with {name} = {getattr(self.config, name)}, asked is {asked[name]}",
                     hint="leave the flag out to go on, or name a new folder with --study",
                 )
-        if asked.get("staff") is not None and asked["staff"] != self.config.staff:
+        models = asked.get("models")
+        if models and tuple(models) != self.config.staff.models:
             raise NotComparable(
-                f"{self.folder} was made with another agent, or another way to run it",
-                hint="leave the --agent flags and --max-wall out to go on, or name a new folder with --study",
+                f"{self.folder} was made with --model {','.join(self.config.staff.models) or 'none'}",
+                hint="leave the flag out to go on, or name a new folder with --study",
             )
         if self.config.hardware_class != hardware_class():
             raise NotComparable(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from inner_loop.agent_answer import facts_of
 from inner_loop.bench import Bench
+from inner_loop.prompts import render
 from trainer.task import Task
 
 NAMES = ("experiment", "python", "python3", "uv")
@@ -37,15 +38,10 @@ def environment(task: Task, worktree: Path) -> dict[str, str]:
 
 def prompt(bench: Bench) -> str:
     """Where the agent is and what it has; how it works is the program's to say, which lies in its worktree."""
-    from jinja2 import Environment, StrictUndefined
-
     facts, task = facts_of(bench), bench.task
-    template = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True).from_string(
-        (_HERE / "prompts" / "agent.md").read_text(encoding="utf-8")
-    )
-    return template.render(
-        editable=task.editable, description=task.description or task.name, metric=task.metric, entry=entry(task),
-        direction=task.direction, baseline=f"{facts['baseline']:.6f}", affordable=facts["affordable"],
+    return render(
+        "agent", editable=task.editable, description=task.description or task.name, metric=task.metric,
+        entry=entry(task), direction=task.direction, baseline=f"{facts['baseline']:.6f}", affordable=facts["affordable"],
         budget=f"{bench.budget_seconds:.4g} s", done=len(bench.history) - 1, head=f"{facts['head']:.6f}",
         head_experiment=facts["head_experiment"],
     )  # fmt: skip

@@ -45,6 +45,7 @@ class Repository:
         self._exclude()
         self._hashes: dict[int, str] = {}
         self._tip: int | None = None
+        self.beside: dict[str, str] = {}  # name and text of files that are committed with every source
 
     def hash_of(self, record: Record) -> str:
         """The commit of a record; empty if it was not kept."""
@@ -60,10 +61,18 @@ class Repository:
         if record.outcome.log:
             (self._logs / f"{name}.log").write_text(record.outcome.log, encoding="utf-8", newline="")
 
+    def log_of(self, record: Record) -> str:
+        """The log as it was written; empty if there is none."""
+        path = self._logs / f"{record.number:04d}.log"
+        return path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+
     def commit(self, record: Record, parent: Record | None, metric: str) -> str:
         """Commit a record's source on top of its parent's and move main to it."""
         above = self._hashes.get(parent.number, "") if parent else ""
-        lines = [f"tree {self._tree(record.source)}", *([f"parent {above}"] if above else [])]
+        lines = [
+            f"tree {self._tree(Source((*record.source.files, *self.beside.items())))}",
+            *([f"parent {above}"] if above else []),
+        ]
         seconds = int(datetime.fromisoformat(record.started_at).timestamp())
         lines += [f"author {AUTHOR} {seconds} +0000", f"committer {AUTHOR} {seconds} +0000", ""]
         commit = self._store("commit", "\n".join([*lines, message(record, metric)]).encode())

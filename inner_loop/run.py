@@ -11,8 +11,10 @@ from typing import Any, Literal
 from inner_loop.bench import Bench, BudgetSpent, RunStopped, never
 from inner_loop.comparison import mean_metric
 from inner_loop.kit import Kit
+from inner_loop.models.contract import NoReply
 from inner_loop.repository import Repository
 from inner_loop.researchers import find_researcher
+from programs.errors import MetaloopError
 from programs.program import Program
 from trainer.experiment import Trainer
 from trainer.source import Source
@@ -41,6 +43,8 @@ class RunResult:
     overshoot: float
     wall_seconds: float
     experiment_wall_seconds: float
+    reason: str = ""  # why it stopped before its budget was spent
+    problem: MetaloopError | None = None  # what has to be mended before it can go on
 
 
 def run(
@@ -63,7 +67,7 @@ def run(
 
     `emit` takes each event before the next experiment starts; `recorded` are this run's events of an earlier attempt,
     which is then continued. `folder` becomes the run's git repository (None: none is written). `luck` names what
-    proposals are drawn from (None: the run). ``kit``: what a researcher has that is more than its program.
+    proposals are drawn from (None: the run). ``kit``: what a researcher with a model needs.
     """
     began = time.perf_counter()
     bench = Bench(
@@ -78,8 +82,9 @@ def run(
         should_stop=should_stop,
     )
     seed = streams.seed("search", "propose", luck or run_id)
-    worker = find_researcher(researcher)(program, trainer.task, seed, kit or Kit(run_id=run_id, emit=emit))
+    worker = find_researcher(researcher)(program, trainer.task, seed, kit or Kit(run_id=run_id))
     state: Literal["finished", "stopped"] = "finished"
+    problem: MetaloopError | None = None
     try:
         bench.start()
         worker.work(bench)
@@ -87,12 +92,16 @@ def run(
         pass
     except RunStopped:
         state = "stopped"
+    except NoReply as gone:
+        state, problem = "stopped", gone.problem
     finally:
         bench.close()
-    return _result(bench, state, time.perf_counter() - began)
+    return _result(bench, state, time.perf_counter() - began, problem)
 
 
-def _result(bench: Bench, state: Literal["finished", "stopped"], wall_seconds: float) -> RunResult:
+def _result(
+    bench: Bench, state: Literal["finished", "stopped"], wall_seconds: float, problem: MetaloopError | None
+) -> RunResult:
     meter, finished = bench.meter, state == "finished"
     head = bench.head if bench.history else None
     return RunResult(
@@ -110,4 +119,6 @@ def _result(bench: Bench, state: Literal["finished", "stopped"], wall_seconds: f
         overshoot=meter.overshoot,
         wall_seconds=wall_seconds,
         experiment_wall_seconds=bench.experiment_wall_seconds,
+        reason=problem.message if problem else "",
+        problem=problem,
     )

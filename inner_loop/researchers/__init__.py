@@ -21,25 +21,16 @@ GROUP = "metaloop.researchers"
 
 
 def find_researcher(name: str) -> Maker:
-    """What makes a researcher of that kind from a program, a task, a seed and a kit.
-
-    `command:claude` is of the kind `command`, with the recipe `claude`.
-    """
-    if name == "scripted":
-        return _scripted
+    """What makes a researcher of that kind from a program, a task, a seed and a kit; `kind:MORE` is of that kind."""
     kind, _, rest = name.partition(":")
     if kind == "command":
         return partial(_command, rest)
+    if kind in BUILT_IN:
+        return BUILT_IN[kind]
     for point in entry_points(group=GROUP, name=kind):
         return cast("Maker", point.load())
-    known = ", ".join(["scripted", "command", *sorted({point.name for point in entry_points(group=GROUP)})])
+    known = ", ".join([*BUILT_IN, "command", *sorted({point.name for point in entry_points(group=GROUP)})])
     raise NotFound(f"no researcher {name!r}", hint=f"known are {known}")
-
-
-def _command(recipe: str, program: Program, task: Task, seed: int, kit: Kit) -> Researcher:
-    from inner_loop.researchers.command import CommandResearcher
-
-    return CommandResearcher(program, task, kit, recipe)
 
 
 def _scripted(program: Program, task: Task, seed: int, kit: Kit) -> Researcher:
@@ -48,3 +39,19 @@ def _scripted(program: Program, task: Task, seed: int, kit: Kit) -> Researcher:
     from inner_loop.researchers.scripted import ScriptedResearcher
 
     return ScriptedResearcher(program, task, np.random.default_rng(seed))
+
+
+def _chat(program: Program, task: Task, seed: int, kit: Kit) -> Researcher:
+    from inner_loop.researchers.chat import ChatResearcher
+
+    return ChatResearcher(program, task, seed, kit)
+
+
+def _command(recipe: str, program: Program, task: Task, seed: int, kit: Kit) -> Researcher:
+    """`command:claude` has the recipe `claude`; `command` alone takes the staff's own command line."""
+    from inner_loop.researchers.command import CommandResearcher
+
+    return CommandResearcher(program, task, kit, recipe)
+
+
+BUILT_IN: dict[str, Maker] = {"scripted": _scripted, "chat": _chat}

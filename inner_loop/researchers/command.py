@@ -22,6 +22,7 @@ from inner_loop.agent_recall import recall
 from inner_loop.agent_sandbox import AgentEnded, AgentLimits, AgentSandbox, Network
 from inner_loop.bench import Bench, RunStopped
 from inner_loop.kit import Kit
+from inner_loop.models.contract import NoReply
 from inner_loop.record import finding_event
 from programs.errors import EnvironmentProblem
 from programs.program import Program
@@ -49,7 +50,7 @@ class CommandResearcher:
     def work(self, bench: Bench) -> None:
         """Sessions until the budget is spent, the agent gives up, or the wall limit is there.
 
-        Raises EnvironmentProblem where the agent fails without having run anything: its key, its network, its command.
+        Raises NoReply where the agent fails without having run anything: its key, its network, its command.
         """
         installed = agent_recipe.find(self._recipe)
         recall(bench, self._kit.recorded)
@@ -157,12 +158,13 @@ class CommandResearcher:
             return
         said = plain((ended.stderr or ended.stdout).decode("utf-8", "replace")).strip().splitlines()
         command = os.path.basename(self._recipe.command[0])
-        raise EnvironmentProblem(
+        problem = EnvironmentProblem(
             f"the agent {command!r} ended with exit code {ended.exit_code} and ran nothing: "
             f"{one_line(said[-1])[:200] if said else 'it said nothing'}",
             hint="its key, model or network; nothing is lost, the run can be resumed",
             ids=[self._kit.run_id],
         )
+        raise NoReply(problem)
 
 
 class _Sitting:

@@ -31,11 +31,12 @@ FLAGS = [
     flag("--generations", type=click.IntRange(min=0), help="Generations of children."),
     flag("-n", "--seeds", type=click.IntRange(min=2), help="Runs per program in a race."),
     flag("--best-of-n", is_flag=True, help="Also: the best train.py of the champion's runs, and of stock's."),
-    *staffing.FLAGS,
     options.seed_flag,
     options.workers_flag,
     options.fixed_steps_flag,
     options.unsafe_flag,
+    *options.STAFF_FLAGS,
+    *staffing.FLAGS,
     options.dry_run_flag,
     options.yes_flag,
 ]
@@ -105,7 +106,8 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
             sandbox=settings.sandbox,
             command=command,
             reserve=reserve,
-            **settings.staffed,
+            researcher=settings.crew.researcher,
+            staff=settings.crew.staff,
         )
     if champion_of(folder) is None:
         play(out, command, study, plan, starters, described)
@@ -180,7 +182,7 @@ def describe(
         told["reserve"] = ", ".join(other.name for other in reserve)
         told["runs_on_reserve"] = runs_elsewhere(plan) * len(reserve)
     told |= launch.told_of(settings.sandbox if study is None else study.config.sandbox)
-    told |= launch.priced(settings, study)
+    told |= settings.crew.bill(task, told["experiments"], study)
     tells = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
     return {"tells": f"in the confirmation {tells}"} | told
 

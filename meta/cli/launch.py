@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from arena import sandbox
-from meta.cli import resolve, staffing
+from meta.cli import resolve
+from meta.cli.crew import Crew
 from meta.cli.options import duration
 from meta.cli.output import Output
 from meta.cli.progress import Progress
@@ -18,7 +19,6 @@ from programs.errors import NotComparable, UsageError
 if TYPE_CHECKING:
     from analysis.power import Noise
     from arena.study import Study
-    from inner_loop.kit import Staff
     from trainer.task import Task
 
 Result = TypeVar("Result")
@@ -40,16 +40,13 @@ class Settings:
     fixed_steps: bool
     unsafe_no_sandbox: bool
     dry_run: bool = False
-    researcher: str | None = None
-    staff: Staff | None = None
+    crew: Crew = field(default_factory=Crew)
 
     @classmethod
     def take(cls, flags: dict[str, Any]) -> Settings:
         """Take the shared flags out of a command's parameters."""
-        flags.pop("yes", None)  # nothing that these commands do costs money, so nothing is ever asked
-        researcher, staff = staffing.take(flags)
-        given = {name: flags.pop(name) for name in cls.__dataclass_fields__ if name not in ("researcher", "staff")}
-        return cls(**given, researcher=researcher, staff=staff)
+        crew = Crew.take(flags)
+        return cls(**{name: flags.pop(name) for name in cls.__dataclass_fields__ if name != "crew"}, crew=crew)
 
     def existing(self, out: Output) -> Path | None:
         """The folder of the study to go on with, or None where a new one is to be made."""
@@ -75,8 +72,8 @@ class Settings:
             seed=self.seed,
             fixed_steps=self.fixed_steps or None,
             sandbox=False if self.unsafe_no_sandbox else None,
-            researcher=self.researcher,
-            staff=self.staff,
+            researcher=self.crew.asked,
+            models=self.crew.staff.models,
         )
 
     @property
@@ -94,15 +91,7 @@ class Settings:
                 hint=f"{sandbox.FLAG} goes on without one; or start a new study, which has one",
             )
         sandbox.require(self.sandbox)
-        config = study.config if study is not None else None
-        staffing.check(
-            config.researcher if config else self.researcher or "scripted", config.staff if config else self.staff
-        )
-
-    @property
-    def staffed(self) -> dict[str, Any]:
-        """Who researches in a new study, for `Study.create`."""
-        return {"researcher": self.researcher or "scripted", "staff": self.staff}
+        self.crew.ready(study)
 
     def workers_or_cores(self) -> int:
         return self.workers or cores()
@@ -133,14 +122,6 @@ def load_tasks(text: str | None) -> list[Task]:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def priced(settings: Settings, study: Study | None) -> dict[str, Any]:
-    """The part of a plan that says what its researchers cost beside the device."""
-    researcher = study.config.researcher if study else settings.researcher or "scripted"
-    if researcher.partition(":")[0] != "command":
-        return {}
-    return {"price": f"own device; what the models of {researcher} cost is not priced"}
 
 
 def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify_seeds: int = 2) -> dict[str, Any]:
@@ -208,6 +189,8 @@ def announce(out: Output, plan: Mapping[str, Any]) -> None:
         f"{plan['experiments']} experiments; {duration(plan['device_seconds'])} of device time, about "
         f"{duration(plan['wall_seconds'])} with {plan['workers']} workers; {plan['price']}"
     )
+    if plan.get("models"):
+        out.note(f"models: {plan['models']}, researcher {plan['researcher']}")
     if plan.get("tells"):
         out.note(f"tells: {plan['tells']}")
     if not shut_in(plan):

@@ -36,11 +36,12 @@ CONTROLS = ("stock", "one-line")
         flag("-n", "--seeds", type=click.IntRange(min=1), help=f"Runs per program  [default: {RUNS}]."),
         flag("--controls/--no-controls", default=True, show_default=True, help="Add stock, one-line and A/A."),
         flag("--race", is_flag=True, help="Give runs where it is in doubt who is best, and end when it is not."),
-        *staffing.FLAGS,
         options.seed_flag,
         options.workers_flag,
         options.fixed_steps_flag,
         options.unsafe_flag,
+        *options.STAFF_FLAGS,
+        *staffing.FLAGS,
         options.dry_run_flag,
         options.yes_flag,
     ],
@@ -159,7 +160,8 @@ def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study |
     plan = launch.describe_runs(task, arms * runs, seconds, settings.workers_or_cores())
     sandboxed = study.config.sandbox if study else settings.sandbox
     tells = launch.power_sentence(runs, math.comb(arms, 2) or 1, launch.known_noise(study), task.unit)
-    return plan | {"tells": tells} | launch.told_of(sandboxed) | launch.priced(settings, study)
+    plan |= settings.crew.bill(task, plan["experiments"], study)
+    return plan | {"tells": tells} | launch.told_of(sandboxed)
 
 
 def found(
@@ -180,7 +182,8 @@ def found(
         seed=settings.seed,
         fixed_steps=settings.fixed_steps,
         sandbox=settings.sandbox,
-        **settings.staffed,
+        researcher=settings.crew.researcher,
+        staff=settings.crew.staff,
         plan={"seeds": runs, "roles": [entry.role for entry in entries]} | ({"batch": batch} if batch else {}),
         programs=[(entry.program.name, entry.program.text) for entry in entries],
     )

@@ -205,8 +205,8 @@ experiment && git commit -qam "one more"
 
 
 def test_an_agent_that_fails_before_it_ran_anything_is_an_error(trainer: Trainer, agent: Callable[[str], str]) -> None:
-    with pytest.raises(EnvironmentProblem, match="exit code 3 and ran nothing: no key"):
-        work(trainer, agent("#!/bin/sh\necho no key >&2; exit 3\n"))
+    result = work(trainer, agent("#!/bin/sh\necho no key >&2; exit 3\n")).result
+    assert result.state == "stopped" and "exit code 3 and ran nothing: no key" in result.reason
     with pytest.raises(EnvironmentProblem, match="'no-such-agent' is not installed"):
         work(trainer, "no-such-agent --yes")
     with pytest.raises(UsageError, match="names no agent"):

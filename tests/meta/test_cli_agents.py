@@ -68,7 +68,8 @@ def test_doctor_tells_which_agents_are_installed(tmp_path: Path) -> None:
 def test_a_killed_run_is_taken_up_again_with_what_was_measured(tmp_path: Path) -> None:
     study = tmp_path / "study"
     words = [
-        sys.executable, "-m", "meta.cli.main", "run", "stock", "-t", str(BLOBS), "-s", str(study), "--fixed-steps", "-b", "1.2s", "--seed", "3",
+        sys.executable, "-m", "meta.cli.main", "run", "stock", "-t", str(BLOBS), "-s", str(study),
+        "--fixed-steps", "-b", "1.2s", "--seed", "3",
         "--agent-command", agent(tmp_path, HANGING), "--agent-network", "none",
     ]  # fmt: skip
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
