@@ -41,7 +41,8 @@ def prompt(bench: Bench) -> str:
     facts, task = facts_of(bench), bench.task
     return render(
         "agent", editable=task.editable, description=task.description or task.name, metric=task.metric,
-        entry=entry(task), direction=task.direction, baseline=f"{facts['baseline']:.6f}", affordable=facts["affordable"],
+        entry=entry(task), direction=task.direction, baseline=f"{facts['baseline']:.6f}",
+        affordable=facts["affordable"],
         budget=f"{bench.budget_seconds:.4g} s", done=len(bench.history) - 1, head=f"{facts['head']:.6f}",
         head_experiment=facts["head_experiment"],
     )  # fmt: skip

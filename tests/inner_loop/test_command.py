@@ -102,6 +102,7 @@ def test_a_stock_program_works_to_the_letter(trainer: Trainer, agent: Callable[[
     assert len(played.experiments) == 5  # the baseline was not paid for twice
 
 
+@pytest.mark.slow
 def test_an_agent_that_misbehaves_gains_nothing_and_is_ended(
     trainer: Trainer, agent: Callable[[str], str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +134,7 @@ def test_an_agent_that_misbehaves_gains_nothing_and_is_ended(
     assert not Path("/tmp/owned").exists()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was_cut(trainer: Trainer, agent: Callable[[str], str], tmp_path: Path) -> None:
     """Cut at any event: history, charges, head and work tree are as they were, and nothing is run twice."""
     whole = work(trainer, agent("steady.py"), 8, folder=tmp_path / "whole")

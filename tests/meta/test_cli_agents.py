@@ -83,7 +83,7 @@ def test_a_killed_run_is_taken_up_again_with_what_was_measured(tmp_path: Path) -
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     other = cli("run", "--resume", str(study), "--agent-command", "another", cwd=tmp_path)
-    assert other.returncode == 2 and "another agent" in other.stderr
+    assert other.returncode == 2 and "another --agent-command" in other.stderr
     done = cli("run", "--resume", str(study), "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     events = list(read(study / "ledger"))
