@@ -11,14 +11,20 @@ from urllib.parse import urlsplit
 
 import click
 
-from inner_loop.kit import Staff
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
+    from inner_loop.kit import Staff
     from trainer.task import Task
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def _nobody() -> Staff:
+    from inner_loop.kit import Staff
+
+    return Staff()
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Crew:
     """The staff flags of a command. ``asked``: the researcher as named or implied; None: as the study has it."""
 
     asked: str | None = None
-    staff: Staff = field(default_factory=Staff)
+    staff: Staff = field(default_factory=_nobody)
     yes: bool = False
 
     @property
@@ -36,6 +42,8 @@ class Crew:
     @classmethod
     def take(cls, flags: dict[str, Any]) -> Crew:
         """Take the staff flags out of a command's parameters. Naming a model asks for the chat researcher."""
+        from inner_loop.kit import Staff
+
         models = tuple(name.strip() for name in (flags.pop("model", None) or "").split(",") if name.strip())
         staff = Staff(
             models=models, max_usd=flags.pop("max_usd", None), max_tokens=flags.pop("max_tokens", None),
