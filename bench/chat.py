@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -15,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,20 @@ def served(**how: Any) -> Iterator[LlmServer]:
         yield server
 
 
+@contextmanager
+def served_apart(delay: float) -> Iterator[str]:
+    """The same server in a process of its own, so that what it takes is not counted as ours; its address."""
+    litellm()
+    command = [sys.executable, "-m", "tests.llm.server", str(delay)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        os.environ.update(word.split("=", 1) for word in process.stdout.readline().split())
+        try:
+            yield os.environ["OPENAI_API_BASE"]
+        finally:
+            process.terminate()
+
+
 def played(task: Task, team: Staff, folder: Path, seconds: float, number: int = 0) -> tuple[RunResult, list[Any]]:
     """One run of the three researchers with a git repository of its own."""
     events: list[Any] = []
@@ -76,7 +92,7 @@ def played(task: Task, team: Staff, folder: Path, seconds: float, number: int = 
 def device(place: Path) -> None:
     """Three researchers, one device: the share of the run's wall time in which an experiment runs."""
     task = planted(place / "task", EXPERIMENTS)
-    with served(delay=SECONDS):
+    with served_apart(SECONDS):
         played(planted(place / "warm", 2), staff(call_timeout=60), place, 0.0, 99)
         result, _ = played(task, staff(call_timeout=60), place, SECONDS)
     share = result.experiment_wall_seconds / result.wall_seconds
@@ -85,39 +101,47 @@ def device(place: Path) -> None:
 
 
 def overhead(place: Path) -> None:
-    """Wall time of a turn besides model and training: prompt, LiteLLM, parsing, ledger-less events, git, purse."""
-    task = planted(place / "task", 200)
-    with served() as server:
+    """A turn besides model and training: prompt, LiteLLM, reading the reply, purse, git; without a ledger's fsync."""
+    task, turns = planted(place / "task", 200), 199
+    with served_apart(0.0) as url:
         played(planted(place / "warm", 4), staff(call_timeout=60), place, 0.0, 99)
-        began = time.perf_counter()
-        text = Program.parse("# P\n\nLower the loss, one change at a time.\n")
         events: list[Any] = []
-        streams = Streams.from_seed(1)
+        ends: list[float] = []
+
+        def emit(event: dict[str, Any]) -> None:
+            events.append(event)
+            if event["kind"] == "decision":
+                ends.append(time.perf_counter())
+
+        streams, cpu = Streams.from_seed(1), time.process_time()
         team = staff(call_timeout=60, max_tokens=10**9)
         with Slow(task, DataStore(task, streams, place / "data"), fixed_steps=True) as trainer:
-            result = run(
-                text, trainer, run_id="r1", run_seed=1, streams=streams, researcher="chat", folder=place / "r1",
-                budget_seconds=task.run_budget, emit=events.append,
-                kit=Kit(staff=team, run_id="r1", emit=events.append, study=place),
+            run(
+                Program.parse("# P\n\nLower the loss.\n"), trainer, run_id="r1", run_seed=1, streams=streams,
+                researcher="chat", folder=place / "r1", budget_seconds=task.run_budget, emit=emit,
+                kit=Kit(staff=team, run_id="r1", emit=emit, study=place),
             )  # fmt: skip
-        wall = time.perf_counter() - began
-        alone = bare(server, 100)
-    calls = [event for event in events if event["kind"] == "call"]
-    whole = (wall - result.experiment_wall_seconds) / len(calls)
-    figure("turn_ms", f"{1000 * whole:.1f} besides training, {len(calls)} turns, purse and git included")
-    model = statistics.fmean(alone)
-    figure("model_ms", f"{1000 * model:.1f} of it until the server has answered the same request without LiteLLM")
-    figure("overhead_ms_per_turn", f"{1000 * (whole - model):.1f}", "<= 30, LiteLLM's own time included")
+        cpu = (time.process_time() - cpu) / turns
+        model = statistics.median(bare(url, 100))
+    took = [later - before for before, later in pairwise(ends)]
+    figure(
+        "turn_ms", f"median {1000 * statistics.median(took):.1f}, mean {1000 * statistics.fmean(took):.1f}, no training"
+    )
+    figure("model_ms", f"{1000 * model:.1f} of it, what the server takes to answer plain HTTP")
+    figure(
+        "overhead_ms_per_turn", f"{1000 * (statistics.median(took) - model):.1f}", "<= 30, LiteLLM's own time included"
+    )
+    figure("overhead_cpu_ms_per_turn", f"{1000 * cpu:.1f}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
-def bare(server: LlmServer, times: int) -> list[float]:
-    """Seconds of plain HTTP requests, the last one that the server saw: what the model itself takes."""
+def bare(url: str, times: int) -> list[float]:
+    """Seconds of plain HTTP requests with a prompt of a turn's size."""
     import http.client
     import json
 
-    body = json.dumps(server.seen[-1])
-    address = server.url.removeprefix("http://").removesuffix("/v1")
-    connection = http.client.HTTPConnection(address)
+    messages = [{"role": "system", "content": "x" * 5000}, {"role": "user", "content": "y" * 3000}]
+    body = json.dumps({"model": "test", "messages": messages})
+    connection = http.client.HTTPConnection(url.removeprefix("http://").removesuffix("/v1"))
     took: list[float] = []
     for _ in range(times):
         began = time.perf_counter()
