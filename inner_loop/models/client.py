@@ -99,7 +99,8 @@ class Client:
         reply = self._replay(call) if self._tape else self._ask(call)
         self._tell(call, reply, _status(reply), "")
         if self._recorder:
-            self._recorder.write(number, request, self.kit.staff.models, sent, reply)
+            spent = {"tokens": call.tokens, "usd": call.usd, "lost_tokens": call.lost_tokens}
+            self._recorder.write(number, request, self.kit.staff.models, sent, reply, spent)
         return reply
 
     def close(self) -> None:
@@ -127,9 +128,9 @@ class Client:
 
     def _replay(self, call: _Call) -> Reply:
         assert self._tape is not None
-        reply = self._tape.reply(call.number, call.request)
-        call.attempts = reply.attempts
-        call.add(reply.tokens, reply.usd)
+        reply, spent = self._tape.reply(call.number, call.request)
+        call.attempts, call.tokens, call.usd = reply.attempts, spent["tokens"], spent["usd"]
+        call.lost_tokens = spent["lost_tokens"]
         return reply
 
     # --- asking ----------------------------------------------------------------------------------------------------
@@ -185,7 +186,8 @@ class Client:
                 raise
             finally:
                 self._purse.settle(held, took)
-        if not answer.text.strip() and call.met["empty"] < EMPTY - 1 and answer.finish != "content_filter":
+        spoke = answer.text.strip() or answer.finish in ("length", "content_filter")
+        if not spoke and call.met["empty"] < EMPTY - 1:
             call.met["empty"] += 1
             raise Fault("empty", "an empty reply")
         return Reply(

@@ -29,6 +29,7 @@ from inner_loop.researchers.notebook import Notebook
 from inner_loop.researchers.quoting import line
 from inner_loop.researchers.roles import Role, roles
 from inner_loop.researchers.scripted import ScriptedResearcher
+from programs.errors import UsageError
 from programs.program import Program
 from trainer.edits import Edit, EditError, EditSpace
 from trainer.source import Source
@@ -70,6 +71,8 @@ class ChatResearcher(ScriptedResearcher):
 
     def __init__(self, program: Program, task: Task, seed: int, kit: Kit) -> None:
         super().__init__(program, task, np.random.default_rng(seed))
+        if not kit.staff.models:
+            raise UsageError("a chat researcher needs a model", hint="-m gpt-4o-mini, or -m openai/NAME")
         self._kit = kit
         self._seats = roles(program)
         self._labels = labelled(program)

@@ -11,15 +11,21 @@ from urllib.parse import urlsplit
 
 import click
 
-from inner_loop.kit import Staff
 from meta.cli import staffing
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
+    from inner_loop.kit import Staff
     from trainer.task import Task
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def _nobody() -> Staff:
+    from inner_loop.kit import Staff
+
+    return Staff()
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Crew:
     """The staff flags of a command. ``asked``: the researcher as named or implied; None: as the study has it."""
 
     asked: str | None = None
-    staff: Staff = field(default_factory=Staff)
+    staff: Staff = field(default_factory=_nobody)
     yes: bool = False
 
     @property
@@ -37,6 +43,8 @@ class Crew:
     @classmethod
     def take(cls, flags: dict[str, Any]) -> Crew:
         """Take the staff flags out of a command's parameters. Naming a model asks for the chat researcher."""
+        from inner_loop.kit import Staff
+
         models = tuple(name.strip() for name in (flags.pop("model", None) or "").split(",") if name.strip())
         staff = Staff(
             models=models, max_usd=flags.pop("max_usd", None), max_tokens=flags.pop("max_tokens", None),

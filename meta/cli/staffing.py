@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from inner_loop.kit import Staff
 from meta.cli.options import Duration, flag
 from programs.errors import NotComparable
+
+if TYPE_CHECKING:
+    from inner_loop.kit import Staff
 
 NETWORKS = ("none", "proxy", "full")
 FLAGS = (
@@ -49,7 +51,7 @@ def check(researcher: str, staff: Staff) -> None:
 
 def same(made: Staff, asked: Staff) -> None:
     """A study goes on with the agent that it was made with. Raises NotComparable for another."""
-    nothing = Staff()
+    nothing = type(made)()
     for name in _SETTLED:
         wanted = getattr(asked, name)
         if wanted != getattr(nothing, name) and wanted != getattr(made, name):
