@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # In order: a view may read those before it.
 SQL_VIEWS = (
     "events", "studies", "matches", "arms", "programs", "directives", "run_starts", "verifications", "experiments",
-    "runs", "baselines", "mutations", "champions", "best_of", "faults", "findings", "audits", "edits", "ablations",
-    "replays", "imports", "import_rows", "quarantine",
+    "calls", "runs", "baselines", "mutations", "champions", "best_of", "faults", "findings", "audits", "edits",
+    "ablations", "replays", "imports", "import_rows", "quarantine",
 )  # fmt: skip
 LARGE_VIEWS = frozenset({"experiments", "edits", "import_rows"})  # with a row or more an experiment
 EVENTS = 'place, written_at, segment, seq, kind, run_id, match_id, "schema", record'  # columns of `events`

@@ -23,6 +23,8 @@ class History:
         self.baselines: dict[tuple[str, str, int], Mapping[str, Any]] = {}  # by task, stream and seed
         self.experiments: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
         self.decisions: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+        self.calls: dict[str, list[Mapping[str, Any]]] = defaultdict(list)  # of models, by run
+        self.agents: dict[str, list[Mapping[str, Any]]] = defaultdict(list)  # what coding agents left, by run
         self.verifications: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
         self.ablations: dict[str, Mapping[str, Any]] = {}
         self.replays: dict[str, dict[tuple[tuple[str, ...], int], Mapping[str, Any]]] = defaultdict(dict)
@@ -77,10 +79,18 @@ class History:
     def _take_decision(self, event: Mapping[str, Any]) -> None:
         self.decisions[event["run_id"]][event["experiment_id"]] = event
 
+    def _take_call(self, event: Mapping[str, Any]) -> None:
+        if event.get("run_id"):
+            self.calls[event["run_id"]].append(event)
+
+    def _take_agent(self, event: Mapping[str, Any]) -> None:
+        self.agents[event["run_id"]].append(event)
+
     def recorded(self, run_id: str) -> tuple[Mapping[str, Any], ...]:
-        """What an earlier attempt at a run left: its experiments in order, then the decisions on them."""
+        """What an earlier attempt at a run left: its experiments in order, their decisions, its calls, its agents."""
         experiments = sorted(self.experiments.get(run_id, {}).values(), key=lambda e: e["number"])
-        return (*experiments, *self.decisions.get(run_id, {}).values())
+        others = (*self.calls.get(run_id, ()), *self.agents.get(run_id, ()))
+        return (*experiments, *self.decisions.get(run_id, {}).values(), *others)
 
     def _take_verification(self, event: Mapping[str, Any]) -> None:
         self.verifications[event["run_id"]].setdefault(event["seed"], event)

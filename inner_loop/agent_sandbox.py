@@ -12,7 +12,7 @@ import select
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,8 +86,9 @@ class AgentSandbox:
 
     ``readable``: further paths, read-only at their own place (the program's own installation). ``environment``: what
     it sees beside PATH, HOME, TERM and LANG. ``home``: name in its home → file of ours, copied, or folder, read-only
-    (credentials). ``door``: a unix socket, there as $METALOOP_DOOR. ``hidden``: paths that stay unseen even where they
-    lie in something shown; Metaloop's code and cache always are. ``allow_hosts``: for "proxy", as `agent_proxy.Rule`.
+    (credentials). ``door``: a unix socket, there as $METALOOP_DOOR. ``tools``: scripts, first on PATH. ``hidden``:
+    paths that stay unseen even where they lie in something shown; Metaloop's code and cache always are.
+    ``allow_hosts``: for "proxy", as `agent_proxy.Rule`.
     """
 
     worktree: Path
@@ -96,13 +97,18 @@ class AgentSandbox:
     environment: Mapping[str, str] = field(default_factory=dict)
     home: Mapping[str, Path] = field(default_factory=dict)
     door: Path | None = None
+    tools: Mapping[str, bytes] = field(default_factory=dict)
     hidden: tuple[Path, ...] = ()
     allow_hosts: tuple[str, ...] = LLM_HOSTS
     limits: AgentLimits = field(default_factory=AgentLimits)
 
-    def run(self, command: Sequence[str], *, stdin: bytes | None = None, timeout: float | None = None) -> AgentEnded:
+    def run(
+        self, command: Sequence[str], *, stdin: bytes | None = None, timeout: float | None = None,
+        attend: Callable[[], bool] | None = None,
+    ) -> AgentEnded:  # fmt: skip
         """Run a command to its end, or to ``timeout`` seconds if that is sooner than the wall limit.
 
+        ``attend`` is called again and again in this thread while it runs, and ends it by returning False.
         EnvironmentProblem if no sandbox can be made, UsageError for a path that cannot be given or shown.
         """
         with self.popen(command, timeout=timeout) as agent:
@@ -110,6 +116,10 @@ class AgentSandbox:
             tails = [Tail(pipe.fileno(), limit, flood, agent.watch) for pipe in (agent.stdout, agent.stderr)]
             feeder = threading.Thread(target=_feed, args=(agent.stdin, stdin or b""), daemon=True)
             feeder.start()
+            while attend is not None and agent.process.poll() is None:
+                if not attend():
+                    agent.kill()
+                    break
             exit_code = agent.wait()
             agent.finish()
             feeder.join()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from inner_loop.agent_sandbox import AgentSandbox
 
 HOME = "/home/agent"
-DOOR, PROXY = "/run/metaloop/door", "/run/metaloop/proxy"
+DOOR, PROXY, TOOLS = "/run/metaloop/door", "/run/metaloop/proxy", "/run/metaloop/bin"
 _START, _ORDER = "/run/metaloop/start.py", "/run/metaloop/order.json"
 _UID = 1000  # inside; agents refuse to work unwatched as root
 _OURS = ("meta", "arena", "analysis", "inner_loop", "trainer", "programs")
@@ -92,6 +92,8 @@ class View:
         self._hide(sandbox.hidden)
         self._home(sandbox.home)
         self._write(_START, Path(__file__).with_name("agent_relay.py").read_bytes())
+        for name, data in sandbox.tools.items():
+            self._write(f"{TOOLS}/{name}", data, mode="0555")
         for socket, place in ((sandbox.door, DOOR), (proxy, PROXY)):
             if socket is not None:
                 self._bind("--ro-bind", socket, place)
@@ -169,6 +171,7 @@ class View:
     def _environment(self, sandbox: AgentSandbox) -> dict[str, str]:
         tools = [str(path / "bin") for path in sandbox.readable if (path / "bin").is_dir()]
         tools += [str(path) for path in sandbox.readable if path.name == "bin"]
+        tools = [*([TOOLS] if sandbox.tools else []), *tools]
         path = [*tools, os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"]
         own = {"PATH": ":".join(dict.fromkeys(path)), "TERM": "dumb", "LANG": "C.UTF-8"}
         door = {"METALOOP_DOOR": DOOR} if sandbox.door else {}

@@ -122,6 +122,10 @@ class Bench:
         """The number of a training seed that nothing in this run has been trained with."""
         return 1 + max(record.replicate for record in self.history)
 
+    def log(self, record: Record) -> str:
+        """What an experiment printed; after a resume as it was written down, empty where nothing is kept."""
+        return record.outcome.log or (self._repository.log_of(record) if self._repository else "")
+
     # --- what a researcher may do ------------------------------------------------------------------------------
 
     def set_aside(self, seconds: float) -> None:
@@ -193,6 +197,28 @@ class Bench:
         if not self._replay.was_decided(record.experiment_id, decision):
             self._emit(decision_event(self.run_id, record))
 
+    def recall(self, rebuild: Callable[[Mapping[str, Any], Record], Source]) -> None:
+        """Take up what an earlier attempt recorded, unasked: for a researcher that would not ask the same again.
+
+        History, charges, decisions and head stand as they did; nothing is trained or emitted. ``rebuild`` makes an
+        experiment's source of its event and its parent. Raises Corrupt where that is not the source that was trained.
+        """
+        for event in self._replay.from_number(len(self.history)):
+            parent = self.history[event["parent_number"]]
+            record = self._measure(
+                rebuild(event, parent),
+                Edit.from_json(event["edit"]),
+                parent=parent,
+                because=tuple(event["directive_ids"]),
+                fraction=event["fraction"],
+                replicate=event["replicate"],
+                description=event["description"],
+                proposer=event["proposer"],
+            )
+            decided = self._replay.decision(record.experiment_id)
+            if decided is not None:
+                self.decide(record, *decided)
+
     def move_head(self, record: Record) -> None:
         """Make another measured record the head: a rewind, another branch, the winner of a confirmation."""
         if record is self._head:
@@ -201,6 +227,11 @@ class Bench:
             parent = None if record.parent is None else self.history[record.parent]
             self._repository.move(record, parent, self.task.metric)
         self._head = record
+
+    def put_beside(self, name: str, text: str) -> None:
+        """Commit a file of the organization's own beside the sources from now on; it is never trained."""
+        if self._repository and name not in (*self.task.editable, *self.task.read_only):
+            self._repository.beside[name] = text
 
     def close(self) -> None:
         """End the run: no further experiment; the repository's folder shows the head."""

@@ -22,9 +22,22 @@ class Replay:
         self.run_id = run_id
         self._experiments = {int(e["number"]): e for e in mine if e.get("kind", "experiment") == "experiment"}
         self._decided = {e["experiment_id"]: str(e["decision"]) for e in mine if e.get("kind") == "decision"}
+        self._reasons = {e["experiment_id"]: str(e["reason"]) for e in mine if e.get("kind") == "decision"}
 
     def has(self, number: int) -> bool:
         return number in self._experiments
+
+    def from_number(self, number: int) -> list[Mapping[str, Any]]:
+        """The recorded experiments from that number on, as far as none is missing, in their order."""
+        found: list[Mapping[str, Any]] = []
+        while (event := self._experiments.get(number + len(found))) is not None:
+            found.append(event)
+        return found
+
+    def decision(self, experiment_id: str) -> tuple[str, str] | None:
+        """What was decided of an experiment, and why; None if it was cut off before that."""
+        decided = self._decided.get(experiment_id)
+        return None if decided is None else (decided, self._reasons[experiment_id])
 
     def outcome(
         self, number: int, *, source_id: str, seed: int, fraction: float, replicate: int

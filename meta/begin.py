@@ -9,6 +9,7 @@ from typing import Any
 
 from analysis.ledger import read
 from arena.study import Study
+from inner_loop.kit import Staff
 from meta.plan import Plan
 from meta.population import starters
 from meta.reserve import reserved
@@ -20,6 +21,7 @@ from trainer.task import Task
 def found(
     folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), workers: int, seed: int | None = None,
     fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
+    researcher: str = "scripted", staff: Staff | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is to be improved."""
     chosen = starters(plan.starters, own)
@@ -29,7 +31,7 @@ def found(
     study = Study.create(
         folder, task=task, run_budget=plan.run_budget, command=command, workers=workers, seed=seed,
         fixed_steps=fixed_steps, sandbox=sandbox, plan=settings, reserve=reserved(task, plan.run_budget, reserve),
-        programs=[(program.name, program.text) for program in chosen],
+        programs=[(program.name, program.text) for program in chosen], researcher=researcher, staff=staff,
     )  # fmt: skip
     return study, chosen
 

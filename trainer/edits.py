@@ -18,8 +18,18 @@ Value = str | float | int | bool
 Kind = Literal["float", "int", "choice", "patch"]
 
 
+_LONGEST, _LARGEST = 200, 1e18
+
+
 class EditError(UsageError):
     """An edit that does not apply to a source: the knob is gone, the value is illegal, an anchor is missing."""
+
+
+def _is_value(value: Any) -> bool:
+    """Whether a literal of a source can stand in a row: a stranger may write ``LR = 1e999`` or ``LR = {1}``."""
+    if isinstance(value, str):
+        return len(value) <= _LONGEST and value.isprintable()
+    return isinstance(value, bool | int | float) and abs(value) < _LARGEST  # NaN is not less than anything
 
 
 def format_value(value: Value) -> str:
@@ -145,7 +155,7 @@ class EditSpace:
         for knob in self.knobs:
             if knob.kind == "patch":
                 values[knob.name] = all(r.is_applied(texts.get(r.file, "")) for r in knob.replacements)
-            elif knob.name in found.get(knob.file, {}):
+            elif knob.name in found.get(knob.file, {}) and _is_value(found[knob.file][knob.name]):
                 values[knob.name] = found[knob.file][knob.name]
         return values
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 State = Literal["ok", "warn", "fail"]
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY", "MISTRAL_API_KEY")
-AGENTS = ("claude", "codex", "gemini", "aider", "opencode")
 DISK_WARN_GB, DISK_FAIL_GB = 2.0, 0.3
 MEMORY_WARN_GB = 2.0
 OLDEST_PYTHON = (3, 11)
@@ -253,8 +252,15 @@ def check_keys() -> Finding:
 
 
 def check_agents() -> Finding:
-    found = [name for name in AGENTS if shutil.which(name)]
-    return Finding("agent CLIs", "ok", ", ".join(found) or "none; none is needed")
+    """Those of the recipes, by the program that each starts; `-r command:NAME` takes one."""
+    from inner_loop import agent_recipe
+
+    recipes = {name: agent_recipe.load(name) for name in agent_recipe.names()}
+    found = [name for name, recipe in recipes.items() if shutil.which(recipe.command[0])]
+    missing = ", ".join(name for name in recipes if name not in found)
+    if not found:
+        return Finding("agent CLIs", "ok", f"none of {missing}; none is needed")
+    return Finding("agent CLIs", "ok", f"{', '.join(found)}{f' (not here: {missing})' if missing else ''}")
 
 
 CHECKS: tuple[Callable[[], Finding], ...] = (

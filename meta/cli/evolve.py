@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meta.cli import launch, options, resolve
+from meta.cli import launch, options, resolve, staffing
 from meta.cli.launch import Settings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
@@ -35,6 +35,8 @@ FLAGS = [
     options.workers_flag,
     options.fixed_steps_flag,
     options.unsafe_flag,
+    *options.STAFF_FLAGS,
+    *staffing.FLAGS,
     options.dry_run_flag,
     options.yes_flag,
 ]
@@ -107,6 +109,8 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
             sandbox=settings.sandbox,
             command=command,
             reserve=reserve,
+            researcher=settings.crew.researcher,
+            staff=settings.crew.staff,
         )
     if champion_of(folder) is None:
         play(out, command, study, plan, starters, described)
@@ -179,6 +183,7 @@ def describe(
         whole["reserve"] = ", ".join(other.name for other in reserve)
         whole["runs_on_reserve"] = runs_elsewhere(plan) * len(reserve)
     told = launch.as_it_runs(whole, task, sandboxed)
+    told |= settings.crew.bill(task, told["experiments"], study)
     tells = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
     return {"tells": f"in the confirmation {tells}"} | told
 

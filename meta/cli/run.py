@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from meta.cli import launch, options, render, resolve, trust
+from meta.cli import launch, options, render, resolve, staffing, trust
 from meta.cli.launch import Settings
 from meta.cli.match import found, plan_of, recorded_entries, resume
 from meta.cli.options import duration, verb
@@ -24,6 +24,7 @@ WHERE run_id = ? AND decision IN ('baseline', 'keep') ORDER BY number
 @verb(
     ("metaloop run stock", "a starter on the default task"),
     ("metaloop run my/program.md -t tinylm -b 60s", "your own, a minute of device time"),
+    ("metaloop run stock -r command:claude -b 10m", "a coding agent follows it"),
     ("metaloop run --resume studies/NAME", "go on with one that was stopped"),
     flags=[
         click.argument("program", metavar="[PROGRAM]", required=False),
@@ -34,6 +35,8 @@ WHERE run_id = ? AND decision IN ('baseline', 'keep') ORDER BY number
         options.seed_flag,
         options.fixed_steps_flag,
         options.unsafe_flag,
+        *options.STAFF_FLAGS,
+        *staffing.FLAGS,
         options.dry_run_flag,
         options.yes_flag,
     ],

@@ -1,0 +1,147 @@
+"""Runs inside an agent's sandbox: the commands `experiment`, `python`, `python3` and `uv`, one script with four names.
+
+A script of the standard library alone, whose text `inner_loop.agent_tools` puts on the sandbox's PATH. It asks the
+bench through the socket $METALOOP_DOOR and prints the answer; `uv run train.py` and `python train.py` ask the same
+door and print what a training prints, so that a stock program.md works as it is written. What else is given to
+`python` or `uv run` is run as it stands. Nothing here is trusted from outside: whoever talks to the door without this
+script gets the same answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from typing import Any, NoReturn
+
+_COMMITS = 64  # of the line that leads to the agent's HEAD
+_UNREACHABLE = 4
+USAGE = """\
+experiment [-m TEXT] [--because ID]... [--fraction F] [--again] [--json]
+    run what is in the work tree now, and say what came of it; the source must have changed, or give --again,
+    which trains the same source with a seed that is new
+experiment keep [NUMBER] [-m WHY]       make a measured experiment the head (the last one)
+experiment discard [NUMBER] [-m WHY]    do not
+experiment status                       budget, head, the last experiments
+experiment log [NUMBER]                 what train.py printed
+experiment directives                   the ids that --because takes
+Who commits what is kept and resets what is not needs neither keep nor discard.
+"""
+
+
+def main(name: str, arguments: list[str]) -> int:
+    if name == "experiment":
+        return _experiment(arguments)
+    if name == "uv":
+        return _uv(arguments)
+    return _python(name, arguments)
+
+
+def _experiment(arguments: list[str]) -> int:
+    """The command line of `experiment`; its exit code is the door's."""
+    import argparse
+
+    verbs = ("run", "keep", "discard", "status", "log", "directives")
+    parser = argparse.ArgumentParser("experiment", usage=USAGE, add_help=False)
+    parser.add_argument("verb", nargs="?", choices=verbs, default="run")
+    parser.add_argument("number", nargs="?", type=int)
+    parser.add_argument("-m", "--message", default="")
+    parser.add_argument("--because", action="append", default=[])
+    parser.add_argument("--fraction", type=float, default=1.0)
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("-h", "--help", action="store_true")
+    given = vars(parser.parse_args(arguments))
+    if given.pop("help"):
+        print(USAGE, end="")
+        return 0
+    style = "json" if given.pop("json") else "text"
+    return ask({**given, "style": style})
+
+
+def _uv(arguments: list[str]) -> int:
+    """`uv run X` is X, for what a project needs is there already; nothing can be installed."""
+    if not arguments or arguments[0] != "run":
+        print("uv: the environment is complete as it is, and nothing can be installed in it", file=sys.stderr)
+        return 0 if arguments[:1] == ["sync"] else 1
+    rest = arguments[1:]
+    while rest and rest[0].startswith("-"):
+        rest = rest[1:]
+    if not rest:
+        return 0
+    name = os.path.basename(rest[0])
+    if name.startswith("python"):
+        return _python(name, rest[1:])
+    if name.endswith(".py"):
+        return _python("python3", rest)
+    _become(rest[0], rest)
+
+
+def _python(name: str, arguments: list[str]) -> int:
+    """The training script asks the door; anything else is run by the interpreter that would have been found."""
+    rest = list(arguments)
+    while rest and rest[0] in ("-u", "-B", "-E", "-s", "-O", "-I", "-P"):
+        rest.pop(0)
+    entry = os.path.join(os.environ.get("METALOOP_WORKTREE", ""), os.environ.get("METALOOP_ENTRY", "train.py"))
+    if rest and not rest[0].startswith("-") and os.path.realpath(rest[0]) == os.path.realpath(entry):
+        return ask({"verb": "run", "style": "log"})
+    _become(os.environ.get("METALOOP_PYTHON", name), [name, *arguments])
+
+
+def _become(name: str, words: list[str]) -> NoReturn:
+    """Turn into the next program of that name on PATH, behind this script."""
+    own = os.path.dirname(os.path.abspath(__file__))
+    folders = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder != own]
+    for folder in folders if "/" not in name else [""]:
+        path = os.path.join(folder, name)
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            os.execv(path, words)
+    print(f"{name}: not found", file=sys.stderr)
+    sys.exit(127)
+
+
+def ask(request: dict[str, Any]) -> int:
+    """Send a request with where the work tree's git stands, print the answer, and leave with its code."""
+    body = json.dumps({**request, **(_git() if request["verb"] == "run" else {})}).encode() + b"\n"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+            door.connect(os.environ["METALOOP_DOOR"])
+            door.sendall(body)
+            answer = b"".join(iter(lambda: door.recv(1 << 16), b""))
+        told = json.loads(answer)
+    except (OSError, KeyError, ValueError) as error:
+        print(f"experiment: the bench does not answer ({error}); this run may be over", file=sys.stderr)
+        return _UNREACHABLE
+    print(told["text"], end="" if told["text"].endswith("\n") else "\n")
+    return int(told["code"])
+
+
+def _git() -> dict[str, Any]:
+    """``line``: for each commit that leads to HEAD, newest first, the blob of each editable file; ``subject``: HEAD's.
+
+    Two processes of git, whatever the number of commits. Empty where there is no git.
+    """
+    names = [name for name in os.environ.get("METALOOP_EDITABLE", "").split(":") if name]
+    said = _run(["log", "--first-parent", f"-n{_COMMITS}", "--format=%H %s"], "")
+    commits = [line.partition(" ") for line in said.splitlines()]
+    wanted = "".join(f"{commit}:{name}\n" for commit, _, _ in commits for name in names)
+    found = [line.split(" ") for line in _run(["cat-file", "--batch-check"], wanted).splitlines()]
+    if not commits or len(found) != len(commits) * len(names):
+        return {"line": [], "subject": ""}
+    blobs = iter(words[0] if words[1:2] == ["blob"] else "" for words in found)
+    return {"line": [{name: next(blobs) for name in names} for _ in commits], "subject": commits[0][2][:300]}
+
+
+def _run(words: list[str], text: str) -> str:
+    place = os.environ.get("METALOOP_WORKTREE", ".")
+    try:
+        done = subprocess.run(["git", "-C", place, *words], input=text, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.SubprocessError, UnicodeError):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.path.basename(sys.argv[0]), sys.argv[1:]))

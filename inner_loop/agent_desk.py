@@ -1,0 +1,197 @@
+"""The bench's side of the door: what an agent asks for is read, run, charged and answered here.
+
+The work tree is read as a stranger's (`inner_loop.worktree`), and only the task's editable files count. What the agent
+says of its results, in messages, in results.tsv or in its commits, is text and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from inner_loop import agent_answer as answers
+from inner_loop.agent_door import Answer, Request
+from inner_loop.agent_recall import source_event
+from inner_loop.agent_verdicts import Verdicts, blobs
+from inner_loop.bench import Bench, BudgetSpent
+from inner_loop.record import Record
+from inner_loop.worktree import read_file
+from programs.errors import UsageError
+from programs.program import Program
+from programs.text import one_line
+from trainer.edits import Edit, EditError
+from trainer.experiment import SOURCE_BYTES
+from trainer.source import Source
+
+_DESCRIPTION = 300
+
+
+class Desk:
+    """``emit`` writes an event of the ledger; ``logs`` holds NUMBER.log of experiments of earlier attempts."""
+
+    def __init__(
+        self, bench: Bench, program: Program, worktree: Path, *, emit: Callable[[dict[str, Any]], None],
+        logs: Path | None = None,
+    ) -> None:  # fmt: skip
+        self._bench = bench
+        self._program = program
+        self._worktree = worktree
+        self._emit = emit
+        self._logs = logs
+        self._verdicts = Verdicts(bench, bench.head.source)
+        self._head = bench.head
+        # the stock program looks for val_bpb, whatever it is that a task measures
+        stock = "val_bpb" in program.text and bench.task.metric != "val_bpb" and bench.task.direction == "lower"
+        self._aliases = ("val_bpb",) if stock else ()
+        self.asked = 0
+
+    def answer(self, request: Request) -> Answer:
+        """Raises RunStopped and EnvironmentProblem, which end the run; what the agent did wrong is an answer."""
+        self.asked += 1
+        try:
+            return self._answer(request)
+        except UsageError as error:
+            return answers.refused(self._bench, error.message)
+        except BudgetSpent:
+            return answers.spent(self._bench)
+        finally:
+            self._tell_head()
+
+    def finish(self) -> None:
+        """The agent has ended: decide what it left open."""
+        self._verdicts.finish()
+        self._tell_head()
+
+    def _answer(self, request: Request) -> Answer:
+        if request.verb == "run":
+            return self._run(request)
+        if request.verb in ("keep", "discard"):
+            record = self._verdicts.say(request.verb, request.number, request.message)
+            said = f"experiment {record.number}: {request.verb}. The head is experiment {self._bench.head.number}."
+            return Answer(said, 0, answers.experiment_facts(self._bench, record))
+        if request.verb == "log":
+            return self._log(request)
+        return self._directives() if request.verb == "directives" else answers.status(self._bench)
+
+    def _run(self, request: Request) -> Answer:
+        source = self._source()
+        self._verdicts.settle(request.line, source)
+        known = self._known(source, request.fraction)
+        notes = self._notes()
+        if known is not None and not request.again:
+            notes += ("this source was measured before: not run again, nothing charged (--again takes a new seed)",)
+            return self._told(known, request, notes)
+        because, unknown = self._because(request.because)
+        if unknown:
+            notes += (f"no directive {', '.join(unknown)} here: `experiment directives` lists them",)
+        record = self._measure(source, known, request, because)
+        return self._told(record, request, notes)
+
+    def _measure(self, source: Source, known: Record | None, request: Request, because: tuple[str, ...]) -> Record:
+        bench, parent = self._bench, known or self._bench.head
+        edit = Edit() if known else self._edit(source, parent)
+        if bench.can_afford(request.fraction) and (event := source_event(bench.run_id, parent.source, source)):
+            self._emit(event)
+        record = bench.experiment(
+            edit, parent=parent, source=source, because=because, fraction=request.fraction,
+            replicate=bench.next_replicate() if known else 0, proposer="agent",
+            description=self._description(request, source, edit),
+        )  # fmt: skip
+        if not record.ok:
+            bench.decide(record, "discard", f"{record.outcome.status}: {record.outcome.reason}")
+        elif not record.full:
+            bench.decide(record, "screen", f"at {record.fraction:g} of the budget")
+        elif known:
+            bench.decide(record, "replicate", f"experiment {known.number} again, with seed {record.replicate}")
+        return record
+
+    def _told(self, record: Record, request: Request, notes: tuple[str, ...]) -> Answer:
+        self._verdicts.last = record
+        if request.style == "log":
+            return answers.log(self._bench, record, self._said(record), self._aliases)
+        return answers.measured(self._bench, record, notes)
+
+    def _source(self) -> Source:
+        """The editable files as they lie in the work tree now. UsageError for what is no text of a fit size."""
+        files: list[tuple[str, str]] = []
+        for name in self._bench.task.editable:
+            try:
+                files.append((name, read_file(self._worktree, name, SOURCE_BYTES).decode()))
+            except UnicodeDecodeError:
+                raise UsageError(f"{name} is not UTF-8") from None
+        return Source(tuple(files))
+
+    def _known(self, source: Source, fraction: float) -> Record | None:
+        return next((r for r in self._bench.history if r.source == source and r.fraction in (1.0, fraction)), None)
+
+    def _edit(self, source: Source, parent: Record) -> Edit:
+        """The structured edit, where the change is one that the task knows; empty for any other change of the text."""
+        space = self._bench.task.edits
+        edit = space.between(parent.config, space.config(source))
+        with suppress(EditError):
+            if edit and space.apply(parent.source, edit) == source:
+                return edit
+        return Edit()
+
+    def _description(self, request: Request, source: Source, edit: Edit) -> str:
+        """The message, or what the commit says that holds just this source; one line of anybody's text."""
+        committed = bool(request.line) and tuple(sorted(request.line[0].items())) == blobs(source)
+        given = request.message or (request.subject if committed else "")
+        return one_line(given)[:_DESCRIPTION] or (edit.label() if edit else f"change {len(self._bench.history)}")
+
+    def _because(self, given: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Directive ids of what the agent cites (an id, its beginning, or the number in the list), and the unknown."""
+        known = self._program.directives
+        found, unknown = [], []
+        for text in given:
+            numbered = [known[int(text)]] if text.isascii() and text.isdigit() and int(text) < len(known) else []
+            begun = [one for one in known if len(text) >= 4 and one.directive_id.startswith(text)]
+            if len(match := numbered or begun) == 1:
+                found.append(match[0].directive_id)
+            else:
+                unknown.append(one_line(text)[:40])
+        return tuple(dict.fromkeys(found)), tuple(unknown)
+
+    def _notes(self) -> tuple[str, ...]:
+        """Read-only files that the agent changed: its own copies, which nobody uses."""
+        changed = []
+        for name, data in self._bench.task.read_only_files:
+            try:
+                same = read_file(self._worktree, name, len(data)) == data
+            except UsageError:
+                same = False
+            if not same:
+                changed.append(name)
+        return (
+            (f"{', '.join(changed)} was changed here, which has no effect: the bench has its own",) if changed else ()
+        )
+
+    def _said(self, record: Record) -> str:
+        """What an experiment printed; of an earlier attempt it is in a file of the run's folder."""
+        path = self._logs / f"{record.number:04d}.log" if self._logs else None
+        if record.outcome.log or path is None or not path.is_file():
+            return record.outcome.log
+        return path.read_text(encoding="utf-8", errors="replace")
+
+    def _log(self, request: Request) -> Answer:
+        number = len(self._bench.history) - 1 if request.number is None else request.number
+        if number >= len(self._bench.history):
+            raise UsageError(f"there is no experiment {number}")
+        return answers.log(self._bench, self._bench.history[number], self._said(self._bench.history[number]), ())
+
+    def _directives(self) -> Answer:
+        rows = [
+            {"number": at, "directive_id": one.directive_id, "heading": one.heading, "text": one_line(one.text)[:200]}
+            for at, one in enumerate(self._program.directives)
+        ]
+        lines = [f"{r['number']:>3}  {r['directive_id']}  {r['heading']}: {str(r['text'])[:80]}" for r in rows]
+        return Answer("\n".join(lines) or "this program has no directives", 0, {"directives": rows})
+
+    def _tell_head(self) -> None:
+        """Write down where the head went back to: no decision tells it. After the first time, where it stands."""
+        if self._bench.head is not self._head and self._verdicts.rewound:
+            about = {"run_id": self._bench.run_id, "number": self._bench.head.number, "after": len(self._bench.history)}
+            self._emit({"kind": "agent", "what": "head", **about})
+        self._head = self._bench.head

@@ -1,0 +1,146 @@
+"""The door of an agent's sandbox: a unix socket on the bench's side, at which one request at a time is answered.
+
+Whoever calls is a stranger. A request is one line of JSON, bounded in size and time; who is slow, floods or hangs up
+holds up nobody but the agent. The answering is done in the thread that calls `serve`, for experiments are launched
+from there.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from programs.errors import EnvironmentProblem
+
+_REQUEST_BYTES = 256 << 10
+_REQUEST_SECONDS = 2.0
+_ANSWER_SECONDS = 5.0
+_WAITING = 16
+
+
+class Request(BaseModel):
+    """What an agent asks for. ``line`` are the blobs of the editable files at each commit up to its HEAD, newest first:
+    its word, which chooses among what was measured and nothing else."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    verb: str = Field(pattern=r"^(run|keep|discard|status|log|directives)$")
+    style: str = Field(default="text", pattern=r"^(text|json|log)$")
+    number: int | None = Field(default=None, ge=0, le=1_000_000)
+    message: str = Field(default="", max_length=10_000)
+    subject: str = Field(default="", max_length=10_000)
+    because: list[str] = Field(default_factory=list, max_length=32)
+    fraction: float = Field(default=1.0, gt=0.0, le=1.0, allow_inf_nan=False)
+    again: bool = False
+    line: list[dict[str, str]] = Field(default_factory=list, max_length=256)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``code`` becomes the exit code of the command that asked; ``facts`` are its ``--json``."""
+
+    text: str
+    code: int = 0
+    facts: dict[str, Any] | None = None
+
+    def encode(self, style: str) -> bytes:
+        text = json.dumps(self.facts, ensure_ascii=False) if style == "json" and self.facts is not None else self.text
+        return json.dumps({"text": text, "code": self.code}).encode()
+
+
+class Door:
+    """Listens at ``path`` until `close`. ``answer`` gets each request that can be read."""
+
+    def __init__(self, answer: Callable[[Request], Answer]) -> None:
+        self._answer = answer
+        self._folder = Path(tempfile.mkdtemp(prefix="metaloop-door-"))  # mode 700
+        self.path = self._folder / "socket"
+        self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._listening.bind(str(self.path))
+        except OSError as error:
+            self.close()
+            hint = "TMPDIR must be a short path that can be written"  # a socket's path has 107 bytes at most
+            raise EnvironmentProblem(f"{self.path}: {error.strerror or error}", hint=hint) from None
+        self.path.chmod(0o666)  # the folder keeps others out; the agent's uid is not ours
+        self._listening.listen(_WAITING)
+        self._listening.setblocking(False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._listening.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def serve(self, seconds: float) -> None:
+        """Wait so long for a caller and answer that one. What ``answer`` raises beyond its answers ends the run."""
+        if not select.select([self._listening], [], [], seconds)[0]:
+            return
+        try:
+            caller, _ = self._listening.accept()
+        except OSError:
+            return  # gone meanwhile
+        with caller:
+            self._attend(caller)
+
+    def _attend(self, caller: socket.socket) -> None:
+        body = _read_line(caller)
+        if body is None:
+            return
+        try:
+            request = Request.model_validate_json(body)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "request"
+            _send(caller, Answer(f"not understood: {where}: {first['msg']}", 2).encode("text"))
+            return
+        if not _hung_up(caller):  # its experiment would be charged and nobody told
+            answer = self._answer(request)
+            _send(caller, answer.encode(request.style))
+
+
+def _read_line(caller: socket.socket) -> bytes | None:
+    """One line within its bounds; None if it does not come."""
+    data, deadline = b"", time.monotonic() + _REQUEST_SECONDS
+    with suppress(OSError):
+        while (left := deadline - time.monotonic()) > 0 and len(data) <= _REQUEST_BYTES:
+            caller.settimeout(left)
+            piece = caller.recv(1 << 16)
+            data += piece
+            if data.endswith(b"\n"):
+                return data
+            if not piece:
+                return None
+    return None
+
+
+def _hung_up(caller: socket.socket) -> bool:
+    caller.setblocking(False)
+    try:
+        return caller.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def _send(caller: socket.socket, data: bytes) -> None:
+    """The agent need not read it: what was done stays done."""
+    with suppress(OSError):
+        caller.settimeout(_ANSWER_SECONDS)
+        caller.sendall(data)

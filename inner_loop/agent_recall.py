@@ -1,0 +1,90 @@
+"""Going on after an interruption: an agent cannot be replayed, so its run's experiments are established again.
+
+The sources come from the ledger: each experiment's diff, applied to its parent and checked by hash, or the text itself
+where a diff does not tell it all. Heads that the agent went back to are events too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from inner_loop.bench import Bench
+from inner_loop.record import Record
+from programs.errors import Corrupt
+from trainer.source import Source
+
+_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+\d+(?:,\d+)? @@")
+
+
+def recall(bench: Bench, recorded: Sequence[Mapping[str, Any]]) -> None:
+    """History, charges, decisions and head as an earlier attempt left them. Corrupt where that cannot be."""
+    mine = [event for event in recorded if event.get("run_id") == bench.run_id and event.get("kind") == "agent"]
+    texts = {event["source_id"]: event["files"] for event in mine if event["what"] == "source"}
+
+    def rebuild(event: Mapping[str, Any], parent: Record) -> Source:
+        given = texts.get(event["source_id"])
+        if given is not None:
+            return Source(tuple((str(name), str(text)) for name, text in given))
+        return patched(parent.source, event["diff"])
+
+    bench.recall(rebuild)
+    heads = [event for event in mine if event["what"] == "head" and event["after"] <= len(bench.history)]
+    if heads and not any(r.decision == "keep" for r in bench.history[heads[-1]["after"] :]):
+        bench.move_head(bench.history[heads[-1]["number"]])
+
+
+def source_event(run_id: str, parent: Source, source: Source) -> dict[str, Any] | None:
+    """The `agent` event that holds a source's text; None where the diff of the experiment's own row is enough."""
+    try:
+        if patched(parent, parent.diff(source)) == source:
+            return None
+    except Corrupt:
+        pass  # line ends that a diff by lines does not show
+    about = {"run_id": run_id, "source_id": source.source_id, "files": [list(file) for file in source.files]}
+    return {"kind": "agent", "what": "source", **about}
+
+
+def patched(source: Source, diff: str) -> Source:
+    """A source with a unified diff of ours applied. Corrupt where it does not fit to the letter."""
+    texts = dict(source.files)
+    lines = diff.split("\n")
+    at = 0
+    while at < len(lines) - 1:
+        if not (lines[at].startswith("--- a/") and lines[at + 1].startswith("+++ b/")):
+            raise Corrupt(f"a diff has the line {lines[at][:60]!r} where a file begins")
+        name = lines[at + 1].removeprefix("+++ b/")
+        texts[name], at = _file(texts.get(name, ""), lines, at + 2)
+    return Source(tuple(texts.items()))
+
+
+def _file(text: str, lines: list[str], at: int) -> tuple[str, int]:
+    """One file with its hunks applied, and the index of the line after them."""
+    old, new, copied = text.split("\n"), [], 0
+    while at < len(lines) and (match := _HUNK.fullmatch(lines[at])):
+        count = int(match[2] or 1)
+        start = int(match[1]) - (1 if count else 0)
+        new += old[copied:start]
+        copied, at = start, at + 1
+        while at < len(lines) and lines[at][:1] in (" ", "-", "+") and not _begins_file(lines, at):
+            mark, line = lines[at][0], lines[at][1:]
+            if mark != "+":
+                if copied >= len(old) or old[copied] != line:
+                    raise Corrupt(f"a diff does not fit its source at line {copied + 1}")
+                copied += 1
+            if mark != "-":
+                new.append(line)
+            at += 1
+    return "\n".join([*new, *old[copied:]]), at
+
+
+def _begins_file(lines: list[str], at: int) -> bool:
+    """A removed line of text may look like a file's head; only with the other head and a hunk behind it, it is one."""
+    after = lines[at + 1 : at + 3]
+    return (
+        lines[at].startswith("--- a/")
+        and len(after) == 2
+        and after[0].startswith("+++ b/")
+        and _HUNK.fullmatch(after[1]) is not None
+    )

@@ -1,0 +1,174 @@
+"""Recipes: how the known coding agents are started without anybody watching, a TOML file each in `recipes/`.
+
+Each names the page that its command line is from. What no recipe knows is started by `--agent-command`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from inner_loop.kit import Staff
+from programs.errors import EnvironmentProblem, NotFound, UsageError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class Recipe(BaseModel):
+    """``command`` and ``after`` stand around the model's flags; the prompt goes to stdin, or behind ``before_prompt``.
+
+    ``environment``: names handed on where they are set; ``set``: values; ``home``: file in the agent's home → ours,
+    where it is there. {entry} is the script that is trained, {model} the model, {prompt} the prompt.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    command: list[str] = Field(min_length=1)
+    prompt: Literal["stdin", "argument"] = "stdin"
+    before_prompt: list[str] = Field(default_factory=list)
+    after: list[str] = Field(default_factory=list)
+    model: list[str] = Field(default_factory=list)
+    environment: list[str] = Field(default_factory=list)
+    set: dict[str, str] = Field(default_factory=dict)
+    home: dict[str, str] = Field(default_factory=dict)
+    hosts: list[str] = Field(default_factory=list)
+    readable: list[str] = Field(default_factory=list)
+    install: str = ""
+
+    def words(self, prompt: str, model: str, entry: str) -> list[str]:
+        """The command line. Only what the recipe itself says is filled in, never what a prompt holds."""
+        filled = [word.replace("{entry}", entry) for word in self.command]
+        if model:
+            filled += [word.replace("{model}", model) for word in self.model]
+        if any("{prompt}" in word for word in filled):
+            return [word.replace("{prompt}", prompt) for word in filled] + self.after
+        return filled + self.after + ([*self.before_prompt, prompt] if self.prompt == "argument" else [])
+
+
+@dataclass(frozen=True)
+class Installed:
+    """Where an agent's program is: ``path`` to start, and the folders or files it needs to see."""
+
+    path: Path
+    readable: tuple[Path, ...]
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def load(name: str) -> Recipe:
+    """Raises NotFound for a name that no recipe has."""
+    if name not in names():
+        hint = f"known are {', '.join(names())}; any other: --researcher command --agent-command 'my-agent {{prompt}}'"
+        raise NotFound(f"no recipe for an agent {name!r}", hint=hint)
+    return Recipe.model_validate(tomllib.loads((RECIPES / f"{name}.toml").read_text(encoding="utf-8")))
+
+
+def recipe_for(name: str, staff: Staff) -> Recipe:
+    """The recipe of ``command:NAME``, or one of `--agent-command`, which goes before; with the staff's additions."""
+    if staff.agent:
+        try:
+            words = shlex.split(staff.agent)
+        except ValueError as error:
+            raise UsageError(f"--agent-command: {error}", hint="quote it as for a shell") from None
+        base = load(name) if name else Recipe(command=["-"])
+        recipe = base.model_copy(
+            update={"command": words or ["-"], "after": [], "before_prompt": [], "prompt": "stdin"}
+        )
+    elif name:
+        recipe = load(name)
+    else:
+        raise UsageError(
+            "--researcher command names no agent", hint=f"command:NAME ({', '.join(names())}) or --agent-command"
+        )
+    home = dict(_pair(text) for text in staff.agent_home)
+    return recipe.model_copy(
+        update={
+            "environment": [*recipe.environment, *(_name(text) for text in staff.agent_env)],
+            "home": recipe.home | home,
+            "hosts": [*recipe.hosts, *staff.agent_allow],
+            "readable": [*recipe.readable, *staff.agent_readable],
+        }
+    )
+
+
+def environment(recipe: Recipe, ours: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What the agent's process is given of our environment, and what the recipe sets."""
+    return recipe.set | {name: ours[name] for name in recipe.environment if ours.get(name)}
+
+
+def home(recipe: Recipe) -> dict[str, Path]:
+    """The files of the agent's home that there are here."""
+    found = {name: Path(path).expanduser() for name, path in recipe.home.items()}
+    return {name: path for name, path in found.items() if path.exists()}
+
+
+def find(recipe: Recipe) -> Installed:
+    """The program on PATH. EnvironmentProblem with the way to install it, if it is not there."""
+    word = recipe.command[0]
+    path = shutil.which(word)
+    if path is None:
+        hint = recipe.install or "give its path in --agent-command, and --agent-readable for the folder it needs"
+        raise EnvironmentProblem(f"the agent {word!r} is not installed here", hint=hint)
+    given = Path(os.path.abspath(path))
+    return Installed(given if _shown(given) else given.resolve(), tuple(_needs(given.resolve())))
+
+
+def _shown(path: Path) -> bool:
+    return any(path.is_relative_to(place) for place in ("/usr", "/bin", "/nix/store"))
+
+
+def _needs(real: Path) -> list[Path]:
+    """What a program outside of /usr consists of: npm's prefix, a virtual environment with its Python, or itself."""
+    if _shown(real):
+        return []
+    for parent in real.parents:
+        if parent.name == "node_modules":
+            prefix = parent.parent.parent if parent.parent.name == "lib" else parent.parent
+            return [prefix]
+    root = real.parent.parent
+    if (root / "pyvenv.cfg").is_file():
+        return [root, *_base_python(root)]
+    return [real]
+
+
+def _base_python(environment: Path) -> list[Path]:
+    """The installation that a virtual environment is made of, where it is not in /usr."""
+    lines = (environment / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
+    settings: dict[str, str] = {k.strip(): v.strip() for k, _, v in (line.partition("=") for line in lines)}
+    base = Path(settings.get("home", "/usr/bin")).resolve().parent
+    return [] if _shown(base) or len(base.parts) < 3 else [base]
+
+
+def _name(text: str) -> str:
+    """The name of a variable. Values are not taken: they would stand in the study's config."""
+    if "=" in text or not text.replace("_", "a").isalnum():
+        raise UsageError(
+            f"--agent-env {text.partition('=')[0]}: a name, not a value", hint="export it, and give its name"
+        )
+    return text
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise UsageError(f"--agent-home {text!r}", hint="NAME=FILE: .codex/auth.json=~/.codex/auth.json")
+    return name, path
+
+
+def describe(staff: Staff) -> dict[str, Any]:
+    """What a plan says of an agent: nothing of its values."""
+    return {
+        "network": staff.agent_network,
+        "environment": list(staff.agent_env),
+        "readable": list(staff.agent_readable),
+    }

@@ -1,0 +1,123 @@
+"""Keep or discard in an agent's run: which of the measured sources is the head, and on whose word.
+
+An agent says so with `experiment keep` and `experiment discard`, or as the stock program does, with git: what it
+commits is kept, what it resets is not. Its word chooses among sources that the bench trained in full and that did not
+fail; it moves no metric and no charge, and what the choice is worth is measured anew when the run has ended. Where
+it says nothing, what is better than the head is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from inner_loop.bench import Bench
+from inner_loop.comparison import gain_over
+from inner_loop.record import Record
+from programs.errors import UsageError
+from programs.text import one_line
+from trainer.source import Source
+
+Blobs = tuple[tuple[str, str], ...]
+_REASON = 200  # characters of an agent's reason that are kept
+
+
+@lru_cache(maxsize=256)
+def blobs(source: Source) -> Blobs:
+    """The names that git gives the files of a source.
+
+    https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+    """
+    found = []
+    for name, text in source.files:
+        data = text.encode()
+        found.append((name, hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()))
+    return tuple(found)
+
+
+class Verdicts:
+    """``laid`` is the source that the agent's repository began with. ``rewound``: the head has gone back once."""
+
+    def __init__(self, bench: Bench, laid: Source) -> None:
+        self._bench = bench
+        self._laid = blobs(laid)
+        self.rewound = False
+        self.last: Record | None = None  # that the agent was told of: what keep and discard are about
+        self._said = False  # keep or discard was used: git is no longer asked
+        self._commits = False  # something was committed: from then on git speaks
+
+    def settle(self, line: Sequence[Mapping[str, str]], current: Source) -> None:
+        """Decide what is still open, before something else is run. ``current`` is what lies in the work tree now.
+
+        ``line`` leads to the agent's HEAD, newest first. What lies in the work tree is not decided by it yet.
+        """
+        commits = [tuple(sorted(entry.items())) for entry in line]
+        self._commits = self._commits or (bool(commits) and commits[0] != self._laid)
+        if self._said or not self._commits:
+            self.finish(besides=current)
+            return
+        for record in self._open():
+            if record.source != current:
+                kept = blobs(record.source) in commits
+                word = "committed" if kept else "did not commit"
+                self._bench.decide(record, "keep" if kept else "discard", f"the agent {word} it{self._told(record)}")
+        self._follow(commits, current)
+
+    def say(self, verb: str, number: int | None, why: str) -> Record:
+        """The agent's own word on a measured experiment. UsageError where there is nothing it can be about."""
+        record = self._named(number)
+        if verb == "discard" and number is None and record is self._bench.head:
+            raise UsageError(f"experiment {record.number} is the head; to go back behind it, give its number")
+        self._said = True
+        reason = f"the agent's word: {one_line(why)[:_REASON]}" if why.strip() else "the agent's word"
+        if not record.decision:
+            self._bench.decide(record, verb, reason)
+        elif verb == "keep":
+            self._move(record)
+        elif record is self._bench.head and record.parent is not None:
+            self._move(self._bench.history[record.parent])
+        return record
+
+    def finish(self, besides: Source | None = None) -> None:
+        """Nothing was said: better than the head is kept, anything else is not."""
+        for record in self._open():
+            if record.source != besides:
+                gain = gain_over(self._bench, record, self._bench.head)
+                kept = gain is not None and gain > 0
+                self._bench.decide(record, "keep" if kept else "discard", f"no word of the agent{self._told(record)}")
+
+    def _follow(self, commits: Sequence[Blobs], current: Source) -> None:
+        """A rewind: the head is not in the line any more, so the newest measured source of the line is."""
+        head = self._bench.head
+        if head.source == current or blobs(head.source) in commits:
+            return
+        measured = {blobs(r.source): r for r in reversed(self._bench.history) if r.full and r.ok}
+        back = [measured[one] for one in commits if one in measured and one != blobs(current)]
+        if back:
+            self._move(back[0])
+
+    def _move(self, record: Record) -> None:
+        if record is not self._bench.head:
+            self._bench.move_head(record)
+            self.rewound = True
+
+    def _named(self, number: int | None) -> Record:
+        history = self._bench.history
+        if number is None:
+            if self.last is None:
+                raise UsageError("nothing was run in this session: name the experiment")
+            number = self.last.number
+        if number >= len(history):
+            raise UsageError(f"there is no experiment {number}")
+        record = history[number]
+        if not (record.full and record.ok):
+            raise UsageError(f"experiment {number} was not measured in full: it cannot be the head")
+        return next(r for r in history if r.full and r.ok and r.source == record.source)
+
+    def _open(self) -> list[Record]:
+        return [record for record in self._bench.history if not record.decision]
+
+    def _told(self, record: Record) -> str:
+        gain = gain_over(self._bench, record, self._bench.head)
+        return "" if gain is None else f": {gain:+.6f} {self._bench.task.unit}".rstrip()

@@ -1,0 +1,90 @@
+"""The git worktree that an agent works in: the task's files, the program, and a commit for each kept experiment.
+
+A repository of its own, with nothing of this machine in it. It is made anew for each session of an agent, from what
+the bench knows; of what an earlier session left only its notes are carried over, as text.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from inner_loop.record import Record
+from inner_loop.results_tsv import row
+from inner_loop.worktree import read_file
+from programs.errors import EnvironmentProblem, UsageError
+from programs.program import Program
+from trainer.task import Task
+
+NOTES = "NOTES.md"
+_NOTES_BYTES = 64 << 10
+_AUTHOR = "[user]\n\tname = researcher\n\temail = researcher@localhost\n"
+_EXCLUDED = "/run.log\n/results.tsv\n/NOTES.md\n__pycache__/\n"
+
+
+def lay(folder: Path, task: Task, program: Program, history: Sequence[Record], head: Record, readme: str) -> None:
+    """Make ``folder`` the worktree at ``head``. What was there before goes.
+
+    ``history`` are the run's records; a new run has its baseline alone. EnvironmentProblem if git does not work here.
+    """
+    clear(folder)
+    folder.mkdir(parents=True)
+    _git(folder, "init", "--quiet", "--initial-branch=main")
+    with (folder / ".git" / "config").open("a", encoding="utf-8") as config:
+        config.write(_AUTHOR)
+    (folder / ".git" / "info").mkdir(exist_ok=True)
+    (folder / ".git" / "info" / "exclude").write_text(_EXCLUDED, encoding="utf-8")
+    files = {"README.md": readme.encode(), **dict(task.read_only_files), "program.md": program.raw}
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    commits: dict[int, str] = {}
+    for record in _line(history, head):
+        record.source.write(folder)
+        _git(folder, "add", "--all")
+        subject = record.description if record.number else f"{task.name}: the untouched baseline"
+        _git(folder, "commit", "--quiet", "--allow-empty", "--message", subject or "experiment")
+        commits[record.number] = _git(folder, "rev-parse", "HEAD").strip()
+    if len(history) > 1:
+        header = f"commit\t{task.metric}\tmemory_gb\tstatus\tdescription"
+        rows = [row(record, commits.get(record.number, "")) for record in history]
+        (folder / "results.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+
+
+def clear(folder: Path) -> None:
+    """Remove a worktree with whatever a stranger made of it: closed folders, and deeper ones than Python walks."""
+    if folder.is_symlink() or folder.exists():
+        for words in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+            subprocess.run([*words, "--", str(folder)], capture_output=True, check=False)
+    if folder.exists():
+        raise EnvironmentProblem(f"{folder} cannot be removed", hint="remove it by hand, then run the same command")
+
+
+def notes(worktree: Path) -> str:
+    """The notes that an agent keeps, as far as they are text; empty if there are none."""
+    with suppress(UsageError, OSError):
+        return read_file(worktree, NOTES, _NOTES_BYTES).decode("utf-8", "replace")
+    return ""
+
+
+def _line(history: Sequence[Record], head: Record) -> list[Record]:
+    """The records from the baseline to the head, by their parents."""
+    line = [head]
+    while (parent := line[-1].parent) is not None:
+        line.append(history[parent])
+    return [record for at, record in enumerate(reversed(line)) if at == 0 or record.source != history[0].source]
+
+
+def _git(folder: Path, *words: str) -> str:
+    """git in a folder that we have just made and nobody else has touched."""
+    own = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": "/nonexistent", "PATH": os.defpath}
+    done = subprocess.run(
+        ["git", "-C", str(folder), *words], env=own, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    if done.returncode:
+        said = " ".join(done.stderr.decode("utf-8", "replace").split())[:300]
+        raise EnvironmentProblem(f"{folder}: git {words[0]} failed: {said}", hint="metaloop doctor")
+    return done.stdout.decode("utf-8", "replace")

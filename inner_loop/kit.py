@@ -1,0 +1,60 @@
+"""What a researcher that is more than its program is given: how the study is staffed, where it works, what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Staff(BaseModel):
+    """[staff] of study.toml: who researches, and the caps beside the device budget. Nothing here is a secret.
+
+    ``models`` are LiteLLM names, in the order in which they are fallen back on; usd and tokens are caps of the whole
+    study, ``max_wall`` of one run in seconds. ``prices`` are US dollars per million tokens, in and out, of models that
+    LiteLLM has none for. ``agent`` is the command of a coding agent.
+
+    A reply has ``reply_tokens`` at most. One attempt of a call takes ``call_timeout`` seconds at most, all of them with
+    the waits between them ``patience``; the first wait after a fault is about ``backoff``. Of one provider's calls
+    ``calls_at_once`` run at a time, over all workers of the study.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: tuple[str, ...] = ()
+    max_usd: float | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0)
+    max_wall: float | None = Field(default=None, gt=0)
+    prices: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    reply_tokens: int = Field(default=8192, ge=1)
+    call_timeout: float = Field(default=300.0, gt=0)
+    patience: float = Field(default=900.0, ge=0)
+    backoff: float = Field(default=1.0, ge=0)
+    calls_at_once: int = Field(default=8, ge=1)
+    agent: str = ""
+    agent_network: str = "proxy"
+    agent_allow: tuple[str, ...] = ()
+    agent_readable: tuple[str, ...] = ()
+    agent_env: tuple[str, ...] = ()
+    agent_home: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kit:
+    """Beside (program, task, seed), for one run. ``study`` and ``folder`` (the run's) are None where nothing is kept.
+
+    ``recorded`` holds this run's events of an earlier attempt, calls of models among them; ``emit`` writes one down.
+    """
+
+    staff: Staff = field(default_factory=Staff)
+    run_id: str = ""
+    study: Path | None = None
+    folder: Path | None = None
+    recorded: Sequence[Mapping[str, Any]] = ()
+    emit: Callable[[dict[str, Any]], None] = field(default=lambda _: None)
+    should_stop: Callable[[], bool] = field(default=lambda: False)
+    record: Path | None = None  # --record DIR: exchanges with models are written there
+    replay: Path | None = None  # --replay DIR: they are answered from there, and no socket is opened

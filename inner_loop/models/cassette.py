@@ -1,0 +1,83 @@
+"""Record and replay of exchanges: a JSONL file per run, a line per call; secrets were taken out before."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from inner_loop.models.contract import Message, NoReply, Reply
+from programs.errors import Corrupt, EnvironmentProblem, NotFound
+
+#: tokens and usd (None: not priced) of all attempts of a call, and lost_tokens.
+Spent = dict[str, Any]
+
+
+class Recorder:
+    """Writes what was asked and answered under ``folder``. Threads may share it."""
+
+    def __init__(self, folder: Path, run_id: str) -> None:
+        self._path = folder / f"{run_id or 'calls'}.jsonl"
+        self._lock = threading.Lock()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EnvironmentProblem(f"{folder}: {error.strerror}", hint="name another folder with --record") from None
+
+    def write(
+        self, number: int, request: str, models: Sequence[str], messages: Sequence[Message], reply: Reply, spent: Spent
+    ) -> None:
+        asked = {"models": list(models), "messages": [asdict(message) for message in messages]}
+        line = {"request": request, "number": number, "asked": asked, "reply": asdict(reply), "spent": spent}
+        with self._lock, open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+class Tape:
+    """The recorded replies of a folder: by run and number where the study is the same, else by the request alone."""
+
+    def __init__(self, folder: Path, run_id: str) -> None:
+        if not folder.is_dir():
+            raise NotFound(f"{folder}: no recording there", hint="name the folder that --record wrote")
+        self._folder = folder
+        self._mine = {(line["number"], line["request"]): line for line in _lines(folder / f"{run_id or 'calls'}.jsonl")}
+        self._others: dict[str, deque[dict[str, Any]]] | None = None
+        self._lock = threading.Lock()
+
+    def reply(self, number: int, request: str) -> tuple[Reply, Spent]:
+        """The reply, and what all its attempts took. Raises NoReply where nothing was recorded for the request."""
+        found = self._mine.get((number, request)) or self._elsewhere(request)
+        if found is None:
+            hint = "the program, the task, the seed or metaloop changed since it was recorded: --record it anew"
+            raise NoReply(NotFound(f"{self._folder}: holds no reply to call {number} of this run", hint=hint))
+        return Reply(**found["reply"]), found["spent"]
+
+    def _elsewhere(self, request: str) -> dict[str, Any] | None:
+        """A reply to the same request in another run; each is given once, in the order of the files, the last again."""
+        with self._lock:
+            if self._others is None:
+                self._others = defaultdict(deque)
+                for path in sorted(self._folder.glob("*.jsonl")):
+                    for line in _lines(path):
+                        self._others[line["request"]].append(line)
+            left = self._others.get(request)
+            return None if not left else left.popleft() if len(left) > 1 else left[0]
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a recording; a torn last one, of a run that was killed, is left out."""
+    found: list[dict[str, Any]] = []
+    text = path.read_text("utf-8") if path.is_file() else ""
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            entry = json.loads(line)
+            Reply(**entry["reply"])
+            found.append({key: entry[key] for key in ("number", "request", "reply", "spent")})
+        except (ValueError, KeyError, TypeError) as error:
+            if number < text.count("\n") + 1 and text.endswith("\n"):
+                raise Corrupt(f"{path}:{number}: no recorded call: {error}", hint="record it anew") from None
+    return found

@@ -1,0 +1,149 @@
+"""One attempt of one call, through LiteLLM: its answer, or which kind of fault it met."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from inner_loop.models.contract import Message
+from inner_loop.models.scrub import scrub
+
+#: key and request: asking the same model again is of no use. The others pass.
+Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", "key", "request"]
+_loading = threading.Lock()
+
+
+class Fault(Exception):
+    """What went wrong. ``billed``: tokens may have been made and not been told of. ``retry_after`` in seconds."""
+
+    def __init__(self, kind: Kind, reason: str, *, retry_after: float | None = None, billed: bool = False) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.retry_after = retry_after
+        self.billed = billed
+
+    @property
+    def passes(self) -> bool:
+        return self.kind not in ("key", "request")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a provider sent; ``usd`` is LiteLLM's figure, None where it knows no price."""
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+    tokens_cached: int
+    usd: float | None
+    finish: str
+
+
+def litellm() -> Any:
+    """The library: its price map from its own files, nothing said on stderr, nothing sent but what is asked."""
+    with _loading:
+        return _litellm()
+
+
+@cache
+def _litellm() -> Any:
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    with warnings.catch_warnings():  # theirs, of their own types
+        warnings.simplefilter("ignore")
+        import logging
+
+        import litellm
+
+        litellm.ModelResponse()
+        litellm.ModelResponse(stream=True)
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    litellm.drop_params = True
+    for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "httpx", "openai"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return litellm
+
+
+def ask(model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float) -> Answer:
+    """Ask once. Raises Fault; whatever a provider does is one. ``timeout`` in seconds."""
+    library = litellm()
+    try:
+        response = library.completion(
+            model=model, messages=_sent(model, messages), max_tokens=max_tokens, timeout=timeout,
+            num_retries=0, max_retries=0,
+        )  # fmt: skip
+    except Exception as error:  # the boundary to a library whose providers raise what they like
+        raise _fault(error) from None
+    return _answer(response, messages)
+
+
+def _sent(model: str, messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Messages as LiteLLM takes them. Where a provider caches only what is marked, the first message is."""
+    sent: list[dict[str, Any]] = [{"role": message.role, "content": message.whole} for message in messages]
+    if sent and any(name in model for name in ("claude", "anthropic")):
+        sent[0]["content"] = [
+            {"type": "text", "text": sent[0]["content"], "cache_control": {"type": "ephemeral"}},
+        ]
+    return sent
+
+
+def _answer(response: Any, messages: Sequence[Message]) -> Answer:
+    try:
+        choice = response.choices[0]
+        text = scrub(choice.message.content or "")
+        finish = str(choice.finish_reason or "stop")
+        usage = response.usage
+        tokens_in, tokens_out = int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0)
+        cached = int(getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", 0) or 0)
+        usd = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise Fault("malformed", f"a reply without its parts: {error}", billed=True) from None
+    if not tokens_in + tokens_out:  # a server that tells no usage: four characters make about a token
+        tokens_in, tokens_out = sum(len(m.whole) for m in messages) // 4 + 1, len(text) // 4 + 1
+    return Answer(text, tokens_in, tokens_out, cached, float(usd) if usd else None, finish)
+
+
+def _fault(error: Exception) -> Fault:
+    status = getattr(error, "status_code", None)
+    headers = getattr(error, "litellm_response_headers", None)
+    reason = scrub(f"{type(error).__name__}: {error}".splitlines()[0])[:300]
+    name = type(error).__name__
+    if status == 429:
+        return Fault("rate", reason, retry_after=_retry_after(headers))
+    if status in (401, 403):
+        return Fault("key", reason)
+    if name == "Timeout" or status == 408:
+        return Fault("timeout", reason, billed=True)
+    if status in (400, 404, 413, 422):
+        return Fault("request", reason)
+    if headers is not None:
+        return Fault("server", reason, retry_after=_retry_after(headers))
+    if "ConnectError" in _causes(error) or "ConnectTimeout" in _causes(error):
+        return Fault("connection", reason)
+    return Fault("malformed" if "Connection error" not in reason else "connection", reason, billed=True)
+
+
+def _causes(error: BaseException) -> set[str]:
+    """Names of the exceptions behind an exception."""
+    names: set[str] = set()
+    at: BaseException | None = error
+    for _ in range(20):
+        if at is None:
+            break
+        names.add(type(at).__name__)
+        at = at.__cause__ or at.__context__
+    return names
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Seconds; a date, which few providers send, is not read."""
+    try:
+        return max(0.0, float(headers.get("retry-after")))
+    except (AttributeError, TypeError, ValueError):
+        return None

@@ -1,0 +1,191 @@
+"""The researcher that is somebody's coding agent: its command works in a git worktree, in a sandbox, and asks for
+experiments at a door.
+
+A session is one start of the agent's command, in a fresh worktree at the head. A run has as many as it takes: an agent
+that ends early is started again while it makes progress. An agent cannot be replayed, so a resumed run establishes
+what was recorded, and starts a session that is told of it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import cast
+
+from inner_loop import agent_recipe, agent_tools, agent_worktree
+from inner_loop.agent_desk import Desk
+from inner_loop.agent_door import Door
+from inner_loop.agent_recall import recall
+from inner_loop.agent_sandbox import AgentEnded, AgentLimits, AgentSandbox, Network
+from inner_loop.bench import Bench, RunStopped
+from inner_loop.kit import Kit
+from inner_loop.models.contract import NoReply
+from inner_loop.record import finding_event
+from programs.errors import EnvironmentProblem
+from programs.program import Program
+from programs.text import one_line
+from trainer.launcher import plain
+from trainer.task import Task
+
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 10.0  # for an agent to end by itself when the budget is spent
+IDLE_SECONDS = 1800.0  # an agent that asks for nothing so long is ended
+SESSION_SECONDS = 24 * 3600.0
+
+
+class CommandResearcher:
+    """``name`` is a recipe's, or empty where the staff gives a command of its own."""
+
+    def __init__(self, program: Program, task: Task, kit: Kit, name: str = "") -> None:
+        self._program = program
+        self._task = task
+        self._kit = kit
+        self._recipe = agent_recipe.recipe_for(name, kit.staff)
+        self._model = kit.staff.models[0] if kit.staff.models else ""
+        self._number = 0
+
+    def work(self, bench: Bench) -> None:
+        """Sessions until the budget is spent, the agent gives up, or the wall limit is there.
+
+        Raises NoReply where the agent fails without having run anything: its key, its network, its command.
+        """
+        installed = agent_recipe.find(self._recipe)
+        recall(bench, self._kit.recorded)
+        deadline = time.monotonic() + (self._kit.staff.max_wall or float("inf"))
+        with ExitStack() as stack:
+            folder = self._folder(stack)
+            stack.callback(agent_worktree.clear, folder / "worktree")
+            while bench.is_open and time.monotonic() < deadline:
+                before = len(bench.history)
+                ended = self._session(bench, folder, installed, deadline)
+                if len(bench.history) == before:
+                    self._complain(bench, ended)
+                    break
+
+    def _folder(self, stack: ExitStack) -> Path:
+        """Where the worktree and what the agent said are kept; for the time of the run only where nothing is."""
+        if self._kit.folder is None:
+            return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-agent-")))
+        folder = self._kit.folder / "agent"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder.resolve()
+
+    def _session(self, bench: Bench, folder: Path, installed: agent_recipe.Installed, deadline: float) -> AgentEnded:
+        worktree = folder / "worktree"
+        self._lay(bench, folder, worktree)
+        logs = self._kit.folder / "logs" if self._kit.folder else None
+        desk = Desk(bench, self._program, worktree, emit=self._kit.emit, logs=logs)
+        prompt = agent_tools.prompt(bench)
+        words = self._recipe.words(prompt, self._model, agent_tools.entry(self._task))
+        stdin = prompt.encode() if self._recipe.prompt == "stdin" else b""
+        asked = len(bench.history)
+        with Door(desk.answer) as door:
+            sandbox = self._sandbox(worktree, door.path, installed)
+            sitting = _Sitting(bench, desk, door, self._kit, deadline)
+            try:
+                ended = sandbox.run([str(installed.path), *words[1:]], stdin=stdin, attend=sitting.attend)
+            finally:
+                (folder / agent_worktree.NOTES).write_text(agent_worktree.notes(worktree), encoding="utf-8")
+        desk.finish()
+        self._write_down(folder, ended, len(bench.history) - asked)
+        return ended
+
+    def _lay(self, bench: Bench, folder: Path, worktree: Path) -> None:
+        kept = folder / agent_worktree.NOTES
+        said = kept.read_text(encoding="utf-8") if kept.is_file() else agent_worktree.notes(worktree)
+        readme = agent_tools.prompt(bench)
+        agent_worktree.lay(worktree, self._task, self._program, bench.history, bench.head, readme)
+        if said:
+            (worktree / agent_worktree.NOTES).write_text(said, encoding="utf-8")
+
+    def _sandbox(self, worktree: Path, door: Path, installed: agent_recipe.Installed) -> AgentSandbox:
+        staff, recipe = self._kit.staff, self._recipe
+        closed = [self._task.folder, *([self._kit.study] if self._kit.study else [])]
+        readable = (*installed.readable, *(Path(text).expanduser() for text in recipe.readable))
+        return AgentSandbox(
+            worktree,
+            cast(Network, staff.agent_network),
+            readable=readable,
+            environment=agent_recipe.environment(recipe) | agent_tools.environment(self._task, worktree),
+            home=agent_recipe.home(recipe),
+            door=door,
+            tools=agent_tools.commands(),
+            hidden=tuple(closed),
+            allow_hosts=tuple(dict.fromkeys(recipe.hosts)),
+            limits=AgentLimits(wall_seconds=SESSION_SECONDS),
+        )
+
+    def _write_down(self, folder: Path, ended: AgentEnded, experiments: int) -> None:
+        """The session's event, and what the agent wrote as text beside the run; nothing of it is read again."""
+        self._number += 1
+        name = f"session-{os.getpid()}-{self._number}"
+        for data, end in ((ended.stdout, "out"), (ended.stderr, "err")):
+            (folder / f"{name}.{end}").write_text(plain(data.decode("utf-8", "replace")), encoding="utf-8")
+        self._kit.emit(
+            {
+                "kind": "agent",
+                "what": "session",
+                "run_id": self._kit.run_id,
+                "command": os.path.basename(self._recipe.command[0]),
+                "exit_code": ended.exit_code,
+                "killed": ended.killed,
+                "experiments": experiments,
+                "wall_seconds": ended.wall_seconds,
+                "cpu_seconds": ended.cpu_seconds,
+                "peak_memory_mb": ended.peak_memory_mb,
+                "requests": len(ended.asked),
+                "bytes_sent": sum(one.sent for one in ended.asked),
+                "bytes_received": sum(one.received for one in ended.asked),
+                "refused_hosts": sorted({f"{one.host}:{one.port}" for one in ended.asked if one.refused})[:20],
+            }
+        )
+
+    def _complain(self, bench: Bench, ended: AgentEnded) -> None:
+        """An agent that failed by itself before it ran anything is no result of its program.
+
+        One that left in peace, or was killed, may have done so on its program's word: the run stands, with a finding,
+        for some agents end with 0 though they never reached their model.
+        """
+        if ended.killed or ended.exit_code == 0 or ended.exit_code > 128:
+            if len(bench.history) == 1:
+                first = bench.baseline
+                about = {"source_id": first.source.source_id, "experiment_id": first.experiment_id, "seed": first.seed}
+                text = f"agent: ended without one experiment (exit code {ended.exit_code})"
+                self._kit.emit(finding_event(text, run_id=bench.run_id, **about, stream="search"))
+            return
+        said = plain((ended.stderr or ended.stdout).decode("utf-8", "replace")).strip().splitlines()
+        command = os.path.basename(self._recipe.command[0])
+        problem = EnvironmentProblem(
+            f"the agent {command!r} ended with exit code {ended.exit_code} and ran nothing: "
+            f"{one_line(said[-1])[:200] if said else 'it said nothing'}",
+            hint="its key, model or network; nothing is lost, the run can be resumed",
+            ids=[self._kit.run_id],
+        )
+        raise NoReply(problem)
+
+
+class _Sitting:
+    """One session from the bench's side: answers at the door, and says when it is over."""
+
+    def __init__(self, bench: Bench, desk: Desk, door: Door, kit: Kit, deadline: float) -> None:
+        self._bench, self._desk, self._door, self._kit = bench, desk, door, kit
+        self._deadline = deadline
+        self._asked = 0
+        self._last = time.monotonic()
+        self._closing: float | None = None
+
+    def attend(self) -> bool:
+        """Answer who comes; False when the session is to end. Raises RunStopped if the run is to stop."""
+        self._door.serve(POLL_SECONDS)
+        now = time.monotonic()
+        if self._kit.should_stop():
+            raise RunStopped(f"run {self._bench.run_id} was asked to stop while its agent worked")
+        if self._desk.asked != self._asked:
+            self._asked, self._last = self._desk.asked, now
+        if not self._bench.is_open:
+            self._closing = self._closing or now + GRACE_SECONDS
+        over = self._closing is not None and now > self._closing
+        return not over and now < self._deadline and now - self._last < IDLE_SECONDS

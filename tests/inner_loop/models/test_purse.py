@@ -1,0 +1,143 @@
+"""Caps hold over threads and processes, and over the death of one; recordings are answered without a socket."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inner_loop.models import prices
+from inner_loop.models.client import Client
+from inner_loop.models.contract import Message, NoReply
+from inner_loop.models.purse import Cost, Purse
+from programs.errors import CapReached, Corrupt, CredentialMissing, NotFound, UsageError
+from tests.llm.fixtures import dropped
+from tests.llm.kits import KEY, MODEL, kit, staff
+from tests.llm.server import FAULTS, LlmServer, every
+
+ASKED = [Message("user", "x" * 300)]
+pytestmark = dropped
+
+
+def spend(folder: Path, times: int) -> None:
+    purse = Purse(folder, max_tokens=100)
+    for _ in range(times):
+        try:
+            name = purse.reserve(Cost(10))
+        except CapReached:
+            return
+        purse.settle(name, Cost(7))
+
+
+def test_several_processes_share_one_purse(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    workers = [context.Process(target=spend, args=(tmp_path, 10)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    spent = Purse(tmp_path, max_tokens=100).spent().tokens
+    assert 90 < spent <= 100
+
+
+def test_what_a_dead_process_had_reserved_is_spent(tmp_path: Path) -> None:
+    child = os.fork()
+    if not child:
+        Purse(tmp_path, max_usd=1.0).reserve(Cost(5, 0.6))
+        os._exit(0)
+    os.waitpid(child, 0)
+    purse = Purse(tmp_path, max_usd=1.0)
+    with pytest.raises(CapReached, match="--max-usd 1 is reached"):
+        purse.reserve(Cost(5, 0.6))
+    purse.reserve(Cost(5, 0.3))
+    assert purse.spent() == Cost(5, 0.6)
+
+
+def test_a_purse_that_cannot_be_read_is_no_empty_purse(tmp_path: Path) -> None:
+    (tmp_path / "purse.json").write_text("{}")
+    with pytest.raises(Corrupt, match=r"purse\.json: cannot be read"):
+        Purse(tmp_path, max_tokens=5).reserve(Cost(1))
+
+
+@pytest.mark.parametrize("cap", [{"max_tokens": 6000}, {"max_usd": 0.01, "prices": {MODEL: (1.0, 2.0)}}])
+def test_spending_stays_below_a_cap_in_a_storm_of_faults(
+    server: LlmServer, tmp_path: Path, cap: dict[str, Any]
+) -> None:
+    """What the server counts as made, arrived or not, is below the cap, though attempts overlap."""
+    server.answer, server.delay = (lambda _: "y" * 800), 0.01
+    server.fault = every(tuple(k for k in FAULTS if k != "hang"), 2)
+    events: list[dict[str, Any]] = []
+    client = Client(kit(events, study=tmp_path, **cap), 1)
+    ended: list[str] = []
+
+    def work() -> None:
+        try:
+            for _ in range(40):
+                client.complete(ASKED, max_tokens=250, purpose="turn")
+        except NoReply as gone:
+            ended.append(gone.problem.kind)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ended == ["cap_reached"] * 3
+    dollars = server.billed[0] * 1e-6 + server.billed[1] * 2e-6
+    assert sum(server.billed) <= cap.get("max_tokens", 10**9) and dollars <= cap.get("max_usd", 1.0)
+    assert len(server.seen) > 10
+    if "max_usd" in cap:
+        told = sum(event["usd"] for event in events)
+        assert 0.5 * dollars < told <= dollars + 1e-9
+        assert json.loads((tmp_path / "purse.json").read_text())["usd"] >= told - 1e-9
+
+
+def test_before_the_start(litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(CredentialMissing, match="needs OPENAI_API_KEY"):
+        prices.require_ready(staff())
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    prices.require_ready(staff())
+    with pytest.raises(UsageError, match=r"--max-usd: no price is known for openai/test"):
+        prices.require_ready(staff(max_usd=1.0))
+    prices.require_ready(staff(max_usd=1.0, prices={MODEL: (1.0, 2.0)}))
+    prices.require_ready(staff(models=("gpt-4o-mini",), max_usd=1.0))
+    with pytest.raises(UsageError, match="no provider is known"):
+        prices.require_ready(staff(models=("nobody-knows-it",)))
+    with pytest.raises(UsageError, match="needs a model"):
+        prices.require_ready(staff(models=()))
+
+
+def test_a_recording_is_replayed_without_a_socket(
+    server: LlmServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answer = lambda body: f"reply {len(server.seen)}, {KEY}"
+    client = Client(kit(record=tmp_path), 1)
+    asked = [[Message("user", text)] for text in ("a", "b", "a", f"secret {KEY}")]
+    replies = [client.complete(one, max_tokens=5, purpose="turn") for one in asked]
+    assert KEY not in (tmp_path / "r0.jsonl").read_text()
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", forbidden)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    monkeypatch.setenv("ANY_SECRET", KEY)
+    events: list[dict[str, Any]] = []
+    again = Client(kit(events, replay=tmp_path), 1)
+    assert [again.complete(one, max_tokens=5, purpose="turn") for one in asked] == replies
+    assert [event["text"] for event in events] == [reply.text for reply in replies]
+    elsewhere = Client(kit(run_id="r1", replay=tmp_path), 1)
+    assert [elsewhere.complete(one, max_tokens=5, purpose="turn").text for one in (asked[2], asked[2], asked[2])] == [
+        replies[0].text, replies[2].text, replies[2].text,
+    ]  # fmt: skip
+    with pytest.raises(NoReply, match="holds no reply to call 4"):
+        again.complete([Message("user", "new")], max_tokens=5, purpose="turn")
+    with pytest.raises(NotFound, match="no recording there"):
+        Client(kit(replay=tmp_path / "none"), 1)

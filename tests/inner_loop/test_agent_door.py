@@ -1,0 +1,246 @@
+"""The door and what stands behind it: strict requests, decisions by git or by word, sources from diffs."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from inner_loop.agent_desk import Desk
+from inner_loop.agent_door import Answer, Door, Request
+from inner_loop.agent_recall import patched, source_event
+from inner_loop.agent_verdicts import blobs
+from programs.errors import Corrupt
+from programs.program import Program
+from tests.inner_loop.play import Event, open_bench
+from trainer.experiment import Trainer
+from trainer.source import Source
+
+TEXT = Program.parse("# Research\n\n- keep what is better\n", "mine")
+
+
+def call(path: Path, data: bytes, told: list[bytes], wait: float = 10.0) -> threading.Thread:
+    def speak() -> None:
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.settimeout(wait)
+            caller.connect(str(path))
+            caller.sendall(data)
+            told.append(b"".join(iter(lambda: caller.recv(1 << 16), b"")))
+
+    thread = threading.Thread(target=speak)
+    thread.start()
+    return thread
+
+
+def test_a_request_is_understood_or_refused_and_never_half() -> None:
+    seen: list[Request] = []
+
+    def answer(request: Request) -> Answer:
+        seen.append(request)
+        return Answer("heard", 7, {"said": request.message})
+
+    bad = (b"{}", b"[]", b"nonsense", b'{"verb":"run","charged":0}', b'{"verb":"run","fraction":0}',
+           b'{"verb":"run","fraction":1e999}', b'{"verb":"spend"}', b'{"verb":"keep","number":-1}',
+           b'{"verb":"run","message":7}')  # fmt: skip
+    with Door(answer) as door:
+        for body in bad:
+            told: list[bytes] = []
+            thread = call(door.path, body + b"\n", told)
+            door.serve(5)
+            thread.join()
+            assert json.loads(told[0])["code"] == 2 and not seen, body
+        told = []
+        thread = call(door.path, b'{"verb":"run","style":"json","message":"hi"}\n', told)
+        door.serve(5)
+        thread.join()
+        assert json.loads(told[0]) == {"text": '{"said": "hi"}', "code": 7} and len(seen) == 1
+        place = door.path
+    assert not place.exists()
+
+
+def test_who_is_slow_or_has_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inner_loop.agent_door._REQUEST_SECONDS", 0.3)
+    seen: list[Request] = []
+
+    def answer(request: Request) -> Answer:
+        seen.append(request)
+        return Answer("")
+
+    with Door(answer) as door:
+        for data, stays in ((b"{", True), (b"", False), (b'{"verb":"run"}\n', False)):
+            caller = socket.socket(socket.AF_UNIX)
+            caller.connect(str(door.path))
+            caller.sendall(data)
+            if not stays:
+                caller.close()
+            began = time.monotonic()
+            door.serve(5)
+            assert time.monotonic() - began < 2
+            caller.close()
+    assert not seen  # the last one had hung up before its experiment began
+
+
+class Stand:
+    """A desk on a real bench, with the worktree as a plain folder and the agent's git as a list."""
+
+    def __init__(self, trainer: Trainer, folder: Path, experiments: float = 8) -> None:
+        self.bench, self.events = open_bench(trainer, experiments)
+        self.folder = folder
+        folder.mkdir()
+        self.base = self.bench.baseline.source
+        self.lay(self.base)
+        for name, data in trainer.task.read_only_files:
+            (folder / name).write_bytes(data)
+        self.desk = Desk(self.bench, TEXT, folder, emit=self.events.append)
+
+    def lay(self, source: Source) -> Source:
+        source.write(self.folder)
+        return source
+
+    def edit(self, **values: object) -> Source:
+        text = self.base.text()
+        for name, value in values.items():
+            text = "\n".join(
+                f"{name} = {value}" if line.startswith(f"{name} = ") else line for line in text.split("\n")
+            )
+        return self.lay(self.base.with_text("train.py", text))
+
+    def ask(self, verb: str = "run", line: tuple[Source, ...] = (), **more: object) -> Answer:
+        commits = [dict(blobs(source)) for source in line]
+        return self.desk.answer(Request.model_validate({"verb": verb, "line": commits, **more}))
+
+    @property
+    def decided(self) -> list[str]:
+        return [record.decision for record in self.bench.history]
+
+
+@pytest.fixture
+def stand(trainer: Trainer, tmp_path: Path) -> Stand:
+    return Stand(trainer, tmp_path / "worktree")
+
+
+def test_without_a_word_what_is_better_is_kept(stand: Stand) -> None:
+    stand.edit(LR=0.1)
+    assert "better than the head" in stand.ask().text
+    stand.edit(LR=0.001)
+    assert "worse than the head" in stand.ask().text
+    assert stand.decided == ["baseline", "keep", ""]
+    stand.desk.finish()
+    assert stand.decided == ["baseline", "keep", "discard"] and stand.bench.head.number == 1
+
+
+def test_the_agents_commits_decide_even_against_the_metric(stand: Stand) -> None:
+    base = stand.base
+    one = stand.edit(LR=0.1)
+    stand.ask(line=(one, base))  # committed first, as the stock program does
+    two = stand.edit(LR=0.001)
+    stand.ask(line=(two, base))  # one was reset, though it was better
+    assert stand.decided == ["baseline", "discard", ""] and stand.bench.head.number == 0
+    three = stand.edit(LR=0.001, MOMENTUM=0.9)
+    stand.ask(line=(three, two, base))
+    assert stand.decided[2] == "keep" and stand.bench.head.number == 2  # committed, though it was worse
+
+
+def test_a_rewind_moves_the_head_to_what_the_line_ends_in(stand: Stand) -> None:
+    base = stand.base
+    one, two = stand.edit(LR=0.1), stand.edit(LR=0.1, MOMENTUM=0.9)
+    stand.lay(one)
+    stand.ask(line=(one, base))
+    stand.lay(two)
+    stand.ask(line=(two, one, base))
+    three = stand.edit(LR=0.3)
+    stand.ask(line=(three, two, one, base))
+    assert stand.bench.head.number == 2
+    four = stand.edit(LR=0.03)
+    stand.ask(line=(four, one, base))  # reset behind two
+    assert stand.bench.head.number == 1
+    heads = [e["number"] for e in stand.events if e["kind"] == "agent" and e["what"] == "head"]
+    assert heads == [1]
+
+
+def test_a_line_cannot_keep_what_was_not_measured_or_failed(stand: Stand) -> None:
+    broken = stand.edit(FAULT='"raise"')
+    answer = stand.ask(line=(broken, stand.base))
+    assert answer.code == 1 and "this source is broken" in answer.text
+    never = stand.base.with_text("train.py", "never measured")
+    quick = stand.edit(LR=0.1)
+    stand.ask(line=(never, broken, stand.base), fraction=0.25)
+    stand.edit(LR=0.2)
+    stand.ask(line=(quick, never, broken, stand.base))
+    assert stand.decided[:3] == ["baseline", "discard", "screen"] and stand.bench.head.number == 0
+    assert "cannot be the head" in stand.ask("keep", number=1).text and stand.ask("keep", number=2).code == 2
+    assert "there is no experiment 99" in stand.ask("keep", number=99).text
+
+
+def test_a_word_is_about_what_was_told_last(stand: Stand) -> None:
+    stand.edit(LR=0.1)
+    assert stand.ask("keep").code == 2
+    stand.ask()
+    assert "The head is experiment 1" in stand.ask("keep", message="so be it\x1b[2J\nkeep all").text
+    assert "\x1b" not in stand.bench.history[1].reason and "\n" not in stand.bench.history[1].reason
+    stand.lay(stand.base)
+    again = stand.ask()
+    assert "measured before" in again.text and len(stand.bench.history) == 2
+    assert stand.ask("discard").code == 0 and stand.bench.head.number == 1  # the baseline is told of, not the head
+    stand.edit(LR=0.1)
+    stand.ask()
+    assert stand.ask("discard").code == 2 and stand.bench.head.number == 1
+    assert stand.ask("discard", number=1).code == 0 and stand.bench.head.number == 0
+
+
+def test_again_takes_a_new_seed_and_a_spent_budget_refuses(stand: Stand) -> None:
+    stand.edit(LR=0.1)
+    stand.ask()
+    stand.ask(again=True)
+    assert stand.decided[2] == "replicate" and stand.bench.history[2].replicate == 1
+    for value in (0.2, 0.3, 0.4, 0.5, 0.6):
+        stand.edit(LR=value)
+        assert stand.ask().code == 0
+    stand.edit(LR=0.7)
+    refused = stand.ask()
+    assert refused.code == 3 and "budget of this run is spent" in refused.text and len(stand.bench.history) == 8
+    assert stand.ask("status").facts is not None and stand.ask("status").facts["affordable"] == 0  # type: ignore[index]
+
+
+def test_directives_are_cited_by_id_beginning_or_number(stand: Stand) -> None:
+    (directive,) = TEXT.directives
+    for at, cited in enumerate((directive.directive_id, directive.directive_id[:6], "0")):
+        stand.edit(LR=0.1 + at)
+        stand.ask(because=[cited, "nonsense"])
+        assert stand.bench.history[-1].because == (directive.directive_id,)
+    assert directive.directive_id in stand.ask("directives").text
+
+
+AWKWARD = (
+    ("a\nb\nc\n", "a\nB\nc\nd\n"), ("", "x\n"), ("x\n", ""), ("a\nb", "a\nb\n"),
+    ("a\n" * 50, "a\n" * 20 + "z\n" + "a\n" * 29),
+    ("-- a/train.py\n++ b/train.py\n@@ -1 +1 @@\n", "q\n"), ("a\rb\n", "a\nb\n"), ("a\x0cb\n", "a\x0cc\n"),
+    ("x\n\n\n", "x\n"), ("k\n", "--- a/train.py\n+++ b/train.py\n@@ -1 +1 @@\n-k\n+j\n"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new"), AWKWARD)
+def test_a_source_comes_back_from_its_diff_or_from_its_text(old: str, new: str) -> None:
+    before, after = Source((("train.py", old), ("z.py", "same\n"))), Source((("train.py", new), ("z.py", "same\n")))
+    event = source_event("r0", before, after)
+    if event is None:
+        assert patched(before, before.diff(after)) == after
+    else:
+        assert Source(tuple((name, text) for name, text in event["files"])) == after
+    with pytest.raises(Corrupt):
+        patched(
+            Source((("train.py", "another\n"),)), Source((("train.py", "k\n"),)).diff(Source((("train.py", "j\n"),)))
+        )
+
+
+def test_a_literal_that_no_row_can_hold_is_left_out_of_the_config(stand: Stand) -> None:
+    for value in ("1e999", "{1}", "b'x'", "'" + "x" * 300 + "'", "10 ** 9", "1" + "0" * 40, '"a\\ud800"'):
+        stand.edit(LR=value)
+        stand.ask()
+        assert "LR" not in stand.bench.history[-1].config, value
+    rows: list[Event] = [e for e in stand.events if e["kind"] == "experiment"]
+    json.dumps(rows, allow_nan=False).encode()

@@ -1,0 +1,91 @@
+"""Recipes of coding agents: what is started, with which variables and files, and what it may read."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from inner_loop import agent_recipe
+from inner_loop.agent_proxy import Rule
+from inner_loop.kit import Staff
+from programs.errors import EnvironmentProblem, NotFound, UsageError
+
+PROMPT = "Read program.md; {model} and {entry} in a prompt are text"
+
+
+def test_every_recipe_names_its_source_and_fills_in_what_is_its_own() -> None:
+    assert agent_recipe.names() == ["aider", "claude", "codex", "mini-swe-agent", "opencode"]
+    for name in agent_recipe.names():
+        text = (agent_recipe.RECIPES / f"{name}.toml").read_text()
+        assert text.startswith("#") and "https://" in text.split("command =")[0]
+        recipe = agent_recipe.load(name)
+        words = recipe.words(PROMPT, "some/model", "train.py")
+        assert words[0] == recipe.command[0] and "some/model" in words and recipe.install
+        assert words.count(PROMPT) == (recipe.prompt == "argument")
+        assert not any("{" in word for word in words if word != PROMPT)
+        assert "some/model" not in recipe.words(PROMPT, "", "train.py")
+        assert [Rule.parse(host) for host in recipe.hosts]
+
+
+def test_staff_adds_to_a_recipe_and_a_command_takes_its_place() -> None:
+    staff = Staff(
+        agent_allow=("llm.example.com",), agent_env=("MY_KEY",), agent_home=(".x/y=~/z",), agent_readable=("/opt/x",)
+    )
+    recipe = agent_recipe.recipe_for("codex", staff)
+    assert "llm.example.com" in recipe.hosts and "MY_KEY" in recipe.environment and recipe.home[".x/y"] == "~/z"
+    assert recipe.readable == ["/opt/x"] and recipe.command[0] == "codex"
+    own = agent_recipe.recipe_for("", Staff(agent="my-agent --do '{prompt}' -v"))
+    assert own.words("a b", "m", "train.py") == ["my-agent", "--do", "a b", "-v"] and own.prompt == "stdin"
+    assert agent_recipe.recipe_for("codex", Staff(agent="codex exec -")).environment == recipe.environment[:-1]
+
+
+def test_only_named_variables_are_handed_on_and_values_are_refused() -> None:
+    recipe = agent_recipe.recipe_for("claude", Staff(agent_env=("MY_KEY",)))
+    ours = {"MY_KEY": "k", "ANTHROPIC_API_KEY": "a", "OTHER_SECRET": "no", "CLAUDE_CODE_OAUTH_TOKEN": ""}
+    given = agent_recipe.environment(recipe, ours)
+    assert given == {**recipe.set, "MY_KEY": "k", "ANTHROPIC_API_KEY": "a"}
+    with pytest.raises(UsageError, match="MY_KEY: a name, not a value") as error:
+        agent_recipe.recipe_for("claude", Staff(agent_env=("MY_KEY=sk-4711",)))
+    assert "4711" not in error.value.message
+    with pytest.raises(UsageError, match="--agent-home"):
+        agent_recipe.recipe_for("claude", Staff(agent_home=("nothing",)))
+
+
+def test_what_is_not_there_is_said_with_its_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no recipe for an agent 'clod'") as missing:
+        agent_recipe.load("clod")
+    assert "claude" in missing.value.hint and "--agent-command" in missing.value.hint
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EnvironmentProblem, match="'claude' is not installed") as absent:
+        agent_recipe.find(agent_recipe.load("claude"))
+    assert "npm install" in absent.value.hint
+
+
+def test_an_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """npm's prefix for a package, a virtual environment with its Python for a script in one, else the file alone."""
+    prefix = tmp_path / "node"
+    package = prefix / "lib" / "node_modules" / "@acme" / "claude"
+    package.mkdir(parents=True)
+    (package / "cli.js").write_text("#!/usr/bin/env node\n")
+    (package / "cli.js").chmod(0o755)
+    (prefix / "bin").mkdir()
+    (prefix / "bin" / "claude").symlink_to(package / "cli.js")
+    monkeypatch.setenv("PATH", str(prefix / "bin"))
+    found = agent_recipe.find(agent_recipe.load("claude"))
+    assert found.path == package / "cli.js" and found.readable == (prefix,)
+
+    tool = tmp_path / "home" / "tools" / "aider"
+    (tool / "bin").mkdir(parents=True)
+    (tool / "pyvenv.cfg").write_text(f"home = {tmp_path}/python/3.11/bin\n")
+    for place in (tool / "bin" / "aider", tmp_path / "home" / "single"):
+        place.write_text(f"#!{sys.executable}\n")
+        place.chmod(0o755)
+    (tmp_path / "home" / "aider").symlink_to(tool / "bin" / "aider")
+    monkeypatch.setenv("PATH", str(tmp_path / "home"))
+    assert agent_recipe.find(agent_recipe.load("aider")).readable == (tool, tmp_path / "python" / "3.11")
+    single = agent_recipe.find(agent_recipe.recipe_for("", Staff(agent="single")))
+    assert single.readable == (tmp_path / "home" / "single",)
+    inside = agent_recipe.find(agent_recipe.recipe_for("", Staff(agent="/usr/bin/env x")))
+    assert inside.path == Path("/usr/bin/env") and inside.readable == ()

@@ -1,0 +1,265 @@
+"""The command researcher: small real agents in the real sandbox, on the tiny task. What they claim moves nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inner_loop.agent_worktree import clear
+from inner_loop.kit import Kit, Staff
+from inner_loop.researchers import command
+from inner_loop.run import run
+from programs.errors import EnvironmentProblem, UsageError
+from programs.program import Program
+from tests.inner_loop.play import FULL, STREAMS_OF_TESTS, Event, Played, told
+from trainer import bwrap
+from trainer.experiment import Trainer
+
+pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
+AGENTS = Path(__file__).parent / "agents"
+TEXT = Program.parse("# Research\n\nLower it.\n\n- keep what is better\n- mind the seeds\n- stop never\n", "mine")
+STOCK = Program.parse("# Stock\n\nRun `uv run train.py > run.log 2>&1`, then `grep '^val_bpb:' run.log`.\n", "stock")
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Callable[[str], str]:
+    """An agent of the tests, by file name or text, installed where a sandbox can show it."""
+
+    def install(what: str) -> str:
+        place = tmp_path / "bin" / "agent"
+        place.parent.mkdir(exist_ok=True)
+        text = (AGENTS / what).read_text() if "\n" not in what else what
+        place.write_text(text)
+        place.chmod(0o755)
+        return str(place)
+
+    return install
+
+
+def work(
+    trainer: Trainer, agent: str, experiments: float = 8, *, folder: Path | None = None, text: Program = TEXT,
+    recorded: Sequence[Mapping[str, Any]] = (), events: list[Event] | None = None,
+    should_stop: Callable[[], bool] | None = None, researcher: str = "command", **staff: Any,
+) -> Played:  # fmt: skip
+    """A run with the budget of so many full experiments, worked by that agent."""
+    told_of: list[Event] = [] if events is None else events
+    stop = {"should_stop": should_stop} if should_stop else {}
+    kit = Kit(
+        Staff(agent=agent, **{"agent_network": "none", **staff}), run_id="r0", folder=folder, recorded=recorded,
+        emit=told_of.append, **stop,
+    )  # fmt: skip
+    result = run(
+        text, trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=experiments * FULL,
+        researcher=researcher, emit=told_of.append, folder=folder, recorded=recorded, kit=kit, **stop,
+    )  # fmt: skip
+    return Played(result, told_of)
+
+
+def said(folder: Path) -> str:
+    return "".join(path.read_text() for path in sorted((folder / "agent").glob("session-*")))
+
+
+def test_an_agent_works_and_what_it_keeps_is_the_result(
+    trainer: Trainer, agent: Callable[[str], str], folder: Path
+) -> None:
+    played = work(trainer, agent("steady.py"), folder=folder)
+    edits = [(e["edit"]["set"], e["status"], played.decisions[e["experiment_id"]]) for e in played.experiments]
+    assert edits[0] == ({}, "ok", "baseline")
+    assert ({"LR": 0.1}, "ok", "keep") in edits and ({"FAULT": "raise"}, "crash", "discard") in edits
+    assert ({"LR": 0.001}, "ok", "discard") in edits and ({"MOMENTUM": 0.9}, "ok", "keep") in edits
+    kept = [e for e in played.experiments if played.decisions[e["experiment_id"]] == "keep"]
+    assert not [e for e in played.events if e["kind"] == "agent" and e["what"] == "head"]  # it never went back
+    assert played.result.final.source_id == kept[-1]["source_id"]
+    assert played.result.final_metric == kept[-1]["metric"] < played.experiments[0]["metric"]
+    assert played.result.charged == pytest.approx(8 * FULL) and played.result.state == "finished"
+    cited = {one for e in played.experiments for one in e["directive_ids"]}
+    assert cited == {TEXT.directives[2].directive_id}
+    assert not (folder / "agent" / "worktree").exists()
+    log = subprocess.run(["git", "-C", folder, "log", "--format=%s"], capture_output=True, text=True).stdout
+    assert log.split("\n")[-3:] == ["LR 0.1", "baseline", ""]
+
+
+def test_a_stock_program_works_to_the_letter(trainer: Trainer, agent: Callable[[str], str], folder: Path) -> None:
+    """Commits, run.log, grep of val_bpb and results.tsv as the original has them; the bench follows its commits."""
+    played = work(trainer, agent("stock.sh"), 5, folder=folder, text=STOCK)
+    table = [line.split("\t") for line in said(folder).splitlines() if line.count("\t") == 4]
+    statuses = [(row[3], row[4]) for row in table[1:]]
+    assert statuses[:4] == [
+        ("keep", "baseline"), ("keep", "larger steps"), ("crash", "an idea that breaks"), ("discard", "smaller steps"),
+    ]  # fmt: skip
+    ours = [(played.decisions[e["experiment_id"]], e["description"]) for e in played.experiments]
+    assert [d for d, _ in ours[:4]] == ["baseline", "keep", "discard", "discard"]
+    assert [text for _, text in ours[1:4]] == ["larger steps", "an idea that breaks", "smaller steps"]
+    values = {row[4]: float(row[1]) for row in table[1:]}
+    assert values["larger steps"] == pytest.approx(played.experiments[1]["metric"], abs=1e-6)
+    assert len(played.experiments) == 5  # the baseline was not paid for twice
+
+
+@pytest.mark.slow
+def test_an_agent_that_misbehaves_gains_nothing_and_is_ended(
+    trainer: Trainer, agent: Callable[[str], str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "GRACE_SECONDS", 1.0)
+    played = work(trainer, agent("rude.py"), 8, folder=folder)
+    heard = said(folder)
+    first, second = played.experiments[1], played.experiments[2]
+    assert first["metric"] > played.experiments[0]["metric"] and first["status"] == "ok"
+    assert "\x1b" not in first["description"] and "\n" not in first["description"]
+    assert first["directive_ids"] == [] and "no directive" in heard and "prepare.py was changed here" in heard
+    # the bench's figure is the only one under the metric's name, and the lie is marked
+    assert "# nll: 0.000001" in heard and f"nll:              {second['metric']:.6f}" in heard
+    for refusal in (
+        "symbolic links are not followed",
+        "no ordinary file",
+        "No such file",
+        "not UTF-8",
+        "more than 65536",
+    ):
+        assert refusal in heard, refusal
+    assert "not understood: charged: Extra inputs" in heard and "there is no experiment 999999" in heard
+    assert sum(e["device_seconds_charged"] for e in played.experiments) <= 8 * FULL + 1e-9
+    assert len(played.experiments) == 8 and played.result.charged == pytest.approx(8 * FULL)
+    assert all(e["metric"] is None or e["metric"] > 0.1 for e in played.experiments)
+    ended = [e for e in played.events if e["kind"] == "agent" and e["what"] == "session"]
+    assert ended[-1]["killed"] == "asked" and not (folder / "agent" / "worktree").exists()
+    assert "0.000001" not in (folder / "results.tsv").read_text()
+    assert all(isinstance(v, str | int | float) for e in played.experiments for v in e["config"].values())
+    assert not Path("/tmp/owned").exists()
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_where_it_was_cut(trainer: Trainer, agent: Callable[[str], str], tmp_path: Path) -> None:
+    """Cut at any event: history, charges, head and work tree are as they were, and nothing is run twice."""
+    whole = work(trainer, agent("steady.py"), 8, folder=tmp_path / "whole")
+    ours = [event for event in whole.events if event["kind"] != "agent"]
+    look = agent("#!/bin/sh\nexperiment status; git log --format=%s; cat results.tsv train.py NOTES.md; exit 0\n")
+    for cut in (2, 3, 5, 8):
+        folder = tmp_path / f"cut{cut}"
+        (folder / "agent").mkdir(parents=True)
+        (folder / "agent" / "NOTES.md").write_text("remember this")
+        before = ours[:cut]
+        after = work(trainer, look, 8, folder=folder, recorded=before)
+        experiments = [e for e in before if e["kind"] == "experiment"]
+        kept = [e for e in before if e["kind"] == "decision" and e["decision"] in ("keep", "baseline")]
+        assert not after.experiments  # nothing was trained, and the budget is charged as it was
+        assert after.result.experiments == len(experiments)
+        assert after.result.forfeited == pytest.approx(8 * FULL - len(experiments) * FULL)
+        open_one = {e["experiment_id"] for e in experiments} - {
+            e["experiment_id"] for e in ours[:cut] if e["kind"] == "decision"
+        }
+        assert {e["experiment_id"] for e in after.events if e["kind"] == "decision"} == open_one
+        heard = said(folder)
+        assert "remember this" in heard and "the untouched baseline" in heard
+        if not open_one:
+            final = next(e for e in experiments if e["experiment_id"] == kept[-1]["experiment_id"])
+            assert after.result.final.source_id == final["source_id"]
+            assert after.result.final.text() in heard
+    again = work(trainer, agent("steady.py"), 8, folder=tmp_path / "again", recorded=ours[:5])
+    assert told([*ours[:5], *again.events])[:5] == told(ours[:5])
+    assert again.result.charged == pytest.approx(8 * FULL)
+
+
+def test_sources_that_a_diff_does_not_tell_are_recalled_too(
+    trainer: Trainer, agent: Callable[[str], str], tmp_path: Path
+) -> None:
+    script = """#!/usr/bin/env python3
+import subprocess
+from pathlib import Path
+text = Path("train.py").read_bytes()
+Path("train.py").write_bytes(text.replace(b"LR = 0.01", b"LR = 0.1").rstrip(b"\\n"))  # no newline at its end
+subprocess.run(["experiment"])
+subprocess.run(["experiment", "keep"])
+Path("train.py").write_bytes(text.replace(b"\\n", b"\\r\\n"))
+subprocess.run(["experiment"])
+subprocess.run(["experiment", "keep"])
+Path("train.py").write_bytes(text.replace(b"BATCH = 32", b"BATCH = 16  # a\\x0cb --- a/train.py"))
+subprocess.run(["experiment"])
+subprocess.run(["experiment", "keep"])
+subprocess.run(["experiment", "keep", "1"])  # back to an earlier one
+"""
+    whole = work(trainer, agent(script), 4, folder=tmp_path / "a")
+    assert [e["status"] for e in whole.experiments] == ["ok"] * 4
+    assert whole.result.final.source_id == whole.experiments[1]["source_id"]
+    after = work(trainer, agent("#!/bin/sh\ntrue\n"), 4, folder=tmp_path / "b", recorded=whole.events)
+    assert after.result.final == whole.result.final and not after.experiments
+
+
+def test_an_agent_that_ends_early_is_started_again_while_it_makes_progress(
+    trainer: Trainer, agent: Callable[[str], str], folder: Path
+) -> None:
+    script = """#!/bin/bash
+echo "note $RANDOM" >> NOTES.md
+[ $(wc -l < NOTES.md) -gt 3 ] && exit 0
+sed -i "s/^LR = .*/LR = 0.0$(wc -l < NOTES.md)5/" train.py
+experiment && git commit -qam "one more"
+"""
+    played = work(trainer, agent(script), 9, folder=folder)
+    sessions = [e for e in played.events if e["kind"] == "agent" and e["what"] == "session"]
+    assert [s["experiments"] for s in sessions] == [1, 1, 1, 0]
+    assert played.result.state == "finished" and played.result.forfeited == pytest.approx(5 * FULL)
+
+
+def test_an_agent_that_fails_before_it_ran_anything_is_an_error(trainer: Trainer, agent: Callable[[str], str]) -> None:
+    result = work(trainer, agent("#!/bin/sh\necho no key >&2; exit 3\n")).result
+    assert result.state == "stopped" and "exit code 3 and ran nothing: no key" in result.reason
+    with pytest.raises(EnvironmentProblem, match="'no-such-agent' is not installed"):
+        work(trainer, "no-such-agent --yes")
+    with pytest.raises(UsageError, match="names no agent"):
+        work(trainer, "")
+
+
+def test_wall_time_ends_a_run_and_a_stop_leaves_it_to_be_resumed(
+    trainer: Trainer, agent: Callable[[str], str], tmp_path: Path
+) -> None:
+    sleeper = agent("#!/bin/sh\nsed -i 's/^LR = .*/LR = 0.1/' train.py; experiment; sleep 600\n")
+    played = work(trainer, sleeper, max_wall=2.0)
+    assert played.result.state == "finished" and played.result.wall_seconds < 30
+    assert [played.decisions[e["experiment_id"]] for e in played.experiments] == ["baseline", "keep"]
+    events: list[Event] = []
+    stopped = work(trainer, sleeper, events=events, should_stop=lambda: len(events) > 2)
+    assert stopped.result.state == "stopped" and stopped.result.experiments == 2
+    assert [e["kind"] for e in events] == ["experiment", "decision", "experiment"]
+
+
+def test_an_agent_sees_neither_the_study_nor_the_task_nor_our_environment(
+    trainer: Trainer, agent: Callable[[str], str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "canary-4711")
+    monkeypatch.setenv("MY_KEY", "given-to-it")
+    (folder / "ledger").mkdir(parents=True)
+    (folder / "ledger" / "worker.jsonl").write_text("canary-4711")
+    task = trainer.task.folder
+    script = (
+        f"#!/bin/sh\nenv; cat {folder}/ledger/* ../../ledger/* {task}/data.py; ls {task}; cat prepare.py README.md\n"
+    )
+    work(trainer, agent(script), folder=folder, agent_env=("MY_KEY",))
+    heard = said(folder)
+    assert "canary-4711" not in heard and "MY_KEY=given-to-it" in heard
+    assert "METALOOP_DOOR=" in heard and "def make(" not in heard and "You are the researcher" in heard
+    with pytest.raises(UsageError, match="a name, not a value"):
+        work(trainer, agent(script), agent_env=("MY_KEY=given",))
+
+
+def test_a_strangers_worktree_is_removed_whatever_it_holds(tmp_path: Path) -> None:
+    deep = tmp_path / "worktree"
+    deep.mkdir()
+    (deep / "closed").mkdir()
+    (deep / "closed" / "file").touch()
+    (deep / "closed").chmod(0)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "stays").touch()
+    (deep / "link").symlink_to(tmp_path / "outside")
+    made = subprocess.run(
+        [sys.executable, "-c", "import os\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')"], cwd=deep, check=False
+    )
+    assert made.returncode == 0
+    clear(deep)
+    assert not os.path.lexists(deep) and (tmp_path / "outside" / "stays").exists()
+    shutil.rmtree(tmp_path / "outside")

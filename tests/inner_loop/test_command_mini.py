@@ -1,0 +1,84 @@
+"""mini-swe-agent from PyPI as a researcher, by its recipe, against a server that speaks the OpenAI protocol."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.inner_loop.play import Event
+from tests.inner_loop.test_command import STOCK, said, work
+from tests.llm.server import LlmServer
+from trainer import bwrap
+from trainer.experiment import Trainer
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe())),
+]
+COMMANDS = (
+    "cat program.md README.md",
+    "sed -i 's/^LR = .*/LR = 0.1/' train.py && git commit -qam 'larger steps'",
+    "uv run train.py > run.log 2>&1; grep '^nll:' run.log",
+    "sed -i 's/^LR = .*/LR = 0.001/' train.py && git commit -qam 'smaller steps' && experiment",
+    "git reset -q --hard HEAD~1",
+    "sed -i 's/^MOMENTUM = .*/MOMENTUM = 0.9/' train.py && git commit -qam 'momentum' && experiment",
+    "experiment status",
+    "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT",
+)
+KEY = "sk-of-the-tests"
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its program, in a virtual environment of its own; METALOOP_TEST_MINI names one that is there already.
+
+    With mcp, which LiteLLM 1.106 imports at its first call without requiring it.
+    """
+    if given := os.environ.get("METALOOP_TEST_MINI"):
+        return Path(given)
+    place = tmp_path_factory.mktemp("mini") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", place], check=True)
+    done = subprocess.run(
+        [place / "bin" / "pip", "install", "-q", "mini-swe-agent==2.4.6", "mcp"], capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("mini-swe-agent cannot be installed here")
+    return place / "bin" / "mini"
+
+
+def scripted(body: dict[str, Any]) -> str:
+    """The next command after those that the conversation holds."""
+    said_so_far = sum(message["role"] == "assistant" for message in body["messages"])
+    return f"THOUGHT: next.\n\n```mswea_bash_command\n{COMMANDS[min(said_so_far, len(COMMANDS) - 1)]}\n```"
+
+
+def test_mini_swe_agent_follows_a_program(
+    trainer: Trainer, mini: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LlmServer(scripted) as server:
+        monkeypatch.setenv("OPENAI_API_BASE", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        command = f"{mini} -y --exit-immediately -l 0 -m openai/m -o /tmp/t.json -t {{prompt}}"
+        command += " -c mini_textbased.yaml --model-class litellm_textbased"  # the server calls no tools
+        events: list[Event] = []
+        played = work(
+            trainer, command, 4, folder=folder, text=STOCK, events=events, researcher="command:mini-swe-agent",
+            agent_network="full", max_wall=90.0,
+        )  # fmt: skip
+        asked = [str(body["messages"]) for body in server.seen]
+    decisions = [(e["description"], played.decisions[e["experiment_id"]]) for e in played.experiments]
+    assert decisions == [
+        ("baseline", "baseline"),
+        ("larger steps", "keep"),
+        ("smaller steps", "discard"),
+        ("momentum", "keep"),
+    ]
+    assert played.result.final.source_id == played.experiments[3]["source_id"]
+    assert any(f"nll:              {played.experiments[1]['metric']:.6f}" in text for text in asked)
+    assert any("The budget is spent" in text for text in asked) and server.keys and set(server.keys) == {KEY}
+    assert KEY not in said(folder) and KEY not in str(events) and not any(KEY in text for text in asked)

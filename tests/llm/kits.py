@@ -1,0 +1,39 @@
+"""Kits that point at a test server, as a user's environment would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inner_loop.kit import Kit, Staff
+
+KEY = "sk-test-0123456789abcdef"
+MODEL = "openai/test"
+
+
+def environment(patch: pytest.MonkeyPatch, url: str, key: str = KEY) -> None:
+    """What a user of a local server sets."""
+    patch.setenv("OPENAI_API_BASE", url)
+    patch.setenv("OPENAI_API_KEY", key)
+
+
+def staff(**how: Any) -> Staff:
+    """Impatient, so that tests are fast."""
+    defaults: dict[str, Any] = {
+        "models": (MODEL,), "call_timeout": 0.4, "patience": 10.0, "backoff": 0.005, "reply_tokens": 500,
+    }  # fmt: skip
+    return Staff(**(defaults | how))
+
+
+def kit(
+    events: list[dict[str, Any]] | None = None, *, run_id: str = "r0", study: Path | None = None,
+    recorded: Sequence[dict[str, Any]] = (), record: Path | None = None, replay: Path | None = None, **how: Any,
+) -> Kit:  # fmt: skip
+    """A kit whose events go to a list."""
+    emit = events.append if events is not None else (lambda _: None)
+    return Kit(
+        staff=staff(**how), run_id=run_id, study=study, recorded=recorded, emit=emit, record=record, replay=replay
+    )

@@ -1,0 +1,78 @@
+"""The researcher behind the test server: reads source and known edits in the prompt, answers with a valid edit.
+
+Its answer follows from the request alone, so that a study that is repeated meets the same replies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from typing import Any
+
+_FILE = re.compile(r'^<file name="([^"]+)">\n(.*?)^</file>$', re.MULTILINE | re.DOTALL)
+_KNOB = re.compile(r"^- `([A-Za-z_]\w*)`[^:\n]*: one of ([^;\n]+)", re.MULTILINE)
+_NUMBER = re.compile(r"^([A-Z][A-Z0-9_]*) = ([0-9.e+-]+)$", re.MULTILINE)
+_LABEL = re.compile(r"\[(d\d+)\]")
+
+
+def prompt_of(body: dict[str, Any]) -> str:
+    """The whole prompt, as text."""
+    parts: list[str] = []
+    for message in body["messages"]:
+        content = message.get("content") or ""
+        parts.append(content if isinstance(content, str) else "".join(part.get("text", "") for part in content))
+    return "\n".join(parts)
+
+
+def luck_of(body: dict[str, Any]) -> random.Random:
+    """Drawn from the request."""
+    return random.Random(hashlib.sha256(json.dumps(body["messages"], sort_keys=True).encode()).hexdigest())
+
+
+def answer(body: dict[str, Any]) -> str:
+    """One constant changed to another known value; without known edits, a number doubled or halved."""
+    prompt, luck = prompt_of(body), luck_of(body)
+    files = _FILE.findall(prompt)
+    if not files:
+        return "I see no source."
+    name, text = files[0]
+    old, new = _change(text, prompt, luck)
+    labels = sorted(set(_LABEL.findall(prompt)))
+    return reply(name, old, new, follows=luck.sample(labels, min(1, len(labels))), luck=luck)
+
+
+def reply(name: str, old: str, new: str, *, follows: list[str], luck: random.Random) -> str:
+    """A reply in the form that the prompt asks for."""
+    return "\n".join(
+        [
+            f"<title>{new}</title>",
+            f"<rationale>\n{old} has not been varied yet; {new} may do better.\n</rationale>",
+            f"<follows>{', '.join(follows)}</follows>",
+            f"<note>tried {new}</note>",
+            *([f"<idea>vary {old.partition(' ')[0]} further</idea>"] if luck.random() < 0.3 else []),
+            f'<edit file="{name}">',
+            "<<<<<<< SEARCH",
+            old,
+            "=======",
+            new,
+            ">>>>>>> REPLACE",
+            "</edit>",
+        ]
+    )
+
+
+def _change(text: str, prompt: str, luck: random.Random) -> tuple[str, str]:
+    choices: list[tuple[str, str]] = []
+    for knob, values in _KNOB.findall(prompt):
+        found = re.search(rf"^{knob} = (.+)$", text, re.MULTILINE)
+        if found:
+            others = [value for value in values.split(", ") if value != found[1].strip()]
+            choices += [(found[0], f"{knob} = {value}") for value in others]
+    if not choices:
+        for name, number in _NUMBER.findall(text):
+            factor = luck.choice((0.5, 2))
+            changed = int(number) * factor if number.isdigit() else float(number) * factor
+            choices.append((f"{name} = {number}", f"{name} = {max(1, int(changed)) if number.isdigit() else changed}"))
+    return luck.choice(choices) if choices else ("nothing", "to change")
