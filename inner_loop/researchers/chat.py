@@ -7,6 +7,7 @@ that is decided therefore follows from the replies alone, and a run is resumed a
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from inner_loop.citations import joined
 from inner_loop.contracts import Proposal
 from inner_loop.frontier import Frontier
 from inner_loop.kit import Kit
+from inner_loop.models import provider
 from inner_loop.models.client import Client, Stopped
 from inner_loop.models.contract import Message
 from inner_loop.record import Record
@@ -82,6 +84,8 @@ class ChatResearcher(ScriptedResearcher):
         self._desk: Desk[Plan] = Desk(kit.should_stop)
         self._turns = self._lost = 0
         self._began = time.monotonic()
+        if kit.replay is None:  # LiteLLM takes seconds to load: they pass while the baseline is trained
+            threading.Thread(target=provider.litellm, daemon=True).start()
 
     def work(self, bench: Bench) -> None:
         """Raises NoReply where no model answers any more, besides what every researcher may raise."""

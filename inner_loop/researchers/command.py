@@ -20,6 +20,7 @@ from inner_loop.agent_desk import Desk
 from inner_loop.agent_door import Door
 from inner_loop.agent_recall import recall
 from inner_loop.agent_sandbox import AgentEnded, AgentLimits, AgentSandbox, Network
+from inner_loop.agent_verdicts import Verdicts
 from inner_loop.bench import Bench, RunStopped
 from inner_loop.kit import Kit
 from inner_loop.models.contract import NoReply
@@ -54,6 +55,7 @@ class CommandResearcher:
         """
         installed = agent_recipe.find(self._recipe)
         recall(bench, self._kit.recorded)
+        Verdicts(bench, bench.head.source).finish()  # of what was cut off before it was decided
         deadline = time.monotonic() + (self._kit.staff.max_wall or float("inf"))
         with ExitStack() as stack:
             folder = self._folder(stack)

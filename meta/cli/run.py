@@ -24,7 +24,6 @@ WHERE run_id = ? AND decision IN ('baseline', 'keep') ORDER BY number
 @verb(
     ("metaloop run stock", "a starter on the default task"),
     ("metaloop run my/program.md -t tinylm -b 60s", "your own, a minute of device time"),
-    ("metaloop run stock -r command:claude -b 10m", "a coding agent follows it"),
     ("metaloop run --resume studies/NAME", "go on with one that was stopped"),
     flags=[
         click.argument("program", metavar="[PROGRAM]", required=False),
