@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.statistics import Ratio, interval, ratio, t_quantile, welch_difference
+from analysis.statistics import Ratio, interval, ratio, shared_error, t_quantile, welch_difference
 
 KEPT_SHARE = 0.5  # of its gain; a source that keeps more without training carries its weights along
 CONTRADICTION = 0.99  # confidence at which a recorded figure is called too high
@@ -28,9 +28,9 @@ class Effect:
     n: int
 
 
-def effect(values: Sequence[float], others: Sequence[float]) -> Effect:
-    """Mean of ``values`` minus mean of ``others``; neither may be empty."""
-    gain, se, df = welch_difference(values, others)
+def effect(values: Sequence[float], others: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)) -> Effect:
+    """Mean of ``values`` minus mean of ``others``, neither empty; ``shared``: see `statistics.welch_difference`."""
+    gain, se, df = welch_difference(values, others, shared)
     assert gain is not None
     low, high = interval(gain, se, df)
     return Effect(gain, se, df, low, high, len(values))
@@ -91,8 +91,14 @@ class Lead:
 
 
 def lead(first: Sequence[float], second: Sequence[float], baseline: Sequence[float]) -> Lead:
-    """Of the gains of the runs of two arms, and of the baseline's own seeds (around 0); none may be empty."""
-    return Lead(effect(first, baseline), effect(second, baseline), effect(first, second), ratio(first, second))
+    """Of the gains of the runs of two arms, and of the baseline's own seeds (around 0); none may be empty.
+
+    A gain of exactly 0 was not held against the baseline: that run failed, or ended where it began.
+    """
+    touched = tuple(sum(gain != 0.0 for gain in gains) / len(gains) for gains in (first, second))
+    between = effect(first, second, shared_error(baseline, touched[0], touched[1]))
+    times = ratio(first, second, baseline=baseline, touched=(touched[0], touched[1]))
+    return Lead(effect(first, baseline), effect(second, baseline), between, times)
 
 
 def around_zero(baseline: Sequence[float], sign: float) -> list[float]:

@@ -187,12 +187,23 @@ def between_variance(means: Sequence[float], variances: Sequence[float]) -> floa
     return max(0.0, (spread - (len(means) - 1)) / scale)
 
 
-def ratio(top: Sequence[float], bottom: Sequence[float], level: float = 0.95) -> Ratio:
+def ratio(
+    top: Sequence[float],
+    bottom: Sequence[float],
+    level: float = 0.95,
+    baseline: Sequence[float] = (),
+    touched: tuple[float, float] = (1.0, 1.0),
+) -> Ratio:
     """Mean of top over mean of bottom with a one-sided lower bound by Fieller's method (1954).
 
-    Independent samples of unequal variance; Satterthwaite's degrees of freedom at the ratio found. The bound is the
-    smallest r for which top minus r times bottom is not significantly above 0. lower is None where a side has fewer
-    than two values or the mean of bottom is not significantly above 0 (then no ratio can be excluded).
+    Samples of unequal variance; Satterthwaite's degrees of freedom at the ratio found. The bound is the smallest r for
+    which top minus r times bottom is not significantly above 0. lower is None where a side has fewer than two values or
+    the mean of bottom is not significantly above 0 (then no ratio can be excluded).
+
+    ``baseline``: the values whose mean the gains were taken against; its error e is in the share w of the values
+    (``touched``) of each side that are not exactly 0 by construction. With v the variance of that mean, the sides'
+    means have variances vx + wx²v and vy + wy²v and, since e is the same in both, the covariance wx·wy·v; so
+    top minus r times bottom has the further variance (wx - r·wy)²v, with n - 1 degrees of freedom.
     """
     nothing = Ratio(None, None, level, len(top), len(bottom))
     if not top or not bottom:
@@ -204,16 +215,16 @@ def ratio(top: Sequence[float], bottom: Sequence[float], level: float = 0.95) ->
     if len(top) < 2 or len(bottom) < 2:
         return point
     vx, vy = _variance(top) / len(top), _variance(bottom) / len(bottom)
-    parts = vx, (x / y) ** 2 * vy
-    if sum(parts) == 0.0:
+    v, (wx, wy) = (_variance(baseline) / len(baseline), touched) if len(baseline) > 1 else (0.0, (0.0, 0.0))
+    parts = (vx, len(top)), ((x / y) ** 2 * vy, len(bottom)), ((wx - x / y * wy) ** 2 * v, max(2, len(baseline)))
+    total = math.fsum(part for part, _ in parts)
+    if total == 0.0:
         return Ratio(x / y, x / y, level, len(top), len(bottom))
-    df = sum(parts) ** 2 / (parts[0] ** 2 / (len(top) - 1) + parts[1] ** 2 / (len(bottom) - 1))
-    t2 = t_quantile(level, df) ** 2
-    a = y * y - t2 * vy
+    t2 = t_quantile(level, total**2 / math.fsum(part**2 / (n - 1) for part, n in parts)) ** 2
+    a, b, c = y * y - t2 * (vy + wy**2 * v), x * y - t2 * wx * wy * v, x * x - t2 * (vx + wx**2 * v)
     if a <= 0:
         return point
-    root = math.sqrt(max(0.0, (x * y) ** 2 - a * (x * x - t2 * vx)))
-    return Ratio(x / y, (x * y - root) / a, level, len(top), len(bottom))
+    return Ratio(x / y, (b - math.sqrt(max(0.0, b * b - a * c))) / a, level, len(top), len(bottom))
 
 
 def ratio_lower_bound(champion: Sequence[float], stock: Sequence[float], level: float = 0.95) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -44,4 +45,4 @@ def findings_line(rows: Iterable[dict[str, Any]], place: str) -> str:
     if not total:
         return ""
     listed = ", ".join(f"{kind} ({n})" for kind, n in counts)
-    return f"{total} finding{'s' if total > 1 else ''}: {listed}: metaloop sql {place} 'FROM findings'"
+    return f"{total} finding{'s' if total > 1 else ''}: {listed}: metaloop sql {shlex.quote(place)} 'FROM findings'"

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from analysis import designs
 from analysis.designs import Design
 from arena.drain import drain_on_interrupt
-from arena.executor import Executor, LocalExecutor, Progress
+from arena.executor import Executor, Progress
+from arena.inprocess import executor_of
 from arena.match import Entry, Match, enter, play
 from arena.race import Allocation
 from arena.study import Study
@@ -166,10 +167,10 @@ def write_down(study: Study, program: Program, design: Design, match: Match) -> 
 
 
 def ablate(study: Study, program: Program, design: Design, progress: Progress) -> Match:
-    """The whole ablation with worker processes of its own; Ctrl-C drains it."""
+    """The whole ablation with an executor of its own; Ctrl-C drains it."""
     with (
         study,
         drain_on_interrupt(study, progress),
-        LocalExecutor(study.folder, study.config.workers, progress) as executor,
+        executor_of(study, progress) as executor,
     ):
         return play_design(study, executor, program, design, progress)

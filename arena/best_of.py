@@ -7,7 +7,6 @@ metric picks, and flatters its pick; so the source is trained anew under seeds t
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from analysis.statistics import mean_interval
 from analysis.study import open_study, rows
@@ -82,13 +81,3 @@ def best_of(study: Study, executor: Executor, match: Match, arm: Arm, seeds: int
     )  # fmt: skip
     study.record({"kind": "best_of", **asdict(told)})
     return told
-
-
-def line(row: dict[str, Any], unit: str) -> str:
-    """One best-of-N for people."""
-    interval = f" [{row['low']:.4g}, {row['high']:.4g}]" if row["low"] is not None else ""
-    whose = "the champion's" if row["role"] == "champion" else "stock's"
-    return (
-        f"best of {whose} {row['of']} runs by search metric, on {row['n']} fresh seeds: {row['gain']:.4g}{interval} "
-        f"{unit} (it claimed {row['claimed_gain']:.4g})"
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ def drained(study: Study) -> Drained:
     unsafe = "" if study.config.sandbox else f" {FLAG}"
     return Drained(
         f"stopped on request: {study.folder} can go on",
-        hint=f"metaloop evolve --resume {study.folder}{unsafe}"
+        hint=f"metaloop evolve --resume {shlex.quote(str(study.folder))}{unsafe}"
         if study.config.command in ("evolve", "improve")
         else "type the same command again",
     )

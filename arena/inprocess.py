@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from arena.executor import Progress
+from arena.executor import LocalExecutor, Progress
 from arena.jobs import Job, JobResult
+from arena.sandbox import runs_code
 from arena.study import Study
 from arena.worker import Worker
 from programs.errors import UsageError
@@ -15,19 +16,20 @@ from trainer.simulated import trainer_for
 
 
 class InProcessExecutor:
-    """The worker's own code without a process, a pipe, a run's git repository or a cache; the ledger is the same.
+    """The worker's own code without a process, a pipe or a cache; the ledger is the same, synced less often.
 
     For simulated tasks only: training belongs into processes that can be killed. Raises UsageError for another.
+    ``repositories``: whether each run leaves its git repository, from which a source is taken to be measured again.
     """
 
-    def __init__(self, study: Study, progress: Progress) -> None:
-        if study.task.law is None:
+    def __init__(self, study: Study, progress: Progress, *, repositories: bool = False) -> None:
+        if runs_code(study.task):
             raise UsageError(f"{study.task.name} trains for real", hint="use LocalExecutor")
         config = study.config
         data = DataStore(study.task, study.streams, study.folder / "data")
-        trainer = trainer_for(study.task, data, fixed_steps=config.fixed_steps, sandbox=config.sandbox)
+        trainer = trainer_for(study.task, data, fixed_steps=config.fixed_steps)
         self._progress = progress
-        self._worker = Worker(study.folder, 0, trainer, self._tell, repositories=False)
+        self._worker = Worker(study.folder, 0, trainer, self._tell, repositories=repositories, sync_each=False)
 
     def __enter__(self) -> InProcessExecutor:
         return self
@@ -47,3 +49,10 @@ class InProcessExecutor:
     def _tell(self, message: Mapping[str, Any]) -> None:
         if "progress" in message:
             self._progress(message["progress"])
+
+
+def executor_of(study: Study, progress: Progress) -> LocalExecutor | InProcessExecutor:
+    """What carries out a study's jobs: worker processes where anything trains, this process where a law tells."""
+    if runs_code(study.task):
+        return LocalExecutor(study.folder, study.config.workers, progress, study.number)
+    return InProcessExecutor(study, progress, repositories=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -204,7 +205,7 @@ def measure_baseline(study: Study, executor: Executor, stream: Stream, match_id:
     if not values:
         raise TaskError(
             f"{study.task.folder}: its baseline fails on all {len(seeds)} seeds: {rows[0] and rows[0]['reason']}",
-            hint=f"metaloop task check {study.config.task}",
+            hint=f"metaloop task check {shlex.quote(study.config.task)}",
         )
     return statistics.fmean(values)
 

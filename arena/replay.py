@@ -10,7 +10,8 @@ from typing import Any
 from analysis import replays
 from analysis.replays import Replay, Set
 from arena.drain import drain_on_interrupt, drained
-from arena.executor import Executor, LocalExecutor, Progress
+from arena.executor import Executor, Progress
+from arena.inprocess import executor_of
 from arena.jobs import MeasureJob
 from arena.match import tell_findings
 from arena.study import Study
@@ -135,10 +136,10 @@ def write_down(
 def replay_run(
     study: Study, run_id: str, commits: Sequence[Commit], replay: Replay, progress: Progress
 ) -> str:  # fmt: skip
-    """The whole replay with worker processes of its own; Ctrl-C drains it."""
+    """The whole replay with an executor of its own; Ctrl-C drains it."""
     with (
         study,
         drain_on_interrupt(study, progress),
-        LocalExecutor(study.folder, study.config.workers, progress) as executor,
+        executor_of(study, progress) as executor,
     ):
         return play_replay(study, executor, run_id, commits, replay, progress)

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 from programs.errors import EnvironmentProblem
+from trainer.data import check_cache
+from trainer.task import Task
 
 FLAG = "--unsafe-no-sandbox"
+OPEN = "WITHOUT a sandbox: every row will say unverified"
+NEEDLESS = "simulated: nothing is trained, a law tells every figure"
 
 
-def said(sandbox: bool) -> str:
+def runs_code(task: Task) -> bool:
+    """Whether experiments execute what a researcher wrote; where a law tells the metric, the source is only read."""
+    return task.law is None
+
+
+def holds(task: Task, asked: bool) -> bool:
+    """Whether nothing of a stranger runs outside a sandbox: one is asked for, or nothing runs at all."""
+    return asked or not runs_code(task)
+
+
+def said(task: Task, asked: bool) -> str:
     """How a plan tells it."""
-    return "sandboxed" if sandbox else "WITHOUT a sandbox: every row will say unverified"
+    if not runs_code(task):
+        return NEEDLESS
+    return "sandboxed" if asked else OPEN
 
 
-def require(sandbox: bool) -> None:
-    """Raise EnvironmentProblem, with the cure, where a sandbox is asked for and does not work here."""
-    if not sandbox:
+def require(task: Task, asked: bool) -> None:
+    """Raise EnvironmentProblem, with the cure, where experiments of ``task`` cannot run here as they are asked to.
+
+    Its data must have a place, and the sandbox hold, if one is asked for; where nothing is trained, nothing is needed.
+    """
+    if not runs_code(task):
+        return
+    check_cache(task)
+    if not asked:
         return
     from trainer.local import check_sandbox
 

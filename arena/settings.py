@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ class StudyConfig(BaseModel):
         if body.get("command") == "import":
             raise NotComparable(
                 f"{path.parent} holds logs that were imported; nothing can be run in it",
-                hint=f"metaloop log {path.parent} looks at them; metaloop evolve starts a study",
+                hint=f"metaloop log {shlex.quote(str(path.parent))} looks at them; metaloop evolve starts a study",
             )
         if body.get("schema") != SCHEMA:
             raise Corrupt(

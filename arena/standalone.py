@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from analysis.statistics import mean_interval, posterior
 from arena.drain import drain_on_interrupt
-from arena.executor import LocalExecutor, Progress
+from arena.executor import Progress
+from arena.inprocess import executor_of
 from arena.match import Arm, Entry, Match, enter, play, scores
 from arena.race import Allocation, Racer, TopTwo, in_doubt
 from arena.study import Study
@@ -27,7 +28,7 @@ def play_entries(
     with (
         study,
         drain_on_interrupt(study, progress),
-        LocalExecutor(study.folder, study.config.workers, progress) as executor,
+        executor_of(study, progress) as executor,
     ):
         for entry in entries:
             study.admit(entry.program, generation=0, operator="entry")

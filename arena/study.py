@@ -6,6 +6,7 @@ import copy
 import fcntl
 import os
 import platform
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from typing import Any, TextIO
 
 from analysis.ledger import Ledger, missing_segments
 from arena.history import History
+from arena.sandbox import holds
 from arena.settings import Reserved, StudyConfig, Versions
 from programs.errors import Busy, Corrupt, NotComparable, UsageError
 from programs.ids import content_id
@@ -79,7 +81,7 @@ class Study:
             verify_seeds=verify_seeds,
             workers=workers,
             fixed_steps=fixed_steps,
-            sandbox=sandbox,
+            sandbox=all(holds(each, sandbox) for each in (task, *(Task.load(away.task) for away in reserve))),
             researcher=researcher,
             seed=seed,
             secret=streams.secret.hex(),
@@ -206,9 +208,10 @@ class Study:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
+            place = shlex.quote(str(self.folder))
             raise Busy(
                 f"{self.folder} is being worked on by another process",
-                hint=f"metaloop status {self.folder}, or metaloop stop {self.folder}",
+                hint=f"metaloop status {place}, or metaloop stop {place}",
             ) from None
         return lock
 

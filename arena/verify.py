@@ -6,6 +6,7 @@ itself afterwards, so that anybody can make the check again.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,9 @@ from analysis.audit import Effect, gain_over, one_draw, source_verdict
 from analysis.trust import counts, weakest
 from arena import embedded
 from arena.jobs import MeasureJob, Measurement
+from arena.sandbox import runs_code
 from arena.scratch import Told, measure, scratch, secret_hash
+from arena.study import reference
 from inner_loop.record import finding_event
 from programs.errors import TaskError
 from programs.ids import content_id
@@ -50,7 +53,7 @@ class Sample:
     def jobs(self, task: Task, how: How) -> list[MeasureJob]:
         found = [self._job(how, f"{self.label} {k}", k, 1.0) for k in range(self.seeds)]
         few = embedded.fraction(task, how.fixed_steps)
-        again = range(self.seeds if self.ablate else 0)
+        again = range(self.seeds if self.ablate and runs_code(task) else 0)  # a law knows no training to leave out
         return found + [self._job(how, f"{self.label} {k} untrained", k, few) for k in again]
 
     def _job(self, how: How, job_id: str, k: int, fraction: float) -> MeasureJob:
@@ -136,7 +139,7 @@ def carry_out(task: Task, samples: Sequence[Sample], seeds: int, how: How, told:
     baseline = [value for value in taken["baseline"].metrics if value is not None]
     if not baseline:
         message = f"{task.folder}: its baseline fails on all {seeds} seeds: {taken['baseline'].failures[0]}"
-        raise TaskError(message, hint=f"metaloop task check {task.name}")
+        raise TaskError(message, hint=f"metaloop task check {shlex.quote(reference(task))}")
     return Round(task, how, tuple(baseline), taken, tuple(measured.items()))
 
 
@@ -157,7 +160,10 @@ def findings(found: Round, runs: Mapping[str, str | None]) -> list[dict[str, Any
 
 @dataclass(frozen=True)
 class Audit:
-    """What a check found. ``figures`` are the columns of the view `audits`; gains in the task's unit."""
+    """What a check found. ``figures`` are the columns of the view `audits`; gains in the task's unit.
+
+    A source that fails under every seed has no gain, and nothing of it can be trusted or not.
+    """
 
     subject: str
     verdict: str
@@ -171,12 +177,21 @@ class Audit:
     def audit_id(self) -> str:
         return content_id("v", self.round.how.streams.secret, self.subject, str(self.figures.get("run_id")))
 
+    @property
+    def trust(self) -> str | None:
+        return None if self.figures["gain"] is None else self.round.trust
+
+    @property
+    def stands(self) -> bool:
+        """False where what was claimed is known to be wrong: invalid, or contradicted by fresh data."""
+        return not self.verdict.startswith(("invalid", "contradicted"))
+
     def event(self) -> dict[str, Any]:
         """The `audit` row; the secret is told now that it has been used."""
         streams = self.round.how.streams
         return {
             "kind": "audit", "audit_id": self.audit_id, "subject": self.subject, "verdict": self.verdict,
-            "why": self.why, **self.figures, "unit": self.round.task.unit, "trust": self.round.trust,
+            "why": self.why, **self.figures, "unit": self.round.task.unit, "trust": self.trust,
             "findings": len(self.findings), "device_seconds_spent": self.round.spent,
             "sandbox": self.round.how.sandbox, "secret_hash": secret_hash(streams), "secret": streams.secret.hex(),
             "stream": FRESH, **self.details,
@@ -192,10 +207,11 @@ def verify_source(task: Task, source: Source, seeds: int, how: How, told: Told, 
     rows = findings(found, {label: run_id})
     if hollow:
         rows.append(finding_event(hollow, run_id=run_id, source_id=source.source_id, stream=FRESH))
+    measured = (gain.gain, gain.low, gain.high) if len(failed) < seeds else (None, None, None)
     return Audit(
         "run" if run_id else "source",
         source_verdict(gain, failed, hollow),
-        {"run_id": run_id, "n": gain.n, "gain": gain.gain, "low": gain.low, "high": gain.high},
+        {"run_id": run_id, "n": gain.n} | dict(zip(("gain", "low", "high"), measured, strict=True)),
         rows,
         found,
         details={"failed_seeds": len(failed), "source_id": source.source_id},

@@ -37,15 +37,20 @@ class Worker:
     """Carries out jobs for one study. ``tell`` sends a message to the parent.
 
     ``repositories``: whether each run leaves its git repository; all figures of a study come from the ledger.
+    ``sync_each``: whether every experiment waits for the disk, or only the end of a run, where they cost nothing.
     """
 
-    def __init__(self, folder: Path, index: int, trainer: Trainer, tell: Tell, *, repositories: bool = True) -> None:
+    def __init__(
+        self, folder: Path, index: int, trainer: Trainer, tell: Tell, *,
+        repositories: bool = True, sync_each: bool = True,
+    ) -> None:  # fmt: skip
         self.folder = folder
         self.index = index
         self.config = StudyConfig.read(folder / "study.toml")
         self.trainer = trainer
         self.tell = tell
         self.repositories = repositories
+        self.synced = ("experiment", "run_ended") if sync_each else ("run_ended",)
         self.ledger = Ledger(folder / "ledger", f"worker-{index}")
 
     def should_stop(self) -> bool:
@@ -53,7 +58,7 @@ class Worker:
 
     def emit(self, event: dict[str, Any]) -> None:
         """Write an event down, then show it to the parent. Outcomes and ends are synced, decisions can be replayed."""
-        self.ledger.append(event, sync=event["kind"] in ("experiment", "run_ended"))
+        self.ledger.append(event, sync=event["kind"] in self.synced)
         if event["kind"] in ("experiment", "decision"):
             shown = (
                 "kind",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -139,7 +140,7 @@ class Bench:
         if not record.ok:
             raise TaskError(
                 f"{self.task.folder}: the baseline ended as {record.outcome.status}: {record.outcome.reason}",
-                hint=f"metaloop task check {self.task.name}",
+                hint=f"metaloop task check {shlex.quote(str(self.task.folder))}",
             )
         self.decide(record, "baseline", "the untouched source")
         return record

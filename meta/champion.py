@@ -88,7 +88,8 @@ def confirm(
 @dataclass(frozen=True)
 class Against:
     """What gains were measured against: the baseline's metrics over the shared seeds of the stream, and for each role
-    the share of its runs that ended at another source than that (the others gain exactly 0)."""
+    the share of its verifications that were held against them (at the baseline's source, or failed, a run gains
+    exactly 0 there)."""
 
     baseline: tuple[float, ...]
     touched: Mapping[str, float]
@@ -98,14 +99,14 @@ def against(study: Study, match_id: str) -> Against:
     """Of the match that confirms, as the ledger holds it."""
     match = study.history.matches[match_id]
     roles = {arm["arm_id"]: arm["role"] for arm in match["arms"]}
-    ended: dict[str, list[bool]] = {role: [] for role in roles.values()}
+    held: dict[str, list[bool]] = {role: [] for role in roles.values()}
     for of_run in study.history.verifications.values():
-        event = next(iter(of_run.values()))
-        if event["arm_id"] in roles:
-            ended[roles[event["arm_id"]]].append(event["status"] != "baseline")
+        for event in of_run.values():
+            if event["arm_id"] in roles:
+                held[roles[event["arm_id"]]].append(event["status"] == "ok")
     measured = [row for key, row in study.history.baselines.items() if key[:2] == (match["task"], match["stream"])]
     metrics = [row["metric"] for row in measured if row["status"] == "ok"]
-    return Against(tuple(metrics), {role: sum(seen) / max(1, len(seen)) for role, seen in ended.items()})
+    return Against(tuple(metrics), {role: sum(seen) / max(1, len(seen)) for role, seen in held.items()})
 
 
 def arms(study: Study, champion: Program) -> list[Entry]:
@@ -141,14 +142,17 @@ def claim(gains: Mapping[str, Sequence[float]], measured: Against | None = None)
     """The one test. Without ``measured`` the baseline is taken as known, not as a mean over a few seeds."""
     best, stock, bare = gains["champion"], gains["control"], gains.get("without-ideas")
     touched = measured.touched if measured else {}
-    error = shared_error(measured.baseline, touched["champion"], touched["control"]) if measured else (0.0, 1.0)
+    baseline = measured.baseline if measured else ()
+    ours, stocks, bares = (touched.get(role, 0.0) for role in ("champion", "control", "without-ideas"))
+    error = shared_error(baseline, ours, stocks)
     difference, se, df = welch_difference(best, stock, error)
     low, high = interval(difference or 0.0, se, df)
     p = one_sided(difference or 0.0, t_test(difference or 0.0, se, df))
     return Claim(
         champion=mean_interval(best), stock=mean_interval(stock), without_ideas=mean_interval(bare) if bare else None,
         difference=difference or 0.0, low=low, high=high, p=p,
-        ratio=ratio(best, stock), ratio_without_ideas=ratio(bare, stock) if bare else None,
+        ratio=ratio(best, stock, baseline=baseline, touched=(ours, stocks)),
+        ratio_without_ideas=ratio(bare, stock, baseline=baseline, touched=(bares, stocks)) if bare else None,
     )  # fmt: skip
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 
 from analysis.evidence import Evidence, evidence, page
 from analysis.study import open_study
 from arena.drain import drain_on_interrupt
-from arena.executor import Executor, LocalExecutor, Progress
+from arena.executor import Executor, Progress
+from arena.inprocess import executor_of
 from arena.match import Entry, enter, play
 from arena.race import SequentialHalving, Stage
 from arena.study import Study
@@ -30,10 +32,8 @@ from programs.shelf import starter
 
 def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Progress) -> Champion:
     """Carry a study from wherever it stands to its champion."""
+    workers = partial(executor_of, progress=progress)
     epoch = int(datetime.fromisoformat(study.config.created_at).timestamp())
-
-    def workers(of: Study) -> LocalExecutor:
-        return LocalExecutor(of.folder, of.config.workers, progress, of.number)
 
     with (
         study,

@@ -46,6 +46,7 @@ _FREE = {
     kind: {"soft budget", "fixed steps", "chunks", "streaming", "referee"}
     for kind in ("kernel", "printed", "simulated")
 }
+_FREE["simulated"].add("by hand")  # its source is edited and never run
 _CHAINED = 0.5  # share of rows that start with the last target of the row before, by chance it is far less
 _OFFERED = ("SEED", "DEVICE", "load_train", "clock", "save", "summary")
 

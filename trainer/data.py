@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,28 @@ _MAKE += "data.make(sys.argv[2], int(sys.argv[3]), pathlib.Path(sys.argv[4]))"
 
 def user_cache() -> Path:
     """Where training splits are kept between studies: ``$METALOOP_CACHE`` or ``~/.cache/metaloop``."""
-    return Path(os.environ.get("METALOOP_CACHE") or Path.home() / ".cache" / "metaloop").resolve()
+    named = os.environ.get("METALOOP_CACHE")
+    try:
+        return Path(named or Path.home() / ".cache" / "metaloop").resolve()
+    except RuntimeError:
+        raise EnvironmentProblem("there is no home folder to keep data in", hint="METALOOP_CACHE=DIR") from None
+
+
+def check_cache(task: Task) -> None:
+    """Raise EnvironmentProblem, before anything is started, where the task's training split is and can be nowhere."""
+    cache = user_cache()
+    if not task.has_data or (cache / task.task_id / "train").is_dir():
+        return
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError as error:
+        named = "METALOOP_CACHE" if os.environ.get("METALOOP_CACHE") else "the default place, in HOME"
+        raise EnvironmentProblem(
+            f"training data cannot be kept in {cache} ({named}): {error.strerror}",
+            hint="name a folder that can be written: METALOOP_CACHE=DIR",
+        ) from None
 
 
 class DataStore:
@@ -74,7 +96,7 @@ class DataStore:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             if "[Errno 28]" in last or "MemoryError" in last:
                 raise EnvironmentProblem(f"{out.parent}: {last}", hint="free space or choose another folder")
-            hint = f"metaloop task check {self.task.folder} tries it"
+            hint = f"metaloop task check {shlex.quote(str(self.task.folder))} tries it"
             raise TaskError(f"{self.task.folder / 'data.py'}: make({split!r}, {seed}, …) failed: {last}", hint=hint)
 
 

@@ -92,8 +92,7 @@ class Trainer:
             try:
                 outcome = self._attempt(spec)
             except (LauncherFault, OSError, EnvironmentProblem) as error:
-                cure = f" ({error.hint})" if isinstance(error, EnvironmentProblem) and error.hint else ""
-                reason = f"{type(error).__name__}: {error}".splitlines()[0] + cure
+                reason = _why(error)
                 continue
             if self.cache:
                 self.cache.put(key, outcome)
@@ -179,6 +178,13 @@ class Trainer:
         factor = _FIXED_STEP_LINE if self.fixed_steps else 1.0
         cpu, wall = self.task.hard_line(fraction) * factor, self.task.wall_cap(fraction) * factor
         return Limits(cpu, wall, self.task.memory_mb, file_mb)
+
+
+def _why(error: Exception) -> str:
+    """One line on a failure of our own: what the user can cure in words, what is internal with its kind."""
+    if isinstance(error, EnvironmentProblem):
+        return error.message.splitlines()[0] + (f" ({error.hint})" if error.hint else "")
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _printed_steps(log: str) -> int | None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import signal
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -25,12 +22,12 @@ from trainer.blob import Blob
 from trainer.cgroup import Group
 from trainer.inside import wire
 from trainer.launcher import Ended, LauncherFault, Limits, Request, StopProcess, read_reply
+from trainer.work_folder import WorkFolder
 
 _PACKAGES = str(Path(__file__).resolve().parent.parent)
 _START_SECONDS = 120.0  # import of torch on a busy machine, from a cold disk
 _GRACE_SECONDS = 30.0  # beyond the wall cap, until the template itself is given up
 _CALIBRATION_FORKS = 7
-_STALE_SECONDS = 3600.0  # a living launcher touches its folder with every start
 _TEMPLATE_MB = 1024  # memory of the template itself and of its files, beyond what an experiment may have
 UNSAFE = "or run what you trust without one: --unsafe-no-sandbox"
 
@@ -44,25 +41,6 @@ def clean_environment() -> dict[str, str]:
 
 def _python_environment() -> dict[str, str]:
     return {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def _age(folder: Path) -> float:
-    try:
-        return time.time() - folder.stat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _make_root() -> Path:
-    """A folder for work folders, in memory where that is possible; leftovers of dead workers are removed."""
-    shm = Path("/dev/shm")
-    parent = shm if shm.is_dir() and os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
-    for old in parent.glob("metaloop-*-*"):
-        owner = old.name.split("-")[1]
-        # the age, because a worker in another container has another process table
-        if owner.isdigit() and not Path("/proc", owner).exists() and _age(old) > _STALE_SECONDS:
-            shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"metaloop-{os.getpid()}-", dir=parent))
 
 
 class LocalLauncher:
@@ -82,18 +60,31 @@ class LocalLauncher:
         self._data: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
-        self._root: Path | None = None
+        self._folder: WorkFolder | None = None
+
+    @property
+    def _root(self) -> Path | None:
+        return self._folder.path if self._folder else None
 
     def start(self) -> None:
-        """Start, test and calibrate the template unless it runs. Raises EnvironmentProblem where it cannot start."""
+        """Start, test and calibrate the template unless it runs.
+
+        Raises EnvironmentProblem where it cannot start; nothing of it is left then.
+        """
         if self._process is not None:
             return
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
         if sys.platform != "linux":
             raise EnvironmentProblem("experiments need Linux (namespaces, pidfd)", hint="use WSL or a container")
-        self._root = self._root or _make_root()
-        self._root.mkdir(exist_ok=True)  # a template that was cut off in an experiment removed it
+        self._folder = self._folder or WorkFolder()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        log = self._root / "template.log"
+        log = self._folder.ensure() / "template.log"
         with theirs, log.open("wb") as errors:
             try:
                 self._process = self._spawn(theirs.fileno(), errors.fileno())
@@ -250,11 +241,10 @@ class LocalLauncher:
         self._stop()
         if self.group:
             self.group.close()
-            self.group = None
-        if self._root is not None:
-            with suppress(OSError):
-                shutil.rmtree(self._root)
-            self._root = None
+            self.group, self._capped = None, 0
+        if self._folder is not None:
+            self._folder.remove()
+            self._folder = None
 
 
 def check_sandbox() -> None:

@@ -19,15 +19,18 @@ _CRASHED_AT = 0.5  # share of its training time that a crash has used up
 
 
 class SimulatedTrainer(Trainer):
-    """Trains nothing: same interface, budgets, charges and trust as the real one, no process and no hidden data.
+    """Trains nothing: same interface, budgets and charges as the real one, no process and no hidden data.
+
+    A row is `scored`, on the deciding streams `verified`, with a sandbox or without: the law, which is the task's own,
+    told the metric of a source that was read and never run.
 
     An experiment is charged its nominal cost: what task.toml says beyond the soft budget is launch and scoring, and
     does not shrink with the fraction. It spends what it is charged, in the law's world; ``wall_seconds`` is 0.
     Outcomes are not cached: they are computed faster than a file is read.
     """
 
-    def __init__(self, task: Task, data: DataStore, *, fixed_steps: bool = False, sandbox: bool = True) -> None:
-        super().__init__(task, data, launcher=_Idle(sandbox), fixed_steps=fixed_steps)
+    def __init__(self, task: Task, data: DataStore, *, fixed_steps: bool = False) -> None:
+        super().__init__(task, data, launcher=_Idle(), fixed_steps=fixed_steps)
         if task.law is None:
             raise TaskError(f"{task.folder}: has no [law] to simulate", hint='[score] kind = "simulated" needs one')
         self._law: Law = task.law
@@ -53,7 +56,7 @@ class SimulatedTrainer(Trainer):
         return Outcome(
             status=status, metric=metric, device_seconds=seconds, spent_seconds=seconds, wall_seconds=0.0,
             steps=steps if status == "ok" else None, reason=reason,
-            trust=trust if self.launcher.sandboxed else "unverified",
+            trust=trust,
         )  # fmt: skip
 
 
@@ -63,7 +66,7 @@ def trainer_for(
 ) -> Trainer:  # fmt: skip
     """The trainer that a task needs: by its law where it has one, by real training everywhere else."""
     if task.law is not None:
-        return SimulatedTrainer(task, data, fixed_steps=fixed_steps, sandbox=sandbox)
+        return SimulatedTrainer(task, data, fixed_steps=fixed_steps)
     return Trainer(task, data, launcher=launcher, cache=cache, fixed_steps=fixed_steps, sandbox=sandbox)
 
 
@@ -71,9 +74,7 @@ class _Idle:
     """A launcher that launches nothing."""
 
     constant = 0.0
-
-    def __init__(self, sandboxed: bool) -> None:
-        self.sandboxed = sandboxed
+    sandboxed = True  # nothing gets out of where nothing runs
 
     def start(self) -> None:
         """Nothing to warm up."""

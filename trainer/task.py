@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import py_compile
+import shlex
 import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -155,7 +156,7 @@ def _find(ref: str | Path) -> Path:
             f"no task {str(ref)!r}", hint=f"built in are {', '.join(builtin_tasks())}; or name a task folder"
         )
     if not (folder / "task.toml").is_file():
-        raise TaskError(f"{folder}: no task.toml there", hint=f"metaloop task init {ref} writes one")
+        raise TaskError(f"{folder}: no task.toml there", hint=f"metaloop task init {shlex.quote(str(ref))} writes one")
     return folder
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.report.model import Facts, Section
 from analysis.report.source import Answer
+from analysis.report.standings import label
 from analysis.report.words import brief, count, listed, many, number, percent, places
 from analysis.trust import WHY
 
@@ -70,7 +71,8 @@ def of_audits(facts: Facts, audits: Answer) -> Iterator[Caveat]:
     last = next((row for row in reversed(audits.rows) if row["subject"] == "study"), None)
     if last is None:
         if facts.champion.rows:
-            yield Caveat("note", "Not audited", "Nobody has run metaloop verify on this study since it ended.")
+            yield Caveat("note", "Not audited", "Nobody has run metaloop verify on this study, which "
+                         "measures the lead again on fresh seeds and fresh hidden data.")  # fmt: skip
         return
     digits = places((last["difference_high"] - last["difference_low"]) / 4) if last["difference_low"] is not None else 3
     fresh, recorded = number(last["difference"], digits), number(last["recorded_difference"], digits)
@@ -96,11 +98,14 @@ def of_the_claim(facts: Facts) -> Iterator[Caveat]:
         yield Caveat("mind", "The gain may be the idea list alone", text)
     tasks = {row["task"] for row in facts.matches.rows}
     if len(tasks) == 1:
-        yield Caveat("note", "One task", f"Everything here was measured on {listed(sorted(map(str, tasks)))}.")
+        only = listed(sorted(map(str, tasks)))
+        yield Caveat(
+            "note", "One task", f"Everything here was measured on {only}; on another task it may be otherwise."
+        )
 
 
 def of_runs(facts: Facts, doubts: dict[str, Any]) -> Iterator[Caveat]:
-    few = [row["name"] or row["arm_id"] for row in facts.board if row["n"] < FEW_RUNS]
+    few = [label(row) for row in facts.board if row["n"] < FEW_RUNS]
     if few:
         text = (
             f"{listed(few)}: fewer than {FEW_RUNS} runs. Their intervals are wide and rest on the shape of the noise."
@@ -130,7 +135,7 @@ def of_twins(facts: Facts, twins: Answer) -> Iterator[Caveat]:
     if lead is not None and widest >= lead:
         text = (
             f"Two arms of one program came out {number(widest, digits)} {facts.unit} apart, the first two arms of the "
-            f"deciding match {number(lead, digits)}. With as few runs as the twins had ({twins.first['n']} and "
+            f"deciding match {number(lead, digits)}. With as few runs as those two had ({twins.first['n']} and "
             f"{twins.first['n_other']}), such a lead means nothing."
         )
         yield Caveat("mind", "The A/A spread is larger than the lead", text)

@@ -14,6 +14,15 @@ from analysis.report.words import chance, count, number, places, short, span
 from programs.errors import ProgramError
 
 LEVEL = 0.05
+LONG = 1500  # words; a longer text scrolls in its own frame
+# What the estimate of a method is, in words; the unit stands with it.
+METHODS = {
+    "factorial": "the line switched on and off by a plan drawn beforehand (metaloop ablate)",
+    "ablation": "the line switched on and off by a plan drawn beforehand (metaloop ablate)",
+    "having": "programs that have the line against relatives that do not, in the same match",
+    "following": "runs that followed the line against runs that did not",
+    "directive": "what experiments that cite the line gained and kept, for each second of device time",
+}
 SCRIPTED_READS = ("charter", "idea", "order")  # the kinds that a scripted researcher carries out
 
 
@@ -57,7 +66,8 @@ def section(facts: Facts) -> Section:
         "program_id": row["program_id"],
         "words": row["words"],
         "passages": passages(row["text"], credit.rows),
-        "units": units(credit.rows),
+        "methods": methods(credit.rows),
+        "long": (row["words"] or 0) > LONG,
         "table": table(credit.rows),
         "proven": len(proven),
         "directives": len(credit.rows),
@@ -95,16 +105,17 @@ def mark(row: Mapping[str, Any], largest: Mapping[str, float]) -> Mark:
     strength = 1 + round(3 * abs(row["estimate"]) / largest[row["unit"]]) if proven else 0
     return Mark(
         label=f"{number(row['estimate'], digits, True)}{inside} n={count(row['n'])}",
-        design=row["design"] if row["method"] == "directive" else f"{row['design']}, {row['method']}",
+        design=f"{row['design']}, {row['method']}",
         way=("up" if row["estimate"] > 0 else "down") if proven else "none",
         strength=min(strength, 4),
         credit_id=str(row["credit_id"]),
     )
 
 
-def units(credit: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """(method, unit) of the rows that are shown."""
-    return sorted({(row["method"], row["unit"]) for row in credit if row["unit"]})
+def methods(credit: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """(method, its unit, what it compares) of the rows that are shown."""
+    found = {(row["method"], row["unit"]) for row in credit if row["unit"]}
+    return [(method, unit, METHODS.get(method, method)) for method, unit in sorted(found)]
 
 
 def inert(facts: Facts, credit: Sequence[Mapping[str, Any]]) -> int:

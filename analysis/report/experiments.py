@@ -18,7 +18,8 @@ def section(facts: Facts) -> Section:
     total = sum(row["n"] for row in counts.rows)
     if not total:
         return Section("experiments", "Every experiment", "No experiment is on record.")
-    found, said = facts.source.ask("experiments", most=MOST), facts.source.ask("directive_texts")
+    first = facts.champion.first.get("program_id") or (facts.board[0]["program_id"] if facts.board else None)
+    found, said = facts.source.ask("experiments", most=MOST, first=first), facts.source.ask("directive_texts")
     data, cut = embedded(found.rows, {row["directive_id"]: row["text"] for row in said.rows})
     lead = f"All {count(total)} experiments, the discarded ones too."
     if total > MOST:
@@ -31,8 +32,9 @@ def section(facts: Facts) -> Section:
         name="experiments-table",
         kind="experiments",
         title="Experiments",
-        caption=f"Choose a row for its diff. Gain is over the run's own baseline, as the researcher saw it.{more_cut}",
-        data=data | {"unit": facts.unit, "metric": facts.metric},
+        caption=f"{facts.measure}. Choose a row for its diff and for what it rests on. Gain is over the run's own "
+        f"baseline, as the researcher saw it, so luck is in it.{more_cut}",
+        data=data | {"unit": facts.unit, "metric": facts.metric, "whose": "log" if facts.logs.rows else "program"},
         table=plain(found.rows),
         answers=(found, counts, said),
     )

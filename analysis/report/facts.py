@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from analysis.report.model import Facts
+from analysis.report.model import Again, Facts
 from analysis.report.source import Source
+from programs.errors import MetaloopError
+
+if TYPE_CHECKING:
+    from trainer.task import Task
 
 MATCHES = 8  # drawn on the page, the latest; the others are a query away
 RUNS = 48  # whose course is drawn
@@ -14,7 +18,7 @@ LOGS = 40  # listed of an import
 POINTS = 12_000  # experiments of those runs together
 
 
-def gather(source: Source) -> Facts:
+def gather(source: Source, again: Again | None = None) -> Facts:
     matches = source.ask("matches")
     champion = source.ask("champion")
     deciding = deciding_match(matches.rows, bool(champion.rows))
@@ -31,11 +35,26 @@ def gather(source: Source) -> Facts:
         noise=source.ask("noise"),
         logs=source.ask("logs", metric=deciding.get("metric"), most=LOGS),
         deciding=deciding,
+        again=again,
     )
 
 
+def known_task(name: str) -> Task | None:
+    """The task of that name or folder; None where it is not on this machine."""
+    from trainer.task import Task
+
+    try:
+        return Task.load(name) if name else None
+    except (MetaloopError, OSError):
+        return None
+
+
 def deciding_match(matches: Sequence[Mapping[str, Any]], crowned: bool) -> Mapping[str, Any]:
-    """The confirmation of a crowned champion, else the latest match with a result, else the one with most runs."""
+    """The confirmation of a crowned champion, else the latest match with a result, else the one with most runs.
+
+    An ablation decides only where there is nothing else.
+    """
     ended = [row for row in matches if row["ended"]]
+    ended = [row for row in ended if row["purpose"] != "ablation"] or ended
     confirmed = [row for row in ended if row["purpose"] == "confirmation"] if crowned else []
     return (confirmed or ended or sorted(matches, key=lambda row: row["runs"]) or [{}])[-1]

@@ -13,20 +13,23 @@ from programs.errors import ProgramError
 MOST = 40  # programs drawn
 
 
-def section(facts: Facts) -> Section:
+def section(facts: Facts) -> Section | None:
+    """None of a match or an import: nothing there descends from anything."""
     champion = facts.champion.first.get("program_id")
     found = facts.source.ask("lineage", champion=champion or "", most=MOST)
-    if not found.rows:
-        return Section("lineage", "Where the programs came from", "No program is on record.")
+    if not any(row["parent_ids"] for row in found.rows):
+        return None
     nodes = tree([node(row, champion) for row in found.rows])
     edges = {row["program_id"]: change(row, found.rows) for row in found.rows}
     for item in nodes:
         item["change"] = summary(edges[item["id"]])
     left = (facts.overview.first["programs"] or 0) - len(nodes)
     lead = (
-        "Each row is a program; the line leads from its parent. A line that runs to the right is a gain. Beside it: "
-        "how many directives were added (+), removed (−) and changed (~)."
+        "Each row is a program, below the one that it was made from; the line leads from its parent, and one that "
+        "runs to the right is a gain. Beside it: how many directives the child added (+), removed (−) and changed "
+        "(~). A name like g2-1-write-ideas is generation 2, child 1, made by the operator write-ideas."
     )
+    unrun = any(item["gain"] is None for item in nodes)
     note = (
         f"The champion, its ancestors and the best of the rest; {count(left)} more are left out. " if left > 0 else ""
     )
@@ -34,11 +37,16 @@ def section(facts: Facts) -> Section:
         name="tree",
         kind="lineage",
         title=f"Verified gain by program, in {facts.unit}",
-        caption=f"{note}Mean over the runs that chose (not those of the confirmation), with its 95% interval.",
+        caption=f"{note}Mean over the runs that chose who goes on (not those of the confirmation), with its 95% "
+        "interval; what was chosen for its mean is flattered by "
+        f"it.{' Not run: it behaves like another one, or the study ended first.' * unrun}",
         data={"unit": facts.unit, "rows": nodes},
         table=table(nodes, edges, facts.unit),
         answers=(found,),
-        legend=(("program", "program"), ("champion", "champion"), ("unmeasured", "no verified run of its own")),
+        legend=(
+            ("program", "program"),
+            *([("champion", "champion")] if champion else []),
+        ),
     )
     return Section("lineage", "Where the programs came from", lead, (picture,))
 

@@ -22,8 +22,10 @@ def section(facts: Facts) -> Section | None:
         kind="claims",
         title=f"What each log claims to have gained ({facts.measure})",
         caption="From the baseline to the best that was kept, as the log has it; the hollow mark is what the best of "
-        "as many tries of nothing but noise would give, where the log tells its noise."
-        + (f" {count(left)} more logs are left out." if left > 0 else ""),
+        "as many tries that change nothing would seem to gain, where the log tells its noise. In the table: with "
+        "re-runs, the gain where repeated measurements stand in for what they repeat; by noise, the hollow mark as "
+        "a share of the claim; doubtful, rows whose status and metric do not go together; set aside, lines that "
+        "could not be read." + (f" {count(left)} more logs are left out." if left > 0 else ""),
         data={"unit": facts.unit, "rows": [point(row) for row in more if drawn(facts, row)]},
         table=table(more),
         answers=(facts.logs, totals),
@@ -48,10 +50,12 @@ def lead(row: dict[str, Any]) -> str:
     """What came in, and how much of what was kept noise explains."""
     text = f"{many(row['logs'], 'log')}: {many(row['rows'], 'row')} imported, {many(row['quarantined'], 'line')} set "
     text += "aside. "
-    text += f"{many(row['kept'], 'try').replace('trys', 'tries')} of {count(row['tried'])} were kept"
+    text += f"{count(row['kept'])} of {many(row['tried'], 'try')} were kept"
     if row["noise_known"] and row["noise_steps"] is not None:
+        where = "" if row["noise_known"] == row["runs"] else " where the noise is known"
         return (
-            f"{text}; where the noise is known, it explains {count(row['noise_steps'])} of {count(row['kept_known'])}."
+            f"{text}. {count(row['noise_steps'])} of the {count(row['kept_known'])} kept steps{where} may be noise: "
+            "as many tries that change nothing would keep a step of that size with a chance of 5% or more."
         )
     return f"{text}; no log measured anything twice, so nothing tells how much of that is noise."
 
@@ -71,21 +75,20 @@ def point(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> Table:
-    digits = places(typical(row["claimed_gain"] for row in rows))
+    digits = places(typical(row["claimed_gain"] for row in rows), 3)
     titles = (
         "log",
-        "metric",
-        ">rows",
-        ">set aside",
-        ">tried",
-        ">kept",
-        ">failed",
+        ">claimed gain",
+        ">with re-runs",
+        ">by noise",
         ">baseline",
         ">best kept",
-        ">claimed gain",
-        ">after re-runs",
-        ">share that noise gives",
-        ">contradictions",
+        ">kept",
+        ">tried",
+        ">failed",
+        ">doubtful",
+        ">set aside",
+        "metric",
         "state",
     )
     return Table.of(
@@ -93,18 +96,17 @@ def table(rows: Sequence[dict[str, Any]]) -> Table:
         [
             (
                 row["name"] or row["path"] or "",
-                f"{row['metric'] or ''} ({row['direction'] or 'unsure'})",
-                count(row["rows"]),
-                count(row["quarantined"]),
-                count(row["tried"]),
-                count(row["kept"]),
-                count(row["failed"]),
-                brief(row["baseline"], 5),
-                brief(row["best_kept"], 5),
                 number(row["claimed_gain"], digits),
                 number(row["rerun_gain"], digits),
                 percent(row["noise_share"]),
+                brief(row["baseline"], 5),
+                brief(row["best_kept"], 5),
+                count(row["kept"]),
+                count(row["tried"]),
+                count(row["failed"]),
                 count(row["contradictions"] or 0),
+                count(row["quarantined"]),
+                f"{row['metric'] or ''} ({row['direction'] or 'unsure'})",
                 f"{row['state']}{': ' + row['reason'] if row['reason'] else ''}",
             )
             for row in rows

@@ -53,6 +53,15 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Again:
+    """The command line that founds such a study again, what must be done before it, and what is to be said of it."""
+
+    command: str
+    before: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Facts:
     """What several parts need to know: asked once."""
 
@@ -66,6 +75,7 @@ class Facts:
     noise: Answer
     logs: Answer  # of an import: its logs; else without rows
     deciding: Mapping[str, Any]  # the match that the verdict rests on; empty where there is no match
+    again: Again | None = None  # of whoever asks for the report, for only the command line knows its own flags
 
     @property
     def unit(self) -> str:
@@ -79,8 +89,7 @@ class Facts:
     @property
     def measure(self) -> str:
         """The metric with its unit, said once where both are the same words."""
-        name = self.metric.replace("_", " ")
-        return name if self.unit in (name, self.metric) else f"{name}, {self.unit}"
+        return self.metric if self.unit == self.metric else f"{self.metric}, {self.unit}"
 
     @property
     def config(self) -> Mapping[str, Any]:

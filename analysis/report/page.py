@@ -26,7 +26,7 @@ from analysis.report import (
     verdict,
 )
 from analysis.report.facts import gather
-from analysis.report.model import Facts, Section
+from analysis.report.model import Again, Facts, Section
 from analysis.report.source import Source
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ PARTS: tuple[Callable[[Facts], Section | None], ...] = (
 )
 
 
-def report(con: duckdb.DuckDBPyConnection, place: str) -> str:
+def report(con: duckdb.DuckDBPyConnection, place: str, again: Again | None = None) -> str:
     """The page about an open study; ``place`` is how its folder is named in the commands that the page shows."""
-    facts = gather(Source(con, place))
+    facts = gather(Source(con, place), again)
     return render(facts, sections(facts))
 
 

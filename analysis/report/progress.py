@@ -16,7 +16,7 @@ BASELINE, KEPT, DISCARDED, FAILED, ASIDE = "b", "k", "d", "x", "s"
 LINES = {
     "champion": "champion",
     "program": "programs",
-    "control": "stock",
+    "control": "controls (stock)",
     "without": "champion without its ideas",
 }
 ASIDE_DECISIONS = ("screen", "replicate", "confirm")
@@ -34,9 +34,8 @@ def section(facts: Facts) -> Section:
         + ("; the diamond is what the final script scores on fresh seeds." if final.rows else ", never measured again.")
     )
     answers = (facts.runs, points, final, facts.noise)
-    return Section(
-        "progress", "How the runs went", lead, (overview(facts, data, answers), close_up(facts, data, answers))
-    )
+    drawn = (overview(facts, data, answers),) if len(data["runs"]) > 1 else ()
+    return Section("progress", "How the runs went", lead, (*drawn, close_up(facts, data, answers)))
 
 
 def courses(facts: Facts, points: Answer, final: Answer) -> dict[str, Any]:
@@ -82,22 +81,24 @@ def overview(facts: Facts, data: Mapping[str, Any], answers: tuple[Answer, ...])
         name="courses",
         kind="courses",
         title=f"Best so far, run by run ({data['metric']})",
-        caption=f"{what}; {data['direction']} is better. The spread between runs of one program is luck: it is why one "
-        "run proves nothing.",
+        caption=f"{what}; {data['direction']} is better. "
+        + ("" if facts.logs.rows else "Runs of one program differ by luck alone: it is why one run proves nothing."),
         data={"of": "one-run"},
         table=run_table(facts),
         answers=answers,
         legend=tuple(
-            (f"line-{role}", meaning) for role, meaning in LINES.items() if role in {r["role"] for r in shown}
+            (f"line-{role}", "logs" if facts.logs.rows else meaning)
+            for role, meaning in LINES.items()
+            if role in {r["role"] for r in shown}
         ),
     )
 
 
 def close_up(facts: Facts, data: Mapping[str, Any], answers: tuple[Answer, ...]) -> Figure:
     known = [run["sd"] for run in data["runs"] if run["sd"]]
+    whose = "repeated measurements in the log" if facts.logs.rows else "one unchanged script over training seeds"
     band = (
-        f"The band is twice the spread (sd {brief(known[0], 2)}) of one unchanged script over training seeds: a step "
-        "smaller than the band may be noise."
+        f"The band is twice the spread (sd {brief(known[0], 2)}) of {whose}: a step smaller than the band may be noise."
         if known
         else "There is no measurement of the noise here, so no band can be drawn."
     )

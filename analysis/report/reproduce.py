@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from analysis.report.model import Facts, Section, Table
-from analysis.report.words import count, duration, many
+from analysis.report.words import count, duration
 
-# The flag of each setting of a study that a command takes.
-FLAGS = (("task", "--task"), ("run_budget", "--run-budget"), ("researcher", "--researcher"), ("seed", "--seed"))
-DEFAULTS = {"researcher": "scripted"}
+# What the numbers of a plan are called where their names do not say it.
+PLAN = {
+    "aa_runs": "runs of stock's A/A twin", "stock_breeds": "", "control_runs": "runs of the other controls",
+    "ablation_runs": "runs of the champion without its ideas", "best_of_seeds": "seeds of best-of-N",
+    "seeds": "runs of each program", "batch": "a race; runs at a time", "roles": "", "run_budget": "", "origin": "",
+}  # fmt: skip
 
 
 def section(facts: Facts) -> Section:
@@ -20,7 +22,7 @@ def section(facts: Facts) -> Section:
     segments = Table.of(("segment", ">records", "hash of its last record"), [
         (row["segment"], count(row["records"]), row["head"] or "") for row in heads.rows
     ])  # fmt: skip
-    more = {"commands": commands(facts), "again": again(facts), "pins": pins(facts), "versions": versions(facts),
+    more = {"commands": commands(facts), "again": facts.again, "pins": pins(facts), "versions": versions(facts),
             "segments": segments}  # fmt: skip
     lead = "The ledger is the only truth; everything on this page is a query over it."
     answers = (facts.study, facts.matches, heads)
@@ -30,32 +32,25 @@ def section(facts: Facts) -> Section:
 def commands(facts: Facts) -> list[tuple[str, str]]:
     """(command, what it does) for whoever has the study's folder."""
     place = shlex.quote(facts.source.place)
-    found = [(f"metaloop standings {place} --all", "every match, with intervals and ties")]
-    if facts.champion.rows:
-        found.append((f"metaloop verify {place}", "the lead, on fresh seeds and fresh hidden data"))
-    found += [
-        (f"metaloop credit {place} --all", "every row of credit"),
-        (f"metaloop show {facts.runs.first['run_id']} -s {place}", "one run; any id or prefix of one will do")
-        if facts.runs.rows else (f"metaloop log {place}", "its experiments"),
+    if facts.logs.rows:
+        found = [
+            (f"metaloop log {place}", "every row of the logs"),
+            (f'metaloop sql {place} "FROM imports"', "one row a log: what it claims, and what noise alone would give"),
+            (f'metaloop sql {place} "FROM quarantine"', "the lines that could not be read, each with its reason"),
+        ]
+    else:
+        found = [(f"metaloop standings {place} --all", "every match, with intervals and ties")]
+        if facts.champion.rows:
+            found.append((f"metaloop verify {place}", "the lead again, on fresh seeds and fresh hidden data"))
+        found += [(f"metaloop credit {place} --all", "every row of credit")]
+        if facts.runs.rows:
+            shown = f"metaloop show {facts.runs.first['run_id']} -s {place}"
+            found.append((shown, "one run; any id of this page will do, or the first letters of one"))
+    return [
+        *found,
         (f'metaloop sql {place} "FROM standings"', "any question at all; docs/views.md lists the columns"),
         (f"metaloop report {place}", "this page again"),
-    ]  # fmt: skip
-    return found
-
-
-def again(facts: Facts) -> str:
-    """The command line that asks for such a study; empty where the config is not on record."""
-    config = facts.config
-    if not config.get("command"):
-        return ""
-    parts = ["metaloop", str(config["command"])]
-    for key, flag in FLAGS:
-        value = config.get(key)
-        if value is not None and DEFAULTS.get(key) != value:
-            parts += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
-    if config.get("fixed_steps"):
-        parts.append("--fixed-steps")
-    return shlex.join(parts)
+    ]
 
 
 def pins(facts: Facts) -> list[tuple[str, str]]:
@@ -63,16 +58,28 @@ def pins(facts: Facts) -> list[tuple[str, str]]:
     row, match = facts.study.first, facts.deciding or facts.matches.last
     found = [
         ("study", row.get("study_id")),
-        ("founded", row.get("started_at")),
-        ("last record", row.get("last_record_at")),
-        ("task", f"{match['task']} ({match['task_id']})" if match else None),
+        ("founded", moment(row.get("started_at"))),
+        ("last record", moment(row.get("last_record_at"))),
+        ("task", f"{match['task']} ({match['task_id']})" if match.get("task") else None),
         ("hardware class", match.get("hardware_class")),
         ("budget of a run", f"{duration(match['run_budget'])} of device time" if match.get("run_budget") else None),
         ("champion", facts.champion.first.get("program_id")),
-        ("matches", many(len(facts.matches.rows), "match").replace("matchs", "matches")),
-        ("plan", json.dumps(facts.config["plan"]) if facts.config.get("plan") else None),
+        ("matches", None if facts.logs.rows else count(len(facts.matches.rows))),
+        ("workers", facts.config.get("workers")),
+        ("plan", plan(facts.config.get("plan") or {})),
     ]
     return [(name, str(value)) for name, value in found if value]
+
+
+def moment(at: Any) -> str | None:
+    """``2026-11-20 14:05:10 UTC`` of ``2026-11-20T14:05:10.123Z``."""
+    return f"{str(at)[:19].replace('T', ' ')} UTC" if at else None
+
+
+def plan(numbers: Mapping[str, Any]) -> str:
+    """The sizes of a study: ``starters 6, opening runs 4, …``."""
+    named = {PLAN.get(key, key.replace("_", " ")): value for key, value in numbers.items()}
+    return ", ".join(f"{name} {value}" for name, value in named.items() if name and value not in (None, [], 0))
 
 
 def versions(facts: Facts) -> list[tuple[str, str]]:

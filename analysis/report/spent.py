@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.report.model import Facts, Figure, Section, Table
-from analysis.report.words import count, duration, money, percent
+from analysis.report.words import count, duration, many, money, percent
 
 NAMES = {
     "baseline": "untouched script, once a run",
@@ -46,8 +46,8 @@ def busy(facts: Facts, row: dict[str, Any]) -> list[str]:
         return []
     idle = 1.0 - row["experiment_wall"] / row["run_wall"] if row["experiment_wall"] is not None else None
     workers = facts.config.get("workers")
-    by = f" by {workers} worker{'s' if workers != 1 else ''}" if workers else ""
-    out = [f"{duration(row['wall'])} by the clock{by}."] if row["wall"] else []
+    by = f" with {many(workers, 'worker')}" if workers else ""
+    out = [f"It took {duration(row['wall'])} by the clock{by}."] if row["wall"] else []
     if idle is not None:
         out.append(f"Inside runs {percent(max(idle, 0.0), 1)} of the time was idle: bookkeeping, waiting, deciding.")
     if row["cached_seconds"]:

@@ -6,47 +6,94 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.report.model import Facts, Figure, Section, Table
-from analysis.report.words import count, duration, number, places, ranks, short, span, typical
+from analysis.report.source import Answer
+from analysis.report.words import count, duration, many, number, places, ranks, short, span, typical
 
-TITLES = {"race": "the opening race", "confirmation": "the confirmation", "generation": "generation"}
+TITLES = {
+    "race": "the opening race",
+    "confirmation": "the confirmation: champion and controls on fresh seeds",
+    "generation": "generation",
+}
 MEANING = {
     "champion": "champion, verified gain with its 95% interval",
     "program": "program, verified gain with its 95% interval",
-    "control": "control: stock, or its A/A twin",
+    "control": "control: stock, stock again (A/A) or one-line",
     "without": "the champion without its ideas",
+    "best-of": "best-of-N: the one best script of N runs, trained again; it ranks nothing",
 }
-MARKS = {"champion": "champion", "control": "control", "a/a": "control", "without-ideas": "without"}
+MARKS = {
+    "champion": "champion",
+    "control": "control",
+    "a/a": "control",
+    "one-line": "control",
+    "without-ideas": "without",
+    "best-of": "best-of",
+}
 
 
 def section(facts: Facts) -> Section:
-    figures = tuple(figure(facts, match_id) for match_id in _order(facts))
+    order = _order(facts)
+    best = facts.source.ask("best_of", matches=order)
+    figures = tuple(figure(facts, match_id, best) for match_id in order)
     lead = (
         "Gain is how much better than the untouched script the final script of a run is, trained again from scratch on "
         "seeds and data that no researcher saw. An arm is one entry of a program in a match."
     )
-    left = sum(1 for row in facts.matches.rows if row["ended"]) - len(figures)
-    more = {"note": f"{left} earlier matches are left out; the query has them all."} if left > 0 else {}
-    return Section("standings", "Standings", lead if figures else "No match has a verified result.", figures, more=more)
+    shown = [row for row in facts.matches.rows if row["ended"] and row["purpose"] != "ablation"]
+    left = len(shown) - len(figures)
+    told = f"{many(left, 'earlier match')} left out: metaloop standings --all has them."
+    more = {"note": told} if left > 0 else {}
+    if not figures:
+        lead = "No match has a verified result." if not facts.board else (
+            "An ablation has no standings: its arms are variants of one program with a run or two each."
+        )  # fmt: skip
+    return Section("standings", "Standings", lead, figures, more=more)
 
 
-def figure(facts: Facts, match_id: str) -> Figure:
-    rows = [row for row in facts.of_match(match_id) if row["gain"] is not None]
-    first = rows[0]
-    digits = places(typical(row["se"] for row in rows))
-    spread = aa_spread(rows)
-    noise = f" The two arms of one program (A/A) came out {number(spread, digits)} apart." if spread is not None else ""
+def figure(facts: Facts, match_id: str, best: Answer) -> Figure:
+    arms = [row for row in facts.of_match(match_id) if row["gain"] is not None]
+    digits = places(typical(row["se"] for row in arms))
+    extra = [best_arm(row) for row in best.rows if row["match_id"] == match_id and row["gain"] is not None]
+    rows = [*arms, *extra]
     return Figure(
         name=f"standings-{short(match_id, 13)}",
         kind="standings",
-        title=f"{title(first)}, in {facts.unit}",
-        caption="Further right is better. Ranks that overlap are ties: Welch's test for every pair, 5% over the whole "
-        f"match (Holm).{noise}",
+        title=f"{title(arms[0], facts)}, in {facts.unit}",
+        caption=caption(arms, digits, facts.unit, extra),
         data={"unit": facts.unit, "digits": digits, "rows": [point(row) for row in rows]},
         table=table(rows, digits, facts.unit),
-        answers=(facts.standings,),
+        answers=(facts.standings, *([best] if extra else [])),
         legend=legend(rows),
         open=match_id == facts.deciding.get("match_id"),
     )
+
+
+def caption(arms: Sequence[dict[str, Any]], digits: int, unit: str, extra: Sequence[dict[str, Any]]) -> str:
+    told = [
+        "Further right is better. Arms whose ranks overlap are tied: Welch's test of every pair, at 5% over the whole "
+        "match (Holm)."
+    ]
+    ties = [row["rank_low"] == 1 for row in arms]
+    if ties != sorted(ties, reverse=True):
+        told.append("An arm with few or scattered runs can tie with the first where one of a higher mean does not.")
+    spread = aa_spread(arms)
+    if spread is not None:
+        told.append(
+            f"A/A: two arms of one and the same program came out {number(spread, digits)} {unit} apart, by luck alone."
+        )
+    if extra:
+        told.append(f"Best-of-N is another question, of {extra[0]['n']} fresh seeds of one script and not of runs.")
+    return " ".join(told)
+
+
+def best_arm(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the view `best_of` as one of the standings that has no rank."""
+    shared = {key: row[key] for key in ("match_id", "program_id", "gain", "se", "low", "high", "n", "claimed", "trust")}
+    return shared | {
+        "arm_id": f"best-of-{row['arm_id']}", "name": f"best-of-{row['of']} {row['name']}", "role": "best-of",
+        "rank_low": None, "rank_high": None, "words": row["words"],
+        "device_seconds_charged": row["device_seconds_spent"],
+    }  # fmt: skip
 
 
 def point(row: dict[str, Any]) -> dict[str, Any]:
@@ -59,22 +106,24 @@ def point(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(rows: Sequence[dict[str, Any]], digits: int, unit: str) -> Table:
+    seeds = any(row["role"] == "best-of" for row in rows)
     titles = (
         "rank",
         "program",
-        "role",
         f">gain, {unit}",
         "95% interval",
         ">claimed",
-        ">runs",
+        ">runs (seeds)" if seeds else ">runs",
+        "role",
         ">words",
-        ">charged",
+        ">device time",
         "trust",
     )
     return Table.of(titles, [
-        (ranks(row["rank_low"], row["rank_high"]), row["name"] or short(row["program_id"]), row["role"] or "",
+        (ranks(row["rank_low"], row["rank_high"]), row["name"] or short(row["program_id"]),
          number(row["gain"], digits), span(row["low"], row["high"], digits), number(row["claimed"], digits),
-         count(row["n"]), count(row["words"]), duration(row["device_seconds_charged"]), row["trust"] or "unknown")
+         f"({row['n']})" if row["role"] == "best-of" else count(row["n"]), row["role"] or "", count(row["words"]),
+         duration(row["device_seconds_charged"]), row["trust"] or "unknown")
         for row in rows
     ])  # fmt: skip
 
@@ -82,13 +131,14 @@ def table(rows: Sequence[dict[str, Any]], digits: int, unit: str) -> Table:
 def legend(rows: Sequence[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
     """The marks that this match has, and what they mean."""
     there = {MARKS.get(row["role"] or "", "program") for row in rows}
+    tied = sum(row["rank_low"] == 1 for row in rows)
     claimed = (
         [("claimed", "what the runs themselves claimed")] if any(row["claimed"] is not None for row in rows) else []
     )
     return (
         *((mark, meaning) for mark, meaning in MEANING.items() if mark in there),
         *claimed,
-        ("tie", "may be the best: no test tells it from the first"),
+        ("tie", "the best, and what no test tells from it" if tied > 1 else "the best, told from all others"),
     )
 
 
@@ -109,14 +159,17 @@ def label(row: dict[str, Any]) -> str:
     return f"{name} (A/A)" if row["role"] == "a/a" else name
 
 
-def title(row: dict[str, Any]) -> str:
+def title(row: dict[str, Any], facts: Facts) -> str:
     known = TITLES.get(row["purpose"] or "", row["label"] or "match")
+    if row["purpose"] == "race" and facts.config.get("command") == "match":
+        known = "the race" if "batch" in (facts.config.get("plan") or {}) else "the match"
     text = f"{known} {row['generation']}" if row["purpose"] == "generation" else str(known)
     return text[:1].upper() + text[1:]
 
 
 def _order(facts: Facts) -> list[str]:
-    """The deciding match, then the others, the latest first."""
-    found = dict.fromkeys(row["match_id"] for row in facts.standings.rows if row["gain"] is not None)
+    """The deciding match, then the others, the latest first; an ablation, whose arms are no entrants, is no match."""
+    races = [row for row in facts.standings.rows if row["gain"] is not None and row["purpose"] != "ablation"]
+    found = dict.fromkeys(row["match_id"] for row in races)
     first = facts.deciding.get("match_id")
     return sorted(found, key=lambda match_id: match_id != first)

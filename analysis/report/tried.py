@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from analysis.report.facts import known_task
 from analysis.report.model import Facts, Figure, Section, Table
 from analysis.report.words import brief, count, percent
-from programs.errors import MetaloopError
 
 
 def section(facts: Facts) -> Section:
@@ -43,16 +43,8 @@ def origin(facts: Facts, groups: list[tuple[str, str]]) -> str:
 
 def categories(facts: Facts) -> list[tuple[str, str]]:
     """(setting, its group) as the task declares them; nothing where the task is not on this machine."""
-    from trainer.task import Task
-
-    name = facts.config.get("task")
-    if not name:
-        return []
-    try:
-        knobs = Task.load(str(name)).edits.knobs
-    except (MetaloopError, OSError):
-        return []
-    return sorted((knob.name, knob.group) for knob in knobs if knob.group)
+    task = known_task(str(facts.config.get("task") or ""))
+    return sorted((knob.name, knob.group) for knob in task.edits.knobs if knob.group) if task else []
 
 
 def minutes_per_gain(row: dict[str, Any]) -> float | None:
@@ -65,7 +57,7 @@ def table(rows: Sequence[dict[str, Any]], unit: str) -> Table:
     """Cost stands in it where any is on record."""
     priced = any(row["device_seconds"] for row in rows)
     titles = ["category", ">tried", ">kept", ">failed", f">gain of kept, {unit}"]
-    cost = [">device minutes", ">minutes per unit of gain"] if priced else []
+    cost = [">device minutes", f">minutes per gain of 1 {unit}"] if priced else []
     return Table.of([*titles, *cost], [
         (row["category"], count(row["tried"]), f"{count(row['kept'])} ({percent(row['kept'] / row['tried'])})",
          count(row["failed"]), brief(row["gain"]),

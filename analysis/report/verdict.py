@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.report.ablation import told
+from analysis.report.facts import known_task
 from analysis.report.model import Facts, Section
+from analysis.report.standings import label
 from analysis.report.words import brief, chance, count, duration, listed, many, money, number, percent, places, span
 from analysis.trust import marked, weakest
 
@@ -23,7 +26,7 @@ class Verdict:
 
 def section(facts: Facts) -> Section:
     found = verdict(facts)
-    more = {"verdict": found, "tiles": tiles(facts), "cost": cost(facts)}
+    more = {"verdict": found, "tiles": tiles(facts), "cost": cost(facts), "about": about(facts), "intro": intro(facts)}
     answers = (*([facts.champion] if facts.champion.rows else []), facts.standings, facts.overview)
     return Section("verdict", "The verdict", template="verdict.html.j2", more=more, answers=answers)
 
@@ -32,6 +35,8 @@ def verdict(facts: Facts) -> Verdict:
     """What this study shows, or that it shows nothing."""
     if facts.champion.rows:
         return _of_champion(facts, facts.champion.first)
+    if facts.deciding.get("purpose") == "ablation":
+        return _of_ablation(facts)
     if facts.board:
         return _of_board(facts, facts.board)
     if facts.runs.rows:
@@ -39,9 +44,47 @@ def verdict(facts: Facts) -> Verdict:
     return Verdict("none", "Nothing to report yet", "No run of this study has ended.")
 
 
+def about(facts: Facts) -> str:
+    """What this page is about, for somebody who has never met one."""
+    if facts.logs.rows:
+        return "What somebody's loop wrote into its logs of experiments, read and counted. Nothing was run again."
+    return (
+        "Programs of research, texts (program.md) that direct an automatic researcher, compared at equal budget: which "
+        f"one makes it improve the training script of {facts.task} the most?"
+    )
+
+
+def intro(facts: Facts) -> list[str]:
+    """What was done, in a few sentences."""
+    if facts.logs.rows:
+        return []
+    match = facts.deciding or facts.matches.last
+    budget = f", until {duration(match['run_budget'])} of device time are spent" if match.get("run_budget") else ""
+    told = (
+        f"How: a run follows one program. It edits the training script, trains, and keeps what scores better{budget}; "
+        "then what it ended with is trained again on fresh seeds and data."
+    )
+    if facts.config.get("command") in ("evolve", "improve"):
+        told += (
+            " Programs were raced, better ones were written from what earned the gain, and the best of all then met "
+            "stock, the plain program, once more on fresh seeds and data."
+        )
+    task = known_task(str(facts.config.get("task") or ""))
+    if task is None:
+        return [told]
+    scale = task.metric if task.unit == task.metric else f"{task.metric} in {task.unit}"
+    what = task.description.rstrip(".")
+    return [
+        f"{told} The task, {task.name}: {what[:1].lower()}{what[1:]}. It is scored by {scale}; {task.direction} is "
+        "better."
+    ]
+
+
 def cost(facts: Facts) -> str:
     """What the whole study took, in one sentence."""
     all_of_it = facts.overview.first
+    if facts.logs.rows:
+        return f"nothing here; {many(all_of_it['experiments'], 'experiment')} were read, and logs tell no cost."
     spent = all_of_it["research_seconds"] + all_of_it["verification_seconds"]
     dollars = [all_of_it["usd"], all_of_it["mutation_usd"]]
     tokens = (all_of_it["tokens"] or 0) + (all_of_it["mutation_tokens"] or 0)
@@ -58,11 +101,10 @@ def cost(facts: Facts) -> str:
 def tiles(facts: Facts) -> list[tuple[str, str]]:
     """(figure, what it is) for those who only glance."""
     all_of_it = facts.overview.first
-    found = [(count(all_of_it["programs"]), "programs")] if all_of_it["programs"] else []
-    found += [
-        (count(all_of_it["runs"]), "runs"),
-        (count(all_of_it["experiments"]), "experiments"),
-    ]
+    runs = "log" if facts.logs.rows else "run"
+    nouns = (("programs", "program"), ("runs", runs), ("experiments", "experiment"))
+    told = [many(all_of_it[key], noun).partition(" ") for key, noun in nouns if all_of_it[key] or key != "programs"]
+    found = [(figure, noun) for figure, _, noun in told]
     spent = all_of_it["research_seconds"] + all_of_it["verification_seconds"]
     return [*found, (duration(spent), "of device time")] if spent else found
 
@@ -94,7 +136,7 @@ def _of_board(facts: Facts, board: list[dict[str, Any]]) -> Verdict:
     figures = (
         f"{number(best['gain'], digits)} {unit} [{span(best['low'], best['high'], digits)}, {many(best['n'], 'run')}]"
     )
-    tied = [row["name"] or row["arm_id"] for row in arms[1:] if row["rank_low"] == 1]
+    tied = [label(row) for row in arms[1:] if row["rank_low"] == 1]
     notes = [_doubt(best["trust"]), "" if facts.champion.rows else _unconfirmed(facts)]
     if not tied and len(arms) > 1:
         sentence = f"Its verified gain on {facts.task} is {figures}; every other program is shown to be worse."
@@ -107,9 +149,28 @@ def _of_board(facts: Facts, board: list[dict[str, Any]]) -> Verdict:
         told = (best["rank_high"] or 1) < (control["rank_low"] or 1)
         against = f" The best is {'shown' if told else 'not shown'} to beat stock."
     sentence = (
-        f"{best['name']} has the largest verified gain on {facts.task}, {figures}, but {listed(tied)} may be as good."
+        f"{label(best)} has the largest verified gain on {facts.task}, {figures}, but no test tells it from "
+        f"{listed(tied)}."
     )
-    return Verdict("open", "No program is told from the best", sentence + against, tuple(filter(None, notes)))
+    headline = "These programs cannot be told apart" if len(tied) == len(arms) - 1 else "No clear winner"
+    return Verdict("open", headline, sentence + against, tuple(filter(None, notes)))
+
+
+def _of_ablation(facts: Facts) -> Verdict:
+    """A planned ablation and nothing else: how many effects are told, and the largest."""
+    rows = [row for row in facts.source.ask("ablation").rows if row["method"] == "factorial"]
+    if not rows:
+        return Verdict("none", "Nothing to report yet", "The ablation has not got far enough to estimate anything.")
+    some, all_of_them = [row for row in rows if told(row)], many(len(rows), "directive")
+    if not some:
+        sentence = f"Of {all_of_them} of {rows[0]['program']}, switched on and off by a plan, none is told from zero."
+        return Verdict("open", "No directive is shown to have an effect", sentence)
+    best = max(some, key=lambda row: abs(row["estimate"]))
+    digits = places(best["se"])
+    size = f"{number(best['estimate'], digits, True)} {best['unit']} [{span(best['low'], best['high'], digits)}]"
+    headline = f"{count(len(some))} of {all_of_them} of {rows[0]['program']} shown to have an effect"
+    sentence = f"The largest on {facts.task}: “{best['label']}”, {size} ({many(best['n'], 'run')}, {best['design']})."
+    return Verdict("shown", headline, sentence)
 
 
 def _of_claims(facts: Facts) -> Verdict:
@@ -133,12 +194,15 @@ def _of_logs(facts: Facts, best: Mapping[str, Any]) -> Verdict:
     value = (
         f"{brief(best['claimed_gain'])} better than where it began ({facts.measure} {brief(best['claimed_best'], 5)})"
     )
-    sentence = f"The best of them, {best['name'] or best['run_id']}, claims to have ended {value}."
+    runs = facts.overview.first["runs"]
+    whose = f"The best of them, {best['name'] or best['run_id']}," if runs > 1 else best["name"] or best["run_id"]
+    sentence = f"{whose} claims to have ended {value}."
     if log and log["noise_share"] is not None:
-        sentence += f" The best of as many tries of nothing but noise would show {percent(log['noise_share'])} of that."
+        sentence += (
+            f" As many tries that change nothing would seem to gain {percent(log['noise_share'])} of that, by noise."
+        )
     else:
         sentence += " It measured nothing twice, so nothing tells how much of that is luck."
-    runs = facts.overview.first["runs"]
     return Verdict("none", f"{many(runs, 'log')}: claims, and nothing that was verified", sentence)
 
 
@@ -172,6 +236,11 @@ def _doubt(trust: str | None) -> str:
 def _unconfirmed(facts: Facts) -> str:
     if facts.config.get("command") in ("evolve", "improve"):
         return "No champion has been confirmed yet; these runs also chose who went on, so they flatter the best."
+    if "batch" in (facts.config.get("plan") or {}):
+        return (
+            "It was a race: whoever was in doubt of being the best got more runs, so these runs flatter whoever leads. "
+            "A match without --race measures afresh."
+        )
     return ""
 
 

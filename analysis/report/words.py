@@ -25,6 +25,7 @@ def number(value: float | None, decimals: int = 3, sign: bool = False) -> str:
     """Fixed decimals with a true minus; a dash where there is none."""
     if value is None or not math.isfinite(value):
         return "–"
+    value = round(value, decimals) + 0.0  # no minus before what is shown as zero
     text = f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
     return text.replace("-", MINUS)
 
@@ -51,8 +52,14 @@ def count(value: float | None) -> str:
 
 
 def many(value: float | None, noun: str) -> str:
-    """``1 run``, ``86 runs``."""
-    return f"{count(value)} {noun}" + ("" if value == 1 else "s")
+    """``1 run``, ``86 runs``, ``2 matches``, ``3 tries``."""
+    if value == 1:
+        return f"1 {noun}"
+    if noun.endswith(("ch", "s", "x")):
+        return f"{count(value)} {noun}es"
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{count(value)} {noun[:-1]}ies"
+    return f"{count(value)} {noun}s"
 
 
 def duration(seconds: float | None) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.report.words import many
 from meta.cli import launch, options, render, resolve, trust
 from meta.cli.launch import Settings
 from meta.cli.match import resume
@@ -122,7 +125,7 @@ def _factorial(out: Output, study: Study | None, asked: Asked, settings: Setting
     if budget is None and asked.what is None and study is not None:
         budget = _begun(study, price)
     if study is None and not settings.dry_run:
-        settings.ready(None)
+        settings.ready(task, None)
         design_of(found.factors, price, budget, 0)  # refuses before a folder is made
         study = _founded(out, program, task, asked, settings)
     seed = design_seed(study, program, found.factors) if study else 0
@@ -132,7 +135,7 @@ def _factorial(out: Output, study: Study | None, asked: Asked, settings: Setting
     if settings.dry_run or study is None:
         launch.dry_run(out, plan)
         return
-    settings.ready(study)
+    settings.ready(task, study)
     launch.announce(out, plan)
     ready = study
     match = launch.drive(out, study.folder, "ablate", plan, lambda p: ablate(ready, program, design, p))
@@ -195,11 +198,11 @@ def _plan(
     )
     if not design.clear:
         tells += "; an odd number of blocks mixes an effect with some interactions of two others"
+    plan = launch.as_it_runs(plan, task, study.config.sandbox if study else settings.sandbox)
     return {
         "program": program.name, "program_id": program.program_id, **plan, "device_seconds": round(seconds, 1),
         "directives": len(design.factors), "blocks": design.blocks, "runs_per_block": design.order,
         "programs": len(design.arms), "tells": tells,
-        **launch.told_of(study.config.sandbox if study else settings.sandbox),
         "factors": [{"directive_id": d.directive_id, "kind": d.kind, "text": d.text} for d in found.factors],
         "left_out": [{"directive_id": d.directive_id, "text": d.text, "why": why} for d, why in found.left_out],
     }  # fmt: skip
@@ -207,16 +210,18 @@ def _plan(
 
 def _tell(out: Output, found: Switches, plan: dict[str, Any]) -> None:
     out.note(
-        f"design: {plan['directives']} directives of {plan['program']}, {plan['blocks']} blocks of "
-        f"{plan['runs_per_block']} runs, every second block the mirror of the one before; {plan['programs']} programs"
+        f"design: {many(plan['directives'], 'directive')} of {plan['program']}, each switched on and off; "
+        f"{many(plan['blocks'], 'block')} of {plan['runs_per_block']} runs, every second block the mirror of the one "
+        f"before; {many(plan['programs'], 'variant')} of the program"
     )
+    room = (min(shutil.get_terminal_size().columns, 100) if sys.stderr.isatty() else 100) - 11
     for directive in found.factors:
-        out.note(f"  {resolve.short(directive.directive_id)}  {render.fit(' '.join(directive.text.split()), 90)}")
+        out.note(f"  {resolve.short(directive.directive_id)}  {render.fit(' '.join(directive.text.split()), room)}")
     reasons: dict[str, int] = {}
     for _, why in found.left_out:
         reasons[why] = reasons.get(why, 0) + 1
     for why, count in reasons.items():
-        out.note(f"left out: {count} directive{'s' if count > 1 else ''}, {why}")
+        out.note(f"left out: {many(count, 'directive')}, for: {why}")
 
 
 # -- a run's commits -----------------------------------------------------------------------------------------------
@@ -228,26 +233,31 @@ def _replay(out: Output, study: Study, run_id: str, asked: Asked, settings: Sett
     from arena.verify_study import run_of
 
     study.agree()
-    commits = commits_of(study, run_of(study, run_id))
+    run = run_of(study, run_id)
+    if run["stream"] == "confirmation":  # no attribution looks at it: the claim rests on nothing that it teaches
+        hint = "name a run of a race: metaloop log, or metaloop sql STUDY \"FROM runs WHERE stream = 'selection'\""
+        raise UsageError(f"run {run_id} is of the confirmation, which credit leaves alone", hint=hint)
+    commits = commits_of(study, run)
     last = next(reversed(study.history.ablations.values()), {}) if asked.what is None else {}
     replay = plan_of(study, run_id, commits, asked.seeds or last.get("seeds") or SEEDS)
     methods = ["add-one-in", "leave-one-out"] + ["shapley"] * any(replay.orders)
     seconds = len(replay.trainings) * study.task.cost_seconds
-    plan = {
+    plan: dict[str, Any] = {
         "run_id": run_id, "task": study.task.name, "commits": len(commits), "seeds": replay.seeds,
         "methods": methods, "runs": len(replay.trainings), "run_budget_s": study.task.cost_seconds,
         "experiments": len(replay.trainings), "device_seconds": round(seconds, 1),
         "wall_seconds": round(seconds / study.config.workers / launch.SHARE_AT_WORK + launch.SETUP_SECONDS, 1),
         "workers": study.config.workers, "price": "own device, no model is called",
-        **launch.told_of(study.config.sandbox),
     }  # fmt: skip
+    plan = launch.as_it_runs(plan, study.task, study.config.sandbox)
     if settings.dry_run:
         launch.dry_run(out, plan)
         return
-    settings.ready(study)
+    settings.ready(study.task, study)
     out.note(
-        f"plan: {plan['experiments']} trainings of sources with some of {len(commits)} commits, {replay.seeds} seeds "
-        f"({', '.join(methods)}); {duration(seconds)} of device time, about {duration(plan['wall_seconds'])}"
+        f"plan: {many(plan['experiments'], 'training')} of sources with some of {many(len(commits), 'commit')}, "
+        f"{many(replay.seeds, 'seed')} ({', '.join(methods)}); {duration(seconds)} of device time, about "
+        f"{duration(plan['wall_seconds'])}"
     )
     if len(commits) > MOST_SHAPLEY:
         out.note(f"more than {MOST_SHAPLEY} commits: no averaging over orders")
@@ -263,5 +273,5 @@ def present(out: Output, folder: Path, identity: str) -> None:
     if not rows:
         raise NotFound(f"nothing was estimated for {identity}", hint="metaloop credit STUDY --all")
     out.rows(rows, COLUMNS, extra={"study": resolve.shown(folder)})
-    place, first = resolve.shown(folder), resolve.short(rows[0]["credit_id"])
+    place, first = resolve.typed(folder), resolve.short(rows[0]["credit_id"])
     out.note(f"in {rows[0]['unit']}; next: metaloop show {first} -s {place}, metaloop credit {place}")

@@ -21,8 +21,9 @@ class RunView:
     run_id: str
     arm_id: str
     budget: float = 0.0
-    tried: int = 0
+    tried: int = 0  # without the baseline
     kept: int = 0
+    measured: int = 0  # with it
     spent: float = 0.0
     head: float | None = None
     state: str = "running"
@@ -121,7 +122,8 @@ class Board:
 
     @property
     def experiments(self) -> int:
-        return sum(run.tried for run in self.runs.values())
+        """As the view `experiments` counts them, baselines included."""
+        return sum(run.measured for run in self.runs.values())
 
     def count(self, state: str) -> int:
         return sum(run.state == state for run in self.runs.values())
@@ -154,6 +156,7 @@ class Board:
         if run is None:
             return
         run.tried += event.get("number", 0) != 0
+        run.measured += 1
         run.spent += float(event.get("device_seconds_charged") or 0)
         self.trusts.add(str(event.get("trust") or ""))
         run.doing = f"exp {event.get('number')}: {event.get('description') or ''}"

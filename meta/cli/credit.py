@@ -8,7 +8,8 @@ from meta.cli import render, resolve, trust
 from meta.cli.options import flag, study_argument, study_flag, verb
 from meta.cli.output import Column, Output, table
 
-PLOT_WIDTH = 20
+PLOT_LEAST, PLOT_MOST = 12, 40
+OTHERS = 64  # characters that label and figures want beside the plot
 PLAIN = tuple(
     Column(key)
     for key in (
@@ -57,14 +58,15 @@ def resolved(row: dict[str, Any]) -> bool:
     return low is not None and high is not None and (low > 0 or high < 0)
 
 
-SHORT = 4  # letters of a design in a table, told in its title
+SHORT = 1  # letters of a design in a table, told in its title
 
 
 def _show(out: Output, rows: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     out.show(Text(title(rows), style="bold"))
-    axis = render.Axis.of_intervals([(r["low"], r["estimate"], r["high"]) for r in rows], PLOT_WIDTH)
+    wide = min(max(out.console.width - OTHERS, PLOT_LEAST), PLOT_MOST)
+    axis = render.Axis.of_intervals([(r["low"], r["estimate"], r["high"]) for r in rows], wide)
     scale = [r["se"] for r in rows if r["se"]] or [abs(r["estimate"]) / 10 for r in rows if r["estimate"]]
     places = render.decimals(min(scale, default=None))
     columns = (
@@ -73,8 +75,8 @@ def _show(out: Output, rows: list[dict[str, Any]]) -> None:
         Column("95%", right=True),
         Column("plot", title=axis.header()),
         Column("n", right=True),
-        Column("q", right=True, show=lambda v: render.number(v, 3)),
-        *([Column("design", title="")] if len(designs(rows)) > 1 else []),
+        Column("q", right=True, show=lambda v: "<.001" if v is not None and v < 0.001 else render.number(v, 3)),
+        *([Column("design", title=" ")] if len(designs(rows)) > 1 else []),
     )
     out.show(table([_row(r, axis, places) for r in rows], columns, out.console.width))
 

@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from meta.cli.options import flag, verb
 from meta.cli.output import Column, Output
+
+if TYPE_CHECKING:
+    from trainer.task import Task
 
 State = Literal["ok", "warn", "fail"]
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY", "MISTRAL_API_KEY")
@@ -39,16 +42,23 @@ class Finding:
 
 @verb(
     ("metaloop doctor", "look at this machine"),
+    ("metaloop doctor -t my-law/", "what is needed for this task; a simulated one needs no sandbox"),
     ("metaloop doctor --json", "the same for a script; exits with 1 on a failure"),
     flags=[
+        flag("-t", "--task", metavar="NAME|DIR", help="Look with the eyes of this task."),
         flag("--agent-network", type=click.Choice(("none", "proxy", "full")), default="none", show_default=True,
              help="The network that coding agents are to have."),
     ],
 )  # fmt: skip
-def doctor(out: Output, agent_network: str) -> int:
+def doctor(out: Output, task: str | None, agent_network: str) -> int:
     """Can it run here? Devices, memory, disk, git, sandbox, metering, keys: ok, warn
-    or fail, each problem with its cure. Exits with 1 where something fails."""
-    findings = [*(check() for check in CHECKS), check_agent_sandbox(agent_network)]
+    or fail, each problem with its cure. Exits with 1 where something fails.
+
+    The sandbox is tried by a small experiment in it, torch and scoring included."""
+    from meta.cli.launch import load_task
+
+    known = load_task(task) if task else None
+    findings = [*(check() for check in CHECKS), check_sandbox(known), check_agent_sandbox(agent_network)]
     out.rows([_row(f, out.mode) for f in findings], COLUMNS)
     failed = [f.check for f in findings if f.state == "fail"]
     warned = sum(f.state == "warn" for f in findings)
@@ -156,6 +166,20 @@ def check_folder() -> Finding:
     return Finding("folder", "fail", f"{Path.cwd()} is read-only", "change to a folder of yours, or use --study DIR")
 
 
+def check_cache() -> Finding:
+    """Training data is kept between studies."""
+    from meta.cli.launch import load_task
+    from programs.errors import EnvironmentProblem
+    from trainer.data import check_cache as attempt
+    from trainer.data import user_cache
+
+    try:
+        attempt(load_task(None))
+        return Finding("cache", "ok", f"training data in {user_cache()}")
+    except EnvironmentProblem as error:
+        return Finding("cache", "fail", error.message, error.hint)
+
+
 def check_git() -> Finding:
     import subprocess
 
@@ -166,19 +190,27 @@ def check_git() -> Finding:
     return Finding("git", "ok", done.stdout.strip().removeprefix("git version "))
 
 
-def check_sandbox() -> Finding:
-    """A sandbox is really started, and tries to get out of itself; without one nothing runs unless told to."""
+def check_sandbox(task: Task | None) -> Finding:
+    """A sandbox is really started, tries to get out of itself, and something is trained in it.
+
+    Without one nothing runs unless told to, but for simulated tasks, of which nothing runs anyway.
+    """
+    from arena.sandbox import runs_code
     from programs.errors import EnvironmentProblem
     from trainer import bwrap
     from trainer.local import check_sandbox as attempt
+    from trainer.trial import one_experiment
 
+    if task is not None and not runs_code(task):
+        return Finding("sandbox", "ok", f"not looked at: {task.name} is simulated and needs none")
     began = time.perf_counter()
     try:
         version = ".".join(map(str, bwrap.find_bwrap()[1]))
         attempt()
+        one_experiment()
     except EnvironmentProblem as error:
         return Finding("sandbox", "fail", error.message, error.hint)
-    took = f"self-test passed in {time.perf_counter() - began:.1f} s"
+    took = f"self-test and an experiment passed in {time.perf_counter() - began:.1f} s"
     return Finding("sandbox", "ok", f"bubblewrap {version}, user namespaces, seccomp; {took}")
 
 
@@ -235,8 +267,8 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     check_memory,
     check_disk,
     check_folder,
+    check_cache,
     check_git,
-    check_sandbox,
     check_metering,
     check_keys,
     check_agents,

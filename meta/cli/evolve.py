@@ -70,6 +70,7 @@ def improve(out: Output, program: str | None, **flags: Any) -> None:
 
 def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]) -> None:
     from meta.begin import champion_of, found, take_up
+    from trainer.task import Task
 
     reserve = launch.load_tasks(flags.pop("reserve"))
     dial = {name: flags.pop(name) for name in ("budget", "quick", "generations", "seeds", "best_of_n")}
@@ -79,19 +80,21 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
         study, plan, starters = take_up(folder)
         settings.check(study)
         refuse_reserve(study, reserve)
+        reserve = [Task.load(away.task) for away in study.config.reserve]
         refuse_others(folder, own, starters)
     else:
         task = launch.load_task(settings.task)
         plan = plan_of(task, settings, reserve, **dial)
-    described = describe(plan, study.task if folder else task, settings, study if folder else None, reserve)
+    task = study.task if folder else task
+    described = describe(plan, task, settings, study if folder else None, reserve)
     if settings.dry_run:
         launch.dry_run(out, described)
         return
-    if folder is not None and champion_of(folder) is None:
-        settings.ready(study)
+    if folder is None or champion_of(folder) is None:
+        for each in (task, *reserve):
+            settings.ready(each, study if folder else None)
     if folder is None:
         launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
-        settings.ready(None)
         folder = settings.fresh(task, out)
         study, starters = found(
             folder,
@@ -169,15 +172,13 @@ def describe(
 ) -> dict[str, Any]:
     """What is about to be spent, and what the confirmation can tell. ``study``: the one that goes on."""
     from meta.reserve import runs_elsewhere, seconds_elsewhere
-    from trainer.task import Task
 
-    if study is not None:
-        reserve = [Task.load(away.task) for away in study.config.reserve]
-    told = plan.describe(task, settings.workers_or_cores(), seconds_elsewhere(plan, task, reserve))
+    sandboxed = settings.sandbox if study is None else study.config.sandbox
+    whole = plan.describe(task, settings.workers_or_cores(), seconds_elsewhere(plan, task, reserve))
     if reserve:
-        told["reserve"] = ", ".join(other.name for other in reserve)
-        told["runs_on_reserve"] = runs_elsewhere(plan) * len(reserve)
-    told |= launch.told_of(settings.sandbox if study is None else study.config.sandbox)
+        whole["reserve"] = ", ".join(other.name for other in reserve)
+        whole["runs_on_reserve"] = runs_elsewhere(plan) * len(reserve)
+    told = launch.as_it_runs(whole, task, sandboxed)
     tells = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
     return {"tells": f"in the confirmation {tells}"} | told
 
@@ -197,18 +198,19 @@ def present(out: Output, folder: Path) -> None:
     from meta.begin import champion_of
 
     champion = champion_of(folder) or {}
-    place = Path(resolve.shown(folder))
-    files = {"champion": str(place / "champion.md"), "evidence": str(place / "champion.evidence.md")}
+    shown = Path(resolve.shown(folder))
+    files = {"champion": str(shown / "champion.md"), "evidence": str(shown / "champion.evidence.md")}
     changes = _changes(folder, champion.get("program_id"))
     if out.mode == "json":
         told = {k: v for k, v in champion.items() if k not in ("seq", "prev", "hash", "schema", "kind", "at")}
-        out.json({"study": str(place), **told, "files": files, "changes": changes})
+        out.json({"study": str(shown), **told, "files": files, "changes": changes})
         return
     verdict = str(champion.get("verdict", "no champion"))
     if out.mode == "plain":
-        out.thing({"study": str(place), "verdict": verdict, **files})
+        out.thing({"study": str(shown), "verdict": verdict, **files})
     else:
         _show(out, folder, verdict, changes, files)
+    place = resolve.typed(folder)
     out.note(f"next: metaloop credit {place}, metaloop lineage {place}, metaloop standings {place} --all")
 
 

@@ -45,7 +45,9 @@ def export(out: Output, study: str | None, to: str, view: str, output: str | Non
     if view != "all" and view not in VIEWS:
         raise NotFound(f"no view {view!r}", hint=f"one of {', '.join(VIEWS)}, or all")
     if target is None and (view == "all" or out.mode == "json"):
-        raise UsageError("name a file or folder to write to", hint=f"add -o tables/ to: metaloop export {folder}")
+        raise UsageError(
+            "name a file or folder to write to", hint=f"add -o tables/ to: metaloop export {resolve.typed(folder)}"
+        )
     with resolve.connect(folder) as con:
         if target is None:
             to_stdout(con, view, to)

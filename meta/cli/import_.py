@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.report.words import many
 from meta.cli import render, resolve
 from meta.cli.launch import cores
 from meta.cli.options import flag, verb, workers_flag
@@ -150,13 +151,13 @@ def _gain_pairs(item: dict[str, Any], runs: list[dict[str, Any]]) -> list[tuple[
         gain += f"; {_number(run['rerun_gain'])} where re-runs stand in place of what they repeat"
     if run["commits_joined"]:
         gain += f"; {run['commits_joined']} rows joined to their commits"
-    metric = f"{run['metric'] or 'without a name'} ({run['metric_from']}), {run['direction']} is better"
-    return [("metric", f"{metric} ({run['direction_from']})"), ("gain", gain)]
+    metric = f"{run['metric'] or 'without a name'} (by {run['metric_from']}), {run['direction']} is better"
+    return [("metric", f"{metric} (by {run['direction_from']})"), ("gain", gain)]
 
 
 def _metric_line(m: dict[str, Any]) -> str:
     gains = f"claimed gain median {_number(m['claimed_gain_median'])}, best {_number(m['claimed_gain_best'])}"
-    return f"{m['direction']} is better, {_runs(m['runs'])}, {gains}"
+    return f"{m['direction']} is better, {many(m['runs'], 'run')}, {gains}"
 
 
 def _keep_line(item: dict[str, Any]) -> str:
@@ -167,15 +168,19 @@ def _keep_line(item: dict[str, Any]) -> str:
 def _noise_line(item: dict[str, Any], runs: list[dict[str, Any]]) -> str:
     noise = item["noise"]
     kept = f"{noise['kept_by_chance']:.1f}"
-    chance = f"tries without any effect would have kept {kept}, this kept {noise['kept']}"
+    chance = f"as many tries without any effect would have kept {kept}, these kept {noise['kept']}"
     if len(runs) == 1:
         run = runs[0]
         if run["noise_sd"] is None:
             return f"unknown ({run['noise_from']}; --noise SD states it); {chance}"
-        share = "" if run["noise_share"] is None else f", and gain {_percent(run['noise_share'])} of what is claimed"
+        share = (
+            ""
+            if run["noise_share"] is None
+            else f"; they would seem to gain {_percent(run['noise_share'])} of the claim"
+        )
         return (
-            f"sd {run['noise_sd']:.3g} ({run['noise_from']}) explains {run['noise_steps']} of {run['kept']} kept "
-            f"steps; {chance}{share}"
+            f"sd {run['noise_sd']:.3g} (from {run['noise_from']}): {run['noise_steps']} of {run['kept']} kept steps "
+            f"may be noise; {chance}{share}"
         )
     known = f"known in {noise['runs_known']} of {len(runs)} runs"
     if noise["runs_known"]:
@@ -193,10 +198,6 @@ def _notes(out: Output, done: Imported) -> None:
     if done.asides:
         out.note(f"every line set aside: metaloop sql {place} 'FROM quarantine'")
     out.note(f"metrics are as the logs have them, nothing was run again: metaloop log {place}")
-
-
-def _runs(count: int) -> str:
-    return f"{count} run{'s' if count != 1 else ''}"
 
 
 def _percent(share: float | None) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from analysis.report.words import many
 from arena import sandbox
 from meta.cli import resolve
 from meta.cli.options import duration
@@ -24,6 +25,7 @@ Result = TypeVar("Result")
 DEFAULT_TASK = "strokes"
 SETUP_SECONDS = 6.0  # start of the workers and the data of a new study, wall seconds
 SHARE_AT_WORK = 0.9  # of the workers' time, the rest is launching and writing down
+LAW_SECONDS = 0.003  # a simulated experiment with all that is written of it, wall seconds
 
 
 @dataclass(frozen=True)
@@ -69,24 +71,24 @@ class Settings:
             run_budget=self.run_budget,
             seed=self.seed,
             fixed_steps=self.fixed_steps or None,
-            sandbox=False if self.unsafe_no_sandbox else None,
+            sandbox=False if self.unsafe_no_sandbox and sandbox.runs_code(study.task) else None,
         )
 
     @property
     def sandbox(self) -> bool:
         return not self.unsafe_no_sandbox
 
-    def ready(self, study: Study | None) -> None:
-        """Called before anything is founded or started: can, and may, experiments run here as they are to?
+    def ready(self, task: Task, study: Study | None) -> None:
+        """Called before anything is founded or started: can, and may, experiments of ``task`` run here as they are to?
 
         A study that was made without a sandbox, which may be somebody else's, does not go on so unasked.
         """
-        if study is not None and not study.config.sandbox and not self.unsafe_no_sandbox:
+        if study is not None and not sandbox.holds(task, study.config.sandbox or self.unsafe_no_sandbox):
             raise NotComparable(
                 f"{resolve.shown(study.folder)} was made without a sandbox",
                 hint=f"{sandbox.FLAG} goes on without one; or start a new study, which has one",
             )
-        sandbox.require(self.sandbox)
+        sandbox.require(task, self.sandbox)
 
     def workers_or_cores(self) -> int:
         return self.workers or cores()
@@ -137,13 +139,16 @@ def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify
     }
 
 
-def told_of(sandboxed: bool) -> dict[str, Any]:
-    """The part of a plan that says whether what runs is shut in."""
-    return {"sandbox": sandbox.said(sandboxed)}
+def as_it_runs(plan: Mapping[str, Any], task: Task, sandboxed: bool) -> dict[str, Any]:
+    """A plan that says whether what runs is shut in; where nothing is trained, with the time that that takes."""
+    told = {**plan, "sandbox": sandbox.said(task, sandboxed)}
+    if not sandbox.runs_code(task):
+        told |= {"workers": 1, "wall_seconds": round(1.0 + LAW_SECONDS * plan["experiments"], 1)}
+    return told
 
 
 def shut_in(plan: Mapping[str, Any]) -> bool:
-    return bool(plan.get("sandbox", sandbox.said(True)) == sandbox.said(True))
+    return plan.get("sandbox") != sandbox.OPEN
 
 
 def power_sentence(runs: int, pairs: int = 1, noise: Noise | None = None, unit: str = "") -> str:
@@ -159,7 +164,10 @@ def power_sentence(runs: int, pairs: int = 1, noise: Noise | None = None, unit: 
     known = detectable(Sample(noise.sd, runs), Sample(noise.sd, runs), level=LEVEL / pairs) if noise else None
     size = f"{sds:.1f} sd between runs" + (f", here {known:.2g} {unit}".rstrip() if known is not None else "")
     among = f" among {pairs} pairs" if pairs > 1 else ""
-    return f"{runs} runs a program tell a difference of {size}, four times in five{among}; a smaller one may stay open"
+    return (
+        f"{many(runs, 'run')} of each program tell a difference of {size}, four times in five{among}; a smaller one "
+        "may stay open"
+    )
 
 
 def known_noise(study: Study | None) -> Noise | None:
@@ -180,20 +188,22 @@ def known_noise(study: Study | None) -> Noise | None:
 def announce(out: Output, plan: Mapping[str, Any]) -> None:
     """The plan and the bill on stderr, before anything is started."""
     out.note(
-        f"plan: {plan['runs']} runs of {duration(plan['run_budget_s'])} on {plan['task']}, about "
-        f"{plan['experiments']} experiments; {duration(plan['device_seconds'])} of device time, about "
-        f"{duration(plan['wall_seconds'])} with {plan['workers']} workers; {plan['price']}"
+        f"plan: {many(plan['runs'], 'run')} of {duration(plan['run_budget_s'])} on {plan['task']}, about "
+        f"{many(plan['experiments'], 'experiment')}; {duration(plan['device_seconds'])} of device time, about "
+        f"{duration(plan['wall_seconds'])} with {many(plan['workers'], 'worker')}; {plan['price']}"
     )
     if plan.get("tells"):
         out.note(f"tells: {plan['tells']}")
-    if not shut_in(plan):
-        out.note(str(plan["sandbox"]))
+    if plan["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):
+        out.note(plan["sandbox"])
 
 
 def dry_run(out: Output, plan: Mapping[str, Any]) -> None:
-    """``--dry-run``: the plan is the data."""
+    """``--dry-run``: the plan is the data; a person is spared the lists, which the remarks have told."""
     shown = {key: duration(plan[key]) for key in ("run_budget_s", "device_seconds", "wall_seconds")}
-    out.thing({key: value for key, value in plan.items() if key != "plan" or out.mode == "json"}, shown=shown)
+    lists = {key for key, value in plan.items() if isinstance(value, list) and any(isinstance(v, dict) for v in value)}
+    left = {"json": set(), "plain": {"plan"}, "person": {"plan", *lists}}[out.mode]
+    out.thing({key: value for key, value in plan.items() if key not in left}, shown=shown)
 
 
 def drive(
@@ -204,7 +214,7 @@ def drive(
 
     goal = {"runs": plan["runs"], "device_seconds": plan["runs"] * plan["run_budget_s"]}
     unsafe = "" if shut_in(plan) else f" {sandbox.FLAG}"
-    again = f"metaloop {command} --resume {resolve.shown(folder)}{unsafe}"
+    again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}"
     with Progress(out, folder, command, goal) as progress:
         try:
             return work(progress)

@@ -13,11 +13,13 @@ QUERY = """
 WITH measured AS (
     SELECT program_id, avg(verified_gain) AS gain, count(verified_gain) AS n,
         stddev_samp(verified_gain) / sqrt(count(verified_gain)) AS se
-    FROM runs WHERE state = 'finished' AND score_stream = 'selection' GROUP BY program_id),
+    FROM runs WHERE state = 'finished' AND score_stream = 'selection' AND purpose IS DISTINCT FROM 'ablation'
+    GROUP BY program_id),
 named AS (SELECT program_id FROM champions ORDER BY named_at DESC LIMIT 1)
 SELECT p.program_id, p.name, p.generation, p.operator, p.parent_ids, p.words, m.gain, m.se, coalesce(m.n, 0) AS n,
     p.program_id IN (SELECT program_id FROM named) AS champion
 FROM programs AS p LEFT JOIN measured AS m USING (program_id)
+WHERE p.operator IS DISTINCT FROM 'ablation'  -- variants of one program, metaloop credit tells what they show
 ORDER BY p.generation, m.gain DESC NULLS LAST, p.program_id
 """
 TRUSTS = "SELECT DISTINCT trust FROM runs WHERE score_stream = 'selection'"

@@ -55,18 +55,18 @@ def match(out: Output, programs: tuple[str, ...], seeds: int | None, controls: b
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     entries, runs = entries_of(study, programs, seeds, controls)
+    task = study.task if study else launch.load_task(settings.task)
     if settings.dry_run or study is None:
-        task = study.task if study else launch.load_task(settings.task)
         plan = plan_of(task, len(entries), runs, settings, study)
         if settings.dry_run:
             launch.dry_run(out, plan)
             return
-    settings.ready(study)
+    settings.ready(task, study)
     if study is None:
         at_a_time = settings.workers_or_cores() if race else None
         study = found(task, entries, runs, "match", settings, out, at_a_time)
     batch = recorded_batch(study, race)
-    plan = plan_of(study.task, len(entries), runs, settings, study)
+    plan = plan_of(task, len(entries), runs, settings, study)
     if batch is not None:
         out.note("a race: the plan is the most that it takes; it ends as soon as the best is clear")
     launch.announce(out, plan)
@@ -158,7 +158,7 @@ def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study |
     plan = launch.describe_runs(task, arms * runs, seconds, settings.workers_or_cores())
     sandboxed = study.config.sandbox if study else settings.sandbox
     tells = launch.power_sentence(runs, math.comb(arms, 2) or 1, launch.known_noise(study), task.unit)
-    return plan | {"tells": tells} | launch.told_of(sandboxed)
+    return launch.as_it_runs(plan | {"tells": tells}, task, sandboxed)
 
 
 def found(

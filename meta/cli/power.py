@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.report.words import many
 from meta.cli import options, render, resolve
 from meta.cli.options import duration, flag, study_argument, study_flag, verb
 from meta.cli.output import Column, Output
@@ -95,7 +96,7 @@ def of_study(out: Output, study: str | None, mean: float | None) -> Basis:
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, []) as con:
         found, rows = measured(con), power_rows(con)
-    parts = [f"{found.runs} runs of {found.task} in {resolve.shown(folder)}"]
+    parts = [f"{many(found.runs, 'run')} of {found.task} in {resolve.shown(folder)}"]
     parts += [f"{name} {sd:.3g}" for name, sd in (("stock", found.sd_stock), ("others", found.sd_others)) if sd]
     noise = found.noise if mean is None else Noise(found.noise.sd, found.noise.df, mean)
     return Basis(noise, found.seconds, found.unit, ", ".join(parts), tuple(rows))
@@ -143,6 +144,8 @@ def least(noise: Noise, seeds: int | None, power: float, level: float) -> dict[s
 
 
 def present(out: Output, basis: Basis, items: list[dict[str, Any]], tells: dict[str, Any] | None, method: str) -> None:
+    from rich.text import Text
+
     noise = {**asdict(basis.noise), "interval": basis.noise.interval, "unit": basis.unit, "from": basis.told}
     noise["run_device_seconds"] = basis.seconds
     if out.mode == "json":
@@ -156,7 +159,7 @@ def present(out: Output, basis: Basis, items: list[dict[str, Any]], tells: dict[
         shown = [{**item, "usd": "not priced" if item["usd"] is None else item["usd"]} for item in items]
         out.rows(shown, columns(render.decimals(basis.noise.sd)))
     for line in said(basis, tells):
-        out.text(line) if out.mode == "person" else out.note(line)
+        out.show(Text(line)) if out.mode == "person" else out.note(line)
     out.note(method)
 
 
@@ -189,11 +192,11 @@ def said(basis: Basis, tells: dict[str, Any] | None) -> list[str]:
     places = render.decimals(basis.noise.sd)
     lines = []
     if tells is not None:
-        lines.append(f"{tells['runs']} runs a program tell {_size(tells, places)} or more")
+        lines.append(f"{many(tells['runs'], 'run')} of each program tell {_size(tells, places)} or more")
     for row in basis.rows:
         where = f"{row.purpose}{f' {row.generation}' if row.generation else ''}"
-        runs = f"{row.n} runs each" if row.n == row.n_other else f"{row.n} and {row.n_other} runs"
-        lines.append(f"{where}: {row.comparison}, {runs}, tell {_size(asdict(row), places)} or more")
+        runs = f"{many(row.n, 'run')} each" if row.n == row.n_other else f"{row.n} and {row.n_other} runs"
+        lines.append(f"{where}: {row.comparison}, {runs}: tells {_size(asdict(row), places)} or more")
     return lines
 
 

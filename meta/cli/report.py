@@ -30,11 +30,12 @@ def report(out: Output, study: str | None, target: str | None, card: str | None,
     standings, the champion's text by credit, runs, lineage, cost, caveats. Every
     figure stands beside the query that it follows from."""
     from analysis.report import page, picture
+    from meta.cli.again import again
 
     folder = folder_of(study, out)
     file, image = place(target or folder / NAME), place(card) if card else None
     with resolve.connect(folder) as con:
-        html = page.report(con, resolve.shown(folder))
+        html = page.report(con, resolve.shown(folder), again(con, resolve.shown(folder)))
         drawn = page.card(con, resolve.shown(folder)) if image else ""
     picture.save(html.encode("utf-8", "replace"), file)
     if image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,6 +62,11 @@ def shown(folder: Path) -> str:
     """A folder as a person would type it: relative where it lies below the current one."""
     here = Path.cwd()
     return str(folder.relative_to(here) if folder.is_absolute() and folder.is_relative_to(here) else folder)
+
+
+def typed(folder: Path) -> str:
+    """The same as a word of a command line that is to be copied: quoted where a shell would take it apart."""
+    return shlex.quote(shown(folder))
 
 
 def programs(texts: Sequence[str]) -> list[Program]:

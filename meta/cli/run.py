@@ -55,7 +55,7 @@ def run(out: Output, program: str | None, **flags: Any) -> None:
     if settings.dry_run:
         launch.dry_run(out, plan)
         return
-    settings.ready(study)
+    settings.ready(task, study)
     if study is None:
         study = found(task, entries, 1, "run", settings, out)
     launch.announce(out, plan)
@@ -91,5 +91,5 @@ def present(out: Output, folder: Path, match_id: str) -> None:
         out.text(f"  {line['number']:>3}  {metric}  {gain}  {render.fit(line['description'] or '', 50)}")
     for remark in said:
         out.note(remark)
-    place = resolve.shown(folder)
+    place = resolve.typed(folder)
     out.note(f"next: metaloop log {place} --all, metaloop show {resolve.short(row['run_id'])} -s {place}")

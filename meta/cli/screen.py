@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from analysis.report.words import many
 from analysis.trust import marked, weakest
 from meta.cli import render
 from meta.cli.board import ArmView, Board, MatchView
@@ -55,8 +56,8 @@ def header(board: Board, title: str, width: int, plan: Mapping[str, Any] | None 
     lines = [left + elapsed(board).rjust(max(width - len(left), 9))]
     planned = float(plan.get("device_seconds") or 0)
     done, running = board.count("finished"), board.count("running")
-    of = f" of {plan['runs']}" if plan.get("runs") else ""
-    runs = f"{done}{of} runs ended, {running} running, {board.experiments} experiments"
+    ended = f"{done} of {many(plan['runs'], 'run')}" if plan.get("runs") else many(done, "run")
+    runs = f"{ended} ended, {running} running, {many(board.experiments, 'experiment')}"
     if planned:
         spent = f"device {duration(board.charged)} of {duration(planned)} "
         lines.append(spent + render.meter(board.charged, planned, max(width - len(spent) - 2, 10)))
@@ -85,7 +86,7 @@ def elapsed(board: Board) -> str:
 def match_line(match: MatchView) -> str:
     event = match.event
     budget = duration(event.get("run_budget"))
-    return f"{match.title}   {len(match.arms)} programs, {budget} a run, on {event.get('task')}   {match.state}"
+    return f"{match.title}   {many(len(match.arms), 'arm')}, {budget} a run, on {event.get('task')}   {match.state}"
 
 
 def arm_rows(board: Board, match: MatchView) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.report.words import many
 from meta.cli import render, resolve, trust
 from meta.cli.options import duration, flag, study_argument, study_flag, verb
 from meta.cli.output import Column, Output, table
@@ -28,12 +29,23 @@ WHERE $1 IS NULL OR list_contains($1, s.match_id)
 ORDER BY m.started_at, s.match_id, s.gain IS NULL, s.gain DESC, s.arm_id
 """
 BEST_OF = """
-SELECT b.*, m.unit FROM best_of AS b JOIN matches AS m USING (match_id)
-WHERE $1 IS NULL OR list_contains($1, match_id)
+SELECT b.match_id, NULL::BIGINT AS rank_low, NULL::BIGINT AS rank_high,
+    'best-of-' || b."of" || ' ' || coalesce(p.name, b.program_id) AS name, 'best-of' AS role, b.gain, b.low, b.high,
+    b.se, b.n, b.claimed_gain AS claimed, p.words, b.trust, b.task, b.stream,
+    b.device_seconds_spent AS device_seconds_charged, b.program_id, b.arm_id, b."of", m.purpose, m.generation
+FROM best_of AS b JOIN matches AS m USING (match_id) LEFT JOIN programs AS p USING (program_id)
+WHERE $1 IS NULL OR list_contains($1, b.match_id)
+ORDER BY b.gain DESC, b.arm_id
 """
+# What an arm plays as, in a table where there is no room for role and name.
+ROLES = {
+    "control": "{} (control)", "a/a": "{} again (A/A)", "without-ideas": "without its ideas", "best-of": "{}",
+    "one-line": "one-line (control)",
+}  # fmt: skip
 MATCHES = "SELECT match_id, purpose, generation, stream, task FROM matches ORDER BY started_at, match_id"
-OTHERS = 62  # characters that the other columns take of a line
-PLOT_LEAST, PLOT_MOST = 14, 40
+OTHERS = 68  # characters that the other columns take of a line
+PLOT_LEAST, PLOT_MOST = 12, 40
+WIDE = 96  # characters from which a table has all its columns
 
 
 @verb(
@@ -49,7 +61,8 @@ PLOT_LEAST, PLOT_MOST = 14, 40
 )
 def standings(out: Output, study: str | None, match: str | None, all: bool) -> None:
     """Verified gain of each program with its 95% interval and the ranks it may
-    hold; ranks that overlap are ties. What runs claimed stands beside, it ranks nothing."""
+    hold; ranks that overlap are ties. What runs claimed stands beside, it ranks
+    nothing, and so does best-of-N: the one best script of a program's runs."""
     folder = resolve.study_folder(study, out)
     chosen = None if all else _chosen(folder, match, out)
     present(out, folder, chosen)
@@ -57,26 +70,25 @@ def standings(out: Output, study: str | None, match: str | None, all: bool) -> N
 
 def present(out: Output, folder: Path, matches: list[str] | None) -> None:
     """The standings of these matches (None: of all), as ``match`` and ``evolve`` end too."""
-    from arena.best_of import line
-
     with resolve.connect(folder, ["standings"]) as con:
         rows = resolve.fetch(con, QUERY, [matches])
         (ended,) = resolve.fetch(con, "SELECT count(*) FILTER (state = 'imported') AS imported FROM runs")
         best = resolve.fetch(con, BEST_OF, [matches])
         said = {
             match: [
-                *(line(row, row["unit"]) for row in best if row["match_id"] == match),
                 *trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match]),
             ]
             for match in dict.fromkeys(row["match_id"] for row in rows)
         }
+    played = list(dict.fromkeys(row["match_id"] for row in rows))
+    rows = [row for match_id in played for row in (*rows, *best) if row["match_id"] == match_id]
     nothing = "imported runs only claim, none was verified" if ended["imported"] else "no runs have ended yet"
     if out.mode != "person":
         out.rows(rows, PLAIN, extra={"study": resolve.shown(folder)}, empty=nothing)
         return
     if not rows:
         out.note(f"{nothing}: metaloop {'log' if ended['imported'] else 'status'}")
-    for match_id in dict.fromkeys(row["match_id"] for row in rows):
+    for match_id in played:
         show_match(out, [row for row in rows if row["match_id"] == match_id], said[match_id])
 
 
@@ -91,16 +103,18 @@ def show_match(out: Output, rows: list[dict[str, Any]], said: Sequence[str]) -> 
     generation = "" if not first["generation"] else f", generation {first['generation']}"
     trusts = [trust for trust in dict.fromkeys(row["trust"] for row in rows) if trust]
     state = "".join(f", {trust}" for trust in trusts)  # the column of that name is the first to go where it is narrow
-    title = f"{first['purpose'] or 'match'}{generation} on {first['task']}, {first['stream']} stream{state}"
+    on = "" if first["stream"] == first["purpose"] else f", {first['stream']} stream"
+    title = f"{first['purpose'] or 'match'}{generation} on {first['task']}{on}{state}"
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
     width = out.console.width
-    out.show(table(*_table(rows, min(max(width - OTHERS, PLOT_LEAST), PLOT_MOST)), width))
+    out.show(table(*_table(rows, width), width))
     for line in [*said, *remarks(rows)]:
         out.show(Text(line, style="dim"))
 
 
-def _table(rows: Sequence[Row], plot: int) -> tuple[list[dict[str, Any]], list[Column]]:
-    """Rows and columns of one match, the intervals drawn over ``plot`` characters."""
+def _table(rows: Sequence[Row], width: int) -> tuple[list[dict[str, Any]], list[Column]]:
+    """Rows and columns of one match, the intervals drawn in a table of ``width`` characters."""
+    plot = min(max(width - OTHERS, PLOT_LEAST), PLOT_MOST)
     axis = render.Axis.of_intervals([(r["low"], r["gain"], r["high"]) for r in rows], plot)
     places = render.decimals(_typical([r["se"] for r in rows]))
     columns = [
@@ -115,15 +129,18 @@ def _table(rows: Sequence[Row], plot: int) -> tuple[list[dict[str, Any]], list[C
         Column("words", right=True, optional=True),
         Column("spent", right=True, optional=True, show=duration),
     ]
+    if width < WIDE:  # names before what the title and the last line tell as well
+        columns = [column for column in columns if not column.optional]
     return [_row(r, axis, places) for r in rows], columns
 
 
 def _row(r: Row, axis: render.Axis, places: int) -> dict[str, Any]:
-    # before the name, which gives way in a narrow terminal: champion and variant may share its beginning
-    role = f"{r['role']} " if r["role"] not in (None, "program") and r["role"] != r["name"] else ""
+    name = r["name"] or resolve.short(r["program_id"])
+    # the role comes before a name that gives way in a narrow terminal: champion and variant may share its beginning
+    role = f"{r['role']} " if r["role"] not in (None, "program") and r["role"] != name else ""
     return {
         "rank": rank_text(r["rank_low"], r["rank_high"]),
-        "program": f"{role}{r['name'] or resolve.short(r['program_id'])}",
+        "program": ROLES[r["role"]].format(name) if r["role"] in ROLES else f"{role}{name}",
         "gain": render.number(r["gain"], places),
         "95%": render.span(r["low"], r["high"], places),
         "plot": axis.interval(r["low"], r["gain"], r["high"]),
@@ -144,15 +161,23 @@ def rank_text(low: int | None, high: int | None) -> str:
 def remarks(rows: Sequence[Row]) -> list[str]:
     """The A/A spread, the spend, and how many more runs would separate the first from the second."""
     out = []
+    best = [r for r in rows if r["role"] == "best-of"]
+    rows = [r for r in rows if r["role"] != "best-of"]
+    if best:
+        out.append(
+            f"best-of-N: the one script of N runs that they saw as best, trained again on {best[0]['n']} fresh seeds; "
+            "it ranks nothing."
+        )
     spread = aa_spread(rows)
     if spread is not None:
         places = render.decimals(spread)
         out.append(f"A/A spread {spread:.{places}f}: two copies of one program differ by this much here.")
     more = runs_to_separate(rows)
     if more is not None:
-        out.append(f"To separate the first from the second: about {more} more runs each.")
+        out.append(f"To separate the first from the second: about {many(more, 'more run')} each.")
     spent = sum(r["device_seconds_charged"] or 0 for r in rows)
-    out.append(f"{sum(r['n'] for r in rows)} runs, {duration(spent)} of device time charged.")
+    runs = sum(r["n"] for r in rows)
+    out.append(f"{many(runs, 'run')}, {duration(spent)} of device time charged.")
     return out
 
 
@@ -195,7 +220,9 @@ def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:
         played = {row["match_id"] for row in resolve.fetch(con, ended)}
     if match is not None:
         return [resolve.by_prefix(match, [m["match_id"] for m in matches], "match")]
-    last = [m["match_id"] for m in matches if m["match_id"] in played][-1:]
+    done = [m for m in matches if m["match_id"] in played]
+    # the arms of an ablation are variants of one program: metaloop credit tells what they show
+    done = [m for m in done if m["purpose"] != "ablation"] or done
     if len(matches) > 1:
         out.note(f"the last of {len(matches)} matches; --all shows every one")
-    return last
+    return [m["match_id"] for m in done][-1:]

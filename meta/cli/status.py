@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
+from analysis.report.words import many
 from meta.cli import resolve
 from meta.cli.board import Board, load_board
 from meta.cli.options import flag, study_argument, study_flag, verb
@@ -14,6 +16,12 @@ from meta.cli.output import Column, Output
 from meta.cli.screen import arm_rows, screen, status_item
 
 EVERY_SECONDS = 2.0
+IMPORTED = """
+SELECT count(DISTINCT path) AS logs, coalesce(sum("rows"), 0)::BIGINT AS experiments,
+    coalesce(sum(tried), 0)::BIGINT AS tried, coalesce(sum(kept), 0)::BIGINT AS kept,
+    coalesce(sum(quarantined), 0)::BIGINT AS quarantined
+FROM imports
+"""
 STUDIES = (
     Column("study", style="bold", flex=True),
     Column("state"),
@@ -38,7 +46,7 @@ STUDIES = (
 def status(out: Output, study: str | None, watch: bool, all: bool) -> None:
     """What a study is doing: match, arms, device time, the last things kept."""
     if all:
-        items = [status_item(load_board(path)[0], str(path), running(path)) for path in resolve.known_studies()]
+        items = [item_of(load_board(path)[0], path) for path in resolve.known_studies()]
         out.rows(items, STUDIES, empty="no study under studies/ here")
         return
     folder = resolve.study_folder(study, out)
@@ -82,10 +90,35 @@ def running(folder: Path) -> bool:
     return False
 
 
-def _once(out: Output, folder: Path, board: Board) -> None:
+def item_of(board: Board, folder: Path) -> dict[str, Any]:
+    """The state of a study as one object; of an import what was read, for nothing of it was run here."""
     item = status_item(board, str(folder), running(folder))
+    if item["purpose"] != "import":
+        return item
+    with resolve.connect(folder, []) as con:
+        (read,) = resolve.fetch(con, IMPORTED)
+    nothing = dict.fromkeys(("device_seconds_charged", "runs_finished", "runs_running", "runs_unfinished"))
+    return item | nothing | {"state": "imported"} | read
+
+
+def _imported(out: Output, item: dict[str, Any], place: str) -> None:
+    """An import for a person."""
+    from rich.text import Text
+
+    out.show(Text(f"{place}: {many(item['logs'], 'log')} of others; nothing was run here", style="bold"))
+    out.show(Text(f"{many(item['experiments'], 'experiment')}, {item['kept']} of {many(item['tried'], 'try')} kept, "
+                  f"{many(item['quarantined'], 'line')} set aside"))  # fmt: skip
+    out.note(f"next: metaloop report {place}, metaloop log {place}")
+
+
+def _once(out: Output, folder: Path, board: Board) -> None:
+    item = item_of(board, folder)
+    if item["state"] == "imported" and out.mode == "person":
+        _imported(out, item, resolve.shown(folder))
+        return
     match = board.current
     arms = arm_rows(board, match) if match else []
+    arms = [] if item["state"] == "imported" else arms
     if out.mode == "json":
         out.json({**item, "arms": arms})
     elif out.mode == "plain":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from meta.cli import resolve
 from meta.cli.options import duration, flag, noun, verb
 from meta.cli.output import Column, Output, brief
 from meta.cli.task_work import check, measure
@@ -71,7 +73,7 @@ def show(out: Output, task: str) -> None:
     if out.mode == "person":
         out.rows(edits_of(loaded), EDITS)
         if loaded.card is None:
-            out.note(f"no card yet: metaloop task measure {task} --write")
+            out.note(f"no card yet: metaloop task measure {shlex.quote(task)} --write")
 
 
 @verb(
@@ -94,7 +96,7 @@ def init(out: Output, folder: str, simulated: bool, seed: int) -> None:
     made = init_simulated(place, seed) if simulated else write(place)
     files = sorted(path.name for path in made.iterdir() if path.is_file())
     out.thing({"folder": str(made), "files": files})
-    out.note(f"next: metaloop task check {made}")
+    out.note(f"next: metaloop task check {resolve.typed(made)}")
 
 
 for command in (ls, show, init, check, measure):

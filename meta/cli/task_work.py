@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from meta.cli.progress import ticker
 
 if TYPE_CHECKING:
     from trainer.local import LocalLauncher
+    from trainer.task import Task
 
 FINDINGS = (
     Column("level", style="bold"),
@@ -35,7 +36,7 @@ def check(out: Output, task: str, unsafe_no_sandbox: bool) -> int:
     with 2 where one is broken."""
     from trainer.check import check as examine
 
-    with ticker(out) as progress, launcher_of(unsafe_no_sandbox) as launcher:
+    with ticker(out) as progress, launcher_of(_reference(task), unsafe_no_sandbox) as launcher:
         findings = examine(_reference(task), launcher=launcher, progress=progress)
     out.rows([asdict(finding) for finding in findings], FINDINGS)
     return 2 if any(finding.level == "error" for finding in findings) else 0
@@ -61,7 +62,7 @@ def measure(out: Output, task: str, write: bool, unsafe_no_sandbox: bool, **how:
     from trainer.task import Task
 
     loaded = Task.load(_reference(task))
-    with ticker(out) as progress, launcher_of(unsafe_no_sandbox) as launcher:
+    with ticker(out) as progress, launcher_of(loaded, unsafe_no_sandbox) as launcher:
         card = carry_out(loaded, launcher=launcher, progress=progress, **how)
     out.text("\n".join(card.lines()), item=card.to_json())
     if write:
@@ -69,12 +70,21 @@ def measure(out: Output, task: str, write: bool, unsafe_no_sandbox: bool, **how:
 
 
 @contextmanager
-def launcher_of(unsafe: bool) -> Iterator[LocalLauncher]:
-    """What experiments run on; raises EnvironmentProblem where a sandbox is to be had and does not work."""
-    from arena.sandbox import require
-    from trainer.local import LocalLauncher
+def launcher_of(task: Task | str, unsafe: bool) -> Iterator[LocalLauncher]:
+    """What experiments run on; raises EnvironmentProblem where a sandbox is to be had and does not work.
 
-    require(not unsafe)
+    A task that cannot be loaded needs none: whoever uses the launcher says what is wrong with it.
+    """
+    from arena.sandbox import require
+    from programs.errors import MetaloopError
+    from trainer.local import LocalLauncher
+    from trainer.task import Task
+
+    loaded = None
+    with suppress(MetaloopError):
+        loaded = Task.load(task) if isinstance(task, str) else task
+    if loaded:
+        require(loaded, not unsafe)
     launcher = LocalLauncher(sandbox=not unsafe)
     try:
         yield launcher

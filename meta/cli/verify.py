@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ class Asked:
 @verb(
     ("metaloop verify studies/NAME", "does the champion's lead stand on fresh data?"),
     ("metaloop verify r3f2 -s studies/NAME", "one run's final train.py"),
-    ("metaloop verify my/train.py -t strokes", "any train.py against the task's baseline"),
+    ("metaloop verify my/train.py -t strokes", "any train.py against the task's baseline; exits with 1 if invalid"),
     flags=[
         click.argument("what", metavar="STUDY|RUN|SOURCE"),
         options.study_flag,
@@ -84,7 +85,7 @@ class Asked:
         options.dry_run_flag,
     ],
 )  # fmt: skip
-def verify(out: Output, what: str, **flags: Any) -> None:
+def verify(out: Output, what: str, **flags: Any) -> int:
     """Train again from scratch what is claimed, under seeds and on a hidden split
     that nobody has seen, drawn from a fresh secret: its hash is told before, the
     secret at the end.
@@ -100,11 +101,16 @@ def verify(out: Output, what: str, **flags: Any) -> None:
     may take a fifth) exceed the fresh one by more than both errors allow (99%), or
     half of its gain needs no training. Confirmed: not contradicted, recorded and
     fresh lead both lie above 0 (95%). Else not confirmed.
+
+    The verdict is on stdout in any case. Exits with 1 where it is invalid or
+    contradicted; not shown, worse and not confirmed exit with 0.
     """
     asked = Asked(**flags)
     audit = (_source if _is_source(what) else _of_study)(out, what, asked)
-    if audit is not None:
-        present(out, what, audit)
+    if audit is None:
+        return 0
+    present(out, what, audit)
+    return 0 if audit.stands else 1
 
 
 def _is_source(what: str) -> bool:
@@ -116,10 +122,10 @@ def _source(out: Output, what: str, asked: Asked) -> Audit | None:
     from arena.verify import verify_source
 
     if asked.task is None:
-        raise UsageError(f"name the task of {what}", hint=f"metaloop verify {what} -t strokes")
+        raise UsageError(f"name the task of {what}", hint=f"metaloop verify {shlex.quote(what)} -t strokes")
     task = launch.load_task(asked.task)
     source, how = read_source(Path(what).expanduser(), task), asked.how(asked.fixed_steps)
-    if not _begin(out, asked, how, bill(task, 2 * asked.seeds, asked.seeds, how)):
+    if not _begin(out, asked, how, bill(task, 2 * asked.seeds, asked.seeds, how), task):
         return None
     with ticker(out) as told:
         return verify_source(task, source, asked.seeds, how, told)
@@ -149,7 +155,7 @@ def _run(out: Output, study: Study, prefix: str, asked: Asked) -> Audit | None:
     with resolve.connect(study.folder, []) as con:
         known = [row["run_id"] for row in resolve.fetch(con, "SELECT run_id FROM runs")]
     run, how = run_of(study, resolve.by_prefix(prefix, known, "run")), asked.how(study.config.fixed_steps)
-    if not _begin(out, asked, how, bill(study.task, 2 * asked.seeds, asked.seeds, how, study)):
+    if not _begin(out, asked, how, bill(study.task, 2 * asked.seeds, asked.seeds, how, study), study.task):
         return None
     with ticker(out) as told:
         return verify_run(study, run, asked.seeds, how, told)
@@ -164,7 +170,7 @@ def _whole_study(out: Output, study: Study, asked: Asked) -> Audit | None:
     drawn = whole.sampled(study, asked.runs, how)
     samples = samples_of(study, drawn)
     full = len(samples) + study.config.baseline_seeds
-    if not _begin(out, asked, how, bill(study.task, full, sum(s.ablate for s in samples), how, study)):
+    if not _begin(out, asked, how, bill(study.task, full, sum(s.ablate for s in samples), how, study), study.task):
         return None
     with ticker(out) as told:
         return verify_study(study, whole, drawn, how, told)
@@ -194,6 +200,7 @@ def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = 
     from arena.scratch import secret_hash
     from arena.verify_study import spent_by
 
+    untrained *= sandbox.runs_code(task)
     launching = max(task.cost_seconds - task.budget_seconds, 0.02 * task.cost_seconds)
     seconds = full * task.cost_seconds + untrained * launching
     whole = spent_by(study) if study else 0.0
@@ -205,17 +212,17 @@ def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = 
         "share": round(seconds / whole, 4) if whole else None,
         "workers": how.workers,
         "wall_seconds": round(seconds / how.workers + launch.SETUP_SECONDS, 1),
-        "sandbox": sandbox.said(how.sandbox),
+        "sandbox": sandbox.said(task, how.sandbox),
         "secret_hash": secret_hash(how.streams),
     }
 
 
-def _begin(out: Output, asked: Asked, how: How, plan: Mapping[str, Any]) -> bool:
+def _begin(out: Output, asked: Asked, how: How, plan: Mapping[str, Any], task: Task) -> bool:
     """Tell the bill and the hash of the secret; whether to go on. Raises EnvironmentProblem without a sandbox."""
     if asked.dry_run:
         out.thing(plan, shown={key: duration(plan[key]) for key in ("device_seconds", "wall_seconds")})
         return False
-    sandbox.require(how.sandbox)
+    sandbox.require(task, how.sandbox)
     share = f", {plan['share']:.1%} of what the study spent" if plan["share"] else ""
     out.note(
         f"plan: {plan['experiments']} experiments on {plan['task']} and {plan['untrained']} untrained; "
@@ -244,7 +251,7 @@ def present(out: Output, what: str, audit: Audit) -> None:
         out.note(
             f"finding: {row['finding']}: {row['text']}  {row.get('run_id') or row.get('source_id') or ''}".rstrip()
         )
-    for line in remarks([audit.round.trust]):
+    for line in remarks([audit.trust]):
         out.note(line)
     if event.get("same_hardware") is False:
         out.note(f"the study was measured on other hardware than this ({event['hardware_class']}): gains may differ")
@@ -262,7 +269,9 @@ def sentence(event: Mapping[str, Any]) -> str:
         fresh = f"{event['difference']:.4g}{_span(event['difference_low'], event['difference_high'])}"
         told = f"lead {fresh} {unit} on fresh data, recorded {event['recorded_difference']:.4g}"
         return f"{event['verdict']}: {event['why']} ({told})"
-    told = f"gain {event['gain']:.4g}{_span(event['low'], event['high'])} {unit}, n = {event['n']}"
+    told = f"gain {_number(event['gain'])}{_span(event['low'], event['high'])} {unit}, n = {event['n']}"
+    if event["gain"] is None:
+        told = f"no gain, {event['failed_seeds']} of {event['n']} seeds failed"
     if event["subject"] == "run":
         inside = {True: "inside the interval", False: "outside the interval"}.get(event["recorded_in_interval"], "")
         told += f"; recorded {_number(event['recorded_gain'])} {inside}".rstrip()

@@ -11,6 +11,7 @@ from arena.study import Study
 from programs.errors import Busy, Corrupt, EnvironmentProblem, NotComparable, NotFound, UsageError
 from tests.studies import make_study
 from trainer import bwrap
+from trainer.task import Task
 
 
 def test_a_study_opens_as_it_was_made(tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_a_study_that_does_not_say_was_made_without_a_sandbox(tmp_path: Path) ->
 
 def test_a_machine_without_a_sandbox_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bwrap, "_candidates", list)  # neither the wheel nor the system has one
-    sandbox.require(False)
+    sandbox.require(Task.load("strokes"), False)
     with pytest.raises(EnvironmentProblem, match="bwrap is not installed") as caught:
-        sandbox.require(True)
+        sandbox.require(Task.load("strokes"), True)
     assert "pip install" in caught.value.hint and caught.value.hint.count(sandbox.FLAG) == 1

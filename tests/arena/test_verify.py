@@ -15,6 +15,7 @@ from arena.standalone import play_entries
 from arena.study import Study
 from arena.verify import Audit, How, Sample, carry_out, verify_source
 from arena.verify_study import claim_of, final_source, intact, run_of, verify_run, verify_study
+from meta.cli.verify import sentence
 from programs.errors import Corrupt, NotFound
 from programs.shelf import starter
 from tests.studies import make_study, program, silent
@@ -62,7 +63,7 @@ def carried(study: Study) -> Source:
 def test_a_source_that_is_better_is_shown_to_be(study: Study) -> None:
     better = study.task.edits.apply(study.task.baseline(), Edit({"LR": 0.3}))
     audit = verify_source(study.task, better, 3, HOW, quiet)
-    assert audit.verdict == "better than the baseline" and audit.findings == []
+    assert audit.verdict == "better than the baseline" and audit.findings == [] and audit.stands
     assert audit.figures["low"] > 0 and audit.event()["failed_seeds"] == 0
     again = verify_source(study.task, better, 3, HOW, quiet)
     assert [row["metric"] for row in again.event()["measurements"]] == [
@@ -87,7 +88,8 @@ def test_a_source_that_always_fails_is_invalid(study: Study) -> None:
     broken = study.task.edits.apply(study.task.baseline(), Edit({"FAULT": "raise"}))
     audit = verify_source(study.task, broken, 2, HOW, quiet)
     assert audit.verdict.startswith("invalid: crash: RuntimeError: this source is broken")
-    assert audit.figures["gain"] == pytest.approx(0.0, abs=1e-12)
+    assert audit.figures["gain"] is None and audit.trust is None and not audit.stands
+    assert sentence(audit.event()).endswith("(no gain, 2 of 2 seeds failed)")
 
 
 def test_a_study_is_checked_on_data_of_its_own_and_told_in_a_segment_of_its_own(copy: Study) -> None:
@@ -133,7 +135,8 @@ def forge(folder: Path, change: dict[str, Any]) -> None:
 
 def test_a_gain_that_was_written_into_the_ledger_is_contradicted(copy: Study) -> None:
     forge(copy.folder, {"gain": 50.0})
-    assert whole(copy).verdict == "contradicted"
+    audit = whole(copy)
+    assert audit.verdict == "contradicted" and not audit.stands and audit.trust == "verified"
 
 
 def test_a_changed_source_and_a_broken_chain_are_refused(copy: Study) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -292,6 +293,61 @@ def test_without_a_sandbox_nothing_is_founded(
     assert code == 1 and "fail\tsandbox\tno sandbox here: " in out and err == "cannot run: sandbox\n"
 
 
+def test_a_simulated_task_needs_no_sandbox(
+    call: Call, tmp_path: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from analysis.study import query
+    from trainer import bwrap
+
+    monkeypatch.setattr(bwrap, "_candidates", list)
+    law, small = str(tmp_path / "law"), ("-b", "0.8s", "--seed", "3")
+    assert call("task", "init", law, "--simulated")[0] == 0
+    assert call("task", "check", law)[0] == 0
+    assert "is simulated and needs none" in call("doctor", "-t", law)[1]
+    run = ("run", "stock", "-t", law, *small, "-s", str(tmp_path / "run"))
+    assert "nothing is trained" in json.loads(call(*run, "--dry-run", "--json")[1])["sandbox"]
+    assert call(*run)[0] == 0
+    assert call("match", "stock", "local", "-n", "2", "-t", law, *small, "-s", str(tmp_path / "match"))[0] == 0
+    assert call("match", "--resume", str(tmp_path / "match"))[0] == 0
+    made = ("ablate", "local", "--budget", "30s", "-t", law, *small, "-s", str(tmp_path / "ablation"))
+    assert call(*made, "--unsafe-no-sandbox")[0] == 0
+    for name in ("run", "match", "ablation"):  # the flag is needless, and leaves no doubt behind
+        told = query(tmp_path / name, "SELECT DISTINCT trust FROM verifications WHERE status = 'ok'")
+        assert [row["trust"] for row in told] == ["scored"]
+    dial = ("--quick", "--generations", "0", "-n", "2", "-t", law, "-b", "0.4s", "-s", str(tmp_path / "whole"))
+    assert call("improve", "local", *dial)[0] == 0
+    verified = call("verify", str(Path(law) / "train.py"), "-t", law, "-n", "2", "--json")
+    assert verified[0] == 0 and json.loads(verified[1])["trust"] == "verified"
+    code, out, err = call("verify", str(tmp_path / "match"), "--runs", "2", "--json")
+    told = json.loads(out)
+    assert code == (told["verdict"] == "contradicted") and "without training" not in told["why"], err
+
+
+def test_a_cache_that_cannot_be_used_is_told_before_anything_is_founded(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    for name, value in (("METALOOP_CACHE", "file"), ("METALOOP_CACHE", "file/below"), ("HOME", "file")):
+        with monkeypatch.context() as surroundings:
+            surroundings.delenv("METALOOP_CACHE", raising=False)
+            surroundings.setenv(name, str(tmp_path / value))
+            code, _, err = call("run", "stock", "-s", str(tmp_path / "new"))
+        assert code == 1 and not (tmp_path / "new").exists()
+        first, hint = err.splitlines()[-2:]
+        assert first.startswith(f"error: training data cannot be kept in {tmp_path / value}") and name in first
+        assert hint == "hint: name a folder that can be written: METALOOP_CACHE=DIR"
+
+
+def test_an_invalid_source_is_told_on_stdout_and_exits_with_1(call: Call, tmp_path: Path) -> None:
+    law, bad = str(tmp_path / "law"), tmp_path / "train.py"
+    assert call("task", "init", law, "--simulated")[0] == 0
+    bad.write_text("print('hello')\n")
+    code, out, _ = call("verify", str(bad), "-t", law, "-n", "2", "--json")
+    told = json.loads(out)
+    assert code == 1 and told["verdict"].startswith("invalid: the law knows no source without")
+    assert (told["gain"], told["low"], told["high"], told["trust"]) == (None, None, None, None)
+
+
 def test_a_study_without_a_sandbox_does_not_go_on_unasked(call: Call, tmp_path: Path) -> None:
     from arena.study import Study
     from trainer.task import Task
@@ -337,3 +393,16 @@ def test_the_repository_of_a_git_hook_is_left_alone(call: Call, monkeypatch: pyt
     monkeypatch.setenv("GIT_DIR", "/somewhere/.git")
     assert call("task", "ls")[0] == 0
     assert "GIT_DIR" not in os.environ
+
+
+def test_commands_that_are_printed_to_be_copied_are_quoted(call: Call, tmp_path: Path) -> None:
+    law, study = str(tmp_path / "my law; echo"), str(tmp_path / "a study")
+    _, _, err = call("task", "init", law, "--simulated")
+    assert err == f"next: metaloop task check {shlex.quote(law)}\n"
+    code, _, err = call("run", "stock", "-t", law, "-b", "0.4s", "-s", study)
+    (following,) = (line for line in err.splitlines() if line.startswith("next: "))
+    words = shlex.split(following.removeprefix("next: ").partition(",")[0])
+    assert code == 0 and words == ["metaloop", "log", study, "--all"]
+    assert call(*words[1:])[0] == 0
+    hint = call("verify", str(tmp_path / "a b.py"))[2].splitlines()[-1]
+    assert shlex.split(hint)[-4:] == ["verify", str(tmp_path / "a b.py"), "-t", "strokes"]

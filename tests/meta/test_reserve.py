@@ -56,7 +56,9 @@ def test_its_figures_are_those_of_the_runs_there(ended: Ended) -> None:
         assert gains["control"] == pytest.approx((there.claim.stock.mean, PLAN.confirm_runs))
         assert f"on {there.task}, which evolution never saw" in champion.verdict
         assert f"| {there.task} |" in (folder / "champion.evidence.md").read_text()
-    baselines = query(folder, "SELECT task, count(*) AS n FROM baselines WHERE stream = 'reserve' GROUP BY 1 ORDER BY 1")
+    baselines = query(
+        folder, "SELECT task, count(*) AS n FROM baselines WHERE stream = 'reserve' GROUP BY 1 ORDER BY 1"
+    )
     assert baselines == [{"task": "far", "n": 8}, {"task": "farther", "n": 8}]
     seeds = "SELECT run_seed, stream FROM runs"
     drawn = [{row["run_seed"] for row in query(folder, f"{seeds} WHERE stream {s} 'reserve'")} for s in ("=", "<>")]

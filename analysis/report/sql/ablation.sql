@@ -1,5 +1,7 @@
 -- What planned ablations estimated: directives of a program switched on and off, kept commits trained with and without.
-SELECT credit_id, program_id, directive_id, label, method, design, estimate, se, low, high, n, q, unit, task
-FROM credit
-WHERE method IN ('factorial', 'ablation', 'add-one-in', 'leave-one-out', 'shapley') AND estimate IS NOT NULL
-ORDER BY method, estimate DESC, credit_id
+SELECT c.credit_id, c.program_id, coalesce(p.name, c.program_id) AS program, c.run_id, c.directive_id, c.label, c.method,
+    c.design, c.estimate, c.se, c.low, c.high, c.n, c.q, c.unit, c.task
+FROM credit AS c LEFT JOIN programs AS p USING (program_id)
+WHERE c.method IN ('factorial', 'ablation', 'add-one-in', 'leave-one-out', 'shapley') AND c.estimate IS NOT NULL
+ORDER BY list_position(['factorial', 'ablation', 'shapley', 'leave-one-out', 'add-one-in'], c.method), c.program_id,
+    c.run_id, c.estimate DESC, c.credit_id

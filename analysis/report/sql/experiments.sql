@@ -18,4 +18,4 @@ SELECT e.experiment_id, e.run_id, e.number, coalesce(p.name, i.name, e.program_i
     e.directive_ids, coalesce(e.fraction, 1.0) AS fraction, e.cached, e.trust, left(e.diff, 4000) AS diff
 FROM chosen JOIN experiments AS e USING (run_id, experiment_id)
     LEFT JOIN programs AS p ON p.program_id = e.program_id LEFT JOIN imports AS i ON i.run_id = e.run_id
-ORDER BY program, e.run_id, e.number
+ORDER BY e.program_id IS DISTINCT FROM $first, program, e.run_id, e.number

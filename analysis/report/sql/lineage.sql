@@ -4,7 +4,7 @@ WITH RECURSIVE scores AS (
     SELECT program_id, count(*) AS n, avg(verified_gain ORDER BY run_id) AS gain,
         stddev_samp(verified_gain) / sqrt(count(*)) AS se
     FROM runs
-    WHERE state = 'finished' AND verified_gain IS NOT NULL AND stream IS DISTINCT FROM 'confirmation'
+    WHERE state = 'finished' AND verified_gain IS NOT NULL AND stream IS DISTINCT FROM 'confirmation' AND purpose IS DISTINCT FROM 'ablation'
     GROUP BY program_id),
 ancestors AS (
     SELECT program_id, parent_ids FROM programs WHERE program_id = $champion
@@ -12,7 +12,7 @@ ancestors AS (
     SELECT p.program_id, p.parent_ids FROM ancestors AS a JOIN programs AS p ON list_contains(a.parent_ids, p.program_id)),
 chosen AS (
     SELECT p.*, s.n, s.gain, s.se FROM programs AS p LEFT JOIN scores AS s USING (program_id)
-    WHERE p.operator IS DISTINCT FROM 'without-ideas'
+    WHERE coalesce(p.operator, '') NOT IN ('without-ideas', 'ablation')
     QUALIFY row_number() OVER (ORDER BY p.program_id NOT IN (SELECT program_id FROM ancestors), s.gain IS NULL,
         s.gain DESC, p.program_id) <= $most)
 SELECT program_id, name, coalesce(generation, 0) AS generation, operator, parent_ids, words, n, gain, se, text,

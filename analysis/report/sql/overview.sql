@@ -3,7 +3,7 @@ SELECT
     (SELECT count(*) FROM runs) AS runs,
     (SELECT count(*) FROM runs WHERE state = 'finished') AS finished,
     (SELECT count(*) FROM runs WHERE verified_gain IS NOT NULL) AS verified,
-    (SELECT count(*) FROM programs WHERE operator IS DISTINCT FROM 'without-ideas') AS programs,
+    (SELECT count(*) FROM programs WHERE coalesce(operator, '') NOT IN ('without-ideas', 'ablation')) AS programs,
     (SELECT coalesce(sum(experiments), 0)::BIGINT FROM runs) AS experiments,
     (SELECT coalesce(sum(kept), 0)::BIGINT FROM runs) AS kept,
     (SELECT coalesce(sum(device_seconds_spent ORDER BY run_id), 0.0) FROM runs) AS research_seconds,

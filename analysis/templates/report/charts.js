@@ -8,8 +8,10 @@ const ROLE = {
   program: { symbol: "circle", colour: colour("accent"), line: { stroke: colour("other") }, order: 0 },
   control: { symbol: "square", colour: colour("soft"), line: { strokeDasharray: "6 3" }, order: 1 },
   without: { symbol: "triangle", colour: colour("soft"), line: { stroke: colour("warm"), strokeDasharray: "1.5 3" }, order: 2 },
+  "best-of": { symbol: "diamond", colour: colour("soft"), line: {}, order: 4 },
 };
-const role = (name) => ROLE[{ "a/a": "control", "without-ideas": "without" }[name] || name] || ROLE.program;
+const MARKS = { "a/a": "control", "one-line": "control", "without-ideas": "without" };
+const role = (name) => ROLE[MARKS[name] || name] || ROLE.program;
 const narrow = (width) => width < 560;
 const style = { fontSize: "12px", background: "none", color: colour("ink"), fontFamily: "inherit" };
 const better = (direction) => (direction === "higher" ? d3.max : d3.min);
@@ -51,7 +53,7 @@ function intervals(rows, width, { label, right = "", links = [], narrowRight = 5
       Plot.dot(known.filter((r) => r.claimed != null), { ...dot, dy, x: "claimed", r: 6, stroke: colour("bg"), strokeWidth: 4 }),
       Plot.dot(known, { ...dot, dy, x: "value", symbol: "symbol", fill: (r) => (r.hollow ? colour("bg") : r.colour), stroke: "colour", title: "tip" }),
       Plot.dot(known.filter((r) => r.claimed != null), { ...dot, dy, x: "claimed", r: 6, stroke: colour("warm") }),
-      Plot.text(rows, small ? { ...name, frameAnchor: "left", dx: 4, dy: -11, lineWidth: (width - 80) / 12 } : { ...name, frameAnchor: "left", textAnchor: tree ? "start" : "end", dx: tree ? 8 - left : -10, lineWidth: (left - 14) / 12 }),
+      Plot.text(rows, small ? { ...name, frameAnchor: "left", dx: 4, dy: -11, lineWidth: (width - 80) / 12 } : { ...name, frameAnchor: "left", textAnchor: tree ? "start" : "end", dx: tree ? 8 - left : -10, lineWidth: (left - 14) / 13.6 }),
       Plot.text(rows, { y: "id", text: "right", frameAnchor: "right", textAnchor: "start", dx: 8, dy, fill: colour("ink") }),
       Plot.text([right], { frameAnchor: "top-right", textAnchor: "start", dx: 8, dy: -16, fill: colour("soft") }),
     ],
@@ -61,7 +63,7 @@ function intervals(rows, width, { label, right = "", links = [], narrowRight = 5
 function standings(data, width) {
   const rows = data.rows.map((r) => ({
     ...r, value: r.gain, right: r.ranks, symbol: role(r.role).symbol, colour: role(r.role).colour,
-    tip: `${r.name}\ngain ${digits(r.gain)}${r.low == null ? "" : ` [${digits(r.low)}, ${digits(r.high)}]`}, ${r.n} runs\nclaimed ${digits(r.claimed)}`,
+    tip: `${r.name}\ngain ${digits(r.gain)}${r.low == null ? "" : ` [${digits(r.low)}, ${digits(r.high)}]`}, ${r.n} ${r.role === "best-of" ? "seed" : "run"}${r.n === 1 ? "" : "s"}\nclaimed ${digits(r.claimed)}`,
   }));
   return intervals(rows, width, { label: `verified gain, ${data.unit}`, right: "rank" });
 }
@@ -77,7 +79,7 @@ function lineage(data, width) {
   const at = new Map(data.rows.map((r) => [r.id, r]));
   const rows = data.rows.map((r) => ({
     ...r, name: r.depth ? `└${"─".repeat(r.depth - 1)} ${r.name}` : r.name, value: r.gain, right: r.gain == null ? "not run" : r.change, hollow: r.gain == null,
-    symbol: r.champion ? "star" : "circle", colour: colour("accent"), tip: `${r.name}\ngain ${digits(r.gain)}, ${r.n} runs\n${r.reason}`,
+    symbol: r.champion ? "star" : "circle", colour: colour("accent"), tip: `${r.name}\ngain ${digits(r.gain)}, ${r.n} run${r.n === 1 ? "" : "s"}\n${r.reason}`,
   }));
   const links = data.rows.flatMap((r) => r.parents.map((p) => at.get(p)).filter((p) => p && p.gain != null && r.gain != null)
     .map((p) => ({ x1: p.gain, x2: r.gain, y1: p.id, y2: r.id })));
@@ -148,7 +150,7 @@ function bars(names, parts, width, { label, ends, tickFormat }) {
   const left = small ? 16 : Math.min(270, 24 + 6.8 * d3.max(names, (n) => n.length));
   const name = { y: (d) => d, text: (d) => d, frameAnchor: "left", fill: colour("ink"), stroke: colour("bg"), strokeWidth: 4 };
   return Plot.plot({
-    width, height: names.length * (small ? 48 : 30) + 54, marginLeft: left, marginRight: small ? 70 : 150, marginTop: 10, marginBottom: 40, style,
+    width, height: names.length * (small ? 48 : 30) + 54, marginLeft: left, marginRight: small ? 70 : 24 + 6.4 * d3.max(ends, (e) => e.text.length), marginTop: 10, marginBottom: 40, style,
     x: { label, labelAnchor: "right", labelArrow: "right", domain: [0, d3.max(parts, (p) => p.x2) || 1], ticks: small ? 4 : 8, tickFormat },
     y: { axis: null, domain: names, padding: 0.25 },
     marks: [
@@ -176,7 +178,7 @@ function tried(data, width) {
     return [part("kept", 0, r.kept, colour("accent"), colour("accent")), part("discarded", r.kept, rest, colour("pale"), colour("pale")),
       part("failed", r.kept + rest, r.failed, "url(#hatch)", colour("warm"))].filter((p) => p.x2 > p.x1);
   });
-  const ends = data.rows.map((r) => ({ name: r.category, x: r.tried, text: narrow(width) ? `${Math.round((100 * r.kept) / r.tried)}% kept` : `${Math.round((100 * r.kept) / r.tried)}% kept, gain ${digits(r.gain, 3)}` }));
+  const ends = data.rows.map((r) => ({ name: r.category, x: r.tried, text: narrow(width) ? `${Math.round((100 * r.kept) / r.tried)}% kept` : `${Math.round((100 * r.kept) / r.tried)}% kept, gain ${digits(r.gain, 3)} ${data.unit}` }));
   return bars(data.rows.map((r) => r.category), parts, width, { label: "experiments", ends, tickFormat: "d" });
 }
 

@@ -2,10 +2,27 @@
 // The table of experiments: sort, filter, page, and the diff of a row on click. Everything is set as text.
 
 const SHOWN = [
-  ["number", "no.", true], ["id", "id"], ["program", "program"], ["decision", "decision"], ["status", "status"],
-  ["metric", "metric", true], ["gain", "gain", true], ["seconds", "seconds", true], ["what", "what was tried"],
+  ["number", "no.", true], ["id", "id"], ["program", "program"], ["what", "what was tried"], ["decision", "decision"],
+  ["status", "status"], ["metric", "metric", true], ["gain", "gain", true], ["seconds", "seconds", true],
 ];
 const PAGE = 25;
+
+// Columns that hold anything; decimals that tell experiments apart: three digits of a typical gain.
+function columnsOf(rows, data) {
+  const named = SHOWN.map(([key, title, right]) => [key, key === "program" ? data.whose : title, right]);
+  const held = (key) => new Set(rows.map((r) => r[key] ?? ""));
+  return named.filter(([key]) => (key === "program" ? held(key).size > 1 : rows.some((r) => r[key] != null && r[key] !== "")));
+}
+
+function decimalsOf(rows) {
+  const scale = d3.median(rows.filter((r) => r.gain), (r) => Math.abs(r.gain)) || 0.01;
+  return Math.min(Math.max(2 - Math.floor(Math.log10(scale)), 0), 7);
+}
+
+function figureOf(value, places) {
+  if (value == null) return "–";
+  return (Math.abs(value) < 1e6 ? value.toFixed(places) : value.toExponential(2)).replace("-", "−");
+}
 const WORDS = ["run", "program", "decision", "status", "what", "why"];
 
 function make(tag, attributes = {}, ...children) {
@@ -21,7 +38,9 @@ function unpack(data) {
     for (const key of WORDS) item[key] = item[key] < 0 ? "" : data.words[item[key]];
     item.cites = item.cites.map((i) => data.cites[i]);
     item.diff = item.diff < 0 ? "" : data.diffs[item.diff];
-    item.text = [item.id, item.run, item.program, item.decision, item.status, item.what, item.why, ...item.cites].join(" ").toLowerCase();
+    item.said = item.what; // what it rests on is told with the diff; the row has the change alone
+    if (item.cites.length && item.what.includes(": ")) item.what = item.what.slice(0, item.what.indexOf(": "));
+    item.text = [item.id, item.run, item.program, item.decision, item.status, item.said, item.why, ...item.cites].join(" ").toLowerCase();
     return item;
   });
 }
@@ -29,7 +48,7 @@ function unpack(data) {
 function exploreExperiments(figure, data) {
   const rows = unpack(data);
   const box = figure.querySelector(".explore");
-  const state = { key: "", down: false, page: 0, open: new Set() };
+  const state = { key: "", down: false, page: 0, open: new Set(), columns: columnsOf(rows, data), places: decimalsOf(rows) };
   const form = box.querySelector("form");
   for (const key of ["program", "decision", "status"]) {
     const found = d3.rollups(rows, (v) => v.length, (r) => r[key]).sort((a, b) => b[1] - a[1]);
@@ -74,7 +93,7 @@ function drawExperiments(box, rows, state, form, data) {
   const found = chosen(rows, state, form);
   const pages = Math.max(1, Math.ceil(found.length / PAGE));
   state.page = Math.min(Math.max(state.page, 0), pages - 1);
-  const head = make("tr", {}, ...SHOWN.map(([key, title, right]) => make("th", { scope: "col", class: right ? "right" : null, "aria-sort": state.key === key ? (state.down ? "descending" : "ascending") : null },
+  const head = make("tr", {}, ...state.columns.map(([key, title, right]) => make("th", { scope: "col", class: right ? `right of-${key}` : `of-${key}`, "aria-sort": state.key === key ? (state.down ? "descending" : "ascending") : null },
     make("button", { type: "button", "data-sort": key }, title + (state.key === key ? (state.down ? " ↓" : " ↑") : "")))));
   const body = found.slice(state.page * PAGE, (state.page + 1) * PAGE).flatMap((r) => experimentRow(r, state, data));
   box.querySelector("table").replaceChildren(make("thead", {}, head), make("tbody", {}, ...body));
@@ -89,16 +108,17 @@ function experimentRow(r, state, data) {
   const key = `${r.run}/${r.id}`;
   const open = state.open.has(key);
   const kind = r.decision === "keep" ? " keep" : r.status !== "ok" ? " bad" : "";
-  const cells = SHOWN.map(([name, , right]) => {
-    const value = name === "id" ? make("button", { type: "button", "aria-expanded": String(open) }, r.id.slice(0, 7)) : right ? digits(r[name], 4) : r[name];
-    return make("td", { class: right ? "right" : null }, value);
+  const cells = state.columns.map(([name, , right]) => {
+    const figure = () => (name === "number" ? String(r.number) : figureOf(r[name], name === "seconds" ? (r.seconds < 10 ? 2 : 0) : state.places));
+    const value = name === "id" ? make("button", { type: "button", "aria-expanded": String(open), title: "show its diff" }, r.id.slice(0, 7)) : right ? figure() : r[name];
+    return make("td", { class: right ? `right of-${name}` : `of-${name}` }, value);
   });
   const line = make("tr", { class: `row${kind}`, "data-row": key }, ...cells);
-  return open ? [line, make("tr", { class: "more" }, make("td", { colspan: SHOWN.length }, ...experimentDetail(r, data)))] : [line];
+  return open ? [line, make("tr", { class: "more" }, make("td", { colspan: state.columns.length }, ...experimentDetail(r, data)))] : [line];
 }
 
 function experimentDetail(r, data) {
-  const facts = [["experiment", `${r.id}, number ${r.number} of run ${r.run}`], ["why", r.why], ["because of", r.cites.join("\n")]];
+  const facts = [["experiment", `${r.id}, number ${r.number} of run ${r.run}`], [data.whose, r.program], ["status", r.status], ["why", r.why], ["what was tried", r.said === r.what ? "" : r.said], ["because of", r.cites.join("\n")]];
   const list = make("dl", {}, ...facts.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
   if (!r.diff) return [list, make("p", { class: "note" }, `No diff on this page: metaloop show ${r.id}`)];
   const lines = r.diff.split("\n").map((line) => make("span", { class: { "+": "add", "-": "del", "@": "hunk" }[line[0]] || null }, `${line}\n`));

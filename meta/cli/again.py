@@ -1,0 +1,188 @@
+"""The command line that founds such a study again, worked out from what its ledger says that it was founded with."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from analysis.report.model import Again
+from arena.sandbox import FLAG as WITHOUT_SANDBOX
+from meta.cli.launch import Settings, load_task
+from programs.errors import MetaloopError, UsageError
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from meta.plan import Plan
+    from programs.program import Program
+    from trainer.task import Task
+
+FOUNDED = "SELECT config FROM studies ORDER BY started_at DESC LIMIT 1"
+STARTERS = "SELECT program_id, name, text FROM programs WHERE coalesce(generation, 0) = 0 AND text IS NOT NULL"
+ENTRIES = """
+SELECT a.role, a.program_id, p.name, p.text FROM arms AS a JOIN programs AS p USING (program_id)
+WHERE a.match_id = (SELECT match_id FROM matches ORDER BY started_at LIMIT 1)
+"""
+CONTROLS = ("control", "a/a")
+SEEDED = (
+    "Its seeds come from --seed, so they are the same again; what fits into a budget of time still differs a little."
+)
+FRESH = "It draws seeds of its own; the secret that this study's come from is in its study.toml."
+
+
+def again(con: duckdb.DuckDBPyConnection, place: str) -> Again | None:
+    """What founds such a study again; None where the ledger does not say how it was founded, as of an import."""
+    from meta.cli import resolve
+
+    config = next(iter(resolve.fetch(con, FOUNDED)), {}).get("config") or {}
+    try:
+        return founded(con, config, place)
+    except (KeyError, TypeError, ValueError, AttributeError):  # somebody else's config may hold anything
+        return None
+
+
+def founded(con: duckdb.DuckDBPyConnection, config: Mapping[str, Any], place: str) -> Again | None:
+    from meta.cli import resolve
+
+    command, plan = str(config["command"]), config.get("plan") or {}
+    entries = resolve.fetch(con, ENTRIES)
+    dial: list[str] = []
+    note, own = "", entries[:0]
+    if command in ("evolve", "improve"):
+        dial, note = dial_of(config, plan)
+        own = started_with(resolve.fetch(con, STARTERS), plan)
+    elif command == "match":
+        dial = ["--seeds", str(plan.get("seeds"))] + ["--race"] * ("batch" in plan)
+        dial += ["--no-controls"] * (not any(entry["role"] in CONTROLS for entry in entries))
+        own = [entry for entry in entries if entry["role"] not in CONTROLS]
+    elif command == "ablate":
+        dial = [*(word for only in plan.get("only") or () for word in ("--only", only))]
+        dial += ["--budget", f"{plan['budget']:g}"] if plan.get("budget") else []
+        own = next(([row] for row in resolve.fetch(con, STARTERS)), [])
+    elif command == "run":
+        own = entries[:1]
+    else:
+        return None
+    named, before = zip(*(named_by(row, place) for row in own), strict=True) if own else ((), ())
+    words = ["metaloop", command, *named, "--task", str(config["task"]), *dial, *settings(config, dial)]
+    seeded = SEEDED if config.get("seed") is not None else FRESH
+    return Again(shlex.join(words), tuple(filter(None, before)), " ".join(filter(None, (note, seeded))))
+
+
+def settings(config: Mapping[str, Any], dial: Sequence[str]) -> list[str]:
+    """The flags that every founding command takes."""
+    found = [] if "--run-budget" in dial or is_default(config) else ["--run-budget", f"{config['run_budget']:g}"]
+    found += ["--seed", str(config["seed"])] if config.get("seed") is not None else []
+    found += ["--fixed-steps"] if config.get("fixed_steps") else []
+    return found + ([] if config.get("sandbox") else [WITHOUT_SANDBOX])
+
+
+def is_default(config: Mapping[str, Any]) -> bool:
+    """Whether the budget of a run is what the command takes by itself: the task's, or as its dial has it."""
+    task = task_of(config)
+    if config["command"] in ("evolve", "improve"):
+        return True  # told with the dial, which may bring a budget of its own
+    return task is not None and task.run_budget == config["run_budget"]
+
+
+def task_of(config: Mapping[str, Any]) -> Task | None:
+    """The task of a study, where it is on this machine."""
+    try:
+        return load_task(str(config["task"]))
+    except (MetaloopError, OSError):
+        return None
+
+
+def dial_of(config: Mapping[str, Any], recorded: Mapping[str, Any]) -> tuple[list[str], str]:
+    """(flags that make the recorded plan, what is to be said of them). Where none does, those that come nearest."""
+    from meta.plan import Plan
+
+    task = task_of(config)
+    if task is None:
+        return [
+            "--run-budget",
+            f"{config['run_budget']:g}",
+        ], "Its task is not on this machine, so its size is not told."
+    numbers = {key: value for key, value in recorded.items() if key in Plan.__dataclass_fields__}
+    plan = Plan(**numbers)
+    best: tuple[int, list[str], Plan] | None = None
+    for flags, made in dials(task, plan):
+        found = (len(differing(made, plan)), flags, made)
+        best = min((best, found), key=lambda one: (one[0], len(one[1]))) if best else found
+    if best is None:
+        return [], ""
+    apart = differing(best[2], plan)
+    told = ", ".join(f"{name.replace('_', ' ')} {there} instead of {here}" for name, there, here in apart)
+    return best[1], f"This version of metaloop would plan a little otherwise: {told}." if apart else ""
+
+
+def dials(task: Task, plan: Plan) -> Iterator[tuple[list[str], Plan]]:
+    """Flags with the plans that they make: every size that may have been asked for, with and without single changes."""
+    from itertools import product
+
+    from meta.cli.evolve import plan_of
+
+    budget = math.ceil(plan.device_seconds(task))
+    sizes: list[list[str]] = [[], ["--quick"], ["--budget", f"{budget}"]]
+    changes = [
+        ["--run-budget", f"{plan.run_budget:g}"],
+        ["--seeds", str(plan.opening_runs)],
+        ["--generations", str(plan.generations)],
+    ]
+    best_of = ["--best-of-n"] if plan.best_of_seeds else []
+    for size, taken in product(sizes, product((False, True), repeat=len(changes))):
+        flags = [*size, *(word for change, use in zip(changes, taken, strict=True) if use for word in change)]
+        asked = Settings(None, None, None, plan.run_budget if taken[0] else None, None, None, False, False)
+        try:
+            made = plan_of(
+                task, asked, budget=float(budget) if "--budget" in flags else None, quick="--quick" in flags,
+                seeds=plan.opening_runs if taken[1] else None, generations=plan.generations if taken[2] else None,
+                best_of_n=bool(best_of),
+            )  # fmt: skip
+        except UsageError:  # too small a budget for any plan
+            continue
+        yield [*flags, *best_of], made
+
+
+def differing(made: Plan, recorded: Plan) -> list[tuple[str, Any, Any]]:
+    """(name, as made, as recorded) of the numbers in which two plans differ."""
+    one, other = asdict(made), asdict(recorded)
+    return [(name, one[name], other[name]) for name in one if one[name] != other[name]]
+
+
+def started_with(rows: Sequence[dict[str, Any]], plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The programs that the command line named: those that it would not have brought by itself."""
+    from meta.population import starters
+    from programs.shelf import starter
+
+    ours = [row for row in rows if row["name"] not in ("stock", "one-line")]
+    own = [row for row in ours if not in_library(row)]
+    expected = starters(int(plan.get("starters", 0)), [parsed(row) for row in own])
+    if {row["program_id"] for row in rows} <= {program.program_id for program in [*expected, starter("one-line")]}:
+        return sorted(own, key=lambda row: row["program_id"] != plan.get("origin"))
+    return ours
+
+
+def in_library(row: Mapping[str, Any]) -> bool:
+    from programs.shelf import names, starter
+
+    return row["name"] in names() and starter(row["name"]).program_id == row["program_id"]
+
+
+def parsed(row: Mapping[str, Any]) -> Program:
+    from programs.program import Program
+
+    return Program.parse(row["text"], row["name"])
+
+
+def named_by(row: Mapping[str, Any], place: str) -> tuple[str, str]:
+    """(how a command line names a program, the command that writes its file where it is no starter of the library)."""
+    if in_library(row):
+        return row["name"], ""
+    file = "".join(c if c.isalnum() or c in "-_." else "-" for c in row["name"]).strip("-.") or "program"
+    text = "import json, sys; sys.stdout.write(json.load(sys.stdin)['text'])"
+    shown = f"metaloop show {row['program_id']} -s {shlex.quote(place)} --json"
+    return f"{file}.md", f'{shown} | python3 -c "{text}" > {shlex.quote(file)}.md'

@@ -1,0 +1,20 @@
+"""The experiment that doctor makes: it passes where the sandbox works, and says what is missing where it does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from programs.errors import EnvironmentProblem
+from trainer import bwrap
+from trainer.trial import one_experiment
+
+
+@pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
+def test_a_real_experiment_passes_in_the_sandbox_here() -> None:
+    one_experiment()
+
+
+def test_no_sandbox_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bwrap, "_candidates", list)
+    with pytest.raises(EnvironmentProblem, match="bwrap is not installed"):
+        one_experiment()
