@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from inner_loop.kit import Staff
 from programs.errors import Corrupt, NotComparable, NotFound
 from trainer.streams import Streams
 
@@ -52,6 +53,7 @@ class StudyConfig(BaseModel):
     verify_seeds: int = Field(default=2, ge=1)
     baseline_seeds: int = Field(default=8, ge=2)
     researcher: str = "scripted"
+    staff: Staff = Field(default_factory=Staff)
     workers: int = Field(default=1, ge=1, le=MOST_WORKERS)
     fixed_steps: bool = False
     sandbox: bool = False  # a study.toml that does not say was made before there was one
@@ -59,6 +61,7 @@ class StudyConfig(BaseModel):
     secret: str = Field(pattern=r"^[0-9a-f]{32}$")
     hardware_class: str
     versions: Versions
+    meta_program: str | None = Field(default=None, description="text of the program that mutation by models follows")
     plan: dict[str, Any] = Field(default_factory=dict)
     programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")
 
@@ -76,7 +79,8 @@ class StudyConfig(BaseModel):
         import tomli_w
 
         body = {k: v for k, v in self.model_dump(by_alias=True).items() if v is not None}
-        body["plan"] = {k: v for k, v in body["plan"].items() if v is not None}
+        for table in ("plan", "staff"):
+            body[table] = {k: v for k, v in body[table].items() if v is not None}
         partial = path.with_suffix(".partial")
         partial.write_text(tomli_w.dumps(body), encoding="utf-8")
         partial.replace(path)

@@ -17,6 +17,7 @@ from analysis.ledger import Ledger, missing_segments
 from arena.history import History
 from arena.sandbox import holds
 from arena.settings import Reserved, StudyConfig, Versions
+from inner_loop.kit import Staff
 from programs.errors import Busy, Corrupt, NotComparable, UsageError
 from programs.ids import content_id
 from programs.program import Program
@@ -57,6 +58,8 @@ class Study:
         verify_seeds: int = 2,
         sandbox: bool = True,
         reserve: Sequence[Reserved] = (),
+        staff: Staff | None = None,
+        meta_program: str | None = None,
     ) -> Study:
         """Make the folder of a new study. A folder that holds anything else is refused."""
         try:
@@ -83,6 +86,8 @@ class Study:
             fixed_steps=fixed_steps,
             sandbox=all(holds(each, sandbox) for each in (task, *(Task.load(away.task) for away in reserve))),
             researcher=researcher,
+            staff=staff or Staff(),
+            meta_program=meta_program,
             seed=seed,
             secret=streams.secret.hex(),
             hardware_class=hardware_class(),
@@ -132,6 +137,12 @@ class Study:
                     f"{self.folder} was made with {name} = {getattr(self.config, name)}, asked is {asked[name]}",
                     hint="leave the flag out to go on, or name a new folder with --study",
                 )
+        models = asked.get("models")
+        if models and tuple(models) != self.config.staff.models:
+            raise NotComparable(
+                f"{self.folder} was made with --model {','.join(self.config.staff.models) or 'none'}",
+                hint="leave the flag out to go on, or name a new folder with --study",
+            )
         if self.config.hardware_class != hardware_class():
             raise NotComparable(
                 f"{self.folder} was measured on {self.config.hardware_class}, this machine is {hardware_class()}",
