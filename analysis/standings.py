@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ class Standing:
     trust: str | None  # the weakest of its verifications
     stream: str | None
     purpose: str | None
+    tokens: int | None  # of model calls, all runs of the arm
+    usd: float | None  # what they cost; None where a call has no price
+    utilization: float | None  # share of the runs' wall time in which an experiment ran
 
 
 def standings(con: duckdb.DuckDBPyConnection) -> list[Standing]:
@@ -121,7 +125,16 @@ def _standing(
         trust=weakest(r["trust"] for r in runs if _counts(r)),
         stream="/".join(sorted({r["score_stream"] for r in runs if r["score_stream"]})) or first["stream"],
         purpose=first["purpose"],
+        tokens=sum(r["tokens"] or 0 for r in runs),
+        usd=None if any(r["usd"] is None and r["tokens"] for r in runs) else math.fsum(r["usd"] or 0.0 for r in runs),
+        utilization=_utilization(runs),
     )
+
+
+def _utilization(runs: Sequence[Mapping[str, Any]]) -> float | None:
+    timed = [r for r in runs if r["wall_seconds"] and r["experiment_wall_seconds"] is not None]
+    wall = sum(r["wall_seconds"] for r in timed)
+    return sum(r["experiment_wall_seconds"] for r in timed) / wall if wall else None
 
 
 def _posteriors(gains: Mapping[Any, Sequence[float]]) -> dict[Any, tuple[float, float]]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 # In order: a view may read those before it. `standings`, `power` and `credit` are computed in Python and come last.
 SQL_VIEWS = (
     "events", "studies", "matches", "arms", "programs", "directives", "run_starts", "verifications", "experiments",
-    "runs", "baselines", "mutations", "champions", "best_of", "faults", "findings", "audits", "edits", "ablations",
-    "replays", "imports", "import_rows", "quarantine",
+    "calls", "runs", "baselines", "mutations", "champions", "best_of", "faults", "findings", "audits", "edits",
+    "ablations", "replays", "imports", "import_rows", "quarantine",
 )  # fmt: skip
 _COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN"}
 COMPUTED_VIEWS = ("standings", "power", "credit")

@@ -144,7 +144,7 @@ class LocalExecutor:
         if "progress" in message:
             self.progress(message["progress"])
         if "error" in message:
-            raise rebuild(message["error"], worker.index)
+            raise rebuild(message["error"], f"worker {worker.index}: ")
         if "result" not in message:
             return None
         worker.job = None
@@ -176,10 +176,10 @@ class LocalExecutor:
         self.selector.close()
 
 
-def rebuild(error: Mapping[str, Any], index: int) -> MetaloopError:
-    """The exception that a worker met, with its kind and hint."""
+def rebuild(error: Mapping[str, Any], before: str = "") -> MetaloopError:
+    """The exception that a worker met, with its kind and hint; ``before``: whose it was."""
     kinds: dict[str, type[MetaloopError]] = {kind.kind: kind for kind in reversed(family(MetaloopError))}
-    return kinds.get(error["kind"], MetaloopError)(f"worker {index}: {error['message']}", hint=error["hint"])
+    return kinds.get(error["kind"], MetaloopError)(f"{before}{error['message']}", hint=error["hint"])
 
 
 def family(cls: type[MetaloopError]) -> list[type[MetaloopError]]:

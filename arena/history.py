@@ -23,6 +23,7 @@ class History:
         self.baselines: dict[tuple[str, str, int], Mapping[str, Any]] = {}  # by task, stream and seed
         self.experiments: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
         self.decisions: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+        self.calls: dict[str, list[Mapping[str, Any]]] = defaultdict(list)  # of models, by run
         self.verifications: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
         self.ablations: dict[str, Mapping[str, Any]] = {}
         self.replays: dict[str, dict[tuple[tuple[str, ...], int], Mapping[str, Any]]] = defaultdict(dict)
@@ -77,10 +78,14 @@ class History:
     def _take_decision(self, event: Mapping[str, Any]) -> None:
         self.decisions[event["run_id"]][event["experiment_id"]] = event
 
+    def _take_call(self, event: Mapping[str, Any]) -> None:
+        if event.get("run_id"):
+            self.calls[event["run_id"]].append(event)
+
     def recorded(self, run_id: str) -> tuple[Mapping[str, Any], ...]:
-        """What an earlier attempt at a run left: its experiments in order, then the decisions on them."""
+        """What an earlier attempt at a run left: its experiments in order, the decisions on them, its model calls."""
         experiments = sorted(self.experiments.get(run_id, {}).values(), key=lambda e: e["number"])
-        return (*experiments, *self.decisions.get(run_id, {}).values())
+        return (*experiments, *self.decisions.get(run_id, {}).values(), *self.calls.get(run_id, ()))
 
     def _take_verification(self, event: Mapping[str, Any]) -> None:
         self.verifications[event["run_id"]].setdefault(event["seed"], event)

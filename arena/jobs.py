@@ -98,7 +98,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What came of a job. ``state``: finished, or interrupted (drained; it can be resumed)."""
+    """What came of a job. ``state``: finished, or interrupted (drained, or without a model; it can be resumed)."""
 
     job_id: str
     state: str
@@ -106,6 +106,7 @@ class JobResult:
     final_is_baseline: bool = False
     run: Mapping[str, Any] = field(default_factory=dict)
     worker: int = 0
+    problem: Mapping[str, Any] | None = None  # of an interrupted run: what has to be mended, as `rebuild` takes it
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from arena.drain import drained
-from arena.executor import Executor, Progress
+from arena.executor import Executor, Progress, rebuild
 from arena.jobs import BaselineJob, JobResult, Measurement, RunJob
 from arena.race import ArmScore, Racer
 from arena.study import Study
@@ -112,10 +112,16 @@ def play(study: Study, executor: Executor, match: Match, racer: Racer, progress:
     arms = {arm.arm_id: arm for arm in match.arms}
     while wanted := racer.next_round(scores(study, match)):
         jobs = {job.run_id: job for job in round_of(study, match, wanted) if not settled(study, job)}
+        problem: Mapping[str, Any] | None = None
         for result in executor.run(jobs.values()):
             job = jobs[result.job_id]
             settle(study, job, arms[job.arm_id], result, baseline)
             progress(ended(study, job, result))
+            if result.problem and problem is None:  # the others would meet it too: what is in flight ends first
+                problem = result.problem
+                study.request_stop()
+        if problem:
+            raise rebuild(problem)
         if not all(settled(study, job) for job in jobs.values()):
             raise drained(study)
     if match.match_id not in study.history.ended_matches:

@@ -19,7 +19,9 @@ from typing import Any, TextIO
 from analysis.ledger import Ledger
 from arena.jobs import Job, JobResult, MeasureJob, Measurement, RunJob, from_json
 from arena.settings import StudyConfig
-from inner_loop.run import run
+from arena.spend import spend_of
+from inner_loop.kit import Kit
+from inner_loop.run import RunResult, run
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program
 from trainer.cache import Cache
@@ -50,8 +52,9 @@ class Worker:
         self.trainer = trainer
         self.tell = tell
         self.repositories = repositories
-        self.synced = ("experiment", "run_ended") if sync_each else ("run_ended",)
+        self.synced = ("experiment", "run_ended", "call") if sync_each else ("run_ended", "call")
         self.ledger = Ledger(folder / "ledger", f"worker-{index}")
+        self.calls: list[Mapping[str, Any]] = []  # of models, of the run in hand
 
     def should_stop(self) -> bool:
         return (self.folder / "stop").exists()
@@ -59,6 +62,8 @@ class Worker:
     def emit(self, event: dict[str, Any]) -> None:
         """Write an event down, then show it to the parent. Outcomes and ends are synced, decisions can be replayed."""
         self.ledger.append(event, sync=event["kind"] in self.synced)
+        if event["kind"] == "call":
+            self.calls.append(event)
         if event["kind"] in ("experiment", "decision"):
             shown = (
                 "kind",
@@ -113,6 +118,8 @@ class Worker:
                 **started,
             }
         )
+        self.calls = [event for event in job.recorded if event["kind"] == "call"]
+        folder = self.folder / "runs" / job.run_id if self.repositories else None
         result = run(
             Program.parse(job.program_text, job.program_name),
             self.trainer,
@@ -123,24 +130,31 @@ class Worker:
             budget_seconds=job.budget,
             researcher=job.researcher,
             emit=self.emit,
-            folder=self.folder / "runs" / job.run_id if self.repositories else None,
+            folder=folder,
             recorded=job.recorded,
             should_stop=self.should_stop,
+            kit=self.kit(job, folder),
         )
-        if result.state != "finished":
+        if result.state != "finished" and result.problem is None:
             return JobResult(job.run_id, "interrupted")
-        summary = {k: v for k, v in asdict(result).items() if k not in ("final", "run_id")}
+        summary = {k: v for k, v in asdict(result).items() if k not in ("final", "run_id", "problem")}
         summary |= {"final_source_id": result.final.source_id, "claimed_best": result.final_metric}
-        self.emit(
-            {
-                "kind": "run_ended",
-                "run_id": job.run_id,
-                **summary,
-                "tokens": 0,
-                "usd": 0.0,
-                "claimed_gain": self.claimed_gain(result.baseline_metric, result.final_metric),
-            }
-        )
+        claimed = {"claimed_gain": self.claimed_gain(result.baseline_metric, result.final_metric)}
+        self.emit({"kind": "run_ended", "run_id": job.run_id, **summary, **spend_of(self.calls), **claimed})
+        if result.problem is not None:
+            return JobResult(job.run_id, "interrupted", problem=describe(result.problem))
+        return self.verify(job, result, summary)
+
+    def kit(self, job: RunJob, folder: Path | None) -> Kit:
+        """What a researcher with a model is given. Where to record to and replay from is up to the command."""
+        record, replay = (Path(told) if (told := os.environ.get(name)) else None for name in (RECORD, REPLAY))
+        return Kit(
+            staff=self.config.staff, run_id=job.run_id, study=self.folder, folder=folder, recorded=job.recorded,
+            emit=self.emit, should_stop=self.should_stop, record=record, replay=replay,
+        )  # fmt: skip
+
+    def verify(self, job: RunJob, result: RunResult, summary: Mapping[str, Any]) -> JobResult:
+        """Train what a run ended with on seeds that no researcher saw; nothing where it ended at the baseline."""
         untouched = result.final.source_id == self.trainer.task.baseline().source_id
         seeds = () if untouched else job.verify_seeds
         specs = [Spec(result.final, seed, job.stream, block=job.match_id) for seed in seeds]
@@ -151,6 +165,7 @@ class Worker:
         return None if baseline is None or final is None else self.trainer.task.sign * (baseline - final)
 
 
+RECORD, REPLAY = "METALOOP_RECORD", "METALOOP_REPLAY"
 STARTED_FIELDS = ("run_id", "match_id", "arm_id", "program_id", "run_seed", "stream", "researcher")
 
 

@@ -122,6 +122,10 @@ class Bench:
         """The number of a training seed that nothing in this run has been trained with."""
         return 1 + max(record.replicate for record in self.history)
 
+    def log(self, record: Record) -> str:
+        """What an experiment printed; after a resume as it was written down, empty where nothing is kept."""
+        return record.outcome.log or (self._repository.log_of(record) if self._repository else "")
+
     # --- what a researcher may do ------------------------------------------------------------------------------
 
     def set_aside(self, seconds: float) -> None:
@@ -201,6 +205,11 @@ class Bench:
             parent = None if record.parent is None else self.history[record.parent]
             self._repository.move(record, parent, self.task.metric)
         self._head = record
+
+    def put_beside(self, name: str, text: str) -> None:
+        """Commit a file of the organization's own beside the sources from now on; it is never trained."""
+        if self._repository and name not in (*self.task.editable, *self.task.read_only):
+            self._repository.beside[name] = text
 
     def close(self) -> None:
         """End the run: no further experiment; the repository's folder shows the head."""

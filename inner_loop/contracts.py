@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from inner_loop.record import Record
 from trainer.edits import Edit, EditSpace, Knob
+from trainer.source import Source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Proposal:
-    """An edit to try on `Situation.parent`, and the directives that led to it."""
+    """An edit to try on `Situation.parent`, and the directives that led to it.
+
+    Where an edit is text, `source` is what it makes of the parent, `edit` the known edit that it amounts to, if any.
+    """
 
     edit: Edit
     proposer: str
     because: tuple[str, ...] = ()
     description: str = ""
+    source: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class KeepRule(Protocol):
 class Researcher(Protocol):
     """Follows a program at a bench until it has nothing more to try or the budget is spent.
 
-    A kind is made from (program, task, seed), see `researchers.find_researcher`. `BudgetSpent` and `RunStopped`
+    A kind is made from (program, task, seed, kit), see `researchers.find_researcher`. `BudgetSpent` and `RunStopped`
     may be left to surface from `work`; the bench's head is the result.
     """
 

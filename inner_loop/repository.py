@@ -45,6 +45,9 @@ class Repository:
         self._exclude()
         self._hashes: dict[int, str] = {}
         self._tip: int | None = None
+        self.beside: dict[str, str] = {}  # name and text of files that are committed with every source
+        self._head: Record | None = None
+        self._trees: dict[int, str] = {}
 
     def hash_of(self, record: Record) -> str:
         """The commit of a record; empty if it was not kept."""
@@ -60,10 +63,16 @@ class Repository:
         if record.outcome.log:
             (self._logs / f"{name}.log").write_text(record.outcome.log, encoding="utf-8", newline="")
 
+    def log_of(self, record: Record) -> str:
+        """The log as it was written; empty if there is none."""
+        path = self._logs / f"{record.number:04d}.log"
+        return path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+
     def commit(self, record: Record, parent: Record | None, metric: str) -> str:
         """Commit a record's source on top of its parent's and move main to it."""
         above = self._hashes.get(parent.number, "") if parent else ""
-        lines = [f"tree {self._tree(record.source)}", *([f"parent {above}"] if above else [])]
+        self._trees[record.number] = self._whole(record)
+        lines = [f"tree {self._trees[record.number]}", *([f"parent {above}"] if above else [])]
         seconds = int(datetime.fromisoformat(record.started_at).timestamp())
         lines += [f"author {AUTHOR} {seconds} +0000", f"committer {AUTHOR} {seconds} +0000", ""]
         commit = self._store("commit", "\n".join([*lines, message(record, metric)]).encode())
@@ -80,11 +89,23 @@ class Repository:
 
     def close(self) -> None:
         """Show main's files in the folder, so that `git status` is clean."""
-        if self._tip is not None:
+        if self._head is not None:
+            self._commit_beside(self._head)
             (Path(self._repo.git_dir) / "index.lock").unlink(missing_ok=True)  # of a git that was cut off in here
             with _told(self.folder):
                 self._repo.git.reset("--hard", "--quiet", "main")
         self._repo.close()
+
+    def _commit_beside(self, head: Record) -> None:
+        """One more commit on main, where what lies beside the sources has changed since the head was kept."""
+        tree = self._whole(head)
+        if tree == self._trees[head.number]:
+            return
+        seconds = int(datetime.fromisoformat(head.started_at).timestamp())
+        lines = [f"tree {tree}", f"parent {self._hashes[head.number]}", f"author {AUTHOR} {seconds} +0000"]
+        lines += [f"committer {AUTHOR} {seconds} +0000", "", f"{', '.join(self.beside)} at the end of the run\n"]
+        commit = self._store("commit", "\n".join(lines).encode())
+        (Path(self._repo.git_dir) / "refs" / "heads" / "main").write_text(commit + "\n")
 
     def _exclude(self) -> None:
         """Keep what lies beside the sources out of `git status`."""
@@ -100,7 +121,11 @@ class Repository:
         fresh = heads / "main.new"
         fresh.write_text(self._hashes[record.number] + "\n")
         fresh.replace(heads / "main")
-        self._tip = record.number
+        self._tip, self._head = record.number, record
+
+    def _whole(self, record: Record) -> str:
+        """The tree of a record's source with what lies beside it."""
+        return self._tree(Source((*record.source.files, *self.beside.items())))
 
     def _tree(self, source: Source) -> str:
         """The tree of a source; files in sub-folders become trees of their own."""

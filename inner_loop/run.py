@@ -10,8 +10,11 @@ from typing import Any, Literal
 
 from inner_loop.bench import Bench, BudgetSpent, RunStopped, never
 from inner_loop.comparison import mean_metric
+from inner_loop.kit import Kit
+from inner_loop.models.contract import NoReply
 from inner_loop.repository import Repository
 from inner_loop.researchers import find_researcher
+from programs.errors import MetaloopError
 from programs.program import Program
 from trainer.experiment import Trainer
 from trainer.source import Source
@@ -40,6 +43,8 @@ class RunResult:
     overshoot: float
     wall_seconds: float
     experiment_wall_seconds: float
+    reason: str = ""  # why it stopped before its budget was spent
+    problem: MetaloopError | None = None  # what has to be mended before it can go on
 
 
 def run(
@@ -56,12 +61,13 @@ def run(
     recorded: Sequence[Mapping[str, Any]] = (),
     should_stop: Callable[[], bool] = never,
     luck: str | None = None,
+    kit: Kit | None = None,
 ) -> RunResult:
     """One program on one task with one seed, from the untouched baseline until its budget is spent.
 
     `emit` takes each event before the next experiment starts; `recorded` are this run's events of an earlier attempt,
     which is then continued. `folder` becomes the run's git repository (None: none is written). `luck` names what
-    proposals are drawn from (None: the run).
+    proposals are drawn from (None: the run). ``kit``: what a researcher with a model needs.
     """
     began = time.perf_counter()
     bench = Bench(
@@ -75,8 +81,10 @@ def run(
         recorded=recorded,
         should_stop=should_stop,
     )
-    worker = find_researcher(researcher)(program, trainer.task, streams.seed("search", "propose", luck or run_id))
+    seed = streams.seed("search", "propose", luck or run_id)
+    worker = find_researcher(researcher)(program, trainer.task, seed, kit or Kit(run_id=run_id))
     state: Literal["finished", "stopped"] = "finished"
+    problem: MetaloopError | None = None
     try:
         bench.start()
         worker.work(bench)
@@ -84,12 +92,16 @@ def run(
         pass
     except RunStopped:
         state = "stopped"
+    except NoReply as gone:
+        state, problem = "stopped", gone.problem
     finally:
         bench.close()
-    return _result(bench, state, time.perf_counter() - began)
+    return _result(bench, state, time.perf_counter() - began, problem)
 
 
-def _result(bench: Bench, state: Literal["finished", "stopped"], wall_seconds: float) -> RunResult:
+def _result(
+    bench: Bench, state: Literal["finished", "stopped"], wall_seconds: float, problem: MetaloopError | None
+) -> RunResult:
     meter, finished = bench.meter, state == "finished"
     head = bench.head if bench.history else None
     return RunResult(
@@ -107,4 +119,6 @@ def _result(bench: Bench, state: Literal["finished", "stopped"], wall_seconds: f
         overshoot=meter.overshoot,
         wall_seconds=wall_seconds,
         experiment_wall_seconds=bench.experiment_wall_seconds,
+        reason=problem.message if problem else "",
+        problem=problem,
     )

@@ -32,6 +32,7 @@ class Trials:
             because=proposal.because,
             description=proposal.description,
             proposer=proposal.proposer,
+            source=proposal.source,
         )
         for replicate in range(1, self._charter.replicates):
             if not record.ok or not bench.can_afford():
@@ -43,6 +44,7 @@ class Trials:
                 replicate=replicate,
                 description=f"{record.description}, seed {replicate}",
                 proposer=proposal.proposer,
+                source=proposal.source,
             )
             bench.decide(again, "replicate", f"seed {replicate} of experiment {record.number}")
             if not again.ok:
@@ -63,6 +65,7 @@ class Trials:
                     fraction=fraction,
                     description=proposal.description,
                     proposer=proposal.proposer,
+                    source=proposal.source,
                 )
             except BudgetSpent:
                 break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ class Attempt:
 def breed(
     study: Study, archive: Archive, evidence: Evidence, novelty: Novelty, mix: Chooser, *,
     generation: int, count: int, first_among: Sequence[str] | None = None,
+    gate: Callable[[Program], str] | None = None,
 ) -> list[Attempt]:  # fmt: skip
     """Attempts until ``count`` children are admitted; fewer where the operators find nothing new.
 
@@ -55,12 +56,12 @@ def breed(
         if proposal is None:
             continue
         name = f"g{generation}-{born + 1}-{mutator.name}"
-        attempt = judge(proposal, name, novelty)
+        attempt = judge(proposal, name, novelty, gate)
         attempts.append(attempt)
         mix.tell(proposal, attempt.refusal)
         again = proposal.repair(attempt.refusal) if attempt.faulty and proposal.repair else None
         if again is not None:
-            attempt = judge(again, name, novelty)
+            attempt = judge(again, name, novelty, gate)
             attempts.append(attempt)
             mix.tell(again, attempt.refusal)
         if not attempt.refusal:
@@ -68,8 +69,8 @@ def breed(
     return attempts
 
 
-def judge(proposal: Proposal, name: str, novelty: Novelty) -> Attempt:
-    """Admit a child that parses, lints without errors, and behaves as no program of the study did before."""
+def judge(proposal: Proposal, name: str, novelty: Novelty, gate: Callable[[Program], str] | None = None) -> Attempt:
+    """Admit a child that parses, lints without errors, passes the gate, and behaves as no program of the study did."""
     if proposal.refusal:
         return Attempt(proposal, None, proposal.refusal, faulty=True)
     try:
@@ -79,6 +80,8 @@ def judge(proposal: Proposal, name: str, novelty: Novelty) -> Attempt:
     errors = [message for message in lint(program) if message.level == "error"]
     if errors:
         return Attempt(proposal, program, f"lint: line {errors[0].line}: {errors[0].message}", faulty=True)
+    if gate and (refusal := gate(program)):
+        return Attempt(proposal, program, refusal)
     twin = novelty.meet(program)
     return Attempt(proposal, program, f"behaves like {twin}" if twin else "")
 

@@ -20,6 +20,7 @@ from arena.study import Study
 from meta.archive import Archive
 from meta.breed import breed, write_down
 from meta.champion import FINAL, Champion, Claim, confirm, crown
+from meta.gate import gate_of
 from meta.lineage import Lineage
 from meta.mutators.llm.author import Author, author_of
 from meta.mutators.mix import Mix
@@ -100,6 +101,7 @@ class Evolution:
             attempts = breed(
                 self.study, archive, facts, self.novelty, mix,
                 generation=generation, count=self.plan.children, first_among=self.lineage_of_own(),
+                gate=gate_of(self.study, self.plan.children) if self.author else None,
             )  # fmt: skip
             children = write_down(self.study, self.lineage, attempts, generation)
             self.leave_page(generation, facts)

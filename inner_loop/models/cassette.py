@@ -13,6 +13,9 @@ from typing import Any
 from inner_loop.models.contract import Message, NoReply, Reply
 from programs.errors import Corrupt, EnvironmentProblem, NotFound
 
+#: tokens and usd (None: not priced) of all attempts of a call, and lost_tokens.
+Spent = dict[str, Any]
+
 
 class Recorder:
     """Writes what was asked and answered under ``folder``. Threads may share it."""
@@ -26,10 +29,10 @@ class Recorder:
             raise EnvironmentProblem(f"{folder}: {error.strerror}", hint="name another folder with --record") from None
 
     def write(
-        self, number: int, request: str, models: Sequence[str], messages: Sequence[Message], reply: Reply
+        self, number: int, request: str, models: Sequence[str], messages: Sequence[Message], reply: Reply, spent: Spent
     ) -> None:
         asked = {"models": list(models), "messages": [asdict(message) for message in messages]}
-        line = {"request": request, "number": number, "asked": asked, "reply": asdict(reply)}
+        line = {"request": request, "number": number, "asked": asked, "reply": asdict(reply), "spent": spent}
         with self._lock, open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
@@ -45,13 +48,13 @@ class Tape:
         self._others: dict[str, deque[dict[str, Any]]] | None = None
         self._lock = threading.Lock()
 
-    def reply(self, number: int, request: str) -> Reply:
-        """Raises NoReply where nothing was recorded for the request."""
+    def reply(self, number: int, request: str) -> tuple[Reply, Spent]:
+        """The reply, and what all its attempts took. Raises NoReply where nothing was recorded for the request."""
         found = self._mine.get((number, request)) or self._elsewhere(request)
         if found is None:
             hint = "the program, the task, the seed or metaloop changed since it was recorded: --record it anew"
             raise NoReply(NotFound(f"{self._folder}: holds no reply to call {number} of this run", hint=hint))
-        return Reply(**found["reply"])
+        return Reply(**found["reply"]), found["spent"]
 
     def _elsewhere(self, request: str) -> dict[str, Any] | None:
         """A reply to the same request in another run; each is given once, in the order of the files, the last again."""
@@ -73,7 +76,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         try:
             entry = json.loads(line)
             Reply(**entry["reply"])
-            found.append({"number": int(entry["number"]), "request": str(entry["request"]), "reply": entry["reply"]})
+            found.append({key: entry[key] for key in ("number", "request", "reply", "spent")})
         except (ValueError, KeyError, TypeError) as error:
             if number < text.count("\n") + 1 and text.endswith("\n"):
                 raise Corrupt(f"{path}:{number}: no recorded call: {error}", hint="record it anew") from None

@@ -99,7 +99,8 @@ class Client:
         reply = self._replay(call) if self._tape else self._ask(call)
         self._tell(call, reply, _status(reply), "")
         if self._recorder:
-            self._recorder.write(number, request, self.kit.staff.models, sent, reply)
+            spent = {"tokens": call.tokens, "usd": call.usd, "lost_tokens": call.lost_tokens}
+            self._recorder.write(number, request, self.kit.staff.models, sent, reply, spent)
         return reply
 
     def close(self) -> None:
@@ -127,9 +128,9 @@ class Client:
 
     def _replay(self, call: _Call) -> Reply:
         assert self._tape is not None
-        reply = self._tape.reply(call.number, call.request)
-        call.attempts = reply.attempts
-        call.add(reply.tokens, reply.usd)
+        reply, spent = self._tape.reply(call.number, call.request)
+        call.attempts, call.tokens, call.usd = reply.attempts, spent["tokens"], spent["usd"]
+        call.lost_tokens = spent["lost_tokens"]
         return reply
 
     # --- asking ----------------------------------------------------------------------------------------------------

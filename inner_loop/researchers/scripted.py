@@ -124,13 +124,19 @@ class ScriptedResearcher:
         """Promoted candidates by rank, each on top of what the wave has kept by then; returns how many were kept."""
         kept = 0
         for proposal in chosen:
-            situation = self._surroundings.situation(bench, parent)
-            if kept and not (situation.allowed(proposal.edit) and self._applies(bench, situation, proposal.edit)):
+            fitting = self._refit(bench, parent, proposal) if kept else proposal
+            if fitting is None:
                 continue
-            candidate = self._trials.measure(bench, parent, proposal)
+            candidate = self._trials.measure(bench, parent, fitting)
             if self._decide(bench, frontier, candidate, parent):
                 parent, kept = candidate, kept + 1
         return kept
+
+    def _refit(self, bench: Bench, parent: Record, proposal: Proposal) -> Proposal | None:
+        """A proposal of a wave once another of the wave is kept; None where it does not go on top of that."""
+        situation = self._surroundings.situation(bench, parent)
+        fits = situation.allowed(proposal.edit) and self._applies(bench, situation, proposal.edit)
+        return proposal if fits else None
 
     def _side_by_side(self, bench: Bench, frontier: Frontier, parent: Record, wave: list[Proposal]) -> int:
         """All of a wave in full from one parent; the best of them is kept, if the rule keeps it."""

@@ -93,6 +93,8 @@ class Board:
         self.champion: Event | None = None
         self.baselines = 0
         self.faults = 0
+        self.calls = self.tokens = 0  # of models
+        self.usd: float | None = 0.0  # None: a call has no price
         self.findings: Counter[str] = Counter()
         self.trusts: set[str] = set()
         self.first_at = self.last_at = ""
@@ -130,6 +132,12 @@ class Board:
 
     def _on_study(self, event: Event) -> None:
         self.study = event
+
+    def _on_call(self, event: Event) -> None:
+        self.calls += 1
+        self.tokens += int(event.get("tokens") or 0)
+        usd = event.get("usd")
+        self.usd = None if self.usd is None or usd is None else self.usd + float(usd)
 
     def _on_program(self, event: Event) -> None:
         self.programs.setdefault(event["program_id"], event)

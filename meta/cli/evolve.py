@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meta.cli import launch, options, resolve
+from meta.cli import launch, mutation, options, resolve
 from meta.cli.launch import Settings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
@@ -35,6 +35,8 @@ FLAGS = [
     options.workers_flag,
     options.fixed_steps_flag,
     options.unsafe_flag,
+    *options.STAFF_FLAGS,
+    mutation.meta_program_flag,
     options.dry_run_flag,
     options.yes_flag,
 ]
@@ -42,7 +44,7 @@ FLAGS = [
 
 @verb(
     ("metaloop evolve --quick", "offline, on CPU, no key; 3 minutes on 2 cores"),
-    ("metaloop evolve --task tinylm --budget 2h", "as much as fits two hours of device time"),
+    ("metaloop evolve -r scripted -m gpt-4o-mini", "a model writes programs, none follows them"),
     ("metaloop evolve --resume studies/NAME", "go on with one that was stopped"),
     flags=[click.argument("programs", metavar="[PROGRAM]...", nargs=-1), *FLAGS],
 )
@@ -73,6 +75,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     from trainer.task import Task
 
     reserve = launch.load_tasks(flags.pop("reserve"))
+    follows = mutation.load(flags.pop("meta_program"))
     dial = {name: flags.pop(name) for name in ("budget", "quick", "generations", "seeds", "best_of_n")}
     settings = Settings.take(flags)
     folder = settings.existing(out)
@@ -80,9 +83,11 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
         study, plan, starters = take_up(folder)
         settings.check(study)
         refuse_reserve(study, reserve)
+        mutation.check(study, follows)
         reserve = [Task.load(away.task) for away in study.config.reserve]
         refuse_others(folder, own, starters)
     else:
+        mutation.refuse_alone(follows, settings.crew.staff)
         task = launch.load_task(settings.task)
         plan = plan_of(task, settings, reserve, **dial)
     task = study.task if folder else task
@@ -107,6 +112,9 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
             sandbox=settings.sandbox,
             command=command,
             reserve=reserve,
+            researcher=settings.crew.researcher,
+            staff=settings.crew.staff,
+            meta_program=follows,
         )
     if champion_of(folder) is None:
         play(out, command, study, plan, starters, described)
@@ -179,6 +187,8 @@ def describe(
         whole["reserve"] = ", ".join(other.name for other in reserve)
         whole["runs_on_reserve"] = runs_elsewhere(plan) * len(reserve)
     told = launch.as_it_runs(whole, task, sandboxed)
+    told |= settings.crew.bill(task, told["experiments"], study)
+    told |= mutation.bill(plan, study.config.staff if study else settings.crew.staff, told)
     tells = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
     return {"tells": f"in the confirmation {tells}"} | told
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.report.words import many
 from arena import sandbox
 from meta.cli import resolve
+from meta.cli.crew import Crew
 from meta.cli.options import duration
 from meta.cli.output import Output
 from meta.cli.progress import Progress
@@ -41,12 +42,13 @@ class Settings:
     fixed_steps: bool
     unsafe_no_sandbox: bool
     dry_run: bool = False
+    crew: Crew = field(default_factory=Crew)
 
     @classmethod
     def take(cls, flags: dict[str, Any]) -> Settings:
         """Take the shared flags out of a command's parameters."""
-        flags.pop("yes", None)  # nothing that these commands do costs money, so nothing is ever asked
-        return cls(**{name: flags.pop(name) for name in cls.__dataclass_fields__})
+        crew = Crew.take(flags)
+        return cls(**{name: flags.pop(name) for name in cls.__dataclass_fields__ if name != "crew"}, crew=crew)
 
     def existing(self, out: Output) -> Path | None:
         """The folder of the study to go on with, or None where a new one is to be made."""
@@ -72,6 +74,8 @@ class Settings:
             seed=self.seed,
             fixed_steps=self.fixed_steps or None,
             sandbox=False if self.unsafe_no_sandbox and sandbox.runs_code(study.task) else None,
+            researcher=self.crew.asked,
+            models=self.crew.staff.models,
         )
 
     @property
@@ -89,6 +93,7 @@ class Settings:
                 hint=f"{sandbox.FLAG} goes on without one; or start a new study, which has one",
             )
         sandbox.require(task, self.sandbox)
+        self.crew.ready(study)
 
     def workers_or_cores(self) -> int:
         return self.workers or cores()
@@ -192,6 +197,8 @@ def announce(out: Output, plan: Mapping[str, Any]) -> None:
         f"{many(plan['experiments'], 'experiment')}; {duration(plan['device_seconds'])} of device time, about "
         f"{duration(plan['wall_seconds'])} with {many(plan['workers'], 'worker')}; {plan['price']}"
     )
+    if plan.get("models"):
+        out.note(f"models: {plan['models']}, researcher {plan['researcher']}")
     if plan.get("tells"):
         out.note(f"tells: {plan['tells']}")
     if plan["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):

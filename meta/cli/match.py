@@ -40,6 +40,7 @@ CONTROLS = ("stock", "one-line")
         options.workers_flag,
         options.fixed_steps_flag,
         options.unsafe_flag,
+        *options.STAFF_FLAGS,
         options.dry_run_flag,
         options.yes_flag,
     ],
@@ -158,6 +159,7 @@ def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study |
     plan = launch.describe_runs(task, arms * runs, seconds, settings.workers_or_cores())
     sandboxed = study.config.sandbox if study else settings.sandbox
     tells = launch.power_sentence(runs, math.comb(arms, 2) or 1, launch.known_noise(study), task.unit)
+    plan |= settings.crew.bill(task, plan["experiments"], study)
     return launch.as_it_runs(plan | {"tells": tells}, task, sandboxed)
 
 
@@ -179,6 +181,8 @@ def found(
         seed=settings.seed,
         fixed_steps=settings.fixed_steps,
         sandbox=settings.sandbox,
+        researcher=settings.crew.researcher,
+        staff=settings.crew.staff,
         plan={"seeds": runs, "roles": [entry.role for entry in entries]} | ({"batch": batch} if batch else {}),
         programs=[(entry.program.name, entry.program.text) for entry in entries],
     )

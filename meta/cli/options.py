@@ -191,3 +191,17 @@ run_budget_flag = flag(
     help="Device time of one run: 20m, 5400s, 8h  [default: the task's].",
 )
 budget_flag = flag("--budget", type=Duration(), help="Device time of the whole command: 2h.")
+researcher_flag = flag(
+    "-r", "--researcher", metavar="KIND", help="Who follows the program: scripted, chat  [default: chat with -m]."
+)
+model_flag = flag("-m", "--model", metavar="NAME,…", help="LiteLLM models; the next ones stand in for the first.")
+max_usd_flag = flag("--max-usd", type=click.FloatRange(min=0, min_open=True), help="Most dollars of the study.")
+max_tokens_flag = flag("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the study, in and out.")
+price_flag = flag(
+    "--price", metavar="NAME=IN/OUT", multiple=True, help="Dollars per million tokens of a model without a price."
+)
+record_flag = flag("--record", metavar="DIR", help="Write each exchange with a model there.")
+replay_flag = flag("--replay", metavar="DIR", help="Answer from a recording: no network, no key.")
+STAFF_FLAGS = (
+    researcher_flag, model_flag, max_usd_flag, max_tokens_flag, price_flag, record_flag, replay_flag,
+)  # fmt: skip

@@ -64,6 +64,8 @@ def header(board: Board, title: str, width: int, plan: Mapping[str, Any] | None 
         lines.append(runs)
     else:
         lines.append(f"device {duration(board.charged)}   {runs}")
+    if board.calls:
+        lines.append(models_line(board))
     if board.faults:
         lines.append(f"faults of the infrastructure: {board.faults} (retried, not charged)")
     if board.findings:
@@ -71,6 +73,15 @@ def header(board: Board, title: str, width: int, plan: Mapping[str, Any] | None 
         lines.append(render.fit(clean(f"findings: {listed}"), width))
     said = marked(weakest(board.trusts))
     return [*lines, said] if said else lines
+
+
+def models_line(board: Board) -> str:
+    """What models have taken, against the caps where there are any."""
+    caps = (board.study.get("config") or {}).get("staff") or {}
+    tokens = f"{board.tokens} of {caps['max_tokens']}" if caps.get("max_tokens") else str(board.tokens)
+    usd = "not priced" if board.usd is None else f"${board.usd:.2f}"
+    usd += f" of ${caps['max_usd']:g}" if caps.get("max_usd") else ""
+    return f"models {board.calls} calls, {tokens} tokens, {usd}"
 
 
 def elapsed(board: Board) -> str:

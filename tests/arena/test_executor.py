@@ -156,5 +156,5 @@ def test_a_worker_whose_parent_is_gone_does_nothing(tmp_path: Path) -> None:
 
 
 def test_errors_keep_their_kind_on_the_way() -> None:
-    error = rebuild({"kind": "usage", "message": "bad", "hint": "mend it"}, 3)
+    error = rebuild({"kind": "usage", "message": "bad", "hint": "mend it"}, "worker 3: ")
     assert type(error) is UsageError and error.message == "worker 3: bad" and error.hint == "mend it"

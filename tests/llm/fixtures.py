@@ -12,15 +12,27 @@ from inner_loop.models.provider import litellm
 from tests.llm.kits import environment
 from tests.llm.server import LlmServer
 
+dropped = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
 
 @pytest.fixture(scope="session")
 def litellm_loaded() -> Iterator[None]:
-    """Loading LiteLLM takes seconds, which belong to no time-out of a test; at the end its connections are closed."""
-    library = litellm()
+    """Loading LiteLLM takes seconds, which belong to no time-out of a test."""
+    litellm()
     yield
-    for client in library.in_memory_llm_clients_cache.cache_dict.values():
+
+
+def close_connections() -> None:
+    """LiteLLM keeps a client per server; those of a test go with it.
+
+    Where threads make the first call together, each makes a client and all but one are dropped unclosed: collected
+    here, while the filter below holds.
+    """
+    cache = litellm().in_memory_llm_clients_cache
+    for client in list(cache.cache_dict.values()):
         if not inspect.iscoroutinefunction(getattr(client, "close", None)):
             client.close()
+    cache.flush_cache()
     gc.collect()
 
 
@@ -30,3 +42,4 @@ def server(litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ll
     with LlmServer() as running:
         environment(monkeypatch, running.url)
         yield running
+        close_connections()

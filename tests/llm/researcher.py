@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 _FILE = re.compile(r'^<file name="([^"]+)">\n(.*?)^</file>$', re.MULTILINE | re.DOTALL)
-_KNOB = re.compile(r"^- `([A-Za-z_]\w*)`[^:\n]*: one of (.+)$", re.MULTILINE)
+_KNOB = re.compile(r"^- `([A-Za-z_]\w*)`[^:\n]*: one of ([^;\n]+)", re.MULTILINE)
 _NUMBER = re.compile(r"^([A-Z][A-Z0-9_]*) = ([0-9.e+-]+)$", re.MULTILINE)
 _LABEL = re.compile(r"\[(d\d+)\]")
 

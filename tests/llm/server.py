@@ -1,6 +1,7 @@
 """A real HTTP server that speaks the OpenAI chat protocol, streaming too, and fails on demand.
 
-``python -m tests.llm.server [PORT]`` serves until it is interrupted: OPENAI_API_BASE=http://127.0.0.1:PORT/v1
+``python -m tests.llm.server [DELAY]`` serves until it is interrupted, and says at which OPENAI_API_BASE. A reply takes
+DELAY seconds.
 """
 
 from __future__ import annotations
@@ -237,7 +238,7 @@ def _text(message: Body) -> str:
 
 
 def main() -> None:
-    with LlmServer() as server:
+    with LlmServer(delay=float(sys.argv[1]) if sys.argv[1:] else 0.0) as server:
         print(f"OPENAI_API_BASE={server.url} OPENAI_API_KEY=test", flush=True)
         threading.Event().wait()
 

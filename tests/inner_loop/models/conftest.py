@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.llm.fixtures import litellm_loaded
+from tests.llm.fixtures import close_connections, litellm_loaded
 from tests.llm.kits import environment
 from tests.llm.server import LlmServer
 
@@ -17,3 +17,4 @@ def server(litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ll
     with LlmServer(lambda _: "hello") as running:
         environment(monkeypatch, running.url)
         yield running
+        close_connections()

@@ -10,10 +10,12 @@ import pytest
 from inner_loop.models.client import Client, Stopped
 from inner_loop.models.contract import Message, NoReply
 from programs.errors import Corrupt, CredentialMissing, EnvironmentProblem
+from tests.llm.fixtures import dropped
 from tests.llm.kits import KEY, MODEL, environment, kit
 from tests.llm.server import FAULTS, LlmServer, dead_server
 
 ASKED = [Message("system", "be brief"), Message("user", "hello?", "\nlog: 1.23 s")]
+pytestmark = dropped
 
 
 def ask(client: Client, text: str = "hello?") -> str:

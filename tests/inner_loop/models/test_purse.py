@@ -17,10 +17,12 @@ from inner_loop.models.client import Client
 from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.purse import Cost, Purse
 from programs.errors import CapReached, Corrupt, CredentialMissing, NotFound, UsageError
+from tests.llm.fixtures import dropped
 from tests.llm.kits import KEY, MODEL, kit, staff
 from tests.llm.server import FAULTS, LlmServer, every
 
 ASKED = [Message("user", "x" * 300)]
+pytestmark = dropped
 
 
 def spend(folder: Path, times: int) -> None:

@@ -1,0 +1,260 @@
+"""Runs with a model: use of the device, overhead of a turn, replay, faults, caps. A local server stands for the model.
+
+python -m bench.chat [PART …]      parts: device overhead replay faults caps; default all, about four minutes
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from analysis.study import query
+from bench.common import figure
+from inner_loop.kit import Kit, Staff
+from inner_loop.models.client import Client
+from inner_loop.models.contract import Message, NoReply
+from inner_loop.models.provider import litellm
+from inner_loop.run import RunResult, run
+from programs.program import Program
+from tests.llm.kits import KEY, MODEL, staff
+from tests.llm.server import FAULTS, LlmServer, every
+from tests.llm.studies import FIGURES, STANDINGS, THREE, found, planted, race
+from trainer.data import DataStore
+from trainer.experiment import Spec
+from trainer.outcome import Outcome
+from trainer.simulated import SimulatedTrainer
+from trainer.streams import Streams
+from trainer.task import Task
+
+SECONDS = 2.0  # that the model thinks, and that an experiment takes
+EXPERIMENTS = 30
+
+
+class Slow(SimulatedTrainer):
+    """A device that is held for a while by each experiment."""
+
+    seconds = 0.0
+
+    def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
+        time.sleep(self.seconds)
+        return super().run(spec, use_cache=use_cache)
+
+
+@contextmanager
+def served(**how: Any) -> Iterator[LlmServer]:
+    litellm()
+    with LlmServer(**how) as server:
+        os.environ.update(OPENAI_API_BASE=server.url, OPENAI_API_KEY=KEY)
+        yield server
+
+
+@contextmanager
+def served_apart(delay: float) -> Iterator[str]:
+    """The same server in a process of its own, so that what it takes is not counted as ours; its address."""
+    litellm()
+    command = [sys.executable, "-m", "tests.llm.server", str(delay)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        os.environ.update(word.split("=", 1) for word in process.stdout.readline().split())
+        try:
+            yield os.environ["OPENAI_API_BASE"]
+        finally:
+            process.terminate()
+
+
+def played(task: Task, team: Staff, folder: Path, seconds: float, number: int = 0) -> tuple[RunResult, list[Any]]:
+    """One run of the three researchers with a git repository of its own."""
+    events: list[Any] = []
+    streams = Streams.from_seed(number)
+    with Slow(task, DataStore(task, streams, folder / "data"), fixed_steps=True) as trainer:
+        trainer.seconds = seconds
+        name = f"r{number}"
+        result = run(
+            Program.parse(THREE), trainer, run_id=name, run_seed=number, streams=streams, researcher="chat",
+            budget_seconds=task.run_budget, emit=events.append, folder=folder / name,
+            kit=Kit(staff=team, run_id=name, emit=events.append, study=folder),
+        )  # fmt: skip
+    return result, events
+
+
+def device(place: Path) -> None:
+    """Three researchers, one device: the share of the run's wall time in which an experiment runs."""
+    task = planted(place / "task", EXPERIMENTS)
+    with served_apart(SECONDS):
+        played(planted(place / "warm", 2), staff(call_timeout=60), place, 0.0, 99)
+        result, _ = played(task, staff(call_timeout=60), place, SECONDS)
+    share = result.experiment_wall_seconds / result.wall_seconds
+    told = f"{share:.1%} of {result.wall_seconds:.1f} s, {result.experiments} experiments"
+    figure("device_utilization", f"{told}, the first wait for a model included", ">= 90%")
+
+
+def overhead(place: Path) -> None:
+    """A turn besides model and training: prompt, LiteLLM, reading the reply, purse, git; without a ledger's fsync."""
+    task, turns = planted(place / "task", 200), 199
+    with served_apart(0.0) as url:
+        played(planted(place / "warm", 4), staff(call_timeout=60), place, 0.0, 99)
+        events: list[Any] = []
+        ends: list[float] = []
+
+        def emit(event: dict[str, Any]) -> None:
+            events.append(event)
+            if event["kind"] == "decision":
+                ends.append(time.perf_counter())
+
+        streams, cpu = Streams.from_seed(1), time.process_time()
+        team = staff(call_timeout=60, max_tokens=10**9)
+        with Slow(task, DataStore(task, streams, place / "data"), fixed_steps=True) as trainer:
+            run(
+                Program.parse("# P\n\nLower the loss.\n"), trainer, run_id="r1", run_seed=1, streams=streams,
+                researcher="chat", folder=place / "r1", budget_seconds=task.run_budget, emit=emit,
+                kit=Kit(staff=team, run_id="r1", emit=emit, study=place),
+            )  # fmt: skip
+        cpu = (time.process_time() - cpu) / turns
+        model = statistics.median(bare(url, 100))
+    took = [later - before for before, later in pairwise(ends)]
+    figure(
+        "turn_ms", f"median {1000 * statistics.median(took):.1f}, mean {1000 * statistics.fmean(took):.1f}, no training"
+    )
+    figure("model_ms", f"{1000 * model:.1f} of it, what the server takes to answer plain HTTP")
+    figure(
+        "overhead_ms_per_turn", f"{1000 * (statistics.median(took) - model):.1f}", "<= 30, LiteLLM's own time included"
+    )
+    figure("overhead_cpu_ms_per_turn", f"{1000 * cpu:.1f}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+def bare(url: str, times: int) -> list[float]:
+    """Seconds of plain HTTP requests with a prompt of a turn's size."""
+    import http.client
+    import json
+
+    messages = [{"role": "system", "content": "x" * 5000}, {"role": "user", "content": "y" * 3000}]
+    body = json.dumps({"model": "test", "messages": messages})
+    connection = http.client.HTTPConnection(url.removeprefix("http://").removesuffix("/v1"))
+    took: list[float] = []
+    for _ in range(times):
+        began = time.perf_counter()
+        connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+        connection.getresponse().read()
+        took.append(time.perf_counter() - began)
+    connection.close()
+    return took
+
+
+def replay(place: Path) -> None:
+    """A recorded study once more, with every way to open a socket closed."""
+    tape = place / "tape"
+    os.environ["METALOOP_RECORD"] = str(tape)
+    with served(fault=every(tuple(k for k in FAULTS if k != "hang"), 5)):
+        first = found(place / "one", call_timeout=60)
+        race(first, runs=4)
+    del os.environ["METALOOP_RECORD"], os.environ["OPENAI_API_KEY"], os.environ["OPENAI_API_BASE"]
+    os.environ["METALOOP_REPLAY"] = str(tape)
+    real, opened = socket.socket, Counter[str]()
+
+    class Counted(real):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            opened["socket"] += 1
+            super().__init__(*args, **kwargs)
+
+    socket.socket = Counted  # type: ignore[misc]
+    try:
+        again = found(place / "two", task=first.task, call_timeout=60)
+        race(again, runs=4)
+    finally:
+        socket.socket = real  # type: ignore[misc]
+        del os.environ["METALOOP_REPLAY"]
+    same = [query(again.folder, sql) == query(first.folder, sql) for sql in (STANDINGS, FIGURES)]
+    rows = len(query(first.folder, FIGURES))
+    figure("replay_standings_identical", same[0], "True")
+    figure("replay_rows_identical", f"{same[1]}, {rows} experiments, verifications and calls", "True")
+    figure("replay_sockets_opened", opened["socket"], "0")
+
+
+def faults(place: Path, calls: int = 1000) -> None:
+    """Every third request meets one of the nine faults by turns, until a thousand calls were made."""
+    task = planted(place / "task", 100)
+    counts: Counter[str] = Counter()
+    met: Counter[str] = Counter()
+    number = 0
+    with served(fault=every(FAULTS, 3)) as server:
+        while counts["calls"] < calls:
+            team = staff(call_timeout=1.0, patience=300.0)
+            try:
+                result, events = played(task, team, place, 0.0, number)
+            except Exception as error:  # the figure counts them
+                counts["crashed"] += 1
+                print(f"crashed: {type(error).__name__}: {error}", file=sys.stderr)
+                continue
+            finally:
+                number += 1
+            kinds = Counter(event["kind"] for event in events)
+            counts["calls"] += kinds["call"]
+            counts["experiments"] += kinds["experiment"]
+            counts["lost"] += 100 - kinds["experiment"] + abs(kinds["experiment"] - kinds["decision"])
+            counts["stopped"] += result.state != "finished"
+        met.update(server.met)
+    figure("fault_calls", f"{counts['calls']} in {number} runs, {len(server.seen)} requests")
+    figure("faults_met", ", ".join(f"{kind} {count}" for kind, count in sorted(met.items())), "9 kinds")
+    figure("fault_runs_crashed", counts["crashed"], "0")
+    figure("fault_runs_ended_early", counts["stopped"], "0")
+    figure("fault_experiments_lost", f"{counts['lost']} of {counts['experiments']}", "0")
+
+
+def caps(place: Path) -> None:
+    """Eight threads in two clients spend against a cap in a storm; the server counts what it has made."""
+    prices = {MODEL: (1.0, 2.0)}
+    for number, cap in enumerate(({"max_tokens": 200_000}, {"max_usd": 0.2})):
+        folder = place / str(number)
+        folder.mkdir()
+        with served(fault=every(tuple(k for k in FAULTS if k != "hang"), 3), delay=0.01) as server:
+            server.answer = lambda _: "y" * 2000
+            team = staff(prices=prices, calls_at_once=8, call_timeout=60, **cap)
+            spend(team, folder)
+            made = sum(server.billed), server.billed[0] * 1e-6 + server.billed[1] * 2e-6
+        if "max_tokens" in cap:
+            figure("spent_tokens", f"{made[0]} of {cap['max_tokens']}, {len(server.seen)} requests", "never over")
+        else:
+            figure("spent_usd", f"{made[1]:.5f} of {cap['max_usd']}, {len(server.seen)} requests", "never over")
+
+
+def spend(team: Staff, folder: Path) -> None:
+    """Two clients, as two workers have them, four threads each, until the purse is empty."""
+
+    def work(client: Client) -> None:
+        try:
+            while True:
+                client.complete([Message("user", "x" * 1000)], max_tokens=600, purpose="turn")
+        except NoReply:
+            return
+
+    clients = [Client(Kit(staff=team, run_id=f"r{n}", study=folder), n) for n in range(2)]
+    threads = [threading.Thread(target=work, args=(client,)) for client in clients for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+PARTS = {"device": device, "overhead": overhead, "replay": replay, "faults": faults, "caps": caps}
+
+
+def main() -> None:
+    for name in sys.argv[1:] or PARTS:
+        with tempfile.TemporaryDirectory() as place:
+            PARTS[name](Path(place))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""What a chat researcher is told: the same head for all turns, which providers can cache, then what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from inner_loop.behaviour import in_focus
+from inner_loop.bench import Bench
+from inner_loop.comparison import mean_metric
+from inner_loop.models.contract import Message
+from inner_loop.prompts import render
+from inner_loop.record import Record
+from inner_loop.researchers.labels import Labelled
+from inner_loop.researchers.notebook import Idea, Notebook
+from inner_loop.researchers.quoting import clean, fenced, line, tail
+from inner_loop.researchers.roles import Role
+from programs.charter import Charter
+from trainer.edits import Knob, format_value
+from trainer.experiment import SOURCE_BYTES
+from trainer.task import Task
+
+LOG_LINES, LOG_CHARACTERS = 40, 4000
+QUEUE, NOTES = 12, 20  # ideas and notes that are shown
+STATE_CHARACTERS = 6000  # of research_state.md
+
+
+class Briefing:
+    """Builds the messages of one run's turns from a program, a task, and what the bench shows."""
+
+    def __init__(self, charter: Charter, labels: Labelled, task: Task, seats: Sequence[Role]) -> None:
+        self._charter = charter
+        self._task = task
+        self._seats = seats
+        self._editable = list(task.editable)
+        self._system = render(
+            "researcher.system", task=_plain(task), cost=f"{task.cost_seconds:.3g}", editable=self._editable,
+            read_only=list(task.read_only), most_bytes=SOURCE_BYTES,
+            knobs=[_knob(knob) for knob in in_focus(task.edits, charter.focus)],
+            prose=labels.prose, charter=labels.charter,
+        )  # fmt: skip
+
+    def turn(self, bench: Bench, notebook: Notebook, parent: Record, role: Role, idea: Idea | None) -> list[Message]:
+        """The messages of one turn; deterministic, but for the log, which is told as volatile."""
+        count, shown = len(bench.history), self._charter.history
+        rows = [self._row(bench, record) for record in bench.history[max(0, count - shown) :]] if shown else []
+        text = render(
+            "researcher.turn", task=_plain(self._task), role=role, alone=len(self._seats) == 1,
+            colleagues=[seat.name for seat in self._seats if seat is not role], idea=idea,
+            remaining=f"{bench.remaining:.4g}", budget=f"{bench.budget_seconds:.4g}",
+            experiments_left=int(bench.remaining / bench.cost() + 1e-9), queue=list(notebook.queue)[:QUEUE],
+            notes=notebook.notes[-NOTES:], shown=rows, left_out=count - len(rows), count=count,
+            best=_metric(mean_metric(bench, bench.head)), parent=parent,
+            parent_metric=_metric(mean_metric(bench, parent)),
+            files=[(name, content.removesuffix("\n")) for name, content in parent.source.files],
+        )  # fmt: skip
+        return [Message("system", self._system), Message("user", text, _log(bench))]
+
+    def _row(self, bench: Bench, record: Record) -> str:
+        """One experiment on one line: what it was, what came of it."""
+        what = line(record.description, 100) or "no title"
+        part = "" if record.full else f", at {record.fraction:g} of the budget"
+        if not record.ok:
+            came = f"{record.outcome.status}: {line(record.outcome.reason, 160)}"
+        else:
+            gain = bench.gain(record, bench.baseline)
+            came = f"{self._task.metric} {_metric(record.metric)} ({gain or 0.0:+.6g} against the baseline)"
+        decided = f", {record.decision}" if record.decision else ""
+        return f"{record.number}: {what}{part}: {came}{decided}"
+
+
+def state(bench: Bench, notebook: Notebook) -> str:
+    """research_state.md: what the organization knows, in at most STATE_CHARACTERS; older notes give way first."""
+    kept = sum(record.decision == "keep" for record in bench.history)
+    best = mean_metric(bench, bench.head)
+    notes, queue = list(notebook.notes), list(notebook.queue)
+    while True:
+        text = render(
+            "research_state", count=len(bench.history), kept=kept, best=bench.head, metric=bench.task.metric,
+            best_metric=_metric(best), queue=queue, notes=notes,
+        )  # fmt: skip
+        if len(text) <= STATE_CHARACTERS or not (notes or queue):
+            return text[:STATE_CHARACTERS]
+        if notes:
+            notes = notes[1:]
+        else:
+            queue = queue[:-1]
+
+
+def repair(error: str) -> Message:
+    return Message("user", render("researcher.repair", error=error))
+
+
+def _log(bench: Bench) -> str:
+    """The end of the last experiment's log, fenced; empty where there is none."""
+    last = bench.history[-1]
+    text = tail(bench.log(last), lines=LOG_LINES, characters=LOG_CHARACTERS)
+    return render("researcher.log", number=last.number, log=fenced(text)) if text.strip() else ""
+
+
+def _plain(task: Task) -> dict[str, str]:
+    return {
+        "name": line(task.name, 80), "description": line(task.description, 1000), "metric": task.metric,
+        "unit": task.unit, "direction": task.direction,
+    }  # fmt: skip
+
+
+def _knob(knob: Knob) -> dict[str, Any]:
+    about = ", ".join(filter(None, (knob.group, line(knob.note, 160))))
+    shown = [
+        f"in {one.file}, {fenced(clean(one.find).strip())} becomes {fenced(clean(one.replace).strip())}"
+        for one in knob.replacements
+    ]
+    between = f"; or from {knob.low:g} to {knob.high:g}" if knob.low is not None and knob.high is not None else ""
+    return {
+        "name": knob.name, "kind": knob.kind, "about": f" ({about})" if about else "", "between": between,
+        "choices": ", ".join(_value(value) for value in knob.values), "patch": "\n".join(shown),
+    }  # fmt: skip
+
+
+def _value(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else format_value(value)
+
+
+def _metric(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.6g}"

@@ -1,0 +1,61 @@
+"""Calls in flight: a thread each, taken up in the order in which they were asked, whichever ends first."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from inner_loop.bench import RunStopped
+
+T = TypeVar("T")
+LOOK_SECONDS = 0.05
+
+
+class _Asked(Generic[T]):
+    def __init__(self, work: Callable[[], T]) -> None:
+        self.done = threading.Event()
+        self.result: T | None = None
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._carry_out, args=(work,), daemon=True)
+        self.thread.start()
+
+    def _carry_out(self, work: Callable[[], T]) -> None:
+        try:
+            self.result = work()
+        except BaseException as error:  # handed to whoever takes the result
+            self.error = error
+        finally:
+            self.done.set()
+
+
+class Desk(Generic[T]):
+    """First asked, first taken: what is decided follows from what was answered, never from how fast."""
+
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
+        self._should_stop = should_stop
+        self._asked: deque[_Asked[T]] = deque()
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._asked)
+
+    def ask(self, work: Callable[[], T]) -> None:
+        self._asked.append(_Asked(work))
+
+    def take(self) -> T:
+        """The oldest one's result, or its error. Raises RunStopped if the run is to stop meanwhile."""
+        asked = self._asked[0]
+        while not asked.done.wait(LOOK_SECONDS):
+            if self._should_stop():
+                raise RunStopped("asked to stop while a model was thinking")
+        self._asked.popleft()
+        if asked.error is not None:
+            raise asked.error
+        return asked.result  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Wait for what is in flight: it costs money, and its event is to be written down."""
+        while self._asked:
+            self._asked.popleft().thread.join()

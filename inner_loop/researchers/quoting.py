@@ -1,0 +1,34 @@
+"""Text of strangers on its way into a prompt: cleaned, bounded, and fenced, so that it stays data."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
+_BIDI = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0xFEFF])
+
+
+def clean(text: str) -> str:
+    """Without escape sequences, controls but line ends and tabs, and what turns the direction of text."""
+    plain = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).translate(_BIDI)
+    return "".join(c for c in plain if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+
+
+def line(text: str, most: int) -> str:
+    """One line of at most ``most`` characters."""
+    short = " ".join(clean(text).split())
+    return short if len(short) <= most else short[: most - 1] + "…"
+
+
+def tail(text: str, *, lines: int, characters: int) -> str:
+    """The end of a text, cleaned."""
+    last = [one.rstrip() for one in clean(text[-4 * characters :]).splitlines()[-lines:]]
+    return "\n".join(last)[-characters:]
+
+
+def fenced(text: str, what: str = "") -> str:
+    """A text between fences that are longer than any run of backticks in it."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{what}\n{text}\n{fence}"

@@ -1,0 +1,145 @@
+"""Who researches, as the flags say: the researcher, its models, their caps; the bill, and the question before it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from programs.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    from arena.study import Study
+    from inner_loop.kit import Staff
+    from trainer.task import Task
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def _nobody() -> Staff:
+    from inner_loop.kit import Staff
+
+    return Staff()
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The staff flags of a command. ``asked``: the researcher as named or implied; None: as the study has it."""
+
+    asked: str | None = None
+    staff: Staff = field(default_factory=_nobody)
+    yes: bool = False
+
+    @property
+    def researcher(self) -> str:
+        return self.asked or "scripted"
+
+    @classmethod
+    def take(cls, flags: dict[str, Any]) -> Crew:
+        """Take the staff flags out of a command's parameters. Naming a model asks for the chat researcher."""
+        from inner_loop.kit import Staff
+
+        models = tuple(name.strip() for name in (flags.pop("model", None) or "").split(",") if name.strip())
+        staff = Staff(
+            models=models, max_usd=flags.pop("max_usd", None), max_tokens=flags.pop("max_tokens", None),
+            prices=dict(_price(text) for text in flags.pop("price", ())),
+        )  # fmt: skip
+        _tapes(flags.pop("record", None), flags.pop("replay", None))
+        asked = flags.pop("researcher", None) or ("chat" if models else None)
+        return cls(asked, staff, bool(flags.pop("yes", False)))
+
+    def ready(self, study: Study | None) -> None:
+        """Before anything is founded: raise where a model cannot be asked; on a study that goes on, raise its caps.
+
+        Where a call may cost money, it is asked for; without a terminal --yes has to say so.
+        """
+        from inner_loop.researchers import find_researcher
+
+        researcher = study.config.researcher if study else self.researcher
+        find_researcher(researcher)
+        if study is not None:
+            _raise_caps(study, self.staff)
+        staff = study.config.staff if study else self.staff
+        if researcher != "chat" and not staff.models:
+            return
+        if os.environ.get("METALOOP_REPLAY"):
+            if not staff.models:
+                raise UsageError("--replay needs the models of the recording", hint="-m NAME, as it was recorded")
+            return
+        from inner_loop.models.prices import require_ready
+
+        require_ready(staff)
+        if not self.yes and not _free(staff):
+            _consent()
+
+    def bill(self, task: Task, experiments: int, study: Study | None) -> dict[str, Any]:
+        """What the models may take, in the words of a plan; nothing where none is called."""
+        researcher = study.config.researcher if study else self.researcher
+        staff = _with_caps(study.config.staff, self.staff) if study else self.staff
+        if researcher != "chat" or not staff.models:
+            return {}
+        named = {"researcher": researcher, "models": ", ".join(staff.models)}
+        if os.environ.get("METALOOP_REPLAY"):
+            return named | {"price": "replayed, no model is called"}
+        from inner_loop.models.bill import estimate, told
+
+        expected = estimate(task, staff, experiments)
+        return named | {"tokens": expected.tokens, "usd": expected.usd, "price": told(expected, staff)}
+
+
+def _price(text: str) -> tuple[str, tuple[float, float]]:
+    name, equals, both = text.rpartition("=")
+    asked, slash, said = both.partition("/")
+    try:
+        if not (equals and slash and name):
+            raise ValueError
+        found = float(asked), float(said)
+        if not (min(found) >= 0 and max(found) < 1e6):
+            raise ValueError
+    except ValueError:
+        raise UsageError(
+            f"--price {text}: is no price", hint="--price openai/NAME=0.5/1.5, per million tokens"
+        ) from None
+    return name, found
+
+
+def _tapes(record: str | None, replay: str | None) -> None:
+    """Workers are told by the environment: where to record belongs to a command, not to its study."""
+    if record and replay:
+        raise UsageError("--record and --replay exclude each other", hint="leave one of them out")
+    if replay and not Path(replay).is_dir():
+        raise NotFound(f"{replay}: no recording there", hint="name the folder that --record wrote")
+    for name, folder in (("METALOOP_RECORD", record), ("METALOOP_REPLAY", replay)):
+        if folder:
+            os.environ[name] = str(Path(folder).expanduser().resolve())
+
+
+def _raise_caps(study: Study, asked: Staff) -> None:
+    """A study goes on under the caps and prices that are given now, where any are."""
+    staff = _with_caps(study.config.staff, asked)
+    if staff != study.config.staff:
+        study.config = study.config.model_copy(update={"staff": staff})
+        study.config.dump(study.folder / "study.toml")
+
+
+def _with_caps(staff: Staff, asked: Staff) -> Staff:
+    given = {name: getattr(asked, name) for name in ("max_usd", "max_tokens", "prices") if getattr(asked, name)}
+    return staff.model_copy(update=given)
+
+
+def _free(staff: Staff) -> bool:
+    """Whether all models are served by this machine, as far as the environment tells."""
+    base = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or ""
+    local = urlsplit(base).hostname in LOCAL
+    return all((model.startswith("openai/") and local) or model.startswith("ollama") for model in staff.models)
+
+
+def _consent() -> None:
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        raise UsageError("models may cost money, and nobody is there to be asked", hint="--yes, with --max-usd 5")
+    click.confirm("models are called, which may cost money; go on?", abort=True, err=True)

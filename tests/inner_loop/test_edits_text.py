@@ -1,0 +1,74 @@
+"""Edits are read to the letter: what is not exactly right is an error that says what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from inner_loop.researchers.edits_text import BadEdit, parse
+from trainer.source import Source
+
+TEXT = "a = 1\nb = 2\n\ndef f():\n    a = 1\n    return a\n"
+SOURCE = Source((("train.py", TEXT), ("model.py", "x = 1\n")))
+
+
+def block(old: str, new: str, name: str = "train.py") -> str:
+    return f'<edit file="{name}">\n<<<<<<< SEARCH\n{old}\n=======\n{new}\n>>>>>>> REPLACE\n</edit>'
+
+
+def edited(reply: str, name: str = "train.py") -> str:
+    return parse(reply).apply(SOURCE).text(name)
+
+
+def test_blocks_and_files() -> None:
+    assert edited(block("b = 2", "b = 3")) == TEXT.replace("b = 2", "b = 3")
+    assert edited(block("a = 1\nb = 2", "c = 3\nc = 4")).startswith("c = 3\nc = 4\n\ndef")
+    assert edited(block("b = 2", "")) == TEXT.replace("b = 2\n", "")
+    assert edited(block("b = 2", "b = 3\n=======").replace("=======\n>>>", "#\n>>>")).count("#") == 1
+    assert edited('<file name="model.py">\ny = 2\nz = 3\n</file>', "model.py") == "y = 2\nz = 3\n"
+    both = block("b = 2", "b = 3") + "\n" + block("x = 1", "x = 2", "model.py")
+    assert edited(both) == TEXT.replace("b = 2", "b = 3") and edited(both, "model.py") == "x = 2\n"
+    assert edited(block("b = 2", "b = 3").replace("\n", "\r\n")) == TEXT.replace("b = 2", "b = 3")
+
+
+def test_a_block_sees_what_the_block_before_it_left() -> None:
+    two = block("b = 2", "b = 3\nc = 3")[: -len("\n</edit>")] + "\n" + block("c = 3", "c = 4").split("\n", 1)[1]
+    assert edited(two) == TEXT.replace("b = 2", "b = 3\nc = 4")
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        ("I'm sorry, but I can't help with that.", "holds no <edit"),
+        ("", "holds no <edit"),
+        (block("z = 9", "z = 1"), "occurs 0 times"),
+        (block("a = 1\n    return a", "x"), "occurs 0 times"),
+        (block("= 2", "= 3"), "occurs 0 times"),
+        (block("    a = 1", "    a = 1"), "changes nothing"),
+        (block("", "x"), "search text is empty"),
+        (block("b = 2", "b = 3", "prepare.py"), "may not be changed; editable are model.py, train.py"),
+        (block("b = 2", "b = 3", "../../etc/passwd"), "may not be changed"),
+        (block("b = 2", "b = 3")[:-8], "no </edit>"),
+        ('<file name="train.py">\nx = 1', "no </file>"),
+        ('<edit file="train.py">\nb = 3\n</edit>', "a block is"),
+        ('<edit file="train.py">\n</edit>', "holds no block"),
+        (f'<file name="train.py">\n{"x = 1  # long" * 6000}\n</file>', "65536 are allowed"),
+    ],
+)
+def test_what_cannot_be_carried_out_says_why(reply: str, told: str) -> None:
+    with pytest.raises(BadEdit, match=told):
+        parse(reply).apply(SOURCE)
+
+
+def test_a_text_that_occurs_twice() -> None:
+    source = Source((("train.py", "a = 1\na = 1\n"),))
+    with pytest.raises(BadEdit, match="occurs 2 times"):
+        parse(block("a = 1", "a = 2")).apply(source)
+
+
+def test_what_a_reply_says_of_itself_is_bounded_and_never_read_inside_an_edit() -> None:
+    inside = block("b = 2", "b = 3  # <title>no</title> <note>no</note>")
+    said = f"<title>{'t' * 500}\x1b[31m</title><follows>d3, q1 d3 nonsense d999999</follows><note>a\nb</note>"
+    answer = parse(said + "".join(f"<idea>{n}</idea>" for n in range(9)) + "\n" + inside)
+    assert len(answer.title) == 120 and "\x1b" not in answer.title
+    assert answer.follows == ("d3", "q1") and answer.note == "a b" and answer.ideas == ("0", "1", "2")
+    assert parse(inside).title == "" and parse(inside).note == ""

@@ -1,0 +1,80 @@
+"""Chat studies of simulated tasks: experiments take microseconds, models and everything else are real."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from arena.inprocess import InProcessExecutor
+from arena.match import Entry, enter, play
+from arena.race import Allocation
+from arena.study import Study
+from inner_loop.kit import Staff
+from programs.program import Program
+from tests.llm.kits import staff
+from tests.studies import silent
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+THREE = """# Organization
+
+Lower the loss.
+
+## Process
+
+- Change one constant at a time.
+- Go further in a direction that helped.
+
+## Roles
+
+### Optimist
+Try large steps.
+
+### Pessimist
+Try small steps.
+
+### Accountant
+Look at what was tried, and do what is left.
+
+## Ideas
+
+- Raise the first ladder.
+- Look at the choices.
+"""
+ONE = "# Alone\n\nLower the loss, one change at a time.\n"
+FIGURES = """
+SELECT 'experiment', experiment_id AS id, number, source_id, status, metric, decision, description,
+    to_json(directive_ids) AS cited, device_seconds_charged AS spent
+FROM experiments
+UNION ALL
+SELECT 'verification', run_id, seed, trust, status, metric, stream, '', NULL, device_seconds_spent FROM verifications
+UNION ALL
+SELECT 'call', run_id, number, purpose, status, tokens, model, text, NULL, usd FROM calls
+ORDER BY ALL
+"""
+STANDINGS = "SELECT * EXCLUDE (utilization) FROM standings ORDER BY arm_id"
+
+
+def planted(folder: Path, experiments: int = 8, law_seed: int = 1, **how: Any) -> Task:
+    return Task.load(simulated_task(random_law(law_seed, **how), folder, experiments=experiments))
+
+
+def found(folder: Path, *, task: Task | None = None, fixed_steps: bool = True, **how: Any) -> Study:
+    """A study that is staffed by the test server's model."""
+    team: Staff = staff(**how)
+    task = task or planted(folder.parent / "task")
+    return Study.create(
+        folder, task=task, run_budget=task.run_budget, command="match", workers=1, seed=4, researcher="chat",
+        staff=team, fixed_steps=fixed_steps,
+    )  # fmt: skip
+
+
+def race(study: Study, texts: Sequence[str] = (THREE, ONE), runs: int = 1) -> None:
+    """Play the programs against each other, in this process."""
+    entries = [Entry(Program.parse(text, f"p{number}")) for number, text in enumerate(texts)]
+    with study, InProcessExecutor(study, silent) as executor:
+        for entry in entries:
+            study.admit(entry.program, generation=0, operator="entry")
+        match = enter(study, "race", entries, purpose="race", stream="selection")
+        play(study, executor, match, Allocation({arm.arm_id: runs for arm in match.arms}), silent)

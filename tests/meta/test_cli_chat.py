@@ -1,0 +1,107 @@
+"""The flags of models: what is refused before anything is founded, what a plan says, and recordings by the command."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.study import query
+from meta.cli.board import Board
+from meta.cli.main import run
+from meta.cli.screen import header
+from tests.llm.fixtures import dropped, litellm_loaded, server
+from tests.llm.kits import KEY
+from tests.llm.server import LlmServer
+from tests.llm.studies import FIGURES, STANDINGS, planted
+
+from .cli_study import cli
+
+__all__ = ["litellm_loaded", "server"]
+pytestmark = dropped
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, litellm_loaded: None) -> Path:
+    planted(tmp_path / "task")
+    monkeypatch.chdir(tmp_path)
+    for name in ("OPENAI_API_KEY", "OPENAI_API_BASE", "OPENAI_BASE_URL", "METALOOP_RECORD", "METALOOP_REPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, dict[str, Any]]:
+    capsys.readouterr()
+    code = run(["run", "stock", "-t", "task", "-s", "s", "--json", *flags])
+    return code, json.loads(capsys.readouterr().err.splitlines()[-1])["error"]
+
+
+def test_what_cannot_work_is_refused_before_anything_is_founded(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, error = refused(capsys, "-m", "openai/x")
+    assert (code, error["kind"]) == (4, "credential") and "OPENAI_API_KEY" in error["message"]
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    code, error = refused(capsys, "-m", "openai/x")
+    assert (code, error["kind"]) == (2, "usage") and "cost money" in error["message"]
+    for flags, told in (
+        (("-m", "openai/x", "--max-usd", "1"), "no price is known for openai/x"),
+        (("-m", "nobody-knows"), "no provider is known"),
+        (("-r", "chat"), "needs a model"),
+        (("-r", "oracle"), "no researcher 'oracle'"),
+        (("-m", "openai/x", "--price", "openai/x=1"), "is no price"),
+        (("-m", "openai/x", "--record", "a", "--replay", "b"), "exclude each other"),
+        (("-m", "openai/x", "--replay", "b"), "no recording there"),
+    ):
+        code, error = refused(capsys, *flags)
+        assert code == 2 and told in error["message"], flags
+    assert not (here / "s").exists()
+
+
+def test_the_plan_names_tokens_and_dollars_or_says_that_there_is_no_price(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["run", "stock", "-t", "task", "--dry-run", "--json", "-m", "gpt-4o-mini", "--max-usd", "2"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["models"] == "gpt-4o-mini" and plan["tokens"] > 8000 and 0 < plan["usd"] < 1
+    assert plan["price"].endswith("at most $2")
+    assert run(["match", "stock", "-t", "task", "--dry-run", "--json", "-m", "openai/x"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["usd"] is None and "not priced" in plan["price"]
+
+
+@pytest.mark.slow
+def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path, server: LlmServer) -> None:
+    env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": KEY}
+    shared = ("stock", "-t", "task", "-m", "openai/test", "--seed", "3", "--fixed-steps")
+    first = cli("run", *shared, "-s", "one", "--record", "tape", cwd=here, env=env)
+    assert first.returncode == 0, first.stderr
+    offline = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI")} | {
+        "OPENAI_API_BASE": "http://[::1]:1"
+    }
+    again = cli("run", *shared, "-s", "two", "--replay", "tape", cwd=here, env=offline)
+    assert again.returncode == 0, again.stderr
+    assert query(here / "one", FIGURES) == query(here / "two", FIGURES)
+    assert query(here / "one", STANDINGS) == query(here / "two", STANDINGS)
+    capped = cli("run", *shared, "-s", "three", "--max-tokens", "16000", cwd=here, env=env)
+    assert capped.returncode == 3 and "--max-tokens 16000 is reached" in capped.stderr
+    resumed = cli("run", "--resume", "three", "--max-tokens", "900000", cwd=here, env=env)
+    assert resumed.returncode == 0, resumed.stderr
+    assert query(here / "one", STANDINGS) == query(here / "three", STANDINGS)
+    other = cli("run", "--resume", "three", "-m", "openai/other", cwd=here, env=env)
+    assert other.returncode == 2 and "was made with --model openai/test" in other.stderr
+    for path in here.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+def test_spend_is_shown_live_beside_its_caps() -> None:
+    board = Board()
+    board.take({"kind": "study", "config": {"staff": {"max_usd": 5.0}}})
+    board.take({"kind": "call", "tokens": 1200, "usd": 0.25})
+    board.take({"kind": "call", "tokens": 300, "usd": 0.5})
+    assert "models 2 calls, 1500 tokens, $0.75 of $5" in header(board, "s", 80)
+    board.take({"kind": "call", "tokens": 300, "usd": None})
+    assert any("not priced" in line for line in header(board, "s", 80))
