@@ -44,13 +44,16 @@ def dataset(study: Path | str, folder: Path | str) -> dict[Path, int]:
 def outcomes(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
     """Per program and task: its text, the page of evidence that it was written from, and what its runs gained."""
     made = {row["program_id"]: row for row in rows(con.execute("FROM programs"))}
+    # what came after the search was known to no writer, though it belongs to no generation
+    later = con.execute("SELECT match_id FROM matches WHERE purpose NOT IN ('race', 'generation')").fetchall()
+    search = {"exclude_matches": [match_id for (match_id,) in later]}
     for task in _tasks(con):
         pages: dict[int, str] = {}
         for score in evidence(con, task).programs:
             program = made[score.program_id]
             generation = program["generation"] or 0
             if generation and generation not in pages:
-                pages[generation] = page(evidence(con, task, until_generation=generation - 1))
+                pages[generation] = page(evidence(con, task, until_generation=generation - 1, **search))
             yield {
                 "program_id": score.program_id, "name": score.name, "task": task, "generation": generation,
                 "operator": program["operator"], "parent_ids": program["parent_ids"], "program": program["text"],
