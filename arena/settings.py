@@ -61,6 +61,7 @@ class StudyConfig(BaseModel):
     secret: str = Field(pattern=r"^[0-9a-f]{32}$")
     hardware_class: str
     versions: Versions
+    meta_program: str | None = Field(default=None, description="text of the program that mutation by models follows")
     plan: dict[str, Any] = Field(default_factory=dict)
     programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")
 

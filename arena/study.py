@@ -59,6 +59,7 @@ class Study:
         sandbox: bool = True,
         reserve: Sequence[Reserved] = (),
         staff: Staff | None = None,
+        meta_program: str | None = None,
     ) -> Study:
         """Make the folder of a new study. A folder that holds anything else is refused."""
         try:
@@ -86,6 +87,7 @@ class Study:
             sandbox=all(holds(each, sandbox) for each in (task, *(Task.load(away.task) for away in reserve))),
             researcher=researcher,
             staff=staff or Staff(),
+            meta_program=meta_program,
             seed=seed,
             secret=streams.secret.hex(),
             hardware_class=hardware_class(),

@@ -13,6 +13,7 @@ from inner_loop.kit import Staff
 from meta.plan import Plan
 from meta.population import starters
 from meta.reserve import reserved
+from programs import shelf
 from programs.errors import Corrupt
 from programs.program import Program
 from trainer.task import Task
@@ -21,9 +22,13 @@ from trainer.task import Task
 def found(
     folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), workers: int, seed: int | None = None,
     fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
-    researcher: str = "scripted", staff: Staff | None = None,
+    researcher: str = "scripted", staff: Staff | None = None, meta_program: Program | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
-    """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is to be improved."""
+    """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is to be improved.
+
+    ``meta_program`` is what mutation by the models of ``staff`` follows; left out, the library's.
+    """
+    follows = (meta_program or shelf.meta_program()).text if staff and staff.models else None
     chosen = starters(plan.starters, own)
     settings: dict[str, Any] = asdict(plan)
     if command == "improve":
@@ -32,6 +37,7 @@ def found(
         folder, task=task, run_budget=plan.run_budget, command=command, workers=workers, seed=seed,
         fixed_steps=fixed_steps, sandbox=sandbox, plan=settings, reserve=reserved(task, plan.run_budget, reserve),
         programs=[(program.name, program.text) for program in chosen], researcher=researcher, staff=staff,
+        meta_program=follows,
     )  # fmt: skip
     return study, chosen
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,8 @@ from analysis.evidence import Evidence
 from arena.study import Study
 from meta.archive import Archive
 from meta.lineage import Lineage
-from meta.mutators.base import Proposal
-from meta.mutators.mix import Mix
+from meta.mutators.bandit import Chooser
+from meta.mutators.base import Asked, Proposal
 from meta.novelty import Novelty
 from programs.errors import ProgramError
 from programs.lint import lint
@@ -23,20 +24,23 @@ TRIES = 12
 
 @dataclass(frozen=True)
 class Attempt:
-    """A proposal and what became of it: an empty ``refusal`` admits the child."""
+    """A proposal and what became of it: an empty ``refusal`` admits the child, a ``faulty`` one may be repaired."""
 
     proposal: Proposal
     program: Program | None
     refusal: str
+    faulty: bool = False
 
 
 def breed(
-    study: Study, archive: Archive, evidence: Evidence, novelty: Novelty, mix: Mix, *,
+    study: Study, archive: Archive, evidence: Evidence, novelty: Novelty, mix: Chooser, *,
     generation: int, count: int, first_among: Sequence[str] | None = None,
+    gate: Callable[[Program], str] | None = None,
 ) -> list[Attempt]:  # fmt: skip
     """Attempts until ``count`` children are admitted; fewer where the operators find nothing new.
 
-    The first child of a generation is written from the evidence; the others come from the fixed mix.
+    The first child of a generation is written from the evidence; the others come from the mix.
+    A faulty reply of a model is put right by it once.
     """
     rng = np.random.default_rng(study.streams.seed("search", "breed", generation))
     attempts: list[Attempt] = []
@@ -51,22 +55,33 @@ def breed(
         proposal = mutator.propose(parents, evidence, rng)
         if proposal is None:
             continue
-        attempt = judge(proposal, f"g{generation}-{born + 1}-{mutator.name}", novelty)
+        name = f"g{generation}-{born + 1}-{mutator.name}"
+        attempt = judge(proposal, name, novelty, gate)
         attempts.append(attempt)
+        mix.tell(proposal, attempt.refusal)
+        again = proposal.repair(attempt.refusal) if attempt.faulty and proposal.repair else None
+        if again is not None:
+            attempt = judge(again, name, novelty, gate)
+            attempts.append(attempt)
+            mix.tell(again, attempt.refusal)
         if not attempt.refusal:
             archive.children.update(proposal.parent_ids)
     return attempts
 
 
-def judge(proposal: Proposal, name: str, novelty: Novelty) -> Attempt:
-    """Admit a child that parses, lints without errors, and behaves as no program of the study did before."""
+def judge(proposal: Proposal, name: str, novelty: Novelty, gate: Callable[[Program], str] | None = None) -> Attempt:
+    """Admit a child that parses, lints without errors, passes the gate, and behaves as no program of the study did."""
+    if proposal.refusal:
+        return Attempt(proposal, None, proposal.refusal, faulty=True)
     try:
         program = Program.parse(proposal.text, name)
     except ProgramError as error:
-        return Attempt(proposal, None, f"does not parse: {error.message}")
+        return Attempt(proposal, None, f"does not parse: {error.message}", faulty=True)
     errors = [message for message in lint(program) if message.level == "error"]
     if errors:
-        return Attempt(proposal, program, f"lint: line {errors[0].line}: {errors[0].message}")
+        return Attempt(proposal, program, f"lint: line {errors[0].line}: {errors[0].message}", faulty=True)
+    if gate and (refusal := gate(program)):
+        return Attempt(proposal, program, refusal)
     twin = novelty.meet(program)
     return Attempt(proposal, program, f"behaves like {twin}" if twin else "")
 
@@ -81,7 +96,18 @@ def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], gene
         study.record({
             "kind": "mutation", "generation": generation, "attempt": number,
             "child_id": program.program_id if program else None, "parent_ids": list(p.parent_ids),
-            "operator": p.operator, "model": None, "tokens": 0, "usd": 0.0, "accepted": not attempt.refusal,
-            "reason": attempt.refusal or p.reason, "evidence_ids": list(p.evidence_ids),
+            "operator": p.operator, "accepted": not attempt.refusal,
+            "reason": attempt.refusal or p.reason, "evidence_ids": list(p.evidence_ids), **taken(p.asked),
         })  # fmt: skip
     return [a.program for a in attempts if a.program is not None and not a.refusal]
+
+
+def taken(asked: Asked | None) -> dict[str, Any]:
+    """What the ledger says of the model behind a proposal."""
+    if asked is None:
+        return {"model": None, "tokens": 0, "usd": 0.0}
+    prompt = [{"role": role, "text": text} for role, text in asked.prompt]
+    return {
+        "model": asked.model, "tokens": asked.tokens, "usd": asked.usd, "call": asked.call, "prompt": prompt,
+        "meta_program_id": asked.meta_program_id, "repairs": asked.repairs,
+    }  # fmt: skip

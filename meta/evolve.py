@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from arena.study import Study
 from meta.archive import Archive
 from meta.breed import breed, write_down
 from meta.champion import FINAL, Champion, Claim, confirm, crown
+from meta.gate import gate_of
 from meta.lineage import Lineage
+from meta.mutators.llm.author import Author, author_of
 from meta.mutators.mix import Mix
 from meta.novelty import Novelty
 from meta.plan import Plan
@@ -72,6 +74,11 @@ class Evolution:
         self.own: str | None = study.config.plan.get("origin")
         self.twins: dict[str, str] = {}  # starters that behave like an earlier one and were not run
 
+    @cached_property
+    def author(self) -> Author | None:
+        """The study's models as mutators, once a generation is to be written; None where it has none."""
+        return author_of(self.study, self.progress)
+
     def open(self, starters: Sequence[Program]) -> None:
         """Generation 0: admit the starters and race those that behave differently, with stock twice (A/A)."""
         if 0 not in self.study.history.generations:
@@ -90,9 +97,11 @@ class Evolution:
         if generation not in self.study.history.generations:
             archive, facts = self.archive()
             archive, elites = self.breeders(archive, generation)
+            mix = self.author.chooser(self.mix, generation, facts) if self.author else self.mix
             attempts = breed(
-                self.study, archive, facts, self.novelty, self.mix,
+                self.study, archive, facts, self.novelty, mix,
                 generation=generation, count=self.plan.children, first_among=self.lineage_of_own(),
+                gate=gate_of(self.study, self.plan.children) if self.author else None,
             )  # fmt: skip
             children = write_down(self.study, self.lineage, attempts, generation)
             self.leave_page(generation, facts)

@@ -9,11 +9,12 @@ from programs.errors import NotFound
 from programs.program import Program
 
 _LIBRARY = Path(__file__).with_name("library")
+META = "meta"  # the program that mutation by language models follows: no entrant
 
 
 def names() -> list[str]:
     """Names of the starters, alphabetically."""
-    return sorted(path.stem for path in _LIBRARY.glob("*.md"))
+    return sorted(path.stem for path in _LIBRARY.glob("*.md") if path.stem != META)
 
 
 def starter(name: str) -> Program:
@@ -25,6 +26,11 @@ def starter(name: str) -> Program:
             hint=f"did you mean {near[0]}?" if near else "known: " + ", ".join(names()),
         )
     return Program.load(_LIBRARY / f"{name}.md")
+
+
+def meta_program() -> Program:
+    """The instruction of the mutators that ask a language model, itself a program."""
+    return Program.load(_LIBRARY / f"{META}.md")
 
 
 def starters() -> list[Program]:

@@ -72,7 +72,7 @@ class Crew:
             staffing.check(researcher, staff)
             if not self.yes and staff.agent_network != "none":
                 _consent()
-        if researcher != "chat":
+        if researcher != "chat" and not staff.models:
             return
         if os.environ.get("METALOOP_REPLAY"):
             if not staff.models:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meta.cli import launch, options, resolve, staffing
+from meta.cli import launch, mutation, options, resolve, staffing
 from meta.cli.launch import Settings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
@@ -37,6 +37,7 @@ FLAGS = [
     options.unsafe_flag,
     *options.STAFF_FLAGS,
     *staffing.FLAGS,
+    mutation.meta_program_flag,
     options.dry_run_flag,
     options.yes_flag,
 ]
@@ -44,7 +45,7 @@ FLAGS = [
 
 @verb(
     ("metaloop evolve --quick", "offline, on CPU, no key; 2 minutes on 2 idle cores"),
-    ("metaloop evolve --task tinylm --budget 2h", "as much as fits two hours of device time"),
+    ("metaloop evolve -r scripted -m gpt-4o-mini", "a model writes programs, none follows them"),
     ("metaloop evolve --resume studies/NAME", "go on with one that was stopped"),
     flags=[click.argument("programs", metavar="[PROGRAM]...", nargs=-1), *FLAGS],
 )
@@ -75,6 +76,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     from trainer.task import Task
 
     reserve = launch.load_tasks(flags.pop("reserve"))
+    follows = mutation.load(flags.pop("meta_program"))
     dial = {name: flags.pop(name) for name in ("budget", "quick", "generations", "seeds", "best_of_n")}
     settings = Settings.take(flags)
     folder = settings.existing(out)
@@ -82,9 +84,11 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
         study, plan, starters = take_up(folder)
         settings.check(study)
         refuse_reserve(study, reserve)
+        mutation.check(study, follows)
         reserve = [Task.load(away.task) for away in study.config.reserve]
         refuse_others(folder, own, starters)
     else:
+        mutation.refuse_alone(follows, settings.crew.staff)
         task = launch.load_task(settings.task)
         plan = plan_of(task, settings, reserve, **dial)
     task = study.task if folder else task
@@ -111,6 +115,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
             reserve=reserve,
             researcher=settings.crew.researcher,
             staff=settings.crew.staff,
+            meta_program=follows,
         )
     if champion_of(folder) is None:
         play(out, command, study, plan, starters, described)
@@ -184,6 +189,7 @@ def describe(
         whole["runs_on_reserve"] = runs_elsewhere(plan) * len(reserve)
     told = launch.as_it_runs(whole, task, sandboxed)
     told |= settings.crew.bill(task, told["experiments"], study)
+    told |= mutation.bill(plan, study.config.staff if study else settings.crew.staff, told)
     tells = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
     return {"tells": f"in the confirmation {tells}"} | told
 

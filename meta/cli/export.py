@@ -25,22 +25,26 @@ FORMATS = ("tsv", "csv", "parquet", "jsonl")
 
 @verb(
     ("metaloop export studies/NAME --to csv > runs.csv", "the runs"),
-    ("metaloop export studies/NAME --to parquet --view experiments -o exp.parquet", "every experiment"),
     ("metaloop export studies/NAME --to jsonl --view all -o tables/", "every view, a file each"),
+    ("metaloop export studies/NAME --dataset learn/", "programs, preferences and traces as JSONL"),
     flags=[
         study_argument,
         study_flag,
         flag("--to", type=click.Choice(FORMATS), default="tsv", show_default=True, help="Format."),
         flag("--view", default="runs", show_default=True, metavar="NAME|all", help="Which view."),
+        flag("--dataset", metavar="DIR", help="Instead: outcomes, preferences and traces to learn from."),
         flag("-o", "--output", metavar="PATH", help="File, or folder for all  [default: stdout]."),
     ],
 )
-def export(out: Output, study: str | None, to: str, view: str, output: str | None) -> None:
+def export(out: Output, study: str | None, to: str, view: str, output: str | None, dataset: str | None) -> None:
     """Write a view of a study as tsv, csv, parquet or jsonl. With --json and -o the
     files written are listed."""
     from analysis.study import VIEWS
 
     folder = resolve.study_folder(study, out)
+    if dataset is not None:
+        to_dataset(out, folder, Path(dataset).expanduser())
+        return
     target = Path(output).expanduser() if output else None
     if view != "all" and view not in VIEWS:
         raise NotFound(f"no view {view!r}", hint=f"one of {', '.join(VIEWS)}, or all")
@@ -55,6 +59,17 @@ def export(out: Output, study: str | None, to: str, view: str, output: str | Non
         names = [name for name in VIEWS if name != "events"] if view == "all" else [view]
         places = {name: target / f"{name}.{to}" if view == "all" else target for name in names}
         written = [to_file(con, name, to, place) for name, place in places.items()]
+    for item in written:
+        out.note(f"wrote {item['path']}, {item['rows']} rows")
+    if out.mode == "json":
+        out.json({"study": str(folder), "written": written})
+
+
+def to_dataset(out: Output, folder: Path, target: Path) -> None:
+    """The three files of `analysis.dataset`; with --json, or in a pipe, they are listed on stdout."""
+    from analysis.dataset import dataset
+
+    written = [{"path": str(path), "rows": count} for path, count in dataset(folder, target).items()]
     for item in written:
         out.note(f"wrote {item['path']}, {item['rows']} rows")
     if out.mode == "json":

@@ -39,6 +39,7 @@ VERBS: dict[str, Entry] = {
         Entry("sql", "Data", "meta.cli.sql:sql", "a DuckDB query over a study"),
         Entry("import", "Data", "meta.cli.import_:import_", "logs of others: what they amount to, as a study"),
         Entry("export", "Data", "meta.cli.export:export", "a view as tsv, csv, parquet or jsonl"),
+        Entry("surrogate", "Data", "meta.cli.surrogate:surrogate", "can gains be foretold from what programs say?"),
         Entry("program", "Nouns", "meta.cli.program:program", "ls, lint, diff, charter, show"),
         Entry("task", "Nouns", "meta.cli.task:task", "ls, show, init, check, measure"),
         Entry("doctor", "This machine", "meta.cli.doctor:doctor", "can it run here? each problem with its cure"),

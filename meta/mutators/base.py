@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from programs.program import Program
@@ -23,14 +23,33 @@ class Parent:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """The call of a language model behind a proposal. ``usd`` is None where no price is known."""
+
+    model: str | None  # who answered; None: nobody did
+    tokens: int
+    usd: float | None
+    call: int  # number of the study's own `call` event
+    prompt: tuple[tuple[str, str], ...]  # role and text of each message
+    meta_program_id: str  # the instruction that it followed
+    repairs: str | None = None  # the operator whose reply it puts right
+
+
+@dataclass(frozen=True)
 class Proposal:
-    """The text of a child, who it descends from, and the rows of evidence that it was written from."""
+    """The text of a child, who it descends from, and the rows of evidence that it was written from.
+
+    ``refusal`` says why a reply holds no child at all. ``repair`` asks once more, given what is wrong with the text.
+    """
 
     text: str
     operator: str
     reason: str  # one line: what was changed, and why
     evidence_ids: tuple[str, ...]
     parent_ids: tuple[str, ...]
+    asked: Asked | None = None
+    refusal: str = ""
+    repair: Callable[[str], Proposal | None] | None = field(default=None, compare=False)
 
 
 class Mutator(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
 from meta.mutators.base import Parent, Proposal, parent_ids
@@ -46,12 +46,19 @@ def crossed(first: Program, second: Program, rng: np.random.Generator) -> tuple[
     Sections that only one parent has are in or out by the coin; the opening (title and what stands before the first
     section) stays the first parent's. Returns the text and the names of the sections of the second parent.
     """
-    own, other = _chapters(first.text), _chapters(second.text)
+    own, other = chapters(first.text), chapters(second.text)
+    names = [*own, *(name for name in other if name not in own)]
+    return joined(first, second, {name for name in names if name and rng.random() >= 0.5})
+
+
+def joined(first: Program, second: Program, of_second: Container[str]) -> tuple[str, list[str]]:
+    """The first parent's text with the named sections as the second has them, or without them where it has none."""
+    own, other = chapters(first.text), chapters(second.text)
     front = first.text.removesuffix("".join(s.text for s in sections(first.text)))
     newline, out, taken = newline_of(first.text), [own.pop("", "")], []
     other.pop("", "")
     for name in [*own, *(name for name in other if name not in own)]:
-        if rng.random() < 0.5:
+        if name not in of_second:
             chosen = own.get(name)
         else:
             chosen = other.get(name)
@@ -61,7 +68,7 @@ def crossed(first: Program, second: Program, rng: np.random.Generator) -> tuple[
     return front + "".join(_apart(part, newline, last=i == len(out) - 1) for i, part in enumerate(out)), taken
 
 
-def _chapters(text: str) -> dict[str, str]:
+def chapters(text: str) -> dict[str, str]:
     """Top sections with all that is nested in them; "" is the opening, title included."""
     titles = {d.heading.split(PATH)[0] for d in Program.parse(text).directives}
     chapters: dict[str, str] = {}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from meta.mutators.base import Mutator
+from meta.mutators.base import Mutator, Proposal
 from meta.mutators.change_field import ChangeField
 from meta.mutators.cross_sections import CrossSections
 from meta.mutators.delete_directive import DeleteDirective
@@ -44,6 +44,9 @@ class Mix:
         """An operator, by weight."""
         weights = [self.to_json()[mutator.name] for mutator in self.operators]
         return self.operators[int(rng.choice(len(weights), p=[w / sum(weights) for w in weights]))]
+
+    def tell(self, proposal: Proposal, refusal: str) -> None:
+        """A fixed mix does not learn."""
 
     def named(self, name: str) -> Mutator:
         """Raises NotFound."""

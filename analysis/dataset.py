@@ -1,0 +1,138 @@
+"""A study as data to learn from: what was written from what and came of it, which of two programs gained more, traces.
+
+Three JSON-lines files. Figures carry their interval, n and design, so that whoever trains on them can weigh them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.evidence import Evidence, evidence, page
+from analysis.ledger import read
+from analysis.mutation_credit import compare
+from analysis.statistics import interval
+from analysis.study import ledger_folder, open_study, rows, statement
+from programs.errors import EnvironmentProblem
+
+if TYPE_CHECKING:
+    import duckdb
+
+FILES = ("outcomes", "preferences", "traces")
+Row = dict[str, Any]
+
+
+def dataset(study: Path | str, folder: Path | str) -> dict[Path, int]:
+    """Write ``outcomes``, ``preferences`` and ``traces`` (.jsonl) into ``folder``; the number of rows of each file.
+
+    Raises as open_study, and EnvironmentProblem where it cannot write.
+    """
+    target = Path(folder)
+    with open_study(study, views=()) as con:
+        made = {
+            "outcomes": outcomes(con),
+            "preferences": preferences(con),
+            "traces": traces(con, read(ledger_folder(study))),
+        }
+        return {path: _write(path, made[name]) for name in FILES if (path := target / f"{name}.jsonl")}
+
+
+def outcomes(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
+    """Per program and task: its text, the page of evidence that it was written from, and what its runs gained."""
+    made = {row["program_id"]: row for row in rows(con.execute("FROM programs"))}
+    # what came after the search was known to no writer, though it belongs to no generation
+    later = con.execute("SELECT match_id FROM matches WHERE purpose NOT IN ('race', 'generation')").fetchall()
+    search = {"exclude_matches": [match_id for (match_id,) in later]}
+    for task in _tasks(con):
+        pages: dict[int, str] = {}
+        for score in evidence(con, task).programs:
+            program = made[score.program_id]
+            generation = program["generation"] or 0
+            if generation and generation not in pages:
+                pages[generation] = page(evidence(con, task, until_generation=generation - 1, **search))
+            yield {
+                "program_id": score.program_id, "name": score.name, "task": task, "generation": generation,
+                "operator": program["operator"], "parent_ids": program["parent_ids"], "program": program["text"],
+                "evidence": pages.get(generation), "gain": score.mean, "se": score.se, "low": score.low,
+                "high": score.high, "n": score.n, "shrunk_gain": score.shrunk_mean, "shrunk_se": score.shrunk_se,
+            }  # fmt: skip
+
+
+def preferences(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
+    """Per pair of programs of a match: which gained more, by how much, with the 95% interval; ``sure``: it excludes 0.
+
+    Paired where both ran on the same seeds, else by Welch. Each pair stands once per match, the better one first.
+    """
+    texts = dict(con.execute("SELECT program_id, text FROM programs").fetchall())
+    matches: dict[tuple[str, str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for run in rows(con.execute(statement("dataset_runs"))):
+        matches[run["match_id"], run["task"], run["purpose"]][run["program_id"]].append(run)
+    for (match_id, task, purpose), programs in matches.items():
+        for one, other in combinations(programs, 2):
+            sides = [run | {"child": run["program_id"] == one} for run in (*programs[one], *programs[other])]
+            found = compare(sides)
+            if found is None or found[1] is None:
+                continue
+            estimate, se, df, n, design = found
+            sign, chosen, rejected = (1, one, other) if estimate >= 0 else (-1, other, one)
+            low, high = interval(sign * estimate, se, df)
+            yield {
+                "task": task, "match_id": match_id, "purpose": purpose, "chosen_id": chosen, "rejected_id": rejected,
+                "chosen": texts[chosen], "rejected": texts[rejected], "difference": sign * estimate, "se": se,
+                "low": low, "high": high, "n": n, "design": design, "sure": low is not None and low > 0,
+            }  # fmt: skip
+
+
+def traces(con: duckdb.DuckDBPyConnection, events: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+    """Per attempt at a child: prompt and reply where a model was asked, the child, and its gain over its parents."""
+    texts = dict(con.execute("SELECT program_id, text FROM programs").fetchall())
+    facts = [evidence(con, task) for task in _tasks(con)]
+    attempts: dict[tuple[int, int], Mapping[str, Any]] = {}
+    replies: dict[int, str] = {}
+    for event in events:
+        if event["kind"] == "mutation":
+            attempts[event["generation"], event["attempt"]] = event  # of an attempt made again, the last one counts
+        elif event["kind"] == "call" and not event.get("run_id") and event["status"] != "failed":
+            replies.setdefault(event["number"], event["text"])
+    for event in attempts.values():
+        about = ("generation", "attempt", "operator", "model", "tokens", "usd", "accepted", "reason", "parent_ids")
+        more = ("evidence_ids", "child_id", "meta_program_id", "repairs", "prompt")
+        child = event["child_id"] if event["accepted"] else None
+        yield {
+            **{name: event.get(name) for name in (*about, *more)},
+            "reply": replies.get(event.get("call", -1)),
+            "parents": [texts.get(parent) for parent in event["parent_ids"]],
+            "child": texts.get(child),
+            "gains": _gains(facts, child),
+        }
+
+
+def _gains(facts: Iterable[Evidence], child: str | None) -> list[Row]:
+    """What a child gained over its parents, task by task."""
+    names = ("task", "estimate", "se", "low", "high", "n", "design", "q", "shrunk", "shrunk_se", "unit")
+    found = (credit for known in facts for credit in known.mutations if credit.child_id == child)
+    return [{name: getattr(credit, name) for name in names} for credit in found]
+
+
+def _tasks(con: duckdb.DuckDBPyConnection) -> list[str]:
+    return [task for (task,) in con.execute("SELECT DISTINCT task FROM matches ORDER BY task").fetchall()]
+
+
+def _write(path: Path, made: Iterable[Row]) -> int:
+    """Whole or not at all; replaces what was there."""
+    partial, count = path.with_name(f".{path.name}.partial"), 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "w", encoding="utf-8") as file:
+            for row in made:
+                count += 1
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        partial.replace(path)
+    except OSError as error:
+        problem = error.strerror or str(error)
+        raise EnvironmentProblem(f"{path}: {problem}", hint="name a folder that can be written") from None
+    return count

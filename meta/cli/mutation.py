@@ -1,0 +1,61 @@
+"""Programs that a model writes, in ``evolve`` and ``improve``: which instruction it follows, and what that costs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meta.cli import resolve
+from meta.cli.options import flag
+from programs.errors import NotComparable, UsageError
+
+if TYPE_CHECKING:
+    from arena.study import Study
+    from inner_loop.kit import Staff
+    from meta.plan import Plan
+    from programs.program import Program
+
+meta_program_flag = flag("--meta-program", metavar="FILE", help="What a model follows that writes programs.")
+
+
+def load(path: str | None) -> Program | None:
+    """The program of ``--meta-program``. Raises NotFound, ProgramError."""
+    from programs.program import Program
+
+    return Program.load(Path(path).expanduser()) if path else None
+
+
+def check(study: Study, asked: Program | None) -> None:
+    """The instruction is part of what a study is: naming another one later is an error."""
+    if asked is None or asked.text == study.config.meta_program:
+        return
+    raise NotComparable(
+        f"{resolve.shown(study.folder)} was founded with another meta program",
+        hint="leave --meta-program out to go on, or name a new folder with --study",
+    )
+
+
+def bill(plan: Plan, staff: Staff, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What mutation may take at most, in the words of a plan; nothing where no model is at hand."""
+    if not staff.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
+        return {}
+    from meta.mutators.llm.bill import bill as most
+
+    found = most(plan.generations, plan.children, staff)
+    price = str(told["price"]).replace("own device, no model is called", "own device")
+    return {
+        "models": ", ".join(staff.models),
+        "researcher": told.get("researcher", "scripted"),
+        "mutation_calls": found.calls,
+        "mutation_tokens": found.tokens,
+        "mutation_usd": found.usd,
+        "price": f"{price}; {found.sentence()}",
+    }
+
+
+def refuse_alone(asked: Program | None, staff: Staff) -> None:
+    """A meta program without a model would be followed by nobody."""
+    if asked is not None and not staff.models:
+        raise UsageError("--meta-program is for a model to follow", hint="name one: -m NAME")

@@ -1,0 +1,48 @@
+"""The surrogate as a gate: a child foretold to be poor gets no device time, where the surrogate has shown skill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from analysis.study import open_study
+from arena.study import Study
+from meta.champion import FINAL
+from programs.program import Program
+
+SHARE = 0.25  # children foretold to rank below this share of the programs that ran are turned away
+
+
+@dataclass
+class Gate:
+    """``bar`` in metric units. After ``most`` refusals it lets everything pass, so that a generation is never empty."""
+
+    predict: Callable[[Program], float]
+    bar: float
+    most: int
+    refused: int = 0
+
+    def __call__(self, program: Program) -> str:
+        """Why a program is turned away; empty where it may run."""
+        if self.refused >= self.most:
+            return ""
+        expected = self.predict(program)
+        if expected >= self.bar:
+            return ""
+        self.refused += 1
+        return f"the surrogate expects {expected:.3g}, below {self.bar:.3g}"
+
+
+def gate_of(study: Study, most: int) -> Gate | None:
+    """None unless the surrogate ranks held-out programs of this study better than chance does."""
+    from analysis.surrogate import fit, known_programs, skill
+
+    last = [m for m, event in study.history.matches.items() if event["purpose"] in FINAL]
+    with open_study(study.folder, views=()) as con:
+        known = known_programs(con, study.task.name, last)
+    told, _ = skill(study.task.name, known)
+    if not told.beats_chance:
+        return None
+    predict = fit(known)
+    ranked = sorted(predict(k.program) for k in known)
+    return Gate(predict, ranked[int(SHARE * len(ranked))], most)

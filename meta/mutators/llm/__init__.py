@@ -1,0 +1,1 @@
+"""Mutators that ask a language model. The prompts are ``meta/prompts/*.j2``; replies are data, strictly parsed."""

@@ -1,0 +1,133 @@
+"""From a reply to the text of a child: one section put in place, sections of two parents joined, or a whole program."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from meta.mutators.cross_sections import chapters, joined
+from meta.mutators.llm.reply import Answer, BadReply
+from programs.directives import ORDER
+from programs.edit import replace_section, sections, take_charter
+from programs.layout import spaced
+from programs.program import Program
+from programs.structure import PATH, outline
+
+CHARTER = "charter"
+_OURS = re.compile(r"\A[\"']?metaloop[\"']?[ \t]*:")
+
+
+def section_names(program: Program) -> list[str]:
+    """What may be named as a section: the charter, then each heading that has a path and is not only a frame."""
+    return [CHARTER, *dict.fromkeys(s.heading for s in sections(program.text) if s.level and _below(s.text).strip())]
+
+
+def body_of(program: Program, name: str) -> str:
+    """What stands in a section, without its heading line; of the charter, its block."""
+    if name == CHARTER:
+        lines = take_charter("x\n", program.text).splitlines(keepends=True)
+        return "".join(lines[1:-2]) if len(lines) > 2 else ""
+    return _below(next(s.text for s in sections(program.text) if s.heading == name)).strip("\n") + "\n"
+
+
+def with_section(program: Program, answer: Answer) -> str:
+    """The program's text with the section that the answer names; a new one at the end, an empty one taken out.
+
+    Raises BadReply.
+    """
+    if answer.name.casefold() == CHARTER:
+        return _with_charter(program, answer.body)
+    body = answer.body.strip("\n")
+    if outline(body).headings:
+        raise BadReply("the text of a section holds a heading of its own")
+    known = [s for s in sections(program.text) if s.level]
+    wanted = answer.name.lstrip("# ").casefold()
+    names = [{s.heading.casefold(): s for s in reversed(known)}]
+    names.append({s.heading.split(PATH)[-1].casefold(): s for s in reversed(known)})
+    for by_name in names:
+        if (found := by_name.get(wanted)) is not None:
+            head = found.text[: len(found.text) - len(_below(found.text))]
+            new = f"{head.rstrip()}\n\n{body}\n\n" if body else ""
+            return replace_section(program.text, found.heading, new).rstrip() + "\n"
+    if not body:
+        raise BadReply(f"there is no section {answer.name[:60]} to take out")
+    return f"{spaced(program.text, chr(10))}## {answer.name.lstrip('# ')}\n\n{body}\n"
+
+
+def whole(answer: Answer) -> str:
+    return answer.body.strip("\n") + "\n"
+
+
+def merged(first: Program, second: Program, answer: Answer) -> str:
+    """Sections as the answer's lines ``NAME: 1`` or ``NAME: 2`` say; of those not named, the first parent's.
+
+    Raises BadReply.
+    """
+    choice = dict(_choices(answer.body))
+    known = {CHARTER, *chapters(first.text), *chapters(second.text)} - {""}
+    unknown = [name for name in choice if name not in known]
+    if unknown:
+        raise BadReply(f"neither parent has a section {unknown[0][:60]}")
+    text, _ = joined(first, second, {name for name, parent in choice.items() if parent == 2})
+    if choice.get(CHARTER) == 2:
+        text = take_charter(text, second.text)
+    if not text.strip():
+        raise BadReply("nothing is left of the program")
+    return text
+
+
+def only_added(parent: Program, child: Program) -> str:
+    """Empty where all that the parent says is still said, and something besides; else what is wrong."""
+    gone, new = _compared(parent, child)
+    return "add took something out of the program" if gone else "" if new else "nothing was added"
+
+
+def only_deleted(parent: Program, child: Program) -> str:
+    gone, new = _compared(parent, child)
+    return "delete wrote something new" if new else "" if gone else "nothing was deleted"
+
+
+def shorter(parent: Program, child: Program) -> str:
+    """Empty where the child is a tenth shorter, and carries out the same charter and the same ideas."""
+    if child.charter != parent.charter:
+        return "distil changed the charter"
+    if [idea.terms for idea in child.ideas if idea.terms] != [idea.terms for idea in parent.ideas if idea.terms]:
+        return "distil changed which edits the ideas name, or their order"
+    most = int(0.9 * parent.words)
+    return "" if child.words <= most else f"distil left {child.words} of {parent.words} words; {most} is the most"
+
+
+def anything(_parent: Program, _child: Program) -> str:
+    return ""
+
+
+def _compared(parent: Program, child: Program) -> tuple[set[str], set[str]]:
+    old, new = ({d.directive_id for d in p.directives if d.kind != ORDER} for p in (parent, child))
+    return old - new, new - old
+
+
+def _with_charter(program: Program, body: str) -> str:
+    body = body.strip("\n").removeprefix("---\n").removesuffix("\n---").strip("\n")
+    if body and not _OURS.match(body):
+        raise BadReply("the charter does not begin with metaloop:")
+    if any(line and not line[0].isspace() for line in body.splitlines()[1:]):
+        raise BadReply("the charter holds more than the block metaloop:")
+    return take_charter(program.text, f"---\n{body}\n---\n# x\n" if body else "# x\n")
+
+
+def _below(section: str) -> str:
+    """A section's text without its heading."""
+    found = outline(section)
+    return "".join(found.lines[found.headings[0].body :]) if found.headings else section
+
+
+def _choices(body: str) -> Sequence[tuple[str, int]]:
+    found = []
+    for line in filter(str.strip, body.splitlines()):
+        name, colon, parent = line.rpartition(":")
+        if not colon or parent.strip() not in ("1", "2"):
+            raise BadReply(f"{line.strip()[:60]!r} is not of the form NAME: 1 or NAME: 2")
+        found.append((name.strip().lstrip("-* ").strip("`"), int(parent)))
+    if not any(parent == 2 for _, parent in found):
+        raise BadReply("nothing is taken from the second parent")
+    return found

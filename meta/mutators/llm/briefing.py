@@ -1,0 +1,101 @@
+"""What a model is told beside the parents: the instruction, the task, the null control, and what was tried."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from analysis.study import open_study, rows, statement
+from meta.mutators.llm import prompts
+from programs.charter import fields
+from programs.program import Program
+from trainer.task import Task
+
+if TYPE_CHECKING:
+    from analysis.evidence import Evidence
+    from arena.study import Study
+
+TRIED = 30  # mutations that are told, newest first
+MOST_BYTES = 40_000  # of the page of evidence; what was tried has a quarter of it
+
+
+@dataclass(frozen=True)
+class Control:
+    """Two arms of one program: means, the difference between them, and its standard error."""
+
+    first: float
+    second: float
+    runs: int
+    se: float | None
+
+    @property
+    def spread(self) -> float:
+        return abs(self.first - self.second)
+
+
+@dataclass(frozen=True)
+class Briefing:
+    """``tried``: `mutation` events of the generations before, oldest first; ``siblings``: proposals of this one."""
+
+    instruction: Program
+    task: Task
+    researcher: str
+    control: Control | None
+    tried: Sequence[dict[str, Any]]
+    siblings: list[dict[str, Any]] = field(default_factory=list)
+
+    def system(self, evidence: Evidence) -> tuple[str, frozenset[str]]:
+        """The system message, and the ids of the rows that it shows."""
+        from analysis.evidence import page
+
+        credit = {m.child_id: m for m in evidence.mutations}
+        tried = [
+            {
+                "operator": m["operator"], "parents": ", ".join(m["parent_ids"]), "reason": m["reason"],
+                "accepted": m["accepted"], "credit": credit.get(m["child_id"]) if m["accepted"] else None,
+            }
+            for m in list(self.tried)[: -TRIED - 1 : -1]
+        ]  # fmt: skip
+        told = clipped(prompts.render("tried.md.j2", tried=tried) if tried else "", MOST_BYTES // 4)
+        facts = clipped(page(evidence), MOST_BYTES)
+        text = prompts.render(
+            "system.md.j2", instruction=self.instruction.text, task=self.task, knobs=self.task.edits.knobs,
+            charter=list(fields()), scripted=self.researcher == "scripted", control=self.control, page=facts,
+            tried=told,
+        )  # fmt: skip
+        known = {c.credit_id for c in (*evidence.edits, *evidence.directives, *evidence.mutations)}
+        return text, frozenset(c for c in known if f"[{c}]" in facts or f"[{c}]" in told)
+
+
+def brief(study: Study, instruction: Program) -> Briefing:
+    """As the study's ledger stands now."""
+    with open_study(study.folder, views=()) as con:
+        arms = rows(con.execute(statement("null_control"), {"task": study.task.name}))
+    tried = [dict(m) for m in study.history.mutations]
+    return Briefing(instruction, study.task, study.config.researcher, control_of(arms), tried)
+
+
+def control_of(arms: Sequence[dict[str, Any]]) -> Control | None:
+    """Raced arms of stock and of its twin: rows of role, n, mean, var."""
+    if len(arms) != 2:
+        return None
+    first, second = arms
+    known = first["var"] is not None and second["var"] is not None
+    se = math.sqrt(first["var"] / first["n"] + second["var"] / second["n"]) if known else None
+    return Control(first["mean"], second["mean"], min(first["n"], second["n"]), se)
+
+
+def clipped(text: str, most: int) -> str:
+    """Whole lines up to so many bytes, and a line that says what was left out."""
+    if len(text.encode("utf-8", "replace")) <= most:
+        return text
+    lines: list[str] = []
+    size = 0
+    for line in text.splitlines(keepends=True):
+        size += len(line.encode("utf-8", "replace"))
+        if size > most:
+            return "".join(lines) + "(the rest is left out)\n"
+        lines.append(line)
+    return "".join(lines)

@@ -1,0 +1,52 @@
+"""Where a generation's mutators ask their models: calls numbered for resumption, bounded, and given up in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from inner_loop.models.client import Client, Stopped
+from inner_loop.models.contract import Message, NoReply, Reply
+from inner_loop.models.scrub import scrub
+from programs.errors import CredentialMissing, MetaloopError
+
+PER_GENERATION = 10_000  # numbers of calls set aside for each generation
+PROMPT_BYTES = 90_000  # a longer prompt is not sent
+
+
+class Desk:
+    """``clients`` by the model that they ask first. ``most``: calls of this generation, repairs included."""
+
+    def __init__(
+        self, clients: Mapping[str, Client], *, generation: int, most: int, reply_tokens: int,
+        note: Callable[[str], None], stopped: Callable[[], MetaloopError],
+    ) -> None:  # fmt: skip
+        self._clients = clients
+        self._next = generation * PER_GENERATION
+        self._end = self._next + most
+        self._reply_tokens = reply_tokens
+        self._note = note
+        self._stopped = stopped
+        self.silent = ""  # why nobody answers any more
+
+    @property
+    def open(self) -> bool:
+        return not self.silent and self._next < self._end
+
+    def ask(self, model: str, messages: Sequence[Message], purpose: str) -> tuple[int, Reply | None]:
+        """The number of the call, and the reply; None where no model answers any more: the study goes on without.
+
+        Raises CredentialMissing where a key is refused, which is for the user to mend, and what ``stopped`` makes
+        where the study was asked to stop during a wait.
+        """
+        number, self._next = self._next, self._next + 1
+        client = self._clients[model]
+        try:
+            return number, client.numbered(number, messages, max_tokens=self._reply_tokens, purpose=purpose)
+        except Stopped:
+            raise self._stopped() from None
+        except NoReply as gone:
+            if isinstance(gone.problem, CredentialMissing):
+                raise gone.problem from None
+            self.silent = scrub(gone.problem.message)
+            self._note(f"mutation goes on without models in this generation: {self.silent}")
+            return number, None

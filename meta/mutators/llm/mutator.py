@@ -1,0 +1,153 @@
+"""One operator asked of one model: a Mutator like the others, whose proposals come out of strictly parsed replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from inner_loop.models.contract import Message, Reply
+from inner_loop.models.scrub import scrub
+from meta.mutators.base import Asked, Parent, Proposal, parent_ids
+from meta.mutators.cross_sections import chapters
+from meta.mutators.llm import assemble, prompts
+from meta.mutators.llm.briefing import Briefing
+from meta.mutators.llm.desk import PROMPT_BYTES, Desk
+from meta.mutators.llm.kinds import Kind, kind
+from meta.mutators.llm.reply import Answer, BadReply, parse
+from programs.errors import ProgramError
+from programs.lint import check
+from programs.program import Program
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from analysis.evidence import Evidence
+
+IDEAS = "Ideas"
+SIBLINGS = 20  # proposals of this generation that are told
+
+
+@dataclass(frozen=True)
+class LlmMutator:
+    kind: Kind
+    model: str  # who is asked first
+    desk: Desk
+    briefing: Briefing
+
+    @property
+    def name(self) -> str:
+        return self.kind.name
+
+    @property
+    def parents(self) -> int:
+        return self.kind.parents
+
+    @property
+    def open(self) -> bool:
+        return self.desk.open
+
+    def tell(self, proposal: Proposal, refusal: str) -> None:
+        """All operators of a generation share its briefing."""
+        about = {"operator": proposal.operator, "parents": ", ".join(proposal.parent_ids)}
+        told = {"reason": refusal or proposal.reason, "accepted": not refusal, "credit": None}
+        self.briefing.siblings.append(about | told)
+
+    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
+        """None where the desk is closed, or these parents offer this operator nothing."""
+        first = parents[0].program
+        section = self._section(first, rng) if self.name == "rewrite" else ""
+        if self.name == "repair":
+            found = problems(first.text, self._known)
+            return self._asked(parents, evidence, section, problem=found[0], broken=first.text) if found else None
+        return self._asked(parents, evidence, section)
+
+    def _asked(
+        self, parents: Sequence[Parent], evidence: Evidence, section: str, *, repairs: str | None = None, **more: Any
+    ) -> Proposal | None:
+        system, offered = self.briefing.system(evidence)
+        user = prompts.render(f"{self.kind.name}.md.j2", **self._about(parents, section), **more)
+        messages = [Message("system", system), Message("user", user)]
+        if not self.desk.open or sum(len(m.text.encode("utf-8", "replace")) for m in messages) > PROMPT_BYTES:
+            return None
+        number, reply = self.desk.ask(self.model, messages, f"mutate {self.name}")
+        asked = Asked(
+            model=reply.model if reply else None, tokens=reply.tokens if reply else 0,
+            usd=reply.usd if reply else 0.0, call=number, prompt=tuple((m.role, scrub(m.text)) for m in messages),
+            meta_program_id=self.briefing.instruction.program_id, repairs=repairs,
+        )  # fmt: skip
+        propose = partial(Proposal, operator=self.name, parent_ids=parent_ids(parents), asked=asked)
+        again = partial(self._again, parents, evidence, section) if repairs is None and self.name != "repair" else None
+        if reply is None:
+            return propose(text="", reason="", evidence_ids=(), refusal=f"no model answers: {self.desk.silent}")
+        try:
+            answer = self._parsed(reply, offered)
+            text = self._text(parents, answer, section)
+            wrong = self._wrong(parents, text)
+        except (BadReply, ProgramError) as bad:
+            wrong = bad.message if isinstance(bad, ProgramError) else str(bad)
+            answer, text = Answer("", (), "", ""), reply.text
+        return propose(
+            text=text if not wrong else "", reason=answer.reason, evidence_ids=answer.evidence_ids, refusal=wrong,
+            repair=partial(again, text) if again and reply.finish == "stop" else None,
+        )  # fmt: skip
+
+    def _again(
+        self, parents: Sequence[Parent], evidence: Evidence, section: str, broken: str, problem: str
+    ) -> Proposal | None:
+        """Ask once for what the first reply should have been."""
+        mended = replace(kind("repair"), check=self.kind.check)
+        mend = LlmMutator(mended, self.model, self.desk, self.briefing)
+        return mend._asked(parents, evidence, section, repairs=self.name, problem=problem, broken=broken)
+
+    def _section(self, program: Program, rng: np.random.Generator) -> str:
+        """Charter, ideas or any other section; a scripted researcher follows the first two alone."""
+        names = assemble.section_names(program)
+        if self.briefing.researcher == "scripted":
+            ideas = next((d.heading for d in program.directives if d.kind == "idea"), IDEAS)
+            names = [assemble.CHARTER, ideas]
+        return names[int(rng.integers(len(names)))]
+
+    def _about(self, parents: Sequence[Parent], section: str) -> dict[str, Any]:
+        first = parents[0].program
+        names = assemble.section_names(first)
+        return {
+            "parents": parents, "kind": self.kind, "section": section, "sections": names,
+            "body": assemble.body_of(first, section) if section in names else "",
+            "chapters": [[assemble.CHARTER, *filter(None, chapters(p.program.text))] for p in parents],
+            "most_words": int(0.9 * first.words), "siblings": self.briefing.siblings[-SIBLINGS:],
+        }  # fmt: skip
+
+    def _parsed(self, reply: Reply, offered: frozenset[str]) -> Answer:
+        if reply.finish == "length":
+            raise BadReply(f"cut off after {reply.tokens_out} tokens")
+        if reply.finish == "content_filter" or not reply.text.strip():
+            raise BadReply("the model gave no answer")
+        return parse(reply.text, self.kind.payload, offered)
+
+    def _text(self, parents: Sequence[Parent], answer: Answer, section: str) -> str:
+        first = parents[0].program
+        if self.kind.payload == "program":
+            return assemble.whole(answer)
+        if self.kind.payload == "merge":
+            return assemble.merged(first, parents[1].program, answer)
+        if section and answer.name.casefold() != section.casefold():
+            raise BadReply(f"section {section} was asked for, the reply is about {answer.name[:60]}")
+        return assemble.with_section(first, answer)
+
+    def _wrong(self, parents: Sequence[Parent], text: str) -> str:
+        """What is wrong with a child: it cannot be read, warns of what no parent warns of, or is not what was asked."""
+        known = {m for parent in parents for m in problems(parent.program.text, self._known)}
+        new = [message for message in problems(text, self._known) if message not in known]
+        if new:
+            return f"lint: {new[0]}"
+        return self.kind.check(parents[0].program, Program.parse(text))
+
+    def _known(self, term: str) -> bool:
+        return self.briefing.task.edits.parse_terms([term]) is not None
+
+
+def problems(text: str, known: Any = None) -> list[str]:
+    """Errors and warnings of a text as lines without their numbers."""
+    return [m.message for m in check(text, "child", known) if m.level in ("error", "warning")]

@@ -1,0 +1,39 @@
+"""Prompts: templates filled in, with everything that others wrote fenced as data."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import jinja2
+
+FOLDER = Path(__file__).parents[2] / "prompts"
+
+
+def render(name: str, **what: Any) -> str:
+    return _environment().get_template(name).render(**what)
+
+
+def fenced(text: str, name: str) -> str:
+    """Text between two lines that carry a mark which the text does not hold: nothing in it can end the block."""
+    mark = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
+    while mark in text:
+        mark = hashlib.sha256(mark.encode()).hexdigest()[:12]
+    return f'<data name="{name}" mark="{mark}">\n{text.rstrip()}\n</data mark="{mark}">'
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    from analysis.evidence import fact, number, quoted
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters.update(fenced=fenced, number=number, fact=fact, quoted=quoted)
+    return environment

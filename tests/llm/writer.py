@@ -1,0 +1,75 @@
+"""The mutator behind the test server: reads in the prompt what is asked of it, and writes a valid reply.
+
+As with the researcher, its reply follows from the request alone.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Any
+
+from tests.llm.researcher import luck_of, prompt_of
+
+_KNOB = re.compile(r"^- `(\w+)`: (?:int|float|choice), (.+)$", re.MULTILINE)
+_ROW = re.compile(r"^- \[(c[^\]\s]*)\]", re.MULTILINE)
+_TASK = re.compile(r"^# What to do\n\n(.*)$", re.MULTILINE | re.DOTALL)
+_PARENT = re.compile(r'^<data name="program" mark="(\w+)">\n(.*?)\n</data mark="\1">', re.MULTILINE | re.DOTALL)
+_SECTION = re.compile(r'^<data name="section" mark="(\w+)">\n(.*?)\n?</data mark="\1">', re.MULTILINE | re.DOTALL)
+CHARTERS = (
+    "metaloop:\n  proposers: {local: 0.7, random: 0.3}\n  no_repeat: true\n",
+    "metaloop:\n  proposers: {queue: 0.6, local: 0.4}\n  no_repeat: true\n",
+    "metaloop:\n  proposers: {local: 1.0}\n  screen: {fraction: 0.3, promote: 0.25}\n  wave: 8\n",
+)
+
+
+def answer(body: dict[str, Any]) -> str:
+    """One of the shapes that the mutator's prompts ask for."""
+    prompt, luck = prompt_of(body), luck_of(body)
+    asked = _TASK.findall(prompt)[-1]
+    rows = sorted(set(_ROW.findall(prompt)))
+    cited = luck.sample(rows, min(2, len(rows)))
+    parent = _PARENT.findall(prompt)[0][1] + "\n"
+    return form(*_made(asked, parent, prompt, luck), cited)
+
+
+def form(payload: str, name: str, text: str, cited: list[str], reason: str = "what the rows speak for") -> str:
+    opened = f'<{payload} name="{name}">' if name else f"<{payload}>"
+    return (
+        f"Let me see.\n<reason>{reason}</reason>\n<evidence>{', '.join(cited) or 'none'}</evidence>\n"
+        f"{opened}\n{text.rstrip()}\n</{payload}>\n"
+    )
+
+
+def _made(asked: str, parent: str, prompt: str, luck: random.Random) -> tuple[str, str, str]:
+    if asked.startswith("Rewrite one section"):
+        if "`charter`" in asked.splitlines()[0]:
+            return "section", "charter", _charter(luck)
+        return "section", re.findall("`(.+?)`", asked)[0], "\n".join(_ideas(prompt, luck, 4))
+    if asked.startswith("Add one thing"):
+        old = re.search(r"^## Ideas\n(.*?)(?=^#|\Z)", parent, re.MULTILINE | re.DOTALL)
+        return "section", "Ideas", (old[1].strip() + "\n" if old else "") + _ideas(prompt, luck, 1)[0]
+    if asked.startswith("Delete from one section"):
+        return "section", "charter", ""
+    if asked.startswith("Join the two parents"):
+        names = re.findall("`([^`]+)`", asked.partition("Sections of parent 2:")[2].partition("\n")[0])
+        return "merge", "", "\n".join(f"{name}: 2" for name in names if name != "charter") + "\ncharter: 2"
+    if asked.startswith("The text below"):
+        return "program", "", _whole(prompt, luck)
+    if asked.startswith("Say the same"):
+        return "program", "", parent
+    return "program", "", _whole(prompt, luck)
+
+
+def _whole(prompt: str, luck: random.Random) -> str:
+    ideas = "\n".join(_ideas(prompt, luck, 3))
+    return f"---\n{_charter(luck)}---\n# Another way\n\nWork the list, then look around.\n\n## Ideas\n\n{ideas}\n"
+
+
+def _charter(luck: random.Random) -> str:
+    return luck.choice(CHARTERS) + f"  history: {luck.randrange(5, 90)}\n  confirm: {luck.choice((0.05, 0.1, 0.15))}\n"
+
+
+def _ideas(prompt: str, luck: random.Random, count: int) -> list[str]:
+    knobs = luck.sample(_KNOB.findall(prompt), count)
+    return [f"- Set `{name}={luck.choice(values.split(', '))}`." for name, values in knobs]

@@ -1,0 +1,157 @@
+"""Whole studies with a model that writes programs, on a simulated task: what the ledger holds, resumption, faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.study import query
+from arena.drain import Drained
+from arena.inprocess import InProcessExecutor
+from meta.begin import found, take_up
+from meta.evolve import search
+from meta.whole import Unwritten
+from programs.program import Program
+from programs.shelf import meta_program
+from tests.llm import writer
+from tests.llm.kits import KEY, MODEL, environment, staff
+from tests.llm.server import FAULTS, Answer, Faulty, LlmServer, every, never
+from tests.meta.llm.test_mutator import HARM
+from tests.studies import TINY, silent
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+PLAN = replace(TINY, run_budget=0.8, generations=2, children=3, best_of_seeds=0)
+WHAT = "operator, model, accepted, reason, child_id, evidence_ids, repairs, call, meta_program_id"
+Play = Callable[..., Path]
+
+
+def carry_on(folder: Path) -> None:
+    study, plan, starters = take_up(folder)
+    with study, InProcessExecutor(study, silent) as executor, Unwritten() as lineage:
+        search(study, plan, starters, executor, lineage, silent)
+
+
+@pytest.fixture(scope="module")
+def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
+    """Found and play a study beside a server of its own; one that is stopped is left as it lies."""
+    root = tmp_path_factory.mktemp("studies")
+    task = Task.load(simulated_task(random_law(2), root / "task", experiments=8))
+
+    def played(
+        name: str, answer: Answer = writer.answer, fault: Faulty = never, *, meta: Program | None = None, **how: Any
+    ) -> Path:
+        with pytest.MonkeyPatch.context() as patch, LlmServer(answer, fault=fault) as server:
+            environment(patch, server.url)
+            crew = staff(reply_tokens=2000, **how)
+            found(root / name, task=task, plan=PLAN, workers=1, seed=3, staff=crew, meta_program=meta)
+            carry_on(root / name)
+        return root / name
+
+    yield played
+
+
+@pytest.fixture(scope="module")
+def ended(play: Play) -> Path:
+    return play("ended")
+
+
+def mutations(folder: Path, columns: str = WHAT) -> list[dict[str, Any]]:
+    return query(folder, f"SELECT generation, attempt, {columns} FROM mutations ORDER BY generation, attempt")
+
+
+def outcome(folder: Path) -> list[dict[str, Any]]:
+    return query(folder, "SELECT program_id, role, verified_gain FROM runs ORDER BY run_id")
+
+
+def calls(folder: Path) -> list[dict[str, Any]]:
+    rows = query(folder, "SELECT record FROM events WHERE kind = 'call' ORDER BY place")
+    return [row["record"] for row in rows]
+
+
+def test_operators_of_models_and_offline_ones_work_side_by_side(ended: Path) -> None:
+    rows = mutations(ended, "operator, model, tokens, usd, accepted, child_id, meta_program_id, call")
+    asked = [row for row in rows if row["model"] == MODEL]
+    offline = [row for row in rows if row["model"] is None]
+    assert [row for row in asked if row["accepted"]] and [row for row in offline if row["accepted"]]
+    assert all(row["tokens"] > 100 and row["usd"] is None for row in asked)
+    assert {row["meta_program_id"] for row in asked} == {meta_program().program_id}
+    assert {(row["tokens"], row["usd"], row["meta_program_id"], row["call"]) for row in offline} == {(0, 0, None, None)}
+    played = {row["program_id"] for row in outcome(ended)}
+    assert {row["child_id"] for row in asked if row["accepted"]} <= played
+    gains = "SELECT child_id FROM mutations JOIN credit USING (child_id) WHERE meta_program_id IS NOT NULL AND accepted"
+    assert query(ended, gains)
+
+
+def test_the_ledger_holds_prompt_and_reply_of_every_call(ended: Path) -> None:
+    made = {call["number"]: call for call in calls(ended)}
+    rows = query(ended, "SELECT record FROM events WHERE kind = 'mutation' AND record ->> 'model' IS NOT NULL")
+    assert len(rows) == len(made) > 2
+    for record in (row["record"] for row in rows):
+        call = made[record["call"]]
+        assert call["tokens"] == record["tokens"] and call["text"] and call["purpose"].startswith("mutate ")
+        assert record["prompt"][0]["text"].startswith("You rewrite programs") and record["reason"]
+        assert call["number"] // 10_000 == record["generation"]
+
+
+def test_a_stopped_study_goes_on_with_the_same_children_and_asks_nothing_twice(play: Play, ended: Path) -> None:
+    folder = ended.parent / "stopped"
+
+    def stop(number: int, _body: Any) -> str | None:
+        if number != 2:
+            return None
+        (folder / "stop").touch()
+        return "503"
+
+    with pytest.raises(Drained):
+        play("stopped", fault=stop, backoff=5.0)
+    assert len(calls(folder)) == 2 and not [row for row in mutations(folder) if row["model"]]
+    with pytest.MonkeyPatch.context() as patch, LlmServer(writer.answer) as server:
+        environment(patch, server.url)
+        carry_on(folder)
+        assert len(server.seen) == len(calls(ended)) - 2
+    assert mutations(folder) == mutations(ended) and outcome(folder) == outcome(ended)
+
+
+def test_a_study_that_ended_needs_neither_key_nor_server(ended: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    before = outcome(ended)
+    carry_on(ended)
+    assert outcome(ended) == before
+
+
+def test_faults_cost_nothing_but_time(play: Play, ended: Path) -> None:
+    passing = tuple(kind for kind in FAULTS if kind not in ("truncated", "refusal", "hang"))
+    folder = play("faults", fault=every(passing, 2))
+    assert mutations(folder) == mutations(ended) and outcome(folder) == outcome(ended)
+    assert [call for call in calls(folder) if call["faults"]]
+
+
+def test_planted_instructions_move_nothing(play: Play, ended: Path) -> None:
+    folder = play("harm", lambda body: HARM + writer.answer(body) + HARM)
+    assert mutations(folder) == mutations(ended) and outcome(folder) == outcome(ended)
+
+
+def test_an_instruction_of_one_s_own_is_followed_and_named(play: Play) -> None:
+    own = Program.parse("# My way\n\n- Be bold.\n", "own")
+    folder = play("own", meta=own)
+    rows = [row for row in mutations(folder) if row["model"]]
+    assert rows and {row["meta_program_id"] for row in rows} == {own.program_id}
+    assert take_up(folder)[0].config.meta_program == own.text
+    prompts = query(folder, "SELECT record FROM events WHERE kind = 'mutation' AND record ->> 'model' IS NOT NULL")
+    assert all(own.text in row["record"]["prompt"][0]["text"] for row in prompts)
+
+
+def test_without_a_model_nothing_is_asked(play: Play) -> None:
+    folder = play("offline", models=())
+    assert not calls(folder) and {row["model"] for row in mutations(folder)} == {None}
+    assert take_up(folder)[0].config.meta_program is None
+
+
+def test_the_key_is_nowhere(ended: Path) -> None:
+    for path in (p for p in ended.rglob("*") if p.is_file()):
+        assert KEY.encode() not in path.read_bytes(), path
