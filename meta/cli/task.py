@@ -81,9 +81,7 @@ def show(out: Output, task: str) -> None:
 @verb(
     ("metaloop task init my-task", "a small task that passes its check"),
     ("metaloop task init my-law --simulated", "one with a known truth, to try a study on"),
-    ("metaloop task init --from my-repo", "a task.toml that runs your repository as it is"),
-    ("metaloop task init --from my-repo --command 'make bench' --metric ms --editable src/k.c", "what it cannot find"),
-    ("metaloop task check my-task", "then, after each change"),
+    ("metaloop task init --from my-repo", "runs your repository as it is"),
     flags=[
         click.argument("folder", metavar="[DIR]", required=False),
         *FROM_FLAGS,

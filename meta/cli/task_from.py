@@ -27,7 +27,7 @@ FROM_FLAGS = (
     flag("--metric-file", metavar="FILE", help="Where the command writes it; JSON or lines  [default: the output]."),
     flag("--direction", type=click.Choice(("lower", "higher")), help="Which way the metric is better."),
     flag("--editable", metavar="FILE", multiple=True, help="A file that a researcher may edit; repeatable."),
-    flag("--budget", type=Duration(), metavar="TIME", envvar=None, help="CPU time of one experiment, e.g. 5m."),
+    flag("--budget", type=Duration(), metavar="TIME", help="CPU time of one experiment, e.g. 5m."),
     flag("--values", metavar="NAME=1,2,4", multiple=True, help="What to try of a constant; repeatable."),
     flag("--no-values", is_flag=True, help="No ladders made from the constants."),
     flag("--readable", metavar="PATH", multiple=True, help="A path outside that the command reads; repeatable."),
