@@ -32,8 +32,15 @@ def require(task: Task, asked: bool) -> None:
     """Raise EnvironmentProblem, with the cure, where experiments of ``task`` cannot run here as they are asked to.
 
     Its data must have a place, and the sandbox hold, if one is asked for; where nothing is trained, nothing is needed.
+    A task with a command runs a stranger's process tree: never without a sandbox.
     """
     if not runs_code(task):
+        return
+    if task.run is not None:
+        from trainer.command import check_run, require_sandbox
+
+        check_run(task)
+        require_sandbox(asked)
         return
     check_cache(task)
     if not asked:

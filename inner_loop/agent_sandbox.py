@@ -1,6 +1,6 @@
 """The sandbox in which a coding agent's command line program works: its worktree, the network the user allows, no more.
 
-bubblewrap makes the namespaces (`trainer.bwrap`), `agent_view` what is seen, `agent_filter` the system calls,
+bubblewrap makes the namespaces (`trainer.bwrap`), `agent_view` what is seen, `trainer.call_filter` the calls,
 `agent_proxy` the way out, `agent_watch` the end. docs/agents.md says what is and what is not promised.
 """
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from inner_loop import worktree as trees
 from trainer.cgroup import Group
+from trainer.tree import descendants, pidfd, resident_mb
 
 if TYPE_CHECKING:
     from inner_loop.agent_sandbox import AgentLimits
@@ -22,7 +23,6 @@ _POLL_SECONDS = 0.2
 _DISK_SHARE = 0.05  # of the watching, at most, goes into walking the worktree
 _END_SECONDS = 10.0
 _FREE_MB = 512.0  # of the worktree's file system; files that are open and have no name are seen here only
-_PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 _HELPERS = 8  # processes of ours in the group
 
 
@@ -40,7 +40,7 @@ class Watch(threading.Thread):
         self.started = time.monotonic()
         self._process, self._limits, self._worktree, self._wall = process, limits, worktree, wall
         self._first = first
-        self._handle = _pidfd(first)
+        self._handle = pidfd(first)
         self._end = threading.Event()
         self._disk_next = 0.0
         self._free_at_start = _free_mb(worktree)
@@ -101,7 +101,7 @@ class Watch(threading.Thread):
         """By the kernel where there is a memory cgroup; else by adding up what the processes hold."""
         if self._group is not None and "memory" in self._group.controls:
             return self._group.out_of_memory_kills() > 0
-        held = sum(_resident_mb(pid) for pid in descendants(self._first))
+        held = sum(resident_mb(pid) for pid in descendants(self._first))
         self.peak_memory_mb = max(self.peak_memory_mb, held)
         return held > self._limits.memory_mb
 
@@ -143,35 +143,6 @@ class Tail(threading.Thread):
         return bytes(self._kept[-self._limit :])
 
 
-def descendants(root: int) -> list[int]:
-    """A process and all that stem from it, as far as they live now."""
-    found, waiting = [], [root]
-    while waiting:
-        pid = waiting.pop()
-        found.append(pid)
-        with suppress(OSError):
-            for task in os.listdir(f"/proc/{pid}/task"):
-                with suppress(OSError):
-                    waiting += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text("ascii").split())
-    return found
-
-
-def _resident_mb(pid: int) -> float:
-    """Memory of a process that it does not share with a file, MiB."""
-    try:
-        fields = Path(f"/proc/{pid}/statm").read_text("ascii").split()
-    except OSError:
-        return 0.0
-    return (int(fields[1]) - int(fields[2])) * _PAGE_MB
-
-
 def _free_mb(folder: Path) -> float:
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize / (1 << 20)
-
-
-def _pidfd(pid: int) -> int | None:
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        return None  # ended already

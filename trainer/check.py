@@ -70,11 +70,13 @@ def check(
     *,
     launcher: Launcher | None = None,
     only: Collection[str] = CLAUSES,
+    write: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[Finding]:
     """Findings of every clause, in order; no finding of level ``error`` means that the task keeps the contract.
 
-    ``only`` names the clauses to try; data and baseline errors end the check, for the rest stands on them.
+    ``only`` names the clauses to try; data and baseline errors end the check, for the rest stands on them. A task that
+    runs a command has others (`trainer.command_check`), and ``write`` puts its measured time into task.toml.
     """
     found: list[Finding] = []
     try:
@@ -82,6 +84,11 @@ def check(
     except MetaloopError as error:
         return [_error("task.toml", error.message, error.hint)]
     found.append(Finding("ok", "task.toml", f"{task.name}: {len(task.edits.knobs)} knobs, {task.task_id}"))
+    if task.run is not None:
+        from trainer.command_check import check_command
+
+        shut = launcher is None or launcher.sandboxed
+        return found + check_command(task, sandbox=shut, write=write, progress=progress)
     own = launcher or LocalLauncher()
     with tempfile.TemporaryDirectory() as folder:
         checker = _Checker(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), own, Path(folder))

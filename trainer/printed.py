@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from trainer.scoring import InvalidPredictions, Referee, Score
 
 _LINE = 400  # characters; no line with a figure is longer
+_LARGEST = 1e300
 _NUMBER = re.compile(r"[-+]?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})(?:[eE][-+]?\d{1,3})?")
 
 
@@ -20,13 +23,69 @@ class Printed:
 
     def __init__(self, scoring: dict[str, Any]) -> None:
         self.pattern = re.compile(scoring["pattern"])
+        self.key: str = scoring.get("key", "")
 
     def score(self, referee: Referee) -> Score:
-        lines = [line for line in referee.log.splitlines() if len(line) <= _LINE]
+        return Score(self.metric(referee.log), "self-reported")
+
+    def metric(self, text: str) -> float:
+        """The metric in a log, or in a file that a command wrote. InvalidPredictions where there is none."""
+        if self.key:
+            return _in_json(text, self.key)
+        lines = [line for line in text.splitlines() if len(line) <= _LINE]
         found = next((match for line in reversed(lines) if (match := self.pattern.search(line))), None)
         if found is None:
             raise InvalidPredictions(f"no line of the output matches {self.pattern.pattern!r}")
-        text = (found[1] or "").strip()
-        if not _NUMBER.fullmatch(text) or not math.isfinite(metric := float(text)):
-            raise InvalidPredictions(f"the printed metric is no finite number: {text[:40]!r}")
-        return Score(metric, "self-reported")
+        return _number((found[1] or "").strip())
+
+
+def _number(text: str) -> float:
+    if not _NUMBER.fullmatch(text) or not math.isfinite(metric := float(text)):
+        raise InvalidPredictions(f"the printed metric is no finite number: {text[:40]!r}")
+    return metric
+
+
+def _in_json(text: str, key: str) -> float:
+    """The number at ``key`` of a JSON text, or of the last line that is such.
+
+    A key is names and places joined by dots from the top, or one name that occurs once, however deep.
+    """
+    value = whole = _last_json(text)
+    if "." not in key and not (isinstance(whole, dict) and key in whole):
+        places = list(_places(whole, key))
+        if len(places) > 1:
+            raise InvalidPredictions(f"the result has {key!r} in {len(places)} places; name one by its path, a.b.{key}")
+        value = {key: places[0]} if places else None
+    for part in key.split("."):
+        if isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        elif isinstance(value, dict) and part in value:
+            value = value[part]
+        else:
+            raise InvalidPredictions(f"the result has no {key!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidPredictions(f"{key!r} of the result is no number")
+    return _number(repr(float(value)) if abs(value) < _LARGEST else "too large")
+
+
+def _places(value: Any, key: str) -> Iterator[Any]:
+    """What stands under a key, however deep."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if key in one:
+                yield one[key]
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+
+
+def _last_json(text: str) -> Any:
+    """The JSON value that a text is, or that the last of its lines is which can be read so."""
+    for part in (text, *reversed([line for line in text.splitlines() if line.lstrip().startswith(("{", "["))])):
+        try:
+            return json.loads(part)
+        except (ValueError, RecursionError):
+            continue
+    raise InvalidPredictions("the result is no JSON")

@@ -6,6 +6,7 @@ from typing import Any
 
 from programs.errors import TaskError
 from trainer.cache import Cache
+from trainer.command import CommandTrainer
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.launcher import Ended, Launcher, LauncherFault, Request
@@ -65,9 +66,12 @@ def trainer_for(
     task: Task, data: DataStore, *,
     launcher: Launcher | None = None, cache: Cache | None = None, fixed_steps: bool = False, sandbox: bool = True,
 ) -> Trainer:  # fmt: skip
-    """The trainer that a task needs: by its law where it has one, by real training everywhere else."""
+    """The trainer that a task needs: by its law or its command where it has one, by our launcher everywhere else."""
     if task.law is not None:
         return SimulatedTrainer(task, data, fixed_steps=fixed_steps)
+    if task.run is not None:
+        sandboxed = launcher.sandboxed if launcher else sandbox
+        return CommandTrainer(task, data, cache=cache, fixed_steps=fixed_steps, sandbox=sandboxed)
     return Trainer(task, data, launcher=launcher, cache=cache, fixed_steps=fixed_steps, sandbox=sandbox)
 
 

@@ -58,6 +58,7 @@ class Task:
     data_seed: int = 1
     card: dict[str, Any] | None = field(default=None, hash=False)
     law: Law | None = field(default=None, hash=False)  # of a simulated task, which trains nothing
+    run: task_file.RunSection | None = field(default=None, hash=False)  # of a task that runs a command as it is
 
     @property
     def sign(self) -> float:
@@ -100,8 +101,11 @@ class Task:
 
     @property
     def has_data(self) -> bool:
-        """Whether metaloop generates its data; a foreign script may bring its own."""
-        return (self.folder / "data.py").is_file()
+        """Whether metaloop generates its data; a foreign script may bring its own.
+
+        The data.py of a command's repository is a stranger's, and never run outside of the sandbox.
+        """
+        return self.run is None and (self.folder / "data.py").is_file()
 
     def laid_files(self) -> dict[str, bytes]:
         """What lies beside the source in an experiment's folder: the read-only files, and their bytecode."""
@@ -142,6 +146,7 @@ class Task:
             data_seed=parsed.data.seed,
             card=card,
             law=law_of(path, text, parsed, edits, Source.from_folder(folder, parsed.task.editable)),
+            run=parsed.run,
         )
 
 
@@ -172,12 +177,12 @@ def _check_files(path: Path, text: str, parsed: task_file.TaskFile) -> None:
                     path, text, ("task", key), f"no file {name!r} beside it", "create it or correct the name"
                 )
     for name in parsed.task.editable:
-        if name == "data.py" or name in parsed.task.read_only:
-            why = "makes the hidden data" if name == "data.py" else "is read-only too"
+        if (name == "data.py" and parsed.run is None) or name in parsed.task.read_only:
+            why = "is read-only too" if name in parsed.task.read_only else "makes the hidden data"
             task_file.complain(
                 path, text, ("task", "editable"), f"{name!r} {why}", "take it out of one of the two lists"
             )
-    if "train.py" not in parsed.task.editable:
+    if parsed.run is None and "train.py" not in parsed.task.editable:
         task_file.complain(
             path, text, ("task", "editable"), "train.py is not among them", "the launcher starts train.py"
         )

@@ -69,6 +69,10 @@ class ScoreSection(Section):
     pattern: str = Field(
         default="", max_length=200, description="printed: regular expression, its one group is the metric"
     )
+    file: str = Field(
+        default="", max_length=400, description="printed, of a command: file that it writes the metric to"
+    )
+    key: str = Field(default="", max_length=200, description="printed: place of the metric in JSON, e.g. gemm.seconds")
 
     @field_validator("pattern")
     @classmethod
@@ -83,8 +87,39 @@ class ScoreSection(Section):
 
     @model_validator(mode="after")
     def _pattern_where_printed(self) -> ScoreSection:
-        if (self.kind == "printed") != bool(self.pattern):
-            raise ValueError("kind printed needs a pattern, and only that kind has one")
+        if (self.kind == "printed") != bool(self.pattern or self.key) or (self.pattern and self.key):
+            raise ValueError("kind printed needs a pattern or a key, and only that kind has one")
+        return self
+
+
+class RunSection(Section):
+    """Of a task that runs a command as it is, see `trainer.command`. A text is a line for sh, a list its words."""
+
+    command: str | list[str] = Field(
+        min_length=1, description="what an experiment runs; {seed}, {budget} are filled in"
+    )
+    environment: dict[str, str] = {}
+    readable: list[str] = Field(default=[], description="further paths of this machine that it may read")
+    executable: list[str] = Field(default=[], description="files that are programs")
+    seed_constant: str = Field(default="", description="FILE:NAME, set to the training seed before it runs")
+    budget_constant: str = Field(default="", description="FILE:NAME, made smaller for a fraction of the budget")
+    score_command: str | list[str] = Field(default="", description="runs afterwards, apart, on the artifacts")
+    artifacts: list[str] = Field(default=[], description="files or folders that training leaves for it")
+    disk_mb: int = Field(default=1024, gt=0, le=Most >> 10, description="of the work copy, in memory, MB")
+    processes: int = Field(default=512, gt=0, le=Most, description="processes and threads at once")
+    threads: int = Field(default=1, gt=0, le=1024, description="of numerical libraries")
+
+    @field_validator("seed_constant", "budget_constant")
+    @classmethod
+    def _place(cls, text: str) -> str:
+        if text and not re.fullmatch(r"[^:]+\.py:[A-Za-z_]\w*", text):
+            raise ValueError("is no FILE.py:NAME")
+        return text
+
+    @model_validator(mode="after")
+    def _scored_on_something(self) -> RunSection:
+        if bool(self.score_command) != bool(self.artifacts):
+            raise ValueError("score_command needs artifacts, and the other way round")
         return self
 
 
@@ -158,6 +193,15 @@ class TaskFile(Section):
     score: ScoreSection = ScoreSection()
     edits: dict[str, EditSection] = {}
     law: LawSection | None = None
+    run: RunSection | None = None
+
+    @model_validator(mode="after")
+    def _printed_where_run(self) -> TaskFile:
+        if self.run is not None and self.score.kind != "printed":
+            raise ValueError("[score] kind must be printed where [run] names a command")
+        if self.run is None and (self.score.file or self.score.key):
+            raise ValueError("[score] file and key need a section [run] with a command")
+        return self
 
     @model_validator(mode="after")
     def _law_where_simulated(self) -> TaskFile:

@@ -26,26 +26,33 @@ FORMATS = ("tsv", "csv", "parquet", "jsonl")
 @verb(
     ("metaloop export studies/NAME --to csv > runs.csv", "the runs"),
     ("metaloop export studies/NAME --to jsonl --view all -o tables/", "every view, a file each"),
-    ("metaloop export studies/NAME --dataset learn/", "programs, preferences and traces as JSONL"),
+    ("metaloop export studies/NAME --prose -o program.md", "the champion, for any agent"),
     flags=[
         study_argument,
         study_flag,
         flag("--to", type=click.Choice(FORMATS), default="tsv", show_default=True, help="Format."),
         flag("--view", default="runs", show_default=True, metavar="NAME|all", help="Which view."),
+        flag("--prose", is_flag=True, help="The champion (or the program FILE.md), its charter as sentences."),
         flag("--dataset", metavar="DIR", help="Instead: outcomes, preferences and traces to learn from."),
         flag("-o", "--output", metavar="PATH", help="File, or folder for all  [default: stdout]."),
     ],
 )
-def export(out: Output, study: str | None, to: str, view: str, output: str | None, dataset: str | None) -> None:
+def export(
+    out: Output, study: str | None, to: str, view: str, prose: bool, output: str | None, dataset: str | None
+) -> None:
     """Write a view of a study as tsv, csv, parquet or jsonl. With --json and -o the
-    files written are listed."""
+    files written are listed. With --prose: the champion as a program that says in
+    sentences what its charter says, for a loop without Metaloop."""
     from analysis.study import VIEWS
 
+    target = Path(output).expanduser() if output else None
+    if prose:
+        as_prose(out, study, target)
+        return
     folder = resolve.study_folder(study, out)
     if dataset is not None:
         to_dataset(out, folder, Path(dataset).expanduser())
         return
-    target = Path(output).expanduser() if output else None
     if view != "all" and view not in VIEWS:
         raise NotFound(f"no view {view!r}", hint=f"one of {', '.join(VIEWS)}, or all")
     if target is None and (view == "all" or out.mode == "json"):
@@ -74,6 +81,32 @@ def to_dataset(out: Output, folder: Path, target: Path) -> None:
         out.note(f"wrote {item['path']}, {item['rows']} rows")
     if out.mode == "json":
         out.json({"study": str(folder), "written": written})
+
+
+def as_prose(out: Output, study: str | None, target: Path | None) -> None:
+    """The champion of a study, or a program by its path, with its charter as sentences."""
+    from programs.charter_prose import sentences, with_prose
+
+    given = Path(study).expanduser() if study else None
+    if given is not None and given.suffix == ".md":
+        program = resolve.one_program(str(given))
+    else:
+        folder = resolve.study_folder(study, out)
+        if not (folder / "champion.md").is_file():
+            hint = f"metaloop improve --resume {resolve.typed(folder)}, or name a program: --prose my/program.md"
+            raise NotFound(f"{folder}: no champion.md there", hint=hint)
+        program = resolve.one_program(str(folder / "champion.md"))
+    text = with_prose(program.text)
+    said = [{"field": field, "sentence": sentence} for field, sentence in sentences(program.text)]
+    if target is not None:
+        if target.exists():
+            raise UsageError(f"{target}: exists already", hint="name a new file")
+        target.write_bytes(text.encode())
+        out.note(f"wrote {target}: {len(said)} fields of the charter as sentences")
+        if out.mode == "json":
+            out.json({"path": str(target), "sentences": said})
+        return
+    out.text(text, item={"text": text, "sentences": said})
 
 
 def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> dict[str, Any]:

@@ -11,7 +11,9 @@ import click
 from meta.cli import resolve
 from meta.cli.options import duration, flag, noun, verb
 from meta.cli.output import Column, Output, brief
+from meta.cli.task_from import FROM_FLAGS, from_repository
 from meta.cli.task_work import check, measure
+from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from trainer.edits import Knob
@@ -79,16 +81,24 @@ def show(out: Output, task: str) -> None:
 @verb(
     ("metaloop task init my-task", "a small task that passes its check"),
     ("metaloop task init my-law --simulated", "one with a known truth, to try a study on"),
-    ("metaloop task check my-task", "then, after each change"),
+    ("metaloop task init --from my-repo", "runs your repository as it is"),
     flags=[
-        click.argument("folder", metavar="DIR"),
+        click.argument("folder", metavar="[DIR]", required=False),
+        *FROM_FLAGS,
         flag("--simulated", is_flag=True, help="Nothing is trained: a law says what each edit is worth."),
         flag("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the law that is drawn."),
     ],
 )
-def init(out: Output, folder: str, simulated: bool, seed: int) -> None:
+def init(out: Output, folder: str | None, source: str | None, simulated: bool, seed: int, **repository: Any) -> int:
     """Write the files of a new task: task.toml, train.py, prepare.py, data.py; of a
-    simulated one, task.toml with its law, and train.py."""
+    simulated one, task.toml with its law, and train.py. With --from: the task.toml of
+    a repository that trains, benches or tests by a command of its own, in any language."""
+    if source is not None:
+        return from_repository(out, source, folder, repository)
+    if named := next((name for name, value in repository.items() if value), None):
+        raise UsageError(f"--{named.replace('_', '-')} goes with --from DIR", hint="metaloop task init --from my-repo")
+    if folder is None:
+        raise UsageError("name the folder of the new task", hint="metaloop task init my-task")
     from trainer.scaffold import init as write
     from trainer.scaffold import init_simulated
 
@@ -97,6 +107,7 @@ def init(out: Output, folder: str, simulated: bool, seed: int) -> None:
     files = sorted(path.name for path in made.iterdir() if path.is_file())
     out.thing({"folder": str(made), "files": files})
     out.note(f"next: metaloop task check {resolve.typed(made)}")
+    return 0
 
 
 for command in (ls, show, init, check, measure):

@@ -29,15 +29,19 @@ FINDINGS = (
 @verb(
     ("metaloop task check my-task/", "each clause of the contract, tried for real"),
     ("metaloop task check strokes --json", "the same for a script; exits with 2 on an error"),
-    flags=[click.argument("task", metavar="NAME|DIR"), unsafe_flag],
+    flags=[
+        click.argument("task", metavar="NAME|DIR"),
+        flag("--write", is_flag=True, help="Of a task with a command: put the measured time into task.toml."),
+        unsafe_flag,
+    ],
 )
-def check(out: Output, task: str, unsafe_no_sandbox: bool) -> int:
-    """Try each clause of a task's contract: data, budget, steps, scoring, edits. Exits
-    with 2 where one is broken."""
+def check(out: Output, task: str, write: bool, unsafe_no_sandbox: bool) -> int:
+    """Try each clause of a task's contract: data, budget, steps, scoring, edits; of one
+    that runs a command, its baseline. Exits with 2 where one is broken."""
     from trainer.check import check as examine
 
     with ticker(out) as progress, launcher_of(_reference(task), unsafe_no_sandbox) as launcher:
-        findings = examine(_reference(task), launcher=launcher, progress=progress)
+        findings = examine(_reference(task), launcher=launcher, write=write, progress=progress)
     out.rows([asdict(finding) for finding in findings], FINDINGS)
     return 2 if any(finding.level == "error" for finding in findings) else 0
 

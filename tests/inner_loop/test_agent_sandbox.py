@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop import agent_filter
 from inner_loop.agent_sandbox import NETWORKS, AgentEnded, AgentLimits, AgentSandbox, describe
 from programs.errors import UsageError
-from trainer import bwrap, lowered
+from trainer import bwrap, call_filter, lowered
 
 pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
 CANARY = "canary-4711"
@@ -224,7 +223,7 @@ socket.socket(socket.AF_UNIX).close(); socket.socket(socket.AF_INET6).close()
 if os.fork() == 0: os._exit(0)
 print(os.wait()[1])"""
     assert python(AgentSandbox(worktree), script).stdout.split() == b"EAFNOSUPPORT ENOSYS EPERM EPERM ENOSYS 0".split()
-    assert agent_filter.program("aarch64") and agent_filter.program("riscv64") is None
+    assert call_filter.program("aarch64") and call_filter.program("riscv64") is None
 
 
 def test_a_fork_bomb_ends_at_the_limits(worktree: Path) -> None:

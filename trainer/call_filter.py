@@ -1,6 +1,7 @@
-"""A seccomp filter for coding agents: what no namespace closes is refused, everything else is allowed.
+"""A seccomp filter for ordinary process trees: what no namespace closes is refused, everything else is allowed.
 
-An agent's tools need most system calls, so this one names what is refused, unlike the filter of an experiment. It
+A coding agent's tools and a stranger's build need most system calls, so this one names what is refused, unlike the
+filter of an experiment (`trainer.inside.seccomp`). It
 closes sockets that ignore the network namespace (AF_VSOCK reaches the hypervisor), io_uring (which opens sockets past
 the filter), key rings (not in a namespace), further namespaces and mounts, input into a terminal, and the kernel's
 interfaces for programs and modules. bwrap loads it (``--seccomp``) after setting no_new_privs.

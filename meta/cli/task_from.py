@@ -1,0 +1,82 @@
+"""``metaloop task init --from DIR``: what was found in a repository, field by field, and the task.toml made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meta.cli import resolve
+from meta.cli.options import Duration, duration, flag
+from meta.cli.output import Column, Output
+from programs.errors import UsageError
+
+FACTS = (
+    Column("field", style="bold"),
+    Column("value", wrap=True, show=lambda value: _shown(value)),
+    Column("where", "found in", wrap=True, style="dim"),
+    Column("flag", "else give", style="dim"),
+    Column("note", wrap=True, show=str),
+)
+FROM_FLAGS = (
+    flag("--from", "source", metavar="DIR", help="Read a repository instead, and run it as it is; runs nothing of it."),
+    flag("--into", metavar="DIR", help="Copy its files there first  [default: task.toml goes into the repository]."),
+    flag("--command", metavar="LINE", help="What an experiment runs, by sh; {seed} and {budget} are filled in."),
+    flag("--metric", metavar="NAME", help="As it is printed (NAME: 1.23), or a key of the JSON (a.b)."),
+    flag("--metric-file", metavar="FILE", help="Where the command writes it; JSON or lines  [default: the output]."),
+    flag("--direction", type=click.Choice(("lower", "higher")), help="Which way the metric is better."),
+    flag("--editable", metavar="FILE", multiple=True, help="A file that a researcher may edit; repeatable."),
+    flag("--budget", type=Duration(), metavar="TIME", help="CPU time of one experiment, e.g. 5m."),
+    flag("--values", metavar="NAME=1,2,4", multiple=True, help="What to try of a constant; repeatable."),
+    flag("--no-values", is_flag=True, help="No ladders made from the constants."),
+    flag("--readable", metavar="PATH", multiple=True, help="A path outside that the command reads; repeatable."),
+    flag("--exclude", metavar="GLOB", multiple=True, help="Files that are no part of the task; repeatable."),
+    flag("--score-command", metavar="LINE", help="Scores the artifacts afterwards, in a sandbox without the edits."),
+    flag("--artifact", metavar="PATH", multiple=True, help="What training leaves for it; repeatable."),
+)  # fmt: skip
+
+
+def from_repository(out: Output, source: str, folder: str | None, flags: dict[str, Any]) -> int:
+    """Read, tell, write. Exit code 2 and no file where something essential was not found."""
+    from trainer.foreign.init import Wanted, draft, write
+    from trainer.task import Task
+
+    wanted = Wanted(
+        command=flags["command"], metric=flags["metric"], metric_file=flags["metric_file"],
+        direction=flags["direction"], budget=flags["budget"], editable=flags["editable"],
+        exclude=flags["exclude"], readable=flags["readable"], values=_values(flags["values"]),
+        ladders=not flags["no_values"], score_command=flags["score_command"], artifacts=flags["artifact"],
+    )  # fmt: skip
+    into = flags["into"] or folder
+    found = draft(Path(source).expanduser(), wanted)
+    if found.lacking:
+        out.rows([fact.to_json() for fact in found.facts], FACTS)
+        for fact in found.lacking:
+            out.note(f"not found: {fact.field} ({fact.note}); name it: {fact.flag} …")
+        return 2
+    place = write(found, Path(into) if into else None)
+    try:
+        task = Task.load(place)
+    except BaseException:
+        (place / "task.toml").unlink()  # what cannot be loaded is no task
+        raise
+    out.rows([fact.to_json() for fact in found.facts], FACTS)
+    out.note(f"wrote {resolve.shown(place / 'task.toml')}: {len(task.edits.knobs)} edits, nothing was run")
+    out.note(f"next: metaloop task check {resolve.typed(place)}   (runs the baseline once, in a sandbox)")
+    return 0
+
+
+def _values(texts: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    if bad := next((text for text, pair in zip(texts, pairs, strict=True) if not pair[0] or not pair[2]), None):
+        raise UsageError(f"--values {bad}: no NAME=VALUES", hint="--values LR=0.01,0.02,0.04")
+    return {name: values for name, _, values in pairs}
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return duration(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,65 @@
+"""The charter as sentences: every field has one, the same each time, and writing it again changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from programs.charter import fields
+from programs.charter_edit import set_charter
+from programs.charter_prose import END, START, sentences, with_prose
+from programs.program import Program
+
+TEXT = "# Research\n\nFind a better model.\n\n## Ideas\n- try `lr=0.1`\n"
+# two values of each field, and what the sentence must hold of each
+VALUES: dict[str, tuple[tuple[Any, str], tuple[Any, str]]] = {
+    "proposers": (({"queue": 3.0, "local": 1.0}, "75% of cases the next idea"), ({"tpe": 1.0}, "better half")),
+    "keep.rule": (("margin", "by more than a margin"), ("paired", "same fresh seeds")),
+    "keep.margin": ((2.5, "2.5 standard deviations"), (1.0, "1 standard deviations")),
+    "keep.pairs": ((3, "3 fresh seeds"), (1, "1 fresh seed ")),
+    "replicates": ((4, "4 training seeds"), (1, "1 training seed;")),
+    "screen.fraction": ((0.25, "25% of the time"), (1.0, "full time at once")),
+    "screen.promote": ((0.5, "best 50%"), (0.1, "best 10%")),
+    "wave": ((6, "6 candidates"), (1, "before you make the next")),
+    "branch.frontier": ((3, "3 best kept versions"), (1, "one kept version")),
+    "branch.rewind_after": ((7, "After 7 experiments"), (0, "Never go back")),
+    "confirm": ((0.2, "last 20% of the budget"), (0.0, "whole budget on the search")),
+    "no_repeat": ((True, "Never run the same code twice"), (False, "may be run again")),
+    "avoid_failures": ((True, "Never try a value again"), (False, "may be tried again")),
+    "focus": ((["optimizer", "model"], "optimizer, model"), ([], "Any setting")),
+    "simplicity": ((0.01, "earn 0.01 units"), (0.0, "does not count")),
+    "history": ((50, "last 50 experiments"), (0, "without looking")),
+}
+
+
+def test_every_field_of_the_charter_is_known() -> None:
+    assert ["version", *VALUES] == [name for name, _ in fields()]  # that one tells a reader nothing
+    assert sentences(set_charter(TEXT, "version", 1)) == []
+
+
+@pytest.mark.parametrize("field", VALUES)
+def test_a_field_that_is_set_is_one_sentence(field: str) -> None:
+    told = set()
+    for value, wanted in VALUES[field]:
+        said = sentences(set_charter(TEXT, field, value))
+        assert [name for name, _ in said] == [field] and wanted in said[0][1], said
+        assert said[0][1].endswith(".") and "\n" not in said[0][1]
+        told.add(said[0][1])
+    assert len(told) == 2
+
+
+def test_writing_it_again_changes_nothing_and_another_charter_replaces_it() -> None:
+    once = with_prose(set_charter(set_charter(TEXT, "wave", 6), "confirm", 0.2))
+    assert with_prose(once) == once and once.count(START) == once.count(END) == 1
+    assert "6 candidates" in once and "last 20%" in once and once.index("Ideas") < once.index(START)
+    again = with_prose(set_charter(once, "wave", 9))
+    assert "9 candidates" in again and "6 candidates" not in again and again.count(START) == 1
+    assert with_prose(again.replace("\n", "\r\n")) == again.replace("\n", "\r\n")
+
+
+def test_it_stays_the_same_program_for_metaloop_and_without_a_charter_the_same_text() -> None:
+    program = set_charter(TEXT, "wave", 6)
+    assert Program.parse(with_prose(program)).charter.wave == 6
+    for text in (TEXT, "", "no newline at the end", "---\nother: tool\n---\n# x\n"):
+        assert with_prose(text) == text

@@ -1,0 +1,129 @@
+"""A task that runs a command: its experiments, its trust, its scoring command, its check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from programs.errors import TaskError, UsageError
+from tests.trainer import foreign_repos
+from trainer.check import check
+from trainer.command import CommandTrainer, scalable
+from trainer.command_check import write_measured
+from trainer.data import DataStore
+from trainer.edits import Edit
+from trainer.experiment import Spec
+from trainer.foreign.init import Wanted, draft, write
+from trainer.outcome import Outcome
+from trainer.simulated import trainer_for
+from trainer.streams import Streams
+from trainer.task import Task
+
+SCORED = {"train.py": "open('model.txt', 'w').write('2.5')\nprint('score: 99')\n", "score.py": (
+    "import pathlib\nprint('train.py is here:', pathlib.Path('train.py').exists())\n"
+    "print('score:', float(pathlib.Path('model.txt').read_text()))\n"
+)}  # fmt: skip
+
+
+def made(folder: Path, repository: Callable[[Path], Path], **wanted: object) -> Task:
+    return Task.load(write(draft(repository(folder / "theirs"), Wanted(**wanted)), folder / "task"))  # type: ignore[arg-type]
+
+
+def run(task: Task, spec: Spec | None = None) -> Outcome:
+    trainer = trainer_for(task, DataStore(task, Streams.from_seed(1), task.folder.parent / "data"))
+    assert isinstance(trainer, CommandTrainer)
+    return trainer.run(spec or Spec(task.baseline(), 1))
+
+
+def test_the_original_shape_trains_with_its_seed_and_a_share_of_its_budget(tmp_path: Path) -> None:
+    task = made(tmp_path, foreign_repos.original)
+    one, again, other = (run(task, Spec(task.baseline(), seed)) for seed in (1, 1, 2))
+    assert one.status == "ok" and one.metric == again.metric != other.metric and one.steps == 2000
+    assert one.trust == "self-reported" and 0 < one.device_seconds < 5.0
+    shorter = run(task, Spec(task.baseline(), 1, fraction=1e-5))
+    assert scalable(task) and shorter.steps is not None and shorter.steps < 2000
+    better = task.edits.apply(task.baseline(), Edit({"LEARNING_RATE": 0.008}))
+    changed = run(task, Spec(better, 1)).metric
+    assert changed is not None and one.metric is not None and changed < one.metric
+
+
+def test_json_of_a_makefile_and_patches_of_c(tmp_path: Path) -> None:
+    task = made(tmp_path, foreign_repos.makefile)
+    assert run(task).metric == 66.5
+    source = task.edits.apply(task.baseline(), Edit(apply=("BLOCK_4",)))
+    assert "#define BLOCK 4\n" in source.text("src/kernel.c") and run(task, Spec(source, 1)).metric == 54.5
+    broken = task.baseline().with_text("src/kernel.c", "int work(void) { return }\n")
+    outcome = run(task, Spec(broken, 1))
+    assert outcome.status == "crash" and outcome.metric is None and outcome.trust == "self-reported"
+
+
+def _scored(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for name, text in SCORED.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_a_scoring_command_counts_and_sees_no_edited_file(tmp_path: Path) -> None:
+    wanted = {"score_command": "python score.py", "artifacts": ["model.txt"], "direction": "higher"}
+    task = made(tmp_path, _scored, metric="score", command="python train.py", editable=["train.py"], **wanted)
+    outcome = run(task)
+    assert outcome.metric == 2.5 and outcome.trust == "scored" and "train.py is here: False" in outcome.log
+    none = run(task, Spec(task.baseline().with_text("train.py", "print('score: 99')\n"), 1))
+    assert none.status == "invalid" and "model.txt" in none.reason
+    swap = (
+        "import os\nos.remove('score.py')\nopen('score.py', 'w').write('print(\"score: 99\")')\n" + SCORED["train.py"]
+    )
+    assert run(task, Spec(task.baseline().with_text("train.py", swap), 1)).metric == 2.5
+    link = "import os\nos.symlink('/etc/hostname', 'model.txt')\n"
+    assert run(task, Spec(task.baseline().with_text("train.py", link), 1)).status == "invalid"
+
+
+def test_an_artifact_takes_the_place_of_no_file(tmp_path: Path) -> None:
+    wanted = {"score_command": "python score.py", "artifacts": ["score.py"], "direction": "higher"}
+    task = made(tmp_path, _scored, metric="score", command="python train.py", editable=["train.py"], **wanted)
+    outcome = run(task)
+    assert outcome.status == "invalid" and "read-only" in outcome.reason
+
+
+def test_it_never_runs_without_a_sandbox(tmp_path: Path) -> None:
+    task = made(tmp_path, foreign_repos.shell)
+    trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"), sandbox=False)
+    with pytest.raises(UsageError, match="sandbox only"):
+        trainer.run(Spec(task.baseline(), 1))
+
+
+def test_what_a_task_may_not_say(tmp_path: Path) -> None:
+    task = made(tmp_path, foreign_repos.shell)
+    toml = task.folder / "task.toml"
+    text = toml.read_text()
+    for line in ('seed_constant = "x"', 'score_command = "x"', "command = []", 'unknown = "x"'):
+        toml.write_text(text.replace("[run]\n", f"[run]\n{line}\n"))
+        with pytest.raises(TaskError):
+            Task.load(task.folder)
+    toml.write_text(text.replace("[run]\n", '[run]\nreadable = ["~/.ssh"]\n'))
+    findings = check(task.folder)
+    assert findings[-1].level == "error" and "keys" in findings[-1].message
+
+
+def test_check_says_what_it_found_and_writes_what_it_measured(tmp_path: Path) -> None:
+    task = made(tmp_path, foreign_repos.shell)
+    findings = {finding.clause: finding for finding in check(task.folder, write=True)}
+    assert findings["baseline"].message.startswith("score 22 in")
+    assert findings["trust"].level == "warning" and findings["seed noise"].message.startswith("none")
+    assert findings["edits"].level == "ok" and Task.load(task.folder).budget_seconds < 1.0
+    assert write_measured(task, 3.25) and Task.load(task.folder).cost_seconds == 3.25
+
+
+def test_check_says_what_to_do_about_a_baseline_that_fails(tmp_path: Path) -> None:
+    place = foreign_repos.shell(tmp_path / "theirs")
+    (place / "run.sh").write_text(
+        "#!/bin/bash\nLEVEL=3\npython3 -c 'import no_such_module'\necho score: $LEVEL\nexit 3\n"
+    )
+    task = Task.load(write(draft(place, Wanted(metric="score", direction="higher")), None))
+    last = check(task.folder)[-1]
+    assert last.level == "error" and last.clause == "baseline" and "no_such_module" in last.hint
+    assert json.dumps(last.message)

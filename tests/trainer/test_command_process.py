@@ -1,0 +1,130 @@
+"""A command in its sandbox: real processes, real hard lines, and what they cannot do."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+
+from programs.errors import TaskError
+from trainer.command_process import CommandEnded, run_command
+from trainer.command_view import CommandLimits, Job, readable_path
+
+LIMITS = CommandLimits(cpu_seconds=20.0, wall_seconds=60.0, memory_mb=512, disk_mb=32, output_mb=1, result_mb=1)
+BURN = "import os\nwhile os.times().user < {seconds}: pass"
+
+
+def run(line: str, *, limits: CommandLimits = LIMITS, **job: object) -> CommandEnded:
+    files = {"given/a.txt": (b"given\n", False), "tool": (b"#!/bin/sh\necho tool runs\n", True)}
+    return run_command(Job(["/bin/sh", "-c", line], files, **job), limits)  # type: ignore[arg-type]
+
+
+def test_a_command_works_in_a_copy_of_its_files_and_leaves_what_was_asked_for() -> None:
+    ended = run(
+        "cat given/a.txt; ./tool; mkdir -p out/deep; echo x > out/deep/y; echo z > out/z", wanted=["out", "none.json"]
+    )
+    assert ended.exit_code == 0 and ended.killed == "" and ended.log == "given\ntool runs\n"
+    assert ended.files == {"out/deep/y": b"x\n", "out/z": b"z\n"}
+    assert ended.missing == ("none.json: No such file or directory",)
+
+
+def test_exit_codes_and_missing_programs_are_told() -> None:
+    assert run("exit 7").exit_code == 7
+    ended = run_command(Job(["no-such-program"], {}), LIMITS)
+    assert ended.exit_code == 127 and "no-such-program" in ended.log
+
+
+def test_cpu_of_a_whole_tree_is_counted_and_ends_at_the_line() -> None:
+    ended = run(f"for i in 1 2 3; do python3 -c '{BURN.format(seconds=0.3)}' & done; wait")
+    assert ended.exit_code == 0 and ended.cpu_seconds >= 0.9
+    limits = dataclasses.replace(LIMITS, cpu_seconds=0.6)
+    ended = run(f"python3 -c '{BURN.format(seconds=50)}' & python3 -c '{BURN.format(seconds=50)}'", limits=limits)
+    assert ended.killed == "cpu" and 0.6 < ended.cpu_seconds < 3.0 and ended.exit_code == -9
+
+
+def test_cpu_of_a_child_that_nobody_waits_for_is_counted() -> None:
+    line = (
+        "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\npid = os.fork()\nif pid == 0:\n"
+        "    while os.times().user < 0.6: pass\n    os._exit(0)\n"
+        "try:\n    os.waitpid(pid, 0)\nexcept ChildProcessError: pass\n"
+    )
+    assert run_command(Job(["python3", "-c", line], {}), LIMITS).cpu_seconds > 0.45
+
+
+@pytest.mark.parametrize(
+    ("line", "killed"),
+    [
+        ("sleep 60", "wall"),
+        ("yes", "output"),
+        ("python3 -c 'x = b\"1\" * (900 << 20); import time; time.sleep(60)'", "memory"),
+    ],
+    ids=["wall", "output", "memory"],
+)  # fmt: skip
+def test_every_line_ends_it(line: str, killed: str) -> None:
+    ended = run(line, limits=dataclasses.replace(LIMITS, wall_seconds=4.0 if killed == "wall" else 60.0))
+    assert ended.killed == killed and len(ended.log) <= 40_000
+
+
+def test_a_full_disk_is_the_commands_own_error() -> None:
+    ended = run("head -c 100000000 /dev/zero > big; echo $?; ls -s big | cut -d' ' -f1")
+    assert ended.killed == "" and int(ended.log.split()[-1]) <= 32 << 10
+
+
+def test_nothing_of_it_goes_on() -> None:
+    ended = run("(trap '' TERM HUP INT; setsid sleep 1000 >/dev/null 2>&1 &) ; echo left")
+    assert ended.log == "left\n" and ended.wall_seconds < 30
+    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and _line(pid) == b"sleep\x001000\x00"]
+
+
+def _line(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_it_reaches_nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").write_text("canary-4711")
+    monkeypatch.setenv("MY_API_KEY", "canary-4712")
+    ended = run(
+        f"env; cat {tmp_path}/secret; ls /home /root; cat /proc/1/environ /proc/1/cmdline; cat /etc/shadow; "
+        "python3 -c 'import trainer'; python3 -c 'import socket; socket.create_connection((\"1.1.1.1\", 53), 3)'; "
+        "touch /usr/mark /etc/mark; kill -9 1; unshare -r true; mount -t tmpfs none /mnt; echo over"
+    )
+    assert "canary" not in ended.log and "MY_API_KEY" not in ended.log and ended.log.endswith("over\n")
+    assert "No module named 'trainer'" in ended.log and "unreachable" in ended.log
+    assert "/usr/mark': Read-only" in ended.log or "cannot touch '/usr/mark'" in ended.log
+
+
+def test_results_are_files_of_its_own_and_bounded() -> None:
+    ended = run(
+        "ln -s /etc/passwd link; mkfifo pipe; mkdir d; ln -s /etc d/etc; head -c 3000000 /dev/zero >big; echo ok >good",
+        wanted=["link", "pipe", "d/etc/passwd", "big", "good"],
+    )
+    assert ended.files == {"good": b"ok\n"}
+    assert [text.split(":")[0] for text in ended.missing] == ["link", "pipe", "d/etc/passwd", "big"]
+
+
+def test_its_output_is_plain_text() -> None:
+    ended = run(r"printf 'a\033[2Jb\000c\342\200\256d\377\n'")
+    assert ended.log.isprintable() or ended.log.strip("\n").isprintable()
+
+
+def test_named_paths_are_shown_read_only_and_keys_never(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "text").write_text("shown\n")
+    ended = run(f"cat {data}/text; echo x > {data}/new || echo closed", readable=[str(data)])
+    assert ended.log.startswith("shown\n") and ended.log.endswith("closed\n") and not (data / "new").exists()
+    home = tmp_path / "home"
+    for name in (".cache/theirs", ".ssh"):
+        (home / name).mkdir(parents=True)
+    (home / ".cache/theirs/x").write_text("cached\n")
+    monkeypatch.setenv("HOME", str(home))
+    assert run("cat ~/.cache/theirs/x", readable=["~/.cache/theirs"]).log == "cached\n"
+    (home / "innocent").symlink_to(home / ".ssh")
+    for text in ("~/.ssh", "/", "/etc", "~", "relative", "/usr/../etc", str(home), str(home / "innocent")):
+        with pytest.raises(TaskError):
+            readable_path(text)

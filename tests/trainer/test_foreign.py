@@ -1,0 +1,164 @@
+"""task init --from: what is found in repositories of others, and that nothing of them is run while it is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from programs.errors import NotFound, UsageError
+from tests.trainer import foreign_repos
+from trainer.foreign.commands import plain_python
+from trainer.foreign.init import Draft, Wanted, draft, write
+from trainer.task import Task
+
+
+def facts(found: Draft) -> dict[str, Any]:
+    return {fact.field: fact.value for fact in found.facts}
+
+
+def places(found: Draft) -> dict[str, str]:
+    return {fact.field: fact.where for fact in found.facts}
+
+
+@pytest.mark.parametrize(
+    ("repository", "expected"),
+    [
+        (
+            foreign_repos.original,
+            {"command": "python train.py", "metric": "val_bpb", "direction": "lower", "editable": ["train.py"],
+             "budget": 0.1, "seed": "train.py:SEED", "edits": ["LEARNING_RATE", "BATCH_SIZE"]},
+        ),
+        (
+            foreign_repos.makefile,
+            {"command": "make bench", "metric": "millis", "metric is read from": "out/result.json at millis",
+             "direction": "lower", "editable": ["src/kernel.c"], "edits": ["BLOCK", "UNROLL"]},
+        ),
+        (
+            foreign_repos.shell,
+            {"command": "bash run.sh", "metric": "score", "direction": "higher", "editable": ["run.sh"],
+             "edits": ["LEVEL", "WIDTH"]},
+        ),
+        (
+            foreign_repos.compiled,
+            {"command": "gcc -O2 -o sort sort.c && ./sort", "metric": "seconds", "direction": "lower",
+             "editable": ["sort.c"], "edits": ["CUTOFF", "PASSES"]},
+        ),
+        (
+            foreign_repos.nested,
+            {"command": "python -m eval.score", "metric": "accuracy", "direction": "higher",
+             "editable": ["src/model/net.py", "src/optim.py"], "budget": 2.0,
+             "edits": ["WIDTH", "DROPOUT", "LR", "BETA2"]},
+        ),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)  # fmt: skip
+def test_what_is_found(repository: Callable[[Path], Path], expected: dict[str, Any], tmp_path: Path) -> None:
+    found = draft(repository(tmp_path / "theirs"), Wanted())
+    assert {name: facts(found)[name] for name in expected} == expected and not found.lacking
+    task = Task.load(write(found, None))
+    assert task.run is not None and task.run.command == expected["command"] and task.edits.knobs
+    assert task.direction == expected["direction"] and list(task.editable) == expected["editable"]
+
+
+def test_every_field_says_where_it_was_found_and_which_flag_gives_it(tmp_path: Path) -> None:
+    found = draft(foreign_repos.original(tmp_path), Wanted())
+    where = places(found)
+    assert where["command"] == "program.md:10" and where["metric"] == "train.py:22"
+    assert where["budget"] == "prepare.py:1" and where["editable"] == "program.md:6"
+    assert all(fact.flag.startswith("--") for fact in found.facts if fact.field != "gpu")
+    assert 'budget_constant = "prepare.py:TIME_BUDGET"' in found.toml and "program.md" not in _listed(found.toml)
+
+
+def _listed(toml: str) -> str:
+    return toml[toml.index("read_only") : toml.index("[budget]")]
+
+
+def test_flags_win_over_what_is_found(tmp_path: Path) -> None:
+    wanted = Wanted(
+        command="./go --seed {seed}", metric="a.b", metric_file="out.json", direction="higher", budget=7.0,
+        editable=["prepare.py"], exclude=["data.py"], values={"TIME_BUDGET": "0.1,0.2"}, name="mine",
+    )  # fmt: skip
+    found = draft(foreign_repos.original(tmp_path / "theirs"), wanted)
+    task = Task.load(write(found, tmp_path / "copy"))
+    assert task.run is not None and task.run.command == "./go --seed {seed}" and task.name == "mine"
+    assert task.scoring["key"] == "a.b" and task.scoring["file"] == "out.json" and task.direction == "higher"
+    assert task.budget_seconds == 7.0 and task.editable == ("prepare.py",) and "data.py" not in task.read_only
+    assert [knob.values for knob in task.edits.knobs] == [(0.1, 0.2)]
+    assert not (tmp_path / "theirs" / "task.toml").exists()
+
+
+def test_what_is_not_found_is_said_and_nothing_is_written(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing to run here\n")
+    found = draft(tmp_path, Wanted())
+    assert {fact.field for fact in found.lacking} == {"command", "metric", "direction", "editable"}
+    assert {fact.flag for fact in found.lacking} == {"--command", "--metric", "--direction", "--editable"}
+    with pytest.raises(UsageError, match="not found"):
+        write(found, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    with pytest.raises(NotFound):
+        draft(tmp_path / "none", Wanted())
+
+
+def test_nothing_of_the_repository_runs_while_it_is_read(tmp_path: Path) -> None:
+    place = foreign_repos.original(tmp_path / "theirs")
+    mark = tmp_path / "ran"
+    bomb = f"import pathlib\npathlib.Path({str(mark)!r}).touch()\n"
+    for name in ("data.py", "conftest.py", "sitecustomize.py", "setup.py", "src/__init__.py"):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_text(bomb)
+    (place / "train.py").write_text(bomb + (place / "train.py").read_text())
+    (place / ".git").mkdir()
+    (place / ".git/config").write_text(f"[core]\n\tfsmonitor = touch {mark}\n")
+    (place / "Makefile").write_text(f"X := $(shell touch {mark})\nbench:\n\ttouch {mark}\n")
+    task = Task.load(write(draft(place, Wanted()), tmp_path / "copy"))
+    assert task.baseline() and task.read_only_files and not task.has_data and not mark.exists()
+    assert not (tmp_path / "copy" / ".git").exists()
+
+
+def test_links_pipes_and_strange_names_are_left_out(tmp_path: Path) -> None:
+    place = foreign_repos.original(tmp_path / "theirs")
+    (tmp_path / "secret").write_text("canary")
+    (place / "link.py").symlink_to(tmp_path / "secret")
+    (place / "folder").symlink_to(tmp_path)
+    os.mkfifo(place / "pipe")
+    (place / "a\x1b[2Jb.py").write_text("X = 1\n")
+    (place / 'quo"te\u202e.py').write_text("X = 1\n")
+    found = draft(place, Wanted())
+    assert "canary" not in found.toml and "\x1b" not in found.toml and "\u202e" not in found.toml
+    copy = write(found, tmp_path / "copy")
+    Task.load(copy)
+    assert not (copy / "link.py").exists() and not (copy / "folder").exists() and not (copy / "pipe").exists()
+    assert len([fact for fact in found.facts if fact.field == "left out"]) >= 4
+
+
+def test_text_of_the_repository_cannot_leave_its_place_in_task_toml(tmp_path: Path) -> None:
+    place = foreign_repos.shell(tmp_path)
+    (place / "run.sh").write_text('#!/bin/bash\nLEVEL=3\necho "score: 1"\n')
+    name = 'x"]\n[run]\ncommand = "touch /tmp/out"'
+    found = draft(place, Wanted(metric='a"b\\c\x7f', direction="lower", editable=["run.sh"], command=f"echo {name}"))
+    task = Task.load(write(found, None))
+    assert task.metric == 'a"b\\c\x7f' and task.run is not None and task.run.command == f"echo {name}"
+
+
+def test_a_task_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
+    place = foreign_repos.shell(tmp_path)
+    write(draft(place, Wanted()), None)
+    with pytest.raises(UsageError, match="exists already"):
+        write(draft(place, Wanted()), None)
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        ("uv run train.py", "python train.py"),
+        ("uv run --frozen train.py --x 1", "python train.py --x 1"),
+        ("uv run pytest -q", "pytest -q"),
+        ("make bench", "make bench"),
+    ],
+)
+def test_uv_is_left_out(given: str, plain: str) -> None:
+    assert plain_python(given) == plain

@@ -1,0 +1,202 @@
+"""CommandTrainer: an experiment is a command of somebody else's repository, run as it is on an edited copy of it.
+
+What it prints, or writes to a file, is its metric: `self-reported`, for nothing holds it to the truth. With a scoring
+command, that one runs afterwards in a sandbox of its own, on the task's read-only files and the artifacts that training
+left, without the edited files; what it says is `scored`, as far as it treats the artifacts as data.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from programs.errors import UsageError
+from trainer import bwrap, constants
+from trainer.cache import Cache
+from trainer.command_process import CommandEnded, run_command
+from trainer.command_view import CommandLimits, Job, readable_path
+from trainer.data import DataStore
+from trainer.experiment import SOURCE_BYTES, Spec, Trainer
+from trainer.launcher import Ended, LauncherFault, Request
+from trainer.outcome import Outcome, Trust
+from trainer.printed import Printed
+from trainer.referee import LEAST, Failed, Tally, judge
+from trainer.scoring import InvalidPredictions, Score
+from trainer.task import Task
+
+_CALIBRATION_RUNS = 3
+_GROWTH = 32 << 10  # bytes that an edit may add to sources that are larger than ours may be
+_LIMITS = CommandLimits(10.0, 60.0)
+_RESULT_MB = 1  # of the file that holds the metric
+
+
+class CommandLauncher:
+    """Stands where a launcher of ours would: starts nothing in advance, knows what an empty command costs."""
+
+    def __init__(self, sandboxed: bool) -> None:
+        self.sandboxed = sandboxed
+        self.constant = 0.0
+
+    def start(self) -> None:
+        """EnvironmentProblem where no sandbox can be made here."""
+        require_sandbox(self.sandboxed)
+        if not self.constant:
+            empty = [run_command(Job(["true"], {}), _LIMITS).cpu_seconds for _ in range(_CALIBRATION_RUNS)]
+            self.constant = statistics.median(empty)
+
+    def run(self, request: Request, meanwhile: Any = None) -> Ended:
+        raise LauncherFault("a task with a command trains by it")
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def require_sandbox(asked: bool) -> None:
+    """Raise where a command cannot be run as it must be: a stranger's process tree, in a sandbox or not at all."""
+    if not asked:
+        raise UsageError("a task with a command runs in the sandbox only", hint="leave out --unsafe-no-sandbox")
+    bwrap.ensure()
+
+
+class CommandTrainer(Trainer):
+    """Runs the experiments of a task that has a ``[run]`` section."""
+
+    scorer: Printed
+
+    def __init__(
+        self, task: Task, data: DataStore, *, cache: Cache | None = None, fixed_steps: bool = False,
+        sandbox: bool = True,
+    ) -> None:  # fmt: skip
+        if task.run is None:
+            raise UsageError(f"{task.name} has no [run] section", hint="make its trainer by trainer_for")
+        launcher = CommandLauncher(sandbox)
+        super().__init__(task, data, launcher=launcher, cache=cache, fixed_steps=fixed_steps)
+        self.section = task.run
+
+    @property
+    def trust(self) -> Trust:
+        return "scored" if self.section.score_command else "self-reported"
+
+    def _attempt(self, spec: Spec) -> Outcome:
+        outcome = super()._attempt(spec)
+        return outcome if outcome.metric is not None else replace(outcome, trust=self.trust)
+
+    def _train_and_score(self, spec: Spec, tally: Tally) -> Score:
+        """The score; Failed if the command fails or says no metric. ``tally`` holds the cost either way."""
+        size = sum(len(text.encode()) for _, text in spec.source.files)
+        most = max(SOURCE_BYTES, sum(len(text.encode()) for _, text in self.task.baseline().files) + _GROWTH)
+        if size > most:
+            tally.cpu += LEAST
+            raise Failed("invalid", f"the source has {size} bytes, {most} at most")
+        scored = bool(self.section.score_command)
+        result = self.task.scoring["file"]
+        wanted = self.section.artifacts if scored else [result] if result else []
+        ended = self._run(self.section.command, self._files(spec), spec, wanted, tally)
+        if scored:
+            ended = self._run(self.section.score_command, self._beside(ended), spec, [result] if result else [], tally)
+        try:
+            return Score(self.scorer.metric(_result(ended, result)), self.trust)
+        except InvalidPredictions as error:
+            raise Failed("invalid", str(error)) from None
+
+    def _run(
+        self, command: str | list[str], files: Mapping[str, tuple[bytes, bool]], spec: Spec, wanted: list[str],
+        tally: Tally,
+    ) -> CommandEnded:  # fmt: skip
+        """Run one command and book what it used; Failed where it did not end well or left not what it should."""
+        line = self.section.score_command == command
+        fraction = spec.fraction if scalable(self.task) and not line else 1.0
+        values = {"{seed}": str(spec.seed), "{budget}": f"{self.task.budget_seconds * fraction:g}"}
+        words = ["/bin/sh", "-c", _filled(command, values)] if isinstance(command, str) else [
+            _filled(word, values) for word in command
+        ]  # fmt: skip
+        threads = str(self.section.threads)
+        environment = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+        environment |= {"METALOOP_TRAIN_SEED": values["{seed}"], "METALOOP_TRAIN_BUDGET": values["{budget}"]}
+        environment |= {name: _filled(text, values) for name, text in self.section.environment.items()}
+        limits = self._lines(fraction)
+        ended = run_command(Job(words, files, environment, self.section.readable, wanted), limits)
+        told = Ended(
+            ended.exit_code, ended.killed if ended.killed in ("cpu", "wall") else "", ended.cpu_seconds,
+            ended.wall_seconds, ended.peak_memory_mb, log=ended.log,
+        )  # fmt: skip
+        tally.add(told, self.launcher.constant)
+        if ended.killed == "memory":
+            raise Failed("oom", f"killed: more than {limits.memory_mb} MB of memory")
+        if ended.killed == "output":
+            raise Failed("crash", f"killed: more than {limits.output_mb} MB of output")
+        judge(told, self._limits(fraction, 0), failure="crash")
+        if ended.missing:
+            raise Failed("invalid", f"the command left no {ended.missing[0]}")
+        return ended
+
+    def _lines(self, fraction: float) -> CommandLimits:
+        ours = self._limits(fraction, 0)
+        result = self.task.scoring["checkpoint_mb"] if self.section.score_command else _RESULT_MB
+        return CommandLimits(
+            ours.cpu_seconds, ours.wall_seconds, ours.memory_mb, self.section.disk_mb, self.section.processes,
+            result_mb=result,
+        )  # fmt: skip
+
+    def _files(self, spec: Spec) -> dict[str, tuple[bytes, bool]]:
+        """The repository with the edited files in it, its constants set to this experiment's seed and budget."""
+        files = {**dict(self.task.read_only_files), **{name: text.encode() for name, text in spec.source.files}}
+        _set(files, self.section.seed_constant, lambda _: spec.seed)
+        if spec.fraction < 1.0:
+            _set(files, self.section.budget_constant, lambda now: _part(now, spec.fraction))
+        return self._marked(files)
+
+    def _beside(self, ended: CommandEnded) -> dict[str, tuple[bytes, bool]]:
+        """What the scoring command gets: the read-only files as the task has them, and the artifacts."""
+        own = dict(self.task.read_only_files)
+        if taken := sorted(ended.files.keys() & own.keys()):
+            raise Failed("invalid", f"the artifact {taken[0]} would take the place of a read-only file")
+        return self._marked({**own, **ended.files})
+
+    def _marked(self, files: Mapping[str, bytes]) -> dict[str, tuple[bytes, bool]]:
+        return {name: (data, name in self.section.executable) for name, data in files.items()}
+
+
+def scalable(task: Task) -> bool:
+    """Whether a command can be told to use a fraction of its budget; else a fraction is a full experiment."""
+    run = task.run
+    return run is not None and bool(run.budget_constant or "{budget}" in str(run.command) + str(run.environment))
+
+
+def check_run(task: Task) -> None:
+    """Raise TaskError where the section names what cannot be shown or is not there."""
+    if task.run is None:
+        return
+    for text in task.run.readable:
+        readable_path(text)
+
+
+def _result(ended: CommandEnded, file: str) -> str:
+    if not file:
+        return ended.log
+    return ended.files.get(file, b"").decode("utf-8", "replace")
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
+
+
+def _part(now: Any, fraction: float) -> Any:
+    if isinstance(now, bool) or not isinstance(now, int | float):
+        return now
+    return max(1, round(now * fraction)) if isinstance(now, int) else now * fraction
+
+
+def _set(files: dict[str, bytes], place: str, value: Any) -> None:
+    """Rewrite the constant FILE:NAME, where the file still has it; an edit may have taken it away."""
+    name, _, constant = place.partition(":")
+    if not place or name not in files:
+        return
+    text = files[name].decode("utf-8", "replace")
+    known = constants.read(text)
+    if constant in known and (changed := constants.write(text, constant, value(known[constant]))) is not None:
+        files[name] = changed.encode()

@@ -1,0 +1,142 @@
+"""What a command sees: the system, the interpreter, what the task names, and a copy of the task's files to work in."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from programs.errors import TaskError, UsageError
+from trainer.bwrap import memory_file
+from trainer.system_view import SystemView, checked, interpreter
+
+WORK, HOME = "/task", "/home/work"
+_START, _ORDER = "/run/metaloop/start.py", "/run/metaloop/order.json"
+_SECRET = (".ssh", ".aws", ".gnupg", ".config", ".netrc", ".docker", ".kube", ".git-credentials", ".claude", ".codex")
+
+
+@dataclass(frozen=True)
+class CommandLimits:
+    """Hard lines of a tree of processes. MB of 2**20 bytes; ``disk_mb`` is the work copy, /tmp and home each."""
+
+    cpu_seconds: float
+    wall_seconds: float
+    memory_mb: int = 2048
+    disk_mb: int = 1024
+    processes: int = 512
+    output_mb: int = 16
+    result_mb: int = 64
+
+    def inside(self) -> dict[str, int]:
+        """Those that the kernel keeps for each process, as names of resource.RLIMIT_*."""
+        cpu = int(self.cpu_seconds) + 2  # of one process; the watch adds them up
+        return {"NPROC": self.processes, "FSIZE": self.disk_mb << 20, "NOFILE": 4096, "CORE": 0, "CPU": cpu}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command: its words, what lies in its folder (name → bytes, executable or not), what is to be fetched.
+
+    ``readable``: paths of this machine, read-only at their own place; one that starts with ``~/`` lies in its home.
+    """
+
+    command: Sequence[str]
+    files: Mapping[str, tuple[bytes, bool]]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    readable: Sequence[str] = ()
+    wanted: Sequence[str] = ()
+
+
+class CommandView(SystemView):
+    """bwrap's options for one job; `words` is what it starts."""
+
+    user = "work"
+
+    def __init__(self, job: Job, limits: CommandLimits) -> None:
+        super().__init__()
+        self._job, self._limits = job, limits
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self) -> None:
+        self._enter(False)
+        self._system()
+        self._etc(full=False)
+        size = self._limits.disk_mb
+        for place, megabytes in ((WORK, size), ("/tmp", size), (HOME, size), ("/dev/shm", min(size, 256))):
+            self.options += ["--perms", "0755", "--size", str(megabytes << 20), "--tmpfs", place]
+        self.options += ["--symlink", "../tmp", "/var/tmp"]
+        for text in self._job.readable:
+            self._name(text)
+        self._hide(())
+        for path in interpreter():
+            self._show(path)
+        self._hide(())
+        self._write(_START, (Path(__file__).parent / "inside" / "supervise.py").read_bytes())
+        self.options += [word for place in ("/dev", *self._masked) for word in ("--remount-ro", place)]
+
+    def _name(self, text: str) -> None:
+        path = readable_path(text)
+        if not text.startswith("~/"):
+            self._show(path)
+            return
+        self._bind("--ro-bind", path, f"{HOME}/{text[2:]}")
+        self._shown.append(path.resolve())
+
+    def words(self, ready: int, reply: int, go: int) -> list[str]:
+        """The command line behind bwrap's options, which are complete after this."""
+        blob = self._files()
+        order = {
+            "command": list(self._job.command),
+            "environment": self._environment(),
+            "folder": WORK,
+            "limits": self._limits.inside(),
+            "files": blob[1],
+            "given": blob[0],
+            "wanted": list(self._job.wanted),
+            "wanted_bytes": self._limits.result_mb << 20,
+            "ready": ready,
+            "reply": reply,
+            "go": go,
+        }
+        self._write(_ORDER, json.dumps(order).encode())
+        self.options += ["--as-pid-1", "--chdir", WORK, "--remount-ro", "/"]
+        return ["--", os.path.realpath(sys.executable), "-I", "-S", "-B", _START, _ORDER]
+
+    def _files(self) -> tuple[int, list[Any]]:
+        given = sorted(self._job.files.items())
+        descriptor = memory_file(b"".join(data for _, (data, _) in given))
+        self._open.callback(os.close, descriptor)
+        self._fds.append(descriptor)
+        return descriptor, [(name, len(data), 0o755 if run else 0o644) for name, (data, run) in given]
+
+    def _environment(self) -> dict[str, str]:
+        """No variable of ours gets in: not a key, not a path of this machine but those that are shown."""
+        shown = [path for text in self._job.readable if not text.startswith("~/") for path in (readable_path(text),)]
+        tools = [str(path / "bin") for path in shown if (path / "bin").is_dir()]
+        path = [*tools, os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"]
+        own = {"PATH": ":".join(dict.fromkeys(path)), "TERM": "dumb", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+        own |= {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**own, **self._job.environment, "HOME": HOME}
+
+
+def readable_path(text: str) -> Path:
+    """A path that a task may show to its command. TaskError for homes, keys, what is ours, and what is not there."""
+    path = Path(text).expanduser()
+    where = f"[run] readable {text!r}"
+    hint = "metaloop task init --from finds what a repository needs"
+    if not path.is_absolute() or ".." in path.parts:
+        raise TaskError(f"{where}: is no absolute path", hint=hint)
+    if any(part in _SECRET for part in (*path.parts, *path.resolve().parts)):
+        raise TaskError(f"{where}: may hold keys, and is not shown", hint=hint)
+    try:
+        return checked(path, whom="commands")
+    except UsageError as error:
+        raise TaskError(f"{where}: {error.message}", hint=error.hint) from None

@@ -1,0 +1,115 @@
+"""The command that an experiment runs: told by the program, the README, a Makefile, or by what there is."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+from trainer.foreign.facts import Fact, missing
+from trainer.foreign.repository import Line, Repository
+
+FLAG = "--command"
+_STARTS = re.compile(
+    r"(?:uv run|python3?|make|bash|sh|\./[\w./-]+|pytest|cargo (?:run|bench|test)|go (?:run|test)|node|npm run"
+    r"|cmake|julia|Rscript|torchrun|nvcc|gcc|cc|g\+\+)\b.*"
+)
+_REDIRECT = re.compile(r"\s*(?:\d?>>?\s*&?\S+|\|\s*(?:tee|tail|head|grep)\b.*|<\s*\S+)")
+_BEFORE = re.compile(r"^(?:\$|>|%|❯)\s+|^(?:time|nohup|timeout\s+\S+)\s+")
+_WORDS = re.compile(r"run|experiment|train|bench|test|score|measure", re.IGNORECASE)
+_SETUP = re.compile(r"\b(?:prepare|setup|install|download|sync|clean|clone|plot|analy[sz]e|-m venv)", re.IGNORECASE)
+_TARGETS = ("bench", "benchmark", "train", "run", "eval", "score", "test")
+_SCRIPTS = (
+    "train.py",
+    "run.sh",
+    "bench.sh",
+    "train.sh",
+    "benchmark.py",
+    "bench.py",
+    "evaluate.py",
+    "main.py",
+    "run.py",
+)
+
+
+def find(repository: Repository, given: str | None) -> Fact:
+    """The command as one shell line, without a redirection of its output: we read it ourselves."""
+    if given:
+        return Fact("command", given, "given", FLAG)
+    spoken = [(line, command) for line in _spoken(repository) if (command := _command(line.text, repository))]
+    spoken.sort(key=lambda pair: _rank(repository, *pair))
+    for line, command in spoken[:1]:
+        return Fact("command", command, line.where, FLAG)
+    for name in ("Makefile", "makefile", "GNUmakefile"):
+        targets = {
+            match[1]: line for line in repository.lines(name) if (match := re.match(r"([\w-]+)\s*:(?!=)", line.text))
+        }
+        for target in _TARGETS:
+            if target in targets:
+                return Fact("command", f"make {target}", targets[target].where, FLAG)
+    for name in _SCRIPTS:
+        if name in repository.files:
+            runner = "python" if name.endswith(".py") else "bash"
+            return Fact("command", f"{runner} {name}", name, FLAG, "the file is there; nothing says how it is run")
+    return missing("command", FLAG, "no file says how an experiment is run")
+
+
+def _spoken(repository: Repository) -> Iterator[Line]:
+    """Every command-like piece of the prose: lines of fenced blocks, and what stands in backticks."""
+    for name in repository.prose:
+        fenced = False
+        for line in repository.lines(name):
+            if line.text.lstrip().startswith(("```", "~~~")):
+                fenced = not fenced
+                continue
+            pieces = [line.text.strip()] if fenced else re.findall(r"`([^`]{3,200})`", line.text)
+            for piece in pieces:
+                yield Line(line.file, line.number, piece)
+
+
+def _command(text: str, repository: Repository) -> str:
+    """The command of a piece of text as it would be run here, or an empty string."""
+    text = text.split(" #")[0].strip()
+    while (shorter := _BEFORE.sub("", text)) != text:
+        text = shorter
+    text = _REDIRECT.sub("", text).strip()
+    if not _STARTS.fullmatch(text) or len(text) > 200 or any(mark in text for mark in "<>;|{}…"):
+        return ""
+    text = plain_python(text)
+    if _SETUP.search(text) or not _is_there(text, repository):
+        return ""
+    return text
+
+
+def plain_python(text: str) -> str:
+    """``uv run`` without uv: the sandbox has no network, so the environment must be there already."""
+    inner = re.sub(r"^uv run(?:\s+--?[\w-]+(?:=\S+)?)*\s+", "", text)
+    return f"python {inner}" if inner != text and inner.split()[0].endswith(".py") else inner
+
+
+def _is_there(text: str, repository: Repository) -> bool:
+    """Whether the files that a command names are in the repository."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return False
+    named = [word.removeprefix("./") for word in words if re.search(r"\.(?:py|sh|jl|R|js|c|cpp|rs)$", word)]
+    if words[0].startswith("./"):
+        named.append(words[0].removeprefix("./"))
+    if words[0] in ("python", "python3", "bash", "sh") and not named:
+        return len(words) > 2 and words[1] == "-m"
+    if words[0] == "make":
+        return any(name in repository.files for name in ("Makefile", "makefile", "GNUmakefile"))
+    return all(name in repository.files for name in named)
+
+
+def _rank(repository: Repository, line: Line, command: str) -> tuple[bool, int, int, int]:
+    """Lower is likelier: a word of running in it, the weightier file, the earlier line."""
+    train = "train" in command or "bench" in command
+    return not train, repository.prose.index(line.file), -len(_WORDS.findall(command)), line.number
+
+
+def scripts_of(command: str, repository: Repository) -> list[str]:
+    """The files of the repository that a command names."""
+    words = re.split(r"[\s;&|]+", command)
+    return [name for word in words if (name := word.strip("'\"").removeprefix("./")) in repository.files]

@@ -1,0 +1,28 @@
+"""What was found out about a repository: each value with the place that it comes from and the flag that corrects it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fact:
+    """``where`` is FILE:LINE, "given" for a flag, "assumed" for our default; ``value`` None: not found."""
+
+    field: str
+    value: Any
+    where: str
+    flag: str
+    note: str = ""
+
+    @property
+    def found(self) -> bool:
+        return self.value is not None and self.value != []
+
+    def to_json(self) -> dict[str, Any]:
+        return {"field": self.field, "value": self.value, "where": self.where, "flag": self.flag, "note": self.note}
+
+
+def missing(field: str, flag: str, note: str) -> Fact:
+    return Fact(field, None, "not found", flag, note)

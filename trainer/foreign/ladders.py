@@ -1,0 +1,129 @@
+"""Knobs for a researcher without a language model: constants of the editable files, each a ladder around its value.
+
+Python constants at the top level become knobs. In other languages a line that defines one (``#define``, ``const``,
+``NAME=``) becomes patches, one for each other value, for only Python is parsed here.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from programs.errors import UsageError
+from trainer import constants
+from trainer.foreign.repository import Line, Repository
+
+FLAG = "--values"
+_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+_MOST = 24
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
+_NO_KNOB = re.compile(
+    r"SEED|PATH|DIR|FILE|VERSION|PORT|VOCAB|TIME_|BUDGET|SECONDS|DEVICE|URL|HOST|REPEAT|TRIALS|EVAL", re.I
+)
+_DEFINITIONS = (
+    re.compile(r"\s*#\s*define\s+(?P<name>\w+)\s+(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)[fFuUlL]*\s*(?://.*|/\*.*)?"),
+    re.compile(
+        r"\s*(?:pub\s+|static\s+|export\s+)*(?:const|constexpr|let|final|var)\s+(?:\w+\s+)?(?P<name>[A-Z]\w+)"
+        r"(?:\s*:\s*\w+)?\s*=\s*(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)\w*\s*;?\s*(?://.*)?"
+    ),
+    re.compile(r"(?:export )?(?P<name>[A-Z][A-Z0-9_]*)=[\"']?(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)[\"']?\s*(?:#.*)?"),
+    re.compile(r"(?P<name>[A-Z][A-Z0-9_]*)\s*[:?]?=\s*(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)\s*(?:#.*)?"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """One knob: ``values`` of a constant, or ``patches``: (name, line as it is, line as it would be)."""
+
+    name: str
+    kind: str
+    file: str
+    where: str
+    values: tuple[Any, ...] = ()
+    patches: tuple[tuple[str, str, str], ...] = field(default=())
+
+
+def find(repository: Repository, editable: Sequence[str], given: Mapping[str, str]) -> list[Ladder]:
+    """The ladders of the editable files, those of ``given`` (NAME → "1,2,4") first; at most 24."""
+    found: dict[str, Ladder] = {}
+    for file in editable:
+        for ladder in (
+            _of_python(repository, file, given) if file.endswith(".py") else _of_lines(repository, file, given)
+        ):
+            found.setdefault(ladder.name.lower(), ladder)
+    if unknown := [name for name in given if name.lower() not in found]:
+        raise UsageError(f"--values {unknown[0]}: no constant of that name in {', '.join(editable)}", hint="NAME=1,2,4")
+    ordered = sorted(found.values(), key=lambda ladder: ladder.name not in given)
+    return ordered[:_MOST]
+
+
+def _of_python(repository: Repository, file: str, given: Mapping[str, str]) -> list[Ladder]:
+    text = repository.text(file)
+    found = []
+    for name, value in constants.read(text).items():
+        values = _values(value, given.get(name)) if _fit(name, given) else ()
+        if len(values) > 1:
+            kind = "choice" if isinstance(value, bool | str) else "int" if isinstance(value, int) else "float"
+            number = next((line.number for line in repository.lines(file) if line.text.startswith(name)), 1)
+            found.append(Ladder(name, kind, file, f"{file}:{number}", values))
+    return found
+
+
+def _of_lines(repository: Repository, file: str, given: Mapping[str, str]) -> list[Ladder]:
+    text = repository.text(file)
+    found = []
+    for line in repository.lines(file):
+        match = next((hit for form in _DEFINITIONS if (hit := form.fullmatch(line.text))), None)
+        if match is None or text.count(f"{line.text}\n") != 1 or not _fit(match["name"], given):
+            continue
+        now = ast.literal_eval(match["value"]) if not re.match(r"-?0\d", match["value"]) else None
+        values = _values(now, given.get(match["name"])) if now is not None else ()
+        patches = tuple(_patch(line, match, value) for value in values if value != now)
+        if patches:
+            found.append(Ladder(match["name"], "patch", file, line.where, patches=patches))
+    return found
+
+
+def _patch(line: Line, match: re.Match[str], value: Any) -> tuple[str, str, str]:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    start, end = match.span("value")
+    name = f"{match['name']}_{re.sub(r'[^0-9A-Za-z]', '_', text)}"
+    return name, f"{line.text}\n", f"{line.text[:start]}{text}{line.text[end:]}\n"
+
+
+def _fit(name: str, given: Mapping[str, str]) -> bool:
+    return name in given or bool(_NAME.fullmatch(name) and not _NO_KNOB.search(name))
+
+
+def _values(now: Any, given: str | None) -> tuple[Any, ...]:
+    """The values given, with the present one; else multiples of it, or of the distance from 1 for a share near 1."""
+    if given is not None:
+        return _read(now, given)
+    if isinstance(now, bool):
+        return (False, True)
+    if isinstance(now, int) and 0 < now < 1 << 31:
+        return tuple(sorted({max(1, round(now * factor)) for factor in _FACTORS}))
+    if isinstance(now, float) and 0 < now < 1e12:
+        if 0.5 < now < 1:
+            shares = {float(f"{1 - (1 - now) * factor:.6g}") for factor in _FACTORS if (1 - now) * factor < 1}
+            return tuple(sorted(shares | {now}))
+        return tuple(sorted({float(f"{now * factor:.6g}") for factor in _FACTORS if factor != 1.0} | {now}))
+    return ()
+
+
+def _read(now: Any, text: str) -> tuple[Any, ...]:
+    values: set[Any] = {now}
+    for part in text.split(","):
+        try:
+            value: Any = ast.literal_eval(part.strip())
+        except (ValueError, SyntaxError):
+            value = part.strip()
+        if isinstance(now, float) and isinstance(value, int):
+            value = float(value)
+        if type(value) is not type(now):
+            raise UsageError(f"--values …{part.strip()!r}: the constant is a {type(now).__name__}", hint="NAME=1,2,4")
+        values.add(value)
+    return tuple(sorted(values))

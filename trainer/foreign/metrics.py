@@ -1,0 +1,169 @@
+"""The metric of a repository: its name, where it is read, and which way is better."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from trainer.foreign.facts import Fact, missing
+from trainer.foreign.repository import Line, Repository
+
+METRIC, FILE, DIRECTION = "--metric", "--metric-file", "--direction"
+_NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
+_NAME = r"[A-Za-z][\w./-]{1,39}"
+_PRINTED = re.compile(
+    rf"""(?:print|echo|f?printf|puts|println!?|cout|fmt\.\w+|console\.log)\b.{{0,40}}?["'](?:\\n)?({_NAME})\s*[:=]\s*(?:[%{{$]|"|')"""
+)
+_SHOWN = re.compile(rf"\s*({_NAME})\s*[:=]\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*(?:\S{{1,6}})?\s*")
+_GREP = re.compile(rf"""grep\s+(?:-\w+\s+)*["']?\^?({_NAME})[:=\\|"']""")
+_JSON_FILE = re.compile(r"""["'`\s(]([\w./-]{1,80}\.json)["'`\s),.:;]""")
+_JSON_KEY = re.compile(r"""\\?["']([A-Za-z_][\w-]{1,39})\\?["']\s*:""")
+_LOWER = re.compile(
+    r"(?:loss|bpb|ppl|milli|micro|nano|msec|usec|perplex|error|rmse|mae|mse|nll|fid|wer|cer|time|seconds|_ms|_us|_ns"
+    r"|latency|runtime|memory|cost|size)"
+)
+_HIGHER = re.compile(
+    r"(?:acc|score|f1|auc|map|bleu|rouge|sharpe|reward|return|throughput|tok|per_sec|_per_|flops|gbps|speedup|pass|win"
+    r"|r2)"
+)
+_SAYS = (
+    ("lower", re.compile(r"lower(?: is|=| are)? better|lowest|minimi[sz]|as (?:low|small|fast)|smaller is|fast", re.I)),
+    ("higher", re.compile(r"higher(?: is|=| are)? better|highest|maximi[sz]|as (?:high|large)|larger is", re.I)),
+)  # fmt: skip
+_AUXILIARY = re.compile(
+    r"^(?:num_|n_|total|peak|startup|step|epoch|depth|seed|commit|status|training_seconds|warmup|mfu|gpu|device|params"
+    r"|url|http)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """``pattern`` for a line of the output or ``key`` of JSON; ``file`` that it is written to, or the output itself."""
+
+    name: Fact
+    pattern: str = ""
+    file: str = ""
+    key: str = ""
+
+
+def pattern_of(name: str) -> str:
+    """A regular expression for ``name: value`` and ``name = value``, a unit may follow."""
+    return rf"^\s*{re.escape(name)}\s*[:=]\s*{_NUMBER}"
+
+
+def find(repository: Repository, name: str | None, file: str | None) -> Metric:
+    """The metric that the flags name, or the likeliest that the repository prints or writes."""
+    if file is not None:
+        key = name or _key_near(repository, file)
+        fact = (
+            Fact("metric", key, "given" if name else file, METRIC)
+            if key
+            else missing("metric", METRIC, f"which key of {file}?")
+        )
+        return Metric(fact, file=file, key=key or "") if file.endswith(".json") else Metric(
+            fact, pattern=pattern_of(key or "?"), file=file
+        )  # fmt: skip
+    if name is not None:
+        return Metric(Fact("metric", name, "given", METRIC), pattern=pattern_of(name))
+    best = _best(repository)
+    if best is not None:
+        found, line = best
+        return Metric(Fact("metric", found, line.where, METRIC), pattern=pattern_of(found))
+    return _written(repository)
+
+
+def _best(repository: Repository) -> tuple[str, Line] | None:
+    """The printed name with the most reason to be the metric: grepped for, spoken of, known, not a side figure."""
+    printed: dict[str, Line] = {}
+    for file in repository.code:
+        for line in repository.lines(file):
+            for match in _PRINTED.finditer(line.text):
+                printed.setdefault(match[1].rstrip("."), line)
+    told: Counter[str] = Counter()
+    for file in repository.prose:
+        for line in repository.lines(file):
+            if shown := _SHOWN.fullmatch(line.text):
+                printed.setdefault(shown[1], line)
+                told[shown[1]] += 1
+            for match in _GREP.finditer(line.text):
+                printed.setdefault(match[1], line)
+                told[match[1]] += 20
+            for name in printed:
+                if name in line.text:
+                    told[name] += 3 if any(says.search(line.text) for _, says in _SAYS) else 1
+    for file in repository.code:
+        for line in repository.lines(file):
+            for match in _GREP.finditer(line.text):
+                told[match[1]] += 20 if match[1] in printed else 0
+    if not printed:
+        return None
+    ranked = sorted(printed, key=lambda name: (-_weight(name, told[name]), list(printed).index(name)))
+    best = ranked[0]
+    return (best, printed[best]) if _weight(best, told[best]) > 0 else None
+
+
+def _weight(name: str, told: int) -> float:
+    known = bool(_LOWER.search(name.lower()) or _HIGHER.search(name.lower()))
+    side = bool(_AUXILIARY.match(name))
+    return told + 5 * known + 3 * name.lower().startswith(("val", "test", "score", "metric")) - 100 * side
+
+
+def _written(repository: Repository) -> Metric:
+    """A JSON file that the code or the prose names and that is not there yet: it is written by a run."""
+    for file in [*repository.prose, *repository.code]:
+        for line in repository.lines(file):
+            for match in _JSON_FILE.finditer(f" {line.text} "):
+                name = match[1].removeprefix("./")
+                if name in repository.files or name in ("package.json", "config.json"):
+                    continue
+                key = _key_near(repository, name)
+                fact = (
+                    Fact("metric", key, line.where, METRIC)
+                    if key
+                    else missing("metric", METRIC, f"which key of {name}?")
+                )
+                return Metric(fact, file=name, key=key)
+    return Metric(missing("metric", METRIC, "nothing prints NAME: VALUE, nothing writes JSON; also --metric-file"))
+
+
+def _key_near(repository: Repository, file: str) -> str:
+    """The likeliest key of a JSON file, from the texts that name it."""
+    texts = [*repository.prose, *repository.code]
+    naming = [name for name in texts if file in (text := repository.text(name)) or file.rsplit("/", 1)[-1] in text]
+    return _likeliest_key(repository, naming) or _likeliest_key(repository, repository.code)
+
+
+def _likeliest_key(repository: Repository, names: list[str]) -> str:
+    weights: Counter[str] = Counter()
+    for name in names:
+        for line in repository.lines(name):
+            for match in _JSON_KEY.finditer(line.text):
+                key = match[1]
+                spoken = sum(f"`{key}`" in repository.text(one) for one in repository.prose)
+                weights[key] += int(_weight(key, 5 * spoken)) + 1
+    return weights.most_common(1)[0][0] if weights and weights.most_common(1)[0][1] > 0 else ""
+
+
+def direction(repository: Repository, metric: str | None, given: str | None) -> Fact:
+    """From a sentence that names the metric, any sentence of the prose, or the metric's own name."""
+    if given:
+        return Fact("direction", given, "given", DIRECTION)
+    said: list[tuple[str, Line, bool]] = []
+    for file in repository.prose:
+        for line in repository.lines(file):
+            for way, says in _SAYS:
+                if says.search(line.text):
+                    said.append((way, line, bool(metric and metric in line.text)))
+    for near in (True, False):
+        ways = {way for way, _, named in said if named or not near}
+        if len(ways) == 1:
+            line = next(line for way, line, named in said if named or not near)
+            return Fact("direction", ways.pop(), line.where, DIRECTION)
+    name = (metric or "").lower()
+    ways = {"lower"} if _LOWER.search(name) and not _HIGHER.search(name) else set()
+    ways |= {"higher"} if _HIGHER.search(name) and not _LOWER.search(name) else set()
+    if len(ways) == 1:
+        return Fact("direction", ways.pop(), "by its name", DIRECTION, "no sentence says which way is better")
+    return missing("direction", DIRECTION, "lower or higher: nothing says which way is better")

@@ -1,0 +1,142 @@
+"""The files of a stranger's repository: listed and read as data, links not followed, git not asked.
+
+``git ls-files`` would obey the repository's own configuration, which can name programs (git-config(1), core.fsmonitor).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from programs.errors import NotFound, UsageError
+
+_FOLDERS = {
+    "__pycache__", "node_modules", "target", "wandb", "runs", "venv", "env", "build", "dist", "studies",
+}  # fmt: skip
+_LEFT_OUT = ("*.pyc", "*.o", "*.so", "results.tsv", "run.log", "*.log", "task.toml", "card.json", "uv.lock")
+_MOST_FILES, _MOST_MB, _DEEPEST = 2_000, 256, 12
+_TEXT_BYTES, _LINE = 1 << 20, 400
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a text of the repository: ``where`` is FILE:LINE."""
+
+    file: str
+    number: int
+    text: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}:{self.number}"
+
+
+@dataclass(frozen=True)
+class Repository:
+    """``files``: name → (bytes, executable); ``left_out``: name: why, for what was passed over and is no rubbish."""
+
+    folder: Path
+    files: dict[str, tuple[int, bool]]
+    left_out: tuple[str, ...] = ()
+    _texts: dict[str, str] = field(default_factory=dict, compare=False)
+
+    def text(self, name: str) -> str:
+        """A file's text; empty for what is large, binary or no longer there."""
+        if name not in self._texts:
+            self._texts[name] = _read(self.folder / name)
+        return self._texts[name]
+
+    def lines(self, name: str) -> Iterator[Line]:
+        """The lines of a file that a person could have written."""
+        for number, text in enumerate(self.text(name).splitlines(), 1):
+            if len(text) <= _LINE:
+                yield Line(name, number, text)
+
+    @cached_property
+    def prose(self) -> list[str]:
+        """The files that tell an agent or a person what to do, in the order of their weight."""
+        known = ("program.md", "agents.md", "claude.md", "task.md", "prompt.md", "readme.md", "readme.rst", "readme")
+        top = [name for name in self.files if "/" not in name]
+        found = [name for want in known for name in top if name.lower() == want]
+        return found + sorted(name for name in top if name.lower().endswith(".md") and name not in found)
+
+    @cached_property
+    def code(self) -> list[str]:
+        """Everything else that is text, shallow files first."""
+        rest = [name for name in self.files if name not in self.prose and self.files[name][0] <= _TEXT_BYTES]
+        return sorted(rest, key=lambda name: (name.count("/"), name))
+
+
+def read(folder: Path, exclude: Sequence[str] = ()) -> Repository:
+    """List a repository. NotFound, UsageError if it is more than a task can hold."""
+    root = folder.expanduser().resolve()
+    if not root.is_dir():
+        raise NotFound(f"{folder}: no such folder", hint="name the folder of a repository")
+    files: dict[str, tuple[int, bool]] = {}
+    left: list[str] = []
+    for name, form in _walk(root, "", 0, left):
+        if any(fnmatch.fnmatch(part, pattern) for pattern in _LEFT_OUT for part in (name, Path(name).name)):
+            continue
+        if any(fnmatch.fnmatch(name, pattern) or name.startswith(f"{pattern.rstrip('/')}/") for pattern in exclude):
+            left.append(f"{name}: excluded")
+            continue
+        files[name] = form.st_size, bool(form.st_mode & stat.S_IXUSR)
+        if len(files) > _MOST_FILES:
+            raise UsageError(f"{folder}: more than {_MOST_FILES} files", hint="leave some out: --exclude 'data/*'")
+    if sum(size for size, _ in files.values()) > _MOST_MB << 20:
+        name = max(files, key=lambda one: files[one][0])
+        message = f"{folder}: more than {_MOST_MB} MB of files, most of it {name} ({files[name][0] >> 20} MB)"
+        raise UsageError(message, hint="leave data out, and show its folder: --exclude NAME --readable PATH")
+    return Repository(root, dict(sorted(files.items())), tuple(left))
+
+
+def _walk(root: Path, inner: str, depth: int, left: list[str]) -> Iterator[tuple[str, os.stat_result]]:
+    try:
+        entries = sorted(os.scandir(root / inner), key=lambda entry: entry.name)
+    except OSError as error:
+        left.append(f"{inner or '.'}: {error.strerror}")
+        return
+    for entry in entries:
+        name = f"{inner}/{entry.name}" if inner else entry.name
+        form = entry.stat(follow_symlinks=False)
+        if not name.isprintable() or not _is_text(name):
+            left.append(f"{inner or '.'}: a name that cannot be written")
+        elif stat.S_ISDIR(form.st_mode):
+            if entry.name in _FOLDERS or entry.name.startswith("."):
+                continue
+            if depth >= _DEEPEST:
+                left.append(f"{name}: nested too deeply")
+                continue
+            yield from _walk(root, name, depth + 1, left)
+        elif stat.S_ISREG(form.st_mode):
+            if not entry.name.startswith(".") or entry.name == ".python-version":
+                yield name, form
+        else:
+            left.append(f"{name}: {'a link' if stat.S_ISLNK(form.st_mode) else 'no file'}, not followed")
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _read(path: Path) -> str:
+    """Bounded, and never through a link or from a pipe that was put in the file's place."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    with open(descriptor, "rb") as file:
+        form = os.fstat(descriptor)
+        if not stat.S_ISREG(form.st_mode) or form.st_size > _TEXT_BYTES:
+            return ""
+        data = file.read(_TEXT_BYTES)
+    return "" if b"\0" in data else data.decode("utf-8", "replace")

@@ -1,0 +1,123 @@
+"""Which files a researcher may edit, as the program says it, and which of the rest are programs or none of the task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from programs.errors import UsageError
+from trainer.foreign.commands import scripts_of
+from trainer.foreign.facts import Fact, missing
+from trainer.foreign.repository import Line, Repository
+
+FLAG = "--editable"
+_MAY = re.compile(
+    r"\b(?:modify|edit|edits|change|editable|rewrite|tune|optimi[sz]e|improve|the (?:only )?file you)\b", re.IGNORECASE
+)
+_MAY_NOT = re.compile(
+    r"\b(?:do not|don't|never|not|cannot|can't|must not|without|read-only|readonly|fixed|untouched|frozen)\b",
+    re.IGNORECASE,
+)
+_ONLY_THEN = re.compile(r"\b(?:cannot|can't|must not|not allowed|off limits|read-only)\b", re.IGNORECASE)
+_SENTENCE = re.compile(r"(?<=[.;!])\s+")
+_FILE = re.compile(r"`?((?:[\w-]+/)*[\w.-]+\.\w{1,5}|(?:[\w-]+/)+\*?)`?")
+_SOURCES = (
+    ".py",
+    ".c",
+    ".cc",
+    ".cpp",
+    ".cu",
+    ".rs",
+    ".go",
+    ".js",
+    ".ts",
+    ".jl",
+    ".sh",
+    ".java",
+    ".zig",
+    ".f90",
+    ".lua",
+)
+_MOST = 20
+
+
+def editable(repository: Repository, given: Sequence[str], command: str | None) -> Fact:
+    """The editable files: the flag's, else those that the prose allows, else the script that the command starts."""
+    if given:
+        if unknown := [name for name in given if name not in repository.files]:
+            near = ", ".join(list(repository.files)[:8])
+            raise UsageError(f"--editable {unknown[0]}: no such file in the repository", hint=f"it has {near}")
+        return Fact("editable", sorted(set(given)), "given", FLAG)
+    allowed, where = _allowed(repository)
+    if allowed:
+        return Fact("editable", allowed, where, FLAG)
+    if "train.py" in repository.files:
+        return Fact(
+            "editable", ["train.py"], "train.py", FLAG, "the file is there; no sentence says what may be edited"
+        )
+    scripts = [name for name in scripts_of(command or "", repository) if not re.search(r"bench|eval|test|score", name)]
+    sources = [name for name in repository.files if name.endswith(_SOURCES) and not name.endswith(".sh")]
+    if not scripts and len(sources) == 1:
+        return Fact("editable", sources, sources[0], FLAG, "the only source file")
+    if scripts:
+        return Fact("editable", scripts[:1], "the command", FLAG, "no sentence says what may be edited")
+    return missing("editable", FLAG, "no sentence says which files may be edited")
+
+
+def _allowed(repository: Repository) -> tuple[list[str], str]:
+    """Files that a sentence of the prose allows to edit, and where the first of them stands."""
+    for file in repository.prose:
+        reader = _Reader(repository)
+        for line in repository.lines(file):
+            reader.take(line)
+        allowed = [name for name in reader.found if name not in reader.refused and name not in repository.prose]
+        if allowed:
+            return sorted(allowed[:_MOST]), reader.where
+    return [], ""
+
+
+class _Reader:
+    """Goes through the sentences of a text; a heading counts for what stands below it, "do not" for what was named."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+        self.found: list[str] = []
+        self.refused: set[str] = set()
+        self.where = ""
+        self._allows = self._refuses = False
+
+    def take(self, line: Line) -> None:
+        if not line.text.strip():
+            return
+        if line.text.rstrip(" *").endswith(":") or line.text.startswith("#"):
+            self._refuses = bool(_ONLY_THEN.search(line.text))
+            self._allows = not self._refuses and bool(_MAY.search(line.text))
+        last: list[str] = []
+        for sentence in _SENTENCE.split(line.text):
+            names = [name for text in _FILE.findall(sentence) for name in _expanded(text, self.repository)]
+            if self._refuses or _MAY_NOT.search(sentence):
+                self.refused |= set(names or last)
+            elif self._allows or _MAY.search(sentence):
+                self.found += [name for name in names if name not in self.found]
+                self.where = self.where or (line.where if names else "")
+            last = names or last
+
+
+def _expanded(text: str, repository: Repository) -> list[str]:
+    """The files that a name in a sentence means: a file, or the sources below a folder."""
+    text = text.removeprefix("./")
+    if text in repository.files:
+        return [text]
+    if text.endswith(("/", "/*")):
+        folder = text.rstrip("*")
+        return [name for name in repository.files if name.startswith(folder) and name.endswith(_SOURCES)]
+    return []
+
+
+def read_only(repository: Repository, edits: Sequence[str]) -> list[str]:
+    """What lies beside the editable files; prose steers the researcher and is no part of the experiment."""
+    return [name for name in repository.files if name not in edits and name not in repository.prose]
+
+
+def executable(repository: Repository) -> list[str]:
+    return [name for name, (_, run) in repository.files.items() if run and name not in repository.prose]

@@ -1,0 +1,159 @@
+"""First process of the sandbox of a command: lays out its files, starts it, ends what it left, hands out its results.
+
+A script of the standard library alone, ``python -I -S -B supervise.py ORDER``. ORDER is a JSON file: ``command``,
+``environment``, ``folder``, ``limits`` (names of resource.RLIMIT_* without the prefix), ``files`` (name, size, mode),
+the descriptor ``given`` that holds them one after the other, ``wanted`` (paths to be fetched), ``wanted_bytes``, and
+the descriptors ``ready`` (told when the command is about to start), ``reply`` and ``go``.
+
+Nothing that the command starts can trace or signal this process: it is the init of its process namespace, and not
+dumpable (prctl(2), PR_SET_DUMPABLE; pid_namespaces(7)). It fetches results only when nothing else lives.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import stat
+import struct
+import sys
+from contextlib import suppress
+from typing import Any
+
+_NOT_FOUND, _NOT_STARTED = 127, 126  # as a shell says it
+_SET_DUMPABLE = 4
+_MOST_FILES, _DEEPEST = 10_000, 32
+
+
+def main(path: str) -> None:
+    with open(path, "rb") as file:
+        order = json.loads(file.read())
+    if ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        sys.exit("this process can be traced")
+    lay(order)
+    os.write(order["ready"], b"1")
+    os.close(order["ready"])
+    child = os.fork()
+    if child == 0:
+        become(order)
+    code = wait_for(child)
+    end_all()
+    found, missing = fetch(order)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    reply = {
+        "exit_code": code,
+        "cpu_seconds": used.ru_utime + used.ru_stime,
+        "peak_memory_mb": used.ru_maxrss / 1024,
+        "files": [(name, len(data)) for name, data in found],
+        "missing": missing,
+    }
+    head = json.dumps(reply).encode()
+    with open(order["reply"], "wb") as pipe:
+        pipe.write(struct.pack("<I", len(head)) + head)
+        for _, data in found:
+            pipe.write(data)
+    os.read(order["go"], 1)  # until then our own count can be read from outside
+
+
+def lay(order: dict[str, Any]) -> None:
+    """Write the files into the folder, which is empty and in memory."""
+    with open(order["given"], "rb") as given:
+        for name, size, mode in order["files"]:
+            path = os.path.join(order["folder"], name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(given.read(size))
+            os.chmod(path, mode)
+
+
+def become(order: dict[str, Any]) -> None:
+    """Turn into the command. Python ignores two signals, which a program does not expect."""
+    os.setsid()
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            try:
+                os.close(int(name))
+            except OSError:
+                continue  # the descriptor of the listing itself
+    for name, limit in order["limits"].items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    os.chdir(order["folder"])
+    try:
+        os.execvpe(order["command"][0], order["command"], order["environment"])
+    except OSError as error:
+        print(f"{order['command'][0]}: {error.strerror}", file=sys.stderr, flush=True)
+        os._exit(_NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_STARTED)
+
+
+def wait_for(child: int) -> int:
+    """Wait for all that ends meanwhile; the command's own exit code, negative for a signal."""
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            return os.waitstatus_to_exitcode(status)
+
+
+def end_all() -> None:
+    """Nothing that the command left behind goes on: not beside the fetching, not past the count."""
+    while True:
+        with suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
+
+
+def fetch(order: dict[str, Any]) -> tuple[list[tuple[str, bytes]], list[str]]:
+    """The wanted files, a folder with all in it, and what could not be taken, with the reason."""
+    found: list[tuple[str, bytes]] = []
+    missing: list[str] = []
+    left = order["wanted_bytes"]
+    root = os.open(order["folder"], os.O_RDONLY | os.O_DIRECTORY)
+    for name in order["wanted"]:
+        try:
+            for place, data in _take(root, name.rstrip("/"), left, 0):
+                left -= len(data)
+                found.append((place, data))
+                if len(found) > _MOST_FILES:
+                    raise ValueError(f"more than {_MOST_FILES} files")
+        except (OSError, ValueError) as error:
+            missing.append(f"{name}: {getattr(error, 'strerror', None) or error}")
+    return found, missing
+
+
+def _take(root: int, name: str, left: int, depth: int) -> Any:
+    """(path, bytes) of a regular file, or of each below a folder. Links are never followed, on no part of the way."""
+    place, descriptor = root, -1
+    try:
+        for part in name.split("/"):
+            descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
+            if place != root:
+                os.close(place)
+            place = descriptor
+        form = os.fstat(place)
+        if stat.S_ISDIR(form.st_mode):
+            if depth > _DEEPEST:
+                raise ValueError("nested too deeply")
+            for one in sorted(os.listdir(place)):
+                for item in _take(root, f"{name}/{one}", left, depth + 1):
+                    left -= len(item[1])
+                    yield item
+            return
+        if not stat.S_ISREG(form.st_mode):
+            raise ValueError("is no file")
+        if form.st_size > left:
+            raise ValueError(f"is too large, {form.st_size} bytes")
+        with open(os.dup(place), "rb") as file:
+            yield name, file.read(left)
+    finally:
+        if place != root:
+            os.close(place)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,148 @@
+"""What a process tree in bubblewrap sees of this machine: the system's programs and libraries, and what is named.
+
+Read-only: /usr and its like, a few files of /etc, the interpreter with its packages, and what the user names. Never:
+Metaloop's own code and cache, keys, homes. Shared by the sandbox of a coding agent and by that of a command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+from programs.errors import UsageError
+from trainer import call_filter
+from trainer.bwrap import memory_file
+from trainer.data import user_cache
+
+UID = 1000  # inside; agents refuse to work unwatched as root
+_OURS = ("meta", "arena", "analysis", "inner_loop", "trainer", "programs")
+_NEVER = ("/", "/proc", "/sys", "/dev", "/run", "/var", "/var/run", "/boot", "/home", "/root", "/etc", "/tmp")
+_ETC = (
+    "alternatives", "ssl/certs", "ssl/openssl.cnf", "ca-certificates", "pki/tls/certs", "pki/ca-trust/extracted",
+    "crypto-policies", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "mime.types", "protocols", "services",
+)  # fmt: skip
+_PREFIX_PARTS = ("bin", "lib", "lib64", "include", "ssl", "pyvenv.cfg")
+_HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
+
+
+class SystemView:
+    """bwrap's ``options``, what they bind (``reach``), the descriptors that they read (``fds``, closed by `close`)."""
+
+    user = "agent"  # its name inside, and that of its home below /home
+
+    def __init__(self) -> None:
+        self.options: list[str] = []
+        self.reach: list[Path] = []
+        self._fds: list[int] = []
+        self._open = ExitStack()
+        self._shown: list[Path] = []
+        self._masked: list[str] = []
+
+    @property
+    def fds(self) -> list[int]:
+        return list(self._fds)
+
+    def close(self) -> None:
+        self._open.close()
+
+    def _enter(self, full: bool) -> None:
+        self.options += ["--unshare-all", *(["--share-net"] if full else []), "--unshare-user", "--disable-userns"]
+        self.options += ["--uid", str(UID), "--gid", str(UID), "--hostname", self.user]
+        self.options += ["--cap-drop", "ALL", "--die-with-parent", "--new-session", "--clearenv"]
+        code = call_filter.program(os.uname().machine)
+        if code is not None:
+            self.options += ["--seccomp", str(self._data(code))]
+
+    def _system(self) -> None:
+        self._show(Path("/usr"))
+        for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+            path = Path("/", name)
+            if path.is_symlink():
+                self.options += ["--symlink", os.readlink(path), str(path)]
+            elif path.is_dir():
+                self._show(path)
+        if Path("/nix/store").is_dir():
+            self._show(Path("/nix/store"))
+        self.options += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
+
+    def _etc(self, full: bool) -> None:
+        for name in _ETC:
+            if Path("/etc", name).exists():
+                self._bind("--ro-bind", Path("/etc", name).resolve(), f"/etc/{name}")
+        home = f"{self.user}:/home/{self.user}:/bin/sh"
+        passwd = f"root:x:0:0:root:/nonexistent:/bin/false\n{self.user}:x:{UID}:{UID}:{home}\n"
+        group = f"root:x:0:\n{self.user}:x:{UID}:\n"
+        made = {"passwd": passwd, "group": group, "hosts": _HOSTS, "nsswitch.conf": "hosts: files dns\n"}
+        for name, text in made.items():
+            self._write(f"/etc/{name}", text.encode())
+        for name in ("localtime", *(("resolv.conf", "hosts") if full else ())):
+            if Path("/etc", name).is_file():
+                self._write(f"/etc/{name}", Path("/etc", name).read_bytes())
+
+    def _hide(self, given: Iterable[Path]) -> None:
+        """Cover what lies in something shown: a folder by an empty one, a file by one that cannot be opened."""
+        shown, self._shown = self._shown, []
+        for path in sorted({path.resolve() for path in (*own_code(shown), user_cache(), *given)}):
+            if not any(path.is_relative_to(one) for one in shown) or not path.exists():
+                continue
+            if path.is_dir():
+                self.options += ["--tmpfs", str(path)]
+                self._masked.append(str(path))
+            else:
+                self.options += ["--ro-bind", "/dev/null", str(path)]
+
+    def _show(self, path: Path) -> None:
+        """A path of this machine, read-only, at its own place."""
+        self._bind("--ro-bind", path, str(path))
+        self._shown.append(path.resolve())
+
+    def _bind(self, option: str, source: Path, place: str) -> None:
+        source = source.resolve()  # a link's own place may be covered, where root's closed folders are opened
+        self.options += [option, str(source), place]
+        self.reach.append(source)
+
+    def _write(self, place: str, data: bytes, mode: str = "0444") -> None:
+        self.options += ["--perms", mode, "--file", str(self._data(data)), place]
+
+    def _data(self, data: bytes) -> int:
+        descriptor = memory_file(data)
+        self._open.callback(os.close, descriptor)
+        self._fds.append(descriptor)
+        return descriptor
+
+
+def checked(path: Path, hidden: Iterable[Path] = (), whom: str = "agents") -> Path:
+    """A path that may be shown, absolute. UsageError where it is not there, too much, or ours."""
+    real = path.resolve()
+    if not real.exists():
+        raise UsageError(f"{path} is not there", hint="only what exists can be shown")
+    if str(real) in _NEVER or str(path) in _NEVER or real == Path(os.path.expanduser("~")).resolve():
+        raise UsageError(f"{path} is too much to show", hint="name the folder of its program")
+    packages = (Path(__file__).resolve().parent.parent / name for name in _OURS)
+    for closed in (*packages, user_cache(), *hidden):
+        if real.is_relative_to(closed.resolve()):
+            raise UsageError(f"{path} lies in {closed}, which {whom} must not see", hint="show it from another place")
+    return Path(os.path.abspath(path))
+
+
+def interpreter() -> list[Path]:
+    """The parts of the running interpreter that are not in /usr: programs, libraries, packages."""
+    prefixes = dict.fromkeys(Path(text) for text in (sys.base_prefix, os.path.realpath(sys.base_prefix), sys.prefix))
+    real = Path(os.path.realpath(sys.executable)).parent.parent  # where links of links end
+    outside = [prefix for prefix in dict.fromkeys((*prefixes, real)) if not prefix.is_relative_to("/usr")]
+    return [path for prefix in outside for name in _PREFIX_PARTS if (path := prefix / name).exists()]
+
+
+def own_code(shown: Iterable[Path]) -> list[Path]:
+    """Where Metaloop's own code lies: this one's, and any that is installed in something shown."""
+    here = Path(__file__).resolve().parent.parent
+    # of a checkout all: its tasks, tests and benches are not for agents either
+    found = [here] if (here / "pyproject.toml").is_file() else [here / name for name in _OURS]
+    for root in shown:
+        for pattern in ("lib*/python3*/*-packages", "python3*/*-packages", "local/lib/python3*/*-packages"):
+            sites = [site for site in root.glob(pattern) if any(site.glob("metaloop-*.dist-info"))]
+            found += [site / name for site in sites for name in _OURS]
+    return found
