@@ -1,0 +1,97 @@
+"""The bandit asks more often what gained more per cost, passes over what is refused, and stays deterministic."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis.credit import MutationCredit
+from meta.mutators.bandit import SECONDS_PER_USD, Bandit, Believed, believe, past
+from meta.mutators.base import Asked, Proposal
+from meta.mutators.mix import Mix
+
+MODEL = "openai/test"
+
+
+@dataclass
+class Asking:
+    name: str
+    open: bool = True
+    parents: int = 1
+    model: str = MODEL
+
+    def propose(self, *_: Any) -> None:
+        return None
+
+    def tell(self, *_: Any) -> None:
+        """What siblings tried is no concern of these tests."""
+
+
+def event(number: int, operator: str, usd: float | None = 0.0, **more: Any) -> dict[str, Any]:
+    base = {"child_id": f"{operator}{number}", "operator": operator, "model": MODEL, "usd": usd, "accepted": True}
+    return base | more
+
+
+def gained(child: str, estimate: float) -> MutationCredit:
+    return MutationCredit(
+        credit_id="c", task="t", estimate=estimate, se=0.05, low=None, high=None, n=4, q=None, design="paired",
+        unit="nats", child_id=child, name=child, operator="x", parent_ids=("p",),
+    )  # fmt: skip
+
+
+def drawn(bandit: Bandit, times: int = 300) -> Counter[tuple[str, str | None]]:
+    rng = np.random.default_rng(1)
+    found = [bandit.draw(rng) for _ in range(times)]
+    return Counter((m.name, getattr(m, "model", None)) for m in found)
+
+
+def bandit(events: list[dict[str, Any]], gains: dict[str, float], first_usd: float = 0.0, **how: Any) -> Bandit:
+    arms = past(events, [gained(child, gain) for child, gain in gains.items()])
+    return Bandit(Mix(), [Asking("add", **how), Asking("bold", **how)], arms, 60.0, {MODEL: first_usd})
+
+
+def test_what_gained_more_is_asked_more() -> None:
+    events = [event(n, name) for n in range(6) for name in ("add", "bold")]
+    gains = {f"add{n}": 0.3 + 0.01 * n for n in range(6)} | {f"bold{n}": -0.3 + 0.01 * n for n in range(6)}
+    counts = drawn(bandit(events, gains))
+    assert counts["add", MODEL] > 3 * counts["bold", MODEL]
+    assert counts == drawn(bandit(events, gains))
+
+
+def test_what_costs_more_is_asked_less() -> None:
+    cheap, dear = drawn(bandit([], {})), drawn(bandit([], {}, first_usd=1.0))
+    models = [("add", MODEL), ("bold", MODEL)]
+    assert sum(dear[name] for name in models) < 0.5 * sum(cheap[name] for name in models)
+    assert dear.total() == cheap.total() and len(cheap) == 8
+
+
+def test_what_is_refused_is_asked_less() -> None:
+    bored = bandit([], {})
+    asked = Asked(MODEL, 10, None, 1, (), "p0")
+    for _ in range(20):
+        bored.tell(Proposal("", "bold", "r", (), ("p",), asked), "behaves like p1")
+    assert drawn(bored)["bold", MODEL] < 0.4 * drawn(bandit([], {}))["bold", MODEL]
+
+
+def test_a_closed_desk_shifts_no_other_number() -> None:
+    assert not any(model for _, model in drawn(bandit([], {}, open=False)))
+
+
+def test_a_repaired_reply_counts_for_the_operator_that_was_asked() -> None:
+    arms = past(
+        [event(1, "bold", 0.2, accepted=False), event(2, "repair", None, repairs="bold")], [gained("repair2", 1.0)]
+    )
+    [(name, arm)] = arms.items()
+    assert name == ("bold", MODEL) and (arm.attempts, arm.children, arm.usd) == (2, 1, 0.2)
+    assert arm.effects == [(1.0, pytest.approx(0.0025))]
+
+
+def test_worth_is_expected_gain_per_device_second() -> None:
+    assert Believed(0.0, 1.0, 1.0, 2.0).worth(0.0) == pytest.approx(0.39894 / 2, rel=1e-4)
+    assert Believed(5.0, 0.0, 0.01, 1.0).worth(0.0) == pytest.approx(5.0)
+    [known] = believe([("bold", MODEL)], {}, 60.0, {MODEL: 0.1})
+    assert known.cost == 60.0 + 0.1 * SECONDS_PER_USD

@@ -1,0 +1,47 @@
+"""Programs written by models, at the command line: the bill before the start, the instruction, data and surrogate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from meta.cli.main import run
+from tests.llm import fixtures
+from tests.llm.kits import environment
+
+from .cli_study import write_study
+
+litellm_loaded = fixtures.litellm_loaded
+
+
+def test_the_plan_says_what_mutation_may_cost(
+    litellm_loaded: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment(monkeypatch, "http://127.0.0.1:9/v1")
+    words = ("evolve", "--quick", "-r", "scripted", "--dry-run", "--json")
+    assert run([*words, "-m", "openai/test", "--price", "openai/test=1/2"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["mutation_calls"] == 16 and plan["models"] == "openai/test" and "at most 16 times" in plan["price"]
+    assert plan["mutation_usd"] == pytest.approx(16 * (90_000 + 2 * 8192) / 1e6)
+    assert run([*words, "-m", "openai/test", "--price", "openai/test=1/2", "--max-usd", "0.5"]) == 0
+    assert json.loads(capsys.readouterr().out)["mutation_usd"] == 0.5
+    assert run([*words]) == 0
+    assert "no model is called" in (told := capsys.readouterr().out) and "mutation" not in told
+
+
+def test_an_instruction_needs_a_model_to_follow_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "own.md").write_text("# Mine\n\n- Be bold.\n")
+    assert run(["evolve", "--quick", "--dry-run", "--meta-program", str(tmp_path / "own.md")]) == 2
+    assert "-m NAME" in capsys.readouterr().err
+    assert run(["evolve", "--quick", "--dry-run", "--meta-program", str(tmp_path / "none.md")]) == 2
+
+
+def test_data_and_surrogate_of_a_small_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_study(tmp_path / "study")
+    assert run(["export", str(tmp_path / "study"), "--dataset", str(tmp_path / "out"), "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)["written"]
+    assert [Path(item["path"]).name for item in written] == ["outcomes.jsonl", "preferences.jsonl", "traces.jsonl"]
+    assert run(["surrogate", str(tmp_path / "study"), "--json"]) == 0
+    assert not any(task["beats_chance"] for task in json.loads(capsys.readouterr().out)["tasks"])
