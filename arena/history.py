@@ -23,7 +23,7 @@ class History:
         self.baselines: dict[tuple[str, str, int], Mapping[str, Any]] = {}  # by task, stream and seed
         self.experiments: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
         self.decisions: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
-        self.calls: dict[str, list[Mapping[str, Any]]] = defaultdict(list)  # of models, by run
+        self.calls: dict[str, list[Mapping[str, Any]]] = defaultdict(list)  # of models, by run; "": of the outer loop
         self.verifications: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
         self.ablations: dict[str, Mapping[str, Any]] = {}
         self.replays: dict[str, dict[tuple[tuple[str, ...], int], Mapping[str, Any]]] = defaultdict(dict)
@@ -79,8 +79,7 @@ class History:
         self.decisions[event["run_id"]][event["experiment_id"]] = event
 
     def _take_call(self, event: Mapping[str, Any]) -> None:
-        if event.get("run_id"):
-            self.calls[event["run_id"]].append(event)
+        self.calls[event.get("run_id") or ""].append(event)
 
     def recorded(self, run_id: str) -> tuple[Mapping[str, Any], ...]:
         """What an earlier attempt at a run left: its experiments in order, the decisions on them, its model calls."""

@@ -186,7 +186,8 @@ class Client:
                 raise
             finally:
                 self._purse.settle(held, took)
-        if not answer.text.strip() and call.met["empty"] < EMPTY - 1 and answer.finish != "content_filter":
+        spoke = answer.text.strip() or answer.finish in ("length", "content_filter")
+        if not spoke and call.met["empty"] < EMPTY - 1:
             call.met["empty"] += 1
             raise Fault("empty", "an empty reply")
         return Reply(

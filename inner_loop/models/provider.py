@@ -15,6 +15,8 @@ from inner_loop.models.scrub import scrub
 
 #: key and request: asking the same model again is of no use. The others pass.
 Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", "key", "request"]
+#: Providers of Claude models, which cache what is marked and nothing else.
+MARKED = ("claude", "anthropic/", "bedrock/", "vertex_ai/", "openrouter/anthropic/")
 _loading = threading.Lock()
 
 
@@ -86,7 +88,7 @@ def ask(model: str, messages: Sequence[Message], *, max_tokens: int, timeout: fl
 def _sent(model: str, messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Messages as LiteLLM takes them. Where a provider caches only what is marked, the first message is."""
     sent: list[dict[str, Any]] = [{"role": message.role, "content": message.whole} for message in messages]
-    if sent and any(name in model for name in ("claude", "anthropic")):
+    if sent and "claude" in model and model.startswith(MARKED):
         sent[0]["content"] = [
             {"type": "text", "text": sent[0]["content"], "cache_control": {"type": "ephemeral"}},
         ]

@@ -7,6 +7,7 @@ that is decided therefore follows from the replies alone, and a run is resumed a
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from inner_loop.citations import joined
 from inner_loop.contracts import Proposal
 from inner_loop.frontier import Frontier
 from inner_loop.kit import Kit
+from inner_loop.models import provider
 from inner_loop.models.client import Client, Stopped
 from inner_loop.models.contract import Message
 from inner_loop.record import Record
@@ -29,6 +31,7 @@ from inner_loop.researchers.notebook import Notebook
 from inner_loop.researchers.quoting import line
 from inner_loop.researchers.roles import Role, roles
 from inner_loop.researchers.scripted import ScriptedResearcher
+from programs.errors import UsageError
 from programs.program import Program
 from trainer.edits import Edit, EditError, EditSpace
 from trainer.source import Source
@@ -70,6 +73,8 @@ class ChatResearcher(ScriptedResearcher):
 
     def __init__(self, program: Program, task: Task, seed: int, kit: Kit) -> None:
         super().__init__(program, task, np.random.default_rng(seed))
+        if not kit.staff.models:
+            raise UsageError("a chat researcher needs a model", hint="-m gpt-4o-mini, or -m openai/NAME")
         self._kit = kit
         self._seats = roles(program)
         self._labels = labelled(program)
@@ -79,6 +84,8 @@ class ChatResearcher(ScriptedResearcher):
         self._desk: Desk[Plan] = Desk(kit.should_stop)
         self._turns = self._lost = 0
         self._began = time.monotonic()
+        if kit.replay is None:  # LiteLLM takes seconds to load: they pass while the baseline is trained
+            threading.Thread(target=provider.litellm, daemon=True).start()
 
     def work(self, bench: Bench) -> None:
         """Raises NoReply where no model answers any more, besides what every researcher may raise."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +109,23 @@ def test_spend_is_shown_live_beside_its_caps() -> None:
     assert "models 2 calls, 1500 tokens, $0.75 of $5" in header(board, "s", 80)
     board.take({"kind": "call", "tokens": 300, "usd": None})
     assert any("not priced" in line for line in header(board, "s", 80))
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_from_its_calls(here: Path, server: LlmServer) -> None:
+    env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": KEY}
+    shared = ("run", "branches", "-t", "task", "-m", "openai/test", "--seed", "3", "--fixed-steps")
+    assert cli(*shared, "-s", "whole", cwd=here, env=env).returncode == 0
+    asked, server.delay = len(server.seen), 0.5
+    command = [sys.executable, "-m", "meta.cli.main", *shared, "-s", "cut"]
+    with subprocess.Popen(command, cwd=here, env=env, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while len(server.seen) < asked + 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    server.delay, answered = 0.0, len(query(here / "cut", "FROM calls"))
+    assert 0 < answered < asked
+    resumed = cli("run", "--resume", "cut", cwd=here, env=env)
+    assert resumed.returncode == 0, resumed.stderr
+    assert query(here / "whole", FIGURES) == query(here / "cut", FIGURES)
+    assert len(server.seen) - asked <= asked + 1
