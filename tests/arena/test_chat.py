@@ -218,6 +218,7 @@ def gullible(body: Event) -> str:
     )
 
 
+@pytest.mark.exploit(32)
 def test_instructions_planted_in_text_move_no_verdict_budget_or_ledger_entry(
     server: LlmServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +257,7 @@ def _honest(events: list[Event]) -> None:
     assert {event["kind"] for event in events} == {"experiment", "decision", "call"}
 
 
+@pytest.mark.exploit(36)
 def test_keys_appear_in_no_prompt_and_nowhere_in_a_study(server: LlmServer, tmp_path: Path) -> None:
     server.answer = lambda body: researcher.answer(body).replace("<note>", f"<note>{KEY} ")
     study = found(tmp_path / "s")

@@ -17,7 +17,7 @@ NEEDS_A_GPU = 41
 def marked() -> dict[str, set[int]]:
     """Name of each test → the numbers that its decorators name, those of single parameters included."""
     found: dict[str, set[int]] = defaultdict(set)
-    for path in sorted(HERE.glob("test_*.py")):
+    for path in sorted(HERE.parent.rglob("test_*.py")):
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 decorators = " ".join(map(ast.unparse, node.decorator_list))
