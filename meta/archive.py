@@ -56,7 +56,7 @@ class Archive:
     def only(self, chosen: Collection[str]) -> Archive:
         """The archive of these programs alone; children are counted in common."""
         twins = {own: twin for own, twin in self.twins.items() if own in chosen}
-        part = Archive({p: self.programs[p] for p in chosen}, (), self.children, twins)
+        part = Archive({p: held for p, held in self.programs.items() if p in chosen}, (), self.children, twins)
         part.scores = [score for score in self.scores if score.program_id in chosen]
         return part
 

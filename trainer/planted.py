@@ -137,7 +137,7 @@ def _edit(law: Law, knob: str, number: int) -> dict[str, Any]:
         line = f"    {knob} = 'off'"
         return {"kind": "patch", "group": group, "replace": [{"find": line, "with": line.replace("off", "on")}]}
     named = {value for name, value in (*law.effects, *law.crashes) if name == knob}
-    values = sorted({start, *named}, key=lambda v: (isinstance(v, str), v != start if isinstance(v, str) else v))
+    values = sorted({start, *named}, key=lambda v: (True, v != start, v) if isinstance(v, str) else (False, v, ""))
     kind = "choice" if isinstance(start, str) else "int" if all(isinstance(v, int) for v in values) else "float"
     bounds = {} if kind == "choice" else {"low": values[0], "high": values[-1]}
     return {"kind": kind, "group": group, "values": values, **bounds}

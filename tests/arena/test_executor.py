@@ -52,6 +52,7 @@ def workers_of(folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced_and_its_run_goes_on(
     tmp_path: Path, undisturbed: list[dict[str, Any]]
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_worker_that_dies_with_nothing_in_hand_is_replaced(tmp_path: Path) -> 
         assert result.state == "finished"
 
 
+@pytest.mark.slow
 def test_a_stop_request_drains_and_the_same_match_goes_on(tmp_path: Path, undisturbed: list[dict[str, Any]]) -> None:
     study = make_study(tmp_path / "s", workers=1)
 
@@ -121,6 +123,7 @@ def test_a_stop_request_drains_and_the_same_match_goes_on(tmp_path: Path, undist
     assert query(study.folder, GAINS) == undisturbed
 
 
+@pytest.mark.slow
 def test_what_a_worker_cannot_get_over_is_one_error_here(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s", workers=1)
     (study.folder / "runs").rmdir()

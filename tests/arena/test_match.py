@@ -95,6 +95,7 @@ def test_the_same_study_seed_gives_the_same_standings_bit_for_bit(played: tuple[
     assert query(other.folder, ask) == query(played[0].folder, ask)
 
 
+@pytest.mark.slow
 def test_another_study_seed_is_another_sample(played: tuple[Study, Match], tmp_path: Path) -> None:
     other = make_study(tmp_path / "other", seed=2)
     play_entries(other, [Entry(STOCK, "control")], 3, silent)

@@ -168,6 +168,7 @@ def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path, front: str) -
     assert (b"local" in own.raw) == (own.program_id in {row["program_id"] for row in played})  # a twin costs none
 
 
+@pytest.mark.slow
 def test_the_champion_stays_once_its_confirmation_has_begun(ended: Ended, tmp_path: Path) -> None:
     folder, champion = ended
     study, plan, _ = take_up(Path(shutil.copytree(folder, tmp_path / "study", symlinks=True)))

@@ -26,7 +26,7 @@ class Attack(Protocol):
 
 
 @pytest.fixture(scope="session")
-def world() -> Iterator[World]:
+def one_world() -> Iterator[World]:
     folder = Path(
         tempfile.mkdtemp(prefix="metaloop-redteam-", dir="/tmp")
     )  # not below a folder that is closed to others
@@ -37,6 +37,14 @@ def world() -> Iterator[World]:
         yield found
         found.close()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def world(one_world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """With its own cache, whatever tests of another folder that ran in between have set: a sandbox holds one split."""
+    monkeypatch.setenv("METALOOP_CACHE", str(one_world.folder / "training"))
+    monkeypatch.setenv("METALOOP_API_KEY", one_world.secret)
+    return one_world
 
 
 @pytest.fixture

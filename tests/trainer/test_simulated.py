@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,3 +151,15 @@ def test_init_writes_one_and_overwrites_nothing(tmp_path: Path) -> None:
     assert made.name == "my-law" and made.law == random_law(3)
     with pytest.raises(UsageError, match="exists already"):
         init_simulated(tmp_path / "My Law", 4)
+
+
+def test_a_planted_task_is_the_same_whatever_order_sets_have(tmp_path: Path) -> None:
+    """Its id is part of every seed; sets of text are in another order in each process."""
+    code = "import sys, pathlib; from trainer.planted import random_law, simulated_task; from trainer.task import Task;"
+    code += "print(Task.load(simulated_task(random_law(2), pathlib.Path(sys.argv[1]))).task_id)"
+    ids = set()
+    for seed in ("1", "2", "5"):
+        command = [sys.executable, "-c", code, str(tmp_path / seed)]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        ids.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert len(ids) == 1
