@@ -23,7 +23,7 @@ from trainer.task import Task
 MOMENTS = 20
 METALOOP = str(Path(sys.executable).with_name("metaloop"))
 ASK = {
-    "standings": "SELECT * FROM standings ORDER BY match_id, arm_id",
+    "standings": "SELECT * EXCLUDE (utilization) FROM standings ORDER BY match_id, arm_id",
     "experiments": "SELECT experiment_id, source_id, seed, status, metric, decision FROM experiments "
     "ORDER BY experiment_id",
     "verifications": "SELECT run_id, seed, metric, gain FROM verifications ORDER BY run_id, seed",

@@ -24,7 +24,7 @@ from trainer.task import Task
 
 KILLS_ANYWHERE = 6
 AT = ('"purpose":"confirmation"', '"kind":"best_of"', '"kind":"champion"')  # and as soon as the ledger holds these
-APART = ("_at", "wall", "spent", "secret", "place", "details", "config")  # times, and where a row stands
+APART = ("_at", "wall", "utilization", "spent", "secret", "place", "details", "config")  # times, and where a row stands
 
 
 def make(folder: Path, task: Task) -> Path:
