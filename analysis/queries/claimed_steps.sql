@@ -19,7 +19,7 @@ kept AS (
         AND NOT coalesce(list_contains($exclude, e.match_id), false)
     GROUP BY e.run_id, e.experiment_id)
 SELECT label, list(delta ORDER BY run_id, experiment_id) AS deltas, count(DISTINCT run_id) AS runs,
-    avg($steps[greatest(1, least(before, len($steps)))]) AS noise
+    avg($steps[greatest(1, least(before, len($steps)))] ORDER BY run_id, experiment_id) AS noise
 FROM kept JOIN steps USING (run_id, experiment_id)
 GROUP BY label
 ORDER BY label
