@@ -11,7 +11,7 @@ from analysis.statistics import Mean, Ratio, interval, mean_interval, ratio, sha
 from analysis.trust import counts, marked, weakest
 from arena.best_of import best_of
 from arena.executor import Executor, Progress
-from arena.match import Entry, enter, play
+from arena.match import Entry, Match, enter, play
 from arena.race import Allocation
 from arena.study import Study
 from inner_loop.behaviour import behaviour_id, resolved_ideas
@@ -74,15 +74,24 @@ def confirm(
     """Run champion, stock, the champion without its ideas and the other controls on fresh run seeds, once."""
     entered = arms(study, champion) + (controls(study) if plan.control_runs else [])
     match = enter(study, "confirmation", entered, purpose="confirmation", stream="confirmation")
-    few = {"without-ideas": plan.ablation_runs, "a/a": plan.control_runs, "one-line": plan.control_runs}
-    runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in match.arms})
-    for arm in match.arms:
-        lineage.add(arm.program, operator=arm.role, parent_ids=[champion.program_id], reason="for the confirmation")
-        study.admit(arm.program, generation=plan.generations, operator=arm.role, parent_ids=[champion.program_id])
-    gains = {score.arm_id: score.gains for score in play(study, executor, match, runs, progress)}
+    told = play_final(study, executor, lineage, champion, match, plan, "for the confirmation", progress)
     for arm in match.arms:
         if plan.best_of_seeds and arm.role in ("champion", "control"):
             best_of(study, executor, match, arm, plan.best_of_seeds)
+    return told
+
+
+def play_final(
+    study: Study, executor: Executor, lineage: Lineage, champion: Program, match: Match, plan: Plan, reason: str,
+    progress: Progress,
+) -> Claim:  # fmt: skip
+    """Write down who plays a match that only tells, play it, and read the claim from it."""
+    few = {"without-ideas": plan.ablation_runs, "a/a": plan.control_runs, "one-line": plan.control_runs}
+    runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in match.arms})
+    for arm in match.arms:
+        lineage.add(arm.program, operator=arm.role, parent_ids=[champion.program_id], reason=reason)
+        study.admit(arm.program, generation=plan.generations, operator=arm.role, parent_ids=[champion.program_id])
+    gains = {score.arm_id: score.gains for score in play(study, executor, match, runs, progress)}
     return claim({arm.role: gains[arm.arm_id] for arm in match.arms}, against(study, match.match_id))
 
 

@@ -12,12 +12,11 @@ from contextlib import AbstractContextManager
 
 from analysis.statistics import holm
 from arena.executor import Executor, Progress
-from arena.match import Entry, enter, play
-from arena.race import Allocation
+from arena.match import enter
 from arena.settings import Reserved
 from arena.study import Study, reference
 from inner_loop.behaviour import behaviour_id
-from meta.champion import LEVEL, Claim, Elsewhere, against, arms, claim
+from meta.champion import LEVEL, Claim, Elsewhere, arms, play_final
 from meta.lineage import Lineage
 from meta.plan import Plan
 from programs.errors import UsageError
@@ -81,15 +80,9 @@ def confirm_elsewhere(
 def confirm_there(
     away: Study, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress
 ) -> Claim:
-    entered: list[Entry] = arms(away, champion)
+    entered = arms(away, champion)
     match = enter(away, f"reserve-{away.task.name}", entered, purpose="reserve", stream="reserve")
-    few = {"without-ideas": plan.ablation_runs}
-    runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in match.arms})
-    for arm in match.arms:
-        lineage.add(arm.program, operator=arm.role, parent_ids=[champion.program_id], reason="for a reserved task")
-        away.admit(arm.program, generation=plan.generations, operator=arm.role, parent_ids=[champion.program_id])
-    gains = {score.arm_id: score.gains for score in play(away, executor, match, runs, progress)}
-    return claim({arm.role: gains[arm.arm_id] for arm in match.arms}, against(away, match.match_id))
+    return play_final(away, executor, lineage, champion, match, plan, "for a reserved task", progress)
 
 
 def like_stock(champion: Program, away: Study) -> bool:
