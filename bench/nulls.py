@@ -18,7 +18,7 @@ import numpy as np
 from analysis.planted import RunLaw
 from bench.common import figure
 from bench.simulated import LAWS, speed, studies, told
-from meta.champion import Against, claim
+from meta.claim import Against, claim
 from meta.plan import QUICK, Plan
 from meta.simulate import Design, World, simulate
 from trainer.planted import COST, null_law

@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.statistics import Ratio, ratio, share_interval
 from bench.common import figure
-from meta.champion import Against, claim
+from meta.claim import Against, claim
 
 RUNS, SD, SEED = 10, 0.33, 17
 RATIOS = (1.0, 2.0, 4.0)

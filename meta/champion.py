@@ -1,62 +1,27 @@
-"""The champion: one pre-declared test on a stream that nothing has touched, and the page that supports each change."""
+"""The champion: its last match on a stream that nothing has touched, and the files that a study ends with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from analysis.statistics import Mean, Ratio, interval, mean_interval, ratio, shared_error, t_test, welch_difference
-from analysis.trust import counts, marked, weakest
+from analysis.trust import counts, weakest
 from arena.best_of import best_of
 from arena.executor import Executor, Progress
 from arena.match import Entry, Match, enter, play
 from arena.race import Allocation
 from arena.study import Study
 from inner_loop.behaviour import behaviour_id, resolved_ideas
+from meta.claim import Against, Claim, Elsewhere, claim, recorded
 from meta.lineage import Lineage
 from meta.plan import Plan
+from meta.verdict import sentence, verdict
 from programs.edit import replace_ideas, set_charter, unset_charter
 from programs.program import Program
 from programs.shelf import starter
 
-LEVEL = 0.025
 FINAL = ("confirmation", "reserve")  # purposes of the matches that only tell, and choose nothing
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What the confirmation says. Gains in the task's unit, positive is better; two-sided 95% intervals.
-
-    ``difference`` is champion minus stock; ``p`` its one-sided Welch test, the one test that the study announces,
-    held against LEVEL. The ratios to stock's mean gain carry one-sided 95% lower bounds (Fieller).
-    """
-
-    champion: Mean
-    stock: Mean
-    without_ideas: Mean | None
-    difference: float
-    low: float | None
-    high: float | None
-    p: float
-    ratio: Ratio
-    ratio_without_ideas: Ratio | None
-
-    @property
-    def holds(self) -> bool:
-        return self.p < LEVEL
-
-
-@dataclass(frozen=True)
-class Elsewhere:
-    """What a reserved task says. ``claim`` None: there the champion behaves like stock, and nothing was run."""
-
-    task: str
-    unit: str
-    claim: Claim | None
-    p_adjusted: float | None  # Holm over the reserved tasks; None where nothing was run
-    holds: bool
 
 
 @dataclass(frozen=True)
@@ -93,16 +58,6 @@ def play_final(
         study.admit(arm.program, generation=plan.generations, operator=arm.role, parent_ids=[champion.program_id])
     gains = {score.arm_id: score.gains for score in play(study, executor, match, runs, progress)}
     return claim({arm.role: gains[arm.arm_id] for arm in match.arms}, against(study, match.match_id))
-
-
-@dataclass(frozen=True)
-class Against:
-    """What gains were measured against: the baseline's metrics over the shared seeds of the stream, and for each role
-    the share of its verifications that were held against them (at the baseline's source, or failed, a run gains
-    exactly 0 there)."""
-
-    baseline: tuple[float, ...]
-    touched: Mapping[str, float]
 
 
 def against(study: Study, match_id: str) -> Against:
@@ -146,31 +101,6 @@ def without_ideas(program: Program) -> Program:
         rest = {k: v for k, v in program.charter.proposers.items() if k != "queue"}
         text = set_charter(text, "proposers", rest) if rest else unset_charter(text, "proposers")
     return Program.parse(text, f"{program.name}-without-ideas")
-
-
-def claim(gains: Mapping[str, Sequence[float]], measured: Against | None = None) -> Claim:
-    """The one test. Without ``measured`` the baseline is taken as known, not as a mean over a few seeds."""
-    best, stock, bare = gains["champion"], gains["control"], gains.get("without-ideas")
-    touched = measured.touched if measured else {}
-    baseline = measured.baseline if measured else ()
-    ours, stocks, bares = (touched.get(role, 0.0) for role in ("champion", "control", "without-ideas"))
-    error = shared_error(baseline, ours, stocks)
-    difference, se, df = welch_difference(best, stock, error)
-    low, high = interval(difference or 0.0, se, df)
-    p = one_sided(difference or 0.0, t_test(difference or 0.0, se, df))
-    return Claim(
-        champion=mean_interval(best), stock=mean_interval(stock), without_ideas=mean_interval(bare) if bare else None,
-        difference=difference or 0.0, low=low, high=high, p=p,
-        ratio=ratio(best, stock, baseline=baseline, touched=(ours, stocks)),
-        ratio_without_ideas=ratio(bare, stock, baseline=baseline, touched=(bares, stocks)) if bare else None,
-    )  # fmt: skip
-
-
-def one_sided(difference: float, two_sided: float | None) -> float:
-    """p of "no better"; 1 where there is no test, which a side with fewer than two runs does not allow."""
-    if two_sided is None:
-        return 1.0
-    return two_sided / 2 if difference > 0 else 1.0 - two_sided / 2
 
 
 def crown(
@@ -220,49 +150,3 @@ def write_page_again(study: Study) -> bool:
     champion = Champion(program, recorded(event), event["verdict"], event["trust"], elsewhere)
     write_page(study, champion)
     return True
-
-
-def recorded(event: Mapping[str, Any]) -> Claim:
-    """A claim from the figures of its record."""
-    means = {k: Mean(**event[k]) if event[k] else None for k in ("champion", "stock", "without_ideas")}
-    ratios = {k: Ratio(**event[k]) if event[k] else None for k in ("ratio", "ratio_without_ideas")}
-    return Claim(**means, **ratios, **{k: event[k] for k in ("difference", "low", "high", "p")})  # type: ignore[arg-type]
-
-
-def verdict(program: Program, claim: Claim, unit: str, trust: str | None = None) -> str:
-    """One sentence that says what was confirmed, or that nothing was, and how little it can be trusted if so."""
-    doubt = f"; {marked(trust)}" if marked(trust) else ""
-    ours, stocks = figure(claim.champion), figure(claim.stock)
-    figures = f"gain {ours} {unit} against {stocks} of stock; {claim.champion.n} and {claim.stock.n} fresh runs"
-    if not claim.holds:
-        return f"{program.name} is not shown to beat stock ({figures}; one-sided p = {claim.p:.2g}){doubt}"
-    return f"{program.name} beats stock{times(claim.ratio)} ({figures}; one-sided p = {claim.p:.2g}){doubt}"
-
-
-def sentence(found: Elsewhere) -> str:
-    """One reserved task for people, as the verdict goes on."""
-    if found.claim is None:
-        return f"on {found.task}, which evolution never saw, it behaves like stock"
-    there = found.claim
-    figures = f"gain {figure(there.champion)} {found.unit} against {figure(there.stock)} of stock"
-    tested = f"p = {found.p_adjusted:.2g} after Holm"
-    if found.holds:
-        return (
-            f"on {found.task}, which evolution never saw, it beats stock too{times(there.ratio)} ({figures}; {tested})"
-        )
-    return f"on {found.task}, which evolution never saw, it is not shown to beat stock ({figures}; {tested})"
-
-
-def figure(mean: Mean) -> str:
-    if mean.mean is None:
-        return "not measured"
-    if mean.low is None or mean.high is None:
-        return f"{mean.mean:.4g}"
-    return f"{mean.mean:.4g} [{mean.low:.4g}, {mean.high:.4g}]"
-
-
-def times(ratio: Ratio) -> str:
-    if ratio.ratio is None:
-        return ""
-    bound = "no lower bound" if ratio.lower is None else f"at least {ratio.lower:.2f}"
-    return f", {ratio.ratio:.2f} times its gain ({bound})"

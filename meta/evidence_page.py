@@ -12,7 +12,9 @@ from analysis.study import open_study, rows, statement
 from analysis.trust import findings_line, marked
 from arena.study import Study
 from inner_loop.behaviour import inert_directives, resolved_ideas
-from meta.champion import FINAL, LEVEL, Champion, figure
+from meta.champion import FINAL, Champion
+from meta.claim import LEVEL
+from meta.verdict import figure
 from programs.diff import Diff, diff
 from programs.program import Program
 from programs.text import one_line

@@ -19,7 +19,8 @@ from arena.race import SequentialHalving, Stage
 from arena.study import Study
 from meta.archive import Archive
 from meta.breed import breed, write_down
-from meta.champion import FINAL, Champion, Claim, confirm, crown
+from meta.champion import FINAL, Champion, confirm, crown
+from meta.claim import Claim
 from meta.gate import gate_of
 from meta.lineage import Lineage
 from meta.mutators.llm.author import Author, author_of

@@ -16,7 +16,8 @@ from arena.match import enter
 from arena.settings import Reserved
 from arena.study import Study, reference
 from inner_loop.behaviour import behaviour_id
-from meta.champion import LEVEL, Claim, Elsewhere, arms, play_final
+from meta.champion import arms, play_final
+from meta.claim import LEVEL, Claim, Elsewhere
 from meta.lineage import Lineage
 from meta.plan import Plan
 from programs.errors import UsageError

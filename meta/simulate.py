@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.planted import RunLaw
 from analysis.statistics import mean_interval, share_interval
 from arena.race import ArmScore, SequentialHalving, Stage, shrunken
-from meta.champion import claim
+from meta.claim import claim
 
 if TYPE_CHECKING:
     import numpy as np

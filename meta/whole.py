@@ -15,7 +15,7 @@ from arena.executor import Progress
 from arena.inprocess import InProcessExecutor
 from arena.study import reference
 from meta.begin import found, take_up
-from meta.champion import Claim
+from meta.claim import Claim
 from meta.evolve import search
 from meta.lineage import Lineage
 from meta.plan import Plan

@@ -9,7 +9,8 @@ import numpy as np
 
 from analysis.evidence import ProgramScore
 from meta.archive import Archive
-from meta.champion import Against, claim, without_ideas
+from meta.champion import without_ideas
+from meta.claim import Against, claim
 from meta.novelty import Novelty
 from meta.population import descendants, entries, starters
 from programs.program import Program

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
-from meta.champion import claim as claim_of
-from meta.champion import verdict
+from meta.claim import claim as claim_of
 from meta.cli import errors, render, resolve
 from meta.cli.board import Board, load_board
 from meta.cli.credit import title
@@ -26,6 +25,7 @@ from meta.cli.progress import line_of
 from meta.cli.screen import arm_rows, header, status_item
 from meta.cli.standings import _table as table_of
 from meta.cli.standings import aa_spread, rank_text, runs_to_separate
+from meta.verdict import verdict
 from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
 from programs.shelf import starter
 

@@ -11,7 +11,7 @@ import pytest
 
 from analysis.study import query
 from arena.drain import Drained
-from meta.champion import Claim
+from meta.claim import Claim
 from meta.plan import Plan
 from meta.whole import whole_study
 from programs.errors import NotComparable, UsageError
