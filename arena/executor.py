@@ -27,7 +27,10 @@ class Executor(Protocol):
     """Carries out jobs somewhere. A job that is lost with its worker is carried out again."""
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
-        """Yield one result a job, in the order in which they end. Raises what a worker could not get over."""
+        """Yield one result a job, in the order in which they end. Raises what a worker could not get over.
+
+        The next job is taken from ``jobs`` when there is a worker for it, so that who gives them may decide then.
+        """
         ...
 
     def close(self) -> None: ...
@@ -113,19 +116,21 @@ class LocalExecutor:
         self.selector.register(worker.stdout, selectors.EVENT_READ, worker)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
-        waiting = deque(jobs)
+        coming, again = iter(jobs), deque[Job]()
         while True:
             self._tell_draining()
             for worker in self.workers.values():
-                if worker.job is None and waiting and not self.draining:
-                    worker.send(waiting.popleft())
+                if worker.job is None and not self.draining:
+                    job = again.popleft() if again else next(coming, None)
+                    if job is not None:
+                        worker.send(job)
             if not any(worker.job for worker in self.workers.values()):
                 return
             for key, _ in self.selector.select(timeout=LOOK_SECONDS):
                 worker = key.data
                 messages = worker.receive()
                 if messages is None:
-                    waiting.extendleft(self._bury(worker))
+                    again.extend(self._bury(worker))
                 for message in messages or ():
                     result = self._receive(worker, message)
                     if result is not None:

@@ -30,6 +30,7 @@ class History:
         self.replays: dict[str, dict[tuple[tuple[str, ...], int], Mapping[str, Any]]] = defaultdict(dict)
         self.best_of: dict[str, Mapping[str, Any]] = {}
         self.champion: Mapping[str, Any] | None = None
+        self.entries: dict[str, Mapping[str, Any]] = {}  # of a contest, by entry_id
 
     @classmethod
     def read(cls, folder: Path) -> History:
@@ -104,6 +105,9 @@ class History:
 
     def _take_best_of(self, event: Mapping[str, Any]) -> None:
         self.best_of.setdefault(event["arm_id"], event)
+
+    def _take_entry(self, event: Mapping[str, Any]) -> None:
+        self.entries.setdefault(event["entry_id"], event)
 
     def _take_champion(self, event: Mapping[str, Any]) -> None:
         self.champion = event

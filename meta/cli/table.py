@@ -42,6 +42,7 @@ VERBS: dict[str, Entry] = {
         Entry("surrogate", "Data", "meta.cli.surrogate:surrogate", "can gains be foretold from what programs say?"),
         Entry("program", "Nouns", "meta.cli.program:program", "ls, lint, diff, charter, show"),
         Entry("task", "Nouns", "meta.cli.task:task", "ls, show, init, check, measure"),
+        Entry("contest", "Nouns", "meta.cli.contest:contest", "init, serve, submit, status, close, export"),
         Entry("doctor", "This machine", "meta.cli.doctor:doctor", "can it run here? each problem with its cure"),
     )
 }

@@ -1,0 +1,116 @@
+"""Who may do what: tokens with 256 random bits, of which the database keeps SHA-256 alone."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import unicodedata
+from datetime import timedelta
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from arena.contest.database import Database
+from arena.contest.settings import ContestConfig, utc_now
+from arena.contest.tables import Person, Session
+from programs.errors import UsageError
+
+PERSON, ADMIN, CODE = "mlt_", "mla_", "mlj_"  # what a token is for, so that one is not taken for another
+SESSION_DAYS = 14
+MOST_NAME = 40
+MOST_PEOPLE = 10_000
+
+
+class Refused(UsageError):
+    """The token, code or password is none of ours. Says no more than that."""
+
+    def __init__(self, message: str = "this token is not known here") -> None:
+        super().__init__(message, hint="join the contest to get one: metaloop contest join --to URL --name NAME")
+
+
+def fresh(prefix: str) -> str:
+    return prefix + secrets.token_urlsafe(32)
+
+
+def hashed(token: str) -> str:
+    """Fast on purpose: nobody guesses 256 bits, and a slow hash would only serve those who send many."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def found(database: Database) -> tuple[str, str]:
+    """The host's token and the code to join with; told here, once, and nowhere kept."""
+    admin, code = fresh(ADMIN), CODE + secrets.token_urlsafe(9)
+    database.tell("tokens", admin=hashed(admin), code=hashed(code), server=secrets.token_hex(32))
+    return admin, code
+
+
+def is_admin(database: Database, token: str) -> bool:
+    known = str(database.fact("tokens").get("admin", ""))
+    return token.startswith(ADMIN) and secrets.compare_digest(hashed(token), known)
+
+
+def join(database: Database, config: ContestConfig, name: str, code: str) -> tuple[Person, str]:
+    """A new person and the token, which is told this once. Raises Refused, or UsageError for the name."""
+    name = checked_name(name)
+    if config.join == "code":
+        known = str(database.fact("tokens").get("code", ""))
+        if not secrets.compare_digest(hashed(code.strip()), known):
+            raise Refused("this is not the code to join with; the host has it")
+    token = fresh(PERSON)
+    person = Person(name=name, token_hash=hashed(token), joined_at=utc_now())
+    try:
+        with database.write() as connection:
+            if connection.query(Person).count() >= MOST_PEOPLE:
+                raise UsageError("this contest is full", hint="ask its host")
+            connection.add(person)
+    except IntegrityError:
+        raise UsageError(f"the name {name} is taken", hint="choose another") from None
+    return person, token
+
+
+def checked_name(name: str) -> str:
+    """A name that reads as what it is: letters, digits, blanks and a few marks, in the form that Unicode gives it."""
+    name = " ".join(unicodedata.normalize("NFKC", name).split())
+    plain = all(c.isalnum() or unicodedata.category(c) in ("Mn", "Mc") or c in " -_.'" for c in name)
+    if not 1 <= len(name) <= MOST_NAME or not plain or name.casefold() in ("host", "stock", "admin"):
+        hint = "letters, digits, blanks, - _ . and '"
+        raise UsageError(f"a name has 1 to {MOST_NAME} characters that can be read", hint=hint)
+    return name
+
+
+def person_of(database: Database, token: str) -> Person:
+    """Whose token this is. Raises Refused."""
+    if not token.startswith(PERSON):
+        raise Refused
+    with database.read() as connection:
+        person = connection.scalar(select(Person).where(Person.token_hash == hashed(token)))
+    if person is None:
+        raise Refused
+    return person
+
+
+def log_in(database: Database, token: str) -> str:
+    """A cookie for a browser, in place of the token."""
+    person, cookie = person_of(database, token.strip()), secrets.token_urlsafe(32)
+    now = utc_now()
+    with database.write() as connection:
+        connection.query(Session).where(Session.expires_at < now).delete()
+        expires = now + timedelta(days=SESSION_DAYS)
+        connection.add(Session(cookie_hash=hashed(cookie), person_id=person.person_id, expires_at=expires))
+    return cookie
+
+
+def logged_in(database: Database, cookie: str) -> Person | None:
+    """Whose browser this is; None where the cookie is unknown or too old."""
+    if not cookie:
+        return None
+    with database.read() as connection:
+        session = connection.get(Session, hashed(cookie))
+        if session is None or session.expires_at < utc_now():
+            return None
+        return connection.get(Person, session.person_id)
+
+
+def log_out(database: Database, cookie: str) -> None:
+    with database.write() as connection:
+        connection.query(Session).where(Session.cookie_hash == hashed(cookie)).delete()

@@ -1,0 +1,73 @@
+"""What the command line asks of a contest's host, over HTTP and with the standard library."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
+
+from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
+
+SECONDS = 30.0
+MOST_ANSWER = 32 << 20
+
+
+class Turned(UsageError):
+    """The host has said no; ``detail`` is what it said."""
+
+    def __init__(self, message: str, hint: str, detail: dict[str, Any]) -> None:
+        super().__init__(message, hint=hint)
+        self.detail = detail
+
+
+class Client:
+    """One host, and who is asking."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise UsageError(f"{url!r} is no address of a contest", hint="--to http://HOST:PORT")
+        self.base, self.token = f"{parts.scheme}://{parts.netloc}", token
+
+    def get(self, path: str) -> dict[str, Any]:
+        return self._ask("GET", path, None, {})
+
+    def post(self, path: str, body: Any) -> dict[str, Any]:
+        return self._ask("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+    def enter(self, raw: bytes) -> dict[str, Any]:
+        """Send a program; on return the host has stored it. Raises Turned, with the lint messages in its detail."""
+        return self._ask("POST", "/api/v1/entries", raw, {"Content-Type": "text/markdown; charset=utf-8"})
+
+    def need_token(self) -> None:
+        if not self.token:
+            hint = "--token TOKEN, or METALOOP_TOKEN; metaloop contest join --to URL --name NAME gets one"
+            raise CredentialMissing("this takes your token", hint=hint)
+
+    def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> dict[str, Any]:
+        request = urllib.request.Request(self.base + path, data=body, method=method, headers=headers)
+        if self.token:
+            request.add_header("Authorization", f"Bearer {self.token}")
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+                found: dict[str, Any] = json.loads(answer.read(MOST_ANSWER))
+                return found
+        except urllib.error.HTTPError as error:
+            raise said(error.code, error.read(MOST_ANSWER)) from None
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            why = getattr(error, "reason", error)
+            raise EnvironmentProblem(f"{self.base} does not answer: {why}", hint="is it being served?") from None
+
+
+def said(status: int, body: bytes) -> MetaloopError:
+    """The error that an answer stands for."""
+    try:
+        detail = json.loads(body)["error"]
+        message, hint = str(detail["message"]), str(detail.get("hint", ""))
+    except (ValueError, KeyError, TypeError):
+        return EnvironmentProblem(f"the host answered {status}: {body[:200].decode('utf-8', 'replace')}")
+    if status == 401:
+        return CredentialMissing(message, hint=hint)
+    return NotFound(message, hint=hint) if status == 404 else Turned(message, hint, detail)

@@ -1,0 +1,128 @@
+"""A contest on disk: one folder that is a study too, with its rules and its database."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from arena.contest import accounts
+from arena.contest.database import Database
+from arena.contest.entries import store
+from arena.contest.rules import rules_text
+from arena.contest.settings import MARK, RULES, ContestConfig, Phase, text_hash, utc_now
+from arena.scratch import secret_hash
+from arena.settings import StudyConfig
+from arena.study import Study
+from programs.errors import Corrupt, UsageError
+from programs.ids import content_id
+from programs.shelf import starter
+from trainer.task import Task
+
+SCREEN_SHARE, SCREEN_LEAST = 0.1, 3.5  # of a run's budget; experiments that must fit
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The folder, opened. Holds no lock: whoever carries out runs holds that of the study."""
+
+    folder: Path
+    config: ContestConfig
+    study: StudyConfig
+    database: Database
+
+    @classmethod
+    def open(cls, folder: Path) -> Contest:
+        """Raises NotFound, or Corrupt where config, rules and study do not belong together."""
+        config = ContestConfig.read(folder)
+        study = StudyConfig.read(folder / "study.toml")
+        if secret_hash(study.streams) != config.secret_hash:
+            hint = "restore study.toml from a copy"
+            raise Corrupt(f"{folder}/study.toml: not the secret that {MARK} committed to", hint=hint)
+        database = Database(folder)
+        if not database.path.is_file():
+            raise Corrupt(f"{database.path} is missing", hint="restore it from a copy: it holds the entries")
+        return cls(folder, config, study, database)
+
+    def phase(self, now: datetime | None = None) -> Phase:
+        state = self.database.fact("state")
+        asked, deciding, decided = (bool(state.get(key)) for key in ("close_asked", "deciding", "decided"))
+        return self.config.phase(now or utc_now(), asked, deciding, decided)
+
+    def state(self, **changes: Any) -> Mapping[str, Any]:
+        """What has been asked and done so far, with ``changes`` taken in."""
+        state = self.database.fact("state")
+        if changes:
+            state |= changes
+            self.database.tell("state", **state)
+        return state
+
+    @property
+    def task(self) -> Task:
+        return Task.load(self.study.task)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the host asks for at `contest init`."""
+
+    title: str
+    task: Task
+    opens: datetime
+    closes: datetime
+    run_budget: float
+    runs: int
+    confirm_runs: int
+    entries_per_person: int
+    sealed: bool
+    join_open: bool
+    workers: int
+    fixed_steps: bool
+    sandbox: bool
+
+
+@dataclass(frozen=True)
+class Founded:
+    """A new contest with what is told once: the host's token and the code to join with."""
+
+    contest: Contest
+    admin_token: str
+    join_code: str
+
+
+def found(folder: Path, wishes: Wishes) -> Founded:
+    """Make the folder: study, rules, database with the controls in it; contest.toml last, which makes it a contest."""
+    if wishes.closes <= wishes.opens:
+        raise UsageError("--closes is not after --opens", hint="--closes 7d means seven days after the opening")
+    study = Study.create(
+        folder, task=wishes.task, run_budget=wishes.run_budget, command="contest", workers=wishes.workers,
+        fixed_steps=wishes.fixed_steps, sandbox=wishes.sandbox,
+        plan={"seeds": wishes.runs, "confirm": wishes.confirm_runs},
+    )  # fmt: skip
+    config = config_of(study, wishes)
+    text = rules_text(config, study.config, study.task)
+    (folder / RULES).write_text(text, encoding="utf-8")
+    database = Database(folder)
+    database.create()
+    admin, code = accounts.found(database)
+    with database.write() as connection:
+        for role in ("control", "a/a"):
+            store(connection, config, starter("stock"), role=role)
+    config = config.model_copy(update={"rules_hash": text_hash(text.encode())})
+    config.dump(folder)
+    return Founded(Contest(folder, config, study.config, database), admin, code)
+
+
+def config_of(study: Study, wishes: Wishes) -> ContestConfig:
+    cost = study.task.steps * study.task.seconds_per_step if wishes.fixed_steps else study.task.cost_seconds
+    screen = min(wishes.run_budget, max(SCREEN_SHARE * wishes.run_budget, SCREEN_LEAST * cost))
+    return ContestConfig(
+        contest_id=content_id("k", study.config.study_id, wishes.title), title=wishes.title, task=study.config.task,
+        opens=wishes.opens, closes=wishes.closes, run_budget=wishes.run_budget,
+        screen_budget=math.ceil(screen * 1000) / 1000, runs=wishes.runs, confirm_runs=wishes.confirm_runs,
+        entries_per_person=wishes.entries_per_person, sealed=wishes.sealed,
+        join="open" if wishes.join_open else "code", secret_hash=secret_hash(study.streams),
+    )  # fmt: skip

@@ -1,0 +1,79 @@
+"""The database of a contest: SQLite in WAL mode, synced at every commit, so that what was accepted is on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.orm import Session as Connection
+from sqlalchemy.orm import sessionmaker
+
+from arena.contest.settings import DATABASE, utc_now
+from arena.contest.tables import Base, Fact
+
+WAIT_SECONDS = 30  # for another writer's transaction
+
+
+class Database:
+    """Opens connections to one file; processes and threads may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / DATABASE
+        self.engine = create_engine(f"sqlite:///{self.path}", connect_args={"timeout": WAIT_SECONDS})
+        event.listen(self.engine, "connect", _prepare)
+        event.listen(self.engine, "begin", _begin)
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    def create(self) -> None:
+        Base.metadata.create_all(self.engine)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that holds the write lock from its start; on the disk when the block ends."""
+        with self._sessions() as connection:
+            connection.connection(execution_options={"metaloop_writes": True})
+            with _committed(connection):
+                yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One snapshot."""
+        with self._sessions() as connection:
+            yield connection
+
+    def fact(self, name: str) -> dict[str, Any]:
+        """The value of a fact; empty where nobody told it."""
+        with self.read() as connection:
+            found = connection.get(Fact, name)
+            return dict(found.value) if found else {}
+
+    def tell(self, name: str, **value: Any) -> None:
+        with self.write() as connection:
+            connection.merge(Fact(name=name, value=value, changed_at=utc_now()))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+@contextmanager
+def _committed(connection: Connection) -> Iterator[None]:
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def _prepare(raw: Any, _record: Any) -> None:
+    raw.isolation_level = None  # the driver's own BEGIN comes too late; `_begin` says it
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
+        raw.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Any) -> None:
+    writes = connection.get_execution_options().get("metaloop_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

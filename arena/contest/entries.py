@@ -1,0 +1,118 @@
+"""Entries: what is taken, what is refused and why, and how an entry's state changes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session as Connection
+
+from arena.contest.settings import ContestConfig, utc_now
+from arena.contest.tables import Entry, Person
+from programs.errors import UsageError
+from programs.ids import content_id
+from programs.lint import LintMessage, check
+from programs.program import Program
+from programs.text import one_line
+
+if TYPE_CHECKING:
+    from arena.contest.contest import Contest
+
+MOST_NAME = 60
+
+
+class NotTaken(UsageError):
+    """An upload that is no entry. ``lint`` has the messages by line where the text is at fault."""
+
+    def __init__(self, message: str, *, hint: str = "", lint: tuple[LintMessage, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.lint = lint
+
+
+class QuotaSpent(NotTaken):
+    """This person has entered as often as the rules allow."""
+
+
+class NotOpen(NotTaken):
+    """Too early or too late."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """An entry that is on the disk. ``new`` is False where the same person had sent the same text before."""
+
+    entry: Entry
+    new: bool
+
+
+def accept(contest: Contest, person: Person, raw: bytes, known_terms: Callable[[str], bool] | None = None) -> Accepted:
+    """Lint and store; on return it is durable. Raises NotOpen, NotTaken with the lint messages, QuotaSpent."""
+    in_time(contest)
+    messages = tuple(check(raw, "program.md", known_terms))
+    errors = [m for m in messages if m.level == "error"]
+    if errors:
+        raise NotTaken(errors[0].at("program.md"), hint="metaloop program lint program.md", lint=messages)
+    program = Program.parse(raw, place="program.md")
+    with contest.database.write() as connection:
+        before = connection.scalar(
+            select(Entry).where(Entry.person_id == person.person_id, Entry.program_id == program.program_id)
+        )
+        if before is not None:
+            return Accepted(before, new=False)
+        in_time(contest)  # the lock may have been waited for
+        used = quota_used(connection, person.person_id)
+        if used >= contest.config.entries_per_person:
+            hint = "the rules allow no more; the same text again, or a fault of this host, would cost nothing"
+            raise QuotaSpent(
+                f"{person.name} has entered {used} of {contest.config.entries_per_person} times", hint=hint
+            )
+        lint = [asdict(m) for m in messages]
+        program = Program.parse(raw, f"{person.name} {used + 1}", place="program.md")  # unless the text names itself
+        entry = store(connection, contest.config, program, role="program", person=person, lint=lint)
+    return Accepted(entry, new=True)
+
+
+def in_time(contest: Contest) -> None:
+    phase = contest.phase()
+    if phase == "upcoming":
+        raise NotOpen(f"entries are taken from {contest.config.opens:%Y-%m-%d %H:%M} UTC", hint="come back then")
+    if phase != "open":
+        raise NotOpen("this contest takes no more entries", hint="metaloop contest status --to URL shows the board")
+
+
+def quota_used(connection: Connection, person_id: int) -> int:
+    """Entries that count: all but those that this host could not carry out."""
+    counted = select(func.count()).where(Entry.person_id == person_id, Entry.state != "void")
+    return int(connection.scalar(counted) or 0)
+
+
+def store(
+    connection: Connection, config: ContestConfig, program: Program, *, role: str, person: Person | None = None,
+    lint: list[dict[str, Any]] | None = None,
+) -> Entry:  # fmt: skip
+    """Write an entry down as `queued`, within the caller's transaction."""
+    number = int(connection.scalar(select(func.coalesce(func.max(Entry.number), 0))) or 0) + 1
+    now = utc_now()
+    entry = Entry(
+        number=number, entry_id=content_id("n", config.contest_id, str(number)),
+        person_id=person.person_id if person else None, role=role, name=one_line(program.name)[:MOST_NAME],
+        program_id=program.program_id, sha256=hashlib.sha256(program.raw).hexdigest(), raw=program.raw,
+        words=program.words, lint=list(lint or []), received_at=now, state="queued", changed_at=now, progress={},
+    )  # fmt: skip
+    connection.add(entry)
+    connection.flush()
+    connection.refresh(entry, ["person"])  # it is read when this transaction has ended
+    return entry
+
+
+def change(contest: Contest, number: int, **values: Any) -> None:
+    """Set columns of an entry; ``changed_at`` moves where its state does."""
+    with contest.database.write() as connection:
+        entry = connection.get_one(Entry, number)
+        if values.get("state", entry.state) != entry.state:
+            entry.changed_at = utc_now()
+        for name, value in values.items():
+            setattr(entry, name, value)

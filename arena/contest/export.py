@@ -1,0 +1,59 @@
+"""`metaloop contest export`: every program, the board, the decision and the ledger, as files for analysis."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import undefer
+
+from analysis.study import VIEWS, open_study
+from arena.contest.contest import Contest
+from arena.contest.settings import MARK, RULES
+from arena.contest.tables import Entry
+from arena.contest.views import board_view, contest_view, entry_row, plain
+from programs.errors import UsageError
+
+TABLES = ("runs", "experiments", "verifications", "standings", "programs", "directives", "baselines")
+
+
+def export(contest: Contest, target: Path) -> dict[str, Any]:
+    """Write it all into the new folder ``target``. No token, no cookie and no key goes with it."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{target} is there already", hint="name a new folder with --to")
+    (target / "entries").mkdir(parents=True)
+    with contest.database.read() as connection:
+        entries = connection.scalars(select(Entry).options(undefer(Entry.raw)).order_by(Entry.number)).all()
+    for entry in entries:
+        (target / "entries" / f"{entry.number:05d}-{plain_name(entry.entrant)}.md").write_bytes(entry.raw)
+    _json(target / "entries.json", [entry_row(entry) for entry in entries])
+    _json(target / "contest.json", contest_view(contest))
+    board = board_view(contest)
+    _json(target / "board.json", board)
+    if board["announcement"]:
+        _json(target / "announcement.json", board["announcement"])
+    for name in (MARK, RULES):
+        shutil.copyfile(contest.folder / name, target / name)
+    shutil.copytree(contest.folder / "ledger", target / "ledger", ignore=shutil.ignore_patterns("*.partial"))
+    _tables(contest, target)
+    return {"folder": str(target), "entries": len(entries), "decided": bool(board["announcement"])}
+
+
+def plain_name(text: str) -> str:
+    """A name as part of a file's name: nothing in it that means something to a path."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:40] or "entry"
+
+
+def _tables(contest: Contest, target: Path) -> None:
+    with open_study(contest.folder, views=[name for name in VIEWS if name in TABLES]) as con:
+        for name in TABLES:
+            path = str(target / f"{name}.parquet").replace("'", "''")
+            con.execute(f"COPY (FROM {name}) TO '{path}' (FORMAT parquet)")
+
+
+def _json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(plain(value), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,40 @@
+"""The progress of runs, as an entrant watches it: a few times a second at most, into the database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from arena.contest.contest import Contest
+from arena.contest.entries import change
+
+SECONDS = 0.5  # between two writes for one entry
+
+
+class Live:
+    """Keeps, for each entry in hand, what its runs are doing."""
+
+    def __init__(self, contest: Contest) -> None:
+        self.contest = contest
+        self.runs: dict[int, dict[str, dict[str, Any]]] = {}
+        self.written: dict[int, float] = {}
+
+    def take(self, number: int, index: int | None, event: Mapping[str, Any]) -> None:
+        run = self.runs.setdefault(number, {}).setdefault(
+            str(event["run_id"]), {"run": "screening" if index is None else index + 1, "experiments": 0, "charged": 0.0}
+        )
+        if event.get("kind") == "experiment":
+            run["experiments"] += 1
+            run["charged"] = round(run["charged"] + float(event.get("device_seconds_charged") or 0.0), 3)
+            run["last"] = {key: event.get(key) for key in ("status", "metric", "description")}
+        if time.monotonic() - self.written.get(number, 0.0) >= SECONDS:
+            self._write(number)
+
+    def ended(self, number: int, run_id: str) -> None:
+        if self.runs.get(number, {}).pop(run_id, None) is not None:
+            self._write(number)
+
+    def _write(self, number: int) -> None:
+        self.written[number] = time.monotonic()
+        change(self.contest, number, progress={"runs": list(self.runs.get(number, {}).values())})

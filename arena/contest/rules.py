@@ -1,0 +1,31 @@
+"""The rules of a contest: one text, written at its founding, whose hash is told with it."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.report.words import duration, many
+from arena.contest.settings import ContestConfig, shown
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+    from arena.settings import StudyConfig
+    from trainer.task import Task
+
+
+def rules_text(config: ContestConfig, study: StudyConfig, task: Task) -> str:
+    """What an entrant agrees to, with every figure that decides."""
+    return _template().render(contest=config, study=study, task=task, duration=duration, many=many, shown=shown)
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder = Path(__file__).with_name("templates")
+    environment = Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True,
+                              lstrip_blocks=True, autoescape=False, keep_trailing_newline=True)  # fmt: skip
+    return environment.get_template("rules.md.j2")

@@ -1,0 +1,91 @@
+"""What a contest is made with, as it stands in contest.toml: committed to at its founding, never edited in play."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from programs.errors import Corrupt, NotFound
+
+MARK = "contest.toml"
+RULES = "rules.md"
+DATABASE = "contest.sqlite"
+Phase = Literal["upcoming", "open", "closing", "deciding", "decided"]
+
+
+class ContestConfig(BaseModel):
+    """Times are UTC; budgets device-seconds. ``secret_hash``: SHA-256 of the study's secret, told at the opening."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_: int = Field(default=1, alias="schema")
+    contest_id: str
+    title: str = Field(min_length=1, max_length=120)
+    task: str
+    opens: datetime
+    closes: datetime
+    run_budget: float = Field(gt=0, allow_inf_nan=False)
+    screen_budget: float = Field(gt=0, allow_inf_nan=False)
+    runs: int = Field(ge=2)
+    confirm_runs: int = Field(ge=2)
+    most_leaders: int = Field(default=8, ge=1)
+    entries_per_person: int = Field(ge=1)
+    sealed: bool = False
+    join: Literal["code", "open"] = "code"
+    secret_hash: str
+    rules_hash: str = ""
+
+    def dump(self, folder: Path) -> None:
+        """Write contest.toml atomically."""
+        import tomli_w
+
+        partial = folder / f"{MARK}.partial"
+        partial.write_text(tomli_w.dumps(self.model_dump(by_alias=True)), encoding="utf-8")
+        partial.replace(folder / MARK)
+
+    @classmethod
+    def read(cls, folder: Path) -> ContestConfig:
+        """Raises NotFound where there is no contest; Corrupt where it, or its rules, are not what was committed to."""
+        path = folder / MARK
+        if not path.is_file():
+            hint = "name a contest's folder, or make one: metaloop contest init DIR"
+            raise NotFound(f"{folder} is no contest: it holds no {MARK}", hint=hint)
+        try:
+            config = cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
+            what = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+            where = ".".join(map(str, what["loc"]))
+            raise Corrupt(f"{path}: {where} {what['msg']}", hint="restore it from a copy") from None
+        rules = folder / RULES
+        if not rules.is_file() or text_hash(rules.read_bytes()) != config.rules_hash:
+            hint = "rules are never edited in play: restore the file from a copy"
+            raise Corrupt(f"{rules}: not the text whose hash {MARK} committed to", hint=hint)
+        return config
+
+    def phase(self, now: datetime, close_asked: bool, deciding: bool, decided: bool) -> Phase:
+        """Where the contest stands. Entries are taken in `open` alone."""
+        if decided:
+            return "decided"
+        if deciding:
+            return "deciding"
+        if close_asked or now >= self.closes:
+            return "closing"
+        return "open" if now >= self.opens else "upcoming"
+
+
+def text_hash(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def shown(moment: datetime | None) -> str:
+    """A time for people: to the second, in UTC, said so."""
+    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

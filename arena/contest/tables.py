@@ -1,0 +1,96 @@
+"""What the database of a contest holds: who takes part, what they entered, how far it is. Results are in the ledger."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Dialect, ForeignKey, LargeBinary, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.types import JSON, TypeDecorator
+
+#: An entry's way. `queued`: lint passed, stored. `screening`: a short run that counts for nothing. `waiting`: screened.
+#: `running`: its runs at full budget. `verified`: all of them measured. `failed`: its screening run brought nothing.
+#: `void`: this host could not carry it out; it costs its entrant nothing.
+STATES = ("queued", "screening", "waiting", "running", "verified", "failed", "void")
+ENDED = ("verified", "failed", "void")
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time in UTC; SQLite forgets the zone, this puts it back."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(UTC).replace(tzinfo=None) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value else None
+
+
+class Base(DeclarativeBase):
+    """The tables of contest.sqlite."""
+
+    type_annotation_map = {datetime: Moment, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012 - SQLAlchemy's own
+
+
+class Person(Base):
+    """Somebody with a token, of which only the hash is kept."""
+
+    __tablename__ = "people"
+
+    person_id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    joined_at: Mapped[datetime]
+
+
+class Session(Base):
+    """A browser that logged in; the cookie's hash."""
+
+    __tablename__ = "sessions"
+
+    cookie_hash: Mapped[str] = mapped_column(primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.person_id"))
+    expires_at: Mapped[datetime]
+
+
+class Entry(Base):
+    """One accepted program.md. ``number`` is the order of arrival and never given twice. Controls have no person."""
+
+    __tablename__ = "entries"
+    __table_args__ = (UniqueConstraint("person_id", "program_id"), {"sqlite_autoincrement": True})
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    entry_id: Mapped[str] = mapped_column(unique=True)
+    person_id: Mapped[int | None] = mapped_column(ForeignKey("people.person_id"), index=True)
+    role: Mapped[str]
+    name: Mapped[str]
+    program_id: Mapped[str] = mapped_column(index=True)
+    sha256: Mapped[str]
+    raw: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    words: Mapped[int]
+    lint: Mapped[list[Any]]
+    received_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(index=True)
+    reason: Mapped[str] = mapped_column(default="")
+    changed_at: Mapped[datetime]
+    runs_done: Mapped[int] = mapped_column(default=0)
+    attempts: Mapped[int] = mapped_column(default=0)
+    progress: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    person: Mapped[Person | None] = relationship(lazy="joined")
+
+    @property
+    def entrant(self) -> str:
+        return self.person.name if self.person else "host"
+
+
+class Fact(Base):
+    """A named value of the contest itself: the board, the announcement, hashes of the host's tokens."""
+
+    __tablename__ = "facts"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[dict[str, Any]]
+    changed_at: Mapped[datetime]

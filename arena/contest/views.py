@@ -1,0 +1,161 @@
+"""What is shown of a contest, as plain data: the pages, their markdown twins and the API all take it from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import undefer
+
+from arena.contest.contest import Contest
+from arena.contest.entries import quota_used
+from arena.contest.queue import HOST, Costs, Waiting, forecast, turns
+from arena.contest.settings import utc_now
+from arena.contest.tables import ENDED, Entry, Person
+from programs.errors import NotFound
+
+MOST_ROWS = 500  # of a list on one page; the board is not cut
+
+Row = dict[str, Any]
+
+
+def contest_view(contest: Contest) -> Row:
+    """The contest itself: what is run, until when, where it stands."""
+    config, task = contest.config, contest.task
+    state = contest.state()
+    with contest.database.read() as connection:
+        people = connection.scalar(select(func.count()).select_from(Person))
+        states = dict(connection.execute(select(Entry.state, func.count()).group_by(Entry.state)).tuples().all())
+    return {
+        "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
+        "opens": config.opens, "closes": config.closes, "closed_early": state.get("early", ""),
+        "task": task.name, "task_id": contest.study.task_id, "metric": task.metric, "unit": task.unit,
+        "direction": task.direction, "description": task.description, "run_budget": config.run_budget,
+        "screen_budget": config.screen_budget, "runs": config.runs, "confirm_runs": config.confirm_runs,
+        "entries_per_person": config.entries_per_person, "sealed": config.sealed, "join": config.join,
+        "researcher": contest.study.researcher, "hardware_class": contest.study.hardware_class,
+        "secret_hash": config.secret_hash, "rules_hash": config.rules_hash, "people": people, "states": states,
+    }  # fmt: skip
+
+
+def board_view(contest: Contest) -> Row:
+    """The latest board, with the entries that have no measured run yet below it."""
+    board = contest.database.fact("board")
+    rows: list[Row] = list(board.get("rows", []))
+    measured = {row["entry_id"] for row in rows if row["gain"] is not None}
+    with contest.database.read() as connection:
+        entries = connection.scalars(select(Entry).order_by(Entry.number)).all()
+    by_id = {entry.entry_id: entry for entry in entries}
+    for row in rows:
+        row["state"] = by_id[row["entry_id"]].state
+    return {
+        "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
+        "aa_spread": board.get("aa_spread"), "rows": [row for row in rows if row["gain"] is not None],
+        "unmeasured": [entry_row(entry) for entry in entries if entry.entry_id not in measured][:MOST_ROWS],
+        "announcement": contest.database.fact("announcement"), "wanted": contest.config.runs,
+    }  # fmt: skip
+
+
+def entry_row(entry: Entry) -> Row:
+    """What everybody may know of an entry at once: hashes, but not the text."""
+    return {
+        "entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name,
+        "role": entry.role, "program_id": entry.program_id, "sha256": entry.sha256, "words": entry.words,
+        "received_at": entry.received_at, "state": entry.state, "reason": entry.reason,
+        "changed_at": entry.changed_at, "runs_done": entry.runs_done,
+    }  # fmt: skip
+
+
+def entry_of(contest: Contest, entry_id: str) -> Entry:
+    """With its text. Raises NotFound."""
+    with contest.database.read() as connection:
+        found = connection.scalar(select(Entry).options(undefer(Entry.raw)).where(Entry.entry_id == entry_id))
+    if found is None:
+        raise NotFound(f"no entry {entry_id!r}"[:80], hint="the board lists them")
+    return found
+
+
+def may_read(contest: Contest, entry: Entry, viewer: Person | None, admin: bool = False) -> bool:
+    """Whether the text may be shown: always to its author and the host; to others when it is not sealed any more."""
+    mine = viewer is not None and viewer.person_id == entry.person_id
+    return admin or mine or entry.person_id is None or not contest.config.sealed or contest.phase() == "decided"
+
+
+def entry_view(contest: Contest, entry: Entry, viewer: Person | None, admin: bool = False) -> Row:
+    """An entry with its standing, its place in the queue, its runs and, where it may be read, its text."""
+    open_to = may_read(contest, entry, viewer, admin)
+    mine = viewer is not None and viewer.person_id == entry.person_id
+    board = contest.database.fact("board").get("rows", [])
+    announced = contest.database.fact("announcement").get("rows", [])
+    place = next((row for row in queue_view(contest)["rows"] if row["entry_id"] == entry.entry_id), None)
+    return {
+        **entry_row(entry), "wanted": contest.config.runs, "mine": mine, "sealed": not open_to,
+        "standing": _of(board, entry.entry_id), "confirmed": _of(announced, entry.entry_id), "queue": place,
+        "progress": entry.progress.get("runs", []) if mine or admin else [], "similar": similar(contest, entry),
+        "lint": entry.lint if open_to else [],
+        "text": entry.raw.decode("utf-8") if open_to else None,
+    }  # fmt: skip
+
+
+def _of(rows: Sequence[Mapping[str, Any]], entry_id: str) -> Mapping[str, Any] | None:
+    return next((row for row in rows if row["entry_id"] == entry_id), None)
+
+
+def similar(contest: Contest, entry: Entry) -> list[Row]:
+    """The entries with the very same program."""
+    same = (Entry.program_id == entry.program_id, Entry.number != entry.number)
+    with contest.database.read() as connection:
+        found = connection.scalars(select(Entry).where(*same).order_by(Entry.number).limit(MOST_ROWS)).all()
+    return [entry_row(other) for other in found]
+
+
+def queue_view(contest: Contest) -> Row:
+    """The entries that wait or run, in the order in which they will be served, with a time by which to expect them."""
+    with contest.database.read() as connection:
+        entries = connection.scalars(select(Entry).order_by(Entry.number)).all()
+    costs = Costs(contest.config.screen_budget, contest.config.run_budget)
+    served: dict[int, float] = {}
+    waiting, known = [], {}
+    for entry in entries:
+        who = entry.person_id or HOST
+        screened = entry.state not in ("queued", "screening")
+        served[who] = served.get(who, 0.0) + entry.runs_done * costs.run + screened * costs.screen
+        if entry.state not in ENDED:
+            known[entry.number] = entry
+            left = contest.config.runs - entry.runs_done
+            waiting.append(Waiting(entry.number, who, left, not screened, suspect=entry.attempts > 0))
+    pace = run_seconds(contest)
+    places = forecast(turns(waiting, served, costs), pace, contest.study.workers)
+    rows = [
+        entry_row(known[number]) | {"place": place, "eta_seconds": round(eta, 1)}
+        for number, (place, eta) in places.items()
+    ]
+    pulse = contest.database.fact("pulse").get("at")
+    return {"rows": rows[:MOST_ROWS], "waiting": len(rows), "run_seconds": round(pace, 2), "pulse": pulse,
+            "workers": contest.study.workers, "as_of": utc_now()}  # fmt: skip
+
+
+def run_seconds(contest: Contest) -> float:
+    """Wall seconds of a run with its verification, by the budgets; a CPU shared with others takes longer."""
+    return contest.config.run_budget + contest.study.verify_seeds * contest.task.cost_seconds
+
+
+def person_view(contest: Contest, person: Person) -> Row:
+    """A person's own page: quota and entries."""
+    with contest.database.read() as connection:
+        mine = select(Entry).where(Entry.person_id == person.person_id).order_by(Entry.number)
+        entries = [entry_row(entry) for entry in connection.scalars(mine).all()]
+        used = quota_used(connection, person.person_id)
+    return {"name": person.name, "joined_at": person.joined_at, "used": used,
+            "quota": contest.config.entries_per_person, "entries": entries}  # fmt: skip
+
+
+def plain(value: Any) -> Any:
+    """The same for JSON: times as ISO 8601 in UTC."""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds").replace("+00:00", "Z")
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value

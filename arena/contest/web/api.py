@@ -1,0 +1,140 @@
+"""The API: JSON in and out under /api/v1, a program as the plain body of a POST."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from pydantic import BaseModel, Field
+
+from arena.contest import accounts
+from arena.contest.entries import NotOpen, NotTaken, QuotaSpent, accept
+from arena.contest.settings import utc_now
+from arena.contest.views import (
+    board_view,
+    contest_view,
+    entry_of,
+    entry_row,
+    entry_view,
+    person_view,
+    plain,
+    queue_view,
+)
+from arena.contest.web.host import Host
+from programs.errors import NotFound, UsageError
+
+
+class Join(BaseModel):
+    """Who wants to take part; ``code`` where the rules ask for one."""
+
+    name: str = Field(max_length=200)
+    code: str = Field(default="", max_length=200)
+
+
+class Close(BaseModel):
+    """Why the host closes before the time in the rules; told to everybody."""
+
+    reason: str = Field(min_length=3, max_length=500)
+
+
+def error(status: int, problem: UsageError | NotFound, **more: Any) -> HTTPException:
+    return HTTPException(
+        status, detail={"kind": problem.kind, "message": problem.message, "hint": problem.hint, **more}
+    )
+
+
+def api_routes(host: Host) -> APIRouter:
+    """The routes of the API, as OpenAPI describes them at /openapi.json."""
+    routes = APIRouter(prefix="/api/v1")
+    _reading(routes, host)
+    _entering(routes, host)
+    _hosting(routes, host)
+    return routes
+
+
+def _reading(routes: APIRouter, host: Host) -> None:
+    @routes.get("/contest", summary="The contest: what is run, until when, where it stands")
+    def contest() -> Any:
+        return plain(contest_view(host.contest))
+
+    @routes.get("/board", summary="The leaderboard: verified gains with intervals and ranges of ranks")
+    def board() -> Any:
+        return plain(board_view(host.contest))
+
+    @routes.get("/board.csv", summary="The same as CSV", response_class=Response)
+    def board_csv() -> Response:
+        return Response(as_csv(board_view(host.contest)["rows"]), media_type="text/csv; charset=utf-8")
+
+    @routes.get("/queue", summary="Who waits, in order, and for how long")
+    def queue() -> Any:
+        return plain(queue_view(host.contest))
+
+    @routes.get("/entries/{entry_id}", summary="An entry; its text where it may be read")
+    def entry(entry_id: str, request: Request) -> Any:
+        try:
+            found = entry_of(host.contest, entry_id)
+        except NotFound as problem:
+            raise error(404, problem) from None
+        return plain(entry_view(host.contest, found, host.viewer(request), host.is_admin(request)))
+
+
+def _entering(routes: APIRouter, host: Host) -> None:
+    @routes.post("/join", status_code=201, summary="Take part: a name for a token, which is told this once")
+    def join(asked: Join, request: Request) -> Any:
+        host.limited(host.limits.join, request)
+        try:
+            person, token = accounts.join(host.contest.database, host.contest.config, asked.name, asked.code)
+        except accounts.Refused as problem:
+            raise error(403, problem) from None
+        except UsageError as problem:
+            raise error(422, problem) from None
+        return {"name": person.name, "token": token}
+
+    @routes.get("/me", summary="Your quota and your entries")
+    def me(request: Request) -> Any:
+        return plain(person_view(host.contest, host.person(request)))
+
+    @routes.post("/entries", status_code=201, summary="Enter: the body is the program.md; 201 means that it is stored")
+    async def enter(request: Request, response: Response) -> Any:
+        from starlette.concurrency import run_in_threadpool
+
+        person = await run_in_threadpool(host.person, request)
+        host.limited(host.limits.entry, request, f"person {person.person_id}")
+        raw = await request.body()
+        try:
+            accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows)
+        except NotTaken as problem:
+            status = 403 if isinstance(problem, QuotaSpent) else 409 if isinstance(problem, NotOpen) else 422
+            raise error(status, problem, lint=[asdict(m) for m in problem.lint]) from None
+        response.status_code = 201 if accepted.new else 200
+        return plain(entry_row(accepted.entry)) | {"new": accepted.new, "lint": accepted.entry.lint}
+
+
+def _hosting(routes: APIRouter, host: Host) -> None:
+    @routes.post("/close", summary="The host's: take no more entries, let the queue run dry, decide")
+    def close(asked: Close, request: Request) -> Any:
+        if not host.is_admin(request):
+            host.limited(host.limits.token, request)
+            raise HTTPException(403, detail={"message": "this takes the host's token", "hint": ""})
+        if utc_now() < host.contest.config.closes:
+            host.contest.state(close_asked=utc_now().isoformat(), early=asked.reason)
+        else:
+            host.contest.state(close_asked=utc_now().isoformat())
+        return {"phase": host.contest.phase()}
+
+
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    """Rows as CSV; what a spreadsheet would take for a formula is quoted with an apostrophe."""
+    out = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(out, fieldnames=list(rows[0]), extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+    return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value

@@ -1,0 +1,55 @@
+"""The web application of a contest: FastAPI, the pages, the forms, and what stands around all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException as HttpProblem
+
+from arena.contest.contest import Contest
+from arena.contest.web.api import api_routes
+from arena.contest.web.forms import form_routes
+from arena.contest.web.host import Host
+from arena.contest.web.limits import BodyLimit
+from arena.contest.web.pages import page_routes, show
+from arena.contest.web.security import SafeHeaders
+
+
+def create_app(contest: Contest) -> FastAPI:
+    """No page of FastAPI's own: its documentation would ask other servers for scripts. /openapi.json is there."""
+    host = Host.of(contest)
+    app = FastAPI(
+        title=f"Metaloop contest: {contest.config.title}", version="1", docs_url=None, redoc_url=None,
+        description="Enter a program.md, follow its way, read the board. Tokens go into the header Authorization.",
+    )  # fmt: skip
+    app.include_router(api_routes(host))
+    app.include_router(form_routes(host))
+    app.include_router(page_routes(host))
+    app.add_middleware(BodyLimit)
+    app.add_middleware(SafeHeaders)
+    _errors(app, host)
+    return app
+
+
+def _errors(app: FastAPI, host: Host) -> None:
+    @app.exception_handler(HttpProblem)
+    def told(request: Request, problem: HttpProblem) -> Response:
+        detail: Any = problem.detail
+        said = detail if isinstance(detail, dict) else {"message": str(detail), "hint": ""}
+        if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
+            return JSONResponse({"error": said}, problem.status_code, headers=problem.headers)
+        plain = {"message": str(said.get("message")), "hint": str(said.get("hint", ""))}
+        response = show(host, request, "problem", problem.status_code, problem=plain)
+        response.headers.update(problem.headers or {})
+        return response
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, problem: RequestValidationError) -> Response:
+        first = problem.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        return told(
+            request, HTTPException(422, detail={"message": f"{where}: {first['msg']}", "hint": "/openapi.json"})
+        )

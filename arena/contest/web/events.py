@@ -1,0 +1,71 @@
+"""Server-sent events: a word to every open page when the board or the queue has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+
+from sqlalchemy import func, select
+from starlette.concurrency import run_in_threadpool
+
+from arena.contest.contest import Contest
+from arena.contest.tables import Entry, Fact
+
+LOOK_SECONDS = 1.0  # between two looks at the database, for all readers together
+SILENCE_SECONDS = 15.0  # after which a comment keeps the connection open
+MOST_READERS = 1000
+
+State = tuple[int, str, int]
+
+
+class Changes:
+    """Looks at the database once a second while anybody listens, and wakes those who do."""
+
+    def __init__(self, contest: Contest) -> None:
+        self.contest = contest
+        self.readers = 0
+        self.state: State = (0, "", 0)
+        self._news = asyncio.Condition()
+        self._task: asyncio.Task[None] | None = None
+
+    def look(self) -> State:
+        """The version of the board, the latest change of a state, and how many runs are done."""
+        with self.contest.database.read() as connection:
+            board = connection.get(Fact, "board")
+            changed, done = connection.execute(select(func.max(Entry.changed_at), func.sum(Entry.runs_done))).one()
+        return (int(board.value.get("version", 0)) if board else 0, str(changed or ""), int(done or 0))
+
+    async def _watch(self) -> None:
+        while self.readers:
+            state = await run_in_threadpool(self.look)
+            if state != self.state:
+                async with self._news:
+                    self.state = state
+                    self._news.notify_all()
+            await asyncio.sleep(LOOK_SECONDS)
+        self._task = None
+
+    async def stream(self) -> AsyncIterator[str]:
+        """Events as they go over the wire; the first one at once."""
+        self.readers += 1
+        try:
+            if self._task is None:
+                self.state = await run_in_threadpool(self.look)
+                self._task = self._task or asyncio.create_task(self._watch())
+            yield "retry: 3000\n" + _event(self.state)
+            told = self.state
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(SILENCE_SECONDS), self._news:
+                        await self._news.wait()
+                yield _event(self.state) if self.state != told else ": still here\n\n"
+                told = self.state
+        finally:
+            self.readers -= 1
+
+
+def _event(state: State) -> str:
+    body = json.dumps({"board": state[0], "changed": state[1], "runs": state[2]})
+    return f"event: change\nid: {state[0]}-{state[2]}\ndata: {body}\n\n"

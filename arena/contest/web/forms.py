@@ -1,0 +1,114 @@
+"""The forms: join, log in, enter, log out. Each must carry the proof that it was sent from our own page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+
+from arena.contest import accounts, views
+from arena.contest.entries import NotTaken, accept
+from arena.contest.web.host import Host
+from arena.contest.web.pages import show
+from arena.contest.web.security import SESSION, form_is_ours, remember
+from programs.errors import UsageError
+
+FIELDS, FILES = 8, 1  # the most that a form of ours has
+
+
+def form_routes(host: Host) -> APIRouter:
+    """Everything that a browser posts."""
+    routes = APIRouter(include_in_schema=False)
+    _joining(routes, host)
+    _entering(routes, host)
+    return routes
+
+
+async def posted(host: Host, request: Request) -> FormData:
+    """The form, if it is ours. Raises 403."""
+    form = await request.form(max_files=FILES, max_fields=FIELDS)
+    if not form_is_ours(request, host.key, field(form, "proof")):
+        told = {"message": "this form was not sent from this site, or is too old", "hint": "open the page again"}
+        raise HTTPException(403, detail=told)
+    return form
+
+
+def field(form: FormData, name: str) -> str:
+    value = form.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+def _joining(routes: APIRouter, host: Host) -> None:
+    def page_of(request: Request, problem: UsageError | None = None, token: str = "") -> Response:
+        status = 422 if problem else 200
+        return show(host, request, "join", status, problem=problem, token=token)
+
+    @routes.get("/join")
+    def ask(request: Request) -> Response:
+        return page_of(request)
+
+    @routes.post("/join")
+    async def join(request: Request) -> Response:
+        form = await posted(host, request)
+        host.limited(host.limits.join, request)
+        contest = host.contest
+        try:
+            _, token = await run_in_threadpool(
+                accounts.join, contest.database, contest.config, field(form, "name"), field(form, "code")
+            )
+        except UsageError as problem:
+            return await run_in_threadpool(page_of, request, problem)
+        response = await run_in_threadpool(page_of, request, None, token)
+        response.headers["cache-control"] = "no-store"
+        return response
+
+    @routes.post("/login")
+    async def login(request: Request) -> Response:
+        form = await posted(host, request)
+        try:
+            cookie = await run_in_threadpool(accounts.log_in, host.contest.database, field(form, "token"))
+        except UsageError as problem:
+            host.limited(host.limits.token, request)
+            return await run_in_threadpool(page_of, request, problem)
+        response = RedirectResponse("/me", status_code=303)
+        remember(response, request, SESSION, cookie, accounts.SESSION_DAYS * 86400)
+        return response
+
+    @routes.post("/logout")
+    async def logout(request: Request) -> Response:
+        await posted(host, request)
+        await run_in_threadpool(accounts.log_out, host.contest.database, request.cookies.get(SESSION, ""))
+        response = RedirectResponse("/", status_code=303)
+        response.delete_cookie(SESSION, path="/")
+        return response
+
+
+def _entering(routes: APIRouter, host: Host) -> None:
+    def refused(request: Request, problem: NotTaken, text: str, person: Any) -> Response:
+        me = views.person_view(host.contest, person)
+        return show(host, request, "me", 422, me=me, problem=problem, text=text)
+
+    @routes.post("/enter")
+    async def enter(request: Request) -> Response:
+        form = await posted(host, request)
+        person = await run_in_threadpool(host.viewer, request)
+        if person is None:
+            return RedirectResponse("/join", status_code=303)
+        host.limited(host.limits.entry, request, f"person {person.person_id}")
+        raw = await program_of(form)
+        try:
+            accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows)
+        except NotTaken as problem:
+            return await run_in_threadpool(refused, request, problem, raw.decode("utf-8", "replace"), person)
+        return RedirectResponse(f"/entry/{accepted.entry.entry_id}", status_code=303)
+
+
+async def program_of(form: FormData) -> bytes:
+    """The file that was chosen; where there is none, the text that was typed, with the line ends of a file."""
+    file = form.get("file")
+    if isinstance(file, UploadFile) and file.filename:
+        return await file.read()
+    return field(form, "text").replace("\r\n", "\n").encode("utf-8", "surrogatepass")

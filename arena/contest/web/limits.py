@@ -1,0 +1,93 @@
+"""What a client may send: how much at once, and how often."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from programs.text import MAX_BYTES
+
+MOST_BODY = MAX_BYTES + (16 << 10)  # a program, and what a form wraps it in
+REMEMBERED = 20_000  # clients
+
+
+class Rate:
+    """A bucket for each client: ``most`` at once, filled again within ``seconds``."""
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self.most, self.seconds = most, seconds
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def allows(self, client: str) -> bool:
+        now = time.monotonic()
+        left, then = self._buckets.pop(client, (float(self.most), now))
+        left = min(float(self.most), left + (now - then) * self.most / self.seconds)
+        allowed = left >= 1.0
+        self._buckets[client] = (left - 1.0 if allowed else left, now)
+        while len(self._buckets) > REMEMBERED:
+            self._buckets.popitem(last=False)
+        return allowed
+
+    @property
+    def wait(self) -> int:
+        """Seconds after which one more will be taken, for the header Retry-After."""
+        return max(1, round(self.seconds / self.most))
+
+
+class BodyLimit:
+    """Refuses a request whose body is larger than any program, before it is read into memory."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        told = dict(scope["headers"]).get(b"content-length", b"0")
+        if not told.isdigit() or len(told) > 12 or int(told) > MOST_BODY:
+            await _refuse(send)
+            return
+        body = await _read(receive)
+        if body is None:
+            await _refuse(send)
+            return
+        await self.app(scope, _again(body, receive), send)
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """The whole body; None where it is too large."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return body
+        body += message.get("body", b"")
+        if len(body) > MOST_BODY:
+            return None
+        if not message.get("more_body"):
+            return body
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """What was read, told once more; after it whatever the client does."""
+    told = False
+
+    async def give() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return give
+
+
+async def _refuse(send: Send) -> None:
+    text = f"the most that is taken is {MOST_BODY:,} bytes\n".encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode()),
+               (b"connection", b"close")]  # fmt: skip
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": text})

@@ -1,0 +1,137 @@
+"""The pages: HTML for people, the same as markdown for agents (`/NAME.md`, or `Accept: text/markdown`)."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, StreamingResponse
+
+import analysis
+from arena.contest import views
+from arena.contest.settings import RULES
+from arena.contest.web.changes import against_stock
+from arena.contest.web.events import MOST_READERS
+from arena.contest.web.host import Host
+from arena.contest.web.markdown import to_html
+from arena.contest.web.render import HERE, page
+from arena.contest.web.security import SESSION, VISITOR, form_token, remember, visitor_of
+from programs.errors import NotFound
+
+MARKDOWN = "text/markdown; charset=utf-8"
+
+
+def page_routes(host: Host) -> APIRouter:
+    """Everything that a browser reads."""
+    routes = APIRouter(include_in_schema=False)
+    _public(routes, host)
+    _entries(routes, host)
+    _files(routes, host)
+    return routes
+
+
+def wants_markdown(request: Request) -> bool:
+    accept = request.headers.get("accept", "")
+    return request.url.path.endswith(".md") or ("text/markdown" in accept and "text/html" not in accept)
+
+
+def show(host: Host, request: Request, name: str, status: int = 200, **values: Any) -> Response:
+    """A page by its template, in the form that was asked for; forms on it carry their proof."""
+    contest = views.contest_view(host.contest)
+    base = str(request.base_url).rstrip("/")
+    if wants_markdown(request):
+        return Response(page(f"{name}.md.j2", contest=contest, base=base, **values), status, media_type=MARKDOWN)
+    visitor = visitor_of(request)
+    proof = form_token(host.key, visitor, request.cookies.get(SESSION, ""))
+    twin = ("/index" if request.url.path == "/" else request.url.path) + ".md"
+    html = page(f"{name}.html.j2", contest=contest, base=base, viewer=host.viewer(request), proof=proof,
+                twin=twin, to_html=to_html, **values)  # fmt: skip
+    response = HTMLResponse(html, status)
+    response.headers["vary"] = "accept, cookie"
+    if request.cookies.get(VISITOR) != visitor:
+        remember(response, request, VISITOR, visitor)
+    return response
+
+
+def _public(routes: APIRouter, host: Host) -> None:
+    @routes.get("/")
+    @routes.get("/index.md")
+    def board(request: Request) -> Response:
+        return show(host, request, "board", board=views.board_view(host.contest))
+
+    @routes.get("/queue")
+    @routes.get("/queue.md")
+    def queue(request: Request) -> Response:
+        return show(host, request, "queue", queue=views.queue_view(host.contest))
+
+    @routes.get("/rules")
+    @routes.get("/rules.md")
+    def rules(request: Request) -> Response:
+        text = (host.contest.folder / RULES).read_text(encoding="utf-8")
+        return (
+            Response(text, media_type=MARKDOWN) if wants_markdown(request) else show(host, request, "rules", text=text)
+        )
+
+    @routes.get("/llms.txt")
+    def llms(request: Request) -> Response:
+        base = str(request.base_url).rstrip("/")
+        text = page("llms.md.j2", contest=views.contest_view(host.contest), base=base)
+        return PlainTextResponse(text)
+
+    @routes.get("/events")
+    async def events() -> Response:
+        if host.changes.readers >= MOST_READERS:
+            raise HTTPException(503, detail={"message": "too many live readers", "hint": "reload now and then"})
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(host.changes.stream(), media_type="text/event-stream", headers=headers)
+
+
+def _entries(routes: APIRouter, host: Host) -> None:
+    @routes.get("/entry/{entry_id}")
+    def entry(entry_id: str, request: Request) -> Response:
+        try:
+            found = views.entry_of(host.contest, entry_id.removesuffix(".md"))
+        except NotFound as problem:
+            raise HTTPException(404, detail={"message": problem.message, "hint": problem.hint}) from None
+        seen = views.entry_view(host.contest, found, host.viewer(request), host.is_admin(request))
+        changed = None if seen["text"] is None else against_stock(seen["text"], found.name)
+        return show(host, request, "entry", entry=seen, changed=changed)
+
+    @routes.get("/entry/{entry_id}/program.md")
+    def text(entry_id: str, request: Request) -> Response:
+        try:
+            found = views.entry_of(host.contest, entry_id)
+        except NotFound as problem:
+            raise HTTPException(404, detail={"message": problem.message, "hint": problem.hint}) from None
+        if not views.may_read(host.contest, found, host.viewer(request), host.is_admin(request)):
+            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {found.sha256}"})
+        headers = {"content-disposition": f'attachment; filename="{found.entry_id}.md"'}
+        return Response(found.raw, media_type=MARKDOWN, headers=headers)
+
+    @routes.get("/me")
+    @routes.get("/me.md")
+    def me(request: Request) -> Response:
+        viewer = host.viewer(request)
+        if viewer is None:
+            return RedirectResponse("/join", status_code=303)
+        return show(host, request, "me", me=views.person_view(host.contest, viewer), problem=None, text="")
+
+
+def _files(routes: APIRouter, host: Host) -> None:
+    @routes.get("/static/style.css")
+    def style() -> Response:
+        return Response(_style(), media_type="text/css", headers={"cache-control": "max-age=300"})
+
+    @routes.get("/static/live.js")
+    def live() -> Response:
+        text = (HERE / "static" / "live.js").read_text(encoding="utf-8")
+        return Response(text, media_type="text/javascript", headers={"cache-control": "max-age=300"})
+
+
+@cache
+def _style() -> str:
+    """The report's style, so that both look alike, and what only these pages have."""
+    report = Path(analysis.__file__).parent / "templates" / "report" / "style.css"
+    return report.read_text(encoding="utf-8") + (HERE / "static" / "contest.css").read_text(encoding="utf-8")

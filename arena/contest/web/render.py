@@ -1,0 +1,74 @@
+"""Templates to pages. Whatever others wrote is escaped by default; only `to_html` may hand out markup."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.report import words
+from analysis.report.words import number, places, typical
+from arena.contest.settings import shown
+from programs.text import one_line
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HERE = Path(__file__).parent
+WIDTH, MARGIN = 220, 6  # of an interval's drawing, in its own units
+
+
+def page(name: str, **values: Any) -> str:
+    """``name``: a template, ``board.html.j2`` or its twin ``board.md.j2``."""
+    return _environment().get_template(name).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        autoescape=lambda name: bool(name) and ".html" in str(name),
+    )  # fmt: skip
+    environment.filters |= {
+        "utc": _utc, "duration": words.duration, "count": words.count, "number": number, "span": words.span,
+        "ranks": words.ranks, "many": words.many, "cell": cell, "fenced": fenced,
+    }  # fmt: skip
+    environment.globals |= {"places": places, "typical": typical, "scale": Scale}
+    return environment
+
+
+def _utc(value: datetime | str | None) -> str:
+    return shown(datetime.fromisoformat(value) if isinstance(value, str) else value)
+
+
+def cell(text: object) -> str:
+    """Anybody's text in a markdown table: one line, nothing that ends the cell or begins markup."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|~" else c for c in one_line(str(text)))
+
+
+def fenced(text: str) -> str:
+    """Anybody's text as a block of code that it cannot end: the fence is longer than any within."""
+    longest = max((len(run) for run in _runs(text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}markdown\n{text.rstrip()}\n{fence}"
+
+
+def _runs(text: str) -> list[str]:
+    import re
+
+    return re.findall(r"`+", text)
+
+
+class Scale:
+    """Where a gain lies in a drawing that is WIDTH wide, for the rows of one board."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        values = [v for row in rows for v in (row["low"], row["high"], row["gain"], row["claimed"]) if v is not None]
+        self.low, self.high = min([0.0, *values]), max([0.0, *values])
+
+    def __call__(self, value: float) -> float:
+        span = (self.high - self.low) or 1.0
+        return round(MARGIN + (WIDTH - 2 * MARGIN) * (value - self.low) / span, 1)

@@ -1,0 +1,130 @@
+"""``python -m arena.contest.work FOLDER [PARENT]``: the process that carries a contest's queue out.
+
+It holds the study's lock, so that there is one at a time. A failure that other entries do not share is the entry's: it
+goes last and alone from then on, and is given up after a few attempts. One that a plain experiment meets too is this
+host's: nobody is blamed, and it tries again later.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from arena.contest.contest import Contest
+from arena.contest.decision import confirm
+from arena.contest.settings import utc_now
+from arena.contest.steward import Say, Steward
+from arena.drain import Drained
+from arena.executor import Executor
+from arena.inprocess import executor_of
+from arena.jobs import MeasureJob
+from arena.study import Study
+from programs.errors import MetaloopError
+
+IDLE_SECONDS = 0.3
+MOST_BACK_OFF = 60.0
+
+
+def carry_on(contest: Contest, say: Say, until_idle: bool = False) -> None:
+    """Work until asked to stop (the file `stop` in the folder), until decided, or until nothing is left."""
+    study = Study.open(contest.folder)
+    study.agree()
+    with study:
+        steward = Steward(contest, study, say)
+        steward.put_right()
+        wait = 1.0
+        while True:
+            try:
+                with executor_of(study, steward.progress) as executor:
+                    if _at_work(steward, executor, until_idle):
+                        return
+            except Drained:
+                return
+            except MetaloopError as error:
+                say(f"the workers stopped: {error.message}")
+                study.look()
+                if healthy(study, steward, say):
+                    for hand in steward.abandon():
+                        steward.lost(hand, error.message)
+                    wait = 1.0
+                else:
+                    steward.abandon()
+                    time.sleep(wait)
+                    wait = min(2 * wait, MOST_BACK_OFF)
+
+
+def _at_work(steward: Steward, executor: Executor, until_idle: bool) -> bool:
+    """Tend the queue again and again; True where there is nothing more to come."""
+    contest, study = steward.contest, steward.study
+    while not (study.folder / "stop").exists():
+        steward.tend(executor)
+        left = bool(steward.waiting()[0])
+        if not left and not (study.folder / "stop").exists():
+            if contest.phase() in ("closing", "deciding") and contest.state().get("close_asked"):
+                close(steward, executor)
+                return True
+            if until_idle:
+                steward.shown.refresh(force=True)
+                return True
+        contest.database.tell("pulse", at=utc_now().isoformat(), pid=os.getpid())
+        steward.shown.refresh(force=False)
+        time.sleep(IDLE_SECONDS)
+    return True
+
+
+def close(steward: Steward, executor: Executor) -> None:
+    """Decide, tell the ledger, then the pages."""
+    contest, study = steward.contest, steward.study
+    steward.shown.refresh(force=True)
+    _end(study, steward.screening.match_id)
+    _end(study, steward.board.match_id)
+    steward.say("deciding: the leaders play on fresh seeds and data")
+    told = confirm(contest, study, executor, steward.progress)
+    study.record({"kind": "announcement", "contest_id": contest.config.contest_id, **told})
+    contest.database.tell("announcement", **told)
+    contest.state(decided=utc_now().isoformat())
+    steward.say(str(told["headline"]))
+
+
+def _end(study: Study, match_id: str) -> None:
+    if match_id in study.history.matches and match_id not in study.history.ended_matches:
+        study.record({"kind": "match_ended", "match_id": match_id, "state": "finished"})
+
+
+def healthy(study: Study, steward: Steward, say: Say) -> bool:
+    """Whether a plain experiment goes well here and now."""
+    task = study.task
+    job = MeasureJob("health", task.baseline().files, "search", study.streams.seed("search", "health"))
+    try:
+        with executor_of(study, steward.progress) as executor:
+            (result,) = executor.run([job])
+    except (MetaloopError, ValueError) as error:
+        say(f"this host cannot run experiments now: {error}")
+        return False
+    return result.measurements[0].status == "ok"
+
+
+def say_to_log(text: str) -> None:
+    print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    from trainer.inside.metering import die_with_parent
+
+    if sys.argv[2:]:
+        die_with_parent()
+        if os.getppid() != int(sys.argv[2]):
+            return
+    contest = Contest.open(Path(sys.argv[1]))
+    try:
+        carry_on(contest, say_to_log)
+    except MetaloopError as error:  # process boundary: the host's log has the reason
+        say_to_log(f"stopped: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+        raise SystemExit(error.exit_code) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""``metaloop contest``: init, serve, join, submit, status, close, export."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meta.cli import launch, options, resolve
+from meta.cli.contest_close import close
+from meta.cli.contest_entrant import join, status, submit
+from meta.cli.options import flag, noun, parse_duration, verb
+from meta.cli.output import Column, Output
+from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from arena.contest.contest import Wishes
+
+CONTESTS = (Column("folder", style="bold"), Column("title"), Column("task"), Column("phase"), Column("closes"))
+PORT = 8321
+
+
+@noun(
+    ("metaloop contest init my-contest --closes 7d", "1: found one on strokes; prints your tokens"),
+    ("metaloop contest serve my-contest", "2: host it on http://127.0.0.1:8321"),
+    ("metaloop contest close my-contest", "3: run the leaders again, and announce"),
+)
+def contest(out: Output) -> None:
+    """Contests of programs: hosted on the web, decided on seeds nobody has seen."""
+    from arena.contest.contest import Contest
+    from arena.contest.settings import MARK, shown
+
+    rows = []
+    for place in sorted({*Path().glob(f"*/{MARK}"), *Path().glob(f"{resolve.STUDIES}/*/{MARK}")}):
+        found = Contest.open(place.parent)
+        rows.append({
+            "folder": str(place.parent), "title": found.config.title, "task": found.config.task,
+            "phase": found.phase(), "closes": shown(found.config.closes),
+        })  # fmt: skip
+    out.rows(rows, CONTESTS, empty="no contest here: metaloop contest init DIR")
+
+
+@verb(
+    ("metaloop contest init my-contest --closes 7d", "on strokes, open now, for a week"),
+    ("metaloop contest init c2 -t tinylm -b 2m -n 6 --sealed", "2 minutes a run, 6 runs, texts sealed"),
+    flags=[
+        click.argument("folder", metavar="DIR"),
+        flag("--title", metavar="TEXT", help="What the pages call it  [default: the folder's name]."),
+        options.task_flag,
+        options.run_budget_flag,
+        flag("-n", "--runs", type=click.IntRange(min=2), default=4, show_default=True, help="Runs of each entry."),
+        flag("--confirm-runs", type=click.IntRange(min=2), help="Fresh runs of each leader  [default: 3 x --runs]."),
+        flag("--opens", metavar="TIME", help="2026-12-01T09:00 (UTC), or 2h from now  [default: now]."),
+        flag("--closes", metavar="TIME", default="7d", show_default=True, help="A time, or so long after --opens."),
+        flag("--entries-per-person", type=click.IntRange(min=1), default=3, show_default=True, help="Entries each."),
+        flag("--sealed", is_flag=True, help="Only hashes of entries are public until the decision."),
+        flag("--open-join", is_flag=True, help="Anybody may join, without the code."),
+        options.workers_flag,
+        options.fixed_steps_flag,
+        options.unsafe_flag,
+    ],
+)
+def init(out: Output, folder: str, **flags: Any) -> None:
+    """Found a contest: a folder that is a study too, with rules whose hash is fixed
+    and the hash of the secret that every seed comes from. Prints the host's token
+    and the code to join with, this once."""
+    from arena.contest.contest import found
+
+    wishes = wishes_of(folder, flags)
+    made = found(Path(folder).expanduser(), wishes)
+    config = made.contest.config
+    out.thing({
+        "folder": folder, "contest_id": config.contest_id, "title": config.title, "task": config.task,
+        "opens": config.opens, "closes": config.closes, "rules_hash": config.rules_hash,
+        "secret_hash": config.secret_hash, "admin_token": made.admin_token, "join_code": made.join_code,
+    })  # fmt: skip
+    out.note(f"keep the token: it is told this once. Next: metaloop contest serve {resolve.typed(Path(folder))}")
+
+
+def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:
+    """The flags of init, checked against the task and this machine."""
+    from arena import sandbox
+    from arena.contest.contest import Wishes
+
+    task = launch.load_task(flags["task"])
+    budget = flags["run_budget"] or task.run_budget
+    launch.refuse_small(task, budget, flags["fixed_steps"])
+    sandbox.require(task, not flags["unsafe_no_sandbox"])
+    opens = moment(flags["opens"], datetime.now(UTC), "--opens")
+    return Wishes(
+        title=flags["title"] or Path(folder).name, task=task, opens=opens,
+        closes=moment(flags["closes"], opens, "--closes"), run_budget=budget, runs=flags["runs"],
+        confirm_runs=flags["confirm_runs"] or 3 * flags["runs"], entries_per_person=flags["entries_per_person"],
+        sealed=flags["sealed"], join_open=flags["open_join"], workers=launch.workers_of(flags["workers"]),
+        fixed_steps=flags["fixed_steps"], sandbox=not flags["unsafe_no_sandbox"],
+    )  # fmt: skip
+
+
+def moment(text: str | None, start: datetime, name: str) -> datetime:
+    """A time: ISO 8601, UTC where it names no zone; or so long after ``start``. To the second."""
+    if text is None:
+        return start.replace(microsecond=0)
+    try:
+        return (start + timedelta(seconds=parse_duration(text))).replace(microsecond=0)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{name} {text!r} is no time", hint=f"{name} 2026-12-01T09:00, in UTC, or 7d") from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+
+
+@verb(
+    ("metaloop contest serve my-contest", "on this machine only"),
+    ("metaloop contest serve my-contest --host 0.0.0.0 --port 80", "for everybody who can reach it"),
+    flags=[
+        click.argument("folder", metavar="DIR"),
+        flag("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
+        flag("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: any that is free."),
+    ],
+)
+def serve(out: Output, folder: str, host: str, port: int) -> None:
+    """Host a contest: its pages, its API, and the runs of its entries beside them.
+    What was accepted survives a kill; the same command goes on."""
+    from arena.contest.serve import serve as carry_on
+
+    def started(url: str) -> None:
+        out.thing({"url": url, "folder": folder})
+        out.note("Ctrl-C stops it; the same command goes on")
+
+    carry_on(Path(folder).expanduser().resolve(), host, port, out.note, started)
+
+
+@verb(
+    ("metaloop contest export my-contest --to data", "programs, ledger, board, Parquet tables"),
+    flags=[
+        click.argument("folder", metavar="DIR"),
+        flag("--to", metavar="DIR", required=True, help="A new folder."),
+    ],
+)
+def export(out: Output, folder: str, to: str) -> None:
+    """Write every program, ledger and standing of a contest into a folder. Texts that
+    are sealed are in it too: hand it on after the decision."""
+    from arena.contest.contest import Contest
+    from arena.contest.export import export as write
+
+    out.thing(write(Contest.open(Path(folder).expanduser()), Path(to).expanduser()))
+
+
+for command in (init, serve, join, submit, status, close, export):
+    contest.add_command(command)

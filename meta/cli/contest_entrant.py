@@ -1,0 +1,115 @@
+"""What an entrant does: ``metaloop contest join``, ``submit`` and ``status``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from analysis.report.words import number, places, ranks, span, typical
+from meta.cli.options import duration, flag, verb
+from meta.cli.output import Column, Output
+from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from arena.contest.client import Client
+
+to_flag = flag("--to", metavar="URL", help="The contest's address: http://HOST:PORT.")
+token_flag = flag("--token", metavar="TOKEN", help="Your token; better in METALOOP_TOKEN.")
+MINE = (Column("number", right=True), Column("entry_id"), Column("name", flex=True), Column("state"),
+        Column("runs_done", "runs", right=True), Column("reason", wrap=True))  # fmt: skip
+LINT = (Column("line", right=True), Column("level"), Column("message", wrap=True), Column("code", style="dim"))
+
+
+def client_of(to: str | None, token: str | None = None) -> Client:
+    from arena.contest.client import Client
+
+    if not to:
+        raise UsageError("which contest?", hint="--to http://HOST:PORT, or METALOOP_TO")
+    return Client(to, token)
+
+
+@verb(
+    ("metaloop contest join --to URL --name Ada --code CODE", "prints your token, this once"),
+    flags=[
+        to_flag,
+        flag("--name", metavar="NAME", required=True, help="As the board shows you."),
+        flag("--code", metavar="CODE", default="", help="The code to join with, from the host."),
+    ],
+)
+def join(out: Output, to: str | None, name: str, code: str) -> None:
+    """Take part in a contest: a name for a token."""
+    out.thing(client_of(to).post("/api/v1/join", {"name": name, "code": code}))
+    out.note("keep the token: it is told this once. export METALOOP_TOKEN=…")
+
+
+@verb(
+    ("metaloop contest submit program.md --to http://HOST:8321", "enter it; the token from METALOOP_TOKEN"),
+    flags=[click.argument("program", metavar="PROGRAM"), to_flag, token_flag],
+)
+def submit(out: Output, program: str, to: str | None, token: str | None) -> int:
+    """Enter a program. When this returns, the host has stored it; the same text again
+    is the same entry."""
+    from arena.contest.client import Turned
+    from programs.program import Program
+
+    client = client_of(to, token)
+    client.need_token()
+    raw = Program.load(Path(program).expanduser()).raw
+    try:
+        entry = client.enter(raw)
+    except Turned as problem:
+        messages = problem.detail.get("lint") or []
+        for m in messages if out.mode != "json" else ():
+            out.note(f"{program}:{m['line']}: {m['level']}: {m['message']} [{m['code']}]")
+        raise
+    entry["url"] = f"{client.base}/entry/{entry['entry_id']}"
+    for m in entry["lint"]:
+        out.note(f"{program}:{m['line']}: {m['level']}: {m['message']} [{m['code']}]")
+    kept = ("entry_id", "number", "state", "new", "program_id", "sha256", "received_at", "url")
+    out.thing(entry if out.mode == "json" else {key: entry[key] for key in kept})
+    if not entry["new"]:
+        out.note("you had entered this text before: it is the same entry, and costs nothing")
+    return 0
+
+
+@verb(
+    ("metaloop contest status --to http://HOST:8321", "the board; with a token your entries too"),
+    flags=[to_flag, token_flag],
+)
+def status(out: Output, to: str | None, token: str | None) -> None:
+    """Where a contest stands: phase, board and, with a token, your own entries."""
+    client = client_of(to, token)
+    contest, board = client.get("/api/v1/contest"), client.get("/api/v1/board")
+    mine = client.get("/api/v1/me") if token else None
+    if out.mode == "json":
+        out.json({"contest": contest, "board": board, "me": mine})
+        return
+    out.note(f"{contest['title']}: {contest['phase']}, closes {contest['closes']}")
+    told = board["announcement"]
+    if told:
+        out.note(f"decision: {told['headline']}")
+    out.rows([shown(row, board["rows"]) for row in board["rows"]], columns(board["unit"]), empty="no run measured yet")
+    if mine:
+        out.note(f"{mine['name']}: used {mine['used']} of {mine['quota']} entries")
+        out.rows(mine["entries"], MINE, empty="no entries yet")
+
+
+def shown(row: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A row of the board with its figures as they are read; the entry's own keys stay."""
+    digits = places(typical(other["se"] for other in rows))
+    who = {"control": "stock (control)", "a/a": "stock (A/A)"}.get(row["role"], f"{row['entrant']}: {row['name']}")
+    return row | {
+        "rank": ranks(row["rank_low"], row["rank_high"]), "entry": who, "gain": number(row["gain"], digits),
+        "interval": span(row["low"], row["high"], digits), "claimed": number(row["claimed"], digits),
+    }  # fmt: skip
+
+
+def columns(unit: str) -> tuple[Column, ...]:
+    return (
+        Column("rank"), Column("entry", flex=True), Column("gain", f"gain, {unit}", right=True),
+        Column("interval", "95%"), Column("claimed", right=True), Column("n", "runs", right=True),
+        Column("device_seconds_charged", "device", right=True, show=duration), Column("state"),
+        Column("entry_id", person=False),
+    )  # fmt: skip
