@@ -27,7 +27,8 @@ def contest_view(contest: Contest) -> Row:
     state = contest.state()
     with contest.database.read() as connection:
         people = connection.scalar(select(func.count()).select_from(Person))
-        states = dict(connection.execute(select(Entry.state, func.count()).group_by(Entry.state)).tuples().all())
+        counted = connection.execute(select(Entry.state, func.count()).group_by(Entry.state)).all()
+        states = dict(tuple(row) for row in counted)
     return {
         "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
         "opens": config.opens, "closes": config.closes, "closed_early": state.get("early", ""),

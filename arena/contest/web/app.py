@@ -12,15 +12,15 @@ from starlette.exceptions import HTTPException as HttpProblem
 from arena.contest.contest import Contest
 from arena.contest.web.api import api_routes
 from arena.contest.web.forms import form_routes
-from arena.contest.web.host import Host
+from arena.contest.web.host import Host, Limits
 from arena.contest.web.limits import BodyLimit
 from arena.contest.web.pages import page_routes, show
 from arena.contest.web.security import SafeHeaders
 
 
-def create_app(contest: Contest) -> FastAPI:
+def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
     """No page of FastAPI's own: its documentation would ask other servers for scripts. /openapi.json is there."""
-    host = Host.of(contest)
+    host = Host.of(contest, limits or Limits())
     app = FastAPI(
         title=f"Metaloop contest: {contest.config.title}", version="1", docs_url=None, redoc_url=None,
         description="Enter a program.md, follow its way, read the board. Tokens go into the header Authorization.",

@@ -33,12 +33,12 @@ class Host:
     task: Task
     key: str
     changes: Changes
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits
 
     @classmethod
-    def of(cls, contest: Contest) -> Host:
+    def of(cls, contest: Contest, limits: Limits) -> Host:
         key = str(contest.database.fact("tokens")["server"])
-        return cls(contest, contest.task, key, Changes(contest))
+        return cls(contest, contest.task, key, Changes(contest), limits)
 
     def knows(self, term: str) -> bool:
         """Whether the task has the edit that a program names in backticks."""

@@ -64,7 +64,7 @@ async def _read(receive: Receive) -> bytes | None:
         message = await receive()
         if message["type"] == "http.disconnect":
             return body
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if len(body) > MOST_BODY:
             return None
         if not message.get("more_body"):

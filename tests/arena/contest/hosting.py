@@ -1,0 +1,132 @@
+"""A contest on a simulated task, and a real server for it on a port of the kernel's choice."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from arena.contest.contest import Contest, Founded, Wishes, found
+from arena.contest.settings import utc_now
+from arena.contest.web.host import Limits
+from trainer.scaffold import init_simulated
+from trainer.task import Task
+
+RUNS = 2
+
+
+def wishes(folder: Path, **changes: Any) -> Wishes:
+    """Open since a minute, for an hour; two runs an entry; anybody may join."""
+    task = Task.load(str(init_simulated(folder / "law", 7)))
+    plain = Wishes(
+        title="Trial", task=task, opens=utc_now() - timedelta(minutes=1), closes=utc_now() + timedelta(hours=1),
+        run_budget=task.run_budget, runs=RUNS, confirm_runs=3, entries_per_person=2, sealed=False, join_open=True,
+        workers=1, fixed_steps=False, sandbox=True,
+    )  # fmt: skip
+    return replace(plain, **changes)
+
+
+def founded(folder: Path, **changes: Any) -> Founded:
+    return found(folder / "contest", wishes(folder, **changes))
+
+
+@dataclass
+class Answer:
+    """What a server said."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Browser:
+    """A client that keeps cookies; nothing is followed and nothing is hidden."""
+
+    port: int
+    token: str = ""
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+        sent = {key.replace("_", "-"): value for key, value in headers.items()}
+        if self.token:
+            sent.setdefault("authorization", f"Bearer {self.token}")
+        if self.cookies:
+            sent["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, sent)
+            answer = connection.getresponse()
+            raw = answer.read()
+        finally:
+            connection.close()
+        for line in answer.headers.get_all("set-cookie") or ():
+            for name, morsel in SimpleCookie(line).items():
+                self.cookies[name] = morsel.value
+        return Answer(answer.status, {key.lower(): value for key, value in answer.headers.items()}, raw)
+
+    def get(self, path: str, **headers: str) -> Answer:
+        headers.setdefault("accept", "text/html")
+        return self.ask("GET", path, **headers)
+
+    def send(self, path: str, value: Any) -> Answer:
+        return self.ask("POST", path, json.dumps(value).encode(), content_type="application/json")
+
+    def form(self, path: str, **fields: str) -> Answer:
+        """Post a form as a browser would, with the proof that the page carries."""
+        page = self.get("/join").text
+        proof = page.split('name="proof" value="')[1].split('"')[0]
+        body = urlencode({"proof": proof} | fields).encode()
+        kind = "application/x-www-form-urlencoded"
+        return self.ask("POST", path, body, content_type=kind, accept="text/html")
+
+    def enter(self, raw: bytes) -> Answer:
+        return self.ask("POST", "/api/v1/entries", raw, content_type="text/markdown")
+
+
+@contextmanager
+def served(contest: Contest, limits: Limits | None = None) -> Iterator[int]:
+    """The pages alone, without the queue's process; yields the port."""
+    import uvicorn
+
+    from arena.contest.serve import listen
+    from arena.contest.web.app import create_app
+
+    listening = listen("127.0.0.1", 0)
+    app = create_app(contest, limits)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield int(listening.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+        contest.database.close()
+
+
+def joined(port: int, name: str) -> Browser:
+    """Somebody new with a token."""
+    told = Browser(port).send("/api/v1/join", {"name": name})
+    assert told.status == 201, told.text
+    return Browser(port, told.json["token"])

@@ -1,0 +1,148 @@
+"""The folder of a contest: what is committed to at its founding, and what is noticed later."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from arena.contest import accounts
+from arena.contest.contest import Contest
+from arena.contest.entries import NotOpen, NotTaken, QuotaSpent, accept
+from arena.contest.settings import utc_now
+from arena.contest.tables import Entry
+from programs.errors import Corrupt, UsageError
+from programs.shelf import starter
+from tests.arena.contest.hosting import founded
+
+LOCAL, ONE_LINE = starter("local").raw, starter("one-line").raw
+
+
+def test_rules_and_secret_are_committed_to(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    rules = (contest.folder / "rules.md").read_bytes()
+    assert contest.config.rules_hash == hashlib.sha256(rules).hexdigest()
+    secret = bytes.fromhex(contest.study.secret)
+    assert contest.config.secret_hash == hashlib.sha256(secret).hexdigest()
+    assert contest.config.secret_hash in rules.decode()
+    assert contest.study.secret not in rules.decode()
+
+
+def test_edited_rules_are_refused(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    rules = contest.folder / "rules.md"
+    rules.write_text(rules.read_text() + "\nThe host always wins.\n")
+    with pytest.raises(Corrupt, match="committed to"):
+        Contest.open(contest.folder)
+
+
+def test_another_secret_is_refused(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    study = contest.folder / "study.toml"
+    study.write_text(study.read_text().replace(contest.study.secret, "0" * 32))
+    with pytest.raises(Corrupt, match="secret"):
+        Contest.open(contest.folder)
+
+
+def test_the_controls_are_there_from_the_start(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    with contest.database.read() as connection:
+        assert [entry.role for entry in connection.query(Entry).order_by(Entry.number)] == ["control", "a/a"]
+
+
+def test_tokens_are_hashed_at_rest(tmp_path: Path) -> None:
+    made = founded(tmp_path)
+    _, token = accounts.join(made.contest.database, made.contest.config, "Ada", "")
+    cookie = accounts.log_in(made.contest.database, token)
+    stored = b"".join(path.read_bytes() for path in made.contest.folder.glob("contest.sqlite*"))
+    assert b"Ada" in stored
+    for secret in (token, cookie, made.admin_token, made.join_code):
+        assert secret.encode() not in stored
+
+
+@pytest.mark.parametrize("token", ["", "mlt_", "mlt_x", "mla_x", "' OR 1=1 --", "\ud800", "mlt_" + "A" * 43])
+def test_forged_tokens_are_nobody(tmp_path: Path, token: str) -> None:
+    made = founded(tmp_path)
+    accounts.join(made.contest.database, made.contest.config, "Ada", "")
+    with pytest.raises(accounts.Refused):
+        accounts.person_of(made.contest.database, token)
+    assert not accounts.is_admin(made.contest.database, token)
+    assert accounts.logged_in(made.contest.database, token) is None
+
+
+def test_a_token_is_good_for_one_thing(tmp_path: Path) -> None:
+    made = founded(tmp_path)
+    _, token = accounts.join(made.contest.database, made.contest.config, "Ada", "")
+    assert not accounts.is_admin(made.contest.database, token)
+    assert accounts.is_admin(made.contest.database, made.admin_token)
+    with pytest.raises(accounts.Refused):
+        accounts.person_of(made.contest.database, made.admin_token)
+
+
+def test_the_code_is_needed_where_the_rules_say_so(tmp_path: Path) -> None:
+    made = founded(tmp_path, join_open=False)
+    with pytest.raises(accounts.Refused):
+        accounts.join(made.contest.database, made.contest.config, "Ada", "guess")
+    person, _ = accounts.join(made.contest.database, made.contest.config, "Ada", made.join_code)
+    assert person.name == "Ada"
+
+
+@pytest.mark.parametrize("name", ["", " ", "host", "a" * 41, "<b>", "a\u202eb", "x\ny\x00", "stock", "a/../b", "🦊"])
+def test_names_that_mislead_are_refused(tmp_path: Path, name: str) -> None:
+    made = founded(tmp_path)
+    with pytest.raises(UsageError, match="a name has"):
+        accounts.join(made.contest.database, made.contest.config, name, "")
+
+
+def test_a_name_is_taken_once_whatever_its_form(tmp_path: Path) -> None:
+    made = founded(tmp_path)
+    accounts.join(made.contest.database, made.contest.config, "Zoë", "")
+    with pytest.raises(UsageError, match="taken"):
+        accounts.join(made.contest.database, made.contest.config, "Zoe\u0308", "")
+
+
+def test_the_same_text_again_is_the_same_entry_and_free(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    person, _ = accounts.join(contest.database, contest.config, "Ada", "")
+    first = accept(contest, person, LOCAL)
+    again = accept(contest, person, LOCAL.replace(b"\n", b"\r\n"))
+    assert first.new and not again.new and again.entry.number == first.entry.number
+    assert accept(contest, person, ONE_LINE).new
+    with pytest.raises(QuotaSpent, match="2 of 2"):
+        accept(contest, person, b"# Another\n\nDo better.\n")
+
+
+def test_two_people_with_one_text_are_two_entries(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    ada, bob = (accounts.join(contest.database, contest.config, name, "")[0] for name in ("Ada", "Bob"))
+    assert accept(contest, ada, LOCAL).entry.entry_id != accept(contest, bob, LOCAL).entry.entry_id
+
+
+def test_what_cannot_be_read_is_told_by_line(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    person, _ = accounts.join(contest.database, contest.config, "Ada", "")
+    with pytest.raises(NotTaken) as refused:
+        accept(contest, person, b"---\nmetaloop:\n  wave: many\n---\n# A\n\nTry.\n")
+    assert [(m.line, m.level) for m in refused.value.lint] == [(3, "error")]
+
+
+@pytest.mark.parametrize(("opens", "closes"), [(60, 120), (-120, -60)])
+def test_entries_are_taken_in_time_alone(tmp_path: Path, opens: int, closes: int) -> None:
+    now = utc_now()
+    times = {"opens": now + timedelta(seconds=opens), "closes": now + timedelta(seconds=closes)}
+    contest = founded(tmp_path, **times).contest
+    person, _ = accounts.join(contest.database, contest.config, "Ada", "")
+    with pytest.raises(NotOpen):
+        accept(contest, person, LOCAL)
+
+
+def test_an_accepted_entry_is_synced(tmp_path: Path) -> None:
+    """FULL: SQLite waits for the disk at every commit of the write-ahead log."""
+    contest = founded(tmp_path).contest
+    with contest.database.engine.connect() as connection:
+        told = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+    assert told == ["wal", 2]
+    assert sqlite3.connect(contest.database.path).execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -1,0 +1,37 @@
+"""Whose turn it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from arena.contest.queue import Costs, Waiting, forecast, turns
+
+COSTS = Costs(screen=0.5, run=4.0)
+
+
+def waiting(number: int, person: int, left: int = 3, screening: bool = True, suspect: bool = False) -> Waiting:
+    return Waiting(number, person, left, screening, suspect=suspect)
+
+
+def test_people_take_turns_however_many_entries_they_have() -> None:
+    entries = [waiting(n, person=1) for n in range(1, 9)] + [waiting(9, person=2)]
+    order = list(turns(entries, {}, COSTS))
+    assert order[:4] == [1, 9, 1, 9]
+    assert 9 not in order[8:]  # the one entry of the other is through as early as if there were no more than two
+    assert Counter(order) == Counter(dict.fromkeys(range(1, 10), 4))  # its screening run and three more each
+
+
+def test_who_comes_late_is_next_until_even() -> None:
+    order = list(turns([waiting(1, 1, 5, screening=False), waiting(2, 2, 5)], {1: 12.0}, COSTS))
+    assert order[:4] == [2, 2, 2, 2]  # 0.5 + 4 + 4 + 4: then both have had 12
+    assert order[4:6] == [1, 2]
+
+
+def test_an_entry_whose_runs_are_lost_goes_last() -> None:
+    order = list(turns([waiting(1, 1, suspect=True), waiting(2, 2), waiting(3, 3)], {2: 99.0}, COSTS))
+    assert order[-4:] == [1, 1, 1, 1]
+
+
+def test_the_forecast_counts_runs_ahead_on_all_workers() -> None:
+    told = forecast([1, 2, 1, 2, 2], run_seconds=10.0, workers=2)
+    assert told == {1: (1, 20.0), 2: (2, 30.0)}

@@ -1,0 +1,93 @@
+"""From the first entry to the decision, on a simulated task: what is run, once, and what is made of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from analysis.study import query
+from arena.contest import accounts
+from arena.contest.contest import Contest
+from arena.contest.entries import accept
+from arena.contest.export import export
+from arena.contest.tables import Entry
+from arena.contest.views import board_view, queue_view
+from arena.contest.work import carry_on
+from programs.shelf import starter
+from tests.arena.contest.hosting import RUNS, founded
+
+
+def entered(contest: Contest, *names: str) -> list[str]:
+    """People, each with the starter of that name; returns the ids of the entries."""
+    ids = []
+    for name in names:
+        person, _ = accounts.join(contest.database, contest.config, f"P {name} {len(ids)}", "")
+        ids.append(accept(contest, person, starter(name).raw).entry.entry_id)
+    return ids
+
+
+def states(contest: Contest) -> dict[str, str]:
+    with contest.database.read() as connection:
+        return {entry.entry_id: entry.state for entry in connection.query(Entry)}
+
+
+def quiet(_text: str) -> None:
+    pass
+
+
+@pytest.mark.slow
+def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    ids = entered(contest, "local", "one-line", "local")
+    carry_on(contest, quiet, until_idle=True)
+    assert set(states(contest).values()) == {"verified"}
+    assert queue_view(contest)["rows"] == []
+    board = board_view(contest)
+    assert [row["n"] for row in board["rows"]] == [RUNS] * 5
+    assert Counter(row["role"] for row in board["rows"]) == {"program": 3, "control": 1, "a/a": 1}
+    assert [row["gain"] for row in board["rows"]] == sorted((row["gain"] for row in board["rows"]), reverse=True)
+    assert board["announcement"] == {}
+
+    contest.state(close_asked="2026-01-01T00:00:00+00:00")
+    carry_on(contest, quiet)
+    told = contest.database.fact("announcement")
+    assert contest.phase() == "decided" and told["secret"] == contest.study.secret
+    confirmed = [row["entry_id"] for row in told["rows"] if row["role"] == "program"]
+    assert ids[2] not in confirmed  # the same text as the first, which came earlier
+    assert all(row["n"] == contest.config.confirm_runs for row in told["rows"])
+    assert told["outcome"] in ("won", "shared", "none")
+    check_ledger(contest)
+
+    done = export(contest, tmp_path / "out")
+    assert done["decided"] and len(list((tmp_path / "out" / "entries").iterdir())) == 5
+    exported = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert contest.database.fact("tokens")["server"].encode() not in exported
+
+
+def check_ledger(contest: Contest) -> None:
+    """Every run once, every experiment once, the streams apart."""
+    runs = query(contest.folder, "SELECT label, r.stream, r.state, count(*) n, count(DISTINCT run_id) ids, "
+                 "count(DISTINCT run_seed) seeds FROM runs r JOIN matches USING (match_id) GROUP BY ALL")  # fmt: skip
+    assert {(row["label"], row["stream"], row["state"]) for row in runs} == {
+        ("screening", "search", "finished"), ("board", "selection", "finished"),
+        ("confirmation", "confirmation", "finished"),
+    }  # fmt: skip
+    assert all(row["n"] == row["ids"] for row in runs)
+    twice = query(contest.folder, "SELECT run_id, number, count(*) n FROM experiments GROUP BY ALL HAVING n > 1")
+    assert twice == []
+    entries = query(contest.folder, "SELECT record ->> 'entry_id' AS id, count(*) n FROM events "
+                    "WHERE kind = 'entry' GROUP BY ALL HAVING n > 1")  # fmt: skip
+    assert entries == []
+
+
+@pytest.mark.slow
+def test_two_entries_of_one_text_are_two_samples(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    entered(contest, "local", "local")
+    carry_on(contest, quiet, until_idle=True)
+    seeds = query(contest.folder, "SELECT arm_id, run_seed FROM runs JOIN matches USING (match_id) JOIN programs "
+                  "USING (program_id) WHERE label = 'board' AND operator = 'entry'")  # fmt: skip
+    assert len({row["arm_id"] for row in seeds}) == 2
+    assert len({row["run_seed"] for row in seeds}) == 2 * RUNS
