@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import select
 
 from analysis.ledger import segments
+from analysis.power import runs_needed
 from analysis.report.standings import aa_spread
 from analysis.standings import standings
 from analysis.study import open_study
@@ -52,7 +54,7 @@ def write(contest: Contest) -> None:
     version = int(before.get("version", 0)) + 1
     contest.database.tell(
         "board", version=version, as_of=utc_now().isoformat(), rows=rows, unit=contest.task.unit,
-        aa_spread=aa_spread(rows),
+        aa_spread=aa_spread(rows), separate=runs_to_separate(rows),
     )  # fmt: skip
 
 
@@ -69,6 +71,20 @@ def board_rows(contest: Contest, label: str = arms.BOARD) -> list[dict[str, Any]
         for row in found
         if row.arm_id in known
     ]
+
+
+def runs_to_separate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What it would take to tell the first entry from the next: runs of each, power 80%; None where they are told.
+
+    As if they were the only two, and their difference what it looks like.
+    """
+    entries = [row for row in rows if row["role"] == "program" and row["se"]]
+    if len(entries) < 2 or entries[0]["rank_high"] == 1:
+        return None
+    first, second = entries[:2]
+    sd = math.sqrt((first["se"] ** 2 * first["n"] + second["se"] ** 2 * second["n"]) / 2)
+    needed = runs_needed(first["gain"] - second["gain"], sd)
+    return {"first": first["entry_id"], "second": second["entry_id"], "runs": needed}
 
 
 def entries_by_arm(contest: Contest, match_id: str) -> dict[str | None, dict[str, Any]]:

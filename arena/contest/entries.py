@@ -101,6 +101,7 @@ def store(
         person_id=person.person_id if person else None, role=role, name=one_line(program.name)[:MOST_NAME],
         program_id=program.program_id, sha256=hashlib.sha256(program.raw).hexdigest(), raw=program.raw,
         words=program.words, lint=list(lint or []), received_at=now, state="queued", changed_at=now, progress={},
+        results={}, alike=[],
     )  # fmt: skip
     connection.add(entry)
     connection.flush()

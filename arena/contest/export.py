@@ -36,7 +36,8 @@ def export(contest: Contest, target: Path) -> dict[str, Any]:
     _json(target / "board.json", board)
     if board["announcement"]:
         _json(target / "announcement.json", board["announcement"])
-    for name in (MARK, RULES):
+    # With its config the folder is a study that every verb reads; before the decision that would tell the secret.
+    for name in (MARK, RULES, *(["study.toml"] if board["announcement"] else [])):
         shutil.copyfile(contest.folder / name, target / name)
     shutil.copytree(contest.folder / "ledger", target / "ledger", ignore=shutil.ignore_patterns("*.partial"))
     _tables(contest, target)

@@ -17,8 +17,10 @@ from sqlalchemy.orm import undefer
 from arena.contest import arms, board
 from arena.contest.contest import Contest
 from arena.contest.entries import change
+from arena.contest.kin import Kin
 from arena.contest.live import Live
 from arena.contest.queue import HOST, Costs, Waiting, turns
+from arena.contest.results import run_result, tell_result
 from arena.contest.tables import ENDED, Entry
 from arena.executor import Executor
 from arena.jobs import JobResult, RunJob
@@ -56,6 +58,7 @@ class Steward:
         self.arms: dict[int, tuple[Arm, Arm]] = {}  # entry's number → its arms of the screening and of the board
         self.in_hand: dict[str, InHand] = {}
         self.live = Live(contest)
+        self.kin = Kin(study)
         self.shown = board.Board(contest)
 
     # -- what waits ----------------------------------------------------------------------------------------------
@@ -128,6 +131,9 @@ class Steward:
             pair = (arms.arm_of(self.screening, entry, twin), arms.arm_of(self.board, entry, twin))
             if entry.entry_id not in self.study.history.entries:
                 arms.admit(self.study, entry, list(zip((self.screening, self.board), pair, strict=True)))
+                if entry.role == "program":
+                    alike = self.kin.take(number, (d.directive_id for d in pair[1].program.directives))
+                    change(self.contest, number, alike=alike)
             self.arms[number] = pair
         return self.arms[number]
 
@@ -152,6 +158,7 @@ class Steward:
             return
         arm = self._arms(hand.number)[1]
         settle(self.study, hand.job, arm, result, baseline)
+        tell_result(self.contest, hand.number, hand.index + 1, run_result(self.study, hand.job.run_id, result.run))
         self._count(hand.number, arm)
         self.shown.refresh(force=False)
 
@@ -198,9 +205,10 @@ class Steward:
         for number, state, done in rows:
             if state in ("queued", "verified", "failed", "void"):
                 continue
-            found = self._done(self._arms(number)[1])
+            arm = self._arms(number)[1]
+            found = self._done(arm)
             if found != done or found >= self.contest.config.runs:
-                self._count(number, self._arms(number)[1])
+                self._count(number, arm)
         self.shown.refresh(force=True)
 
     def progress(self, event: Mapping[str, Any]) -> None:

@@ -79,6 +79,8 @@ class Entry(Base):
     runs_done: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(default=0)
     progress: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    results: Mapped[dict[str, Any]] = mapped_column(default=dict, deferred=True)  # number of a run → what came of it
+    alike: Mapped[list[Any]] = mapped_column(default=list, deferred=True)  # earlier entries that it resembles
     person: Mapped[Person | None] = relationship(lazy="joined")
 
     @property

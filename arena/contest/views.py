@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
 from arena.contest.contest import Contest
@@ -16,6 +16,7 @@ from arena.contest.settings import utc_now
 from arena.contest.tables import ENDED, Entry, Person
 from programs.errors import NotFound
 
+WHOLE = (Entry.raw, Entry.results, Entry.alike)
 MOST_ROWS = 500  # of a list on one page; the board is not cut
 
 Row = dict[str, Any]
@@ -28,7 +29,7 @@ def contest_view(contest: Contest) -> Row:
     with contest.database.read() as connection:
         people = connection.scalar(select(func.count()).select_from(Person))
         counted = connection.execute(select(Entry.state, func.count()).group_by(Entry.state)).all()
-        states = dict(tuple(row) for row in counted)
+        states = {str(state): int(count) for state, count in counted}
     return {
         "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
         "opens": config.opens, "closes": config.closes, "closed_early": state.get("early", ""),
@@ -53,7 +54,8 @@ def board_view(contest: Contest) -> Row:
         row["state"] = by_id[row["entry_id"]].state
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
-        "aa_spread": board.get("aa_spread"), "rows": [row for row in rows if row["gain"] is not None],
+        "aa_spread": board.get("aa_spread"), "separate": board.get("separate"),
+        "rows": [row for row in rows if row["gain"] is not None],
         "unmeasured": [entry_row(entry) for entry in entries if entry.entry_id not in measured][:MOST_ROWS],
         "announcement": contest.database.fact("announcement"), "wanted": contest.config.runs,
     }  # fmt: skip
@@ -72,7 +74,7 @@ def entry_row(entry: Entry) -> Row:
 def entry_of(contest: Contest, entry_id: str) -> Entry:
     """With its text. Raises NotFound."""
     with contest.database.read() as connection:
-        found = connection.scalar(select(Entry).options(undefer(Entry.raw)).where(Entry.entry_id == entry_id))
+        found = connection.scalar(select(Entry).options(*map(undefer, WHOLE)).where(Entry.entry_id == entry_id))
     if found is None:
         raise NotFound(f"no entry {entry_id!r}"[:80], hint="the board lists them")
     return found
@@ -94,7 +96,9 @@ def entry_view(contest: Contest, entry: Entry, viewer: Person | None, admin: boo
     return {
         **entry_row(entry), "wanted": contest.config.runs, "mine": mine, "sealed": not open_to,
         "standing": _of(board, entry.entry_id), "confirmed": _of(announced, entry.entry_id), "queue": place,
-        "progress": entry.progress.get("runs", []) if mine or admin else [], "similar": similar(contest, entry),
+        "progress": entry.progress.get("runs", []) if mine or admin else [],
+        "similar": similar(contest, entry) if open_to else [],
+        "results": [{"run": run, **entry.results[str(run)]} for run in sorted(map(int, entry.results))],
         "lint": entry.lint if open_to else [],
         "text": entry.raw.decode("utf-8") if open_to else None,
     }  # fmt: skip
@@ -105,11 +109,17 @@ def _of(rows: Sequence[Mapping[str, Any]], entry_id: str) -> Mapping[str, Any] |
 
 
 def similar(contest: Contest, entry: Entry) -> list[Row]:
-    """The entries with the very same program."""
-    same = (Entry.program_id == entry.program_id, Entry.number != entry.number)
+    """The entries with the very same program, and the earlier ones that it resembles; ``share`` of the directives."""
+    shares = {told["number"]: told["share"] for told in entry.alike}
+    same = or_(Entry.program_id == entry.program_id, Entry.number.in_(shares))
     with contest.database.read() as connection:
-        found = connection.scalars(select(Entry).where(*same).order_by(Entry.number).limit(MOST_ROWS)).all()
-    return [entry_row(other) for other in found]
+        found = connection.scalars(
+            select(Entry).where(same, Entry.number != entry.number).order_by(Entry.number).limit(MOST_ROWS)
+        ).all()
+    return [
+        entry_row(other) | {"share": 1.0 if other.program_id == entry.program_id else shares[other.number]}
+        for other in found
+    ]
 
 
 def queue_view(contest: Contest) -> Row:

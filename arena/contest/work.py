@@ -33,6 +33,9 @@ def carry_on(contest: Contest, say: Say, until_idle: bool = False) -> None:
     study = Study.open(contest.folder)
     study.agree()
     with study:
+        if not study.history.entries:
+            told = contest.config.model_dump(mode="json", by_alias=True)
+            study.record({"kind": "contest", **{key: value for key, value in told.items() if key != "schema"}})
         steward = Steward(contest, study, say)
         steward.put_right()
         wait = 1.0

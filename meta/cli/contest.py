@@ -136,6 +136,7 @@ def serve(out: Output, folder: str, host: str, port: int) -> None:
 
 @verb(
     ("metaloop contest export my-contest --to data", "programs, ledger, board, Parquet tables"),
+    ("metaloop standings data", "what was exported is a study to look at"),
     flags=[
         click.argument("folder", metavar="DIR"),
         flag("--to", metavar="DIR", required=True, help="A new folder."),

@@ -32,6 +32,7 @@ def client_of(to: str | None, token: str | None = None) -> Client:
 
 @verb(
     ("metaloop contest join --to URL --name Ada --code CODE", "prints your token, this once"),
+    ("metaloop contest join --to URL --name Ada --json", "for a script, where anybody may join"),
     flags=[
         to_flag,
         flag("--name", metavar="NAME", required=True, help="As the board shows you."),
@@ -46,6 +47,7 @@ def join(out: Output, to: str | None, name: str, code: str) -> None:
 
 @verb(
     ("metaloop contest submit program.md --to http://HOST:8321", "enter it; the token from METALOOP_TOKEN"),
+    ("metaloop contest submit program.md --to URL --json", "for a script: entry_id, state, lint"),
     flags=[click.argument("program", metavar="PROGRAM"), to_flag, token_flag],
 )
 def submit(out: Output, program: str, to: str | None, token: str | None) -> int:
@@ -76,6 +78,7 @@ def submit(out: Output, program: str, to: str | None, token: str | None) -> int:
 
 @verb(
     ("metaloop contest status --to http://HOST:8321", "the board; with a token your entries too"),
+    ("metaloop contest status --to URL --json", "all of it for a script"),
     flags=[to_flag, token_flag],
 )
 def status(out: Output, to: str | None, token: str | None) -> None:

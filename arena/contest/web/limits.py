@@ -59,16 +59,16 @@ class BodyLimit:
 
 async def _read(receive: Receive) -> bytes | None:
     """The whole body; None where it is too large."""
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return body
-        body += bytes(message.get("body", b""))
+            return bytes(body)
+        body.extend(message.get("body", b""))
         if len(body) > MOST_BODY:
             return None
         if not message.get("more_body"):
-            return body
+            return bytes(body)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

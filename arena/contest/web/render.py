@@ -66,8 +66,9 @@ class Scale:
     """Where a gain lies in a drawing that is WIDTH wide, for the rows of one board."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
-        values = [v for row in rows for v in (row["low"], row["high"], row["gain"], row["claimed"]) if v is not None]
-        self.low, self.high = min([0.0, *values]), max([0.0, *values])
+        told = [row[key] for row in rows for key in ("low", "high", "gain", "claimed")]
+        values: list[float] = [0.0, *(value for value in told if value is not None)]
+        self.low, self.high = min(values), max(values)
 
     def __call__(self, value: float) -> float:
         span = (self.high - self.low) or 1.0

@@ -13,7 +13,7 @@ from arena.contest.contest import Contest
 from arena.contest.entries import accept
 from arena.contest.export import export
 from arena.contest.tables import Entry
-from arena.contest.views import board_view, queue_view
+from arena.contest.views import board_view, entry_of, entry_view, queue_view
 from arena.contest.work import carry_on
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, founded
@@ -49,6 +49,11 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     assert Counter(row["role"] for row in board["rows"]) == {"program": 3, "control": 1, "a/a": 1}
     assert [row["gain"] for row in board["rows"]] == sorted((row["gain"] for row in board["rows"]), reverse=True)
     assert board["announcement"] == {}
+    seen = entry_view(contest, entry_of(contest, ids[2]), None)
+    assert [told["run"] for told in seen["results"]] == [1, 2]
+    mean = sum(told["gain"] for told in seen["results"]) / RUNS
+    assert seen["standing"]["gain"] == pytest.approx(mean)
+    assert [(other["entry_id"], other["share"]) for other in seen["similar"]] == [(ids[0], 1.0)]
 
     contest.state(close_asked="2026-01-01T00:00:00+00:00")
     carry_on(contest, quiet)
@@ -62,6 +67,7 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
 
     done = export(contest, tmp_path / "out")
     assert done["decided"] and len(list((tmp_path / "out" / "entries").iterdir())) == 5
+    assert len(query(tmp_path / "out", "SELECT DISTINCT arm_id FROM standings WHERE purpose = 'contest'")) == 5
     exported = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert contest.database.fact("tokens")["server"].encode() not in exported
 

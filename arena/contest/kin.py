@@ -1,0 +1,38 @@
+"""Which earlier entries an entry resembles: by the directives they share that stock does not have."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from arena.study import Study
+from programs.shelf import starter
+
+LIKE = 0.5  # of the directives of either, this share in common
+MOST = 5
+
+
+class Kin:
+    """An index from directives to the entries that hold them; filled from the ledger, then entry by entry."""
+
+    def __init__(self, study: Study) -> None:
+        self._common = {d.directive_id for d in starter("stock").directives}
+        self._holders: dict[str, list[int]] = defaultdict(list)
+        self._sizes: dict[int, int] = {}
+        for event in study.history.entries.values():
+            if event["role"] == "program":
+                directives = study.history.programs[event["program_id"]]["directives"]
+                self.take(event["number"], (d["directive_id"] for d in directives))
+
+    def take(self, number: int, directive_ids: Iterable[str]) -> list[dict[str, Any]]:
+        """Remember an entry; returns the earlier ones that it resembles, the most alike first."""
+        own = set(directive_ids) - self._common
+        shared = Counter(other for directive in own for other in self._holders[directive] if other != number)
+        alike = {other: n / (len(own) + self._sizes[other] - n) for other, n in shared.items()}
+        if number not in self._sizes:
+            for directive in own:
+                self._holders[directive].append(number)
+            self._sizes[number] = len(own)
+        found = sorted((n for n in alike if n < number and alike[n] >= LIKE), key=lambda n: (-alike[n], n))
+        return [{"number": n, "share": round(alike[n], 2)} for n in found[:MOST]]

@@ -1,0 +1,33 @@
+"""What came of each run of an entry, for its page; the ledger holds the same, and more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.orm import undefer
+
+from arena.contest.contest import Contest
+from arena.contest.tables import Entry
+from arena.match import run_gain
+from arena.study import Study
+
+TOLD = ("experiments", "kept", "baseline_metric", "final_metric", "reason")
+
+
+def run_result(study: Study, run_id: str, run: Mapping[str, Any]) -> dict[str, Any]:
+    """A measured run: its verified gain, per fresh seed too, beside what it claimed."""
+    rows = study.history.verifications.get(run_id, {}).values()
+    baseline, final = run.get("baseline_metric"), run.get("final_metric")
+    claimed = None if baseline is None or final is None else study.task.sign * (baseline - final)
+    seeds = [
+        {"seed": row["seed"], "status": row["status"], "metric": row["metric"], "gain": row["gain"]} for row in rows
+    ]
+    told = {key: run.get(key) for key in TOLD}
+    return {"run_id": run_id, "gain": run_gain(study, run_id), "claimed": claimed, "seeds": seeds, **told}
+
+
+def tell_result(contest: Contest, number: int, run: int, result: Mapping[str, Any]) -> None:
+    with contest.database.write() as connection:
+        entry = connection.get_one(Entry, number, options=[undefer(Entry.results)])
+        entry.results = {**entry.results, str(run): dict(result)}

@@ -1,0 +1,110 @@
+"""What the steward makes of runs that fail, and of entries that resemble each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from arena.contest import accounts
+from arena.contest.contest import Contest
+from arena.contest.entries import accept, change, quota_used
+from arena.contest.kin import Kin
+from arena.contest.steward import MOST_ATTEMPTS, InHand, Steward
+from arena.contest.tables import Entry
+from arena.study import Study
+from programs.program import Program
+from programs.shelf import starter
+from tests.arena.contest.hosting import RUNS, founded
+
+
+@pytest.fixture
+def steward(tmp_path: Path) -> Iterator[Steward]:
+    contest = founded(tmp_path).contest
+    for name in ("local", "one-line"):
+        person, _ = accounts.join(contest.database, contest.config, f"P {name}", "")
+        accept(contest, person, starter(name).raw)
+    with Study.open(contest.folder) as study:
+        yield Steward(contest, study, lambda text: None)
+
+
+def state(contest: Contest, number: int) -> tuple[str, str]:
+    with contest.database.read() as connection:
+        entry = connection.get_one(Entry, number)
+        return entry.state, entry.reason
+
+
+def begun(steward: Steward, number: int) -> InHand:
+    """The next run of that entry, in a worker's hand."""
+    while True:
+        job = steward.next_job()
+        assert job is not None
+        if steward.in_hand[job.run_id].number == number:
+            return steward.in_hand[job.run_id]
+
+
+def alone(steward: Steward, number: int) -> None:
+    """Nobody else waits any more."""
+    for other in {1, 2, 3, 4} - {number}:
+        change(steward.contest, other, state="verified", runs_done=RUNS)
+
+
+def test_nothing_of_an_entry_is_run_beside_its_screening(steward: Steward) -> None:
+    jobs = []
+    while job := steward.next_job():
+        jobs.append(steward.in_hand[job.run_id])
+    assert [hand.index for hand in jobs] == [None] * 4  # both controls and both entries
+    assert len({hand.number for hand in jobs}) == 4
+
+
+def test_a_screening_run_without_a_result_fails_the_entry_alone(steward: Steward) -> None:
+    hand = begun(steward, 3)
+    del steward.in_hand[hand.job.run_id]
+    steward._screened(hand, {"baseline_metric": None, "final_metric": None})
+    told, why = state(steward.contest, 3)
+    assert told == "failed" and "not one experiment" in why
+    assert {waiting.number for waiting in steward.waiting()[0]} == {1, 2, 4}
+    with steward.contest.database.read() as connection:
+        assert quota_used(connection, 1) == 1  # its author's entry, and it counts
+
+
+def test_what_this_host_loses_again_and_again_is_void_and_free(steward: Steward) -> None:
+    alone(steward, 3)
+    for attempt in range(MOST_ATTEMPTS):
+        hand = begun(steward, 3)
+        steward.abandon()
+        steward.lost(hand, "the worker died")
+        assert (state(steward.contest, 3)[0] == "void") == (attempt == MOST_ATTEMPTS - 1)
+    assert "the worker died" in state(steward.contest, 3)[1]
+    with steward.contest.database.read() as connection:
+        assert quota_used(connection, 1) == 0
+
+
+def test_a_suspect_goes_last_and_alone(steward: Steward) -> None:
+    hand = begun(steward, 3)
+    steward.abandon()
+    steward.lost(hand, "the worker died")
+    others = [steward.in_hand[job.run_id].number for _ in range(3) if (job := steward.next_job())]
+    assert 3 not in others
+    assert steward.next_job() is None  # their runs are in hand: the suspect waits until there is nobody beside it
+
+
+def test_controls_are_never_given_up(steward: Steward) -> None:
+    alone(steward, 1)
+    for _ in range(MOST_ATTEMPTS + 1):
+        hand = begun(steward, 1)
+        steward.abandon()
+        steward.lost(hand, "the worker died")
+    assert state(steward.contest, 1)[0] not in ("void", "failed")
+
+
+def test_likeness_is_told_of_the_later_entry_and_stock_makes_nobody_alike(steward: Steward) -> None:
+    kin = Kin(steward.study)
+    local, stock = starter("local"), starter("stock")
+    more = Program.parse(local.text + "\n- One more thing to try.\n")
+    assert kin.take(3, (d.directive_id for d in local.directives)) == []
+    (alike,) = kin.take(4, (d.directive_id for d in more.directives))
+    assert alike["number"] == 3 and 0.5 < alike["share"] < 1.0
+    assert kin.take(5, (d.directive_id for d in stock.directives)) == []
+    assert kin.take(6, (d.directive_id for d in stock.directives)) == []
