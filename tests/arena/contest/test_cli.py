@@ -1,0 +1,77 @@
+"""A contest by its commands alone: found, serve, join, submit, status, close, export."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.study import query
+from trainer.scaffold import init_simulated
+
+
+def metaloop(folder: Path, *words: str, code: int = 0, **surroundings: str) -> dict[str, Any]:
+    """One command with --json: its answer, or the error that it ended with."""
+    done = subprocess.run(
+        [sys.executable, "-m", "meta.cli.main", *words, "--json"], cwd=folder, capture_output=True, text=True,
+        env={**os.environ, **surroundings}, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    said = done.stdout if code == 0 else next(line for line in done.stderr.splitlines() if line.startswith("{"))
+    answer: dict[str, Any] = json.loads(said)
+    return answer if code == 0 else answer["error"]
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """`contest serve` beside the test; yields its address, ends it as Ctrl-C would."""
+    command = [sys.executable, "-m", "meta.cli.main", "contest", "serve", "c", "--port", "0", "--json"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    try:
+        yield json.loads(process.stdout.readline())["url"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+        process.stdout.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_contest_by_its_commands(tmp_path: Path) -> None:
+    init_simulated(tmp_path / "law", 3)
+    made = metaloop(tmp_path, "contest", "init", "c", "-t", "law", "-n", "2", "--confirm-runs", "3", "--sealed")
+    (tmp_path / "a.md").write_text("# Mine\n\n## Ideas\n\n- Try one thing.\n")
+    (tmp_path / "bad.md").write_text("---\nmetaloop:\n  wave: many\n---\n# A\n")
+    with serving(tmp_path) as url:
+        wrong = metaloop(tmp_path, "contest", "join", "--to", url, "--name", "Eve", "--code", "no", code=2)
+        assert "code" in wrong["message"]
+        joined = metaloop(tmp_path, "contest", "join", "--to", url, "--name", "Ada", "--code", made["join_code"])
+        token = {"METALOOP_TOKEN": joined["token"]}
+        assert metaloop(tmp_path, "contest", "submit", "a.md", "--to", url, code=4)["kind"] == "credential"
+        assert "wave" in metaloop(tmp_path, "contest", "submit", "bad.md", "--to", url, code=2, **token)["message"]
+        entry = metaloop(tmp_path, "contest", "submit", "a.md", "--to", url, **token)
+        assert entry["new"] and not metaloop(tmp_path, "contest", "submit", "a.md", "--to", url, **token)["new"]
+        early = metaloop(tmp_path, "contest", "close", "c", code=2)
+        assert "closes at" in early["message"]
+        told = metaloop(tmp_path, "contest", "close", "c", "--early", "a trial")  # beside the server
+        assert told["outcome"] in ("won", "shared", "none")
+        status = metaloop(tmp_path, "contest", "status", "--to", url, **token)
+        assert status["contest"]["phase"] == "decided" and status["contest"]["closed_early"] == "a trial"
+        assert status["me"]["entries"][0]["state"] == "verified"
+        late = metaloop(tmp_path, "contest", "submit", str(Path(__file__).with_name("hosting.py")), "--to", url,
+                        code=2, **token)  # fmt: skip
+        assert "no more entries" in late["message"]
+    assert metaloop(tmp_path, "contest", "close", "c")["secret"] == told["secret"]  # told again, not run again
+    assert metaloop(tmp_path, "contest", "export", "c", "--to", "out")["entries"] == 3
+    assert (tmp_path / "out" / "entries" / "00003-Ada.md").read_text() == (tmp_path / "a.md").read_text()
+    rows = query(tmp_path / "out", "SELECT purpose, count(*) n FROM standings WHERE gain IS NOT NULL GROUP BY ALL")
+    assert {row["purpose"]: row["n"] for row in rows} == {"contest": 3, "confirmation": 3}
