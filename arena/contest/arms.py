@@ -19,8 +19,13 @@ _STREAM: dict[str, Stream] = {BOARD: "selection", SCREENING: "search", CONFIRMAT
 
 
 def match_of(study: Study, label: str, arms: Sequence[Arm] = ()) -> Match:
+    """One of the contest's matches by its label; on a hidden task, which has another label, of the stream `reserve`."""
     match_id = content_id("m", study.config.study_id, label)
-    return Match(match_id, label, _PURPOSE[label], _STREAM[label], tuple(arms))
+    return Match(match_id, label, _PURPOSE.get(label, "reserve"), _STREAM.get(label, "reserve"), tuple(arms))
+
+
+def hidden_label(task: str) -> str:
+    return f"hidden-{task}"
 
 
 def arm_of(match: Match, entry: Entry, twin: int) -> Arm:

@@ -13,10 +13,10 @@ from arena.contest import accounts
 from arena.contest.database import Database
 from arena.contest.entries import store
 from arena.contest.rules import rules_text
-from arena.contest.settings import MARK, RULES, ContestConfig, Phase, text_hash, utc_now
+from arena.contest.settings import MARK, RULES, ContestConfig, Phase, hidden_hash, text_hash, utc_now
 from arena.scratch import secret_hash
-from arena.settings import StudyConfig
-from arena.study import Study
+from arena.settings import Reserved, StudyConfig
+from arena.study import Study, reference
 from programs.errors import Corrupt, UsageError
 from programs.ids import content_id
 from programs.shelf import starter
@@ -82,6 +82,7 @@ class Wishes:
     workers: int
     fixed_steps: bool
     sandbox: bool
+    hidden: tuple[Task, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def found(folder: Path, wishes: Wishes) -> Founded:
     study = Study.create(
         folder, task=wishes.task, run_budget=wishes.run_budget, command="contest", workers=wishes.workers,
         fixed_steps=wishes.fixed_steps, sandbox=wishes.sandbox,
-        plan={"seeds": wishes.runs, "confirm": wishes.confirm_runs},
+        plan={"seeds": wishes.runs, "confirm": wishes.confirm_runs}, reserve=reserved(wishes),
     )  # fmt: skip
     config = config_of(study, wishes)
     text = rules_text(config, study.config, study.task)
@@ -116,6 +117,18 @@ def found(folder: Path, wishes: Wishes) -> Founded:
     return Founded(Contest(folder, config, study.config, database), admin, code)
 
 
+def reserved(wishes: Wishes) -> list[Reserved]:
+    """The hidden tasks as study.toml names them; a run there has as many experiments as at home.
+
+    Raises UsageError for two tasks of one name.
+    """
+    names = [task.name for task in (wishes.task, *wishes.hidden)]
+    if len(set(names)) < len(names):
+        raise UsageError("--hidden names a task twice, or the contest's own", hint="hide tasks of other names")
+    each = wishes.run_budget / wishes.task.cost_seconds
+    return [Reserved(task=reference(t), task_id=t.task_id, run_budget=each * t.cost_seconds) for t in wishes.hidden]
+
+
 def config_of(study: Study, wishes: Wishes) -> ContestConfig:
     cost = study.task.steps * study.task.seconds_per_step if wishes.fixed_steps else study.task.cost_seconds
     screen = min(wishes.run_budget, max(SCREEN_SHARE * wishes.run_budget, SCREEN_LEAST * cost))
@@ -124,5 +137,6 @@ def config_of(study: Study, wishes: Wishes) -> ContestConfig:
         opens=wishes.opens, closes=wishes.closes, run_budget=wishes.run_budget,
         screen_budget=math.ceil(screen * 1000) / 1000, runs=wishes.runs, confirm_runs=wishes.confirm_runs,
         entries_per_person=wishes.entries_per_person, sealed=wishes.sealed,
-        join="open" if wishes.join_open else "code", secret_hash=secret_hash(study.streams),
+        join="open" if wishes.join_open else "code", secret_hash=secret_hash(study.streams), hidden=len(wishes.hidden),
+        hidden_hash=hidden_hash(study.streams.secret, [task.name for task in wishes.hidden]) if wishes.hidden else "",
     )  # fmt: skip

@@ -18,6 +18,7 @@ from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
 from arena.contest.tables import Entry
 from arena.executor import Executor, Progress
+from arena.inprocess import executor_of
 from arena.match import Match, gains_of, play
 from arena.race import Allocation
 from arena.study import Study
@@ -42,10 +43,24 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
         numbers = leaders(contest)
         contest.state(deciding=utc_now().isoformat(), leaders=numbers)
     entries = taking_part(contest, numbers)
-    match = confirmation(study, entries)
+    match = entered(study, entries, arms.CONFIRMATION)
     play(study, executor, match, Allocation({arm.arm_id: contest.config.confirm_runs for arm in match.arms}), progress)
     gains = {entry.number: gains_of(study, arm) for entry, arm in zip(entries, match.arms, strict=True)}
-    return announcement(contest, entries, gains)
+    return announcement(contest, entries, gains) | {"hidden": elsewhere(contest, study, entries, progress)}
+
+
+def elsewhere(contest: Contest, study: Study, entries: Sequence[Entry], progress: Progress) -> list[dict[str, Any]]:
+    """The same entries on each hidden task, with workers of its own; it decides nothing."""
+    found = []
+    for number in range(len(study.config.reserve)):
+        away = study.on_reserve(number)
+        match = entered(away, entries, arms.hidden_label(away.task.name))
+        runs = Allocation({arm.arm_id: contest.config.confirm_runs for arm in match.arms})
+        with executor_of(away, progress) as executor:
+            play(away, executor, match, runs, progress)
+        rows = board_rows(contest, match.label)
+        found.append({"task": away.task.name, "unit": away.task.unit, "rows": rows, "aa_spread": aa_spread(rows)})
+    return found
 
 
 def taking_part(contest: Contest, numbers: Sequence[int]) -> list[Entry]:
@@ -58,14 +73,15 @@ def taking_part(contest: Contest, numbers: Sequence[int]) -> list[Entry]:
     )
 
 
-def confirmation(study: Study, entries: Sequence[Entry]) -> Match:
-    match = arms.match_of(study, arms.CONFIRMATION)
+def entered(study: Study, entries: Sequence[Entry], label: str) -> Match:
+    """The match of these entries, an arm each; further ones of the same program draw their own seeds."""
+    match = arms.match_of(study, label)
     before: list[str] = []
     found = []
     for entry in entries:
         found.append(arms.arm_of(match, entry, before.count(entry.program_id)))
         before.append(entry.program_id)
-    return arms.match_of(study, arms.CONFIRMATION, found)
+    return arms.match_of(study, label, found)
 
 
 def announcement(contest: Contest, entries: Sequence[Entry], gains: Gains) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -39,6 +40,8 @@ class ContestConfig(BaseModel):
     join: Literal["code", "open"] = "code"
     secret_hash: str
     rules_hash: str = ""
+    hidden: int = 0  # tasks that nobody but the host knows before the decision
+    hidden_hash: str = ""
 
     def dump(self, folder: Path) -> None:
         """Write contest.toml atomically."""
@@ -76,6 +79,11 @@ class ContestConfig(BaseModel):
         if close_asked or now >= self.closes:
             return "closing"
         return "open" if now >= self.opens else "upcoming"
+
+
+def hidden_hash(secret: bytes, names: Sequence[str]) -> str:
+    """What is committed to of the hidden tasks: nobody can guess names that the secret goes before."""
+    return hashlib.sha256(b"\n".join([secret.hex().encode(), *(name.encode() for name in names)])).hexdigest()
 
 
 def text_hash(raw: bytes) -> str:

@@ -50,6 +50,7 @@ def contest(out: Output) -> None:
         flag("--title", metavar="TEXT", help="What the pages call it  [default: the folder's name]."),
         options.task_flag,
         options.run_budget_flag,
+        flag("--hidden", metavar="TASK,…", help="Tasks for the leaders after the decision, secret until then."),
         flag("-n", "--runs", type=click.IntRange(min=2), default=4, show_default=True, help="Runs of each entry."),
         flag("--confirm-runs", type=click.IntRange(min=2), help="Fresh runs of each leader  [default: 3 x --runs]."),
         flag("--opens", metavar="TIME", help="2026-12-01T09:00 (UTC), or 2h from now  [default: now]."),
@@ -87,7 +88,9 @@ def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:
     task = launch.load_task(flags["task"])
     budget = flags["run_budget"] or task.run_budget
     launch.refuse_small(task, budget, flags["fixed_steps"])
-    sandbox.require(task, not flags["unsafe_no_sandbox"])
+    hidden = launch.load_tasks(flags["hidden"])
+    for each in (task, *hidden):
+        sandbox.require(each, not flags["unsafe_no_sandbox"])
     opens = moment(flags["opens"], datetime.now(UTC), "--opens")
     return Wishes(
         title=flags["title"] or Path(folder).name, task=task, opens=opens,
@@ -95,6 +98,7 @@ def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:
         confirm_runs=flags["confirm_runs"] or 3 * flags["runs"], entries_per_person=flags["entries_per_person"],
         sealed=flags["sealed"], join_open=flags["open_join"], workers=launch.workers_of(flags["workers"]),
         fixed_steps=flags["fixed_steps"], sandbox=not flags["unsafe_no_sandbox"],
+        hidden=tuple(hidden),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from arena.contest.views import board_view, entry_of, entry_view, queue_view
 from arena.contest.work import carry_on
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, founded
+from trainer.scaffold import init_simulated
+from trainer.task import Task
 
 
 def entered(contest: Contest, *names: str) -> list[str]:
@@ -39,7 +42,9 @@ def quiet(_text: str) -> None:
 
 @pytest.mark.slow
 def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
+    other = init_simulated(tmp_path / "other", 11)
+    (other / "task.toml").write_text((other / "task.toml").read_text().replace('name = "other"', 'name = "elsewhere"'))
+    contest = founded(tmp_path, hidden=(Task.load(str(other)),)).contest
     ids = entered(contest, "local", "one-line", "local")
     carry_on(contest, quiet, until_idle=True)
     assert set(states(contest).values()) == {"verified"}
@@ -63,6 +68,10 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     assert ids[2] not in confirmed  # the same text as the first, which came earlier
     assert all(row["n"] == contest.config.confirm_runs for row in told["rows"])
     assert told["outcome"] in ("won", "shared", "none")
+    (away,) = told["hidden"]
+    assert away["task"] == "elsewhere" and len(away["rows"]) == len(told["rows"])
+    names = f"{told['secret']}\nelsewhere"
+    assert contest.config.hidden_hash == hashlib.sha256(names.encode()).hexdigest()
     check_ledger(contest)
 
     done = export(contest, tmp_path / "out")
@@ -78,7 +87,7 @@ def check_ledger(contest: Contest) -> None:
                  "count(DISTINCT run_seed) seeds FROM runs r JOIN matches USING (match_id) GROUP BY ALL")  # fmt: skip
     assert {(row["label"], row["stream"], row["state"]) for row in runs} == {
         ("screening", "search", "finished"), ("board", "selection", "finished"),
-        ("confirmation", "confirmation", "finished"),
+        ("confirmation", "confirmation", "finished"), ("hidden-elsewhere", "reserve", "finished"),
     }  # fmt: skip
     assert all(row["n"] == row["ids"] for row in runs)
     twice = query(contest.folder, "SELECT run_id, number, count(*) n FROM experiments GROUP BY ALL HAVING n > 1")
