@@ -92,7 +92,8 @@ prepare.Clock.done = lambda self: False
 @pytest.mark.exploit(14)
 def test_training_on_after_the_budget_is_paid_for(attack: Attack) -> None:
     """14 a source that stops itself late, but before the hard line, is charged what it took."""
-    case = attack("points", train="import time\nwhile time.process_time() < 0.4: pass", fixed_steps=False, hard_extra=5.0)
+    late = "import time\nwhile time.process_time() < 0.4: pass"
+    case = attack("points", train=late, fixed_steps=False, hard_extra=5.0)
     case.assert_rows("ok")
     assert case.row.spent_seconds > 0.4 - 0.1 > 3 * case.task.budget_seconds
     case.assert_no_gain(1.0)  # it may well be better: that is what it has paid for
