@@ -126,7 +126,7 @@ def test_faults_cost_time_and_nothing_else(server: LlmServer, task: Task) -> Non
     """Truncated replies and refusals are answered with the error; of all others the run never hears."""
     _, clean = alone(task, ONE)
     server.fault = every(FAULTS, 2)
-    result, events = alone(task, ONE)
+    result, events = alone(task, ONE, call_timeout=2.0)  # for the one that hangs
     assert result.state == "finished" and len(of(events, "experiment")) == 8
     assert len(set(server.met)) >= 4 and sum(call["attempts"] for call in of(events, "call")) > 7
     assert of(clean, "experiment")[0]["metric"] == of(events, "experiment")[0]["metric"]

@@ -23,7 +23,7 @@ from trainer.source import Source
 TEXT = Program.parse("# Research\n\n- keep what is better\n", "mine")
 
 
-def call(path: Path, data: bytes, told: list[bytes], wait: float = 10.0) -> threading.Thread:
+def call(path: Path, data: bytes, told: list[bytes], wait: float = 200.0) -> threading.Thread:
     def speak() -> None:
         with socket.socket(socket.AF_UNIX) as caller:
             caller.settimeout(wait)
@@ -50,12 +50,12 @@ def test_a_request_is_understood_or_refused_and_never_half() -> None:
         for body in bad:
             told: list[bytes] = []
             thread = call(door.path, body + b"\n", told)
-            door.serve(5)
+            door.serve(100)
             thread.join()
             assert json.loads(told[0])["code"] == 2 and not seen, body
         told = []
         thread = call(door.path, b'{"verb":"run","style":"json","message":"hi"}\n', told)
-        door.serve(5)
+        door.serve(100)
         thread.join()
         assert json.loads(told[0]) == {"text": '{"said": "hi"}', "code": 7} and len(seen) == 1
         place = door.path
@@ -78,8 +78,8 @@ def test_who_is_slow_or_has_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPat
             if not stays:
                 caller.close()
             began = time.monotonic()
-            door.serve(5)
-            assert time.monotonic() - began < 2
+            door.serve(100)
+            assert time.monotonic() - began < 50
             caller.close()
     assert not seen  # the last one had hung up before its experiment began
 

@@ -18,6 +18,7 @@ from trainer.experiment import Trainer
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),  # an installation over the network
     pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe())),
 ]
 COMMANDS = (
@@ -68,7 +69,7 @@ def test_mini_swe_agent_follows_a_program(
         events: list[Event] = []
         played = work(
             trainer, command, 4, folder=folder, text=STOCK, events=events, researcher="command:mini-swe-agent",
-            agent_network="full", max_wall=90.0,
+            agent_network="full", max_wall=200.0,
         )  # fmt: skip
         asked = [str(body["messages"]) for body in server.seen]
     decisions = [(e["description"], played.decisions[e["experiment_id"]]) for e in played.experiments]

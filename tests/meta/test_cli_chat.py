@@ -119,7 +119,7 @@ def test_a_run_that_is_killed_goes_on_from_its_calls(here: Path, server: LlmServ
     asked, server.delay = len(server.seen), 0.5
     command = [sys.executable, "-m", "meta.cli.main", *shared, "-s", "cut"]
     with subprocess.Popen(command, cwd=here, env=env, start_new_session=True, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 250
         while len(server.seen) < asked + 3 and time.monotonic() < deadline:
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGKILL)

@@ -40,7 +40,8 @@ def test_a_reply_and_its_event(server: LlmServer) -> None:
 def test_a_fault_is_waited_out(server: LlmServer, kind: str) -> None:
     server.fault = lambda number, _: kind if number < 2 else None
     events: list[dict[str, Any]] = []
-    assert ask(Client(kit(events), 1)) == "hello"
+    waiting = {"call_timeout": 2.0} if kind == "hang" else {}
+    assert ask(Client(kit(events, **waiting), 1)) == "hello"
     assert events[0]["attempts"] == 3 and len(events[0]["faults"]) == 2
     assert bool(events[0]["lost_tokens"]) == (kind in ("drop", "hang", "malformed"))
 
@@ -64,7 +65,7 @@ def test_retry_after_is_kept(server: LlmServer) -> None:
     server.fault, server.retry_after = (lambda number, _: "429" if number == 0 else None), "0.3"
     events: list[dict[str, Any]] = []
     ask(Client(kit(events, backoff=60.0), 1))
-    assert 0.3 <= events[0]["wall_seconds"] < 3
+    assert 0.3 <= events[0]["wall_seconds"] < 30
 
 
 def test_a_storm_on_one_model_falls_over_to_the_next_and_is_remembered(server: LlmServer) -> None:
@@ -107,7 +108,7 @@ def test_a_request_to_stop_ends_a_wait(server: LlmServer) -> None:
 
 
 def test_calls_of_one_provider_at_a_time(server: LlmServer) -> None:
-    server.delay = 0.05
+    server.delay = 0.3
     client = Client(kit(calls_at_once=2), 1)
     threads = [threading.Thread(target=ask, args=(client, str(i))) for i in range(6)]
     for thread in threads:
