@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -27,17 +28,18 @@ PAUSE = 0.05  # seconds between two looks whether to stop
 
 
 class Stopped(Exception):
-    """Whoever drives the run asked it to stop while a call waited."""
+    """Whoever drives the run asked it to stop while a call waited, or its time by the clock is over."""
 
 
 class Client:
     """A Model for one run, or for a whole study where ``kit.run_id`` is empty. Threads may share it.
 
     ``seed`` draws the jitter of the waits. Calls that ``kit.recorded`` holds are answered from there and cost nothing;
-    raises Corrupt where such a call asked something else. ``first``: the number of the first call.
+    raises Corrupt where such a call asked something else. ``first``: the number of the first call. ``deadline``: a time
+    of ``time.monotonic`` at which waits end, and attempts too.
     """
 
-    def __init__(self, kit: Kit, seed: int, *, first: int = 0) -> None:
+    def __init__(self, kit: Kit, seed: int, *, first: int = 0, deadline: float = math.inf) -> None:
         staff = kit.staff
         self.kit = kit
         self._seed = seed
@@ -53,6 +55,7 @@ class Client:
         self._patience = Patience(staff.models, staff.backoff)
         self._prices: dict[str, prices.Price | None] = {}
         self._closing = threading.Event()
+        self._deadline = deadline
         if self._tape is None:
             self._take_over(mine)
 
@@ -145,13 +148,14 @@ class Client:
         is reached."""
         with self._lanes.one(prices.provider_of(model), self._pause):
             price = self._price(model)
+            timeout = min(self.kit.staff.call_timeout, self._deadline - time.monotonic())
+            if timeout <= 0:
+                raise Stopped
             self._reserve(call, model, price)
             began = time.monotonic()
             call.attempts += 1
             try:
-                answer = provider.ask(
-                    model, call.messages, max_tokens=call.max_tokens, timeout=self.kit.staff.call_timeout
-                )
+                answer = provider.ask(model, call.messages, max_tokens=call.max_tokens, timeout=timeout)
             except Fault as fault:
                 lost = self._most(call, model, price) if fault.billed else Cost()
                 if fault.billed:  # nobody tells what it cost: what it could
@@ -213,7 +217,7 @@ class Client:
     def _pause(self, seconds: float) -> None:
         """Wait, but not beyond a request to stop."""
         end = time.monotonic() + seconds
-        while not self._closing.is_set() and not self.kit.should_stop():
+        while not self._closing.is_set() and not self.kit.should_stop() and time.monotonic() < self._deadline:
             left = end - time.monotonic()
             if left <= 0:
                 return
