@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
+from arena.settings import StudyConfig
 from meta.cli.board import Board
 from meta.cli.main import run
 from meta.cli.screen import header
@@ -57,6 +58,8 @@ def test_what_cannot_work_is_refused_before_anything_is_founded(
         (("-r", "chat"), "needs a model"),
         (("-r", "oracle"), "no researcher 'oracle'"),
         (("-m", "openai/x", "--price", "openai/x=1"), "is no price"),
+        (("-m", "openai/x", "--price", "openai/x=1/2/3/4"), "is no price"),
+        (("-m", "openai/x", "--price", "openai/x=1/2/-3"), "is no price"),
         (("-m", "openai/x", "--record", "a", "--replay", "b"), "exclude each other"),
         (("-m", "openai/x", "--replay", "b"), "no recording there"),
     ):
@@ -75,6 +78,47 @@ def test_the_plan_names_tokens_and_dollars_or_says_that_there_is_no_price(
     assert run(["match", "stock", "-t", "task", "--dry-run", "--json", "-m", "openai/x"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["usd"] is None and "not priced" in plan["price"]
+
+
+LIMITS = ("--reply-tokens", "900", "--call-timeout", "40s", "--patience", "1h", "--calls-at-once", "3")
+
+
+def test_limits_of_calls_are_flags_variables_and_settings_and_stand_in_the_plan(
+    here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_ = ["run", "stock", "-t", "task", "-m", "openai/test", "--dry-run", "--json"]
+    limits = {"reply_tokens": 8192, "call_timeout_s": 300.0, "patience_s": 900.0, "calls_at_once": 8}
+    assert run(run_) == 0
+    assert limits.items() <= json.loads(capsys.readouterr().out).items()
+    asked = {"reply_tokens": 900, "call_timeout_s": 40.0, "patience_s": 3600.0, "calls_at_once": 3, "max_wall_s": 1200}
+    assert run([*run_, *LIMITS, "--max-wall", "20m"]) == 0
+    assert asked.items() <= json.loads(capsys.readouterr().out).items()
+    with monkeypatch.context() as patch:
+        for name, value in zip(LIMITS[::2], LIMITS[1::2], strict=True):
+            patch.setenv("METALOOP_" + name[2:].upper().replace("-", "_"), value)
+        patch.setenv("METALOOP_MAX_WALL", "20m")
+        assert run(run_) == 0
+        assert asked.items() <= json.loads(capsys.readouterr().out).items()
+    assert run(["match", "stock", "-r", "scripted", *run_[2:], *LIMITS]) == 0  # for whoever writes programs
+    assert json.loads(capsys.readouterr().out)["patience_s"] == 3600.0
+
+
+def test_limits_are_kept_by_the_study_and_can_be_changed_when_it_goes_on(
+    here: Path, server: LlmServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["run", "stock", "-t", "task", "-m", "openai/test", "-s", "s", *LIMITS, "--max-wall", "20m"]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "replies of 900 tokens at most, 40.0s an attempt, 3 calls of a provider at once, 1h00m of waiting" in told
+    assert "a run takes 20m00s by the clock at most" in told
+    staff = StudyConfig.read(here / "s" / "study.toml").staff
+    assert (staff.reply_tokens, staff.call_timeout, staff.patience, staff.calls_at_once) == (900, 40.0, 3600.0, 3)
+    assert all(body["max_tokens"] == 900 for body in server.seen)
+    assert run(["run", "--resume", "s", "--patience", "5s", "--calls-at-once", "1"]) == 0
+    staff = StudyConfig.read(here / "s" / "study.toml").staff
+    assert (staff.reply_tokens, staff.patience, staff.calls_at_once, staff.max_wall) == (900, 5.0, 1, 1200.0)
+    capsys.readouterr()
+    assert run(["run", "--resume", "s", "--reply-tokens", "901", "--json"]) == 2
+    assert "was made with --reply-tokens 900" in capsys.readouterr().err
 
 
 @pytest.mark.slow
