@@ -71,12 +71,14 @@ def check(
     launcher: Launcher | None = None,
     only: Collection[str] = CLAUSES,
     write: bool = False,
+    noise: bool | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[Finding]:
     """Findings of every clause, in order; no finding of level ``error`` means that the task keeps the contract.
 
     ``only`` names the clauses to try; data and baseline errors end the check, for the rest stands on them. A task that
-    runs a command has others (`trainer.command_check`), and ``write`` puts its measured time into task.toml.
+    runs a command has others (`trainer.command_check`), ``write`` puts its measured time into task.toml,
+    and ``noise`` says whether to run its baseline three times more, which by default is done where that is cheap.
     """
     found: list[Finding] = []
     try:
@@ -88,7 +90,7 @@ def check(
         from trainer.command_check import check_command
 
         shut = launcher is None or launcher.sandboxed
-        return found + check_command(task, sandbox=shut, write=write, progress=progress)
+        return found + check_command(task, sandbox=shut, write=write, noise=noise, progress=progress)
     own = launcher or LocalLauncher()
     with tempfile.TemporaryDirectory() as folder:
         checker = _Checker(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), own, Path(folder))

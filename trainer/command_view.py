@@ -42,6 +42,8 @@ class Job:
     """One command: its words, what lies in its folder (name → bytes, executable or not), what is to be fetched.
 
     ``readable``: paths of this machine, read-only at their own place; one that starts with ``~/`` lies in its home.
+    ``links``: name in its folder → where it leads; what is absolute is shown read-only. ``bound``: large files of the
+    task itself, name → where they lie, read-only in their place instead of copied.
     """
 
     command: Sequence[str]
@@ -49,6 +51,8 @@ class Job:
     environment: Mapping[str, str] = field(default_factory=dict)
     readable: Sequence[str] = ()
     wanted: Sequence[str] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    bound: Mapping[str, Path] = field(default_factory=dict)
 
 
 class CommandView(SystemView):
@@ -73,12 +77,14 @@ class CommandView(SystemView):
         for place, megabytes in ((WORK, size), ("/tmp", size), (HOME, size), ("/dev/shm", min(size, 256))):
             self.options += ["--perms", "0755", "--size", str(megabytes << 20), "--tmpfs", place]
         self.options += ["--symlink", "../tmp", "/var/tmp"]
-        for text in self._job.readable:
+        for text in dict.fromkeys([*self._job.readable, *filter(os.path.isabs, self._job.links.values())]):
             self._name(text)
         self._hide(())
         for path in interpreter():
             self._show(path)
         self._hide(())
+        for name, path in self._job.bound.items():
+            self._bind("--ro-bind", path, f"{WORK}/{name}")
         self._write(_START, (Path(__file__).parent / "inside" / "supervise.py").read_bytes())
         self.options += [word for place in ("/dev", *self._masked) for word in ("--remount-ro", place)]
 
@@ -100,6 +106,7 @@ class CommandView(SystemView):
             "limits": self._limits.inside(),
             "files": blob[1],
             "given": blob[0],
+            "links": list(self._job.links.items()),
             "wanted": list(self._job.wanted),
             "wanted_bytes": self._limits.result_mb << 20,
             "ready": ready,
@@ -130,7 +137,7 @@ class CommandView(SystemView):
 def readable_path(text: str) -> Path:
     """A path that a task may show to its command. TaskError for homes, keys, what is ours, and what is not there."""
     path = Path(text).expanduser()
-    where = f"[run] readable {text!r}"
+    where = f"[run] {text!r}"
     hint = "metaloop task init --from finds what a repository needs"
     if not path.is_absolute() or ".." in path.parts:
         raise TaskError(f"{where}: is no absolute path", hint=hint)

@@ -133,8 +133,8 @@ class ChatResearcher(ScriptedResearcher):
     def _ask(self, bench: Bench, parent: Record, drawn: int) -> None:
         """Bring every researcher to work, as far as the budget carries what they will propose."""
         charter = self._charter
-        screened = charter.screen.fraction < 1 < charter.wave
-        each = bench.cost(charter.screen.fraction) if screened else bench.cost() * charter.replicates
+        fraction = bench.part(charter.screen.fraction)
+        each = bench.cost(fraction) if fraction < 1 < charter.wave else bench.cost() * charter.replicates
         while self._desk.in_flight < len(self._seats):
             if drawn + self._desk.in_flight and not bench.meter.affords((drawn + self._desk.in_flight + 1) * each):
                 return

@@ -16,6 +16,7 @@ from meta.cli.options import duration
 from meta.cli.output import Output
 from meta.cli.progress import Progress
 from programs.errors import NotComparable, UsageError
+from trainer import command_budget
 
 if TYPE_CHECKING:
     from analysis.power import Noise
@@ -93,6 +94,8 @@ class Settings:
                 f"{resolve.shown(study.folder)} was made without a sandbox",
                 hint=f"{sandbox.FLAG} goes on without one; or start a new study, which has one",
             )
+        if study is None:
+            command_budget.refuse_guess(task)
         sandbox.require(task, self.sandbox)
         self.crew.ready(study)
 
@@ -162,6 +165,8 @@ def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify
 def as_it_runs(plan: Mapping[str, Any], task: Task, sandboxed: bool) -> dict[str, Any]:
     """A plan that says whether what runs is shut in; where nothing is trained, with the time that that takes."""
     told = {**plan, "sandbox": sandbox.said(task, sandboxed)}
+    if task.run is not None and (said := command_budget.remarks(task)):
+        told["of_the_task"] = "; ".join(said)
     if not sandbox.runs_code(task):
         told |= {"workers": 1, "wall_seconds": round(1.0 + LAW_SECONDS * plan["experiments"], 1)}
     return told
@@ -216,6 +221,8 @@ def announce(out: Output, plan: Mapping[str, Any]) -> None:
         out.note(f"models: {plan['models']}, researcher {plan['researcher']}{_limits(plan)}")
     if plan.get("tells"):
         out.note(f"tells: {plan['tells']}")
+    if plan.get("of_the_task"):
+        out.note(f"{plan['task']}: {plan['of_the_task']}")
     if plan["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):
         out.note(plan["sandbox"])
 

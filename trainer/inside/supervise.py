@@ -2,8 +2,8 @@
 
 A script of the standard library alone, ``python -I -S -B supervise.py ORDER``. ORDER is a JSON file: ``command``,
 ``environment``, ``folder``, ``limits`` (names of resource.RLIMIT_* without the prefix), ``files`` (name, size, mode),
-the descriptor ``given`` that holds them one after the other, ``wanted`` (paths to be fetched), ``wanted_bytes``, and
-the descriptors ``ready`` (told when the command is about to start), ``reply`` and ``go``.
+the descriptor ``given`` that holds them one after the other, ``links`` (name, where it leads), ``wanted`` (paths to be
+fetched), ``wanted_bytes``, and the descriptors ``ready`` (told when the command is about to start), ``reply``, ``go``.
 
 Nothing that the command starts can trace or signal this process: it is the init of its process namespace, and not
 dumpable (prctl(2), PR_SET_DUMPABLE; pid_namespaces(7)). It fetches results only when nothing else lives.
@@ -66,6 +66,10 @@ def lay(order: dict[str, Any]) -> None:
             with open(path, "wb") as file:
                 file.write(given.read(size))
             os.chmod(path, mode)
+    for name, target in order["links"]:
+        path = os.path.join(order["folder"], name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.symlink(target, path)
 
 
 def become(order: dict[str, Any]) -> None:
