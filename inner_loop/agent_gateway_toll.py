@@ -19,6 +19,7 @@ from inner_loop.agent_gateway_route import Route
 from inner_loop.agent_gateway_usage import Reading, Usage
 from inner_loop.kit import Kit
 from inner_loop.models import prices
+from inner_loop.models.call import take_over
 from inner_loop.models.lanes import Lanes
 from inner_loop.models.provider import litellm
 from inner_loop.models.purse import Cost, Purse
@@ -48,7 +49,7 @@ class Tariff:
                 return float(sum(litellm().cost_per_token(model=self.name, usage_object=_theirs(usage))))
             except Exception:  # a map that knows the model and cannot be added up: whatever the library raises
                 pass
-        return self.price.of(usage.tokens_in, usage.tokens_out)
+        return self.price.of(usage.tokens_in, usage.tokens_out, usage.cached, usage.written)
 
 
 class Toll:
@@ -66,8 +67,9 @@ class Toll:
         self._failed = 0
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        mine = (e for e in kit.recorded if e.get("kind") == "call" and e.get("run_id", "") == kit.run_id)
-        self._next = max((int(event["number"]) + 1 for event in mine), default=0)
+        mine = [e for e in kit.recorded if e.get("kind") == "call" and e.get("run_id", "") == kit.run_id]
+        numbers = [int(event["number"]) for event in mine] + take_over(self._purse, kit.run_id, mine, kit.emit)
+        self._next = max(numbers, default=-1) + 1
 
     @contextmanager
     def passage(self, ask: Ask, route: Route) -> Iterator[Passage]:
@@ -90,17 +92,15 @@ class Toll:
 
     def settle(self, passage: Passage, cost: Cost, event: dict[str, Any]) -> None:
         """Called once for each passage."""
+        with self._lock:
+            self._failed += event["status"] == "failed"
+            quiet = event["status"] == "failed" and not event["lost_tokens"] and self._failed > FAILED
         with self.watched():
-            self._purse.settle(passage.held, cost)
+            if not quiet:  # told, then closed: in this order whoever goes on after a kill finds both, or the account
+                self._kit.emit(event)
+            self._purse.finish(passage.account, cost)
         with self._lock:
             self._open.discard(passage)
-            self._failed += event["status"] == "failed"
-            if event["status"] == "failed" and not event["lost_tokens"] and self._failed > FAILED:
-                return
-            event["number"], self._next = self._next, self._next + 1
-        about = {"run_id": self._kit.run_id} if self._kit.run_id else {}
-        with self.watched():
-            self._kit.emit({"kind": "call", **about, **event})
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -130,13 +130,16 @@ class Toll:
         if ask.most_out is None and self._capped and tariff.longest is None:
             ask.bound(UNKNOWN_REPLY)
         most_out = ask.most_out if ask.most_out is not None else (tariff.longest or 0) * ask.replies
-        usd = tariff.price.of(ask.most_in, most_out) if tariff.price else 0.0
+        usd = tariff.price.most(ask.most_in, most_out) if tariff.price else 0.0
         worst = Cost(ask.most_in + most_out, usd)
+        passage = Passage(self, ask, tariff, worst, self._kit.run_id)
         end = time.monotonic() + _PAUSE_SECONDS
         while self.problem is None:
             with self._lock:  # between a look at the purse and one at the calls in flight none may settle
                 try:
-                    passage = Passage(self, ask, tariff, worst, self._purse.reserve(worst))
+                    passage.number = self._next
+                    self._purse.reserve(passage.account, worst, passage.so_far())
+                    self._next += 1
                     self._open.add(passage)
                     return passage
                 except CapReached as cap:
@@ -157,13 +160,28 @@ class Toll:
 class Passage:
     """One call that was let through. The first settlement counts."""
 
-    def __init__(self, toll: Toll, ask: Ask, tariff: Tariff, worst: Cost, held: str) -> None:
-        self.held = held
+    def __init__(self, toll: Toll, ask: Ask, tariff: Tariff, worst: Cost, run_id: str) -> None:
+        self.number = 0  # of the call in its run, given when it is let through
         self.content = ask.content()
+        self._request, self._run_id = hashlib.sha256(self.content).hexdigest(), run_id
         self._toll, self._ask, self._tariff, self._worst = toll, ask, tariff, worst
         self._began = time.monotonic()
         self._settled = False
         self._lock = threading.Lock()
+
+    @property
+    def account(self) -> str:
+        """Its name in the purse."""
+        return f"{self._run_id}:{self.number}:0"
+
+    def so_far(self) -> dict[str, Any]:
+        """What its account holds, for the case that its process is killed."""
+        about = {"run_id": self._run_id} if self._run_id else {}
+        return {
+            **about, "number": self.number, "purpose": "agent", "request": self._request,
+            "tokens": 0, "usd": 0.0, "lost_tokens": 0, "lost_usd": 0.0 if self._tariff.price else None,
+            "wall_seconds": 0.0, "attempts": 0, "faults": [],
+        }  # fmt: skip
 
     def answered(self, reading: Reading) -> None:
         """A reply came to its end; what it cost is what it says."""
@@ -194,17 +212,18 @@ class Passage:
         seconds = time.monotonic() - self._began
         fault = f"{self._ask.model}: {scrub(reason)}"[:200] if reason else ""
         event = {
-            "purpose": "agent",
+            "kind": "call",
+            **self.so_far(),
             "model": (reading and reading.model) or self._ask.model,
             "status": status,
             "tokens": usage.tokens if usage else 0,
             "lost_tokens": 0 if usage else cost.tokens,
             "usd": usd,
+            "lost_usd": 0.0 if usage or not cost.tokens else cost.usd if self._tariff.price else None,
             "wall_seconds": round(seconds, 4),
             "attempts": 1,
             "faults": [fault] if fault else [],
             "reason": scrub(reason)[:300],
-            "request": hashlib.sha256(self.content).hexdigest(),
             "tokens_in": usage.tokens_in if usage else 0,
             "tokens_out": usage.tokens_out if usage else 0,
             "tokens_cached": usage.cached if usage else 0,
@@ -228,7 +247,8 @@ def tariff(route: Route, model: str, kit: Kit) -> Tariff:
             told = _info(name)
             asked = _dearest(told, "input_cost_per_token", "cache_creation_input_token_cost")
             said = _dearest(told, "output_cost_per_token", "output_cost_per_reasoning_token")
-            dear = prices.Price(max(price.tokens_in, asked), max(price.tokens_out, said))
+            dear_in = max(price.tokens_in, asked)
+            dear = prices.Price(dear_in, max(price.tokens_out, said), dear_in, dear_in)
             return Tariff(name, dear, _longest(name))
     return Tariff(names[0], None, _longest(names[0]) or _longest(model))
 

@@ -15,9 +15,9 @@ class Staff(BaseModel):
 
     ``models`` are LiteLLM names, in the order in which they are fallen back on; usd and tokens are caps of the whole
     study, ``max_wall`` of one run in seconds. ``prices`` are US dollars per million tokens, in, out and (where it
-    differs) in from the cache, of models that LiteLLM has none for. ``agent`` is the command of a coding agent; an empty
-    ``agent_network`` is "none" for one that the gateway of model APIs serves, else "proxy"; ``agent_direct``: it has the
-    user's key or login itself.
+    differs) in from the cache, of models that LiteLLM has none for. ``agent`` is the command of a coding agent; an
+    empty ``agent_network`` is "none" for one that the gateway of model APIs serves, else "proxy"; ``agent_direct``: it
+    has the user's key or login itself.
 
     A reply has ``reply_tokens`` at most. One attempt of a call takes ``call_timeout`` seconds at most, all of them with
     the waits between them ``patience``; the first wait after a fault is about ``backoff``. Of one provider's calls

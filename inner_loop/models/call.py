@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.provider import Fault
-from inner_loop.models.purse import Cost, Orphan
+from inner_loop.models.purse import Cost, Orphan, Purse
 
 FAULTS = 20  # that an event tells of, the latest ones
 
@@ -83,6 +83,26 @@ def orphan_event(orphan: Orphan) -> dict[str, Any]:
         about["lost_usd"] = _sum(about["lost_usd"], orphan.reserved.usd)  # None where the model has no price
     reason = "the process that made it was killed"
     return {"kind": "call", **about, **_replied(None), "status": "failed", "reason": reason}
+
+
+def take_over(
+    purse: Purse, run_id: str, told: Sequence[Mapping[str, Any]], emit: Callable[[dict[str, Any]], None]
+) -> list[int]:
+    """Tell of the calls that an earlier attempt at a run did not live to tell of; their numbers.
+
+    ``told``: the run's `call` events. An account is named ``RUN:NUMBER:COUNT``, the COUNT-th call of its number.
+    """
+    numbers = []
+    for orphan in purse.orphans(run_id):
+        number, count = (int(part) for part in orphan.account.rsplit(":", 2)[1:])
+        earlier = [event for event in told if int(event["number"]) == number]
+        if len(earlier) > count:  # killed between its event and the end of its account
+            purse.finish(orphan.account, cost_of(earlier[count]) - cost_of(orphan.about))
+        else:
+            emit(orphan_event(orphan))
+            numbers.append(number)
+            purse.finish(orphan.account, orphan.reserved)
+    return numbers
 
 
 def cost_of(event: Mapping[str, Any]) -> Cost:

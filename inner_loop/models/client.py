@@ -13,7 +13,7 @@ from typing import Any
 
 from inner_loop.kit import Kit
 from inner_loop.models import bounds, prices, provider
-from inner_loop.models.call import Call, cost_of, orphan_event
+from inner_loop.models.call import Call, take_over
 from inner_loop.models.cassette import Recorder, Tape
 from inner_loop.models.contract import Message, NoReply, Reply, request_id
 from inner_loop.models.lanes import Lanes
@@ -57,7 +57,7 @@ class Client:
         self._closing = threading.Event()
         self._deadline = deadline
         if self._tape is None:
-            self._take_over(mine)
+            self._told.update(take_over(self._purse, kit.run_id, mine, kit.emit))
 
     def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> Reply:
         with self._lock:
@@ -241,19 +241,6 @@ class Client:
     def _account(self, number: int) -> str:
         """The name of a call in the purse: the n-th of this number, after n that the ledger tells of."""
         return f"{self.kit.run_id}:{number}:{self._told[number]}"
-
-    def _take_over(self, told: Sequence[Mapping[str, Any]]) -> None:
-        """Tell of the calls that an earlier attempt at this run did not live to tell of."""
-        for orphan in self._purse.orphans(self.kit.run_id):
-            number, count = (int(part) for part in orphan.account.rsplit(":", 2)[1:])
-            earlier = [event for event in told if int(event["number"]) == number]
-            settled = cost_of(orphan.about)
-            if len(earlier) > count:  # killed between its event and the end of its account
-                self._purse.finish(orphan.account, cost_of(earlier[count]) - settled)
-            else:
-                self.kit.emit(orphan_event(orphan))
-                self._told[number] += 1
-                self._purse.finish(orphan.account, orphan.reserved)
 
 
 def _answered(told: Sequence[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
