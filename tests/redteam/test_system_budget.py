@@ -307,4 +307,4 @@ def test_what_a_flood_costs_us(attack: Attack, world: Any) -> None:
         spent += ended.cpu_seconds
     assert time.process_time() - own < 0.5 * spent
     if before is not None:
-        assert ground.launcher.group.cpu_seconds() - before == pytest.approx(spent, rel=0.05)
+        assert ground.launcher.group.cpu_seconds() - before == pytest.approx(spent, rel=0.2)
