@@ -109,8 +109,8 @@ class Crew:
             return named | {"price": "replayed, no model is called"}
         from inner_loop.models.bill import estimate, told
 
-        expected = estimate(task, staff, experiments)
-        return named | {"tokens": expected.tokens, "usd": expected.usd, "price": told(expected, staff)}
+        whole = estimate(task, staff, experiments)
+        return named | {"tokens": whole.tokens, "usd": whole.usd, "price": told(whole, staff)}
 
 
 def limits(staff: Staff) -> dict[str, Any]:

@@ -15,9 +15,12 @@ import pytest
 
 from analysis.study import query
 from arena.settings import StudyConfig
-from meta.cli.board import Board
+from meta.cli.board import Board, load_board
 from meta.cli.main import run
-from meta.cli.screen import header
+from meta.cli.output import Output
+from meta.cli.screen import header, screen
+from meta.cli.spend import Spend, dollars, share, tokens
+from meta.cli.standings import present
 from tests.llm.fixtures import dropped, litellm_loaded, server
 from tests.llm.kits import KEY
 from tests.llm.server import LlmServer
@@ -155,10 +158,92 @@ def test_spend_is_shown_live_beside_its_caps() -> None:
     assert any("not priced" in line for line in header(board, "s", 80))
 
 
+def told_by(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    capsys.readouterr()
+    assert run(list(words)) == 0
+    return capsys.readouterr().out
+
+
+def page_of(capsys: pytest.CaptureFixture[str], study: Path) -> str:
+    """What standings and status show to a person."""
+    capsys.readouterr()
+    present(Output(person=True), study, None)
+    Output(person=True).show(screen(load_board(study)[0], study.name, width=80))
+    return capsys.readouterr().out
+
+
+def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
+    here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = ("-t", "task", "--fixed-steps", "--no-controls", "-n", "1", "-j", "1", "--seed", "1")
+    with_model = ("match", "stock", "one-line", *task, "-m", "openai/test")
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([*with_model, "-s", "m"]) == 0
+    logged = [line for line in capsys.readouterr().err.splitlines() if line.startswith("run ")]
+    assert len(logged) == 2 and all("tokens, not priced, device used" in line for line in logged)
+    assert run([*with_model, "-s", "p", "--price", "openai/test=1/2"]) == 0
+    assert all("k tokens, $0.0" in li for li in capsys.readouterr().err.splitlines() if li.startswith("run "))
+    assert run(["match", "stock", "one-line", *task, "-s", "none"]) == 0
+    pages = {study: page_of(capsys, here / study) for study in ("m", "p", "none")}
+    assert all(len(line) <= 80 for page in pages.values() for line in page.splitlines())
+    assert pages["m"].count("not priced") == 3 and "$" not in pages["m"]
+    assert "not priced" not in pages["p"] and pages["p"].count("$0.0") == 3 and "$0.00" not in pages["p"]
+    for study in ("m", "p"):
+        assert "device used" in pages[study] and "tokens used" in pages[study] and "models 14 calls" in pages[study]
+    assert not any(word in pages["none"] for word in ("token", "priced", "$", "device used", "models", "used "))
+
+
+def test_scripts_are_told_of_spend_where_a_model_took_part(
+    here: Path, server: LlmServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["run", "stock", "-t", "task", "-m", "openai/test", "-s", "m", "--seed", "1", "--fixed-steps"]) == 0
+    assert run(["run", "stock", "-t", "task", "-s", "none", "--seed", "1", "--fixed-steps"]) == 0
+    with_model = json.loads(told_by(capsys, "status", "m", "--json"))
+    (calls,) = query(here / "m", "SELECT count(*) AS calls, sum(tokens)::BIGINT AS tokens FROM calls")
+    assert calls.items() <= with_model.items() and with_model["usd"] is None
+    assert 0 < with_model["utilization"] < 1 and with_model["token_utilization"] == 1.0
+    assert with_model["arms"][0]["tokens"] == calls["tokens"]
+    assert (
+        not {"calls", "tokens", "usd", "utilization"} & json.loads(told_by(capsys, "status", "none", "--json")).keys()
+    )
+    plain = [told_by(capsys, "standings", study).splitlines() for study in ("m", "none")]
+    heads = [lines[0].split("\t") for lines in plain]
+    assert heads[0][-4:] == ["tokens", "usd", "utilization", "token_utilization"] and "tokens" not in heads[1]
+    assert plain[0][1].split("\t")[-4:-2] == [str(calls["tokens"]), ""]
+
+
+def test_tokens_that_came_to_nothing_are_not_used() -> None:
+    spend = Spend()
+    assert spend.used is None
+    spend.take({"run_id": "r", "number": 4, "purpose": "repair", "status": "ok", "tokens": 100, "usd": 0.001})
+    spend.take({"run_id": "r", "number": 3, "purpose": "turn", "status": "ok", "tokens": 100, "usd": 0.001})
+    assert spend.used == 0.5
+    spend.take({"run_id": "s", "number": 3, "purpose": "turn", "status": "ok", "tokens": 100, "usd": 0.001})
+    spend.take({"run_id": "s", "number": 6, "status": "truncated", "tokens": 50, "lost_tokens": 50, "usd": None})
+    assert spend.used == 0.5 and spend.usd is None and (spend.calls, spend.tokens) == (4, 350)
+    assert [dollars(usd) for usd in (None, 0.0, 0.001, 0.25)] == ["not priced", "$0", "<$0.01", "$0.25"]
+    assert [tokens(count) for count in (None, 999, 12_345, 234_567, 99_960, 1_000_000)] == [
+        "0", "999", "12.3k", "235k", "100k", "1.0M",
+    ]  # fmt: skip
+    assert [share(part) for part in (None, 0.0, 0.001, 0.5, 1.01)] == ["-", "0%", "<1%", "50%", "100%"]
+
+
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_from_its_calls(here: Path, server: LlmServer) -> None:
     env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": KEY}
-    shared = ("run", "branches", "-t", "task", "-m", "openai/test", "--seed", "3", "--fixed-steps")
+    shared = (
+        "run",
+        "branches",
+        "-t",
+        "task",
+        "-m",
+        "openai/test",
+        "--seed",
+        "3",
+        "--fixed-steps",
+        "--max-tokens",
+        "9000000",
+    )
     assert cli(*shared, "-s", "whole", cwd=here, env=env).returncode == 0
     asked, server.delay = len(server.seen), 0.5
     command = [sys.executable, "-m", "meta.cli.main", *shared, "-s", "cut"]
@@ -172,4 +257,9 @@ def test_a_run_that_is_killed_goes_on_from_its_calls(here: Path, server: LlmServ
     resumed = cli("run", "--resume", "cut", cwd=here, env=env)
     assert resumed.returncode == 0, resumed.stderr
     assert query(here / "whole", FIGURES) == query(here / "cut", FIGURES)
+    purse = json.loads((here / "cut" / "purse.json").read_text())
+    (told,) = query(
+        here / "cut", "SELECT sum(tokens + lost_tokens)::BIGINT AS most, sum(lost_tokens) AS lost FROM calls"
+    )
+    assert told["lost"] > 0 and (purse["tokens"], purse["open"]) == (told["most"], {})
     assert len(server.seen) - asked <= asked + 1
