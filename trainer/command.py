@@ -26,7 +26,7 @@ from trainer.experiment import SOURCE_BYTES, Spec, Trainer
 from trainer.launcher import Ended, LauncherFault, Request
 from trainer.outcome import Outcome, Trust
 from trainer.printed import Printed
-from trainer.referee import LEAST, Failed, Tally, judge
+from trainer.referee import LEAST, OUT_OF_MEMORY, Failed, Tally, judge
 from trainer.scoring import InvalidPredictions, Score
 from trainer.task import Task
 
@@ -34,6 +34,9 @@ _CALIBRATION_RUNS = 3
 _GROWTH = 32 << 10  # bytes that an edit may add to sources that are larger than ours may be
 _LIMITS = CommandLimits(10.0, 60.0)
 _LARGE = 4 << 20  # bytes of a read-only file that is no longer copied
+_LINE = 300  # characters of a reason
+_SIGNALS = 64
+_TOLD = 5  # names in a finding
 _RESULT_MB = 1  # of the file that holds the metric
 
 
@@ -132,10 +135,13 @@ class CommandTrainer(Trainer):
         environment |= {"METALOOP_TRAIN_SEED": values["{seed}"], "METALOOP_TRAIN_BUDGET": values["{budget}"]}
         environment |= {name: _filled(text, values) for name, text in self.section.environment.items()}
         limits = self._lines(fraction)
-        job = Job(words, files, environment, self.section.readable, wanted, self.section.links, self._large)
+        section, kept = self.section, [name for name in self._small if name in files and name not in wanted]
+        job = Job(words, files, environment, section.readable, wanted, section.links, self._large, kept)
         ended = run_command(job, limits)
+        if ended.written:
+            tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_TOLD])}")
         told = Ended(
-            ended.exit_code, ended.killed if ended.killed in ("cpu", "wall") else "", ended.cpu_seconds,
+            _exit_code(ended.exit_code), ended.killed if ended.killed in ("cpu", "wall") else "", ended.cpu_seconds,
             ended.wall_seconds, ended.peak_memory_mb, log=ended.log,
         )  # fmt: skip
         tally.add(told, self.launcher.constant)
@@ -143,6 +149,8 @@ class CommandTrainer(Trainer):
             raise Failed("oom", f"killed: more than {limits.memory_mb} MB of memory")
         if ended.killed == "output":
             raise Failed("crash", f"killed: more than {limits.output_mb} MB of output")
+        if told.exit_code > 0 and OUT_OF_MEMORY.search(last := _last_line(told.log)):
+            raise Failed("oom", last[:_LINE])
         judge(told, self._limits(fraction, 0), failure="crash")
         if ended.missing:
             raise Failed("invalid", f"the command left no {ended.missing[0]}")
@@ -186,6 +194,15 @@ def check_run(task: Task) -> None:
         return
     for text in [*task.run.readable, *filter(os.path.isabs, task.run.links.values())]:
         readable_path(text)
+
+
+def _exit_code(code: int) -> int:
+    """A shell says 128 + n of a program that signal n has ended (POSIX.1-2017, XCU 2.8.2)."""
+    return 128 - code if 128 < code <= 128 + _SIGNALS else code
+
+
+def _last_line(log: str) -> str:
+    return next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "")
 
 
 def _result(ended: CommandEnded, file: str) -> str:

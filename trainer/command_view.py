@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from trainer.bwrap import memory_file
 from trainer.system_view import SystemView, checked, interpreter
 
 WORK, HOME = "/task", "/home/work"
-_START, _ORDER = "/run/metaloop/start.py", "/run/metaloop/order.json"
+_START, _ORDER = "/run/metaloop/start.py", "/run/metaloop/order"
 _SECRET = (".ssh", ".aws", ".gnupg", ".config", ".netrc", ".docker", ".kube", ".git-credentials", ".claude", ".codex")
 
 
@@ -43,7 +43,8 @@ class Job:
 
     ``readable``: paths of this machine, read-only at their own place; one that starts with ``~/`` lies in its home.
     ``links``: name in its folder → where it leads; what is absolute is shown read-only. ``bound``: large files of the
-    task itself, name → where they lie, read-only in their place instead of copied.
+    task itself, name → where they lie, read-only in their place instead of copied. ``kept``: files of which it is told
+    whether the command wrote into them.
     """
 
     command: Sequence[str]
@@ -53,6 +54,7 @@ class Job:
     wanted: Sequence[str] = ()
     links: Mapping[str, str] = field(default_factory=dict)
     bound: Mapping[str, Path] = field(default_factory=dict)
+    kept: Sequence[str] = ()
 
 
 class CommandView(SystemView):
@@ -107,13 +109,14 @@ class CommandView(SystemView):
             "files": blob[1],
             "given": blob[0],
             "links": list(self._job.links.items()),
+            "kept": list(self._job.kept),
             "wanted": list(self._job.wanted),
             "wanted_bytes": self._limits.result_mb << 20,
             "ready": ready,
             "reply": reply,
             "go": go,
         }
-        self._write(_ORDER, json.dumps(order).encode())
+        self._write(_ORDER, marshal.dumps(order))
         self.options += ["--as-pid-1", "--chdir", WORK, "--remount-ro", "/"]
         return ["--", os.path.realpath(sys.executable), "-I", "-S", "-B", _START, _ORDER]
 

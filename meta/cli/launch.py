@@ -28,6 +28,7 @@ DEFAULT_TASK = "strokes"
 SETUP_SECONDS = 6.0  # start of the workers and the data of a new study, wall seconds
 SHARE_AT_WORK = 0.8  # of the workers' time, the rest is launching and writing down (meta/plan.py: OVERHEAD)
 WORKERS_A_CORE, LEAST_MOST_WORKERS = 4, 8  # more are a slip of the finger
+COMMAND_SECONDS = 0.1  # start and end of a command's sandbox, wall seconds, not charged (bench/command_tasks.py)
 LAW_SECONDS = 0.003  # a simulated experiment with all that is written of it, wall seconds
 
 
@@ -165,8 +166,10 @@ def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify
 def as_it_runs(plan: Mapping[str, Any], task: Task, sandboxed: bool) -> dict[str, Any]:
     """A plan that says whether what runs is shut in; where nothing is trained, with the time that that takes."""
     told = {**plan, "sandbox": sandbox.said(task, sandboxed)}
-    if task.run is not None and (said := command_budget.remarks(task)):
-        told["of_the_task"] = "; ".join(said)
+    if task.run is not None:
+        told["wall_seconds"] = round(plan["wall_seconds"] + COMMAND_SECONDS * plan["experiments"] / plan["workers"], 1)
+        if said := command_budget.remarks(task):
+            told["of_the_task"] = "; ".join(said)
     if not sandbox.runs_code(task):
         told |= {"workers": 1, "wall_seconds": round(1.0 + LAW_SECONDS * plan["experiments"], 1)}
     return told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import socket
 import subprocess
@@ -345,7 +345,7 @@ def test_it_works_as_an_ordinary_user_too(worktree: Path) -> None:
         str(worktree.parent),
     ]
     request = {"uid": 54321, "reach": reach, "command": [sys.executable, "-c", script], "keep": []}
-    order = bwrap.memory_file(json.dumps(request).encode())
+    order = bwrap.memory_file(marshal.dumps(request))
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-B", lowered.__file__, str(order)], pass_fds=[order], env={},
