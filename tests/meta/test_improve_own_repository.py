@@ -86,7 +86,7 @@ def test_improved_by_chat(task: Path, server: LlmServer, tmp_path: Path) -> None
 @pytest.mark.timeout(600)
 def test_improved_through_an_agent_and_resumed_after_a_kill(task: Path, server: LlmServer, tmp_path: Path) -> None:
     study, env = tmp_path / "study", surroundings(server.url)
-    words = [sys.executable, "-m", "meta.cli.main", *improve(task, study, *reader(tmp_path))]
+    words = [sys.executable, "-m", "meta.cli.main", *improve(task, study, *reader(tmp_path), "--best-of-n")]
     with subprocess.Popen(
         words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     ) as killed:
@@ -101,7 +101,8 @@ def test_improved_through_an_agent_and_resumed_after_a_kill(task: Path, server: 
     assert_sound(study, task, chat=False)
     assert [row for row in experiments(study) if row in before] == before  # nothing lost, nothing again
     sessions = [e for e in read(study / "ledger") if e["kind"] == "agent" and e["what"] == "session"]
-    assert len(sessions) >= len(query(study, "FROM runs"))
+    assert len(sessions) >= len(query(study, "FROM runs")) - 2  # a worker each, cut when all was spent
+    assert len(query(study, "SELECT seq FROM events WHERE kind = 'best_of'")) == 2
     assert_works_without_metaloop(study, tmp_path)
 
 
