@@ -36,6 +36,7 @@ POLL_SECONDS = 0.2
 GRACE_SECONDS = 10.0  # for an agent to end by itself when the budget is spent
 IDLE_SECONDS = 1800.0  # an agent that asks for nothing so long is ended
 SESSION_SECONDS = 24 * 3600.0
+GIT_SECONDS = 60.0  # for an agent's git to tell where it stands when a session has ended
 
 
 class CommandResearcher:
@@ -107,7 +108,7 @@ class CommandResearcher:
                 ended = sandbox.run([str(installed.path), *words[1:]], stdin=stdin, attend=sitting.attend)
             finally:
                 (folder / agent_worktree.NOTES).write_text(agent_worktree.notes(worktree), encoding="utf-8")
-        desk.finish()
+            desk.finish(lambda: self._ask_git(worktree, door))
         self._write_down(folder, ended, len(bench.history) - asked)
         return ended
 
@@ -121,7 +122,6 @@ class CommandResearcher:
 
     def _sandbox(self, worktree: Path, door: Path, installed: agent_recipe.Installed) -> AgentSandbox:
         recipe = self._recipe
-        closed = [self._task.folder, *([self._kit.study] if self._kit.study else [])]
         readable = (*installed.readable, *(Path(text).expanduser() for text in recipe.readable))
         gateway = self._gateway
         named = agent_recipe.environment(recipe) | agent_tools.environment(self._task, worktree)
@@ -135,12 +135,30 @@ class CommandResearcher:
             home=agent_recipe.home(recipe),
             door=door,
             tools=agent_tools.commands(),
-            hidden=tuple(closed),
+            hidden=self._closed(),
             allow_hosts=tuple(dict.fromkeys(recipe.hosts)),
             gateway=gateway.socket if gateway else None,
             gateway_port=PORT,
             limits=AgentLimits(wall_seconds=SESSION_SECONDS),
         )
+
+    def _ask_git(self, worktree: Path, door: Door) -> None:
+        """Have the agent's repository tell where it stands: in a sandbox like the agent's, without network and keys,
+        for its git does what its configuration says. Without an answer nothing is decided by it."""
+        sandbox = AgentSandbox(
+            worktree, "none", environment=agent_tools.environment(self._task, worktree), door=door.path,
+            tools=agent_tools.commands(), hidden=self._closed(), limits=AgentLimits(wall_seconds=GIT_SECONDS),
+        )  # fmt: skip
+
+        def serve() -> bool:
+            door.serve(0.02)
+            return True
+
+        sandbox.run([agent_tools.EXPERIMENT, "--end"], attend=serve)
+
+    def _closed(self) -> tuple[Path, ...]:
+        """What stays unseen, whatever is shown."""
+        return (self._task.folder, *([self._kit.study] if self._kit.study else []))
 
     def _write_down(self, folder: Path, ended: AgentEnded, experiments: int) -> None:
         """The session's event, and what the agent wrote as text beside the run; nothing of it is read again."""
