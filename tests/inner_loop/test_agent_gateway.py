@@ -8,7 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -404,3 +406,29 @@ def test_numbers_go_on_where_a_run_was_cut(api: ApiServer) -> None:
     with calling(api, recorded=before) as caller:
         caller.ask("chat")
     assert caller.events[0]["number"] == 7
+
+
+def test_a_call_whose_process_was_killed_is_told_when_the_run_goes_on(api: ApiServer, tmp_path: Path) -> None:
+    api.fault = fails("hang")
+    where = SimpleNamespace(url=api.url, root=api.root)
+    process = get_context("spawn").Process(target=_ask_for_ever, args=(where, tmp_path), daemon=True)
+    process.start()
+    while not api.seen:
+        assert process.is_alive()
+        time.sleep(0.05)
+    process.kill()
+    process.join()
+    api.fault = lambda *_: ""
+    held = Purse(tmp_path).orphans("r0")[0].reserved.tokens
+    with calling(api, study=tmp_path, max_tokens=10_000) as caller:
+        caller.ask("chat")
+    lost, after = caller.events
+    assert (lost["number"], lost["status"], lost["lost_tokens"], lost["attempts"]) == (0, "failed", held, 1)
+    assert after["number"] == 1 and held > 200 and not Purse(tmp_path).orphans("r0")
+    assert Purse(tmp_path).spent().tokens == after["tokens"] + held
+
+
+def _ask_for_ever(where: Any, study: Path) -> None:
+    with calling(where, study=study, max_tokens=10_000, call_timeout=300) as caller:
+        caller.client.timeout = 300
+        caller.ask("chat")
