@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from programs import charter_phrases
 from programs.charter import Charter
 from programs.charter_edit import charter_fields, set_charter
@@ -153,7 +155,14 @@ def _value(field: str, value: Any) -> tuple[Any, str]:
 
 def _refused(field: str, value: Any) -> bool:
     """Whether the charter does not take a value, though a sentence says it as we would: 900% of the budget."""
-    return bool(_value(field, list(value) if isinstance(value, tuple) else value)[1])
+    tree: Any = value
+    for part in reversed(field.split(".")):
+        tree = {part: tree}
+    try:
+        Charter.model_validate(tree)
+    except ValidationError:
+        return True
+    return False
 
 
 def _stands_in(words: str, sentence: str) -> bool:

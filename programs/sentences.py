@@ -13,6 +13,7 @@ _END = re.compile(r"""[.!?…]+["'”’)\]*_]*(?=\s)|[。！？]+[」』”’]
 # what no sentence ends in: code, and words between straight quotes
 _WHOLE = re.compile(r'`[^`]*`|"(?:[^"\\]|\\.)*"')
 _SHORT = re.compile(r"(?:^|[\s(])(?:e\.g|i\.e|cf|vs|approx|ca|fig|eq|no|resp|incl|st|dr)\.$", re.IGNORECASE)
+_NEXT = re.compile(r"\s*(\S)")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _FENCE = re.compile(r"[ \t>]*(?:```|~~~)")
 _KEY = 40  # characters by which a sentence is found in its lines
@@ -44,11 +45,15 @@ def split(text: str) -> Iterator[str]:
     """The sentences of one paragraph. One that goes on in lower case has not ended: two are rather taken for one."""
     text = one_line(text)
     whole = [match.span() for match in _WHOLE.finditer(text)]
+    starts = [start for start, _ in whole]
     begin = 0
     for end in _END.finditer(text):
-        rest = text[end.end() :].lstrip()
-        inside = any(start < end.start() < stop for start, stop in whole)
-        if inside or rest[:1].islower() or _SHORT.search(text[max(begin, end.start() - 9) : end.start() + 1]):
+        before = bisect_right(starts, end.start()) - 1
+        inside = before >= 0 and end.start() < whole[before][1]
+        goes_on = _NEXT.match(text, end.end())
+        if inside or (goes_on and goes_on[1].islower()):
+            continue
+        if _SHORT.search(text[max(begin, end.start() - 9) : end.start() + 1]):
             continue
         yield text[begin : end.end()].strip()
         begin = end.end()

@@ -170,3 +170,9 @@ def test_every_field_has_a_kind_that_its_default_is_of() -> None:
     assert kinds["keep.rule"] == 'one of "better", "margin", "paired"' and kinds["no_repeat"] == "true or false"
     assert '"tpe"' in kinds["proposers"] and "a number above 0" in kinds["proposers"]
     assert set(FIELDS) == {name for name, _ in fields()} - {"version"} and Charter().get(FIELDS[0])
+
+
+def test_writing_one_field_leaves_every_digit_of_another() -> None:
+    text = set_charter(PROGRAM, "keep.margin", 5.162038290587798e-09)
+    assert "1e-3" in set_charter("---\nmetaloop:\n  simplicity: 1e-3\n---\nGo.\n", "wave", 2)
+    assert charter_fields(set_charter(text, "wave", 2))["keep.margin"] == 5.162038290587798e-09
