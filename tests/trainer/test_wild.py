@@ -50,6 +50,7 @@ def clauses(task: Task, **how: Any) -> dict[str, Finding]:
             wild_repos.configured, "python -m trainer_lib.main --config configs/base.yaml --seed {seed}", "test_rmse",
             "lower", ["configs/base.yaml"], ["width", "depth", "lr", "momentum", "steps"],
         ),
+        (wild_repos.trader, "python train.py", "score", "higher", ["train.py"], ["HIDDEN_SIZE"]),
         (wild_repos.timed, "make && ./bench", "time", "lower", ["matmul.c"], ["TILE"]),
         (
             wild_repos.kernel_json, "python benchmark.py --out results/bench.json", "geomean_us", "lower",
@@ -93,6 +94,12 @@ def test_a_variable_of_the_environment_holds_the_budget(tmp_path: Path) -> None:
     assert task.run is not None and task.run.environment == {"TRAIN_SECONDS": "{budget}"}
     shown = task.baseline().with_text("train.py", "import os\nprint('val_accuracy:', os.environ['TRAIN_SECONDS'])\n")
     assert run(task, Spec(shown, 1, fraction=0.25)).metric == 0.05
+
+
+def test_a_budget_in_minutes_is_read_from_the_text(tmp_path: Path) -> None:
+    found = {fact.field: fact for fact in draft(wild_repos.trader(tmp_path / "repo"), Wanted()).facts}
+    assert found["budget"].value == 120.0 and found["budget"].where == "program.md:5"
+    assert "autotrader-of-nobody: not there yet" in found["readable"].note
 
 
 def test_options_of_the_command_take_seed_and_budget(tmp_path: Path) -> None:

@@ -54,6 +54,42 @@ print(f"total_seconds:    {time.time() - t0:.1f}")
 """
 
 
+TRADER_PROGRAM = """# autotrader
+
+Finds trading rules on its own. Data lies in `~/.cache/autotrader-of-nobody/`; if not, run `uv run prepare.py`.
+
+Each experiment has a **fixed time budget of 2 minutes** and is started as `uv run train.py`.
+You may change `train.py`, nothing else; `prepare.py` is read-only.
+
+**Get the highest score.** A simpler model may score higher. Of two equal ones the simpler is better.
+
+```
+---
+score:            0.4200
+sharpe:           0.5800
+max_drawdown:     -15.2%
+n_trades:         1,270
+valid:            true
+training_seconds: 118.3
+```
+
+    grep "^score:\\|^valid:" run.log
+
+Each run should take about 3 minutes in all. If one exceeds 6 minutes, kill it.
+"""
+
+
+def trader(folder: Path) -> Path:
+    """A fork for another purpose: several figures of which one counts, a budget in minutes in the text."""
+    return write_files(folder, {
+        "program.md": TRADER_PROGRAM, "prepare.py": "def score(x):\n    return 0.5 - (x - 2) ** 2\n",
+        "train.py": "from prepare import score\n\nHIDDEN_SIZE = 2\nprint('---')\n"
+        "print(f'score:            {score(HIDDEN_SIZE):.4f}')\nprint(f'sharpe:           {0.58:.4f}')\n"
+        "print(f'max_drawdown:     {-15.2:.1f}%')\nprint(f'n_trades:         {1270:,}')\n"
+        "print('valid:            true')\n",
+    })  # fmt: skip
+
+
 def mlx(folder: Path) -> Path:
     """A fork with other metric names, higher better, its budget a variable, progress lines with the metric in them."""
     return write_files(folder, {
