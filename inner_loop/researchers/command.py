@@ -32,6 +32,7 @@ from trainer.launcher import plain
 from trainer.task import Task
 
 POLL_SECONDS = 0.2
+END_POLL_SECONDS = 0.02  # of a question that is asked by ourselves
 GRACE_SECONDS = 10.0  # for an agent to end by itself when the budget is spent
 IDLE_SECONDS = 1800.0  # an agent that asks for nothing so long is ended
 SESSION_SECONDS = 24 * 3600.0
@@ -127,7 +128,12 @@ class CommandResearcher:
             worktree, "none", environment=agent_tools.environment(self._task, worktree), door=door.path,
             tools=agent_tools.commands(), hidden=self._closed(), limits=AgentLimits(wall_seconds=GIT_SECONDS),
         )  # fmt: skip
-        sandbox.run([agent_tools.EXPERIMENT, "--end"], attend=lambda: door.serve(0.02) is None)
+
+        def attend() -> bool:
+            door.serve(END_POLL_SECONDS)
+            return True
+
+        sandbox.run([agent_tools.EXPERIMENT, "--end"], attend=attend)
 
     def _closed(self) -> tuple[Path, ...]:
         """What stays unseen, whatever is shown."""
@@ -176,10 +182,14 @@ class CommandResearcher:
         problem = EnvironmentProblem(
             f"the agent {command!r} ended with exit code {ended.exit_code} and ran nothing: "
             f"{one_line(said[-1])[:200] if said else 'it said nothing'}",
-            hint="its key, model or network; nothing is lost, the run can be resumed",
+            hint=f"its key, model, network{self._installed_by()}; nothing is lost, the run can be resumed",
             ids=[self._kit.run_id],
         )
         raise NoReply(problem)
+
+    def _installed_by(self) -> str:
+        """What a whole installation is: an agent may start without all that it needs later."""
+        return f" or installation ({self._recipe.install})" if self._recipe.install else ""
 
 
 class _Sitting:
