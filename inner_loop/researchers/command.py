@@ -93,7 +93,7 @@ class CommandResearcher:
                 ended = sandbox.run([str(installed.path), *words[1:]], stdin=stdin, attend=sitting.attend)
             finally:
                 (folder / agent_worktree.NOTES).write_text(agent_worktree.notes(worktree), encoding="utf-8")
-            desk.finish(lambda: self._ask_git(worktree, door))
+            desk.finish(lambda: self._ask_git(sandbox, door))
         self._write_down(folder, ended, len(bench.history) - asked)
         return ended
 
@@ -107,6 +107,7 @@ class CommandResearcher:
 
     def _sandbox(self, worktree: Path, door: Path, installed: agent_recipe.Installed) -> AgentSandbox:
         staff, recipe = self._kit.staff, self._recipe
+        closed = [self._task.folder, *([self._kit.study] if self._kit.study else [])]
         readable = (*installed.readable, *(Path(text).expanduser() for text in recipe.readable))
         return AgentSandbox(
             worktree,
@@ -116,28 +117,24 @@ class CommandResearcher:
             home=agent_recipe.home(recipe),
             door=door,
             tools=agent_tools.commands(),
-            hidden=self._closed(),
+            hidden=tuple(closed),
             allow_hosts=tuple(dict.fromkeys(recipe.hosts)),
             limits=AgentLimits(wall_seconds=SESSION_SECONDS),
         )
 
-    def _ask_git(self, worktree: Path, door: Door) -> None:
+    def _ask_git(self, agents: AgentSandbox, door: Door) -> None:
         """Have the agent's repository tell where it stands: in a sandbox like the agent's, without network and keys,
         for its git does what its configuration says. Without an answer nothing is decided by it."""
-        sandbox = AgentSandbox(
-            worktree, "none", environment=agent_tools.environment(self._task, worktree), door=door.path,
-            tools=agent_tools.commands(), hidden=self._closed(), limits=AgentLimits(wall_seconds=GIT_SECONDS),
-        )  # fmt: skip
 
         def attend() -> bool:
             door.serve(END_POLL_SECONDS)
             return True
 
+        sandbox = AgentSandbox(
+            agents.worktree, "none", environment=agent_tools.environment(self._task, agents.worktree),
+            door=agents.door, tools=agents.tools, hidden=agents.hidden, limits=AgentLimits(wall_seconds=GIT_SECONDS),
+        )  # fmt: skip
         sandbox.run([agent_tools.EXPERIMENT, "--end"], attend=attend)
-
-    def _closed(self) -> tuple[Path, ...]:
-        """What stays unseen, whatever is shown."""
-        return (self._task.folder, *([self._kit.study] if self._kit.study else []))
 
     def _write_down(self, folder: Path, ended: AgentEnded, experiments: int) -> None:
         """The session's event, and what the agent wrote as text beside the run; nothing of it is read again."""
