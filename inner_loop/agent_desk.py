@@ -71,6 +71,8 @@ class Desk:
         self._tell_head()
 
     def _answer(self, request: Request) -> Answer:
+        if (request.verb == "end") != self._closing:  # what its git starts when it is asked may try the other verbs
+            raise UsageError("the session is over" if self._closing else "a session ends when the agent does")
         if request.verb == "run":
             return self._run(request)
         if request.verb == "end":
@@ -84,9 +86,7 @@ class Desk:
         return self._directives() if request.verb == "directives" else answers.status(self._bench)
 
     def _end(self, request: Request) -> Answer:
-        """Where the agent's git stands when its session is over. From the agent itself it is refused."""
-        if not self._closing:
-            raise UsageError("a session ends when the agent does")
+        """Where the agent's git stands when its session is over."""
         try:
             current = self._source()
         except UsageError:
