@@ -44,7 +44,7 @@ def resume(folder: Path) -> subprocess.Popen[bytes]:
 
 def finish(folder: Path) -> None:
     process = resume(folder)
-    _, errors = process.communicate(timeout=600)
+    _, errors = process.communicate(timeout=1500)
     assert process.returncode == 0, errors.decode()
 
 
@@ -64,7 +64,7 @@ def answers(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 def test_a_study_killed_at_twenty_moments_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
     calm, shaken = tmp_path / "calm" / "study", tmp_path / "shaken" / "study"
     make(calm)
