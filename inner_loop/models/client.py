@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from inner_loop.kit import Kit
@@ -19,6 +19,7 @@ from inner_loop.models.patience import Patience
 from inner_loop.models.provider import Answer, Fault
 from inner_loop.models.purse import Cost, Purse
 from inner_loop.models.scrub import scrub
+from inner_loop.models.tools import NOTHING, Offer, called
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError
 
 EMPTY = 3  # empty replies in a row after which the emptiness is the answer
@@ -39,6 +40,7 @@ class _Call:
     max_tokens: int
     request: str
     luck: random.Random
+    offer: Offer = NOTHING
     began: float = field(default_factory=time.monotonic)
     attempts: int = 0
     faults: list[str] = field(default_factory=list)
@@ -84,18 +86,20 @@ class Client:
             number, self._next = self._next, self._next + 1
         return self.numbered(number, messages, max_tokens=max_tokens, purpose=purpose)
 
-    def numbered(self, number: int, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> Reply:
+    def numbered(
+        self, number: int, messages: Sequence[Message], *, max_tokens: int, purpose: str, offer: Offer = NOTHING
+    ) -> Reply:
         """As ``complete``, for callers that number their calls themselves, each number once.
 
         Raises NoReply; Stopped where the run is to stop while it waits; Corrupt, see the class.
         """
-        sent = [replace(m, text=scrub(m.text), volatile=scrub(m.volatile)) for m in messages]
-        request = request_id(self.kit.staff.models, sent, max_tokens)
+        sent = [message.clean for message in messages]
+        request = request_id(self.kit.staff.models, sent, max_tokens, offer)
         known = self._known(number, request)
         if known is not None:
             return known
         luck = random.Random(f"{self._seed} {number}")
-        call = _Call(number, purpose, sent, max_tokens, request, luck)
+        call = _Call(number, purpose, sent, max_tokens, request, luck, offer)
         reply = self._replay(call) if self._tape else self._ask(call)
         self._tell(call, reply, _status(reply), "")
         if self._recorder:
@@ -123,7 +127,7 @@ class Client:
         return Reply(
             text=event["text"], model=event["model"], tokens_in=event["tokens_in"], tokens_out=event["tokens_out"],
             tokens_cached=event["tokens_cached"], usd=event["reply_usd"], wall_seconds=event["reply_seconds"],
-            finish=event["finish"], attempts=event["attempts"],
+            finish=event["finish"], attempts=event["attempts"], calls=called(event.get("tools")),
         )  # fmt: skip
 
     def _replay(self, call: _Call) -> Reply:
@@ -164,7 +168,7 @@ class Client:
         """One attempt, reserved before and settled after. Raises Fault, NoReply where a cap is reached."""
         with self._lanes.one(prices.provider_of(model), self._pause):
             price = self._price(model)
-            most = prices.most_tokens(call.messages)
+            most = prices.most_tokens(call.messages, call.offer)
             worst = Cost(most + call.max_tokens, price.of(most, call.max_tokens) if price else 0.0)
             try:
                 held = self._purse.reserve(worst)
@@ -175,7 +179,9 @@ class Client:
             call.attempts += 1
             try:
                 timeout = self.kit.staff.call_timeout
-                answer = provider.ask(model, call.messages, max_tokens=call.max_tokens, timeout=timeout)
+                answer = provider.ask(
+                    model, call.messages, max_tokens=call.max_tokens, timeout=timeout, offer=call.offer
+                )
                 usd = _usd(answer, price)
                 took = Cost(answer.tokens_in + answer.tokens_out, usd or 0.0)
                 call.add(took.tokens, usd)
@@ -186,14 +192,14 @@ class Client:
                 raise
             finally:
                 self._purse.settle(held, took)
-        spoke = answer.text.strip() or answer.finish in ("length", "content_filter")
+        spoke = answer.text.strip() or answer.calls or answer.finish in ("length", "content_filter")
         if not spoke and call.met["empty"] < EMPTY - 1:
             call.met["empty"] += 1
             raise Fault("empty", "an empty reply")
         return Reply(
             text=answer.text, model=model, tokens_in=answer.tokens_in, tokens_out=answer.tokens_out,
             tokens_cached=answer.tokens_cached, usd=usd, wall_seconds=time.monotonic() - began,
-            finish=answer.finish, attempts=call.attempts,
+            finish=answer.finish, attempts=call.attempts, calls=answer.calls,
         )  # fmt: skip
 
     def _met(self, call: _Call, model: str, fault: Fault) -> None:
@@ -258,6 +264,7 @@ class Client:
                 "reply_seconds": reply.wall_seconds if reply else 0.0,
                 "finish": reply.finish if reply else "",
                 "text": reply.text if reply else "",
+                **({"tools": [asdict(tool) for tool in reply.calls]} if reply and reply.calls else {}),
             }
         )
 
@@ -283,7 +290,7 @@ def _usd(answer: Answer, price: prices.Price | None) -> float | None:
 def _status(reply: Reply) -> str:
     if reply.finish == "content_filter":
         return "refused"
-    if not reply.text.strip():
+    if not reply.text.strip() and not reply.calls:
         return "empty"
     return "truncated" if reply.finish == "length" else "ok"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from inner_loop.kit import Staff
 from inner_loop.models.contract import Message
 from inner_loop.models.provider import litellm
+from inner_loop.models.tools import NOTHING, Offer
 from programs.errors import CredentialMissing, UsageError
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|CREDENTIAL")
@@ -73,6 +74,8 @@ def price_of(model: str, staff: Staff) -> Price | None:
     return Price(float(asked), float(said)) if asked or said else None
 
 
-def most_tokens(messages: Sequence[Message]) -> int:
+def most_tokens(messages: Sequence[Message], offer: Offer = NOTHING) -> int:
     """Tokens that a prompt has at most: none is shorter than a byte, and a chat template adds a few per message."""
-    return sum(len(message.whole.encode("utf-8", "replace")) + 16 for message in messages) + 16
+    texts = [message.whole + "".join(str(call.wire) for call in message.calls) for message in messages]
+    texts += [str(tool.wire) for tool in offer.tools]
+    return sum(len(text.encode("utf-8", "replace")) + 16 for text in texts) + 16

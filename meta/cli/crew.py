@@ -49,6 +49,7 @@ class Crew:
         staff = Staff(
             models=models, max_usd=flags.pop("max_usd", None), max_tokens=flags.pop("max_tokens", None),
             prices=dict(_price(text) for text in flags.pop("price", ())), **staffing.take(flags),
+            traces=flags.pop("traces", None) or "auto",
         )  # fmt: skip
         _tapes(flags.pop("record", None), flags.pop("replay", None))
         implied = "command" if staff.agent else "chat" if models else None
