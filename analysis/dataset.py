@@ -88,7 +88,8 @@ def preferences(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
 
 
 def traces(con: duckdb.DuckDBPyConnection, events: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
-    """Per attempt at a child: prompt and reply where a model was asked, the child, and its gain over its parents."""
+    """Per attempt at a child: what a model was asked (prompt, rounds of tools, reply), the child, and its gain over its
+    parents."""
     texts = dict(con.execute("SELECT program_id, text FROM programs").fetchall())
     facts = [evidence(con, task) for task in _tasks(con)]
     attempts: dict[tuple[int, int], Mapping[str, Any]] = {}
@@ -104,6 +105,7 @@ def traces(con: duckdb.DuckDBPyConnection, events: Iterable[Mapping[str, Any]]) 
         child = event["child_id"] if event["accepted"] else None
         yield {
             **{name: event.get(name) for name in (*about, *more)},
+            "turns": event.get("turns", []),
             "reply": replies.get(event.get("call", -1)),
             "parents": [texts.get(parent) for parent in event["parent_ids"]],
             "child": texts.get(child),

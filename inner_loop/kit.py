@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,7 +21,8 @@ class Staff(BaseModel):
 
     A reply has ``reply_tokens`` at most. One attempt of a call takes ``call_timeout`` seconds at most, all of them with
     the waits between them ``patience``; the first wait after a fault is about ``backoff``. Of one provider's calls
-    ``calls_at_once`` run at a time, over all workers of the study.
+    ``calls_at_once`` run at a time, over all workers of the study. ``traces``: how models that write programs see the
+    raw traces; evolve settles `auto` when a study is founded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +37,7 @@ class Staff(BaseModel):
     patience: float = Field(default=900.0, ge=0)
     backoff: float = Field(default=1.0, ge=0)
     calls_at_once: int = Field(default=8, ge=1)
+    traces: Literal["auto", "tools", "prompt", "none"] = "auto"
     agent: str = ""
     agent_network: str = ""
     agent_direct: bool = False

@@ -6,12 +6,13 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.provider import Fault
 from inner_loop.models.purse import Cost, Orphan, Purse
+from inner_loop.models.tools import NOTHING, Offer
 
 FAULTS = 20  # that an event tells of, the latest ones
 
@@ -31,6 +32,7 @@ class Call:
     request: str
     luck: random.Random
     account: str
+    offer: Offer = NOTHING
     began: float = field(default_factory=time.monotonic)
     attempts: int = 0
     faults: list[str] = field(default_factory=list)
@@ -121,6 +123,7 @@ def _replied(reply: Reply | None) -> dict[str, Any]:
         "reply_seconds": reply.wall_seconds if reply else 0.0,
         "finish": reply.finish if reply else "",
         "text": reply.text if reply else "",
+        **({"tools": [asdict(tool) for tool in reply.calls]} if reply and reply.calls else {}),
     }
 
 

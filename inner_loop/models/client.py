@@ -8,7 +8,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from inner_loop.kit import Kit
@@ -21,6 +20,7 @@ from inner_loop.models.patience import Patience
 from inner_loop.models.provider import Answer, Fault
 from inner_loop.models.purse import Cost, Purse
 from inner_loop.models.scrub import scrub
+from inner_loop.models.tools import NOTHING, Offer, called
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError
 
 EMPTY = 3  # empty replies in a row after which the emptiness is the answer
@@ -64,18 +64,20 @@ class Client:
             number, self._next = self._next, self._next + 1
         return self.numbered(number, messages, max_tokens=max_tokens, purpose=purpose)
 
-    def numbered(self, number: int, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> Reply:
+    def numbered(
+        self, number: int, messages: Sequence[Message], *, max_tokens: int, purpose: str, offer: Offer = NOTHING
+    ) -> Reply:
         """As ``complete``, for callers that number their calls themselves, each number once.
 
         Raises NoReply; Stopped where the run is to stop while it waits; Corrupt, see the class.
         """
-        sent = [replace(m, text=scrub(m.text), volatile=scrub(m.volatile)) for m in messages]
-        request = request_id(self.kit.staff.models, sent, max_tokens)
+        sent = [message.clean for message in messages]
+        request = request_id(self.kit.staff.models, sent, max_tokens, offer)
         known = self._known(number, request)
         if known is not None:
             return known
         luck, account = random.Random(f"{self._seed} {number}"), self._account(number)
-        call = Call(self.kit.run_id, number, purpose, sent, max_tokens, request, luck, account)
+        call = Call(self.kit.run_id, number, purpose, sent, max_tokens, request, luck, account, offer)
         reply = self._replay(call) if self._tape else self._ask(call)
         self._tell(call, reply, _status(reply), "")
         if self._recorder:
@@ -102,7 +104,7 @@ class Client:
         return Reply(
             text=event["text"], model=event["model"], tokens_in=event["tokens_in"], tokens_out=event["tokens_out"],
             tokens_cached=event["tokens_cached"], usd=event["reply_usd"], wall_seconds=event["reply_seconds"],
-            finish=event["finish"], attempts=event["attempts"],
+            finish=event["finish"], attempts=event["attempts"], calls=called(event.get("tools")),
         )  # fmt: skip
 
     def _replay(self, call: Call) -> Reply:
@@ -155,7 +157,9 @@ class Client:
             began = time.monotonic()
             call.attempts += 1
             try:
-                answer = provider.ask(model, call.messages, max_tokens=call.max_tokens, timeout=timeout)
+                answer = provider.ask(
+                    model, call.messages, max_tokens=call.max_tokens, timeout=timeout, offer=call.offer
+                )
             except Fault as fault:
                 lost = self._most(call, model, price) if fault.billed else Cost()
                 if fault.billed:  # nobody tells what it cost: what it could
@@ -165,7 +169,7 @@ class Client:
         usd = _usd(answer, price)
         took = Cost(answer.tokens_in + answer.tokens_out, usd or 0.0)
         call.add(took.tokens, usd)
-        spoke = answer.text.strip() or answer.finish in ("length", "content_filter")
+        spoke = answer.text.strip() or answer.calls or answer.finish in ("length", "content_filter")
         if not spoke and call.met["empty"] < EMPTY - 1:
             call.met["empty"] += 1
             self._purse.settle(call.account, took, call.so_far())
@@ -174,14 +178,14 @@ class Client:
         return Reply(
             text=answer.text, model=model, tokens_in=answer.tokens_in, tokens_out=answer.tokens_out,
             tokens_cached=answer.tokens_cached, usd=usd, wall_seconds=time.monotonic() - began,
-            finish=answer.finish, attempts=call.attempts,
+            finish=answer.finish, attempts=call.attempts, calls=answer.calls,
         )  # fmt: skip
 
     def _reserve(self, call: Call, model: str, price: prices.Price | None) -> None:
         """Set aside the worst case of an attempt: by the bytes of its prompt, and if a cap does not hold that, by the
         model's own tokens where they can be counted. Raises NoReply where a cap is reached."""
         about = call.so_far() | ({} if price else {"lost_usd": None})
-        asked = bounds.most_tokens(call.messages)
+        asked = bounds.most_tokens(call.messages, call.offer)
         worst = Cost(asked + call.max_tokens, price.most(asked, call.max_tokens) if price else 0.0)
         try:
             self._purse.reserve(call.account, worst, about)
@@ -193,7 +197,7 @@ class Client:
 
     def _most(self, call: Call, model: str, price: prices.Price | None) -> Cost:
         """What an attempt can take at most."""
-        asked = bounds.counted_tokens(model, call.messages)
+        asked = bounds.counted_tokens(model, call.messages, call.offer)
         return Cost(asked + call.max_tokens, price.most(asked, call.max_tokens) if price else 0.0)
 
     def _met(self, call: Call, model: str, fault: Fault) -> None:
@@ -264,7 +268,7 @@ def _usd(answer: Answer, price: prices.Price | None) -> float | None:
 def _status(reply: Reply) -> str:
     if reply.finish == "content_filter":
         return "refused"
-    if not reply.text.strip():
+    if not reply.text.strip() and not reply.calls:
         return "empty"
     return "truncated" if reply.finish == "length" else "ok"
 

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 from inner_loop.models.contract import Message
 from inner_loop.models.scrub import scrub
+from inner_loop.models.tools import NOTHING, Offer, ToolCall
 
 #: key and request: asking the same model again is of no use. The others pass.
 Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", "key", "request"]
@@ -50,6 +52,7 @@ class Answer:
     tokens_written: int
     usd: float | None
     finish: str
+    calls: tuple[ToolCall, ...] = ()
 
 
 def litellm() -> Any:
@@ -79,14 +82,14 @@ def _litellm() -> Any:
     return litellm
 
 
-def ask(model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float) -> Answer:
+def ask(model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float, offer: Offer = NOTHING) -> Answer:
     """Ask once. Raises Fault; whatever a provider does is one. ``timeout`` in seconds."""
     library = litellm()
     _unlogged()
     try:
         response = library.completion(
             model=model, messages=_sent(model, messages), max_tokens=max_tokens, timeout=timeout,
-            num_retries=0, max_retries=0,
+            num_retries=0, max_retries=0, **_tools(offer),
         )  # fmt: skip
     except Exception as error:  # the boundary to a library whose providers raise what they like
         raise _fault(error) from None
@@ -109,7 +112,7 @@ def marked(model: str) -> bool:
 
 def _sent(model: str, messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Messages as LiteLLM takes them. Where a provider caches only what is marked, the first message is."""
-    sent: list[dict[str, Any]] = [{"role": message.role, "content": message.whole} for message in messages]
+    sent = [_message(message) for message in messages]
     if sent and marked(model):
         sent[0]["content"] = [
             {"type": "text", "text": sent[0]["content"], "cache_control": {"type": "ephemeral"}},
@@ -117,10 +120,36 @@ def _sent(model: str, messages: Sequence[Message]) -> list[dict[str, Any]]:
     return sent
 
 
+def _tools(offer: Offer) -> dict[str, Any]:
+    """With tools, LiteLLM looks for MCP servers through a package that it does not install; ours are none of these."""
+    if not offer.tools:
+        return {}
+    looks = Path(litellm().__file__).parent / "responses" / "mcp" / "chat_completions_handler.py"
+    return {**offer.wire, **({"_skip_mcp_handler": True} if looks.is_file() else {})}
+
+
+def _message(message: Message) -> dict[str, Any]:
+    sent: dict[str, Any] = {"role": message.role, "content": message.whole}
+    if message.calls:
+        sent["tool_calls"] = [call.wire for call in message.calls]
+    if message.answers:
+        sent["tool_call_id"] = message.answers
+    return sent
+
+
+def _calls(message: Any) -> tuple[ToolCall, ...]:
+    """Tools that a reply calls; a call without an id is given one by its place."""
+    found = enumerate(getattr(message, "tool_calls", None) or ())
+    return tuple(
+        ToolCall(str(c.id or f"call-{n}"), scrub(str(c.function.name)), scrub(str(c.function.arguments or "")))
+        for n, c in found
+    )
+
+
 def _answer(response: Any, messages: Sequence[Message]) -> Answer:
     try:
         choice = response.choices[0]
-        text = scrub(choice.message.content or "")
+        text, calls = scrub(choice.message.content or ""), _calls(choice.message)
         finish = str(choice.finish_reason or "stop")
         usage = response.usage
         tokens_in, tokens_out = int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0)
@@ -130,7 +159,7 @@ def _answer(response: Any, messages: Sequence[Message]) -> Answer:
         raise Fault("malformed", f"a reply without its parts: {error}", billed=True) from None
     if not tokens_in + tokens_out:  # a server that tells no usage: four characters make about a token
         tokens_in, tokens_out = sum(len(m.whole) for m in messages) // 4 + 1, len(text) // 4 + 1
-    return Answer(text, tokens_in, tokens_out, cached, written, float(usd) if usd else None, finish)
+    return Answer(text, tokens_in, tokens_out, cached, written, float(usd) if usd else None, finish, calls)
 
 
 def _cached(usage: Any) -> tuple[int, int]:

@@ -51,6 +51,7 @@ class Crew:
         staff = Staff(
             models=models, max_usd=flags.pop("max_usd", None), max_tokens=flags.pop("max_tokens", None),
             prices=dict(_price(text) for text in flags.pop("price", ())), **staffing.take(flags),
+            traces=flags.pop("traces", None) or "auto",
             **{name: given for name in LIMITS if (given := flags.pop(name, None)) is not None},
         )  # fmt: skip
         _tapes(flags.pop("record", None), flags.pop("replay", None))

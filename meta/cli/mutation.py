@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from meta.cli import resolve
 from meta.cli.options import flag
 from programs.errors import NotComparable, UsageError
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
     from programs.program import Program
 
 meta_program_flag = flag("--meta-program", metavar="FILE", help="What a model follows that writes programs.")
+traces_flag = flag(
+    "--traces",
+    type=click.Choice(("auto", "tools", "prompt", "none")),
+    help="How a model that writes programs sees raw traces of runs  [default: what it can do].",
+)
+FLAGS = (meta_program_flag, traces_flag)
 
 
 def load(path: str | None) -> Program | None:
@@ -35,6 +43,16 @@ def check(study: Study, asked: Program | None) -> None:
         f"{resolve.shown(study.folder)} was founded with another meta program",
         hint="leave --meta-program out to go on, or name a new folder with --study",
     )
+
+
+def check_traces(study: Study, asked: str | None) -> None:
+    """What prompts hold was settled when the study was founded; asking for something else later is an error."""
+    made = study.config.staff.traces
+    if asked not in (None, "auto", made):
+        raise NotComparable(
+            f"{resolve.shown(study.folder)} was founded with --traces {made}",
+            hint="leave --traces out to go on, or name a new folder with --study",
+        )
 
 
 def bill(plan: Plan, staff: Staff, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,6 +75,8 @@ def bill(plan: Plan, staff: Staff, told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_alone(asked: Program | None, staff: Staff) -> None:
-    """A meta program without a model would be followed by nobody."""
+    """A meta program without a model would be followed by nobody, and traces seen by nobody."""
+    if staff.traces != "auto" and not staff.models:
+        raise UsageError("--traces is for a model to see", hint="name one: -m NAME")
     if asked is not None and not staff.models:
         raise UsageError("--meta-program is for a model to follow", hint="name one: -m NAME")

@@ -6,19 +6,34 @@ from inner_loop.kit import Staff
 from inner_loop.models import prices
 from inner_loop.models.bill import Bill, at_most
 from meta.mutators.llm.desk import PROMPT_BYTES
+from meta.mutators.llm.sight import Sight, sight_of
+from meta.mutators.llm.toolbox import READ_BYTES
 
 TRIES = 2  # replies asked for per child, each of which may be repaired once
+TOOLS = 4_000  # bytes that the tools take to describe, and their answers that say what is wrong with a call
 USUAL = (9_000, 1_500)  # tokens of a call in and out, before any was made
 
 
-def calls(children: int) -> int:
-    """Of one generation."""
+def replies(children: int) -> int:
+    """Of one generation, repairs included."""
     return 2 * TRIES * children
 
 
+def calls(children: int, sight: Sight) -> int:
+    """Of one generation; before a reply that is no repair there may be rounds of tools."""
+    return replies(children) + sight.turns * TRIES * children
+
+
+def prompt_tokens(staff: Staff, sight: Sight) -> int:
+    """Of a call at most: a token is a byte at least."""
+    talk = READ_BYTES + TOOLS + sight.turns * staff.reply_tokens if sight.turns else 0
+    return PROMPT_BYTES + sight.bytes + talk
+
+
 def bill(generations: int, children: int, staff: Staff) -> Bill:
-    """A token is a byte at least, so a prompt of so many bytes has no more tokens."""
-    return at_most(staff, generations * calls(children), PROMPT_BYTES)
+    """The worst case of everything at once."""
+    sight = sight_of(staff)
+    return at_most(staff, generations * calls(children, sight), prompt_tokens(staff, sight))
 
 
 def sentence(whole: Bill) -> str:
