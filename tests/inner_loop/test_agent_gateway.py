@@ -288,13 +288,19 @@ def test_an_unpriced_model_without_a_cap_is_counted_and_not_free(api: ApiServer)
 
 
 def test_a_reply_without_a_length_is_bounded_by_what_the_model_can_say(api: ApiServer) -> None:
-    with calling(api, max_usd=0.15) as caller:  # gpt-5 may answer 128,000 tokens at $10 a million
-        assert caller.ask("responses", model="gpt-5").status_code == 200
-        response = caller.ask("responses", model="gpt-5", max_output_tokens=None)
-    assert response.status_code == 402 and "the next call may take $1.2" in response.text
+    asked = {"model": "gpt-5", "max_output_tokens": None}  # it may answer 128,000 tokens at $10 a million
+    with calling(api, max_usd=2.0) as caller:
+        assert caller.ask("responses", **asked).status_code == 200
+    assert api.seen[-1]["max_output_tokens"] is None
+    with calling(api, max_usd=0.4) as caller:  # less is left: the reply is bounded, but not to nothing
+        assert caller.ask("responses", **asked).status_code == 200
+    assert api.seen[-1]["max_output_tokens"] == 32_000
+    with calling(api, max_usd=0.004) as caller:
+        response = caller.ask("responses", **asked)
+    assert response.status_code == 402 and "the next call may take $0.0" in response.text
     with calling(api, max_tokens=100_000) as caller:
         assert caller.ask("chat", max_tokens=None).status_code == 200
-    assert api.seen[-1]["max_tokens"] == 32768 and api.seen[0].get("max_tokens") is None
+    assert api.seen[-1]["max_tokens"] == 32768
 
 
 # --- faults --------------------------------------------------------------------------------------------------------
