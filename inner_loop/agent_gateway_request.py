@@ -59,10 +59,14 @@ class Ask:
     streams: bool
     hides_usage: bool
 
+    @property
+    def named(self) -> bool:
+        """Whether the agent itself says how long a reply may be."""
+        return self.most_out is not None
+
     def bound(self, tokens: int) -> None:
         """Let no reply be longer."""
         self.body[_LENGTHS[self.kind][-1]] = tokens
-        self.most_out = tokens * self.replies
 
     def content(self) -> bytes:
         return write(self.body)

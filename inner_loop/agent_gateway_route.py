@@ -80,8 +80,8 @@ def routes(upstreams: Mapping[str, Upstream], ours: Mapping[str, str] = os.envir
     """One for each API that there is a key for. Raises UsageError where a variable holds no address."""
     found = []
     for name, upstream in upstreams.items():
-        key = next((ours[one] for one in upstream.keys if ours.get(one)), "")
-        token = next((ours[one] for one in upstream.tokens if ours.get(one)), "")
+        key = _first(upstream.keys, ours)
+        token = _first(upstream.tokens, ours)
         if not (key or token):
             continue
         variable = next((one for one in upstream.base if ours.get(one)), "")
@@ -109,6 +109,11 @@ def given(upstreams: Mapping[str, Upstream], open_ones: tuple[Route, ...], addre
         found |= dict.fromkeys(upstream.base, bases(upstreams, address)[route.name])
         found |= dict.fromkeys(upstream.keys, token)
     return found
+
+
+def _first(names: list[str], ours: Mapping[str, str]) -> str:
+    """The first of some variables that is set; keys are often read from files, with the end of a line."""
+    return next((text for name in names if (text := ours.get(name, "").strip())), "")
 
 
 def _address(text: str, variable: str) -> str:

@@ -26,7 +26,7 @@ from inner_loop.models.purse import Cost, Purse
 from inner_loop.models.scrub import scrub
 from programs.errors import CapReached, EnvironmentProblem, MetaloopError, UsageError
 
-UNKNOWN_REPLY = 32_768  # tokens that a model nobody knows may answer where a cap holds and the agent names no length
+UNKNOWN_REPLY = 32_768  # tokens that a model nobody knows may answer, where a cap holds and no length is named
 FAILED = 1000  # calls of a run that came to nothing and are still told one by one
 _LOOK_SECONDS = 0.02
 _PAUSE_SECONDS = 300.0  # for other calls of this agent to settle, before a cap counts as reached
@@ -120,26 +120,17 @@ class Toll:
     def _reserve(self, ask: Ask, tariff: Tariff) -> Passage:
         if self._closing.is_set():
             raise Refused(503, "the run is at its end")
-        staff = self._kit.staff
-        if staff.max_usd is not None and tariff.price is None and self.problem is None:
+        if self._kit.staff.max_usd is not None and tariff.price is None and self.problem is None:
             self.problem = UsageError(
                 f"--max-usd: no price is known for {ask.model}, which the agent asks for",
                 hint=f"give one in dollars per million tokens, --price {tariff.name}=0.5/1.5; or cap by --max-tokens",
                 ids=[self._kit.run_id],
             )
-        if ask.most_out is None and self._capped and tariff.longest is None:
-            ask.bound(UNKNOWN_REPLY)
-        most_out = ask.most_out if ask.most_out is not None else (tariff.longest or 0) * ask.replies
-        usd = tariff.price.most(ask.most_in, most_out) if tariff.price else 0.0
-        worst = Cost(ask.most_in + most_out, usd)
-        passage = Passage(self, ask, tariff, worst, self._kit.run_id)
         end = time.monotonic() + _PAUSE_SECONDS
         while self.problem is None:
             with self._lock:  # between a look at the purse and one at the calls in flight none may settle
                 try:
-                    passage.number = self._next
-                    self._purse.reserve(passage.account, worst, passage.so_far())
-                    self._next += 1
+                    passage = self._held(ask, tariff)
                     self._open.add(passage)
                     return passage
                 except CapReached as cap:
@@ -149,6 +140,31 @@ class Toll:
             self._pause(_LOOK_SECONDS)  # what they hold is more than what they will take
         assert self.problem is not None
         raise Refused(402, f"metaloop: {self.problem.message}. Do not try again: the run ends here.")
+
+    def _held(self, ask: Ask, tariff: Tariff) -> Passage:
+        """A passage whose worst case is reserved. Where the agent names no length and the longest reply is more than
+        what is left, the reply is bounded, and not below that of a chat researcher. Raises CapReached."""
+        if ask.named or not self._capped:
+            most_out = ask.most_out if ask.named else (tariff.longest or 0) * ask.replies
+            return self._within(ask, tariff, most_out or 0)
+        length, least = tariff.longest or UNKNOWN_REPLY, self._kit.staff.reply_tokens
+        while True:
+            if tariff.longest is None or length < tariff.longest:
+                ask.bound(length)
+            try:
+                return self._within(ask, tariff, length * ask.replies)
+            except CapReached:
+                if length <= least:
+                    raise
+                length = max(least, length // 2)
+
+    def _within(self, ask: Ask, tariff: Tariff, most_out: int) -> Passage:
+        usd = tariff.price.most(ask.most_in, most_out) if tariff.price else 0.0
+        worst = Cost(ask.most_in + most_out, usd)
+        passage = Passage(self, ask, tariff, worst, self._next, self._kit.run_id)
+        self._purse.reserve(passage.account, worst, passage.so_far())
+        self._next += 1
+        return passage
 
     def _tariff(self, route: Route, model: str) -> Tariff:
         key = route.name, model
@@ -160,8 +176,8 @@ class Toll:
 class Passage:
     """One call that was let through. The first settlement counts."""
 
-    def __init__(self, toll: Toll, ask: Ask, tariff: Tariff, worst: Cost, run_id: str) -> None:
-        self.number = 0  # of the call in its run, given when it is let through
+    def __init__(self, toll: Toll, ask: Ask, tariff: Tariff, worst: Cost, number: int, run_id: str) -> None:
+        self.number = number  # of the call in its run
         self.content = ask.content()
         self._request, self._run_id = hashlib.sha256(self.content).hexdigest(), run_id
         self._toll, self._ask, self._tariff, self._worst = toll, ask, tariff, worst

@@ -153,10 +153,10 @@ def through(recipe: Recipe, bases: Mapping[str, str]) -> tuple[list[str], dict[s
 
 
 def network(recipe: Recipe, staff: Staff, ours: Mapping[str, str] = os.environ) -> Network:
-    """What the agent may reach; an agent that the gateway serves needs nothing else."""
+    """What the agent may reach; one that the gateway serves needs nothing else, unless the user names further hosts."""
     if staff.agent_network:
         return cast("Network", staff.agent_network)
-    return "none" if routes(recipe.gateway.api, ours) else "proxy"
+    return "none" if not staff.agent_allow and routes(recipe.gateway.api, ours) else "proxy"
 
 
 def home(recipe: Recipe) -> dict[str, Path]:

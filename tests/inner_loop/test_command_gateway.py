@@ -117,5 +117,7 @@ def test_the_plan_says_who_is_metered_and_who_is_not(monkeypatch: pytest.MonkeyP
     assert agent_gateway_plan.may_cost("codex", Staff()) and agent_gateway_plan.may_cost("codex", Staff(**direct))
     assert agent_recipe.network(agent_recipe.recipe_for("codex", Staff()), Staff()) == "none"
     assert agent_recipe.network(agent_recipe.recipe_for("codex", Staff(**direct)), Staff(**direct)) == "proxy"
+    more = Staff(agent_allow=("api.example.com",))
+    assert agent_recipe.network(agent_recipe.recipe_for("codex", more), more) == "proxy"
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
     assert not agent_gateway_plan.may_cost("codex", Staff())

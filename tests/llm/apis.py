@@ -135,7 +135,10 @@ def _message(body: Body, text: str, usage: dict[str, int], cached: int, *, silen
 
 def _response(body: Body, text: str, usage: dict[str, int], _cached: int, *, silent: bool) -> tuple[Body, Events]:
     """OpenAI's: https://platform.openai.com/docs/api-reference/responses-streaming"""
-    told = {"input_tokens": usage["in"], "output_tokens": usage["out"], "input_tokens_details": {"cached_tokens": 0}}
+    told = {
+        "input_tokens": usage["in"], "output_tokens": usage["out"], "total_tokens": usage["in"] + usage["out"],
+        "input_tokens_details": {"cached_tokens": 0},
+    }  # fmt: skip
     content = [{"type": "output_text", "text": text, "annotations": []}]
     item = {"id": "msg_test", "type": "message", "role": "assistant", "status": "completed", "content": content}
     head = {"id": "resp_test", "object": "response", "model": body["model"]}
@@ -143,10 +146,13 @@ def _response(body: Body, text: str, usage: dict[str, int], _cached: int, *, sil
 
     def events() -> Events:
         yield "response.created", {"type": "response.created", "response": head | {"status": "in_progress"}}
+        at = {"output_index": 0, "content_index": 0}
+        begun = item | {"status": "in_progress", "content": []}
+        yield "response.output_item.added", {"type": "response.output_item.added", "item": begun} | at
         for start in range(0, len(text), 20):
             kind = "response.output_text.delta"
-            yield kind, {"type": kind, "item_id": "msg_test", "delta": text[start : start + 20]}
-        yield "response.output_item.done", {"type": "response.output_item.done", "item": item}
+            yield kind, {"type": kind, "item_id": "msg_test", "delta": text[start : start + 20]} | at
+        yield "response.output_item.done", {"type": "response.output_item.done", "item": item} | at
         yield "response.completed", {"type": "response.completed", "response": whole}
 
     return whole, events()
