@@ -30,7 +30,7 @@ def launcher(bare_launcher: LocalLauncher) -> LocalLauncher:
     return bare_launcher
 
 
-def _request(code: str, cpu: float = 5.0, wall: float = 30.0, memory_mb: int = 512) -> Request:
+def _request(code: str, cpu: float = 5.0, wall: float = 100.0, memory_mb: int = 512) -> Request:
     return Request("train", Limits(cpu, wall, memory_mb), files={"train.py": code.encode()})
 
 

@@ -30,13 +30,13 @@ BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
 Script = Callable[..., Ended]
 
 
-def _request(code: str, cpu: float = 5.0, wall: float = 30.0, **more: object) -> Request:
+def _request(code: str, cpu: float = 5.0, wall: float = 100.0, **more: object) -> Request:
     return Request("train", Limits(cpu, wall, 512), files={"train.py": code.encode()}, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def script(launcher: LocalLauncher) -> Script:
-    return lambda code, cpu=5.0, wall=30.0, **more: launcher.run(_request(code, cpu, wall, **more))
+    return lambda code, cpu=5.0, wall=100.0, **more: launcher.run(_request(code, cpu, wall, **more))
 
 
 def test_check_passes_without_an_import_of_torch() -> None:
