@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from inner_loop.models import prices
+from inner_loop.models import bounds
 from inner_loop.models.client import Client
 from inner_loop.models.contract import Message
 from inner_loop.models.tools import Offer, ToolCall, called
@@ -76,8 +76,8 @@ def test_the_last_round_is_closed_and_names_the_tools_all_the_same(server: ToolS
 def test_every_round_is_reserved_before_it_starts(server: ToolServer, tmp_path: Path) -> None:
     events: list[dict[str, Any]] = []
     offer = Offer(tools())
-    most = prices.most_tokens(ASK, offer) + 500
-    assert most > prices.most_tokens(ASK) + 500 + 1_000  # what describes the tools is sent, and paid for
+    most = bounds.most_tokens(ASK, offer) + 500
+    assert most > bounds.most_tokens(ASK) + 500 + 1_000  # what describes the tools is sent, and paid for
     found = talk(events, max_tokens=most + 100, study=tmp_path)
     assert found.reply is None and len(found.turns) == 1 and found.tokens == events[0]["tokens"]
     assert len(server.seen) == 1 and events[1]["status"] == "failed" and "--max-tokens" in events[1]["reason"]
