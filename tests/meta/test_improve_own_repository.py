@@ -118,8 +118,7 @@ def test_improved_through_mini_swe_agent(task: Path, server: LlmServer, tmp_path
     command = f"{mini} -y --exit-immediately -l 0 -m openai/test -o /tmp/t.json -t {{prompt}}"
     command += " -c mini_textbased.yaml --model-class litellm_textbased"  # the server calls no tools
     study, env = tmp_path / "study", surroundings(server.url)
-    agents = ("-r", "command:mini-swe-agent", "--agent-command", command, "--agent-network", "full", "--yes")
-    flags = (*agents, "--run-budget", "0.1s", "--budget", "12s")  # it takes seconds to start, so one session a run
+    flags = ("-r", "command:mini-swe-agent", "--agent-command", command, "--agent-network", "full", "--yes")
     words = [sys.executable, "-m", "meta.cli.main", *improve(task, study, *flags)]
     done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
