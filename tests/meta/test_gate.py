@@ -64,7 +64,7 @@ def test_where_gains_can_be_foretold_the_gate_opens_and_turns_the_poorest_away(
     said = [judge_again(study, k.program.program_id, gate) for k in known]
     poor = [k.gain for k, refusal in zip(known, said, strict=True) if refusal]
     rich = [k.gain for k, refusal in zip(known, said, strict=True) if not refusal]
-    assert len(poor) == int(SHARE * len(known)) and sum(poor) / len(poor) < sum(rich) / len(rich)
+    assert 0 < len(poor) <= int(SHARE * len(known)) and sum(poor) / len(poor) < sum(rich) / len(rich)
     refused = query(study.folder, TURNED_AWAY)
     assert refused  # while it ran
     for row in refused:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.study import open_study, rows, statement
 from inner_loop.models.scrub import scrub
+from inner_loop.researchers.edits_text import BadEdit, parse
 from meta.mutators.llm import prompts
 from meta.mutators.llm.briefing import clipped
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 MOST_FILE = 60_000  # bytes of a run's trace; of a diff, and of the end of a log, there is less
 MOST_DIFF, MOST_LOG = 2_000, 1_500
 CONTROLS = ("control", "a/a")
+VARIANTS = (
+    "ablation",
+    "without-ideas",
+)  # of a program, may be asked for at any time: what breeds must not depend on it
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,13 @@ def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
     with open_study(study.folder, views=()) as con:
         about = {"task": study.task.name, "generation": generation}
         runs = rows(con.execute(statement("trace_runs"), about))
-        found = rows(con.execute(statement("trace_experiments"), {"runs": [run["run_id"] for run in runs]}))
+        these = {"runs": [run["run_id"] for run in runs]}
+        found = rows(con.execute(statement("trace_experiments"), these))
+        why = _rationales(rows(con.execute(statement("trace_calls"), these)))
     experiments: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for experiment in found:
-        experiments[experiment["run_id"]].append(_told(experiment))
+        told = why.get((experiment["run_id"], experiment["description"]), "")
+        experiments[experiment["run_id"]].append(_told(experiment) | {"rationale": told})
     traces = [*_general(study, generation, facts)]
     for run in runs:
         traces += _of_run(study, run, experiments[run["run_id"]])
@@ -90,7 +98,7 @@ def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
     known = [
         {**p, "score": scores.get(i), "reason": reasons.get(i, "")}
         for i, p in study.history.programs.items()
-        if (p["generation"] or 0) < generation
+        if (p["generation"] or 0) < generation and p["operator"] not in VARIANTS
     ]
     lineage = prompts.render("lineage.txt.j2", programs=known, unit=facts.unit)
     place = f"generation-{generation}"
@@ -126,6 +134,18 @@ def _programs(runs: Sequence[dict[str, Any]]) -> Iterable[Trace]:
             run["program_id"], frozenset(matches[run["program_id"]]), tuple(run["parent_ids"]),
             control=run["role"] in CONTROLS,
         )  # fmt: skip
+
+
+def _rationales(calls: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:
+    """Of chat researchers: the reason that stands in a reply, by run and by the title that its experiment bears."""
+    found: dict[tuple[str, str], str] = {}
+    for call in calls:
+        try:
+            answer = parse(call["text"])
+        except BadEdit:
+            continue
+        found.setdefault((call["run_id"], answer.title), answer.rationale)
+    return found
 
 
 def _told(experiment: dict[str, Any]) -> dict[str, Any]:

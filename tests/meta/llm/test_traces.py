@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from analysis.dataset import dataset
@@ -180,7 +181,19 @@ def test_turns_are_in_the_data_for_training_and_keys_are_nowhere(ended: Path, tm
     traces = [json.loads(line) for line in (tmp_path / "data" / "traces.jsonl").read_text().splitlines()]
     asked = [t for t in traces if t["model"]]
     assert asked and any(t["turns"] for t in asked) and all(t["reply"] for t in asked)
-    assert all(t["turns"] == [] for t in traces if not t["model"])
+    assert all(t["turns"] == t["messages"] == [] for t in traces if not t["model"])
+    for t in asked:
+        roles = [m["role"] for m in t["messages"]]
+        assert (
+            roles[:2] == ["system", "user"] and roles[-1] == "assistant" and t["messages"][-1]["content"] == t["reply"]
+        )
+        ids = [call["id"] for m in t["messages"] for call in m.get("tool_calls", ())]
+        assert ids == [m["tool_call_id"] for m in t["messages"] if m["role"] == "tool"]
+        assert len(ids) == sum(len(turn["tools"]) for turn in t["turns"])
+    data = (tmp_path / "data").as_posix()
+    for name in ("outcomes", "preferences", "traces"):  # as readers of JSON lines do, which guess one type a column
+        rows = duckdb.sql(f"SELECT * FROM read_json('{data}/{name}.jsonl', format = 'newline_delimited')").fetchall()
+        assert len(rows) == len((tmp_path / "data" / f"{name}.jsonl").read_text().splitlines()) > 0
     for place in (ended, tmp_path):
         for path in (p for p in place.rglob("*") if p.is_file()):
             assert KEY.encode() not in path.read_bytes(), path
