@@ -103,7 +103,7 @@ def take_over(
         else:
             emit(orphan_event(orphan))
             numbers.append(number)
-            purse.finish(orphan.account, orphan.reserved)
+            purse.bury(orphan)
     return numbers
 
 

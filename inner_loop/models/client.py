@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import threading
@@ -54,10 +55,12 @@ class Client:
         self._lanes = Lanes(kit.study / "calls" if kit.study else None, staff.calls_at_once)
         self._patience = Patience(staff.models, staff.backoff)
         self._prices: dict[str, prices.Price | None] = {}
+        self._used: frozenset[str] = frozenset()
         self._closing = threading.Event()
         self._deadline = deadline
         if self._tape is None:
-            self._told.update(take_over(self._purse, kit.run_id, mine, kit.emit))
+            take_over(self._purse, kit.run_id, mine, kit.emit)
+            self._used = self._purse.buried()
 
     def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> Reply:
         with self._lock:
@@ -244,7 +247,8 @@ class Client:
 
     def _account(self, number: int) -> str:
         """The name of a call in the purse: the n-th of this number, after n that the ledger tells of."""
-        return f"{self.kit.run_id}:{number}:{self._told[number]}"
+        names = (f"{self.kit.run_id}:{number}:{count}" for count in itertools.count(self._told[number]))
+        return next(name for name in names if name not in self._used)
 
 
 def _answered(told: Sequence[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
