@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from inner_loop.agent_gateway_route import Route
 from inner_loop.agent_gateway_usage import Reading, Usage
 from inner_loop.kit import Kit
 from inner_loop.models import prices
+from inner_loop.models.call import cost_of, orphan_event
 from inner_loop.models.lanes import Lanes
 from inner_loop.models.provider import litellm
 from inner_loop.models.purse import Cost, Purse
@@ -48,7 +49,7 @@ class Tariff:
                 return float(sum(litellm().cost_per_token(model=self.name, usage_object=_theirs(usage))))
             except Exception:  # a map that knows the model and cannot be added up: whatever the library raises
                 pass
-        return self.price.of(usage.tokens_in, usage.tokens_out)
+        return self.price.of(usage.tokens_in, usage.tokens_out, usage.cached, usage.written)
 
 
 class Toll:
@@ -66,8 +67,10 @@ class Toll:
         self._failed = 0
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        mine = (e for e in kit.recorded if e.get("kind") == "call" and e.get("run_id", "") == kit.run_id)
-        self._next = max((int(event["number"]) + 1 for event in mine), default=0)
+        mine = [e for e in kit.recorded if e.get("kind") == "call" and e.get("run_id", "") == kit.run_id]
+        told = {int(event["number"]): event for event in mine}
+        told |= self._take_over(told)
+        self._next = max(told, default=-1) + 1
 
     @contextmanager
     def passage(self, ask: Ask, route: Route) -> Iterator[Passage]:
@@ -89,18 +92,31 @@ class Toll:
             passage.lost("the run ended while it was made")
 
     def settle(self, passage: Passage, cost: Cost, event: dict[str, Any]) -> None:
-        """Called once for each passage."""
+        """Called once for each passage. First the event, then the purse: who goes on after a kill finds both, or the
+        purse's account alone."""
+        with self._lock:
+            bare = event["status"] == "failed" and not event["lost_tokens"]
+            self._failed += bare
         with self.watched():
-            self._purse.settle(passage.held, cost)
+            if not bare or self._failed <= FAILED:
+                self._kit.emit(event)
+            self._purse.finish(passage.account, cost)
         with self._lock:
             self._open.discard(passage)
-            self._failed += event["status"] == "failed"
-            if event["status"] == "failed" and not event["lost_tokens"] and self._failed > FAILED:
-                return
-            event["number"], self._next = self._next, self._next + 1
-        about = {"run_id": self._kit.run_id} if self._kit.run_id else {}
-        with self.watched():
-            self._kit.emit({"kind": "call", **about, **event})
+
+    def _take_over(self, told: dict[int, Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+        """Tell of the calls that an earlier attempt at this run did not live to tell of; they have cost what they
+        could."""
+        found: dict[int, Mapping[str, Any]] = {}
+        for orphan in self._purse.orphans(self._kit.run_id):
+            number = int(orphan.about["number"])
+            if number in told:  # killed between its event and the end of its account
+                self._purse.finish(orphan.account, cost_of(told[number]))
+                continue
+            found[number] = orphan_event(orphan)
+            self._kit.emit(dict(found[number]))
+            self._purse.finish(orphan.account, orphan.reserved)
+        return found
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -159,9 +175,15 @@ class Toll:
                 length = max(least, length // 2)
 
     def _within(self, ask: Ask, tariff: Tariff, most_out: int) -> Passage:
-        usd = tariff.price.of(ask.most_in, most_out) if tariff.price else 0.0
+        usd = tariff.price.most(ask.most_in, most_out) if tariff.price else 0.0
         worst = Cost(ask.most_in + most_out, usd)
-        return Passage(self, ask, tariff, worst, self._purse.reserve(worst))
+        passage = Passage(self, ask, tariff, worst, f"{self._kit.run_id}:{self._next}:0", self._about(self._next))
+        self._purse.reserve(passage.account, worst, passage.about)
+        self._next += 1
+        return passage
+
+    def _about(self, number: int) -> dict[str, Any]:
+        return {"run_id": self._kit.run_id, "number": number} if self._kit.run_id else {"number": number}
 
     def _tariff(self, route: Route, model: str) -> Tariff:
         key = route.name, model
@@ -173,9 +195,16 @@ class Toll:
 class Passage:
     """One call that was let through. The first settlement counts."""
 
-    def __init__(self, toll: Toll, ask: Ask, tariff: Tariff, worst: Cost, held: str) -> None:
-        self.held = held
+    def __init__(
+        self, toll: Toll, ask: Ask, tariff: Tariff, worst: Cost, account: str, about: dict[str, Any]
+    ) -> None:  # fmt: skip
+        self.account = account
         self.content = ask.content()
+        nothing = 0.0 if tariff.price else None
+        self.about = about | {
+            "purpose": "agent", "request": hashlib.sha256(self.content).hexdigest(), "tokens": 0, "usd": 0.0,
+            "lost_tokens": 0, "lost_usd": nothing, "wall_seconds": 0.0, "attempts": 0, "faults": [],
+        }  # fmt: skip
         self._toll, self._ask, self._tariff, self._worst = toll, ask, tariff, worst
         self._began = time.monotonic()
         self._settled = False
@@ -185,7 +214,7 @@ class Passage:
         """A reply came to its end; what it cost is what it says."""
         usage = reading.usage
         if usage is None:
-            self._end(self._worst, "ok", "the reply tells no usage", reading, None)
+            self._end(self._worst, "ok", "the reply tells no usage", reading)
             return
         usd = self._tariff.usd(usage)
         status = {"length": "truncated", "content_filter": "refused"}.get(reading.finish, "ok")
@@ -207,25 +236,26 @@ class Passage:
             if self._settled:
                 return
             self._settled = True
-        seconds = time.monotonic() - self._began
+        seconds = round(time.monotonic() - self._began, 4)
         fault = f"{self._ask.model}: {scrub(reason)}"[:200] if reason else ""
-        event = {
-            "purpose": "agent",
-            "model": (reading and reading.model) or self._ask.model,
+        lost = Cost() if usage else cost
+        event = self.about | {
+            "kind": "call",
             "status": status,
-            "tokens": usage.tokens if usage else 0,
-            "lost_tokens": 0 if usage else cost.tokens,
-            "usd": usd,
-            "wall_seconds": round(seconds, 4),
-            "attempts": 1,
-            "faults": [fault] if fault else [],
             "reason": scrub(reason)[:300],
-            "request": hashlib.sha256(self.content).hexdigest(),
+            "faults": [fault] if fault else [],
+            "attempts": 1,
+            "wall_seconds": seconds,
+            "tokens": usage.tokens if usage else 0,
+            "usd": usd,
+            "lost_tokens": lost.tokens,
+            "lost_usd": lost.usd if self._tariff.price or not lost.tokens else None,
+            "model": (reading and reading.model) or self._ask.model,
             "tokens_in": usage.tokens_in if usage else 0,
             "tokens_out": usage.tokens_out if usage else 0,
             "tokens_cached": usage.cached if usage else 0,
             "reply_usd": usd if usage else None,
-            "reply_seconds": round(seconds, 4) if usage else 0.0,
+            "reply_seconds": seconds if usage else 0.0,
             "finish": reading.finish if reading else "",
             "text": "",  # it is the agent's; what it does with it is in its session's output
         }
@@ -244,8 +274,9 @@ def tariff(route: Route, model: str, kit: Kit) -> Tariff:
             told = _info(name)
             asked = _dearest(told, "input_cost_per_token", "cache_creation_input_token_cost")
             said = _dearest(told, "output_cost_per_token", "output_cost_per_reasoning_token")
-            dear = prices.Price(max(price.tokens_in, asked), max(price.tokens_out, said))
-            return Tariff(name, dear, _longest(name))
+            dear = max(price.tokens_in, price.written, asked)
+            most = prices.Price(dear, max(price.tokens_out, said), dear, dear)
+            return Tariff(name, most, _longest(name))
     return Tariff(names[0], None, _longest(names[0]) or _longest(model))
 
 

@@ -28,6 +28,10 @@ class BudgetSpent(BenchClosed):
     """What was asked for cannot be afforded any more."""
 
 
+class WallSpent(BenchClosed):
+    """The run has taken its time by the clock: it ends with what it has. The message says which limit it was."""
+
+
 class RunStopped(BenchClosed):
     """Whoever drives the run asked it to stop; what ended is recorded, the rest can be resumed."""
 

@@ -42,6 +42,7 @@ def bill(plan: Plan, staff: Staff, told: Mapping[str, Any]) -> dict[str, Any]:
     if not staff.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
         return {}
     from meta.mutators.llm.bill import bill as most
+    from meta.mutators.llm.bill import sentence
 
     found = most(plan.generations, plan.children, staff)
     price = str(told["price"]).replace("own device, no model is called", "own device")
@@ -51,7 +52,7 @@ def bill(plan: Plan, staff: Staff, told: Mapping[str, Any]) -> dict[str, Any]:
         "mutation_calls": found.calls,
         "mutation_tokens": found.tokens,
         "mutation_usd": found.usd,
-        "price": f"{price}; {found.sentence()}",
+        "price": f"{price}; {sentence(found)}",
     }
 
 

@@ -21,7 +21,7 @@ FLAGS = (
     flag("--agent-readable", metavar="PATH,…", help="Further paths that an agent may read."),
     flag("--agent-env", metavar="NAME,…", help="Further variables of yours that an agent is given."),
     flag("--agent-home", metavar="NAME=FILE,…", help="Further files of yours in an agent's home."),
-    flag("--max-wall", type=Duration(), help="Wall time of one run of an agent: 20m, 8h."),
+    flag("--max-wall", type=Duration(), help="Wall time of one run with a model or an agent: 20m, 8h."),
 )
 _LISTS = ("agent_allow", "agent_readable", "agent_env", "agent_home")
 _SETTLED = ("agent", "agent_network", "agent_direct", *_LISTS)

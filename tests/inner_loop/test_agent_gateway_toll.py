@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -213,7 +215,28 @@ def _leave(caller: Caller) -> None:
 
 
 def test_numbers_go_on_where_a_run_was_cut(api: ApiServer) -> None:
-    before = [{"kind": "call", "run_id": "r0", "number": 6, "status": "ok"}, {"kind": "call", "number": 9}]
+    before: list[dict[str, Any]] = [
+        {"kind": "call", "run_id": "r0", "number": 6, "status": "ok"}, {"kind": "call", "number": 9},
+    ]  # fmt: skip
     with calling(api, recorded=before) as caller:
         caller.ask("chat")
     assert caller.events[0]["number"] == 7
+
+
+def test_a_call_that_its_process_did_not_live_to_tell_is_told_when_the_run_goes_on(
+    api: ApiServer, tmp_path: Path
+) -> None:
+    """As after a kill: what it had reserved is lost, in the purse and in the ledger alike."""
+    dead = {"by": "999999999 1", "reserved": [700, 0.002]}
+    about = {
+        "run_id": "r0", "number": 3, "purpose": "agent", "request": "f" * 64, "tokens": 0, "usd": 0.0, "lost_tokens": 0,
+        "lost_usd": 0.0, "wall_seconds": 0.0, "attempts": 0, "faults": [],
+    }  # fmt: skip
+    state = {"tokens": 0, "usd": 0.0, "open": {"r0:3:0": dead | {"about": about}}}
+    (tmp_path / "purse.json").write_text(json.dumps(state))
+    with calling(api, study=tmp_path, max_tokens=100_000, prices=PRICES) as caller:
+        caller.ask("chat")
+    orphan, call = caller.events
+    assert (orphan["number"], orphan["status"], orphan["lost_tokens"], orphan["lost_usd"]) == (3, "failed", 700, 0.002)
+    assert call["number"] == 4 and orphan.keys() == call.keys()
+    assert Purse(tmp_path).spent().tokens == 700 + call["tokens"]

@@ -52,6 +52,24 @@ def test_what_a_model_says_badly_is_the_callers_to_judge(server: LlmServer, kind
     assert reply.finish == finish and reply.attempts == 1
 
 
+@pytest.mark.parametrize(("kind", "status"), [("filter", "refused"), ("truncated", "truncated"), ("refusal", "ok")])
+def test_what_became_of_a_reply_is_told(server: LlmServer, kind: str, status: str) -> None:
+    """A filter that leaves nothing of a reply has answered: it is not asked again, unlike one that said nothing."""
+    server.fault = lambda number, _: kind
+    events: list[dict[str, Any]] = []
+    ask(Client(kit(events), 1))
+    assert (events[0]["status"], events[0]["attempts"]) == (status, 1) and events[0]["tokens"] == sum(server.billed)
+
+
+def test_every_fault_has_its_test() -> None:
+    waited, judged = (
+        mark.args[1]
+        for test in (test_a_fault_is_waited_out, test_what_a_model_says_badly_is_the_callers_to_judge)
+        for mark in test.pytestmark
+    )  # type: ignore[attr-defined]
+    assert {*waited, *(kind for kind, _ in judged)} == set(FAULTS) and len(FAULTS) == 9
+
+
 def test_a_model_that_always_says_nothing_has_said_nothing(server: LlmServer) -> None:
     server.fault = lambda number, _: "empty"
     events: list[dict[str, Any]] = []
