@@ -124,9 +124,13 @@ class ChatResearcher(ScriptedResearcher):
                 break
             plan = self._desk.take()
             proposal = self._proposal(bench, parent, plan)
+            if proposal is not None and any(proposal.source == other.source for other in wave):
+                proposal = None  # counted as lost: a model with nothing else to say would be asked for ever
             self._note(plan, proposal)
-            if proposal is not None and all(proposal.source != other.source for other in wave):
+            if proposal is not None:
                 wave.append(proposal)
+        if wave:
+            self._lost = 0  # a wave that is not full is still something to try
         bench.put_beside(STATE, briefing.state(bench, self._notebook))
         return wave
 

@@ -33,9 +33,11 @@ from trainer.launcher import plain
 from trainer.task import Task
 
 POLL_SECONDS = 0.2
+END_POLL_SECONDS = 0.02  # of a question that is asked by ourselves
 GRACE_SECONDS = 10.0  # for an agent to end by itself when the budget is spent
 IDLE_SECONDS = 1800.0  # an agent that asks for nothing so long is ended
 SESSION_SECONDS = 24 * 3600.0
+GIT_SECONDS = 60.0  # for an agent's git to tell where it stands when a session has ended
 
 
 class CommandResearcher:
@@ -107,7 +109,7 @@ class CommandResearcher:
                 ended = sandbox.run([str(installed.path), *words[1:]], stdin=stdin, attend=sitting.attend)
             finally:
                 (folder / agent_worktree.NOTES).write_text(agent_worktree.notes(worktree), encoding="utf-8")
-        desk.finish()
+            desk.finish(lambda: self._ask_git(sandbox, door))
         self._write_down(folder, ended, len(bench.history) - asked)
         return ended
 
@@ -141,6 +143,20 @@ class CommandResearcher:
             gateway_port=PORT,
             limits=AgentLimits(wall_seconds=SESSION_SECONDS),
         )
+
+    def _ask_git(self, agents: AgentSandbox, door: Door) -> None:
+        """Have the agent's repository tell where it stands: in a sandbox like the agent's, without network and keys,
+        for its git does what its configuration says. Without an answer nothing is decided by it."""
+
+        def attend() -> bool:
+            door.serve(END_POLL_SECONDS)
+            return True
+
+        sandbox = AgentSandbox(
+            agents.worktree, "none", environment=agent_tools.environment(self._task, agents.worktree),
+            door=agents.door, tools=agents.tools, hidden=agents.hidden, limits=AgentLimits(wall_seconds=GIT_SECONDS),
+        )  # fmt: skip
+        sandbox.run([agent_tools.EXPERIMENT, "--end"], attend=attend)
 
     def _write_down(self, folder: Path, ended: AgentEnded, experiments: int) -> None:
         """The session's event, and what the agent wrote as text beside the run; nothing of it is read again."""
@@ -185,10 +201,14 @@ class CommandResearcher:
         problem = EnvironmentProblem(
             f"the agent {command!r} ended with exit code {ended.exit_code} and ran nothing: "
             f"{one_line(said[-1])[:200] if said else 'it said nothing'}",
-            hint="its key, model or network; nothing is lost, the run can be resumed",
+            hint=f"its key, model, network{self._installed_by()}; nothing is lost, the run can be resumed",
             ids=[self._kit.run_id],
         )
         raise NoReply(problem)
+
+    def _installed_by(self) -> str:
+        """What a whole installation is: an agent may start without all that it needs later."""
+        return f" or installation ({self._recipe.install})" if self._recipe.install else ""
 
 
 class _Sitting:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.report.words import many
 from arena import sandbox
-from meta.cli import resolve
+from meta.cli import plan_words, resolve
 from meta.cli.crew import Crew
 from meta.cli.options import duration
-from meta.cli.output import Output
+from meta.cli.output import Output, key_values
 from meta.cli.progress import Progress
 from programs.errors import NotComparable, UsageError
 
@@ -210,7 +210,7 @@ def announce(out: Output, plan: Mapping[str, Any]) -> None:
     out.note(
         f"plan: {many(plan['runs'], 'run')} of {duration(plan['run_budget_s'])} on {plan['task']}, about "
         f"{many(plan['experiments'], 'experiment')}; {duration(plan['device_seconds'])} of device time, about "
-        f"{duration(plan['wall_seconds'])} with {many(plan['workers'], 'worker')}; {plan['price']}"
+        f"{plan_words.wall(plan)}; {plan['price']}"
     )
     if plan.get("models"):
         out.note(f"models: {plan['models']}, researcher {plan['researcher']}{_limits(plan)}")
@@ -233,11 +233,12 @@ def _limits(plan: Mapping[str, Any]) -> str:
 
 
 def dry_run(out: Output, plan: Mapping[str, Any]) -> None:
-    """``--dry-run``: the plan is the data; a person is spared the lists, which the remarks have told."""
-    shown = {key: duration(plan[key]) for key in ("run_budget_s", "device_seconds", "wall_seconds")}
-    lists = {key for key, value in plan.items() if isinstance(value, list) and any(isinstance(v, dict) for v in value)}
-    left = {"json": set(), "plain": {"plan"}, "person": {"plan", *lists}}[out.mode]
-    out.thing({key: value for key, value in plan.items() if key not in left}, shown=shown)
+    """``--dry-run``: the plan is the data; a person gets it in words, without its lists."""
+    if out.mode == "person":
+        out.show(key_values(plan_words.words(plan)))
+        return
+    left = {"plan"} if out.mode == "plain" else set()
+    out.thing({key: value for key, value in plan.items() if key not in left})
 
 
 def drive(

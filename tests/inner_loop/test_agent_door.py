@@ -133,6 +133,22 @@ def test_without_a_word_what_is_better_is_kept(stand: Stand) -> None:
     assert stand.decided == ["baseline", "keep", "discard"] and stand.bench.head.number == 1
 
 
+def test_when_a_session_has_ended_its_git_is_asked_and_nothing_else_is_answered(stand: Stand) -> None:
+    base, told = stand.base, list[str]()
+    one = stand.edit(LR=0.001)
+    stand.ask(line=(base,))
+    assert "a session ends" in stand.ask("end", (one, base)).text
+
+    def ask_git() -> None:
+        for verb in ("run", "keep", "status"):
+            told.append(stand.ask(verb).text)
+        stand.ask("end", (one, base))
+
+    stand.desk.finish(ask_git)
+    assert all("the session is over" in text for text in told) and len(stand.bench.history) == 2
+    assert stand.decided == ["baseline", "keep"]  # committed after it was measured, though it is worse
+
+
 def test_the_agents_commits_decide_even_against_the_metric(stand: Stand) -> None:
     base = stand.base
     one = stand.edit(LR=0.1)
