@@ -91,12 +91,13 @@ class Toll:
             passage.lost("the run ended while it was made")
 
     def settle(self, passage: Passage, cost: Cost, event: dict[str, Any]) -> None:
-        """Called once for each passage."""
+        """Called once for each passage. First the event, then the purse: who goes on after a kill finds both, or the
+        purse's account alone."""
         with self._lock:
-            self._failed += event["status"] == "failed"
-            quiet = event["status"] == "failed" and not event["lost_tokens"] and self._failed > FAILED
+            bare = event["status"] == "failed" and not event["lost_tokens"]
+            self._failed += bare
         with self.watched():
-            if not quiet:  # told, then closed: in this order whoever goes on after a kill finds both, or the account
+            if not bare or self._failed <= FAILED:
                 self._kit.emit(event)
             self._purse.finish(passage.account, cost)
         with self._lock:
@@ -161,10 +162,13 @@ class Toll:
     def _within(self, ask: Ask, tariff: Tariff, most_out: int) -> Passage:
         usd = tariff.price.most(ask.most_in, most_out) if tariff.price else 0.0
         worst = Cost(ask.most_in + most_out, usd)
-        passage = Passage(self, ask, tariff, worst, self._next, self._kit.run_id)
-        self._purse.reserve(passage.account, worst, passage.so_far())
+        passage = Passage(self, ask, tariff, worst, f"{self._kit.run_id}:{self._next}:0", self._about(self._next))
+        self._purse.reserve(passage.account, worst, passage.about)
         self._next += 1
         return passage
+
+    def _about(self, number: int) -> dict[str, Any]:
+        return {"run_id": self._kit.run_id, "number": number} if self._kit.run_id else {"number": number}
 
     def _tariff(self, route: Route, model: str) -> Tariff:
         key = route.name, model
@@ -176,34 +180,26 @@ class Toll:
 class Passage:
     """One call that was let through. The first settlement counts."""
 
-    def __init__(self, toll: Toll, ask: Ask, tariff: Tariff, worst: Cost, number: int, run_id: str) -> None:
-        self.number = number  # of the call in its run
+    def __init__(
+        self, toll: Toll, ask: Ask, tariff: Tariff, worst: Cost, account: str, about: dict[str, Any]
+    ) -> None:  # fmt: skip
+        self.account = account
         self.content = ask.content()
-        self._request, self._run_id = hashlib.sha256(self.content).hexdigest(), run_id
+        nothing = 0.0 if tariff.price else None
+        self.about = about | {
+            "purpose": "agent", "request": hashlib.sha256(self.content).hexdigest(), "tokens": 0, "usd": 0.0,
+            "lost_tokens": 0, "lost_usd": nothing, "wall_seconds": 0.0, "attempts": 0, "faults": [],
+        }  # fmt: skip
         self._toll, self._ask, self._tariff, self._worst = toll, ask, tariff, worst
         self._began = time.monotonic()
         self._settled = False
         self._lock = threading.Lock()
 
-    @property
-    def account(self) -> str:
-        """Its name in the purse."""
-        return f"{self._run_id}:{self.number}:0"
-
-    def so_far(self) -> dict[str, Any]:
-        """What its account holds, for the case that its process is killed."""
-        about = {"run_id": self._run_id} if self._run_id else {}
-        return {
-            **about, "number": self.number, "purpose": "agent", "request": self._request,
-            "tokens": 0, "usd": 0.0, "lost_tokens": 0, "lost_usd": 0.0 if self._tariff.price else None,
-            "wall_seconds": 0.0, "attempts": 0, "faults": [],
-        }  # fmt: skip
-
     def answered(self, reading: Reading) -> None:
         """A reply came to its end; what it cost is what it says."""
         usage = reading.usage
         if usage is None:
-            self._end(self._worst, "ok", "the reply tells no usage", reading, None)
+            self._end(self._worst, "ok", "the reply tells no usage", reading)
             return
         usd = self._tariff.usd(usage)
         status = {"length": "truncated", "content_filter": "refused"}.get(reading.finish, "ok")
@@ -225,26 +221,26 @@ class Passage:
             if self._settled:
                 return
             self._settled = True
-        seconds = time.monotonic() - self._began
+        seconds = round(time.monotonic() - self._began, 4)
         fault = f"{self._ask.model}: {scrub(reason)}"[:200] if reason else ""
-        event = {
+        lost = Cost() if usage else cost
+        event = self.about | {
             "kind": "call",
-            **self.so_far(),
-            "model": (reading and reading.model) or self._ask.model,
             "status": status,
-            "tokens": usage.tokens if usage else 0,
-            "lost_tokens": 0 if usage else cost.tokens,
-            "usd": usd,
-            "lost_usd": 0.0 if usage or not cost.tokens else cost.usd if self._tariff.price else None,
-            "wall_seconds": round(seconds, 4),
-            "attempts": 1,
-            "faults": [fault] if fault else [],
             "reason": scrub(reason)[:300],
+            "faults": [fault] if fault else [],
+            "attempts": 1,
+            "wall_seconds": seconds,
+            "tokens": usage.tokens if usage else 0,
+            "usd": usd,
+            "lost_tokens": lost.tokens,
+            "lost_usd": lost.usd if self._tariff.price or not lost.tokens else None,
+            "model": (reading and reading.model) or self._ask.model,
             "tokens_in": usage.tokens_in if usage else 0,
             "tokens_out": usage.tokens_out if usage else 0,
             "tokens_cached": usage.cached if usage else 0,
             "reply_usd": usd if usage else None,
-            "reply_seconds": round(seconds, 4) if usage else 0.0,
+            "reply_seconds": seconds if usage else 0.0,
             "finish": reading.finish if reading else "",
             "text": "",  # it is the agent's; what it does with it is in its session's output
         }
@@ -263,9 +259,9 @@ def tariff(route: Route, model: str, kit: Kit) -> Tariff:
             told = _info(name)
             asked = _dearest(told, "input_cost_per_token", "cache_creation_input_token_cost")
             said = _dearest(told, "output_cost_per_token", "output_cost_per_reasoning_token")
-            dear_in = max(price.tokens_in, asked)
-            dear = prices.Price(dear_in, max(price.tokens_out, said), dear_in, dear_in)
-            return Tariff(name, dear, _longest(name))
+            dear = max(price.tokens_in, price.written, asked)
+            most = prices.Price(dear, max(price.tokens_out, said), dear, dear)
+            return Tariff(name, most, _longest(name))
     return Tariff(names[0], None, _longest(names[0]) or _longest(model))
 
 

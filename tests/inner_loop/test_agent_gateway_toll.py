@@ -217,7 +217,9 @@ def _leave(caller: Caller) -> None:
 
 
 def test_numbers_go_on_where_a_run_was_cut(api: ApiServer) -> None:
-    before = [{"kind": "call", "run_id": "r0", "number": 6, "status": "ok"}, {"kind": "call", "number": 9}]
+    before: list[dict[str, Any]] = [
+        {"kind": "call", "run_id": "r0", "number": 6, "status": "ok"}, {"kind": "call", "number": 9},
+    ]  # fmt: skip
     with calling(api, recorded=before) as caller:
         caller.ask("chat")
     assert caller.events[0]["number"] == 7
