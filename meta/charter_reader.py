@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic.fields import FieldInfo
+
 from inner_loop.models.contract import Message, Model, Reply
 from meta.charter_reply import BadReply, parse
 from meta.mutators.llm.prompts import render
@@ -21,7 +23,7 @@ _SAID = 200  # characters of a problem that are told back
 def prompt(reading: Reading) -> list[Message]:
     """What is asked about the sentences of a reading. UsageError for a program that is too long to be read at once."""
     known = dict(fields())
-    about = [(name, kind_of(known[name]), default_of(known[name]), known[name].description) for name in FIELDS]
+    about = [(name, kind_of(known[name]), default_of(known[name]), _meaning(known[name])) for name in FIELDS]
     numbered = "\n".join(f"[{said.number}] {said.text}" for said in reading.sentences)
     asked = [
         Message("system", render("charter.system.md.j2", fields=about)),
@@ -68,6 +70,11 @@ def _judged(base: Reading, reply: Reply) -> tuple[Reading, list[str]]:
     claims, unexpressed = parse(reply.text)
     reading = judge(base, claims, unexpressed)
     return reading, [f"{r.field}: {r.reason}"[:_SAID] for r in reading.refusals if r.mendable]
+
+
+def _meaning(field: FieldInfo) -> str:
+    """The description without its last sentence, the default, which is told from the code."""
+    return (field.description or "").partition(" Default ")[0]
 
 
 def most_calls() -> int:
