@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import threading
@@ -54,6 +55,7 @@ class Client:
         self._lanes = Lanes(kit.study / "calls" if kit.study else None, staff.calls_at_once)
         self._patience = Patience(staff.models, staff.backoff)
         self._prices: dict[str, prices.Price | None] = {}
+        self._used: frozenset[str] = frozenset()
         self._closing = threading.Event()
         self._deadline = deadline
         if self._tape is None:
@@ -240,7 +242,8 @@ class Client:
 
     def _account(self, number: int) -> str:
         """The name of a call in the purse: the n-th of this number, after n that the ledger tells of."""
-        return f"{self.kit.run_id}:{number}:{self._told[number]}"
+        names = (f"{self.kit.run_id}:{number}:{count}" for count in itertools.count(self._told[number]))
+        return next(name for name in names if name not in self._used)
 
     def _take_over(self, told: Sequence[Mapping[str, Any]]) -> None:
         """Tell of the calls that an earlier attempt at this run did not live to tell of."""
@@ -252,8 +255,8 @@ class Client:
                 self._purse.finish(orphan.account, cost_of(earlier[count]) - settled)
             else:
                 self.kit.emit(orphan_event(orphan))
-                self._told[number] += 1
-                self._purse.finish(orphan.account, orphan.reserved)
+                self._purse.bury(orphan)
+        self._used = self._purse.buried()
 
 
 def _answered(told: Sequence[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:

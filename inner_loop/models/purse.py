@@ -87,6 +87,18 @@ class Purse:
                 if entry["about"].get("run_id", "") == run_id and not _alive(entry["by"])
             ]
 
+    def bury(self, orphan: Orphan) -> None:
+        """Finish an orphan that was told of: what it had reserved counts as spent. The account stays known as used, for
+        other clients of the same run, whose ledger was read before."""
+        self.finish(orphan.account, orphan.reserved)
+        with self._open() as state:
+            state["buried"] = sorted({*state["buried"], orphan.account})
+
+    def buried(self) -> frozenset[str]:
+        """The accounts of orphans that were told of."""
+        with self._open() as state:
+            return frozenset(state["buried"])
+
     def spent(self) -> Cost:
         """What ended attempts took."""
         with self._open() as state:
@@ -128,7 +140,7 @@ class Purse:
 
 
 def _empty() -> dict[str, Any]:
-    return {"tokens": 0, "usd": 0.0, "open": {}}
+    return {"tokens": 0, "usd": 0.0, "open": {}, "buried": []}
 
 
 def _add(state: dict[str, Any], cost: Cost) -> None:
@@ -150,6 +162,7 @@ def _read(path: Path) -> dict[str, Any]:
         state = {}
     try:
         Cost(int(state["tokens"]), float(state["usd"]))
+        frozenset(state["buried"])
         for entry in state["open"].values():
             Cost(*entry["reserved"]), entry["about"].get, str(entry["by"])
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -134,8 +134,9 @@ def test_after_a_kill(server: LlmServer, tmp_path: Path, moment: Callable[..., N
     recorded = [json.loads(ledger.read_text())] if ledger.exists() else []
     events = list(recorded)
     again = Client(kit(events, study=tmp_path, recorded=list(recorded), prices=PRICES), 1)
-    Client(kit(events, study=tmp_path, recorded=list(events), prices=PRICES), 1)  # nothing is left to tell of
-    (event,) = events
+    later = Client(kit(events, study=tmp_path, recorded=list(recorded), prices=PRICES), 1)
+    (event,) = events  # the later client finds nothing left to tell of, and knows which accounts were used
+    assert later._account(0) == again._account(0) == "r0:0:1"
     expected = {_in_flight: (1, 100), _between_attempts: (1, 100), _second_attempt: (2, 200), _told_but_open: (2, 140)}
     assert (event["attempts"], cost_of(event).tokens) == expected[moment]
     assert ask(again) == "hello" and len(server.seen) == (moment is not _told_but_open)

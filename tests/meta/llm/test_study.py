@@ -109,7 +109,8 @@ def test_a_stopped_study_goes_on_with_the_same_children_and_asks_nothing_twice(p
 
     with pytest.raises(Drained):
         play("stopped", fault=stop, backoff=5.0)
-    assert len(calls(folder)) == 2 and not [row for row in mutations(folder) if row["model"]]
+    assert [call["status"] for call in calls(folder)] == ["ok", "ok", "failed"]  # which waited when it was stopped
+    assert not [row for row in mutations(folder) if row["model"]]
     with pytest.MonkeyPatch.context() as patch, LlmServer(writer.answer) as server:
         environment(patch, server.url)
         carry_on(folder)
