@@ -51,6 +51,12 @@ def surroundings(url: str) -> dict[str, str]:
     return {**os.environ, "OPENAI_API_BASE": url, "OPENAI_API_KEY": KEY}
 
 
+def metaloop(*words: str, url: str) -> subprocess.CompletedProcess[str]:
+    """The command beside the server at ``url``; how long it takes is the test's limit alone."""
+    command = [sys.executable, "-m", "meta.cli.main", *words]
+    return subprocess.run(command, env=surroundings(url), capture_output=True, text=True, check=False)
+
+
 def assert_sound(study: Path, task: Path, *, chat: bool) -> None:
     """A champion that can be read, equal budgets, whole books, calls with tokens, and a model's child that ran."""
     assert run(["program", "lint", str(study / "champion.md"), "-t", str(task)]) == 0

@@ -22,8 +22,7 @@ from meta.cli.main import run
 from tests.inner_loop.test_command_mini import mini
 from tests.llm.crowd import answer
 from tests.llm.server import LlmServer
-from tests.meta.cli_study import cli
-from tests.meta.foreign_study import SIZE, agent, assert_sound, make_task, plain_loop, surroundings
+from tests.meta.foreign_study import SIZE, agent, assert_sound, make_task, metaloop, plain_loop, surroundings
 from trainer import bwrap
 
 __all__ = ["mini"]
@@ -71,32 +70,39 @@ def assert_works_without_metaloop(study: Path, folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_improved_by_chat(task: Path, server: LlmServer, tmp_path: Path) -> None:
     study = tmp_path / "study"
-    done = cli(*improve(task, study), env=surroundings(server.url))
+    done = metaloop(*improve(task, study), url=server.url)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["files"]["champion"] and len(done.stdout.splitlines()) == 1
     assert_sound(study, task, chat=True)
     assert_works_without_metaloop(study, tmp_path)
-    again = cli("verify", str(study), "-n", "2", "--runs", "2", env=surroundings(server.url))
-    assert again.returncode == 0, again.stderr
+    again = metaloop("verify", str(study), "-n", "2", "--runs", "2", "--json", url=server.url)
+    audit = json.loads(again.stdout)
+    # it trains in milliseconds: a source may earn as much in the least of times, and is then taken to carry weights
+    assert audit["verdict"] in ("confirmed", "not confirmed") or "gain without training" in audit["why"], again.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_improved_through_an_agent_and_resumed_after_a_kill(task: Path, server: LlmServer, tmp_path: Path) -> None:
-    study, env = tmp_path / "study", surroundings(server.url)
+    study = tmp_path / "study"
     words = [sys.executable, "-m", "meta.cli.main", *improve(task, study, *reader(tmp_path), "--best-of-n")]
     with subprocess.Popen(
-        words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        words,
+        env=surroundings(server.url),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     ) as killed:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 1200
         while len(experiments(study)) < 40 and time.monotonic() < deadline:
             time.sleep(0.2)
         os.killpg(killed.pid, signal.SIGKILL)
     before = experiments(study)
     assert len(before) >= 40
-    done = cli("improve", "--resume", str(study), "--json", env=env)
+    done = metaloop("improve", "--resume", str(study), "--json", url=server.url)
     assert done.returncode == 0, done.stderr
     assert_sound(study, task, chat=False)
     assert [row for row in experiments(study) if row in before] == before  # nothing lost, nothing again
@@ -117,10 +123,9 @@ def test_improved_through_mini_swe_agent(task: Path, server: LlmServer, tmp_path
     """Its model and the mutators' are the same server's."""
     command = f"{mini} -y --exit-immediately -l 0 -m openai/test -o /tmp/t.json -t {{prompt}}"
     command += " -c mini_textbased.yaml --model-class litellm_textbased"  # the server calls no tools
-    study, env = tmp_path / "study", surroundings(server.url)
+    study = tmp_path / "study"
     flags = ("-r", "command:mini-swe-agent", "--agent-command", command, "--agent-network", "full", "--yes")
-    words = [sys.executable, "-m", "meta.cli.main", *improve(task, study, *flags)]
-    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    done = metaloop(*improve(task, study, *flags), url=server.url)
     assert done.returncode == 0, done.stderr
     assert_sound(study, task, chat=False)
     assert_works_without_metaloop(study, tmp_path)
