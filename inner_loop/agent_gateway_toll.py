@@ -115,7 +115,7 @@ class Toll:
                 continue
             found[number] = orphan_event(orphan)
             self._kit.emit(dict(found[number]))
-            self._purse.finish(orphan.account, orphan.reserved)
+            self._purse.bury(orphan)
         return found
 
     @contextmanager

@@ -232,7 +232,7 @@ def test_a_call_that_its_process_did_not_live_to_tell_is_told_when_the_run_goes_
         "run_id": "r0", "number": 3, "purpose": "agent", "request": "f" * 64, "tokens": 0, "usd": 0.0, "lost_tokens": 0,
         "lost_usd": 0.0, "wall_seconds": 0.0, "attempts": 0, "faults": [],
     }  # fmt: skip
-    state = {"tokens": 0, "usd": 0.0, "open": {"r0:3:0": dead | {"about": about}}}
+    state = {"tokens": 0, "usd": 0.0, "open": {"r0:3:0": dead | {"about": about}}, "buried": []}
     (tmp_path / "purse.json").write_text(json.dumps(state))
     with calling(api, study=tmp_path, max_tokens=100_000, prices=PRICES) as caller:
         caller.ask("chat")
