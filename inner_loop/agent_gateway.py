@@ -22,7 +22,6 @@ from inner_loop.agent_gateway_answer import Handler
 from inner_loop.agent_gateway_route import Route, Upstream, bases, given
 from inner_loop.agent_gateway_toll import Toll
 from inner_loop.kit import Kit
-from inner_loop.models.provider import litellm
 from programs.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
@@ -63,7 +62,6 @@ class Gateway:
             target=self._server.serve_forever, args=(0.1,), name="agent-gateway", daemon=True
         )
         self._thread.start()
-        threading.Thread(target=litellm, daemon=True).start()  # it takes seconds, which the agent needs to start too
 
     def __enter__(self) -> Self:
         return self

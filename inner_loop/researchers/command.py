@@ -70,7 +70,7 @@ class CommandResearcher:
             while bench.is_open and time.monotonic() < deadline:
                 before = len(bench.history)
                 ended = self._session(bench, folder, installed, deadline)
-                if self._gateway is not None and self._gateway.toll.problem is not None:
+                if bench.is_open and self._gateway is not None and self._gateway.toll.problem is not None:
                     raise NoReply(self._gateway.toll.problem)
                 if len(bench.history) == before:
                     self._complain(bench, ended)
