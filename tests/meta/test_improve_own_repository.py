@@ -118,7 +118,7 @@ def experiments(study: Path) -> list[tuple[str, int]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_improved_through_mini_swe_agent(task: Path, server: LlmServer, tmp_path: Path, mini: Path) -> None:
     """Its model and the mutators' are the same server's."""
     command = f"{mini} -y --exit-immediately -l 0 -m openai/test -o /tmp/t.json -t {{prompt}}"
