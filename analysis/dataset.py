@@ -88,7 +88,8 @@ def preferences(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
 
 
 def traces(con: duckdb.DuckDBPyConnection, events: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
-    """Per attempt at a child: prompt and reply where a model was asked, the child, and its gain over its parents."""
+    """Per attempt at a child: what a model was asked (prompt, rounds of tools, reply), the child, and its gain over its
+    parents."""
     texts = dict(con.execute("SELECT program_id, text FROM programs").fetchall())
     facts = [evidence(con, task) for task in _tasks(con)]
     attempts: dict[tuple[int, int], Mapping[str, Any]] = {}
@@ -102,13 +103,34 @@ def traces(con: duckdb.DuckDBPyConnection, events: Iterable[Mapping[str, Any]]) 
         about = ("generation", "attempt", "operator", "model", "tokens", "usd", "accepted", "reason", "parent_ids")
         more = ("evidence_ids", "child_id", "meta_program_id", "repairs", "prompt")
         child = event["child_id"] if event["accepted"] else None
+        reply = replies.get(event.get("call", -1))
         yield {
             **{name: event.get(name) for name in (*about, *more)},
-            "reply": replies.get(event.get("call", -1)),
+            "turns": event.get("turns", []),
+            "reply": reply,
+            "messages": chat(event, reply),
             "parents": [texts.get(parent) for parent in event["parent_ids"]],
             "child": texts.get(child),
             "gains": _gains(facts, child),
         }
+
+
+def chat(event: Mapping[str, Any], reply: str | None) -> list[Row]:
+    """The talk behind a `mutation` event as messages of the OpenAI chat protocol, which trainers read; [] where no
+    model answered."""
+    if reply is None:
+        return []
+    said: list[Row] = [{"role": m["role"], "content": m["text"]} for m in event["prompt"]]
+    for turn in event.get("turns", ()):
+        ids = [f"call_{turn['call']}_{n}" for n in range(len(turn["tools"]))]
+        calls = [
+            {"id": i, "type": "function", "function": {"name": tool["name"], "arguments": tool["arguments"]}}
+            for i, tool in zip(ids, turn["tools"], strict=True)
+        ]
+        said.append({"role": "assistant", "content": turn["text"], "tool_calls": calls})
+        for i, tool in zip(ids, turn["tools"], strict=True):
+            said.append({"role": "tool", "content": tool["result"], "tool_call_id": i})
+    return [*said, {"role": "assistant", "content": reply}]
 
 
 def _gains(facts: Iterable[Evidence], child: str | None) -> list[Row]:

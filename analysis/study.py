@@ -48,6 +48,12 @@ def open_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.Duck
             make(con, segments(place))
     except OSError as error:
         raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error
+    _compute(con, views)
+    return con
+
+
+def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str]) -> None:
+    """Adds the computed views among ``views``."""
     if "standings" in views:
         from analysis.standings import Standing, standings
 
@@ -61,12 +67,12 @@ def open_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.Duck
         from analysis.credit import Credit
 
         _add(con, "credit", Credit, credit(con))
-    return con
 
 
-def query(path: Path | str, sql: str) -> list[dict[str, Any]]:
+def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = None) -> list[dict[str, Any]]:
     """Rows of one SQL query over the views of a study, with values that JSON knows.
 
+    ``beside``: further studies by the name of the schema in which their views are (`other.runs`).
     Times become ISO 8601 text in UTC, JSON columns (`edit`, `config`) become objects, NaN becomes None.
     Raises UsageError with DuckDB's own words where the query is wrong; else as open_study.
     """
@@ -74,7 +80,10 @@ def query(path: Path | str, sql: str) -> list[dict[str, Any]]:
 
     words = set(re.findall(r"[a-z_]+", sql.lower()))
     everything = bool(words & {"show", "describe", "summarize", "duckdb_tables", "information_schema"})
-    with open_study(path, views=[name for name in VIEWS if everything or name in words]) as con:
+    views = [name for name in VIEWS if everything or name in words]
+    with open_study(path, views=views) as con:
+        for name, other in (beside or {}).items():
+            _place_beside(con, name, other, views)
         try:
             result = con.execute(sql)
         except (duckdb.Error, RuntimeError, UnicodeEncodeError) as error:  # the last two: text that is no UTF-8
@@ -82,6 +91,16 @@ def query(path: Path | str, sql: str) -> list[dict[str, Any]]:
             hint = "docs/views.md lists the views; metaloop sql STUDY 'DESCRIBE runs' lists the columns of one"
             raise UsageError(f"SQL: {problem}", hint=hint) from error
         return rows(result)
+
+
+def _place_beside(con: duckdb.DuckDBPyConnection, name: str, path: Path | str, views: Sequence[str]) -> None:
+    """The views of another study in a schema of that name."""
+    place = ledger_folder(path)
+    verify(place)
+    con.execute(f'CREATE SCHEMA "{name}"; USE "{name}"')
+    make(con, segments(place))
+    _compute(con, views)
+    con.execute("USE main")
 
 
 def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import tokenize
 from collections.abc import Sequence
 
 from analysis.audit import Effect, keeps_its_gain
+from arena.sandbox import runs_code
 from trainer.source import Source
 from trainer.task import Task
 
@@ -37,6 +38,11 @@ def scan(task: Task, source: Source) -> tuple[str, ...]:
     """A finding where a source holds far more literals than the task's baseline."""
     more = literals(source) - literals(task.baseline())
     return (f"embedded: {more / 1024:.1f} KB of literals beyond the baseline's",) if more > LITERALS else ()
+
+
+def can_be_untrained(task: Task) -> bool:
+    """Whether training can be left out: a law knows none, a command that is told no budget does all of it."""
+    return runs_code(task) and task.scales
 
 
 def fraction(task: Task, fixed_steps: bool) -> float:

@@ -15,7 +15,6 @@ from analysis.audit import Effect, gain_over, one_draw, source_verdict
 from analysis.trust import counts, weakest
 from arena import embedded
 from arena.jobs import MeasureJob, Measurement
-from arena.sandbox import runs_code
 from arena.scratch import Told, measure, scratch, secret_hash
 from arena.study import reference
 from inner_loop.record import finding_event
@@ -53,7 +52,7 @@ class Sample:
     def jobs(self, task: Task, how: How) -> list[MeasureJob]:
         found = [self._job(how, f"{self.label} {k}", k, 1.0) for k in range(self.seeds)]
         few = embedded.fraction(task, how.fixed_steps)
-        again = range(self.seeds if self.ablate and runs_code(task) else 0)  # a law knows no training to leave out
+        again = range(self.seeds if self.ablate and embedded.can_be_untrained(task) else 0)
         return found + [self._job(how, f"{self.label} {k} untrained", k, few) for k in again]
 
     def _job(self, how: How, job_id: str, k: int, fraction: float) -> MeasureJob:

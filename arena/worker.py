@@ -139,8 +139,9 @@ class Worker:
             return JobResult(job.run_id, "interrupted")
         summary = {k: v for k, v in asdict(result).items() if k not in ("final", "run_id", "problem")}
         summary |= {"final_source_id": result.final.source_id, "claimed_best": result.final_metric}
+        summary |= spend_of(self.calls)
         claimed = {"claimed_gain": self.claimed_gain(result.baseline_metric, result.final_metric)}
-        self.emit({"kind": "run_ended", "run_id": job.run_id, **summary, **spend_of(self.calls), **claimed})
+        self.emit({"kind": "run_ended", "run_id": job.run_id, **summary, **claimed})
         if result.problem is not None:
             return JobResult(job.run_id, "interrupted", problem=describe(result.problem))
         return self.verify(job, result, summary)

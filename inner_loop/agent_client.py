@@ -43,6 +43,8 @@ def _experiment(arguments: list[str]) -> int:
     """The command line of `experiment`; its exit code is the door's."""
     import argparse
 
+    if arguments == ["--end"]:  # by the bench, when the agent has ended
+        return ask({"verb": "end"})
     verbs = ("run", "keep", "discard", "status", "log", "directives")
     parser = argparse.ArgumentParser("experiment", usage=USAGE, add_help=False)
     parser.add_argument("verb", nargs="?", choices=verbs, default="run")
@@ -104,7 +106,7 @@ def _become(name: str, words: list[str]) -> NoReturn:
 
 def ask(request: dict[str, Any]) -> int:
     """Send a request with where the work tree's git stands, print the answer, and leave with its code."""
-    body = json.dumps({**request, **(_git() if request["verb"] == "run" else {})}).encode() + b"\n"
+    body = json.dumps({**request, **(_git() if request["verb"] in ("run", "end") else {})}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
             door.connect(os.environ.get("METALOOP_DOOR", "/run/metaloop/door"))

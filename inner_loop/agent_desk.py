@@ -45,6 +45,7 @@ class Desk:
         # the stock program looks for val_bpb, whatever it is that a task measures
         stock = "val_bpb" in program.text and bench.task.metric != "val_bpb" and bench.task.direction == "lower"
         self._aliases = ("val_bpb",) if stock else ()
+        self._ran = self._closing = False
         self.asked = 0
 
     def answer(self, request: Request) -> Answer:
@@ -59,14 +60,23 @@ class Desk:
         finally:
             self._tell_head()
 
-    def finish(self) -> None:
-        """The agent has ended: decide what it left open."""
+    def finish(self, ask_git: Callable[[], object] = lambda: None) -> None:
+        """The agent has ended: decide what it left open. ``ask_git`` has its repository asked, in its sandbox, whose
+        answer comes to the door as the verb `end`; only where it can have a word."""
+        if self._ran and self._verdicts.asks_git:
+            self._closing = True
+            ask_git()
+            self._closing = False
         self._verdicts.finish()
         self._tell_head()
 
     def _answer(self, request: Request) -> Answer:
+        if (request.verb == "end") != self._closing:  # what its git starts when it is asked may try the other verbs
+            raise UsageError("the session is over" if self._closing else "a session ends when the agent does")
         if request.verb == "run":
             return self._run(request)
+        if request.verb == "end":
+            return self._end(request)
         if request.verb in ("keep", "discard"):
             record = self._verdicts.say(request.verb, request.number, request.message)
             said = f"experiment {record.number}: {request.verb}. The head is experiment {self._bench.head.number}."
@@ -75,7 +85,17 @@ class Desk:
             return self._log(request)
         return self._directives() if request.verb == "directives" else answers.status(self._bench)
 
+    def _end(self, request: Request) -> Answer:
+        """Where the agent's git stands when its session is over."""
+        try:
+            current = self._source()
+        except UsageError:
+            current = None
+        self._verdicts.close(request.line, current)
+        return Answer("the session is over")
+
     def _run(self, request: Request) -> Answer:
+        self._ran = True
         source = self._source()
         self._verdicts.settle(request.line, source)
         known = self._known(source, request.fraction)

@@ -9,24 +9,49 @@ import os
 import shlex
 import shutil
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from inner_loop.agent_gateway_route import COMMON, Upstream, routes
 from inner_loop.kit import Staff
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
+if TYPE_CHECKING:
+    from inner_loop.agent_sandbox import Network
+
 RECIPES = Path(__file__).parent / "recipes"
+
+
+class Behind(BaseModel):
+    """How an agent is told of the gateway: the variables of each API, and ``words`` of its command line and values of
+    variables (``set``) in which {NAME} stands for the base URL of the API with that name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    words: list[str] = Field(default_factory=list)
+    set: dict[str, str] = Field(default_factory=dict)
+    api: dict[str, Upstream] = Field(default_factory=dict)
+
+
+class Direct(BaseModel):
+    """What an agent is given that speaks to its vendor itself: names of variables with keys, and its login."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    environment: list[str] = Field(default_factory=list)
+    home: dict[str, str] = Field(default_factory=dict)
 
 
 class Recipe(BaseModel):
     """``command`` and ``after`` stand around the model's flags; the prompt goes to stdin, or behind ``before_prompt``.
 
-    ``environment``: names handed on where they are set; ``set``: values; ``home``: file in the agent's home → ours,
-    where it is there. {entry} is the script that is trained, {model} the model, {prompt} the prompt.
+    ``environment``: names handed on where they are set; ``set``: values. {entry} is the script that is trained, {model}
+    the model, {prompt} the prompt. ``gateway``: the APIs that it reaches through the gateway; ``direct``: what it is
+    given instead, by `--agent-direct`. ``home``: file in the agent's home → ours.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,14 +63,17 @@ class Recipe(BaseModel):
     model: list[str] = Field(default_factory=list)
     environment: list[str] = Field(default_factory=list)
     set: dict[str, str] = Field(default_factory=dict)
+    gateway: Behind = Field(default_factory=Behind)
+    direct: Direct = Field(default_factory=Direct)
     home: dict[str, str] = Field(default_factory=dict)
     hosts: list[str] = Field(default_factory=list)
     readable: list[str] = Field(default_factory=list)
     install: str = ""
 
-    def words(self, prompt: str, model: str, entry: str) -> list[str]:
-        """The command line. Only what the recipe itself says is filled in, never what a prompt holds."""
-        filled = [word.replace("{entry}", entry) for word in self.command]
+    def words(self, prompt: str, model: str, entry: str, more: Sequence[str] = ()) -> list[str]:
+        """The command line, with ``more`` words of its own. Only what the recipe itself says is filled in, never what
+        a prompt holds."""
+        filled = [*(word.replace("{entry}", entry) for word in self.command), *more]
         if model:
             filled += [word.replace("{model}", model) for word in self.model]
         if any("{prompt}" in word for word in filled):
@@ -80,10 +108,13 @@ def recipe_for(name: str, staff: Staff) -> Recipe:
             words = shlex.split(staff.agent)
         except ValueError as error:
             raise UsageError(f"--agent-command: {error}", hint="quote it as for a shell") from None
-        base = load(name) if name else Recipe(command=["-"])
+        base = load(name) if name else Recipe(command=["-"], gateway=Behind(api=COMMON))
         recipe = base.model_copy(
-            update={"command": words or ["-"], "after": [], "before_prompt": [], "prompt": "stdin"}
-        )
+            update={
+                "command": words or ["-"], "after": [], "before_prompt": [], "prompt": "stdin",
+                "gateway": base.gateway.model_copy(update={"words": []}),
+            }
+        )  # fmt: skip
     elif name:
         recipe = load(name)
     else:
@@ -91,10 +122,12 @@ def recipe_for(name: str, staff: Staff) -> Recipe:
             "--researcher command names no agent", hint=f"command:NAME ({', '.join(names())}) or --agent-command"
         )
     home = dict(_pair(text) for text in staff.agent_home)
+    direct = recipe.direct if staff.agent_direct else Direct()
     return recipe.model_copy(
         update={
-            "environment": [*recipe.environment, *(_name(text) for text in staff.agent_env)],
-            "home": recipe.home | home,
+            "environment": [*recipe.environment, *direct.environment, *(_name(text) for text in staff.agent_env)],
+            "home": recipe.home | direct.home | home,
+            "gateway": Behind() if staff.agent_direct else recipe.gateway,
             "hosts": [*recipe.hosts, *staff.agent_allow],
             "readable": [*recipe.readable, *staff.agent_readable],
         }
@@ -102,8 +135,28 @@ def recipe_for(name: str, staff: Staff) -> Recipe:
 
 
 def environment(recipe: Recipe, ours: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the agent's process is given of our environment, and what the recipe sets."""
-    return recipe.set | {name: ours[name] for name in recipe.environment if ours.get(name)}
+    """What the agent's process is given of our environment, and what the recipe sets. Keys that the gateway holds are
+    not handed on, whoever names them."""
+    held = {name for upstream in recipe.gateway.api.values() for name in upstream.variables}
+    return recipe.set | {name: ours[name] for name in recipe.environment if ours.get(name) and name not in held}
+
+
+def through(recipe: Recipe, bases: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Words and variables that tell the agent of the gateway; ``bases``: its base URLs, by the names of the APIs."""
+
+    def fill(text: str) -> str:
+        for name, base in bases.items():
+            text = text.replace(f"{{{name}}}", base)
+        return text
+
+    return [fill(word) for word in recipe.gateway.words], {k: fill(v) for k, v in recipe.gateway.set.items()}
+
+
+def network(recipe: Recipe, staff: Staff, ours: Mapping[str, str] = os.environ) -> Network:
+    """What the agent may reach; one that the gateway serves needs nothing else, unless the user names further hosts."""
+    if staff.agent_network:
+        return cast("Network", staff.agent_network)
+    return "none" if not staff.agent_allow and routes(recipe.gateway.api, ours) else "proxy"
 
 
 def home(recipe: Recipe) -> dict[str, Path]:
@@ -163,12 +216,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not (name and equals and path):
         raise UsageError(f"--agent-home {text!r}", hint="NAME=FILE: .codex/auth.json=~/.codex/auth.json")
     return name, path
-
-
-def describe(staff: Staff) -> dict[str, Any]:
-    """What a plan says of an agent: nothing of its values."""
-    return {
-        "network": staff.agent_network,
-        "environment": list(staff.agent_env),
-        "readable": list(staff.agent_readable),
-    }

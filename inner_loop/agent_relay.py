@@ -1,13 +1,14 @@
-"""Runs inside an agent's sandbox, before and beside the agent: sets its limits, starts it, relays to the proxy.
+"""Runs inside an agent's sandbox, before and beside the agent: sets its limits, starts it, relays to what is outside.
 
 A script of the standard library alone, whose text `inner_loop.agent_view` puts into the sandbox:
 ``python -I -S -B start.py ORDER``. ORDER is a JSON file: ``command``, ``environment``, ``folder``, ``limits`` (names of
-resource.RLIMIT_* without the prefix), ``ready`` (a descriptor that is told when the sandbox stands) and ``proxy``
-(the path of a unix socket, or null). Without a proxy the agent takes this process's place.
+resource.RLIMIT_* without the prefix), ``ready`` (a descriptor that is told when the sandbox stands), ``proxy`` (the
+path of a unix socket, or null) and ``relays`` (paths of unix sockets, each with its port). Without any of these the
+agent takes this process's place.
 
-With one, this process listens on 127.0.0.1, hands each connection on to the socket, and leaves with the agent's exit
+Else this process listens on 127.0.0.1, hands each connection on to its socket, and leaves with the agent's exit
 code, or 128 plus the number of the signal that ended it. Nothing here is trusted from outside: the agent may stop it
-and talk to the socket itself, where the same proxy answers.
+and talk to the sockets itself, where the same proxy and gateway answer.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main(path: str) -> int:
     os.chdir(order["folder"])
     os.write(order["ready"], b"1")
     os.close(order["ready"])
-    if order["proxy"] is None:
+    if order["proxy"] is None and not order["relays"]:
         _become(order["command"], order["environment"])
     import asyncio
 
@@ -66,21 +67,16 @@ async def _supervise(order: dict[str, Any]) -> int:
     """Relay while the command runs; its exit code."""
     import asyncio
 
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            there, out = await asyncio.open_unix_connection(order["proxy"])
-        except OSError:
-            writer.close()
-            return
-        await asyncio.gather(_pump(reader, out), _pump(there, writer))
-
-    server = await asyncio.start_server(relay, "127.0.0.1", 0)
-    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    proxies = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), address)
-    outside = dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1,::1")
+    servers = [await _listen(path, port) for path, port in order["relays"].items()]
+    more: dict[str, str] = {}
+    if order["proxy"] is not None:
+        servers.append(await _listen(order["proxy"], 0))
+        address = f"http://127.0.0.1:{servers[-1].sockets[0].getsockname()[1]}"
+        more |= dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), address)
+        more |= dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1,::1")
     child = os.fork()
     if child == 0:
-        _become(order["command"], {**order["environment"], **proxies, **outside})
+        _become(order["command"], {**order["environment"], **more})
     ended = asyncio.Event()
     handle = os.pidfd_open(child)
     asyncio.get_running_loop().add_reader(handle, ended.set)
@@ -88,6 +84,23 @@ async def _supervise(order: dict[str, Any]) -> int:
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     sys.stdout.flush()
     os._exit(status if status >= 0 else 128 - status)  # what is still being relayed ends with the agent
+
+
+async def _listen(path: str, port: int) -> asyncio.Server:
+    """Hand each connection to a port of 127.0.0.1, 0: any, on to the socket at a path."""
+    import asyncio
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, out = await asyncio.open_unix_connection(path)
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(_pump(reader, out), _pump(there, writer))
+        out.close()  # else a side that has hung up would be sent to for ever
+        writer.close()
+
+    return await asyncio.start_server(relay, "127.0.0.1", port)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

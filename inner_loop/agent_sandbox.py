@@ -34,7 +34,7 @@ _TAIL_BYTES = 1 << 16
 def describe(network: Network) -> str:
     """One line for help texts, `plan` and `doctor`."""
     return {
-        "none": "no network: the agent reaches nothing but its worktree and the metered command",
+        "none": "no network: the agent reaches its worktree, the metered command and the models' gateway, no more",
         "proxy": "HTTPS to the LLM APIs' hosts alone, through a proxy that logs what is asked; no name of its own",
         "full": "this machine's whole network, its local services and metadata addresses included; nothing is logged",
     }[network]
@@ -88,7 +88,8 @@ class AgentSandbox:
     it sees beside PATH, HOME, TERM and LANG. ``home``: name in its home → file of ours, copied, or folder, read-only
     (credentials). ``door``: a unix socket, there as $METALOOP_DOOR. ``tools``: scripts, first on PATH. ``hidden``:
     paths that stay unseen even where they lie in something shown; Metaloop's code and cache always are.
-    ``allow_hosts``: for "proxy", as `agent_proxy.Rule`.
+    ``allow_hosts``: for "proxy", as `agent_proxy.Rule`. ``gateway``: a unix socket, inside at
+    127.0.0.1:``gateway_port``; not with "full", where that would be a port of the machine.
     """
 
     worktree: Path
@@ -100,6 +101,8 @@ class AgentSandbox:
     tools: Mapping[str, bytes] = field(default_factory=dict)
     hidden: tuple[Path, ...] = ()
     allow_hosts: tuple[str, ...] = LLM_HOSTS
+    gateway: Path | None = None
+    gateway_port: int = 0
     limits: AgentLimits = field(default_factory=AgentLimits)
 
     def run(

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 from inner_loop.agent_answer import facts_of
+from inner_loop.agent_view import TOOLS
 from inner_loop.bench import Bench
 from inner_loop.prompts import render
 from trainer.task import Task
 
+EXPERIMENT = f"{TOOLS}/experiment"
 NAMES = ("experiment", "python", "python3", "uv")
 _HERE = Path(__file__).parent
 

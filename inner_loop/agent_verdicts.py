@@ -46,14 +46,19 @@ class Verdicts:
         self.last: Record | None = None  # that the agent was told of: what keep and discard are about
         self._said = False  # keep or discard was used: git is no longer asked
         self._commits = False  # something was committed: from then on git speaks
+        self._line: list[Blobs] = []  # to HEAD, as of the last experiment
+
+    @property
+    def asks_git(self) -> bool:
+        """Whether the agent's git has a word: not where the agent speaks for itself."""
+        return not self._said
 
     def settle(self, line: Sequence[Mapping[str, str]], current: Source) -> None:
         """Decide what is still open, before something else is run. ``current`` is what lies in the work tree now.
 
         ``line`` leads to the agent's HEAD, newest first. What lies in the work tree is not decided by it yet.
         """
-        commits = [tuple(sorted(entry.items())) for entry in line]
-        self._commits = self._commits or (bool(commits) and commits[0] != self._laid)
+        commits = self._line = self._read(line)
         if self._said or not self._commits:
             self.finish(besides=current)
             return
@@ -79,6 +84,31 @@ class Verdicts:
             self._move(self._bench.history[record.parent])
         return record
 
+    def close(self, line: Sequence[Mapping[str, str]], current: Source | None) -> None:
+        """Decide what is open when a session has ended. ``line`` and ``current`` as its git and work tree stand then.
+
+        What changed since the last experiment is the agent's word: a source that it committed, took back, or removed
+        from the work tree. What stands as it did, committed before it was measured or not at all, is decided as where
+        nothing was said.
+        """
+        before = self._line
+        commits = self._read(line)
+        if commits and self._commits and not self._said:
+            for record in self._open():
+                was, now = blobs(record.source) in before, blobs(record.source) in commits
+                if now and not was:
+                    self._bench.decide(record, "keep", f"the agent committed it{self._told(record)}")
+                elif not now and (was or record.source != current):
+                    self._bench.decide(record, "discard", f"the agent took it back{self._told(record)}")
+            if commits != before:
+                self._follow(commits, None)
+        self.finish()
+
+    def _read(self, line: Sequence[Mapping[str, str]]) -> list[Blobs]:
+        commits = [tuple(sorted(entry.items())) for entry in line]
+        self._commits = self._commits or (bool(commits) and commits[0] != self._laid)
+        return commits
+
     def finish(self, besides: Source | None = None) -> None:
         """Nothing was said: better than the head is kept, anything else is not."""
         for record in self._open():
@@ -87,13 +117,13 @@ class Verdicts:
                 kept = gain is not None and gain > 0
                 self._bench.decide(record, "keep" if kept else "discard", f"no word of the agent{self._told(record)}")
 
-    def _follow(self, commits: Sequence[Blobs], current: Source) -> None:
+    def _follow(self, commits: Sequence[Blobs], current: Source | None) -> None:
         """A rewind: the head is not in the line any more, so the newest measured source of the line is."""
-        head = self._bench.head
+        head, present = self._bench.head, blobs(current) if current else None
         if head.source == current or blobs(head.source) in commits:
             return
         measured = {blobs(r.source): r for r in reversed(self._bench.history) if r.full and r.ok}
-        back = [measured[one] for one in commits if one in measured and one != blobs(current)]
+        back = [measured[one] for one in commits if one in measured and one != present]
         if back:
             self._move(back[0])
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HOME = "/home/agent"
 DOOR, PROXY, TOOLS = "/run/metaloop/door", "/run/metaloop/proxy", "/run/metaloop/bin"
+GATEWAY = "/run/metaloop/gateway"
 _START, _ORDER = "/run/metaloop/start.py", "/run/metaloop/order.json"
 _HOME_FILE_BYTES = 4 << 20
 
@@ -48,6 +49,7 @@ class View(SystemView):
             "limits": sandbox.limits.inside(),
             "ready": ready,
             "proxy": PROXY if sandbox.network == "proxy" else None,
+            "relays": {GATEWAY: sandbox.gateway_port} if sandbox.gateway else {},
         }
         self._write(_ORDER, json.dumps(order).encode())
         self.options += ["--remount-ro", "/"]
@@ -68,7 +70,7 @@ class View(SystemView):
         self._write(_START, Path(__file__).with_name("agent_relay.py").read_bytes())
         for name, data in sandbox.tools.items():
             self._write(f"{TOOLS}/{name}", data, mode="0555")
-        for socket, place in ((sandbox.door, DOOR), (proxy, PROXY)):
+        for socket, place in ((sandbox.door, DOOR), (proxy, PROXY), (sandbox.gateway, GATEWAY)):
             if socket is not None:
                 self._bind("--ro-bind", socket, place)
         self._bind("--bind", worktree, str(worktree))

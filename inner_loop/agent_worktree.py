@@ -15,6 +15,7 @@ from pathlib import Path
 from inner_loop.record import Record
 from inner_loop.results_tsv import row
 from inner_loop.worktree import read_file
+from programs.charter_prose import with_prose
 from programs.errors import EnvironmentProblem, UsageError
 from programs.program import Program
 from trainer.task import Task
@@ -28,6 +29,7 @@ _EXCLUDED = "/run.log\n/results.tsv\n/NOTES.md\n__pycache__/\n"
 def lay(folder: Path, task: Task, program: Program, history: Sequence[Record], head: Record, readme: str) -> None:
     """Make ``folder`` the worktree at ``head``. What was there before goes.
 
+    The program says its charter in sentences there, for nobody but the agent carries it out.
     ``history`` are the run's records; a new run has its baseline alone. EnvironmentProblem if git does not work here.
     """
     clear(folder)
@@ -37,7 +39,11 @@ def lay(folder: Path, task: Task, program: Program, history: Sequence[Record], h
         config.write(_AUTHOR)
     (folder / ".git" / "info").mkdir(exist_ok=True)
     (folder / ".git" / "info" / "exclude").write_text(_EXCLUDED, encoding="utf-8")
-    files = {"README.md": readme.encode(), **dict(task.read_only_files), "program.md": program.raw}
+    files = {
+        "README.md": readme.encode(),
+        **dict(task.read_only_files),
+        "program.md": with_prose(program.text).encode(),
+    }
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)

@@ -62,7 +62,9 @@ def effective(charter: Charter, task: Task) -> dict[str, Any]:
         del fields["keep"]["margin"]
     if charter.keep.rule != "paired":
         del fields["keep"]["pairs"]
-    if charter.screen.fraction >= 1.0:
+    if not task.scales:
+        del fields["screen"]  # every experiment gets its full budget
+    elif charter.screen.fraction >= 1.0:
         del fields["screen"]["promote"]
     return fields
 

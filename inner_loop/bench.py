@@ -28,6 +28,10 @@ class BudgetSpent(BenchClosed):
     """What was asked for cannot be afforded any more."""
 
 
+class WallSpent(BenchClosed):
+    """The run has taken its time by the clock: it ends with what it has. The message says which limit it was."""
+
+
 class RunStopped(BenchClosed):
     """Whoever drives the run asked it to stop; what ended is recorded, the rest can be resumed."""
 
@@ -99,7 +103,11 @@ class Bench:
 
     def cost(self, fraction: float = 1.0) -> float:
         """Expected charge of an experiment in device-seconds."""
-        return self.meter.expected(fraction)
+        return self.meter.expected(self.part(fraction))
+
+    def part(self, fraction: float) -> float:
+        """The fraction that an experiment can be given here: all of it, where a command knows nothing of a budget."""
+        return fraction if self.task.scales else 1.0
 
     def can_afford(self, fraction: float = 1.0, count: int = 1) -> bool:
         return self.meter.affords(count * self.cost(fraction))
@@ -176,7 +184,7 @@ class Bench:
             edit,
             parent=parent,
             because=tuple(because),
-            fraction=fraction,
+            fraction=self.part(fraction),
             replicate=replicate,
             description=description or edit.label(),
             proposer=proposer,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,12 +14,15 @@ class Staff(BaseModel):
     """[staff] of study.toml: who researches, and the caps beside the device budget. Nothing here is a secret.
 
     ``models`` are LiteLLM names, in the order in which they are fallen back on; usd and tokens are caps of the whole
-    study, ``max_wall`` of one run in seconds. ``prices`` are US dollars per million tokens, in and out, of models that
-    LiteLLM has none for. ``agent`` is the command of a coding agent.
+    study, ``max_wall`` of one run in seconds. ``prices`` are US dollars per million tokens, in, out and (where it
+    differs) in from the cache, of models that LiteLLM has none for. ``agent`` is the command of a coding agent; an
+    empty ``agent_network`` is "none" for one that the gateway of model APIs serves, else "proxy"; ``agent_direct``: it
+    has the user's key or login itself.
 
     A reply has ``reply_tokens`` at most. One attempt of a call takes ``call_timeout`` seconds at most, all of them with
     the waits between them ``patience``; the first wait after a fault is about ``backoff``. Of one provider's calls
-    ``calls_at_once`` run at a time, over all workers of the study.
+    ``calls_at_once`` run at a time, over all workers of the study. ``traces``: how models that write programs see the
+    raw traces; evolve settles `auto` when a study is founded.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,14 +31,16 @@ class Staff(BaseModel):
     max_usd: float | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, gt=0)
     max_wall: float | None = Field(default=None, gt=0)
-    prices: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    prices: dict[str, tuple[float, float] | tuple[float, float, float]] = Field(default_factory=dict)
     reply_tokens: int = Field(default=8192, ge=1)
     call_timeout: float = Field(default=300.0, gt=0)
     patience: float = Field(default=900.0, ge=0)
     backoff: float = Field(default=1.0, ge=0)
     calls_at_once: int = Field(default=8, ge=1)
+    traces: Literal["auto", "tools", "prompt", "none"] = "auto"
     agent: str = ""
-    agent_network: str = "proxy"
+    agent_network: str = ""
+    agent_direct: bool = False
     agent_allow: tuple[str, ...] = ()
     agent_readable: tuple[str, ...] = ()
     agent_env: tuple[str, ...] = ()

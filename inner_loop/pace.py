@@ -7,7 +7,8 @@ from programs.charter import Charter
 
 
 def next_wave(bench: Bench, charter: Charter) -> tuple[int, int]:
-    """(candidates to draw, how many of them are promoted); promoted = 0 means that all are trained in full at once.
+    """(candidates to draw, how many of them are promoted); promoted = 0 means that all are trained in full at once,
+    as are all of a task that cannot be given a part of its budget.
 
     A wave that the budget no longer carries to its end is made smaller: a screened candidate that cannot be promoted
     is worth nothing. (0, 0) when not even one full candidate can be afforded.
@@ -15,7 +16,7 @@ def next_wave(bench: Bench, charter: Charter) -> tuple[int, int]:
     full = bench.cost() * charter.replicates
     if not bench.meter.affords(full):
         return 0, 0
-    fraction = charter.screen.fraction
+    fraction = bench.part(charter.screen.fraction)
     if fraction < 1.0:
         for size in range(charter.wave, 1, -1):
             chosen = promoted(size, charter.screen.promote)

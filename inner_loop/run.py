@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from inner_loop.bench import Bench, BudgetSpent, RunStopped, never
+from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent, never
 from inner_loop.comparison import mean_metric
 from inner_loop.kit import Kit
 from inner_loop.models.contract import NoReply
@@ -43,7 +43,7 @@ class RunResult:
     overshoot: float
     wall_seconds: float
     experiment_wall_seconds: float
-    reason: str = ""  # why it stopped before its budget was spent
+    reason: str = ""  # why it ended before its budget was spent
     problem: MetaloopError | None = None  # what has to be mended before it can go on
 
 
@@ -85,22 +85,29 @@ def run(
     worker = find_researcher(researcher)(program, trainer.task, seed, kit or Kit(run_id=run_id))
     state: Literal["finished", "stopped"] = "finished"
     problem: MetaloopError | None = None
+    reason = ""
     try:
         bench.start()
         worker.work(bench)
     except BudgetSpent:
         pass
+    except WallSpent as limit:
+        reason = str(limit)
     except RunStopped:
         state = "stopped"
     except NoReply as gone:
-        state, problem = "stopped", gone.problem
+        state, problem, reason = "stopped", gone.problem, gone.problem.message
     finally:
         bench.close()
-    return _result(bench, state, time.perf_counter() - began, problem)
+    return _result(bench, state, time.perf_counter() - began, problem, reason)
 
 
 def _result(
-    bench: Bench, state: Literal["finished", "stopped"], wall_seconds: float, problem: MetaloopError | None
+    bench: Bench,
+    state: Literal["finished", "stopped"],
+    wall_seconds: float,
+    problem: MetaloopError | None,
+    reason: str,
 ) -> RunResult:
     meter, finished = bench.meter, state == "finished"
     head = bench.head if bench.history else None
@@ -119,6 +126,6 @@ def _result(
         overshoot=meter.overshoot,
         wall_seconds=wall_seconds,
         experiment_wall_seconds=bench.experiment_wall_seconds,
-        reason=problem.message if problem else "",
+        reason=reason,
         problem=problem,
     )

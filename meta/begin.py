@@ -26,8 +26,13 @@ def found(
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is to be improved.
 
-    ``meta_program`` is what mutation by the models of ``staff`` follows; left out, the library's.
+    ``meta_program`` is what mutation by the models of ``staff`` follows; left out, the library's. Whether they search
+    traces is settled here, so that another price map of models changes nothing on the way.
     """
+    if staff and staff.models:
+        from meta.mutators.llm.sight import settled
+
+        staff = staff.model_copy(update={"traces": settled(staff)})
     follows = (meta_program or shelf.meta_program()).text if staff and staff.models else None
     chosen = starters(plan.starters, own)
     settings: dict[str, Any] = asdict(plan)

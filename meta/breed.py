@@ -110,4 +110,5 @@ def taken(asked: Asked | None) -> dict[str, Any]:
     return {
         "model": asked.model, "tokens": asked.tokens, "usd": asked.usd, "call": asked.call, "prompt": prompt,
         "meta_program_id": asked.meta_program_id, "repairs": asked.repairs,
+        **({"turns": list(asked.turns)} if asked.turns else {}),
     }  # fmt: skip

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from analysis.study import open_study
 from arena.study import Study
 from meta.champion import FINAL
 from programs.program import Program
+
+if TYPE_CHECKING:
+    from analysis.surrogate import Known
 
 SHARE = 0.25  # children foretold to rank below this share of the programs that ran are turned away
 
@@ -34,13 +38,20 @@ class Gate:
 
 
 def gate_of(study: Study, most: int) -> Gate | None:
-    """None unless the surrogate ranks held-out programs of this study better than chance does."""
-    from analysis.surrogate import fit, known_programs, skill
+    """The gate of a study as its ledger stands now, confirmations left out; see `gate_among`."""
+    from analysis.surrogate import known_programs
 
     last = [m for m, event in study.history.matches.items() if event["purpose"] in FINAL]
     with open_study(study.folder, views=()) as con:
         known = known_programs(con, study.task.name, last)
-    told, _ = skill(study.task.name, known)
+    return gate_among(study.task.name, known, most)
+
+
+def gate_among(task: str, known: Sequence[Known], most: int) -> Gate | None:
+    """None unless the surrogate ranks held-out programs better than chance does."""
+    from analysis.surrogate import fit, skill
+
+    told, _ = skill(task, known)
     if not told.beats_chance:
         return None
     predict = fit(known)

@@ -29,6 +29,7 @@ def charter_fields(text: str) -> dict[str, Any]:
 def set_charter(text: str, field: str, value: Any) -> str:
     """The text with one dotted field (``screen.fraction``) set. Raises ProgramError for a bad field or value."""
     tree = _tree(text)
+    _keep_digits(tree)
     node = tree["metaloop"]
     *parents, leaf = field.split(".")
     for name in parents:
@@ -48,6 +49,7 @@ def unset_charter(text: str, field: str) -> str:
     if field not in charter_fields(text):
         return text
     tree = _tree(text)
+    _keep_digits(tree)
     nodes = [tree]
     path = ["metaloop", *field.split(".")]
     for name in path[:-1]:
@@ -80,6 +82,18 @@ def _tree(text: str) -> Any:
     if tree[key] is None:
         tree[key] = CommentedMap()
     return tree
+
+
+def _keep_digits(node: Any) -> None:
+    """ruamel writes some numbers with an exponent with another last digit than it read: those as Python does."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            _keep_digits(value)
+        elif getattr(value, "_exp", None):
+            out = StringIO()
+            _yaml("").dump({"x": value}, out)
+            if _yaml("").load(out.getvalue())["x"] != value:
+                node[key] = float(value)
 
 
 def _yaml(source: str) -> Any:

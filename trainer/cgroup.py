@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from trainer.tree import descendants
+
 _PREFIX = "metaloop-"
 _V1 = {"cpuacct": "cpu", "memory": "memory", "pids": "processes"}  # controllers and what they are for
 _V2 = {"memory": "memory", "pids": "processes"}  # CPU is counted in every v2 group, with no controller
@@ -315,7 +317,12 @@ def _remove(folder: Path) -> bool:
 
 
 def _descendants(root: int) -> set[int]:
-    """Ids of the processes that stem from ``root``, as far as their parents live."""
+    """Ids of the processes that stem from ``root``, as far as their parents live.
+
+    Where the kernel lists children (CONFIG_PROC_CHILDREN), they are asked for; else all processes are looked at.
+    """
+    if os.path.exists("/proc/thread-self/children"):
+        return set(descendants(root)) - {root}
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

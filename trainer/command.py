@@ -7,9 +7,13 @@ left, without the edited files; what it says is `scored`, as far as it treats th
 
 from __future__ import annotations
 
+import os
+import stat
 import statistics
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from programs.errors import UsageError
@@ -22,13 +26,17 @@ from trainer.experiment import SOURCE_BYTES, Spec, Trainer
 from trainer.launcher import Ended, LauncherFault, Request
 from trainer.outcome import Outcome, Trust
 from trainer.printed import Printed
-from trainer.referee import LEAST, Failed, Tally, judge
+from trainer.referee import LEAST, OUT_OF_MEMORY, Failed, Tally, judge
 from trainer.scoring import InvalidPredictions, Score
 from trainer.task import Task
 
 _CALIBRATION_RUNS = 3
 _GROWTH = 32 << 10  # bytes that an edit may add to sources that are larger than ours may be
 _LIMITS = CommandLimits(10.0, 60.0)
+_LARGE = 4 << 20  # bytes of a read-only file that is no longer copied
+_LINE = 300  # characters of a reason
+_SIGNALS = 64
+_TOLD = 5  # names in a finding
 _RESULT_MB = 1  # of the file that holds the metric
 
 
@@ -75,6 +83,16 @@ class CommandTrainer(Trainer):
         super().__init__(task, data, launcher=launcher, cache=cache, fixed_steps=fixed_steps)
         self.section = task.run
 
+    @cached_property
+    def _large(self) -> dict[str, Path]:
+        """Read-only files that are shown where they lie: copies would take longer than the start of an experiment."""
+        paths = {name: self.task.folder / name for name in self.task.read_only}
+        return {name: path for name, path in paths.items() if _can_be_shown(path.stat())}
+
+    @cached_property
+    def _small(self) -> dict[str, bytes]:
+        return {n: (self.task.folder / n).read_bytes() for n in self.task.read_only if n not in self._large}
+
     @property
     def trust(self) -> Trust:
         return "scored" if self.section.score_command else "self-reported"
@@ -107,7 +125,7 @@ class CommandTrainer(Trainer):
     ) -> CommandEnded:  # fmt: skip
         """Run one command and book what it used; Failed where it did not end well or left not what it should."""
         line = self.section.score_command == command
-        fraction = spec.fraction if scalable(self.task) and not line else 1.0
+        fraction = spec.fraction if self.task.scales and not line else 1.0
         values = {"{seed}": str(spec.seed), "{budget}": f"{self.task.budget_seconds * fraction:g}"}
         words = ["/bin/sh", "-c", _filled(command, values)] if isinstance(command, str) else [
             _filled(word, values) for word in command
@@ -117,9 +135,13 @@ class CommandTrainer(Trainer):
         environment |= {"METALOOP_TRAIN_SEED": values["{seed}"], "METALOOP_TRAIN_BUDGET": values["{budget}"]}
         environment |= {name: _filled(text, values) for name, text in self.section.environment.items()}
         limits = self._lines(fraction)
-        ended = run_command(Job(words, files, environment, self.section.readable, wanted), limits)
+        section, kept = self.section, [name for name in self._small if name in files and name not in wanted]
+        job = Job(words, files, environment, section.readable, wanted, section.links, self._large, kept)
+        ended = run_command(job, limits)
+        if ended.written:
+            tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_TOLD])}")
         told = Ended(
-            ended.exit_code, ended.killed if ended.killed in ("cpu", "wall") else "", ended.cpu_seconds,
+            _exit_code(ended.exit_code), ended.killed if ended.killed in ("cpu", "wall") else "", ended.cpu_seconds,
             ended.wall_seconds, ended.peak_memory_mb, log=ended.log,
         )  # fmt: skip
         tally.add(told, self.launcher.constant)
@@ -127,6 +149,8 @@ class CommandTrainer(Trainer):
             raise Failed("oom", f"killed: more than {limits.memory_mb} MB of memory")
         if ended.killed == "output":
             raise Failed("crash", f"killed: more than {limits.output_mb} MB of output")
+        if told.exit_code > 0 and OUT_OF_MEMORY.search(last := _last_line(told.log)):
+            raise Failed("oom", last[:_LINE])
         judge(told, self._limits(fraction, 0), failure="crash")
         if ended.missing:
             raise Failed("invalid", f"the command left no {ended.missing[0]}")
@@ -142,7 +166,7 @@ class CommandTrainer(Trainer):
 
     def _files(self, spec: Spec) -> dict[str, tuple[bytes, bool]]:
         """The repository with the edited files in it, its constants set to this experiment's seed and budget."""
-        files = {**dict(self.task.read_only_files), **{name: text.encode() for name, text in spec.source.files}}
+        files = {**self._small, **{name: text.encode() for name, text in spec.source.files}}
         _set(files, self.section.seed_constant, lambda _: spec.seed)
         if spec.fraction < 1.0:
             _set(files, self.section.budget_constant, lambda now: _part(now, spec.fraction))
@@ -150,8 +174,8 @@ class CommandTrainer(Trainer):
 
     def _beside(self, ended: CommandEnded) -> dict[str, tuple[bytes, bool]]:
         """What the scoring command gets: the read-only files as the task has them, and the artifacts."""
-        own = dict(self.task.read_only_files)
-        if taken := sorted(ended.files.keys() & own.keys()):
+        own = self._small
+        if taken := sorted(ended.files.keys() & (own.keys() | self._large.keys())):
             raise Failed("invalid", f"the artifact {taken[0]} would take the place of a read-only file")
         return self._marked({**own, **ended.files})
 
@@ -159,18 +183,26 @@ class CommandTrainer(Trainer):
         return {name: (data, name in self.section.executable) for name, data in files.items()}
 
 
-def scalable(task: Task) -> bool:
-    """Whether a command can be told to use a fraction of its budget; else a fraction is a full experiment."""
-    run = task.run
-    return run is not None and bool(run.budget_constant or "{budget}" in str(run.command) + str(run.environment))
+def _can_be_shown(form: os.stat_result) -> bool:
+    """Large, and open to the user that a sandbox of root's runs as."""
+    return form.st_size >= _LARGE and bool(form.st_mode & stat.S_IROTH or bwrap.dropped_uid() is None)
 
 
 def check_run(task: Task) -> None:
     """Raise TaskError where the section names what cannot be shown or is not there."""
     if task.run is None:
         return
-    for text in task.run.readable:
+    for text in [*task.run.readable, *filter(os.path.isabs, task.run.links.values())]:
         readable_path(text)
+
+
+def _exit_code(code: int) -> int:
+    """A shell says 128 + n of a program that signal n has ended (POSIX.1-2017, XCU 2.8.2)."""
+    return 128 - code if 128 < code <= 128 + _SIGNALS else code
+
+
+def _last_line(log: str) -> str:
+    return next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "")
 
 
 def _result(ended: CommandEnded, file: str) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 from programs.errors import MetaloopError
 from trainer.check import Finding
 from trainer.command import CommandTrainer, check_run
+from trainer.command_budget import misleads, write_measured
+from trainer.command_cures import cure
 from trainer.data import DataStore
 from trainer.edits import EditError
 from trainer.experiment import Spec
@@ -18,25 +20,29 @@ from trainer.measure import declared_edits
 from trainer.outcome import Outcome
 from trainer.streams import Streams
 from trainer.task import Task
+from trainer.task_file import RunSection
 
 _CHEAP_SECONDS = 20.0  # wall time of a run that may be repeated without being asked
 _LEAST_SECONDS = 0.01  # no shorter experiment can be told from what its start costs
-_APART = 3.0  # budget over measured cost, or the other way round, from which a plan would mislead
+_PART = 0.25  # of the budget, at which a command that is told its budget is tried
+_SAVED = 0.7  # of the full charge; a part of the budget that costs more than this saves nothing
 
 
 def check_command(
-    task: Task, *, sandbox: bool = True, write: bool = False, progress: Callable[[str], None] = lambda _: None
-) -> list[Finding]:
+    task: Task, *, sandbox: bool = True, write: bool = False, noise: bool | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Finding]:  # fmt: skip
     """Findings in order; an error ends the check. Nothing is run outside of a sandbox.
 
-    ``write`` puts the measured time into task.toml, which makes it another task.
+    ``write`` puts the measured time into task.toml, which makes it another task; ``noise``: whether to run the baseline
+    three times more, by default where that is cheap.
     """
     found: list[Finding] = []
     with tempfile.TemporaryDirectory() as folder:
         data = DataStore(task, Streams.from_seed(1), Path(folder))
         try:
             check_run(task)
-            for finding in _findings(CommandTrainer(task, data, sandbox=sandbox), task, write):
+            for finding in _findings(CommandTrainer(task, data, sandbox=sandbox), task, write, noise):
                 progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
                 found.append(finding)
                 if finding.level == "error":
@@ -46,39 +52,74 @@ def check_command(
     return found
 
 
-def _findings(trainer: CommandTrainer, task: Task, write: bool) -> Iterator[Finding]:
-    shown = ", ".join(trainer.section.readable) or "nothing outside of its own copy"
+def _findings(trainer: CommandTrainer, task: Task, write: bool, noise: bool | None) -> Iterator[Finding]:
+    yield from _read(task)
+    shown = ", ".join(_seen(trainer.section)) or "nothing outside of its own copy"
     yield Finding("ok", "sandbox", f"no network; reads {shown}; may write its copy, /tmp and home, all in memory")
     trainer.launcher.start()
     outcome = trainer.run(Spec(task.baseline(), 1))
     if outcome.metric is None:
-        yield Finding("error", "baseline", f"{outcome.status}: {outcome.reason}", _cure(outcome, task))
+        yield Finding("error", "baseline", f"{outcome.status}: {outcome.reason}", cure(outcome, task))
         return
     measured = f"{outcome.device_seconds:.2f} CPU-s, {outcome.wall_seconds:.1f} s, {outcome.peak_memory_mb:.0f} MB"
     yield Finding("ok", "baseline", f"{task.metric} {outcome.metric:.6g} in {measured}")
     yield _trust(trainer)
     yield _written(outcome, task) if write else _budget(outcome, task)
-    if outcome.wall_seconds <= _CHEAP_SECONDS:
+    cheap = outcome.wall_seconds <= _CHEAP_SECONDS
+    yield _scales(trainer, task, outcome) if cheap or noise else _scaling(task)
+    if cheap if noise is None else noise:
         yield from _noise(trainer, task, outcome.metric)
     else:
-        yield Finding("ok", "seed noise", "not measured: a run takes too long", f"metaloop task measure {task.folder}")
+        why = "a run takes too long" if noise is None else "not asked for"
+        yield Finding("ok", "seed noise", f"not measured: {why}", "--noise runs the baseline three times more")
     yield _edits(task)
 
 
-def _cure(outcome: Outcome, task: Task) -> str:
-    """What to do about a baseline that does not run, from what it said."""
-    said = outcome.log[-4000:]
-    if module := re.search(r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]{1,60})'", said):
-        return f"{module[1]} is not installed where it looks: a .venv in the repository (uv sync), then init again"
-    if "uv: not found" in said or "uv: No such file" in said:
-        return "uv cannot work without the network: make .venv there, and name the command as python train.py"
-    if outcome.status == "timeout":
-        return f"[budget] seconds = … is too small, or hard_factor; now {task.budget_seconds:g}"
-    if outcome.status == "oom":
-        return f"[budget] memory_mb = … is too small; now {task.memory_mb}"
-    if outcome.status == "invalid":
-        return "metaloop task init --from … --metric NAME [--metric-file FILE] says where the metric is"
-    return "it must run without the network, on its own copy; [run] readable shows what lies outside"
+def _read(task: Task) -> Iterator[Finding]:
+    """What the task says of itself, with the places that init noted behind its lines."""
+    said = _places(task.folder / "task.toml")
+    where = {name: f" ({text})" if (text := said.get(name)) else "" for name in ("metric", "direction", "editable")}
+    message = f"{task.metric}{where['metric']}, {task.direction} is better{where['direction']}"
+    yield Finding("ok", "metric", message)
+    run = task.run
+    command = run.command if run and isinstance(run.command, str) else " ".join(run.command if run else ())
+    yield Finding("ok", "command", f"{command}{' (' + said['command'] + ')' if said.get('command') else ''}")
+    sizes = [(task.folder / name).stat().st_size for name in task.read_only]
+    message = f"editable {', '.join(task.editable)}{where['editable']}; {len(sizes)} read-only, {sum(sizes) >> 10} KB"
+    yield Finding("ok", "files", message)
+
+
+def _places(path: Path) -> dict[str, str]:
+    """Key → the remark behind its line."""
+    lines = re.finditer(r"^(\w+) = .*?  # (\S.*)$", path.read_text("utf-8"), re.MULTILINE)
+    return {match[1]: match[2] for match in lines}
+
+
+def _seen(section: RunSection) -> list[str]:
+    leading = [path for path in section.links.values() if path.startswith("/")]
+    return list(dict.fromkeys([*section.readable, *leading]))
+
+
+def _scaling(task: Task) -> Finding:
+    if task.scales:
+        return Finding("ok", "a part of the budget", "can be given; not tried: a run takes too long")
+    message = "cannot be given, the command is told no budget: screens are full experiments"
+    hint = "[run] budget_constant, or {budget} in command or environment"
+    return Finding("ok", "a part of the budget", message, hint)
+
+
+def _scales(trainer: CommandTrainer, task: Task, full: Outcome) -> Finding:
+    """Whether a quarter of the budget works, and costs less."""
+    if not task.scales:
+        return _scaling(task)
+    clause, part = "a part of the budget", trainer.run(Spec(task.baseline(), 1, fraction=_PART))
+    if part.metric is None:
+        message = f"a quarter fails: {part.status}: {part.reason}"
+        return Finding("warning", clause, message, "take budget_constant or {budget} out, or let the code bear it")
+    message = f"a quarter costs {part.device_seconds:.2f} of {full.device_seconds:.2f} CPU-s"
+    if part.device_seconds > _SAVED * full.device_seconds + _LEAST_SECONDS:
+        return Finding("warning", clause, f"{message}: a screen saves nothing", "what ends the run is not its budget")
+    return Finding("ok", clause, message)
 
 
 def _trust(trainer: CommandTrainer) -> Finding:
@@ -89,13 +130,14 @@ def _trust(trainer: CommandTrainer) -> Finding:
 
 
 def _budget(outcome: Outcome, task: Task) -> Finding:
-    ratio = task.budget_seconds / max(outcome.device_seconds, 1e-6)
-    if 1 / _APART <= ratio <= _APART:
-        return Finding(
-            "ok", "budget", f"{task.budget_seconds:g} s are right: {outcome.device_seconds:.2f} CPU-s measured"
-        )
-    message = f"[budget] seconds = {task.budget_seconds:g}, but the baseline takes {outcome.device_seconds:.2f} CPU-s"
-    return Finding("warning", "budget", message, "metaloop task check DIR --write puts what was measured there")
+    where = _places(task.folder / "task.toml").get("seconds", "") if task.budget_basis != "given" else ""
+    said = f"[budget] seconds = {task.budget_seconds:g}" + (f" ({where})" if where else "")
+    took, hint = f"{outcome.device_seconds:.2f} CPU-s", "metaloop task check DIR --write puts what was measured there"
+    if misleads(task, outcome.device_seconds):
+        return Finding("warning", "budget", f"{said}, but the baseline takes {took}", hint)
+    if task.budget_basis == "assumed":
+        return Finding("warning", "budget", f"{said}, a guess that happens to be near: the baseline takes {took}", hint)
+    return Finding("ok", "budget", f"{said}: the baseline takes {took}")
 
 
 def _noise(trainer: CommandTrainer, task: Task, first: float) -> Iterator[Finding]:
@@ -137,22 +179,3 @@ def _written(outcome: Outcome, task: Task) -> Finding:
     if write_measured(task, seconds):
         return Finding("ok", "budget", f"[budget] seconds = {seconds:.3g} now, as measured: this is another task")
     return Finding("warning", "budget", "task.toml has no line 'seconds = …' below [budget]", "add one")
-
-
-def write_measured(task: Task, seconds: float) -> bool:
-    """Put a measured time into ``[budget]``, the rest of task.toml as it is. Whether there was a line for it."""
-    path = task.folder / "task.toml"
-    kept: list[str] = []
-    section, done = "", False
-    for line in path.read_text("utf-8").splitlines(keepends=True):
-        header = re.match(r"\s*\[+([^\]]+)\]+", line)
-        section = header[1].strip() if header else section
-        if section == "budget" and re.match(r"seconds\s*=", line):
-            number = repr(float(f"{seconds:.3g}"))
-            line, done = f"seconds = {number}  # as metaloop task check measured it\ncost = {number}\n", True
-        elif section == "budget" and re.match(r"cost\s*=", line):
-            continue
-        kept.append(line)
-    if done:
-        path.write_text("".join(kept), "utf-8")
-    return done

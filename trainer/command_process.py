@@ -6,13 +6,11 @@ import json
 import os
 import select
 import signal
-import struct
 import subprocess
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from trainer import bwrap
 from trainer.cgroup import Group
@@ -32,7 +30,8 @@ class CommandEnded:
     """How it ended. ``exit_code`` negative for a signal; ``killed``: "cpu", "wall", "memory", "output" or "".
 
     ``log`` is the end of stdout and stderr in the order written; ``files``: what was fetched of ``wanted``, ``missing``
-    what was not, with the reason. ``cpu_seconds`` are those of all its processes, by the largest of the counts.
+    what was not, with the reason; ``written``: what it was to keep and wrote into. ``cpu_seconds`` are those of all its
+    processes, by the largest of the counts.
     """
 
     exit_code: int
@@ -43,6 +42,7 @@ class CommandEnded:
     log: str
     files: dict[str, bytes]
     missing: tuple[str, ...]
+    written: tuple[str, ...] = ()
 
 
 def run_command(job: Job, limits: CommandLimits) -> CommandEnded:
@@ -103,17 +103,19 @@ class _Run:
             self._watch()
             self.count.look()  # the first process waits: what it has waited for is complete
             outside = self.group.cpu_seconds() if self.group else None
+            if self.group is not None and len(self.received) < 4 and self.group.out_of_memory_kills():
+                self.killed = self.killed or "memory"  # the supervisor went with the rest
             wall = time.monotonic() - self.started
         finally:
             self._end()
         reader.join(_END_SECONDS)
-        head, files = self._reply()
-        cpu = max(self.count.seconds, outside or 0.0, float(head.get("cpu_seconds", 0.0)))
-        code = -9 if self.killed or not head else int(head["exit_code"])
-        peak = max(self.peak, float(head.get("peak_memory_mb", 0.0)))
+        reply = self._reply()
+        cpu = max(self.count.seconds, outside or 0.0, reply.cpu_seconds)
+        peak = max(self.peak, reply.peak_memory_mb)
         log = plain(bytes(self.tail[-_TAIL_BYTES:]).decode("utf-8", "replace"))[-_TAIL_BYTES:]
-        missing = tuple(plain(str(text))[:300] for text in head.get("missing", ()))
-        return CommandEnded(code, self.killed, cpu, wall, peak, log, files, missing)
+        return CommandEnded(
+            reply.exit_code, self.killed, cpu, wall, peak, log, reply.files, tuple(reply.missing), tuple(reply.written)
+        )  # fmt: skip
 
     def _watch(self) -> None:
         """Until the reply is complete (its pipe ends), the first process is gone, or a line is crossed."""
@@ -150,17 +152,21 @@ class _Run:
                 self._kill()
             else:
                 os.write(self.go, b"1")
+        leaving = pidfd(self.process.pid)  # Popen.wait with a limit looks now and then, up to 50 ms late
         try:
+            if leaving is not None and _ends(leaving):
+                self.process.wait()
             self.process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             self._kill()
             self.process.kill()
             self.process.wait()
+        finally:
+            if leaving is not None:
+                os.close(leaving)
         if self.handle is not None:
             self._kill()
-            poll = select.poll()
-            poll.register(self.handle, select.POLLIN)
-            gone = bool(poll.poll(_END_SECONDS * 1000))
+            gone = _ends(self.handle)
             os.close(self.handle)
             self.handle = None
             if not gone:
@@ -183,21 +189,59 @@ class _Run:
                 if len(self.tail) > 4 * _TAIL_BYTES:
                     del self.tail[:-_TAIL_BYTES]
 
-    def _reply(self) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """What the supervisor said; empty where it was killed. LauncherFault where it left without a word."""
+    def _reply(self) -> _Reply:
+        """What the supervisor said; nothing where it was killed. LauncherFault where it left without a word."""
         if self.killed:
-            return {}, {}
+            return _Reply()
         if len(self.received) < 4:
             if self.group is not None and self.count.seconds == 0.0:
                 raise LauncherFault("the sandbox ended before its command")
             raise LauncherFault(f"the sandbox ended without a word: {bytes(self.tail[-200:])!r}")
-        (size,) = struct.unpack("<I", self.received[:4])
-        head = json.loads(self.received[4 : 4 + size])
-        files, place = {}, 4 + size
-        for name, length in head["files"]:
-            files[name] = bytes(self.received[place : place + length])
-            place += length
-        return head, files
+        return _Reply.read(self.received)
+
+
+@dataclass
+class _Reply:
+    """The supervisor's words, see `trainer.inside.supervise`."""
+
+    exit_code: int = -9
+    cpu_seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    files: dict[str, bytes] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, received: bytearray) -> _Reply:
+        """LauncherFault for anything but its words."""
+        place = 4 + int.from_bytes(received[:4], "little")
+        reply = cls()
+        try:
+            for line in received[4:place].decode("ascii").splitlines():
+                kind, *words = line.split(" ")
+                if kind == "ended":
+                    reply.exit_code = int(words[0])
+                    reply.cpu_seconds, reply.peak_memory_mb = float(words[1]), float(words[2])
+                elif kind == "file":
+                    size = int(words[0])
+                    reply.files[_text(words[1])] = bytes(received[place : place + size])
+                    place += size
+                else:
+                    {"missing": reply.missing, "written": reply.written}[kind].append(plain(_text(words[0]))[:300])
+        except (ValueError, IndexError, KeyError):
+            raise LauncherFault("the supervisor says what cannot be read") from None
+        return reply
+
+
+def _ends(handle: int) -> bool:
+    """Whether the process of a pidfd ends in time."""
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(_END_SECONDS * 1000))
+
+
+def _text(word: str) -> str:
+    return bytes.fromhex(word).decode("utf-8", "surrogateescape")
 
 
 def _wait_for(told: int, process: subprocess.Popen[bytes]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from trainer.bwrap import memory_file
 from trainer.system_view import SystemView, checked, interpreter
 
 WORK, HOME = "/task", "/home/work"
-_START, _ORDER = "/run/metaloop/start.py", "/run/metaloop/order.json"
+_START, _ORDER = "/run/metaloop/start.py", "/run/metaloop/order"
 _SECRET = (".ssh", ".aws", ".gnupg", ".config", ".netrc", ".docker", ".kube", ".git-credentials", ".claude", ".codex")
 
 
@@ -42,6 +42,9 @@ class Job:
     """One command: its words, what lies in its folder (name → bytes, executable or not), what is to be fetched.
 
     ``readable``: paths of this machine, read-only at their own place; one that starts with ``~/`` lies in its home.
+    ``links``: name in its folder → where it leads; what is absolute is shown read-only. ``bound``: large files of the
+    task itself, name → where they lie, read-only in their place instead of copied. ``kept``: files of which it is told
+    whether the command wrote into them.
     """
 
     command: Sequence[str]
@@ -49,6 +52,9 @@ class Job:
     environment: Mapping[str, str] = field(default_factory=dict)
     readable: Sequence[str] = ()
     wanted: Sequence[str] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    bound: Mapping[str, Path] = field(default_factory=dict)
+    kept: Sequence[str] = ()
 
 
 class CommandView(SystemView):
@@ -73,12 +79,14 @@ class CommandView(SystemView):
         for place, megabytes in ((WORK, size), ("/tmp", size), (HOME, size), ("/dev/shm", min(size, 256))):
             self.options += ["--perms", "0755", "--size", str(megabytes << 20), "--tmpfs", place]
         self.options += ["--symlink", "../tmp", "/var/tmp"]
-        for text in self._job.readable:
+        for text in dict.fromkeys([*self._job.readable, *filter(os.path.isabs, self._job.links.values())]):
             self._name(text)
         self._hide(())
         for path in interpreter():
             self._show(path)
         self._hide(())
+        for name, path in self._job.bound.items():
+            self._bind("--ro-bind", path, f"{WORK}/{name}")
         self._write(_START, (Path(__file__).parent / "inside" / "supervise.py").read_bytes())
         self.options += [word for place in ("/dev", *self._masked) for word in ("--remount-ro", place)]
 
@@ -100,13 +108,15 @@ class CommandView(SystemView):
             "limits": self._limits.inside(),
             "files": blob[1],
             "given": blob[0],
+            "links": list(self._job.links.items()),
+            "kept": list(self._job.kept),
             "wanted": list(self._job.wanted),
             "wanted_bytes": self._limits.result_mb << 20,
             "ready": ready,
             "reply": reply,
             "go": go,
         }
-        self._write(_ORDER, json.dumps(order).encode())
+        self._write(_ORDER, marshal.dumps(order))
         self.options += ["--as-pid-1", "--chdir", WORK, "--remount-ro", "/"]
         return ["--", os.path.realpath(sys.executable), "-I", "-S", "-B", _START, _ORDER]
 
@@ -130,7 +140,7 @@ class CommandView(SystemView):
 def readable_path(text: str) -> Path:
     """A path that a task may show to its command. TaskError for homes, keys, what is ours, and what is not there."""
     path = Path(text).expanduser()
-    where = f"[run] readable {text!r}"
+    where = f"[run] {text!r}"
     hint = "metaloop task init --from finds what a repository needs"
     if not path.is_absolute() or ".." in path.parts:
         raise TaskError(f"{where}: is no absolute path", hint=hint)

@@ -25,7 +25,7 @@ from trainer.launcher import Ended, LauncherFault, Limits, Request, StopProcess,
 from trainer.work_folder import WorkFolder
 
 _PACKAGES = str(Path(__file__).resolve().parent.parent)
-_START_SECONDS = 120.0  # import of torch on a busy machine, from a cold disk
+_START_SECONDS = 300.0  # import of torch on a busy machine, from a cold disk: 80 s were seen
 _GRACE_SECONDS = 30.0  # beyond the wall cap, until the template itself is given up
 _CALIBRATION_FORKS = 7
 _TEMPLATE_MB = 1024  # memory of the template itself and of its files, beyond what an experiment may have

@@ -1,7 +1,8 @@
 """A script: become a uid that owns nothing, then start another program. ``python -I -S -B lowered.py DESCRIPTOR``.
 
-DESCRIPTOR holds JSON: ``uid`` (null: stay), ``reach`` (paths that the program will open), ``command`` and ``keep``
-(descriptors it inherits; the others are closed). Its environment is empty.
+Every sandbox waits for it, so it imports little. DESCRIPTOR holds marshal: ``uid`` (null: stay), ``reach`` (paths that
+the program will open), ``command`` and ``keep`` (descriptors it inherits; the others are closed). Its environment is
+empty.
 
 Root's files often lie in folders that only root may walk through: an interpreter in /root/.pyenv, a study in /root.
 The new uid could not bind them into a sandbox. So each such folder is covered, in a mount namespace of our own, by an
@@ -12,12 +13,10 @@ Started by no root, or with all paths open to everybody, nothing is mounted at a
 from __future__ import annotations
 
 import ctypes
-import json
+import marshal
 import os
 import stat
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
 
 _NEWNS = 0x00020000  # sched.h
 _NOSUID_NODEV = 2 | 4  # sys/mount.h
@@ -26,7 +25,7 @@ _BIND, _RECURSIVE, _SLAVE = 4096, 1 << 14, 1 << 19
 
 def main(descriptor: int) -> None:
     with open(descriptor, "rb") as file:
-        request = json.loads(file.read())
+        request = marshal.loads(file.read())
     if request["uid"] is not None:
         _open_way([os.path.realpath(path) for path in request["reach"]])
         _become(request["uid"])
@@ -55,7 +54,7 @@ def _become(uid: int) -> None:
         raise OSError(error.errno, error.strerror, f"user id {uid}") from None
 
 
-def _open_way(paths: Sequence[str]) -> None:
+def _open_way(paths: list[str]) -> None:
     """Make the paths reachable for everybody in this process's own mount namespace."""
     wanted = {path: folder for path in sorted(set(paths)) if (folder := closed_folder(path))}
     if not wanted:
@@ -99,15 +98,20 @@ def _check(result: int, what: str) -> None:
 
 def _die_first() -> None:
     """Whoever runs code of strangers goes before everything else when memory runs out."""
-    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write("1000")
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")
+    except OSError:
+        pass  # no such file, or not ours to write: then it goes in its turn
 
 
 def _close_all_but(kept: set[int]) -> None:
     for name in os.listdir("/proc/self/fd"):
         if int(name) not in kept:
-            with suppress(OSError):  # the descriptor of the listing itself
+            try:
                 os.close(int(name))
+            except OSError:
+                continue  # the descriptor of the listing itself
 
 
 if __name__ == "__main__":

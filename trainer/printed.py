@@ -12,6 +12,7 @@ from trainer.scoring import InvalidPredictions, Referee, Score
 
 _LINE = 400  # characters; no line with a figure is longer
 _LARGEST = 1e300
+_GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3}){1,5}(?:\.\d{0,18})?")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})(?:[eE][-+]?\d{1,3})?")
 
 
@@ -40,6 +41,8 @@ class Printed:
 
 
 def _number(text: str) -> float:
+    if _GROUPED.fullmatch(text):
+        text = text.replace(",", "")
     if not _NUMBER.fullmatch(text) or not math.isfinite(metric := float(text)):
         raise InvalidPredictions(f"the printed metric is no finite number: {text[:40]!r}")
     return metric

@@ -27,7 +27,7 @@ T = TypeVar("T")
 CONVERSATION = 4.0  # limits of a conversation, as a multiple of those of a prediction in chunks
 METERS_AGREE = 0.03, 0.02  # the two counts of CPU may differ by this share, or by so many seconds
 LEAST = 0.001  # CPU-seconds of any process: nothing is free, or a run would never end
-_OUT_OF_MEMORY = re.compile(r"MemoryError|OutOfMemory|can't allocate memory|out of memory|Cannot allocate memory")
+OUT_OF_MEMORY = re.compile(r"MemoryError|OutOfMemory|can't allocate memory|out of memory|Cannot allocate memory")
 # what our own code says of a candidate's answers: texts in which nothing can be hidden but a few numbers
 _SHAPE = r"\[[\d, ]{0,40}\]"
 _OURS = re.compile(
@@ -84,7 +84,7 @@ def judge(ended: Ended, limits: Limits, failure: Status) -> None:
         return
     if ended.exit_code in (-9, -24) and ended.cpu_seconds > limits.cpu_seconds:
         raise Failed("timeout", f"stopped by its CPU limit after {ended.cpu_seconds:.2f} CPU-s")
-    if _OUT_OF_MEMORY.search(ended.error) or ended.exit_code == -9:
+    if OUT_OF_MEMORY.search(ended.error) or ended.exit_code == -9:
         raise Failed("oom", ended.error or "killed from outside, as the kernel does when memory runs out")
     # what it printed last may help, but is its own story
     raise Failed(failure, (ended.error or f"exit code {ended.exit_code}{last and ': '}{last}")[:500])
@@ -100,7 +100,7 @@ def unheard(ended: Ended) -> Ended:
         kind = getattr(builtins, ended.error_kind, None)
         known = isinstance(kind, type) and issubclass(kind, BaseException)
         line = re.search(r" \(line \d{1,5}\)$", error)
-        error = "out of memory" if _OUT_OF_MEMORY.search(error) else ended.error_kind if known else "an error"
+        error = "out of memory" if OUT_OF_MEMORY.search(error) else ended.error_kind if known else "an error"
         error += (line[0] if line else "") + "; its text is withheld, for it may tell hidden rows"
     return replace(ended, error=error, log="")
 

@@ -57,12 +57,19 @@ class Task:
     memory_mb: int = 2048
     data_seed: int = 1
     card: dict[str, Any] | None = field(default=None, hash=False)
+    budget_basis: str = "given"  # what speaks for budget_seconds: "given", "measured", "stated" or "assumed"
     law: Law | None = field(default=None, hash=False)  # of a simulated task, which trains nothing
     run: task_file.RunSection | None = field(default=None, hash=False)  # of a task that runs a command as it is
 
     @property
     def sign(self) -> float:
         return 1.0 if self.direction == "lower" else -1.0
+
+    @property
+    def scales(self) -> bool:
+        """Whether an experiment can be given a part of its budget: a command, only where it is told its budget."""
+        run = self.run
+        return run is None or bool(run.budget_constant or "{budget}" in f"{run.command} {run.environment}")
 
     def hard_line(self, fraction: float = 1.0) -> float:
         """CPU-seconds after which an experiment is killed: 1.25 times the soft budget plus a tenth of a second."""
@@ -143,6 +150,7 @@ class Task:
             hard_extra=budget.hard_extra,
             wall_factor=budget.wall_factor,
             memory_mb=budget.memory_mb,
+            budget_basis=budget.basis,
             data_seed=parsed.data.seed,
             card=card,
             law=law_of(path, text, parsed, edits, Source.from_folder(folder, parsed.task.editable)),

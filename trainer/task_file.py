@@ -35,6 +35,9 @@ class TaskSection(Section):
 class BudgetSection(Section):
     seconds: Positive = Field(description="soft training budget of one full experiment, CPU-seconds")
     cost: Positive | None = Field(default=None, description="typical charge of one full experiment, CPU-seconds")
+    basis: Literal["given", "measured", "stated", "assumed"] = Field(
+        default="given", description="what speaks for seconds: you, a check, the repository, or nobody"
+    )
     run: Positive | None = Field(default=None, description="default --run-budget, seconds; unset: 24 experiments")
     steps: int = Field(default=100, gt=0, le=Most, description="fixed-step mode: steps of a full experiment")
     seconds_per_step: Positive | None = Field(default=None, description="fixed-step mode: nominal charge of a step")
@@ -101,6 +104,7 @@ class RunSection(Section):
     environment: dict[str, str] = {}
     readable: list[str] = Field(default=[], description="further paths of this machine that it may read")
     executable: list[str] = Field(default=[], description="files that are programs")
+    links: dict[str, str] = Field(default={}, description="name in its folder → a readable path, or a place beside it")
     seed_constant: str = Field(default="", description="FILE:NAME, set to the training seed before it runs")
     budget_constant: str = Field(default="", description="FILE:NAME, made smaller for a fraction of the budget")
     score_command: str | list[str] = Field(default="", description="runs afterwards, apart, on the artifacts")
@@ -115,6 +119,14 @@ class RunSection(Section):
         if text and not re.fullmatch(r"[^:]+\.py:[A-Za-z_]\w*", text):
             raise ValueError("is no FILE.py:NAME")
         return text
+
+    @field_validator("links")
+    @classmethod
+    def _inside(cls, links: dict[str, str]) -> dict[str, str]:
+        for name in links:
+            if not name or name.startswith("/") or ".." in name.split("/"):
+                raise ValueError(f"{name!r} leaves the task's folder")
+        return links
 
     @model_validator(mode="after")
     def _scored_on_something(self) -> RunSection:

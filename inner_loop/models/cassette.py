@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from inner_loop.models.contract import Message, NoReply, Reply
+from inner_loop.models.tools import called
 from programs.errors import Corrupt, EnvironmentProblem, NotFound
 
 #: tokens and usd (None: not priced) of all attempts of a call, and lost_tokens.
@@ -54,7 +55,7 @@ class Tape:
         if found is None:
             hint = "the program, the task, the seed or metaloop changed since it was recorded: --record it anew"
             raise NoReply(NotFound(f"{self._folder}: holds no reply to call {number} of this run", hint=hint))
-        return Reply(**found["reply"]), found["spent"]
+        return _reply(found["reply"]), found["spent"]
 
     def _elsewhere(self, request: str) -> dict[str, Any] | None:
         """A reply to the same request in another run; each is given once, in the order of the files, the last again."""
@@ -68,6 +69,10 @@ class Tape:
             return None if not left else left.popleft() if len(left) > 1 else left[0]
 
 
+def _reply(told: dict[str, Any]) -> Reply:
+    return Reply(**{**told, "calls": called(told.get("calls"))})
+
+
 def _lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a recording; a torn last one, of a run that was killed, is left out."""
     found: list[dict[str, Any]] = []
@@ -75,7 +80,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(text.splitlines(), 1):
         try:
             entry = json.loads(line)
-            Reply(**entry["reply"])
+            _reply(entry["reply"])
             found.append({key: entry[key] for key in ("number", "request", "reply", "spent")})
         except (ValueError, KeyError, TypeError) as error:
             if number < text.count("\n") + 1 and text.endswith("\n"):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from inner_loop.kit import Kit
-from inner_loop.models import prices, provider
+from inner_loop.models import bounds, prices, provider
+from inner_loop.models.call import Call, take_over
 from inner_loop.models.cassette import Recorder, Tape
 from inner_loop.models.contract import Message, NoReply, Reply, request_id
 from inner_loop.models.lanes import Lanes
@@ -19,6 +21,7 @@ from inner_loop.models.patience import Patience
 from inner_loop.models.provider import Answer, Fault
 from inner_loop.models.purse import Cost, Purse
 from inner_loop.models.scrub import scrub
+from inner_loop.models.tools import NOTHING, Offer, called
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError
 
 EMPTY = 3  # empty replies in a row after which the emptiness is the answer
@@ -26,81 +29,62 @@ PAUSE = 0.05  # seconds between two looks whether to stop
 
 
 class Stopped(Exception):
-    """Whoever drives the run asked it to stop while a call waited."""
-
-
-@dataclass
-class _Call:
-    """One call while it is made: what it asks, what it has met and cost so far (None: not priced)."""
-
-    number: int
-    purpose: str
-    messages: list[Message]
-    max_tokens: int
-    request: str
-    luck: random.Random
-    began: float = field(default_factory=time.monotonic)
-    attempts: int = 0
-    faults: list[str] = field(default_factory=list)
-    tokens: int = 0
-    lost_tokens: int = 0
-    usd: float | None = 0.0
-    met: Counter[str] = field(default_factory=Counter)
-    refused: dict[str, Fault] = field(default_factory=dict)
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
-
-    def add(self, tokens: int, usd: float | None) -> None:
-        self.tokens += tokens
-        self.usd = None if self.usd is None or usd is None else self.usd + usd
+    """Whoever drives the run asked it to stop while a call waited, or its time by the clock is over."""
 
 
 class Client:
     """A Model for one run, or for a whole study where ``kit.run_id`` is empty. Threads may share it.
 
     ``seed`` draws the jitter of the waits. Calls that ``kit.recorded`` holds are answered from there and cost nothing;
-    raises Corrupt where such a call asked something else. ``first``: the number of the first call.
+    raises Corrupt where such a call asked something else. ``first``: the number of the first call. ``deadline``: a time
+    of ``time.monotonic`` at which waits end, and attempts too.
     """
 
-    def __init__(self, kit: Kit, seed: int, *, first: int = 0) -> None:
+    def __init__(self, kit: Kit, seed: int, *, first: int = 0, deadline: float = math.inf) -> None:
         staff = kit.staff
         self.kit = kit
         self._seed = seed
         self._next = first
         self._lock = threading.Lock()
-        self._recorded = _answered(kit.recorded, kit.run_id)
+        mine = [e for e in kit.recorded if e.get("kind") == "call" and e.get("run_id", "") == kit.run_id]
+        self._recorded = _answered(mine)
+        self._told = Counter(int(event["number"]) for event in mine)
         self._tape = Tape(kit.replay, kit.run_id) if kit.replay else None
         self._recorder = Recorder(kit.record, kit.run_id) if kit.record else None
         self._purse = Purse(kit.study, max_usd=staff.max_usd, max_tokens=staff.max_tokens)
         self._lanes = Lanes(kit.study / "calls" if kit.study else None, staff.calls_at_once)
         self._patience = Patience(staff.models, staff.backoff)
         self._prices: dict[str, prices.Price | None] = {}
+        self._used: frozenset[str] = frozenset()
         self._closing = threading.Event()
+        self._deadline = deadline
+        if self._tape is None:
+            take_over(self._purse, kit.run_id, mine, kit.emit)
+            self._used = self._purse.buried()
 
     def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> Reply:
         with self._lock:
             number, self._next = self._next, self._next + 1
         return self.numbered(number, messages, max_tokens=max_tokens, purpose=purpose)
 
-    def numbered(self, number: int, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> Reply:
+    def numbered(
+        self, number: int, messages: Sequence[Message], *, max_tokens: int, purpose: str, offer: Offer = NOTHING
+    ) -> Reply:
         """As ``complete``, for callers that number their calls themselves, each number once.
 
         Raises NoReply; Stopped where the run is to stop while it waits; Corrupt, see the class.
         """
-        sent = [replace(m, text=scrub(m.text), volatile=scrub(m.volatile)) for m in messages]
-        request = request_id(self.kit.staff.models, sent, max_tokens)
+        sent = [message.clean for message in messages]
+        request = request_id(self.kit.staff.models, sent, max_tokens, offer)
         known = self._known(number, request)
         if known is not None:
             return known
-        luck = random.Random(f"{self._seed} {number}")
-        call = _Call(number, purpose, sent, max_tokens, request, luck)
+        luck, account = random.Random(f"{self._seed} {number}"), self._account(number)
+        call = Call(self.kit.run_id, number, purpose, sent, max_tokens, request, luck, account, offer)
         reply = self._replay(call) if self._tape else self._ask(call)
         self._tell(call, reply, _status(reply), "")
         if self._recorder:
-            spent = {"tokens": call.tokens, "usd": call.usd, "lost_tokens": call.lost_tokens}
-            self._recorder.write(number, request, self.kit.staff.models, sent, reply, spent)
+            self._recorder.write(number, request, self.kit.staff.models, sent, reply, call.spent())
         return reply
 
     def close(self) -> None:
@@ -123,19 +107,19 @@ class Client:
         return Reply(
             text=event["text"], model=event["model"], tokens_in=event["tokens_in"], tokens_out=event["tokens_out"],
             tokens_cached=event["tokens_cached"], usd=event["reply_usd"], wall_seconds=event["reply_seconds"],
-            finish=event["finish"], attempts=event["attempts"],
+            finish=event["finish"], attempts=event["attempts"], calls=called(event.get("tools")),
         )  # fmt: skip
 
-    def _replay(self, call: _Call) -> Reply:
+    def _replay(self, call: Call) -> Reply:
         assert self._tape is not None
         reply, spent = self._tape.reply(call.number, call.request)
         call.attempts, call.tokens, call.usd = reply.attempts, spent["tokens"], spent["usd"]
-        call.lost_tokens = spent["lost_tokens"]
+        call.lost_tokens, call.lost_usd = spent["lost_tokens"], spent.get("lost_usd")
         return reply
 
     # --- asking ----------------------------------------------------------------------------------------------------
 
-    def _ask(self, call: _Call) -> Reply:
+    def _ask(self, call: Call) -> Reply:
         try:
             while True:
                 model = self._whom(call)
@@ -146,8 +130,12 @@ class Client:
         except NoReply as gone:
             self._tell(call, None, "failed", gone.problem.message)
             raise
+        except Stopped:
+            if call.attempts:
+                self._tell(call, None, "failed", "the run ended while it waited for another attempt")
+            raise
 
-    def _whom(self, call: _Call) -> str:
+    def _whom(self, call: Call) -> str:
         """The model to ask now, after the wait that it takes. Raises NoReply where there is none, or no time left."""
         while True:
             found = self._patience.next(tuple(call.refused))
@@ -160,43 +148,62 @@ class Client:
                 raise NoReply(self._silent(call))
             self._pause(wait)
 
-    def _attempt(self, call: _Call, model: str) -> Reply:
-        """One attempt, reserved before and settled after. Raises Fault, NoReply where a cap is reached."""
+    def _attempt(self, call: Call, model: str) -> Reply:
+        """One attempt, reserved before; settled after, or when the call is told of. Raises Fault, NoReply where a cap
+        is reached."""
         with self._lanes.one(prices.provider_of(model), self._pause):
             price = self._price(model)
-            most = prices.most_tokens(call.messages)
-            worst = Cost(most + call.max_tokens, price.of(most, call.max_tokens) if price else 0.0)
-            try:
-                held = self._purse.reserve(worst)
-            except CapReached as cap:
-                raise NoReply(cap) from None
-            took = worst  # where nobody tells what an attempt cost, it cost what it could
+            timeout = min(self.kit.staff.call_timeout, self._deadline - time.monotonic())
+            if timeout <= 0:
+                raise Stopped
+            self._reserve(call, model, price)
             began = time.monotonic()
             call.attempts += 1
             try:
-                timeout = self.kit.staff.call_timeout
-                answer = provider.ask(model, call.messages, max_tokens=call.max_tokens, timeout=timeout)
-                usd = _usd(answer, price)
-                took = Cost(answer.tokens_in + answer.tokens_out, usd or 0.0)
-                call.add(took.tokens, usd)
+                answer = provider.ask(
+                    model, call.messages, max_tokens=call.max_tokens, timeout=timeout, offer=call.offer
+                )
             except Fault as fault:
-                if not fault.billed:
-                    took = Cost()
-                call.lost_tokens += took.tokens
+                lost = self._most(call, model, price) if fault.billed else Cost()
+                if fault.billed:  # nobody tells what it cost: what it could
+                    call.lose(lost.tokens, lost.usd if price else None)
+                self._purse.settle(call.account, lost, call.so_far())
                 raise
-            finally:
-                self._purse.settle(held, took)
-        spoke = answer.text.strip() or answer.finish in ("length", "content_filter")
+        usd = _usd(answer, price)
+        took = Cost(answer.tokens_in + answer.tokens_out, usd or 0.0)
+        call.add(took.tokens, usd)
+        spoke = answer.text.strip() or answer.calls or answer.finish in ("length", "content_filter")
         if not spoke and call.met["empty"] < EMPTY - 1:
             call.met["empty"] += 1
+            self._purse.settle(call.account, took, call.so_far())
             raise Fault("empty", "an empty reply")
+        call.held = took
         return Reply(
             text=answer.text, model=model, tokens_in=answer.tokens_in, tokens_out=answer.tokens_out,
             tokens_cached=answer.tokens_cached, usd=usd, wall_seconds=time.monotonic() - began,
-            finish=answer.finish, attempts=call.attempts,
+            finish=answer.finish, attempts=call.attempts, calls=answer.calls,
         )  # fmt: skip
 
-    def _met(self, call: _Call, model: str, fault: Fault) -> None:
+    def _reserve(self, call: Call, model: str, price: prices.Price | None) -> None:
+        """Set aside the worst case of an attempt: by the bytes of its prompt, and if a cap does not hold that, by the
+        model's own tokens where they can be counted. Raises NoReply where a cap is reached."""
+        about = call.so_far() | ({} if price else {"lost_usd": None})
+        asked = bounds.most_tokens(call.messages, call.offer)
+        worst = Cost(asked + call.max_tokens, price.most(asked, call.max_tokens) if price else 0.0)
+        try:
+            self._purse.reserve(call.account, worst, about)
+        except CapReached:
+            try:
+                self._purse.reserve(call.account, self._most(call, model, price), about)
+            except CapReached as cap:
+                raise NoReply(cap) from None
+
+    def _most(self, call: Call, model: str, price: prices.Price | None) -> Cost:
+        """What an attempt can take at most."""
+        asked = bounds.counted_tokens(model, call.messages, call.offer)
+        return Cost(asked + call.max_tokens, price.most(asked, call.max_tokens) if price else 0.0)
+
+    def _met(self, call: Call, model: str, fault: Fault) -> None:
         """Note a fault; raises NoReply where patience is at its end."""
         call.faults.append(f"{model}: {fault.kind}: {fault.reason}"[:200])
         if not fault.passes:
@@ -207,7 +214,7 @@ class Client:
         if call.seconds > self.kit.staff.patience:
             raise NoReply(self._silent(call))
 
-    def _silent(self, call: _Call) -> MetaloopError:
+    def _silent(self, call: Call) -> MetaloopError:
         met = call.faults[-1] if call.faults else "all of them are being left alone after faults of other calls"
         return EnvironmentProblem(
             f"no model answered in {call.seconds:.0f} s and {call.attempts} attempts; the last fault: {met}",
@@ -217,7 +224,7 @@ class Client:
     def _pause(self, seconds: float) -> None:
         """Wait, but not beyond a request to stop."""
         end = time.monotonic() + seconds
-        while not self._closing.is_set() and not self.kit.should_stop():
+        while not self._closing.is_set() and not self.kit.should_stop() and time.monotonic() < self._deadline:
             left = end - time.monotonic()
             if left <= 0:
                 return
@@ -231,59 +238,41 @@ class Client:
 
     # --- telling ---------------------------------------------------------------------------------------------------
 
-    def _tell(self, call: _Call, reply: Reply | None, status: str, reason: str) -> None:
-        """The `call` event: tokens, usd and wall seconds are of all attempts; `lost_tokens` nobody told the true
-        number of."""
-        about = {"run_id": self.kit.run_id} if self.kit.run_id else {}
-        self.kit.emit(
-            {
-                "kind": "call",
-                **about,
-                "number": call.number,
-                "purpose": call.purpose,
-                "model": reply.model if reply else None,
-                "status": status,
-                "tokens": call.tokens,
-                "lost_tokens": call.lost_tokens,
-                "usd": call.usd,
-                "wall_seconds": round(call.seconds, 4),
-                "attempts": call.attempts,
-                "faults": call.faults[-20:],
-                "reason": scrub(reason),
-                "request": call.request,
-                "tokens_in": reply.tokens_in if reply else 0,
-                "tokens_out": reply.tokens_out if reply else 0,
-                "tokens_cached": reply.tokens_cached if reply else 0,
-                "reply_usd": reply.usd if reply else None,
-                "reply_seconds": reply.wall_seconds if reply else 0.0,
-                "finish": reply.finish if reply else "",
-                "text": reply.text if reply else "",
-            }
-        )
+    def _tell(self, call: Call, reply: Reply | None, status: str, reason: str) -> None:
+        """Write the call down, then close its account: in this order whoever goes on after a kill finds both, or the
+        account alone."""
+        self.kit.emit(call.event(reply, status, scrub(reason)))
+        if self._tape is None and call.attempts:
+            self._purse.finish(call.account, call.held or Cost())
+
+    def _account(self, number: int) -> str:
+        """The name of a call in the purse: the n-th of this number, after n that the ledger tells of."""
+        names = (f"{self.kit.run_id}:{number}:{count}" for count in itertools.count(self._told[number]))
+        return next(name for name in names if name not in self._used)
 
 
-def _answered(recorded: Sequence[Mapping[str, Any]], run_id: str) -> dict[int, Mapping[str, Any]]:
+def _answered(told: Sequence[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
     """The calls of an earlier attempt that were answered, by number; one that failed is made again."""
-    mine = (e for e in recorded if e.get("kind") == "call" and e.get("run_id", "") == run_id)
     found: dict[int, Mapping[str, Any]] = {}
-    for event in mine:
+    for event in told:
         if event["status"] != "failed":
             found.setdefault(int(event["number"]), event)
     return found
 
 
 def _usd(answer: Answer, price: prices.Price | None) -> float | None:
+    """The cost of an answer: as LiteLLM has it, else by the price, with what the provider's cache gave and took."""
     if price is None:
         return None
     if price.given or answer.usd is None:
-        return price.of(answer.tokens_in, answer.tokens_out)
+        return price.of(answer.tokens_in, answer.tokens_out, answer.tokens_cached, answer.tokens_written)
     return answer.usd
 
 
 def _status(reply: Reply) -> str:
     if reply.finish == "content_filter":
         return "refused"
-    if not reply.text.strip():
+    if not reply.text.strip() and not reply.calls:
         return "empty"
     return "truncated" if reply.finish == "length" else "ok"
 

@@ -5,32 +5,48 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from inner_loop.models.scrub import scrub
+from inner_loop.models.tools import NOTHING, Offer, ToolCall
 from programs.errors import MetaloopError
 
 
 @dataclass(frozen=True)
 class Message:
     """``volatile`` is sent after ``text`` and is no part of the request's identity: logs hold wall times, which no
-    two executions share."""
+    two executions share. ``calls`` are of an assistant's message, ``answers`` names the call that a tool's answers."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     text: str
     volatile: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    answers: str = ""
 
     @property
     def whole(self) -> str:
         return self.text + self.volatile
+
+    @property
+    def clean(self) -> Message:
+        """Without secrets. What a model called was cleaned when it came."""
+        return replace(self, text=scrub(self.text), volatile=scrub(self.volatile))
+
+    @property
+    def stable(self) -> list[object]:
+        """What makes two messages the same."""
+        more: list[object] = [[call.wire for call in self.calls], self.answers] if self.calls or self.answers else []
+        return [self.role, self.text, *more]
 
 
 @dataclass(frozen=True)
 class Reply:
     """What a model answered. ``usd`` is None where no price is known, never 0 for that.
 
-    ``finish`` is the provider's word: stop, length (cut off), content_filter. Tokens, dollars and wall seconds are of
-    the attempt that answered; ``attempts`` counts those before it too, and what they cost is in the `call` event.
+    ``finish`` is the provider's word: stop, length (cut off), content_filter, tool_calls. Tokens, dollars and wall
+    seconds are of the attempt that answered; ``attempts`` counts those before it too, and what they cost is in the
+    `call` event.
     """
 
     text: str
@@ -42,6 +58,7 @@ class Reply:
     wall_seconds: float
     finish: str
     attempts: int
+    calls: tuple[ToolCall, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -70,7 +87,7 @@ class NoReply(Exception):
         self.problem = problem
 
 
-def request_id(models: Sequence[str], messages: Sequence[Message], max_tokens: int) -> str:
-    """SHA-256 of a request: the models that may answer, the messages without what is volatile, the length."""
-    body = [list(models), [[message.role, message.text] for message in messages], max_tokens]
+def request_id(models: Sequence[str], messages: Sequence[Message], max_tokens: int, offer: Offer = NOTHING) -> str:
+    """SHA-256 of a request: the models that may answer, the messages without what is volatile, the length, tools."""
+    body = [list(models), [message.stable for message in messages], max_tokens, *([offer.wire] if offer.tools else [])]
     return hashlib.sha256(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()

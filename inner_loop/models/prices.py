@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inner_loop.kit import Staff
-from inner_loop.models.contract import Message
+from inner_loop.models import provider
 from inner_loop.models.provider import litellm
 from programs.errors import CredentialMissing, UsageError
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|CREDENTIAL")
 
 
+WRITING = 1.25  # of the price of a token that is read: what Anthropic asks for one that its cache takes up
+
+
 @dataclass(frozen=True)
 class Price:
-    """US dollars per token; ``given`` by the user, or from LiteLLM's map."""
+    """US dollars per token: in, out, read from the provider's cache, written to it; ``given`` by the user, or from
+    LiteLLM's map."""
 
     tokens_in: float
     tokens_out: float
+    cached: float
+    written: float
     given: bool = False
 
-    def of(self, tokens_in: int, tokens_out: int) -> float:
-        return tokens_in * self.tokens_in + tokens_out * self.tokens_out
+    def of(self, tokens_in: int, tokens_out: int, cached: int = 0, written: int = 0) -> float:
+        """``cached`` and ``written`` are part of ``tokens_in``."""
+        plain = tokens_in - cached - written
+        asked = plain * self.tokens_in + cached * self.cached + written * self.written
+        return asked + tokens_out * self.tokens_out
+
+    def most(self, tokens_in: int, tokens_out: int) -> float:
+        """Whatever the cache does."""
+        return tokens_in * max(self.tokens_in, self.cached, self.written) + tokens_out * self.tokens_out
 
 
 def require_ready(staff: Staff) -> None:
@@ -62,17 +74,17 @@ def provider_of(model: str) -> str:
 def price_of(model: str, staff: Staff) -> Price | None:
     """The price given for a model, else LiteLLM's; None where neither knows one: free is a price nobody tells."""
     if model in staff.prices:
-        per_million = staff.prices[model]
-        return Price(per_million[0] / 1e6, per_million[1] / 1e6, given=True)
+        given = [per_million / 1e6 for per_million in staff.prices[model]]
+        return Price(given[0], given[1], given[-1] if given[2:] else given[0], _written(model, given[0]), given=True)
     try:
         told = litellm().get_model_info(model)
     except Exception:  # whatever the library raises for a model that it does not know
         return None
-    asked = max(told.get("input_cost_per_token") or 0.0, told.get("cache_creation_input_token_cost") or 0.0)
-    said = told.get("output_cost_per_token") or 0.0
-    return Price(float(asked), float(said)) if asked or said else None
+    asked, said = (float(told.get(f"{way}_cost_per_token") or 0.0) for way in ("input", "output"))
+    cached = float(told.get("cache_read_input_token_cost") or asked)
+    written = float(told.get("cache_creation_input_token_cost") or _written(model, asked))
+    return Price(asked, said, cached, written) if asked or said else None
 
 
-def most_tokens(messages: Sequence[Message]) -> int:
-    """Tokens that a prompt has at most: none is shorter than a byte, and a chat template adds a few per message."""
-    return sum(len(message.whole.encode("utf-8", "replace")) + 16 for message in messages) + 16
+def _written(model: str, asked: float) -> float:
+    return asked * WRITING if provider.marked(model) else asked

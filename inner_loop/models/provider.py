@@ -6,12 +6,15 @@ import os
 import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 from inner_loop.models.contract import Message
 from inner_loop.models.scrub import scrub
+from inner_loop.models.tools import NOTHING, Offer, ToolCall
 
 #: key and request: asking the same model again is of no use. The others pass.
 Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", "key", "request"]
@@ -37,14 +40,19 @@ class Fault(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a provider sent; ``usd`` is LiteLLM's figure, None where it knows no price."""
+    """What a provider sent; ``usd`` is LiteLLM's figure, None where it knows no price.
+
+    Of ``tokens_in``, ``tokens_cached`` were read from the provider's cache, ``tokens_written`` taken up by it.
+    """
 
     text: str
     tokens_in: int
     tokens_out: int
     tokens_cached: int
+    tokens_written: int
     usd: float | None
     finish: str
+    calls: tuple[ToolCall, ...] = ()
 
 
 def litellm() -> Any:
@@ -64,6 +72,8 @@ def _litellm() -> Any:
 
         litellm.ModelResponse()
         litellm.ModelResponse(stream=True)
+        with suppress(ImportError):  # else imported by the first call, while it is timed
+            import openai.resources  # noqa: F401
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     litellm.drop_params = True
@@ -72,43 +82,94 @@ def _litellm() -> Any:
     return litellm
 
 
-def ask(model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float) -> Answer:
+def ask(model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float, offer: Offer = NOTHING) -> Answer:
     """Ask once. Raises Fault; whatever a provider does is one. ``timeout`` in seconds."""
     library = litellm()
+    _unlogged()
     try:
         response = library.completion(
             model=model, messages=_sent(model, messages), max_tokens=max_tokens, timeout=timeout,
-            num_retries=0, max_retries=0,
+            num_retries=0, max_retries=0, **_tools(offer),
         )  # fmt: skip
     except Exception as error:  # the boundary to a library whose providers raise what they like
         raise _fault(error) from None
     return _answer(response, messages)
 
 
+def _unlogged() -> None:
+    """Spare this thread's calls LiteLLM's logging, which hands each reply to threads of its own (a quarter of what a
+    call costs here): the ledger is our log. Where the library has no such switch, it is as it was."""
+    with suppress(ImportError, AttributeError):
+        from litellm._internal_context import is_internal_call
+
+        is_internal_call.set(True)
+
+
+def marked(model: str) -> bool:
+    """Whether its provider caches what is marked, and nothing else."""
+    return "claude" in model and model.startswith(MARKED)
+
+
 def _sent(model: str, messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Messages as LiteLLM takes them. Where a provider caches only what is marked, the first message is."""
-    sent: list[dict[str, Any]] = [{"role": message.role, "content": message.whole} for message in messages]
-    if sent and "claude" in model and model.startswith(MARKED):
+    sent = [_message(message) for message in messages]
+    if sent and marked(model):
         sent[0]["content"] = [
             {"type": "text", "text": sent[0]["content"], "cache_control": {"type": "ephemeral"}},
         ]
     return sent
 
 
+def _tools(offer: Offer) -> dict[str, Any]:
+    """With tools, LiteLLM looks for MCP servers through a package that it does not install; ours are none of these."""
+    if not offer.tools:
+        return {}
+    looks = Path(litellm().__file__).parent / "responses" / "mcp" / "chat_completions_handler.py"
+    return {**offer.wire, **({"_skip_mcp_handler": True} if looks.is_file() else {})}
+
+
+def _message(message: Message) -> dict[str, Any]:
+    sent: dict[str, Any] = {"role": message.role, "content": message.whole}
+    if message.calls:
+        sent["tool_calls"] = [call.wire for call in message.calls]
+    if message.answers:
+        sent["tool_call_id"] = message.answers
+    return sent
+
+
+def _calls(message: Any) -> tuple[ToolCall, ...]:
+    """Tools that a reply calls; a call without an id is given one by its place."""
+    found = enumerate(getattr(message, "tool_calls", None) or ())
+    return tuple(
+        ToolCall(str(c.id or f"call-{n}"), scrub(str(c.function.name)), scrub(str(c.function.arguments or "")))
+        for n, c in found
+    )
+
+
 def _answer(response: Any, messages: Sequence[Message]) -> Answer:
     try:
         choice = response.choices[0]
-        text = scrub(choice.message.content or "")
+        text, calls = scrub(choice.message.content or ""), _calls(choice.message)
         finish = str(choice.finish_reason or "stop")
         usage = response.usage
         tokens_in, tokens_out = int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0)
-        cached = int(getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", 0) or 0)
+        cached, written = _cached(usage)
         usd = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise Fault("malformed", f"a reply without its parts: {error}", billed=True) from None
     if not tokens_in + tokens_out:  # a server that tells no usage: four characters make about a token
         tokens_in, tokens_out = sum(len(m.whole) for m in messages) // 4 + 1, len(text) // 4 + 1
-    return Answer(text, tokens_in, tokens_out, cached, float(usd) if usd else None, finish)
+    return Answer(text, tokens_in, tokens_out, cached, written, float(usd) if usd else None, finish, calls)
+
+
+def _cached(usage: Any) -> tuple[int, int]:
+    """Tokens read from and written to the cache, by the fields of OpenAI and Anthropic, within those of the prompt."""
+    details = getattr(usage, "prompt_tokens_details", None)
+    read = getattr(details, "cached_tokens", 0) or getattr(usage, "cache_read_input_tokens", 0) or 0
+    written = getattr(usage, "cache_creation_input_tokens", 0) or getattr(details, "cache_creation_tokens", 0) or 0
+    asked = int(usage.prompt_tokens or 0)
+    read = min(max(0, int(read)), asked)
+    return read, min(max(0, int(written)), asked - read)
 
 
 def _fault(error: Exception) -> Fault:

@@ -1,7 +1,8 @@
-"""The purse: caps in dollars and tokens for a whole study, shared by its worker processes.
+"""The purse: what a study's model calls took, and its caps in dollars and tokens, shared by its worker processes.
 
 The worst case of an attempt is reserved before it starts and settled by what it took. So spending never passes a
-cap, however many calls are in flight; what is reserved by a process that was killed counts as spent.
+cap, however many calls are in flight. A call has an account from its first attempt until its event is in the ledger:
+what a process that was killed had in flight stays reserved until the run goes on, which writes the event.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import fcntl
 import json
 import os
 import threading
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,35 +31,76 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.tokens + other.tokens, self.usd + other.usd)
 
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(self.tokens - other.tokens, self.usd - other.usd)
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A call that its process did not live to write down: what it had told of itself, what it had reserved."""
+
+    account: str
+    about: Mapping[str, Any]
+    reserved: Cost
+
 
 class Purse:
-    """``purse.json`` in a folder, under its lock; without a folder, or without a cap, nothing is kept."""
+    """``purse.json`` in a folder, under its lock; without a folder it is this object's own."""
 
     def __init__(self, folder: Path | None, *, max_usd: float | None = None, max_tokens: int | None = None) -> None:
         self._max_usd, self._max_tokens = max_usd, max_tokens
-        self._folder = folder if max_usd is not None or max_tokens is not None else None
+        self._folder = folder
         self._here: dict[str, Any] = _empty()  # where no folder is kept
         self._lock = threading.Lock()
 
-    def reserve(self, worst: Cost) -> str:
-        """Set aside what an attempt may cost; returns what to settle it by. Raises CapReached where it may not be."""
-        name = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
-        with self._open() as state:
-            _bury(state)
-            reserved = [Cost(*pair) for pair in state["reserved"].values()]
-            used = sum(reserved, Cost(state["tokens"], state["usd"]))
-            self._check(used, worst)
-            state["reserved"][name] = [worst.tokens, worst.usd]
-        return name
+    @property
+    def capped(self) -> bool:
+        return self._max_usd is not None or self._max_tokens is not None
 
-    def settle(self, name: str, cost: Cost) -> None:
-        """Replace what was reserved by what the attempt took."""
+    def reserve(self, account: str, worst: Cost, about: Mapping[str, Any]) -> None:
+        """Set aside what an attempt may cost. ``about``: the call so far, JSON.
+
+        Raises CapReached where it may not be.
+        """
         with self._open() as state:
-            state["reserved"].pop(name, None)
-            state["tokens"] += cost.tokens
-            state["usd"] += cost.usd
+            self._check(_used(state), worst)
+            state["open"][account] = {"by": _self(), "reserved": [worst.tokens, worst.usd], "about": dict(about)}
+
+    def settle(self, account: str, cost: Cost, about: Mapping[str, Any]) -> None:
+        """Replace what was reserved by what the attempt took; its call goes on."""
+        with self._open() as state:
+            _add(state, cost)
+            state["open"][account] |= {"reserved": [0, 0.0], "about": dict(about)}
+
+    def finish(self, account: str, cost: Cost = Cost()) -> None:
+        """As ``settle``, of a call whose event is written down."""
+        with self._open() as state:
+            if state["open"].pop(account, None) is not None:
+                _add(state, cost)
+
+    def orphans(self, run_id: str) -> list[Orphan]:
+        """Calls of a run whose process is no more. They are to be told of, then finished."""
+        with self._open() as state:
+            return [
+                Orphan(name, entry["about"], Cost(*entry["reserved"]))
+                for name, entry in state["open"].items()
+                if entry["about"].get("run_id", "") == run_id and not _alive(entry["by"])
+            ]
+
+    def bury(self, orphan: Orphan) -> None:
+        """Finish an orphan that was told of: what it had reserved counts as spent. The account stays known as used, for
+        other clients of the same run, whose ledger was read before."""
+        self.finish(orphan.account, orphan.reserved)
+        with self._open() as state:
+            state["buried"] = sorted({*state["buried"], orphan.account})
+
+    def buried(self) -> frozenset[str]:
+        """The accounts of orphans that were told of."""
+        with self._open() as state:
+            return frozenset(state["buried"])
 
     def spent(self) -> Cost:
+        """What ended attempts took."""
         with self._open() as state:
             return Cost(state["tokens"], state["usd"])
 
@@ -87,44 +129,71 @@ class Purse:
         with open(self._folder / "purse.lock", "a", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             state = _read(path)
+            before = json.dumps(state)
             yield state
+            after = json.dumps(state)
+            if after == before:
+                return
             partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(state), encoding="utf-8")
+            partial.write_text(after, encoding="utf-8")
             partial.replace(path)  # not synced: a file that a power cut tore is told of, and `calls` holds the sums
 
 
 def _empty() -> dict[str, Any]:
-    return {"tokens": 0, "usd": 0.0, "reserved": {}}
+    return {"tokens": 0, "usd": 0.0, "open": {}, "buried": []}
+
+
+def _add(state: dict[str, Any], cost: Cost) -> None:
+    state["tokens"] += cost.tokens
+    state["usd"] += cost.usd
+
+
+def _used(state: Mapping[str, Any]) -> Cost:
+    """Spent or reserved, by the dead too: nobody knows what came of their last attempts."""
+    return sum((Cost(*entry["reserved"]) for entry in state["open"].values()), Cost(state["tokens"], state["usd"]))
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return _empty()
     try:
-        state = json.loads(path.read_text("utf-8"))
+        state = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return _empty()
+    except ValueError:
+        state = {}
+    try:
         Cost(int(state["tokens"]), float(state["usd"]))
-        state["reserved"].values()
+        frozenset(state["buried"])
+        for entry in state["open"].values():
+            Cost(*entry["reserved"]), entry["about"].get, str(entry["by"])
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Corrupt(f"{path}: cannot be read", hint="restore it from a copy; removing it forgets the spend") from None
     return dict(state)
 
 
-def _bury(state: dict[str, Any]) -> None:
-    """What processes that are no more had reserved may have been spent, and counts so."""
-    for name in list(state["reserved"]):
-        if not _alive(int(name.partition("-")[0])):
-            tokens, usd = state["reserved"].pop(name)
-            state["tokens"] += tokens
-            state["usd"] += usd
+def _self() -> str:
+    return _name(os.getpid())
 
 
-def _alive(pid: int) -> bool:
-    if pid == os.getpid():
-        return True
+@cache
+def _name(pid: int) -> str:
+    return f"{pid} {_started(pid)}"
+
+
+def _started(pid: int) -> str:
+    """When a process started, in clock ticks (proc(5), field 22): its number is given again, in containers soon."""
     try:
-        os.kill(pid, 0)
+        told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if told[0] in "ZX" else told[19]  # one that nobody waits for is dead all the same
+
+
+def _alive(name: str) -> bool:
+    pid, _, started = name.partition(" ")
+    try:
+        os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return True
+        pass
+    return started == _started(int(pid))

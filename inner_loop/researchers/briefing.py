@@ -33,8 +33,10 @@ class Briefing:
         self._task = task
         self._seats = seats
         self._editable = list(task.editable)
+        self._plain = _plain(task)
+        self._rows: dict[int, str] = {}  # of experiments that are decided: they do not change any more
         self._system = render(
-            "researcher.system", task=_plain(task), cost=f"{task.cost_seconds:.3g}", editable=self._editable,
+            "researcher.system", task=self._plain, cost=f"{task.cost_seconds:.3g}", editable=self._editable,
             read_only=list(task.read_only), most_bytes=SOURCE_BYTES,
             knobs=[_knob(knob) for knob in in_focus(task.edits, charter.focus)],
             prose=labels.prose, charter=labels.charter,
@@ -45,7 +47,7 @@ class Briefing:
         count, shown = len(bench.history), self._charter.history
         rows = [self._row(bench, record) for record in bench.history[max(0, count - shown) :]] if shown else []
         text = render(
-            "researcher.turn", task=_plain(self._task), role=role, alone=len(self._seats) == 1,
+            "researcher.turn", task=self._plain, role=role, alone=len(self._seats) == 1,
             colleagues=[seat.name for seat in self._seats if seat is not role], idea=idea,
             remaining=f"{bench.remaining:.4g}", budget=f"{bench.budget_seconds:.4g}",
             experiments_left=int(bench.remaining / bench.cost() + 1e-9), queue=list(notebook.queue)[:QUEUE],
@@ -57,6 +59,14 @@ class Briefing:
         return [Message("system", self._system), Message("user", text, _log(bench))]
 
     def _row(self, bench: Bench, record: Record) -> str:
+        if record.number in self._rows:
+            return self._rows[record.number]
+        row = self._told(bench, record)
+        if record.decision:
+            self._rows[record.number] = row
+        return row
+
+    def _told(self, bench: Bench, record: Record) -> str:
         """One experiment on one line: what it was, what came of it."""
         what = line(record.description, 100) or "no title"
         part = "" if record.full else f", at {record.fraction:g} of the budget"

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from inner_loop.bench import Bench, RunStopped
+from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.citations import joined
 from inner_loop.contracts import Proposal
-from inner_loop.frontier import Frontier
 from inner_loop.kit import Kit
 from inner_loop.models import provider
 from inner_loop.models.client import Client, Stopped
@@ -80,52 +79,66 @@ class ChatResearcher(ScriptedResearcher):
         self._labels = labelled(program)
         self._notebook = Notebook.of(program, self._labels)
         self._briefing = briefing.Briefing(program.charter, self._labels, task, self._seats)
-        self._client = Client(kit, seed)
-        self._desk: Desk[Plan] = Desk(kit.should_stop)
+        self._deadline = time.monotonic() + (kit.staff.max_wall or float("inf"))
+        self._client = Client(kit, seed, deadline=self._deadline)
+        self._desk: Desk[Plan] = Desk(self._look)
         self._turns = self._lost = 0
-        self._began = time.monotonic()
         if kit.replay is None:  # LiteLLM takes seconds to load: they pass while the baseline is trained
             threading.Thread(target=provider.litellm, daemon=True).start()
 
     def work(self, bench: Bench) -> None:
         """Raises NoReply where no model answers any more, besides what every researcher may raise."""
         try:
-            super().work(bench)
+            self._work(bench)
             bench.put_beside(STATE, briefing.state(bench, self._notebook))
-        except Stopped:
-            raise RunStopped("asked to stop while a model was waited for") from None
+        except WallSpent:
+            bench.put_beside(STATE, briefing.state(bench, self._notebook))
+            raise
         finally:
             self._client.close()
             self._desk.close()
 
+    def _work(self, bench: Bench) -> None:
+        try:
+            super().work(bench)
+        except Stopped:
+            self._look()
+            raise RunStopped("asked to stop while a model was waited for") from None
+
     # --- turns -----------------------------------------------------------------------------------------------------
 
-    def _round(self, bench: Bench, frontier: Frontier) -> bool:
-        most = self._kit.staff.max_wall
-        if most is not None and time.monotonic() - self._began > most:
-            return False
-        return super()._round(bench, frontier)
+    def _look(self) -> None:
+        """Between two steps, and while a model is waited for: is the run to end?"""
+        if self._kit.should_stop():
+            raise RunStopped("asked to stop while a model was thinking")
+        if time.monotonic() > self._deadline:
+            raise WallSpent(f"--max-wall: {self._kit.staff.max_wall:g} s by the clock are over")
 
     def _draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
         """The next ``size`` turns that come to an edit; fewer where the budget or the models' wits are at an end."""
         wave: list[Proposal] = []
         while len(wave) < size and self._lost < LOST * len(self._seats):
+            self._look()
             self._ask(bench, parent, len(wave))
             if not self._desk.in_flight:
                 break
             plan = self._desk.take()
             proposal = self._proposal(bench, parent, plan)
+            if proposal is not None and any(proposal.source == other.source for other in wave):
+                proposal = None  # counted as lost: a model with nothing else to say would be asked for ever
             self._note(plan, proposal)
-            if proposal is not None and all(proposal.source != other.source for other in wave):
+            if proposal is not None:
                 wave.append(proposal)
+        if wave:
+            self._lost = 0  # a wave that is not full is still something to try
         bench.put_beside(STATE, briefing.state(bench, self._notebook))
         return wave
 
     def _ask(self, bench: Bench, parent: Record, drawn: int) -> None:
         """Bring every researcher to work, as far as the budget carries what they will propose."""
         charter = self._charter
-        screened = charter.screen.fraction < 1 < charter.wave
-        each = bench.cost(charter.screen.fraction) if screened else bench.cost() * charter.replicates
+        fraction = bench.part(charter.screen.fraction)
+        each = bench.cost(fraction) if fraction < 1 < charter.wave else bench.cost() * charter.replicates
         while self._desk.in_flight < len(self._seats):
             if drawn + self._desk.in_flight and not bench.meter.affords((drawn + self._desk.in_flight + 1) * each):
                 return

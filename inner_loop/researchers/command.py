@@ -13,13 +13,14 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import cast
 
 from inner_loop import agent_recipe, agent_tools, agent_worktree
 from inner_loop.agent_desk import Desk
 from inner_loop.agent_door import Door
+from inner_loop.agent_gateway import PORT, Gateway
+from inner_loop.agent_gateway_route import routes
 from inner_loop.agent_recall import recall
-from inner_loop.agent_sandbox import AgentEnded, AgentLimits, AgentSandbox, Network
+from inner_loop.agent_sandbox import AgentEnded, AgentLimits, AgentSandbox
 from inner_loop.agent_verdicts import Verdicts
 from inner_loop.bench import Bench, RunStopped
 from inner_loop.kit import Kit
@@ -32,9 +33,11 @@ from trainer.launcher import plain
 from trainer.task import Task
 
 POLL_SECONDS = 0.2
+END_POLL_SECONDS = 0.02  # of a question that is asked by ourselves
 GRACE_SECONDS = 10.0  # for an agent to end by itself when the budget is spent
 IDLE_SECONDS = 1800.0  # an agent that asks for nothing so long is ended
 SESSION_SECONDS = 24 * 3600.0
+GIT_SECONDS = 60.0  # for an agent's git to tell where it stands when a session has ended
 
 
 class CommandResearcher:
@@ -46,12 +49,15 @@ class CommandResearcher:
         self._kit = kit
         self._recipe = agent_recipe.recipe_for(name, kit.staff)
         self._model = kit.staff.models[0] if kit.staff.models else ""
+        self._network = agent_recipe.network(self._recipe, kit.staff)
+        self._gateway: Gateway | None = None
         self._number = 0
 
     def work(self, bench: Bench) -> None:
         """Sessions until the budget is spent, the agent gives up, or the wall limit is there.
 
-        Raises NoReply where the agent fails without having run anything: its key, its network, its command.
+        Raises NoReply where the agent fails without having run anything: its key, its network, its command; and where a
+        cap of the study is reached.
         """
         installed = agent_recipe.find(self._recipe)
         recall(bench, self._kit.recorded)
@@ -59,10 +65,13 @@ class CommandResearcher:
         deadline = time.monotonic() + (self._kit.staff.max_wall or float("inf"))
         with ExitStack() as stack:
             folder = self._folder(stack)
+            self._gateway = self._open_gateway(stack)
             stack.callback(agent_worktree.clear, folder / "worktree")
             while bench.is_open and time.monotonic() < deadline:
                 before = len(bench.history)
                 ended = self._session(bench, folder, installed, deadline)
+                if bench.is_open and self._gateway is not None and self._gateway.toll.problem is not None:
+                    raise NoReply(self._gateway.toll.problem)
                 if len(bench.history) == before:
                     self._complain(bench, ended)
                     break
@@ -75,23 +84,32 @@ class CommandResearcher:
         folder.mkdir(parents=True, exist_ok=True)
         return folder.resolve()
 
+    def _open_gateway(self, stack: ExitStack) -> Gateway | None:
+        """The agent's way to its models, for all sessions; None where it has its own, or the user has no key."""
+        upstreams = self._recipe.gateway.api
+        found = routes(upstreams)
+        if not found:
+            return None
+        return stack.enter_context(Gateway(upstreams, found, self._kit, shared=self._network == "full"))
+
     def _session(self, bench: Bench, folder: Path, installed: agent_recipe.Installed, deadline: float) -> AgentEnded:
         worktree = folder / "worktree"
         self._lay(bench, folder, worktree)
         logs = self._kit.folder / "logs" if self._kit.folder else None
         desk = Desk(bench, self._program, worktree, emit=self._kit.emit, logs=logs)
         prompt = agent_tools.prompt(bench)
-        words = self._recipe.words(prompt, self._model, agent_tools.entry(self._task))
+        more = agent_recipe.through(self._recipe, self._gateway.bases())[0] if self._gateway else []
+        words = self._recipe.words(prompt, self._model, agent_tools.entry(self._task), more)
         stdin = prompt.encode() if self._recipe.prompt == "stdin" else b""
         asked = len(bench.history)
         with Door(desk.answer) as door:
             sandbox = self._sandbox(worktree, door.path, installed)
-            sitting = _Sitting(bench, desk, door, self._kit, deadline)
+            sitting = _Sitting(bench, desk, door, self._kit, deadline, self._gateway)
             try:
                 ended = sandbox.run([str(installed.path), *words[1:]], stdin=stdin, attend=sitting.attend)
             finally:
                 (folder / agent_worktree.NOTES).write_text(agent_worktree.notes(worktree), encoding="utf-8")
-        desk.finish()
+            desk.finish(lambda: self._ask_git(sandbox, door))
         self._write_down(folder, ended, len(bench.history) - asked)
         return ended
 
@@ -104,21 +122,41 @@ class CommandResearcher:
             (worktree / agent_worktree.NOTES).write_text(said, encoding="utf-8")
 
     def _sandbox(self, worktree: Path, door: Path, installed: agent_recipe.Installed) -> AgentSandbox:
-        staff, recipe = self._kit.staff, self._recipe
+        recipe = self._recipe
         closed = [self._task.folder, *([self._kit.study] if self._kit.study else [])]
         readable = (*installed.readable, *(Path(text).expanduser() for text in recipe.readable))
+        gateway = self._gateway
+        named = agent_recipe.environment(recipe) | agent_tools.environment(self._task, worktree)
+        if gateway is not None:
+            named |= gateway.variables() | agent_recipe.through(recipe, gateway.bases())[1]
         return AgentSandbox(
             worktree,
-            cast(Network, staff.agent_network),
+            self._network,
             readable=readable,
-            environment=agent_recipe.environment(recipe) | agent_tools.environment(self._task, worktree),
+            environment=named,
             home=agent_recipe.home(recipe),
             door=door,
             tools=agent_tools.commands(),
             hidden=tuple(closed),
             allow_hosts=tuple(dict.fromkeys(recipe.hosts)),
+            gateway=gateway.socket if gateway else None,
+            gateway_port=PORT,
             limits=AgentLimits(wall_seconds=SESSION_SECONDS),
         )
+
+    def _ask_git(self, agents: AgentSandbox, door: Door) -> None:
+        """Have the agent's repository tell where it stands: in a sandbox like the agent's, without network and keys,
+        for its git does what its configuration says. Without an answer nothing is decided by it."""
+
+        def attend() -> bool:
+            door.serve(END_POLL_SECONDS)
+            return True
+
+        sandbox = AgentSandbox(
+            agents.worktree, "none", environment=agent_tools.environment(self._task, agents.worktree),
+            door=agents.door, tools=agents.tools, hidden=agents.hidden, limits=AgentLimits(wall_seconds=GIT_SECONDS),
+        )  # fmt: skip
+        sandbox.run([agent_tools.EXPERIMENT, "--end"], attend=attend)
 
     def _write_down(self, folder: Path, ended: AgentEnded, experiments: int) -> None:
         """The session's event, and what the agent wrote as text beside the run; nothing of it is read again."""
@@ -163,17 +201,23 @@ class CommandResearcher:
         problem = EnvironmentProblem(
             f"the agent {command!r} ended with exit code {ended.exit_code} and ran nothing: "
             f"{one_line(said[-1])[:200] if said else 'it said nothing'}",
-            hint="its key, model or network; nothing is lost, the run can be resumed",
+            hint=f"its key, model, network{self._installed_by()}; nothing is lost, the run can be resumed",
             ids=[self._kit.run_id],
         )
         raise NoReply(problem)
+
+    def _installed_by(self) -> str:
+        """What a whole installation is: an agent may start without all that it needs later."""
+        return f" or installation ({self._recipe.install})" if self._recipe.install else ""
 
 
 class _Sitting:
     """One session from the bench's side: answers at the door, and says when it is over."""
 
-    def __init__(self, bench: Bench, desk: Desk, door: Door, kit: Kit, deadline: float) -> None:
-        self._bench, self._desk, self._door, self._kit = bench, desk, door, kit
+    def __init__(
+        self, bench: Bench, desk: Desk, door: Door, kit: Kit, deadline: float, gateway: Gateway | None
+    ) -> None:
+        self._bench, self._desk, self._door, self._kit, self._gateway = bench, desk, door, kit, gateway
         self._deadline = deadline
         self._asked = 0
         self._last = time.monotonic()
@@ -187,7 +231,8 @@ class _Sitting:
             raise RunStopped(f"run {self._bench.run_id} was asked to stop while its agent worked")
         if self._desk.asked != self._asked:
             self._asked, self._last = self._desk.asked, now
-        if not self._bench.is_open:
+        capped = self._gateway is not None and self._gateway.toll.problem is not None
+        if capped or not self._bench.is_open:
             self._closing = self._closing or now + GRACE_SECONDS
         over = self._closing is not None and now > self._closing
         return not over and now < self._deadline and now - self._last < IDLE_SECONDS

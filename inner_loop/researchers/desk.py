@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from inner_loop.bench import RunStopped
-
 T = TypeVar("T")
 LOOK_SECONDS = 0.05
 
@@ -31,10 +29,13 @@ class _Asked(Generic[T]):
 
 
 class Desk(Generic[T]):
-    """First asked, first taken: what is decided follows from what was answered, never from how fast."""
+    """First asked, first taken: what is decided follows from what was answered, never from how fast.
 
-    def __init__(self, should_stop: Callable[[], bool]) -> None:
-        self._should_stop = should_stop
+    ``look`` is called while a result is waited for, and may raise to end that.
+    """
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        self._look = look
         self._asked: deque[_Asked[T]] = deque()
 
     @property
@@ -45,11 +46,10 @@ class Desk(Generic[T]):
         self._asked.append(_Asked(work))
 
     def take(self) -> T:
-        """The oldest one's result, or its error. Raises RunStopped if the run is to stop meanwhile."""
+        """The oldest one's result, or its error."""
         asked = self._asked[0]
         while not asked.done.wait(LOOK_SECONDS):
-            if self._should_stop():
-                raise RunStopped("asked to stop while a model was thinking")
+            self._look()
         self._asked.popleft()
         if asked.error is not None:
             raise asked.error

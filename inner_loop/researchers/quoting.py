@@ -11,6 +11,8 @@ _BIDI = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0
 
 def clean(text: str) -> str:
     """Without escape sequences, controls but line ends and tabs, and what turns the direction of text."""
+    if text.isascii() and text.isprintable():
+        return text
     plain = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).translate(_BIDI)
     return "".join(c for c in plain if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
 

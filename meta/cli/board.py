@@ -6,10 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from analysis.trust import counts, weakest
+from meta.cli.spend import Spend
 
 Event = Mapping[str, Any]
 
@@ -31,6 +33,10 @@ class RunView:
     gains: list[float] = field(default_factory=list)
     trusts: set[str] = field(default_factory=set)
     last: Event = field(default_factory=dict)
+    started_at: str = ""
+    busy: float = 0.0  # seconds by the clock in which an experiment ran
+    wall: float | None = None  # seconds by the clock, of a run that has ended
+    models: Spend = field(default_factory=Spend)
 
     @property
     def gain(self) -> float | None:
@@ -54,6 +60,11 @@ class ArmView:
     @property
     def trust(self) -> str | None:
         return weakest(trust for run in self.runs for trust in run.trusts)
+
+    @property
+    def models(self) -> Spend:
+        """What the models of its runs took."""
+        return Spend.of(run.models for run in self.runs)
 
     def claimed(self, sign: float) -> float | None:
         """The best metric that a run of this arm claims; ``sign`` +1 where lower is better."""
@@ -93,8 +104,7 @@ class Board:
         self.champion: Event | None = None
         self.baselines = 0
         self.faults = 0
-        self.calls = self.tokens = 0  # of models
-        self.usd: float | None = 0.0  # None: a call has no price
+        self.models = Spend()
         self.findings: Counter[str] = Counter()
         self.trusts: set[str] = set()
         self.first_at = self.last_at = ""
@@ -133,11 +143,18 @@ class Board:
     def _on_study(self, event: Event) -> None:
         self.study = event
 
+    @property
+    def utilization(self) -> float | None:
+        """Share of the runs' time by the clock in which an experiment ran; None before one ran for a while."""
+        walls = [
+            run.wall if run.wall is not None else between(run.started_at, self.last_at) for run in self.runs.values()
+        ]
+        return min(sum(run.busy for run in self.runs.values()) / sum(walls), 1.0) if sum(walls) > 0 else None
+
     def _on_call(self, event: Event) -> None:
-        self.calls += 1
-        self.tokens += int(event.get("tokens") or 0)
-        usd = event.get("usd")
-        self.usd = None if self.usd is None or usd is None else self.usd + float(usd)
+        self.models.take(event)
+        if event.get("run_id") in self.runs:
+            self.runs[event["run_id"]].models.take(event)
 
     def _on_program(self, event: Event) -> None:
         self.programs.setdefault(event["program_id"], event)
@@ -151,9 +168,12 @@ class Board:
             self.matches[event["match_id"]].state = str(event.get("state", "finished"))
 
     def _on_run_started(self, event: Event) -> None:
-        if event["run_id"] in self.runs:
+        if event["run_id"] in self.runs:  # it goes on
+            known = self.runs[event["run_id"]]
+            known.started_at, known.busy, known.wall = str(event.get("at", "")), 0.0, None
             return
         run = RunView(event["run_id"], event["arm_id"], float(event.get("device_seconds_budget") or 0))
+        run.started_at = str(event.get("at", ""))
         self.runs[run.run_id] = run
         match = self.matches.get(event.get("match_id", ""))
         if match is not None and run.arm_id in match.arms:
@@ -166,6 +186,7 @@ class Board:
         run.tried += event.get("number", 0) != 0
         run.measured += 1
         run.spent += float(event.get("device_seconds_charged") or 0)
+        run.busy += float(event.get("wall_seconds") or 0)
         self.trusts.add(str(event.get("trust") or ""))
         run.doing = f"exp {event.get('number')}: {event.get('description') or ''}"
         run.last = event
@@ -195,6 +216,8 @@ class Board:
         if run is not None:
             run.state = str(event.get("state", "finished"))
             run.spent = float(event.get("charged") or run.spent)
+            if event.get("wall_seconds"):
+                run.wall, run.busy = float(event["wall_seconds"]), float(event.get("experiment_wall_seconds") or 0)
             run.doing = "done" if run.state == "finished" else run.state
 
     def _on_verification(self, event: Event) -> None:
@@ -243,6 +266,14 @@ class Tail:
                 continue
             if isinstance(event, dict):
                 yield event
+
+
+def between(first: str, last: str) -> float:
+    """Seconds from one time to another; 0 where they are none."""
+    try:
+        return max((datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds(), 0.0)
+    except ValueError:
+        return 0.0
 
 
 def load_board(folder: Path) -> tuple[Board, Tail]:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from meta.cli import staffing
-from programs.errors import NotFound, UsageError
+from programs.errors import NotComparable, NotFound, UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
+CAPS = ("max_usd", "max_tokens", "max_wall", "prices")
+LIMITS = ("reply_tokens", "call_timeout", "patience", "calls_at_once")  # of calls
 
 
 def _nobody() -> Staff:
@@ -49,6 +51,8 @@ class Crew:
         staff = Staff(
             models=models, max_usd=flags.pop("max_usd", None), max_tokens=flags.pop("max_tokens", None),
             prices=dict(_price(text) for text in flags.pop("price", ())), **staffing.take(flags),
+            traces=flags.pop("traces", None) or "auto",
+            **{name: given for name in LIMITS if (given := flags.pop(name, None)) is not None},
         )  # fmt: skip
         _tapes(flags.pop("record", None), flags.pop("replay", None))
         implied = "command" if staff.agent else "chat" if models else None
@@ -66,11 +70,14 @@ class Crew:
         find_researcher(researcher)
         if study is not None:
             staffing.same(study.config.staff, self.staff)
+            _same_replies(study, self.staff)
             _raise_caps(study, self.staff)
         staff = study.config.staff if study else self.staff
         if researcher.partition(":")[0] == "command":
+            from inner_loop import agent_gateway_plan
+
             staffing.check(researcher, staff)
-            if not self.yes and staff.agent_network != "none":
+            if not self.yes and agent_gateway_plan.may_cost(researcher.partition(":")[2], staff):
                 _consent()
         if researcher != "chat" and not staff.models:
             return
@@ -89,32 +96,44 @@ class Crew:
         researcher = study.config.researcher if study else self.researcher
         staff = _with_caps(study.config.staff, self.staff) if study else self.staff
         if researcher.partition(":")[0] == "command":
-            return {"researcher": researcher, "price": "own device; what the agent's models cost is not priced"}
-        if researcher != "chat" or not staff.models:
+            from inner_loop.agent_gateway_plan import told as told_of_agent
+
+            return {"researcher": researcher, "price": told_of_agent(researcher.partition(":")[2], staff)}
+        if not staff.models:
             return {}
-        named = {"researcher": researcher, "models": ", ".join(staff.models)}
+        if researcher != "chat":
+            return limits(staff)
+        named = {"researcher": researcher, "models": ", ".join(staff.models), **limits(staff)}
+        if staff.max_wall is not None:
+            named["max_wall_s"] = staff.max_wall
         if os.environ.get("METALOOP_REPLAY"):
             return named | {"price": "replayed, no model is called"}
         from inner_loop.models.bill import estimate, told
 
-        expected = estimate(task, staff, experiments)
-        return named | {"tokens": expected.tokens, "usd": expected.usd, "price": told(expected, staff)}
+        whole = estimate(task, staff, experiments)
+        return named | {"tokens": whole.tokens, "usd": whole.usd, "price": told(whole, staff)}
 
 
-def _price(text: str) -> tuple[str, tuple[float, float]]:
-    name, equals, both = text.rpartition("=")
-    asked, slash, said = both.partition("/")
+def limits(staff: Staff) -> dict[str, Any]:
+    """The limits of calls, in the words of a plan; times in seconds."""
+    return {
+        "reply_tokens": staff.reply_tokens, "call_timeout_s": staff.call_timeout, "patience_s": staff.patience,
+        "calls_at_once": staff.calls_at_once,
+    }  # fmt: skip
+
+
+def _price(text: str) -> tuple[str, tuple[float, float] | tuple[float, float, float]]:
+    name, equals, figures = text.rpartition("=")
     try:
-        if not (equals and slash and name):
+        asked, said, *cached = (float(figure) for figure in figures.split("/"))
+        if not (equals and name and len(cached) < 2):
             raise ValueError
-        found = float(asked), float(said)
-        if not (min(found) >= 0 and max(found) < 1e6):
+        if not all(0 <= figure < 1e6 for figure in (asked, said, *cached)):
             raise ValueError
     except ValueError:
-        raise UsageError(
-            f"--price {text}: is no price", hint="--price openai/NAME=0.5/1.5, per million tokens"
-        ) from None
-    return name, found
+        hint = "--price openai/NAME=0.5/1.5 per million tokens in and out; a third figure is for cached ones"
+        raise UsageError(f"--price {text}: is no price", hint=hint) from None
+    return name, (asked, said, cached[0]) if cached else (asked, said)
 
 
 def _tapes(record: str | None, replay: str | None) -> None:
@@ -137,10 +156,20 @@ def _raise_caps(study: Study, asked: Staff) -> None:
 
 
 def _with_caps(staff: Staff, asked: Staff) -> Staff:
-    given = {
-        name: getattr(asked, name) for name in ("max_usd", "max_tokens", "max_wall", "prices") if getattr(asked, name)
-    }
+    """``staff`` with the caps, prices and limits that were asked for; how long a reply may be stays as it is."""
+    given = {name: getattr(asked, name) for name in CAPS if getattr(asked, name)}
+    given |= {name: getattr(asked, name) for name in LIMITS if name in asked.model_fields_set}
     return staff.model_copy(update=given)
+
+
+def _same_replies(study: Study, asked: Staff) -> None:
+    """The length of replies is part of each request, by which recorded calls are known."""
+    made = study.config.staff.reply_tokens
+    if "reply_tokens" in asked.model_fields_set and asked.reply_tokens != made:
+        raise NotComparable(
+            f"the study was made with --reply-tokens {made}",
+            hint="leave --reply-tokens out to go on, or name a new folder with --study",
+        )
 
 
 def _free(staff: Staff) -> bool:

@@ -37,7 +37,7 @@ FLAGS = [
     options.unsafe_flag,
     *options.STAFF_FLAGS,
     *staffing.FLAGS,
-    mutation.meta_program_flag,
+    *mutation.FLAGS,
     options.dry_run_flag,
     options.yes_flag,
 ]
@@ -85,6 +85,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
         settings.check(study)
         refuse_reserve(study, reserve)
         mutation.check(study, follows)
+        mutation.check_traces(study, settings.crew.staff.traces)
         reserve = [Task.load(away.task) for away in study.config.reserve]
         refuse_others(folder, own, starters)
     else:

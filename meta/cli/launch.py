@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.report.words import many
 from arena import sandbox
-from meta.cli import resolve
+from meta.cli import plan_words, resolve
 from meta.cli.crew import Crew
 from meta.cli.options import duration
-from meta.cli.output import Output
+from meta.cli.output import Output, key_values
 from meta.cli.progress import Progress
 from programs.errors import NotComparable, UsageError
+from trainer import command_budget
 
 if TYPE_CHECKING:
     from analysis.power import Noise
@@ -27,6 +28,7 @@ DEFAULT_TASK = "strokes"
 SETUP_SECONDS = 6.0  # start of the workers and the data of a new study, wall seconds
 SHARE_AT_WORK = 0.8  # of the workers' time, the rest is launching and writing down (meta/plan.py: OVERHEAD)
 WORKERS_A_CORE, LEAST_MOST_WORKERS = 4, 8  # more are a slip of the finger
+COMMAND_SECONDS = 0.1  # start and end of a command's sandbox, wall seconds, not charged (bench/command_tasks.py)
 LAW_SECONDS = 0.003  # a simulated experiment with all that is written of it, wall seconds
 
 
@@ -93,6 +95,8 @@ class Settings:
                 f"{resolve.shown(study.folder)} was made without a sandbox",
                 hint=f"{sandbox.FLAG} goes on without one; or start a new study, which has one",
             )
+        if study is None:
+            command_budget.refuse_guess(task)
         sandbox.require(task, self.sandbox)
         self.crew.ready(study)
 
@@ -162,6 +166,10 @@ def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify
 def as_it_runs(plan: Mapping[str, Any], task: Task, sandboxed: bool) -> dict[str, Any]:
     """A plan that says whether what runs is shut in; where nothing is trained, with the time that that takes."""
     told = {**plan, "sandbox": sandbox.said(task, sandboxed)}
+    if task.run is not None:
+        told["wall_seconds"] = round(plan["wall_seconds"] + COMMAND_SECONDS * plan["experiments"] / plan["workers"], 1)
+        if said := command_budget.remarks(task):
+            told["of_the_task"] = "; ".join(said)
     if not sandbox.runs_code(task):
         told |= {"workers": 1, "wall_seconds": round(1.0 + LAW_SECONDS * plan["experiments"], 1)}
     return told
@@ -210,22 +218,37 @@ def announce(out: Output, plan: Mapping[str, Any]) -> None:
     out.note(
         f"plan: {many(plan['runs'], 'run')} of {duration(plan['run_budget_s'])} on {plan['task']}, about "
         f"{many(plan['experiments'], 'experiment')}; {duration(plan['device_seconds'])} of device time, about "
-        f"{duration(plan['wall_seconds'])} with {many(plan['workers'], 'worker')}; {plan['price']}"
+        f"{plan_words.wall(plan)}; {plan['price']}"
     )
     if plan.get("models"):
-        out.note(f"models: {plan['models']}, researcher {plan['researcher']}")
+        out.note(f"models: {plan['models']}, researcher {plan['researcher']}{_limits(plan)}")
     if plan.get("tells"):
         out.note(f"tells: {plan['tells']}")
+    if plan.get("of_the_task"):
+        out.note(f"{plan['task']}: {plan['of_the_task']}")
     if plan["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):
         out.note(plan["sandbox"])
 
 
+def _limits(plan: Mapping[str, Any]) -> str:
+    """How long replies, calls, waits and runs may be, and how many calls are made at once."""
+    if "reply_tokens" not in plan:
+        return ""
+    wall = f"; a run takes {duration(plan['max_wall_s'])} by the clock at most" if plan.get("max_wall_s") else ""
+    return (
+        f"; replies of {plan['reply_tokens']} tokens at most, {duration(plan['call_timeout_s'])} an attempt, "
+        f"{many(plan['calls_at_once'], 'call')} of a provider at once, {duration(plan['patience_s'])} of waiting when "
+        f"nobody answers{wall}"
+    )
+
+
 def dry_run(out: Output, plan: Mapping[str, Any]) -> None:
-    """``--dry-run``: the plan is the data; a person is spared the lists, which the remarks have told."""
-    shown = {key: duration(plan[key]) for key in ("run_budget_s", "device_seconds", "wall_seconds")}
-    lists = {key for key, value in plan.items() if isinstance(value, list) and any(isinstance(v, dict) for v in value)}
-    left = {"json": set(), "plain": {"plan"}, "person": {"plan", *lists}}[out.mode]
-    out.thing({key: value for key, value in plan.items() if key not in left}, shown=shown)
+    """``--dry-run``: the plan is the data; a person gets it in words, without its lists."""
+    if out.mode == "person":
+        out.show(key_values(plan_words.words(plan)))
+        return
+    left = {"plan"} if out.mode == "plain" else set()
+    out.thing({key: value for key, value in plan.items() if key not in left})
 
 
 def drive(

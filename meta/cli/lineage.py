@@ -17,10 +17,17 @@ WITH measured AS (
     GROUP BY program_id),
 named AS (SELECT program_id FROM champions ORDER BY named_at DESC LIMIT 1)
 SELECT p.program_id, p.name, p.generation, p.operator, p.parent_ids, p.words, m.gain, m.se, coalesce(m.n, 0) AS n,
-    p.program_id IN (SELECT program_id FROM named) AS champion
+    p.program_id IN (SELECT program_id FROM named) AS champion,
+    (SELECT u.model FROM mutations AS u WHERE u.child_id = p.program_id AND u.accepted LIMIT 1) AS model,
+    (SELECT u.reason FROM mutations AS u WHERE u.child_id = p.program_id AND u.accepted LIMIT 1) AS reason
 FROM programs AS p LEFT JOIN measured AS m USING (program_id)
 WHERE p.operator IS DISTINCT FROM 'ablation'  -- variants of one program, metaloop credit tells what they show
 ORDER BY p.generation, m.gain DESC NULLS LAST, p.program_id
+"""
+REFUSED = """
+SELECT coalesce(model, 'offline') AS by, count(*) AS proposals, count(*) FILTER (NOT accepted) AS refused,
+    CASE WHEN model IS NOT NULL THEN sum(tokens)::BIGINT END AS tokens
+FROM mutations GROUP BY model ORDER BY model NULLS FIRST
 """
 TRUSTS = "SELECT DISTINCT trust FROM runs WHERE score_stream = 'selection'"
 COLUMNS = (
@@ -34,6 +41,8 @@ COLUMNS = (
     Column("generation", person=False),
     Column("parent_ids", person=False),
     Column("champion", person=False),
+    Column("model", person=False),
+    Column("reason", person=False),
 )
 
 
@@ -49,6 +58,7 @@ def lineage(out: Output, study: str | None) -> None:
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, []) as con:
         programs = resolve.fetch(con, QUERY)
+        proposals = resolve.fetch(con, REFUSED)
         trust.note(out, con, resolve.shown(folder), TRUSTS)
     rows = [{"tree": prefix + _title(p, programs), **p} for prefix, p in tree(programs)]
     if out.mode == "json":
@@ -57,6 +67,19 @@ def lineage(out: Output, study: str | None) -> None:
     out.rows(rows, COLUMNS, empty="no programs yet", extra={"study": str(folder)})
     if out.mode == "person" and any(p["champion"] for p in programs):
         out.note("* the champion")
+    for line in told(proposals):
+        out.note(line)
+    if any(row["refused"] for row in proposals):
+        asked = "SELECT operator, model, reason FROM mutations WHERE NOT accepted"
+        out.note(f'why they were refused: metaloop sql {resolve.typed(folder)} "{asked}"')
+
+
+def told(proposals: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Who proposed children, and how many of them were turned away before any device time."""
+    for row in proposals:
+        tokens = "" if row["tokens"] is None else f", {row['tokens']} tokens"
+        by = "offline operators" if row["by"] == "offline" else row["by"]
+        yield f"{by} proposed {row['proposals']}, {row['refused']} of them refused{tokens}"
 
 
 def tree(programs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from meta.cli import resolve
 from meta.cli.options import flag
 from programs.errors import NotComparable, UsageError
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
     from programs.program import Program
 
 meta_program_flag = flag("--meta-program", metavar="FILE", help="What a model follows that writes programs.")
+traces_flag = flag(
+    "--traces",
+    type=click.Choice(("auto", "tools", "prompt", "none")),
+    help="How a model that writes programs sees raw traces of runs  [default: what it can do].",
+)
+FLAGS = (meta_program_flag, traces_flag)
 
 
 def load(path: str | None) -> Program | None:
@@ -37,11 +45,22 @@ def check(study: Study, asked: Program | None) -> None:
     )
 
 
+def check_traces(study: Study, asked: str | None) -> None:
+    """What prompts hold was settled when the study was founded; asking for something else later is an error."""
+    made = study.config.staff.traces
+    if asked not in (None, "auto", made):
+        raise NotComparable(
+            f"{resolve.shown(study.folder)} was founded with --traces {made}",
+            hint="leave --traces out to go on, or name a new folder with --study",
+        )
+
+
 def bill(plan: Plan, staff: Staff, told: Mapping[str, Any]) -> dict[str, Any]:
     """What mutation may take at most, in the words of a plan; nothing where no model is at hand."""
     if not staff.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
         return {}
     from meta.mutators.llm.bill import bill as most
+    from meta.mutators.llm.bill import sentence
 
     found = most(plan.generations, plan.children, staff)
     price = str(told["price"]).replace("own device, no model is called", "own device")
@@ -51,11 +70,13 @@ def bill(plan: Plan, staff: Staff, told: Mapping[str, Any]) -> dict[str, Any]:
         "mutation_calls": found.calls,
         "mutation_tokens": found.tokens,
         "mutation_usd": found.usd,
-        "price": f"{price}; {found.sentence()}",
+        "price": f"{price}; {sentence(found)}",
     }
 
 
 def refuse_alone(asked: Program | None, staff: Staff) -> None:
-    """A meta program without a model would be followed by nobody."""
+    """A meta program without a model would be followed by nobody, and traces seen by nobody."""
+    if staff.traces != "auto" and not staff.models:
+        raise UsageError("--traces is for a model to see", hint="name one: -m NAME")
     if asked is not None and not staff.models:
         raise UsageError("--meta-program is for a model to follow", hint="name one: -m NAME")

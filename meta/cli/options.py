@@ -198,10 +198,22 @@ model_flag = flag("-m", "--model", metavar="NAME,…", help="LiteLLM models; the
 max_usd_flag = flag("--max-usd", type=click.FloatRange(min=0, min_open=True), help="Most dollars of the study.")
 max_tokens_flag = flag("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the study, in and out.")
 price_flag = flag(
-    "--price", metavar="NAME=IN/OUT", multiple=True, help="Dollars per million tokens of a model without a price."
+    "--price", metavar="NAME=IN/OUT[/CACHED]", multiple=True,
+    help="Dollars per million tokens of a model without a price.",
+)  # fmt: skip
+reply_tokens_flag = flag(
+    "--reply-tokens", type=click.IntRange(min=1), help="Longest reply of a model  [default: 8192]."
+)
+call_timeout_flag = flag(
+    "--call-timeout", type=Duration(), help="Longest time of one attempt of a call  [default: 5m]."
+)
+patience_flag = flag("--patience", type=Duration(), help="How long a call waits for any model  [default: 15m].")
+calls_at_once_flag = flag(
+    "--calls-at-once", type=click.IntRange(min=1), help="Calls of one provider at a time  [default: 8]."
 )
 record_flag = flag("--record", metavar="DIR", help="Write each exchange with a model there.")
 replay_flag = flag("--replay", metavar="DIR", help="Answer from a recording: no network, no key.")
 STAFF_FLAGS = (
-    researcher_flag, model_flag, max_usd_flag, max_tokens_flag, price_flag, record_flag, replay_flag,
+    researcher_flag, model_flag, max_usd_flag, max_tokens_flag, price_flag, reply_tokens_flag, call_timeout_flag,
+    patience_flag, calls_at_once_flag, record_flag, replay_flag,
 )  # fmt: skip

@@ -10,7 +10,8 @@ import click
 
 from meta.cli import resolve
 from meta.cli.options import flag, noun, verb
-from meta.cli.output import Column, Output, brief
+from meta.cli.output import Column, Output
+from meta.cli.program_charter import charter
 
 if TYPE_CHECKING:
     from programs.directives import Directive
@@ -45,12 +46,6 @@ DIFF = (
     Column("text", wrap=True, show=directive_text),
     Column("before", person=False),
     Column("directive_id", "id", style="dim", show=resolve.short),
-)
-CHARTER = (
-    Column("field", style="bold"),
-    Column("value", show=brief),
-    Column("set", "set here"),
-    Column("description", wrap=True, style="dim"),
 )
 
 
@@ -115,30 +110,6 @@ def diff(out: Output, old: str, new: str) -> None:
     """Compare two programs by directive: added, removed, changed."""
     items = differences(resolve.one_program(old), resolve.one_program(new))
     out.rows(items, DIFF, empty="the same directives")
-
-
-@verb(
-    ("metaloop program charter", "every field: default, unit, what it does"),
-    ("metaloop program charter screen-waves", "as this program sets it"),
-    flags=[click.argument("program", metavar="[PROGRAM]", required=False)],
-)
-def charter(out: Output, program: str | None) -> None:
-    """The charter, field by field: what the harness itself carries out."""
-    from programs.charter import Charter, fields
-
-    loaded = resolve.one_program(program) if program else None
-    active = loaded.charter if loaded else Charter()
-    given = set(_set_fields(loaded)) if loaded else set()
-    items = [
-        {
-            "field": name,
-            "value": active.get(name),
-            "set": "yes" if name in given else "",
-            "description": info.description or "",
-        }
-        for name, info in fields()
-    ]
-    out.rows(items, CHARTER)
 
 
 for command in (ls, show, lint, diff, charter):

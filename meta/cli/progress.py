@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meta.cli import render
+from meta.cli import render, spend
 from meta.cli.board import Board, Tail
 from meta.cli.output import Output, clean
 from meta.cli.resolve import shown
@@ -124,4 +124,11 @@ def _run_line(event: Mapping[str, Any]) -> str:
     gain = event.get("gain")
     state = str(event.get("state", ""))
     shown = state if gain is None else f"verified gain {render.number(gain, 4, sign=True)}"
-    return f"run {str(event.get('run_id'))[:7]} {event.get('program')}: {counts}, {shown}"
+    took = f", {_took(run)}" if run.get("calls") else ""
+    return f"run {str(event.get('run_id'))[:7]} {event.get('program')}: {counts}, {shown}{took}"
+
+
+def _took(run: Mapping[str, Any]) -> str:
+    """What a run's models took, and how much of its time the device was used."""
+    wall, busy = run.get("wall_seconds"), run.get("experiment_wall_seconds")
+    return spend.sentence(run.get("tokens"), run.get("usd"), busy / wall if wall and busy is not None else None)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from meta.cli import launch, options, render, resolve, staffing, trust
+from meta.cli import launch, options, render, resolve, spend, staffing, trust
 from meta.cli.launch import Settings
 from meta.cli.match import found, plan_of, recorded_entries, resume
 from meta.cli.options import duration, verb
@@ -86,8 +86,12 @@ def present(out: Output, folder: Path, match_id: str) -> None:
         "claimed_gain": row["claimed_gain"],
         "verified_gain": row["verified_gain"],
         "trust": row["trust"],
+        **({name: row[name] for name in ("tokens", "usd", "utilization")} if row["calls"] else {}),
+        **({"reason": row["reason"]} if row["reason"] else {}),
     }
-    out.thing(shown, shown={"device_seconds_charged": duration(row["device_seconds_charged"])})
+    words = {"device_seconds_charged": duration(row["device_seconds_charged"])}
+    words |= {"tokens": spend.tokens(row["tokens"]), "usd": spend.dollars(row["usd"])}
+    out.thing(shown, shown=words | {"utilization": f"{spend.share(row['utilization'])} of the time"})
     for line in kept if out.mode == "person" else ():
         metric, gain = render.number(line["metric"], 4), render.number(line["gain"], 4, sign=True)
         out.text(f"  {line['number']:>3}  {metric}  {gain}  {render.fit(line['description'] or '', 50)}")

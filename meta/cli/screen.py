@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.report.words import many
 from analysis.trust import marked, weakest
-from meta.cli import render
+from meta.cli import render, spend
 from meta.cli.board import ArmView, Board, MatchView
 from meta.cli.options import duration
 from meta.cli.output import Column, clean, table
@@ -64,8 +64,8 @@ def header(board: Board, title: str, width: int, plan: Mapping[str, Any] | None 
         lines.append(runs)
     else:
         lines.append(f"device {duration(board.charged)}   {runs}")
-    if board.calls:
-        lines.append(models_line(board))
+    if board.models.calls:
+        lines += models_lines(board)
     if board.faults:
         lines.append(f"faults of the infrastructure: {board.faults} (retried, not charged)")
     if board.findings:
@@ -75,13 +75,16 @@ def header(board: Board, title: str, width: int, plan: Mapping[str, Any] | None 
     return [*lines, said] if said else lines
 
 
-def models_line(board: Board) -> str:
-    """What models have taken, against the caps where there are any."""
+def models_lines(board: Board) -> list[str]:
+    """What models have taken, against the caps where there are any, and what was used of the device and the tokens."""
+    models = board.models
     caps = (board.study.get("config") or {}).get("staff") or {}
-    tokens = f"{board.tokens} of {caps['max_tokens']}" if caps.get("max_tokens") else str(board.tokens)
-    usd = "not priced" if board.usd is None else f"${board.usd:.2f}"
-    usd += f" of ${caps['max_usd']:g}" if caps.get("max_usd") else ""
-    return f"models {board.calls} calls, {tokens} tokens, {usd}"
+    tokens = f"{models.tokens} of {caps['max_tokens']}" if caps.get("max_tokens") else str(models.tokens)
+    usd = spend.dollars(models.usd) + (f" of ${caps['max_usd']:g}" if caps.get("max_usd") else "")
+    return [
+        f"models {many(models.calls, 'call')}, {tokens} tokens, {usd}",
+        f"used   device {spend.share(board.utilization)} of the time, tokens {spend.share(models.used)}",
+    ]
 
 
 def elapsed(board: Board) -> str:
@@ -119,6 +122,7 @@ def _arm_row(board: Board, match: MatchView, arm: ArmView) -> dict[str, Any]:
         "state": arm.trust or "-",
         "spent": duration(sum(r.spent for r in arm.runs)),
         "doing": at_work[-1] if at_work else ("done" if arm.runs else "waiting"),
+        **({"tokens": models.tokens, "usd": models.usd} if (models := arm.models).calls else {}),
     }
 
 
@@ -153,7 +157,17 @@ def status_item(board: Board, folder: str, running: bool) -> dict[str, Any]:
         "findings": board.findings.total(),
         "trust": weakest(board.trusts),
         "champion": (board.champion or {}).get("program_id"),
+        **_models_item(board),
     }
+
+
+def _models_item(board: Board) -> dict[str, Any]:
+    """Nothing where no model took part; ``usd`` is None where one has no known price."""
+    models = board.models
+    if not models.calls:
+        return {}
+    utilization = {"utilization": board.utilization, "token_utilization": models.used}
+    return {"calls": models.calls, "tokens": models.tokens, "usd": models.usd, **utilization}
 
 
 def _all_ended(board: Board) -> bool:

@@ -15,6 +15,10 @@ from programs.errors import NotFound
 if TYPE_CHECKING:
     import duckdb
 
+# Why a program was made; of one that a model wrote also which one, what it followed and what it took.
+MADE = """SELECT reason, model AS written_by, meta_program_id,
+    CASE WHEN model IS NOT NULL THEN tokens END AS tokens, usd, evidence_ids
+    FROM mutations WHERE child_id = ? AND accepted LIMIT 1"""
 # Which table and column an id is looked up in; the letter that starts it says what it names.
 PLACES = (
     ("program", "programs", "program_id"),
@@ -89,6 +93,8 @@ def _program_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) 
         found = resolve.fetch(con, "SELECT name, text FROM programs WHERE program_id = ?", [parent])
         if found:
             changes[parent] = differences(Program.parse(found[0]["text"], found[0]["name"] or "program"), own)
+    made = resolve.fetch(con, MADE, [item["program_id"]])
+    item |= {name: value for name, value in (made[0] if made else {}).items() if value not in (None, [])}
     runs = "SELECT run_id, match_id, stream, state, verified_gain, claimed_gain FROM runs WHERE program_id = ?"
     return item | {"runs": resolve.fetch(con, runs, [item["program_id"]]), "changes": changes}
 

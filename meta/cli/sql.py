@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from meta.cli import resolve
-from meta.cli.options import verb
+from meta.cli.options import flag, verb
 from meta.cli.output import Column, Output
 from programs.errors import UsageError
 
@@ -16,10 +19,14 @@ from programs.errors import UsageError
 @verb(
     ('metaloop sql studies/NAME "FROM standings"', "a whole view"),
     ('metaloop sql studies/NAME "SELECT name, verified_gain FROM runs"', "a question"),
-    ("metaloop sql studies/NAME - < query.sql", "a query from stdin"),
-    flags=[click.argument("study"), click.argument("query")],
+    ("metaloop sql studies/a --beside studies/b - < query.sql", "from stdin; b.runs is the other's"),
+    flags=[
+        click.argument("study"),
+        click.argument("query"),
+        flag("--beside", metavar="DIR", multiple=True, help="A further study; its views are FOLDER.runs and so on."),
+    ],
 )
-def sql(out: Output, study: str, query: str) -> None:
+def sql(out: Output, study: str, query: str, beside: tuple[str, ...]) -> None:
     """Query a study with DuckDB SQL. Views: studies, matches, programs, directives,
     runs, experiments, baselines, verifications, mutations, findings, faults, audits,
     standings, credit. With --json a list of row objects."""
@@ -29,11 +36,24 @@ def sql(out: Output, study: str, query: str) -> None:
     text = sys.stdin.read() if query == "-" else query
     if not text.strip():
         raise UsageError("the query is empty", hint=f'metaloop sql {study} "SHOW TABLES"')
-    rows = ask(folder, text)
+    rows = ask(folder, text, schemas([resolve.study_folder(other, out) for other in beside]))
     if out.mode == "json":
         out.json(rows)
     else:
         out.rows(rows, columns_of(rows), empty="no rows")
+
+
+def schemas(folders: Sequence[Path]) -> dict[str, Path]:
+    """Studies by the name under which a query knows them: the folder's, as a plain word."""
+    named: dict[str, Path] = {}
+    for folder in folders:
+        name = re.sub(r"\W", "_", folder.resolve().name).lower()
+        if name in named or name in ("main", "temp", "information_schema", "pg_catalog"):
+            raise UsageError(
+                f"--beside {folder}: the name {name} is taken", hint="give one of the folders another name"
+            )
+        named[name] = folder
+    return named
 
 
 def columns_of(rows: list[dict[str, Any]]) -> list[Column]:

@@ -15,21 +15,22 @@ if TYPE_CHECKING:
 NETWORKS = ("none", "proxy", "full")
 FLAGS = (
     flag("--agent-command", metavar="COMMAND", help="Start this agent; the prompt is its stdin, or {prompt}."),
-    flag("--agent-network", type=click.Choice(NETWORKS), help="What an agent may reach  [default: proxy]."),
+    flag("--agent-network", type=click.Choice(NETWORKS), help="What it may reach beside its models  [default: none]."),
+    flag("--agent-direct", is_flag=True, default=None, help="Give it your key or login: not priced, not capped."),
     flag("--agent-allow", metavar="HOST,…", help="Further hosts that the proxy lets through."),
     flag("--agent-readable", metavar="PATH,…", help="Further paths that an agent may read."),
     flag("--agent-env", metavar="NAME,…", help="Further variables of yours that an agent is given."),
     flag("--agent-home", metavar="NAME=FILE,…", help="Further files of yours in an agent's home."),
-    flag("--max-wall", type=Duration(), help="Wall time of one run of an agent: 20m, 8h."),
+    flag("--max-wall", type=Duration(), help="Wall time of one run with a model or an agent: 20m, 8h."),
 )
 _LISTS = ("agent_allow", "agent_readable", "agent_env", "agent_home")
-_SETTLED = ("agent", "agent_network", *_LISTS)
+_SETTLED = ("agent", "agent_network", "agent_direct", *_LISTS)
 
 
 def take(flags: dict[str, Any]) -> dict[str, Any]:
     """Take the agent's fields of a `Staff` out of a command's parameters; those alone that were given."""
     given = {}
-    for name in ("agent_command", "agent_network", *_LISTS, "max_wall"):
+    for name in ("agent_command", "agent_network", "agent_direct", *_LISTS, "max_wall"):
         value = flags.pop(name, None)
         if value is not None:
             given[name.replace("agent_command", "agent")] = value
@@ -40,12 +41,14 @@ def take(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(researcher: str, staff: Staff) -> None:
-    """Before anything is founded: is the agent known, installed, and can it be shut in? NotFound, UsageError or
-    EnvironmentProblem, with the cure."""
-    from inner_loop import agent_recipe
+    """Before anything is founded: is the agent known, installed, has it a model, and can it be shut in? NotFound,
+    UsageError, CredentialMissing or EnvironmentProblem, with the cure."""
+    from inner_loop import agent_gateway_plan, agent_recipe
     from trainer import bwrap
 
-    agent_recipe.find(agent_recipe.recipe_for(researcher.partition(":")[2], staff))
+    name = researcher.partition(":")[2]
+    agent_recipe.find(agent_recipe.recipe_for(name, staff))
+    agent_gateway_plan.require(name, staff)
     bwrap.ensure()
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.report.words import many
-from meta.cli import render, resolve, trust
+from meta.cli import render, resolve, spend, trust
 from meta.cli.options import duration, flag, study_argument, study_flag, verb
 from meta.cli.output import Column, Output, table
 
 if TYPE_CHECKING:
     from meta.cli.output import Row
+
+Models = dict[tuple[str, str], spend.Spend]  # by match and arm
 
 PLAIN = tuple(
     Column(key)
@@ -36,6 +39,10 @@ SELECT b.match_id, NULL::BIGINT AS rank_low, NULL::BIGINT AS rank_high,
 FROM best_of AS b JOIN matches AS m USING (match_id) LEFT JOIN programs AS p USING (program_id)
 WHERE $1 IS NULL OR list_contains($1, b.match_id)
 ORDER BY b.gain DESC, b.arm_id
+"""
+CALLS = """
+SELECT r.match_id, r.arm_id, c.run_id, c.number, c.purpose, c.status, c.tokens, c.lost_tokens, c.usd
+FROM calls AS c JOIN runs AS r USING (run_id) WHERE $1 IS NULL OR list_contains($1, r.match_id)
 """
 # What an arm plays as, in a table where there is no room for role and name.
 ROLES = {
@@ -74,6 +81,7 @@ def present(out: Output, folder: Path, matches: list[str] | None) -> None:
         rows = resolve.fetch(con, QUERY, [matches])
         (ended,) = resolve.fetch(con, "SELECT count(*) FILTER (state = 'imported') AS imported FROM runs")
         best = resolve.fetch(con, BEST_OF, [matches])
+        models = _models(resolve.fetch(con, CALLS, [matches]))
         said = {
             match: [
                 *trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match]),
@@ -84,16 +92,19 @@ def present(out: Output, folder: Path, matches: list[str] | None) -> None:
     rows = [row for match_id in played for row in (*rows, *best) if row["match_id"] == match_id]
     nothing = "imported runs only claim, none was verified" if ended["imported"] else "no runs have ended yet"
     if out.mode != "person":
-        out.rows(rows, PLAIN, extra={"study": resolve.shown(folder)}, empty=nothing)
+        with_models = [row | {"token_utilization": _used(models, row)} for row in rows] if models else rows
+        columns = (*PLAIN, *spend.PLAIN) if models else PLAIN
+        out.rows(with_models, columns, extra={"study": resolve.shown(folder)}, empty=nothing)
         return
     if not rows:
         out.note(f"{nothing}: metaloop {'log' if ended['imported'] else 'status'}")
     for match_id in played:
-        show_match(out, [row for row in rows if row["match_id"] == match_id], said[match_id])
+        show_match(out, [row for row in rows if row["match_id"] == match_id], said[match_id], models)
 
 
-def show_match(out: Output, rows: list[dict[str, Any]], said: Sequence[str]) -> None:
-    """One match for a person: a title, the table with intervals drawn, and what it would take to know more.
+def show_match(out: Output, rows: list[dict[str, Any]], said: Sequence[str], models: Models) -> None:
+    """One match for a person: a title, the table with intervals drawn, what models took where any took part, and what
+    it would take to know more.
 
     ``said``: what is to be told of trust and findings.
     """
@@ -108,6 +119,10 @@ def show_match(out: Output, rows: list[dict[str, Any]], said: Sequence[str]) -> 
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
     width = out.console.width
     out.show(table(*_table(rows, width), width))
+    asked = [row for row in rows if (row["match_id"], row["arm_id"]) in models]
+    if asked:
+        took = [_took(row, models) for row in asked]
+        out.show(table(took, spend.COLUMNS, width))
     for line in [*said, *remarks(rows)]:
         out.show(Text(line, style="dim"))
 
@@ -134,13 +149,40 @@ def _table(rows: Sequence[Row], width: int) -> tuple[list[dict[str, Any]], list[
     return [_row(r, axis, places) for r in rows], columns
 
 
-def _row(r: Row, axis: render.Axis, places: int) -> dict[str, Any]:
+def _models(calls: Sequence[Row]) -> Models:
+    """What the models of each arm took."""
+    found: Models = defaultdict(spend.Spend)
+    for call in calls:
+        found[call["match_id"], call["arm_id"]].take(call)
+    return dict(found)
+
+
+def _used(models: Models, row: Row) -> float | None:
+    took = models.get((row["match_id"], row["arm_id"]))
+    return took.used if took else None
+
+
+def _took(row: Row, models: Models) -> dict[str, Any]:
+    """An arm's line in the table of what models took; ``device`` is of the time, ``answers`` of the tokens."""
+    took = models[row["match_id"], row["arm_id"]]
+    return {
+        "program": _name(row), "calls": took.calls, "tokens": spend.tokens(took.tokens),
+        "dollars": spend.dollars(took.usd), "device": spend.share(row["utilization"]),
+        "answers": spend.share(took.used),
+    }  # fmt: skip
+
+
+def _name(r: Row) -> str:
     name = r["name"] or resolve.short(r["program_id"])
     # the role comes before a name that gives way in a narrow terminal: champion and variant may share its beginning
     role = f"{r['role']} " if r["role"] not in (None, "program") and r["role"] != name else ""
+    return ROLES[r["role"]].format(name) if r["role"] in ROLES else f"{role}{name}"
+
+
+def _row(r: Row, axis: render.Axis, places: int) -> dict[str, Any]:
     return {
         "rank": rank_text(r["rank_low"], r["rank_high"]),
-        "program": ROLES[r["role"]].format(name) if r["role"] in ROLES else f"{role}{name}",
+        "program": _name(r),
         "gain": render.number(r["gain"], places),
         "95%": render.span(r["low"], r["high"], places),
         "plot": axis.interval(r["low"], r["gain"], r["high"]),

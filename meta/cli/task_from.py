@@ -63,7 +63,7 @@ def from_repository(out: Output, source: str, folder: str | None, flags: dict[st
         raise
     out.rows([fact.to_json() for fact in found.facts], FACTS)
     out.note(f"wrote {resolve.shown(place / 'task.toml')}: {len(task.edits.knobs)} edits, nothing was run")
-    out.note(f"next: metaloop task check {resolve.typed(place)}   (runs the baseline once, in a sandbox)")
+    out.note(f"next: metaloop task check {resolve.typed(place)} --write   (runs the baseline, notes its time)")
     return 0
 
 

@@ -32,16 +32,18 @@ FINDINGS = (
     flags=[
         click.argument("task", metavar="NAME|DIR"),
         flag("--write", is_flag=True, help="Of a task with a command: put the measured time into task.toml."),
+        flag("--noise/--no-noise", default=None, help="Of such a task: run its baseline three times more  [default: "
+             "if it takes less than 20 s]."),
         unsafe_flag,
     ],
-)
-def check(out: Output, task: str, write: bool, unsafe_no_sandbox: bool) -> int:
+)  # fmt: skip
+def check(out: Output, task: str, write: bool, noise: bool | None, unsafe_no_sandbox: bool) -> int:
     """Try each clause of a task's contract: data, budget, steps, scoring, edits; of one
     that runs a command, its baseline. Exits with 2 where one is broken."""
     from trainer.check import check as examine
 
     with ticker(out) as progress, launcher_of(_reference(task), unsafe_no_sandbox) as launcher:
-        findings = examine(_reference(task), launcher=launcher, write=write, progress=progress)
+        findings = examine(_reference(task), launcher=launcher, write=write, noise=noise, progress=progress)
     out.rows([asdict(finding) for finding in findings], FINDINGS)
     return 2 if any(finding.level == "error" for finding in findings) else 0
 

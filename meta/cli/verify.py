@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arena import sandbox
+from arena import embedded, sandbox
 from meta.cli import launch, options, render, resolve
 from meta.cli.options import duration, flag, verb
 from meta.cli.output import Column, Output
@@ -177,7 +177,7 @@ def _whole_study(out: Output, study: Study, asked: Asked) -> Audit | None:
 
 
 def read_source(path: Path, task: Task) -> Source:
-    """``path`` as the task's train.py; its other editable files from beside it where they are, else the task's own.
+    """``path`` as the editable file that it is named like; the others from beside it where they are, else the task's.
 
     It may be a stranger's: links are not followed, and no more is read than a source may have.
     """
@@ -187,12 +187,29 @@ def read_source(path: Path, task: Task) -> Source:
 
     if not path.is_file():
         raise NotFound(f"{path}: no such file", hint="name a train.py")
-    own = task.baseline()
-    texts = {name: own.text(name) for name in task.editable}
-    beside = {name: name for name in task.editable if name != "train.py" and (path.parent / name).is_file()}
-    for name, place in {"train.py": path.name, **beside}.items():
-        texts[name] = read_file(path.parent, place, SOURCE_BYTES).decode("utf-8", "replace")
+    path = path.absolute()
+    name, own = editable_name(path, task), task.baseline()
+    root = path.parents[name.count("/")] if path.as_posix().endswith(f"/{name}") else path.parent
+    texts = {one: own.text(one) for one in task.editable}
+    places = {one: one for one in task.editable if one != name and (root / one).is_file()}
+    for one, place in {**places, name: os.path.relpath(path, root)}.items():
+        texts[one] = read_file(root, place, SOURCE_BYTES).decode("utf-8", "replace")
     return Source(tuple(texts.items()))
+
+
+def editable_name(path: Path, task: Task) -> str:
+    """Which editable file of the task a file is meant to be: by its name, else the only one, or train.py.
+
+    Raises UsageError where it could be several.
+    """
+    named = [one for one in task.editable if path.absolute().as_posix().endswith(f"/{one}")]
+    named = named or [one for one in task.editable if Path(one).name == path.name]
+    if len(named) == 1 or len(task.editable) == 1:
+        return (named or list(task.editable))[0]
+    if "train.py" in task.editable:
+        return "train.py"
+    choice = ", ".join(task.editable)
+    raise UsageError(f"{path}: which of the task's files is it? {choice}", hint="give it the name of one of them")
 
 
 def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = None) -> dict[str, Any]:
@@ -200,7 +217,7 @@ def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = 
     from arena.scratch import secret_hash
     from arena.verify_study import spent_by
 
-    untrained *= sandbox.runs_code(task)
+    untrained *= embedded.can_be_untrained(task)
     launching = max(task.cost_seconds - task.budget_seconds, 0.02 * task.cost_seconds)
     seconds = full * task.cost_seconds + untrained * launching
     whole = spent_by(study) if study else 0.0
@@ -229,6 +246,8 @@ def _begin(out: Output, asked: Asked, how: How, plan: Mapping[str, Any], task: T
         f"{duration(plan['device_seconds'])} of device time{share}, about {duration(plan['wall_seconds'])} "
         f"with {plan['workers']} workers; {plan['sandbox']}"
     )
+    if not task.scales:
+        out.note("its command is told no budget: whether a gain is there without training is not asked")
     out.note(f"the hash of its secret: {plan['secret_hash']}")
     return True
 

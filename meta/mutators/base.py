@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from programs.program import Program
 
@@ -24,7 +24,10 @@ class Parent:
 
 @dataclass(frozen=True)
 class Asked:
-    """The call of a language model behind a proposal. ``usd`` is None where no price is known."""
+    """The calls of a language model behind a proposal: the last one's number, tokens and dollars of all of them.
+
+    ``usd`` is None where no price is known. ``turns``: rounds of tools before the reply, see `conversation.Talk`.
+    """
 
     model: str | None  # who answered; None: nobody did
     tokens: int
@@ -33,6 +36,7 @@ class Asked:
     prompt: tuple[tuple[str, str], ...]  # role and text of each message
     meta_program_id: str  # the instruction that it followed
     repairs: str | None = None  # the operator whose reply it puts right
+    turns: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

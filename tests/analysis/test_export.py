@@ -47,7 +47,7 @@ def test_a_pipe_is_written_to_and_stays(folder: Path, tmp_path: Path) -> None:
     reader = subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE)
     with open_study(folder, views=["runs"]) as con:
         write(con, "runs", tmp_path / "pipe", "csv")
-    told, _ = reader.communicate(timeout=60)
+    told, _ = reader.communicate(timeout=200)
     assert told.startswith(b"run_id,") and (tmp_path / "pipe").is_fifo()
 
 

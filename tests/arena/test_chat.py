@@ -126,7 +126,7 @@ def test_faults_cost_time_and_nothing_else(server: LlmServer, task: Task) -> Non
     """Truncated replies and refusals are answered with the error; of all others the run never hears."""
     _, clean = alone(task, ONE)
     server.fault = every(FAULTS, 2)
-    result, events = alone(task, ONE)
+    result, events = alone(task, ONE, call_timeout=2.0)  # for the one that hangs
     assert result.state == "finished" and len(of(events, "experiment")) == 8
     assert len(set(server.met)) >= 4 and sum(call["attempts"] for call in of(events, "call")) > 7
     assert of(clean, "experiment")[0]["metric"] == of(events, "experiment")[0]["metric"]
@@ -171,6 +171,37 @@ def test_a_cap_stops_a_study_which_goes_on_with_a_larger_one(server: LlmServer, 
     study.config.model_copy(update={"staff": staff}).dump(study.folder / "study.toml")
     race(Study.open(study.folder))
     assert query(study.folder, STANDINGS) == query(whole.folder, STANDINGS)
+
+
+@pytest.mark.slow
+def test_a_wall_ends_a_run_with_its_best_while_a_model_is_waited_for(
+    server: LlmServer, task: Task, tmp_path: Path
+) -> None:
+    """A server that falls silent: what was tried stands, the calls in flight are cut and told of."""
+    server.fault = lambda number, _: "hang" if number >= 6 else None
+    team = {"max_wall": 6.0, "call_timeout": 300.0, "patience": 900.0, "max_tokens": 10**9}
+    result, events = alone(task, THREE, folder=tmp_path / "run", study=tmp_path, **team)
+    tried, calls = of(events, "experiment"), of(events, "call")
+    assert result.state == "finished" and result.problem is None and result.reason.startswith("--max-wall: 6 s")
+    assert 1 < len(tried) < 8 and len(of(events, "decision")) == len(tried)
+    best = min(e["metric"] for e in tried if e["metric"] is not None)
+    assert result.final_metric == best and result.charged == task.run_budget and result.forfeited > 0
+    cut = [call for call in calls if call["status"] == "failed"]
+    assert cut and all("timeout" in call["faults"][0] and call["lost_tokens"] for call in cut)
+    assert 6 <= result.wall_seconds < 60  # not the 300 s of a call
+    purse = json.loads((tmp_path / "purse.json").read_text())
+    assert purse["open"] == {} and purse["tokens"] == sum(call["tokens"] + call["lost_tokens"] for call in calls)
+    git = ["git", "-C", str(tmp_path / "run"), "show", "HEAD:research_state.md"]
+    state = subprocess.run(git, capture_output=True, text=True, check=True).stdout
+    assert f"{len(tried)} experiments" in state
+
+
+def test_a_wall_ends_a_run_in_backoff_too(server: LlmServer, task: Task) -> None:
+    server.fault, server.retry_after = (lambda number, _: "429" if number >= 1 else None), "900"
+    result, events = alone(task, ONE, max_wall=3.0, patience=9000.0)
+    assert result.state == "finished" and "--max-wall" in result.reason and len(of(events, "experiment")) >= 2
+    (cut,) = [call for call in of(events, "call") if call["status"] == "failed"]
+    assert "rate" in cut["faults"][0] and cut["tokens"] == cut["lost_tokens"] == 0
 
 
 def test_a_dead_server_stops_a_study_which_goes_on_when_it_is_back(

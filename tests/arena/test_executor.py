@@ -79,7 +79,7 @@ def test_messages_that_arrive_together_are_all_read(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s")
     worker = WorkerProcess(study.folder, 0)
     worker.send(BaselineJob("selection", 1))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 250
     while waiting_bytes(worker) < 200 and time.monotonic() < deadline:  # "ready" is shorter, the result is longer
         time.sleep(0.05)
     messages = worker.receive() or []

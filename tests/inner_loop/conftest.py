@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,8 @@ def trainer(task: Task, data: DataStore) -> Iterator[Trainer]:
 
 @pytest.fixture
 def metered(trainer: Trainer, data: DataStore) -> Trainer:
-    """Charged by measured CPU-seconds, on the same warm launcher."""
-    return Trainer(trainer.task, data, launcher=trainer.launcher)
+    """Charged by measured CPU-seconds, on the same warm launcher, with a hard line that no slow start reaches."""
+    return Trainer(replace(trainer.task, hard_extra=1.0), data, launcher=trainer.launcher)
 
 
 @pytest.fixture

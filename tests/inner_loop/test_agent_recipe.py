@@ -45,7 +45,10 @@ def test_only_named_variables_are_handed_on_and_values_are_refused() -> None:
     recipe = agent_recipe.recipe_for("claude", Staff(agent_env=("MY_KEY",)))
     ours = {"MY_KEY": "k", "ANTHROPIC_API_KEY": "a", "OTHER_SECRET": "no", "CLAUDE_CODE_OAUTH_TOKEN": ""}
     given = agent_recipe.environment(recipe, ours)
-    assert given == {**recipe.set, "MY_KEY": "k", "ANTHROPIC_API_KEY": "a"}
+    assert given == {**recipe.set, "MY_KEY": "k"}  # the key of a model stays with the gateway
+    direct = agent_recipe.recipe_for("claude", Staff(agent_env=("MY_KEY",), agent_direct=True))
+    assert agent_recipe.environment(direct, ours) == {**recipe.set, "MY_KEY": "k", "ANTHROPIC_API_KEY": "a"}
+    assert ".claude/.credentials.json" in direct.home and not recipe.home
     with pytest.raises(UsageError, match="MY_KEY: a name, not a value") as error:
         agent_recipe.recipe_for("claude", Staff(agent_env=("MY_KEY=sk-4711",)))
     assert "4711" not in error.value.message

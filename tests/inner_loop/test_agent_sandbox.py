@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import socket
 import subprocess
@@ -51,11 +51,11 @@ def server() -> Iterator[int]:
     listening.close()
 
 
-def shell(sandbox: AgentSandbox, script: str, timeout: float = 60) -> AgentEnded:
+def shell(sandbox: AgentSandbox, script: str, timeout: float = 200) -> AgentEnded:
     return sandbox.run(["/bin/sh", "-c", script], timeout=timeout)
 
 
-def python(sandbox: AgentSandbox, script: str, timeout: float = 60) -> AgentEnded:
+def python(sandbox: AgentSandbox, script: str, timeout: float = 200) -> AgentEnded:
     return sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", script], timeout=timeout)
 
 
@@ -197,14 +197,14 @@ for port in map(int, sys.argv[1:]): print(direct(port), proxied(port), sep="|")
 def test_each_network_reaches_what_it_says(network: str, said: str, worktree: Path, server: int) -> None:
     sandbox = AgentSandbox(worktree, network, allow_hosts=(f"127.0.0.1:{server}",))  # type: ignore[arg-type]
     command = [os.path.realpath(sys.executable), "-I", "-S", "-c", REACH, str(server)]
-    ended = sandbox.run(command, timeout=60)
+    ended = sandbox.run(command, timeout=200)
     assert ended.stdout.decode().split("\n")[0] == said, ended.stderr
     assert "network" in describe(sandbox.network) or "HTTPS" in describe(sandbox.network)
 
 
 def test_the_proxy_refuses_another_target_and_remembers_it(worktree: Path, server: int) -> None:
     sandbox = AgentSandbox(worktree, "proxy", allow_hosts=("127.0.0.1:1",))
-    ended = sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", REACH, str(server)], timeout=60)
+    ended = sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", REACH, str(server)], timeout=200)
     assert ended.stdout == b"ConnectionRefusedError|403\n", ended.stderr
     assert [(one.port, "not among" in one.refused) for one in ended.asked] == [(server, True)]
 
@@ -232,25 +232,27 @@ def test_a_fork_bomb_ends_at_the_limits(worktree: Path) -> None:
     ended = python(
         AgentSandbox(worktree, limits=limits), "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass"
     )
-    assert ended.killed == "wall" and time.monotonic() - started < 30
+    assert ended.killed == "wall" and time.monotonic() - started < 100
 
 
 def test_a_daemon_that_is_left_behind_is_dead(worktree: Path) -> None:
     script = (
-        "setsid sh -c 'while true; do date +%N > alive; sleep 0.05; done' >/dev/null 2>&1 & sleep 0.5; echo started"
+        "setsid sh -c 'while true; do date +%N > alive; sleep 0.05; done' >/dev/null 2>&1 & "
+        "until [ -s alive ]; do sleep 0.05; done; echo started"
     )
     ended = shell(AgentSandbox(worktree), script)
     assert ended.stdout == b"started\n" and ended.killed == ""
     before = (worktree / "alive").read_text()
-    time.sleep(0.3)
+    time.sleep(1)
     assert (worktree / "alive").read_text() == before
 
 
 def test_the_wall_limit_ends_all_of_it(worktree: Path) -> None:
-    ended = shell(AgentSandbox(worktree), "trap '' TERM INT HUP; setsid sleep 1000 & sleep 1000", timeout=1)
-    assert (ended.exit_code, ended.killed) == (137, "wall") and ended.wall_seconds < 10
+    sleep = f"sleep {20_000 + os.getpid()}"  # another test may let a sleep begin
+    ended = shell(AgentSandbox(worktree), f"trap '' TERM INT HUP; setsid {sleep} & {sleep}", timeout=1)
+    assert (ended.exit_code, ended.killed) == (137, "wall") and ended.wall_seconds < 100
     alive = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
-    assert "sleep 1000" not in alive.splitlines()
+    assert sleep not in alive.splitlines()
 
 
 def test_a_flood_of_output_is_bounded(worktree: Path) -> None:
@@ -260,11 +262,11 @@ def test_a_flood_of_output_is_bounded(worktree: Path) -> None:
 
 def test_memory_disk_and_file_size_are_bounded(worktree: Path) -> None:
     limits = AgentLimits(memory_mb=200, disk_mb=20, file_mb=15)
-    ended = python(AgentSandbox(worktree, limits=limits), "import time; x = b'x' * (1 << 30); time.sleep(60)")
+    ended = python(AgentSandbox(worktree, limits=limits), "import time; x = b'x' * (1 << 30); time.sleep(600)")
     assert ended.killed == "memory" or ended.exit_code == 137
     ended = shell(AgentSandbox(worktree, limits=limits), "head -c 16M /dev/zero > a; stat -c %s a; rm a")
     assert ended.stdout.split() == [str(15 << 20).encode()]
-    script = "for i in 1 2 3; do head -c 10M /dev/urandom > $i; done; sleep 60"
+    script = "for i in 1 2 3; do head -c 10M /dev/urandom > $i; done; sleep 600"
     assert shell(AgentSandbox(worktree, limits=limits), script).killed == "disk"
 
 
@@ -300,14 +302,15 @@ def test_an_agent_dies_with_the_process_that_started_it(worktree: Path) -> None:
     packages = str(Path(bwrap.__file__).parent.parent)
     script = ABANDONED.format(path=[packages], worktree=str(worktree))
     with subprocess.Popen([sys.executable, "-c", script]) as parent:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while not (worktree / "alive").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         parent.kill()
-    time.sleep(0.5)
-    before = (worktree / "alive").read_text()
-    time.sleep(0.3)
-    assert (worktree / "alive").read_text() == before
+    before, deadline = "", time.monotonic() + 60
+    while (now := (worktree / "alive").read_text()) != before or not before:
+        assert time.monotonic() < deadline, "the agent goes on"
+        before = now
+        time.sleep(1)
     assert shell(AgentSandbox(worktree), "true").exit_code == 0 and worktree.stat().st_uid == os.geteuid()
 
 
@@ -321,7 +324,7 @@ from trainer import bwrap
 assert os.geteuid() == 54321 and bwrap.dropped_uid() is None
 print(bwrap.probe())
 command = ["/bin/sh", "-c", "id -u; touch made; cat ../hidden.npy"]
-ended = AgentSandbox(Path({worktree!r}), "proxy").run(command, timeout=60)
+ended = AgentSandbox(Path({worktree!r}), "proxy").run(command, timeout=200)
 print(ended.exit_code, ended.stdout.split(), ended.killed)
 """
 
@@ -342,11 +345,11 @@ def test_it_works_as_an_ordinary_user_too(worktree: Path) -> None:
         str(worktree.parent),
     ]
     request = {"uid": 54321, "reach": reach, "command": [sys.executable, "-c", script], "keep": []}
-    order = bwrap.memory_file(json.dumps(request).encode())
+    order = bwrap.memory_file(marshal.dumps(request))
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-B", lowered.__file__, str(order)], pass_fds=[order], env={},
-            capture_output=True, text=True, timeout=100,
+            capture_output=True, text=True, timeout=250,
         )  # fmt: skip
     finally:
         os.close(order)

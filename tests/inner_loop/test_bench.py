@@ -103,7 +103,7 @@ def test_a_failing_experiment_is_charged_and_recorded(trainer: Trainer, fault: s
 
 
 def test_an_endless_loop_ends_as_timeout(metered: Trainer) -> None:
-    bench, _ = open_bench(metered, 5)
+    bench, _ = open_bench(metered, 20)
     text = bench.baseline.source.text().replace("prepare.clock.done()", "False")
     record = bench.experiment(Edit(), source=bench.baseline.source.with_text("train.py", text))
     assert record.outcome.status == "timeout"

@@ -1,4 +1,4 @@
-"""mini-swe-agent from PyPI as a researcher, by its recipe, against a server that speaks the OpenAI protocol."""
+"""mini-swe-agent from PyPI as a researcher, by its recipe, through the gateway to a server of the OpenAI protocol."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from trainer.experiment import Trainer
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),  # an installation over the network
     pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe())),
 ]
 COMMANDS = (
@@ -68,7 +69,7 @@ def test_mini_swe_agent_follows_a_program(
         events: list[Event] = []
         played = work(
             trainer, command, 4, folder=folder, text=STOCK, events=events, researcher="command:mini-swe-agent",
-            agent_network="full", max_wall=90.0,
+            agent_network="", max_wall=200.0, max_usd=1.0, prices={"openai/m": (1.0, 2.0)},
         )  # fmt: skip
         asked = [str(body["messages"]) for body in server.seen]
     decisions = [(e["description"], played.decisions[e["experiment_id"]]) for e in played.experiments]
@@ -81,4 +82,7 @@ def test_mini_swe_agent_follows_a_program(
     assert played.result.final.source_id == played.experiments[3]["source_id"]
     assert any(f"nll:              {played.experiments[1]['metric']:.6f}" in text for text in asked)
     assert any("The budget is spent" in text for text in asked) and server.keys and set(server.keys) == {KEY}
+    calls = [event for event in events if event["kind"] == "call"]  # it has no network: all of them were metered
+    assert [sum(call[name] for call in calls) for name in ("tokens_in", "tokens_out")] == server.billed
+    assert sum(call["usd"] for call in calls) == pytest.approx(server.billed[0] * 1e-6 + server.billed[1] * 2e-6)
     assert KEY not in said(folder) and KEY not in str(events) and not any(KEY in text for text in asked)

@@ -63,8 +63,8 @@ def test_an_idea_is_one_researchers_at_a_time_and_comes_back_if_passed_over() ->
 
 def test_calls_are_taken_in_the_order_in_which_they_were_asked() -> None:
     gate = threading.Event()
-    desk: Desk[int] = Desk(lambda: False)
-    desk.ask(lambda: 1 if gate.wait(5) else 0)
+    desk: Desk[int] = Desk(lambda: None)
+    desk.ask(lambda: 1 if gate.wait(100) else 0)
     desk.ask(lambda: gate.set() or 2)  # type: ignore[func-returns-value]
     assert [desk.take(), desk.take()] == [1, 2] and desk.in_flight == 0
 
@@ -73,15 +73,19 @@ def test_an_error_of_a_call_is_raised_when_its_turn_comes_and_a_wait_can_be_stop
     def fail() -> int:
         raise ValueError("broken")
 
-    desk: Desk[int] = Desk(lambda: False)
+    desk: Desk[int] = Desk(lambda: None)
     desk.ask(lambda: 1)
     desk.ask(fail)
     assert desk.take() == 1
     with pytest.raises(ValueError, match="broken"):
         desk.take()
     gate = threading.Event()
-    stopping: Desk[bool] = Desk(lambda: True)
-    stopping.ask(lambda: gate.wait(5))
+
+    def stop() -> None:
+        raise RunStopped("now")
+
+    stopping: Desk[bool] = Desk(stop)
+    stopping.ask(lambda: gate.wait(100))
     with pytest.raises(RunStopped):
         stopping.take()
     gate.set()

@@ -50,11 +50,11 @@ def test_a_finished_run_is_charged_exactly_its_budget(trainer: Trainer) -> None:
 
 
 def test_measured_charges_add_up_to_the_budget(metered: Trainer) -> None:
-    played = play(metered, program("focus: [optimizer]"), 1)
+    played = play(metered, program("focus: [optimizer]"), 5)
     result = played.result
     charged = sum(row["device_seconds_charged"] for row in played.experiments)
     assert charged + result.forfeited - result.overshoot == pytest.approx(result.charged)
-    assert result.spent == pytest.approx(charged)
+    assert 0 < result.spent <= charged + 1e-9  # where it was kept waiting, it is charged a share of the wall time
 
 
 def test_runs_of_one_seed_share_training_seeds_and_differ_in_proposals(trainer: Trainer) -> None:

@@ -21,9 +21,9 @@ def environment(patch: pytest.MonkeyPatch, url: str, key: str = KEY) -> None:
 
 
 def staff(**how: Any) -> Staff:
-    """Impatient, so that tests are fast."""
+    """Back at once after a fault, and patient enough for a busy machine: no call of a test is given up by the way."""
     defaults: dict[str, Any] = {
-        "models": (MODEL,), "call_timeout": 0.4, "patience": 10.0, "backoff": 0.005, "reply_tokens": 500,
+        "models": (MODEL,), "call_timeout": 60.0, "patience": 100.0, "backoff": 0.005, "reply_tokens": 500,
     }  # fmt: skip
     return Staff(**(defaults | how))
 

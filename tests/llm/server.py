@@ -166,6 +166,8 @@ class _Handler(BaseHTTPRequestHandler):
             finish = "stop"
             if kind == "truncated":
                 text, finish = text[: len(text) // 2], "length"
+            if kind == "filter":
+                text, finish = "", "content_filter"
             usage = self._usage(body, text)
             llm.bill(usage)
             if body.get("stream"):
@@ -191,7 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        for chunk in _chunks(body, text[: len(text) // 2] if cut else text, finish, usage):
+        chunks = list(_chunks(body, text, finish, usage))
+        for chunk in chunks[: len(chunks) // 2] if cut else chunks:
             self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
         if not cut:
             self.wfile.write(b"data: [DONE]\n\n")

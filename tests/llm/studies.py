@@ -50,7 +50,7 @@ FROM experiments
 UNION ALL
 SELECT 'verification', run_id, seed, trust, status, metric, stream, '', NULL, device_seconds_spent FROM verifications
 UNION ALL
-SELECT 'call', run_id, number, purpose, status, tokens, model, text, NULL, usd FROM calls
+SELECT 'call', run_id, number, purpose, status, tokens, model, text, NULL, usd FROM calls WHERE status <> 'failed'
 ORDER BY ALL
 """
 STANDINGS = "SELECT * EXCLUDE (utilization) FROM standings ORDER BY arm_id"

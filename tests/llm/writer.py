@@ -71,5 +71,6 @@ def _charter(luck: random.Random) -> str:
 
 
 def _ideas(prompt: str, luck: random.Random, count: int) -> list[str]:
-    knobs = luck.sample(_KNOB.findall(prompt), count)
+    known = _KNOB.findall(prompt)
+    knobs = luck.sample(known, min(count, len(known)))  # a repository of somebody's may have few
     return [f"- Set `{name}={luck.choice(values.split(', '))}`." for name, values in knobs]

@@ -24,7 +24,7 @@ GAINS = {"stock": (0.020, 0.030, 0.025), "local": (0.050, 0.060, 0.055), "child"
 def cli(*args: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """The real command in a process of its own, its output piped."""
     command = [sys.executable, "-m", "meta.cli.main", *args]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=280)
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=580)
 
 
 def on_terminal(*args: str, cwd: Path, columns: int = 80, env: dict[str, str] | None = None) -> tuple[int, str]:

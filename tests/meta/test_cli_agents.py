@@ -64,7 +64,7 @@ def test_doctor_tells_which_agents_are_installed(tmp_path: Path) -> None:
 
 @SHUT_IN
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_killed_run_is_taken_up_again_with_what_was_measured(tmp_path: Path) -> None:
     study = tmp_path / "study"
     words = [

@@ -14,9 +14,13 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from meta.cli.board import Board
+from arena.settings import StudyConfig
+from meta.cli.board import Board, load_board
 from meta.cli.main import run
-from meta.cli.screen import header
+from meta.cli.output import Output
+from meta.cli.screen import header, screen
+from meta.cli.spend import Spend, dollars, share, tokens
+from meta.cli.standings import present
 from tests.llm.fixtures import dropped, litellm_loaded, server
 from tests.llm.kits import KEY
 from tests.llm.server import LlmServer
@@ -57,6 +61,8 @@ def test_what_cannot_work_is_refused_before_anything_is_founded(
         (("-r", "chat"), "needs a model"),
         (("-r", "oracle"), "no researcher 'oracle'"),
         (("-m", "openai/x", "--price", "openai/x=1"), "is no price"),
+        (("-m", "openai/x", "--price", "openai/x=1/2/3/4"), "is no price"),
+        (("-m", "openai/x", "--price", "openai/x=1/2/-3"), "is no price"),
         (("-m", "openai/x", "--record", "a", "--replay", "b"), "exclude each other"),
         (("-m", "openai/x", "--replay", "b"), "no recording there"),
     ):
@@ -75,6 +81,47 @@ def test_the_plan_names_tokens_and_dollars_or_says_that_there_is_no_price(
     assert run(["match", "stock", "-t", "task", "--dry-run", "--json", "-m", "openai/x"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["usd"] is None and "not priced" in plan["price"]
+
+
+LIMITS = ("--reply-tokens", "900", "--call-timeout", "40s", "--patience", "1h", "--calls-at-once", "3")
+
+
+def test_limits_of_calls_are_flags_variables_and_settings_and_stand_in_the_plan(
+    here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_ = ["run", "stock", "-t", "task", "-m", "openai/test", "--dry-run", "--json"]
+    limits = {"reply_tokens": 8192, "call_timeout_s": 300.0, "patience_s": 900.0, "calls_at_once": 8}
+    assert run(run_) == 0
+    assert limits.items() <= json.loads(capsys.readouterr().out).items()
+    asked = {"reply_tokens": 900, "call_timeout_s": 40.0, "patience_s": 3600.0, "calls_at_once": 3, "max_wall_s": 1200}
+    assert run([*run_, *LIMITS, "--max-wall", "20m"]) == 0
+    assert asked.items() <= json.loads(capsys.readouterr().out).items()
+    with monkeypatch.context() as patch:
+        for name, value in zip(LIMITS[::2], LIMITS[1::2], strict=True):
+            patch.setenv("METALOOP_" + name[2:].upper().replace("-", "_"), value)
+        patch.setenv("METALOOP_MAX_WALL", "20m")
+        assert run(run_) == 0
+        assert asked.items() <= json.loads(capsys.readouterr().out).items()
+    assert run(["match", "stock", "-r", "scripted", *run_[2:], *LIMITS]) == 0  # for whoever writes programs
+    assert json.loads(capsys.readouterr().out)["patience_s"] == 3600.0
+
+
+def test_limits_are_kept_by_the_study_and_can_be_changed_when_it_goes_on(
+    here: Path, server: LlmServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["run", "stock", "-t", "task", "-m", "openai/test", "-s", "s", *LIMITS, "--max-wall", "20m"]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "replies of 900 tokens at most, 40.0s an attempt, 3 calls of a provider at once, 1h00m of waiting" in told
+    assert "a run takes 20m00s by the clock at most" in told
+    staff = StudyConfig.read(here / "s" / "study.toml").staff
+    assert (staff.reply_tokens, staff.call_timeout, staff.patience, staff.calls_at_once) == (900, 40.0, 3600.0, 3)
+    assert all(body["max_tokens"] == 900 for body in server.seen)
+    assert run(["run", "--resume", "s", "--patience", "5s", "--calls-at-once", "1"]) == 0
+    staff = StudyConfig.read(here / "s" / "study.toml").staff
+    assert (staff.reply_tokens, staff.patience, staff.calls_at_once, staff.max_wall) == (900, 5.0, 1, 1200.0)
+    capsys.readouterr()
+    assert run(["run", "--resume", "s", "--reply-tokens", "901", "--json"]) == 2
+    assert "was made with --reply-tokens 900" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -111,15 +158,97 @@ def test_spend_is_shown_live_beside_its_caps() -> None:
     assert any("not priced" in line for line in header(board, "s", 80))
 
 
+def told_by(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    capsys.readouterr()
+    assert run(list(words)) == 0
+    return capsys.readouterr().out
+
+
+def page_of(capsys: pytest.CaptureFixture[str], study: Path) -> str:
+    """What standings and status show to a person."""
+    capsys.readouterr()
+    present(Output(person=True), study, None)
+    Output(person=True).show(screen(load_board(study)[0], study.name, width=80))
+    return capsys.readouterr().out
+
+
+def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
+    here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = ("-t", "task", "--fixed-steps", "--no-controls", "-n", "1", "-j", "1", "--seed", "1")
+    with_model = ("match", "stock", "one-line", *task, "-m", "openai/test")
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([*with_model, "-s", "m"]) == 0
+    logged = [line for line in capsys.readouterr().err.splitlines() if line.startswith("run ")]
+    assert len(logged) == 2 and all("tokens, not priced, device used" in line for line in logged)
+    assert run([*with_model, "-s", "p", "--price", "openai/test=1/2"]) == 0
+    assert all("k tokens, $0.0" in li for li in capsys.readouterr().err.splitlines() if li.startswith("run "))
+    assert run(["match", "stock", "one-line", *task, "-s", "none"]) == 0
+    pages = {study: page_of(capsys, here / study) for study in ("m", "p", "none")}
+    assert all(len(line) <= 80 for page in pages.values() for line in page.splitlines())
+    assert pages["m"].count("not priced") == 3 and "$" not in pages["m"]
+    assert "not priced" not in pages["p"] and pages["p"].count("$0.0") == 3 and "$0.00" not in pages["p"]
+    for study in ("m", "p"):
+        assert "device used" in pages[study] and "tokens used" in pages[study] and "models 14 calls" in pages[study]
+    assert not any(word in pages["none"] for word in ("token", "priced", "$", "device used", "models", "used "))
+
+
+def test_scripts_are_told_of_spend_where_a_model_took_part(
+    here: Path, server: LlmServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["run", "stock", "-t", "task", "-m", "openai/test", "-s", "m", "--seed", "1", "--fixed-steps"]) == 0
+    assert run(["run", "stock", "-t", "task", "-s", "none", "--seed", "1", "--fixed-steps"]) == 0
+    with_model = json.loads(told_by(capsys, "status", "m", "--json"))
+    (calls,) = query(here / "m", "SELECT count(*) AS calls, sum(tokens)::BIGINT AS tokens FROM calls")
+    assert calls.items() <= with_model.items() and with_model["usd"] is None
+    assert 0 < with_model["utilization"] < 1 and with_model["token_utilization"] == 1.0
+    assert with_model["arms"][0]["tokens"] == calls["tokens"]
+    assert (
+        not {"calls", "tokens", "usd", "utilization"} & json.loads(told_by(capsys, "status", "none", "--json")).keys()
+    )
+    plain = [told_by(capsys, "standings", study).splitlines() for study in ("m", "none")]
+    heads = [lines[0].split("\t") for lines in plain]
+    assert heads[0][-4:] == ["tokens", "usd", "utilization", "token_utilization"] and "tokens" not in heads[1]
+    assert plain[0][1].split("\t")[-4:-2] == [str(calls["tokens"]), ""]
+
+
+def test_tokens_that_came_to_nothing_are_not_used() -> None:
+    spend = Spend()
+    assert spend.used is None
+    spend.take({"run_id": "r", "number": 4, "purpose": "repair", "status": "ok", "tokens": 100, "usd": 0.001})
+    spend.take({"run_id": "r", "number": 3, "purpose": "turn", "status": "ok", "tokens": 100, "usd": 0.001})
+    assert spend.used == 0.5
+    spend.take({"run_id": "s", "number": 3, "purpose": "turn", "status": "ok", "tokens": 100, "usd": 0.001})
+    spend.take({"run_id": "s", "number": 6, "status": "truncated", "tokens": 50, "lost_tokens": 50, "usd": None})
+    assert spend.used == 0.5 and spend.usd is None and (spend.calls, spend.tokens) == (4, 350)
+    assert [dollars(usd) for usd in (None, 0.0, 0.001, 0.25)] == ["not priced", "$0", "<$0.01", "$0.25"]
+    assert [tokens(count) for count in (None, 999, 12_345, 234_567, 99_960, 1_000_000)] == [
+        "0", "999", "12.3k", "235k", "100k", "1.0M",
+    ]  # fmt: skip
+    assert [share(part) for part in (None, 0.0, 0.001, 0.5, 1.01)] == ["-", "0%", "<1%", "50%", "100%"]
+
+
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_from_its_calls(here: Path, server: LlmServer) -> None:
     env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": KEY}
-    shared = ("run", "branches", "-t", "task", "-m", "openai/test", "--seed", "3", "--fixed-steps")
+    shared = (
+        "run",
+        "branches",
+        "-t",
+        "task",
+        "-m",
+        "openai/test",
+        "--seed",
+        "3",
+        "--fixed-steps",
+        "--max-tokens",
+        "9000000",
+    )
     assert cli(*shared, "-s", "whole", cwd=here, env=env).returncode == 0
     asked, server.delay = len(server.seen), 0.5
     command = [sys.executable, "-m", "meta.cli.main", *shared, "-s", "cut"]
     with subprocess.Popen(command, cwd=here, env=env, start_new_session=True, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 250
         while len(server.seen) < asked + 3 and time.monotonic() < deadline:
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGKILL)
@@ -128,4 +257,9 @@ def test_a_run_that_is_killed_goes_on_from_its_calls(here: Path, server: LlmServ
     resumed = cli("run", "--resume", "cut", cwd=here, env=env)
     assert resumed.returncode == 0, resumed.stderr
     assert query(here / "whole", FIGURES) == query(here / "cut", FIGURES)
+    purse = json.loads((here / "cut" / "purse.json").read_text())
+    (told,) = query(
+        here / "cut", "SELECT sum(tokens + lost_tokens)::BIGINT AS most, sum(lost_tokens) AS lost FROM calls"
+    )
+    assert told["lost"] > 0 and (purse["tokens"], purse["open"]) == (told["most"], {})
     assert len(server.seen) - asked <= asked + 1

@@ -28,7 +28,7 @@ def start(*args: str, cwd: Path) -> subprocess.Popen[str]:
 
 def wait_for_experiments(folder: Path, count: int) -> None:
     """Until the ledger of the study holds so many experiments."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 250
     while time.monotonic() < deadline:
         found = sum(path.read_text().count('"kind":"experiment"') for path in (folder / "ledger").glob("*.jsonl"))
         if found >= count:
@@ -64,7 +64,7 @@ def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> No
     assert busy.returncode == 1
     assert json.loads(busy.stderr.strip().split("\n")[-1])["error"]["kind"] == "busy"
     os.kill(process.pid, signal.SIGINT)
-    _, remarks = process.communicate(timeout=60)
+    _, remarks = process.communicate(timeout=200)
     assert process.returncode == 130, remarks
     assert "metaloop match --resume" in remarks
     assert json.loads(cli("status", str(folder), "--json").stdout)["state"] == "stopped"
@@ -85,7 +85,7 @@ def test_stop_drains_from_another_terminal(tmp_path: Path) -> None:
     wait_for_experiments(folder, 2)
     asked = cli("stop", str(folder), "--json", cwd=tmp_path)
     assert json.loads(asked.stdout)["stop_requested"] is True
-    _, remarks = process.communicate(timeout=60)
+    _, remarks = process.communicate(timeout=200)
     assert process.returncode == 130, remarks
     again = cli("stop", str(folder), "--json", cwd=tmp_path)
     assert json.loads(again.stdout)["stop_requested"] is False

@@ -39,7 +39,7 @@ def resume(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
-    _, errors = process.communicate(timeout=280)
+    _, errors = process.communicate(timeout=580)
     assert process.returncode == 0, errors.decode()
 
 
@@ -72,7 +72,7 @@ def answers(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_simulated_study_that_is_killed_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
     task = Task.load(simulated_task(random_law(3), tmp_path / "law", experiments=6))
     calm, shaken = make(tmp_path / "calm", task), make(tmp_path / "shaken", task)

@@ -33,3 +33,41 @@ def test_export_prose_of_a_program(tmp_path: Path, capsys: pytest.CaptureFixture
     assert run(["export", str(path), "--prose", "-o", str(tmp_path / "out.md")]) == 0
     assert "Make 6 candidates" in (tmp_path / "out.md").read_text()
     assert run(["export", str(path), "--prose"]) == 0 and "Make 6 candidates" in capsys.readouterr().out
+
+
+def test_a_guess_is_measured_before_anything_is_planned_by_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    foreign_repos.shell(tmp_path / "theirs")
+    assert run(["task", "init", "--from", "theirs"]) == 0
+    assert run(["run", "stock", "-t", "theirs"]) == 2 and not (tmp_path / "studies").exists()
+    assert "is a guess" in (said := capsys.readouterr().err) and "--write" in said
+    assert run(["run", "stock", "-t", "theirs", "--dry-run"]) == 0
+    assert "never measured" in capsys.readouterr().out
+    assert run(["task", "check", "theirs", "--write", "--no-noise"]) == 0
+    capsys.readouterr()
+    assert run(["run", "stock", "-t", "theirs", "-b", "0.1s", "-s", "done"]) == 0
+    said = capsys.readouterr().err
+    assert "told no budget" in said and "never measured" not in said
+
+
+def test_verify_takes_a_file_for_the_one_it_is_named_like(tmp_path: Path) -> None:
+    from meta.cli.verify import read_source
+    from programs.errors import UsageError
+    from trainer.foreign.init import Wanted, draft, write
+    from trainer.task import Task
+
+    task = Task.load(write(draft(foreign_repos.nested(tmp_path / "theirs"), Wanted()), None))
+    other = tmp_path / "mine/src/model/net.py"
+    other.parent.mkdir(parents=True)
+    other.write_text("WIDTH = 9\nDROPOUT = 0.1\n")
+    (tmp_path / "mine/src/optim.py").write_text("LR = 0.7\n")
+    source = read_source(other, task)
+    assert dict(source.files) == {"src/model/net.py": "WIDTH = 9\nDROPOUT = 0.1\n", "src/optim.py": "LR = 0.7\n"}
+    alone = tmp_path / "net.py"
+    alone.write_text("WIDTH = 7\n")
+    assert read_source(alone, task).text("src/model/net.py") == "WIDTH = 7\n"
+    assert read_source(alone, task).text("src/optim.py") == task.baseline().text("src/optim.py")
+    with pytest.raises(UsageError, match="which of the task's files"):
+        read_source(alone.rename(tmp_path / "x.py"), task)

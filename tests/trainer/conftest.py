@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,17 +19,9 @@ from trainer.task import Task
 
 
 @pytest.fixture(scope="session")
-def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The user's cache, apart from the real one."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METALOOP_CACHE", str(folder))
-        yield folder
-
-
-@pytest.fixture(scope="session")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    return Task.load(scaffold.init(tmp_path_factory.mktemp("tasks") / "spiral"))
+    """With a hard line that no slow start reaches."""
+    return replace(Task.load(scaffold.init(tmp_path_factory.mktemp("tasks") / "spiral")), hard_extra=0.5)
 
 
 @pytest.fixture(scope="session")

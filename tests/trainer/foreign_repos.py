@@ -80,7 +80,7 @@ def original(folder: Path) -> Path:
         # a data.py of theirs: our own tasks' data.py is run outside of the sandbox, this one must never be
         "data.py": "raise SystemExit('a stranger ran')\n",
     }  # fmt: skip
-    return _write(folder, files)
+    return write_files(folder, files)
 
 
 def makefile(folder: Path) -> Path:
@@ -96,13 +96,13 @@ def makefile(folder: Path) -> Path:
         "README.md": "# A kernel\n\nRun `make bench`; it writes out/result.json. Smaller is better.\n\n"
         "You may edit `src/kernel.c`. Do not change `bench/main.c`.\n",
     }  # fmt: skip
-    return _write(folder, files)
+    return write_files(folder, files)
 
 
 def shell(folder: Path) -> Path:
     """One script, no prose."""
     text = '#!/bin/bash\nLEVEL=3\nWIDTH=8\nscore=$(( LEVEL * 10 - WIDTH ))\necho "score: $score"\n'
-    place = _write(folder, {"run.sh": text})
+    place = write_files(folder, {"run.sh": text})
     (place / "run.sh").chmod(0o755)
     return place
 
@@ -116,7 +116,7 @@ def compiled(folder: Path) -> Path:
         '    printf("seconds = %.6f\\n", (double)clock() / CLOCKS_PER_SEC);\n    return 0;\n}\n',
         "README.md": "# Sorting\n\n```sh\ngcc -O2 -o sort sort.c && ./sort\n```\n\n`seconds`: lower is better.\n",
     }  # fmt: skip
-    return _write(folder, files)
+    return write_files(folder, files)
 
 
 def nested(folder: Path) -> Path:
@@ -129,10 +129,10 @@ def nested(folder: Path) -> Path:
         "eval/score.py": "import os\n\nfrom src.model.net import DROPOUT, WIDTH\nfrom src.optim import LR\n\n"
         "value = 0.5 + 0.01 * WIDTH - DROPOUT * LR\nprint(f'accuracy={value:.4f}')\nprint('n_params:', WIDTH)\n",
     }  # fmt: skip
-    return _write(folder, files)
+    return write_files(folder, files)
 
 
-def _write(folder: Path, files: dict[str, str]) -> Path:
+def write_files(folder: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

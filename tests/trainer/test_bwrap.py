@@ -137,7 +137,7 @@ def test_a_path_that_only_root_may_walk_to_can_be_bound_and_its_neighbours_stay_
     enter = ["--unshare-all", "--unshare-user", "--die-with-parent"]
     command = ["--", "/bin/sh", "-c", "cat /wanted/file; ls /; id -u; ls /proc/self/fd; tr '\\0' ' ' </proc/1/environ"]
     with bwrap.launch([*enter, *see, "--proc", "/proc"], command, reach=[closed / "wanted", Path("/usr")]) as process:
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert out.startswith(b"seen") and b"closed" not in out and str(tmp_path).encode() not in out
     uid = out.split(b"wanted")[-1].split()[0]

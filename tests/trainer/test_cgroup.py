@@ -57,19 +57,19 @@ def _run(group: Group, code: str) -> float:
 
 def test_a_burner_costs_what_rusage_says(group: Group) -> None:
     used = _run(group, "burn(0.3)")
-    assert group.cpu_seconds() == pytest.approx(used, abs=0.01)
+    assert group.cpu_seconds() == pytest.approx(used, abs=0.1)
 
 
 def test_a_child_that_hides_from_rusage_is_seen(group: Group) -> None:
-    code = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nchild = os.fork()\nburn(0.2)\n"
-    code += "if child: time.sleep(0.3)"
-    hidden = _run(group, code)
-    assert hidden < 0.3
-    assert group.cpu_seconds() == pytest.approx(0.4, abs=0.05)
+    code = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nchild = os.fork()\nburn(0.6)\n"
+    code += "try: child and os.wait()\nexcept ChildProcessError: pass"  # it waits, and is told nothing
+    assert 0.6 < _run(group, code) < 1.0
+    both = group.cpu_seconds()
+    assert both and 1.2 < both < 1.75
 
 
 def test_descendants_move_along_and_are_killed(group: Group) -> None:
-    with _start("child = os.fork()\nif child: print(child, flush=True)\ntime.sleep(60)") as parent:
+    with _start("child = os.fork()\nif child: print(child, flush=True)\ntime.sleep(600)") as parent:
         assert parent.stdin is not None and parent.stdout is not None
         parent.stdin.write(b"\n")
         parent.stdin.flush()
@@ -78,17 +78,17 @@ def test_descendants_move_along_and_are_killed(group: Group) -> None:
         assert group.processes() == {parent.pid, child}
         group.kill()
         assert group.processes() == set()
-        assert parent.wait(5) == -signal.SIGKILL
+        assert parent.wait(60) == -signal.SIGKILL
 
 
 def test_a_cap_on_processes(group: Group) -> None:
     if "processes" not in group.controls:
         pytest.skip("no pids controller")
     group.limit(None, 1)
-    code = "try: os.fork()\nexcept OSError: burn(0.2)"
-    assert _run(group, code) > 0.15
+    code = "try: os.fork()\nexcept OSError: burn(1.0)"
+    assert _run(group, code) > 0.9
     group.limit(None, None)
-    assert _run(group, code) < 0.15
+    assert _run(group, code) < 0.9
 
 
 def test_closed_groups_are_gone_and_quiet(group: Group) -> None:

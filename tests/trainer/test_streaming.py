@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -98,13 +97,11 @@ def test_bad_answers_are_invalid(answer: str, message: str) -> None:
 
 @pytest.mark.parametrize("where", ["step", "load", "top"])
 def test_a_stall_meets_the_deadline(where: str) -> None:
-    stall = "__import__('time').sleep(60)"
+    stall = "__import__('time').sleep(600)"  # longer than pytest waits
     lines = ["import torch", stall if where == "top" else "", "def load(path): " + (stall if where == "load" else "0")]
     lines.append(f"def step(*_): {stall}")
-    began = time.monotonic()
     with pytest.raises(InvalidPredictions, match="does not answer in time"):
         streamed("\n".join(lines), per_step=0.5)
-    assert time.monotonic() - began < 10
 
 
 def test_many_short_stalls_meet_the_deadline_of_all() -> None:
@@ -115,11 +112,12 @@ def test_many_short_stalls_meet_the_deadline_of_all() -> None:
 
 def test_a_process_that_never_reads_meets_the_deadline() -> None:
     with pytest.raises(InvalidPredictions, match="does not answer in time"):
-        talk_with("import time; time.sleep(60)", lambda channel: channel.send(bytes(1 << 20), 0.5))
+        talk_with("import time; time.sleep(600)", lambda channel: channel.send(bytes(1 << 20), 0.5))
 
 
-def test_a_reply_that_is_changed_after_it_was_told_of_changes_nothing() -> None:
-    """A thread rewrites the shared memory a moment later; a copy stays as it was taken."""
+def test_a_reply_that_is_changed_after_it_was_told_of_changes_nothing(tmp_path: Path) -> None:
+    """A thread rewrites the shared memory as soon as it was read; a copy stays as it was taken."""
+    read = tmp_path / "read"
     cheat = """
 import gc, numpy, os, threading, time, torch
 from trainer.inside import serving
@@ -127,16 +125,20 @@ load = str
 def step(model, state, symbols):
     exchange = next(one for one in gc.get_objects() if isinstance(one, serving.Exchange))
     def change():
-        time.sleep(0.2)
+        while not os.path.exists("PLACE"): time.sleep(0.01)
         numpy.frombuffer(exchange._shared, numpy.float32)[:] = 1
         os.write(exchange._reply_fd, b".")
     threading.Thread(target=change).start()
     return torch.zeros(5, 7), 1
 """
 
+    cheat = cheat.replace("PLACE", str(read))
+
     def talk(channel: Channel) -> tuple[memoryview, bytes, memoryview]:
         taken = channel.ask(INPUTS[:, 0].tobytes(), 30)
-        return taken, bytes(taken), channel.take(30)
+        at_once = bytes(taken)
+        read.touch()
+        return taken, at_once, channel.take(30)
 
     taken, at_once, changed = talk_with(cheat, talk)
     assert bytes(taken) == at_once == bytes(140) != bytes(changed)

@@ -16,7 +16,9 @@ from trainer import bwrap
 from trainer.local import LocalLauncher
 from trainer.work_folder import WorkFolder, sweep
 
-HOLDER = "import time; from trainer.work_folder import WorkFolder; print(WorkFolder().path, flush=True); time.sleep(60)"
+HOLDER = (
+    "import time; from trainer.work_folder import WorkFolder; print(WorkFolder().path, flush=True); time.sleep(600)"
+)
 
 
 def test_the_folder_of_a_killed_owner_goes_with_the_next_start_and_a_living_ones_stays() -> None:

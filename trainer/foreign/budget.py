@@ -1,58 +1,112 @@
-"""The time that an experiment may take, and the constant that holds it."""
+"""The time that an experiment may take, and what holds it: a constant, a variable of the environment, an option."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from trainer import constants
 from trainer.foreign.facts import Fact
-from trainer.foreign.repository import Repository
+from trainer.foreign.repository import Line, Repository
 
 FLAG = "--budget"
-_NAMED = re.compile(
-    r"^\s*(?:export\s+)?((?:[A-Z]+_)?(?:TIME_BUDGET|TRAIN_SECONDS|TRAINING_SECONDS|MAX_SECONDS|TIME_LIMIT|BUDGET_SECONDS"
-    r"|MAX_TIME|WALL_SECONDS|BUDGET)(?:_S|_SEC|_SECONDS)?)\s*(?::\s*\w+\s*)?[:?]?=\s*([-+*/0-9._ ()]+?)\s*(?:[#;].*)?$"
+_NAMES = (
+    r"(?:[A-Z]+_)?(?:TIME_BUDGET|TRAIN_SECONDS|TRAINING_SECONDS|MAX_SECONDS|TIME_LIMIT|BUDGET_SECONDS"
+    r"|MAX_TIME|WALL_SECONDS|BUDGET)(?:_S|_SEC|_SECONDS)?"
 )
+_NAMED = re.compile(
+    rf"^\s*(?:export\s+|const\s+)?({_NAMES})\s*(?::\s*\w+\s*)?[:?]?=\s*([-+*/0-9._ ()]+?)\s*(?:(?:[#;]|//).*)?$"
+)
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_VARIABLES = (
+    re.compile(rf"""(?:environ(?:\.get)?|getenv)\s*[(\[]\s*["']({_NAMES})["']\s*,\s*["']?{_NUMBER}["']?\s*\)"""),
+    re.compile(rf"""\$\{{({_NAMES}):?[-=]{_NUMBER}\}}"""),
+    re.compile(rf"""process\.env\.({_NAMES})\s*(?:\|\||\?\?)\s*["']?{_NUMBER}\b"""),
+)  # fmt: skip
+_OPTION = re.compile(
+    r"(\s--?(?:time[-_]budget|train(?:ing)?[-_]seconds|max[-_]seconds|max[-_]time|time[-_]limit|budget|seconds)[= ])"
+    rf"{_NUMBER}(?=\s|$)"
+)
+_SEED_OPTION = re.compile(r"(\s--?(?:random[-_]|train[-_])?seed[= ])\d+(?=\s|$)")
 _SPOKEN = re.compile(
-    r"(?:budget|takes?|runs? for|limit|fixed)\D{0,60}?(\d+(?:\.\d+)?)[ -]?(s|sec|seconds?|m|min|minutes?|h|hours?)\b",
+    r"(?:budget|takes?|(?:runs?|trains?|training) for|limit|fixed)\D{0,60}?"
+    r"(\d+(?:\.\d+)?)[ -]?(s|sec|seconds?|m|min|minutes?|h|hours?)\b",
     re.IGNORECASE,
 )
 _ASSUMED = 60.0
+_LONGEST = 1e7
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+Basis = Literal["given", "stated", "assumed"]
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Seconds of one experiment; ``constant`` is FILE:NAME where Metaloop can make it smaller, or empty."""
+    """Seconds of one experiment, and what makes them fewer: ``constant`` is FILE:NAME, ``variable`` a name.
+
+    Both are empty where nothing takes a budget, or the command has it as an option.
+    """
 
     fact: Fact
     constant: str = ""
+    variable: str = ""
+
+    @property
+    def basis(self) -> Basis:
+        """What speaks for the figure: the user, the repository, or nobody."""
+        return "given" if self.fact.where == "given" else "assumed" if self.fact.where == "assumed" else "stated"
 
 
-def find(repository: Repository, given: float | None) -> Budget:
-    """The flag's, else a constant's of the code, else what the prose says, else an assumption that is told as one."""
-    for file in repository.code:
-        for line in repository.lines(file):
-            match = _NAMED.match(line.text)
-            seconds = _arithmetic(match[2]) if match else None
-            if match is None or seconds is None or not 0 < seconds < 1e7:
-                continue
-            held = file.endswith(".py") and match[1] in constants.read(repository.text(file))
-            place = f"{file}:{match[1]}" if held else ""
-            if given is not None:
-                return Budget(Fact("budget", given, "given", FLAG), "")
-            return Budget(Fact("budget", seconds, line.where, FLAG, match[1]), place)
+def find(repository: Repository, given: float | None, command: Fact) -> Budget:
+    """The flag's, else an option's of the command, a constant's or variable's of the code, else what the prose says.
+
+    Where there is none of them, an assumption that is told as one.
+    """
     if given is not None:
         return Budget(Fact("budget", given, "given", FLAG))
+    if option := _OPTION.search(str(command.value or "")):
+        return Budget(Fact("budget", float(option[2]), command.where, FLAG, "an option of the command"))
+    return (
+        next(_held(repository), None)
+        or next(_spoken(repository), None)
+        or Budget(Fact("budget", _ASSUMED, "assumed", FLAG, "a guess: nothing names a time"))
+    )
+
+
+def filled(command: str) -> str:
+    """A command with {seed} and {budget} in the place of the numbers that its options give for them."""
+    return _OPTION.sub(r"\1{budget}", _SEED_OPTION.sub(r"\1{seed}", command))
+
+
+def _held(repository: Repository) -> Iterator[Budget]:
+    for file in repository.code:
+        for line in repository.lines(file):
+            if found := _of_line(repository, line):
+                yield found
+
+
+def _of_line(repository: Repository, line: Line) -> Budget | None:
+    for form in _VARIABLES:
+        if (match := form.search(line.text)) and 0 < float(match[2]) < _LONGEST:
+            return Budget(Fact("budget", float(match[2]), line.where, FLAG, match[1]), variable=match[1])
+    match = _NAMED.match(line.text)
+    seconds = _arithmetic(match[2]) if match else None
+    if match is None or seconds is None or not 0 < seconds < _LONGEST:
+        return None
+    held = line.file.endswith(".py") and match[1] in constants.read(repository.text(line.file))
+    return Budget(Fact("budget", seconds, line.where, FLAG, match[1]), f"{line.file}:{match[1]}" if held else "")
+
+
+def _spoken(repository: Repository) -> Iterator[Budget]:
     for file in repository.prose:
         for line in repository.lines(file):
             if spoken := _SPOKEN.search(line.text):
                 seconds = float(spoken[1]) * _UNITS[spoken[2][0].lower()]
-                if 0 < seconds < 1e7:
-                    return Budget(Fact("budget", seconds, line.where, FLAG, "as the text says"))
-    return Budget(Fact("budget", _ASSUMED, "assumed", FLAG, "no constant and no sentence names a time"))
+                if 0 < seconds < _LONGEST:
+                    yield Budget(Fact("budget", seconds, line.where, FLAG, "as the text says"))
 
 
 def _arithmetic(text: str) -> float | None:

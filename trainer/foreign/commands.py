@@ -11,8 +11,9 @@ from trainer.foreign.repository import Line, Repository
 
 FLAG = "--command"
 _STARTS = re.compile(
-    r"(?:uv run|python3?|make|bash|sh|\./[\w./-]+|pytest|cargo (?:run|bench|test)|go (?:run|test)|node|npm run"
-    r"|cmake|julia|Rscript|torchrun|nvcc|gcc|cc|g\+\+)\b.*"
+    r"(?:uv run|python3?|make|bash|sh|\./[\w./-]+|pytest|cargo (?:run|bench|test)|go (?:run|test)|node|bun|deno"
+    r"|npm (?:run|test|start)|yarn|pnpm|perl|ruby|lua|php|java|dotnet|swift|zig|cmake"
+    r"|julia|Rscript|torchrun|nvcc|gcc|cc|g\+\+)\b.*"
 )
 _REDIRECT = re.compile(r"\s*(?:\d?>>?\s*&?\S+|\|\s*(?:tee|tail|head|grep)\b.*|<\s*\S+)")
 _BEFORE = re.compile(r"^(?:\$|>|%|❯)\s+|^(?:time|nohup|timeout\s+\S+)\s+")
@@ -47,6 +48,11 @@ def find(repository: Repository, given: str | None) -> Fact:
         for target in _TARGETS:
             if target in targets:
                 return Fact("command", f"make {target}", targets[target].where, FLAG)
+    scripts = {match[1]: line for line in repository.lines("package.json")
+               if (match := re.match(r'\s*"([\w:-]+)"\s*:\s*"', line.text))}  # fmt: skip
+    for target in _TARGETS if "package.json" in repository.files else ():
+        if target in scripts:
+            return Fact("command", f"npm run {target}", scripts[target].where, FLAG)
     for name in _SCRIPTS:
         if name in repository.files:
             runner = "python" if name.endswith(".py") else "bash"
@@ -62,7 +68,8 @@ def _spoken(repository: Repository) -> Iterator[Line]:
             if line.text.lstrip().startswith(("```", "~~~")):
                 fenced = not fenced
                 continue
-            pieces = [line.text.strip()] if fenced else re.findall(r"`([^`]{3,200})`", line.text)
+            block = fenced or line.text.startswith(("    ", "\t"))  # an indented line is code, too
+            pieces = [line.text.strip().strip("`")] if block else re.findall(r"`([^`]{3,200})`", line.text)
             for piece in pieces:
                 yield Line(line.file, line.number, piece)
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from programs.errors import UsageError
 from trainer import constants
-from trainer.foreign import budget, commands, ladders, metrics, repository, roles, surroundings
+from trainer.foreign import beside, budget, commands, ladders, metrics, repository, roles, surroundings
 from trainer.foreign.facts import Fact
 from trainer.scaffold import task_name
 
 _HARD_FACTOR, _HARD_EXTRA = 2.0, 10.0  # start-up, compilation and evaluation lie outside of such a budget
+_WALL_FACTOR = 4.0  # what hangs is ended after so many hard lines; our own tasks wait longer, for they never wait
 _MEMORY_MB = 4096
+_SEED_READ = re.compile(r"""(?:environ(?:\.get)?|getenv)\s*[(\[]\s*["']((?:[A-Z]+_)?SEED)["']|\$\{(SEED):?-""")
 _SEEDS = ("SEED", "RANDOM_SEED", "seed", "random_seed", "TRAIN_SEED")
 
 
@@ -57,12 +60,15 @@ _ESSENTIAL = ("command", "metric", "direction", "editable")
 
 def draft(folder: Path, wanted: Wanted) -> Draft:
     """Read a repository and write nothing. NotFound, UsageError for flags that do not fit it."""
-    source = repository.read(folder, wanted.exclude)
+    source = repository.read(folder, wanted.exclude, wanted.readable)
     command = commands.find(source, wanted.command)
     metric = metrics.find(source, wanted.metric, wanted.metric_file)
     way = metrics.direction(source, metric.name.value, wanted.direction)
     editable = roles.editable(source, wanted.editable, command.value)
-    seconds = budget.find(source, wanted.budget)
+    seconds = budget.find(source, wanted.budget, command)
+    if command.found and command.where != "given":
+        command = replace(command, value=budget.filled(command.value))
+    led = beside.links(source, tuple(wanted.readable))
     seed = _seed(source, editable.value or [], command.value or "")
     around = surroundings.find(source, wanted.readable)
     knobs = ladders.find(source, editable.value or [], wanted.values) if wanted.ladders else []
@@ -71,6 +77,7 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
     facts += [
         Fact("left out", text.split(":")[0], text.split(": ", 1)[-1], "--exclude") for text in source.left_out[:20]
     ]
+    facts += beside.missing(source, led)
     facts.append(_scoring(wanted))
     found = Draft(source, tuple(facts), "")
     if found.lacking:
@@ -84,7 +91,10 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
         "editable": editable.value,
         "budget": seconds,
         "seed": seed.value or "",
-        "readable": [fact.value for fact in around if fact.field == "readable" and fact.value],
+        "readable": [
+            fact.value for fact in around if fact.field == "readable" and fact.value and fact.value not in led.values()
+        ],
+        "links": led,
         "knobs": knobs,
     }
     return Draft(source, tuple(facts), _toml(source, wanted, parts))
@@ -109,7 +119,8 @@ def write(found: Draft, into: Path | None) -> Path:
 
 
 def _place(metric: metrics.Metric) -> Fact:
-    value = f"{metric.file} at {metric.key}" if metric.key else f"{metric.file or 'the output'}: {metric.pattern}"
+    where = metric.file or "the output"
+    value = f"{where} at {metric.key}" if metric.key else f"{where}, its last '{metric.name.value}: NUMBER'"
     return Fact("metric is read from", value if metric.name.found else None, metric.name.where, metrics.FILE)
 
 
@@ -117,6 +128,8 @@ def _seed(source: repository.Repository, editable: Sequence[str], command: str) 
     """A constant that holds the seed, so that each experiment can have its own."""
     if "{seed}" in command:
         return Fact("seed", "", "the command", commands.FLAG, "{seed} in the command")
+    if variable := next(iter(_seed_variables(source)), None):
+        return Fact("seed", "", variable, commands.FLAG, f"the variable {variable}")
     for file in [*editable, *source.code]:
         if not file.endswith(".py"):
             continue
@@ -127,6 +140,17 @@ def _seed(source: repository.Repository, editable: Sequence[str], command: str) 
                 return Fact("seed", f"{file}:{name}", f"{file}:{number}", commands.FLAG)
     note = "nothing takes a seed: repeats differ by chance alone; {seed} in --command gives it one"
     return Fact("seed", None, "not found", commands.FLAG, note)
+
+
+def _environment(source: repository.Repository, seconds: budget.Budget) -> dict[str, str]:
+    """Variables that the code reads its budget and its seed from."""
+    found = {seconds.variable: "{budget}"} if seconds.variable else {}
+    return {**found, **dict.fromkeys(_seed_variables(source), "{seed}")}
+
+
+def _seed_variables(source: repository.Repository) -> list[str]:
+    lines = (line for file in source.code for line in source.lines(file))
+    return list(dict.fromkeys(match[1] or match[2] for line in lines for match in _SEED_READ.finditer(line.text)))
 
 
 def _scoring(wanted: Wanted) -> Fact:
@@ -162,8 +186,10 @@ def _toml(source: repository.Repository, wanted: Wanted, parts: Mapping[str, Any
         "",
         "[budget]",
         f"seconds = {_float(seconds.fact.value)}  # {where['budget']}",
-        f"hard_factor = {_HARD_FACTOR}  # killed at so many times the budget, plus hard_extra seconds",
+        f'basis = "{seconds.basis}"  # what speaks for these seconds; `metaloop task check DIR --write` measures them',
+        f"hard_factor = {_HARD_FACTOR}  # killed at so many times the budget, plus hard_extra seconds of CPU,",
         f"hard_extra = {_HARD_EXTRA}",
+        f"wall_factor = {_WALL_FACTOR}  # or so many times that of wall time",
         f"memory_mb = {_MEMORY_MB}",
         "",
         "[score]",
@@ -179,10 +205,10 @@ def _toml(source: repository.Repository, wanted: Wanted, parts: Mapping[str, Any
         "executable": roles.executable(source),
         "score_command": wanted.score_command or "",
         "artifacts": list(wanted.artifacts),
+        "environment": _environment(source, seconds),
+        "links": parts["links"],
     }
-    lines += [
-        f"{key} = {_list(value) if isinstance(value, list) else _text(value)}" for key, value in run.items() if value
-    ]
+    lines += [f"{key} = {_any(value)}" for key, value in run.items() if value]
     if parts["knobs"]:
         lines += ["", "# Made from the constants' present values: all that a researcher without a model can try.",
                   "# Correct or remove what makes no sense; one with a model edits the files freely."]  # fmt: skip
@@ -215,6 +241,12 @@ def _list(values: Sequence[str]) -> str:
     if len(values) < 4:
         return "[" + ", ".join(_text(value) for value in values) + "]"
     return "[\n" + "".join(f"    {_text(value)},\n" for value in values) + "]"
+
+
+def _any(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_text(name)} = {_text(text)}" for name, text in value.items()) + " }"
+    return _list(value) if isinstance(value, list) else _text(value)
 
 
 def _value(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Knobs for a researcher without a language model: constants of the editable files, each a ladder around its value.
 
-Python constants at the top level become knobs. In other languages a line that defines one (``#define``, ``const``,
-``NAME=``) becomes patches, one for each other value, for only Python is parsed here.
+Python constants at the top level become knobs. Any other line that defines one (``#define``, ``const``, ``NAME=``, a
+field of a Python class, the default of an option, a key of YAML, TOML or JSON) becomes patches, one a value.
 """
 
 from __future__ import annotations
@@ -32,6 +32,17 @@ _DEFINITIONS = (
     re.compile(r"(?:export )?(?P<name>[A-Z][A-Z0-9_]*)=[\"']?(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)[\"']?\s*(?:#.*)?"),
     re.compile(r"(?P<name>[A-Z][A-Z0-9_]*)\s*[:?]?=\s*(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)\s*(?:#.*)?"),
 )  # fmt: skip
+_VALUE = r"(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)"
+_FIELD = re.compile(rf"\s+(?P<name>[A-Za-z]\w*)\s*:\s*(?:int|float)\s*=\s*{_VALUE}\s*(?:#.*)?")  # of a class
+_OPTION = re.compile(
+    rf"""\s*\w+\.add_argument\(\s*["']--(?P<name>[A-Za-z][\w-]*)["'].*?default\s*=\s*{_VALUE}\s*[,)].*"""
+)
+_KEY = re.compile(rf"\s*(?:- )?(?P<name>[A-Za-z]\w*)\s*[:=]\s*{_VALUE}\s*(?:[#;].*)?")
+_MEMBER = re.compile(rf'\s*"(?P<name>[A-Za-z]\w*)"\s*:\s*{_VALUE}\s*,?')
+_FORMS = {
+    "py": (_FIELD, _OPTION), "json": (_MEMBER,),
+    **dict.fromkeys(("yaml", "yml", "toml", "ini", "cfg", "conf"), (_KEY,)),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,9 +61,8 @@ def find(repository: Repository, editable: Sequence[str], given: Mapping[str, st
     """The ladders of the editable files, those of ``given`` (NAME → "1,2,4") first; at most 24."""
     found: dict[str, Ladder] = {}
     for file in editable:
-        for ladder in (
-            _of_python(repository, file, given) if file.endswith(".py") else _of_lines(repository, file, given)
-        ):
+        whole = _of_python(repository, file, given) if file.endswith(".py") else []
+        for ladder in whole + _of_lines(repository, file, given):
             found.setdefault(ladder.name.lower(), ladder)
     if unknown := [name for name in given if name.lower() not in found]:
         raise UsageError(f"--values {unknown[0]}: no constant of that name in {', '.join(editable)}", hint="NAME=1,2,4")
@@ -75,8 +85,9 @@ def _of_python(repository: Repository, file: str, given: Mapping[str, str]) -> l
 def _of_lines(repository: Repository, file: str, given: Mapping[str, str]) -> list[Ladder]:
     text = repository.text(file)
     found = []
+    forms = _FORMS.get(file.rpartition(".")[2].lower(), _DEFINITIONS)
     for line in repository.lines(file):
-        match = next((hit for form in _DEFINITIONS if (hit := form.fullmatch(line.text))), None)
+        match = next((hit for form in forms if (hit := form.fullmatch(line.text))), None)
         if match is None or text.count(f"{line.text}\n") != 1 or not _fit(match["name"], given):
             continue
         now = ast.literal_eval(match["value"]) if not re.match(r"-?0\d", match["value"]) else None
@@ -90,7 +101,7 @@ def _of_lines(repository: Repository, file: str, given: Mapping[str, str]) -> li
 def _patch(line: Line, match: re.Match[str], value: Any) -> tuple[str, str, str]:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     start, end = match.span("value")
-    name = f"{match['name']}_{re.sub(r'[^0-9A-Za-z]', '_', text)}"
+    name = f"{match['name'].replace('-', '_')}_{re.sub(r'[^0-9A-Za-z]', '_', text)}"
     return name, f"{line.text}\n", f"{line.text[:start]}{text}{line.text[end:]}\n"
 
 

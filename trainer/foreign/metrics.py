@@ -10,11 +10,16 @@ from trainer.foreign.facts import Fact, missing
 from trainer.foreign.repository import Line, Repository
 
 METRIC, FILE, DIRECTION = "--metric", "--metric-file", "--direction"
-_NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
-_NAME = r"[A-Za-z][\w./-]{1,39}"
-_PRINTED = re.compile(
-    rf"""(?:print|echo|f?printf|puts|println!?|cout|fmt\.\w+|console\.log)\b.{{0,40}}?["'](?:\\n)?({_NAME})\s*[:=]\s*(?:[%{{$]|"|')"""
+# what is no number is matched, too: a run that ends in NaN must not be judged by an earlier line
+_NUMBER = (
+    r"([-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|[nN]a[nN]|[iI]nf(?:inity)?))"
 )
+_NAME = r"[A-Za-z][\w./-]{1,39}"
+_SAYING = r"(?:print|echo|f?printf|puts|println!?|cout|fmt\.\w+|console\.log|log(?:ger)?\.info)\b.{0,40}?"
+_VALUE = r"""\s*[:=]\s*(?:[%{$]|"|'|`)"""
+_PRINTED = re.compile(rf"""{_SAYING}["'`](?:\\n)?({_NAME}){_VALUE}""")
+_WITHIN = re.compile(rf"""{_SAYING}["'`][^"'`]{{0,80}}?[\s|,;(]({_NAME}){_VALUE}""")
+_IN_WORDS = re.compile(rf"""{_SAYING}["'`](?:\\n)?([A-Za-z][\w-]*(?: [\w()-]+){{1,4}}){_VALUE}""")
 _SHOWN = re.compile(rf"\s*({_NAME})\s*[:=]\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*(?:\S{{1,6}})?\s*")
 _GREP = re.compile(rf"""grep\s+(?:-\w+\s+)*["']?\^?({_NAME})[:=\\|"']""")
 _JSON_FILE = re.compile(r"""["'`\s(]([\w./-]{1,80}\.json)["'`\s),.:;]""")
@@ -28,9 +33,11 @@ _HIGHER = re.compile(
     r"|r2)"
 )
 _SAYS = (
-    ("lower", re.compile(r"lower(?: is|=| are)? better|lowest|minimi[sz]|as (?:low|small|fast)|smaller is|fast", re.I)),
+    ("lower", re.compile(r"lower(?: is|=| are)? better|lowest|minimi[sz]|as (?:low|small)|smaller is", re.I)),
     ("higher", re.compile(r"higher(?: is|=| are)? better|highest|maximi[sz]|as (?:high|large)|larger is", re.I)),
 )  # fmt: skip
+_QUICK = re.compile(r"\b(?:faster|fastest|as fast)\b", re.I)  # lower for a time, higher for a rate
+_RATE = re.compile(r"(?:bits|bytes|loss|cost|time|sec|seconds|[mun]s)_per_")  # less of it is better all the same
 _AUXILIARY = re.compile(
     r"^(?:num_|n_|total|peak|startup|step|epoch|depth|seed|commit|status|training_seconds|warmup|mfu|gpu|device|params"
     r"|url|http)",
@@ -48,9 +55,10 @@ class Metric:
     key: str = ""
 
 
-def pattern_of(name: str) -> str:
-    """A regular expression for ``name: value`` and ``name = value``, a unit may follow."""
-    return rf"^\s*{re.escape(name)}\s*[:=]\s*{_NUMBER}"
+def pattern_of(name: str, first: bool = True) -> str:
+    """A regular expression for ``name: value`` and ``name = value``, a unit may follow; ``first`` in its line."""
+    start = r"^\s*" if first else r"(?:^|[\s|,;(])"
+    return rf"{start}{re.escape(name)}\s*[:=]\s*{_NUMBER}"
 
 
 def find(repository: Repository, name: str | None, file: str | None) -> Metric:
@@ -66,20 +74,34 @@ def find(repository: Repository, name: str | None, file: str | None) -> Metric:
             fact, pattern=pattern_of(key or "?"), file=file
         )  # fmt: skip
     if name is not None:
-        return Metric(Fact("metric", name, "given", METRIC), pattern=pattern_of(name))
-    best = _best(repository)
-    if best is not None:
-        found, line = best
-        return Metric(Fact("metric", found, line.where, METRIC), pattern=pattern_of(found))
-    return _written(repository)
+        return Metric(Fact("metric", name, "given", METRIC), pattern=pattern_of(name, first=False))
+    for form, first in ((_PRINTED, True), (_WITHIN, False)):
+        best = _best(repository, form)
+        if best is not None:
+            found, line = best
+            return Metric(Fact("metric", found, line.where, METRIC), pattern=pattern_of(found, first))
+    written = _written(repository)
+    return written if written.name.found else _in_words(repository) or written
 
 
-def _best(repository: Repository) -> tuple[str, Line] | None:
+def _in_words(repository: Repository) -> Metric | None:
+    """A figure with a name of several words, ``Final loss: 0.1``; the last such that sounds like a metric."""
+    found = None
+    for file in repository.code:
+        for line in repository.lines(file):
+            for match in _IN_WORDS.finditer(line.text):
+                name = re.sub(r"\W+", "_", match[1].lower()).strip("_")
+                if _weight(name, 0) > 0:
+                    found = Metric(Fact("metric", name, line.where, METRIC), pattern=pattern_of(match[1]))
+    return found
+
+
+def _best(repository: Repository, form: re.Pattern[str]) -> tuple[str, Line] | None:
     """The printed name with the most reason to be the metric: grepped for, spoken of, known, not a side figure."""
     printed: dict[str, Line] = {}
     for file in repository.code:
         for line in repository.lines(file):
-            for match in _PRINTED.finditer(line.text):
+            for match in form.finditer(line.text):
                 printed.setdefault(match[1].rstrip("."), line)
     told: Counter[str] = Counter()
     for file in repository.prose:
@@ -150,20 +172,24 @@ def direction(repository: Repository, metric: str | None, given: str | None) -> 
     """From a sentence that names the metric, any sentence of the prose, or the metric's own name."""
     if given:
         return Fact("direction", given, "given", DIRECTION)
+    lower = (metric or "").lower()
+    low = bool(_LOWER.search(lower)) and (bool(_RATE.search(lower)) or not _HIGHER.search(lower))
+    high = bool(_HIGHER.search(lower)) and not low and not _LOWER.search(lower)
     said: list[tuple[str, Line, bool]] = []
     for file in repository.prose:
         for line in repository.lines(file):
             for way, says in _SAYS:
                 if says.search(line.text):
                     said.append((way, line, bool(metric and metric in line.text)))
+            if _QUICK.search(line.text):
+                said.append(("higher" if high else "lower", line, False))
     for near in (True, False):
         ways = {way for way, _, named in said if named or not near}
         if len(ways) == 1:
             line = next(line for way, line, named in said if named or not near)
             return Fact("direction", ways.pop(), line.where, DIRECTION)
-    name = (metric or "").lower()
-    ways = {"lower"} if _LOWER.search(name) and not _HIGHER.search(name) else set()
-    ways |= {"higher"} if _HIGHER.search(name) and not _LOWER.search(name) else set()
-    if len(ways) == 1:
-        return Fact("direction", ways.pop(), "by its name", DIRECTION, "no sentence says which way is better")
+    if low or high:
+        return Fact(
+            "direction", "lower" if low else "higher", "by its name", DIRECTION, "no sentence says which way is better"
+        )
     return missing("direction", DIRECTION, "lower or higher: nothing says which way is better")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import shlex
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pathlib import Path
 from programs.errors import NotFound, UsageError
 
 _FOLDERS = {
-    "__pycache__", "node_modules", "target", "wandb", "runs", "venv", "env", "build", "dist", "studies",
+    "__pycache__", "node_modules", "target", "wandb", "runs", "build", "dist", "studies",
 }  # fmt: skip
 _LEFT_OUT = ("*.pyc", "*.o", "*.so", "results.tsv", "run.log", "*.log", "task.toml", "card.json", "uv.lock")
 _MOST_FILES, _MOST_MB, _DEEPEST = 2_000, 256, 12
@@ -38,11 +39,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Repository:
-    """``files``: name → (bytes, executable); ``left_out``: name: why, for what was passed over and is no rubbish."""
+    """``files``: name → (bytes, executable); ``left_out``: name: why, for what was passed over and is no rubbish.
+
+    ``links``: name → what the link says, which is not followed.
+    """
 
     folder: Path
     files: dict[str, tuple[int, bool]]
     left_out: tuple[str, ...] = ()
+    links: dict[str, str] = field(default_factory=dict)
     _texts: dict[str, str] = field(default_factory=dict, compare=False)
 
     def text(self, name: str) -> str:
@@ -72,18 +77,22 @@ class Repository:
         return sorted(rest, key=lambda name: (name.count("/"), name))
 
 
-def read(folder: Path, exclude: Sequence[str] = ()) -> Repository:
-    """List a repository. NotFound, UsageError if it is more than a task can hold."""
+def read(folder: Path, exclude: Sequence[str] = (), shown: Sequence[str] = ()) -> Repository:
+    """List a repository, but for what is ``shown`` where it lies. NotFound, UsageError if a task cannot hold it."""
     root = folder.expanduser().resolve()
     if not root.is_dir():
         raise NotFound(f"{folder}: no such folder", hint="name the folder of a repository")
     files: dict[str, tuple[int, bool]] = {}
     left: list[str] = []
-    for name, form in _walk(root, "", 0, left):
+    links: dict[str, str] = {}
+    in_place = [path for text in shown if (path := Path(text).expanduser().resolve()).is_relative_to(root)]
+    for name, form in _walk(root, "", 0, left, links):
         if any(fnmatch.fnmatch(part, pattern) for pattern in _LEFT_OUT for part in (name, Path(name).name)):
             continue
         if any(fnmatch.fnmatch(name, pattern) or name.startswith(f"{pattern.rstrip('/')}/") for pattern in exclude):
             left.append(f"{name}: excluded")
+            continue
+        if any((root / name).is_relative_to(path) for path in in_place):
             continue
         files[name] = form.st_size, bool(form.st_mode & stat.S_IXUSR)
         if len(files) > _MOST_FILES:
@@ -91,11 +100,14 @@ def read(folder: Path, exclude: Sequence[str] = ()) -> Repository:
     if sum(size for size, _ in files.values()) > _MOST_MB << 20:
         name = max(files, key=lambda one: files[one][0])
         message = f"{folder}: more than {_MOST_MB} MB of files, most of it {name} ({files[name][0] >> 20} MB)"
-        raise UsageError(message, hint="leave data out, and show its folder: --exclude NAME --readable PATH")
-    return Repository(root, dict(sorted(files.items())), tuple(left))
+        data = shlex.quote(str(root / name.split("/")[0]))
+        raise UsageError(message, hint=f"show data where it lies: --readable {data}; or leave it out: --exclude NAME")
+    return Repository(root, dict(sorted(files.items())), tuple(left), links)
 
 
-def _walk(root: Path, inner: str, depth: int, left: list[str]) -> Iterator[tuple[str, os.stat_result]]:
+def _walk(
+    root: Path, inner: str, depth: int, left: list[str], links: dict[str, str]
+) -> Iterator[tuple[str, os.stat_result]]:
     try:
         entries = sorted(os.scandir(root / inner), key=lambda entry: entry.name)
     except OSError as error:
@@ -107,17 +119,24 @@ def _walk(root: Path, inner: str, depth: int, left: list[str]) -> Iterator[tuple
         if not name.isprintable() or not _is_text(name):
             left.append(f"{inner or '.'}: a name that cannot be written")
         elif stat.S_ISDIR(form.st_mode):
-            if entry.name in _FOLDERS or entry.name.startswith("."):
+            if entry.name in _FOLDERS or entry.name.startswith(".") or _is_environment(Path(entry.path)):
                 continue
             if depth >= _DEEPEST:
                 left.append(f"{name}: nested too deeply")
                 continue
-            yield from _walk(root, name, depth + 1, left)
+            yield from _walk(root, name, depth + 1, left, links)
         elif stat.S_ISREG(form.st_mode):
             if not entry.name.startswith(".") or entry.name == ".python-version":
                 yield name, form
+        elif stat.S_ISLNK(form.st_mode):
+            links[name] = os.readlink(entry.path)
         else:
-            left.append(f"{name}: {'a link' if stat.S_ISLNK(form.st_mode) else 'no file'}, not followed")
+            left.append(f"{name}: no file")
+
+
+def _is_environment(folder: Path) -> bool:
+    """A virtual environment, whatever its name; a package may be called env, too."""
+    return (folder / "pyvenv.cfg").is_file()
 
 
 def _is_text(name: str) -> bool:

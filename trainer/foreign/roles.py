@@ -12,10 +12,13 @@ from trainer.foreign.repository import Line, Repository
 
 FLAG = "--editable"
 _MAY = re.compile(
-    r"\b(?:modify|edit|edits|change|editable|rewrite|tune|optimi[sz]e|improve|the (?:only )?file you)\b", re.IGNORECASE
+    r"\b(?:modify|edit|edits|change|editable|rewrite|tune|optimi[sz]e|improve|hack(?: on)?|yours|work on"
+    r"|the (?:only )?file you)\b",
+    re.IGNORECASE,
 )
 _MAY_NOT = re.compile(
-    r"\b(?:do not|don't|never|not|cannot|can't|must not|without|read-only|readonly|fixed|untouched|frozen)\b",
+    r"\b(?:do not|don't|never|not|cannot|can't|must not|without|read-only|readonly|fixed|untouched|frozen"
+    r"|off[ -]limits|leave\b.{1,60}\balone)\b",
     re.IGNORECASE,
 )
 _ONLY_THEN = re.compile(r"\b(?:cannot|can't|must not|not allowed|off limits|read-only)\b", re.IGNORECASE)

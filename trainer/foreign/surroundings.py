@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from programs.errors import UsageError
 from trainer.foreign.facts import Fact
 from trainer.foreign.repository import Repository
 
@@ -18,7 +19,7 @@ _ENVIRONMENTS = (".venv", "venv")
 
 def find(repository: Repository, given: Sequence[str]) -> list[Fact]:
     """Paths that the command must see, and what stands in the way of running it here."""
-    facts = [Fact("readable", path, "given", FLAG) for path in given]
+    facts = [Fact("readable", _absolute(path), "given", FLAG) for path in given]
     facts += _packages(repository)
     seen: set[str] = set()
     for file in [*repository.code, *repository.prose]:
@@ -35,6 +36,14 @@ def find(repository: Repository, given: Sequence[str]) -> list[Fact]:
     if gpu is not None:
         facts.append(Fact("gpu", None, gpu.where, "", "asks for a GPU: the sandbox of a command shows none"))
     return facts
+
+
+def _absolute(text: str) -> str:
+    """A path as task.toml may name it; what starts with ``~/`` keeps its place in a home. UsageError if it is none."""
+    path = Path(text).expanduser().absolute()
+    if not path.exists():
+        raise UsageError(f"{FLAG} {text}: is not there", hint="name a file or folder of this machine")
+    return text if text.startswith("~/") else str(path)
 
 
 def _packages(repository: Repository) -> list[Fact]:

@@ -19,6 +19,8 @@ from meta.mutators.llm.briefing import brief
 from meta.mutators.llm.desk import Desk
 from meta.mutators.llm.kinds import kind, offered
 from meta.mutators.llm.mutator import LlmMutator
+from meta.mutators.llm.sight import sight_of
+from meta.mutators.llm.traces import gather
 from meta.mutators.mix import Mix
 from programs.program import Program
 from programs.shelf import meta_program
@@ -56,11 +58,13 @@ class Author:
         """The operators of a generation, offline and asked, with what their children gained until now."""
         config, plan = self.study.config, self.study.config.plan
         desk = Desk(
-            self.clients, generation=generation, most=bill.calls(plan["children"]),
+            self.clients, generation=generation, most=bill.replies(plan["children"]),
             reply_tokens=config.staff.reply_tokens, note=lambda text: self.progress({"kind": "note", "text": text}),
             stopped=lambda: drained(self.study),
         )  # fmt: skip
-        briefing = brief(self.study, self.instruction)
+        sight = sight_of(config.staff)
+        traces = gather(self.study, generation, facts) if sight.how != "none" else ()
+        briefing = brief(self.study, self.instruction, sight, traces)
         kinds = (*offered(config.researcher), kind("repair"))
         asking = [LlmMutator(k, model, desk, briefing) for model in config.staff.models for k in kinds]
         race = plan["child_runs"] * (config.run_budget + config.verify_seeds * self.study.task.cost_seconds)

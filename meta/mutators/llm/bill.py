@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from inner_loop.kit import Staff
 from inner_loop.models import prices
+from inner_loop.models.bill import Bill, at_most
 from meta.mutators.llm.desk import PROMPT_BYTES
+from meta.mutators.llm.sight import Sight, sight_of
+from meta.mutators.llm.toolbox import READ_BYTES
 
 TRIES = 2  # replies asked for per child, each of which may be repaired once
+TOOLS = 4_000  # bytes that the tools take to describe, and their answers that say what is wrong with a call
 USUAL = (9_000, 1_500)  # tokens of a call in and out, before any was made
 
 
-@dataclass(frozen=True)
-class Bill:
-    """Upper bounds. ``usd`` is None where a model has no known price."""
-
-    calls: int
-    tokens: int
-    usd: float | None
-
-    def sentence(self) -> str:
-        dollars = "no price is known" if self.usd is None else f"${self.usd:.2f}"
-        return f"mutation asks at most {self.calls} times, {self.tokens / 1e6:.2g} million tokens, {dollars}"
-
-
-def calls(children: int) -> int:
-    """Of one generation."""
+def replies(children: int) -> int:
+    """Of one generation, repairs included."""
     return 2 * TRIES * children
 
 
+def calls(children: int, sight: Sight) -> int:
+    """Of one generation; before a reply that is no repair there may be rounds of tools."""
+    return replies(children) + sight.turns * TRIES * children
+
+
+def prompt_tokens(staff: Staff, sight: Sight) -> int:
+    """Of a call at most: a token is a byte at least."""
+    talk = READ_BYTES + TOOLS + sight.turns * staff.reply_tokens if sight.turns else 0
+    return PROMPT_BYTES + sight.bytes + talk
+
+
 def bill(generations: int, children: int, staff: Staff) -> Bill:
-    """A token is a byte at least, so a prompt of so many bytes has no more tokens."""
-    number = generations * calls(children)
-    tokens = number * (PROMPT_BYTES + staff.reply_tokens)
-    each = [prices.price_of(model, staff) for model in staff.models]
-    usd: float | None = None
-    if all(price is not None for price in each):
-        usd = number * max(price.of(PROMPT_BYTES, staff.reply_tokens) for price in each if price is not None)
-    if staff.max_usd is not None and usd is not None:
-        usd = min(usd, staff.max_usd)
-    return Bill(number, min(tokens, staff.max_tokens or tokens), usd)
+    """The worst case of everything at once."""
+    sight = sight_of(staff)
+    return at_most(staff, generations * calls(children, sight), prompt_tokens(staff, sight))
+
+
+def sentence(whole: Bill) -> str:
+    return f"mutation asks at most {whole.calls} times, {whole.words()}"
 
 
 def usual_usd(staff: Staff) -> dict[str, float]:

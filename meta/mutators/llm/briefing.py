@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.study import open_study, rows, statement
 from meta.mutators.llm import prompts
+from meta.mutators.llm.sight import BLIND, TURNS, Sight
 from programs.charter import fields
 from programs.program import Program
 from trainer.task import Task
@@ -16,6 +17,7 @@ from trainer.task import Task
 if TYPE_CHECKING:
     from analysis.evidence import Evidence
     from arena.study import Study
+    from meta.mutators.llm.traces import Trace
 
 TRIED = 30  # mutations that are told, newest first
 MOST_BYTES = 40_000  # of the page of evidence; what was tried has a quarter of it
@@ -45,6 +47,8 @@ class Briefing:
     control: Control | None
     tried: Sequence[dict[str, Any]]
     siblings: list[dict[str, Any]] = field(default_factory=list)
+    sight: Sight = BLIND
+    traces: Sequence[Trace] = ()
 
     def system(self, evidence: Evidence) -> tuple[str, frozenset[str]]:
         """The system message, and the ids of the rows that it shows."""
@@ -63,18 +67,20 @@ class Briefing:
         text = prompts.render(
             "system.md.j2", instruction=self.instruction.text, task=self.task, knobs=self.task.edits.knobs,
             charter=list(fields()), scripted=self.researcher == "scripted", control=self.control, page=facts,
-            tried=told,
+            tried=told, searches=self.sight.how == "tools", turns=TURNS,
         )  # fmt: skip
         known = {c.credit_id for c in (*evidence.edits, *evidence.directives, *evidence.mutations)}
         return text, frozenset(c for c in known if f"[{c}]" in facts or f"[{c}]" in told)
 
 
-def brief(study: Study, instruction: Program) -> Briefing:
+def brief(study: Study, instruction: Program, sight: Sight = BLIND, traces: Sequence[Trace] = ()) -> Briefing:
     """As the study's ledger stands now."""
     with open_study(study.folder, views=()) as con:
         arms = rows(con.execute(statement("null_control"), {"task": study.task.name}))
     tried = [dict(m) for m in study.history.mutations]
-    return Briefing(instruction, study.task, study.config.researcher, control_of(arms), tried)
+    return Briefing(
+        instruction, study.task, study.config.researcher, control_of(arms), tried, sight=sight, traces=traces
+    )
 
 
 def control_of(arms: Sequence[dict[str, Any]]) -> Control | None:

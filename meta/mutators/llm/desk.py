@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from inner_loop.models.client import Client, Stopped
 from inner_loop.models.contract import Message, NoReply, Reply
 from inner_loop.models.scrub import scrub
+from inner_loop.models.tools import NOTHING, Offer
 from programs.errors import CredentialMissing, MetaloopError
 
 PER_GENERATION = 10_000  # numbers of calls set aside for each generation
@@ -14,7 +15,8 @@ PROMPT_BYTES = 90_000  # a longer prompt is not sent
 
 
 class Desk:
-    """``clients`` by the model that they ask first. ``most``: calls of this generation, repairs included."""
+    """``clients`` by the model that they ask first. ``most``: replies of this generation, repairs
+    included; rounds of tools before a reply are not counted."""
 
     def __init__(
         self, clients: Mapping[str, Client], *, generation: int, most: int, reply_tokens: int,
@@ -22,7 +24,7 @@ class Desk:
     ) -> None:  # fmt: skip
         self._clients = clients
         self._next = generation * PER_GENERATION
-        self._end = self._next + most
+        self._left = most
         self._reply_tokens = reply_tokens
         self._note = note
         self._stopped = stopped
@@ -30,18 +32,24 @@ class Desk:
 
     @property
     def open(self) -> bool:
-        return not self.silent and self._next < self._end
+        return not self.silent and self._left > 0
 
-    def ask(self, model: str, messages: Sequence[Message], purpose: str) -> tuple[int, Reply | None]:
+    def ask(
+        self, model: str, messages: Sequence[Message], purpose: str, *, offer: Offer = NOTHING, further: bool = False
+    ) -> tuple[int, Reply | None]:
         """The number of the call, and the reply; None where no model answers any more: the study goes on without.
+
+        ``further``: the call goes on with a talk that was begun.
 
         Raises CredentialMissing where a key is refused, which is for the user to mend, and what ``stopped`` makes
         where the study was asked to stop during a wait.
         """
         number, self._next = self._next, self._next + 1
+        self._left -= not further
         client = self._clients[model]
         try:
-            return number, client.numbered(number, messages, max_tokens=self._reply_tokens, purpose=purpose)
+            most = self._reply_tokens
+            return number, client.numbered(number, messages, max_tokens=most, purpose=purpose, offer=offer)
         except Stopped:
             raise self._stopped() from None
         except NoReply as gone:

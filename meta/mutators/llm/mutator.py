@@ -13,9 +13,12 @@ from meta.mutators.base import Asked, Parent, Proposal, parent_ids
 from meta.mutators.cross_sections import chapters
 from meta.mutators.llm import assemble, prompts
 from meta.mutators.llm.briefing import Briefing
+from meta.mutators.llm.conversation import converse
 from meta.mutators.llm.desk import PROMPT_BYTES, Desk
 from meta.mutators.llm.kinds import Kind, kind
 from meta.mutators.llm.reply import Answer, BadReply, parse
+from meta.mutators.llm.toolbox import Toolbox, related
+from meta.mutators.llm.traces import Trace, joined
 from programs.errors import ProgramError
 from programs.lint import check
 from programs.program import Program
@@ -67,15 +70,20 @@ class LlmMutator:
         self, parents: Sequence[Parent], evidence: Evidence, section: str, *, repairs: str | None = None, **more: Any
     ) -> Proposal | None:
         system, offered = self.briefing.system(evidence)
-        user = prompts.render(f"{self.kind.name}.md.j2", **self._about(parents, section), **more)
-        messages = [Message("system", system), Message("user", user)]
-        if not self.desk.open or sum(len(m.text.encode("utf-8", "replace")) for m in messages) > PROMPT_BYTES:
+        near = self._near(parents) if repairs is None else []  # who mends a form needs no traces
+        told, logs = joined(near, self.briefing.sight.bytes)
+        user = prompts.render(f"{self.kind.name}.md.j2", **self._about(parents, section), traces=told, **more)
+        messages = [Message("system", system), Message("user", user, logs)]
+        most = PROMPT_BYTES + self.briefing.sight.bytes
+        if not self.desk.open or sum(len(m.whole.encode("utf-8", "replace")) for m in messages) > most:
             return None
-        number, reply = self.desk.ask(self.model, messages, f"mutate {self.name}")
+        box = Toolbox(near) if self.briefing.sight.how == "tools" and repairs is None else None
+        talk = converse(self.desk, self.model, messages, f"mutate {self.name}", box)
+        reply = talk.reply
         asked = Asked(
-            model=reply.model if reply else None, tokens=reply.tokens if reply else 0,
-            usd=reply.usd if reply else 0.0, call=number, prompt=tuple((m.role, scrub(m.text)) for m in messages),
-            meta_program_id=self.briefing.instruction.program_id, repairs=repairs,
+            model=reply.model if reply else None, tokens=talk.tokens, usd=talk.usd, call=talk.number,
+            prompt=tuple((m.role, scrub(m.text)) for m in messages),
+            meta_program_id=self.briefing.instruction.program_id, repairs=repairs, turns=talk.turns,
         )  # fmt: skip
         propose = partial(Proposal, operator=self.name, parent_ids=parent_ids(parents), asked=asked)
         again = partial(self._again, parents, evidence, section) if repairs is None and self.name != "repair" else None
@@ -101,6 +109,12 @@ class LlmMutator:
         mend = LlmMutator(mended, self.model, self.desk, self.briefing)
         return mend._asked(parents, evidence, section, repairs=self.name, problem=problem, broken=broken)
 
+    def _near(self, parents: Sequence[Parent]) -> list[Trace]:
+        """The traces that concern these parents."""
+        ids = {parent.program.program_id for parent in parents}
+        above = {p for trace in self.briefing.traces if trace.program_id in ids for p in trace.parent_ids}
+        return related(self.briefing.traces, ids, above)
+
     def _section(self, program: Program, rng: np.random.Generator) -> str:
         """Charter, ideas or any other section; a scripted researcher follows the first two alone."""
         names = assemble.section_names(program)
@@ -122,6 +136,8 @@ class LlmMutator:
     def _parsed(self, reply: Reply, offered: frozenset[str]) -> Answer:
         if reply.finish == "length":
             raise BadReply(f"cut off after {reply.tokens_out} tokens")
+        if reply.calls and not reply.text.strip():
+            raise BadReply("tools were called once more in place of an answer")
         if reply.finish == "content_filter" or not reply.text.strip():
             raise BadReply("the model gave no answer")
         return parse(reply.text, self.kind.payload, offered)

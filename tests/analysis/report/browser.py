@@ -60,7 +60,7 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.on_page(f"{domain}.enable")
 
-    def ask(self, method: str, session: str | None = None, limit: float = 60.0, **params: Any) -> dict[str, Any]:
+    def ask(self, method: str, session: str | None = None, limit: float = 200.0, **params: Any) -> dict[str, Any]:
         """One command's result; events that come meanwhile are kept."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": params} | ({"sessionId": session} if session else {})
@@ -92,7 +92,7 @@ class Browser:
         )
         self.on_page("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.on_page("Page.navigate", url=path.resolve().as_uri())
-        until = time.monotonic() + 60
+        until = time.monotonic() + 200
         while self.value("document.readyState") != "complete" and time.monotonic() < until:
             time.sleep(0.05)
         time.sleep(0.1)  # what the scripts put off is done by then

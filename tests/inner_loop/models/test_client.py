@@ -40,7 +40,8 @@ def test_a_reply_and_its_event(server: LlmServer) -> None:
 def test_a_fault_is_waited_out(server: LlmServer, kind: str) -> None:
     server.fault = lambda number, _: kind if number < 2 else None
     events: list[dict[str, Any]] = []
-    assert ask(Client(kit(events), 1)) == "hello"
+    waiting = {"call_timeout": 2.0} if kind == "hang" else {}
+    assert ask(Client(kit(events, **waiting), 1)) == "hello"
     assert events[0]["attempts"] == 3 and len(events[0]["faults"]) == 2
     assert bool(events[0]["lost_tokens"]) == (kind in ("drop", "hang", "malformed"))
 
@@ -50,6 +51,24 @@ def test_what_a_model_says_badly_is_the_callers_to_judge(server: LlmServer, kind
     server.fault = lambda number, _: kind
     reply = Client(kit(), 1).complete(ASKED, max_tokens=50, purpose="turn")
     assert reply.finish == finish and reply.attempts == 1
+
+
+@pytest.mark.parametrize(("kind", "status"), [("filter", "refused"), ("truncated", "truncated"), ("refusal", "ok")])
+def test_what_became_of_a_reply_is_told(server: LlmServer, kind: str, status: str) -> None:
+    """A filter that leaves nothing of a reply has answered: it is not asked again, unlike one that said nothing."""
+    server.fault = lambda number, _: kind
+    events: list[dict[str, Any]] = []
+    ask(Client(kit(events), 1))
+    assert (events[0]["status"], events[0]["attempts"]) == (status, 1) and events[0]["tokens"] == sum(server.billed)
+
+
+def test_every_fault_has_its_test() -> None:
+    waited, judged = (
+        mark.args[1]
+        for test in (test_a_fault_is_waited_out, test_what_a_model_says_badly_is_the_callers_to_judge)
+        for mark in test.pytestmark
+    )  # type: ignore[attr-defined]
+    assert {*waited, *(kind for kind, _ in judged)} == set(FAULTS) and len(FAULTS) == 9
 
 
 def test_a_model_that_always_says_nothing_has_said_nothing(server: LlmServer) -> None:
@@ -64,7 +83,7 @@ def test_retry_after_is_kept(server: LlmServer) -> None:
     server.fault, server.retry_after = (lambda number, _: "429" if number == 0 else None), "0.3"
     events: list[dict[str, Any]] = []
     ask(Client(kit(events, backoff=60.0), 1))
-    assert 0.3 <= events[0]["wall_seconds"] < 3
+    assert 0.3 <= events[0]["wall_seconds"] < 30
 
 
 def test_a_storm_on_one_model_falls_over_to_the_next_and_is_remembered(server: LlmServer) -> None:
@@ -107,7 +126,7 @@ def test_a_request_to_stop_ends_a_wait(server: LlmServer) -> None:
 
 
 def test_calls_of_one_provider_at_a_time(server: LlmServer) -> None:
-    server.delay = 0.05
+    server.delay = 0.3
     client = Client(kit(calls_at_once=2), 1)
     threads = [threading.Thread(target=ask, args=(client, str(i))) for i in range(6)]
     for thread in threads:

@@ -27,12 +27,13 @@ pytestmark = dropped
 
 def spend(folder: Path, times: int) -> None:
     purse = Purse(folder, max_tokens=100)
-    for _ in range(times):
+    for number in range(times):
+        name = f"{os.getpid()} {number}"
         try:
-            name = purse.reserve(Cost(10))
+            purse.reserve(name, Cost(10), {})
         except CapReached:
             return
-        purse.settle(name, Cost(7))
+        purse.finish(name, Cost(7))
 
 
 def test_several_processes_share_one_purse(tmp_path: Path) -> None:
@@ -46,23 +47,29 @@ def test_several_processes_share_one_purse(tmp_path: Path) -> None:
     assert 90 < spent <= 100
 
 
-def test_what_a_dead_process_had_reserved_is_spent(tmp_path: Path) -> None:
+def test_what_a_dead_process_had_reserved_stays_reserved_until_its_run_goes_on(tmp_path: Path) -> None:
     child = os.fork()
     if not child:
-        Purse(tmp_path, max_usd=1.0).reserve(Cost(5, 0.6))
+        Purse(tmp_path, max_usd=1.0).reserve("r1:0:0", Cost(5, 0.6), {"run_id": "r1"})
         os._exit(0)
-    os.waitpid(child, 0)
     purse = Purse(tmp_path, max_usd=1.0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # a dead process that nobody has waited for is dead
+    (orphan,) = purse.orphans("r1")
+    os.waitpid(child, 0)
+    assert purse.orphans("r0") == [] and purse.orphans("r1") == [orphan] and orphan.reserved == Cost(5, 0.6)
     with pytest.raises(CapReached, match="--max-usd 1 is reached"):
-        purse.reserve(Cost(5, 0.6))
-    purse.reserve(Cost(5, 0.3))
-    assert purse.spent() == Cost(5, 0.6)
+        purse.reserve("r2:0:0", Cost(5, 0.6), {"run_id": "r2"})
+    purse.reserve("r2:0:0", Cost(5, 0.3), {"run_id": "r2"})
+    assert purse.orphans("r2") == [] and purse.spent() == Cost()
+    purse.finish(orphan.account, orphan.reserved)
+    purse.finish(orphan.account, orphan.reserved)
+    assert purse.orphans("r1") == [] and purse.spent() == Cost(5, 0.6)
 
 
 def test_a_purse_that_cannot_be_read_is_no_empty_purse(tmp_path: Path) -> None:
     (tmp_path / "purse.json").write_text("{}")
     with pytest.raises(Corrupt, match=r"purse\.json: cannot be read"):
-        Purse(tmp_path, max_tokens=5).reserve(Cost(1))
+        Purse(tmp_path, max_tokens=5).reserve("r", Cost(1), {})
 
 
 @pytest.mark.parametrize("cap", [{"max_tokens": 6000}, {"max_usd": 0.01, "prices": {MODEL: (1.0, 2.0)}}])

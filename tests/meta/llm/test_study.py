@@ -109,7 +109,8 @@ def test_a_stopped_study_goes_on_with_the_same_children_and_asks_nothing_twice(p
 
     with pytest.raises(Drained):
         play("stopped", fault=stop, backoff=5.0)
-    assert len(calls(folder)) == 2 and not [row for row in mutations(folder) if row["model"]]
+    assert [call["status"] for call in calls(folder)] == ["ok", "ok", "failed"]  # which waited when it was stopped
+    assert not [row for row in mutations(folder) if row["model"]]
     with pytest.MonkeyPatch.context() as patch, LlmServer(writer.answer) as server:
         environment(patch, server.url)
         carry_on(folder)
@@ -136,7 +137,7 @@ def test_planted_instructions_move_nothing(play: Play, ended: Path) -> None:
     assert mutations(folder) == mutations(ended) and outcome(folder) == outcome(ended)
 
 
-def test_an_instruction_of_one_s_own_is_followed_and_named(play: Play) -> None:
+def test_an_instruction_of_one_s_own_is_followed_named_and_compared(play: Play, ended: Path) -> None:
     own = Program.parse("# My way\n\n- Be bold.\n", "own")
     folder = play("own", meta=own)
     rows = [row for row in mutations(folder) if row["model"]]
@@ -144,6 +145,19 @@ def test_an_instruction_of_one_s_own_is_followed_and_named(play: Play) -> None:
     assert take_up(folder)[0].config.meta_program == own.text
     prompts = query(folder, "SELECT record FROM events WHERE kind = 'mutation' AND record ->> 'model' IS NOT NULL")
     assert all(own.text in row["record"]["prompt"][0]["text"] for row in prompts)
+    page = (Path(__file__).parents[3] / "docs" / "models.md").read_text("utf-8")
+    told = query(ended, page.split("```sql\n")[1].split("```")[0], beside={"other": folder})
+    assert {row["meta_program_id"] for row in told} == {None, own.program_id, meta_program().program_id}
+    for row in told:
+        known = f"meta_program_id IS NOT DISTINCT FROM {row['meta_program_id']!r}".replace("None", "NULL")
+        mine = [
+            each["estimate"]
+            for place in (ended, folder)
+            for each in query(
+                place, f"SELECT estimate FROM mutations JOIN credit USING (child_id) WHERE accepted AND {known}"
+            )
+        ]
+        assert len(mine) == row["children"] and sum(mine) / len(mine) == pytest.approx(row["gain"])
 
 
 def test_without_a_model_nothing_is_asked(play: Play) -> None:

@@ -1,0 +1,148 @@
+"""The gateway of model APIs: the only way of an agent's sandbox to its model, with the user's key on this side of it.
+
+A small HTTP server on a unix socket that is bound into the sandbox, where `agent_relay` gives it an address. It passes
+requests on to the APIs of its routes and to nothing else: no other path, no redirect, no header of the agent that could
+name another account. Each call is metered (`agent_gateway_toll`). Who calls must know the pass that was given out.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import socketserver
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from inner_loop.agent_gateway_answer import Handler
+from inner_loop.agent_gateway_route import Route, Upstream, bases, given
+from inner_loop.agent_gateway_toll import Toll
+from inner_loop.kit import Kit
+from programs.errors import EnvironmentProblem
+
+if TYPE_CHECKING:
+    import httpx
+
+PORT = 8114  # in the sandbox's own network
+_CONNECTIONS = 64
+_CONNECT_SECONDS = 15.0
+_DRAIN_SECONDS = 3.0
+_SECRET_CHARACTERS = 8  # a local server takes any word for a key, and a short one is found in every reply
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Gateway:
+    """Open from the start to `close`. ``shared``: the sandbox has the machine's network, so it listens on a port of
+    127.0.0.1, where others of this machine can reach it and lack the pass."""
+
+    def __init__(self, upstreams: Mapping[str, Upstream], routes: tuple[Route, ...], kit: Kit, *, shared: bool) -> None:
+        self.routes = routes
+        self.closing = False
+        self.token = f"metaloop-{secrets.token_hex(20)}"
+        self.toll = Toll(kit)
+        self.client = _client(kit)
+        self._upstreams = upstreams
+        self._folder = Path(tempfile.mkdtemp(prefix="metaloop-gateway-"))  # mode 700
+        path = self._folder / "socket"
+        self.socket = None if shared else path
+        try:
+            self._server = _Server(("127.0.0.1", 0), Handler) if shared else _UnixServer(str(path), Handler)
+        except OSError as error:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            hint = "TMPDIR must be a short path that can be written"  # a socket's path has 107 bytes at most
+            raise EnvironmentProblem(f"{path}: {error.strerror or error}", hint=hint) from None
+        self._server.gateway = self
+        if not shared:
+            path.chmod(0o666)  # the folder keeps others out; the agent's uid is not ours
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="agent-gateway", daemon=True
+        )
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let nobody in, wait a moment for calls in flight, settle what is left of them."""
+        self._server.shutdown()
+        self._thread.join()
+        self.closing = True  # what is cut now fails as it may
+        self.toll.close(_DRAIN_SECONDS)
+        self._server.server_close()
+        self.client.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def address(self) -> str:
+        """As the agent reaches it."""
+        port = PORT if self.socket else self._server.socket.getsockname()[1]
+        return f"http://127.0.0.1:{port}"
+
+    def variables(self) -> dict[str, str]:
+        return given(self._upstreams, self.routes, self.address, self.token)
+
+    def bases(self) -> dict[str, str]:
+        """Name of an API → its base URL inside."""
+        return bases(self._upstreams, self.address)
+
+    def clean(self, data: bytes) -> bytes:
+        """What an API says, without our keys: some echo what they were sent."""
+        for route in self.routes:
+            if len(route.secret) >= _SECRET_CHARACTERS:
+                data = data.replace(route.secret.encode(), b"[secret]")
+        return data
+
+
+class _Bounded(socketserver.ThreadingMixIn):
+    """A thread for each connection, and so many at most."""
+
+    daemon_threads = True
+    request_queue_size = 64
+    gateway: Gateway
+
+    def __init__(self, *args: Any) -> None:
+        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._free.acquire(blocking=False):
+            request.setblocking(False)
+            with suppress(OSError):  # it did not wait for it
+                request.send(_FULL)
+            self.shutdown_request(request)  # type: ignore[attr-defined]
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """An agent that hung up is none of our business; everything else is shown."""
+        if not isinstance(sys.exc_info()[1], OSError) and not self.gateway.closing:
+            super().handle_error(request, client_address)  # type: ignore[misc]
+
+
+class _UnixServer(_Bounded, socketserver.UnixStreamServer):
+    pass
+
+
+class _Server(_Bounded, socketserver.TCPServer):
+    pass
+
+
+def _client(kit: Kit) -> httpx.Client:
+    """Redirects are not followed; the proxies and certificates of our own environment hold."""
+    import httpx
+
+    timeout = httpx.Timeout(kit.staff.call_timeout, connect=_CONNECT_SECONDS)
+    return httpx.Client(follow_redirects=False, timeout=timeout, limits=httpx.Limits(max_connections=None))

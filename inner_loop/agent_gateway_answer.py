@@ -1,0 +1,258 @@
+"""One request of an agent at the gateway: read within its bounds, passed on, and answered as the API answers.
+
+Whoever calls is a stranger. Connections are closed after one request, so that nothing can hide behind another. Streams
+are passed on event by event; when the agent hangs up they are read to their end, for the API bills them all the same.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any
+
+from inner_loop.agent_gateway_request import Ask, Kind, Refused, ask, find, read, write
+from inner_loop.agent_gateway_route import Protocol, Route
+from inner_loop.agent_gateway_usage import Reading
+from programs.errors import MetaloopError
+
+if TYPE_CHECKING:
+    import httpx
+
+    from inner_loop.agent_gateway_toll import Passage
+
+_BODY_BYTES = 32 << 20  # Anthropic's own limit: https://docs.anthropic.com/en/api/overview
+_BODY_SECONDS = 60.0
+_SOCKET_SECONDS = 30.0
+_ANSWER_BYTES, _ERROR_BYTES = 64 << 20, 1 << 20
+_SENT = {"accept", "anthropic-beta", "anthropic-version", "content-type", "openai-beta", "user-agent"}
+_PASSED = ("content-type", "request-id", "x-request-id", "retry-after", "retry-after-ms", "x-should-retry")
+_WORDS: dict[int, tuple[str, str]] = {  # OpenAI's and Anthropic's types of errors
+    401: ("invalid_api_key", "authentication_error"), 402: ("insufficient_quota", "billing_error"),
+    404: ("not_found", "not_found_error"), 413: ("request_too_large", "request_too_large"),
+    502: ("server_error", "api_error"), 503: ("server_error", "overloaded_error"),
+    504: ("server_error", "timeout_error"),
+}  # fmt: skip
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Of `agent_gateway.Gateway`, which is at ``server.gateway``."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = _SOCKET_SECONDS
+    server: Any
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing on stderr."""
+
+    def version_string(self) -> str:
+        return "metaloop"
+
+    def do_HEAD(self) -> None:
+        """Clients ask whether anybody is there."""
+        self._answer(200, b"", {})
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def _serve(self) -> None:
+        self.close_connection = True
+        protocol: Protocol = "anthropic" if self.path.startswith("/anthropic") else "openai"
+        try:
+            self._let_in()
+            route, rest, kind = find(self.command, self.path, self.server.gateway.routes)
+            protocol = route.protocol
+            data = self._body()
+            if kind is None:
+                self._free(route, rest, write(read(data)) if data else None)
+            else:
+                self._metered(route, rest, kind, data)
+        except Refused as refused:
+            self._refuse(protocol, refused)
+        except MetaloopError as error:  # of ours: the purse cannot be read
+            with self.server.gateway.toll.watched():
+                raise error
+            self._refuse(protocol, Refused(503, "metaloop cannot go on"))
+
+    def _let_in(self) -> None:
+        """The pass is where the client puts its key; it goes no further."""
+        bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        token = self.server.gateway.token.encode()
+        for key in (bearer, self.headers.get("x-api-key", "")):
+            if hmac.compare_digest(key.strip().encode("utf-8", "replace"), token):
+                return
+        raise Refused(401, "use the key that the environment holds")
+
+    def _body(self) -> bytes:
+        if self.headers.get("Content-Encoding", "identity") != "identity":
+            raise Refused(415, "the body is not read in this encoding")
+        if self.command == "GET":
+            return b""
+        length = self.headers.get("Content-Length", "")
+        if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdigit()):
+            raise Refused(411, "say the length of the body")
+        if int(length) > _BODY_BYTES:
+            raise Refused(413, f"a body has at most {_BODY_BYTES} bytes")
+        data, end = bytearray(), time.monotonic() + _BODY_SECONDS
+        while len(data) < int(length):
+            piece = self.rfile.read1(min(1 << 16, int(length) - len(data)))
+            data += piece
+            if not piece or time.monotonic() > end:
+                raise Refused(408, "the body did not come")
+        return bytes(data)
+
+    # --- to the API ------------------------------------------------------------------------------------------------
+
+    def _open(self, route: Route, rest: str, content: bytes | None) -> Any:
+        """A context manager that opens the API's answer."""
+        headers = {name: value for name, value in self.headers.items() if name.lower() in _SENT}
+        headers |= {"accept-encoding": "identity", route.header: route.authorization()}
+        if content is not None:
+            headers |= {"content-type": "application/json"}
+        return self.server.gateway.client.stream(self.command, route.url + rest, headers=headers, content=content)
+
+    def _free(self, route: Route, rest: str, content: bytes | None) -> None:
+        import httpx
+
+        try:
+            with self._open(route, rest, content) as response:
+                self._whole(response, self._read(response))
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from None
+
+    def _metered(self, route: Route, rest: str, kind: Kind, data: bytes) -> None:
+        import httpx
+
+        asked = ask(kind, read(data))
+        with self.server.gateway.toll.passage(asked, route) as passage:
+            try:
+                with self._open(route, rest, passage.content) as response:
+                    self._pass_on(response, asked, passage)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                passage.free(f"{type(error).__name__}: {error}")
+                raise _unreachable(error) from None
+            except httpx.HTTPError as error:
+                passage.lost(f"{type(error).__name__}: {error}")
+                raise _unreachable(error) from None
+
+    def _pass_on(self, response: httpx.Response, asked: Ask, passage: Passage) -> None:
+        reading = Reading(asked.kind)
+        if response.status_code != 200:
+            data = self._read(response)
+            passage.free(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}")
+            self._whole(response, data)
+        elif response.headers.get("content-type", "").startswith("text/event-stream"):
+            self._stream(response, asked, passage, reading)
+        else:
+            data = self._read(response)
+            reading.whole(data)
+            passage.answered(reading)  # before it is told: what the agent has, is paid
+            self._whole(response, data)
+
+    def _stream(self, response: httpx.Response, asked: Ask, passage: Passage, reading: Reading) -> None:
+        """Event by event. One that breaks off ends for the agent without the mark of an end, as it did for us."""
+        import httpx
+
+        there = self._begin(response, {"Transfer-Encoding": "chunked"})
+        try:
+            for event in self._events(response):
+                bare = reading.event(event)
+                if there and not (bare and asked.hides_usage):
+                    there = self._write(b"%x\r\n%s\r\n" % (len(event), event))
+        except httpx.HTTPError as error:
+            passage.lost(f"{type(error).__name__}: {error}")
+            return
+        if not reading.ended:
+            passage.lost("the stream broke off")
+            return
+        passage.answered(reading)
+        if there:
+            self._write(b"0\r\n\r\n")
+
+    def _events(self, response: httpx.Response) -> Iterator[bytes]:
+        """Server-sent events with the empty line that ends each; what stands behind the last one too."""
+        import httpx
+
+        rest, total = b"", 0
+        for piece in response.iter_bytes():
+            rest += piece
+            total += len(piece)
+            if total > _ANSWER_BYTES:
+                raise httpx.ReadError("the answer is too long")
+            *events, rest = rest.replace(b"\r\n", b"\n").split(b"\n\n")
+            for event in events:
+                yield self.server.gateway.clean(event + b"\n\n")
+        if rest.strip():
+            yield self.server.gateway.clean(rest)
+
+    def _read(self, response: httpx.Response) -> bytes:
+        import httpx
+
+        data, most = bytearray(), _ANSWER_BYTES if response.status_code == 200 else _ERROR_BYTES
+        for piece in response.iter_bytes():
+            data += piece
+            if len(data) > most:
+                raise httpx.ReadError("the answer is too long")
+        return bytes(self.server.gateway.clean(bytes(data)))
+
+    # --- to the agent ----------------------------------------------------------------------------------------------
+
+    def _whole(self, response: httpx.Response, data: bytes) -> None:
+        if 300 <= response.status_code < 400:
+            raise Refused(502, "the API sends elsewhere, where nobody goes")
+        self._answer(response.status_code, data, self._kept(response))
+
+    def _kept(self, response: httpx.Response) -> dict[str, str]:
+        """Headers that an agent needs: none that sets a cookie or names an account."""
+        clean = self.server.gateway.clean
+        found = {name: response.headers[name] for name in _PASSED if name in response.headers}
+        return {name: clean(value.encode("latin-1", "replace")).decode("latin-1") for name, value in found.items()}
+
+    def _begin(self, response: httpx.Response, more: dict[str, str]) -> bool:
+        return self._head(response.status_code, self._kept(response) | more)
+
+    def _answer(self, status: int, data: bytes, headers: dict[str, str]) -> None:
+        if self._head(status, headers | {"Content-Length": str(len(data))}) and data:
+            self._write(data)
+
+    def _head(self, status: int, headers: dict[str, str]) -> bool:
+        self.send_response(status)
+        for name, value in (headers | {"Connection": "close"}).items():
+            self.send_header(name, value)
+        try:
+            self.end_headers()
+        except OSError:
+            return False
+        return True
+
+    def _write(self, data: bytes) -> bool:
+        """Whether the agent is still there."""
+        try:
+            self.wfile.write(data)
+        except OSError:
+            return False
+        return True
+
+    def _refuse(self, protocol: Protocol, refused: Refused) -> None:
+        """An error in the API's own form; clients do not try again where it would be of no use."""
+        theirs, other = _WORDS.get(refused.status, ("invalid_request_error", "invalid_request_error"))
+        error: dict[str, Any] = {"message": refused.message}
+        if protocol == "anthropic":
+            body: dict[str, Any] = {"type": "error", "error": {"type": other, **error}}
+        else:
+            body = {"error": {**error, "type": theirs, "param": None, "code": theirs}}
+        again = "true" if refused.status >= 500 else "false"
+        headers = {"Content-Type": "application/json", "x-should-retry": again}
+        self._answer(refused.status, json.dumps(body).encode(), headers)
+
+
+def _unreachable(error: httpx.HTTPError) -> Refused:
+    import httpx
+
+    late = isinstance(error, httpx.TimeoutException)
+    return Refused(504 if late else 502, f"the API {'did not answer in time' if late else 'cannot be reached'}")

@@ -1,0 +1,306 @@
+"""The toll of an agent's model calls: the worst case is reserved before a call, what it took is settled and told after.
+
+Caps, prices and lanes are those of the chat researcher. A call that nobody tells the cost of, because its connection
+broke, it took too long or its answer names no usage, has cost what it could.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from inner_loop.agent_gateway_request import Ask, Refused
+from inner_loop.agent_gateway_route import Route
+from inner_loop.agent_gateway_usage import Reading, Usage
+from inner_loop.kit import Kit
+from inner_loop.models import prices
+from inner_loop.models.call import take_over
+from inner_loop.models.lanes import Lanes
+from inner_loop.models.provider import litellm
+from inner_loop.models.purse import Cost, Purse
+from inner_loop.models.scrub import scrub
+from programs.errors import CapReached, EnvironmentProblem, MetaloopError, UsageError
+
+UNKNOWN_REPLY = 32_768  # tokens that a model nobody knows may answer, where a cap holds and no length is named
+FAILED = 1000  # calls of a run that came to nothing and are still told one by one
+_LOOK_SECONDS = 0.02
+_PAUSE_SECONDS = 300.0  # for other calls of this agent to settle, before a cap counts as reached
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """What a model costs: ``price`` of the dearest tokens of each side, ``name`` LiteLLM's, ``longest`` reply."""
+
+    name: str
+    price: prices.Price | None
+    longest: int | None
+
+    def usd(self, usage: Usage) -> float | None:
+        """LiteLLM's figure, with its discounts and surcharges; by the price given where one is."""
+        if self.price is None:
+            return None
+        if not self.price.given:
+            try:
+                return float(sum(litellm().cost_per_token(model=self.name, usage_object=_theirs(usage))))
+            except Exception:  # a map that knows the model and cannot be added up: whatever the library raises
+                pass
+        return self.price.of(usage.tokens_in, usage.tokens_out, usage.cached, usage.written)
+
+
+class Toll:
+    """Of one run. ``problem`` is why the run cannot go on, once a cap is reached; threads share it."""
+
+    def __init__(self, kit: Kit) -> None:
+        staff = kit.staff
+        self.problem: MetaloopError | None = None
+        self._kit = kit
+        self._capped = staff.max_usd is not None or staff.max_tokens is not None
+        self._purse = Purse(kit.study, max_usd=staff.max_usd, max_tokens=staff.max_tokens)
+        self._lanes = Lanes(kit.study / "calls" if kit.study else None, staff.calls_at_once)
+        self._tariffs: dict[tuple[str, str], Tariff] = {}
+        self._open: set[Passage] = set()
+        self._failed = 0
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        mine = [e for e in kit.recorded if e.get("kind") == "call" and e.get("run_id", "") == kit.run_id]
+        numbers = [int(event["number"]) for event in mine] + take_over(self._purse, kit.run_id, mine, kit.emit)
+        self._next = max(numbers, default=-1) + 1
+
+    @contextmanager
+    def passage(self, ask: Ask, route: Route) -> Iterator[Passage]:
+        """One call, from its reservation to its settlement. Raises Refused where it may not be made."""
+        with self._lanes.one(route.name, self._pause):
+            passage = self._reserve(ask, self._tariff(route, ask.model))
+            try:
+                yield passage
+            finally:
+                passage.lost("the call was broken off")  # unless it was settled
+
+    def close(self, seconds: float) -> None:
+        """Let no further call start, give those in flight so long to end, and settle the rest by the worst case."""
+        self._closing.set()
+        end = time.monotonic() + seconds
+        while self._open and time.monotonic() < end:
+            time.sleep(_LOOK_SECONDS)
+        for passage in list(self._open):
+            passage.lost("the run ended while it was made")
+
+    def settle(self, passage: Passage, cost: Cost, event: dict[str, Any]) -> None:
+        """Called once for each passage. First the event, then the purse: who goes on after a kill finds both, or the
+        purse's account alone."""
+        with self._lock:
+            bare = event["status"] == "failed" and not event["lost_tokens"]
+            self._failed += bare
+        with self.watched():
+            if not bare or self._failed <= FAILED:
+                self._kit.emit(event)
+            self._purse.finish(passage.account, cost)
+        with self._lock:
+            self._open.discard(passage)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """What goes wrong on our side in here ends the run: in the thread of a call nobody would hear of it."""
+        try:
+            yield
+        except MetaloopError as error:
+            self.problem = self.problem or error
+        except OSError as error:  # the purse's disk
+            told = f"{error.filename or 'the study'}: {error.strerror or error}"
+            self.problem = self.problem or EnvironmentProblem(told, hint="the same command goes on once it is mended")
+
+    def _pause(self, seconds: float) -> None:
+        if self._closing.wait(seconds):
+            raise Refused(503, "the run is at its end")
+
+    def _reserve(self, ask: Ask, tariff: Tariff) -> Passage:
+        if self._closing.is_set():
+            raise Refused(503, "the run is at its end")
+        if self._kit.staff.max_usd is not None and tariff.price is None and self.problem is None:
+            self.problem = UsageError(
+                f"--max-usd: no price is known for {ask.model}, which the agent asks for",
+                hint=f"give one in dollars per million tokens, --price {tariff.name}=0.5/1.5; or cap by --max-tokens",
+                ids=[self._kit.run_id],
+            )
+        end = time.monotonic() + _PAUSE_SECONDS
+        while self.problem is None:
+            with self._lock:  # between a look at the purse and one at the calls in flight none may settle
+                try:
+                    passage = self._held(ask, tariff)
+                    self._open.add(passage)
+                    return passage
+                except CapReached as cap:
+                    if not self._open or time.monotonic() > end:
+                        self.problem = cap
+                        break
+            self._pause(_LOOK_SECONDS)  # what they hold is more than what they will take
+        assert self.problem is not None
+        raise Refused(402, f"metaloop: {self.problem.message}. Do not try again: the run ends here.")
+
+    def _held(self, ask: Ask, tariff: Tariff) -> Passage:
+        """A passage whose worst case is reserved. Where the agent names no length and the longest reply is more than
+        what is left, the reply is bounded, and not below that of a chat researcher. Raises CapReached."""
+        if ask.named or not self._capped:
+            most_out = ask.most_out if ask.named else (tariff.longest or 0) * ask.replies
+            return self._within(ask, tariff, most_out or 0)
+        length, least = tariff.longest or UNKNOWN_REPLY, self._kit.staff.reply_tokens
+        while True:
+            if tariff.longest is None or length < tariff.longest:
+                ask.bound(length)
+            try:
+                return self._within(ask, tariff, length * ask.replies)
+            except CapReached:
+                if length <= least:
+                    raise
+                length = max(least, length // 2)
+
+    def _within(self, ask: Ask, tariff: Tariff, most_out: int) -> Passage:
+        usd = tariff.price.most(ask.most_in, most_out) if tariff.price else 0.0
+        worst = Cost(ask.most_in + most_out, usd)
+        passage = Passage(self, ask, tariff, worst, f"{self._kit.run_id}:{self._next}:0", self._about(self._next))
+        self._purse.reserve(passage.account, worst, passage.about)
+        self._next += 1
+        return passage
+
+    def _about(self, number: int) -> dict[str, Any]:
+        return {"run_id": self._kit.run_id, "number": number} if self._kit.run_id else {"number": number}
+
+    def _tariff(self, route: Route, model: str) -> Tariff:
+        key = route.name, model
+        if key not in self._tariffs:
+            self._tariffs[key] = tariff(route, model, self._kit)
+        return self._tariffs[key]
+
+
+class Passage:
+    """One call that was let through. The first settlement counts."""
+
+    def __init__(
+        self, toll: Toll, ask: Ask, tariff: Tariff, worst: Cost, account: str, about: dict[str, Any]
+    ) -> None:  # fmt: skip
+        self.account = account
+        self.content = ask.content()
+        nothing = 0.0 if tariff.price else None
+        self.about = about | {
+            "purpose": "agent", "request": hashlib.sha256(self.content).hexdigest(), "tokens": 0, "usd": 0.0,
+            "lost_tokens": 0, "lost_usd": nothing, "wall_seconds": 0.0, "attempts": 0, "faults": [],
+        }  # fmt: skip
+        self._toll, self._ask, self._tariff, self._worst = toll, ask, tariff, worst
+        self._began = time.monotonic()
+        self._settled = False
+        self._lock = threading.Lock()
+
+    def answered(self, reading: Reading) -> None:
+        """A reply came to its end; what it cost is what it says."""
+        usage = reading.usage
+        if usage is None:
+            self._end(self._worst, "ok", "the reply tells no usage", reading)
+            return
+        usd = self._tariff.usd(usage)
+        status = {"length": "truncated", "content_filter": "refused"}.get(reading.finish, "ok")
+        self._end(Cost(usage.tokens, usd or 0.0), status, "", reading, usage, usd)
+
+    def free(self, reason: str) -> None:
+        """It failed before anything was made."""
+        self._end(Cost(), "failed", reason)
+
+    def lost(self, reason: str) -> None:
+        """It failed, and nobody tells what it cost."""
+        self._end(self._worst, "failed", reason)
+
+    def _end(
+        self, cost: Cost, status: str, reason: str, reading: Reading | None = None, usage: Usage | None = None,
+        usd: float | None = 0.0,
+    ) -> None:  # fmt: skip
+        with self._lock:
+            if self._settled:
+                return
+            self._settled = True
+        seconds = round(time.monotonic() - self._began, 4)
+        fault = f"{self._ask.model}: {scrub(reason)}"[:200] if reason else ""
+        lost = Cost() if usage else cost
+        event = self.about | {
+            "kind": "call",
+            "status": status,
+            "reason": scrub(reason)[:300],
+            "faults": [fault] if fault else [],
+            "attempts": 1,
+            "wall_seconds": seconds,
+            "tokens": usage.tokens if usage else 0,
+            "usd": usd,
+            "lost_tokens": lost.tokens,
+            "lost_usd": lost.usd if self._tariff.price or not lost.tokens else None,
+            "model": (reading and reading.model) or self._ask.model,
+            "tokens_in": usage.tokens_in if usage else 0,
+            "tokens_out": usage.tokens_out if usage else 0,
+            "tokens_cached": usage.cached if usage else 0,
+            "reply_usd": usd if usage else None,
+            "reply_seconds": seconds if usage else 0.0,
+            "finish": reading.finish if reading else "",
+            "text": "",  # it is the agent's; what it does with it is in its session's output
+        }
+        self._toll.settle(self, cost, event)
+
+
+def tariff(route: Route, model: str, kit: Kit) -> Tariff:
+    """By the name with its provider, or the name alone, whichever is known; the user's price goes before."""
+    names = (f"{route.name}/{model}", model)
+    for name in names:
+        if name in kit.staff.prices:
+            return Tariff(name, prices.price_of(name, kit.staff), _longest(name))
+    for name in names:
+        price = prices.price_of(name, kit.staff)
+        if price is not None:
+            told = _info(name)
+            asked = _dearest(told, "input_cost_per_token", "cache_creation_input_token_cost")
+            said = _dearest(told, "output_cost_per_token", "output_cost_per_reasoning_token")
+            dear = max(price.tokens_in, price.written, asked)
+            most = prices.Price(dear, max(price.tokens_out, said), dear, dear)
+            return Tariff(name, most, _longest(name))
+    return Tariff(names[0], None, _longest(names[0]) or _longest(model))
+
+
+def _dearest(told: dict[str, Any], *kinds: str) -> float:
+    """The dearest rate of some kinds, long prompts and long caches included; other tiers of service are not asked."""
+    fit = (
+        value for name, value in told.items()
+        if name.startswith(kinds) and not name.endswith(("_priority", "_flex", "_batches"))
+    )  # fmt: skip
+    return max((float(value) for value in fit if isinstance(value, int | float)), default=0.0)
+
+
+def _info(name: str) -> dict[str, Any]:
+    try:
+        return dict(litellm().get_model_info(name))
+    except Exception:  # whatever the library raises for a model that it does not know
+        return {}
+
+
+def _longest(name: str) -> int | None:
+    told = _info(name)
+    found = told.get("max_output_tokens") or told.get("max_tokens")
+    return int(found) if isinstance(found, int | float) and found > 0 else None
+
+
+def _theirs(usage: Usage) -> Any:
+    """Usage as LiteLLM reads it."""
+    litellm()
+    from litellm.types.utils import CacheCreationTokenDetails, PromptTokensDetailsWrapper
+    from litellm.types.utils import Usage as Theirs
+
+    kept = CacheCreationTokenDetails(
+        ephemeral_5m_input_tokens=usage.written - usage.written_hour, ephemeral_1h_input_tokens=usage.written_hour
+    )
+    details = PromptTokensDetailsWrapper(
+        cached_tokens=usage.cached, cache_creation_tokens=usage.written,
+        cache_creation_token_details=kept if usage.written else None,
+    )  # fmt: skip
+    return Theirs(
+        prompt_tokens=usage.tokens_in, completion_tokens=usage.tokens_out, total_tokens=usage.tokens,
+        prompt_tokens_details=details,
+    )  # fmt: skip

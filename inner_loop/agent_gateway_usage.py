@@ -1,0 +1,146 @@
+"""What an API tells of a reply's tokens, in three protocols, at once or as a stream of server-sent events.
+
+OpenAI chat completions tell it in the last chunk (``stream_options``), OpenAI responses in ``response.completed``,
+Anthropic messages in ``message_start`` and, counted anew from the start, in each ``message_delta``. A reply that did
+not come to its end tells nothing that could be relied on.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from inner_loop.agent_gateway_request import Kind
+
+_MOST = 1 << 40
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one reply. ``tokens_in`` are all of the prompt: those read from a cache, those written to it (for
+    ``written_hour`` an hour), and the others."""
+
+    tokens_in: int
+    tokens_out: int
+    cached: int = 0
+    written: int = 0
+    written_hour: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.tokens_in + self.tokens_out
+
+
+class Reading:
+    """Feed it a whole body or event by event; ``usage`` is None until a reply has ended and told it.
+
+    ``finish`` is one of OpenAI's words: stop, length, content_filter, or what else an API says; ``model`` its own name.
+    ``ended``: the reply came to its end; some servers close a broken stream as they close a whole one.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self.usage: Usage | None = None
+        self.finish = self.model = ""
+        self.ended = False
+        self._kind = kind
+        self._told: dict[str, Any] = {}
+
+    def whole(self, data: bytes) -> None:
+        body = _object(data)
+        self.ended = bool(body)
+        self._close(body, body.get("usage"))
+
+    def event(self, data: bytes) -> bool:
+        """One server-sent event; True where it holds usage and nothing else, as OpenAI's last chunk does."""
+        text = b"\n".join(line[5:].strip() for line in data.splitlines() if line.startswith(b"data:"))
+        body = _object(text)
+        self.ended = self.ended or text == b"[DONE]"
+        if self._kind == "chat":
+            return self._chunk(body)
+        kind = body.get("type")
+        if self._kind == "responses":
+            if kind in ("response.completed", "response.incomplete"):
+                self.ended = True
+                response = _dict(body.get("response"))
+                self._close(response, response.get("usage"))
+        elif kind == "message_start":
+            message = _dict(body.get("message"))
+            self.model = str(message.get("model") or "")[:200]
+            self._told = _dict(message.get("usage"))
+        elif kind == "message_delta":
+            told = {name: value for name, value in _dict(body.get("usage")).items() if value is not None}
+            self._told = self._told | told
+            self.finish = _finish(_dict(body.get("delta"))) or self.finish
+        elif kind == "message_stop":
+            self.ended = True
+            self.usage = _usage("messages", self._told)
+        return False
+
+    def _chunk(self, body: dict[str, Any]) -> bool:
+        self.model = self.model or str(body.get("model") or "")[:200]
+        choices = body.get("choices")
+        if isinstance(choices, list) and choices:
+            self.finish = _finish(_dict(choices[0])) or self.finish
+        if body.get("usage"):
+            self.usage = _usage("chat", _dict(body["usage"]))
+            self.ended = self.ended or not choices
+            return not choices
+        return False
+
+    def _close(self, body: dict[str, Any], usage: Any) -> None:
+        self.model = str(body.get("model") or "")[:200]
+        choices = body.get("choices")
+        self.finish = _finish(_dict(choices[0]) if isinstance(choices, list) and choices else body)
+        self.usage = _usage(self._kind, _dict(usage))
+
+
+def _usage(kind: Kind, told: dict[str, Any]) -> Usage | None:
+    """None where the numbers are none, or nothing at all."""
+    try:
+        if kind == "chat":
+            cached = _count(_dict(told.get("prompt_tokens_details")).get("cached_tokens"))
+            found = Usage(_count(told.get("prompt_tokens")), _count(told.get("completion_tokens")), cached)
+        elif kind == "responses":
+            cached = _count(_dict(told.get("input_tokens_details")).get("cached_tokens"))
+            found = Usage(_count(told.get("input_tokens")), _count(told.get("output_tokens")), cached)
+        else:
+            cached = _count(told.get("cache_read_input_tokens"))
+            written = _count(told.get("cache_creation_input_tokens"))
+            hour = _count(_dict(told.get("cache_creation")).get("ephemeral_1h_input_tokens"))
+            asked = _count(told.get("input_tokens")) + cached + written
+            found = Usage(asked, _count(told.get("output_tokens")), cached, written, min(hour, written))
+    except ValueError:
+        return None
+    return found if found.tokens else None
+
+
+def _finish(body: dict[str, Any]) -> str:
+    """Why a reply ended, in OpenAI's words where there is one."""
+    word = body.get("finish_reason") or body.get("stop_reason") or body.get("status") or ""
+    if word == "incomplete":
+        word = _dict(body.get("incomplete_details")).get("reason") or word
+    known = {
+        "end_turn": "stop", "stop_sequence": "stop", "completed": "stop", "max_tokens": "length",
+        "max_output_tokens": "length", "refusal": "content_filter",
+    }  # fmt: skip
+    return known.get(str(word), str(word)[:40])
+
+
+def _count(value: Any) -> int:
+    if value is None:
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MOST:
+        raise ValueError
+    return value
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        return _dict(json.loads(data))
+    except (ValueError, RecursionError):
+        return {}

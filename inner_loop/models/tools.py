@@ -1,0 +1,57 @@
+"""Tools that a model may call: what is offered, what it calls, and how both look in the OpenAI chat protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Tool:
+    """``parameters`` is a JSON schema of an object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+    @property
+    def wire(self) -> dict[str, Any]:
+        about = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
+        return {"type": "function", "function": about}
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """``arguments`` is the model's text, which may be anything; ``id`` is what its result is sent under."""
+
+    id: str
+    name: str
+    arguments: str
+
+    @property
+    def wire(self) -> dict[str, Any]:
+        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The tools that go with a call; where ``closed``, they are only named, for providers that want them named."""
+
+    tools: Sequence[Tool] = ()
+    closed: bool = False
+
+    @property
+    def wire(self) -> dict[str, Any]:
+        """Nothing where there are no tools."""
+        if not self.tools:
+            return {}
+        return {"tools": [tool.wire for tool in self.tools], "tool_choice": "none" if self.closed else "auto"}
+
+
+NOTHING = Offer()
+
+
+def called(told: Sequence[Mapping[str, str]] | None) -> tuple[ToolCall, ...]:
+    """Calls as they were written down."""
+    return tuple(ToolCall(str(c["id"]), str(c["name"]), str(c["arguments"])) for c in told or ())

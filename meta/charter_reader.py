@@ -1,0 +1,86 @@
+"""A model reads the charter out of a program's prose; every one of its claims is checked by `programs.charter_read`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic.fields import FieldInfo
+
+from inner_loop.models.contract import Message, Model, Reply
+from meta.charter_reply import BadReply, parse
+from meta.mutators.llm.prompts import render
+from programs.charter import fields
+from programs.charter_kinds import default_of, kind_of
+from programs.charter_read import FIELDS, Reading, judge
+from programs.errors import EnvironmentProblem, UsageError
+
+REPAIRS = 2  # replies that are asked for again, with what was wrong
+PURPOSE = "charter"
+MOST_BYTES = 120_000  # of a prompt; the longest program seen in public repositories makes half of it
+_SAID = 200  # characters of a problem that are told back
+
+
+def prompt(reading: Reading) -> list[Message]:
+    """What is asked about the sentences of a reading. UsageError for a program that is too long to be read at once."""
+    known = dict(fields())
+    about = [(name, kind_of(known[name]), default_of(known[name]), _meaning(known[name])) for name in FIELDS]
+    numbered = "\n".join(f"[{said.number}] {said.text}" for said in reading.sentences)
+    asked = [
+        Message("system", render("charter.system.md.j2", fields=about)),
+        Message("user", render("charter.user.md.j2", sentences=numbered)),
+    ]
+    size = sum(len(message.text.encode("utf-8", "replace")) for message in asked)
+    if size > MOST_BYTES:
+        raise UsageError(
+            f"the program makes a prompt of {size:,} bytes, {MOST_BYTES:,} at most are sent", hint="shorten it"
+        )
+    return asked
+
+
+def ask(model: Model, base: Reading, *, max_tokens: int) -> Reading:
+    """What the program says by its own phrases (``base``) and by a model's word; wrong values are sent back.
+
+    Raises NoReply, and EnvironmentProblem where no reply could be read.
+    """
+    messages, best, why = prompt(base), None, ""
+    for left in range(REPAIRS, -1, -1):
+        reply = model.complete(messages, max_tokens=max_tokens, purpose=PURPOSE if left == REPAIRS else "repair")
+        try:
+            reading, problems = _judged(base, reply)
+            best = reading
+        except BadReply as bad:
+            why = str(bad)
+            problems = [why]
+        if not problems:
+            return reading
+        told = render("charter.repair.md.j2", problems=problems)
+        messages = [*messages[:2], Message("assistant", reply.text), Message("user", told)]
+    if best is None:
+        raise EnvironmentProblem(
+            f"no reply of {reply.model} could be read, of {REPAIRS + 1}; the last one: {why}",
+            hint="another --model may do better; without one the sentences that `export --prose` writes are read",
+        )
+    return best
+
+
+def _judged(base: Reading, reply: Reply) -> tuple[Reading, list[str]]:
+    """The reading, and what is to be sent back: only values at fault. Invented words are not asked for again."""
+    if reply.finish == "length":
+        raise BadReply("it was cut off at the most tokens that a reply may have")
+    claims, unexpressed = parse(reply.text)
+    reading = judge(base, claims, unexpressed)
+    return reading, [f"{r.field}: {r.reason}"[:_SAID] for r in reading.refusals if r.mendable]
+
+
+def _meaning(field: FieldInfo) -> str:
+    """The description without its last sentence, the default, which is told from the code."""
+    return (field.description or "").partition(" Default ")[0]
+
+
+def most_calls() -> int:
+    return REPAIRS + 1
+
+
+def expected(messages: Sequence[Message]) -> tuple[int, int]:
+    """Tokens in and out of one call, right to a factor of about two."""
+    return sum(len(message.text) for message in messages) // 4 + 1, 600

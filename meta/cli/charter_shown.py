@@ -1,0 +1,133 @@
+"""What was read out of a program's prose, as rows: for a person, a pipe, or a script."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from analysis.report.words import many
+from meta.cli.output import Column, Output, brief, clean
+
+if TYPE_CHECKING:
+    from programs.charter_read import Finding, Reading
+
+MOST_SHOWN = 240  # characters of a sentence, for a person
+Row = dict[str, Any]
+
+FIELD, VALUE = Column("field", style="bold"), Column("value", show=brief, wrap=True)
+BEFORE = Column("before", "now set", show=brief, wrap=True)
+LINE, SENTENCE = Column("line", right=True), Column("sentence", wrap=True)
+REASON = Column("reason", wrap=True)
+ALL = (
+    Column("status"), FIELD, VALUE, BEFORE, LINE, Column("sentence"), Column("words"), REASON, Column("read_by"),
+)  # fmt: skip
+#: status: (title for a person, columns)
+GROUPS: dict[str, tuple[str, tuple[Column, ...]]] = {
+    "contradiction": ("sentences that contradict each other; neither is written", (FIELD, VALUE, LINE, SENTENCE)),
+    "front-matter": ("only in the front matter; it stays", (FIELD, VALUE)),
+    "dropped": ("claims of the model that do not count", (FIELD, VALUE, REASON)),
+    "not-expressible": ("said, but no field can carry it", (LINE, SENTENCE)),
+}
+READ = ("new", "same", "changed")
+
+
+def rows_of(reading: Reading, text: str) -> list[Row]:
+    """A row for each sentence that says a field, and for all that came of nothing; ``text`` is the program as it was.
+
+    ``status``: a field that the prose alone sets (new), the front matter too, to the same or another value (same,
+    changed) or alone; or why it is not written.
+    """
+    from programs.charter_edit import charter_fields
+
+    given, disputed = charter_fields(text), reading.contradictions
+    rows = []
+    for found in reading.findings:
+        status = "same" if given.get(found.field) == found.value else "changed" if found.field in given else "new"
+        status = "contradiction" if found.field in disputed else status
+        rows.append(_of_finding(found, status, given))
+    rows.sort(key=lambda row: row["status"] == "contradiction")
+    said = {found.field for found in reading.findings}
+    rows += [_row("front-matter", field=name, value=value) for name, value in given.items() if name not in said]
+    rows += [_row("dropped", field=r.field, value=r.value, reason=r.reason) for r in reading.refusals]
+    rows += [_row("not-expressible", line=said.line, sentence=said.text) for said in reading.unexpressed]
+    return rows
+
+
+def show(out: Output, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
+    """The table on stdout; for a person a table for each kind of outcome."""
+    if out.mode != "person":
+        out.rows(rows, ALL, extra=about)
+        return
+    from rich.text import Text
+
+    read = [_marked(row) for row in rows if row["status"] in READ]
+    differs = any(row["status"] == "changed" for row in read)
+    out.rows(read, (FIELD, VALUE, *((BEFORE,) if differs else ()), LINE, SENTENCE))
+    gap = bool(read)
+    for status, (title, columns) in GROUPS.items():
+        if some := [_marked(row) for row in rows if row["status"] == status]:
+            out.show(Text("\n" * gap + title, style="italic"))
+            out.rows(some, columns)
+            gap = True
+
+
+def tell(out: Output, rows: Sequence[Row], calls: Sequence[Mapping[str, Any]], old: str, new: str) -> None:
+    """What it amounts to, and what it took, in a line; what lint has against the new charter."""
+    count = Counter(row["status"] for row in rows)
+    fields = len({row["field"] for row in rows if row["status"] in READ})
+    disputed = {row["field"]: None for row in rows if row["status"] == "contradiction"}
+    said = f"{many(fields, 'field')} read" if fields else "no sentence was found that fixes a field"
+    for status, words in (("changed", "not as the front matter has it"), ("dropped", "dropped")):
+        said += f", {count[status]} {words}" if count[status] else ""
+    if calls:
+        bill = bill_of(calls)
+        usd = "not priced" if bill["usd"] is None else f"${bill['usd']:.4f}"
+        said += f"; {many(bill['calls'], 'call')}, {bill['tokens']:,} tokens, {usd}"
+    out.note(said)
+    if disputed:
+        out.warn(f"the prose contradicts itself about {', '.join(disputed)}: decide, and write one value")
+    for message in _new_complaints(old, new):
+        out.warn(message)
+
+
+def bill_of(calls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of all calls; ``usd`` is None where one of them is not priced."""
+    priced = [call["usd"] for call in calls]
+    return {
+        "models": sorted({call["model"] for call in calls if call["model"]}),
+        "calls": len(calls),
+        "tokens": sum(call["tokens"] for call in calls),
+        "usd": None if None in priced else sum(priced),
+    }
+
+
+def _new_complaints(old: str, new: str) -> list[str]:
+    from programs.lint import check
+
+    known = {(m.code, m.message) for m in check(old, "program")}
+    return [m.message for m in check(new, "program") if m.level != "info" and (m.code, m.message) not in known]
+
+
+def _of_finding(found: Finding, status: str, given: Mapping[str, Any]) -> Row:
+    return _row(
+        status, field=found.field, value=found.value, before=given.get(found.field), line=found.sentence.line,
+        sentence=found.sentence.text, words=found.words, read_by="model" if found.by_model else "rule",
+    )  # fmt: skip
+
+
+def _row(status: str, **known: Any) -> Row:
+    return {column.key: known.get(column.key) for column in ALL} | {"status": status}
+
+
+def _marked(row: Row) -> Row:
+    """The row for a person: a long sentence clipped, the words that say the field underlined."""
+    from rich.text import Text
+
+    if not row["sentence"]:
+        return row
+    said = clean(row["sentence"])
+    text = Text(said if len(said) <= MOST_SHOWN else said[: MOST_SHOWN - 1] + "…")
+    if row["words"] and row["words"] != row["sentence"]:
+        text.highlight_words([row["words"]], style="underline")
+    return row | {"sentence": text}

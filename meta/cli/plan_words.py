@@ -1,0 +1,99 @@
+"""A plan as a person reads it at 80 columns: what is run, what it takes, what is paid for, what it can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from analysis.report.words import many
+from meta.cli.options import duration
+from meta.cli.output import brief
+
+_TOLD = (
+    "task", "runs", "run_budget_s", "experiments_per_run", "experiments", "device_seconds", "wall_seconds", "workers",
+    "price", "researcher", "models", "tokens", "usd", "mutation_calls", "mutation_tokens", "mutation_usd", "tells",
+    "sandbox", "plan",
+)  # fmt: skip
+
+
+def words(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and sentences, in the order of the questions; what this page does not know is shown as it is.
+
+    Lists of records are left out, the remarks have told them.
+    """
+    lines = [
+        ("task", plan.get("task", "")),
+        ("runs", _runs(plan)),
+        ("of these", _parts(plan.get("plan"))),
+        ("device time", _device(plan)),
+        ("by the clock", wall(plan) if "wall_seconds" in plan else ""),
+        ("researcher", _researcher(plan)),
+        ("models", plan.get("models", "")),
+        ("price", _price(plan)),
+    ]
+    for key, value in plan.items():
+        if key not in _TOLD and not (isinstance(value, list) and any(isinstance(one, dict) for one in value)):
+            lines.append((key, brief(value)))
+    lines += [("tells", plan.get("tells", "")), ("sandbox", plan.get("sandbox", ""))]
+    return [(name, text) for name, text in lines if text]
+
+
+def wall(plan: Mapping[str, Any]) -> str:
+    """``16.8s with 2 workers``; how long a model or an agent thinks is known to nobody beforehand."""
+    told = f"{duration(plan['wall_seconds'])} with {many(plan['workers'], 'worker')}" if "workers" in plan else ""
+    told = told or duration(plan["wall_seconds"])
+    researcher = str(plan.get("researcher", "scripted"))
+    if researcher.partition(":")[0] == "command":
+        return f"{told}, and the time that the agents think"
+    return f"{told}, and the time that the models take" if researcher != "scripted" or plan.get("models") else told
+
+
+def _runs(plan: Mapping[str, Any]) -> str:
+    text = f"{plan['runs']:,}, each with {duration(plan['run_budget_s'])} of device time"
+    if "experiments_per_run" in plan:
+        text += f": about {many(plan['experiments_per_run'], 'experiment')}, {plan.get('experiments', 0):,} in all"
+    return text
+
+
+def _parts(sizes: Any) -> str:
+    """Which programs these runs are of, in a study that breeds."""
+    if not isinstance(sizes, Mapping) or "confirm_runs" not in sizes:
+        return ""
+    generations = many(sizes["generations"], "generation")
+    bred = (
+        f"; {generations} of {sizes['children']} new programs and {sizes['elites']} old ones, {_times(sizes, 'child')}"
+    )
+    return (
+        f"an opening race of {many(sizes['starters'], 'program')} and stock again, {_times(sizes, 'opening')}"
+        f"{bred if sizes['generations'] else ''}; the winner and stock {sizes['confirm_runs']} times each, to confirm"
+    )
+
+
+def _times(sizes: Mapping[str, Any], which: str) -> str:
+    least, most = sizes[f"{which}_runs"], sizes[f"{which}_more"]
+    return f"{least} to {most} runs each" if most > least else f"{many(least, 'run')} each"
+
+
+def _device(plan: Mapping[str, Any]) -> str:
+    return f"{duration(plan['device_seconds'])}: the runs, and fresh seeds to verify what each comes to"
+
+
+def _researcher(plan: Mapping[str, Any]) -> str:
+    """Who follows the programs, and who writes new ones."""
+    researcher = str(plan.get("researcher", ""))
+    if not plan.get("mutation_calls"):
+        return researcher
+    told = {
+        "scripted": "scripted, without a model; the models write new programs",
+        "chat": "chat: the models follow the programs, and write new ones",
+    }
+    return told.get(researcher, f"{researcher}: the agent follows the programs; the models write new ones")
+
+
+def _price(plan: Mapping[str, Any]) -> str:
+    """A line for each who is paid; where nobody knows a price, how to give one."""
+    parts = str(plan.get("price", "")).split("; ")
+    if plan.get("models") and plan.get("usd", plan.get("mutation_usd")) is None and "replayed" not in parts[0]:
+        first = str(plan["models"]).partition(",")[0]
+        parts.append(f"a price is set by --price {first}=IN/OUT, dollars per million tokens")
+    return "\n".join(parts)

@@ -1,0 +1,87 @@
+"""What models took, for a person: tokens, dollars, and how much of the device's time and of the tokens was used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from meta.cli.output import Column
+
+PLAIN = (Column("tokens"), Column("usd"), Column("utilization"), Column("token_utilization"))
+COLUMNS = (
+    Column("program", flex=True, style="bold"),
+    Column("calls", "model calls", right=True),
+    Column("tokens", right=True),
+    Column("dollars", right=True),
+    Column("device", "device used", right=True),
+    Column("answers", "tokens used", right=True),
+)
+NOT_PRICED = "not priced"
+_SIZES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+class Spend:
+    """Fold `call` events, or rows of the view `calls`, in any order."""
+
+    def __init__(self) -> None:
+        self.calls = self.tokens = self.lost_tokens = 0
+        self.usd: float | None = 0.0  # None: a call has no price
+        self._answered: dict[tuple[str, int], int] = {}
+        self._mended: set[tuple[str, int]] = set()
+
+    @classmethod
+    def of(cls, parts: Iterable[Spend]) -> Spend:
+        """Several together."""
+        whole = cls()
+        for part in parts:
+            whole.calls += part.calls
+            whole.tokens += part.tokens
+            whole.lost_tokens += part.lost_tokens
+            whole.usd = None if whole.usd is None or part.usd is None else whole.usd + part.usd
+            whole._answered |= part._answered
+            whole._mended |= part._mended
+        return whole
+
+    def take(self, call: Mapping[str, Any]) -> None:
+        tokens, usd = int(call.get("tokens") or 0), call.get("usd")
+        self.calls += 1
+        self.tokens += tokens
+        self.lost_tokens += int(call.get("lost_tokens") or 0)
+        self.usd = None if self.usd is None or usd is None else self.usd + float(usd)
+        run, number = str(call.get("run_id") or ""), int(call.get("number") or 0)
+        if call.get("status", "ok") == "ok":
+            self._answered[run, number] = tokens
+        if str(call.get("purpose") or "").startswith("repair"):
+            self._mended.add((run, number - 1))
+
+    @property
+    def used(self) -> float | None:
+        """Share of the tokens, lost ones at their most, in calls whose answer was taken up without a repair."""
+        whole = self.tokens + self.lost_tokens
+        taken = sum(tokens for call, tokens in self._answered.items() if call not in self._mended)
+        return taken / whole if whole else None
+
+
+def tokens(count: int | None) -> str:
+    """``831``, ``12.3k``, ``1.2M``."""
+    size, letter = next(((size, letter) for size, letter in _SIZES if (count or 0) >= size), (1.0, ""))
+    shown = (count or 0) / size
+    return f"{shown:.{1 if shown < 99.95 else 0}f}{letter}" if letter else str(count or 0)
+
+
+def dollars(usd: float | None) -> str:
+    """``not priced`` where nobody knows; what is spent is never shown as nothing."""
+    if usd is None:
+        return NOT_PRICED
+    return "<$0.01" if 0 < usd < 0.005 else f"${usd:.2f}" if usd else "$0"
+
+
+def share(part: float | None) -> str:
+    """A share for a person; a little is not shown as nothing."""
+    return "-" if part is None else "<1%" if 0 < part < 0.005 else f"{min(part, 1.0):.0%}"
+
+
+def sentence(count: int | None, usd: float | None, device: float | None) -> str:
+    """What one run's models took, on a line."""
+    busy = "" if device is None else f", device used {share(device)}"
+    return f"{tokens(count)} tokens, {dollars(usd)}{busy}"

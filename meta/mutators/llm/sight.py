@@ -1,0 +1,71 @@
+"""How the models of a study see the raw traces: through tools, in the prompt, or not at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from inner_loop.kit import Staff
+from inner_loop.models.provider import litellm
+
+How = Literal["tools", "prompt", "none"]
+TURNS = 6  # rounds of tool calls for one proposal; the reply after them is its last
+AT_ONCE = 4  # calls that one reply may make
+LONG = 100_000  # tokens: a window that has room for traces
+SHARE = 0.25  # of such a window
+BYTES = 3  # of a token, on the safe side of English, code and figures
+LEAST, MOST = 30_000, 150_000  # bytes of traces in a prompt
+
+
+@dataclass(frozen=True)
+class Sight:
+    """``bytes``: of traces in a prompt, at most."""
+
+    how: How = "none"
+    bytes: int = 0
+
+    @property
+    def turns(self) -> int:
+        return TURNS if self.how == "tools" else 0
+
+
+BLIND = Sight()
+
+
+def settled(staff: Staff) -> How:
+    """What `auto` stands for, by LiteLLM's own map of models: any of them may be the one that answers, so the one that
+    can do least decides."""
+    if staff.traces != "auto":
+        return staff.traces
+    if not staff.models:
+        return "none"
+    if all(_calls_tools(model) for model in staff.models):
+        return "tools"
+    return "prompt" if (window(staff) or 0) >= LONG else "none"
+
+
+def sight_of(staff: Staff) -> Sight:
+    how = settled(staff)
+    if how != "prompt":
+        return Sight(how)
+    return Sight(how, max(LEAST, min(MOST, int(SHARE * (window(staff) or 0)) * BYTES)))
+
+
+def window(staff: Staff) -> int | None:
+    """Tokens that the narrowest of the models takes in; None where that is not known."""
+    widths = [_width(model) for model in staff.models]
+    return min((w for w in widths if w), default=None) if all(widths) else None
+
+
+def _calls_tools(model: str) -> bool:
+    try:
+        return bool(litellm().supports_function_calling(model))
+    except Exception:  # whatever the library raises for a model that it does not know
+        return False
+
+
+def _width(model: str) -> int | None:
+    try:
+        return int(litellm().get_model_info(model).get("max_input_tokens") or 0) or None
+    except Exception:  # as above
+        return None

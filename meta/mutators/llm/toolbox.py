@@ -1,0 +1,176 @@
+"""The tools that a model searches traces with: files by their names in a list, so that no path leads anywhere else.
+
+Everything is bounded: what one answer holds, all answers of a proposal together, the length of a line and of a pattern.
+Patterns are matched by DuckDB's RE2, whose time grows with the length of the text and nothing else; there is no pattern
+that backtracks. What is found is data and stands between marks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from inner_loop.models.tools import Tool, ToolCall
+from meta.mutators.llm.prompts import FOLDER, fenced
+from meta.mutators.llm.traces import Trace
+from programs.text import one_line
+
+MOST_FILES = 120  # of a list
+MOST_LINES, MOST_HITS = 200, 40
+MOST_BYTES = 12_000  # of one answer
+MOST_WIDTH = 400  # characters of a line
+MOST_PATTERN = 200
+READ_BYTES = 60_000  # of all answers to one proposal
+NEAR = ("", "parent: ", "control: ", "related to a parent: ", "raced beside a parent: ")
+_ENDED = "what may be read for this proposal is used up: write your answer now"
+
+
+class Misuse(Exception):
+    """A tool was called in a way that it does not work; the message is for the model."""
+
+
+@cache
+def tools() -> tuple[Tool, ...]:
+    return tuple(Tool(**each) for each in json.loads((FOLDER / "trace_tools.json").read_text("utf-8")))
+
+
+def related(traces: Sequence[Trace], parents: Collection[str], parents_of: Collection[str] = ()) -> list[Trace]:
+    """The traces that concern these parents, nearest first: general pages, parents, controls, children and siblings of
+    the parents, programs that raced beside them. ``parents_of``: the parents' own parents."""
+    beside = frozenset[str]().union(*(t.matches for t in traces if t.program_id in parents))
+
+    def nearness(trace: Trace) -> int | None:
+        kin = {trace.program_id, *trace.parent_ids} & {*parents, *parents_of}
+        near = (not trace.program_id, trace.program_id in parents, trace.control, kin, trace.matches & beside)
+        return next((place for place, true in enumerate(near) if true), None)
+
+    ranked = [(place, number) for number, t in enumerate(traces) if (place := nearness(t)) is not None]
+    nearest = sorted(ranked)[:MOST_FILES]
+    return [replace(traces[n], about=f"{NEAR[place]}{traces[n].about}") for place, n in nearest]
+
+
+class Toolbox:
+    """The tools over the traces of one proposal; keeps count of what was read."""
+
+    def __init__(self, traces: Sequence[Trace]) -> None:
+        self._files = {trace.path: trace for trace in traces}
+        self._left = READ_BYTES
+        self._tools: dict[str, Callable[..., tuple[list[str], bool]]] = {
+            "list_files": self._list, "search": self._search, "read": self._read,
+        }  # fmt: skip
+
+    def answer(self, call: ToolCall) -> tuple[str, str]:
+        """What a call is answered with: a text that is the same whenever the study is repeated, and a volatile one."""
+        if self._left <= 0:
+            return _ENDED, ""
+        try:
+            lines, volatile = self._tools[call.name](**self._arguments(call))
+        except Misuse as wrong:
+            return f"error: {wrong}", ""
+        except KeyError:
+            return f"error: no tool {one_line(call.name)[:40]!r}; there are {', '.join(self._tools)}", ""
+        text = self._fitted(lines)
+        self._left -= len(text.encode())
+        found = fenced(text, call.name)
+        return (f"{len(lines)} lines of logs:\n", found) if volatile else (found, "")
+
+    def _arguments(self, call: ToolCall) -> dict[str, Any]:
+        try:
+            given = json.loads(call.arguments or "{}")
+        except (ValueError, RecursionError):
+            raise Misuse("the arguments are no JSON") from None
+        if not isinstance(given, dict):
+            raise Misuse("the arguments are no JSON object")
+        tool = next((tool for tool in tools() if tool.name == call.name), None)
+        if tool is None:
+            raise KeyError(call.name)
+        known = tool.parameters["properties"]
+        given = {name: value for name, value in given.items() if value is not None}
+        for name, value in given.items():
+            kind = int if known.get(name, {}).get("type") == "integer" else str
+            if name not in known or not isinstance(value, kind) or isinstance(value, bool):
+                takes = ", ".join(f"{name} ({about['type']})" for name, about in known.items())
+                raise Misuse(f"{call.name} takes {takes}")
+        missing = [name for name in tool.parameters.get("required", ()) if name not in given]
+        if missing:
+            raise Misuse(f"{call.name} needs {missing[0]}")
+        return given
+
+    def _below(self, path: str) -> list[Trace]:
+        """The file, or the files of the folder, that a name stands for."""
+        wanted = path.strip().strip("/").removeprefix("./")
+        if wanted in ("", "."):
+            return list(self._files.values())
+        if wanted in self._files:
+            return [self._files[wanted]]
+        found = [trace for name, trace in self._files.items() if name.startswith(f"{wanted}/")]
+        if not found:
+            raise Misuse(f"there is no file {one_line(path)[:80]!r}; list_files names them")
+        return found
+
+    def _list(self, folder: str = "") -> tuple[list[str], bool]:
+        # a log's size is not told: it is another in every repetition
+        return [
+            f"{t.path}: {one_line(t.about)}" + ("" if t.volatile else f", {len(t.text.splitlines())} lines")
+            for t in self._below(folder)
+        ], False
+
+    def _read(self, path: str, first_line: int = 1, last_line: int | None = None) -> tuple[list[str], bool]:
+        [trace, *more] = self._below(path)
+        if more:
+            raise Misuse(f"{one_line(path)[:80]} is a folder; list_files names its files")
+        lines = trace.text.splitlines()
+        first = max(first_line, 1)
+        last = min(last_line or len(lines), len(lines), first + MOST_LINES - 1)
+        if first > len(lines) and not trace.volatile:
+            raise Misuse(f"{trace.path} has {len(lines)} lines")
+        shown = [f"{n}: {_cut(lines[n - 1])}" for n in range(first, last + 1)]
+        return [*shown, *([f"({len(lines) - last} more lines)"] if last < len(lines) else [])], trace.volatile
+
+    def _search(self, pattern: str, path: str = "") -> tuple[list[str], bool]:
+        if not pattern.strip() or len(pattern) > MOST_PATTERN:
+            raise Misuse(f"the pattern has to have 1 to {MOST_PATTERN} characters")
+        among = self._below(path)
+        if len({trace.volatile for trace in among}) > 1:  # logs are searched when they are named
+            among = [trace for trace in among if not trace.volatile]
+        lines = [(t.path, n, _cut(line)) for t in among for n, line in enumerate(t.text.splitlines(), 1)]
+        matching = _matching(pattern, [line for _, _, line in lines])
+        hits = [f"{lines[i][0]}:{lines[i][1]}: {lines[i][2]}" for i in matching[:MOST_HITS]]
+        if len(matching) > MOST_HITS:
+            hits.append(f"({len(matching) - MOST_HITS} more lines match)")
+        return hits or ["(no line matches)"], bool(among) and among[0].volatile
+
+    def _fitted(self, lines: Sequence[str]) -> str:
+        """As many lines as one answer, and what is left of all of them, may hold."""
+        most, size = min(MOST_BYTES, self._left), 0
+        for number, line in enumerate(lines):
+            size += len(line.encode("utf-8", "replace")) + 1
+            if size > most:
+                return "\n".join([*lines[:number], f"(cut: {len(lines) - number} more lines)"])
+        return "\n".join(lines)
+
+
+def _cut(line: str) -> str:
+    line = one_line(line) if not line[:1].isspace() else f"  {one_line(line)}"
+    return line if len(line) <= MOST_WIDTH else line[: MOST_WIDTH - 1] + "…"
+
+
+def _matching(pattern: str, lines: Sequence[str]) -> list[int]:
+    """Places of the lines that a pattern matches, in order."""
+    import duckdb
+
+    with duckdb.connect(":memory:", config={"threads": 1}) as con:
+        con.execute("SET autoinstall_known_extensions = false")
+        asked = (
+            "SELECT place - 1 FROM (SELECT unnest($lines) AS line, generate_subscripts($lines, 1) AS place) "
+            "WHERE regexp_matches(line, $pattern, 'i') ORDER BY place"
+        )
+        try:
+            found = con.execute(asked, {"lines": list(lines), "pattern": pattern}).fetchall() if lines else []
+        except duckdb.Error:  # no regular expression, or one that RE2 refuses
+            plain = pattern.casefold()
+            return [place for place, line in enumerate(lines) if plain in line.casefold()]
+    return [place for (place,) in found]

@@ -1,0 +1,172 @@
+"""The raw traces of a study as files: a text per run of the search, its logs apart, the evidence page, the lineage.
+
+``traces/`` in the study's folder: ``runs/PROGRAM/RUN.txt``, ``logs/PROGRAM/RUN.txt``, ``programs/PROGRAM.md``, and per
+generation ``generation-N/evidence.md`` and ``lineage.txt``. Everything but the logs follows from the ledger, so that a
+study which is repeated has the same files; logs hold wall times.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.study import open_study, rows, statement
+from inner_loop.models.scrub import scrub
+from inner_loop.researchers.edits_text import BadEdit, parse
+from meta.mutators.llm import prompts
+from meta.mutators.llm.briefing import clipped
+
+if TYPE_CHECKING:
+    from analysis.evidence import Evidence
+    from arena.study import Study
+
+MOST_FILE = 60_000  # bytes of a run's trace; of a diff, and of the end of a log, there is less
+MOST_DIFF, MOST_LOG = 2_000, 1_500
+CONTROLS = ("control", "a/a")
+VARIANTS = (
+    "ablation",
+    "without-ideas",
+)  # of a program, may be asked for at any time: what breeds must not depend on it
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A file: ``path`` below the folder of traces, what it is in one line, and its text.
+
+    ``volatile`` where the same study has another text every time. ``program_id`` is empty where it is of none.
+    """
+
+    path: str
+    about: str
+    text: str
+    program_id: str = ""
+    matches: frozenset[str] = frozenset()
+    parent_ids: tuple[str, ...] = ()
+    control: bool = False
+    volatile: bool = False
+
+
+def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
+    """All that may be read by who writes ``generation``, written to the study's folder on the way."""
+    with open_study(study.folder, views=()) as con:
+        about = {"task": study.task.name, "generation": generation}
+        runs = rows(con.execute(statement("trace_runs"), about))
+        these = {"runs": [run["run_id"] for run in runs]}
+        found = rows(con.execute(statement("trace_experiments"), these))
+        why = _rationales(rows(con.execute(statement("trace_calls"), these)))
+    experiments: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for experiment in found:
+        told = why.get((experiment["run_id"], experiment["description"]), "")
+        experiments[experiment["run_id"]].append(_told(experiment) | {"rationale": told})
+    traces = [*_general(study, generation, facts)]
+    for run in runs:
+        traces += _of_run(study, run, experiments[run["run_id"]])
+    traces += _programs(runs)
+    for trace in traces:
+        _write(study.folder / "traces" / trace.path, trace.text)
+    return traces
+
+
+def joined(traces: Sequence[Trace], most: int) -> tuple[str, str]:
+    """Traces for a prompt, the nearest first, within so many bytes, and the ends of their logs in a sixth of that.
+
+    No trace has more than a quarter, so that one long run does not hide the others. Both are empty where ``most`` is 0.
+    """
+    found = ["", ""]
+    for volatile, room in ((False, most - most // 6), (True, most // 6)):
+        parts: list[str] = []
+        for trace in (t for t in traces if t.volatile == volatile and not t.path.endswith("/evidence.md")):
+            part = clipped(f"== {trace.path}: {trace.about}\n{trace.text.rstrip()}\n\n", min(room, most // 4))
+            if (size := len(part.encode("utf-8", "replace"))) > room:
+                break
+            parts.append(part)
+            room -= size
+        text = "".join(parts).rstrip()
+        found[volatile] = prompts.fenced(text, "logs" if volatile else "traces") if text else ""
+    return found[0], found[1]
+
+
+def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
+    from analysis.evidence import page
+
+    scores = {score.program_id: score for score in facts.programs}
+    reasons = {m["child_id"]: m["reason"] for m in study.history.mutations if m["accepted"]}
+    known = [
+        {**p, "score": scores.get(i), "reason": reasons.get(i, "")}
+        for i, p in study.history.programs.items()
+        if (p["generation"] or 0) < generation and p["operator"] not in VARIANTS
+    ]
+    lineage = prompts.render("lineage.txt.j2", programs=known, unit=facts.unit)
+    place = f"generation-{generation}"
+    yield Trace(f"{place}/evidence.md", "the page of evidence, whole", scrub(page(facts)))
+    yield Trace(f"{place}/lineage.txt", "every program: parents, operator, gain, reason", scrub(lineage))
+
+
+def _of_run(study: Study, run: dict[str, Any], experiments: Sequence[dict[str, Any]]) -> Iterable[Trace]:
+    text = prompts.render("trace.txt.j2", run=run, experiments=experiments, unit=study.task.unit)
+    gain = "not verified" if run["verified_gain"] is None else f"verified gain {run['verified_gain']:.3g}"
+    shared: dict[str, Any] = {
+        "program_id": run["program_id"], "matches": frozenset({run["match_id"]}),
+        "parent_ids": tuple(run["parent_ids"]), "control": run["role"] in CONTROLS,
+    }  # fmt: skip
+    name = f"{run['program_id']}/{run['run_id']}.txt"
+    about = f"{run['name']}, generation {run['generation'] or 0}, {gain}, {run['experiments']} experiments"
+    yield Trace(f"runs/{name}", about, clipped(scrub(text), MOST_FILE), **shared)
+    logs = _logs(study.folder / "runs" / run["run_id"] / "logs", experiments)
+    if logs:
+        told = clipped(scrub(logs), MOST_FILE)
+        yield Trace(f"logs/{name}", f"ends of the logs of {run['run_id']}", told, **shared, volatile=True)
+
+
+def _programs(runs: Sequence[dict[str, Any]]) -> Iterable[Trace]:
+    """The text of each program that ran, the latest first."""
+    matches: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        matches[run["program_id"]].add(run["match_id"])
+    for run in {run["program_id"]: run for run in reversed(runs)}.values():
+        made = f"generation {run['born'] or 0}, {run['operator']}"
+        yield Trace(
+            f"programs/{run['program_id']}.md", f"the text of {run['name']}, {made}", scrub(run["text"] or ""),
+            run["program_id"], frozenset(matches[run["program_id"]]), tuple(run["parent_ids"]),
+            control=run["role"] in CONTROLS,
+        )  # fmt: skip
+
+
+def _rationales(calls: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:
+    """Of chat researchers: the reason that stands in a reply, by run and by the title that its experiment bears."""
+    found: dict[tuple[str, str], str] = {}
+    for call in calls:
+        try:
+            answer = parse(call["text"])
+        except BadEdit:
+            continue
+        found.setdefault((call["run_id"], answer.title), answer.rationale)
+    return found
+
+
+def _told(experiment: dict[str, Any]) -> dict[str, Any]:
+    """With its diff cut to size, and its edit as text where it left no diff."""
+    changed = experiment["edit"]
+    changed = changed if isinstance(changed, str) else json.dumps(changed, ensure_ascii=False, default=str)
+    diff = clipped(experiment["diff"] or "", MOST_DIFF).rstrip("\n")
+    return experiment | {"diff": diff, "changed": clipped(changed or "", MOST_DIFF)}
+
+
+def _logs(folder: Path, experiments: Sequence[dict[str, Any]]) -> str:
+    """The end of what each experiment printed."""
+    parts = []
+    for experiment in experiments:
+        path = folder / f"{experiment['number']:04d}.log"
+        if path.is_file():
+            text = path.read_text("utf-8", "replace")[-MOST_LOG:].strip("\n")
+            parts.append(f"experiment {experiment['number']}: {experiment['status']}\n{text}\n")
+    return "\n".join(parts)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="")

@@ -1,0 +1,241 @@
+"""The phrases in which a charter is said, one table for both directions: written by charter_prose, read back by
+charter_read. What is read is said again and must be the same words, so nothing else is taken for such a phrase."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from typing import Any, NamedTuple
+
+from programs.charter import Charter
+
+_SOURCES = {
+    "queue": "the next idea of the list of ideas in this program, in its order",
+    "random": "a random change of one setting",
+    "local": "a small step from the value of one setting that is kept",
+    "tpe": "values that look like those of the better half of the experiments so far",
+    "recombine": "two changes that were kept before, joined",
+}
+_NAME_OF = {said: name for name, said in _SOURCES.items()}
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]\d+)?")
+_PLAIN_NAME = re.compile(r"\w[\w+/-]*(?: \w[\w+/-]*)*")
+_NAMES = re.compile(r'"(?:[^"\\]|\\.)*"|[^",]+')
+_WEIGHT = re.compile(r" \(weight (\S+)\)$")
+_MARK = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """``text`` holds one slot, ``{s}`` for a plural aside, or none and ``says`` one value.
+
+    ``rule``: said only under this keep rule.
+    """
+
+    text: str
+    says: Any = None
+    rule: str = ""
+
+    def fits(self, value: Any, charter: Charter) -> bool:
+        if not self.slot:
+            return bool(self.says == value)
+        return self.rule in ("", charter.keep.rule) and (self.slot != "source" or len(value) == 1)
+
+    def say(self, value: Any) -> str:
+        plural = "" if value == 1 else "s"
+        return _MARK.sub(lambda mark: plural if mark[1] == "s" else _SLOTS[mark[1]].write(value), self.text)
+
+    def read(self, sentence: str) -> Any:
+        """The value that a sentence says. Raises ValueError where it is another phrase."""
+        found = _pattern(self.text).fullmatch(sentence)
+        if found is None:
+            raise ValueError(sentence)
+        value = _SLOTS[self.slot].read(found[self.slot]) if self.slot else self.says
+        if self.say(value) != sentence:
+            raise ValueError(sentence)
+        return value
+
+    @property
+    def slot(self) -> str:
+        return next((name for name in _MARK.findall(self.text) if name != "s"), "")
+
+
+class _Slot(NamedTuple):
+    write: Callable[[Any], str]
+    read: Callable[[str], Any]
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    parts = _MARK.split(text)  # text, name, text, name, …
+    names = ("s?" if name == "s" else f"(?P<{name}>.+)" for name in parts[1::2])
+    return re.compile("".join(f"{re.escape(said)}{name}" for said, name in zip(parts[::2], [*names, ""], strict=True)))
+
+
+def _exact(value: float, shift: int = 0) -> str:
+    """All digits of a number times 10^shift, so that reading it gives the same bits."""
+    number = Decimal(repr(float(value))).scaleb(shift).normalize()
+    return format(number, "f") if -7 < number.adjusted() < 16 or not number else str(number).lower()
+
+
+def _number(text: str, shift: int = 0) -> float:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(text)
+    return float(Decimal(text).scaleb(shift))
+
+
+def _percent(text: str) -> float:
+    return _number(text.removesuffix("%"), -2)
+
+
+def _weighted(name: str, share: float) -> str:
+    return f"{_SOURCES[name]} (weight {_exact(share)})"
+
+
+def _write_shares(shares: Mapping[str, float]) -> str:
+    """Percentages; where they are not the shares themselves, the shares follow as weights."""
+    if sum(Decimal(repr(float(share))) for share in shares.values()) == 1:
+        return "; ".join(f"in {_exact(share, 2)}% of cases {_SOURCES[name]}" for name, share in shares.items())
+    total = sum(shares.values())
+    parts = ((f"{100 * share / total:.3g}", _weighted(name, share)) for name, share in shares.items())
+    return "; ".join(f"in {percent}% of cases {said}" for percent, said in parts)
+
+
+def _read_shares(text: str) -> dict[str, float]:
+    shares = {}
+    for part in text.split("; "):
+        percent, _, said = part.removeprefix("in ").partition(" of cases ")
+        weight = _WEIGHT.search(said)
+        shares[_source(_WEIGHT.sub("", said))] = _number(weight[1]) if weight else _percent(percent)
+    return shares
+
+
+def _write_source(shares: Mapping[str, float]) -> str:
+    ((name, share),) = shares.items()
+    return _SOURCES[name] if share == 1 else _weighted(name, share)
+
+
+def _read_source(text: str) -> dict[str, float]:
+    weight = _WEIGHT.search(text)
+    return {_source(_WEIGHT.sub("", text)): _number(weight[1]) if weight else 1.0}
+
+
+def _source(said: str) -> str:
+    if said not in _NAME_OF:
+        raise ValueError(said)
+    return _NAME_OF[said]
+
+
+def _write_names(names: tuple[str, ...]) -> str:
+    """Names as they are; in quotes, with escapes, what would end the list, the line or a piece of code."""
+    return ", ".join(name if _PLAIN_NAME.fullmatch(name) else _quoted(name) for name in names)
+
+
+def _quoted(name: str) -> str:
+    text = json.dumps(name)
+    return text.replace("<", "\\u003c").replace("`", "\\u0060").replace("  ", "\\u0020\\u0020")
+
+
+def _read_names(text: str) -> tuple[str, ...]:
+    parts = (part.strip() for part in _NAMES.findall(text))
+    return tuple(json.loads(part) if part.startswith('"') else part for part in parts if part)
+
+
+_SLOTS = {
+    "number": _Slot(_exact, _number),
+    "percent": _Slot(lambda value: _exact(value, 2) + "%", _percent),
+    "count": _Slot(str, int),
+    "source": _Slot(_write_source, _read_source),
+    "shares": _Slot(_write_shares, _read_shares),
+    "names": _Slot(_write_names, _read_names),
+}
+
+#: of every field but ``version``, which is of the format and tells a reader nothing
+PHRASES: dict[str, tuple[Phrase, ...]] = {
+    "proposers": (
+        Phrase("Take each next experiment from one place only: {source}."),
+        Phrase("Choose each next experiment as follows: {shares}."),
+    ),
+    "keep.rule": (
+        Phrase("Keep a change whenever its metric is better than the kept one, by however little; else revert it.",
+               "better"),
+        Phrase("Keep a change only if its metric beats the kept one by more than a margin of the seed noise; else"
+               " revert it.", "margin"),
+        Phrase("Before you keep a change, train it and the kept version on the same fresh seeds, and keep it only if it"
+               " is better on average over these pairs; else revert it.", "paired"),
+    ),
+    "keep.margin": (
+        Phrase("That margin is {number} standard deviations of the baseline's metric between training seeds.",
+               rule="margin"),
+        Phrase("Where you keep by a margin, it is {number} standard deviations of the baseline's metric between"
+               " training seeds."),
+    ),
+    "keep.pairs": (
+        Phrase("Use {count} fresh seed{s} for such a comparison, the same for both versions.", rule="paired"),
+        Phrase("Where you compare in pairs, use {count} fresh seed{s} for such a comparison, the same for both"
+               " versions."),
+    ),
+    "replicates": (Phrase("Run each experiment with {count} training seed{s}; judge it by the mean."),),
+    "screen.fraction": (
+        Phrase("Give every experiment its full time at once, without a shorter first look.", 1.0),
+        Phrase("Run each candidate first with {percent} of the time of a full experiment."),
+    ),
+    "screen.promote": (
+        Phrase("Of the candidates that got such a first look, give only the best {percent} (at least one) a full"
+               " experiment, and drop the others."),
+    ),
+    "wave": (
+        Phrase("Decide on each candidate before you make the next.", 1),
+        Phrase("Make {count} candidates from the same kept version, then decide which of them to go on with."),
+    ),
+    "branch.frontier": (
+        Phrase("Hold one kept version, the best, and start every candidate from it.", 1),
+        Phrase("Hold the {count} best kept versions, each on a branch, and start candidates from any of them."),
+    ),
+    "branch.rewind_after": (
+        Phrase("Never go back to an earlier kept version.", 0),
+        Phrase("After {count} experiment{s} in a row without improvement, go back to an earlier kept version."),
+    ),
+    "confirm": (
+        Phrase("Spend the whole budget on the search.", 0.0),
+        Phrase("Keep the last {percent} of the budget to run the best candidates again with fresh seeds; end with the"
+               " one that is best then."),
+    ),
+    "no_repeat": (Phrase("Never run the same code twice.", True), Phrase("The same code may be run again.", False)),
+    "avoid_failures": (
+        Phrase("Never try a value again that crashed, timed out or ran out of memory.", True),
+        Phrase("A value that failed once may be tried again.", False),
+    ),
+    "focus": (
+        Phrase("Any setting may be changed.", ()),
+        Phrase("Change only settings of these groups: {names}."),
+    ),
+    "simplicity": (
+        Phrase("The length of the code does not count.", 0.0),
+        Phrase("Each line that a change adds must earn {number} units of the metric; removed lines count for it."),
+    ),
+    "history": (
+        Phrase("Decide without looking at the log of earlier experiments.", 0),
+        Phrase("Before each decision, read the log of your last {count} experiment{s}."),
+    ),
+}  # fmt: skip
+
+
+def say(field: str, value: Any, charter: Charter) -> str:
+    """The sentence of a field. Raises KeyError for ``version`` and what is no field."""
+    return next(phrase for phrase in PHRASES[field] if phrase.fits(value, charter)).say(value)
+
+
+def read(sentence: str) -> tuple[str, Any] | None:
+    """The field and the value that a sentence says, where it is one that `say` writes; its blanks do not count."""
+    sentence = " ".join(sentence.split())
+    for field, phrases in PHRASES.items():
+        for phrase in phrases:
+            try:
+                return field, phrase.read(sentence)
+            except (ValueError, ArithmeticError):  # another phrase, or a number that is none
+                continue
+    return None

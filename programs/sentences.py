@@ -1,0 +1,83 @@
+"""A program as numbered sentences, each with the line where it begins: what a charter's field can be traced back to."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from programs.structure import Block, one_line, outline
+
+_END = re.compile(r"""[.!?…]+["'”’)\]*_]*(?=\s)|[。！？]+[」』”’]*""")
+# what no sentence ends in: code, and words between straight quotes
+_WHOLE = re.compile(r'`[^`]*`|"(?:[^"\\]|\\.)*"')
+_SHORT = re.compile(r"(?:^|[\s(])(?:e\.g|i\.e|cf|vs|approx|ca|fig|eq|no|resp|incl|st|dr)\.$", re.IGNORECASE)
+_NEXT = re.compile(r"\s*(\S)")
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_FENCE = re.compile(r"[ \t>]*(?:```|~~~)")
+_KEY = 40  # characters by which a sentence is found in its lines
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """``number`` and ``line`` count from 1; ``text`` is as the program has it, in one line."""
+
+    number: int
+    line: int
+    text: str
+
+
+def sentences_of(text: str, place: str = "program") -> tuple[Sentence, ...]:
+    """The sentences below the front matter, headings and lines of code among them, in the order of their lines.
+
+    An HTML comment is none: a reader of the rendered page does not see it. ProgramError only for the front matter.
+    """
+    found = outline(text, place)
+    placed = [(heading.start, heading.title) for heading in found.headings if heading.title]
+    for block in found.blocks:
+        placed += _of_code(block, found.lines) if block.kind == "code" else _of_prose(block, found.lines)
+    placed.sort(key=lambda entry: entry[0])
+    return tuple(Sentence(number, line + 1, said) for number, (line, said) in enumerate(placed, 1))
+
+
+def split(text: str) -> Iterator[str]:
+    """The sentences of one paragraph. One that goes on in lower case has not ended: two are rather taken for one."""
+    text = one_line(text)
+    whole = [match.span() for match in _WHOLE.finditer(text)]
+    starts = [start for start, _ in whole]
+    begin = 0
+    for end in _END.finditer(text):
+        before = bisect_right(starts, end.start()) - 1
+        inside = before >= 0 and end.start() < whole[before][1]
+        goes_on = _NEXT.match(text, end.end())
+        if inside or (goes_on and goes_on[1].islower()):
+            continue
+        if _SHORT.search(text[max(begin, end.start() - 9) : end.start() + 1]):
+            continue
+        yield text[begin : end.end()].strip()
+        begin = end.end()
+    if text[begin:].strip():
+        yield text[begin:].strip()
+
+
+def _of_code(block: Block, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    for number in range(block.start, block.end):
+        said = lines[number].strip()
+        if said and not _FENCE.match(said):
+            yield number, said
+
+
+def _of_prose(block: Block, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """(line from 0, sentence). Lines are found by the sentence's first characters, blanks and quote marks aside."""
+    starts, squeezed = [0], ""
+    for line in lines[block.start : block.end]:
+        squeezed += "".join(line.lstrip("> \t").split())
+        starts.append(len(squeezed))
+    at = 0
+    for part in block.parts:
+        for said in [part] if block.kind == "table-row" else split(_COMMENT.sub(" ", part)):
+            key = "".join(said.split())[:_KEY]
+            at = max(at, squeezed.find(key, at))
+            yield min(block.start + bisect_right(starts, at) - 1, block.end - 1), said
+            at += len(key)

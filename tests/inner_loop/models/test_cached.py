@@ -1,0 +1,140 @@
+"""Prompts that a provider has cached: what is marked, told and paid; and how tight a cap holds a prompt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inner_loop.models import bill, bounds, prices
+from inner_loop.models.client import Client
+from inner_loop.models.contract import Message, NoReply
+from inner_loop.models.provider import litellm
+from tests.llm.claude import ClaudeServer
+from tests.llm.fixtures import close_connections, dropped
+from tests.llm.kits import KEY, MODEL, kit, staff
+from tests.llm.server import LlmServer
+from trainer.task import Task
+
+pytestmark = dropped
+CLAUDE, GPT = "anthropic/claude-sonnet-4-5", "openai/gpt-4o-mini"
+HEAD = Message("system", "The program, and how to reply. " * 200)
+Event = dict[str, Any]
+
+
+def ask(client: Client, text: str = "hello?", tokens: int = 50) -> None:
+    client.complete([HEAD, Message("user", text)], max_tokens=tokens, purpose="turn")
+
+
+def test_what_openai_has_cached_is_cheaper(server: LlmServer) -> None:
+    events: list[Event] = []
+    ask(Client(kit(events, models=(GPT,)), 1))
+    (event,) = events
+    info = litellm().get_model_info(GPT)
+    cached = event["tokens_cached"]
+    assert 1024 < cached < event["tokens_in"]
+    plain = (event["tokens_in"] - cached) * info["input_cost_per_token"]
+    said = event["tokens_out"] * info["output_cost_per_token"]
+    expected = plain + cached * info["cache_read_input_token_cost"] + said
+    assert event["usd"] == pytest.approx(expected, rel=1e-6) and info["cache_read_input_token_cost"] > 0
+
+
+def test_a_price_that_is_given_may_have_a_third_figure_for_what_is_cached(server: LlmServer) -> None:
+    dollars = []
+    for price in ((2.0, 4.0), (2.0, 4.0, 0.5)):
+        events: list[Event] = []
+        ask(Client(kit(events, prices={MODEL: price}), 1))
+        (event,) = events
+        asked, cached = event["tokens_in"], event["tokens_cached"]
+        rate = price[2] if len(price) > 2 else 2.0
+        expected = ((asked - cached) * 2.0 + cached * rate + event["tokens_out"] * 4.0) / 1e6
+        assert event["usd"] == pytest.approx(expected) and cached > 0
+        dollars.append(event["usd"])
+    assert dollars[1] < 0.6 * dollars[0]
+
+
+@pytest.mark.parametrize("given", [{}, {CLAUDE: (3.0, 15.0, 0.3)}])
+def test_what_anthropic_caches_is_marked_told_and_priced(
+    litellm_loaded: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: dict[str, Any]
+) -> None:
+    """The first call writes the head of the prompt, which costs a quarter more; the second one reads it for a tenth."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    events: list[Event] = []
+    with ClaudeServer() as claude:
+        monkeypatch.setenv("ANTHROPIC_API_BASE", claude.url)
+        client = Client(kit(events, models=(CLAUDE,), prices=given, max_usd=5.0, study=tmp_path, call_timeout=60), 1)
+        ask(client, "one")
+        ask(client, "two")
+        close_connections()
+    marked = [body["system"] for body in claude.seen]
+    assert marked[0] == marked[1] and marked[0][0]["cache_control"] == {"type": "ephemeral"}
+    assert not any("cache_control" in str(body["messages"]) for body in claude.seen)
+    size = claude.usages[0]["cache_creation_input_tokens"]
+    assert size == claude.usages[1]["cache_read_input_tokens"] > 1000
+    assert [event["tokens_in"] for event in events] == [40 + size] * 2
+    assert [event["tokens_cached"] for event in events] == [0, size]
+    plain = 40 * 3e-6 + 7 * 15e-6
+    assert events[0]["usd"] == pytest.approx(plain + size * 3.75e-6)
+    assert events[1]["usd"] == pytest.approx(plain + size * 0.3e-6)
+    assert json.loads((tmp_path / "purse.json").read_text())["usd"] == pytest.approx(sum(e["usd"] for e in events))
+
+
+def test_the_worst_case_holds_what_a_cache_takes_up(litellm_loaded: None) -> None:
+    for team in (staff(models=(CLAUDE,)), staff(models=(CLAUDE,), prices={CLAUDE: (3.0, 15.0)})):
+        price = prices.price_of(CLAUDE, team)
+        assert price is not None and price.most(1000, 10) >= price.of(1000, 10, 0, 1000) > price.of(1000, 10)
+
+
+def test_the_bill_knows_what_is_cached(litellm_loaded: None) -> None:
+    team = staff(models=(CLAUDE,))
+    price = prices.price_of(CLAUDE, team)
+    assert price is not None
+    long, short = (bill.expected(team, 10, 4000, 500, head=head) for head in (2000, 500))
+    assert long.tokens == short.tokens == 45_000 and long.usd is not None and short.usd is not None
+    assert short.usd == pytest.approx(10 * price.of(4000, 500))
+    assert long.usd == pytest.approx(price.of(4000, 500, 0, 2000) + 9 * price.of(4000, 500, 2000))
+    assert bill.expected(staff(), 10, 4000, 500).usd is None
+    assert "not priced" in bill.told(bill.estimate(Task.load("strokes"), staff(), 10), staff())
+
+
+PROSE = "def loss(x: float) -> float:\n    return x * 2.0  # halve the learning rate, then go on\n" * 60
+
+
+def test_a_prompt_is_counted_where_its_tokenizer_is_known_for_sure(
+    litellm_loaded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_BASE", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    asked = [HEAD, Message("user", PROSE, "<|endoftext|> \ud800 ünïcode")]
+    loose = bounds.most_tokens(asked)
+    for model in ("gpt-4o-mini", "openai/gpt-4.1", "gpt-4", "o3"):
+        counted = bounds.counted_tokens(model, asked)
+        exact = litellm().token_counter(
+            model=model.removeprefix("openai/"),
+            messages=[{"role": m.role, "content": m.whole.replace("\ud800", "?")} for m in asked],
+        )
+        assert exact <= counted <= exact + 64 < loose / 2
+    for model in ("openai/test", "anthropic/claude-sonnet-4-5", "openrouter/openai/gpt-4o"):
+        assert bounds.counted_tokens(model, asked) == loose
+    monkeypatch.setenv("OPENAI_API_BASE", "http://127.0.0.1:1/v1")  # which may call anything gpt-4o
+    assert bounds.counted_tokens("gpt-4o-mini", asked) == loose
+
+
+def test_a_cap_is_used_up_further_where_tokens_can_be_counted(
+    server: LlmServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By bytes a cap of 9,000 holds no call of this size; by tokens several, and it is never passed."""
+    monkeypatch.setattr(litellm(), "api_base", server.url)
+    spent = {}
+    for model, base in (("openai/gpt-4o-mini", None), ("openai/test", server.url)):
+        (folder := tmp_path / model.replace("/", "-")).mkdir()
+        monkeypatch.delenv("OPENAI_API_BASE") if base is None else monkeypatch.setenv("OPENAI_API_BASE", base)
+        client = Client(kit(models=(model,), max_tokens=9000, study=folder), 1)
+        before = sum(server.billed)
+        with pytest.raises(NoReply, match="--max-tokens 9000 is reached"):
+            while True:
+                ask(client, PROSE[:4000])
+        spent[model] = sum(server.billed) - before
+    assert spent["openai/test"] == 0 and 4000 < spent["openai/gpt-4o-mini"] <= 9000

@@ -1,0 +1,187 @@
+"""The gateway of model APIs, over real HTTP on both sides: what passes, and what never does."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import httpx
+import pytest
+
+from inner_loop.models.client import Client
+from inner_loop.models.contract import Message
+from tests.llm.apis import ApiServer
+from tests.llm.fixtures import close_connections, litellm_loaded
+from tests.llm.gateway import ANTHROPIC_KEY, OPENAI_KEY, PATHS, TEXT, Caller, api, body, calling, fails, said, until
+from tests.llm.kits import environment, kit
+
+__all__ = ["api", "litellm_loaded"]
+pytestmark = pytest.mark.usefixtures("litellm_loaded")
+KINDS = tuple(PATHS)
+PRICES = {"openai/m": (1.0, 2.0), "anthropic/m": (1.0, 2.0)}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_call_passes_with_the_real_key_and_is_metered(api: ApiServer, kind: str, stream: bool) -> None:
+    with calling(api, prices=PRICES, max_usd=1.0) as caller:
+        response = caller.ask(kind, stream=stream)
+        assert response.status_code == 200 and said(response, kind) == TEXT
+    key = f"Bearer {OPENAI_KEY}" if kind != "messages" else ANTHROPIC_KEY
+    assert api.heard[0]["authorization" if kind != "messages" else "x-api-key"] == key
+    assert caller.gateway.token not in str(api.heard)
+    [call] = caller.events
+    assert [call["tokens_in"], call["tokens_out"]] == api.billed and call["tokens"] == sum(api.billed)
+    assert call["usd"] == pytest.approx(api.billed[0] * 1e-6 + api.billed[1] * 2e-6)
+    about = {"kind": "call", "run_id": "r0", "number": 0, "purpose": "agent", "model": "m", "status": "ok"}
+    assert {name: call[name] for name in about} == about and call["lost_tokens"] == 0 and call["finish"] == "stop"
+
+
+def test_the_chat_researchers_fields_are_all_there(api: ApiServer) -> None:
+    """One schema for the view `calls`, whoever asked."""
+    events: list[dict[str, Any]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        environment(patch, api.url)
+        Client(kit(events), 1).complete([Message("user", "hello")], max_tokens=10, purpose="turn")
+    with calling(api) as caller:
+        caller.ask("chat")
+    assert {k: type(v) for k, v in caller.events[0].items()} == {k: type(v) for k, v in events[0].items()}
+    close_connections()
+
+
+def test_usage_is_asked_for_where_the_agent_did_not(api: ApiServer) -> None:
+    """And what it did not ask for it is not told: some clients read `choices[0]` of every chunk."""
+    with calling(api) as caller:
+        bare = caller.ask("chat", stream=True)
+        asked = caller.ask("chat", stream=True, stream_options={"include_usage": True})
+    assert [seen["stream_options"] for seen in api.seen] == [{"include_usage": True}] * 2
+    assert '"usage"' not in bare.text and '"usage"' in asked.text and bare.text.endswith("data: [DONE]\n\n")
+    assert [call["tokens"] for call in caller.events] == [sum(api.billed) // 2] * 2
+
+
+@pytest.mark.parametrize("kind", ["chat", "messages"])
+def test_a_stream_is_passed_on_as_it_comes(api: ApiServer, kind: str) -> None:
+    api.fault = fails("slow")
+    heard: list[str] = []
+    with calling(api) as caller:
+        if kind == "messages":
+            api.fault = lambda _number, _body: "slow"
+        with caller.client.stream(
+            "POST", PATHS[kind], json=body(kind, stream=True), headers=caller.key(kind)
+        ) as response:
+            for piece in response.iter_text():
+                heard.append(piece)
+                if not api.release.is_set():
+                    assert not caller.events  # half of it is here, and its end was not sent yet
+                    api.release.set()
+        assert len(heard) > 1 and caller.events[0]["tokens"] == sum(api.billed)
+
+
+def test_prompts_from_a_cache_cost_what_they_cost(api: ApiServer) -> None:
+    api.cached = 12
+    with calling(api) as caller:
+        caller.ask("messages", model="claude-sonnet-4-5")
+        caller.ask("messages", model="claude-sonnet-4-5", stream=True)
+    whole, streamed = caller.events
+    fresh, said_ = whole["tokens_in"] - 12, whole["tokens_out"]
+    assert whole["tokens_cached"] == streamed["tokens_cached"] == 12
+    assert whole["usd"] == pytest.approx(12 * 0.3e-6 + fresh * 3e-6 + said_ * 15e-6)
+    assert streamed["usd"] == pytest.approx(12 * 0.3e-6 + (streamed["tokens_in"] - 12) * 3e-6 + said_ * 15e-6)
+
+
+def test_headers_that_name_an_account_stay_behind(api: ApiServer) -> None:
+    mine = {
+        "Cookie": "a=b", "OpenAI-Organization": "org-mine", "X-Forwarded-For": "1.2.3.4", "Host": "evil.example",
+        "anthropic-version": "2023-06-01", "anthropic-beta": "x", "Proxy-Authorization": "Basic abc", "TE": "trailers",
+    }  # fmt: skip
+    with calling(api) as caller:
+        for kind in ("chat", "messages"):
+            caller.client.post(PATHS[kind], json=body(kind), headers=caller.key(kind) | mine)
+    for heard in api.heard:
+        assert heard["anthropic-version"] == "2023-06-01" and heard["host"].startswith("127.0.0.1:")
+        gone = {"cookie", "openai-organization", "x-forwarded-for", "proxy-authorization", "te", "transfer-encoding"}
+        assert not gone & heard.keys()
+    assert "x-api-key" not in api.heard[0] and "authorization" not in api.heard[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "openai/v1/models", 200), ("GET", "openai/v1/models/test", 200), ("HEAD", "anthropic", 200),
+        ("POST", "anthropic/v1/messages/count_tokens", 200), ("POST", "anthropic/v1/messages?beta=true", 200),
+        ("GET", "openai/v1/files", 404), ("POST", "openai/v1/files", 404), ("DELETE", "openai/v1/models/test", 501),
+        ("POST", "openai/v1/../admin/keys", 404), ("POST", "openai/v1/%2e%2e/chat/completions", 404),
+        ("POST", "openai/v1//chat/completions", 404), ("POST", "openai/v1/chat/completions/", 404),
+        ("GET", "openai/v1/models/../files", 404), ("GET", "openai/v1/models/..", 404), ("GET", "other/v1/models", 404),
+        ("GET", "openai/v1/responses/resp_1", 404), ("POST", "openai/v1/chat/completions?a=/../b", 400),
+        ("PUT", "openai/v1/chat/completions", 501), ("POST", "openai/v1/batches", 404),
+    ],
+)  # fmt: skip
+def test_only_models_are_asked(api: ApiServer, method: str, path: str, status: int) -> None:
+    with calling(api) as caller:
+        address = httpx.URL("http://127.0.0.1").copy_with(raw_path=f"/{path}".encode())
+        json_ = body("messages") if method == "POST" else None
+        response = caller.client.request(method, address, json=json_, headers=caller.key("chat"))
+    assert response.status_code == status, response.text
+    assert bool(api.paths) == (status == 200 and method != "HEAD")
+
+
+def test_who_lacks_the_pass_is_not_let_in(api: ApiServer) -> None:
+    with calling(api) as caller:
+        for headers in ({}, {"Authorization": "Bearer x"}, {"x-api-key": caller.gateway.token[:-1]}):
+            response = caller.client.post(PATHS["chat"], json=body("chat"), headers=headers)
+            assert response.status_code == 401 and response.json()["error"]["code"] == "invalid_api_key"
+    assert not api.seen and not caller.events
+
+
+def test_what_has_no_visible_price_is_taken_out_or_refused(api: ApiServer) -> None:
+    own = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"file_id": {}}}}}
+    tools = [own, {"type": "web_search"}, {"type": "mcp", "server_url": "http://x"}]
+    link = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}]
+    far = [{"role": "user", "content": [{"type": "document", "source": {"type": "url", "url": "https://x"}}]}]
+    with calling(api) as caller:
+        assert caller.ask("chat", tools=tools, service_tier="priority", web_search_options={}).status_code == 200
+        assert caller.ask("messages", tools=[{"type": "web_search_20250305", "name": "w"}]).status_code == 200
+        for kind, more in (
+            ("responses", {"background": True}), ("responses", {"previous_response_id": "r"}),
+            ("responses", {"prompt": {"id": "p"}}), ("chat", {"messages": link}), ("messages", {"messages": far}),
+            ("messages", {"messages": [{"role": "user", "content": [{"source": {"type": "file", "file_id": "f"}}]}]}),
+            ("chat", {"max_tokens": -1}), ("chat", {"max_tokens": "9"}), ("chat", {"n": 0}), ("chat", {"model": None}),
+        ):  # fmt: skip
+            response = caller.ask(kind, **more)
+            assert response.status_code == 400 and response.json()["error"]["message"], more
+        data = {"content": b"[1]", "headers": caller.key("chat")}
+        assert caller.client.post(PATHS["chat"], **data).status_code == 400  # type: ignore[arg-type]
+        deep = {"content": b"[" * 100_000, "headers": caller.key("chat")}
+        assert caller.client.post(PATHS["chat"], **deep).status_code == 400  # type: ignore[arg-type]
+    assert [seen.get("tools") for seen in api.seen] == [[own], None]
+    assert not {"service_tier", "web_search_options"} & api.seen[0].keys() and len(caller.events) == 2
+
+
+def test_bodies_and_connections_are_bounded(api: ApiServer) -> None:
+    with calling(api) as caller:
+        key = caller.key("chat")
+        long = f"POST /{PATHS['chat']} HTTP/1.1\r\nAuthorization: Bearer {caller.gateway.token}\r\n"
+        assert b" 413 " in raw(caller, f"{long}Content-Length: {33 << 20}\r\n\r\n".encode())
+        chunks = caller.client.post(PATHS["chat"], content=iter([b"{}"]), headers=key)
+        packed = caller.client.post(PATHS["chat"], content=b"x", headers=key | {"Content-Encoding": "zstd"})
+        assert [chunks.status_code, packed.status_code] == [411, 415]
+        idle = []
+        for _ in range(70):
+            one = socket.socket(socket.AF_UNIX)
+            one.connect(str(caller.gateway.socket))
+            one.settimeout(10)
+            idle.append(one)
+        assert b"503" in idle[-1].recv(100)  # and the others are let go when they say nothing
+        for one in idle:
+            one.close()
+        assert until(lambda: caller.ask("chat").status_code == 200)
+
+
+def raw(caller: Caller, data: bytes) -> bytes:
+    """The beginning of the answer to some bytes."""
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(20)
+        one.connect(str(caller.gateway.socket))
+        one.sendall(data)
+        return one.recv(1 << 16)

@@ -1,0 +1,251 @@
+"""What calls through the gateway cost: caps that hold, and whatever an API does, over real HTTP on both sides."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from multiprocessing import get_context
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from inner_loop import agent_gateway
+from inner_loop.agent_gateway import Gateway
+from inner_loop.agent_gateway_route import COMMON, routes
+from inner_loop.models.purse import Purse
+from programs.errors import CapReached, UsageError
+from tests.llm.apis import ApiServer
+from tests.llm.fixtures import litellm_loaded
+from tests.llm.gateway import ANTHROPIC_KEY, OPENAI_KEY, PATHS, TEXT, Caller, api, body, calling, fails, said, until
+from tests.llm.kits import kit
+
+__all__ = ["api", "litellm_loaded"]
+pytestmark = pytest.mark.usefixtures("litellm_loaded")
+KINDS = tuple(PATHS)
+PRICES = {"openai/m": (1.0, 2.0), "anthropic/m": (1.0, 2.0)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cap_ends_it_with_an_error_that_an_agent_can_read(api: ApiServer, kind: str, tmp_path: Path) -> None:
+    with calling(api, study=tmp_path, max_tokens=4000) as caller:
+        answers = [caller.ask(kind) for _ in range(70)]
+        codes = [answer.status_code for answer in answers]
+        passed = codes.index(402)
+        assert passed > 10 and set(codes[passed:]) == {402}
+        error = answers[-1].json()
+        assert "--max-tokens 4000 is reached" in error["error"]["message"]
+        assert answers[-1].headers["x-should-retry"] == "false"
+        assert error["error"]["type"] == ("billing_error" if kind == "messages" else "insufficient_quota")
+        assert isinstance(caller.gateway.toll.problem, CapReached)
+    spent = Purse(tmp_path, max_tokens=4000).spent()
+    assert spent.tokens == sum(api.billed) == sum(call["tokens"] for call in caller.events) <= 4000
+    assert len(api.seen) == len(caller.events) == passed
+
+
+def test_calls_at_once_never_pass_a_cap(api: ApiServer, tmp_path: Path) -> None:
+    api.delay = 0.02
+    with calling(api, study=tmp_path, max_usd=0.004, prices=PRICES, calls_at_once=6) as caller:
+        codes: list[int] = []
+
+        def work() -> None:
+            for _ in range(10):
+                codes.append(caller.ask("chat", stream=len(codes) % 2 == 0).status_code)
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert api.most_at_once <= 6 and codes.count(200) == len(caller.events) > 10 and codes.count(402) > 0
+    spent = sum(call["usd"] for call in caller.events)
+    assert spent == pytest.approx(api.billed[0] * 1e-6 + api.billed[1] * 2e-6) and 0.001 < spent <= 0.004
+    assert sorted(call["number"] for call in caller.events) == list(range(len(caller.events)))
+
+
+def test_a_cap_in_dollars_needs_a_price(api: ApiServer) -> None:
+    with calling(api, max_usd=1.0) as caller:
+        response = caller.ask("chat", model="nobody-knows")
+        assert response.status_code == 402 and "no price is known for nobody-knows" in response.text
+        assert isinstance(caller.gateway.toll.problem, UsageError)
+        assert "--price openai/nobody-knows=" in caller.gateway.toll.problem.hint
+    assert not api.seen and not caller.events
+
+
+def test_an_unpriced_model_without_a_cap_is_counted_and_not_free(api: ApiServer) -> None:
+    with calling(api) as caller:
+        assert caller.ask("chat", model="nobody-knows").status_code == 200
+    assert caller.events[0]["usd"] is None and caller.events[0]["tokens"] == sum(api.billed)
+
+
+def test_a_reply_without_a_length_is_bounded_by_what_the_model_can_say(api: ApiServer) -> None:
+    asked = {"model": "gpt-5", "max_output_tokens": None}  # it may answer 128,000 tokens at $10 a million
+    with calling(api, max_usd=2.0) as caller:
+        assert caller.ask("responses", **asked).status_code == 200
+    assert api.seen[-1]["max_output_tokens"] is None
+    with calling(api, max_usd=0.4) as caller:  # less is left: the reply is bounded, but not to nothing
+        assert caller.ask("responses", **asked).status_code == 200
+    assert api.seen[-1]["max_output_tokens"] == 32_000
+    with calling(api, max_usd=0.004) as caller:
+        response = caller.ask("responses", **asked)
+    assert response.status_code == 402 and "the next call may take $0.0" in response.text
+    with calling(api, max_tokens=100_000) as caller:
+        assert caller.ask("chat", max_tokens=None).status_code == 200
+    assert api.seen[-1]["max_tokens"] == 32768
+
+
+# --- faults --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_api_that_dies_in_the_middle_has_cost_what_it_could(api: ApiServer, kind: str, tmp_path: Path) -> None:
+    api.fault = fails("drop")
+    with calling(api, study=tmp_path, max_tokens=100_000) as caller:
+        assert caller.ask(kind).status_code == 502
+        with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):  # no end that looks like one
+            caller.ask(kind, stream=True)
+    spent = Purse(tmp_path, max_tokens=100_000).spent().tokens
+    assert [call["tokens"] for call in caller.events] == [0, 0]
+    assert spent == sum(call["lost_tokens"] for call in caller.events) > sum(api.billed)
+
+
+def test_a_reply_that_tells_no_usage_has_cost_what_it_could(api: ApiServer, tmp_path: Path) -> None:
+    api.fault = fails("silent")
+    with calling(api, study=tmp_path, max_tokens=100_000) as caller:
+        for kind in ("messages", "responses"):
+            assert caller.ask(kind).status_code == 200
+        for kind in KINDS:
+            assert said(caller.ask(kind, stream=True), kind) == TEXT
+    assert all(call["status"] == "ok" and call["lost_tokens"] > 2200 for call in caller.events)
+    assert Purse(tmp_path, max_tokens=100_000).spent().tokens == sum(call["lost_tokens"] for call in caller.events)
+
+
+def test_errors_of_an_api_pass_and_cost_nothing(api: ApiServer, tmp_path: Path) -> None:
+    for fault, status in (("429", 429), ("500", 500), ("503", 503), ("400", 400), ("401", 401)):
+        api.fault = fails(fault)
+        with calling(api, study=tmp_path, max_tokens=10_000) as caller:
+            for kind in KINDS:
+                response = caller.ask(kind)
+                assert response.status_code == status and response.json()["error"]["message"]
+                assert (response.headers.get("retry-after") == "0.01") == (status == 429)
+        assert [call["status"] for call in caller.events] == ["failed"] * 3
+        assert {call["lost_tokens"] for call in caller.events} == {0}
+    assert Purse(tmp_path, max_tokens=10_000).spent().tokens == 0
+
+
+def test_no_redirect_is_followed(api: ApiServer) -> None:
+    api.fault = fails("redirect")
+    with calling(api) as caller:
+        response = caller.ask("chat")
+    assert response.status_code == 502 and "location" not in response.headers and len(api.seen) == 1
+
+
+def test_a_key_that_an_api_tells_back_does_not_come_in(api: ApiServer) -> None:
+    api.fault = fails("echo")
+    with calling(api) as caller:
+        response = caller.ask("chat")
+        api.fault, api.answer = lambda _n, _b: None, lambda _: f"your key is {OPENAI_KEY}, isn't it {ANTHROPIC_KEY}?"
+        replies = [caller.ask(kind, stream=stream).text for kind in KINDS for stream in (False, True)]
+    assert "[secret]" in response.text
+    for text in [response.text, *replies, str(caller.events)]:
+        assert OPENAI_KEY not in text and ANTHROPIC_KEY not in text
+
+
+def test_a_word_that_is_no_secret_stays_in_a_reply(api: ApiServer) -> None:
+    """A local server takes any key, such as `m`."""
+    found = routes(COMMON, {"OPENAI_API_KEY": "m\n", "OPENAI_BASE_URL": api.url})
+    with Gateway(COMMON, found, kit(), shared=True) as gateway:
+        key = {"Authorization": f"Bearer {gateway.token}"}
+        address = gateway.bases()["openai"] + "/chat/completions"
+        assert said(httpx.post(address, json=body("chat"), headers=key), "chat") == TEXT and "m" in TEXT
+    assert api.keys == ["m"] and [route.name for route in found] == ["openai"]
+
+
+def test_an_address_that_is_none_is_told_without_its_text() -> None:
+    for wrong in ("api.example.com", "ftp://x", "https://me:secret@x/v1", "https://x/v1?key=1", "http://x:y/"):
+        with pytest.raises(UsageError, match="OPENAI_BASE_URL holds no address") as error:
+            routes(COMMON, {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": wrong})
+        assert wrong not in error.value.message + error.value.hint
+
+
+def test_an_api_that_hangs_or_is_not_there_is_told(api: ApiServer, tmp_path: Path) -> None:
+    api.fault = fails("hang")
+    with calling(api, study=tmp_path, max_tokens=10_000, call_timeout=0.3) as caller:
+        late = caller.ask("chat")
+        api.__exit__()
+        gone = caller.ask("messages")
+        api.__init__(lambda _: TEXT)  # type: ignore[misc]
+        api.__enter__()
+    assert late.status_code == 504 and gone.status_code == 502 and gone.json()["type"] == "error"
+    assert caller.events[0]["lost_tokens"] > 2000 and caller.events[1]["lost_tokens"] == 0
+
+
+def test_a_call_that_the_agent_leaves_is_read_to_its_end(api: ApiServer) -> None:
+    api.fault = fails("slow")
+    with calling(api) as caller:
+        with caller.client.stream(
+            "POST", PATHS["chat"], json=body("chat", stream=True), headers=caller.key("chat")
+        ) as response:
+            next(response.iter_text())
+        api.release.set()
+        assert until(lambda: bool(caller.events))
+    assert caller.events[0]["status"] == "ok" and caller.events[0]["tokens"] == sum(api.billed)
+
+
+def test_what_is_in_flight_at_the_end_is_settled(
+    api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_gateway, "_DRAIN_SECONDS", 0.1)
+    api.fault = fails("hang")
+    with calling(api, study=tmp_path, max_tokens=10_000, call_timeout=30) as caller:
+        thread = threading.Thread(target=_leave, args=(caller,), daemon=True)
+        thread.start()
+        assert until(lambda: len(api.seen) == 1)
+    [call] = caller.events
+    assert call["status"] == "failed" and call["lost_tokens"] == Purse(tmp_path, max_tokens=10_000).spent().tokens > 0
+    api.closing.set()
+    thread.join(20)
+    assert len(caller.events) == 1
+
+
+def _leave(caller: Caller) -> None:
+    with suppress(httpx.HTTPError, RuntimeError):
+        caller.ask("chat")
+
+
+def test_numbers_go_on_where_a_run_was_cut(api: ApiServer) -> None:
+    before: list[dict[str, Any]] = [
+        {"kind": "call", "run_id": "r0", "number": 6, "status": "ok"}, {"kind": "call", "number": 9},
+    ]  # fmt: skip
+    with calling(api, recorded=before) as caller:
+        caller.ask("chat")
+    assert caller.events[0]["number"] == 7
+
+
+def test_a_call_whose_process_was_killed_is_told_when_the_run_goes_on(api: ApiServer, tmp_path: Path) -> None:
+    api.fault = fails("hang")
+    where = SimpleNamespace(url=api.url, root=api.root)
+    process = get_context("spawn").Process(target=_ask_for_ever, args=(where, tmp_path), daemon=True)
+    process.start()
+    while not api.seen:
+        assert process.is_alive()
+        time.sleep(0.05)
+    process.kill()
+    process.join()
+    api.fault = lambda *_: ""
+    held = Purse(tmp_path).orphans("r0")[0].reserved.tokens
+    with calling(api, study=tmp_path, max_tokens=10_000) as caller:
+        caller.ask("chat")
+    lost, after = caller.events
+    assert (lost["number"], lost["status"], lost["lost_tokens"], lost["attempts"]) == (0, "failed", held, 1)
+    assert after["number"] == 1 and held > 200 and not Purse(tmp_path).orphans("r0")
+    assert Purse(tmp_path).spent().tokens == after["tokens"] + held
+
+
+def _ask_for_ever(where: Any, study: Path) -> None:
+    with calling(where, study=study, max_tokens=10_000, call_timeout=300) as caller:
+        caller.client.timeout = 300
+        caller.ask("chat")

@@ -1,0 +1,76 @@
+"""What an agent's git says after its last experiment: asked once more when its session has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.inner_loop.play import Played
+from tests.inner_loop.test_command import agent, work
+from trainer import bwrap
+from trainer.experiment import Trainer
+
+__all__ = ["agent"]
+pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
+START = """#!/bin/bash
+set_lr() { sed -i "s/^LR = .*/LR = $1/" train.py; }
+[ -e NOTES.md ] && exit 0
+echo done > NOTES.md
+"""
+
+
+def play(trainer: Trainer, agent: Callable[[str], str], script: str, experiments: float = 8) -> list[str]:
+    return decisions(work(trainer, agent(START + script), experiments))
+
+
+def decisions(played: Played) -> list[str]:
+    return [played.decisions[e["experiment_id"]] for e in played.experiments]
+
+
+COMMITTED_LATER = (
+    "set_lr 0.1; experiment; git commit -qam one; set_lr 0.001; experiment; git commit -qam 'worse, and simpler'"
+)
+TAKEN_BACK = (
+    "set_lr 0.001; experiment; git commit -qam one; set_lr 0.1; git commit -qam two; experiment; "
+    "git reset -q --hard HEAD~1"
+)
+LEFT = "set_lr 0.1; git commit -qam one; experiment; set_lr 0.001; git commit -qam two; experiment"
+
+
+def test_what_changed_since_the_last_experiment_is_the_agent_s_word(
+    trainer: Trainer, agent: Callable[[str], str]
+) -> None:
+    assert play(trainer, agent, COMMITTED_LATER) == ["baseline", "keep", "keep"]  # the last one is worse
+    assert play(trainer, agent, TAKEN_BACK) == ["baseline", "keep", "discard"]  # the last one is better
+
+
+def test_what_stands_as_it_did_is_decided_by_the_metric(trainer: Trainer, agent: Callable[[str], str]) -> None:
+    """Committed before it was measured, as the stock protocol has it, and then the agent was gone."""
+    assert play(trainer, agent, LEFT) == ["baseline", "keep", "discard"]
+    assert play(trainer, agent, "set_lr 0.1; experiment") == ["baseline", "keep"]
+
+
+def test_a_last_reset_goes_back(trainer: Trainer, agent: Callable[[str], str]) -> None:
+    script = START + "set_lr 0.1; git commit -qam one; experiment; set_lr 0.12; git commit -qam two; experiment"
+    played = work(trainer, agent(script + "; set_lr 0.001; experiment; git reset -q --hard HEAD~2"))
+    assert decisions(played)[:3] == ["baseline", "keep", "keep"]
+    assert played.result.final.source_id == played.experiments[0]["source_id"]
+
+
+def test_the_question_cannot_be_answered_by_the_agent_and_its_git_runs_shut_in(
+    trainer: Trainer, agent: Callable[[str], str], tmp_path: Path
+) -> None:
+    owned = tmp_path / "owned"
+    script = f"""
+git config core.pager 'touch {owned}'; git config core.fsmonitor 'touch {owned}'; git config log.showSignature true
+git config gpg.program 'touch {owned}'
+set_lr 0.1; experiment --end; experiment; experiment --end > said 2>&1; cat said
+git commit -qam one
+mkdir -p bin; printf '#!/bin/sh\\ntouch {owned}\\n' > bin/git; chmod +x bin/git
+"""
+    played = work(trainer, agent(START + script), folder=tmp_path / "run")
+    assert decisions(played) == ["baseline", "keep"] and not owned.exists()
+    said = "".join(path.read_text() for path in (tmp_path / "run" / "agent").glob("session-*.out"))
+    assert "a session ends when the agent does" in said

@@ -1,0 +1,57 @@
+"""An agent that is told to read program.md gets its charter in sentences, and follows it: here and without Metaloop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from inner_loop.agent_worktree import lay
+from programs.charter_prose import with_prose
+from programs.program import Program
+from programs.shelf import starter
+from tests.inner_loop.play import open_bench
+from tests.inner_loop.test_command import agent, said, work
+from tests.meta.foreign_study import plain_loop
+from trainer import bwrap
+from trainer.experiment import Trainer
+
+__all__ = ["agent"]
+SHUT_IN = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
+WAVES = """---
+metaloop:
+  wave: 3
+  no_repeat: true
+---
+# Waves
+
+Lower `val_bpb`: `uv run train.py > run.log 2>&1`.
+
+## Ideas
+
+- Set `lr=0.1`.
+"""
+FOLLOWS = "follows: 1 ideas, waves of 3, no repeats"
+
+
+@SHUT_IN
+def test_the_same_agent_follows_the_same_charter_with_and_without_metaloop(
+    trainer: Trainer, agent: Callable[[str], str], folder: Path, tmp_path: Path
+) -> None:
+    played = work(trainer, agent("reader.py"), 6, folder=folder, text=Program.parse(WAVES, "waves"))
+    here = said(folder).splitlines()
+    assert here[0] == FOLLOWS and here[2].startswith("LR 0.1 ")
+    first = played.experiments[1:4]
+    assert len({e["source_id"] for e in first}) == 3 and {e["parent_number"] for e in first} == {0}
+    alone, commits = plain_loop(tmp_path / "alone", with_prose(WAVES).encode())
+    assert alone[0] == FOLLOWS and commits[-1] == "start"
+
+
+def test_a_program_without_a_charter_is_laid_out_byte_for_byte(trainer: Trainer, tmp_path: Path) -> None:
+    bench, _ = open_bench(trainer)
+    for name, prose in (("stock", False), ("screen-waves", True)):
+        program = starter(name)
+        lay(tmp_path / name, trainer.task, program, bench.history, bench.head, "read me")
+        text = (tmp_path / name / "program.md").read_bytes()
+        assert (text == program.raw) != prose and text.startswith(program.raw.rstrip())

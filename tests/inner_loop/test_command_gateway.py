@@ -1,0 +1,123 @@
+"""An agent in the real sandbox, without a network, whose model is behind the gateway: metered, capped, keyless."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inner_loop import agent_gateway_plan, agent_recipe
+from inner_loop.kit import Staff
+from programs.errors import CapReached, CredentialMissing
+from tests.inner_loop.play import Event
+from tests.inner_loop.test_command import agent, said, work  # noqa: F401 - `agent` is a fixture
+from tests.llm.apis import ApiServer
+from tests.llm.fixtures import litellm_loaded  # noqa: F401 - a fixture
+from tests.llm.gateway import ANTHROPIC_KEY, OPENAI_KEY, ours
+from trainer import bwrap
+from trainer.experiment import Trainer
+
+pytestmark = [
+    pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe())),
+    pytest.mark.usefixtures("litellm_loaded"),
+]
+KEYS = (OPENAI_KEY, ANTHROPIC_KEY)
+PRICES = {"openai/m": (1.0, 2.0), "anthropic/m": (1.0, 2.0)}
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    with ApiServer(lambda _: "I would try 0.05, or somewhat less.") as server:
+        for name, value in ours(server).items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+def calls(events: list[Event]) -> list[Event]:
+    return [event for event in events if event["kind"] == "call"]
+
+
+def leaked(folder: Path) -> list[str]:
+    """Everything below a folder that holds a key, read as bytes."""
+    files = [Path(at) / name for at, _, names in os.walk(folder) for name in names]
+    return [str(path) for path in files if any(key.encode() in path.read_bytes() for key in KEYS)]
+
+
+@pytest.mark.parametrize("network", ["", "proxy", "full"])
+def test_an_agent_asks_its_model_through_the_gateway(
+    trainer: Trainer, agent: Callable[[str], str], folder: Path, api: ApiServer, network: str  # noqa: F811
+) -> None:  # fmt: skip
+    played = work(trainer, agent("asking.py"), 8, folder=folder, agent_network=network, prices=PRICES, max_usd=1.0)
+    told = calls(played.events)
+    assert [call["number"] for call in told] == list(range(len(told))) and len(told) >= 6
+    assert [sum(call[name] for call in told) for name in ("tokens_in", "tokens_out")] == api.billed
+    assert sum(call["usd"] for call in told) == pytest.approx(api.billed[0] * 1e-6 + api.billed[1] * 2e-6)
+    assert {call["run_id"] for call in told} == {"r0"} and len(played.experiments) > 4
+    assert played.result.state == "finished"
+    # the keys were used, and they are nowhere: not in what the agent saw and said, the run's folder, or the ledger
+    assert set(api.keys) == {OPENAI_KEY, f"Bearer {OPENAI_KEY}", ANTHROPIC_KEY}
+    heard = said(folder)
+    assert "OPENAI_API_KEY" in heard and "metaloop-" in heard and "model:" in heard
+    assert not any(key in text for key in KEYS for text in (heard, str(played.events))) and not leaked(folder)
+    assert not any(key in str(api.seen) for key in KEYS)
+    assert ("'HTTPS_PROXY'" in heard) == (network == "proxy")
+
+
+def test_a_cap_ends_the_run_and_a_larger_one_takes_it_up_again(
+    trainer: Trainer, agent: Callable[[str], str], folder: Path, api: ApiServer  # noqa: F811
+) -> None:  # fmt: skip
+    (folder / "study").mkdir(parents=True)
+    played = work(trainer, agent("asking.py"), 8, folder=folder, max_tokens=2450)
+    result, told = played.result, calls(played.events)
+    assert result.state == "stopped" and isinstance(result.problem, CapReached)
+    assert "--max-tokens 2450 is reached" in result.reason and "refused: 402" in said(folder)
+    assert 0 < sum(call["tokens"] for call in told) <= 2450 and len(api.seen) == len(told)
+    before = [event for event in played.events if event["kind"] != "agent"]
+    again = work(trainer, agent("asking.py"), 8, folder=folder, max_tokens=100_000, recorded=before)
+    assert again.result.state == "finished"
+    assert calls(again.events)[0]["number"] == len(told)
+
+
+def test_an_agent_is_told_why_where_its_model_has_no_price(
+    trainer: Trainer, agent: Callable[[str], str], folder: Path, api: ApiServer  # noqa: F811
+) -> None:  # fmt: skip
+    result = work(trainer, agent("asking.py"), 4, folder=folder, max_usd=1.0).result
+    assert result.state == "stopped" and "no price is known for m" in result.reason and not api.seen
+
+
+def test_a_key_that_is_named_is_still_the_gateways(
+    trainer: Trainer, agent: Callable[[str], str], folder: Path, api: ApiServer, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    """`--agent-env OPENAI_API_KEY` gives the pass; only `--agent-direct` gives the key."""
+    show = agent("#!/bin/sh\nenv; exit 0\n")
+    work(trainer, show, 4, folder=folder, agent_env=("OPENAI_API_KEY",))
+    assert "OPENAI_API_KEY=metaloop-" in said(folder) and OPENAI_KEY not in said(folder)
+    monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)
+    work(trainer, show, 4, folder=folder, agent_env=("OPENAI_API_KEY",), agent_direct=True)
+    assert f"OPENAI_API_KEY={OPENAI_KEY}" in said(folder)
+
+
+def test_the_plan_says_who_is_metered_and_who_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "CODEX_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    direct: dict[str, Any] = {"agent_direct": True}
+    with pytest.raises(CredentialMissing, match="codex needs CODEX_API_KEY or OPENAI_API_KEY") as missing:
+        agent_gateway_plan.require("codex", Staff())
+    assert "--agent-direct" in missing.value.hint
+    agent_gateway_plan.require("codex", Staff(**direct))
+    agent_gateway_plan.require("", Staff(agent="mine"))
+    monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)
+    agent_gateway_plan.require("codex", Staff())
+    capped = agent_gateway_plan.told("codex", Staff(max_usd=5.0, max_tokens=1000))
+    assert "calls of openai are metered, at most $5 and 1000 tokens" in capped
+    assert "not priced, not capped" in agent_gateway_plan.told("codex", Staff(**direct))
+    assert agent_gateway_plan.may_cost("codex", Staff()) and agent_gateway_plan.may_cost("codex", Staff(**direct))
+    assert agent_recipe.network(agent_recipe.recipe_for("codex", Staff()), Staff()) == "none"
+    assert agent_recipe.network(agent_recipe.recipe_for("codex", Staff(**direct)), Staff(**direct)) == "proxy"
+    more = Staff(agent_allow=("api.example.com",))
+    assert agent_recipe.network(agent_recipe.recipe_for("codex", more), more) == "proxy"
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
+    assert not agent_gateway_plan.may_cost("codex", Staff())

@@ -1,0 +1,50 @@
+"""A command that is told no budget: a charter's screen is carried out with full experiments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from arena.verify import How, Sample
+from inner_loop.behaviour import behaviour_id, inert_directives
+from programs.shelf import starter
+from tests.inner_loop.play import play, program
+from tests.trainer import foreign_repos
+from trainer.command import CommandTrainer
+from trainer.data import DataStore
+from trainer.foreign.init import Wanted, draft, write
+from trainer.streams import Streams
+from trainer.task import Task
+
+SCREEN = "screen: {fraction: 0.25, promote: 0.5}\nwave: 3\nproposers: {local: 1.0}"
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    """A shell script of constants; an experiment is taken to cost 1 s."""
+    return Task.load(write(draft(foreign_repos.shell(tmp_path / "task"), Wanted(budget=1.0)), None))
+
+
+def test_a_screening_charter_trains_every_candidate_in_full(task: Task, tmp_path: Path) -> None:
+    trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"), fixed_steps=True)
+    played = play(trainer, program(SCREEN), 8, full=task.cost_seconds)
+    assert not task.scales and len(played.experiments) > 4
+    assert {event["fraction"] for event in played.experiments} == {1.0} and not played.decided("screen")
+    charged = [event["device_seconds_charged"] for event in played.experiments]
+    assert charged == [pytest.approx(task.cost_seconds)] * len(charged)
+
+
+def test_a_screen_makes_no_other_behaviour_there(task: Task) -> None:
+    screened, plain = (program(f"{text}wave: 3") for text in ("screen: {fraction: 0.25, promote: 0.5}\n", ""))
+    assert behaviour_id(screened, task) == behaviour_id(plain, task)
+    assert [directive.text for directive in inert_directives(starter("local-screen"), task)].count(
+        "screen.promote: 0.16"
+    )
+
+
+def test_a_source_is_not_tried_untrained_there(task: Task) -> None:
+    sample, how = Sample("source", task.baseline(), 3, ablate=True), How(Streams.from_seed(1))
+    assert [job.fraction for job in sample.jobs(task, how)] == [1.0] * 3
+    scaled = Task.load(write(draft(foreign_repos.original(task.folder.parent / "scaled"), Wanted()), None))
+    assert [job.fraction for job in sample.jobs(scaled, how)] == [1.0] * 3 + [0.02] * 3

@@ -1,0 +1,47 @@
+"""Everybody behind one test server: who is asked shows in the prompt.
+
+``python -m tests.llm.crowd`` serves until it is interrupted, and says at which OPENAI_API_BASE.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+from tests.llm import researcher, writer
+from tests.llm.server import LlmServer
+
+#: mini-swe-agent's own prompts say how a command is to be given
+MINI = "mswea_bash_command"
+_TRY = (
+    "sed -i 's/^{name} = .*/{name} = {value}/' train.py && git commit -qam '{name} {value}' && "
+    "uv run train.py > run.log 2>&1; grep '^val_bpb:' run.log; tail -n 3 run.log"
+)
+_COMMANDS = (
+    "cat program.md",
+    *(
+        _TRY.format(name=n, value=v)
+        for n, v in (("LEARNING_RATE", 0.004), ("BATCH_SIZE", 16), ("LEARNING_RATE", 0.008))
+    ),
+    "experiment status",
+    "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT",
+)
+
+
+def answer(body: dict[str, Any]) -> str:
+    """A mutator's reply, the next command of mini-swe-agent, or a researcher's edit."""
+    prompt = researcher.prompt_of(body)
+    if prompt.startswith("You rewrite programs"):
+        return writer.answer(body)
+    if MINI in prompt:
+        said = sum(message["role"] == "assistant" for message in body["messages"])
+        return f"THOUGHT: next.\n\n```{MINI}\n{_COMMANDS[min(said, len(_COMMANDS) - 1)]}\n```"
+    return researcher.answer(body)
+
+
+if __name__ == "__main__":
+    with LlmServer(answer) as server:
+        sys.stdout.write(f"OPENAI_API_BASE={server.url}\n")
+        sys.stdout.flush()
+        threading.Event().wait()

@@ -1,0 +1,109 @@
+"""A whole study with models in both loops, recorded and replayed bit by bit; and one that is killed in a mutation."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.study import query
+from meta.begin import found
+from tests.llm.kits import MODEL, environment, staff
+from tests.llm.server import FAULTS, every
+from tests.llm.studies import FIGURES, STANDINGS, planted
+from tests.llm.tooling import ToolServer, everybody, searcher
+from tests.meta.cli_study import cli
+from tests.meta.llm.test_study import carry_on
+from tests.meta.llm.test_traces import ATTEMPTS, CALLS, OUTCOME, records
+from tests.studies import TINY, program
+from trainer.task import Task
+
+pytestmark = pytest.mark.slow
+PROGRAMS = "SELECT program_id, name, generation, operator, parent_ids, text FROM programs ORDER BY ALL"
+SMALL = replace(
+    TINY, run_budget=0.6, starters=2, opening_more=2, children=2, child_more=2, confirm_runs=2, ablation_runs=0,
+    control_runs=0, best_of_seeds=0,
+)  # fmt: skip
+
+
+def study(folder: Path, task: Task, **how: Any) -> Path:
+    crew = staff(call_timeout=60.0, reply_tokens=2000, traces="tools", models=(MODEL,))
+    found(folder, task=task, plan=SMALL, workers=1, seed=5, fixed_steps=True, staff=crew, **how)
+    return folder
+
+
+def test_a_study_with_models_in_both_loops_is_replayed_bit_by_bit(
+    litellm_loaded: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, own = planted(tmp_path / "task", 6), [program("three", ideas=("Look at the choices.",))]
+    monkeypatch.setenv("METALOOP_RECORD", str(tmp_path / "tape"))
+    passing = tuple(kind for kind in FAULTS if kind not in ("hang", "truncated", "refusal"))
+    with pytest.MonkeyPatch.context() as patch, ToolServer(everybody, fault=every(passing, 7)) as server:
+        environment(patch, server.url)
+        first = study(tmp_path / "first", task, researcher="chat", own=own)
+        carry_on(first)
+        assert server.tooled and server.tooled < len(server.seen)
+    monkeypatch.delenv("METALOOP_RECORD")
+    monkeypatch.setenv("METALOOP_REPLAY", str(tmp_path / "tape"))
+    opened: Counter[str] = Counter()
+    real = socket.socket
+
+    class Counted(real):  # type: ignore[misc, valid-type]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            opened["socket"] += 1
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(socket, "socket", Counted)
+    again = study(tmp_path / "again", task, researcher="chat", own=own)
+    carry_on(again)
+    assert not opened
+    for sql in (STANDINGS, FIGURES, PROGRAMS, OUTCOME):
+        assert query(again, sql) == query(first, sql)
+    assert records(again, ATTEMPTS) == records(first, ATTEMPTS)
+    kept, met = ([{**call, "faults": []} for call in records(place, CALLS)] for place in (again, first))
+    assert kept == met and any(call["faults"] for call in records(first, CALLS))  # those were met once
+    traces = "".join(path.read_text() for path in sorted((first / "traces" / "runs").rglob("*.txt")))
+    assert "has not been varied yet;" in traces  # what the researchers gave as their reason
+    assert [a for a in records(first, ATTEMPTS) if a.get("turns")], "no model searched before it wrote"
+
+
+def test_a_kill_in_the_midst_of_a_mutation_pays_no_call_twice(litellm_loaded: None, tmp_path: Path) -> None:
+    task, reached = planted(tmp_path / "task", 6), threading.Event()
+
+    def hang(number: int, _body: Any) -> str | None:
+        if number != 2:  # two rounds of tools were paid for, the reply is under way
+            return None
+        reached.set()
+        return "hang"
+
+    cut = study(tmp_path / "cut", task)
+    command = [sys.executable, "-m", "meta.cli.main", "evolve", "--resume", str(cut), "-y", "-q"]
+    with ToolServer(searcher, fault=hang) as server:
+        env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "sk-test-0123456789abcdef"}
+        with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            assert reached.wait(250)
+            os.kill(process.pid, signal.SIGKILL)
+        assert len(records(cut, CALLS)) == 2 and not records(cut, ATTEMPTS)
+    with ToolServer(searcher) as server:
+        env |= {"OPENAI_API_BASE": server.url}
+        resumed = cli("evolve", "--resume", str(cut), "-y", "-q", env=env)
+        assert resumed.returncode == 0, resumed.stderr
+        assert len(server.seen) == len(records(cut, CALLS)) - 2
+    with pytest.MonkeyPatch.context() as patch, ToolServer(searcher) as server:
+        environment(patch, server.url)
+        calm = study(tmp_path / "calm", task)
+        carry_on(calm)
+        assert len(server.seen) == len(records(calm, CALLS))
+    for sql in (ATTEMPTS, CALLS):
+        assert records(cut, sql) == records(calm, sql)
+    for sql in (OUTCOME, PROGRAMS):
+        assert query(cut, sql) == query(calm, sql)

@@ -1,0 +1,86 @@
+"""The gate in whole studies with a model: open where gains can be foretold, shut where there is nothing to foretell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from analysis.study import open_study, query
+from analysis.surrogate import known_programs, skill
+from arena.inprocess import InProcessExecutor
+from arena.study import Study
+from meta.begin import found, take_up
+from meta.breed import judge
+from meta.evolve import search
+from meta.gate import SHARE, gate_of
+from meta.novelty import Novelty
+from meta.plan import quick
+from meta.whole import Unwritten
+from tests.llm import fixtures, writer
+from tests.llm.kits import environment, staff
+from tests.llm.server import LlmServer
+from tests.studies import silent
+from trainer.law import Law
+from trainer.planted import null_law, random_law, simulated_task
+from trainer.task import Task
+
+litellm_loaded = fixtures.litellm_loaded
+pytestmark = pytest.mark.slow
+TURNED_AWAY = "SELECT child_id, reason FROM mutations WHERE starts_with(reason, 'the surrogate expects')"
+
+
+@pytest.fixture(scope="module")
+def played(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Law], Study]:
+    """A quick study of four generations whose programs are written offline and by a model."""
+    root = tmp_path_factory.mktemp("gates")
+
+    def play(name: str, law: Law) -> Study:
+        task = Task.load(simulated_task(law, root / f"{name}-task"))
+        plan = replace(quick(task), generations=4, confirm_runs=2, ablation_runs=0, control_runs=0)
+        with pytest.MonkeyPatch.context() as patch, LlmServer(writer.answer) as server:
+            environment(patch, server.url)
+            crew = staff(reply_tokens=2000, call_timeout=60.0)
+            found(root / name, task=task, plan=plan, workers=1, seed=0, staff=crew)
+            study, plan, starters = take_up(root / name)
+            with study, InProcessExecutor(study, silent) as executor, Unwritten() as lineage:
+                search(study, plan, starters, executor, lineage, silent)
+        study.look()
+        return study
+
+    return play
+
+
+def test_where_gains_can_be_foretold_the_gate_opens_and_turns_the_poorest_away(
+    played: Callable[[str, Law], Study],
+) -> None:
+    study = played("effects", random_law(0))
+    with open_study(study.folder, views=()) as con:
+        last = con.execute("SELECT match_id FROM matches WHERE purpose = 'confirmation'").fetchall()
+        known = known_programs(con, study.task.name, [match_id for (match_id,) in last])
+    gate = gate_of(study, most=len(known))
+    assert skill(study.task.name, known)[0].beats_chance and gate is not None
+    said = [judge_again(study, k.program.program_id, gate) for k in known]
+    poor = [k.gain for k, refusal in zip(known, said, strict=True) if refusal]
+    rich = [k.gain for k, refusal in zip(known, said, strict=True) if not refusal]
+    assert 0 < len(poor) <= int(SHARE * len(known)) and sum(poor) / len(poor) < sum(rich) / len(rich)
+    refused = query(study.folder, TURNED_AWAY)
+    assert refused  # while it ran
+    for row in refused:
+        assert not query(study.folder, f"SELECT * FROM runs WHERE program_id = '{row['child_id']}'"), "no device time"
+
+
+def judge_again(study: Study, program_id: str, gate: Callable[..., str]) -> str:
+    """What breeding would say of a program if it were proposed now."""
+    from meta.mutators.base import Proposal
+
+    program = study.program(program_id)
+    proposal = Proposal(program.text, "bold", "again", (), ())
+    return judge(proposal, program.name, Novelty(study.task, study.config.researcher), gate).refusal
+
+
+def test_where_there_is_nothing_to_foretell_it_stays_shut(played: Callable[[str, Law], Study]) -> None:
+    study = played("null", null_law(0))
+    assert gate_of(study, most=9) is None and not query(study.folder, TURNED_AWAY)
+    assert query(study.folder, "SELECT count(*) AS n FROM mutations WHERE model IS NOT NULL")[0]["n"] > 0

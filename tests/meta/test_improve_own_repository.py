@@ -1,0 +1,131 @@
+"""A stranger's repository is made a task, and its program.md improved with a model: by chat, and through agents.
+
+The repository, the server with its models, the agents and the sandboxes are real; only the models' wit is the tests'.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from analysis.ledger import read
+from analysis.study import query
+from meta.cli.main import run
+from tests.inner_loop.test_command_mini import mini
+from tests.llm.crowd import answer
+from tests.llm.server import LlmServer
+from tests.meta.foreign_study import SIZE, agent, assert_sound, make_task, metaloop, plain_loop, surroundings
+from trainer import bwrap
+
+__all__ = ["mini"]
+pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_task(tmp_path_factory.mktemp("own"))
+
+
+@pytest.fixture
+def server() -> Iterator[LlmServer]:
+    with LlmServer(answer) as running:
+        yield running
+
+
+def improve(task: Path, study: Path, *flags: str) -> list[str]:
+    return ["improve", str(task / "program.md"), "-t", str(task), "-s", str(study), "-m", "openai/test", *SIZE, *flags]
+
+
+def reader(folder: Path) -> tuple[str, ...]:
+    return ("--agent-command", agent(folder), "--agent-network", "none")
+
+
+def test_the_task_is_made_and_the_plan_is_told_before_anything_is_founded(
+    task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    for flags, researcher in (((), "chat"), (reader(tmp_path), "command")):
+        assert run([*improve(task, tmp_path / "study", *flags), "--dry-run"]) == 0
+        plan = json.loads(capsys.readouterr().out)
+        assert plan["researcher"] == researcher and plan["models"] == "openai/test"
+        assert plan["runs"] > 20 and plan["mutation_calls"] > 0 and "four times in five" in plan["tells"]
+        assert "not priced" in plan["price"]
+    assert not (tmp_path / "study").exists()
+
+
+def assert_works_without_metaloop(study: Path, folder: Path) -> None:
+    """The champion with its charter as sentences, followed by an agent that has git and python."""
+    assert run(["export", str(study), "--prose", "-o", str(folder / "winner.md")]) == 0
+    said, commits = plain_loop(folder / "alone", (folder / "winner.md").read_bytes())
+    assert said[0].startswith("follows: ") and said[1].startswith("baseline ") and len(said) > 2
+    assert commits[-1] == "start"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_improved_by_chat(task: Path, server: LlmServer, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    done = metaloop(*improve(task, study), url=server.url)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["files"]["champion"] and len(done.stdout.splitlines()) == 1
+    assert_sound(study, task, chat=True)
+    assert_works_without_metaloop(study, tmp_path)
+    again = metaloop("verify", str(study), "-n", "2", "--runs", "2", "--json", url=server.url)
+    audit = json.loads(again.stdout)
+    # it trains in milliseconds: a source may earn as much in the least of times, and is then taken to carry weights
+    assert audit["verdict"] in ("confirmed", "not confirmed") or "gain without training" in audit["why"], again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_improved_through_an_agent_and_resumed_after_a_kill(task: Path, server: LlmServer, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    words = [sys.executable, "-m", "meta.cli.main", *improve(task, study, *reader(tmp_path), "--best-of-n")]
+    with subprocess.Popen(
+        words,
+        env=surroundings(server.url),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as killed:
+        deadline = time.monotonic() + 1200
+        while len(experiments(study)) < 40 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        os.killpg(killed.pid, signal.SIGKILL)
+    before = experiments(study)
+    assert len(before) >= 40
+    done = metaloop("improve", "--resume", str(study), "--json", url=server.url)
+    assert done.returncode == 0, done.stderr
+    assert_sound(study, task, chat=False)
+    assert [row for row in experiments(study) if row in before] == before  # nothing lost, nothing again
+    sessions = [e for e in read(study / "ledger") if e["kind"] == "agent" and e["what"] == "session"]
+    assert len(sessions) >= len(query(study, "FROM runs")) - 2  # a worker each, cut when all was spent
+    assert len(query(study, "SELECT seq FROM events WHERE kind = 'best_of'")) == 2
+    assert_works_without_metaloop(study, tmp_path)
+
+
+def experiments(study: Path) -> list[tuple[str, int]]:
+    known = read(study / "ledger") if (study / "ledger").is_dir() else ()
+    return [(e["run_id"], e["number"]) for e in known if e["kind"] == "experiment"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_improved_through_mini_swe_agent(task: Path, server: LlmServer, tmp_path: Path, mini: Path) -> None:
+    """Its model and the mutators' are the same server's."""
+    command = f"{mini} -y --exit-immediately -l 0 -m openai/test -o /tmp/t.json -t {{prompt}}"
+    command += " -c mini_textbased.yaml --model-class litellm_textbased"  # the server calls no tools
+    study = tmp_path / "study"
+    flags = ("-r", "command:mini-swe-agent", "--agent-command", command, "--agent-network", "full", "--yes")
+    done = metaloop(*improve(task, study, *flags), url=server.url)
+    assert done.returncode == 0, done.stderr
+    assert_sound(study, task, chat=False)
+    assert_works_without_metaloop(study, tmp_path)

@@ -1,0 +1,116 @@
+"""What a command may do wrong: each ends with its status, a charge and one line of reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.foreign_repos import write_files
+from trainer.command import CommandTrainer
+from trainer.data import DataStore
+from trainer.experiment import Spec
+from trainer.outcome import Outcome
+from trainer.printed import Printed
+from trainer.referee import LEAST
+from trainer.streams import Streams
+from trainer.task import Task
+
+TOML = """
+[task]
+name = "faults"
+metric = "loss"
+editable = ["run.sh"]
+read_only = ["data.txt", "eval.py"]
+[budget]
+seconds = {seconds}
+hard_factor = 1.0
+hard_extra = 0.0
+wall_factor = 1.0
+memory_mb = {memory}
+[score]
+kind = "printed"
+pattern = '^\\s*loss\\s*[:=]\\s*([-+]?(?:[0-9.,]+|[nN]a[nN]|inf))'
+[run]
+command = "sh run.sh"
+disk_mb = 16
+"""
+
+
+def run(folder: Path, script: str, seconds: float = 20.0, memory: int = 256) -> Outcome:
+    write_files(folder, {
+        "task.toml": TOML.format(seconds=seconds, memory=memory), "run.sh": script, "data.txt": "x\n", "eval.py": "",
+    })  # fmt: skip
+    task = Task.load(folder)
+    outcome = CommandTrainer(task, DataStore(task, Streams.from_seed(1), folder / "data")).run(Spec(task.baseline(), 1))
+    assert outcome.device_seconds >= LEAST and outcome.spent_seconds >= LEAST and "\n" not in outcome.reason
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "reason"),
+    [
+        ("echo loss: 1; exit 3", "crash", "exit code 3: loss: 1"),
+        ("echo loss: 1; kill -SEGV $$", "crash", "exit code -11: "),
+        ("echo loss: 1.5; echo loss: nan", "invalid", "no finite number: 'nan'"),
+        ("echo loss: inf", "invalid", "no finite number: 'inf'"),
+        ("echo nothing", "invalid", "no line of the output matches"),
+        ("python3 -c 'raise MemoryError'", "oom", "MemoryError"),
+        ("echo loss: 1; kill -9 $$", "oom", "killed from outside"),
+        ("sh -c 'kill -9 $$'; exit $?", "oom", "killed from outside"),
+        ("rm -rf ./* ; echo loss: 2; test ! -e data.txt", "ok", ""),
+        ("chmod -R 0 . ; echo loss: 2", "ok", ""),
+        ("echo loss: 1; echo loss: 2", "ok", ""),
+        ("(setsid sleep 1000 &) ; (while :; do :; done) & echo loss: 2", "ok", ""),
+        ("head -c 100000000 /dev/zero > big || exit 4; echo loss: 1", "crash", "exit code 4: "),
+    ],
+    ids=lambda text: str(text)[:40],
+)  # fmt: skip
+def test_how_it_ends(script: str, status: str, reason: str, tmp_path: Path) -> None:
+    outcome = run(tmp_path, script)
+    assert outcome.status == status and reason in outcome.reason, outcome
+    assert outcome.metric == (2.0 if status == "ok" else None)
+
+
+@pytest.mark.slow
+def test_a_metric_before_a_hang_is_no_result_and_pays_for_the_time(tmp_path: Path) -> None:
+    outcome = run(tmp_path, "echo loss: 1; sleep 1000", seconds=10.0)
+    assert outcome.status == "timeout" and outcome.metric is None and "(wall)" in outcome.reason
+    assert outcome.device_seconds >= 10.0  # who sleeps pays as if it had worked
+
+
+def test_work_without_end_is_ended_at_the_hard_line(tmp_path: Path) -> None:
+    outcome = run(tmp_path, "echo loss: 1; while :; do :; done", seconds=0.5)
+    assert outcome.status == "timeout" and outcome.device_seconds >= 0.5
+
+
+def test_memory_that_nobody_has_is_oom(tmp_path: Path) -> None:
+    line = "python3 -c 'x = b\"1\" * (900 << 20); import time; time.sleep(60)'; echo loss: 1"
+    outcome = run(tmp_path, line)
+    assert outcome.status == "oom" and outcome.metric is None and "memory" in outcome.reason
+
+
+def test_filling_every_place_that_it_may_write_is_no_fault_of_ours(tmp_path: Path) -> None:
+    fill = "for place in . /tmp ~ /dev/shm; do head -c 100000000 /dev/zero > $place/big; done; echo loss: 2"
+    outcome = run(tmp_path, fill, memory=64)
+    assert outcome.status in ("ok", "oom", "crash"), outcome.reason
+
+
+def test_writing_into_a_read_only_file_is_told_and_reaches_nobody_else(tmp_path: Path) -> None:
+    outcome = run(tmp_path, "echo 'print(0)' > eval.py; cat data.txt; echo loss: 2")
+    assert outcome.status == "ok" and outcome.findings == ("read-only: the command wrote into eval.py",)
+    assert (tmp_path / "eval.py").read_text() == ""
+    assert run(tmp_path, "mv eval.py away; touch data.txt; echo loss: 2").findings == (
+        "read-only: the command wrote into data.txt, eval.py",
+    )
+    assert run(tmp_path, "cat eval.py data.txt; echo loss: 2").findings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "metric"),
+    [("1,234,567.5", 1234567.5), ("12,345", 12345.0), ("1.5e-3", 0.0015), ("-7", -7.0)],
+)
+def test_numbers_as_people_print_them(text: str, metric: float) -> None:
+    from trainer.foreign.metrics import pattern_of
+
+    assert Printed({"pattern": pattern_of("rate")}).metric(f"rate: 1\nrate: {text} tok/s\n") == metric
