@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 
 from arena.contest import accounts, views
 from arena.contest.entries import NotTaken, accept
@@ -27,18 +29,35 @@ def form_routes(host: Host) -> APIRouter:
     return routes
 
 
-async def posted(host: Host, request: Request) -> FormData:
-    """The form, if it is ours. Raises 403."""
-    form = await request.form(max_files=FILES, max_fields=FIELDS)
-    if not form_is_ours(request, host.key, field(form, "proof")):
+@dataclass(frozen=True)
+class Posted:
+    """What a form brought: its fields, and the file that was chosen, if one was."""
+
+    fields: Mapping[str, str]
+    file: bytes | None = None
+
+    @property
+    def program(self) -> bytes:
+        """The file; where there is none, the text that was typed, with the line ends of a file."""
+        if self.file is not None:
+            return self.file
+        return field(self, "text").replace("\r\n", "\n").encode("utf-8", "surrogatepass")
+
+
+async def posted(host: Host, request: Request) -> Posted:
+    """The form, if it is ours; what it was spooled to is closed. Raises 403."""
+    async with request.form(max_files=FILES, max_fields=FIELDS) as form:
+        fields = {name: value for name, value in form.items() if isinstance(value, str)}
+        chosen = form.get("file")
+        file = await chosen.read() if isinstance(chosen, UploadFile) and chosen.filename else None
+    if not form_is_ours(request, host.key, fields.get("proof", "")):
         told = {"message": "this form was not sent from this site, or is too old", "hint": "open the page again"}
         raise HTTPException(403, detail=told)
-    return form
+    return Posted(fields, file)
 
 
-def field(form: FormData, name: str) -> str:
-    value = form.get(name, "")
-    return value if isinstance(value, str) else ""
+def field(form: Posted, name: str) -> str:
+    return form.fields.get(name, "")
 
 
 def _joining(routes: APIRouter, host: Host) -> None:
@@ -98,17 +117,9 @@ def _entering(routes: APIRouter, host: Host) -> None:
         if person is None:
             return RedirectResponse("/join", status_code=303)
         host.limited(host.limits.entry, request, f"person {person.person_id}")
-        raw = await program_of(form)
+        raw = form.program
         try:
             accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows)
         except NotTaken as problem:
             return await run_in_threadpool(refused, request, problem, raw.decode("utf-8", "replace"), person)
         return RedirectResponse(f"/entry/{accepted.entry.entry_id}", status_code=303)
-
-
-async def program_of(form: FormData) -> bytes:
-    """The file that was chosen; where there is none, the text that was typed, with the line ends of a file."""
-    file = form.get("file")
-    if isinstance(file, UploadFile) and file.filename:
-        return await file.read()
-    return field(form, "text").replace("\r\n", "\n").encode("utf-8", "surrogatepass")

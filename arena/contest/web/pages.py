@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +124,13 @@ def _files(routes: APIRouter, host: Host) -> None:
     def style() -> Response:
         return Response(_style(), media_type="text/css", headers={"cache-control": "max-age=300"})
 
-    @routes.get("/static/live.js")
-    def live() -> Response:
-        text = (HERE / "static" / "live.js").read_text(encoding="utf-8")
-        return Response(text, media_type="text/javascript", headers={"cache-control": "max-age=300"})
+    for name, kind in (("live.js", "text/javascript"), ("icon.svg", "image/svg+xml")):
+        routes.add_api_route(f"/static/{name}", partial(_file, name, kind), methods=["GET"])
+
+
+def _file(name: str, kind: str) -> Response:
+    raw = (HERE / "static" / name).read_bytes()
+    return Response(raw, media_type=kind, headers={"cache-control": "max-age=300"})
 
 
 @cache

@@ -86,6 +86,19 @@ def test_an_entry_by_form_from_joining_to_its_page(place: Place) -> None:
     assert bob.get("/me").status == 303
 
 
+def test_a_file_by_form(place: Place) -> None:
+    fay = place.browser()
+    fay.form("/login", token=joined(place.port, "Fay").token)
+    proof = fay.get("/me").text.split('name="proof" value="')[1].split('"')[0]
+    parts = f'--X\r\nContent-Disposition: form-data; name="proof"\r\n\r\n{proof}\r\n--X\r\n'.encode()
+    parts += (
+        b'Content-Disposition: form-data; name="file"; filename="../../program.md"\r\n\r\n' + LOCAL + b"\r\n--X--\r\n"
+    )
+    answer = fay.ask("POST", "/enter", parts, content_type="multipart/form-data; boundary=X", accept="text/html")
+    assert answer.status == 303
+    assert place.browser().get(answer.headers["location"] + "/program.md").body == LOCAL
+
+
 def test_a_form_of_another_site_does_nothing(place: Place) -> None:
     eve = place.browser()
     token = joined(place.port, "Carol").token

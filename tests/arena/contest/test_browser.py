@@ -1,0 +1,97 @@
+"""The pages in a real browser: join, enter, watch it live, wide and on a phone, by keyboard, without script."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from arena.contest.contest import Contest
+from arena.contest.entries import change
+from arena.contest.tables import Entry
+from tests.analysis.report.browser import Browser, found
+from tests.arena.contest.hosting import founded, served
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(found() is None, reason="no Chromium here: apt-get install chromium"),
+]
+SECONDS = 60.0  # for what the browser has to notice, on a busy machine
+
+
+def go(browser: Browser, url: str, width: int = 1100) -> None:
+    browser.on_page("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1,
+                    mobile=width < 600)  # fmt: skip
+    browser.on_page("Page.navigate", url=url)
+    settled(browser)
+
+
+def settled(browser: Browser) -> None:
+    until(browser, "document.readyState === 'complete' && location.href !== 'about:blank'")
+
+
+def until(browser: Browser, script: str) -> None:
+    """Wait until an expression on the page holds; a page that is being left answers nothing for a moment."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        try:
+            if browser.value(script):
+                return
+        except RuntimeError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"never: {script}")
+
+
+def submit(browser: Browser, action: str, then: str, **fields: str) -> None:
+    """Fill a form in and press Enter's button; wait for what the next page has."""
+    for name, text in fields.items():
+        browser.value(f"document.querySelector('form[action=\"{action}\"] [name={name}]').value = {text!r}")
+    browser.value(f"document.querySelector('form[action=\"{action}\"] button').click()")
+    until(browser, then)
+
+
+def whole(contest: Contest, port: int, browser: Browser) -> None:
+    base = f"http://127.0.0.1:{port}"
+    go(browser, f"{base}/join")
+    submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Ada")
+    token = browser.value("document.querySelector('pre').textContent")
+    submit(browser, "/login", "location.pathname === '/me'", token=token)
+    submit(browser, "/enter", "location.pathname.startsWith('/entry/')", text="# Mine\n\n- <script>alert(1)</script>\n")
+    settled(browser)
+    state = "document.querySelector('.states [aria-current]').textContent"
+    assert browser.value(state) == "queued"
+    until(browser, "performance.getEntriesByType('resource').some(one => one.name.endsWith('/live.js'))")
+    time.sleep(1.5)  # the first event only says how things stand
+    with contest.database.read() as connection:
+        number = connection.query(Entry).where(Entry.role == "program").one().number
+    change(contest, number, state="screening")
+    until(browser, f"{state} === 'screening'")  # without a reload
+    assert browser.value("document.querySelector('#live').hidden") is False
+    for width in (1100, 380):
+        for path in ("/", "/queue", "/rules", "/me", "/join"):
+            go(browser, base + path, width)
+            assert browser.value("document.documentElement.scrollWidth <= innerWidth"), (path, width)
+            assert browser.value("document.querySelectorAll('main h1, main h2').length") >= 1
+    browser.on_page("Input.dispatchKeyEvent", type="keyDown", key="Tab", code="Tab", windowsVirtualKeyCode=9)
+    assert browser.value("document.activeElement.className") == "skip"
+    assert {url.split("/")[2] for url in browser.requests()} == {f"127.0.0.1:{port}"}
+    assert browser.complaints() == []
+
+
+def test_an_entrant_in_a_browser(tmp_path: Path) -> None:
+    contest, command = founded(tmp_path).contest, found()
+    assert command is not None
+    with served(contest) as port, Browser(command) as browser:
+        whole(contest, port, browser)
+
+
+def test_entering_takes_no_script(tmp_path: Path) -> None:
+    contest, command = founded(tmp_path).contest, found()
+    assert command is not None
+    with served(contest) as port, Browser(command) as browser:
+        browser.on_page("Emulation.setScriptExecutionDisabled", value=True)
+        go(browser, f"http://127.0.0.1:{port}/join")
+        submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Ada")
+        assert browser.complaints() == []
