@@ -42,7 +42,7 @@ def ask(client: Client, number: int = 0) -> str:
 def test_after_a_storm(server: LlmServer, tmp_path: Path, prices: dict[str, Any]) -> None:
     server.fault = every((*FAULTS, "400"), 2)
     events: list[Event] = []
-    client = Client(kit(events, study=tmp_path, prices=prices, max_tokens=20_000), 1)
+    client = Client(kit(events, study=tmp_path, prices=prices, max_tokens=20_000, call_timeout=2.0), 1)
 
     def work(first: int) -> None:
         for number in range(first, 24, 3):
