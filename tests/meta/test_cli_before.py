@@ -125,7 +125,7 @@ def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "meta.cli.start", "task"]
     process = subprocess.Popen(
         command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a job in the background ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # not as in the background
     )  # fmt: skip
     assert process.stdout and process.stdout.readline() == "importing\n"
     process.send_signal(signal.SIGINT)
