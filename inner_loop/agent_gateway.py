@@ -22,6 +22,7 @@ from inner_loop.agent_gateway_answer import Handler
 from inner_loop.agent_gateway_route import Route, Upstream, bases, given
 from inner_loop.agent_gateway_toll import Toll
 from inner_loop.kit import Kit
+from inner_loop.models.scrub import forms
 from programs.errors import EnvironmentProblem
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ class Gateway:
         """What an API says, without our keys: some echo what they were sent."""
         for route in self.routes:
             if len(route.secret) >= _SECRET_CHARACTERS:
-                data = data.replace(route.secret.encode(), b"[secret]")
+                for form in forms(route.secret):
+                    data = data.replace(form.encode("utf-8", "surrogateescape"), b"[secret]")
         return data
 
 

@@ -96,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdigit()):
             raise Refused(411, "say the length of the body")
-        if int(length) > _BODY_BYTES:
+        if len(length) > 20 or int(length) > _BODY_BYTES:
             raise Refused(413, f"a body has at most {_BODY_BYTES} bytes")
         data, end = bytearray(), time.monotonic() + _BODY_SECONDS
         while len(data) < int(length):
@@ -110,7 +110,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _open(self, route: Route, rest: str, content: bytes | None) -> Any:
         """A context manager that opens the API's answer."""
-        headers = {name: value for name, value in self.headers.items() if name.lower() in _SENT}
+        headers = {name: value for name, value in self.headers.items() if name.lower() in _SENT and _plain(value)}
         headers |= {"accept-encoding": "identity", route.header: route.authorization()}
         if content is not None:
             headers |= {"content-type": "application/json"}
@@ -142,7 +142,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self, response: httpx.Response, asked: Ask, passage: Passage) -> None:
         reading = Reading(asked.kind)
-        if response.status_code != 200:
+        if not response.is_success:
             data = self._read(response)
             passage.free(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}")
             self._whole(response, data)
@@ -249,6 +249,11 @@ class Handler(BaseHTTPRequestHandler):
         again = "true" if refused.status >= 500 else "false"
         headers = {"Content-Type": "application/json", "x-should-retry": again}
         self._answer(refused.status, json.dumps(body).encode(), headers)
+
+
+def _plain(value: str) -> bool:
+    """Whether a header can be sent on: one line of ASCII."""
+    return value.isascii() and value.isprintable()
 
 
 def _unreachable(error: httpx.HTTPError) -> Refused:

@@ -23,13 +23,17 @@ _FREE: dict[Protocol, re.Pattern[str]] = {
     "openai": re.compile(r"GET models(/[A-Za-z0-9][A-Za-z0-9._:-]{0,100})?"),
     "anthropic": re.compile(r"GET v1/models(/[A-Za-z0-9][A-Za-z0-9._:-]{0,100})?|POST v1/messages/count_tokens"),
 }
+_MODEL = re.compile(r"[!-~]{1,200}")  # it is told on the user's terminal
 _QUERY = re.compile(r"[A-Za-z0-9_=&.-]{0,200}")
 _LENGTHS: dict[Kind, tuple[str, ...]] = {
     "chat": ("max_completion_tokens", "max_tokens"), "responses": ("max_output_tokens",), "messages": ("max_tokens",),
 }  # fmt: skip
 #: Types of tools that the agent carries out itself; all others run at the vendor's, with a network and a price.
 _OWN_TOOLS = re.compile(r"function|custom|namespace|local_shell|apply_patch|(bash|text_editor|memory|computer)_\d+")
-_TIERS = ("service_tier", "speed", "web_search_options", "mcp_servers", "container")
+#: Tiers, tools at the vendor's, and what is billed as other tokens than those of a text.
+_TIERS = (
+    "service_tier", "speed", "web_search_options", "mcp_servers", "container", "prediction", "modalities", "audio",
+)  # fmt: skip
 _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 _REFERENCES = ("file_id", "file_url", "video_url")
 _HIDDEN = 2048  # tokens that vendors add to a prompt: templates, the preamble of tools
@@ -112,7 +116,7 @@ def write(body: dict[str, Any]) -> bytes:
 def ask(kind: Kind, body: dict[str, Any]) -> Ask:
     """What a body asks for, brought into the form in which it is passed on. Raises Refused."""
     model = body.get("model")
-    if not isinstance(model, str) or not 0 < len(model) <= 200:
+    if not isinstance(model, str) or not _MODEL.fullmatch(model):
         raise Refused(400, "the body names no model")
     _check(body)
     for name in _TIERS:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inner_loop.agent_gateway_request import Kind
+from programs.text import one_line
 
 _MOST = 1 << 40
 
@@ -66,7 +67,7 @@ class Reading:
                 self._close(response, response.get("usage"))
         elif kind == "message_start":
             message = _dict(body.get("message"))
-            self.model = str(message.get("model") or "")[:200]
+            self.model = _word(message.get("model"), 200)
             self._told = _dict(message.get("usage"))
         elif kind == "message_delta":
             told = {name: value for name, value in _dict(body.get("usage")).items() if value is not None}
@@ -78,7 +79,7 @@ class Reading:
         return False
 
     def _chunk(self, body: dict[str, Any]) -> bool:
-        self.model = self.model or str(body.get("model") or "")[:200]
+        self.model = self.model or _word(body.get("model"), 200)
         choices = body.get("choices")
         if isinstance(choices, list) and choices:
             self.finish = _finish(_dict(choices[0])) or self.finish
@@ -89,7 +90,7 @@ class Reading:
         return False
 
     def _close(self, body: dict[str, Any], usage: Any) -> None:
-        self.model = str(body.get("model") or "")[:200]
+        self.model = _word(body.get("model"), 200)
         choices = body.get("choices")
         self.finish = _finish(_dict(choices[0]) if isinstance(choices, list) and choices else body)
         self.usage = _usage(self._kind, _dict(usage))
@@ -100,10 +101,12 @@ def _usage(kind: Kind, told: dict[str, Any]) -> Usage | None:
     try:
         if kind == "chat":
             cached = _count(_dict(told.get("prompt_tokens_details")).get("cached_tokens"))
-            found = Usage(_count(told.get("prompt_tokens")), _count(told.get("completion_tokens")), cached)
+            asked = _count(told.get("prompt_tokens"))
+            found = Usage(asked, _count(told.get("completion_tokens")), min(cached, asked))
         elif kind == "responses":
             cached = _count(_dict(told.get("input_tokens_details")).get("cached_tokens"))
-            found = Usage(_count(told.get("input_tokens")), _count(told.get("output_tokens")), cached)
+            asked = _count(told.get("input_tokens"))
+            found = Usage(asked, _count(told.get("output_tokens")), min(cached, asked))
         else:
             cached = _count(told.get("cache_read_input_tokens"))
             written = _count(told.get("cache_creation_input_tokens"))
@@ -124,7 +127,12 @@ def _finish(body: dict[str, Any]) -> str:
         "end_turn": "stop", "stop_sequence": "stop", "completed": "stop", "max_tokens": "length",
         "max_output_tokens": "length", "refusal": "content_filter",
     }  # fmt: skip
-    return known.get(str(word), str(word)[:40])
+    return known.get(str(word), _word(word, 40))
+
+
+def _word(value: Any, most: int) -> str:
+    """A server's word, which is told on terminals and written to files."""
+    return one_line(str(value or "")[:most])
 
 
 def _count(value: Any) -> int:

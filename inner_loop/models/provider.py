@@ -20,6 +20,9 @@ from inner_loop.models.tools import NOTHING, Offer, ToolCall
 Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", "key", "request"]
 #: Providers of Claude models, which cache what is marked and nothing else.
 MARKED = ("claude", "anthropic/", "bedrock/", "vertex_ai/", "openrouter/anthropic/")
+MOST_TOKENS = 1 << 40  # of one reply, on either side; who tells more, or less than none, has told nothing
+GRACE = 2.0  # seconds, for the library to notice by itself
+MOST_BYTES = 8 << 20  # of a reply: the longest that models give have a twentieth of it
 _loading = threading.Lock()
 
 
@@ -79,11 +82,36 @@ def _litellm() -> Any:
     litellm.drop_params = True
     for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "httpx", "openai"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "Pydantic serializer warnings", UserWarning)  # they quote what a server sent
     return litellm
 
 
 def ask(model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float, offer: Offer = NOTHING) -> Answer:
-    """Ask once. Raises Fault; whatever a provider does is one. ``timeout`` in seconds."""
+    """Ask once. Raises Fault; whatever a provider does is one. ``timeout`` in seconds.
+
+    The library's own time-out is of each read: a server that sends a byte now and then would hold the call for ever.
+    Such a call is left behind in its thread.
+    """
+    found: list[Answer | Exception] = []
+
+    def attempt() -> None:
+        try:
+            found.append(_asked(model, messages, max_tokens, timeout, offer))
+        except Exception as error:  # for the caller's thread
+            found.append(error)
+
+    litellm()
+    thread = threading.Thread(target=attempt, name="model-call", daemon=True)
+    thread.start()
+    thread.join(timeout + GRACE)
+    if not found:
+        raise Fault("timeout", f"no end of the reply after {timeout:.0f} s", billed=True)
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
+
+
+def _asked(model: str, messages: Sequence[Message], max_tokens: int, timeout: float, offer: Offer) -> Answer:
     library = litellm()
     _unlogged()
     try:
@@ -141,7 +169,7 @@ def _calls(message: Any) -> tuple[ToolCall, ...]:
     """Tools that a reply calls; a call without an id is given one by its place."""
     found = enumerate(getattr(message, "tool_calls", None) or ())
     return tuple(
-        ToolCall(str(c.id or f"call-{n}"), scrub(str(c.function.name)), scrub(str(c.function.arguments or "")))
+        ToolCall(scrub(str(c.id or f"call-{n}")), scrub(str(c.function.name)), scrub(str(c.function.arguments or "")))
         for n, c in found
     )
 
@@ -153,21 +181,26 @@ def _answer(response: Any, messages: Sequence[Message]) -> Answer:
         finish = str(choice.finish_reason or "stop")
         usage = response.usage
         tokens_in, tokens_out = int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0)
-        cached, written = _cached(usage)
         usd = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
+        if min(tokens_in, tokens_out) < 0 or max(tokens_in, tokens_out) > MOST_TOKENS:
+            tokens_in = tokens_out = 0  # no usage at all; a negative one would fill the purse
+        cached, written = _cached(usage, tokens_in)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise Fault("malformed", f"a reply without its parts: {error}", billed=True) from None
-    if not tokens_in + tokens_out:  # a server that tells no usage: four characters make about a token
-        tokens_in, tokens_out = sum(len(m.whole) for m in messages) // 4 + 1, len(text) // 4 + 1
+    size = sum(len(part.encode()) for part in (text, *(c.name + c.arguments for c in calls)))
+    if size > MOST_BYTES:
+        raise Fault("malformed", f"a reply of {size} bytes", billed=True)
+    if not tokens_in + tokens_out:  # a server that tells no usage: four bytes make about a token
+        asked = sum(len(m.whole.encode("utf-8", "replace")) for m in messages)
+        tokens_in, tokens_out, usd = asked // 4 + 1, size // 4 + 1, None
     return Answer(text, tokens_in, tokens_out, cached, written, float(usd) if usd else None, finish, calls)
 
 
-def _cached(usage: Any) -> tuple[int, int]:
+def _cached(usage: Any, asked: int) -> tuple[int, int]:
     """Tokens read from and written to the cache, by the fields of OpenAI and Anthropic, within those of the prompt."""
     details = getattr(usage, "prompt_tokens_details", None)
     read = getattr(details, "cached_tokens", 0) or getattr(usage, "cache_read_input_tokens", 0) or 0
     written = getattr(usage, "cache_creation_input_tokens", 0) or getattr(details, "cache_creation_tokens", 0) or 0
-    asked = int(usage.prompt_tokens or 0)
     read = min(max(0, int(read)), asked)
     return read, min(max(0, int(written)), asked - read)
 

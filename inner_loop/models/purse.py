@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from programs.errors import CapReached, Corrupt
+
+ROUNDING = 1e-6  # dollars; sums and differences of them
 
 
 @dataclass(frozen=True)
@@ -161,10 +164,12 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError:
         state = {}
     try:
-        Cost(int(state["tokens"]), float(state["usd"]))
+        costs = [(state["tokens"], state["usd"]), *(entry["reserved"] for entry in state["open"].values())]
         frozenset(state["buried"])
         for entry in state["open"].values():
-            Cost(*entry["reserved"]), entry["about"].get, str(entry["by"])
+            entry["about"].get, str(entry["by"])
+        if not all(0 <= tokens < math.inf and -ROUNDING < usd < math.inf for tokens, usd in costs):
+            raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Corrupt(f"{path}: cannot be read", hint="restore it from a copy; removing it forgets the spend") from None
     return dict(state)

@@ -16,13 +16,14 @@ from inner_loop.agent_gateway import Gateway
 from inner_loop.agent_gateway_route import COMMON, routes
 from tests.llm.apis import ApiServer
 from tests.llm.kits import kit
+from tests.llm.wild import WildServer
 
 OPENAI_KEY, ANTHROPIC_KEY = "sk-openai-0123456789", "sk-ant-9876543210"
 TEXT = "It is a matter of taste, and of patience; try the smaller steps first."
 PATHS = {"chat": "openai/v1/chat/completions", "responses": "openai/v1/responses", "messages": "anthropic/v1/messages"}
 
 
-def ours(server: ApiServer) -> dict[str, str]:
+def ours(server: ApiServer | WildServer) -> dict[str, str]:
     """The environment of a user."""
     return {
         "OPENAI_API_KEY": OPENAI_KEY, "OPENAI_BASE_URL": server.url,
@@ -62,7 +63,7 @@ def body(kind: str, model: str = "m", **more: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def calling(server: ApiServer, **how: Any) -> Iterator[Caller]:
+def calling(server: ApiServer | WildServer, **how: Any) -> Iterator[Caller]:
     """A gateway on its socket; ``how`` goes into the kit. Whatever is left in flight is settled at the end."""
     events: list[dict[str, Any]] = []
     with Gateway(COMMON, routes(COMMON, ours(server)), kit(events, **how), shared=False) as gateway:

@@ -19,6 +19,7 @@ from inner_loop.models.scrub import scrub
 from inner_loop.researchers.edits_text import BadEdit, parse
 from meta.mutators.llm import prompts
 from meta.mutators.llm.briefing import clipped
+from programs.errors import Corrupt
 
 if TYPE_CHECKING:
     from analysis.evidence import Evidence
@@ -67,7 +68,7 @@ def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
         traces += _of_run(study, run, experiments[run["run_id"]])
     traces += _programs(runs)
     for trace in traces:
-        _write(study.folder / "traces" / trace.path, trace.text)
+        _write(study.folder, trace.path, trace.text)
     return traces
 
 
@@ -161,12 +162,22 @@ def _logs(folder: Path, experiments: Sequence[dict[str, Any]]) -> str:
     parts = []
     for experiment in experiments:
         path = folder / f"{experiment['number']:04d}.log"
-        if path.is_file():
-            text = path.read_text("utf-8", "replace")[-MOST_LOG:].strip("\n")
+        if path.is_file() and path.resolve() == folder.resolve() / path.name:
+            text = scrub(path.read_text("utf-8", "replace"))[-MOST_LOG:].strip("\n")
             parts.append(f"experiment {experiment['number']}: {experiment['status']}\n{text}\n")
     return "\n".join(parts)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(study: Path, name: str, text: str) -> None:
+    """Below the study's own folder of traces, through no link: a study that comes from elsewhere may hold some."""
+    path = study / "traces" / name
+    _require_own(study, path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
     path.write_text(text, encoding="utf-8", newline="")
+
+
+def _require_own(study: Path, path: Path) -> None:
+    """Raise Corrupt where a path leaves the study by a link."""
+    if path.resolve() != study.resolve() / path.relative_to(study):
+        raise Corrupt(f"{path}: leads out of its place by a link", hint="remove the link; traces are written anew")

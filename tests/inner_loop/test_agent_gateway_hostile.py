@@ -1,0 +1,204 @@
+"""Agents that do not speak HTTP as clients do, and APIs that do not answer as APIs do, at the gateway."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inner_loop.models.purse import Purse
+from tests.llm.apis import ApiServer
+from tests.llm.fixtures import litellm_loaded
+from tests.llm.gateway import OPENAI_KEY, TEXT, Caller, api, body, calling
+from tests.llm.wild import WildServer, whole
+
+__all__ = ["api", "litellm_loaded"]
+pytestmark = pytest.mark.usefixtures("litellm_loaded")
+POST = "POST /openai/v1/chat/completions HTTP/1.1"
+CAPS: dict[str, Any] = {"max_usd": 5.0, "max_tokens": 100_000, "prices": {"openai/m": (1.0, 2.0, 0.1)}}
+
+
+def raw(caller: Caller, line: str = POST, *more: bytes, data: bytes | None = None, length: str = "") -> bytes:
+    """All that comes back for a request that is written by hand."""
+    data = json.dumps(body("chat")).encode() if data is None else data
+    head = f"{line}\r\nHost: x\r\nAuthorization: Bearer {caller.gateway.token}\r\n"
+    head += f"Content-Length: {length or len(data)}\r\n"
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(caller.gateway.socket))
+        client.sendall(head.encode() + b"".join(line + b"\r\n" for line in more) + b"\r\n" + data)
+        found = b""
+        try:
+            while piece := client.recv(65536):
+                found += piece
+        except ConnectionResetError:  # it said what it had to say before it had read everything
+            pass
+    return found
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("POST http://evil.example/openai/v1/chat/completions HTTP/1.1", 404),
+        ("POST /openai/v1/%2e%2e/files HTTP/1.1", 404), ("POST /openai/v1/../files HTTP/1.1", 404),
+        ("POST /openai/v1/chat/completions/ HTTP/1.1", 404), ("POST /openai/v1/chat%2fcompletions HTTP/1.1", 404),
+        ("POST /openai/v1//chat/completions HTTP/1.1", 404), ("CONNECT evil.example:443 HTTP/1.1", 501),
+        ("DELETE /openai/v1/models/m HTTP/1.1", 501), ("GET /openai/v1/models/../files HTTP/1.1", 404),
+        ("POST /openai/v1/chat/completions?a=%0d%0aX:1 HTTP/1.1", 400),
+    ],
+)  # fmt: skip
+def test_no_path_leads_past_the_toll(
+    api: ApiServer, line: str, expected: int, capfd: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    with calling(api, **CAPS) as caller:
+        assert status(raw(caller, line)) == expected and not api.paths and not caller.events
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("more", "length", "expected"),
+    [
+        ((b"Transfer-Encoding: chunked",), "", 411), ((b"Transfer-Encoding: identity",), "", 411), ((), "-1", 411),
+        ((), "1_0", 411), ((), "9" * 5000, 413), ((), "9" * 20, 413), ((b"Content-Encoding: gzip",), "", 415),
+        ((b"User-Agent: \xe9\xff",), "", 200), ((b"User-Agent: a", b" X-Evil: 1"), "", 200),
+        ((b"Content-Length: 3",), "", 200), ((b"Authorization: Bearer other",), "", 200),
+    ],
+)  # fmt: skip
+def test_heads_by_hand(
+    api: ApiServer, more: tuple[bytes, ...], length: str, expected: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with calling(api, **CAPS) as caller:
+        assert status(raw(caller, POST, *more, length=length)) == expected
+        assert len(api.paths) == len(caller.events) == (expected == 200)
+    assert all("x-evil" not in told and told["authorization"] == f"Bearer {OPENAI_KEY}" for told in api.heard)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_second_request_behind_the_first_is_not_read(api: ApiServer) -> None:
+    with calling(api, **CAPS) as caller:
+        second = f"{POST}\r\nHost: x\r\nAuthorization: Bearer {caller.gateway.token}\r\n\r\n".encode()
+        data = json.dumps(body("chat")).encode()
+        answer = raw(caller, data=data + second + data, length=str(len(data)))
+        assert answer.count(b"HTTP/1.1") == 1 and len(api.seen) == len(caller.events) == 1
+
+
+@pytest.mark.parametrize("model", ["\ud800", "\x1b[2J", "a b", "a\nb", "", "x" * 201, 5, None, "é"])
+def test_a_model_has_a_name_that_can_be_shown(api: ApiServer, model: Any) -> None:
+    with calling(api, **CAPS) as caller:
+        assert status(raw(caller, data=json.dumps(body("chat", model=model)).encode())) == 400
+        assert caller.gateway.toll.problem is None and not api.seen
+
+
+def test_what_is_billed_in_other_tokens_is_taken_out(api: ApiServer) -> None:
+    more = {"prediction": {"type": "content", "content": "x" * 900}, "modalities": ["audio"], "audio": {"voice": "a"}}
+    with calling(api, **CAPS) as caller:
+        assert caller.ask("chat", **more).status_code == 200
+        assert not more.keys() & api.seen[0].keys()
+
+
+def test_the_pass_of_another_run_does_not_open(api: ApiServer) -> None:
+    with calling(api) as one, calling(api) as other:
+        key = {"Authorization": f"Bearer {other.gateway.token}"}
+        assert one.client.get("openai/v1/models", headers=key).status_code == 401 and not api.heard
+
+
+def completion(usage: Any, *, model: str = "m", finish: str = "stop") -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": finish}
+    return json.dumps({"object": "chat.completion", "model": model, "choices": [choice], "usage": usage}).encode()
+
+
+def used(asked: Any, said: Any, cached: Any = 0) -> dict[str, Any]:
+    return {"prompt_tokens": asked, "completion_tokens": said, "prompt_tokens_details": {"cached_tokens": cached}}
+
+
+def wild(answer: bytes) -> WildServer:
+    return WildServer(lambda: iter([answer]))
+
+
+LIES: dict[str, Any] = {
+    "negative": used(-1000, -1000), "words": used("1", "1"), "absurd": used(1 << 90, 1), "parts": used(0.5, 0.5),
+    "list": [1], "word": "none", "true": used(True, True), "zero": used(0, 0), "cached": used(10, 5, 10**9),
+    "cached less": used(10, 5, -(10**9)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_about_usage_gives_nothing_back(lie: str, tmp_path: Path) -> None:
+    with wild(whole(completion(LIES[lie]))) as server, calling(server, study=tmp_path, **CAPS) as caller:
+        assert caller.ask("chat").status_code == 200
+        (event,), spent = caller.events, Purse(tmp_path).spent()
+        assert spent.tokens == event["tokens"] + event["lost_tokens"] > 0
+        assert spent.usd == pytest.approx(event["usd"] + event["lost_usd"]) and spent.usd > 0
+
+
+def test_an_answer_under_another_status_is_not_free(tmp_path: Path) -> None:
+    answer = whole(completion(used(100, 50)), status="201 Created")
+    with wild(answer) as server, calling(server, study=tmp_path, **CAPS) as caller:
+        assert caller.ask("chat").status_code == 201
+        assert Purse(tmp_path).spent().tokens == 150
+
+
+def test_words_of_an_api_are_written_down_plainly() -> None:
+    answer = whole(completion(used(1, 1), model="\ud800\x1b[2Jm", finish="\ud800\x1b[31m"))
+    with wild(answer) as server, calling(server, **CAPS) as caller:
+        caller.ask("chat")
+        told = json.dumps(caller.events, ensure_ascii=False)
+        told.encode()
+        assert "\x1b" not in told and "\\u001b" not in told
+
+
+@pytest.mark.parametrize("written", [OPENAI_KEY, base64.b64encode(f"me:{OPENAI_KEY}".encode()).decode()])
+@pytest.mark.parametrize("code", ["200 OK", "401 Unauthorized"])
+def test_a_key_that_is_told_back_in_other_letters_does_not_come_in(written: str, code: str) -> None:
+    inside = written if written == OPENAI_KEY else written[4:-4]
+    answer = whole(json.dumps({"error": f"sent {written}"}).encode(), status=code)
+    with wild(answer) as server, calling(server, **CAPS) as caller:
+        response = caller.ask("chat")
+        assert "[secret]" in response.text and inside not in response.text
+        assert inside not in json.dumps(caller.events)
+
+
+RAW: dict[str, bytes] = {
+    "bad gzip": whole(b"nothing of the kind", head="Content-Encoding: gzip\r\n"), "nothing": b"",
+    "tls": b"\x15\x03\x01\x00\x02\x02\x28", "cut": whole(completion(used(1, 1)))[:-9],
+    "bomb": whole(gzip.compress(bytes(70 << 20)), head="Content-Encoding: gzip\r\n"),
+    "not utf-8": whole(b"\xff\xfe\xfd"), "elsewhere": whole(b"", status="302 Found", head="Location: http://x/\r\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", RAW)
+def test_what_is_no_answer_is_told_and_counted(
+    answer: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    with wild(RAW[answer]) as server, calling(server, study=tmp_path, **CAPS) as caller:
+        caller.ask("chat")
+        (event,) = caller.events
+        assert len(server.heard) == 1 and caller.gateway.toll.problem is None
+        assert Purse(tmp_path).spent().tokens == event["lost_tokens"] and (event["lost_tokens"] > 0) == (
+            answer != "elsewhere"
+        )
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_stream_cut_in_the_middle_of_a_letter(tmp_path: Path) -> None:
+    chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "größer"}}]}, ensure_ascii=False).encode()
+    last = json.dumps({"choices": [], "usage": used(10, 5)}).encode()
+    events = b"data: " + chunk + b"\r\n\r\ndata: " + last + b"\r\n\r\ndata: [DONE]\r\n\r\n"
+
+    def letters() -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+        yield from (events[n : n + 1] for n in range(len(events)))
+
+    with WildServer(letters) as server, calling(server, study=tmp_path, **CAPS) as caller:
+        assert "größer" in caller.ask("chat", stream=True).content.decode()
+        assert Purse(tmp_path).spent().tokens == 15

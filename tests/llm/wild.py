@@ -1,0 +1,75 @@
+"""A server that answers every request with whatever bytes a test makes up."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+Script = Callable[[], Iterator[bytes]]
+
+
+class WildServer:
+    """``script`` makes the bytes of an answer, piece by piece; the connection is closed behind them.
+
+    ``heard`` holds the heads of the requests.
+    """
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.heard: list[bytes] = []
+        self.closing = threading.Event()
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.wild = self
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.root}/v1"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    wild: WildServer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who is answered like this hangs up."""
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    server: _Server
+
+    def handle(self) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = self.rfile.readline(65536)
+            if not line:
+                return
+            head += line
+        lengths = [int(line.split(b":")[1]) for line in head.splitlines() if line.lower().startswith(b"content-length")]
+        self.rfile.read(lengths[0] if lengths else 0)
+        self.server.wild.heard.append(head)
+        for piece in self.server.wild.script():
+            self.wfile.write(piece)
+        self.request.shutdown(socket.SHUT_WR)
+
+
+def whole(body: bytes, *, head: str = "", status: str = "200 OK", kind: str = "application/json") -> bytes:
+    """One answer with its length."""
+    return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
