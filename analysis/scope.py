@@ -47,7 +47,8 @@ class Scope:
     @cached_property
     def unit(self) -> str:
         """The unit of the task's metric, else the metric's name, as the first match on the task names it."""
-        sql = "SELECT coalesce(config ->> 'unit', metric) FROM matches WHERE task = ? AND metric IS NOT NULL LIMIT 1"
+        unit = "coalesce(nullif(config ->> 'unit', ''), metric)"
+        sql = f"SELECT {unit} FROM matches WHERE task = ? AND metric IS NOT NULL LIMIT 1"
         found = self.con.execute(sql, [self.task]).fetchone()
         return str(found[0]) if found else "metric"
 

@@ -40,7 +40,7 @@ class Task:
     folder: Path
     description: str
     metric: str
-    unit: str
+    unit: str  # the metric's name, where the task names no unit
     direction: Literal["lower", "higher"]
     budget_seconds: float
     cost_seconds: float
@@ -135,7 +135,7 @@ class Task:
             folder=folder,
             description=parsed.task.description,
             metric=parsed.task.metric,
-            unit=parsed.task.unit,
+            unit=parsed.task.unit or parsed.task.metric,
             direction=parsed.task.direction,
             budget_seconds=budget.seconds,
             cost_seconds=cost,

@@ -6,4 +6,4 @@ FROM directives AS d JOIN runs AS r USING (program_id)
     JOIN (SELECT program_id, row_number() OVER () AS place FROM programs) AS p USING (program_id)
 WHERE r.task = $task AND r.experiments > 1 AND NOT coalesce(list_contains($exclude, r.match_id), false)
 GROUP BY d.directive_id
-ORDER BY min(p.place), min(d.position)
+ORDER BY min(p.place), min(d.position), d.directive_id

@@ -74,10 +74,8 @@ def intro(facts: Facts) -> list[str]:
         return [told]
     scale = task.metric if task.unit == task.metric else f"{task.metric} in {task.unit}"
     what = task.description.rstrip(".")
-    return [
-        f"{told} The task, {task.name}: {what[:1].lower()}{what[1:]}. It is scored by {scale}; {task.direction} is "
-        "better."
-    ]
+    about = f": {what[:1].lower()}{what[1:]}. It" if what else ""
+    return [f"{told} The task, {task.name}{about or ','} is scored by {scale}; {task.direction} is better."]
 
 
 def cost(facts: Facts) -> str:

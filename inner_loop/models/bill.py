@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from inner_loop.kit import Staff
@@ -62,4 +63,6 @@ def told(whole: Bill, staff: Staff) -> str:
     """One line for the plan, with the caps."""
     caps = [f"${staff.max_usd:g}"] if staff.max_usd is not None else []
     caps += [f"{staff.max_tokens} tokens"] if staff.max_tokens is not None else []
-    return f"{whole.words('about ')}{', at most ' + ' and '.join(caps) if caps else ''}"
+    short = (whole.usd or 0) > (staff.max_usd or math.inf) or whole.tokens > (staff.max_tokens or math.inf)
+    ends = ": it stops there, and goes on with a larger cap" if short else ""
+    return f"{whole.words('about ')}{', at most ' + ' and '.join(caps) + ends if caps else ''}"

@@ -216,8 +216,9 @@ class Client:
 
     def _silent(self, call: Call) -> MetaloopError:
         met = call.faults[-1] if call.faults else "all of them are being left alone after faults of other calls"
+        tried = "one attempt" if call.attempts == 1 else f"{call.attempts} attempts"
         return EnvironmentProblem(
-            f"no model answered in {call.seconds:.0f} s and {call.attempts} attempts; the last fault: {met}",
+            f"no model answered in {call.seconds:.0f} s and {tried}; the last fault: {met}",
             hint="nothing is lost: the same command goes on once a model answers",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from inner_loop.kit import Staff
 from inner_loop.models import provider
@@ -42,6 +43,7 @@ def require_ready(staff: Staff) -> None:
     """Raise UsageError or CredentialMissing where a model cannot be asked, or a cap in dollars cannot be kept."""
     if not staff.models:
         raise UsageError("a chat researcher needs a model", hint="-m gpt-4o-mini, or -m openai/NAME for a local server")
+    require_prices_of(staff)
     for model in staff.models:
         provider_of(model)
         _require_key(model)
@@ -50,6 +52,16 @@ def require_ready(staff: Staff) -> None:
                 f"--max-usd: no price is known for {model}",
                 hint=f"give one in dollars per million tokens, --price {model}=0.5/1.5; or cap by --max-tokens",
             )
+
+
+def require_prices_of(staff: Staff) -> None:
+    """A price for nobody is a slip of the pen, after which nothing would be priced. An agent names models itself."""
+    strange = [] if staff.agent else [name for name in staff.prices if name not in staff.models]
+    if strange:
+        raise UsageError(
+            f"--price {strange[0]}: no model of that name is asked",
+            hint=f"write the name as --model has it: {', '.join(staff.models)}",
+        )
 
 
 def _require_key(model: str) -> None:
@@ -68,6 +80,8 @@ def provider_of(model: str) -> str:
         return str(litellm().get_llm_provider(model)[1])
     except Exception:  # whatever the library raises for a name that it does not know
         hint = "write PROVIDER/NAME; openai/NAME is a server that speaks the OpenAI protocol, see OPENAI_API_BASE"
+        near = get_close_matches(model, litellm().model_cost, n=1, cutoff=0.8)
+        hint = f"did you mean {near[0]}? Else {hint}" if near else hint
         raise UsageError(f"no provider is known for the model {model!r}", hint=hint) from None
 
 

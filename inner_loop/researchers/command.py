@@ -201,10 +201,16 @@ class CommandResearcher:
         problem = EnvironmentProblem(
             f"the agent {command!r} ended with exit code {ended.exit_code} and ran nothing: "
             f"{one_line(said[-1])[:200] if said else 'it said nothing'}",
-            hint=f"its key, model, network{self._installed_by()}; nothing is lost, the run can be resumed",
+            hint=f"{self._to_look_at(ended.exit_code)}; nothing is lost, the run can be resumed",
             ids=[self._kit.run_id],
         )
         raise NoReply(problem)
+
+    def _to_look_at(self, exit_code: int) -> str:
+        """126 and 127 are what a shell and env say of a program that is not there, here: not in the sandbox."""
+        if exit_code in (126, 127):
+            return "the sandbox does not show all that it needs: --agent-readable PATH, or another path of the program"
+        return f"its key, model, network{self._installed_by()}"
 
     def _installed_by(self) -> str:
         """What a whole installation is: an agent may start without all that it needs later."""

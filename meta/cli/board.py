@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -96,7 +98,8 @@ class MatchView:
 class Board:
     """Take the events in order; read the attributes. Events of unknown kinds are passed over."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
         self.study: Event = {}
         self.programs: dict[str, Event] = {}
         self.matches: dict[str, MatchView] = {}
@@ -139,6 +142,15 @@ class Board:
 
     def count(self, state: str) -> int:
         return sum(run.state == state for run in self.runs.values())
+
+    @property
+    def caps(self) -> Mapping[str, Any]:
+        """The models' caps as study.toml has them: a study may go on with larger ones than it was founded with."""
+        config = self.study.get("config") or {}
+        if self.folder is not None:
+            with suppress(OSError, tomllib.TOMLDecodeError):
+                config = tomllib.loads((self.folder / "study.toml").read_text("utf-8"))
+        return config.get("staff") or {}
 
     def _on_study(self, event: Event) -> None:
         self.study = event
@@ -278,7 +290,7 @@ def between(first: str, last: str) -> float:
 
 def load_board(folder: Path) -> tuple[Board, Tail]:
     """The board of a study folder as it stands, and the tail to go on from."""
-    board, tail = Board(), Tail(folder / "ledger")
+    board, tail = Board(folder), Tail(folder / "ledger")
     for event in tail.fresh():
         board.take(event)
     return board, tail

@@ -109,7 +109,9 @@ class Crew:
         if os.environ.get("METALOOP_REPLAY"):
             return named | {"price": "replayed, no model is called"}
         from inner_loop.models.bill import estimate, told
+        from inner_loop.models.prices import require_prices_of
 
+        require_prices_of(staff)
         whole = estimate(task, staff, experiments)
         return named | {"tokens": whole.tokens, "usd": whole.usd, "price": told(whole, staff)}
 

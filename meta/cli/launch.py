@@ -221,25 +221,14 @@ def announce(out: Output, plan: Mapping[str, Any]) -> None:
         f"{plan_words.wall(plan)}; {plan['price']}"
     )
     if plan.get("models"):
-        out.note(f"models: {plan['models']}, researcher {plan['researcher']}{_limits(plan)}")
+        limits = plan_words.limits(plan)
+        out.note(f"models: {plan['models']}, researcher {plan['researcher']}{f'; {limits}' if limits else ''}")
     if plan.get("tells"):
         out.note(f"tells: {plan['tells']}")
     if plan.get("of_the_task"):
         out.note(f"{plan['task']}: {plan['of_the_task']}")
     if plan["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):
         out.note(plan["sandbox"])
-
-
-def _limits(plan: Mapping[str, Any]) -> str:
-    """How long replies, calls, waits and runs may be, and how many calls are made at once."""
-    if "reply_tokens" not in plan:
-        return ""
-    wall = f"; a run takes {duration(plan['max_wall_s'])} by the clock at most" if plan.get("max_wall_s") else ""
-    return (
-        f"; replies of {plan['reply_tokens']} tokens at most, {duration(plan['call_timeout_s'])} an attempt, "
-        f"{many(plan['calls_at_once'], 'call')} of a provider at once, {duration(plan['patience_s'])} of waiting when "
-        f"nobody answers{wall}"
-    )
 
 
 def dry_run(out: Output, plan: Mapping[str, Any]) -> None:

@@ -77,7 +77,7 @@ def lineage(out: Output, study: str | None) -> None:
 def told(proposals: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Who proposed children, and how many of them were turned away before any device time."""
     for row in proposals:
-        tokens = "" if row["tokens"] is None else f", {row['tokens']} tokens"
+        tokens = "" if row["tokens"] is None else f", {row['tokens']:,} tokens"
         by = "offline operators" if row["by"] == "offline" else row["by"]
         yield f"{by} proposed {row['proposals']}, {row['refused']} of them refused{tokens}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
@@ -80,4 +81,5 @@ def log(out: Output, study: str | None, limit: int, all: bool, **where: Any) -> 
     for line in said:
         out.note(line)
     if len(rows) == limit and not all:
-        out.note(f"the last {limit} of {total['n']}; --all shows every one, metaloop show ID one of them")
+        place = shlex.quote(resolve.shown(folder))
+        out.note(f"the last {limit} of {total['n']}; --all shows every one, metaloop show ID -s {place} one of them")

@@ -70,7 +70,7 @@ def bill(plan: Plan, staff: Staff, told: Mapping[str, Any]) -> dict[str, Any]:
         "mutation_calls": found.calls,
         "mutation_tokens": found.tokens,
         "mutation_usd": found.usd,
-        "price": f"{price}; {sentence(found)}",
+        "price": f"{price}; {sentence(found, staff, plan.child_runs * plan.run_budget)}",
     }
 
 

@@ -195,7 +195,9 @@ researcher_flag = flag(
     "-r", "--researcher", metavar="KIND", help="Who follows the program: scripted, chat, command:NAME (an agent)."
 )
 model_flag = flag("-m", "--model", metavar="NAME,…", help="LiteLLM models; the next ones stand in for the first.")
-max_usd_flag = flag("--max-usd", type=click.FloatRange(min=0, min_open=True), help="Most dollars of the study.")
+max_usd_flag = flag(
+    "--max-usd", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Most dollars of the study."
+)
 max_tokens_flag = flag("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the study, in and out.")
 price_flag = flag(
     "--price", metavar="NAME=IN/OUT[/CACHED]", multiple=True,

@@ -156,19 +156,23 @@ def fit_columns(items: Sequence[Row], columns: Sequence[Column], width: int) -> 
     """Columns and their widths so that all fit: flexible ones give way first, then optional ones are left out."""
     kept = list(columns)
     natural = {c.key: _widest(items, c) for c in kept}
+    words = {c.key: _widest(items, c, words=True) if c.wrap else LEAST for c in kept}
     while True:
-        widths = _shrunk([(natural[c.key], c.flex or c.wrap) for c in kept], width - GAP * (len(kept) - 1))
+        room = width - GAP * (len(kept) - 1)
+        widths = _shrunk([(natural[c.key], c.flex or c.wrap, max(words[c.key], LEAST)) for c in kept], room)
+        if sum(widths) > room:  # not without breaking words
+            widths = _shrunk([(natural[c.key], c.flex or c.wrap, LEAST) for c in kept], room)
         spare = next((c for c in reversed(kept) if c.optional), None)
         if sum(widths) + GAP * (len(kept) - 1) <= width or spare is None:
             return kept, widths
         kept.remove(spare)
 
 
-def _shrunk(columns: Sequence[tuple[int, bool]], room: int) -> list[int]:
-    """Widths within ``room`` where the flexible columns allow it: the widest gives way first, to LEAST at least."""
-    widths = [natural for natural, _ in columns]
+def _shrunk(columns: Sequence[tuple[int, bool, int]], room: int) -> list[int]:
+    """Widths within ``room`` where the flexible columns allow it: the widest gives way first, to its least width."""
+    widths = [natural for natural, _, _ in columns]
     while sum(widths) > room:
-        able = [i for i, (_, flexible) in enumerate(columns) if flexible and widths[i] > LEAST]
+        able = [i for i, (_, flexible, least) in enumerate(columns) if flexible and widths[i] > least]
         if not able:
             break
         widths[max(able, key=lambda i: widths[i])] -= 1
@@ -188,10 +192,12 @@ def key_values(pairs: Sequence[tuple[str, str]]) -> RenderableType:
     return out
 
 
-def _widest(items: Sequence[Row], column: Column) -> int:
+def _widest(items: Sequence[Row], column: Column, *, words: bool = False) -> int:
+    """Of all cells and the heading; ``words``: of the words in them."""
     from rich.cells import cell_len
 
-    return max([cell_len(column.heading), *(cell_len(str(_cell(column, item.get(column.key)))) for item in items)])
+    texts = [column.heading, *(str(_cell(column, item.get(column.key))) for item in items)]
+    return max(cell_len(part) for text in texts for part in (text.split() or [""] if words else [text]))
 
 
 def _cell(column: Column, value: Any) -> Any:

@@ -12,7 +12,7 @@ from meta.cli.output import brief
 _TOLD = (
     "task", "runs", "run_budget_s", "experiments_per_run", "experiments", "device_seconds", "wall_seconds", "workers",
     "price", "researcher", "models", "tokens", "usd", "mutation_calls", "mutation_tokens", "mutation_usd", "tells",
-    "sandbox", "plan",
+    "sandbox", "plan", "reply_tokens", "call_timeout_s", "patience_s", "calls_at_once", "max_wall_s",
 )  # fmt: skip
 
 
@@ -30,6 +30,7 @@ def words(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("researcher", _researcher(plan)),
         ("models", plan.get("models", "")),
         ("price", _price(plan)),
+        ("limits", limits(plan)),
     ]
     for key, value in plan.items():
         if key not in _TOLD and not (isinstance(value, list) and any(isinstance(one, dict) for one in value)):
@@ -46,6 +47,18 @@ def wall(plan: Mapping[str, Any]) -> str:
     if researcher.partition(":")[0] == "command":
         return f"{told}, and the time that the agents think"
     return f"{told}, and the time that the models take" if researcher != "scripted" or plan.get("models") else told
+
+
+def limits(plan: Mapping[str, Any]) -> str:
+    """How long replies, calls, waits and runs may be, and how many calls are made at once."""
+    if "reply_tokens" not in plan:
+        return ""
+    wall = f"; a run takes {duration(plan['max_wall_s'])} by the clock at most" if plan.get("max_wall_s") else ""
+    return (
+        f"replies of {plan['reply_tokens']:,} tokens at most, {duration(plan['call_timeout_s'])} an attempt, "
+        f"{many(plan['calls_at_once'], 'call')} of a provider at once, {duration(plan['patience_s'])} of waiting when "
+        f"nobody answers{wall}"
+    )
 
 
 def _runs(plan: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ class Progress:
         self.out = out
         self.title = f"{title}  {shown(folder)}"
         self.plan = plan
-        self.board = Board()
+        self.board = Board(folder)
         self.tail = Tail(folder / "ledger")
         self.live: Live | None = None
         self.drawn = 0.0
@@ -120,12 +120,12 @@ def line_of(event: Mapping[str, Any]) -> str:
 
 def _run_line(event: Mapping[str, Any]) -> str:
     run = event.get("run") or {}
-    counts = f"kept {run.get('kept', '-')} of {run.get('experiments', '-')}"
+    counts = f"kept {run['kept']} of {run['experiments']}, " if "kept" in run and "experiments" in run else ""
     gain = event.get("gain")
     state = str(event.get("state", ""))
     shown = state if gain is None else f"verified gain {render.number(gain, 4, sign=True)}"
     took = f", {_took(run)}" if run.get("calls") else ""
-    return f"run {str(event.get('run_id'))[:7]} {event.get('program')}: {counts}, {shown}{took}"
+    return f"run {str(event.get('run_id'))[:7]} {event.get('program')}: {counts}{shown}{took}"
 
 
 def _took(run: Mapping[str, Any]) -> str:

@@ -78,12 +78,13 @@ def header(board: Board, title: str, width: int, plan: Mapping[str, Any] | None 
 def models_lines(board: Board) -> list[str]:
     """What models have taken, against the caps where there are any, and what was used of the device and the tokens."""
     models = board.models
-    caps = (board.study.get("config") or {}).get("staff") or {}
-    tokens = f"{models.tokens} of {caps['max_tokens']}" if caps.get("max_tokens") else str(models.tokens)
+    caps = board.caps
+    of_tokens = f" of {spend.tokens(caps['max_tokens'])}" if caps.get("max_tokens") else ""
     usd = spend.dollars(models.usd) + (f" of ${caps['max_usd']:g}" if caps.get("max_usd") else "")
+    taken = f"{spend.share(models.used)} of the tokens in answers that were taken"
     return [
-        f"models {many(models.calls, 'call')}, {tokens} tokens, {usd}",
-        f"used   device {spend.share(board.utilization)} of the time, tokens {spend.share(models.used)}",
+        f"models {many(models.calls, 'call')}, {spend.tokens(models.tokens)}{of_tokens} tokens, {usd}",
+        f"used   device {spend.share(board.utilization)} of the time, {taken}",
     ]
 
 

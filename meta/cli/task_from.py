@@ -13,7 +13,7 @@ from meta.cli.output import Column, Output
 from programs.errors import UsageError
 
 FACTS = (
-    Column("field", style="bold"),
+    Column("field", style="bold", wrap=True),
     Column("value", wrap=True, show=lambda value: _shown(value)),
     Column("where", "found in", wrap=True, style="dim"),
     Column("flag", "else give", style="dim"),

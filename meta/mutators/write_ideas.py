@@ -128,7 +128,8 @@ def _joint_ideas(table: Table) -> list[Item]:
         terms = [term for term in idea_terms(credit.text) if key_of_term(term)]
         if len(_keys(terms)) > 1 and credit.kept_gain > 0:
             shown = " ".join(f"`{term}`" for term in terms)
-            text = f"Together {shown}: came with {idea_gain(credit):.2g} over {credit.n} tries."
+            tries = f"{credit.n} tries" if credit.n != 1 else "one try"
+            text = f"Together {shown}: came with {idea_gain(credit):.2g} over {tries}."
             out.setdefault(_keys(terms), Item(text, idea_gain(credit), (credit.credit_id,)))
     return list(out.values())[:JOINT]
 

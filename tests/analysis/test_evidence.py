@@ -108,3 +108,24 @@ def test_words_of_programs_stay_on_one_line_of_code() -> None:
 
 def test_worlds_match() -> None:
     assert {knob for knob, _ in EFFECTS} <= set(BASELINE)
+
+
+def test_the_order_of_what_was_never_followed_is_settled(tmp_path: Path) -> None:
+    """Two programs with one list, the second in reverse: by place alone all of them tie in pairs."""
+    names, rng = [f"d-{i:02d}" for i in range(40)], np.random.default_rng(1)
+    with Ledger(tmp_path / "ledger", "arena") as ledger:
+        for who, order in (("one", names), ("two", names[::-1])):
+            listed = [
+                {"directive_id": d, "heading": "Ideas", "kind": "idea", "text": d, "position": i}
+                for i, d in enumerate(order)
+            ]
+            synthetic.program(ledger, who, directives=listed)
+        config = {"direction": "lower", "metric": "nll", "unit": "nats"}
+        synthetic.match(ledger, "m0", {"a-one": "one", "a-two": "two"}, config=config)
+        for who in ("one", "two"):
+            synthetic.start(ledger, f"r-{who}", "m0", f"a-{who}", who, 1)
+            synthetic.search(ledger, WORLD, f"r-{who}", rng, tries=2, seed=1)
+            synthetic.end(ledger, f"r-{who}")
+    with open_study(tmp_path, views=()) as con:
+        told = [item.directive_id for item in evidence(con, "strokes").never_followed]
+    assert told == [name for pair in zip(names[:20], names[:19:-1], strict=True) for name in pair]

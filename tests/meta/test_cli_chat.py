@@ -58,6 +58,9 @@ def test_what_cannot_work_is_refused_before_anything_is_founded(
     for flags, told in (
         (("-m", "openai/x", "--max-usd", "1"), "no price is known for openai/x"),
         (("-m", "nobody-knows"), "no provider is known"),
+        (("-m", "gtp-4o-mini"), "no provider is known"),
+        (("-m", "openai/x", "--price", "x=1/2"), "--price x: no model of that name"),
+        (("-m", "openai/x", "--price", "x=1/2", "--dry-run"), "--price x: no model of that name"),
         (("-r", "chat"), "needs a model"),
         (("-r", "oracle"), "no researcher 'oracle'"),
         (("-m", "openai/x", "--price", "openai/x=1"), "is no price"),
@@ -68,6 +71,7 @@ def test_what_cannot_work_is_refused_before_anything_is_founded(
     ):
         code, error = refused(capsys, *flags)
         assert code == 2 and told in error["message"], flags
+        assert ("did you mean gpt-4o-mini" in error["hint"]) == ("gtp-4o-mini" in flags)
     assert not (here / "s").exists()
 
 
@@ -78,6 +82,8 @@ def test_the_plan_names_tokens_and_dollars_or_says_that_there_is_no_price(
     plan = json.loads(capsys.readouterr().out)
     assert plan["models"] == "gpt-4o-mini" and plan["tokens"] > 8000 and 0 < plan["usd"] < 1
     assert plan["price"].endswith("at most $2")
+    assert run(["run", "stock", "-t", "task", "--dry-run", "--json", "-m", "gpt-4o-mini", "--max-usd", "0.0001"]) == 0
+    assert "at most $0.0001: it stops there" in json.loads(capsys.readouterr().out)["price"]
     assert run(["match", "stock", "-t", "task", "--dry-run", "--json", "-m", "openai/x"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["usd"] is None and "not priced" in plan["price"]
@@ -148,12 +154,14 @@ def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
 
-def test_spend_is_shown_live_beside_its_caps() -> None:
-    board = Board()
+def test_spend_is_shown_live_beside_its_caps(tmp_path: Path) -> None:
+    board = Board(tmp_path)
     board.take({"kind": "study", "config": {"staff": {"max_usd": 5.0}}})
     board.take({"kind": "call", "tokens": 1200, "usd": 0.25})
     board.take({"kind": "call", "tokens": 300, "usd": 0.5})
-    assert "models 2 calls, 1500 tokens, $0.75 of $5" in header(board, "s", 80)
+    assert "models 2 calls, 1.5k tokens, $0.75 of $5" in header(board, "s", 80)
+    (tmp_path / "study.toml").write_text("[staff]\nmax_usd = 9.0\nmax_tokens = 20000\n")
+    assert "models 2 calls, 1.5k of 20.0k tokens, $0.75 of $9" in header(board, "s", 80)  # resumed with a larger cap
     board.take({"kind": "call", "tokens": 300, "usd": None})
     assert any("not priced" in line for line in header(board, "s", 80))
 

@@ -32,7 +32,8 @@ def test_a_plan_at_a_terminal_answers_what_a_newcomer_asks(tmp_path: Path) -> No
         "four times in five",
     ):
         assert answer in said, answer
-    assert "run_budget_s" not in said and "mutation_usd" not in said
+    assert "replies of 8,192 tokens at most, 5m00s an attempt" in said
+    assert not re.search("run_budget_s|mutation|reply_tokens|patience_s", said)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from inner_loop.kit import Staff
 from inner_loop.models import prices
 from inner_loop.models.bill import Bill, at_most
+from meta.mutators.bandit import SECONDS_PER_USD
 from meta.mutators.llm.desk import PROMPT_BYTES
 from meta.mutators.llm.sight import Sight, sight_of
 from meta.mutators.llm.toolbox import READ_BYTES
 
+SELDOM = 3.0  # times what it takes to race a child: a dearer call is hardly ever the best bargain
 TRIES = 2  # replies asked for per child, each of which may be repaired once
 TOOLS = 4_000  # bytes that the tools take to describe, and their answers that say what is wrong with a call
 USUAL = (9_000, 1_500)  # tokens of a call in and out, before any was made
@@ -36,8 +38,16 @@ def bill(generations: int, children: int, staff: Staff) -> Bill:
     return at_most(staff, generations * calls(children, sight), prompt_tokens(staff, sight))
 
 
-def sentence(whole: Bill) -> str:
-    return f"mutation asks at most {whole.calls} times, {whole.words()}"
+def sentence(whole: Bill, staff: Staff, race_seconds: float) -> str:
+    """``race_seconds``: device time of racing one child, with which a call is weighed when an operator is chosen."""
+    told = f"new programs take at most {whole.calls} calls, {whole.words()}"
+    call = SECONDS_PER_USD * min(usual_usd(staff).values())
+    if call <= SELDOM * race_seconds:
+        return told
+    return (
+        f"{told}; models are asked seldom, for a call of them is worth {call:.2g} s of device time, and racing a new "
+        f"program takes {race_seconds:.2g} s: --run-budget gives longer runs"
+    )
 
 
 def usual_usd(staff: Staff) -> dict[str, float]:
