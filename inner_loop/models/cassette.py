@@ -33,7 +33,13 @@ class Recorder:
         self, number: int, request: str, models: Sequence[str], messages: Sequence[Message], reply: Reply, spent: Spent
     ) -> None:
         asked = {"models": list(models), "messages": [asdict(message) for message in messages]}
-        line = {"request": request, "number": number, "asked": asked, "reply": asdict(reply), "spent": spent}
+        self._write({"request": request, "number": number, "asked": asked, "reply": asdict(reply), "spent": spent})
+
+    def write_silence(self, number: int, request: str, reason: str, spent: Spent) -> None:
+        """That nobody answered, which whoever asked may have gone on without."""
+        self._write({"request": request, "number": number, "silence": reason, "spent": spent})
+
+    def _write(self, line: dict[str, Any]) -> None:
         with self._lock, open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
@@ -49,13 +55,14 @@ class Tape:
         self._others: dict[str, deque[dict[str, Any]]] | None = None
         self._lock = threading.Lock()
 
-    def reply(self, number: int, request: str) -> tuple[Reply, Spent]:
-        """The reply, and what all its attempts took. Raises NoReply where nothing was recorded for the request."""
+    def reply(self, number: int, request: str) -> tuple[Reply | str, Spent]:
+        """The reply, or why there was none, and what all attempts took. Raises NoReply where nothing was recorded for
+        the request."""
         found = self._mine.get((number, request)) or self._elsewhere(request)
         if found is None:
             hint = "the program, the task, the seed or metaloop changed since it was recorded: --record it anew"
             raise NoReply(NotFound(f"{self._folder}: holds no reply to call {number} of this run", hint=hint))
-        return _reply(found["reply"]), found["spent"]
+        return found["silence"] if "silence" in found else _reply(found["reply"]), found["spent"]
 
     def _elsewhere(self, request: str) -> dict[str, Any] | None:
         """A reply to the same request in another run; each is given once, in the order of the files, the last again."""
@@ -63,7 +70,7 @@ class Tape:
             if self._others is None:
                 self._others = defaultdict(deque)
                 for path in sorted(self._folder.glob("*.jsonl")):
-                    for line in _lines(path):
+                    for line in (line for line in _lines(path) if "reply" in line):
                         self._others[line["request"]].append(line)
             left = self._others.get(request)
             return None if not left else left.popleft() if len(left) > 1 else left[0]
@@ -80,8 +87,10 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(text.splitlines(), 1):
         try:
             entry = json.loads(line)
-            _reply(entry["reply"])
-            found.append({key: entry[key] for key in ("number", "request", "reply", "spent")})
+            told = "silence" if "silence" in entry else "reply"
+            if told == "reply":
+                _reply(entry["reply"])
+            found.append({key: entry[key] for key in ("number", "request", told, "spent")})
         except (ValueError, KeyError, TypeError) as error:
             if number < text.count("\n") + 1 and text.endswith("\n"):
                 raise Corrupt(f"{path}:{number}: no recorded call: {error}", hint="record it anew") from None

@@ -81,7 +81,13 @@ class Client:
             return known
         luck, account = random.Random(f"{self._seed} {number}"), self._account(number)
         call = Call(self.kit.run_id, number, purpose, sent, max_tokens, request, luck, account, offer)
-        reply = self._replay(call) if self._tape else self._ask(call)
+        try:
+            reply = self._replay(call) if self._tape else self._ask(call)
+        except NoReply as gone:
+            if self._recorder and not isinstance(gone.problem, CredentialMissing):
+                spent = call.spent() | {"attempts": call.attempts}
+                self._recorder.write_silence(number, request, scrub(gone.problem.message), spent)
+            raise
         self._tell(call, reply, _status(reply), "")
         if self._recorder:
             self._recorder.write(number, request, self.kit.staff.models, sent, reply, call.spent())
@@ -113,8 +119,12 @@ class Client:
     def _replay(self, call: Call) -> Reply:
         assert self._tape is not None
         reply, spent = self._tape.reply(call.number, call.request)
-        call.attempts, call.tokens, call.usd = reply.attempts, spent["tokens"], spent["usd"]
+        call.attempts = spent["attempts"] if isinstance(reply, str) else reply.attempts
+        call.tokens, call.usd = spent["tokens"], spent["usd"]
         call.lost_tokens, call.lost_usd = spent["lost_tokens"], spent.get("lost_usd")
+        if isinstance(reply, str):
+            self._tell(call, None, "failed", reply)
+            raise NoReply(EnvironmentProblem(reply, hint="as it was recorded", ids=[self.kit.run_id]))
         return reply
 
     # --- asking ----------------------------------------------------------------------------------------------------

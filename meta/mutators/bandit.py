@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # What a dollar is worth in device time, to weigh the two: a rented accelerator at two dollars an hour.
 SECONDS_PER_USD = 1800.0
+CHANCES = 3  # draws in which a model may have nothing to propose to these parents
 Name = tuple[str, str | None]  # operator, model
 
 
@@ -124,7 +125,8 @@ class Asks(Mutator, Protocol):
 
 
 class Bandit:
-    """Offline operators and those of models side by side; those whose desk is closed are passed over."""
+    """Of one generation: offline operators and those of models side by side; those whose desk is closed are passed
+    over."""
 
     def __init__(
         self, offline: Mix, asking: Sequence[Asks], arms: Mapping[Name, Past], race_seconds: float,
@@ -137,17 +139,25 @@ class Bandit:
         self._believed = believe(names, arms, race_seconds, first_usd)
         self._tries = [[arms[n].attempts, arms[n].children] if n in arms else [0, 0] for n in names]
         self._place = {name: place for place, name in enumerate(names)}
+        self._chances = CHANCES  # of models to be heard at least once in this generation
 
     def draw(self, rng: np.random.Generator) -> Mutator:
-        """The arm of the highest draw; every arm draws each time, so that what is passed over shifts no number."""
+        """The arm of the highest draw; every arm draws each time, so that what is passed over shifts no number.
+
+        The first proposal of a generation is a model's, whatever it costs: who names one wants it heard, and where
+        runs are short its calls would outweigh every child for ever, unmeasured.
+        """
         draws = [b.worth(float(rng.standard_normal())) for b in self._believed]
         draws = [worth * (born + 1) / (tried + 2) for worth, (tried, born) in zip(draws, self._tries, strict=True)]
         may = [i for i, (_, asks) in enumerate(self._arms) if asks is None or asks.open]
-        return self._arms[max(may, key=lambda i: draws[i])][0]
+        models = [i for i in may if self._arms[i][1] is not None] if self._chances else []
+        self._chances = max(0, self._chances - 1)
+        return self._arms[max(models or may, key=lambda i: draws[i])][0]
 
     def tell(self, proposal: Proposal, refusal: str) -> None:
         """An arm whose proposals are refused is asked less often: few of its attempts become a child."""
         asked = proposal.asked
+        self._chances = 0 if asked else self._chances
         arm = (asked.repairs or proposal.operator, asked.model) if asked else (proposal.operator, None)
         if arm in self._place:
             self._tries[self._place[arm]][0] += 1

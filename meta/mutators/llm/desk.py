@@ -8,7 +8,7 @@ from inner_loop.models.client import Client, Stopped
 from inner_loop.models.contract import Message, NoReply, Reply
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer
-from programs.errors import CredentialMissing, MetaloopError
+from programs.errors import CredentialMissing, MetaloopError, NotFound
 
 PER_GENERATION = 10_000  # numbers of calls set aside for each generation
 PROMPT_BYTES = 90_000  # a longer prompt is not sent
@@ -41,8 +41,8 @@ class Desk:
 
         ``further``: the call goes on with a talk that was begun.
 
-        Raises CredentialMissing where a key is refused, which is for the user to mend, and what ``stopped`` makes
-        where the study was asked to stop during a wait.
+        Raises CredentialMissing where a key is refused and NotFound where a recording ends, which is for the user to
+        mend, and what ``stopped`` makes where the study was asked to stop during a wait.
         """
         number, self._next = self._next, self._next + 1
         self._left -= not further
@@ -53,7 +53,7 @@ class Desk:
         except Stopped:
             raise self._stopped() from None
         except NoReply as gone:
-            if isinstance(gone.problem, CredentialMissing):
+            if isinstance(gone.problem, (CredentialMissing, NotFound)):
                 raise gone.problem from None
             self.silent = scrub(gone.problem.message)
             self._note(f"mutation goes on without models in this generation: {self.silent}")

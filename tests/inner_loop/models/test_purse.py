@@ -16,7 +16,7 @@ from inner_loop.models import prices
 from inner_loop.models.client import Client
 from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.purse import Cost, Purse
-from programs.errors import CapReached, Corrupt, CredentialMissing, NotFound, UsageError
+from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, NotFound, UsageError
 from tests.llm.fixtures import dropped
 from tests.llm.kits import KEY, MODEL, kit, staff
 from tests.llm.server import FAULTS, LlmServer, every
@@ -148,3 +148,20 @@ def test_a_recording_is_replayed_without_a_socket(
         again.complete([Message("user", "new")], max_tokens=5, purpose="turn")
     with pytest.raises(NotFound, match="no recording there"):
         Client(kit(replay=tmp_path / "none"), 1)
+
+
+def test_that_nobody_answered_is_recorded_and_replayed(server: LlmServer, tmp_path: Path) -> None:
+    events: list[dict[str, Any]] = []
+    server.fault = lambda *_: "400"
+    ask = [Message("user", "a")]
+    with pytest.raises(NoReply, match="refused"):
+        Client(kit(events, record=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn")
+    again: list[dict[str, Any]] = []
+    with pytest.raises(NoReply) as gone:
+        Client(kit(again, replay=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn")
+    same = ("number", "status", "reason", "request", "tokens", "lost_tokens", "usd", "attempts")
+    assert [again[0][name] for name in same] == [events[0][name] for name in same]
+    assert isinstance(gone.value.problem, EnvironmentProblem)  # a generation goes on without, as it did
+    server.fault = lambda *_: None
+    Client(kit(record=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn")  # by a run that went on
+    assert Client(kit(replay=tmp_path), 1).complete(ask, max_tokens=5, purpose="turn").text

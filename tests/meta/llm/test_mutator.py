@@ -17,7 +17,7 @@ from meta.mutators.llm.briefing import Briefing, Control
 from meta.mutators.llm.desk import Desk
 from meta.mutators.llm.kinds import KINDS, kind, offered
 from meta.mutators.llm.mutator import LlmMutator, problems
-from programs.errors import CredentialMissing, MetaloopError
+from programs.errors import CredentialMissing, MetaloopError, NotFound
 from programs.program import Program
 from programs.shelf import meta_program, starter
 from tests.llm.kits import KEY, MODEL, environment, kit
@@ -165,6 +165,12 @@ def test_a_refused_key_is_for_the_user_to_mend(server: LlmServer, make: Make) ->
     server.fault = lambda *_: "401"
     with pytest.raises(CredentialMissing):
         proposed(make("bold"))
+
+
+def test_a_recording_that_ends_is_for_the_user_to_mend(make: Make, tmp_path: Path) -> None:
+    """A study that went on offline would be another one, and nobody told."""
+    with pytest.raises(NotFound, match="holds no reply"):
+        proposed(make("bold", replay=tmp_path))
 
 
 def test_so_many_calls_and_no_more(server: LlmServer, make: Make) -> None:
