@@ -14,15 +14,17 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from inner_loop import agent_recipe, agent_tools, agent_worktree
-from inner_loop.agent_desk import Desk
-from inner_loop.agent_door import Door
-from inner_loop.agent_gateway import PORT, Gateway
-from inner_loop.agent_gateway_route import routes
-from inner_loop.agent_recall import recall
-from inner_loop.agent_sandbox import AgentEnded, AgentLimits, AgentSandbox
-from inner_loop.agent_verdicts import Verdicts
+from inner_loop.agents import recipe as agent_recipe
+from inner_loop.agents import tools as agent_tools
+from inner_loop.agents import worktree as agent_worktree
+from inner_loop.agents.desk import Desk
+from inner_loop.agents.door import Door
+from inner_loop.agents.recall import recall
+from inner_loop.agents.sandbox import AgentEnded, AgentLimits, AgentSandbox
+from inner_loop.agents.verdicts import Verdicts
 from inner_loop.bench import Bench, RunStopped
+from inner_loop.gateway.route import routes
+from inner_loop.gateway.server import PORT, Gateway
 from inner_loop.kit import Kit
 from inner_loop.models.contract import NoReply
 from inner_loop.record import finding_event

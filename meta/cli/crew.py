@@ -74,7 +74,7 @@ class Crew:
             _raise_caps(study, self.staff)
         staff = study.config.staff if study else self.staff
         if researcher.partition(":")[0] == "command":
-            from inner_loop import agent_gateway_plan
+            from inner_loop.gateway import plan as agent_gateway_plan
 
             staffing.check(researcher, staff)
             if not self.yes and agent_gateway_plan.may_cost(researcher.partition(":")[2], staff):
@@ -96,7 +96,7 @@ class Crew:
         researcher = study.config.researcher if study else self.researcher
         staff = _with_caps(study.config.staff, self.staff) if study else self.staff
         if researcher.partition(":")[0] == "command":
-            from inner_loop.agent_gateway_plan import told as told_of_agent
+            from inner_loop.gateway.plan import told as told_of_agent
 
             return {"researcher": researcher, "price": told_of_agent(researcher.partition(":")[2], staff)}
         if not staff.models:

@@ -227,7 +227,7 @@ def check_agent_sandbox(network: str) -> Finding:
     """What a coding agent would work in, started once on an empty folder."""
     from typing import cast
 
-    from inner_loop.agent_sandbox import AgentSandbox, Network, describe
+    from inner_loop.agents.sandbox import AgentSandbox, Network, describe
     from programs.errors import MetaloopError
 
     known = cast(Network, network)
@@ -253,7 +253,7 @@ def check_keys() -> Finding:
 
 def check_agents() -> Finding:
     """Those of the recipes, by the program that each starts; `-r command:NAME` takes one."""
-    from inner_loop import agent_recipe
+    from inner_loop.agents import recipe as agent_recipe
 
     recipes = {name: agent_recipe.load(name) for name in agent_recipe.names()}
     found = [name for name, recipe in recipes.items() if shutil.which(recipe.command[0])]

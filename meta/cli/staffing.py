@@ -43,7 +43,8 @@ def take(flags: dict[str, Any]) -> dict[str, Any]:
 def check(researcher: str, staff: Staff) -> None:
     """Before anything is founded: is the agent known, installed, has it a model, and can it be shut in? NotFound,
     UsageError, CredentialMissing or EnvironmentProblem, with the cure."""
-    from inner_loop import agent_gateway_plan, agent_recipe
+    from inner_loop.agents import recipe as agent_recipe
+    from inner_loop.gateway import plan as agent_gateway_plan
     from trainer import bwrap
 
     name = researcher.partition(":")[2]

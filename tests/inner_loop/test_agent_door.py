@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.agent_desk import Desk
-from inner_loop.agent_door import Answer, Door, Request
-from inner_loop.agent_recall import patched, source_event
-from inner_loop.agent_verdicts import blobs
+from inner_loop.agents.desk import Desk
+from inner_loop.agents.door import Answer, Door, Request
+from inner_loop.agents.recall import patched, source_event
+from inner_loop.agents.verdicts import blobs
 from programs.errors import Corrupt
 from programs.program import Program
 from tests.inner_loop.play import Event, open_bench
@@ -63,7 +63,7 @@ def test_a_request_is_understood_or_refused_and_never_half() -> None:
 
 
 def test_who_is_slow_or_has_gone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inner_loop.agent_door._REQUEST_SECONDS", 0.3)
+    monkeypatch.setattr("inner_loop.agents.door._REQUEST_SECONDS", 0.3)
     seen: list[Request] = []
 
     def answer(request: Request) -> Answer:

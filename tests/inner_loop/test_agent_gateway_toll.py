@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from inner_loop import agent_gateway
-from inner_loop.agent_gateway import Gateway
-from inner_loop.agent_gateway_route import COMMON, routes
+from inner_loop.gateway import server as agent_gateway
+from inner_loop.gateway.route import COMMON, routes
+from inner_loop.gateway.server import Gateway
 from inner_loop.models.purse import Purse
 from programs.errors import CapReached, UsageError
 from tests.llm.apis import ApiServer

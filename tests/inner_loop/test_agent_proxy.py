@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.agent_proxy import LLM_HOSTS, AgentProxy, Rule, is_public
+from inner_loop.agents.proxy import LLM_HOSTS, AgentProxy, Rule, is_public
 from programs.errors import EnvironmentProblem, UsageError
 
 

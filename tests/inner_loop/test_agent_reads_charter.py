@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.agent_worktree import lay
+from inner_loop.agents.worktree import lay
 from programs.charter_prose import with_prose
 from programs.program import Program
 from programs.shelf import starter

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop import agent_recipe
-from inner_loop.agent_proxy import Rule
+from inner_loop.agents import recipe as agent_recipe
+from inner_loop.agents.proxy import Rule
 from inner_loop.kit import Staff
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 

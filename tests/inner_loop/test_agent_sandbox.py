@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.agent_sandbox import NETWORKS, AgentEnded, AgentLimits, AgentSandbox, describe
+from inner_loop.agents.sandbox import NETWORKS, AgentEnded, AgentLimits, AgentSandbox, describe
 from programs.errors import UsageError
 from trainer import bwrap, call_filter, lowered
 
@@ -293,7 +293,7 @@ def test_an_agent_can_be_talked_to_and_stopped(worktree: Path) -> None:
 ABANDONED = """
 import sys; sys.path[:0] = {path!r}
 from pathlib import Path
-from inner_loop.agent_sandbox import AgentSandbox
+from inner_loop.agents.sandbox import AgentSandbox
 AgentSandbox(Path({worktree!r})).run(["/bin/sh", "-c", "while true; do date +%N > alive; sleep 0.05; done"])
 """
 
@@ -319,7 +319,7 @@ import os, sys
 os.environ["HOME"] = "/nonexistent"
 sys.path[:0] = {path!r}
 from pathlib import Path
-from inner_loop.agent_sandbox import AgentSandbox
+from inner_loop.agents.sandbox import AgentSandbox
 from trainer import bwrap
 assert os.geteuid() == 54321 and bwrap.dropped_uid() is None
 print(bwrap.probe())

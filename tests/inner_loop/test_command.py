@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from inner_loop.agent_worktree import clear
+from inner_loop.agents.worktree import clear
 from inner_loop.kit import Kit, Staff
 from inner_loop.researchers import command
 from inner_loop.run import run

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from inner_loop import agent_gateway_plan, agent_recipe
+from inner_loop.agents import recipe as agent_recipe
+from inner_loop.gateway import plan as agent_gateway_plan
 from inner_loop.kit import Staff
 from programs.errors import CapReached, CredentialMissing
 from tests.inner_loop.play import Event

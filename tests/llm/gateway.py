@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from inner_loop.agent_gateway import Gateway
-from inner_loop.agent_gateway_route import COMMON, routes
+from inner_loop.gateway.route import COMMON, routes
+from inner_loop.gateway.server import Gateway
 from tests.llm.apis import ApiServer
 from tests.llm.kits import kit
 from tests.llm.wild import WildServer

@@ -45,8 +45,8 @@ def sentence(whole: Bill, staff: Staff, race_seconds: float) -> str:
     if call <= SELDOM * race_seconds:
         return told
     return (
-        f"{told}; models are asked seldom beyond one program a generation, for a call of them is worth {call:.2g} s of device time, and racing a new "
-        f"program takes {race_seconds:.2g} s: --run-budget gives longer runs"
+        f"{told}; models are asked seldom beyond one program a generation, for a call of them is worth {call:.2g} s of "
+        f"device time, and racing a new program takes {race_seconds:.2g} s: --run-budget gives longer runs"
     )
 
 

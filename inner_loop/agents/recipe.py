@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from inner_loop.agent_gateway_route import COMMON, Upstream, routes
+from inner_loop.gateway.route import COMMON, Upstream, routes
 from inner_loop.kit import Staff
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from inner_loop.agent_sandbox import Network
+    from inner_loop.agents.sandbox import Network
 
 RECIPES = Path(__file__).parent / "recipes"
 

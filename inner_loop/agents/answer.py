@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from inner_loop.agent_door import Answer
+from inner_loop.agents.door import Answer
 from inner_loop.bench import Bench
 from inner_loop.comparison import gain_over, mean_metric
 from inner_loop.record import Record

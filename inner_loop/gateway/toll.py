@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from inner_loop.agent_gateway_request import Ask, Refused
-from inner_loop.agent_gateway_route import Route
-from inner_loop.agent_gateway_usage import Reading, Usage
+from inner_loop.gateway.request import Ask, Refused
+from inner_loop.gateway.route import Route
+from inner_loop.gateway.usage import Reading, Usage
 from inner_loop.kit import Kit
 from inner_loop.models import prices
 from inner_loop.models.call import take_over

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from inner_loop import agent_recipe
-from inner_loop.agent_gateway_route import routes
+from inner_loop.agents import recipe as agent_recipe
+from inner_loop.gateway.route import routes
 from inner_loop.kit import Staff
 from programs.errors import CredentialMissing
 

@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
-from inner_loop.agent_gateway_request import Ask, Kind, Refused, ask, find, read, write
-from inner_loop.agent_gateway_route import Protocol, Route
-from inner_loop.agent_gateway_usage import Reading
+from inner_loop.gateway.request import Ask, Kind, Refused, ask, find, read, write
+from inner_loop.gateway.route import Protocol, Route
+from inner_loop.gateway.usage import Reading
 from programs.errors import MetaloopError
 
 if TYPE_CHECKING:
     import httpx
 
-    from inner_loop.agent_gateway_toll import Passage
+    from inner_loop.gateway.toll import Passage
 
 _BODY_BYTES = 32 << 20  # Anthropic's own limit: https://docs.anthropic.com/en/api/overview
 _BODY_SECONDS = 60.0

@@ -1,6 +1,6 @@
 """Runs inside an agent's sandbox: the commands `experiment`, `python`, `python3` and `uv`, one script with four names.
 
-A script of the standard library alone, whose text `inner_loop.agent_tools` puts on the sandbox's PATH. It asks the
+A script of the standard library alone, whose text `inner_loop.agents.tools` puts on the sandbox's PATH. It asks the
 bench through the socket $METALOOP_DOOR and prints the answer; `uv run train.py` and `python train.py` ask the same
 door and print what a training prints, so that a stock program.md works as it is written. What else is given to
 `python` or `uv run` is run as it stands. Nothing here is trusted from outside: whoever talks to the door without this

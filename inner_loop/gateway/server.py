@@ -1,8 +1,8 @@
 """The gateway of model APIs: the only way of an agent's sandbox to its model, with the user's key on this side of it.
 
-A small HTTP server on a unix socket that is bound into the sandbox, where `agent_relay` gives it an address. It passes
+A small HTTP server on a unix socket that is bound into the sandbox, where `agents/relay` gives it an address. It passes
 requests on to the APIs of its routes and to nothing else: no other path, no redirect, no header of the agent that could
-name another account. Each call is metered (`agent_gateway_toll`). Who calls must know the pass that was given out.
+name another account. Each call is metered (`gateway/toll`). Who calls must know the pass that was given out.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from inner_loop.agent_gateway_answer import Handler
-from inner_loop.agent_gateway_route import Route, Upstream, bases, given
-from inner_loop.agent_gateway_toll import Toll
+from inner_loop.gateway.answer import Handler
+from inner_loop.gateway.route import Route, Upstream, bases, given
+from inner_loop.gateway.toll import Toll
 from inner_loop.kit import Kit
 from inner_loop.models.scrub import forms
 from programs.errors import EnvironmentProblem

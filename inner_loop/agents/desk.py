@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from inner_loop import agent_answer as answers
-from inner_loop.agent_door import Answer, Request
-from inner_loop.agent_recall import source_event
-from inner_loop.agent_verdicts import Verdicts, blobs
+from inner_loop.agents import answer as answers
+from inner_loop.agents.door import Answer, Request
+from inner_loop.agents.recall import source_event
+from inner_loop.agents.verdicts import Verdicts, blobs
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.record import Record
 from inner_loop.worktree import read_file

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from inner_loop.agent_gateway_route import Protocol, Route
+from inner_loop.gateway.route import Protocol, Route
 
 Kind = Literal["chat", "responses", "messages"]
 METERED: dict[Protocol, dict[str, Kind]] = {

@@ -1,7 +1,7 @@
 """The sandbox in which a coding agent's command line program works: its worktree, the network the user allows, no more.
 
-bubblewrap makes the namespaces (`trainer.bwrap`), `agent_view` what is seen, `trainer.call_filter` the calls,
-`agent_proxy` the way out, `agent_watch` the end. docs/agents.md says what is and what is not promised.
+bubblewrap makes the namespaces (`trainer.bwrap`), `agents/view` what is seen, `trainer.call_filter` the calls,
+`proxy` the way out, `agents/watch` the end. docs/agents.md says what is and what is not promised.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import IO, Literal, Self, get_args
 
 from inner_loop import worktree as trees
-from inner_loop.agent_proxy import LLM_HOSTS, AgentProxy, Asked
-from inner_loop.agent_view import View
-from inner_loop.agent_watch import Tail, Watch
+from inner_loop.agents.proxy import LLM_HOSTS, AgentProxy, Asked
+from inner_loop.agents.view import View
+from inner_loop.agents.watch import Tail, Watch
 from programs.errors import EnvironmentProblem, UsageError
 from trainer import bwrap
 
@@ -88,7 +88,7 @@ class AgentSandbox:
     it sees beside PATH, HOME, TERM and LANG. ``home``: name in its home → file of ours, copied, or folder, read-only
     (credentials). ``door``: a unix socket, there as $METALOOP_DOOR. ``tools``: scripts, first on PATH. ``hidden``:
     paths that stay unseen even where they lie in something shown; Metaloop's code and cache always are.
-    ``allow_hosts``: for "proxy", as `agent_proxy.Rule`. ``gateway``: a unix socket, inside at
+    ``allow_hosts``: for "proxy", as `proxy.Rule`. ``gateway``: a unix socket, inside at
     127.0.0.1:``gateway_port``; not with "full", where that would be a port of the machine.
     """
 

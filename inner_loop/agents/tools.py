@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from inner_loop.agent_answer import facts_of
-from inner_loop.agent_view import TOOLS
+from inner_loop.agents.answer import facts_of
+from inner_loop.agents.view import TOOLS
 from inner_loop.bench import Bench
 from inner_loop.prompts import render
 from trainer.task import Task
@@ -25,7 +25,7 @@ def entry(task: Task) -> str:
 def commands() -> dict[str, bytes]:
     """Name on PATH → script. Isolated, so that nothing in the worktree shadows a module of it."""
     shebang = f"#!{os.path.realpath(sys.executable)} -ISB\n".encode()
-    return dict.fromkeys(NAMES, shebang + (_HERE / "agent_client.py").read_bytes())
+    return dict.fromkeys(NAMES, shebang + (_HERE / "client.py").read_bytes())
 
 
 def environment(task: Task, worktree: Path) -> dict[str, str]:

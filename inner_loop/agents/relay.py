@@ -1,6 +1,6 @@
 """Runs inside an agent's sandbox, before and beside the agent: sets its limits, starts it, relays to what is outside.
 
-A script of the standard library alone, whose text `inner_loop.agent_view` puts into the sandbox:
+A script of the standard library alone, whose text `inner_loop.agents.view` puts into the sandbox:
 ``python -I -S -B start.py ORDER``. ORDER is a JSON file: ``command``, ``environment``, ``folder``, ``limits`` (names of
 resource.RLIMIT_* without the prefix), ``ready`` (a descriptor that is told when the sandbox stands), ``proxy`` (the
 path of a unix socket, or null) and ``relays`` (paths of unix sockets, each with its port). Without any of these the

@@ -17,7 +17,7 @@ from programs.errors import UsageError
 from trainer.system_view import SystemView, checked, interpreter
 
 if TYPE_CHECKING:
-    from inner_loop.agent_sandbox import AgentSandbox
+    from inner_loop.agents.sandbox import AgentSandbox
 
 HOME = "/home/agent"
 DOOR, PROXY, TOOLS = "/run/metaloop/door", "/run/metaloop/proxy", "/run/metaloop/bin"
@@ -67,7 +67,7 @@ class View(SystemView):
             self._show(path)
         self._hide(sandbox.hidden)
         self._home(sandbox.home)
-        self._write(_START, Path(__file__).with_name("agent_relay.py").read_bytes())
+        self._write(_START, Path(__file__).with_name("relay.py").read_bytes())
         for name, data in sandbox.tools.items():
             self._write(f"{TOOLS}/{name}", data, mode="0555")
         for socket, place in ((sandbox.door, DOOR), (proxy, PROXY), (sandbox.gateway, GATEWAY)):

@@ -17,7 +17,7 @@ from trainer.cgroup import Group
 from trainer.tree import descendants, pidfd, resident_mb
 
 if TYPE_CHECKING:
-    from inner_loop.agent_sandbox import AgentLimits
+    from inner_loop.agents.sandbox import AgentLimits
 
 _POLL_SECONDS = 0.2
 _DISK_SHARE = 0.05  # of the watching, at most, goes into walking the worktree
