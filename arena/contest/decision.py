@@ -129,15 +129,16 @@ def headline(outcome: str, names: Sequence[str], best: Entry) -> str:
         return f"{names[0]} won"
     if outcome == "shared":
         return f"{', '.join(names[:-1])} and {names[-1]} share the win: their runs do not tell them apart"
-    return f"Nobody won: stock cannot be told from the first, which is {best.entrant}'s"
+    return f"Nobody won: the first, which is {best.entrant}'s, is not shown to beat stock"
 
 
 def told_from(number: int, gains: Gains) -> set[int]:
-    """Whom the test tells from ``number``, corrected over all pairs of the match."""
+    """Whom the test tells from ``number`` and has below it, corrected over all pairs of the match."""
     pairs = list(combinations(gains, 2))
     raw = [welch(gains[a], gains[b]) for a, b in pairs]
     adjusted = holm([1.0 if p is None else p for p in raw])
-    return {a + b - number for (a, b), p in zip(pairs, adjusted, strict=True) if p < ALPHA and number in (a, b)}
+    told = {a + b - number for (a, b), p in zip(pairs, adjusted, strict=True) if p < ALPHA and number in (a, b)}
+    return {other for other in told if mean(gains[other]) < mean(gains[number])}
 
 
 def over(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float | None, float | None]:

@@ -1,0 +1,44 @@
+"""The rule that decides a contest, on gains that are given."""
+
+from __future__ import annotations
+
+import pytest
+
+from arena.contest.decision import decide
+from arena.contest.tables import Entry, Person
+
+GAINS = {
+    "high": [9.0, 9.1, 9.2, 8.9],
+    "middle": [5.0, 5.1, 4.9, 5.2],
+    "near": [5.05, 5.15, 4.8, 5.1],
+    "low": [1.0, 1.1, 0.9, 1.2],
+}
+
+
+def entries(*roles: str) -> list[Entry]:
+    return [
+        Entry(number=n, role=role, entry_id=f"e{n}", name="x", person=Person(name=f"P{n}"))
+        for n, role in enumerate(roles)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "stock", "outcome", "winners"),
+    [
+        ("high", "middle", "low", "won", [0]),
+        ("middle", "high", "low", "won", [1]),
+        ("middle", "near", "low", "shared", [0, 1]),
+        ("middle", "low", "near", "none", []),
+        ("middle", "low", "high", "none", []),  # stock is told from the first, but above it
+    ],
+)
+def test_who_wins(first: str, second: str, stock: str, outcome: str, winners: list[int]) -> None:
+    taking_part = entries("program", "program", "control", "a/a")
+    again = [gain + 0.01 for gain in GAINS[stock]]
+    decided = decide(taking_part, dict(enumerate([GAINS[first], GAINS[second], GAINS[stock], again])))
+    assert (decided["outcome"], [who["number"] for who in decided["winners"]]) == (outcome, winners)
+    assert ("Nobody won" in decided["headline"]) == (outcome == "none") and decided["low"] < decided["gain"]
+
+
+def test_nobody_took_part() -> None:
+    assert decide(entries("control", "a/a"), {0: [1.0, 2.0], 1: [1.0, 2.0]})["outcome"] == "empty"
