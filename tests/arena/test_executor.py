@@ -75,6 +75,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_run_goes_on(
     assert experiments["n"] == experiments["different"]  # what the dead worker wrote down is not done again
 
 
+@pytest.mark.slow
 def test_messages_that_arrive_together_are_all_read(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s")
     worker = WorkerProcess(study.folder, 0)
@@ -91,6 +92,7 @@ def waiting_bytes(worker: WorkerProcess) -> int:
     return int(struct.unpack("i", fcntl.ioctl(worker.stdout, termios.FIONREAD, b"\0" * 4))[0])
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_with_nothing_in_hand_is_replaced(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s")
     with LocalExecutor(study.folder, 2, silent) as executor:

@@ -88,6 +88,7 @@ def test_a_match_that_is_over_is_not_played_again(played: tuple[Study, Match]) -
     assert query(study.folder, count) == before
 
 
+@pytest.mark.slow
 def test_the_same_study_seed_gives_the_same_standings_bit_for_bit(played: tuple[Study, Match], tmp_path: Path) -> None:
     other = make_study(tmp_path / "again", workers=1)
     play_entries(other, [Entry(STOCK, "control"), Entry(QUEUE), Entry(STOCK, "a/a")], 3, silent)

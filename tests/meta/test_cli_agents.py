@@ -54,6 +54,7 @@ def test_the_plan_says_what_is_not_priced_and_an_absent_agent_founds_nothing(tmp
     assert not (tmp_path / "here").exists()
 
 
+@pytest.mark.slow
 def test_doctor_tells_which_agents_are_installed(tmp_path: Path) -> None:
     found = json.loads(
         cli("doctor", "--json", cwd=tmp_path, env={**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin"}).stdout

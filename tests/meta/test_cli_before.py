@@ -34,6 +34,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return carry_out
 
 
+@pytest.mark.slow
 def test_a_simulated_task_needs_no_sandbox(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from analysis.study import query
     from trainer import bwrap

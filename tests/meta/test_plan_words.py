@@ -16,6 +16,7 @@ PLAN = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_plan_at_a_terminal_answers_what_a_newcomer_asks(tmp_path: Path) -> None:
     (tmp_path / "program.md").write_text("# Mine\n\nLower it.\n")
     flags = ("-t", "strokes", "--quick", "-m", "openai/test", "--dry-run")

@@ -35,6 +35,7 @@ print("boom")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.exploit(13)
 @pytest.mark.parametrize("task", ["points", "letters"])
 def test_a_checkpoint_that_is_a_pickle_bomb(attack: Attack, task: str) -> None:

@@ -49,6 +49,7 @@ FLEE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.exploit(17)
 @pytest.mark.exploit(18)
 @pytest.mark.exploit(19)
@@ -267,6 +268,7 @@ def _pipes():
     case.assert_same()
 
 
+@pytest.mark.slow
 @pytest.mark.exploit(38)
 @pytest.mark.parametrize("task", ["points", "letters"])
 @pytest.mark.parametrize("where", ["train", "load", "answer"])

@@ -115,6 +115,7 @@ def test_in_the_templates_place(
     world.assert_unharmed(before)
 
 
+@pytest.mark.slow
 @pytest.mark.exploit(36)
 def test_what_is_known_in_the_templates_place(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """36, 37 its environment, command line, descriptors, mounts and neighbours tell no secret; it owns no file."""

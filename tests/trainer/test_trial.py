@@ -9,6 +9,7 @@ from trainer import bwrap
 from trainer.trial import one_experiment
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
 def test_a_real_experiment_passes_in_the_sandbox_here() -> None:
     one_experiment()

@@ -137,6 +137,7 @@ def test_planted_instructions_move_nothing(play: Play, ended: Path) -> None:
     assert mutations(folder) == mutations(ended) and outcome(folder) == outcome(ended)
 
 
+@pytest.mark.slow
 def test_an_instruction_of_one_s_own_is_followed_named_and_compared(play: Play, ended: Path) -> None:
     own = Program.parse("# My way\n\n- Be bold.\n", "own")
     folder = play("own", meta=own)
