@@ -139,7 +139,9 @@ class LocalExecutor:
     def _tell_draining(self) -> None:
         if self.draining and not self.told:
             self.told = True
-            self.progress({"kind": "note", "text": "stopping: experiments in flight end first; Ctrl-C again kills"})
+            self.progress(
+                {"kind": "note", "text": "stopping: experiments in flight end first (Ctrl-C twice kills them)"}
+            )
 
     @property
     def draining(self) -> bool:

@@ -60,16 +60,17 @@ def intro(facts: Facts) -> list[str]:
         return []
     match = facts.deciding or facts.matches.last
     budget = f", until {duration(match['run_budget'])} of device time are spent" if match.get("run_budget") else ""
+    task = known_task(str(facts.config.get("task") or ""))
+    fresh = "fresh seeds" if task is not None and task.run else "fresh seeds and data"  # a command brings its own data
     told = (
         f"How: a run follows one program. It edits the training script, trains, and keeps what scores better{budget}; "
-        "then what it ended with is trained again on fresh seeds and data."
+        f"then what it ended with is trained again on {fresh}."
     )
     if facts.config.get("command") in ("evolve", "improve"):
         told += (
             " Programs were raced, better ones were written from what earned the gain, and the best of all then met "
-            "stock, the plain program, once more on fresh seeds and data."
+            f"stock, the plain program, once more on {fresh}."
         )
-    task = known_task(str(facts.config.get("task") or ""))
     if task is None:
         return [told]
     scale = task.metric if task.unit == task.metric else f"{task.metric} in {task.unit}"
