@@ -46,6 +46,12 @@ class Staff(BaseModel):
     agent_env: tuple[str, ...] = ()
     agent_home: tuple[str, ...] = ()
 
+    def caps(self) -> str:
+        """The caps of the study in words; empty where there is none."""
+        found = [f"${self.max_usd:g}"] if self.max_usd is not None else []
+        found += [f"{self.max_tokens} tokens"] if self.max_tokens is not None else []
+        return " and ".join(found)
+
 
 @dataclass(frozen=True)
 class Kit:
@@ -63,3 +69,7 @@ class Kit:
     should_stop: Callable[[], bool] = field(default=lambda: False)
     record: Path | None = None  # --record DIR: exchanges with models are written there
     replay: Path | None = None  # --replay DIR: they are answered from there, and no socket is opened
+
+    def calls(self) -> list[Mapping[str, Any]]:
+        """The `call` events of an earlier attempt at this run."""
+        return [e for e in self.recorded if e.get("kind") == "call" and e.get("run_id", "") == self.run_id]

@@ -38,7 +38,7 @@ _WORDS: dict[int, tuple[str, str]] = {  # OpenAI's and Anthropic's types of erro
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Of `agent_gateway.Gateway`, which is at ``server.gateway``."""
+    """Of `server.Gateway`, which is at ``server.gateway``."""
 
     protocol_version = "HTTP/1.1"
     timeout = _SOCKET_SECONDS

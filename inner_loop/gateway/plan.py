@@ -32,7 +32,5 @@ def told(name: str, staff: Staff) -> str:
     found = routes(agent_recipe.recipe_for(name, staff).gateway.api)
     if not found:
         return "own device; what the agent's models cost is not priced, not capped"
-    caps = [f"${staff.max_usd:g}"] if staff.max_usd is not None else []
-    caps += [f"{staff.max_tokens} tokens"] if staff.max_tokens is not None else []
-    most = f"at most {' and '.join(caps)}" if caps else "no cap"
+    most = f"at most {staff.caps()}" if staff.caps() else "no cap"
     return f"own device; the agent's calls of {', '.join(route.name for route in found)} are metered, {most}"

@@ -59,7 +59,6 @@ class Toll:
         staff = kit.staff
         self.problem: MetaloopError | None = None
         self._kit = kit
-        self._capped = staff.max_usd is not None or staff.max_tokens is not None
         self._purse = Purse(kit.study, max_usd=staff.max_usd, max_tokens=staff.max_tokens)
         self._lanes = Lanes(kit.study / "calls" if kit.study else None, staff.calls_at_once)
         self._tariffs: dict[tuple[str, str], Tariff] = {}
@@ -67,7 +66,7 @@ class Toll:
         self._failed = 0
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        mine = [e for e in kit.recorded if e.get("kind") == "call" and e.get("run_id", "") == kit.run_id]
+        mine = kit.calls()
         numbers = [int(event["number"]) for event in mine] + take_over(self._purse, kit.run_id, mine, kit.emit)
         self._next = max(numbers, default=-1) + 1
 
@@ -145,7 +144,7 @@ class Toll:
     def _held(self, ask: Ask, tariff: Tariff) -> Passage:
         """A passage whose worst case is reserved. Where the agent names no length and the longest reply is more than
         what is left, the reply is bounded, and not below that of a chat researcher. Raises CapReached."""
-        if ask.named or not self._capped:
+        if ask.named or not self._purse.capped:
             most_out = ask.most_out if ask.named else (tariff.longest or 0) * ask.replies
             return self._within(ask, tariff, most_out or 0)
         length, least = tariff.longest or UNKNOWN_REPLY, self._kit.staff.reply_tokens

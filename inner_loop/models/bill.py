@@ -61,8 +61,6 @@ def estimate(task: Task, staff: Staff, experiments: int) -> Bill:
 
 def told(whole: Bill, staff: Staff) -> str:
     """One line for the plan, with the caps."""
-    caps = [f"${staff.max_usd:g}"] if staff.max_usd is not None else []
-    caps += [f"{staff.max_tokens} tokens"] if staff.max_tokens is not None else []
     short = (whole.usd or 0) > (staff.max_usd or math.inf) or whole.tokens > (staff.max_tokens or math.inf)
     ends = ": it stops there, and goes on with a larger cap" if short else ""
-    return f"{whole.words('about ')}{', at most ' + ' and '.join(caps) + ends if caps else ''}"
+    return f"{whole.words('about ')}{f', at most {staff.caps()}{ends}' if staff.caps() else ''}"

@@ -46,7 +46,7 @@ class Client:
         self._seed = seed
         self._next = first
         self._lock = threading.Lock()
-        mine = [e for e in kit.recorded if e.get("kind") == "call" and e.get("run_id", "") == kit.run_id]
+        mine = kit.calls()
         self._recorded = _answered(mine)
         self._told = Counter(int(event["number"]) for event in mine)
         self._tape = Tape(kit.replay, kit.run_id) if kit.replay else None
