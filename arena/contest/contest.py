@@ -113,10 +113,12 @@ def found(folder: Path, wishes: Wishes) -> Founded:
     """Make the folder: study, rules, database with the controls in it; contest.toml last, which makes it a contest."""
     if wishes.closes <= wishes.opens:
         raise UsageError("--closes is not after --opens", hint="--closes 7d means seven days after the opening")
+    away = elsewhere(wishes)
     study = Study.create(
         folder, task=wishes.task, run_budget=wishes.run_budget, command="contest", workers=wishes.workers,
         fixed_steps=wishes.fixed_steps, sandbox=wishes.sandbox,
-        plan={"seeds": wishes.runs, "confirm": wishes.confirm_runs}, **elsewhere(wishes),
+        plan={"seeds": wishes.runs, "confirm": wishes.confirm_runs}, further=away["further"],
+        reserve=away["reserve"],
     )  # fmt: skip
     config = config_of(study, wishes)
     text = rules_text(config, study.config, [study.task, *wishes.further])
