@@ -39,14 +39,13 @@ class Executor(Protocol):
 class WorkerProcess:
     """One ``python -m arena.worker`` and the job that it has in hand."""
 
-    def __init__(self, folder: Path, index: int, reserved: int | None = None) -> None:
-        elsewhere = [] if reserved is None else [str(reserved)]
+    def __init__(self, folder: Path, index: int) -> None:
         (folder / "log").mkdir(exist_ok=True)
         self.index = index
         self.job: Job | None = None
         with open(folder / "log" / f"worker-{index}.log", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "arena.worker", str(folder), str(index), str(os.getpid()), *elsewhere],
+                [sys.executable, "-P", "-m", "arena.worker", str(folder), str(index), str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -85,14 +84,10 @@ class WorkerProcess:
 
 
 class LocalExecutor:
-    """``workers`` processes on this machine, one run each at a time; a dead one is replaced and its job repeated.
+    """``workers`` processes on this machine, one run each at a time; a dead one is replaced and its job repeated."""
 
-    They work on the study's task, or on its ``reserved`` task of that number.
-    """
-
-    def __init__(self, folder: Path, workers: int, progress: Progress, reserved: int | None = None) -> None:
+    def __init__(self, folder: Path, workers: int, progress: Progress) -> None:
         self.folder = folder
-        self.reserved = reserved
         self.progress = progress
         self.deaths = 0
         self.told = False
@@ -111,7 +106,7 @@ class LocalExecutor:
         self.close()
 
     def _start(self, index: int) -> None:
-        worker = WorkerProcess(self.folder, index, self.reserved)
+        worker = WorkerProcess(self.folder, index)
         self.workers[index] = worker
         self.selector.register(worker.stdout, selectors.EVENT_READ, worker)
 

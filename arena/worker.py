@@ -1,6 +1,7 @@
 """A worker process: reads jobs as JSON lines, carries them out one after the other, answers with JSON lines.
 
-It holds one warm template of the trainer and writes what happens to its own ledger segment.
+It holds a warm template of the trainer for each task that it is asked for, and writes what happens to its own ledger
+segment.
 """
 
 from __future__ import annotations
@@ -20,17 +21,14 @@ from analysis.ledger import Ledger
 from arena.jobs import Job, JobResult, MeasureJob, Measurement, RunJob, from_json
 from arena.settings import StudyConfig
 from arena.spend import spend_of
+from arena.trainers import Trainers
 from inner_loop.kit import Kit
 from inner_loop.run import RunResult, run
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program
-from trainer.cache import Cache
-from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.inside.metering import die_with_parent
-from trainer.simulated import trainer_for
 from trainer.source import Source
-from trainer.task import Task
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -43,13 +41,14 @@ class Worker:
     """
 
     def __init__(
-        self, folder: Path, index: int, trainer: Trainer, tell: Tell, *,
+        self, folder: Path, index: int, trainers: Trainers, tell: Tell, *,
         repositories: bool = True, sync_each: bool = True,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.index = index
         self.config = StudyConfig.read(folder / "study.toml")
-        self.trainer = trainer
+        self.trainers = trainers
+        self.trainer: Trainer  # of the job in hand
         self.tell = tell
         self.repositories = repositories
         self.synced = ("experiment", "run_ended", "call") if sync_each else ("run_ended", "call")
@@ -78,6 +77,7 @@ class Worker:
             self.tell({"progress": {k: event[k] for k in shown if k in event}})
 
     def carry_out(self, job: Job) -> JobResult:
+        self.trainer = self.trainers.at(job.task)
         if isinstance(job, RunJob):
             return self.play(job)
         source = Source(job.files) if isinstance(job, MeasureJob) else self.trainer.task.baseline()
@@ -189,29 +189,22 @@ def describe(error: BaseException) -> dict[str, Any]:
     }
 
 
-def serve(folder: Path, index: int, channel: TextIO, reserved: int | None = None) -> None:
+def serve(folder: Path, index: int, channel: TextIO) -> None:
     config = StudyConfig.read(folder / "study.toml")
-    config = config if reserved is None else config.on_reserve(reserved)
-    task = Task.load(config.task)
-    data = DataStore(task, config.streams, folder / "data")
-    cache = Cache(folder / "cache")
 
     def tell(message: Mapping[str, Any]) -> None:
         channel.write(json.dumps(message) + "\n")
         channel.flush()
 
-    with trainer_for(task, data, cache=cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox) as trainer:
-        worker = Worker(folder, index, trainer, tell)
+    with Trainers(folder, config) as trainers:
+        worker = Worker(folder, index, trainers, tell)
         worker.tell({"ready": os.getpid()})
         for line in sys.stdin:
             worker.tell({"result": worker.carry_out(from_json(json.loads(line))).to_json() | {"worker": index}})
 
 
 def main() -> None:
-    """``python -m arena.worker FOLDER INDEX PARENT [RESERVED]``.
-
-    The study, which worker of it, the process that starts it, and on which of its reserved tasks it works if on one.
-    """
+    """``python -m arena.worker FOLDER INDEX PARENT``: the study, which worker of it, the process that starts it."""
     die_with_parent()
     if os.getppid() != int(sys.argv[3]):  # it ended before the kernel was asked; in a container it may be process 1
         return
@@ -219,7 +212,7 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     try:
-        serve(Path(sys.argv[1]), int(sys.argv[2]), channel, int(sys.argv[4]) if sys.argv[4:] else None)
+        serve(Path(sys.argv[1]), int(sys.argv[2]), channel)
     except BrokenPipeError:
         os._exit(1)
     except Exception as error:  # process boundary: the reason travels to the parent

@@ -1,0 +1,54 @@
+"""The trainers of a worker: one for each task of its study, opened when a job first asks for that task."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Self
+
+from arena.settings import StudyConfig
+from trainer.cache import Cache
+from trainer.data import DataStore
+from trainer.experiment import Trainer
+from trainer.simulated import trainer_for
+from trainer.task import Task
+
+MOST_OPEN = 3  # each holds a warm template with torch in it
+
+
+class Trainers:
+    """Opens what is asked for, and closes the one that has been idle longest where more than a few are open.
+
+    ``cached``: whether outcomes go through the study's cache.
+    """
+
+    def __init__(self, folder: Path, config: StudyConfig, *, cached: bool = True) -> None:
+        self.folder = folder
+        self.config = config
+        self.cache = Cache(folder / "cache") if cached else None
+        self._open: OrderedDict[str, Trainer] = OrderedDict()  # by task_id, the one used last at the end
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def at(self, task_id: str) -> Trainer:
+        """The trainer for that task of the study; empty: its first. Raises NotFound for one that it does not have."""
+        config = self.config.at(task_id)
+        if config.task_id not in self._open:
+            self._open[config.task_id] = self._start(config)
+            if len(self._open) > MOST_OPEN:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(config.task_id)
+        return self._open[config.task_id]
+
+    def _start(self, config: StudyConfig) -> Trainer:
+        task = Task.load(config.task)
+        data = DataStore(task, config.streams, self.folder / "data")
+        return trainer_for(task, data, cache=self.cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox)
+
+    def close(self) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
