@@ -1,6 +1,7 @@
 """A worker process: reads jobs as JSON lines, carries them out one after the other, answers with JSON lines.
 
-It holds one warm template of the trainer and writes what happens to its own ledger segment.
+It holds a warm template of the trainer for each device of a run (made when the first wave needs them) and writes what
+happens to its own ledger segment.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from programs.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program
 from trainer.cache import Cache
 from trainer.data import DataStore
+from trainer.devices import Devices
 from trainer.experiment import Spec, Trainer
 from trainer.inside.metering import die_with_parent
 from trainer.simulated import trainer_for
@@ -50,6 +52,7 @@ class Worker:
         self.index = index
         self.config = StudyConfig.read(folder / "study.toml")
         self.trainer = trainer
+        self.devices = Devices(trainer, self.config.devices)
         self.tell = tell
         self.repositories = repositories
         self.synced = ("experiment", "run_ended", "call") if sync_each else ("run_ended", "call")
@@ -134,6 +137,7 @@ class Worker:
             recorded=job.recorded,
             should_stop=self.should_stop,
             kit=self.kit(job, folder),
+            devices=self.devices,
         )
         if result.state != "finished" and result.problem is None:
             return JobResult(job.run_id, "interrupted")
@@ -203,8 +207,9 @@ def serve(folder: Path, index: int, channel: TextIO, reserved: int | None = None
     with trainer_for(task, data, cache=cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox) as trainer:
         worker = Worker(folder, index, trainer, tell)
         worker.tell({"ready": os.getpid()})
-        for line in sys.stdin:
-            worker.tell({"result": worker.carry_out(from_json(json.loads(line))).to_json() | {"worker": index}})
+        with worker.devices:
+            for line in sys.stdin:
+                worker.tell({"result": worker.carry_out(from_json(json.loads(line))).to_json() | {"worker": index}})
 
 
 def main() -> None:
