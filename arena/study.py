@@ -25,7 +25,7 @@ from trainer.hardware import hardware_class
 from trainer.streams import Streams
 from trainer.task import Task
 
-SETTLED = ("task", "run_budget", "researcher", "fixed_steps", "seed", "verify_seeds", "sandbox")
+SETTLED = ("task", "run_budget", "researcher", "fixed_steps", "seed", "verify_seeds", "sandbox", "devices")
 
 
 class Study:
@@ -50,6 +50,7 @@ class Study:
         run_budget: float,
         command: str,
         workers: int,
+        devices: int = 1,
         seed: int | None = None,
         fixed_steps: bool = False,
         researcher: str = "scripted",
@@ -85,6 +86,7 @@ class Study:
             reserve=list(reserve),
             verify_seeds=verify_seeds,
             workers=workers,
+            devices=devices,
             fixed_steps=fixed_steps,
             sandbox=all(holds(each, sandbox) for each in (task, *(Task.load(o.task) for o in (*further, *reserve)))),
             researcher=researcher,

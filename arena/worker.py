@@ -1,7 +1,7 @@
 """A worker process: reads jobs as JSON lines, carries them out one after the other, answers with JSON lines.
 
-It holds a warm template of the trainer for each task that it is asked for, and writes what happens to its own ledger
-segment.
+It holds a warm template of the trainer for each task that it is asked for, and for each device of a run (made when the
+first wave needs them), and writes what happens to its own ledger segment.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from inner_loop.kit import Kit
 from inner_loop.run import RunResult, run
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program
+from trainer.devices import Devices
 from trainer.experiment import Spec, Trainer
 from trainer.inside.metering import die_with_parent
 from trainer.source import Source
@@ -48,7 +49,8 @@ class Worker:
         self.index = index
         self.config = StudyConfig.read(folder / "study.toml")
         self.trainers = trainers
-        self.trainer: Trainer  # of the job in hand
+        self.devices: Devices  # of the job in hand
+        self.trainer: Trainer  # the first of them
         self.tell = tell
         self.repositories = repositories
         self.synced = ("experiment", "run_ended", "call") if sync_each else ("run_ended", "call")
@@ -77,7 +79,8 @@ class Worker:
             self.tell({"progress": {k: event[k] for k in shown if k in event}})
 
     def carry_out(self, job: Job) -> JobResult:
-        self.trainer = self.trainers.at(job.task)
+        self.devices = self.trainers.at(job.task)
+        self.trainer = self.devices.trainer
         if isinstance(job, RunJob):
             return self.play(job)
         source = Source(job.files) if isinstance(job, MeasureJob) else self.trainer.task.baseline()
@@ -134,6 +137,7 @@ class Worker:
             recorded=job.recorded,
             should_stop=self.should_stop,
             kit=self.kit(job, folder),
+            devices=self.devices,
         )
         if result.state != "finished" and result.problem is None:
             return JobResult(job.run_id, "interrupted")
