@@ -139,16 +139,20 @@ class Scheduler(Generic[J]):
         decide then; it may end and later go on. ValueError: it gives a job that is waiting or in flight.
         """
         while not self.draining:
+            room = {name for name, free in self._free.items() if free}  # and kept for nobody
             kept, stuck = set[str](), False
             for task in self._waiting:
-                if (name := self._roomy(task.want, kept)) is not None:
+                if not room:
+                    break
+                if (name := self._roomy(task.want, room)) is not None:
                     return self._put(task, name)
                 if (name := self._emptiest(task.want, kept)) is not None:
                     kept.add(name)
+                    room.discard(name)
                 # What came back may wait for its kind of node; of new ones, one that cannot go on is enough.
                 elif not task.attempts:
                     stuck = True
-            if stuck or not any(free for name, free in self._free.items() if name not in kept):
+            if stuck or not room:
                 return None
             job = next(coming, None)
             if job is None:
@@ -212,19 +216,20 @@ class Scheduler(Generic[J]):
         self._open[want.job_id] = task
         self._waiting.append(task)
 
-    def _roomy(self, want: Want, kept: set[str]) -> str | None:
+    def _roomy(self, want: Want, room: set[str]) -> str | None:
         """The node with the least room of those that have enough, so that large jobs find large rooms."""
-        return self._best(want, kept, lambda free: (free >= want.devices, -free))
+        best, found = 1 << 30, None
+        for name, node in self.nodes.items():
+            if name in room and want.devices <= (free := len(self._free[name])) < best and want.suits(node):
+                best, found = free, name
+        return found
 
     def _emptiest(self, want: Want, kept: set[str]) -> str | None:
         """The node to keep: the least is missing there, and never more later, for nobody else is let in."""
-        return self._best(want, kept, lambda free: (True, free))
-
-    def _best(self, want: Want, kept: set[str], rank: Callable[[int], tuple[bool, int]]) -> str | None:
-        best, found = (True, -1 << 30), None
+        best, found = -1, None
         for name, node in self.nodes.items():
-            if name not in kept and want.suits(node) and (ranked := rank(len(self._free[name]))) > best:
-                best, found = ranked, name
+            if name not in kept and (free := len(self._free[name])) > best and want.suits(node):
+                best, found = free, name
         return found
 
     def _put(self, task: _Task[J], name: str) -> Placement[J]:
