@@ -86,17 +86,23 @@ class _Task(Generic[J]):
 class Scheduler(Generic[J]):
     """``want`` tells what a job needs. Set ``draining``, and nothing is placed any more.
 
+    A job goes to the fullest node that has room, so that large jobs find large rooms; with ``spread`` to the
+    emptiest, for places that share a device are slower the more of them are taken.
+
     A job for which no node has room now keeps one: what falls free there goes to nobody behind it, so that it need
     not wait for ever behind smaller ones. Meanwhile the other nodes go on.
     """
 
-    def __init__(self, want: Callable[[J], Want], patience: Patience | None = None) -> None:
+    def __init__(
+        self, want: Callable[[J], Want], patience: Patience | None = None, *, spread: bool = False
+    ) -> None:  # fmt: skip
         self.draining = False
         self.deaths = 0  # of workers
         self.node_deaths = 0
         self.nodes: dict[str, Node] = {}  # that live
         self._want = want
         self._patience = patience or Patience()
+        self._spread = spread
         self._free: dict[str, list[int]] = {}  # node → its free devices, ascending
         self._waiting: list[_Task[J]] = []
         self._open: dict[str, _Task[J]] = {}  # job_id → what is neither done nor given up
@@ -217,11 +223,13 @@ class Scheduler(Generic[J]):
         self._waiting.append(task)
 
     def _roomy(self, want: Want, room: set[str]) -> str | None:
-        """The node with the least room of those that have enough, so that large jobs find large rooms."""
+        """The node to go to, of those with enough room."""
         best, found = 1 << 30, None
         for name, node in self.nodes.items():
-            if name in room and want.devices <= (free := len(self._free[name])) < best and want.suits(node):
-                best, found = free, name
+            if name in room and want.devices <= (free := len(self._free[name])) and want.suits(node):
+                rank = -free if self._spread else free
+                if rank < best:
+                    best, found = rank, name
         return found
 
     def _emptiest(self, want: Want, kept: set[str]) -> str | None:
