@@ -44,6 +44,8 @@ class Seat:
 
     def begin(self, sent: Parcel) -> None:
         """Lay the worker's folder and start it."""
+        with contextlib.suppress(PermissionError):  # Ray starts its workers nice 15; root may undo that
+            os.setpriority(os.PRIO_PROCESS, 0, 0)
         place = place_of(self._session)
         self._folder = place / f"worker-{self._index}"
         shutil.rmtree(self._folder, ignore_errors=True)  # of a worker of this seat that died
