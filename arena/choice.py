@@ -19,6 +19,17 @@ def choose(kind: str | None) -> None:
     os.environ[VARIABLE] = kind or "local"
 
 
+def hardware_of_jobs() -> str:
+    """The hardware class that a new study's jobs run on: this machine's, or what most of the cluster is."""
+    from trainer.hardware import hardware_class
+
+    if not on_cluster():
+        return hardware_class()
+    from arena.cluster.nodes import common_hardware
+
+    return common_hardware() or hardware_class()
+
+
 def on_cluster() -> bool:
     """Whether jobs go to a Ray cluster."""
     return os.environ.get(VARIABLE) == "ray"

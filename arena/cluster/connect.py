@@ -59,18 +59,23 @@ def connect(devices: int) -> Cluster:
 
     if ray.is_initialized():
         return Cluster(ray.get_runtime_context().gcs_address, False, time.monotonic())
+    there = address()
+    if there:
+        _join(there)
+    else:
+        _start(devices)
+    return Cluster(ray.get_runtime_context().gcs_address, not there, time.monotonic())
+
+
+def address() -> str:
+    """Of the cluster to join, ``host:port``; empty where one of our own is to be started."""
     named = os.environ.get("RAY_ADDRESS", "")
     if named.startswith("ray://"):
         raise UsageError(
             f"RAY_ADDRESS={named}: Ray's client protocol does not carry a study",
             hint="start the command on a node of the cluster, with RAY_ADDRESS=HOST:6379",
         )
-    address = _of_this_machine() if named in ("", "auto") else "" if named == "local" else named
-    if address:
-        _join(address)
-    else:
-        _start(devices)
-    return Cluster(ray.get_runtime_context().gcs_address, not address, time.monotonic())
+    return _of_this_machine() if named in ("", "auto") else "" if named == "local" else named
 
 
 def _of_this_machine() -> str:
@@ -79,13 +84,13 @@ def _of_this_machine() -> str:
     ``ray start`` writes it down. Ray's own `auto` trusts that file, and waits for minutes where it is out of date.
     """
     path = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
-    address = path.read_text("utf-8", "replace").strip() if path.is_file() else ""
-    return address if address and not knock(address) else ""
+    written = path.read_text("utf-8", "replace").strip() if path.is_file() else ""
+    return written if written and not knock(written) else ""
 
 
-def knock(address: str) -> str:
+def knock(place: str) -> str:
     """Whether something listens at ``host:port``; empty if so, else why not."""
-    host, _, port = address.rpartition(":")
+    host, _, port = place.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
     except (OSError, ValueError, OverflowError) as error:
@@ -93,27 +98,25 @@ def knock(address: str) -> str:
     return ""
 
 
-def _join(address: str) -> None:
+def _join(there: str) -> None:
     import ray
 
-    said = knock(address)
+    said = knock(there)
     if not said:
         try:
-            _init(address=address)
+            _init(address=there)
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RaySystemError) as error:
             ray.shutdown()
             said = " ".join(str(error).split())[:160]
     if said:
         hint = "ray status tells what runs, ray start --head starts one; without RAY_ADDRESS, one of our own is started"
-        raise EnvironmentProblem(f"no Ray cluster answers at {address}: {said}", hint=hint)
+        raise EnvironmentProblem(f"no Ray cluster answers at {there}: {said}", hint=hint)
 
 
 def _start(devices: int) -> None:
-    """A cluster of our own. Its workers are as urgent as any process: Ray would let them wait (nice 15) on a busy machine."""
+    """A cluster of our own, whose workers are as urgent as any process: Ray would start them nice 15."""
     calm = {"worker_niceness": 0}
-    _init(
-        address="local", num_cpus=devices, include_dashboard=False, _node_ip_address="127.0.0.1", _system_config=calm
-    )
+    _init(address="local", num_cpus=devices, include_dashboard=False, _node_ip_address="127.0.0.1", _system_config=calm)
 
 
 def _init(**how: Any) -> None:

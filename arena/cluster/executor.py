@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.3  # between two looks for a stop request, for nodes, for the cluster itself
 NO_NODE_SECONDS = 60.0  # how long a study waits for a node once none is left
 NODE_DEATHS = 10  # of nodes under one job, which may be innocent of them
+END_SECONDS = 10.0  # for workers to end in good order
 SYNCED = ("experiment", "run_ended", "call")
 
 
@@ -46,6 +48,9 @@ class Place:
         self.placed: Placement[Job] | None = None
         self.ready = False
         self.result: JobResult | None = None  # while its run's folder is fetched
+
+
+_LIVE: weakref.WeakSet[RayExecutor] = weakref.WeakSet()
 
 
 class RayExecutor:
@@ -71,6 +76,9 @@ class RayExecutor:
         self._hands: dict[str, Hand] = {}
         self._hosts: dict[str, str] = {}
         self._alone_since: float | None = None
+        for other in _LIVE:  # of this process: what it keeps warm now would keep us from its devices
+            other.rest()
+        _LIVE.add(self)
 
     def __enter__(self) -> RayExecutor:
         return self
@@ -311,6 +319,17 @@ class RayExecutor:
         self._calls = {ref: other for ref, other in self._calls.items() if other is not place}
         ray.kill(place.actor)
 
+    def rest(self) -> None:
+        """Let go of the workers that have nothing in hand; they are started again when they are needed."""
+        import ray
+
+        idle = [place for place in self._places.values() if place.placed is None]
+        ended = [place.actor.end.remote() for place in idle]
+        if ended:
+            ray.wait(ended, num_returns=len(ended), timeout=END_SECONDS)
+        for place in idle:
+            self._drop(place)
+
     # -- the end -------------------------------------------------------------------------------------------------
 
     def close(self, at_once: bool = False) -> None:
@@ -319,14 +338,14 @@ class RayExecutor:
 
         try:
             if not at_once and self.cluster.check():
-                idle = [place.actor.end.remote() for place in self._places.values() if place.placed is None]
-                ray.wait(idle, num_returns=len(idle), timeout=10) if idle else None
+                self.rest()
             for place in list(self._places.values()):
                 self._drop(place)
             self._sweep()
         except (ray.exceptions.RayError, EnvironmentProblem):
             pass  # the cluster is gone, and everything on it
         finally:
+            _LIVE.discard(self)
             self.ledger.close()
 
     def _sweep(self) -> None:

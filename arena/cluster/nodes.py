@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 LOOK_SECONDS = 1.0
+FACTS_SECONDS = 60.0  # a node that has just started has to import what it tells
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ def pinned(name: str) -> Any:
 
 
 class Nodes:
-    """Asks Ray for its nodes now and then, and each new node for its facts. ``say`` is told once why one is not used."""
+    """Asks Ray for its nodes now and then, and each new one for its facts. ``say`` is told once why one is not used."""
 
     def __init__(self, resource: str, hardware: str, say: Callable[[str], None]) -> None:
         self.resource, self.hardware, self._say = resource, hardware, say
@@ -92,6 +95,26 @@ class Nodes:
         self.used.pop(name, None)
         self.refused[name] = f"{label(name, host)} is not used: {why}"
         self._say(self.refused[name])
+
+
+def common_hardware() -> str:
+    """The hardware class of most CPUs of the cluster that is there; empty where one of our own would be started."""
+    from arena.cluster.connect import address, connect
+
+    if not address():
+        return ""
+    connect(0)
+    import ray
+
+    alive = {node["NodeID"]: node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]}
+    ask = ray.remote(num_cpus=0, max_retries=0)(facts)
+    asked = {ask.options(scheduling_strategy=pinned(name)).remote(): cpus for name, cpus in alive.items() if cpus}
+    done, _ = ray.wait(list(asked), num_returns=len(asked), timeout=FACTS_SECONDS) if asked else ([], [])
+    votes = Counter[str]()
+    for ref in done:
+        with suppress(ray.exceptions.RayError):
+            votes[ray.get(ref).hardware] += asked[ref]
+    return max(sorted(votes), key=lambda name: votes[name], default="")
 
 
 def label(name: str, host: str) -> str:

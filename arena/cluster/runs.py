@@ -87,7 +87,7 @@ def lay(packed: Sequence[tuple[str, bytes]], folder: Path) -> None:
 
 
 def check(packed: Sequence[tuple[str, bytes]]) -> None:
-    """Raise Unsafe unless every name is one of a run's folder, every object what its name says, and all within bounds."""
+    """Raise Unsafe unless every name is one of a run's, every object what its name says, and all within bounds."""
     if len(packed) > MOST_FILES or len({name for name, _ in packed}) != len(packed):
         raise Unsafe(f"{len(packed)} files, or the same one twice")
     if sum(len(content) for _, content in packed) > MOST_BYTES:
