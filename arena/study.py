@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from analysis.ledger import Ledger, missing_segments
+from arena.choice import hardware_of_jobs, on_cluster
 from arena.history import History
 from arena.sandbox import holds
 from arena.settings import Reserved, StudyConfig, Versions
@@ -94,7 +95,7 @@ class Study:
             meta_program=meta_program,
             seed=seed,
             secret=streams.secret.hex(),
-            hardware_class=hardware_class(),
+            hardware_class=hardware_of_jobs(),
             versions=versions(),
             plan=dict(plan or {}),
             programs=list(programs),
@@ -158,7 +159,7 @@ class Study:
                 f"{self.folder} was made with --model {','.join(self.config.staff.models) or 'none'}",
                 hint="leave the flag out to go on, or name a new folder with --study",
             )
-        if self.config.hardware_class != hardware_class():
+        if self.config.hardware_class != hardware_class() and not on_cluster():
             raise NotComparable(
                 f"{self.folder} was measured on {self.config.hardware_class}, this machine is {hardware_class()}",
                 hint="go on there, or start a new study here",
