@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from arena.choice import on_cluster
 from arena.executor import LocalExecutor, Progress
 from arena.jobs import Job, JobResult
 from arena.sandbox import runs_code
@@ -13,6 +14,9 @@ from arena.study import Study
 from arena.trainers import Trainers
 from arena.worker import Worker
 from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from arena.cluster.executor import RayExecutor
 
 
 class InProcessExecutor:
@@ -49,8 +53,13 @@ class InProcessExecutor:
             self._progress(message["progress"])
 
 
-def executor_of(study: Study, progress: Progress) -> LocalExecutor | InProcessExecutor:
-    """What carries out a study's jobs: worker processes where anything trains, this process where a law tells."""
+def executor_of(study: Study, progress: Progress) -> LocalExecutor | InProcessExecutor | RayExecutor:
+    """What carries out a study's jobs: a cluster where the command asks for one, worker processes where anything
+    trains, this process where a law tells."""
+    if on_cluster():
+        from arena.cluster.executor import RayExecutor
+
+        return RayExecutor(study.folder, study.config, progress)
     if trains(study):
         return LocalExecutor(study.folder, study.config.workers, progress)
     return InProcessExecutor(study, progress, repositories=True)

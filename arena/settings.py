@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from inner_loop.kit import Staff
 from programs.errors import Corrupt, NotComparable, NotFound
+from trainer.devices import MOST_DEVICES
 from trainer.streams import Streams
 
 SCHEMA = 1
@@ -59,6 +60,7 @@ class StudyConfig(BaseModel):
     researcher: str = "scripted"
     staff: Staff = Field(default_factory=Staff)
     workers: int = Field(default=1, ge=1, le=MOST_WORKERS)
+    devices: int = Field(default=1, ge=1, le=MOST_DEVICES, description="of one run, for its waves")
     fixed_steps: bool = False
     sandbox: bool = False  # a study.toml that does not say was made before there was one
     seed: int | None = None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from analysis.ledger import Ledger, missing_segments
+from arena.choice import hardware_of_jobs, on_cluster
 from arena.history import History
 from arena.sandbox import holds
 from arena.settings import Reserved, StudyConfig, Versions
@@ -25,7 +26,7 @@ from trainer.hardware import hardware_class
 from trainer.streams import Streams
 from trainer.task import Task
 
-SETTLED = ("task", "run_budget", "researcher", "fixed_steps", "seed", "verify_seeds", "sandbox")
+SETTLED = ("task", "run_budget", "researcher", "fixed_steps", "seed", "verify_seeds", "sandbox", "devices")
 
 
 class Study:
@@ -50,6 +51,7 @@ class Study:
         run_budget: float,
         command: str,
         workers: int,
+        devices: int = 1,
         seed: int | None = None,
         fixed_steps: bool = False,
         researcher: str = "scripted",
@@ -85,6 +87,7 @@ class Study:
             reserve=list(reserve),
             verify_seeds=verify_seeds,
             workers=workers,
+            devices=devices,
             fixed_steps=fixed_steps,
             sandbox=all(holds(each, sandbox) for each in (task, *(Task.load(o.task) for o in (*further, *reserve)))),
             researcher=researcher,
@@ -92,7 +95,7 @@ class Study:
             meta_program=meta_program,
             seed=seed,
             secret=streams.secret.hex(),
-            hardware_class=hardware_class(),
+            hardware_class=hardware_of_jobs(),
             versions=versions(),
             plan=dict(plan or {}),
             programs=list(programs),
@@ -156,7 +159,7 @@ class Study:
                 f"{self.folder} was made with --model {','.join(self.config.staff.models) or 'none'}",
                 hint="leave the flag out to go on, or name a new folder with --study",
             )
-        if self.config.hardware_class != hardware_class():
+        if self.config.hardware_class != hardware_class() and not on_cluster():
             raise NotComparable(
                 f"{self.folder} was measured on {self.config.hardware_class}, this machine is {hardware_class()}",
                 hint="go on there, or start a new study here",

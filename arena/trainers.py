@@ -1,4 +1,4 @@
-"""The trainers of a worker: one for each task of its study, opened when a job first asks for that task."""
+"""The trainers of a worker: those of each task of its study, opened when a job first asks for that task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Self
 from arena.settings import StudyConfig
 from trainer.cache import Cache
 from trainer.data import DataStore
-from trainer.experiment import Trainer
+from trainer.devices import Devices
 from trainer.simulated import trainer_for
 from trainer.task import Task
 
@@ -26,7 +26,7 @@ class Trainers:
         self.folder = folder
         self.config = config
         self.cache = Cache(folder / "cache") if cached else None
-        self._open: OrderedDict[str, Trainer] = OrderedDict()  # by task_id, the one used last at the end
+        self._open: OrderedDict[str, Devices] = OrderedDict()  # by task_id, the one used last at the end
 
     def __enter__(self) -> Self:
         return self
@@ -34,21 +34,27 @@ class Trainers:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def at(self, task_id: str) -> Trainer:
-        """The trainer for that task of the study; empty: its first. Raises NotFound for one that it does not have."""
+    def at(self, task_id: str) -> Devices:
+        """A run's devices on that task of the study (empty: its first). Raises NotFound for one that it has not."""
         config = self.config.at(task_id)
         if config.task_id not in self._open:
             self._open[config.task_id] = self._start(config)
             if len(self._open) > MOST_OPEN:
-                self._open.popitem(last=False)[1].close()
+                _close(self._open.popitem(last=False)[1])
         self._open.move_to_end(config.task_id)
         return self._open[config.task_id]
 
-    def _start(self, config: StudyConfig) -> Trainer:
+    def _start(self, config: StudyConfig) -> Devices:
         task = Task.load(config.task)
         data = DataStore(task, config.streams, self.folder / "data")
-        return trainer_for(task, data, cache=self.cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox)
+        first = trainer_for(task, data, cache=self.cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox)
+        return Devices(first, config.devices)
 
     def close(self) -> None:
         while self._open:
-            self._open.popitem()[1].close()
+            _close(self._open.popitem()[1])
+
+
+def _close(devices: Devices) -> None:
+    devices.close()
+    devices.trainer.close()

@@ -82,11 +82,6 @@ class Facts:
         match = self.deciding or self.matches.last
         return str(match.get("unit") or match.get("metric") or "metric units")
 
-    def unit_of(self, match_id: str) -> str:
-        """The unit of the gains of one match, whose task may be another than the deciding one's."""
-        match = next((row for row in self.matches.rows if row["match_id"] == match_id), {})
-        return str(match.get("unit") or self.unit)
-
     @property
     def metric(self) -> str:
         return str((self.deciding or self.matches.last).get("metric") or "metric")

@@ -52,7 +52,7 @@ def section(facts: Facts) -> Section:
 
 def figure(facts: Facts, match_id: str, best: Answer) -> Figure:
     arms = [row for row in facts.of_match(match_id) if row["gain"] is not None]
-    digits, unit = places(typical(row["se"] for row in arms)), facts.unit_of(match_id)
+    digits, unit = places(typical(row["se"] for row in arms)), str(arms[0]["unit"] or facts.unit)
     extra = [best_arm(row) for row in best.rows if row["match_id"] == match_id and row["gain"] is not None]
     rows = [*arms, *extra]
     return Figure(

@@ -161,8 +161,8 @@ def _one_of(facts: Facts) -> str:
     if not others:
         return ""
     return (
-        f"This is {facts.task} alone, one of {others + 1} tasks: who is ahead over all of them, the contest's own pages "
-        "and its announcement tell."
+        f"This is {facts.task} alone, one of {others + 1} tasks: who is ahead over all of them, the contest's own "
+        "pages and its announcement tell."
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from arena.contest import arms, board
+from arena.contest import acts, arms, board
 from arena.contest.contest import Contest
 from arena.contest.entries import change
 from arena.contest.kin import Kin
@@ -108,7 +108,7 @@ class Steward:
             return None
         return self._begin(ready[number])
 
-    def _begin(self, waiting: Waiting) -> RunJob:
+    def _begin(self, waiting: Waiting) -> RunJob | None:
         number = waiting.number
         screening = self._arms(number)[0]
         if waiting.screening:
@@ -118,8 +118,9 @@ class Steward:
             index, state = self._next_index(number), "running"
             place, playing, nth = self._on(number, index)
             job = run_job(place.study, place.board, playing, nth)
+        if not change(self.contest, number, state=state):  # the host has just declared it void
+            return None
         self.in_hand[job.run_id] = InHand(number, waiting.person, index, job, waiting.suspect)
-        change(self.contest, number, state=state)
         return job
 
     def _on(self, number: int, index: int) -> tuple[Place, Arm, int]:
@@ -161,6 +162,7 @@ class Steward:
 
     def tend(self, executor: Executor) -> None:
         """Carry out all that waits, whatever arrives meanwhile included; returns where nothing is left now."""
+        self.tell_acts()
         baselines = [
             measure_baseline(place.study, executor, place.board.stream, place.board.match_id) for place in self.places
         ]
@@ -168,9 +170,15 @@ class Steward:
             self._take(result, baselines)
         self.shown.refresh(force=False)
 
+    def tell_acts(self) -> None:
+        """What the host has declared void, or taken back, since the last look: into the ledger, then onto the board."""
+        if acts.tell(self.contest, self.study):
+            self.shown.stale = True
+
     def _take(self, result: JobResult, baselines: Sequence[float]) -> None:
         hand = self.in_hand.pop(result.job_id)
         self.live.ended(hand.number, result.job_id)
+        self.tell_acts()
         if result.state != "finished":
             if result.problem is not None:
                 self.lost(hand, str(result.problem.get("message")))

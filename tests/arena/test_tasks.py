@@ -100,7 +100,7 @@ def test_a_few_trainers_are_kept_open(tmp_path: Path) -> None:
         first = trainers.at("")
         assert trainers.at(ids[0]) is first
         for task_id in ids[1:]:
-            assert trainers.at(task_id).task.task_id == task_id
+            assert trainers.at(task_id).trainer.task.task_id == task_id
             assert trainers.at(ids[0]) is first  # in use again and again, it stays
         assert len(trainers._open) == MOST_OPEN
 

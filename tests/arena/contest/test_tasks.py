@@ -62,8 +62,8 @@ def test_each_task_is_a_match_of_its_own(decided: Contest) -> None:
         ("confirmation", "law", "confirmation"), ("confirmation-other", "other", "confirmation"),
         ("screening", "law", "search"),
     ]  # fmt: skip
-    runs = query(decided.folder, "SELECT label, task, count(*) n, count(DISTINCT run_id) ids FROM runs JOIN matches "
-                 "USING (match_id, task) WHERE runs.state = 'finished' AND label LIKE 'board%' GROUP BY ALL")  # fmt: skip
+    sql = "SELECT label, task, count(*) n, count(DISTINCT run_id) ids FROM runs JOIN matches USING (match_id, task) "
+    runs = query(decided.folder, sql + "WHERE runs.state = 'finished' AND label LIKE 'board%' GROUP BY ALL")
     assert {row["label"]: (row["n"], row["ids"]) for row in runs} == {"board": (12, 12), "board-other": (12, 12)}
     each = [task.cost_seconds for task in decided.tasks]
     budgets = [decided.config.run_budget, *(away.run_budget for away in decided.study.further)]
