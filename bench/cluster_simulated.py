@@ -1,6 +1,6 @@
 """Device utilization and fairness of a contest on 16 and on 1,024 devices, in simulated time.
 
-python -m bench.cluster_simulated [SEEDS] [LARGE_SEEDS]      default 5 3; some 10 minutes, `5 0` leaves out 1,024 devices
+python -m bench.cluster_simulated [SEEDS] [LARGE_SEEDS]      default 5 3; some 10 minutes; `5 0`: no 1,024 devices
 
 What is assumed stands in `arena/simulation/world.py`; nodes have 8 devices and come back after 10 minutes (spread by
 half), a run has 24 experiments of 5 minutes and 2 that verify it, 12 organizations have 16 runs each, on 1,024 devices

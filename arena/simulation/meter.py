@@ -37,9 +37,10 @@ class Figures:
     """What came of a course.
 
     ``utilization``: useful device-seconds over those that devices were up, start-up and tail included;
-    ``before_tail``: until nothing was left to begin. Jain's index (Jain, Chiu and Hawe 1984) of the device time that organizations
-    have had by then: 1 all alike, 1/n one has all; ``spread``: between the one with most and the one with least, in
-    device-hours, the widest of all full hours before the tail; ``spread_share`` of their mean, there at the end.
+    ``before_tail``: until nothing was left to begin.
+    ``jain``: Jain's index (Jain, Chiu and Hawe 1984) of the device time that organizations have had by then: 1 all
+    alike, 1/n one has all. ``spread``: between the one with most and the one with least, in device-hours, the widest
+    of all full hours before the tail; ``spread_share`` of their mean, there at the end.
     ``lost``: runs and steps without result; ``twice``: counted more than once. Waits in hours.
     """
 
