@@ -45,14 +45,13 @@ def want_of(job: Job) -> Want:
 class WorkerProcess:
     """One ``python -m arena.worker``, and the ticket of the job that it has in hand."""
 
-    def __init__(self, folder: Path, index: int, reserved: int | None = None) -> None:
-        elsewhere = [] if reserved is None else [str(reserved)]
+    def __init__(self, folder: Path, index: int) -> None:
         (folder / "log").mkdir(exist_ok=True)
         self.index = index
         self.ticket: int | None = None
         with open(folder / "log" / f"worker-{index}.log", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "arena.worker", str(folder), str(index), str(os.getpid()), *elsewhere],
+                [sys.executable, "-P", "-m", "arena.worker", str(folder), str(index), str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -92,12 +91,11 @@ class WorkerProcess:
 class LocalExecutor:
     """``workers`` processes on this machine, one run each at a time; a dead one is replaced and its job repeated.
 
-    They are one node with as many devices. They work on the study's task, or on its ``reserved`` task of that number.
+    They are one node with as many devices.
     """
 
-    def __init__(self, folder: Path, workers: int, progress: Progress, reserved: int | None = None) -> None:
+    def __init__(self, folder: Path, workers: int, progress: Progress) -> None:
         self.folder = folder
-        self.reserved = reserved
         self.progress = progress
         self.told = False
         self.scheduler: Scheduler[Job] = Scheduler(want_of, Patience(in_all=MOST_DEATHS))
@@ -117,7 +115,7 @@ class LocalExecutor:
         self.close()
 
     def _start(self, index: int) -> None:
-        worker = WorkerProcess(self.folder, index, self.reserved)
+        worker = WorkerProcess(self.folder, index)
         self.workers[index] = worker
         self.selector.register(worker.stdout, selectors.EVENT_READ, worker)
 
