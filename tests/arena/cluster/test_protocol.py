@@ -90,7 +90,8 @@ def test_a_result_fits_its_job() -> None:
     "told",
     [
         None, result(), result(measured(5)), result(measured(6), measured(5)), result(measured(5), measured(7)),
-        result(measured(5), measured(6), job_id="r2"), result(state="won"), result(measured(5, metric="low"), measured(6)),
+        result(measured(5), measured(6), job_id="r2"), result(state="won"),
+        result(measured(5, metric="low"), measured(6)),
         result(measured(5, metric=float("inf")), measured(6)), {"job_id": "r1"},
     ],
 )  # fmt: skip
@@ -169,7 +170,8 @@ def test_a_folder_comes_back_as_it_was(tmp_path: Path) -> None:
     "file",
     [
         ("../out", b""), ("/etc/passwd", b""), ("agent/../../out", b""), ("agent/.ssh/x", b""), ("train.py", b""),
-        (".git/config", b"[core]\nfsmonitor = touch /tmp/x\n"), (".git/hooks/post-checkout", b""), (".gitattributes", b""),
+        (".git/config", b"[core]\nfsmonitor = touch /tmp/x\n"), (".git/hooks/post-checkout", b""),
+        (".gitattributes", b""),
         (".git/refs/heads/main", b"ref: ../../x\n"), (".git/refs/heads/../../x", b"0" * 40 + b"\n"),
         (".git/objects/aa/" + "b" * 38, zlib.compress(b"blob 1\0x")), (".git/objects/aa/" + "b" * 38, b"no zlib"),
         ("logs/0001.log\n", b""), ("results.tsv", "text"), ("logs/0001.log", b"x" * ((64 << 20) + 1)),
