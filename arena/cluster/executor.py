@@ -164,7 +164,8 @@ class RayExecutor:
             if self.resource == "GPU":
                 width = {"num_gpus": self.devices, "num_cpus": 0}
             remote = ray.remote(max_restarts=0, max_task_retries=0, **width)(Seat)
-            actor = remote.options(scheduling_strategy=pinned(placed.node)).remote(self.session, key[1])
+            there = remote.options(scheduling_strategy=pinned(placed.node))
+            actor = there.remote(self._session_at(placed.node), key[1])
             place = self._places[key] = Place(actor, *key)
         place.placed, place.result = placed, None
         hand = self._hands.setdefault(placed.job.job_id, Hand(placed.job))
@@ -172,6 +173,10 @@ class RayExecutor:
             self._hand_over(place, hand)
         else:
             self._calls[place.actor.begin.remote(self._parcel)] = place
+
+    def _session_at(self, node: str) -> str:
+        """What names our folder on a node; several nodes may share a machine."""
+        return f"{self.session}-{node[:12]}"
 
     def _hand_over(self, place: Place, hand: Hand) -> None:
         job = hand.job
@@ -362,7 +367,8 @@ class RayExecutor:
         if not self.cluster.check():
             return
         broom = ray.remote(num_cpus=0, max_retries=0)(sweep)
-        refs = [broom.options(scheduling_strategy=pinned(name)).remote(self.session) for name in self.nodes.used]
+        used = self.nodes.used
+        refs = [broom.options(scheduling_strategy=pinned(name)).remote(self._session_at(name)) for name in used]
         ray.wait(refs, num_returns=len(refs), timeout=5) if refs else None
 
     def _note(self, text: str) -> None:
