@@ -9,11 +9,11 @@ from arena.choice import on_cluster
 from arena.executor import LocalExecutor, Progress
 from arena.jobs import Job, JobResult
 from arena.sandbox import runs_code
+from arena.settings import StudyConfig
 from arena.study import Study
+from arena.trainers import Trainers
 from arena.worker import Worker
 from programs.errors import UsageError
-from trainer.data import DataStore
-from trainer.simulated import trainer_for
 
 if TYPE_CHECKING:
     from arena.cluster.executor import RayExecutor
@@ -27,13 +27,11 @@ class InProcessExecutor:
     """
 
     def __init__(self, study: Study, progress: Progress, *, repositories: bool = False) -> None:
-        if runs_code(study.task):
+        if trains(study):
             raise UsageError(f"{study.task.name} trains for real", hint="use LocalExecutor")
-        config = study.config
-        data = DataStore(study.task, study.streams, study.folder / "data")
-        trainer = trainer_for(study.task, data, fixed_steps=config.fixed_steps)
         self._progress = progress
-        self._worker = Worker(study.folder, 0, trainer, self._tell, repositories=repositories, sync_each=False)
+        trainers = Trainers(study.folder, StudyConfig.read(study.folder / "study.toml"), cached=False)
+        self._worker = Worker(study.folder, 0, trainers, self._tell, repositories=repositories, sync_each=False)
 
     def __enter__(self) -> InProcessExecutor:
         return self
@@ -62,6 +60,11 @@ def executor_of(study: Study, progress: Progress) -> LocalExecutor | InProcessEx
         from arena.cluster.executor import RayExecutor
 
         return RayExecutor(study.folder, study.config, progress)
-    if runs_code(study.task):
-        return LocalExecutor(study.folder, study.config.workers, progress, study.number)
+    if trains(study):
+        return LocalExecutor(study.folder, study.config.workers, progress)
     return InProcessExecutor(study, progress, repositories=True)
+
+
+def trains(study: Study) -> bool:
+    """Whether anything trains on the task that a study is on; on its first, on any that it is played on."""
+    return any(runs_code(each.task) for each in ([study] if study.away else study.on_tasks()))

@@ -86,17 +86,23 @@ class _Task(Generic[J]):
 class Scheduler(Generic[J]):
     """``want`` tells what a job needs. Set ``draining``, and nothing is placed any more.
 
+    A job goes to the fullest node that has room, so that large jobs find large rooms; with ``spread`` to the
+    emptiest, for places that share a device are slower the more of them are taken.
+
     A job for which no node has room now keeps one: what falls free there goes to nobody behind it, so that it need
     not wait for ever behind smaller ones. Meanwhile the other nodes go on.
     """
 
-    def __init__(self, want: Callable[[J], Want], patience: Patience | None = None) -> None:
+    def __init__(
+        self, want: Callable[[J], Want], patience: Patience | None = None, *, spread: bool = False
+    ) -> None:  # fmt: skip
         self.draining = False
         self.deaths = 0  # of workers
         self.node_deaths = 0
         self.nodes: dict[str, Node] = {}  # that live
         self._want = want
         self._patience = patience or Patience()
+        self._spread = spread
         self._free: dict[str, list[int]] = {}  # node → its free devices, ascending
         self._waiting: list[_Task[J]] = []
         self._open: dict[str, _Task[J]] = {}  # job_id → what is neither done nor given up
@@ -139,16 +145,20 @@ class Scheduler(Generic[J]):
         decide then; it may end and later go on. ValueError: it gives a job that is waiting or in flight.
         """
         while not self.draining:
+            room = {name for name, free in self._free.items() if free}  # and kept for nobody
             kept, stuck = set[str](), False
             for task in self._waiting:
-                if (name := self._roomy(task.want, kept)) is not None:
+                if not room:
+                    break
+                if (name := self._roomy(task.want, room)) is not None:
                     return self._put(task, name)
                 if (name := self._emptiest(task.want, kept)) is not None:
                     kept.add(name)
+                    room.discard(name)
                 # What came back may wait for its kind of node; of new ones, one that cannot go on is enough.
                 elif not task.attempts:
                     stuck = True
-            if stuck or not any(free for name, free in self._free.items() if name not in kept):
+            if stuck or not room:
                 return None
             job = next(coming, None)
             if job is None:
@@ -212,19 +222,22 @@ class Scheduler(Generic[J]):
         self._open[want.job_id] = task
         self._waiting.append(task)
 
-    def _roomy(self, want: Want, kept: set[str]) -> str | None:
-        """The node with the least room of those that have enough, so that large jobs find large rooms."""
-        return self._best(want, kept, lambda free: (free >= want.devices, -free))
+    def _roomy(self, want: Want, room: set[str]) -> str | None:
+        """The node to go to, of those with enough room."""
+        best, found = 1 << 30, None
+        for name, node in self.nodes.items():
+            if name in room and want.devices <= (free := len(self._free[name])) and want.suits(node):
+                rank = -free if self._spread else free
+                if rank < best:
+                    best, found = rank, name
+        return found
 
     def _emptiest(self, want: Want, kept: set[str]) -> str | None:
         """The node to keep: the least is missing there, and never more later, for nobody else is let in."""
-        return self._best(want, kept, lambda free: (True, free))
-
-    def _best(self, want: Want, kept: set[str], rank: Callable[[int], tuple[bool, int]]) -> str | None:
-        best, found = (True, -1 << 30), None
+        best, found = -1, None
         for name, node in self.nodes.items():
-            if name not in kept and want.suits(node) and (ranked := rank(len(self._free[name]))) > best:
-                best, found = ranked, name
+            if name not in kept and (free := len(self._free[name])) > best and want.suits(node):
+                best, found = free, name
         return found
 
     def _put(self, task: _Task[J], name: str) -> Placement[J]:

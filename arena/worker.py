@@ -1,6 +1,7 @@
 """A worker process: reads jobs as JSON lines, carries them out one after the other, answers with JSON lines.
 
-It holds one warm template of the trainer and writes what happens to its own ledger segment.
+It holds a warm template of the trainer for each task that it is asked for, and for each device of a run (made when the
+first wave needs them), and writes what happens to its own ledger segment.
 """
 
 from __future__ import annotations
@@ -20,17 +21,15 @@ from analysis.ledger import Ledger
 from arena.jobs import Job, JobResult, MeasureJob, Measurement, RunJob, from_json
 from arena.settings import StudyConfig
 from arena.spend import spend_of
+from arena.trainers import Trainers
 from inner_loop.kit import Kit
 from inner_loop.run import RunResult, run
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program
-from trainer.cache import Cache
-from trainer.data import DataStore
+from trainer.devices import Devices
 from trainer.experiment import Spec, Trainer
 from trainer.inside.metering import die_with_parent
-from trainer.simulated import trainer_for
 from trainer.source import Source
-from trainer.task import Task
 
 Tell = Callable[[Mapping[str, Any]], None]
 SHOWN = ("kind", "run_id", "number", "status", "metric", "decision", "description", "device_seconds_charged")
@@ -58,13 +57,15 @@ class Worker:
     """
 
     def __init__(
-        self, folder: Path, index: int, trainer: Trainer, tell: Tell, *,
+        self, folder: Path, index: int, trainers: Trainers, tell: Tell, *,
         repositories: bool = True, sync_each: bool = True, ledger: Writer | None = None,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.index = index
         self.config = StudyConfig.read(folder / "study.toml")
-        self.trainer = trainer
+        self.trainers = trainers
+        self.devices: Devices  # of the job in hand
+        self.trainer: Trainer  # the first of them
         self.tell = tell
         self.repositories = repositories
         self.synced = ("experiment", "run_ended", "call") if sync_each else ("run_ended", "call")
@@ -83,6 +84,8 @@ class Worker:
             self.tell({"progress": told})
 
     def carry_out(self, job: Job) -> JobResult:
+        self.devices = self.trainers.at(job.task)
+        self.trainer = self.devices.trainer
         if isinstance(job, RunJob):
             return self.play(job)
         source = Source(job.files) if isinstance(job, MeasureJob) else self.trainer.task.baseline()
@@ -139,6 +142,7 @@ class Worker:
             recorded=job.recorded,
             should_stop=self.should_stop,
             kit=self.kit(job, folder),
+            devices=self.devices,
         )
         if result.state != "finished" and result.problem is None:
             return JobResult(job.run_id, "interrupted")
@@ -195,27 +199,22 @@ def describe(error: BaseException) -> dict[str, Any]:
 
 
 def serve(
-    folder: Path, index: int, jobs: Iterable[Job], tell: Tell, reserved: int | None = None,
-    make: Callable[[Path, int, Trainer, Tell], Worker] = Worker,
-) -> None:  # fmt: skip
+    folder: Path,
+    index: int,
+    jobs: Iterable[Job],
+    tell: Tell,
+    make: Callable[[Path, int, Trainers, Tell], Worker] = Worker,
+) -> None:
     """Carry out ``jobs`` as they come and tell each result."""
-    config = StudyConfig.read(folder / "study.toml")
-    config = config if reserved is None else config.on_reserve(reserved)
-    task = Task.load(config.task)
-    data = DataStore(task, config.streams, folder / "data")
-    cache = Cache(folder / "cache")
-    with trainer_for(task, data, cache=cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox) as trainer:
-        worker = make(folder, index, trainer, tell)
+    with Trainers(folder, StudyConfig.read(folder / "study.toml")) as trainers:
+        worker = make(folder, index, trainers, tell)
         worker.tell({"ready": os.getpid()})
         for job in jobs:
             worker.tell({"result": worker.carry_out(job).to_json() | {"worker": index}})
 
 
 def main() -> None:
-    """``python -m arena.worker FOLDER INDEX PARENT [RESERVED]``.
-
-    The study, which worker of it, the process that starts it, and on which of its reserved tasks it works if on one.
-    """
+    """``python -m arena.worker FOLDER INDEX PARENT``: the study, which worker of it, the process that starts it."""
     die_with_parent()
     if os.getppid() != int(sys.argv[3]):  # it ended before the kernel was asked; in a container it may be process 1
         return
@@ -229,7 +228,7 @@ def main() -> None:
 
     jobs = (from_json(json.loads(line)) for line in sys.stdin)
     try:
-        serve(Path(sys.argv[1]), int(sys.argv[2]), jobs, tell, int(sys.argv[4]) if sys.argv[4:] else None)
+        serve(Path(sys.argv[1]), int(sys.argv[2]), jobs, tell)
     except BrokenPipeError:
         os._exit(1)
     except Exception as error:  # process boundary: the reason travels to the parent

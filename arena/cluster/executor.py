@@ -60,7 +60,7 @@ class RayExecutor:
         import ray
 
         self.folder, self.config, self.progress = folder, config, progress
-        self.devices: int = getattr(config, "devices", 1)  # of one run
+        self.devices: int = config.devices  # of one run
         self.resource = "GPU" if config.hardware_class.startswith(("gpu:", "cuda:")) else "CPU"
         self.cluster: Cluster = connect(config.workers * self.devices)
         self.session = secrets.token_hex(16)

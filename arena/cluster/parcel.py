@@ -1,4 +1,4 @@
-"""What goes along to a node: the study's settings, and the folder of its task by content; nodes share no files."""
+"""What goes along to a node: the study's settings, and the folders of its tasks by content; nodes share no files."""
 
 from __future__ import annotations
 
@@ -22,22 +22,24 @@ Files = tuple[tuple[str, bytes, bool], ...]  # name, content, executable
 
 @dataclass(frozen=True)
 class Parcel:
-    """``digest`` names the task's files. ``study`` is the folder at the driver, of use where a node sees it too."""
+    """``tasks``: digest and files of each task's folder, by the name that the settings have for it. ``study`` is the
+    folder at the driver, of use where a node sees it too."""
 
     config: StudyConfig
-    files: Files
-    digest: str
+    tasks: Mapping[str, tuple[str, Files]]
     study: str
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def parcel_of(config: StudyConfig, study: Path) -> Parcel:
-    """What a worker of that study needs; without starters and reserved tasks, which are the driver's business."""
-    files = files_of(Task.load(config.task).folder)
-    digest = hashlib.sha256(repr(files).encode()).hexdigest()[:16]
-    slim = config.model_copy(update={"programs": [], "reserve": [], "plan": {}})
+    """What a worker of that study needs; without its starters, which are the driver's business."""
+    tasks = {}
+    for name in (config.task, *(each.task for each in (*config.further, *config.reserve))):
+        files = files_of(Task.load(name).folder)
+        tasks[name] = hashlib.sha256(repr(files).encode()).hexdigest()[:16], files
+    slim = config.model_copy(update={"programs": [], "plan": {}})
     here = {name: os.environ[name] for name in HANDED_ON if os.environ.get(name)}
-    return Parcel(slim, files, digest, str(study), here)
+    return Parcel(slim, tasks, str(study), here)
 
 
 def files_of(folder: Path) -> Files:
@@ -62,13 +64,21 @@ def files_of(folder: Path) -> Files:
     return tuple(found)
 
 
-def lay(parcel: Parcel, place: Path) -> Path:
-    """Write the task's files below ``place``, once per node; returns their folder."""
-    folder = place / f"task-{parcel.digest}"
+def lay(parcel: Parcel, place: Path) -> StudyConfig:
+    """Write the tasks' files below ``place``, once per node; returns the settings that name them there."""
+    at = {name: str(_lay(digest, files, place)) for name, (digest, files) in parcel.tasks.items()}
+    config = parcel.config
+    moved = {kind: [each.model_copy(update={"task": at[each.task]}) for each in getattr(config, kind)]
+             for kind in ("further", "reserve")}  # fmt: skip
+    return config.model_copy(update={"task": at[config.task], **moved})
+
+
+def _lay(digest: str, files: Files, place: Path) -> Path:
+    folder = place / f"task-{digest}"
     if folder.is_dir():
         return folder
-    fresh = place / f".task-{parcel.digest}-{os.getpid()}"
-    for name, content, executable in parcel.files:
+    fresh = place / f".task-{digest}-{os.getpid()}"
+    for name, content, executable in files:
         path = fresh / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

@@ -53,8 +53,7 @@ class Seat:
         (self._folder / "runs").mkdir()
         for name in ("data", "cache"):
             (self._folder / name).symlink_to(place / name)
-        task = parcel.lay(sent, place)
-        sent.config.model_copy(update={"task": str(task)}).dump(self._folder / "study.toml")
+        parcel.lay(sent, place).dump(self._folder / "study.toml")
         with open(self._folder / "log", "ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "arena.cluster.worker", str(self._folder), str(self._index),

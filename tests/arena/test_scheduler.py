@@ -72,6 +72,13 @@ def test_small_jobs_fill_the_fullest_node_that_has_room() -> None:
     assert [p.node for p in placed] == ["n1", "n1", "n0"]
 
 
+def test_places_that_share_devices_are_spread_over_the_nodes() -> None:
+    made: Scheduler[Ask] = Scheduler(want, spread=True)
+    for name, places in (("a", 4), ("b", 6)):
+        made.join(Node(name, "h200", places))
+    assert [p.node for p in place_all(made, iter(asks(1, 1, 1, 1, 2)))] == ["b", "b", "a", "b", "a"]
+
+
 def test_a_job_goes_to_its_class_of_hardware_only() -> None:
     made: Scheduler[Ask] = Scheduler(want)
     made.join(Node("old", "a100", 8))
