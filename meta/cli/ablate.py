@@ -180,7 +180,8 @@ def _founded(out: Output, program: Program, task: Task, asked: Asked, settings: 
     return Study.create(
         settings.fresh(task, out), task=task, run_budget=run_budget, command="ablate",
         workers=settings.workers_or_cores(), devices=settings.devices, seed=settings.seed,
-        fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, plan={"only": list(asked.only), "budget": asked.budget},
+        fixed_steps=settings.fixed_steps, sandbox=settings.sandbox,
+        plan={"only": list(asked.only), "budget": asked.budget},
         programs=[(program.name, program.text)],
     )  # fmt: skip
 

@@ -99,8 +99,8 @@ def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:
         closes=moment(flags["closes"], opens, "--closes"), run_budget=budget, runs=flags["runs"],
         confirm_runs=flags["confirm_runs"] or 3 * flags["runs"], entries_per_person=flags["entries_per_person"],
         sealed=flags["sealed"], join_open=flags["open_join"],
-        workers=launch.workers_of(flags["workers"], devices), devices=devices, fixed_steps=flags["fixed_steps"], sandbox=not flags["unsafe_no_sandbox"],
-        hidden=tuple(hidden),
+        workers=launch.workers_of(flags["workers"], devices), devices=devices,
+        fixed_steps=flags["fixed_steps"], sandbox=not flags["unsafe_no_sandbox"], hidden=tuple(hidden),
     )  # fmt: skip
 
 
