@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -120,7 +121,7 @@ def test_a_law_needs_no_threads(task: Task, tmp_path: Path) -> None:
 def test_replicates_of_a_wave_are_taken_seed_by_seed(slow: Callable[..., Slow]) -> None:
     charter = "wave: 3\nreplicates: 2"
     one, several = (play(slow(before=Reversed(2)), charter, devices, 12).experiments[2:] for devices in (1, 2))
-    assert all(a["source_id"] == b["source_id"] for a, b in zip(one, one[1:], strict=False) if b["replicate"])
+    assert all(a["source_id"] == b["source_id"] for a, b in itertools.pairwise(one) if b["replicate"])
     living = [row["source_id"] for row in several[:3] if row["status"] == "ok"]
     again = several[3 : 3 + len(living)]
     assert len(living) > 1 and [row["replicate"] for row in several[:3]] == [0] * 3
