@@ -84,6 +84,7 @@ class Wishes:
     fixed_steps: bool
     sandbox: bool
     hidden: tuple[Task, ...] = ()
+    devices: int = 1  # of one run
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def found(folder: Path, wishes: Wishes) -> Founded:
         raise UsageError("--closes is not after --opens", hint="--closes 7d means seven days after the opening")
     study = Study.create(
         folder, task=wishes.task, run_budget=wishes.run_budget, command="contest", workers=wishes.workers,
-        fixed_steps=wishes.fixed_steps, sandbox=wishes.sandbox,
+        devices=wishes.devices, fixed_steps=wishes.fixed_steps, sandbox=wishes.sandbox,
         plan={"seeds": wishes.runs, "confirm": wishes.confirm_runs}, reserve=reserved(wishes),
     )  # fmt: skip
     config = config_of(study, wishes)
