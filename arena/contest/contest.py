@@ -98,6 +98,7 @@ class Wishes:
     fixed_steps: bool
     sandbox: bool
     hidden: tuple[Task, ...] = ()
+    devices: int = 1  # of one run
     further: tuple[Task, ...] = ()  # visible, beside ``task``
 
 
@@ -117,7 +118,7 @@ def found(folder: Path, wishes: Wishes) -> Founded:
     away = elsewhere(wishes)
     study = Study.create(
         folder, task=wishes.task, run_budget=wishes.run_budget, command="contest", workers=wishes.workers,
-        fixed_steps=wishes.fixed_steps, sandbox=wishes.sandbox,
+        devices=wishes.devices, fixed_steps=wishes.fixed_steps, sandbox=wishes.sandbox,
         plan={"seeds": wishes.runs, "confirm": wishes.confirm_runs}, further=away["further"],
         reserve=away["reserve"],
     )  # fmt: skip

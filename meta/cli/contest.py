@@ -60,6 +60,7 @@ def contest(out: Output) -> None:
         flag("--sealed", is_flag=True, help="Only hashes of entries are public until the decision."),
         flag("--open-join", is_flag=True, help="Anybody may join, without the code."),
         options.workers_flag,
+        options.devices_flag,
         options.fixed_steps_flag,
         options.unsafe_flag,
     ],
@@ -93,11 +94,13 @@ def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:
     for each in (task, *further, *hidden):
         sandbox.require(each, not flags["unsafe_no_sandbox"])
     opens = moment(flags["opens"], datetime.now(UTC), "--opens")
+    devices = flags["devices_per_run"] or 1
     return Wishes(
         title=flags["title"] or Path(folder).name, task=task, opens=opens,
         closes=moment(flags["closes"], opens, "--closes"), run_budget=budget, runs=flags["runs"],
         confirm_runs=flags["confirm_runs"] or 3 * flags["runs"], entries_per_person=flags["entries_per_person"],
-        sealed=flags["sealed"], join_open=flags["open_join"], workers=launch.workers_of(flags["workers"]),
+        sealed=flags["sealed"], join_open=flags["open_join"],
+        workers=launch.workers_of(flags["workers"], devices), devices=devices,
         fixed_steps=flags["fixed_steps"], sandbox=not flags["unsafe_no_sandbox"],
         hidden=tuple(hidden), further=tuple(further),
     )  # fmt: skip
