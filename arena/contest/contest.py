@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from arena.contest.settings import MARK, RULES, ContestConfig, Phase, hidden_has
 from arena.scratch import secret_hash
 from arena.settings import Reserved, StudyConfig
 from arena.study import Study, reference
+from inner_loop.kit import Staff
 from programs.errors import Corrupt, UsageError
 from programs.ids import content_id
 from programs.shelf import starter
@@ -84,6 +85,8 @@ class Wishes:
     fixed_steps: bool
     sandbox: bool
     hidden: tuple[Task, ...] = ()
+    researcher: str = "scripted"
+    staff: Staff = field(default_factory=Staff)
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def found(folder: Path, wishes: Wishes) -> Founded:
         folder, task=wishes.task, run_budget=wishes.run_budget, command="contest", workers=wishes.workers,
         fixed_steps=wishes.fixed_steps, sandbox=wishes.sandbox,
         plan={"seeds": wishes.runs, "confirm": wishes.confirm_runs}, reserve=reserved(wishes),
+        researcher=wishes.researcher, staff=wishes.staff,
     )  # fmt: skip
     config = config_of(study, wishes)
     text = rules_text(config, study.config, study.task)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import undefer
 from analysis.report.standings import aa_spread
 from analysis.standings import ALPHA
 from analysis.statistics import holm, interval, mean_interval, welch, welch_difference
-from arena.contest import arms
+from arena.contest import acts, arms, careful
 from arena.contest.board import board_rows
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
@@ -20,7 +20,6 @@ from arena.contest.tables import Entry
 from arena.executor import Executor, Progress
 from arena.inprocess import executor_of
 from arena.match import Match, gains_of, play
-from arena.race import Allocation
 from arena.study import Study
 
 Gains = Mapping[int, Sequence[float]]  # entry's number → verified gains of its confirming runs
@@ -44,9 +43,14 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
         contest.state(deciding=utc_now().isoformat(), leaders=numbers)
     entries = taking_part(contest, numbers)
     match = entered(study, entries, arms.CONFIRMATION)
-    play(study, executor, match, Allocation({arm.arm_id: contest.config.confirm_runs for arm in match.arms}), progress)
-    gains = {entry.number: gains_of(study, arm) for entry, arm in zip(entries, match.arms, strict=True)}
-    return announcement(contest, entries, gains) | {"hidden": elsewhere(contest, study, entries, progress)}
+    play(study, executor, match, careful.Careful(contest, match, entries, contest.config.confirm_runs), progress)
+    acts.tell(contest, study)
+    left_out = careful.told(contest, match, entries)
+    gone = {who["number"] for who in left_out}
+    gains = {entry.number: gains_of(study, arm) for entry, arm in zip(entries, match.arms, strict=True)
+             if entry.number not in gone}  # fmt: skip
+    decided = announcement(contest, [entry for entry in entries if entry.number in gains], gains)
+    return decided | {"left_out": left_out, "hidden": elsewhere(contest, study, entries, progress)}
 
 
 def elsewhere(contest: Contest, study: Study, entries: Sequence[Entry], progress: Progress) -> list[dict[str, Any]]:
@@ -55,10 +59,10 @@ def elsewhere(contest: Contest, study: Study, entries: Sequence[Entry], progress
     for number in range(len(study.config.reserve)):
         away = study.on_reserve(number)
         match = entered(away, entries, arms.hidden_label(away.task.name))
-        runs = Allocation({arm.arm_id: contest.config.confirm_runs for arm in match.arms})
+        runs = careful.Careful(contest, match, entries, contest.config.confirm_runs)
         with executor_of(away, progress) as executor:
             play(away, executor, match, runs, progress)
-        rows = board_rows(contest, match.label)
+        rows = [row for row in board_rows(contest, match.label) if row["gain"] is not None]
         found.append({"task": away.task.name, "unit": away.task.unit, "rows": rows, "aa_spread": aa_spread(rows)})
     return found
 
@@ -87,7 +91,7 @@ def entered(study: Study, entries: Sequence[Entry], label: str) -> Match:
 def announcement(contest: Contest, entries: Sequence[Entry], gains: Gains) -> dict[str, Any]:
     """What is told: who won by how much, how sure, beside whom; and the secret."""
     decided = decide(entries, gains)
-    rows = board_rows(contest, arms.CONFIRMATION)
+    rows = [row for row in board_rows(contest, arms.CONFIRMATION) if row["gain"] is not None]
     return {
         **decided, "decided_at": utc_now().isoformat(), "unit": contest.task.unit, "aa_spread": aa_spread(rows),
         "secret": contest.study.secret, "secret_hash": contest.config.secret_hash, "rows": rows,

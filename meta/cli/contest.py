@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meta.cli import launch, options, resolve
+from meta.cli import contest_staff, launch, options, resolve
 from meta.cli.contest_close import close
 from meta.cli.contest_entrant import join, status, submit
 from meta.cli.options import flag, noun, parse_duration, verb
@@ -58,6 +58,7 @@ def contest(out: Output) -> None:
         flag("--entries-per-person", type=click.IntRange(min=1), default=3, show_default=True, help="Entries each."),
         flag("--sealed", is_flag=True, help="Only hashes of entries are public until the decision."),
         flag("--open-join", is_flag=True, help="Anybody may join, without the code."),
+        *contest_staff.FLAGS,
         options.workers_flag,
         options.fixed_steps_flag,
         options.unsafe_flag,
@@ -85,6 +86,7 @@ def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:
     from arena import sandbox
     from arena.contest.contest import Wishes
 
+    crew = contest_staff.take(flags)
     task = launch.load_task(flags["task"])
     budget = flags["run_budget"] or task.run_budget
     launch.refuse_small(task, budget, flags["fixed_steps"])
@@ -98,7 +100,7 @@ def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:
         confirm_runs=flags["confirm_runs"] or 3 * flags["runs"], entries_per_person=flags["entries_per_person"],
         sealed=flags["sealed"], join_open=flags["open_join"], workers=launch.workers_of(flags["workers"]),
         fixed_steps=flags["fixed_steps"], sandbox=not flags["unsafe_no_sandbox"],
-        hidden=tuple(hidden),
+        hidden=tuple(hidden), researcher=crew.researcher, staff=crew.staff,
     )  # fmt: skip
 
 
