@@ -71,9 +71,11 @@ def _at_work(steward: Steward, executor: Executor, until_idle: bool) -> bool:
                 return True
             if until_idle:
                 steward.shown.refresh(force=True)
+                steward.insight.refresh(force=True)
                 return True
         contest.database.tell("pulse", at=utc_now().isoformat(), pid=os.getpid())
         steward.shown.refresh(force=False)
+        steward.insight.refresh()
         time.sleep(IDLE_SECONDS)
     return True
 
@@ -88,6 +90,7 @@ def close(steward: Steward, executor: Executor) -> None:
     told = confirm(contest, study, executor, steward.progress)
     study.record({"kind": "announcement", "contest_id": contest.config.contest_id, **told})
     contest.database.tell("announcement", **told)
+    steward.insight.refresh(force=True)
     contest.state(decided=utc_now().isoformat())
     steward.say(str(told["headline"]))
 
