@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from arena.contest.settings import MARK, RULES, ContestConfig, Phase, hidden_has
 from arena.scratch import secret_hash
 from arena.settings import Reserved, StudyConfig
 from arena.study import Study, reference
+from inner_loop.kit import Staff
 from programs.errors import Corrupt, UsageError
 from programs.ids import content_id
 from programs.shelf import starter
@@ -100,6 +101,8 @@ class Wishes:
     hidden: tuple[Task, ...] = ()
     devices: int = 1  # of one run
     further: tuple[Task, ...] = ()  # visible, beside ``task``
+    researcher: str = "scripted"
+    staff: Staff = field(default_factory=Staff)
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def found(folder: Path, wishes: Wishes) -> Founded:
         folder, task=wishes.task, run_budget=wishes.run_budget, command="contest", workers=wishes.workers,
         devices=wishes.devices, fixed_steps=wishes.fixed_steps, sandbox=wishes.sandbox,
         plan={"seeds": wishes.runs, "confirm": wishes.confirm_runs}, further=away["further"],
-        reserve=away["reserve"],
+        reserve=away["reserve"], researcher=wishes.researcher, staff=wishes.staff,
     )  # fmt: skip
     config = config_of(study, wishes)
     text = rules_text(config, study.config, [study.task, *wishes.further])

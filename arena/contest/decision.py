@@ -10,7 +10,7 @@ from sqlalchemy.orm import undefer
 
 from analysis.report.standings import aa_spread
 from analysis.statistics import mean_interval
-from arena.contest import arms
+from arena.contest import acts, arms, careful
 from arena.contest.board import board_rows, over_tasks
 from arena.contest.contest import Contest
 from arena.contest.score import Scores, plain
@@ -19,7 +19,6 @@ from arena.contest.tables import Entry
 from arena.executor import Executor, Progress
 from arena.inprocess import executor_of
 from arena.match import Match, gains_of, play
-from arena.race import Allocation
 from arena.study import Study
 
 Gains = Mapping[int, Sequence[float]]  # entry's number → verified gains of its confirming runs
@@ -43,15 +42,19 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
         contest.state(deciding=utc_now().isoformat(), leaders=numbers)
     entries = taking_part(contest, numbers)
     gains = {each.task.name: run_again(contest, each, executor, entries, progress) for each in study.on_tasks()}
-    return announcement(contest, entries, gains) | {"hidden": elsewhere(contest, study, entries, progress)}
+    acts.tell(contest, study)
+    left_out = careful.told(contest, entries)
+    gone = {who["number"] for who in left_out}
+    decided = announcement(contest, [entry for entry in entries if entry.number not in gone], gains)
+    return decided | {"left_out": left_out, "hidden": elsewhere(contest, study, entries, progress)}
 
 
 def run_again(
     contest: Contest, study: Study, executor: Executor, entries: Sequence[Entry], progress: Progress
 ) -> Gains:  # fmt: skip
-    """The fresh runs on the task that the study is on."""
+    """The fresh runs on the task that the study is on; of an entry that is left out as many as it has."""
     match = entered(study, entries, arms.CONFIRMATION)
-    play(study, executor, match, Allocation({arm.arm_id: contest.config.confirm_runs for arm in match.arms}), progress)
+    play(study, executor, match, careful.Careful(contest, entries, contest.config.confirm_runs), progress)
     return {entry.number: gains_of(study, arm) for entry, arm in zip(entries, match.arms, strict=True)}
 
 
@@ -61,10 +64,10 @@ def elsewhere(contest: Contest, study: Study, entries: Sequence[Entry], progress
     for number in range(len(study.config.reserve)):
         away = study.on_reserve(number)
         match = entered(away, entries, arms.HIDDEN)
-        runs = Allocation({arm.arm_id: contest.config.confirm_runs for arm in match.arms})
+        runs = careful.Careful(contest, entries, contest.config.confirm_runs)
         with executor_of(away, progress) as executor:
             play(away, executor, match, runs, progress)
-        rows = board_rows(contest, match.label)
+        rows = [row for row in board_rows(contest, match.label) if row["gain"] is not None]
         found.append({"task": away.task.name, "unit": away.task.unit, "rows": rows, "aa_spread": aa_spread(rows)})
     return found
 
@@ -93,7 +96,8 @@ def entered(study: Study, entries: Sequence[Entry], kind: str) -> Match:
 def announcement(contest: Contest, entries: Sequence[Entry], gains: Mapping[str, Gains]) -> dict[str, Any]:
     """What is told: who won by how much, how sure, beside whom; and the secret. ``gains`` by task, the first first."""
     decided = decide(entries, scores_of(entries, gains))
-    rows, scales, unit = over_tasks(contest, arms.CONFIRMATION)
+    board, scales, unit = over_tasks(contest, arms.CONFIRMATION)
+    rows = [row for row in board if row["gain"] is not None]
     return {
         **decided, "decided_at": utc_now().isoformat(), "unit": unit, "scales": scales, "aa_spread": aa_spread(rows),
         "secret": contest.study.secret, "secret_hash": contest.config.secret_hash, "rows": rows,
@@ -104,7 +108,7 @@ def scores_of(entries: Sequence[Entry], gains: Mapping[str, Gains]) -> Scores[in
     """The gains as they are where there is one task, else over stock's."""
     first, *further = gains.values()
     if not further:
-        return plain(first)
+        return plain({e.number: first[e.number] for e in entries})
     cells = {e.number: {task: mean_interval(on[e.number]) for task, on in gains.items()} for e in entries}
     return Scores(cells, list(gains), [e.number for e in entries if e.role != "program"])
 

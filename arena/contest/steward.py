@@ -17,8 +17,10 @@ from sqlalchemy.orm import undefer
 from arena.contest import acts, arms, board
 from arena.contest.contest import Contest
 from arena.contest.entries import change
+from arena.contest.insight import Insight
 from arena.contest.kin import Kin
 from arena.contest.live import Live
+from arena.contest.pause import Pause, is_the_hosts
 from arena.contest.queue import HOST, Costs, Waiting, turns
 from arena.contest.results import run_result, tell_result
 from arena.contest.tables import ENDED, Entry
@@ -69,9 +71,12 @@ class Steward:
         self.screening: Match = arms.match_of(study, arms.SCREENING)
         self.arms: dict[int, tuple[Arm, ...]] = {}  # entry's number → its arms: of the screening, of each task's board
         self.in_hand: dict[str, InHand] = {}
+        self.problems: list[tuple[InHand, Mapping[str, Any]]] = []  # why runs stopped, until the workers have ended
+        self.pause = Pause(contest, say)
         self.live = Live(contest)
         self.kin = Kin(study)
         self.shown = board.Board(contest)
+        self.insight = Insight(contest, study)
 
     # -- what waits ----------------------------------------------------------------------------------------------
 
@@ -99,7 +104,7 @@ class Steward:
 
     def next_job(self) -> RunJob | None:
         """The job whose turn it is; None where nothing waits, or a suspect has to be alone."""
-        if any(hand.suspect for hand in self.in_hand.values()):
+        if self.problems or any(hand.suspect for hand in self.in_hand.values()):
             return None
         waiting, served = self.waiting()
         ready = {w.number: w for w in waiting if not w.blocked}
@@ -168,7 +173,18 @@ class Steward:
         ]
         for result in executor.run(Feed(self)):
             self._take(result, baselines)
+        self._look_at_problems()
         self.shown.refresh(force=False)
+
+    def _look_at_problems(self) -> None:
+        """A problem that others would meet too stops the queue and counts against nobody; another is the entry's."""
+        found, self.problems = self.problems, []
+        ours = next((problem for _, problem in found if is_the_hosts(self.study, problem)), None)
+        if ours is not None:
+            self.pause.begin(ours)
+            return
+        for hand, problem in found:
+            self.lost(hand, str(problem.get("message")))
 
     def tell_acts(self) -> None:
         """What the host has declared void, or taken back, since the last look: into the ledger, then onto the board."""
@@ -180,9 +196,10 @@ class Steward:
         self.live.ended(hand.number, result.job_id)
         self.tell_acts()
         if result.state != "finished":
-            if result.problem is not None:
-                self.lost(hand, str(result.problem.get("message")))
+            if result.problem is not None:  # whose it is, is looked at when the others have ended
+                self.problems.append((hand, result.problem))
             return
+        self.pause.over()
         if hand.index is None:
             self._screened(hand, result.run)
             return
@@ -191,6 +208,7 @@ class Steward:
         tell_result(self.contest, hand.number, hand.index + 1, run_result(place.study, hand.job.run_id, result.run))
         self._count(hand.number)
         self.shown.refresh(force=False)
+        self.insight.refresh()
 
     def _screened(self, hand: InHand, run: Mapping[str, Any]) -> None:
         if run.get("baseline_metric") is None or run.get("final_metric") is None:
@@ -224,6 +242,7 @@ class Steward:
         """Forget what the workers had in hand; it begins again where the ledger says that it ended."""
         hands = list(self.in_hand.values())
         self.in_hand.clear()
+        self.problems.clear()
         for hand in hands:
             self.live.ended(hand.number, hand.job.run_id)
         return hands
@@ -245,6 +264,8 @@ class Steward:
         hand = self.in_hand.get(str(event.get("run_id")))
         if hand is not None:
             self.live.take(hand.number, hand.index, event)
+        elif event.get("kind") == "run_ended" and event.get("state") == "finished":  # one that decides
+            self.pause.over()
         elif event.get("kind") == "note":
             self.say(str(event.get("text")))
 

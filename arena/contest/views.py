@@ -94,6 +94,12 @@ def entry_of(contest: Contest, entry_id: str) -> Entry:
     return found
 
 
+def entry_numbered(contest: Contest, number: int) -> Entry | None:
+    """With its text."""
+    with contest.database.read() as connection:
+        return connection.get(Entry, number, options=[*map(undefer, WHOLE)])
+
+
 def may_read(contest: Contest, entry: Entry, viewer: Person | None, admin: bool = False) -> bool:
     """Whether the text may be shown: always to its author and the host; to others when it is not sealed any more."""
     mine = viewer is not None and viewer.person_id == entry.person_id

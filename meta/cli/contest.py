@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meta.cli import launch, options, resolve
+from meta.cli import contest_staff, launch, options, resolve
 from meta.cli.contest_close import close
 from meta.cli.contest_entrant import join, status, submit
 from meta.cli.options import flag, noun, parse_duration, verb
@@ -59,6 +59,7 @@ def contest(out: Output) -> None:
         flag("--entries-per-person", type=click.IntRange(min=1), default=3, show_default=True, help="Entries each."),
         flag("--sealed", is_flag=True, help="Only hashes of entries are public until the decision."),
         flag("--open-join", is_flag=True, help="Anybody may join, without the code."),
+        *contest_staff.FLAGS,
         options.workers_flag,
         options.devices_flag,
         options.fixed_steps_flag,
@@ -87,6 +88,7 @@ def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:
     from arena import sandbox
     from arena.contest.contest import Wishes
 
+    crew = contest_staff.take(flags)
     task, *further = launch.load_tasks(flags["task"]) or [launch.load_task(None)]
     budget = flags["run_budget"] or task.run_budget
     launch.refuse_small(task, budget, flags["fixed_steps"])
@@ -102,7 +104,7 @@ def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:
         sealed=flags["sealed"], join_open=flags["open_join"],
         workers=launch.workers_of(flags["workers"], devices), devices=devices,
         fixed_steps=flags["fixed_steps"], sandbox=not flags["unsafe_no_sandbox"],
-        hidden=tuple(hidden), further=tuple(further),
+        hidden=tuple(hidden), further=tuple(further), researcher=crew.researcher, staff=crew.staff,
     )  # fmt: skip
 
 
