@@ -35,6 +35,7 @@ FLAGS = [
     options.workers_flag,
     options.fixed_steps_flag,
     options.executor_flag,
+    options.share_flag,
     options.unsafe_flag,
     *options.STAFF_FLAGS,
     *staffing.FLAGS,
