@@ -61,7 +61,7 @@ def executor_of(study: Study, progress: Progress) -> LocalExecutor | InProcessEx
     if on_cluster():
         from arena.cluster.executor import RayExecutor
 
-        return RayExecutor(study.folder, study.config, progress)
+        return RayExecutor(study.folder, progress)
     if trains(study):
         return LocalExecutor(study.folder, count, progress)
     return InProcessExecutor(study, progress, repositories=True)
