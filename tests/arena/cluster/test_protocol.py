@@ -63,7 +63,8 @@ def test_events_stand_once_and_in_order() -> None:
     "event",
     [
         "text", {"kind": 3}, {"kind": "verification", "run_id": "r1"}, {"kind": "study"}, {"kind": "champion"},
-        experiment(0, run_id="r2"), experiment(64), experiment(-1), experiment(0, number=0.0), experiment(0, number=True),
+        experiment(0, run_id="r2"), experiment(64), experiment(-1), experiment(0, number=0.0),
+        experiment(0, number=True),
         experiment(0, experiment_id="e"), experiment(0, prev="", hash="x"), {"kind": "decision", "run_id": "r1"},
     ],
 )  # fmt: skip
