@@ -52,7 +52,8 @@ def test_events_stand_once_and_in_order() -> None:
     assert hand.take({"kind": "run_started", "run_id": "r1"}) is not None
     assert hand.take({"kind": "run_started", "run_id": "r1"}) is None  # told again by a second worker
     assert hand.take(experiment(0)) is not None and hand.take(experiment(1)) is not None
-    assert hand.take(experiment(1)) is None
+    with pytest.raises(Malformed, match="experiment 1 again"):
+        hand.take(experiment(1))
     assert [event["number"] for event in hand.recorded()] == [0, 1]
     assert hand.take({"kind": "run_ended", "run_id": "r1", "state": "stopped"}) is not None
     assert hand.take({"kind": "run_ended", "run_id": "r1", "state": "finished"}) is not None
