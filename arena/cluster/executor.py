@@ -57,8 +57,6 @@ class RayExecutor:
     """Carries out jobs on every node of the study's hardware class. Nodes may come and go meanwhile."""
 
     def __init__(self, folder: Path, progress: Progress) -> None:
-        import ray
-
         config = StudyConfig.read(folder / "study.toml")
         self.folder, self.progress = folder, progress
         self.devices = config.devices  # of one run
@@ -73,6 +71,8 @@ class RayExecutor:
         )
         self.ledger = Ledger(folder / "ledger", "cluster")
         self.told = False
+        import ray  # not before its settings are made
+
         self._parcel = ray.put(parcel_of(config, folder))
         self._places: dict[tuple[str, int], Place] = {}
         self._calls: dict[ObjectRef[Any], Place] = {}

@@ -83,9 +83,10 @@ class Hand:
             if type(number) is not int or named != experiment_id(self.job.job_id, number):
                 raise Malformed(f"an experiment {named!r} with number {number!r}")
             known = self._past.experiments.get(self.job.job_id, {})
-            if named not in known and not 0 <= number < len(known) + MOST_DEVICES:  # those of a wave end in any order
+            if named in known:  # it was told what is recorded: who does an experiment again is not to be trusted
+                raise Malformed(f"experiment {number} again")
+            if not 0 <= number < len(known) + MOST_DEVICES:  # those of a wave end in any order
                 raise Malformed(f"experiment {number} after {len(known)}")
-            return named in known
         if kind in ONCE and event.get("state", "finished") == "finished":
             before = kind in self._told
             self._told.add(kind)

@@ -52,7 +52,8 @@ def test_events_stand_once_and_in_order() -> None:
     assert hand.take({"kind": "run_started", "run_id": "r1"}) is not None
     assert hand.take({"kind": "run_started", "run_id": "r1"}) is None  # told again by a second worker
     assert hand.take(experiment(0)) is not None and hand.take(experiment(1)) is not None
-    assert hand.take(experiment(1)) is None
+    with pytest.raises(Malformed, match="experiment 1 again"):
+        hand.take(experiment(1))
     assert [event["number"] for event in hand.recorded()] == [0, 1]
     assert hand.take({"kind": "run_ended", "run_id": "r1", "state": "stopped"}) is not None
     assert hand.take({"kind": "run_ended", "run_id": "r1", "state": "finished"}) is not None
@@ -64,8 +65,8 @@ def test_events_stand_once_and_in_order() -> None:
     [
         "text", {"kind": 3}, {"kind": "verification", "run_id": "r1"}, {"kind": "study"}, {"kind": "champion"},
         experiment(0, run_id="r2"), experiment(64), experiment(-1), experiment(0, number=0.0),
-        experiment(0, number=True), experiment(0, experiment_id="e"),
-        experiment(0, prev="", hash="x"), {"kind": "decision", "run_id": "r1"},
+        experiment(0, number=True),
+        experiment(0, experiment_id="e"), experiment(0, prev="", hash="x"), {"kind": "decision", "run_id": "r1"},
     ],
 )  # fmt: skip
 def test_an_event_that_the_job_in_hand_does_not_bring_forth_is_refused(event: object) -> None:
