@@ -148,12 +148,21 @@ def queue_view(contest: Contest) -> Row:
     ]
     pulse = contest.database.fact("pulse").get("at")
     return {"rows": rows[:MOST_ROWS], "waiting": len(rows), "run_seconds": round(pace, 2), "pulse": pulse,
+            "pause": contest.database.fact("pause"),
             "workers": contest.study.workers, "as_of": utc_now()}  # fmt: skip
 
 
 def run_seconds(contest: Contest) -> float:
     """Wall seconds of a run with its verification, by the budgets; a CPU shared with others takes longer."""
     return contest.config.run_budget + contest.study.verify_seeds * contest.task.cost_seconds
+
+
+def host_rows(contest: Contest) -> list[Row]:
+    """The entries for the host's page, the latest first; the void ones of them before all others."""
+    order = (Entry.state != "void", Entry.number.desc())
+    with contest.database.read() as connection:
+        found = connection.scalars(select(Entry).where(Entry.role == "program").order_by(*order).limit(MOST_ROWS)).all()
+    return [entry_row(entry) | {"attempts": entry.attempts} for entry in found]
 
 
 def person_view(contest: Contest, person: Person) -> Row:

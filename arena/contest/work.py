@@ -7,15 +7,18 @@ host's: nobody is blamed, and it tries again later.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from arena.contest import careful
 from arena.contest.contest import Contest
 from arena.contest.decision import confirm
+from arena.contest.health import LOG
 from arena.contest.pause import HOSTS, answers, unstop
 from arena.contest.settings import utc_now
 from arena.contest.steward import Say, Steward
@@ -137,8 +140,13 @@ def healthy(study: Study, steward: Steward, say: Say) -> bool:
     return result.measurements[0].status == "ok"
 
 
-def say_to_log(text: str) -> None:
+def say_to_log(folder: Path, text: str) -> None:
+    """To whoever watches, and into the log that the host's page shows the end of."""
     print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a full disk is told of by what needs it
+        (folder / LOG).parent.mkdir(exist_ok=True)
+        with open(folder / LOG, "a", encoding="utf-8") as log:
+            log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}\n")
 
 
 def main() -> None:
@@ -149,10 +157,11 @@ def main() -> None:
         if os.getppid() != int(sys.argv[2]):
             return
     contest = Contest.open(Path(sys.argv[1]))
+    say = partial(say_to_log, contest.folder)
     try:
-        carry_on(contest, say_to_log)
+        carry_on(contest, say)
     except MetaloopError as error:  # process boundary: the host's log has the reason
-        say_to_log(f"stopped: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+        say(f"stopped: {error.message}" + (f" ({error.hint})" if error.hint else ""))
         raise SystemExit(error.exit_code) from None
 
 

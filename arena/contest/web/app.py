@@ -14,6 +14,7 @@ from arena.contest.web.api import api_routes
 from arena.contest.web.disputes import dispute_routes
 from arena.contest.web.forms import form_routes
 from arena.contest.web.host import Host, Limits
+from arena.contest.web.hosting import hosting_routes
 from arena.contest.web.limits import BodyLimit
 from arena.contest.web.pages import page_routes, show
 from arena.contest.web.security import SafeHeaders
@@ -29,6 +30,7 @@ def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
     app.include_router(api_routes(host))
     app.include_router(form_routes(host))
     app.include_router(dispute_routes(host))
+    app.include_router(hosting_routes(host))
     app.include_router(page_routes(host))
     app.add_middleware(BodyLimit)
     app.add_middleware(SafeHeaders)

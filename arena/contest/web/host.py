@@ -12,7 +12,7 @@ from arena.contest.contest import Contest
 from arena.contest.tables import Person
 from arena.contest.web.events import Changes
 from arena.contest.web.limits import Rate
-from arena.contest.web.security import SESSION
+from arena.contest.web.security import HOST, SESSION
 from trainer.task import Task
 
 
@@ -63,6 +63,10 @@ class Host:
 
     def is_admin(self, request: Request) -> bool:
         return accounts.is_admin(self.contest.database, bearer(request))
+
+    def is_host(self, request: Request) -> bool:
+        """The same, or by the cookie of a browser that logged in as host."""
+        return self.is_admin(request) or accounts.host_logged_in(self.contest.database, request.cookies.get(HOST, ""))
 
     def limited(self, rate: Rate, request: Request, who: str = "") -> None:
         """Count one more; raises 429 where that is one too many."""
