@@ -33,12 +33,14 @@ class Killer(threading.Thread):
     def __init__(self, folder: Path, arm_id: str) -> None:
         super().__init__(daemon=True)
         self.folder, self.arm_id, self.over = folder, arm_id, threading.Event()
-        self.kills = 0
+        self.kills = self.seen = 0
 
     def run(self) -> None:
         while not self.over.wait(0.01):
             begun = [event for event in read(self.folder / "ledger") if event["kind"] == "run_started"]
-            if begun and begun[-1]["arm_id"] == self.arm_id:
+            last = begun[-1]["arm_id"] if len(begun) > self.seen else ""
+            self.seen = len(begun)
+            if last == self.arm_id:  # not its successor, which has a plain experiment in hand
                 for pid in workers_of(self.folder):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
