@@ -84,7 +84,8 @@ class Hand:
                 raise Malformed(f"experiment {number} after {len(known)}")
             return named in known
         if kind in ONCE and event.get("state", "finished") == "finished":
-            before, _ = kind in self._told, self._told.add(kind)
+            before = kind in self._told
+            self._told.add(kind)
             return before
         return False
 

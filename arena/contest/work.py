@@ -112,7 +112,8 @@ def close(steward: Steward, executor: Executor) -> None:
     contest, study = steward.contest, steward.study
     steward.shown.refresh(force=True)
     _end(study, steward.screening.match_id)
-    _end(study, steward.board.match_id)
+    for place in steward.places:
+        _end(study, place.board.match_id)
     steward.say("deciding: the leaders play on fresh seeds and data")
     told = confirm(contest, study, executor, steward.progress)
     steward.pause.over()

@@ -75,10 +75,11 @@ def listed(out: Output) -> None:
 @verb(
     ("metaloop contest init my-contest --closes 7d", "on strokes, open now, for a week"),
     ("metaloop contest init c2 -t tinylm -b 2m -n 6 --sealed", "2 minutes a run, 6 runs, texts sealed"),
+    ("metaloop contest init c3 -t strokes,tinylm", "4 runs on each of two tasks, ranked over both"),
     flags=[
         click.argument("folder", metavar="DIR"),
         flag("--title", metavar="TEXT", help="What the pages call it  [default: the folder's name]."),
-        options.task_flag,
+        flag("-t", "--task", metavar="NAME|DIR,…", help="The task, or several that count alike  [default: strokes]."),
         options.run_budget_flag,
         flag("--hidden", metavar="TASK,…", help="Tasks for the leaders after the decision, secret until then."),
         flag("-n", "--runs", type=click.IntRange(min=2), default=4, show_default=True, help="Runs of each entry."),
@@ -90,6 +91,7 @@ def listed(out: Output) -> None:
         flag("--open-join", is_flag=True, help="Anybody may join, without the code."),
         *contest_staff.FLAGS,
         options.workers_flag,
+        options.devices_flag,
         options.fixed_steps_flag,
         options.unsafe_flag,
     ],
@@ -105,7 +107,7 @@ def init(out: Output, folder: str, **flags: Any) -> None:
     config = made.contest.config
     out.thing({
         "folder": folder, "contest_id": config.contest_id, "title": config.title, "task": config.task,
-        "opens": config.opens, "closes": config.closes, "rules_hash": config.rules_hash,
+        "further": config.further, "opens": config.opens, "closes": config.closes, "rules_hash": config.rules_hash,
         "secret_hash": config.secret_hash, "admin_token": made.admin_token, "join_code": made.join_code,
     })  # fmt: skip
     out.note(f"keep the token: it is told this once. Next: metaloop contest serve {resolve.typed(Path(folder))}")
@@ -117,20 +119,22 @@ def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:
     from arena.contest.contest import Wishes
 
     crew = contest_staff.take(flags)
-    task = launch.load_task(flags["task"])
+    task, *further = launch.load_tasks(flags["task"]) or [launch.load_task(None)]
     budget = flags["run_budget"] or task.run_budget
     launch.refuse_small(task, budget, flags["fixed_steps"])
     hidden = launch.load_tasks(flags["hidden"])
-    for each in (task, *hidden):
+    for each in (task, *further, *hidden):
         sandbox.require(each, not flags["unsafe_no_sandbox"])
     opens = moment(flags["opens"], datetime.now(UTC), "--opens")
+    devices = flags["devices_per_run"] or 1
     return Wishes(
         title=flags["title"] or Path(folder).name, task=task, opens=opens,
         closes=moment(flags["closes"], opens, "--closes"), run_budget=budget, runs=flags["runs"],
         confirm_runs=flags["confirm_runs"] or 3 * flags["runs"], entries_per_person=flags["entries_per_person"],
-        sealed=flags["sealed"], join_open=flags["open_join"], workers=launch.workers_of(flags["workers"]),
+        sealed=flags["sealed"], join_open=flags["open_join"],
+        workers=launch.workers_of(flags["workers"], devices), devices=devices,
         fixed_steps=flags["fixed_steps"], sandbox=not flags["unsafe_no_sandbox"],
-        hidden=tuple(hidden), researcher=crew.researcher, staff=crew.staff,
+        hidden=tuple(hidden), further=tuple(further), researcher=crew.researcher, staff=crew.staff,
     )  # fmt: skip
 
 

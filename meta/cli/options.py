@@ -186,6 +186,9 @@ study_flag = flag(
 task_flag = flag("-t", "--task", metavar="NAME|DIR", help="The task  [default: strokes].")
 seed_flag = flag("--seed", type=click.IntRange(min=0), help="Seed of the study; without it, a fresh secret.")
 workers_flag = flag("-j", "--workers", type=click.IntRange(min=1), help="Worker processes  [default: the cores].")
+devices_flag = flag(
+    "--devices-per-run", type=click.IntRange(1, 64), help="Devices that share the waves of one run  [default: 1]."
+)
 fixed_steps_flag = flag("--fixed-steps", is_flag=True, help="Steps in place of seconds: bit-reproducible.")
 unsafe_flag = flag("--unsafe-no-sandbox", is_flag=True, help="No sandbox: every row says unverified.")
 executor_flag = flag(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -24,7 +25,9 @@ from arena.contest.views import (
     queue_view,
 )
 from arena.contest.web.host import Host
+from arena.contest.web.limits import HEAVY
 from programs.errors import NotFound, UsageError
+from programs.text import one_line
 
 
 class Join(BaseModel):
@@ -102,8 +105,8 @@ def _entering(routes: APIRouter, host: Host) -> None:
         from starlette.concurrency import run_in_threadpool
 
         person = await run_in_threadpool(host.person, request)
-        host.limited(host.limits.entry, request, f"person {person.person_id}")
         raw = await request.body()
+        host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
         try:
             accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows)
         except NotTaken as problem:
@@ -120,7 +123,7 @@ def _hosting(routes: APIRouter, host: Host) -> None:
             host.limited(host.limits.token, request)
             raise HTTPException(403, detail={"message": "this takes the host's token", "hint": ""})
         if utc_now() < host.contest.config.closes:
-            host.contest.state(close_asked=utc_now().isoformat(), early=asked.reason)
+            host.contest.state(close_asked=utc_now().isoformat(), early=one_line(asked.reason))
         else:
             host.contest.state(close_asked=utc_now().isoformat())
         return {"phase": host.contest.phase()}
@@ -137,4 +140,5 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
+    """A separator of another country may begin a cell as well, and so does a sign of full width."""
+    return re.sub(r"(^|[,;|\s])(?=[=+\-@＝＋－＠])", r"\1'", value) if isinstance(value, str) else value

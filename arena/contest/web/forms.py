@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from starlette.datastructures import UploadFile
 from arena.contest import accounts, views
 from arena.contest.entries import NotTaken, accept
 from arena.contest.web.host import Host
+from arena.contest.web.limits import HEAVY
 from arena.contest.web.pages import show
 from arena.contest.web.security import SESSION, form_is_ours, remember
 from programs.errors import UsageError
@@ -45,7 +47,10 @@ class Posted:
 
 
 async def posted(host: Host, request: Request) -> Posted:
-    """The form, if it is ours; what it was spooled to is closed. Raises 403."""
+    """The form, if it is ours; what it was spooled to is closed. Raises 403, and 400 for an encoding but UTF-8."""
+    kind = request.headers.get("content-type", "").lower()
+    if "charset" in kind and not re.search(r"charset\s*=\s*\"?utf-?8\"?\s*(?:;|$)", kind):
+        raise HTTPException(400, detail={"message": "a form is sent as UTF-8", "hint": "open the page again"})
     async with request.form(max_files=FILES, max_fields=FIELDS) as form:
         fields = {name: value for name, value in form.items() if isinstance(value, str)}
         chosen = form.get("file")
@@ -116,8 +121,8 @@ def _entering(routes: APIRouter, host: Host) -> None:
         person = await run_in_threadpool(host.viewer, request)
         if person is None:
             return RedirectResponse("/join", status_code=303)
-        host.limited(host.limits.entry, request, f"person {person.person_id}")
         raw = form.program
+        host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
         try:
             accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows)
         except NotTaken as problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 
 from fastapi import HTTPException, Request
 
@@ -12,7 +13,7 @@ from arena.contest.contest import Contest
 from arena.contest.tables import Person
 from arena.contest.web.events import Changes
 from arena.contest.web.limits import Rate
-from arena.contest.web.security import HOST, SESSION
+from arena.contest.web.security import HOSTING, SESSION
 from trainer.task import Task
 
 
@@ -66,11 +67,12 @@ class Host:
 
     def is_host(self, request: Request) -> bool:
         """The same, or by the cookie of a browser that logged in as host."""
-        return self.is_admin(request) or accounts.host_logged_in(self.contest.database, request.cookies.get(HOST, ""))
+        cookie = request.cookies.get(HOSTING, "")
+        return self.is_admin(request) or accounts.host_logged_in(self.contest.database, cookie)
 
-    def limited(self, rate: Rate, request: Request, who: str = "") -> None:
-        """Count one more; raises 429 where that is one too many."""
-        if not rate.allows(who or client_of(request)):
+    def limited(self, rate: Rate, request: Request, who: str = "", weight: int = 1) -> None:
+        """Count one more, or ``weight`` for what costs more; raises 429 where that is too many."""
+        if not rate.allows(who or client_of(request), weight):
             told = {"message": "too many requests", "hint": f"again in {rate.wait} s"}
             raise HTTPException(429, detail=told, headers={"Retry-After": str(rate.wait)})
 
@@ -81,4 +83,10 @@ def bearer(request: Request) -> str:
 
 
 def client_of(request: Request) -> str:
-    return request.client.host if request.client else "?"
+    """Who counts as one client: an address, or the network that one customer of a provider has under IPv6."""
+    told = request.client.host if request.client else "?"
+    try:
+        address = ip_address(told)
+    except ValueError:
+        return told
+    return told if address.version == 4 else str(ip_network((address, 64), strict=False))

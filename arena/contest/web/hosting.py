@@ -20,7 +20,7 @@ from arena.contest.web.api import error
 from arena.contest.web.forms import Posted, field, posted
 from arena.contest.web.host import Host
 from arena.contest.web.pages import show
-from arena.contest.web.security import HOST, remember
+from arena.contest.web.security import HOSTING, remember
 from programs.errors import NotFound, UsageError
 
 Done = Callable[[Posted], object]
@@ -73,15 +73,15 @@ def _page(routes: APIRouter, host: Host) -> None:
             host.limited(host.limits.token, request)
             return await run_in_threadpool(page_of, host, request, problem)
         response = RedirectResponse("/host", status_code=303)
-        remember(response, request, HOST, cookie, accounts.HOST_SECONDS)
+        remember(response, request, HOSTING, cookie, accounts.HOST_SECONDS)
         return response
 
     @routes.post("/host/logout", include_in_schema=False)
     async def logout(request: Request) -> Response:
         await posted(host, request)
-        await run_in_threadpool(accounts.log_out_host, host.contest.database, request.cookies.get(HOST, ""))
+        await run_in_threadpool(accounts.log_out_host, host.contest.database, request.cookies.get(HOSTING, ""))
         response = RedirectResponse("/", status_code=303)
-        response.delete_cookie(HOST, path="/")
+        response.delete_cookie(HOSTING, path="/")
         return response
 
 

@@ -14,14 +14,14 @@ from arena.contest import views
 from arena.contest.disputes import disputes_of
 from arena.contest.settings import RULES
 from arena.contest.web.changes import against_stock
-from arena.contest.web.events import MOST_READERS
-from arena.contest.web.host import Host
+from arena.contest.web.host import Host, client_of
 from arena.contest.web.markdown import to_html
 from arena.contest.web.render import HERE, page
 from arena.contest.web.security import SESSION, VISITOR, form_token, remember, visitor_of
 from programs.errors import NotFound, UsageError
 
 MARKDOWN = "text/markdown; charset=utf-8"
+VARY = "accept, authorization, cookie, host"
 
 
 def page_routes(host: Host) -> APIRouter:
@@ -43,14 +43,15 @@ def show(host: Host, request: Request, name: str, status: int = 200, **values: A
     contest = views.contest_view(host.contest)
     base = str(request.base_url).rstrip("/")
     if wants_markdown(request):
-        return Response(page(f"{name}.md.j2", contest=contest, base=base, **values), status, media_type=MARKDOWN)
+        text = page(f"{name}.md.j2", contest=contest, base=base, **values)
+        return Response(text, status, media_type=MARKDOWN, headers={"vary": VARY})
     visitor = visitor_of(request)
     proof = form_token(host.key, visitor, request.cookies.get(SESSION, ""))
     twin = ("/index" if request.url.path == "/" else request.url.path) + ".md"
     html = page(f"{name}.html.j2", contest=contest, base=base, viewer=host.viewer(request), proof=proof,
                 twin=twin, to_html=to_html, **values)  # fmt: skip
     response = HTMLResponse(html, status)
-    response.headers["vary"] = "accept, cookie"
+    response.headers["vary"] = VARY
     if request.cookies.get(VISITOR) != visitor:
         remember(response, request, VISITOR, visitor)
     return response
@@ -82,11 +83,12 @@ def _public(routes: APIRouter, host: Host) -> None:
         return PlainTextResponse(text)
 
     @routes.get("/events")
-    async def events() -> Response:
-        if host.changes.readers >= MOST_READERS:
+    async def events(request: Request) -> Response:
+        client = client_of(request)
+        if host.changes.full(client):
             raise HTTPException(503, detail={"message": "too many live readers", "hint": "reload now and then"})
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(host.changes.stream(), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(host.changes.stream(client), media_type="text/event-stream", headers=headers)
 
 
 def entry_page(

@@ -54,7 +54,7 @@ def test_all_at_once_then_one_by_one_then_without(tmp_path: Path) -> None:
     with Study.open(contest.folder) as study:
         entries = taking_part(contest, [3, 4])
         match = entered(study, entries, "confirmation")
-        racer = careful.Careful(contest, match, entries, 3)
+        racer = careful.Careful(contest, entries, 3)
         scores = [ArmScore(arm.arm_id, True, ()) for arm in match.arms]
         first, second = match.arms[:2]
         assert racer.next_round(scores) == {arm.arm_id: 3 for arm in match.arms}
@@ -63,8 +63,17 @@ def test_all_at_once_then_one_by_one_then_without(tmp_path: Path) -> None:
             assert racer.next_round(scores) == {first.arm_id: 3}
             careful.lost(contest, study, "a worker died")
         assert racer.next_round(scores) == {second.arm_id: 3}
-        (left,) = careful.told(contest, match, entries)
+        (left,) = careful.told(contest, entries)
         assert left["number"] == 3 and "3 times" in left["why"]
+        away = careful.Careful(contest, entries, 3, "elsewhere")
+        scores = [
+            score if score.arm_id == second.arm_id else ArmScore(score.arm_id, True, (1.0,) * 3) for score in scores
+        ]
+        for _ in range(careful.MOST_ATTEMPTS):
+            assert away.next_round(scores) == {second.arm_id: 3}
+            careful.lost(contest, study, "a worker died")
+        assert away.next_round(scores) == {}
+        assert set(careful.left_out(contest, entries)) == {3}  # a hidden task decides nothing
         stock = [ArmScore(arm.arm_id, True, (1.0,) * 3 if arm in (first, second) else ()) for arm in match.arms]
         for _ in range(careful.MOST_ATTEMPTS + 2):  # a control is never given up: there is no decision without
             assert racer.next_round(stock) == {match.arms[2].arm_id: 3}
