@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException as HttpProblem
 
 from arena.contest.contest import Contest
@@ -18,6 +20,7 @@ from arena.contest.web.hosting import hosting_routes
 from arena.contest.web.limits import BodyLimit
 from arena.contest.web.pages import page_routes, show
 from arena.contest.web.security import SafeHeaders, WellFormed
+from programs.text import one_line
 
 
 def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
@@ -51,6 +54,15 @@ def _errors(app: FastAPI, host: Host) -> None:
         response = show(host, request, "problem", problem.status_code, problem=plain)
         response.headers.update(problem.headers or {})
         return response
+
+    @app.exception_handler(OperationalError)
+    def unwell(request: Request, problem: OperationalError) -> Response:
+        """The disk is full, the folder gone, a writer stuck: nothing of the request was taken."""
+        print(f"{request.method} {request.url.path}: {one_line(str(problem.orig))}", file=sys.stderr, flush=True)
+        full = "full" in str(problem.orig)
+        said = "the disk of this host is full" if full else "this host cannot reach its database"
+        body = {"error": {"message": f"{said}; nothing of this was taken", "hint": "try again later"}}
+        return JSONResponse(body, 507 if full else 503, headers={"Retry-After": "30"})
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, problem: RequestValidationError) -> Response:
