@@ -167,6 +167,7 @@ def queue_view(contest: Contest) -> Row:
     ]
     pulse = contest.database.fact("pulse").get("at")
     return {"rows": rows[:MOST_ROWS], "waiting": len(rows), "run_seconds": round(pace, 2), "pulse": pulse,
+            "pause": contest.database.fact("pause"),
             "workers": contest.study.workers, "as_of": utc_now()}  # fmt: skip
 
 
@@ -174,6 +175,14 @@ def run_seconds(contest: Contest) -> float:
     """Wall seconds of a run with its verification, by the budgets; a CPU shared with others takes longer."""
     tasks = contest.tasks
     return contest.costs.run + contest.study.verify_seeds * sum(task.cost_seconds for task in tasks) / len(tasks)
+
+
+def host_rows(contest: Contest) -> list[Row]:
+    """The entries for the host's page, the latest first; the void ones of them before all others."""
+    order = (Entry.state != "void", Entry.number.desc())
+    with contest.database.read() as connection:
+        found = connection.scalars(select(Entry).where(Entry.role == "program").order_by(*order).limit(MOST_ROWS)).all()
+    return [entry_row(entry) | {"attempts": entry.attempts} for entry in found]
 
 
 def person_view(contest: Contest, person: Person) -> Row:

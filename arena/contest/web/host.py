@@ -13,7 +13,7 @@ from arena.contest.contest import Contest
 from arena.contest.tables import Person
 from arena.contest.web.events import Changes
 from arena.contest.web.limits import Rate
-from arena.contest.web.security import SESSION
+from arena.contest.web.security import HOSTING, SESSION
 from trainer.task import Task
 
 
@@ -64,6 +64,11 @@ class Host:
 
     def is_admin(self, request: Request) -> bool:
         return accounts.is_admin(self.contest.database, bearer(request))
+
+    def is_host(self, request: Request) -> bool:
+        """The same, or by the cookie of a browser that logged in as host."""
+        cookie = request.cookies.get(HOSTING, "")
+        return self.is_admin(request) or accounts.host_logged_in(self.contest.database, cookie)
 
     def limited(self, rate: Rate, request: Request, who: str = "", weight: int = 1) -> None:
         """Count one more, or ``weight`` for what costs more; raises 429 where that is too many."""
