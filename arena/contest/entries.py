@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
 from arena.contest.settings import ContestConfig, utc_now
-from arena.contest.tables import Entry, Person
+from arena.contest.tables import Act, Entry, Person
 from programs.errors import UsageError
 from programs.ids import content_id
 from programs.lint import LintMessage, check
@@ -124,11 +124,22 @@ def store(
     return entry
 
 
-def change(contest: Contest, number: int, **values: Any) -> None:
-    """Set columns of an entry; ``changed_at`` moves where its state does."""
+def change(contest: Contest, number: int, **values: Any) -> bool:
+    """Set columns of an entry; ``changed_at`` moves where its state does.
+
+    A void entry stays void, False is returned: what its state would be is kept for the day that this is taken back.
+    """
     with contest.database.write() as connection:
         entry = connection.get_one(Entry, number)
+        held = entry.state == "void" and "state" in values
+        if held:
+            last = connection.scalar(select(Act).where(Act.number == number).order_by(Act.act_id.desc()).limit(1))
+            for name in ("state", "reason"):
+                value = values.pop(name, None)
+                if last is not None and value is not None:
+                    setattr(last, name, value)
         if values.get("state", entry.state) != entry.state:
             entry.changed_at = utc_now()
         for name, value in values.items():
             setattr(entry, name, value)
+    return not held

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
+from arena.contest.acts import acts, since
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
 from arena.contest.queue import HOST, Costs, Waiting, forecast, turns
@@ -46,18 +47,20 @@ def board_view(contest: Contest) -> Row:
     """The latest board, with the entries that have no measured run yet below it."""
     board = contest.database.fact("board")
     rows: list[Row] = list(board.get("rows", []))
-    measured = {row["entry_id"] for row in rows if row["gain"] is not None}
     with contest.database.read() as connection:
         entries = connection.scalars(select(Entry).order_by(Entry.number)).all()
     by_id = {entry.entry_id: entry for entry in entries}
     for row in rows:
         row["state"] = by_id[row["entry_id"]].state
+    ranked = [row for row in rows if row["gain"] is not None and row["state"] != "void"]
+    measured = {row["entry_id"] for row in ranked}
+    told = contest.database.fact("announcement")
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
         "aa_spread": board.get("aa_spread"), "separate": board.get("separate"),
-        "rows": [row for row in rows if row["gain"] is not None],
+        "rows": ranked,
         "unmeasured": [entry_row(entry) for entry in entries if entry.entry_id not in measured][:MOST_ROWS],
-        "announcement": contest.database.fact("announcement"), "wanted": contest.config.runs,
+        "announcement": told, "since": since(contest, told), "wanted": contest.config.runs,
     }  # fmt: skip
 
 
@@ -99,7 +102,7 @@ def entry_view(contest: Contest, entry: Entry, viewer: Person | None, admin: boo
         "progress": entry.progress.get("runs", []) if mine or admin else [],
         "similar": similar(contest, entry) if open_to else [],
         "results": [{"run": run, **entry.results[str(run)]} for run in sorted(map(int, entry.results))],
-        "lint": entry.lint if open_to else [],
+        "lint": entry.lint if open_to else [], "acts": acts(contest, entry.number),
         "text": entry.raw.decode("utf-8") if open_to else None,
     }  # fmt: skip
 

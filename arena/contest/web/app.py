@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException as HttpProblem
 
 from arena.contest.contest import Contest
 from arena.contest.web.api import api_routes
+from arena.contest.web.disputes import dispute_routes
 from arena.contest.web.forms import form_routes
 from arena.contest.web.host import Host, Limits, bearer
 from arena.contest.web.limits import BodyLimit
@@ -27,6 +28,7 @@ def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
     )  # fmt: skip
     app.include_router(api_routes(host))
     app.include_router(form_routes(host))
+    app.include_router(dispute_routes(host))
     app.include_router(page_routes(host))
     app.add_middleware(BodyLimit)
     app.add_middleware(WellFormed)
