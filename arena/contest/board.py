@@ -9,56 +9,123 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.dialects.sqlite import insert as upsert
 
 from analysis.ledger import segments
 from analysis.power import runs_needed
+from analysis.ranks import shown
 from analysis.report.standings import aa_spread
-from analysis.standings import standings
+from analysis.standings import gains_of, standing, standings
+from analysis.statistics import error_of
 from analysis.study import open_study
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry
+from arena.contest.tables import BoardRow, Entry
+from arena.contest.tally import Tally
 from programs.ids import content_id
 
 PATIENCE = 4.0  # times as long as the last refresh took, at least, before the next one
+LEAST_SECONDS = 2.0  # between two boards: every open page is fetched anew
 KEPT = (
     "arm_id", "program_id", "n", "gain", "se", "low", "high", "rank_low", "rank_high", "claimed", "words", "role",
     "trust", "failed_seeds", "device_seconds_charged", "tokens", "usd",
 )  # fmt: skip
+STATED = ("state", "rank_low", "rank_high")  # of a row, what is not kept with it: it changes with other entries
+
+Row = dict[str, Any]
 
 
 class Board:
-    """Reads the ledger and leaves the board in the database, from where the pages take it."""
+    """Follows the ledger and leaves the board in the database, from where the pages take it."""
 
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
         self.stale = True  # whether a run has been measured since
         self._next = 0.0
+        self._match_id = content_id("m", contest.study.study_id, arms.BOARD)
+        self._tally = Tally(contest.folder / "ledger", self._match_id)
+        self._entries: dict[str, Row] = {}  # by arm
+        self._last = 0  # number of the last entry that is known here
+        self._touched: set[str] = set()  # arms to be worked out anew, of entries that are not known yet too
+        self._rows: dict[str, Row] = {}
+        self._samples: dict[str, tuple[float, float, int]] = {}  # arm → mean, variance of the mean, runs
+        self._written: dict[str, tuple[Row, int, int]] = {}
 
     def refresh(self, force: bool) -> None:
         """Now, or not before the last one has been paid off several times: workers wait meanwhile."""
         began = time.monotonic()
         if not force and (began < self._next or not self.stale):
             return
-        write(self.contest)
+        self.write()
         self.stale = False
-        self._next = time.monotonic() + PATIENCE * (time.monotonic() - began)
+        took = time.monotonic() - began
+        self._next = began + took + max(LEAST_SECONDS, PATIENCE * took)
+
+    def write(self) -> None:
+        """Bring the table up to what the ledger says; nothing is written where it says nothing new."""
+        self._look()
+        ranked = list(self._samples)
+        means, errors, ns = zip(*self._samples.values(), strict=True) if ranked else ((), (), ())
+        above, below = shown(means, errors, ns)
+        now = {arm: (self._rows[arm], up, down) for arm, up, down in zip(ranked, above, below, strict=True)}
+        if not self._written:
+            self._recall()
+        changed = [arm for arm, told in now.items() if self._written.get(arm) != told]
+        if changed:
+            self._tell(now, changed)
+        self._written = now
+
+    def _look(self) -> None:
+        """Take in new entries, and work out the arms that have new records."""
+        self._touched |= self._tally.look()
+        if not self._touched <= self._entries.keys():
+            self._entries |= entries_by_arm(self.contest, self._match_id, self._last)
+            self._last = max((entry["number"] for entry in self._entries.values()), default=0)
+        for arm in self._touched & self._entries.keys():
+            runs = self._tally.rows(arm)
+            found = asdict(standing(runs))
+            if found["gain"] is None:
+                continue
+            gains = gains_of(runs)
+            self._samples[arm] = math.fsum(gains) / len(gains), error_of(gains), len(gains)
+            row = {key: found[key] for key in KEPT} | self._entries[arm]
+            self._rows[arm] = {key: value for key, value in row.items() if key not in STATED}
+        self._touched -= self._entries.keys()
+
+    def _recall(self) -> None:
+        """What an earlier process left in the table."""
+        with self.contest.database.read() as connection:
+            rows = connection.execute(select(BoardRow.arm_id, BoardRow.row, BoardRow.above, BoardRow.below)).all()
+        self._written = {arm: (row, above, below) for arm, row, above, below in rows}
+
+    def _tell(self, now: Mapping[str, tuple[Row, int, int]], changed: Sequence[str]) -> None:
+        """Write the changed rows, and what is said of the board as a whole, in one transaction."""
+        rows = [
+            {"number": row["number"], "arm_id": arm, "gain": row["gain"], "above": above, "below": below, "row": row}
+            for arm in changed
+            for row, above, below in (now[arm],)
+        ]
+        whole = sorted(
+            (ranked(*told, len(now)) for told in now.values()), key=lambda row: (-row["gain"], row["arm_id"])
+        )
+        before = self.contest.database.fact("board")
+        with self.contest.database.write() as connection:
+            told = upsert(BoardRow)
+            again = {name: told.excluded[name] for name in ("arm_id", "gain", "above", "below", "row")}
+            connection.execute(told.on_conflict_do_update(index_elements=["number"], set_=again), rows)
+            self.contest.database.put(
+                connection, "board", version=int(before.get("version", 0)) + 1, as_of=utc_now().isoformat(),
+                unit=self.contest.task.unit, aa_spread=aa_spread(whole), separate=runs_to_separate(whole), arms=len(now),
+            )  # fmt: skip
 
 
-def write(contest: Contest) -> None:
-    before = contest.database.fact("board")
-    rows = board_rows(contest)
-    if rows == before.get("rows"):
-        return
-    version = int(before.get("version", 0)) + 1
-    contest.database.tell(
-        "board", version=version, as_of=utc_now().isoformat(), rows=rows, unit=contest.task.unit,
-        aa_spread=aa_spread(rows), separate=runs_to_separate(rows),
-    )  # fmt: skip
+def ranked(row: Mapping[str, Any], above: int, below: int, arms: int) -> Row:
+    """A row with the ranks that it may hold among so many."""
+    return {**row, "rank_low": 1 + above, "rank_high": arms - below}
 
 
-def board_rows(contest: Contest, label: str = arms.BOARD) -> list[dict[str, Any]]:
+def board_rows(contest: Contest, label: str = arms.BOARD) -> list[Row]:
     """One row an arm of the match ``label``, best first: the view `standings` beside the entry. Empty before a run."""
     if not segments(contest.folder / "ledger"):
         return []
@@ -73,7 +140,7 @@ def board_rows(contest: Contest, label: str = arms.BOARD) -> list[dict[str, Any]
     ]
 
 
-def runs_to_separate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def runs_to_separate(rows: Sequence[Mapping[str, Any]]) -> Row | None:
     """What it would take to tell the first entry from the next: runs of each, power 80%; None where they are told.
 
     As if they were the only two, and their difference what it looks like.
@@ -87,13 +154,14 @@ def runs_to_separate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None
     return {"first": first["entry_id"], "second": second["entry_id"], "runs": needed}
 
 
-def entries_by_arm(contest: Contest, match_id: str) -> dict[str | None, dict[str, Any]]:
+def entries_by_arm(contest: Contest, match_id: str, after: int = 0) -> dict[str | None, Row]:
+    """arm → the entry that plays it, of those with a number above ``after``."""
     with contest.database.read() as connection:
-        entries: Sequence[Entry] = connection.scalars(select(Entry)).all()
+        entries: Sequence[Entry] = connection.scalars(select(Entry).where(Entry.number > after)).all()
     return {
         content_id("a", match_id, entry.entry_id): {
             "entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name,
-            "state": entry.state, "role": entry.role,
+            "state": entry.state, "role": entry.role, "words": entry.words,
         }
         for entry in entries
     }  # fmt: skip

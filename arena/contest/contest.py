@@ -45,6 +45,7 @@ class Contest:
         database = Database(folder)
         if not database.path.is_file():
             raise Corrupt(f"{database.path} is missing", hint="restore it from a copy: it holds the entries")
+        database.complete()
         return cls(folder, config, study, database)
 
     def phase(self, now: datetime | None = None) -> Phase:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, inspect
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import sessionmaker
 
@@ -29,6 +29,12 @@ class Database:
 
     def create(self) -> None:
         Base.metadata.create_all(self.engine)
+
+    def complete(self) -> None:
+        """Add the tables that a contest founded by an earlier version lacks."""
+        if not set(Base.metadata.tables) <= set(inspect(self.engine).get_table_names()):
+            with self.write() as connection:  # holds the lock: two processes may open the folder at once
+                Base.metadata.create_all(connection.connection())
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -52,7 +58,12 @@ class Database:
 
     def tell(self, name: str, **value: Any) -> None:
         with self.write() as connection:
-            connection.merge(Fact(name=name, value=value, changed_at=utc_now()))
+            self.put(connection, name, **value)
+
+    @staticmethod
+    def put(connection: Connection, name: str, **value: Any) -> None:
+        """The same within a transaction."""
+        connection.merge(Fact(name=name, value=value, changed_at=utc_now()))
 
     def close(self) -> None:
         self.engine.dispose()

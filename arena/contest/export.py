@@ -14,6 +14,7 @@ from sqlalchemy.orm import undefer
 from analysis.study import VIEWS, open_study
 from arena.contest.contest import Contest
 from arena.contest.settings import MARK, RULES
+from arena.contest.standing import whole_board
 from arena.contest.tables import Entry
 from arena.contest.views import board_view, contest_view, entry_row, plain
 from programs.errors import UsageError
@@ -32,7 +33,7 @@ def export(contest: Contest, target: Path) -> dict[str, Any]:
         (target / "entries" / f"{entry.number:05d}-{plain_name(entry.entrant)}.md").write_bytes(entry.raw)
     _json(target / "entries.json", [entry_row(entry) for entry in entries])
     _json(target / "contest.json", contest_view(contest))
-    board = board_view(contest)
+    board = board_view(contest) | {"rows": list(whole_board(contest))}
     _json(target / "board.json", board)
     if board["announcement"]:
         _json(target / "announcement.json", board["announcement"])

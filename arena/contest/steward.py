@@ -6,7 +6,6 @@ came between the two, the ledger is right and the database is put right at the n
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +17,11 @@ from arena.contest import arms, board
 from arena.contest.contest import Contest
 from arena.contest.entries import change
 from arena.contest.kin import Kin
+from arena.contest.line import Held, Line
 from arena.contest.live import Live
-from arena.contest.queue import HOST, Costs, Waiting, turns
+from arena.contest.queue import Costs, Waiting
 from arena.contest.results import run_result, tell_result
-from arena.contest.tables import ENDED, Entry
+from arena.contest.tables import Entry
 from arena.executor import Executor
 from arena.jobs import JobResult, RunJob
 from arena.match import Arm, Match, measure_baseline, run_gain, run_job, settle
@@ -42,9 +42,6 @@ class InHand:
     job: RunJob
     suspect: bool = False
 
-    def cost(self, costs: Costs) -> float:
-        return costs.screen if self.index is None else costs.run
-
 
 class Steward:
     """Carries a contest's queue out. ``say`` tells the host's log."""
@@ -53,6 +50,7 @@ class Steward:
         self.contest, self.study, self.say = contest, study, say
         config = contest.config
         self.costs = Costs(config.screen_budget, config.run_budget)
+        self.line = Line(self.costs, config.runs)
         self.board: Match = arms.match_of(study, arms.BOARD)
         self.screening: Match = arms.match_of(study, arms.SCREENING)
         self.arms: dict[int, tuple[Arm, Arm]] = {}  # entry's number → its arms of the screening and of the board
@@ -65,36 +63,21 @@ class Steward:
 
     def waiting(self) -> tuple[list[Waiting], dict[int, float]]:
         """The entries with something left to do, and what each person has been given so far."""
-        with self.contest.database.read() as connection:
-            columns = (Entry.number, Entry.person_id, Entry.state, Entry.runs_done, Entry.attempts)
-            rows = connection.execute(select(*columns).order_by(Entry.number)).all()
-        held: dict[int, list[InHand]] = defaultdict(list)
-        for hand in self.in_hand.values():
-            held[hand.number].append(hand)
-        served: dict[int, float] = defaultdict(float)
-        found = []
-        for number, person, state, done, attempts in rows:
-            mine, who = held[number], person or HOST
-            screened = state not in ("queued", "screening")
-            served[who] += done * self.costs.run + screened * self.costs.screen
-            served[who] += sum(hand.cost(self.costs) for hand in mine)
-            blocked = any(hand.index is None for hand in mine)
-            left = self.contest.config.runs - done - sum(hand.index is not None for hand in mine)
-            if state not in ENDED and left > 0:
-                screening = not screened and not blocked
-                found.append(Waiting(number, who, left, screening, blocked, suspect=attempts > 0))
-        return found, served
+        self.line.look(self.contest.database)
+        return self.line.waiting(self._held())
+
+    def _held(self) -> list[Held]:
+        return [Held(hand.number, hand.person, hand.index is None) for hand in self.in_hand.values()]
 
     def next_job(self) -> RunJob | None:
         """The job whose turn it is; None where nothing waits, or a suspect has to be alone."""
         if any(hand.suspect for hand in self.in_hand.values()):
             return None
-        waiting, served = self.waiting()
-        ready = {w.number: w for w in waiting if not w.blocked}
-        number = next(turns(ready.values(), served, self.costs), None)
-        if number is None or (ready[number].suspect and self.in_hand):
+        self.line.look(self.contest.database)
+        found = self.line.next(self._held())
+        if found is None or (found.suspect and self.in_hand):
             return None
-        return self._begin(ready[number])
+        return self._begin(found)
 
     def _begin(self, waiting: Waiting) -> RunJob:
         number = waiting.number
@@ -176,6 +159,8 @@ class Steward:
         whole = done >= self.contest.config.runs
         change(self.contest, number, runs_done=done, attempts=0, state="verified" if whole else "running")
         self.shown.stale = True
+        if whole:
+            self.arms.pop(number, None)
         self.say(f"entry {number}: {done} of {self.contest.config.runs} runs")
 
     def lost(self, hand: InHand, why: str) -> None:
