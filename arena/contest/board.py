@@ -116,7 +116,7 @@ class Board:
             connection.execute(told.on_conflict_do_update(index_elements=["number"], set_=again), rows)
             self.contest.database.put(
                 connection, "board", version=int(before.get("version", 0)) + 1, as_of=utc_now().isoformat(),
-                unit=self.contest.task.unit, aa_spread=aa_spread(whole), separate=runs_to_separate(whole), arms=len(now),
+                unit=self.contest.task.unit, aa_spread=aa_spread(whole), separate=runs_to_separate(whole),
             )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def board_rows(contest: Contest, label: str = arms.BOARD) -> list[Row]:
         found = [row for row in standings(con) if row.match_id == match_id]
     known = entries_by_arm(contest, match_id)
     return [
-        {key: value for key, value in asdict(row).items() if key in KEPT} | known[row.arm_id]
+        {key: value for key, value in asdict(row).items() if key in KEPT} | known[str(row.arm_id)]
         for row in found
         if row.arm_id in known
     ]
@@ -154,7 +154,7 @@ def runs_to_separate(rows: Sequence[Mapping[str, Any]]) -> Row | None:
     return {"first": first["entry_id"], "second": second["entry_id"], "runs": needed}
 
 
-def entries_by_arm(contest: Contest, match_id: str, after: int = 0) -> dict[str | None, Row]:
+def entries_by_arm(contest: Contest, match_id: str, after: int = 0) -> dict[str, Row]:
     """arm → the entry that plays it, of those with a number above ``after``."""
     with contest.database.read() as connection:
         entries: Sequence[Entry] = connection.scalars(select(Entry).where(Entry.number > after)).all()

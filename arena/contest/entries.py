@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,29 +50,45 @@ class Accepted:
 
 def accept(contest: Contest, person: Person, raw: bytes, known_terms: Callable[[str], bool] | None = None) -> Accepted:
     """Lint and store; on return it is durable. Raises NotOpen, NotTaken with the lint messages, QuotaSpent."""
+    read = checked(contest, raw, known_terms)
+    with contest.database.write() as connection:
+        return enter(connection, contest, person, read)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An upload that may become an entry."""
+
+    raw: bytes
+    program_id: str
+    lint: tuple[LintMessage, ...]
+
+
+def checked(contest: Contest, raw: bytes, known_terms: Callable[[str], bool] | None = None) -> Checked:
+    """Lint an upload. Raises NotOpen, NotTaken with the lint messages."""
     in_time(contest)
     messages = tuple(check(raw, "program.md", known_terms))
     errors = [m for m in messages if m.level == "error"]
     if errors:
         raise NotTaken(errors[0].at("program.md"), hint="metaloop program lint program.md", lint=messages)
-    program = Program.parse(raw, place="program.md")
-    with contest.database.write() as connection:
-        before = connection.scalar(
-            select(Entry).where(Entry.person_id == person.person_id, Entry.program_id == program.program_id)
-        )
-        if before is not None:
-            return Accepted(before, new=False)
-        in_time(contest)  # the lock may have been waited for
-        used = quota_used(connection, person.person_id)
-        if used >= contest.config.entries_per_person:
-            hint = "the rules allow no more; the same text again, or a fault of this host, would cost nothing"
-            raise QuotaSpent(
-                f"{person.name} has entered {used} of {contest.config.entries_per_person} times", hint=hint
-            )
-        lint = [asdict(m) for m in messages]
-        program = Program.parse(raw, f"{person.name} {used + 1}", place="program.md")  # unless the text names itself
-        entry = store(connection, contest.config, program, role="program", person=person, lint=lint)
-    return Accepted(entry, new=True)
+    return Checked(raw, Program.parse(raw, place="program.md").program_id, messages)
+
+
+def enter(connection: Connection, contest: Contest, person: Person, read: Checked) -> Accepted:
+    """Store what was checked, within the caller's transaction. Raises NotOpen, QuotaSpent."""
+    before = connection.scalar(
+        select(Entry).where(Entry.person_id == person.person_id, Entry.program_id == read.program_id)
+    )
+    if before is not None:
+        return Accepted(before, new=False)
+    in_time(contest)  # the lock may have been waited for
+    used = quota_used(connection, person.person_id)
+    if used >= contest.config.entries_per_person:
+        hint = "the rules allow no more; the same text again, or a fault of this host, would cost nothing"
+        raise QuotaSpent(f"{person.name} has entered {used} of {contest.config.entries_per_person} times", hint=hint)
+    lint = [asdict(m) for m in read.lint]
+    program = Program.parse(read.raw, f"{person.name} {used + 1}", place="program.md")  # unless the text names itself
+    return Accepted(store(connection, contest.config, program, role="program", person=person, lint=lint), new=True)
 
 
 def in_time(contest: Contest) -> None:
@@ -112,8 +128,12 @@ def store(
 def change(contest: Contest, number: int, **values: Any) -> None:
     """Set columns of an entry; ``changed_at`` moves where its state does."""
     with contest.database.write() as connection:
-        entry = connection.get_one(Entry, number)
-        if values.get("state", entry.state) != entry.state:
-            entry.changed_at = utc_now()
-        for name, value in values.items():
-            setattr(entry, name, value)
+        set_columns(connection.get_one(Entry, number), values)
+
+
+def set_columns(entry: Entry, values: Mapping[str, Any]) -> None:
+    """The same within a transaction."""
+    if values.get("state", entry.state) != entry.state:
+        entry.changed_at = utc_now()
+    for name, value in values.items():
+        setattr(entry, name, value)

@@ -65,7 +65,9 @@ class Line:
             columns = (Change.change, Entry.number, Entry.person_id, Entry.state, Entry.runs_done, Entry.attempts)
             found = select(*columns).join(Entry, Entry.number == Change.number).where(Change.change > self._change)
             rows = connection.execute(found.order_by(Change.change)).all()
-        people = {self._take(Known(number, who or HOST, *rest)) for _, number, who, *rest in rows}
+        people = {
+            self._take(Known(number, who or HOST, state, done, lost)) for _, number, who, state, done, lost in rows
+        }
         self._change = rows[-1][0] if rows else self._change
         for person in people:
             self._place(person)

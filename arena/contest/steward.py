@@ -141,8 +141,9 @@ class Steward:
             return
         arm = self._arms(hand.number)[1]
         settle(self.study, hand.job, arm, result, baseline)
-        tell_result(self.contest, hand.number, hand.index + 1, run_result(self.study, hand.job.run_id, result.run))
-        self._count(hand.number, arm)
+        told, counted = run_result(self.study, hand.job.run_id, result.run), self._counted(arm)
+        tell_result(self.contest, hand.number, hand.index + 1, told, **counted)
+        self._told(hand.number, counted)
         self.shown.refresh(force=False)
 
     def _screened(self, hand: InHand, run: Mapping[str, Any]) -> None:
@@ -153,15 +154,19 @@ class Steward:
         else:
             change(self.contest, hand.number, state="waiting", attempts=0)
 
-    def _count(self, number: int, arm: Arm) -> None:
-        """Take over from the ledger how many runs of an entry are measured."""
+    def _counted(self, arm: Arm) -> dict[str, Any]:
+        """What the ledger says of an entry: how many of its runs are measured, and what state that is."""
         done = self._done(arm)
-        whole = done >= self.contest.config.runs
-        change(self.contest, number, runs_done=done, attempts=0, state="verified" if whole else "running")
+        return {
+            "runs_done": done, "attempts": 0,
+            "state": "verified" if done >= self.contest.config.runs else "running",
+        }  # fmt: skip
+
+    def _told(self, number: int, counted: Mapping[str, Any]) -> None:
         self.shown.stale = True
-        if whole:
+        if counted["state"] == "verified":
             self.arms.pop(number, None)
-        self.say(f"entry {number}: {done} of {self.contest.config.runs} runs")
+        self.say(f"entry {number}: {counted['runs_done']} of {self.contest.config.runs} runs")
 
     def lost(self, hand: InHand, why: str) -> None:
         """A run ended without a result, by no fault that this host has with others too."""
@@ -191,9 +196,10 @@ class Steward:
             if state in ("queued", "verified", "failed", "void"):
                 continue
             arm = self._arms(number)[1]
-            found = self._done(arm)
-            if found != done or found >= self.contest.config.runs:
-                self._count(number, arm)
+            counted = self._counted(arm)
+            if counted["runs_done"] != done or counted["state"] == "verified":
+                change(self.contest, number, **counted)
+                self._told(number, counted)
         self.shown.refresh(force=True)
 
     def progress(self, event: Mapping[str, Any]) -> None:

@@ -112,7 +112,7 @@ class Fact(Base):
 
 
 class Change(Base):
-    """When an entry last came, or changed its state, runs or attempts, as a count over all entries; triggers keep it."""
+    """When an entry last came, or changed its state, runs or attempts, counted over all entries; by triggers."""
 
     __tablename__ = "changes"
 

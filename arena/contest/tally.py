@@ -44,6 +44,8 @@ class Run:
         scores = [self.scores[seed] for seed in sorted(self.scores)]
         gains = [gain for told in scores if (gain := _gain(told)) is not None]
         charged = ended.get("charged")
+        if charged is None:
+            charged = sum(self.charges[n] for n in sorted(self.charges))
         asked = {"tokens": _total(self.calls, "tokens"), "usd": None}
         if self.calls and all(call.get("usd") is not None for call in self.calls):
             asked["usd"] = _total(self.calls, "usd")
@@ -54,7 +56,7 @@ class Run:
             "verified_gain": sum(gains) / len(gains) if gains else None,
             "failed_seeds": sum(_status(told) not in ("ok", "baseline", "fault") for told in scores),
             "trust": weakest(told.get("trust") for told in scores if counts(_counted(told))),
-            "device_seconds_charged": sum(self.charges[n] for n in sorted(self.charges)) if charged is None else charged,
+            "device_seconds_charged": charged,
             "tokens": spend.get("tokens"), "usd": spend.get("usd"), "wall_seconds": ended.get("wall_seconds"),
             "experiment_wall_seconds": ended.get("experiment_wall_seconds"),
             "score_stream": self.started.get("stream") if scores else None,

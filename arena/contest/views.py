@@ -152,8 +152,8 @@ def queue_view(contest: Contest, part: Part | None = None, viewer: Person | None
     with contest.database.read() as connection:
         shown = list(islice(order, part.skip, part.skip + part.most))
         known = entries_of(connection, shown)
-        mine = [] if viewer is None else connection.scalars(
-            select(Entry).where(Entry.person_id == viewer.person_id, Entry.state.not_in(ENDED)))  # fmt: skip
+        who = viewer.person_id if viewer else -1
+        mine = connection.scalars(select(Entry).where(Entry.person_id == who, Entry.state.not_in(ENDED)))
         own = {entry.number: entry for entry in mine if entry.number in order}
     pulse = contest.database.fact("pulse").get("at")
     return {

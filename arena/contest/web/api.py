@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from arena.contest import accounts
-from arena.contest.entries import NotOpen, NotTaken, QuotaSpent, accept
+from arena.contest.entries import NotOpen, NotTaken, QuotaSpent
 from arena.contest.settings import utc_now
 from arena.contest.standing import Part, whole_board
 from arena.contest.views import (
@@ -115,7 +115,7 @@ def _entering(routes: APIRouter, host: Host) -> None:
         host.limited(host.limits.entry, request, f"person {person.person_id}")
         raw = await request.body()
         try:
-            accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows)
+            accepted = await host.accept(person, raw)
         except NotTaken as problem:
             status = 403 if isinstance(problem, QuotaSpent) else 409 if isinstance(problem, NotOpen) else 422
             raise error(status, problem, lint=[asdict(m) for m in problem.lint]) from None

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException as HttpProblem
 
 from arena.contest.contest import Contest
 from arena.contest.web.api import api_routes
+from arena.contest.web.cached import Shared
 from arena.contest.web.forms import form_routes
 from arena.contest.web.host import Host, Limits
 from arena.contest.web.limits import BodyLimit
@@ -30,6 +31,7 @@ def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
     app.include_router(page_routes(host))
     app.add_middleware(BodyLimit)
     app.add_middleware(SafeHeaders)
+    app.add_middleware(Shared)  # the outermost: what it hands out has been through the others
     _errors(app, host)
     return app
 

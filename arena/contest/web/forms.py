@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from arena.contest import accounts, views
-from arena.contest.entries import NotTaken, accept
+from arena.contest.entries import NotTaken
 from arena.contest.web.host import Host
 from arena.contest.web.pages import show
 from arena.contest.web.security import SESSION, form_is_ours, remember
@@ -119,7 +119,7 @@ def _entering(routes: APIRouter, host: Host) -> None:
         host.limited(host.limits.entry, request, f"person {person.person_id}")
         raw = form.program
         try:
-            accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows)
+            accepted = await host.accept(person, raw)
         except NotTaken as problem:
             return await run_in_threadpool(refused, request, problem, raw.decode("utf-8", "replace"), person)
         return RedirectResponse(f"/entry/{accepted.entry.entry_id}", status_code=303)
