@@ -144,8 +144,9 @@ def _posteriors(gains: Mapping[Any, Sequence[float]]) -> dict[Any, tuple[float, 
 
 
 def _counts(run: Mapping[str, Any]) -> bool:
-    """A run stopped early counts for nothing but its spend; a finished one counts once it is verified."""
-    return run["state"] == "finished" and run["verified_gain"] is not None
+    """A run stopped early counts for nothing but its spend; a finished one counts once it is verified, unless the host
+    of its contest has declared the entry void."""
+    return not run.get("void") and run["state"] == "finished" and run["verified_gain"] is not None
 
 
 def _mean(values: Sequence[float]) -> float:

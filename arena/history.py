@@ -23,6 +23,7 @@ class History:
         self.baselines: dict[tuple[str, str, int], Mapping[str, Any]] = {}  # by task, stream and seed
         self.experiments: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
         self.decisions: dict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
+        self.waves: dict[str, list[Mapping[str, Any]]] = defaultdict(list)  # what leased devices waited, by run
         self.calls: dict[str, list[Mapping[str, Any]]] = defaultdict(list)  # of models, by run; "": of the outer loop
         self.agents: dict[str, list[Mapping[str, Any]]] = defaultdict(list)  # what coding agents left, by run
         self.verifications: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
@@ -80,6 +81,9 @@ class History:
     def _take_decision(self, event: Mapping[str, Any]) -> None:
         self.decisions[event["run_id"]][event["experiment_id"]] = event
 
+    def _take_wave(self, event: Mapping[str, Any]) -> None:
+        self.waves[event["run_id"]].append(event)
+
     def _take_call(self, event: Mapping[str, Any]) -> None:
         self.calls[event.get("run_id") or ""].append(event)
 
@@ -87,9 +91,9 @@ class History:
         self.agents[event["run_id"]].append(event)
 
     def recorded(self, run_id: str) -> tuple[Mapping[str, Any], ...]:
-        """What an earlier attempt at a run left: its experiments in order, their decisions, its calls, its agents."""
+        """What an earlier attempt at a run left: experiments in order, decisions, waits, calls and agents."""
         experiments = sorted(self.experiments.get(run_id, {}).values(), key=lambda e: e["number"])
-        others = (*self.calls.get(run_id, ()), *self.agents.get(run_id, ()))
+        others = (*self.waves.get(run_id, ()), *self.calls.get(run_id, ()), *self.agents.get(run_id, ()))
         return (*experiments, *self.decisions.get(run_id, {}).values(), *others)
 
     def _take_verification(self, event: Mapping[str, Any]) -> None:

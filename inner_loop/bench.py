@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import replace
+from typing import Any, NoReturn
 
 from inner_loop.meter import Meter
-from inner_loop.record import Record, decision_event, experiment_event, experiment_id, finding_event
+from inner_loop.record import Record, decision_event, experiment_event, experiment_id, finding_event, wave_event
 from inner_loop.replay import Replay
 from inner_loop.repository import Repository
 from inner_loop.results_tsv import ResultsTable
+from inner_loop.wave import Ask, Known, Planned, fly
 from programs.errors import EnvironmentProblem, TaskError, UsageError
+from trainer.devices import Devices, Landing, busy_seconds, idle_seconds
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
 from trainer.source import Source
@@ -45,7 +46,8 @@ class Bench:
 
     Experiment `number`, source, seed and fraction follow from the program and earlier outcomes alone, so that a
     resumed run asks for the same ones; those in `recorded` (this run's earlier `experiment` and `decision` events)
-    are answered from there, charged as they were, and not emitted again.
+    are answered from there, charged as they were, and not emitted again. ``devices`` carry out a wave side by side
+    (None: ``trainer`` does, one after the other); ``trainer`` is the first of them.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Bench:
         repository: Repository | None = None,
         recorded: Sequence[Mapping[str, Any]] = (),
         should_stop: Callable[[], bool] = never,
+        devices: Devices | None = None,
     ) -> None:
         self.task = trainer.task
         self.run_id = run_id
@@ -69,6 +72,7 @@ class Bench:
         self.history: list[Record] = []
         self.experiment_wall_seconds = 0.0
         self._trainer = trainer
+        self._devices = devices or Devices(trainer)
         self._streams = streams
         self._emit = emit
         self._repository = repository
@@ -96,6 +100,11 @@ class Bench:
     def remaining(self) -> float:
         """Device-seconds that can be spent now."""
         return self.meter.remaining
+
+    @property
+    def devices(self) -> int:
+        """Experiments of one wave that are carried out at a time."""
+        return self._devices.count
 
     @property
     def is_open(self) -> bool:
@@ -148,7 +157,8 @@ class Bench:
                 f"which takes {self.cost():.3g} s",
                 hint="give --run-budget more",
             )
-        record = self._measure(self.task.baseline(), Edit(), parent=None, description="baseline")
+        ask = Ask(Edit(), description="baseline")
+        (record,) = self._carry_out([self._planned(ask, None, self.task.baseline())])
         if not record.ok:
             raise TaskError(
                 f"{self.task.folder}: the baseline ended as {record.outcome.status}: {record.outcome.reason}",
@@ -176,19 +186,29 @@ class Bench:
         experiment cannot be afforded, RunStopped if the run is to end, EditError if the edit does not apply, and
         EnvironmentProblem if our own infrastructure failed (nothing is charged then, and no experiment recorded).
         """
-        parent = parent or self.head
-        if not self._open or not self.can_afford(fraction):
+        ask = Ask(edit, parent, tuple(because), fraction, replicate, description, proposer, source)
+        records = self.experiments([ask])
+        if not records:
             raise BudgetSpent(f"{self.remaining:.3g} s left, an experiment takes {self.cost(fraction):.3g} s")
-        return self._measure(
-            source or self.source_of(edit, parent),
-            edit,
-            parent=parent,
-            because=tuple(because),
-            fraction=self.part(fraction),
-            replicate=replicate,
-            description=description or edit.label(),
-            proposer=proposer,
-        )
+        return records[0]
+
+    def experiments(self, asks: Sequence[Ask]) -> list[Record]:
+        """Carry out a wave, side by side on all devices of the run: as many of ``asks``, from the first on, as the
+        budget carries, and their records in that order. None where not even the first can be afforded.
+
+        With several devices that is settled before the launch, by what each is expected to cost, so that it does not
+        depend on which of them ends first. Raises what `experiment` raises; what had been launched by then has ended,
+        and is recorded as far as no experiment with a lower number is missing.
+        """
+        if self.devices > 1:
+            count = self._affordable(asks)
+            return self._carry_out([self._plan(ask, place) for place, ask in enumerate(asks[:count])])
+        records: list[Record] = []
+        for ask in asks:
+            if not self._affordable([ask]):
+                break
+            records += self._carry_out([self._plan(ask)])
+        return records
 
     def decide(self, record: Record, decision: str, reason: str) -> None:
         """Say once what becomes of an experiment; "keep" commits it and moves the head to it."""
@@ -213,16 +233,11 @@ class Bench:
         """
         for event in self._replay.from_number(len(self.history)):
             parent = self.history[event["parent_number"]]
-            record = self._measure(
-                rebuild(event, parent),
-                Edit.from_json(event["edit"]),
-                parent=parent,
-                because=tuple(event["directive_ids"]),
-                fraction=event["fraction"],
-                replicate=event["replicate"],
-                description=event["description"],
-                proposer=event["proposer"],
-            )
+            ask = Ask(
+                Edit.from_json(event["edit"]), parent, tuple(event["directive_ids"]), event["fraction"],
+                event["replicate"], event["description"], event["proposer"],
+            )  # fmt: skip
+            (record,) = self._carry_out([self._planned(ask, parent, rebuild(event, parent))])
             decided = self._replay.decision(record.experiment_id)
             if decided is not None:
                 self.decide(record, *decided)
@@ -249,72 +264,109 @@ class Bench:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _measure(
-        self,
-        source: Source,
-        edit: Edit,
-        *,
-        parent: Record | None,
-        because: tuple[str, ...] = (),
-        fraction: float = 1.0,
-        replicate: int = 0,
-        description: str = "",
-        proposer: str = "",
-    ) -> Record:
-        number = len(self.history)
-        seed = self._streams.seed("search", "train", self.run_seed, replicate)
+    def _affordable(self, asks: Sequence[Ask]) -> int:
+        """How many of a wave the rest of the budget carries, each at its expected cost."""
+        count, seconds = 0, 0.0
+        for ask in asks:
+            seconds += self.cost(ask.fraction)
+            if not self._open or not self.meter.affords(seconds):
+                break
+            count += 1
+        return count
+
+    def _plan(self, ask: Ask, place: int = 0) -> Planned:
+        """The experiment that an ask comes to, ``place`` behind the next one."""
+        parent = ask.parent or self.head
+        ask = replace(ask, fraction=self.part(ask.fraction), description=ask.description or ask.edit.label())
+        return self._planned(ask, parent, ask.source or self.source_of(ask.edit, parent), place)
+
+    def _planned(self, ask: Ask, parent: Record | None, source: Source, place: int = 0) -> Planned:
+        number = len(self.history) + place
+        seed = self._streams.seed("search", "train", self.run_seed, ask.replicate)
+        spec = Spec(source, seed, "search", ask.fraction)
         known = self._replay.outcome(
-            number, source_id=source.source_id, seed=seed, fraction=fraction, replicate=replicate
+            number, source_id=source.source_id, seed=seed, fraction=ask.fraction, replicate=ask.replicate
         )
-        outcome, started_at = known or self._train(number, Spec(source, seed, "search", fraction))
+        return Planned(ask, number, parent, spec, known)
+
+    def _carry_out(self, wave: Sequence[Planned]) -> list[Record]:
+        """The records of a wave. Raises BenchClosed, from `_look`, where it was not launched to its end."""
+        ending: list[BenchClosed] = []
+        first = len(self.history)
+
+        def go_on() -> bool:
+            try:
+                self._look()
+            except BenchClosed as closed:
+                ending.append(closed)
+            return not ending
+
+        landings = fly(self._devices, wave, go_on, self._take)
+        self.experiment_wall_seconds += busy_seconds(landings)
+        if ending:
+            raise ending[0]
+        self._hold(first, landings)
+        return self.history[first:]
+
+    def _look(self) -> None:
+        """Before each launch: is the run to end?"""
+        if self._should_stop():
+            raise RunStopped(f"run {self.run_id} was asked to stop after experiment {len(self.history) - 1}")
+
+    def _hold(self, first: int, landings: Sequence[Landing]) -> None:
+        """Charge a wave's leased devices for the time in which they waited, as it was recorded or is measured now."""
+        idle = self._replay.idle(first)
+        if idle is None and self._trainer.leased and not self._trainer.fixed_steps:
+            idle = idle_seconds(landings, self.devices)
+            if idle > 0:
+                self._emit(wave_event(self.run_id, first, len(landings), self.devices, idle))
+        self.meter.wait(idle or 0.0)
+
+    def _take(self, planned: Planned, ended: Known) -> None:
+        """Record an experiment that has ended, all with a lower number being recorded."""
+        outcome, started_at = ended
+        if outcome.status == "fault":
+            self._refuse(planned, outcome)
+        ask, parent, source = planned.ask, planned.parent, planned.spec.source
         record = Record(
-            number=number,
-            experiment_id=experiment_id(self.run_id, number),
+            number=planned.number,
+            experiment_id=experiment_id(self.run_id, planned.number),
             parent=parent.number if parent else None,
             source=source,
             config=parent.config if parent and source == parent.source else self.task.edits.config(source),
-            edit=edit,
-            seed=seed,
-            replicate=replicate,
-            fraction=fraction,
+            edit=ask.edit,
+            seed=planned.spec.seed,
+            replicate=ask.replicate,
+            fraction=ask.fraction,
             outcome=outcome,
-            because=because,
-            description=description,
-            proposer=proposer,
+            because=ask.because,
+            description=ask.description,
+            proposer=ask.proposer,
             charged=outcome.device_seconds,
             started_at=started_at,
             diff=parent.source.diff(source) if parent else "",
         )
-        self.meter.add(outcome, fraction)
+        self.meter.add(outcome, ask.fraction)
         self.history.append(record)
         if self._repository:
             self._repository.write(record)
-        if known is None:
+        if planned.known is None:
             self._tell_findings(record)
             self._emit(experiment_event(self.run_id, record, parent))
-        return record
+
+    def _refuse(self, planned: Planned, outcome: Outcome) -> NoReturn:
+        self._emit({"kind": "fault", "run_id": self.run_id, "number": planned.number, "reason": outcome.reason})
+        raise EnvironmentProblem(
+            f"run {self.run_id}: experiment {planned.number} could not be carried out: {outcome.reason}",
+            hint="nothing was charged; the run can be resumed",
+            ids=[self.run_id],
+        )
 
     def _tell_findings(self, record: Record) -> None:
         """Before the experiment's own row: whoever finds that row does not run it again and would not tell them."""
         about = {"run_id": self.run_id, "experiment_id": record.experiment_id, "source_id": record.source.source_id}
         for text in record.outcome.findings:
             self._emit(finding_event(text, **about, stream="search", seed=record.seed))
-
-    def _train(self, number: int, spec: Spec) -> tuple[Outcome, str]:
-        if self._should_stop():
-            raise RunStopped(f"run {self.run_id} was asked to stop before experiment {number}")
-        started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        began = time.perf_counter()
-        outcome = self._trainer.run(spec)
-        self.experiment_wall_seconds += time.perf_counter() - began
-        if outcome.status == "fault":
-            self._emit({"kind": "fault", "run_id": self.run_id, "number": number, "reason": outcome.reason})
-            raise EnvironmentProblem(
-                f"run {self.run_id}: experiment {number} could not be carried out: {outcome.reason}",
-                hint="nothing was charged; the run can be resumed",
-                ids=[self.run_id],
-            )
-        return outcome, started_at
 
 
 def _meter(trainer: Trainer, budget_seconds: float) -> Meter:

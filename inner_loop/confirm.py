@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-from inner_loop.bench import Bench, BudgetSpent
+from inner_loop.bench import Bench
 from inner_loop.comparison import value
 from inner_loop.record import Record
+from inner_loop.wave import Ask
 from trainer.edits import Edit
 
 #: At most so many candidates share what was set aside; each gets at least two fresh seeds.
@@ -23,11 +22,14 @@ def confirm(bench: Bench, because: tuple[str, ...] = ()) -> Record:
     if len(entrants) < 2 or affordable < len(entrants):
         return bench.head
     first = bench.next_replicate()
+    again = [(entrant, first + seed) for seed in range(affordable // len(entrants)) for entrant in entrants]
+    asks = [
+        Ask(Edit(), entrant, because, replicate=seed, description=f"{entrant.description}, fresh seed {seed}")
+        for entrant, seed in again
+    ]
     fresh: dict[int, list[float]] = {entrant.number: [] for entrant in entrants}
-    with suppress(BudgetSpent):
-        for seed in range(affordable // len(entrants)):
-            for entrant in entrants:
-                _again(bench, entrant, first + seed, because, fresh)
+    for (entrant, _), record in zip(again, bench.experiments(asks), strict=False):
+        _take(bench, entrant, record, fresh)
     winner = _winner(bench, entrants, fresh)
     bench.move_head(winner)
     return winner
@@ -44,16 +46,7 @@ def best_sources(bench: Bench, count: int) -> list[Record]:
     return [head, *ranked[: count - 1]]
 
 
-def _again(
-    bench: Bench, entrant: Record, replicate: int, because: tuple[str, ...], fresh: dict[int, list[float]]
-) -> None:
-    record = bench.experiment(
-        Edit(),
-        parent=entrant,
-        because=because,
-        replicate=replicate,
-        description=f"{entrant.description}, fresh seed {replicate}",
-    )
+def _take(bench: Bench, entrant: Record, record: Record, fresh: dict[int, list[float]]) -> None:
     bench.decide(record, "confirm", f"fresh seed for experiment {entrant.number}")
     if record.metric is None:
         fresh.pop(entrant.number, None)

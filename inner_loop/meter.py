@@ -16,7 +16,8 @@ class Meter:
     """Device-seconds of one run.
 
     `budget` is what the run may be charged, `prior` the cost of a full experiment before one was seen, and
-    `soft` that part of it which shrinks with the fraction (launch and scoring do not).
+    `soft` that part of it which shrinks with the fraction (launch and scoring do not). `idle` is what leased devices
+    waited for others of their wave: part of both `charged` and `spent`.
     """
 
     budget: float
@@ -26,6 +27,7 @@ class Meter:
     charged: float = 0.0
     spent: float = 0.0
     cached: float = 0.0
+    idle: float = 0.0
     _seen: dict[float, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     @property
@@ -50,6 +52,12 @@ class Meter:
             self.cached += outcome.device_seconds
         if outcome.status == "ok":
             self._seen[fraction].append(outcome.device_seconds)
+
+    def wait(self, seconds: float) -> None:
+        """Charge device-seconds in which leased devices were held and did nothing."""
+        self.idle += seconds
+        self.charged += seconds
+        self.spent += seconds
 
     def expected(self, fraction: float = 1.0) -> float:
         """Expected charge: the mean of those seen at this fraction, else derived from a full experiment."""

@@ -100,6 +100,14 @@ def decision_event(run_id: str, record: Record) -> dict[str, Any]:
     }
 
 
+def wave_event(run_id: str, number: int, count: int, devices: int, idle: float) -> dict[str, Any]:
+    """The `wave` row of leased devices: of the wave that began with experiment ``number``, ``idle`` device-seconds were
+    spent waiting for its last experiment, and are charged."""
+    return {
+        "kind": "wave", "run_id": run_id, "number": number, "count": count, "devices": devices, "idle_seconds": idle,
+    }  # fmt: skip
+
+
 def recorded_outcome(event: Mapping[str, Any]) -> Outcome:
     """The outcome that an `experiment` row tells of; its log is not in the ledger and comes back empty."""
     return Outcome(

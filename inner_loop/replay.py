@@ -21,6 +21,7 @@ class Replay:
         mine = [event for event in recorded if event.get("run_id") == run_id]
         self.run_id = run_id
         self._experiments = {int(e["number"]): e for e in mine if e.get("kind", "experiment") == "experiment"}
+        self._idle = {int(e["number"]): float(e["idle_seconds"]) for e in mine if e.get("kind") == "wave"}
         self._decided = {e["experiment_id"]: str(e["decision"]) for e in mine if e.get("kind") == "decision"}
         self._reasons = {e["experiment_id"]: str(e["reason"]) for e in mine if e.get("kind") == "decision"}
 
@@ -58,6 +59,10 @@ class Replay:
                     ids=[self.run_id, event["experiment_id"]],
                 )
         return recorded_outcome(event), str(event["started_at"])
+
+    def idle(self, number: int) -> float | None:
+        """Device-seconds that the wave which began with an experiment was charged for waiting; None: not recorded."""
+        return self._idle.get(number)
 
     def was_decided(self, experiment_id: str, decision: str) -> bool:
         """Whether that decision is recorded already. Raises Corrupt if another one is."""

@@ -16,6 +16,7 @@ from inner_loop.repository import Repository
 from inner_loop.researchers import find_researcher
 from programs.errors import MetaloopError
 from programs.program import Program
+from trainer.devices import Devices
 from trainer.experiment import Trainer
 from trainer.source import Source
 from trainer.streams import Streams
@@ -25,8 +26,9 @@ from trainer.streams import Streams
 class RunResult:
     """What a run came to. Seconds are device-seconds but for the two wall times; metrics are in the task's unit.
 
-    A finished run is charged exactly its budget: its experiments plus `forfeited` minus `overshoot`. What its
-    experiments cost equals `spent` plus `cached_seconds`, but for what a resumed run had lost.
+    A finished run is charged exactly its budget: its experiments plus `idle` and `forfeited` minus `overshoot`. `idle`
+    is what leased devices waited for others of their wave. What its experiments cost, with `idle`, equals `spent` plus
+    `cached_seconds`, but for what a resumed run had lost.
     """
 
     run_id: str
@@ -43,6 +45,7 @@ class RunResult:
     overshoot: float
     wall_seconds: float
     experiment_wall_seconds: float
+    idle: float = 0.0
     reason: str = ""  # why it ended before its budget was spent
     problem: MetaloopError | None = None  # what has to be mended before it can go on
 
@@ -62,12 +65,14 @@ def run(
     should_stop: Callable[[], bool] = never,
     luck: str | None = None,
     kit: Kit | None = None,
+    devices: Devices | None = None,
 ) -> RunResult:
     """One program on one task with one seed, from the untouched baseline until its budget is spent.
 
     `emit` takes each event before the next experiment starts; `recorded` are this run's events of an earlier attempt,
     which is then continued. `folder` becomes the run's git repository (None: none is written). `luck` names what
-    proposals are drawn from (None: the run). ``kit``: what a researcher with a model needs.
+    proposals are drawn from (None: the run). ``kit``: what a researcher with a model needs. ``devices``, of which
+    ``trainer`` is the first, carry out a wave side by side (None: one device).
     """
     began = time.perf_counter()
     bench = Bench(
@@ -80,6 +85,7 @@ def run(
         repository=Repository(folder) if folder else None,
         recorded=recorded,
         should_stop=should_stop,
+        devices=devices,
     )
     seed = streams.seed("search", "propose", luck or run_id)
     worker = find_researcher(researcher)(program, trainer.task, seed, kit or Kit(run_id=run_id))
@@ -126,6 +132,7 @@ def _result(
         overshoot=meter.overshoot,
         wall_seconds=wall_seconds,
         experiment_wall_seconds=bench.experiment_wall_seconds,
+        idle=meter.idle,
         reason=reason,
         problem=problem,
     )

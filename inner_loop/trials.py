@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.citations import Citations, joined
 from inner_loop.comparison import added_lines, gain_over
 from inner_loop.contracts import KeepRule, Proposal, Verdict
 from inner_loop.record import Record
+from inner_loop.wave import Ask
 from programs.charter import Charter
 
 
@@ -26,50 +28,54 @@ class Trials:
         The first seed's record stands for the candidate and is left undecided; the others are `replicate`. Raises
         BudgetSpent if not even the first seed can be afforded.
         """
-        record = bench.experiment(
-            proposal.edit,
-            parent=parent,
-            because=proposal.because,
-            description=proposal.description,
-            proposer=proposal.proposer,
-            source=proposal.source,
-        )
+        records = self.side_by_side(bench, parent, [proposal])
+        if not records:
+            raise BudgetSpent(f"{bench.remaining:.3g} s left, an experiment takes {bench.cost():.3g} s")
+        return records[0]
+
+    def side_by_side(self, bench: Bench, parent: Record, wave: Sequence[Proposal]) -> list[Record]:
+        """All candidates of a wave as by `measure`, as many as the budget carries, from the first on.
+
+        One device takes one candidate after the other, each with all its seeds. Several take the wave seed by seed: all
+        candidates with the first, then those that have not failed with the next, so that the number and the seed of
+        every experiment are known before its wave is launched.
+        """
+        if bench.devices == 1 and self._charter.replicates > 1:
+            found: list[Record] = []
+            for proposal in wave:
+                first = bench.experiments([_ask(parent, proposal)])
+                if not first:
+                    break
+                found += first
+                self._replicate(bench, parent, [(first[0], proposal)])
+            return found
+        records = bench.experiments([_ask(parent, proposal) for proposal in wave])
+        self._replicate(bench, parent, list(zip(records, wave, strict=False)))
+        return records
+
+    def _replicate(self, bench: Bench, parent: Record, pairs: Sequence[tuple[Record, Proposal]]) -> None:
+        """The charter's further seeds of candidates, as long as they do not fail and can be afforded."""
+        living = [(record, proposal) for record, proposal in pairs if record.ok]
+        because = self._citations.cite("replicates")
         for replicate in range(1, self._charter.replicates):
-            if not record.ok or not bench.can_afford():
-                break
-            again = bench.experiment(
-                proposal.edit,
-                parent=parent,
-                because=joined(proposal.because, self._citations.cite("replicates")),
-                replicate=replicate,
-                description=f"{record.description}, seed {replicate}",
-                proposer=proposal.proposer,
-                source=proposal.source,
-            )
-            bench.decide(again, "replicate", f"seed {replicate} of experiment {record.number}")
-            if not again.ok:
-                break
-        return record
+            asks = [
+                _ask(
+                    parent, proposal, replicate=replicate, because=joined(proposal.because, because),
+                    description=f"{record.description}, seed {replicate}",
+                )
+                for record, proposal in living
+            ]  # fmt: skip
+            further = bench.experiments(asks)
+            for again, (record, _) in zip(further, living, strict=False):
+                bench.decide(again, "replicate", f"seed {replicate} of experiment {record.number}")
+            living = [pair for again, pair in zip(further, living, strict=False) if again.ok]
 
     def screen(self, bench: Bench, parent: Record, wave: Sequence[Proposal], promoted: int) -> list[Proposal]:
         """Each proposal at a fraction of the budget; the best by that metric alone are promoted, best first."""
         fraction = self._charter.screen.fraction
         because = self._citations.cite("screen.fraction", "screen.promote", "wave")
-        tried: list[tuple[Record, Proposal]] = []
-        for proposal in wave:
-            try:
-                record = bench.experiment(
-                    proposal.edit,
-                    parent=parent,
-                    because=joined(proposal.because, because),
-                    fraction=fraction,
-                    description=proposal.description,
-                    proposer=proposal.proposer,
-                    source=proposal.source,
-                )
-            except BudgetSpent:
-                break
-            tried.append((record, proposal))
+        asks = [_ask(parent, p, fraction=fraction, because=joined(p.because, because)) for p in wave]
+        tried = list(zip(bench.experiments(asks), wave, strict=False))  # the budget may end within the wave
         ranked = sorted((pair for pair in tried if pair[0].ok), key=lambda pair: bench.task.sign * _metric(pair[0]))
         places = {record.number: place for place, (record, _) in enumerate(ranked, 1)}
         for record, _ in tried:
@@ -100,6 +106,12 @@ class Trials:
         later = bench.history[candidate.number + 1 :]
         mine = (r for r in later if r.source.source_id == candidate.source.source_id and r.full)
         return next((record for record in mine if not record.ok), None)
+
+
+def _ask(parent: Record, proposal: Proposal, **other: Any) -> Ask:
+    """The experiment that a proposal asks for, with ``other`` fields than its own."""
+    own = {"because": proposal.because, "description": proposal.description}
+    return Ask(proposal.edit, parent, proposer=proposal.proposer, source=proposal.source, **{**own, **other})
 
 
 def _metric(record: Record) -> float:

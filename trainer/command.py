@@ -83,6 +83,11 @@ class CommandTrainer(Trainer):
         super().__init__(task, data, launcher=launcher, cache=cache, fixed_steps=fixed_steps)
         self.section = task.run
 
+    def another(self, number: int) -> CommandTrainer:
+        return CommandTrainer(
+            self.task, self.data, cache=self.cache, fixed_steps=self.fixed_steps, sandbox=self.launcher.sandboxed
+        )
+
     @cached_property
     def _large(self) -> dict[str, Path]:
         """Read-only files that are shown where they lie: copies would take longer than the start of an experiment."""

@@ -45,7 +45,14 @@ class Spec:
 
 
 class Trainer:
-    """Runs the experiments of one worker, one after the other, on one warm launcher."""
+    """Runs the experiments of one device, one after the other, on one warm launcher.
+
+    ``instant``: an experiment takes no time worth a thread. ``leased``: device-seconds are wall time under an exclusive
+    lease, so that a device which waits for others of its wave costs, too.
+    """
+
+    instant = False
+    leased = False
 
     def __init__(
         self, task: Task, data: DataStore, *,
@@ -69,6 +76,13 @@ class Trainer:
         """End the launcher, if it is our own."""
         if self._owns_launcher:
             self.launcher.close()
+
+    def another(self, number: int) -> Trainer:
+        """One more trainer of the same kind, data and cache for a device of its own, with a launcher of its own."""
+        launcher = LocalLauncher(sandbox=self.launcher.sandboxed, number=number)
+        made = type(self)(self.task, self.data, launcher=launcher, cache=self.cache, fixed_steps=self.fixed_steps)
+        made._owns_launcher = True
+        return made
 
     def steps(self, fraction: float = 1.0) -> int:
         """Training steps of an experiment in fixed-step mode."""

@@ -46,10 +46,11 @@ def _python_environment() -> dict[str, str]:
 class LocalLauncher:
     """Started at first use, again whenever the template died, and for another training split.
 
-    ``warm=False`` leaves torch out: such a template starts at once and can do nothing but try the sandbox.
+    ``warm=False`` leaves torch out: such a template starts at once and can do nothing but try the sandbox. ``number``:
+    which one of its process's it is. What it starts dies with the thread that calls it (`trainer.devices`).
     """
 
-    def __init__(self, *, sandbox: bool = True, warm: bool = True) -> None:
+    def __init__(self, *, sandbox: bool = True, warm: bool = True, number: int = 0) -> None:
         self.constant = 0.0
         self.sandboxed = sandbox
         self.restarts = -1
@@ -57,6 +58,7 @@ class LocalLauncher:
         self.group: Group | None = None
         self._capped = 0  # MB, what the cgroup allows
         self._warm = warm
+        self._number = number
         self._data: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -124,7 +126,7 @@ class LocalLauncher:
         if self.sandboxed:
             binary = str(bwrap.find_bwrap()[0])
             privileged = os.geteuid() == 0
-            uid = outer.unprivileged_id() if privileged else None
+            uid = outer.unprivileged_id(self._number) if privileged else None
             settings |= {"root": "", "home": outer.HOME, "path": outer.packages(), "uid": uid}
             # through a descriptor, so that the command line shows no path of the host
             given = Blob("\0".join(outer.arguments(self._data, privileged=privileged)).encode())

@@ -26,6 +26,7 @@ _NEEDED = ("numpy", "torch")
 _DEVICES = ("null", "zero", "urandom")
 # ids that systemd hands out to services of the moment: they own nothing
 _FIRST_ID, _IDS = 61184, 4096
+_APART = 509  # between the ids of one worker: those next to its own are of workers that were started with it
 START = "import sys, json; settings = json.loads(sys.argv[2]); sys.path[:0] = [settings['home'], *settings['path']]; "
 START += "from trainer.inside import template; template.main(int(sys.argv[1]), settings)"
 
@@ -130,6 +131,7 @@ def command(descriptor: int, settings: str) -> list[str]:
     return [interpreter(), "-s", "-S", "-P", "-c", START, str(descriptor), settings]
 
 
-def unprivileged_id() -> int:
-    """A user id that owns nothing, another one for each worker of this machine that is alive."""
-    return _FIRST_ID + os.getpid() % _IDS
+def unprivileged_id(number: int = 0) -> int:
+    """A user id that owns nothing, another one for each worker of this machine that is alive, and for each of its
+    launchers."""
+    return _FIRST_ID + (os.getpid() + number * _APART) % _IDS

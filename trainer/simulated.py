@@ -30,11 +30,16 @@ class SimulatedTrainer(Trainer):
     Outcomes are not cached: they are computed faster than a file is read.
     """
 
+    instant = True
+
     def __init__(self, task: Task, data: DataStore, *, fixed_steps: bool = False) -> None:
         super().__init__(task, data, launcher=_Idle(), fixed_steps=fixed_steps)
         if task.law is None:
             raise TaskError(f"{task.folder}: has no [law] to simulate", hint='[score] kind = "simulated" needs one')
         self._law: Law = task.law
+
+    def another(self, number: int) -> Trainer:
+        return self  # it holds nothing that two devices could not share
 
     def _attempt(self, spec: Spec) -> Outcome:
         config = self.task.edits.config(spec.source)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from analysis.ledger import segments
@@ -72,8 +72,9 @@ class Board:
         if not self._written:
             self._recall()
         changed = [arm for arm, told in now.items() if self._written.get(arm) != told]
-        if changed:
-            self._tell(now, changed)
+        gone = self._written.keys() - now.keys()
+        if changed or gone:
+            self._tell(now, changed, gone)
         self._written = now
 
     def _look(self) -> None:
@@ -85,7 +86,8 @@ class Board:
         for arm in self._touched & self._entries.keys():
             runs = self._tally.rows(arm)
             found = asdict(standing(runs))
-            if found["gain"] is None:
+            if found["gain"] is None:  # no run yet, or void
+                self._samples.pop(arm, None)
                 continue
             gains = gains_of(runs)
             self._samples[arm] = math.fsum(gains) / len(gains), error_of(gains), len(gains)
@@ -99,8 +101,8 @@ class Board:
             rows = connection.execute(select(BoardRow.arm_id, BoardRow.row, BoardRow.above, BoardRow.below)).all()
         self._written = {arm: (row, above, below) for arm, row, above, below in rows}
 
-    def _tell(self, now: Mapping[str, tuple[Row, int, int]], changed: Sequence[str]) -> None:
-        """Write the changed rows, and what is said of the board as a whole, in one transaction."""
+    def _tell(self, now: Mapping[str, tuple[Row, int, int]], changed: Sequence[str], gone: Set[str]) -> None:
+        """In one transaction: the changed rows, without those that are gone, and what is said of the whole."""
         rows = [
             {"number": row["number"], "arm_id": arm, "gain": row["gain"], "above": above, "below": below, "row": row}
             for arm in changed
@@ -113,11 +115,19 @@ class Board:
         with self.contest.database.write() as connection:
             told = upsert(BoardRow)
             again = {name: told.excluded[name] for name in ("arm_id", "gain", "above", "below", "row")}
-            connection.execute(told.on_conflict_do_update(index_elements=["number"], set_=again), rows)
+            if rows:
+                connection.execute(told.on_conflict_do_update(index_elements=["number"], set_=again), rows)
+            for arm in gone:
+                connection.execute(delete(BoardRow).where(BoardRow.arm_id == arm))
             self.contest.database.put(
                 connection, "board", version=int(before.get("version", 0)) + 1, as_of=utc_now().isoformat(),
                 unit=self.contest.task.unit, aa_spread=aa_spread(whole), separate=runs_to_separate(whole),
             )  # fmt: skip
+
+
+def write(contest: Contest) -> None:
+    """The board as the ledger has it, from nothing."""
+    Board(contest).write()
 
 
 def ranked(row: Mapping[str, Any], above: int, below: int, arms: int) -> Row:

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, event, inspect
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import sessionmaker
 
+import arena.contest.disputes  # noqa: F401 - its table belongs to every contest
 from arena.contest.settings import DATABASE, utc_now
 from arena.contest.tables import Base, Fact
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
 from arena.contest.settings import ContestConfig, utc_now
-from arena.contest.tables import Entry, Person
+from arena.contest.tables import Act, Entry, Person
 from programs.errors import UsageError
 from programs.ids import content_id
 from programs.lint import LintMessage, check
@@ -125,15 +125,26 @@ def store(
     return entry
 
 
-def change(contest: Contest, number: int, **values: Any) -> None:
-    """Set columns of an entry; ``changed_at`` moves where its state does."""
+def change(contest: Contest, number: int, **values: Any) -> bool:
+    """Set columns of an entry; ``changed_at`` moves where its state does.
+
+    A void entry stays void, False is returned: what its state would be is kept for the day that this is taken back.
+    """
     with contest.database.write() as connection:
-        set_columns(connection.get_one(Entry, number), values)
+        return set_columns(connection, connection.get_one(Entry, number), values)
 
 
-def set_columns(entry: Entry, values: Mapping[str, Any]) -> None:
+def set_columns(connection: Connection, entry: Entry, values: dict[str, Any]) -> bool:
     """The same within a transaction."""
+    held = entry.state == "void" and "state" in values
+    if held:
+        last = connection.scalar(select(Act).where(Act.number == entry.number).order_by(Act.act_id.desc()).limit(1))
+        for name in ("state", "reason"):
+            value = values.pop(name, None)
+            if last is not None and value is not None:
+                setattr(last, name, value)
     if values.get("state", entry.state) != entry.state:
         entry.changed_at = utc_now()
     for name, value in values.items():
         setattr(entry, name, value)
+    return not held

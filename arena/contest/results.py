@@ -33,4 +33,4 @@ def tell_result(contest: Contest, number: int, run: int, result: Mapping[str, An
     with contest.database.write() as connection:
         entry = connection.get_one(Entry, number, options=[undefer(Entry.results)])
         entry.results = {**entry.results, str(run): dict(result)}
-        set_columns(entry, values)
+        set_columns(connection, entry, values)

@@ -35,11 +35,13 @@ class Part:
 
 
 def board_head(connection: Connection) -> Row:
-    """What is said of the board as a whole; ``arms``: its rows."""
+    """What is said of the board as a whole. ``arms``: its rows; ``gone``: those void since it was worked out."""
     found = connection.get(Fact, "board")
     head = dict(found.value) if found else {}
     head.pop("rows", None)  # as an earlier version kept them
-    return head | {"arms": int(connection.scalar(select(func.count()).select_from(BoardRow)) or 0)}
+    arms = select(func.count()).select_from(BoardRow)
+    gone = arms.join(Entry, Entry.number == BoardRow.number).where(Entry.state == "void")
+    return head | {"arms": int(connection.scalar(arms) or 0), "gone": int(connection.scalar(gone) or 0)}
 
 
 def board_part(connection: Connection, contest: Contest, arms: int, part: Part) -> list[Row]:
@@ -63,9 +65,8 @@ def whole_board(contest: Contest) -> Iterator[Row]:
 
 
 def _rows() -> Select[tuple[dict[str, Any], int, int, str]]:
-    return select(BoardRow.row, BoardRow.above, BoardRow.below, Entry.state).join(
-        Entry, Entry.number == BoardRow.number
-    )  # fmt: skip
+    found = select(BoardRow.row, BoardRow.above, BoardRow.below, Entry.state)
+    return found.join(Entry, Entry.number == BoardRow.number).where(Entry.state != "void")
 
 
 def _row(contest: Contest, arms: int, row: Mapping[str, Any], above: int, below: int, state: str) -> Row:
@@ -87,13 +88,12 @@ def pinned_numbers(connection: Connection, person_id: int | None) -> list[int]:
     return list(connection.scalars(select(Entry.number).where(own)))
 
 
-def unmeasured(connection: Connection, part: Part) -> tuple[list[Entry], int]:
-    """Entries without a measured run, the latest first, and how many there are."""
-    measured = select(BoardRow.number)
-    found = select(Entry).where(Entry.number.not_in(measured)).order_by(Entry.number.desc())
-    entries = int(connection.scalar(select(func.count()).select_from(Entry)) or 0)
-    count = entries - int(connection.scalar(select(func.count()).select_from(BoardRow)) or 0)
-    return list(connection.scalars(found.offset(part.skip).limit(part.most))), count
+def unmeasured(connection: Connection, part: Part, measured: int) -> tuple[list[Entry], int]:
+    """Entries without a measured run, or void, the latest first, and how many there are beside those ``measured``."""
+    without = Entry.number.not_in(select(BoardRow.number)) | (Entry.state == "void")
+    found = select(Entry).where(without).order_by(Entry.number.desc()).offset(part.skip).limit(part.most)
+    count = int(connection.scalar(select(func.count()).select_from(Entry)) or 0) - measured
+    return list(connection.scalars(found)), count
 
 
 def version(database: Database) -> tuple[int, int]:

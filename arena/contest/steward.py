@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from arena.contest import arms, board
+from arena.contest import acts, arms, board
 from arena.contest.contest import Contest
 from arena.contest.entries import change
 from arena.contest.kin import Kin
@@ -79,7 +79,7 @@ class Steward:
             return None
         return self._begin(found)
 
-    def _begin(self, waiting: Waiting) -> RunJob:
+    def _begin(self, waiting: Waiting) -> RunJob | None:
         number = waiting.number
         screening, playing = self._arms(number)
         if waiting.screening:
@@ -88,8 +88,9 @@ class Steward:
         else:
             index, state = self._next_index(number, playing), "running"
             job = run_job(self.study, self.board, playing, index)
+        if not change(self.contest, number, state=state):  # the host has just declared it void
+            return None
         self.in_hand[job.run_id] = InHand(number, waiting.person, index, job, waiting.suspect)
-        change(self.contest, number, state=state)
         return job
 
     def _next_index(self, number: int, arm: Arm) -> int:
@@ -124,14 +125,21 @@ class Steward:
 
     def tend(self, executor: Executor) -> None:
         """Carry out all that waits, whatever arrives meanwhile included; returns where nothing is left now."""
+        self.tell_acts()
         baseline = measure_baseline(self.study, executor, self.board.stream, self.board.match_id)
         for result in executor.run(Feed(self)):
             self._take(result, baseline)
         self.shown.refresh(force=False)
 
+    def tell_acts(self) -> None:
+        """What the host has declared void, or taken back, since the last look: into the ledger, then onto the board."""
+        if acts.tell(self.contest, self.study):
+            self.shown.stale = True
+
     def _take(self, result: JobResult, baseline: float) -> None:
         hand = self.in_hand.pop(result.job_id)
         self.live.ended(hand.number, result.job_id)
+        self.tell_acts()
         if result.state != "finished":
             if result.problem is not None:
                 self.lost(hand, str(result.problem.get("message")))

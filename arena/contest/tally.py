@@ -21,6 +21,7 @@ KINDS = {  # of event → what is kept of it
     "experiment": ("kind", "run_id", "number", "device_seconds_charged"),
     "verification": ("kind", "run_id", "stream", "seed", "status", "gain", "trust"),
     "call": ("kind", "run_id", "tokens", "usd"),
+    "act": ("kind", "what", "arm_ids"),
 }  # fmt: skip
 MARKS = {b'"kind":"%b"' % kind.encode(): fields for kind, fields in KINDS.items()}
 HEAD = 320  # bytes of a line that hold all that stands before its event, and its kind
@@ -71,6 +72,7 @@ class Tally:
         self.ledger, self.match_id = ledger, match_id
         self.runs: dict[str, Run] = {}
         self.arms: dict[str, list[str]] = defaultdict(list)  # arm → its runs
+        self.void: set[str] = set()  # arms that the host has declared void, and not taken back
         self._read: dict[str, int] = {}  # name of a segment → bytes taken in
         self._others: set[str] = set()  # runs of other matches
         self._early: dict[str, list[Mapping[str, Any]]] = defaultdict(list)  # of runs whose start is in a later segment
@@ -80,14 +82,15 @@ class Tally:
         touched = set()
         for path in sorted(segments(self.ledger), key=_natural):
             for event in self._news(path):
-                arm = self._take(event)
-                if arm is not None:
+                if event["kind"] == "act":
+                    touched |= self._act(event)
+                elif (arm := self._take(event)) is not None:
                     touched.add(arm)
         return touched
 
     def rows(self, arm: str) -> list[Row]:
         """The arm's runs, in the order of the view."""
-        return [self.runs[run_id].row() for run_id in sorted(self.arms[arm])]
+        return [self.runs[run_id].row() | {"void": arm in self.void} for run_id in sorted(self.arms[arm])]
 
     def _news(self, path: Path) -> Iterator[Mapping[str, Any]]:
         begin = self._read.get(path.name, 0)
@@ -105,6 +108,11 @@ class Tally:
                     event = json.loads(line)
                     yield {key: event.get(key) for key in fields}
         self._read[path.name] = begin
+
+    def _act(self, event: Mapping[str, Any]) -> set[str]:
+        arms = set(event["arm_ids"])
+        self.void = self.void | arms if event["what"] == "void" else self.void - arms
+        return arms & self.arms.keys()
 
     def _take(self, event: Mapping[str, Any]) -> str | None:
         run_id = event.get("run_id")

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
+from arena.contest.acts import acts, since
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
 from arena.contest.settings import utc_now
@@ -62,18 +63,19 @@ def board_view(contest: Contest, part: Part | None = None, viewer: Person | None
     part = part or Part(0, PAGE)
     with contest.database.read() as connection:
         board = board_head(connection)
-        arms = board["arms"]
+        arms, gone = board["arms"], board["gone"]
         rows = board_part(connection, contest, arms, part)
         own = pinned_numbers(connection, viewer.person_id if viewer else None) if arms > len(rows) else []
         pinned = board_of(connection, contest, arms, own) if own else []
-        entries, without = unmeasured(connection, Part.page(rest, REST))
+        entries, without = unmeasured(connection, Part.page(rest, REST), arms - gone)
+    told = contest.database.fact("announcement")
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
         "aa_spread": board.get("aa_spread"), "separate": board.get("separate"),
-        "rows": rows, "pinned": pinned, "total": arms, "skip": part.skip, "most": part.most,
+        "rows": rows, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
         "unmeasured": [entry_row(entry) for entry in entries], "unmeasured_total": without,
         "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,
-        "announcement": contest.database.fact("announcement"), "wanted": contest.config.runs,
+        "announcement": told, "since": since(contest, told), "wanted": contest.config.runs,
     }  # fmt: skip
 
 
@@ -118,7 +120,7 @@ def entry_view(contest: Contest, entry: Entry, viewer: Person | None, admin: boo
         "progress": entry.progress.get("runs", []) if mine or admin else [],
         "similar": similar(contest, entry) if open_to else [],
         "results": [{"run": run, **entry.results[str(run)]} for run in sorted(map(int, entry.results))],
-        "lint": entry.lint if open_to else [],
+        "lint": entry.lint if open_to else [], "acts": acts(contest, entry.number),
         "text": entry.raw.decode("utf-8") if open_to else None,
     }  # fmt: skip
 

@@ -140,10 +140,7 @@ class ScriptedResearcher:
 
     def _side_by_side(self, bench: Bench, frontier: Frontier, parent: Record, wave: list[Proposal]) -> int:
         """All of a wave in full from one parent; the best of them is kept, if the rule keeps it."""
-        candidates: list[Record] = []
-        with suppress(BudgetSpent):
-            for proposal in wave:
-                candidates.append(self._trials.measure(bench, parent, proposal))
+        candidates = self._trials.side_by_side(bench, parent, wave)
         winner: Record | None = None
         for candidate in self._trials.best_first(bench, candidates, parent):
             if winner is not None:

@@ -70,6 +70,7 @@ class Asked:
         options.seed_flag,
         options.workers_flag,
         options.fixed_steps_flag,
+        options.executor_flag,
         options.unsafe_flag,
         options.dry_run_flag,
         options.yes_flag,

@@ -39,6 +39,7 @@ CONTROLS = ("stock", "one-line")
         options.seed_flag,
         options.workers_flag,
         options.fixed_steps_flag,
+        options.executor_flag,
         options.unsafe_flag,
         *options.STAFF_FLAGS,
         *staffing.FLAGS,

@@ -170,6 +170,13 @@ def noun(*examples: Example) -> Callable[[Callable[..., int | None]], Noun]:
     return make
 
 
+def _choose_executor(_context: click.Context, _parameter: click.Parameter, kind: str | None) -> None:
+    """Told to the executors by the environment, as it belongs to a command and not to its study."""
+    from arena.choice import choose
+
+    choose(kind)
+
+
 # -- flags that several verbs share, one definition each ---------------------------------------------------------
 
 study_argument = click.argument("study", required=False)
@@ -181,6 +188,10 @@ seed_flag = flag("--seed", type=click.IntRange(min=0), help="Seed of the study; 
 workers_flag = flag("-j", "--workers", type=click.IntRange(min=1), help="Worker processes  [default: the cores].")
 fixed_steps_flag = flag("--fixed-steps", is_flag=True, help="Steps in place of seconds: bit-reproducible.")
 unsafe_flag = flag("--unsafe-no-sandbox", is_flag=True, help="No sandbox: every row says unverified.")
+executor_flag = flag(
+    "--executor", type=click.Choice(["local", "ray"]), expose_value=False, callback=_choose_executor,
+    help="Where jobs run: this machine, or a Ray cluster  [default: local].",
+)  # fmt: skip
 dry_run_flag = flag("--dry-run", is_flag=True, help="Print the plan, and stop.")
 yes_flag = flag("-y", "--yes", is_flag=True, help="Ask nothing.")
 resume_flag = flag("--resume", metavar="DIR", help="Go on with this study, as it was begun.")

@@ -33,6 +33,7 @@ WHERE run_id = ? AND decision IN ('baseline', 'keep') ORDER BY number
         options.run_budget_flag,
         options.seed_flag,
         options.fixed_steps_flag,
+        options.executor_flag,
         options.unsafe_flag,
         *options.STAFF_FLAGS,
         *staffing.FLAGS,

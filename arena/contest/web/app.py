@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException as HttpProblem
 from arena.contest.contest import Contest
 from arena.contest.web.api import api_routes
 from arena.contest.web.cached import Shared
+from arena.contest.web.disputes import dispute_routes
 from arena.contest.web.forms import form_routes
 from arena.contest.web.host import Host, Limits
 from arena.contest.web.limits import BodyLimit
@@ -28,6 +29,7 @@ def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
     )  # fmt: skip
     app.include_router(api_routes(host))
     app.include_router(form_routes(host))
+    app.include_router(dispute_routes(host))
     app.include_router(page_routes(host))
     app.add_middleware(BodyLimit)
     app.add_middleware(SafeHeaders)
@@ -41,7 +43,8 @@ def _errors(app: FastAPI, host: Host) -> None:
     def told(request: Request, problem: HttpProblem) -> Response:
         detail: Any = problem.detail
         said = detail if isinstance(detail, dict) else {"message": str(detail), "hint": ""}
-        if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
+        unknown = problem.status_code == 401  # no page can be made for a token that nobody has
+        if unknown or request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
             return JSONResponse({"error": said}, problem.status_code, headers=problem.headers)
         plain = {"message": str(said.get("message")), "hint": str(said.get("hint", ""))}
         response = show(host, request, "problem", problem.status_code, problem=plain)

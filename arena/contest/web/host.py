@@ -27,6 +27,7 @@ class Limits:
     join: Rate = field(default_factory=lambda: Rate(10, 60.0))
     token: Rate = field(default_factory=lambda: Rate(30, 60.0))  # wrong ones
     entry: Rate = field(default_factory=lambda: Rate(30, 60.0))
+    dispute: Rate = field(default_factory=lambda: Rate(5, 60.0))
 
 
 @dataclass

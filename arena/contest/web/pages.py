@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 
 import analysis
 from arena.contest import views
+from arena.contest.disputes import disputes_of
 from arena.contest.settings import RULES
 from arena.contest.standing import Part
 from arena.contest.web.changes import against_stock
@@ -19,7 +20,7 @@ from arena.contest.web.host import Host
 from arena.contest.web.markdown import to_html
 from arena.contest.web.render import HERE, page
 from arena.contest.web.security import SESSION, VISITOR, form_token, remember, visitor_of
-from programs.errors import NotFound
+from programs.errors import NotFound, UsageError
 
 MARKDOWN = "text/markdown; charset=utf-8"
 Number = Annotated[int, Query(ge=1, le=1_000_000)]  # of a page of a long list
@@ -92,16 +93,24 @@ def _public(routes: APIRouter, host: Host) -> None:
         return StreamingResponse(host.changes.stream(), media_type="text/event-stream", headers=headers)
 
 
+def entry_page(
+    host: Host, request: Request, entry_id: str, problem: UsageError | None = None, reason: str = ""
+) -> Response:  # fmt: skip
+    """An entry's page; ``problem`` with a dispute whose ``reason`` was just sent. Raises 404."""
+    try:
+        found = views.entry_of(host.contest, entry_id.removesuffix(".md"))
+    except NotFound as missing:
+        raise HTTPException(404, detail={"message": missing.message, "hint": missing.hint}) from None
+    seen = views.entry_view(host.contest, found, host.viewer(request), host.is_admin(request))
+    changed = None if seen["text"] is None else against_stock(seen["text"], found.name)
+    return show(host, request, "entry", 422 if problem else 200, entry=seen, changed=changed,
+                disputes=disputes_of(host.contest, found.number), problem=problem, reason=reason)  # fmt: skip
+
+
 def _entries(routes: APIRouter, host: Host) -> None:
     @routes.get("/entry/{entry_id}")
     def entry(entry_id: str, request: Request) -> Response:
-        try:
-            found = views.entry_of(host.contest, entry_id.removesuffix(".md"))
-        except NotFound as problem:
-            raise HTTPException(404, detail={"message": problem.message, "hint": problem.hint}) from None
-        seen = views.entry_view(host.contest, found, host.viewer(request), host.is_admin(request))
-        changed = None if seen["text"] is None else against_stock(seen["text"], found.name)
-        return show(host, request, "entry", entry=seen, changed=changed)
+        return entry_page(host, request, entry_id)
 
     @routes.get("/entry/{entry_id}/program.md")
     def text(entry_id: str, request: Request) -> Response:

@@ -1,0 +1,166 @@
+"""Devices: the trainers of one run, which carry out several experiments at once.
+
+A sandbox dies with the *thread* that started it (PR_SET_PDEATHSIG, prctl(2); bubblewrap's --die-with-parent). So each
+device has a thread of its own that lives as long as its launcher: no experiment is ever started by a passing thread.
+CPU is metered by the template and its monitor, processes of that one device, and our own scoring by the CPU clock of
+the device's thread: what two devices use at once is told apart exactly as what one uses alone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Self
+
+from trainer.experiment import Spec, Trainer
+from trainer.outcome import Outcome
+
+MOST_DEVICES = 64
+
+
+@dataclass(frozen=True)
+class Landing:
+    """An experiment that has ended. ``began`` and ``ended`` by the monotonic clock, seconds; ``started_at`` in UTC."""
+
+    outcome: Outcome
+    started_at: str
+    began: float
+    ended: float
+
+
+class Devices:
+    """``count`` trainers of one task: ``trainer`` and others made of it when a wave first needs them.
+
+    The caller may use ``trainer`` by itself between two waves, from the thread that made it.
+    """
+
+    def __init__(self, trainer: Trainer, count: int = 1) -> None:
+        self.trainer = trainer
+        self.count = count
+        self._hands: list[_Hand] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def run(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Landing]]:
+        """Carry out ``specs``, launched in their order; yields each one's place and landing as it ends.
+
+        ``go_on`` is asked before each launch. Once it says no, nothing more is launched, and what is in flight ends and
+        is yielded. Raises what a trainer raised, after all in flight have ended.
+        """
+        if self.count == 1 or len(specs) < 2 or self.trainer.instant:
+            for place, spec in enumerate(specs):
+                if not go_on():
+                    return
+                yield place, carry_out(self.trainer, spec)
+            return
+        yield from self._side_by_side(specs, go_on)
+
+    def _side_by_side(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Landing]]:
+        free = self._ready(min(self.count, len(specs)))
+        ended: SimpleQueue[_Ended] = SimpleQueue()
+        waiting = deque(enumerate(specs))
+        flying, going = 0, True
+        failure: BaseException | None = None
+        try:
+            while True:
+                while waiting and free and going:
+                    going = failure is None and go_on()
+                    if going:
+                        free.pop(0).inbox.put((*waiting.popleft(), ended))
+                        flying += 1
+                if not flying:
+                    break
+                one = ended.get()
+                flying -= 1
+                free.append(one.hand)
+                failure = failure or one.failure
+                if one.landing is not None:
+                    yield one.place, one.landing
+        finally:
+            for _ in range(flying):  # the caller has left early: no trainer is given back while it works
+                ended.get()
+        if failure is not None:
+            raise failure
+
+    def _ready(self, count: int) -> list[_Hand]:
+        while len(self._hands) < count:
+            hand = _Hand(self.trainer.another(len(self._hands)) if self._hands else self.trainer, len(self._hands))
+            hand.start()
+            self._hands.append(hand)
+        return self._hands[:count]
+
+    def close(self) -> None:
+        """End the further trainers, each in its own thread, and the threads."""
+        for hand in self._hands:
+            hand.inbox.put(None)
+        for hand in self._hands:
+            hand.join()
+        self._hands.clear()
+
+
+@dataclass(frozen=True)
+class _Ended:
+    hand: _Hand
+    place: int
+    landing: Landing | None
+    failure: BaseException | None = None
+
+
+class _Hand(threading.Thread):
+    """The thread of one device. The first device's trainer belongs to the caller, the others are closed here."""
+
+    def __init__(self, trainer: Trainer, number: int) -> None:
+        super().__init__(name=f"device-{number}", daemon=True)
+        self.trainer = trainer
+        self.number = number
+        self.inbox: SimpleQueue[tuple[int, Spec, SimpleQueue[_Ended]] | None] = SimpleQueue()
+
+    def run(self) -> None:
+        while (job := self.inbox.get()) is not None:
+            place, spec, ended = job
+            try:
+                ended.put(_Ended(self, place, carry_out(self.trainer, spec)))
+            except BaseException as error:  # thread boundary: the caller raises it
+                ended.put(_Ended(self, place, None, error))
+        if self.number:
+            self.trainer.close()
+
+
+def carry_out(trainer: Trainer, spec: Spec) -> Landing:
+    """One experiment, with its times."""
+    started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    began = time.monotonic()
+    outcome = trainer.run(spec)
+    return Landing(outcome, started_at, began, time.monotonic())
+
+
+def idle_seconds(landings: Sequence[Landing], devices: int) -> float:
+    """Device-seconds that a wave's devices were held and did nothing: what an exclusive lease is charged beside them.
+
+    A wave holds as many devices as it has experiments, ``devices`` at most, from its first launch to its last end;
+    devices that wait for the last one are held too. 0 for a wave of one, which holds one device.
+    """
+    if not landings:
+        return 0.0
+    span = max(one.ended for one in landings) - min(one.began for one in landings)
+    busy = sum(one.ended - one.began for one in landings)
+    return max(0.0, min(devices, len(landings)) * span - busy)
+
+
+def busy_seconds(landings: Sequence[Landing]) -> float:
+    """Seconds by the clock in which at least one of the experiments was carried out."""
+    total, until = 0.0, float("-inf")
+    for one in sorted(landings, key=lambda landing: landing.began):
+        total += max(0.0, one.ended - max(one.began, until))
+        until = max(until, one.ended)
+    return total
