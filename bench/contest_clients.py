@@ -25,8 +25,8 @@ from typing import Any
 MIX = (("/", 60), ("/?page=2", 8), ("/?page=N", 7), ("/index.md", 8), ("/api/v1/board", 12), ("/queue", 5))
 PAGES = 100  # of the board
 LEAST, APART = 5.0, 1.0  # seconds, of static/live.js
-EVERY = 10  # of which the age of the board is read in one
-AS_OF = re.compile(rb'(?:[Aa]s of |"as_of":")(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)')
+EVERY = 10  # pages, of which the age of one is read
+MADE = re.compile(rb"(?:<time>|; now )(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)")  # when the page was made, as it says
 
 
 Answer = tuple[int, bytes, bytes]  # status, head in small letters, body
@@ -150,7 +150,7 @@ class Crowd:
             self.asked += 1
         if status not in (200, 304):
             return self.failed(f"{path}: {status}")
-        if status == 200 and self.asked % EVERY == 0 and path != "/queue":
+        if status == 200 and self.asked % EVERY == 0 and not path.startswith("/api"):
             self.age(gzip.decompress(body) if b"content-encoding: gzip" in head else body)
         at = head.find(b"etag: ")
         return head[at + 6 :].split(b"\r\n", 1)[0] if at >= 0 else b""
@@ -161,7 +161,7 @@ class Crowd:
         return b""
 
     def age(self, body: bytes) -> None:
-        found = AS_OF.search(body)
+        found = MADE.search(body)
         if found:
             then = datetime.fromisoformat(found[1].decode().replace(" ", "T")).replace(tzinfo=UTC)
             self.told.ages.append((datetime.now(UTC) - then).total_seconds())

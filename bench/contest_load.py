@@ -14,10 +14,12 @@ import argparse
 import json
 import os
 import signal
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,7 +30,7 @@ from bench.common import figure
 from bench.contest_clients import Plan
 from bench.contest_folder import TOKENS, filled
 
-ENTRANTS = 400
+ENTRANTS = 100
 GOAL_SECONDS, GOAL_WAIT = 0.25, 300.0
 
 
@@ -97,18 +99,43 @@ class Host:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+class Watch(threading.Thread):
+    """Looks once a second by how long the board in the database is behind the runs that have been measured."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self.path = folder / "contest.sqlite"
+        self.over = threading.Event()
+        self.worst, self.runs = 0.0, [0, 0]
+
+    def run(self) -> None:
+        database = sqlite3.connect(self.path)
+        known: list[tuple[float, int]] = []  # when so many runs had been measured
+        while not self.over.wait(1.0):
+            now = time.monotonic()
+            (measured,) = database.execute("SELECT sum(runs_done) FROM entries").fetchone()
+            (told,) = database.execute("SELECT sum(\"row\" ->> 'n') FROM board").fetchone()
+            known = [(then, runs) for then, runs in known if runs > told] + [(now, measured)]
+            self.worst = max(self.worst, now - known[0][0])
+            self.runs = [self.runs[0] or measured, measured]
+
+
 def present(name: str, plan: Plan, host: Host) -> None:
     """Let them loose, and say what came of it."""
-    before = host.cpu()
+    before, watch = host.cpu(), Watch(host.folder)
+    watch.start()
     told = crowd(plan)
     spent = host.cpu() - before
+    watch.over.set()
     reads, entries = told["reads"], told["entries"]
     figure(f"{name}: reads", f"{len(reads)} in {plan.seconds:.0f} s, {len(reads) / plan.seconds:.0f} a second")
     figure(f"{name}: p50, p95, p99", quantiles(reads), f"p95 {1000 * GOAL_SECONDS:.0f} ms" if plan.think else "")
     figure(f"{name}: errors", f"{len(told['errors'])} {sorted(set(told['errors']))[:3] or ''}", "0")
     figure(f"{name}: unchanged (304), events", f"{told['unchanged']}, {told['events']}")
     figure(f"{name}: entries accepted", f"{len(told['accepted'])}, p50, p95, p99 {quantiles(entries)}")
-    figure(f"{name}: oldest board shown", f"{max(told['ages'], default=0.0):.0f} s, of {len(told['ages'])} looked at")
+    figure(f"{name}: runs measured meanwhile", watch.runs[1] - watch.runs[0])
+    page = f"{max(told['ages'], default=0.0):.0f} s at most, of {len(told['ages'])} looked at"
+    figure(f"{name}: board behind the runs", f"{watch.worst:.0f} s at most; and the page handed out {page}")
     figure(f"{name}: the pages' process used", f"{spent / (plan.seconds + plan.warm):.2f} processors")
 
 
