@@ -28,8 +28,8 @@ from programs.shelf import starter
 from trainer.task import Task
 
 PROGRAMS = ("stock", "local-screen", "one-line")
-DEATH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
-SETTINGS = {**DEATH, "worker_niceness": 0}  # a death is noticed after 2 s instead of 15; workers are not nice
+DEATH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 10}
+SETTINGS = {**DEATH, "worker_niceness": 0}  # a death is noticed after 5 s instead of 15 at most; workers are not nice
 GAINS = "SELECT name, run_seed, state, experiments, kept, claimed_gain, verified_gain FROM runs ORDER BY run_id"
 STANDINGS = "SELECT * EXCLUDE (device_seconds_spent) FROM standings ORDER BY arm_id"
 TWICE = """

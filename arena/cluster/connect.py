@@ -123,3 +123,5 @@ def _init(**how: Any) -> None:
     import ray
 
     ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, **how)
+    # A thread of Ray prints what befalls nodes on stdout, where data belong, whatever init is told.
+    ray._private.worker._worker_logs_enabled = False

@@ -56,23 +56,27 @@ _LIVE: weakref.WeakSet[RayExecutor] = weakref.WeakSet()
 class RayExecutor:
     """Carries out jobs on every node of the study's hardware class. Nodes may come and go meanwhile."""
 
-    def __init__(self, folder: Path, config: StudyConfig, progress: Progress) -> None:
+    def __init__(self, folder: Path, progress: Progress) -> None:
         import ray
 
-        self.folder, self.config, self.progress = folder, config, progress
-        self.devices: int = config.devices  # of one run
+        config = StudyConfig.read(folder / "study.toml")
+        self.folder, self.progress = folder, progress
+        self.devices = config.devices  # of one run
         self.resource = "GPU" if config.hardware_class.startswith(("gpu:", "cuda:")) else "CPU"
         self.cluster: Cluster = connect(config.workers * self.devices)
         self.session = secrets.token_hex(16)
         self.nodes = Nodes(self.resource, config.hardware_class, self._note)
         self.scheduler: Scheduler[Job] = Scheduler(
-            lambda job: Want(job.job_id, self.devices, config.hardware_class), Patience(MOST_DEATHS, NODE_DEATHS)
+            lambda job: Want(job.job_id, self.devices, config.hardware_class),
+            Patience(MOST_DEATHS, NODE_DEATHS),
+            spread=True,
         )
         self.ledger = Ledger(folder / "ledger", "cluster")
         self.told = False
         self._parcel = ray.put(parcel_of(config, folder))
         self._places: dict[tuple[str, int], Place] = {}
         self._calls: dict[ObjectRef[Any], Place] = {}
+        self._doubted: dict[Place, float] = {}  # seats that could not be reached, and when they are tried again
         self._hands: dict[str, Hand] = {}
         self._hosts: dict[str, str] = {}
         self._alone_since: float | None = None
@@ -115,6 +119,9 @@ class RayExecutor:
             self._note("stopping: experiments in flight end first (Ctrl-C twice kills them)")
         if self.cluster.check():
             self._take_in(*self.nodes.look())
+        for place in [place for place, when in self._doubted.items() if when < time.monotonic()]:
+            del self._doubted[place]
+            self._calls[place.actor.there.remote()] = place
 
     def _take_in(self, joined: Iterable[Found], gone: Iterable[str]) -> None:
         for name in gone:
@@ -160,7 +167,8 @@ class RayExecutor:
             if self.resource == "GPU":
                 width = {"num_gpus": self.devices, "num_cpus": 0}
             remote = ray.remote(max_restarts=0, max_task_retries=0, **width)(Seat)
-            actor = remote.options(scheduling_strategy=pinned(placed.node)).remote(self.session, key[1])
+            there = remote.options(scheduling_strategy=pinned(placed.node))
+            actor = there.remote(self._session_at(placed.node), key[1])
             place = self._places[key] = Place(actor, *key)
         place.placed, place.result = placed, None
         hand = self._hands.setdefault(placed.job.job_id, Hand(placed.job))
@@ -168,6 +176,10 @@ class RayExecutor:
             self._hand_over(place, hand)
         else:
             self._calls[place.actor.begin.remote(self._parcel)] = place
+
+    def _session_at(self, node: str) -> str:
+        """What names our folder on a node; several nodes may share a machine."""
+        return f"{self.session}-{node[:12]}"
 
     def _hand_over(self, place: Place, hand: Hand) -> None:
         job = hand.job
@@ -196,6 +208,9 @@ class RayExecutor:
                 continue  # of a node that has left meanwhile
             try:
                 result = self._heard(place, ray.get(ref))
+            except ray.exceptions.ActorUnavailableError:  # it is dead, or only its connection is; Ray will know
+                self._doubted[place] = time.monotonic() + LOOK_SECONDS
+                continue
             except (ray.exceptions.RayError, Malformed) as error:
                 self._bury(place, " ".join(str(error).split())[:200] or type(error).__name__)
                 continue
@@ -207,14 +222,14 @@ class RayExecutor:
         placed = place.placed
         assert placed is not None
         hand = self._hands[placed.job.job_id]
+        if isinstance(told, str):
+            self._bury(place, told)
+            return None
         if place.result is not None:
             self._bring_home(hand.job.job_id, told)
             return self._finish(place, place.result)
         if told is None:
             self._hand_over(place, hand)
-            return None
-        if isinstance(told, str):
-            self._bury(place, told)
             return None
         waits = False
         for line in told:
@@ -317,6 +332,7 @@ class RayExecutor:
 
         del self._places[place.node, place.index]
         self._calls = {ref: other for ref, other in self._calls.items() if other is not place}
+        self._doubted.pop(place, None)
         ray.kill(place.actor)
 
     def rest(self) -> None:
@@ -354,7 +370,8 @@ class RayExecutor:
         if not self.cluster.check():
             return
         broom = ray.remote(num_cpus=0, max_retries=0)(sweep)
-        refs = [broom.options(scheduling_strategy=pinned(name)).remote(self.session) for name in self.nodes.used]
+        used = self.nodes.used
+        refs = [broom.options(scheduling_strategy=pinned(name)).remote(self._session_at(name)) for name in used]
         ray.wait(refs, num_returns=len(refs), timeout=5) if refs else None
 
     def _note(self, text: str) -> None:

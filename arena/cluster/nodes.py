@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +34,14 @@ def pinned(name: str) -> Any:
     return NodeAffinitySchedulingStrategy(node_id=name, soft=False)
 
 
+def resources() -> dict[str, dict[str, float]]:
+    """What each node that lives has, by its id."""
+    import ray
+
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return {node["NodeID"]: node["Resources"] for node in found if node["Alive"]}
+
+
 class Nodes:
     """Asks Ray for its nodes now and then, and each new one for its facts. ``say`` is told once why one is not used."""
 
@@ -57,7 +65,7 @@ class Nodes:
         import ray
 
         self._looked = time.monotonic()
-        alive = {node["NodeID"]: int(node["Resources"].get(self.resource, 0)) for node in ray.nodes() if node["Alive"]}
+        alive = {name: int(there.get(self.resource, 0)) for name, there in resources().items()}
         gone = [name for name in self.used if name not in alive]
         for name in gone:
             del self.used[name]
@@ -106,11 +114,11 @@ def common_hardware() -> str:
     connect(0)
     import ray
 
-    alive = {node["NodeID"]: node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]}
+    alive = {name: there.get("CPU", 0.0) for name, there in resources().items()}
     ask = ray.remote(num_cpus=0, max_retries=0)(facts)
     asked = {ask.options(scheduling_strategy=pinned(name)).remote(): cpus for name, cpus in alive.items() if cpus}
     done, _ = ray.wait(list(asked), num_returns=len(asked), timeout=FACTS_SECONDS) if asked else ([], [])
-    votes = Counter[str]()
+    votes: dict[str, float] = defaultdict(float)
     for ref in done:
         with suppress(ray.exceptions.RayError):
             votes[ray.get(ref).hardware] += asked[ref]

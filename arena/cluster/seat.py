@@ -79,6 +79,10 @@ class Seat:
                 process.kill()
         return self._ending(process)
 
+    def there(self) -> str:
+        """The answer to whether the actor is there at all: what it had told before has got lost with the connection."""
+        return "the connection to it broke"
+
     def fetch(self, run_id: str) -> runs.Packed:
         """The folder of a run that has ended."""
         return runs.pack(self._folder / "runs" / run_id)

@@ -20,10 +20,13 @@ from analysis.statistics import error_of
 from analysis.study import open_study
 from arena.contest import arms
 from arena.contest.contest import Contest
+from arena.contest.score import overall
 from arena.contest.settings import utc_now
 from arena.contest.tables import BoardRow, Entry
 from arena.contest.tally import Tally
 from programs.ids import content_id
+
+Row = dict[str, Any]
 
 PATIENCE = 4.0  # times as long as the last refresh took, at least, before the next one
 LEAST_SECONDS = 2.0  # between two boards: every open page is fetched anew
@@ -33,7 +36,7 @@ KEPT = (
 )  # fmt: skip
 STATED = ("state", "rank_low", "rank_high")  # of a row, what is not kept with it: it changes with other entries
 
-Row = dict[str, Any]
+Found = tuple[dict[str, tuple[Row, int, int]], list[Row], str]  # by arm: row, above, below; scales; unit
 
 
 class Board:
@@ -64,18 +67,36 @@ class Board:
 
     def write(self) -> None:
         """Bring the table up to what the ledger says; nothing is written where it says nothing new."""
-        self._look()
-        ranked = list(self._samples)
-        means, errors, ns = zip(*self._samples.values(), strict=True) if ranked else ((), (), ())
-        above, below = shown(means, errors, ns)
-        now = {arm: (self._rows[arm], up, down) for arm, up, down in zip(ranked, above, below, strict=True)}
+        now, scales, unit = self._followed() if len(self.contest.tasks) == 1 else self._anew()
         if not self._written:
             self._recall()
         changed = [arm for arm, told in now.items() if self._written.get(arm) != told]
         gone = self._written.keys() - now.keys()
         if changed or gone:
-            self._tell(now, changed, gone)
+            self._tell(now, changed, gone, scales=scales, unit=unit)
         self._written = now
+
+    def _followed(self) -> Found:
+        """Of one task: what has come since."""
+        self._look()
+        arms_there = list(self._samples)
+        means, errors, ns = zip(*self._samples.values(), strict=True) if arms_there else ((), (), ())
+        above, below = shown(means, errors, ns)
+        told = zip(arms_there, above, below, strict=True)
+        return {arm: (self._rows[arm], up, down) for arm, up, down in told}, [], self.contest.task.unit
+
+    def _anew(self) -> Found:
+        """Of several tasks: scores rest on each other, and are worked out from all of the ledger."""
+        found, scales, unit = over_tasks(self.contest)
+        rows = [row for row in found if row["gain"] is not None]
+        now = {
+            row["arm_id"]: (
+                {key: value for key, value in row.items() if key not in STATED},
+                row["rank_low"] - 1, len(rows) - row["rank_high"],
+            )
+            for row in rows
+        }  # fmt: skip
+        return now, scales, unit
 
     def _look(self) -> None:
         """Take in new entries, and work out the arms that have new records."""
@@ -101,16 +122,17 @@ class Board:
             rows = connection.execute(select(BoardRow.arm_id, BoardRow.row, BoardRow.above, BoardRow.below)).all()
         self._written = {arm: (row, above, below) for arm, row, above, below in rows}
 
-    def _tell(self, now: Mapping[str, tuple[Row, int, int]], changed: Sequence[str], gone: Set[str]) -> None:
+    def _tell(
+        self, now: Mapping[str, tuple[Row, int, int]], changed: Sequence[str], gone: Set[str], **more: Any
+    ) -> None:  # fmt: skip
         """In one transaction: the changed rows, without those that are gone, and what is said of the whole."""
         rows = [
             {"number": row["number"], "arm_id": arm, "gain": row["gain"], "above": above, "below": below, "row": row}
             for arm in changed
             for row, above, below in (now[arm],)
         ]
-        whole = sorted(
-            (ranked(*told, len(now)) for told in now.values()), key=lambda row: (-row["gain"], row["arm_id"])
-        )
+        whole = [ranked(*told, len(now)) for told in now.values()]
+        whole.sort(key=lambda row: (-row["gain"], row["arm_id"]))
         before = self.contest.database.fact("board")
         with self.contest.database.write() as connection:
             told = upsert(BoardRow)
@@ -121,7 +143,7 @@ class Board:
                 connection.execute(delete(BoardRow).where(BoardRow.arm_id == arm))
             self.contest.database.put(
                 connection, "board", version=int(before.get("version", 0)) + 1, as_of=utc_now().isoformat(),
-                unit=self.contest.task.unit, aa_spread=aa_spread(whole), separate=runs_to_separate(whole),
+                aa_spread=aa_spread(whole), separate=runs_to_separate(whole), **more,
             )  # fmt: skip
 
 
@@ -133,6 +155,14 @@ def write(contest: Contest) -> None:
 def ranked(row: Mapping[str, Any], above: int, below: int, arms: int) -> Row:
     """A row with the ranks that it may hold among so many."""
     return {**row, "rank_low": 1 + above, "rank_high": arms - below}
+
+
+def over_tasks(contest: Contest, kind: str = arms.BOARD) -> tuple[list[Row], list[Row], str]:
+    """The rows over all tasks, the scale of each where there are several, the unit: `score.overall`."""
+    first, *further = contest.tasks
+    by_task = {first.name: board_rows(contest, kind)}
+    by_task |= {task.name: board_rows(contest, arms.label_on(kind, task.name)) for task in further}
+    return overall(by_task, {task.name: task.unit for task in contest.tasks})
 
 
 def board_rows(contest: Contest, label: str = arms.BOARD) -> list[Row]:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session as Connection
 from arena.contest.contest import Contest
 from arena.contest.database import Database
 from arena.contest.kept import Kept
-from arena.contest.queue import HOST, Costs, Waiting, forecast, turns
+from arena.contest.queue import HOST, Waiting, forecast, turns
 from arena.contest.tables import ENDED, STATES, BoardRow, Change, Entry, Fact
 
 BY_TURNS = 500  # rows that are read at once where all are asked for
@@ -70,10 +70,9 @@ def _rows() -> Select[tuple[dict[str, Any], int, int, str]]:
 
 
 def _row(contest: Contest, arms: int, row: Mapping[str, Any], above: int, below: int, state: str) -> Row:
-    full = row["n"] >= contest.config.runs and state == "verified"
     return {
         **row, "rank_low": 1 + above, "rank_high": arms - below, "state": state,
-        "verified": full and row["trust"] in ("scored", "verified", None),
+        "verified": state == "verified" and row["trust"] in ("scored", "verified", None),
         "hardware_class": contest.study.hardware_class,
     }  # fmt: skip
 
@@ -115,7 +114,7 @@ def places(contest: Contest, run_seconds: float) -> Places:
 
 
 def _places(contest: Contest, run_seconds: float) -> Places:
-    costs = Costs(contest.config.screen_budget, contest.config.run_budget)
+    costs = contest.costs
     with contest.database.read() as connection:
         screened = func.sum(case((Entry.state.in_(("queued", "screening")), 0), else_=1))
         given = connection.execute(
@@ -126,8 +125,8 @@ def _places(contest: Contest, run_seconds: float) -> Places:
         rows = connection.execute(select(*columns).where(Entry.state.in_(still)).order_by(Entry.number)).all()
     served = {who or HOST: costs.of(runs, screenings) for who, runs, screenings in given}
     waiting = [
-        Waiting(number, who or HOST, contest.config.runs - done, state in ("queued", "screening"), suspect=attempts > 0)
-        for number, who, state, done, attempts in rows
+        Waiting(number, who or HOST, contest.config.wanted - done, state in ("queued", "screening"), suspect=lost > 0)
+        for number, who, state, done, lost in rows
     ]
     return forecast(turns(waiting, served, costs), run_seconds, contest.study.workers)
 

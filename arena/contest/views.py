@@ -46,13 +46,24 @@ def contest_view(contest: Contest) -> Row:
     return {
         "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
         "opens": config.opens, "closes": config.closes, "closed_early": state.get("early", ""),
-        "task": task.name, "task_id": contest.study.task_id, "metric": task.metric, "unit": task.unit,
-        "direction": task.direction, "description": task.description, "run_budget": config.run_budget,
-        "screen_budget": config.screen_budget, "runs": config.runs, "confirm_runs": config.confirm_runs,
+        "tasks": tasks_view(contest), "task": task.name, "task_id": contest.study.task_id, "metric": task.metric,
+        "unit": task.unit, "direction": task.direction, "description": task.description,
+        "run_budget": config.run_budget, "screen_budget": config.screen_budget, "runs": config.runs,
+        "wanted": config.wanted, "round_budget": contest.costs.run * len(contest.tasks),
+        "confirm_runs": config.confirm_runs,
         "entries_per_person": config.entries_per_person, "sealed": config.sealed, "join": config.join,
         "researcher": contest.study.researcher, "hardware_class": contest.study.hardware_class,
         "secret_hash": config.secret_hash, "rules_hash": config.rules_hash, "people": people, "states": states,
     }  # fmt: skip
+
+
+def tasks_view(contest: Contest) -> list[Row]:
+    """All tasks that entries are ranked on, the first first."""
+    return [
+        {"name": task.name, "task_id": task.task_id, "metric": task.metric, "unit": task.unit,
+         "direction": task.direction, "run_budget": contest.study.at(task.task_id).run_budget}
+        for task in contest.tasks
+    ]  # fmt: skip
 
 
 def board_view(contest: Contest, part: Part | None = None, viewer: Person | None = None, rest: int = 1) -> Row:
@@ -71,7 +82,7 @@ def board_view(contest: Contest, part: Part | None = None, viewer: Person | None
     told = contest.database.fact("announcement")
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
-        "aa_spread": board.get("aa_spread"), "separate": board.get("separate"),
+        "aa_spread": board.get("aa_spread"), "scales": board.get("scales", []), "separate": board.get("separate"),
         "rows": rows, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
         "unmeasured": [entry_row(entry) for entry in entries], "unmeasured_total": without,
         "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,
@@ -98,6 +109,12 @@ def entry_of(contest: Contest, entry_id: str) -> Entry:
     return found
 
 
+def entry_numbered(contest: Contest, number: int) -> Entry | None:
+    """With its text."""
+    with contest.database.read() as connection:
+        return connection.get(Entry, number, options=[*map(undefer, WHOLE)])
+
+
 def may_read(contest: Contest, entry: Entry, viewer: Person | None, admin: bool = False) -> bool:
     """Whether the text may be shown: always to its author and the host; to others when it is not sealed any more."""
     mine = viewer is not None and viewer.person_id == entry.person_id
@@ -109,12 +126,13 @@ def entry_view(contest: Contest, entry: Entry, viewer: Person | None, admin: boo
     open_to = may_read(contest, entry, viewer, admin)
     mine = viewer is not None and viewer.person_id == entry.person_id
     with contest.database.read() as connection:
-        arms = board_head(connection)["arms"]
-        standing = next(iter(board_of(connection, contest, arms, [entry.number])), None)
+        whole = board_head(connection)
+        standing = next(iter(board_of(connection, contest, whole["arms"], [entry.number])), None)
     announced = contest.database.fact("announcement").get("rows", [])
     order = places(contest, run_seconds(contest))
     return {
-        **entry_row(entry), "wanted": contest.config.runs, "mine": mine, "sealed": not open_to,
+        **entry_row(entry), "wanted": contest.config.wanted, "unit": whole.get("unit", contest.task.unit),
+        "scales": whole.get("scales", []), "mine": mine, "sealed": not open_to,
         "standing": standing, "confirmed": _of(announced, entry.entry_id),
         "queue": _waiting(entry, order) if entry.number in order and entry.state not in ENDED else None,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
@@ -173,7 +191,8 @@ def _waiting(entry: Entry, order: Places) -> Row:
 
 def run_seconds(contest: Contest) -> float:
     """Wall seconds of a run with its verification, by the budgets; a CPU shared with others takes longer."""
-    return contest.config.run_budget + contest.study.verify_seeds * contest.task.cost_seconds
+    tasks = contest.tasks
+    return contest.costs.run + contest.study.verify_seeds * sum(task.cost_seconds for task in tasks) / len(tasks)
 
 
 def person_view(contest: Contest, person: Person) -> Row:

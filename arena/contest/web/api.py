@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -28,7 +29,9 @@ from arena.contest.views import (
     queue_view,
 )
 from arena.contest.web.host import Host
+from arena.contest.web.limits import HEAVY
 from programs.errors import NotFound, UsageError
+from programs.text import one_line
 
 CSV_ROWS = 200  # that go over the wire at once
 
@@ -74,7 +77,7 @@ def _reading(routes: APIRouter, host: Host) -> None:
 
     @routes.get("/board.csv", summary="The whole of it as CSV", response_class=Response)
     def board_csv() -> Response:
-        return StreamingResponse(as_csv(whole_board(host.contest)), media_type="text/csv; charset=utf-8")
+        return StreamingResponse(csv_parts(whole_board(host.contest)), media_type="text/csv; charset=utf-8")
 
     @routes.get("/queue", summary="Who waits, in order, and for how long")
     def queue(
@@ -108,14 +111,14 @@ def _entering(routes: APIRouter, host: Host) -> None:
         return plain(person_view(host.contest, host.person(request)))
 
     @routes.post("/entries", status_code=201, summary="Enter: the body is the program.md; 201 means that it is stored")
-    async def enter(request: Request, response: Response) -> Any:
+    async def enter(request: Request, response: Response, parent: str = Query("", max_length=100)) -> Any:
         from starlette.concurrency import run_in_threadpool
 
         person = await run_in_threadpool(host.person, request)
-        host.limited(host.limits.entry, request, f"person {person.person_id}")
         raw = await request.body()
+        host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
         try:
-            accepted = await host.accept(person, raw)
+            accepted = await host.accept(person, raw, parent)
         except NotTaken as problem:
             status = 403 if isinstance(problem, QuotaSpent) else 409 if isinstance(problem, NotOpen) else 422
             raise error(status, problem, lint=[asdict(m) for m in problem.lint]) from None
@@ -130,13 +133,17 @@ def _hosting(routes: APIRouter, host: Host) -> None:
             host.limited(host.limits.token, request)
             raise HTTPException(403, detail={"message": "this takes the host's token", "hint": ""})
         if utc_now() < host.contest.config.closes:
-            host.contest.state(close_asked=utc_now().isoformat(), early=asked.reason)
+            host.contest.state(close_asked=utc_now().isoformat(), early=one_line(asked.reason))
         else:
             host.contest.state(close_asked=utc_now().isoformat())
         return {"phase": host.contest.phase()}
 
 
-def as_csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+def as_csv(rows: Iterable[dict[str, Any]]) -> str:
+    return "".join(csv_parts(rows))
+
+
+def csv_parts(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Rows as CSV, some at a time; what a spreadsheet would take for a formula is quoted with an apostrophe."""
     out = io.StringIO()
     writer: csv.DictWriter[str] | None = None
@@ -153,4 +160,5 @@ def as_csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
+    """A separator of another country may begin a cell as well, and so does a sign of full width."""
+    return re.sub(r"(^|[,;|\s])(?=[=+\-@＝＋－＠])", r"\1'", value) if isinstance(value, str) else value

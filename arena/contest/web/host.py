@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 
 from fastapi import HTTPException, Request
 from starlette.concurrency import run_in_threadpool
@@ -50,9 +51,9 @@ class Host:
         """Whether the task has the edit that a program names in backticks."""
         return bool(self.task.edits.parse_terms((term,)))
 
-    async def accept(self, person: Person, raw: bytes) -> Accepted:
+    async def accept(self, person: Person, raw: bytes, parent: str = "") -> Accepted:
         """Lint and store an upload; it is on the disk on return. Raises as `entries.accept` does."""
-        read = await run_in_threadpool(checked, self.contest, raw, self.knows)
+        read = await run_in_threadpool(checked, self.contest, raw, self.knows, parent)
         return await asyncio.wrap_future(self.intake.take(person, read))
 
     def viewer(self, request: Request) -> Person | None:
@@ -74,9 +75,9 @@ class Host:
     def is_admin(self, request: Request) -> bool:
         return accounts.is_admin(self.contest.database, bearer(request))
 
-    def limited(self, rate: Rate, request: Request, who: str = "") -> None:
-        """Count one more; raises 429 where that is one too many."""
-        if not rate.allows(who or client_of(request)):
+    def limited(self, rate: Rate, request: Request, who: str = "", weight: int = 1) -> None:
+        """Count one more, or ``weight`` for what costs more; raises 429 where that is too many."""
+        if not rate.allows(who or client_of(request), weight):
             told = {"message": "too many requests", "hint": f"again in {rate.wait} s"}
             raise HTTPException(429, detail=told, headers={"Retry-After": str(rate.wait)})
 
@@ -87,4 +88,10 @@ def bearer(request: Request) -> str:
 
 
 def client_of(request: Request) -> str:
-    return request.client.host if request.client else "?"
+    """Who counts as one client: an address, or the network that one customer of a provider has under IPv6."""
+    told = request.client.host if request.client else "?"
+    try:
+        address = ip_address(told)
+    except ValueError:
+        return told
+    return told if address.version == 4 else str(ip_network((address, 64), strict=False))
