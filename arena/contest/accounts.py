@@ -12,11 +12,12 @@ from sqlalchemy.exc import IntegrityError
 from arena.contest.database import Database
 from arena.contest.names import checked_name, look
 from arena.contest.settings import ContestConfig, utc_now
-from arena.contest.tables import Person, Session
+from arena.contest.tables import HostSession, Person, Session
 from programs.errors import UsageError
 
 PERSON, ADMIN, CODE = "mlt_", "mla_", "mlj_"  # what a token is for, so that one is not taken for another
 SESSION_DAYS = 14
+HOST_SECONDS = 24 * 3600  # of the host's browser
 MOST_PEOPLE = 10_000
 
 
@@ -109,3 +110,27 @@ def logged_in(database: Database, cookie: str) -> Person | None:
 def log_out(database: Database, cookie: str) -> None:
     with database.write() as connection:
         connection.query(Session).where(Session.cookie_hash == hashed(cookie)).delete()
+
+
+def log_in_host(database: Database, token: str) -> str:
+    """A cookie for the host's browser, in place of the admin token. Raises Refused."""
+    if not is_admin(database, token.strip()):
+        raise Refused("this is not the host's token")
+    cookie, now = secrets.token_urlsafe(32), utc_now()
+    with database.write() as connection:
+        connection.query(HostSession).where(HostSession.expires_at < now).delete()
+        connection.add(HostSession(cookie_hash=hashed(cookie), expires_at=now + timedelta(seconds=HOST_SECONDS)))
+    return cookie
+
+
+def host_logged_in(database: Database, cookie: str) -> bool:
+    if not cookie:
+        return False
+    with database.read() as connection:
+        session = connection.get(HostSession, hashed(cookie))
+        return session is not None and session.expires_at >= utc_now()
+
+
+def log_out_host(database: Database, cookie: str) -> None:
+    with database.write() as connection:
+        connection.query(HostSession).where(HostSession.cookie_hash == hashed(cookie)).delete()

@@ -132,9 +132,9 @@ def tell(contest: Contest, study: Study) -> int:
 
 def arm_ids(contest: Contest, entry_id: str, phase: str) -> list[str]:
     """The arms that an act is about: after the decision not those of the match that decided, which stays as it is."""
-    return arms_of(
-        contest, entry_id, [arms.SCREENING, arms.BOARD, *([] if phase == "decided" else [arms.CONFIRMATION])]
-    )
+    kinds = [arms.BOARD, *([] if phase == "decided" else [arms.CONFIRMATION])]
+    places = ["", *(task.name for task in contest.tasks[1:])]
+    return arms_of(contest, entry_id, [arms.SCREENING, *(arms.label_on(k, place) for k in kinds for place in places)])
 
 
 def arms_of(contest: Contest, entry_id: str, labels: Iterable[str]) -> list[str]:

@@ -21,13 +21,14 @@ MOST_ATTEMPTS = 3  # of an arm that plays alone
 
 class Careful:
     """A racer that gives each arm of a match, one for each of ``entries``, its runs: all arms at once, one by one
-    after workers were lost over them, none of an entry that is void or was given up."""
+    after workers were lost over them, none of an entry that is void or was given up. ``hidden``: the hidden task that
+    the match is on; what is lost there is nothing to the decision."""
 
-    def __init__(self, contest: Contest, entries: Sequence[Entry], runs: int) -> None:
-        self.contest, self.entries, self.runs = contest, entries, runs
+    def __init__(self, contest: Contest, entries: Sequence[Entry], runs: int, hidden: str = "") -> None:
+        self.contest, self.entries, self.runs, self.hidden = contest, entries, runs, hidden
 
     def next_round(self, scores: Sequence[ArmScore]) -> Mapping[str, int]:
-        state, gone = self.contest.state(), left_out(self.contest, self.entries)
+        state, gone = self.contest.state(), left_out(self.contest, self.entries, self.hidden)
         wanted = {
             score.arm_id: entry for score, entry in zip(scores, self.entries, strict=True)
             if len(score.gains) < self.runs and entry.number not in gone
@@ -35,7 +36,9 @@ class Careful:
         if not state.get("careful") or not wanted:
             return dict.fromkeys(wanted, self.runs)
         arm, entry = next(iter(wanted.items()))
-        self.contest.state(alone={"arm_id": arm, "number": entry.number, "control": entry.role != "program"})
+        control = entry.role != "program"
+        alone = {"arm_id": arm, "number": entry.number, "control": control, "hidden": self.hidden}
+        self.contest.state(alone=alone)
         return {arm: self.runs}
 
 
@@ -48,7 +51,7 @@ def lost(contest: Contest, study: Study, why: str) -> str:
         return "from now on the leaders play one after the other, to find out whose runs these are"
     told = dict(state.get("lost") or {})
     attempts = 1 + told.get(alone["arm_id"], {}).get("attempts", 0)
-    told[alone["arm_id"]] = {"attempts": attempts, "why": why, "number": alone["number"]}
+    told[alone["arm_id"]] = {"attempts": attempts, "why": why, "number": alone["number"], "hidden": alone["hidden"]}
     contest.state(lost=told)
     if attempts != MOST_ATTEMPTS or alone["control"]:  # without stock there is no decision
         return f"entry {alone['number']}: attempt {attempts} of its confirming runs was lost"
@@ -60,10 +63,12 @@ def given_up(told: Mapping[str, Any]) -> str:
     return f"this host could not carry its runs out, {told['attempts']} times; the last time: {told['why']}"
 
 
-def left_out(contest: Contest, entries: Sequence[Entry]) -> dict[int, str]:
-    """number → why, of those among ``entries`` that the decision goes on without: void, or given up on some task."""
+def left_out(contest: Contest, entries: Sequence[Entry], hidden: str = "") -> dict[int, str]:
+    """number → why, of those among ``entries`` that the decision goes on without: void, or given up on some task; that
+    a match on a ``hidden`` task goes on without: those, and who was given up there."""
     lost = (contest.state().get("lost") or {}).values()
-    given = {told["number"]: given_up(told) for told in lost if told["attempts"] >= MOST_ATTEMPTS}
+    here = [told for told in lost if told["attempts"] >= MOST_ATTEMPTS and told["hidden"] in ("", hidden)]
+    given = {told["number"]: given_up(told) for told in here}
     found = {e.number: given[e.number] for e in entries if e.role == "program" and e.number in given}
     numbers = [entry.number for entry in entries]
     with contest.database.read() as connection:

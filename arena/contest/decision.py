@@ -64,7 +64,7 @@ def elsewhere(contest: Contest, study: Study, entries: Sequence[Entry], progress
     for number in range(len(study.config.reserve)):
         away = study.on_reserve(number)
         match = entered(away, entries, arms.HIDDEN)
-        runs = careful.Careful(contest, entries, contest.config.confirm_runs)
+        runs = careful.Careful(contest, entries, contest.config.confirm_runs, away.task.name)
         with executor_of(away, progress) as executor:
             play(away, executor, match, runs, progress)
         rows = [row for row in board_rows(contest, match.label) if row["gain"] is not None]

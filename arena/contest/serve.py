@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,13 +13,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
 from arena.contest.contest import Contest
+from arena.contest.settings import utc_now
+from arena.contest.tables import Entry
 from programs.errors import EnvironmentProblem
 
 Say = Callable[[str], None]
 BACKLOG = 1024
 CALM_SECONDS = 60.0  # a worker that lived so long starts again at once
 MOST_WAIT = 30.0
+CLOCK_SECONDS = 60.0  # that a clock may be behind without a word
 
 
 class Keeper:
@@ -35,7 +43,11 @@ class Keeper:
 
     def __exit__(self, *_: object) -> None:
         self._ending.set()
-        (self.contest.folder / "stop").write_text(f"{os.getpid()}\n", encoding="utf-8")
+        with contextlib.suppress(OSError, SQLAlchemyError):  # the folder may be gone, or the disk full
+            if self._process is None or self.contest.database.fact("pulse").get("pid") == self._process.pid:
+                (self.contest.folder / "stop").write_text(f"{os.getpid()}\n", encoding="utf-8")
+            else:  # it waits for another process, which is not ours to stop
+                self._process.terminate()
         self._thread.join(timeout=MOST_WAIT)
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
@@ -44,16 +56,22 @@ class Keeper:
     def _keep(self) -> None:
         """The process dies with the thread that started it: this one, which lives as long as the server."""
         wait = 1.0
-        while not self._ending.is_set() and self.contest.phase() != "decided":
+        while not self._ending.is_set() and not self._over():
             began = time.monotonic()
             command = [sys.executable, "-P", "-m", "arena.contest.work", str(self.contest.folder), str(os.getpid())]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
             status = self._process.wait()
-            if self._ending.is_set() or self.contest.phase() == "decided":
+            if self._ending.is_set() or self._over():
                 break
             wait = 1.0 if time.monotonic() - began > CALM_SECONDS else min(2 * wait, MOST_WAIT)
             self.say(f"the queue's process ended with status {status}; again in {wait:.0f} s")
             self._ending.wait(wait)
+
+    def _over(self) -> bool:
+        try:
+            return self.contest.phase() == "decided"
+        except (OSError, SQLAlchemyError):  # a folder that is gone for now is told of by the process that needs it
+            return False
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -82,6 +100,32 @@ def serve(folder: Path, host: str, port: int, say: Say, started: Callable[[str],
     listening = listen(host, port)
     config = configured(create_app(contest))
     shown = f"[{host}]" if ":" in host else host
-    with Keeper(contest, say):
-        started(f"http://{shown}:{listening.getsockname()[1]}/")
-        uvicorn.Server(config).run(sockets=[listening])
+    for told in clock_problems(contest):
+        say(told)
+    signal.signal(signal.SIGTERM, _ended)  # as uvicorn finds it, and raises it again when the pages are closed
+    try:
+        with Keeper(contest, say):
+            started(f"http://{shown}:{listening.getsockname()[1]}/")
+            uvicorn.Server(config).run(sockets=[listening])
+    except _Ended:
+        say("stopped; the same command goes on")
+
+
+class _Ended(BaseException):
+    """SIGTERM: end in peace, as a service is ended."""
+
+
+def _ended(*_: object) -> None:
+    raise _Ended
+
+
+def clock_problems(contest: Contest) -> list[str]:
+    """A clock that went back, in words: opening and closing go by it."""
+    with contest.database.read() as connection:
+        last = connection.scalar(select(func.max(Entry.changed_at)))
+    ahead = (last - utc_now()).total_seconds() if last else 0.0
+    if ahead < CLOCK_SECONDS:
+        return []
+    return [
+        f"this machine's clock is {ahead:.0f} s behind what the contest has written down; opening and closing go by it"
+    ]

@@ -7,15 +7,20 @@ host's: nobody is blamed, and it tries again later.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from arena.contest import careful
 from arena.contest.contest import Contest
 from arena.contest.decision import confirm
+from arena.contest.health import LOG
 from arena.contest.pause import HOSTS, answers, unstop
 from arena.contest.settings import utc_now
 from arena.contest.steward import Say, Steward
@@ -24,10 +29,13 @@ from arena.executor import Executor
 from arena.inprocess import executor_of
 from arena.jobs import MeasureJob
 from arena.study import Study
-from programs.errors import MetaloopError
+from programs.errors import Busy, MetaloopError
+from programs.text import one_line
 
 IDLE_SECONDS = 0.3
 MOST_BACK_OFF = 60.0
+BUSY_SECONDS = 2.0
+NICE = 5  # the runs leave the pages their moment of the processor; what is charged is CPU time, not the clock
 
 
 def carry_on(contest: Contest, say: Say, until_idle: bool = False) -> None:
@@ -39,6 +47,7 @@ def carry_on(contest: Contest, say: Say, until_idle: bool = False) -> None:
             told = contest.config.model_dump(mode="json", by_alias=True)
             study.record({"kind": "contest", **{key: value for key, value in told.items() if key != "schema"}})
         steward = Steward(contest, study, say)
+        contest.database.tell("pulse", at=utc_now().isoformat(), pid=os.getpid())
         steward.put_right()
         wait = 1.0
         while True:
@@ -141,8 +150,13 @@ def healthy(study: Study, steward: Steward, say: Say) -> bool:
     return result.measurements[0].status == "ok"
 
 
-def say_to_log(text: str) -> None:
+def say_to_log(folder: Path, text: str) -> None:
+    """To whoever watches, and into the log that the host's page shows the end of."""
     print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a full disk is told of by what needs it
+        (folder / LOG).parent.mkdir(exist_ok=True)
+        with open(folder / LOG, "a", encoding="utf-8") as log:
+            log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}\n")
 
 
 def main() -> None:
@@ -152,12 +166,38 @@ def main() -> None:
         die_with_parent()
         if os.getppid() != int(sys.argv[2]):
             return
-    contest = Contest.open(Path(sys.argv[1]))
+    os.nice(NICE)
+    say = partial(say_to_log, Path(sys.argv[1]))
     try:
-        carry_on(contest, say_to_log)
+        contest = Contest.open(Path(sys.argv[1]))
+        _in_turn(contest, say)
     except MetaloopError as error:  # process boundary: the host's log has the reason
-        say_to_log(f"stopped: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+        say(f"stopped: {error.message}" + (f" ({error.hint})" if error.hint else ""))
         raise SystemExit(error.exit_code) from None
+    except (OSError, SQLAlchemyError) as error:  # the disk is full, or the folder is gone
+        say(f"stopped: {in_words(error)} (mend the folder or its disk: nothing that was accepted is lost)")
+        raise SystemExit(1) from None
+
+
+def _in_turn(contest: Contest, say: Say) -> None:
+    """Where another process works on the contest, wait until it has ended."""
+    told = False
+    while True:
+        try:
+            carry_on(contest, say)
+            return
+        except Busy:
+            if not told:
+                say("another process works on this contest; this one waits for it, and serves the pages meanwhile")
+            told = True
+            time.sleep(BUSY_SECONDS)
+
+
+def in_words(error: Exception) -> str:
+    """What an operating system or a database says, in a line."""
+    if isinstance(error, OSError):
+        return f"{error.filename or 'a file'}: {error.strerror or error}"
+    return one_line(str(getattr(error, "orig", error)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``metaloop contest``: init, serve, join, submit, status, close, export."""
+"""``metaloop contest``: ls, init, serve, join, submit, status, close, export; what else a host does is beside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import click
 
 from meta.cli import contest_staff, launch, options, resolve
 from meta.cli.contest_close import close
-from meta.cli.contest_entrant import join, status, submit
+from meta.cli.contest_entrant import join, submit
+from meta.cli.contest_hosting import answer, disputes, unvoid, void
+from meta.cli.contest_staff import caps
+from meta.cli.contest_status import status
 from meta.cli.options import flag, noun, parse_duration, verb
 from meta.cli.output import Column, Output
 from programs.errors import UsageError
@@ -18,7 +21,13 @@ from programs.errors import UsageError
 if TYPE_CHECKING:
     from arena.contest.contest import Wishes
 
-CONTESTS = (Column("folder", style="bold"), Column("title"), Column("task"), Column("phase"), Column("closes"))
+CONTESTS = (
+    Column("folder", style="bold", flex=True),
+    Column("title", flex=True),
+    Column("task"),
+    Column("phase"),
+    Column("closes"),
+)
 PORT = 8321
 
 
@@ -29,15 +38,36 @@ PORT = 8321
 )
 def contest(out: Output) -> None:
     """Contests of programs: hosted on the web, decided on seeds nobody has seen."""
+    listed(out)
+
+
+@verb(
+    ("metaloop contest ls", "the contests in this folder and under studies/"),
+    ("metaloop contest ls --json", "for a script"),
+    name="ls",
+)
+def ls(out: Output) -> None:
+    """List the contests in this folder and under studies/."""
+    listed(out)
+
+
+def listed(out: Output) -> None:
+    """One row a contest; one that cannot be opened is told of and does not hide the others."""
     from arena.contest.contest import Contest
     from arena.contest.settings import MARK, shown
+    from programs.errors import MetaloopError
 
     rows = []
     for place in sorted({*Path().glob(f"*/{MARK}"), *Path().glob(f"{resolve.STUDIES}/*/{MARK}")}):
-        found = Contest.open(place.parent)
+        try:
+            found = Contest.open(place.parent)
+            phase = found.phase()
+        except MetaloopError as error:
+            out.warn(f"{place.parent}: {error.message}")
+            continue
         rows.append({
-            "folder": str(place.parent), "title": found.config.title, "task": found.config.task,
-            "phase": found.phase(), "closes": shown(found.config.closes),
+            "folder": str(place.parent), "title": found.config.title, "task": Path(found.config.task).name,
+            "phase": phase, "closes": shown(found.config.closes),
         })  # fmt: skip
     out.rows(rows, CONTESTS, empty="no contest here: metaloop contest init DIR")
 
@@ -131,6 +161,7 @@ def moment(text: str | None, start: datetime, name: str) -> datetime:
         flag("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
         flag("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: any that is free."),
         options.executor_flag,
+        options.share_flag,
     ],
 )
 def serve(out: Output, folder: str, host: str, port: int) -> None:
@@ -162,5 +193,5 @@ def export(out: Output, folder: str, to: str) -> None:
     out.thing(write(Contest.open(Path(folder).expanduser()), Path(to).expanduser()))
 
 
-for command in (init, serve, join, submit, status, close, export):
+for command in (ls, init, serve, join, submit, status, close, export, void, unvoid, disputes, answer, caps):
     contest.add_command(command)

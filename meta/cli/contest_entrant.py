@@ -1,4 +1,4 @@
-"""What an entrant does: ``metaloop contest join``, ``submit`` and ``status``."""
+"""What an entrant does: ``metaloop contest join`` and ``submit``; the board, as a terminal shows it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 to_flag = flag("--to", metavar="URL", help="The contest's address: http://HOST:PORT.")
 token_flag = flag("--token", metavar="TOKEN", help="Your token; better in METALOOP_TOKEN.")
-MINE = (Column("number", right=True), Column("entry_id"), Column("name", flex=True), Column("state"),
-        Column("runs_done", "runs", right=True), Column("reason", wrap=True))  # fmt: skip
 LINT = (Column("line", right=True), Column("level"), Column("message", wrap=True), Column("code", style="dim"))
 
 
@@ -80,29 +78,6 @@ def submit(out: Output, program: str, to: str | None, token: str | None, parent:
     if not entry["new"]:
         out.note("you had entered this text before: it is the same entry, and costs nothing")
     return 0
-
-
-@verb(
-    ("metaloop contest status --to http://HOST:8321", "the board; with a token your entries too"),
-    ("metaloop contest status --to URL --json", "all of it for a script"),
-    flags=[to_flag, token_flag],
-)
-def status(out: Output, to: str | None, token: str | None) -> None:
-    """Where a contest stands: phase, board and, with a token, your own entries."""
-    client = client_of(to, token)
-    contest, board = client.get("/api/v1/contest"), client.get("/api/v1/board")
-    mine = client.get("/api/v1/me") if token else None
-    if out.mode == "json":
-        out.json({"contest": contest, "board": board, "me": mine})
-        return
-    out.note(f"{contest['title']}: {contest['phase']}, closes {contest['closes']}")
-    told = board["announcement"]
-    if told:
-        out.note(f"decision: {told['headline']}")
-    out.rows([shown(row, board["rows"]) for row in board["rows"]], columns(board["unit"]), empty="no run measured yet")
-    if mine:
-        out.note(f"{mine['name']}: used {mine['used']} of {mine['quota']} entries")
-        out.rows(mine["entries"], MINE, empty="no entries yet")
 
 
 def shown(row: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:

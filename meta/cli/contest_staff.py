@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from inner_loop.kit import Staff
 
 SHARES = 50  # runs that a purse is for, where nobody says what one of them may take
+LEAST_REPLIES = 4  # the longest replies that one run must be able to pay for
 run_usd_flag = flag(
     "--run-usd", type=click.FloatRange(min=0, min_open=True), metavar="USD",
     help=f"Most dollars of one run  [default: --max-usd / {SHARES}].",
@@ -50,7 +51,13 @@ def take(flags: dict[str, Any]) -> Crew:
 def with_shares(staff: Staff, run_usd: float | None, run_tokens: int | None) -> Staff:
     """What one run may take: as asked, else a share of the whole, so that no entry eats the purse."""
     usd = run_usd or (staff.max_usd / SHARES if staff.max_usd else None)
-    tokens = run_tokens or (math.ceil(staff.max_tokens / SHARES) if staff.max_tokens else None)
+    least = LEAST_REPLIES * staff.reply_tokens
+    tokens = run_tokens
+    if tokens is None and staff.max_tokens:
+        tokens = min(staff.max_tokens, max(math.ceil(staff.max_tokens / SHARES), least))
+    if tokens and tokens < least:
+        raise UsageError(f"{tokens} tokens a run hold not {LEAST_REPLIES} replies of {staff.reply_tokens}",
+                         hint=f"--run-tokens {least} or more, or a smaller --reply-tokens")  # fmt: skip
     for name, one, whole in (("usd", usd, staff.max_usd), ("tokens", tokens, staff.max_tokens)):
         if one and whole and one > whole:
             raise UsageError(f"--run-{name} {one:g} is more than --max-{name} {whole:g}", hint=f"lower --run-{name}")

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException as HttpProblem
 
 from arena.contest.contest import Contest
 from arena.contest.web.api import api_routes
+from arena.contest.web.cached import Shared
 from arena.contest.web.disputes import dispute_routes
 from arena.contest.web.downloads import download_routes
 from arena.contest.web.entry import entry_routes
 from arena.contest.web.forms import form_routes
 from arena.contest.web.host import Host, Limits, bearer
+from arena.contest.web.hosting import hosting_routes
 from arena.contest.web.limits import BodyLimit
 from arena.contest.web.lineage import lineage_routes
 from arena.contest.web.pages import page_routes, show
 from arena.contest.web.security import SafeHeaders, WellFormed
+from programs.text import one_line
 
 
 def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
@@ -32,6 +37,7 @@ def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
     app.include_router(api_routes(host))
     app.include_router(form_routes(host))
     app.include_router(dispute_routes(host))
+    app.include_router(hosting_routes(host))
     app.include_router(page_routes(host))
     app.include_router(entry_routes(host))
     app.include_router(lineage_routes(host))
@@ -39,6 +45,7 @@ def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)
+    app.add_middleware(Shared)  # the outermost: what it hands out has been through the others
     _errors(app, host)
     return app
 
@@ -55,6 +62,15 @@ def _errors(app: FastAPI, host: Host) -> None:
         response = show(host, request, "problem", problem.status_code, problem=plain)
         response.headers.update(problem.headers or {})
         return response
+
+    @app.exception_handler(OperationalError)
+    def unwell(request: Request, problem: OperationalError) -> Response:
+        """The disk is full, the folder gone, a writer stuck: nothing of the request was taken."""
+        print(f"{request.method} {request.url.path}: {one_line(str(problem.orig))}", file=sys.stderr, flush=True)
+        full = "full" in str(problem.orig)
+        said = "the disk of this host is full" if full else "this host cannot reach its database"
+        body = {"error": {"message": f"{said}; nothing of this was taken", "hint": "try again later"}}
+        return JSONResponse(body, 507 if full else 503, headers={"Retry-After": "30"})
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, problem: RequestValidationError) -> Response:

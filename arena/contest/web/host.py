@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
 from fastapi import HTTPException, Request
+from starlette.concurrency import run_in_threadpool
 
 from arena.contest import accounts
 from arena.contest.accounts import Refused
 from arena.contest.contest import Contest
+from arena.contest.entries import Accepted, checked
+from arena.contest.intake import Intake
 from arena.contest.tables import Person
 from arena.contest.web.events import Changes
 from arena.contest.web.limits import Rate
-from arena.contest.web.security import SESSION
+from arena.contest.web.security import HOSTING, SESSION
 from trainer.task import Task
 
 
@@ -36,15 +40,21 @@ class Host:
     key: str
     changes: Changes
     limits: Limits
+    intake: Intake
 
     @classmethod
     def of(cls, contest: Contest, limits: Limits) -> Host:
         key = str(contest.database.fact("tokens")["server"])
-        return cls(contest, contest.task, key, Changes(contest), limits)
+        return cls(contest, contest.task, key, Changes(contest), limits, Intake(contest))
 
     def knows(self, term: str) -> bool:
         """Whether the task has the edit that a program names in backticks."""
         return bool(self.task.edits.parse_terms((term,)))
+
+    async def accept(self, person: Person, raw: bytes, parent: str = "") -> Accepted:
+        """Lint and store an upload; it is on the disk on return. Raises as `entries.accept` does."""
+        read = await run_in_threadpool(checked, self.contest, raw, self.knows, parent)
+        return await asyncio.wrap_future(self.intake.take(person, read))
 
     def viewer(self, request: Request) -> Person | None:
         """Who is asking: by the browser's cookie, or by a token in the header. Raises 401 for a bad token."""
@@ -64,6 +74,11 @@ class Host:
 
     def is_admin(self, request: Request) -> bool:
         return accounts.is_admin(self.contest.database, bearer(request))
+
+    def is_host(self, request: Request) -> bool:
+        """The same, or by the cookie of a browser that logged in as host."""
+        cookie = request.cookies.get(HOSTING, "")
+        return self.is_admin(request) or accounts.host_logged_in(self.contest.database, cookie)
 
     def limited(self, rate: Rate, request: Request, who: str = "", weight: int = 1) -> None:
         """Count one more, or ``weight`` for what costs more; raises 429 where that is too many."""

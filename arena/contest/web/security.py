@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SESSION, VISITOR = "contest_session", "contest_visitor"  # cookies: who is logged in; whose form it is
+HOSTING = "contest_host"  # cookie of a browser in which the host logged in
 YEAR = 365 * 86400
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "

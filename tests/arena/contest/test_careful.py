@@ -33,12 +33,14 @@ class Killer(threading.Thread):
     def __init__(self, folder: Path, arm_id: str) -> None:
         super().__init__(daemon=True)
         self.folder, self.arm_id, self.over = folder, arm_id, threading.Event()
-        self.kills = 0
+        self.kills = self.seen = 0
 
     def run(self) -> None:
         while not self.over.wait(0.01):
             begun = [event for event in read(self.folder / "ledger") if event["kind"] == "run_started"]
-            if begun and begun[-1]["arm_id"] == self.arm_id:
+            last = begun[-1]["arm_id"] if len(begun) > self.seen else ""
+            self.seen = len(begun)
+            if last == self.arm_id:  # not its successor, which has a plain experiment in hand
                 for pid in workers_of(self.folder):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
@@ -63,6 +65,15 @@ def test_all_at_once_then_one_by_one_then_without(tmp_path: Path) -> None:
         assert racer.next_round(scores) == {second.arm_id: 3}
         (left,) = careful.told(contest, entries)
         assert left["number"] == 3 and "3 times" in left["why"]
+        away = careful.Careful(contest, entries, 3, "elsewhere")
+        scores = [
+            score if score.arm_id == second.arm_id else ArmScore(score.arm_id, True, (1.0,) * 3) for score in scores
+        ]
+        for _ in range(careful.MOST_ATTEMPTS):
+            assert away.next_round(scores) == {second.arm_id: 3}
+            careful.lost(contest, study, "a worker died")
+        assert away.next_round(scores) == {}
+        assert set(careful.left_out(contest, entries)) == {3}  # a hidden task decides nothing
         stock = [ArmScore(arm.arm_id, True, (1.0,) * 3 if arm in (first, second) else ()) for arm in match.arms]
         for _ in range(careful.MOST_ATTEMPTS + 2):  # a control is never given up: there is no decision without
             assert racer.next_round(stock) == {match.arms[2].arm_id: 3}

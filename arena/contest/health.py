@@ -1,0 +1,75 @@
+"""How a contest's queue and workers do, for its host: who is at work, why it waits, the disk, the end of the log."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+
+from arena.contest.contest import Contest
+from arena.contest.settings import utc_now
+from arena.contest.tables import ENDED, Act, Entry
+from arena.study import Study
+from programs.text import one_line
+
+LOG = "log/contest.log"
+TAIL, WIDE = 30, 300  # lines of the log that are shown, and characters of each
+MOST_READ = 64 << 10
+LITTLE_DISK = 1 << 30  # bytes free, below which it is told
+
+
+def health(contest: Contest) -> dict[str, Any]:
+    """Times in seconds, sizes in bytes. ``problems``: what to look at, in words; empty where all is well."""
+    with contest.database.read() as connection:
+        counted = connection.execute(select(Entry.state, func.count()).group_by(Entry.state)).all()
+        untold = connection.scalar(select(func.count()).select_from(Act).where(Act.in_ledger.is_(False))) or 0
+        suspects = connection.scalar(
+            select(func.count()).where(Entry.attempts > 0, Entry.state.not_in(ENDED))
+        ) or 0  # fmt: skip
+    states = Counter({str(state): int(count) for state, count in counted})
+    pulse, pause = contest.database.fact("pulse"), contest.database.fact("pause")
+    found = {
+        "phase": contest.phase(), "states": dict(states),
+        "waiting": sum(count for state, count in states.items() if state not in ENDED),
+        "at_work": Study.open(contest.folder).is_running(), "process": pulse.get("pid"), "seen_seconds": _ago(pulse),
+        "pause": pause or None, "suspects": suspects, "acts_to_be_told": untold, "workers": contest.study.workers,
+        "disk_free": shutil.disk_usage(contest.folder).free, "ledger_bytes": _size(contest.folder / "ledger"),
+        "load": round(os.getloadavg()[0], 2), "log": tail(contest.folder / LOG),
+    }  # fmt: skip
+    return found | {"problems": problems(found)}
+
+
+def problems(found: dict[str, Any]) -> list[str]:
+    told = []
+    if found["phase"] != "decided" and not found["at_work"]:
+        told.append("nobody carries the queue out: metaloop contest serve DIR does, and starts it again after a fault")
+    if found["pause"]:
+        told.append(f"the queue waits: {found['pause']['message']} ({found['pause']['hint']})")
+    if found["suspects"]:
+        told.append(f"{found['suspects']} entries lost runs; they go last and alone")
+    if found["disk_free"] < LITTLE_DISK:
+        told.append(f"the disk has {found['disk_free'] >> 20} MiB left")
+    return told
+
+
+def tail(path: Path) -> list[str]:
+    """The last lines of a log, each one printable line."""
+    if not path.is_file():
+        return []
+    with path.open("rb") as log:
+        log.seek(max(0, path.stat().st_size - MOST_READ))
+        lines = log.read().decode("utf-8", "replace").splitlines()
+    return [one_line(line)[:WIDE] for line in lines[-TAIL:]]
+
+
+def _ago(pulse: dict[str, Any]) -> float | None:
+    return round((utc_now() - datetime.fromisoformat(pulse["at"])).total_seconds(), 1) if pulse.get("at") else None
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*") if path.is_file())

@@ -1,0 +1,165 @@
+"""The host's page and API: void an entry, take that back, answer a dispute, see how queue and workers do.
+
+In a browser the host logs in with the admin token, for a day; every button asks for a reason or a tick first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+from arena.contest import accounts, acts, disputes
+from arena.contest.health import health
+from arena.contest.views import host_rows, plain
+from arena.contest.web.api import error
+from arena.contest.web.forms import Posted, field, posted
+from arena.contest.web.host import Host
+from arena.contest.web.pages import show
+from arena.contest.web.security import HOSTING, remember
+from programs.errors import NotFound, UsageError
+
+Done = Callable[[Posted], object]
+
+
+class Because(BaseModel):
+    """Why; everybody reads it."""
+
+    because: str = Field(max_length=2 * acts.MOST_REASON)
+
+
+class Said(BaseModel):
+    """The answer to a dispute; everybody reads it."""
+
+    answer: str = Field(max_length=2 * disputes.MOST_ANSWER)
+
+
+def hosting_routes(host: Host) -> APIRouter:
+    routes = APIRouter()
+    _page(routes, host)
+    _buttons(routes, host)
+    _by_api(routes, host)
+    return routes
+
+
+def page_of(host: Host, request: Request, problem: UsageError | NotFound | None = None) -> Response:
+    """The page, or the form to log in."""
+    status = 422 if problem else 200
+    if not host.is_host(request):
+        return show(host, request, "host_login", status, problem=problem)
+    response = show(
+        host, request, "host", status, problem=problem, entries=host_rows(host.contest), acts=acts.acts(host.contest),
+        disputes=disputes.disputes(host.contest), health=health(host.contest),
+    )  # fmt: skip
+    response.headers["cache-control"] = "no-store"
+    return response
+
+
+def _page(routes: APIRouter, host: Host) -> None:
+    @routes.get("/host", include_in_schema=False)
+    def page(request: Request) -> Response:
+        return page_of(host, request)
+
+    @routes.post("/host/login", include_in_schema=False)
+    async def login(request: Request) -> Response:
+        form = await posted(host, request)
+        try:
+            cookie = await run_in_threadpool(accounts.log_in_host, host.contest.database, field(form, "token"))
+        except UsageError as problem:
+            host.limited(host.limits.token, request)
+            return await run_in_threadpool(page_of, host, request, problem)
+        response = RedirectResponse("/host", status_code=303)
+        remember(response, request, HOSTING, cookie, accounts.HOST_SECONDS)
+        return response
+
+    @routes.post("/host/logout", include_in_schema=False)
+    async def logout(request: Request) -> Response:
+        await posted(host, request)
+        await run_in_threadpool(accounts.log_out_host, host.contest.database, request.cookies.get(HOSTING, ""))
+        response = RedirectResponse("/", status_code=303)
+        response.delete_cookie(HOSTING, path="/")
+        return response
+
+
+def _buttons(routes: APIRouter, host: Host) -> None:
+    contest = host.contest
+
+    def void(form: Posted) -> object:
+        return _acted(host, lambda: acts.void(contest, field(form, "entry"), field(form, "because")))
+
+    def unvoid(form: Posted) -> object:
+        return _acted(host, lambda: acts.unvoid(contest, field(form, "entry"), field(form, "because")))
+
+    def answer(form: Posted) -> object:
+        return disputes.answer(contest, int(field(form, "dispute") or 0), field(form, "answer"))
+
+    for name, done in (("void", void), ("unvoid", unvoid), ("answer", answer)):
+        routes.add_api_route(f"/host/{name}", _button(host, done), methods=["POST"], include_in_schema=False)
+
+
+def _button(host: Host, done: Done) -> Callable[[Request], Any]:
+    async def pressed(request: Request) -> Response:
+        form = await posted(host, request)
+        if not await run_in_threadpool(host.is_host, request):
+            raise HTTPException(403, detail={"message": "this takes the host's token", "hint": "log in at /host"})
+        try:
+            if field(form, "sure") != "yes":
+                raise UsageError("nothing was done: the tick was missing", hint="tick the box beside the button")
+            await run_in_threadpool(done, form)
+        except (UsageError, NotFound) as problem:
+            return await run_in_threadpool(page_of, host, request, problem)
+        except ValueError:
+            raise HTTPException(422, detail={"message": "no such dispute", "hint": "/host"}) from None
+        return RedirectResponse("/host", status_code=303)
+
+    return pressed
+
+
+def _acted(host: Host, act: Callable[[], Any]) -> dict[str, Any]:
+    """Carry an act out, and tell the ledger where nobody else will."""
+    told = acts.row(act())
+    acts.write_down(host.contest)
+    return told
+
+
+def _by_api(routes: APIRouter, host: Host) -> None:
+    def hosts(request: Request) -> None:
+        if not host.is_admin(request):
+            host.limited(host.limits.token, request)
+            raise HTTPException(403, detail={"message": "this takes the host's token", "hint": ""})
+
+    def told(done: Callable[[], Any]) -> Any:
+        try:
+            return plain(done())
+        except NotFound as problem:
+            raise error(404, problem) from None
+        except UsageError as problem:
+            raise error(422, problem) from None
+
+    @routes.get("/api/v1/acts", summary="What the host has declared void or taken back, and why")
+    def every() -> Any:
+        return plain({"rows": acts.acts(host.contest)})
+
+    @routes.post("/api/v1/entries/{entry_id}/void", summary="The host's: declare an entry void")
+    def void(entry_id: str, asked: Because, request: Request) -> Any:
+        hosts(request)
+        return told(lambda: _acted(host, lambda: acts.void(host.contest, entry_id, asked.because)))
+
+    @routes.post("/api/v1/entries/{entry_id}/unvoid", summary="The host's: take that back")
+    def unvoid(entry_id: str, asked: Because, request: Request) -> Any:
+        hosts(request)
+        return told(lambda: _acted(host, lambda: acts.unvoid(host.contest, entry_id, asked.because)))
+
+    @routes.post("/api/v1/disputes/{dispute_id}/answer", summary="The host's: answer a dispute")
+    def answered(dispute_id: int, asked: Said, request: Request) -> Any:
+        hosts(request)
+        return told(lambda: disputes.answer(host.contest, dispute_id, asked.answer).row())
+
+    @routes.get("/api/v1/health", summary="The host's: how queue and workers do, and the end of the log")
+    def well(request: Request) -> Any:
+        hosts(request)
+        return plain(health(host.contest))

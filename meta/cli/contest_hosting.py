@@ -1,0 +1,101 @@
+"""What a host does beside serving, on the folder: ``metaloop contest void``, ``unvoid``, ``disputes``, ``answer``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meta.cli import resolve
+from meta.cli.options import flag, verb
+from meta.cli.output import Column, Output
+
+folder_argument = click.argument("folder", metavar="DIR")
+entry_argument = click.argument("entry", metavar="ENTRY")
+DISPUTES = (Column("dispute_id", "no.", right=True), Column("state"), Column("number", "entry", right=True),
+            Column("entrant"), Column("by"), Column("reason", wrap=True), Column("answer", wrap=True),
+            Column("raised_at", "raised", optional=True), Column("entry_id", person=False))  # fmt: skip
+because_flag = flag(
+    "--because", metavar="TEXT", required=True, envvar=None, help="Why; everybody reads it, and it stays."
+)
+
+
+def opened(folder: str) -> Any:
+    from arena.contest.contest import Contest
+
+    return Contest.open(Path(folder).expanduser().resolve())
+
+
+def acted(out: Output, contest: Any, act: Any) -> None:
+    """Tell what was done, and the ledger where nobody else will."""
+    from arena.contest import acts
+    from arena.contest.views import plain
+
+    acts.write_down(contest)
+    out.thing(plain(acts.row(act)))
+
+
+@verb(
+    ("metaloop contest void my-contest 7 --because 'sent twice'", "number 7 on the board"),
+    ("metaloop contest unvoid my-contest 7", "takes it back"),
+    flags=[folder_argument, entry_argument, because_flag],
+)
+def void(out: Output, folder: str, entry: str, because: str) -> None:
+    """Declare an entry void: no queue, no rank, no part in the decision, no cost to its
+    entrant. A run in hand ends by itself. ENTRY is a number on the board, or an
+    entry_id. Works beside `serve` and without it."""
+    from arena.contest import acts
+
+    contest = opened(folder)
+    acted(out, contest, acts.void(contest, entry, because))
+    place = resolve.typed(Path(folder))
+    out.note(f"everybody reads why; metaloop contest unvoid {place} {entry} takes it back")
+    if contest.phase() == "decided":
+        out.note("the decision stays as it was announced; this is told beside it, and nobody moves up")
+
+
+@verb(
+    ("metaloop contest unvoid my-contest 7", "it goes on where it was"),
+    ("metaloop contest unvoid my-contest 7 --because 'it was not'", "with a reason"),
+    flags=[
+        folder_argument, entry_argument,
+        flag("--because", metavar="TEXT", default="", envvar=None, help="Why; everybody reads it."),
+    ],
+)  # fmt: skip
+def unvoid(out: Output, folder: str, entry: str, because: str) -> None:
+    """Put a void entry back where the ledger says that it is. One that this host had
+    given up by itself begins anew."""
+    from arena.contest import acts
+
+    contest = opened(folder)
+    acted(out, contest, acts.unvoid(contest, entry, because))
+
+
+@verb(
+    ("metaloop contest disputes my-contest", "open ones first"),
+    ("metaloop contest disputes my-contest --open", "those that wait for an answer"),
+    flags=[
+        folder_argument,
+        flag("--open", "only_open", is_flag=True, envvar=None, help="Only those without an answer."),
+    ],
+)
+def disputes(out: Output, folder: str, only_open: bool) -> None:
+    """List the disputes of a contest with the host's answers."""
+    from arena.contest.disputes import disputes as found
+    from arena.contest.views import plain
+
+    out.rows(plain(found(opened(folder), only_open)), DISPUTES, empty="no disputes")
+
+
+@verb(
+    ("metaloop contest answer my-contest 3 'Seen, and void.'", "the answer to dispute 3"),
+    ("metaloop contest answer my-contest 3 'Looked at again.'", "anew: the earlier answer is replaced"),
+    flags=[folder_argument, click.argument("dispute", type=click.IntRange(min=1)), click.argument("text")],
+)
+def answer(out: Output, folder: str, dispute: int, text: str) -> None:
+    """Answer a dispute; everybody reads it on the entry's page."""
+    from arena.contest.disputes import answer as say
+    from arena.contest.views import plain
+
+    out.thing(plain(say(opened(folder), dispute, text).row()))

@@ -1,0 +1,80 @@
+"""The host's page and API: who may press what, and what everybody reads of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from arena.contest.entries import change
+from arena.contest.tables import Entry
+from tests.arena.contest.hosting import Answer, Browser, founded, joined, served
+
+PROGRAM = b"# Mine\n\n## Ideas\n\n- Try one thing.\n"
+
+
+def pressed(browser: Browser, path: str, **fields: str) -> Answer:
+    return browser.form(path, sure="yes", **fields)
+
+
+def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
+    made = founded(tmp_path)
+    contest = made.contest
+    with served(contest) as port:
+        ada = joined(port, "Ada")
+        entry = ada.enter(PROGRAM).json["entry_id"]
+        stranger, host = Browser(port), Browser(port)
+        assert "Declare void" not in stranger.get("/host").text
+        assert pressed(stranger, "/host/void", entry=entry, because="I dislike it").status == 403
+        assert pressed(ada, "/host/void", entry=entry, because="I dislike it").status == 403
+        assert stranger.form("/host/login", token="mla_wrong").status == 422
+        assert host.form("/host/login", token=made.admin_token).status == 303
+        page = host.get("/host")
+        assert "Declare void" in page.text and page.headers["cache-control"] == "no-store"
+        assert "nobody carries the queue out" in page.text
+        unsure = host.form("/host/void", entry=entry, because="<b>copied</b>")
+        assert unsure.status == 422 and "tick" in unsure.text
+        assert stranger.get(f"/api/v1/entries/{entry}").json["state"] == "queued"
+        assert pressed(host, "/host/void", entry=entry, because="<b>copied</b>").status == 303
+        seen = stranger.get(f"/entry/{entry}").text
+        assert "declared it void: &lt;b&gt;copied" in seen and "<b>copied" not in seen
+        assert "copied" in stranger.get("/").text and stranger.get("/api/v1/acts").json["rows"][0]["what"] == "void"
+        assert "Take back" in host.get("/host").text
+        assert pressed(host, "/host/unvoid", entry=entry, because="it was not").status == 303
+        assert stranger.get(f"/api/v1/entries/{entry}").json["state"] == "queued"
+        told = ada.send(f"/api/v1/entries/{entry}/disputes", {"reason": "why was it void for a minute"}).json
+        assert "void for a minute" in host.get("/host").text
+        assert pressed(host, "/host/answer", dispute=str(told["dispute_id"]), answer="a slip").status == 303
+        assert "a slip" in stranger.get(f"/entry/{entry}").text
+        assert pressed(host, "/host/answer", dispute="none", answer="a slip").status == 422
+        assert host.form("/host/logout").status == 303
+        assert pressed(host, "/host/void", entry=entry, because="again").status == 403
+
+
+def test_the_hosts_api(tmp_path: Path) -> None:
+    made = founded(tmp_path)
+    with served(made.contest) as port:
+        ada, host = joined(port, "Ada"), Browser(port, made.admin_token)
+        entry = ada.enter(PROGRAM).json["entry_id"]
+        for who in (ada, Browser(port), Browser(port, "mla_wrong")):
+            assert who.send(f"/api/v1/entries/{entry}/void", {"because": "a reason"}).status == 403
+            assert who.get("/api/v1/health").status == 403
+        assert host.send(f"/api/v1/entries/{entry}/void", {"because": "a reason"}).json["what"] == "void"
+        assert host.send(f"/api/v1/entries/{entry}/void", {"because": "a reason"}).status == 422
+        assert host.send("/api/v1/entries/none/void", {"because": "a reason"}).status == 404
+        assert ada.get("/api/v1/me").json["used"] == 0
+        assert host.get("/api/v1/health").json["states"] == {"queued": 2, "void": 1}
+        assert host.send(f"/api/v1/entries/{entry}/unvoid", {"because": "no"}).status == 422
+        assert host.send(f"/api/v1/entries/{entry}/unvoid", {"because": "a mistake"}).json["what"] == "unvoid"
+        assert ada.get("/api/v1/me").json["used"] == 1
+
+
+def test_a_pause_is_told_on_the_queues_page(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    contest.database.tell("pause", since="2026-01-01T00:00:00+00:00", kind="credential", message="the key is refused",
+                          hint="set another")  # fmt: skip
+    change(contest, 1, attempts=0)
+    with served(contest) as port:
+        for path in ("/queue", "/queue.md"):
+            assert "the key is refused" in Browser(port).get(path).text and "counts against nobody" in Browser(
+                port).get(path).text  # fmt: skip
+    with contest.database.read() as connection:
+        assert connection.get_one(Entry, 1).attempts == 0

@@ -1,0 +1,75 @@
+"""`contest serve` where something is in its way: one clear line, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from arena.contest.entries import change
+from arena.contest.serve import clock_problems, listen
+from arena.contest.settings import utc_now
+from arena.contest.tables import Entry
+from programs.errors import EnvironmentProblem
+from tests.arena.contest.hosting import Browser, founded, joined, served
+
+SERVE = [sys.executable, "-m", "meta.cli.main", "contest", "serve"]
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(EnvironmentProblem, match="in use"):
+            listen("127.0.0.1", taken.getsockname()[1])
+
+
+def test_a_clock_that_went_back_is_told(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    assert clock_problems(contest) == []
+    with contest.database.write() as connection:
+        connection.get_one(Entry, 1).changed_at = utc_now() + timedelta(hours=2)
+    (told,) = clock_problems(contest)
+    assert "behind" in told
+
+
+def test_a_database_that_cannot_be_reached_takes_nothing_and_says_so(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    with served(contest) as port:
+        ada = joined(port, "Ada")
+        contest.database.close()
+        contest.folder.rename(tmp_path / "moved")
+        answer = ada.enter(b"# Mine\n\n## Ideas\n\n- one\n")
+        assert answer.status == 503 and "nothing of this was taken" in answer.json["error"]["message"]
+        (tmp_path / "moved").rename(contest.folder)
+        assert ada.enter(b"# Mine\n\n## Ideas\n\n- one\n").status == 201
+
+
+@pytest.mark.slow
+def test_sigterm_ends_it_in_peace_and_a_second_one_waits(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    change(contest, 1, state="verified", runs_done=2)
+    change(contest, 2, state="verified", runs_done=2)
+    command = [*SERVE, str(contest.folder), "--port", "0", "--json"]
+    running = []
+    for _ in range(2):
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        assert running[-1].stdout is not None and running[-1].stderr is not None
+        port = int(json.loads(running[-1].stdout.readline())["url"].rstrip("/").rpartition(":")[2])
+        assert Browser(port).get("/").status == 200
+        if len(running) == 1:  # until it has the queue
+            while not contest.database.fact("pulse"):
+                pass
+    second = ""
+    while "another process works on this contest" not in second:
+        second += running[1].stderr.readline() if running[1].stderr else ""
+    for process in reversed(running):
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == 0 and "stopped; the same command goes on" in said
