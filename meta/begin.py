@@ -23,6 +23,7 @@ def found(
     folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), workers: int, seed: int | None = None,
     fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
     researcher: str = "scripted", staff: Staff | None = None, meta_program: Program | None = None,
+    devices: int = 1,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is to be improved.
 
@@ -42,7 +43,7 @@ def found(
         folder, task=task, run_budget=plan.run_budget, command=command, workers=workers, seed=seed,
         fixed_steps=fixed_steps, sandbox=sandbox, plan=settings, reserve=reserved(task, plan.run_budget, reserve),
         programs=[(program.name, program.text) for program in chosen], researcher=researcher, staff=staff,
-        meta_program=follows,
+        meta_program=follows, devices=devices,
     )  # fmt: skip
     return study, chosen
 

@@ -24,10 +24,12 @@ def silent(_: Mapping[str, Any]) -> None:
     """A progress that nobody watches."""
 
 
-def make_study(folder: Path, *, workers: int = 2, seed: int = 1, fixed_steps: bool = True) -> Study:
+def make_study(
+    folder: Path, *, workers: int = 2, seed: int = 1, fixed_steps: bool = True, devices: int = 1
+) -> Study:  # fmt: skip
     return Study.create(
         folder, task=Task.load(BLOBS), run_budget=RUN_BUDGET, command="match", workers=workers, seed=seed,
-        fixed_steps=fixed_steps,
+        fixed_steps=fixed_steps, devices=devices,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ An act is in the database at once, and in the ledger as soon as whoever holds th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -132,7 +132,13 @@ def tell(contest: Contest, study: Study) -> int:
 
 def arm_ids(contest: Contest, entry_id: str, phase: str) -> list[str]:
     """The arms that an act is about: after the decision not those of the match that decided, which stays as it is."""
-    labels = [arms.SCREENING, arms.BOARD, *([] if phase == "decided" else [arms.CONFIRMATION])]
+    return arms_of(
+        contest, entry_id, [arms.SCREENING, arms.BOARD, *([] if phase == "decided" else [arms.CONFIRMATION])]
+    )
+
+
+def arms_of(contest: Contest, entry_id: str, labels: Iterable[str]) -> list[str]:
+    """The ids of an entry's arms in the matches of these labels."""
     return [content_id("a", content_id("m", contest.study.study_id, label), entry_id) for label in labels]
 
 

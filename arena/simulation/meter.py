@@ -34,10 +34,13 @@ class Meter:
 
 @dataclass(frozen=True)
 class Figures:
-    """``utilization``: useful device-seconds over those that devices were up, start-up and tail included; ``before_tail``:
-    until nothing was left to begin. Jain's index (Jain, Chiu and Hawe 1984) of the device time that organizations
-    have had by then: 1 all alike, 1/n one has all; ``spread``: between the one with most and the one with least, in
-    device-hours, the widest of all full hours before the tail; ``spread_share`` of their mean, there at the end.
+    """What came of a course.
+
+    ``utilization``: useful device-seconds over those that devices were up, start-up and tail included;
+    ``before_tail``: until nothing was left to begin.
+    ``jain``: Jain's index (Jain, Chiu and Hawe 1984) of the device time that organizations have had by then: 1 all
+    alike, 1/n one has all. ``spread``: between the one with most and the one with least, in device-hours, the widest
+    of all full hours before the tail; ``spread_share`` of their mean, there at the end.
     ``lost``: runs and steps without result; ``twice``: counted more than once. Waits in hours.
     """
 
@@ -76,7 +79,7 @@ def figures(meter: Meter, end: float, steps: dict[str, int], organizations: int)
 
     def had(until: float) -> NDArray[np.float64]:
         seconds = (np.minimum(stop, until) - start).clip(0) * devices
-        return np.bincount(whose, weights=seconds, minlength=organizations)
+        return np.bincount(whose, weights=seconds, minlength=organizations).astype(np.float64)
 
     last = min(meter.last_begun or end, end)
     hours = [had(HOUR * h) for h in range(1, int(last / HOUR) + 1)] or [had(last)]

@@ -69,8 +69,10 @@ class Asked:
         flag("-n", "--seeds", type=click.IntRange(2, 64), help=f"Fresh seeds of a RUN's sources  [default: {SEEDS}]."),
         options.seed_flag,
         options.workers_flag,
+        options.devices_flag,
         options.fixed_steps_flag,
         options.executor_flag,
+        options.share_flag,
         options.unsafe_flag,
         options.dry_run_flag,
         options.yes_flag,
@@ -179,8 +181,9 @@ def _founded(out: Output, program: Program, task: Task, asked: Asked, settings: 
     launch.refuse_small(task, run_budget, settings.fixed_steps)
     return Study.create(
         settings.fresh(task, out), task=task, run_budget=run_budget, command="ablate",
-        workers=settings.workers_or_cores(), seed=settings.seed, fixed_steps=settings.fixed_steps,
-        sandbox=settings.sandbox, plan={"only": list(asked.only), "budget": asked.budget},
+        workers=settings.workers_or_cores(), devices=settings.devices, seed=settings.seed,
+        fixed_steps=settings.fixed_steps, sandbox=settings.sandbox,
+        plan={"only": list(asked.only), "budget": asked.budget},
         programs=[(program.name, program.text)],
     )  # fmt: skip
 
@@ -192,14 +195,15 @@ def _plan(
     """The design and the bill, and what it can tell."""
     run_budget = study.config.run_budget if study else settings.run_budget or task.run_budget
     verify_seeds = study.config.verify_seeds if study else 2
-    plan = launch.describe_runs(task, design.runs, run_budget, settings.workers_or_cores(), verify_seeds)
+    workers, devices = settings.at_once(study)
+    plan = launch.describe_runs(task, design.runs, run_budget, workers, verify_seeds)
     tells = (
         f"each effect to about ± {1.96 * design.se:.2f} sd between the runs of one program (95%); one of "
         f"{2.8 * design.se:.2f} sd is told from zero four times in five"
     )
     if not design.clear:
         tells += "; an odd number of blocks mixes an effect with some interactions of two others"
-    plan = launch.as_it_runs(plan, task, study.config.sandbox if study else settings.sandbox)
+    plan = launch.as_it_runs(plan, task, study.config.sandbox if study else settings.sandbox, devices)
     return {
         "program": program.name, "program_id": program.program_id, **plan, "device_seconds": round(seconds, 1),
         "directives": len(design.factors), "blocks": design.blocks, "runs_per_block": design.order,

@@ -152,6 +152,11 @@ class Board:
                 config = tomllib.loads((self.folder / "study.toml").read_text("utf-8"))
         return config.get("staff") or {}
 
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """What the study was founded with, as its ledger tells it; empty before it does."""
+        return self.study.get("config") or {}
+
     def _on_study(self, event: Event) -> None:
         self.study = event
 

@@ -33,8 +33,10 @@ FLAGS = [
     flag("--best-of-n", is_flag=True, help="Also: the best train.py of the champion's runs, and of stock's."),
     options.seed_flag,
     options.workers_flag,
+    options.devices_flag,
     options.fixed_steps_flag,
     options.executor_flag,
+    options.share_flag,
     options.unsafe_flag,
     *options.STAFF_FLAGS,
     *staffing.FLAGS,
@@ -110,6 +112,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
             plan=plan,
             own=own,
             workers=settings.workers_or_cores(),
+            devices=settings.devices,
             seed=settings.seed,
             fixed_steps=settings.fixed_steps,
             sandbox=settings.sandbox,
@@ -185,11 +188,12 @@ def describe(
     from meta.reserve import runs_elsewhere, seconds_elsewhere
 
     sandboxed = settings.sandbox if study is None else study.config.sandbox
-    whole = plan.describe(task, settings.workers_or_cores(), seconds_elsewhere(plan, task, reserve))
+    workers, devices = settings.at_once(study)
+    whole = plan.describe(task, workers, seconds_elsewhere(plan, task, reserve))
     if reserve:
         whole["reserve"] = ", ".join(other.name for other in reserve)
         whole["runs_on_reserve"] = runs_elsewhere(plan) * len(reserve)
-    told = launch.as_it_runs(whole, task, sandboxed)
+    told = launch.as_it_runs(whole, task, sandboxed, devices)
     told |= settings.crew.bill(task, told["experiments"], study)
     told |= mutation.bill(plan, study.config.staff if study else settings.crew.staff, told)
     tells = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)

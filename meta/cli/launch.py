@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.report.words import many
 from arena import sandbox
-from meta.cli import plan_words, resolve
+from meta.cli import capacity, plan_words, resolve
+from meta.cli.capacity import cores as cores
+from meta.cli.capacity import workers_of as workers_of
 from meta.cli.crew import Crew
 from meta.cli.options import duration
 from meta.cli.output import Output, key_values
@@ -27,7 +28,6 @@ Result = TypeVar("Result")
 DEFAULT_TASK = "strokes"
 SETUP_SECONDS = 6.0  # start of the workers and the data of a new study, wall seconds
 SHARE_AT_WORK = 0.8  # of the workers' time, the rest is launching and writing down (meta/plan.py: OVERHEAD)
-WORKERS_A_CORE, LEAST_MOST_WORKERS = 4, 8  # more are a slip of the finger
 COMMAND_SECONDS = 0.1  # start and end of a command's sandbox, wall seconds, not charged (bench/command_tasks.py)
 LAW_SECONDS = 0.003  # a simulated experiment with all that is written of it, wall seconds
 
@@ -45,6 +45,7 @@ class Settings:
     fixed_steps: bool
     unsafe_no_sandbox: bool
     dry_run: bool = False
+    devices_per_run: int | None = None
     crew: Crew = field(default_factory=Crew)
 
     @classmethod
@@ -77,6 +78,7 @@ class Settings:
             seed=self.seed,
             fixed_steps=self.fixed_steps or None,
             sandbox=False if self.unsafe_no_sandbox and sandbox.runs_code(study.task) else None,
+            devices=self.devices_per_run,
             researcher=self.crew.asked,
             models=self.crew.staff.models,
         )
@@ -100,22 +102,16 @@ class Settings:
         sandbox.require(task, self.sandbox)
         self.crew.ready(study)
 
+    @property
+    def devices(self) -> int:
+        return self.devices_per_run or 1
+
     def workers_or_cores(self) -> int:
-        return workers_of(self.workers)
+        return workers_of(self.workers, self.devices)
 
-
-def workers_of(asked: int | None) -> int:
-    """Worker processes: as many as asked, or a core each. Raises UsageError for more than this machine can bear."""
-    from arena.settings import MOST_WORKERS
-
-    here = cores()
-    most = min(MOST_WORKERS, max(LEAST_MOST_WORKERS, WORKERS_A_CORE * here))
-    if asked is not None and asked > most:
-        raise UsageError(
-            f"-j {asked}: this machine has {here} core{'s' if here > 1 else ''}, {most} workers at most",
-            hint=f"-j {here}; more workers than cores make nothing faster, and each holds torch",
-        )
-    return asked or here
+    def at_once(self, study: Study | None) -> tuple[int, int]:
+        """(runs at a time, devices of each) of a study that goes on, or of the one that is asked for."""
+        return capacity.of_study(study, self.workers_or_cores(), self.devices)
 
 
 def refuse_small(task: Task, run_budget: float, fixed_steps: bool) -> None:
@@ -140,11 +136,6 @@ def load_tasks(text: str | None) -> list[Task]:
     return [load_task(name.strip()) for name in (text or "").split(",") if name.strip()]
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify_seeds: int = 2) -> dict[str, Any]:
     """The plan of ``runs`` equal runs on one task, in the words of ``meta.plan.Plan.describe``."""
     per_run = max(1, int(run_budget / task.cost_seconds))
@@ -163,9 +154,10 @@ def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify
     }
 
 
-def as_it_runs(plan: Mapping[str, Any], task: Task, sandboxed: bool) -> dict[str, Any]:
-    """A plan that says whether what runs is shut in; where nothing is trained, with the time that that takes."""
-    told = {**plan, "sandbox": sandbox.said(task, sandboxed)}
+def as_it_runs(plan: Mapping[str, Any], task: Task, sandboxed: bool, devices: int = 1) -> dict[str, Any]:
+    """A plan that says whether what runs is shut in, and on how many devices a run carries out its waves; where nothing
+    is trained, with the time that that takes."""
+    told = {**plan, "devices_per_run": devices, "sandbox": sandbox.said(task, sandboxed)}
     if task.run is not None:
         told["wall_seconds"] = round(plan["wall_seconds"] + COMMAND_SECONDS * plan["experiments"] / plan["workers"], 1)
         if said := command_budget.remarks(task):
@@ -227,6 +219,8 @@ def announce(out: Output, plan: Mapping[str, Any]) -> None:
         out.note(f"tells: {plan['tells']}")
     if plan.get("of_the_task"):
         out.note(f"{plan['task']}: {plan['of_the_task']}")
+    if crowd := capacity.crowd(plan):
+        out.note(crowd)
     if plan["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):
         out.note(plan["sandbox"])
 

@@ -38,8 +38,10 @@ CONTROLS = ("stock", "one-line")
         flag("--race", is_flag=True, help="Give runs where it is in doubt who is best, and end when it is not."),
         options.seed_flag,
         options.workers_flag,
+        options.devices_flag,
         options.fixed_steps_flag,
         options.executor_flag,
+        options.share_flag,
         options.unsafe_flag,
         *options.STAFF_FLAGS,
         *staffing.FLAGS,
@@ -158,11 +160,12 @@ def bad_plan(study: Study, name: str, wanted: str) -> Corrupt:
 def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study | None) -> dict[str, Any]:
     """What is about to be spent, and what it can tell."""
     seconds = study.config.run_budget if study else settings.run_budget or task.run_budget
-    plan = launch.describe_runs(task, arms * runs, seconds, settings.workers_or_cores())
+    workers, devices = settings.at_once(study)
+    plan = launch.describe_runs(task, arms * runs, seconds, workers)
     sandboxed = study.config.sandbox if study else settings.sandbox
     tells = launch.power_sentence(runs, math.comb(arms, 2) or 1, launch.known_noise(study), task.unit)
     plan |= settings.crew.bill(task, plan["experiments"], study)
-    return launch.as_it_runs(plan | {"tells": tells}, task, sandboxed)
+    return launch.as_it_runs(plan | {"tells": tells}, task, sandboxed, devices)
 
 
 def found(
@@ -180,6 +183,7 @@ def found(
         run_budget=budget,
         command=command,
         workers=settings.workers_or_cores(),
+        devices=settings.devices,
         seed=settings.seed,
         fixed_steps=settings.fixed_steps,
         sandbox=settings.sandbox,

@@ -177,6 +177,13 @@ def _choose_executor(_context: click.Context, _parameter: click.Parameter, kind:
     choose(kind)
 
 
+def _share_devices(_context: click.Context, _parameter: click.Parameter, runs: int | None) -> None:
+    """Like the executor, told by the environment: no result depends on it."""
+    from arena.lease import share
+
+    share(runs)
+
+
 # -- flags that several verbs share, one definition each ---------------------------------------------------------
 
 study_argument = click.argument("study", required=False)
@@ -186,11 +193,18 @@ study_flag = flag(
 task_flag = flag("-t", "--task", metavar="NAME|DIR", help="The task  [default: strokes].")
 seed_flag = flag("--seed", type=click.IntRange(min=0), help="Seed of the study; without it, a fresh secret.")
 workers_flag = flag("-j", "--workers", type=click.IntRange(min=1), help="Worker processes  [default: the cores].")
+devices_flag = flag(
+    "--devices-per-run", type=click.IntRange(1, 64), help="Devices that share the waves of one run  [default: 1]."
+)
 fixed_steps_flag = flag("--fixed-steps", is_flag=True, help="Steps in place of seconds: bit-reproducible.")
 unsafe_flag = flag("--unsafe-no-sandbox", is_flag=True, help="No sandbox: every row says unverified.")
 executor_flag = flag(
     "--executor", type=click.Choice(["local", "ray"]), expose_value=False, callback=_choose_executor,
     help="Where jobs run: this machine, or a Ray cluster  [default: local].",
+)  # fmt: skip
+share_flag = flag(
+    "--runs-per-device", type=click.IntRange(1, 8), expose_value=False, callback=_share_devices,
+    help="Runs that share each of the -j devices, one training there at a time: others think meanwhile  [default: 1].",
 )  # fmt: skip
 dry_run_flag = flag("--dry-run", is_flag=True, help="Print the plan, and stop.")
 yes_flag = flag("-y", "--yes", is_flag=True, help="Ask nothing.")

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.report.words import many
+from meta.cli import capacity
 from meta.cli.options import duration
 from meta.cli.output import brief
 
 _TOLD = (
     "task", "runs", "run_budget_s", "experiments_per_run", "experiments", "device_seconds", "wall_seconds", "workers",
+    "devices_per_run",
     "price", "researcher", "models", "tokens", "usd", "mutation_calls", "mutation_tokens", "mutation_usd", "tells",
     "sandbox", "plan", "reply_tokens", "call_timeout_s", "patience_s", "calls_at_once", "max_wall_s",
 )  # fmt: skip
@@ -40,9 +42,15 @@ def words(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def wall(plan: Mapping[str, Any]) -> str:
-    """``16.8s with 2 workers``; how long a model or an agent thinks is known to nobody beforehand."""
-    told = f"{duration(plan['wall_seconds'])} with {many(plan['workers'], 'worker')}" if "workers" in plan else ""
-    told = told or duration(plan["wall_seconds"])
+    """``16.8s with 2 workers``; how long a model or an agent thinks is known to nobody beforehand.
+
+    With several devices a run, it is the time that one device would take: how much of it falls into waves, and is
+    shared, is up to the programs.
+    """
+    told = duration(plan["wall_seconds"])
+    if "workers" in plan:
+        devices = plan.get("devices_per_run", 1)
+        told += f" with {capacity.told(plan['workers'], devices)}" + (", less for waves" if devices > 1 else "")
     researcher = str(plan.get("researcher", "scripted"))
     if researcher.partition(":")[0] == "command":
         return f"{told}, and the time that the agents think"

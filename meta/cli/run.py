@@ -32,6 +32,7 @@ WHERE run_id = ? AND decision IN ('baseline', 'keep') ORDER BY number
         options.task_flag,
         options.run_budget_flag,
         options.seed_flag,
+        options.devices_flag,
         options.fixed_steps_flag,
         options.executor_flag,
         options.unsafe_flag,

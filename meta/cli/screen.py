@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.report.words import many
 from analysis.trust import marked, weakest
-from meta.cli import render, spend
+from meta.cli import capacity, render, spend
 from meta.cli.board import ArmView, Board, MatchView
 from meta.cli.options import duration
 from meta.cli.output import Column, clean, table
@@ -64,6 +64,8 @@ def header(board: Board, title: str, width: int, plan: Mapping[str, Any] | None 
         lines.append(runs)
     else:
         lines.append(f"device {duration(board.charged)}   {runs}")
+    if (devices := int(board.config.get("devices") or 1)) > 1:
+        lines.append(f"{capacity.told(int(board.config.get('workers') or 1), devices)}, which share its waves")
     if board.models.calls:
         lines += models_lines(board)
     if board.faults:
@@ -150,6 +152,8 @@ def status_item(board: Board, folder: str, running: bool) -> dict[str, Any]:
         "matches": len(board.matches),
         "programs": len(board.programs),
         "runs_finished": board.count("finished"),
+        "workers": board.config.get("workers"),
+        "devices_per_run": board.config.get("devices", 1),
         "runs_running": board.count("running") if running else 0,
         "runs_unfinished": 0 if running else board.count("running"),
         "experiments": board.experiments,

@@ -1,0 +1,302 @@
+"""A run with several devices: its waves side by side, its outcome that of a run with one."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent
+from inner_loop.run import run
+from inner_loop.wave import Ask
+from programs.errors import EnvironmentProblem
+from tests.inner_loop.play import STREAMS_OF_TESTS, Event, Played, program, told
+from trainer.data import DataStore
+from trainer.devices import Devices, Landing, busy_seconds, idle_seconds
+from trainer.edits import Edit
+from trainer.experiment import Outcome, Spec, Trainer
+from trainer.planted import random_law, simulated_task
+from trainer.simulated import SimulatedTrainer
+from trainer.task import Task
+
+Before = Callable[[Spec], None]
+SCREEN = "screen: {fraction: 0.25, promote: 0.34}\nwave: 6"
+PROGRAMS = {
+    "stock": "",
+    "screened": SCREEN,
+    "side by side": "wave: 5",
+    "confirmed": f"{SCREEN}\nconfirm: 0.3",
+    "paired": "wave: 4\nkeep: {rule: paired, pairs: 1}",
+}
+
+
+class Slow(SimulatedTrainer):
+    """The law in a thread of its own; ``before`` each experiment something may happen."""
+
+    instant = False
+
+    def __init__(self, task: Task, data: DataStore, *, fixed_steps: bool = True, before: Before = lambda _: None):
+        super().__init__(task, data, fixed_steps=fixed_steps)
+        self.before = before
+
+    def another(self, number: int) -> Trainer:
+        return type(self)(self.task, self.data, fixed_steps=self.fixed_steps, before=self.before)
+
+    def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
+        self.before(spec)
+        return super().run(spec, use_cache=use_cache)
+
+
+class Leased(Slow):
+    leased = True
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    return Task.load(simulated_task(random_law(5), tmp_path_factory.mktemp("law") / "planted"))
+
+
+@pytest.fixture
+def slow(task: Task, tmp_path: Path) -> Callable[..., Slow]:
+    return partial(Slow, task, DataStore(task, STREAMS_OF_TESTS, tmp_path))
+
+
+class Reversed:
+    """Lets of the experiments in flight the last one launched end first."""
+
+    def __init__(self, count: int) -> None:
+        self.barrier = threading.Barrier(count)
+        self.most = 0
+        self.flying = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, spec: Spec) -> None:
+        with self.lock:
+            self.flying += 1
+            place = self.flying
+            self.most = max(self.most, self.flying)
+        time.sleep(0.03 / place)
+        with self.lock:
+            self.flying -= 1
+
+
+def play(trainer: Trainer, charter: str, devices: int, budget: float = 16, **more: Any) -> Played:
+    events: list[Event] = []
+    cost = trainer.task.steps * trainer.task.seconds_per_step if trainer.fixed_steps else trainer.task.cost_seconds
+    with Devices(trainer, devices) as held:
+        result = run(
+            program(charter), trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=budget * cost,
+            emit=events.append, folder=None, devices=held, **more,
+        )  # fmt: skip
+    return Played(result, events)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_several_devices_come_to_the_same_bits(slow: Callable[..., Slow], name: str) -> None:
+    alone = play(slow(), PROGRAMS[name], 1)
+    watch = Reversed(3)
+    several = play(slow(before=watch), PROGRAMS[name], 3)
+    assert told(several.events) == told(alone.events)
+    assert several.result.charged == alone.result.charged and several.result.forfeited == alone.result.forfeited
+    assert several.result.idle == 0.0
+    assert watch.most == (1 if name == "stock" else 3)
+
+
+def test_a_law_needs_no_threads(task: Task, tmp_path: Path) -> None:
+    trainer = SimulatedTrainer(task, DataStore(task, STREAMS_OF_TESTS, tmp_path), fixed_steps=True)
+    before = threading.active_count()
+    with Devices(trainer, 4) as devices:
+        specs = [Spec(task.baseline(), seed) for seed in range(6)]
+        assert [place for place, _ in devices.run(specs, lambda: True)] == list(range(6))
+        assert threading.active_count() == before
+
+
+def test_replicates_of_a_wave_are_taken_seed_by_seed(slow: Callable[..., Slow]) -> None:
+    charter = "wave: 3\nreplicates: 2"
+    one, several = (play(slow(before=Reversed(2)), charter, devices, 12).experiments[2:] for devices in (1, 2))
+    assert all(a["source_id"] == b["source_id"] for a, b in itertools.pairwise(one) if b["replicate"])
+    living = [row["source_id"] for row in several[:3] if row["status"] == "ok"]
+    again = several[3 : 3 + len(living)]
+    assert len(living) > 1 and [row["replicate"] for row in several[:3]] == [0] * 3
+    assert [(row["source_id"], row["replicate"]) for row in again] == [(source, 1) for source in living]
+    three = play(slow(before=Reversed(3)), charter, 3, 12).experiments[2:]
+    assert told(three) == told(several)  # however many they are
+
+
+def open_bench(trainer: Trainer, devices: int, budget: float, **more: Any) -> tuple[Bench, list[Event]]:
+    """A bench after its baseline. ``budget`` in full experiments."""
+    events: list[Event] = []
+    cost = trainer.task.steps * trainer.task.seconds_per_step if trainer.fixed_steps else trainer.task.cost_seconds
+    bench = Bench(
+        trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=budget * cost, emit=events.append,
+        devices=Devices(trainer, devices), **more,
+    )  # fmt: skip
+    bench.start()
+    return bench, events
+
+
+def asks(count: int) -> list[Ask]:
+    return [Ask(Edit(), replicate=number) for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_a_wave_is_launched_as_far_as_the_budget_carries(slow: Callable[..., Slow], devices: int) -> None:
+    bench, events = open_bench(slow(before=Reversed(2)), devices, 4.5)
+    records = bench.experiments(asks(6))
+    assert [record.number for record in records] == [1, 2, 3]
+    assert [event["number"] for event in events if event["kind"] == "experiment"] == [0, 1, 2, 3]
+    assert bench.experiments(asks(2)) == []
+    with pytest.raises(BudgetSpent):
+        bench.experiment(Edit(), replicate=1)
+
+
+def test_what_is_in_flight_counts_at_what_it_is_expected_to_cost(slow: Callable[..., Slow]) -> None:
+    """Crashes are cheap: known one by one they leave room for more, in a wave nobody knows them beforehand."""
+    started: list[Spec] = []
+    trainer = slow(fixed_steps=False, before=started.append)
+    broken = trainer.task.baseline().text()
+    source = trainer.task.baseline().with_text("train.py", "pass\n# " + broken[:1])
+    wave = [Ask(Edit(), source=source, replicate=number) for number in range(1, 7)]
+    alone, _ = open_bench(trainer, 1, 4.1)
+    assert len(alone.experiments(wave)) > 3
+    several, _ = open_bench(trainer, 3, 4.1)
+    started.clear()
+    assert len(several.experiments(wave)) == 3 == len(started)
+
+
+@pytest.mark.parametrize("closed", [RunStopped, WallSpent])
+def test_an_end_within_a_wave_lets_what_flies_land(slow: Callable[..., Slow], closed: type[Exception]) -> None:
+    stopping: list[bool] = []
+
+    def should_stop() -> bool:
+        if stopping and closed is WallSpent:
+            raise WallSpent("the time is over")
+        return bool(stopping)
+
+    launched: list[int] = []
+
+    def before(spec: Spec) -> None:
+        launched.append(spec.seed)
+        if len(launched) == 4:  # the baseline, and the third of the wave
+            stopping.append(True)
+        time.sleep(0.01)
+
+    bench, events = open_bench(slow(before=before), 2, 20, should_stop=should_stop)
+    with pytest.raises(closed):
+        bench.experiments(asks(8))
+    written = [event for event in events if event["kind"] == "experiment"]
+    assert [event["number"] for event in written] == list(range(len(launched))) and 4 <= len(launched) <= 5
+    assert bench.meter.charged == pytest.approx(len(launched) * bench.cost())
+
+
+def test_a_run_that_is_stopped_within_a_wave_goes_on_to_the_same_end(slow: Callable[..., Slow]) -> None:
+    whole = play(slow(), SCREEN, 1)
+    looks: Iterator[int] = iter(range(1000))
+    first = play(slow(before=Reversed(2)), SCREEN, 2, should_stop=lambda: next(looks) >= 5)
+    assert first.result.state == "stopped" and 3 < len(first.experiments) < 8
+    after = play(slow(before=Reversed(2)), SCREEN, 2, recorded=first.events)
+    assert told([*first.events, *after.events]) == told(whole.events)
+    assert after.result.charged == whole.result.charged
+
+
+@pytest.mark.parametrize("cut", range(1, 20, 2))
+def test_a_wave_cut_by_a_kill_is_gone_on_with(slow: Callable[..., Slow], cut: int) -> None:
+    whole = play(slow(), SCREEN, 2, 10)
+    after = play(slow(before=Reversed(2)), SCREEN, 2, 10, recorded=whole.events[:cut])
+    assert told([*whole.events[:cut], *after.events]) == told(whole.events)
+    assert after.result.charged == whole.result.charged
+
+
+def test_a_fault_within_a_wave_keeps_what_came_before_it(slow: Callable[..., Slow]) -> None:
+    tried: list[int] = []
+    faulty: list[int] = []
+
+    class Faulty(Slow):
+        def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
+            tried.append(spec.seed)
+            time.sleep(0.03 if spec.seed not in faulty else 0.0)
+            outcome = super().run(spec, use_cache=use_cache)
+            return replace(outcome, status="fault", reason="no disk") if spec.seed in faulty else outcome
+
+    trainer = Faulty(slow().task, slow().data)
+    faulty.append(STREAMS_OF_TESTS.seed("search", "train", 3, 2))
+    bench, events = open_bench(trainer, 2, 20)
+    with pytest.raises(EnvironmentProblem, match="experiment 2 could not be carried out: no disk"):
+        bench.experiments(asks(8))
+    assert [(event["kind"], event["number"]) for event in events if "number" in event] == [
+        ("experiment", 0), ("experiment", 1), ("fault", 2),
+    ]  # fmt: skip
+    assert len(tried) == 3  # it is known before the others have ended, and nothing is launched any more
+    assert bench.meter.charged == pytest.approx(2 * bench.cost())
+    faulty.clear()
+    again, more = open_bench(trainer, 2, 20, recorded=events)
+    again.experiments(asks(8))
+    assert [event["number"] for event in more] == list(range(2, 9))
+
+
+def test_what_a_trainer_raises_reaches_the_bench(slow: Callable[..., Slow]) -> None:
+    def before(spec: Spec) -> None:
+        if spec.seed == STREAMS_OF_TESTS.seed("search", "train", 3, 3):
+            raise MemoryError("no room")
+
+    bench, events = open_bench(slow(before=before), 2, 20)
+    with pytest.raises(MemoryError):
+        bench.experiments(asks(8))
+    assert {event["number"] for event in events if event["kind"] == "experiment"} >= {0, 1, 2}
+    assert bench.history == bench.history[: len([e for e in events if e["kind"] == "experiment"])]
+
+
+# --- devices that are leased: whoever waits is held, too ------------------------------------------------------------
+
+
+def landing(began: float, ended: float) -> Landing:
+    return Landing(Outcome("ok", 1.0, ended - began, ended - began, ended - began), "", began, ended)
+
+
+@pytest.mark.parametrize(
+    "spans, devices, idle, busy",
+    [
+        ([], 2, 0.0, 0.0),
+        ([(5, 8)], 4, 0.0, 3.0),  # one device is held
+        ([(0, 3), (0, 3)], 2, 0.0, 3.0),
+        ([(0, 3), (0, 1)], 2, 2.0, 3.0),
+        ([(0, 3), (0, 1), (1, 2)], 2, 1.0, 3.0),
+        ([(0, 4), (0, 1), (1, 3)], 8, 5.0, 4.0),  # three devices, not eight
+        ([(0, 1), (2, 3)], 1, 1.0, 2.0),
+    ],
+)
+def test_idle_is_what_is_held_and_does_nothing(spans: list[Any], devices: int, idle: float, busy: float) -> None:
+    landings = [landing(*span) for span in spans]
+    assert idle_seconds(landings, devices) == pytest.approx(idle)
+    assert busy_seconds(landings) == pytest.approx(busy)
+
+
+def test_leased_devices_that_wait_are_charged_once(task: Task, tmp_path: Path) -> None:
+    last = STREAMS_OF_TESTS.seed("search", "train", 3, 1)
+    data = DataStore(task, STREAMS_OF_TESTS, tmp_path)
+    trainer = Leased(task, data, fixed_steps=False, before=lambda spec: time.sleep(0.1 if spec.seed == last else 0.0))
+    bench, events = open_bench(trainer, 2, 200)
+    one = bench.experiment(Edit(), replicate=9)
+    assert bench.meter.idle == 0.0  # one experiment holds one device
+    records = bench.experiments(asks(3))
+    (wave,) = [event for event in events if event["kind"] == "wave"]
+    assert (wave["number"], wave["count"], wave["devices"]) == (2, 3, 2) and events[-1] is wave
+    assert 0.05 < wave["idle_seconds"] < 10
+    paid = sum(record.charged for record in (bench.baseline, one, *records)) + wave["idle_seconds"]
+    assert bench.meter.charged == pytest.approx(paid) and bench.meter.idle == wave["idle_seconds"]
+    again, more = open_bench(trainer, 2, 200, recorded=events)
+    again.experiment(Edit(), replicate=9)
+    again.experiments(asks(3))
+    assert more == [] and again.meter.charged == bench.meter.charged
+
+
+def test_what_costs_nothing_to_hold_is_not_charged_for_waiting(slow: Callable[..., Slow]) -> None:
+    played = play(slow(fixed_steps=False, before=Reversed(2)), SCREEN, 2)
+    assert played.result.idle == 0.0 and not [event for event in played.events if event["kind"] == "wave"]
