@@ -93,7 +93,7 @@ class Ledger:
         try:
             text = _ENCODE(body)
         except (TypeError, ValueError):  # numpy scalars, paths, numbers that JSON lacks
-            text = _ENCODE(_plain(body))
+            text = _ENCODE(plain(body))
         data = f'{{"seq":{self._seq},"at":{_ENCODE(now)},"prev":"{self._prev}","schema":{SCHEMA},{text[1:-1]}'
         raw = data.encode("utf-8", "replace")
         last = hashlib.sha256(raw).hexdigest()
@@ -313,18 +313,18 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Value as JSON knows it: mappings, lists, numpy scalars; NaN and infinities become null."""
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
+        return [plain(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
     if hasattr(value, "item"):  # a numpy scalar
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     raise TypeError(f"the ledger cannot store a {type(value).__name__}")

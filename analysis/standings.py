@@ -6,17 +6,16 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from analysis.statistics import holm, mean_interval, posterior, t_quantile, welch
+from analysis.ranks import ALPHA as ALPHA
+from analysis.ranks import shown
+from analysis.statistics import error_of, mean_interval, posterior, t_quantile
 from analysis.study import rows, statement
 from analysis.trust import weakest
 
 if TYPE_CHECKING:
     import duckdb
-
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -80,15 +79,10 @@ def rank_ranges(gains: Mapping[Any, Sequence[float]]) -> dict[Any, tuple[int, in
     match; an arm with one run is tied with everybody. Arms without a run are left out.
     """
     arms = [arm for arm, values in gains.items() if values]
-    pairs = list(combinations(arms, 2))
-    ps = [welch(gains[a], gains[b]) for a, b in pairs]
-    above, below = dict.fromkeys(arms, 0), dict.fromkeys(arms, 0)
-    for (a, b), p in zip(pairs, holm([1.0 if p is None else p for p in ps]), strict=True):
-        if p < ALPHA:
-            better, worse = (a, b) if _mean(gains[a]) > _mean(gains[b]) else (b, a)
-            below[better] += 1
-            above[worse] += 1
-    return {arm: (1 + above[arm], len(arms) - below[arm]) for arm in arms}
+    means = [math.fsum(gains[arm]) / len(gains[arm]) for arm in arms]
+    errors = [error_of(gains[arm]) for arm in arms]
+    above, below = shown(means, errors, [len(gains[arm]) for arm in arms])
+    return {arm: (1 + up, len(arms) - down) for arm, up, down in zip(arms, above, below, strict=True)}
 
 
 def _standing(
@@ -145,8 +139,9 @@ def _posteriors(gains: Mapping[Any, Sequence[float]]) -> dict[Any, tuple[float, 
 
 
 def _counts(run: Mapping[str, Any]) -> bool:
-    """A run stopped early counts for nothing but its spend; a finished one counts once it is verified."""
-    return run["state"] == "finished" and run["verified_gain"] is not None
+    """A run stopped early counts for nothing but its spend; a finished one counts once it is verified, unless the host
+    of its contest has declared the entry void."""
+    return not run.get("void") and run["state"] == "finished" and run["verified_gain"] is not None
 
 
 def _mean(values: Sequence[float]) -> float:

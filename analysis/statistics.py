@@ -233,6 +233,11 @@ def ratio_lower_bound(champion: Sequence[float], stock: Sequence[float], level: 
     return -math.inf if lower is None else lower
 
 
+def error_of(values: Sequence[float]) -> float:
+    """Variance of the mean of the values; 0 below two, where it is not known."""
+    return _variance(values) / len(values) if len(values) > 1 else 0.0
+
+
 def _variance(values: Sequence[float]) -> float:
     mean = math.fsum(values) / len(values)
     return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)

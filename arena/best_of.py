@@ -62,7 +62,9 @@ def best_of(study: Study, executor: Executor, match: Match, arm: Arm, seeds: int
     source = final_source(study, runs[0])
     baseline = measure_baseline(study, executor, match.stream, match.match_id)
     fresh = [study.streams.seed(match.stream, "best-of", arm.arm_id, k) for k in range(seeds)]
-    jobs = [MeasureJob(f"best-of-{arm.arm_id}-{seed}", source.files, match.stream, seed) for seed in fresh]
+    jobs = [
+        MeasureJob(f"best-of-{arm.arm_id}-{seed}", source.files, match.stream, seed, task=study.away) for seed in fresh
+    ]
     found = {result.job_id: result.measurements[0] for result in executor.run(jobs)}
     if len(found) < len(jobs):
         raise drained(study)

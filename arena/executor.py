@@ -8,7 +8,6 @@ import os
 import selectors
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +15,13 @@ from typing import IO, Any, Protocol, cast
 
 from arena.history import History
 from arena.jobs import Job, JobResult, RunJob, to_json
+from arena.scheduler import Node, Patience, Scheduler, Want
 from programs.errors import EnvironmentProblem, MetaloopError
 
 Progress = Callable[[Mapping[str, Any]], None]
 MOST_DEATHS = 3
 LOOK_SECONDS = 0.3  # between two looks for a stop request
+HERE = "here"  # the one node of this machine
 
 
 class Executor(Protocol):
@@ -36,17 +37,21 @@ class Executor(Protocol):
     def close(self) -> None: ...
 
 
-class WorkerProcess:
-    """One ``python -m arena.worker`` and the job that it has in hand."""
+def want_of(job: Job) -> Want:
+    """What a job needs of a scheduler."""
+    return Want(job.job_id)
 
-    def __init__(self, folder: Path, index: int, reserved: int | None = None) -> None:
-        elsewhere = [] if reserved is None else [str(reserved)]
+
+class WorkerProcess:
+    """One ``python -m arena.worker``, and the ticket of the job that it has in hand."""
+
+    def __init__(self, folder: Path, index: int) -> None:
         (folder / "log").mkdir(exist_ok=True)
         self.index = index
-        self.job: Job | None = None
+        self.ticket: int | None = None
         with open(folder / "log" / f"worker-{index}.log", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "arena.worker", str(folder), str(index), str(os.getpid()), *elsewhere],
+                [sys.executable, "-P", "-m", "arena.worker", str(folder), str(index), str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -57,7 +62,6 @@ class WorkerProcess:
         self._begun = b""
 
     def send(self, job: Job) -> None:
-        self.job = job
         try:
             self.stdin.write((json.dumps(to_json(job)) + "\n").encode())
             self.stdin.flush()
@@ -87,15 +91,15 @@ class WorkerProcess:
 class LocalExecutor:
     """``workers`` processes on this machine, one run each at a time; a dead one is replaced and its job repeated.
 
-    They work on the study's task, or on its ``reserved`` task of that number.
+    They are one node with as many devices.
     """
 
-    def __init__(self, folder: Path, workers: int, progress: Progress, reserved: int | None = None) -> None:
+    def __init__(self, folder: Path, workers: int, progress: Progress) -> None:
         self.folder = folder
-        self.reserved = reserved
         self.progress = progress
-        self.deaths = 0
         self.told = False
+        self.scheduler: Scheduler[Job] = Scheduler(want_of, Patience(in_all=MOST_DEATHS))
+        self.scheduler.join(Node(HERE, "", workers))
         self.selector = selectors.DefaultSelector()
         self.workers: dict[int, WorkerProcess] = {}
         for index in range(workers):
@@ -111,30 +115,35 @@ class LocalExecutor:
         self.close()
 
     def _start(self, index: int) -> None:
-        worker = WorkerProcess(self.folder, index, self.reserved)
+        worker = WorkerProcess(self.folder, index)
         self.workers[index] = worker
         self.selector.register(worker.stdout, selectors.EVENT_READ, worker)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
-        coming, again = iter(jobs), deque[Job]()
+        coming = iter(jobs)
+        self.scheduler.forget_waiting()
         while True:
             self._tell_draining()
-            for worker in self.workers.values():
-                if worker.job is None and not self.draining:
-                    job = again.popleft() if again else next(coming, None)
-                    if job is not None:
-                        worker.send(job)
-            if not any(worker.job for worker in self.workers.values()):
+            self._hand_out(coming)
+            if not self.scheduler.in_flight:
                 return
             for key, _ in self.selector.select(timeout=LOOK_SECONDS):
                 worker = key.data
                 messages = worker.receive()
                 if messages is None:
-                    again.extend(self._bury(worker))
+                    self._bury(worker)
                 for message in messages or ():
                     result = self._receive(worker, message)
                     if result is not None:
                         yield result
+
+    def _hand_out(self, coming: Iterator[Job]) -> None:
+        self.scheduler.draining = self.draining
+        while (placed := self.scheduler.place(coming)) is not None:
+            worker = self.workers[placed.devices[0]]
+            worker.ticket = placed.ticket
+            worker.send(self._with_its_past(placed.job) if placed.attempt else placed.job)
+            self.scheduler.draining = self.draining
 
     def _tell_draining(self) -> None:
         if self.draining and not self.told:
@@ -154,22 +163,24 @@ class LocalExecutor:
             raise rebuild(message["error"], f"worker {worker.index}: ")
         if "result" not in message:
             return None
-        worker.job = None
-        return JobResult.from_json(message["result"])
+        result = JobResult.from_json(message["result"])
+        ticket, worker.ticket = worker.ticket, None
+        counts = ticket is not None and self.scheduler.result(ticket, whole=result.state == "finished")
+        return result if counts else None
 
-    def _bury(self, worker: WorkerProcess) -> list[Job]:
-        """Replace a worker that ended without a word; returns the job that it had in hand, if any."""
+    def _bury(self, worker: WorkerProcess) -> None:
+        """Replace a worker that ended without a word; the job that it had in hand, if any, is carried out again."""
         self.selector.unregister(worker.stdout)
         worker.close()
-        self.deaths += 1
-        if self.deaths > MOST_DEATHS:
+        self.scheduler.died(worker.ticket)
+        if self.scheduler.hopeless:
+            ends = f"{self.scheduler.deaths} such ends in all"
             raise EnvironmentProblem(
-                f"worker {worker.index} ended with status {worker.process.returncode}, {self.deaths} such ends in all",
+                f"worker {worker.index} ended with status {worker.process.returncode}, {ends}",
                 hint=f"see {self.folder}/log/worker-{worker.index}.log; the same command resumes",
             )
         self.progress({"kind": "note", "text": f"worker {worker.index} died; its run goes on from its last experiment"})
         self._start(worker.index)
-        return [] if worker.job is None else [self._with_its_past(worker.job)]
 
     def _with_its_past(self, job: Job) -> Job:
         """The job with what the dead worker had already written down of it, which is not done again."""

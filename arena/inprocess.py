@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from arena.choice import on_cluster
 from arena.executor import LocalExecutor, Progress
 from arena.jobs import Job, JobResult
+from arena.lease import processes
 from arena.sandbox import runs_code
+from arena.settings import StudyConfig
 from arena.study import Study
+from arena.trainers import Trainers
 from arena.worker import Worker
 from programs.errors import UsageError
-from trainer.data import DataStore
-from trainer.simulated import trainer_for
+
+if TYPE_CHECKING:
+    from arena.cluster.executor import RayExecutor
 
 
 class InProcessExecutor:
@@ -23,13 +28,11 @@ class InProcessExecutor:
     """
 
     def __init__(self, study: Study, progress: Progress, *, repositories: bool = False) -> None:
-        if runs_code(study.task):
+        if trains(study):
             raise UsageError(f"{study.task.name} trains for real", hint="use LocalExecutor")
-        config = study.config
-        data = DataStore(study.task, study.streams, study.folder / "data")
-        trainer = trainer_for(study.task, data, fixed_steps=config.fixed_steps)
         self._progress = progress
-        self._worker = Worker(study.folder, 0, trainer, self._tell, repositories=repositories, sync_each=False)
+        trainers = Trainers(study.folder, StudyConfig.read(study.folder / "study.toml"), cached=False)
+        self._worker = Worker(study.folder, 0, trainers, self._tell, repositories=repositories, sync_each=False)
 
     def __enter__(self) -> InProcessExecutor:
         return self
@@ -51,8 +54,19 @@ class InProcessExecutor:
             self._progress(message["progress"])
 
 
-def executor_of(study: Study, progress: Progress) -> LocalExecutor | InProcessExecutor:
-    """What carries out a study's jobs: worker processes where anything trains, this process where a law tells."""
-    if runs_code(study.task):
-        return LocalExecutor(study.folder, study.config.workers, progress, study.number)
+def executor_of(study: Study, progress: Progress) -> LocalExecutor | InProcessExecutor | RayExecutor:
+    """What carries out a study's jobs: a cluster where the command asks for one, worker processes where anything
+    trains, this process where a law tells."""
+    count = processes(study.config)
+    if on_cluster():
+        from arena.cluster.executor import RayExecutor
+
+        return RayExecutor(study.folder, progress)
+    if trains(study):
+        return LocalExecutor(study.folder, count, progress)
     return InProcessExecutor(study, progress, repositories=True)
+
+
+def trains(study: Study) -> bool:
+    """Whether anything trains on the task that a study is on; on its first, on any that it is played on."""
+    return any(runs_code(each.task) for each in ([study] if study.away else study.on_tasks()))

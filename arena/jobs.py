@@ -1,4 +1,7 @@
-"""Jobs: what an executor carries out. A job is data; it may run anywhere, and twice without harm."""
+"""Jobs: what an executor carries out. A job is data; it may run anywhere, and twice without harm.
+
+``task`` is the task_id of the one of the study's tasks that a job is for; empty: the first.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ class RunJob:
     luck: str
     recorded: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
     kind: str = "run"
+    task: str = ""
 
     @property
     def job_id(self) -> str:
@@ -45,10 +49,11 @@ class BaselineJob:
     stream: Stream
     seed: int
     kind: str = "baseline"
+    task: str = ""
 
     @property
     def job_id(self) -> str:
-        return f"baseline-{self.stream}-{self.seed}"
+        return "-".join(["baseline", self.stream, str(self.seed), *([self.task] if self.task else [])])
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class MeasureJob:
     seed: int
     fraction: float = 1.0
     kind: str = "measure"
+    task: str = ""
 
 
 Job = RunJob | BaselineJob | MeasureJob

@@ -174,7 +174,7 @@ def measure_baseline(study: Study, executor: Executor, stream: Stream, match_id:
     """Mean metric of the untouched baseline over the shared fresh seeds of ``stream``; measured once a study."""
     seeds = [study.streams.seed(stream, "baseline", i) for i in range(study.config.baseline_seeds)]
     known, task = study.history.baselines, study.task.name
-    jobs = [BaselineJob(stream, seed) for seed in seeds if (task, stream, seed) not in known]
+    jobs = [BaselineJob(stream, seed, task=study.away) for seed in seeds if (task, stream, seed) not in known]
     for result in executor.run(jobs):
         (m,) = result.measurements
         tell_findings(study, m, source_id=study.task.baseline().source_id, stream=stream)
@@ -235,6 +235,7 @@ def run_job(study: Study, match: Match, arm: Arm, index: int) -> RunJob:
         ),
         luck=content_id("r", arm.kin, str(index)) if arm.kin else run_id,
         recorded=study.history.recorded(run_id),
+        task=study.away,
     )
 
 

@@ -92,7 +92,7 @@ def play_replay(
         if (names, seeds[k]) not in study.history.replays[ablation_id]:
             source, skipped = built_of(study, commits, chosen)
             job_id = f"replay {number + 1}"
-            jobs[job_id] = chosen, MeasureJob(job_id, source.files, STREAM, seeds[k]), skipped
+            jobs[job_id] = chosen, MeasureJob(job_id, source.files, STREAM, seeds[k], task=study.away), skipped
     left = len(jobs)
     for result in executor.run([job for _, job, _ in jobs.values()]):
         chosen, job, skipped = jobs[result.job_id]

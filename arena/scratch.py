@@ -8,15 +8,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from arena.executor import LocalExecutor
+from arena.choice import hardware_of_jobs, on_cluster
+from arena.executor import LocalExecutor, Progress
 from arena.jobs import MeasureJob, Measurement
 from arena.settings import StudyConfig
 from arena.study import reference, versions
 from programs.errors import EnvironmentProblem
-from trainer.hardware import hardware_class
 from trainer.streams import Streams
 from trainer.task import Task
+
+if TYPE_CHECKING:
+    from arena.cluster.executor import RayExecutor
 
 Told = Callable[[str], None]
 
@@ -32,7 +36,7 @@ def scratch(
             study_id="scratch", created_at=datetime.now(UTC).isoformat(timespec="seconds"), command="verify",
             task=reference(task), task_id=task.task_id, run_budget=task.run_budget, workers=workers,
             fixed_steps=fixed_steps, sandbox=sandbox, secret=streams.secret.hex(),
-            hardware_class=hardware_class(), versions=versions(),
+            hardware_class=hardware_of_jobs(), versions=versions(),
         )  # fmt: skip
         config.dump(folder / "study.toml")
         (folder / "ledger").mkdir()
@@ -42,7 +46,7 @@ def scratch(
 def measure(folder: Path, workers: int, jobs: Sequence[MeasureJob], told: Told) -> Mapping[str, Measurement]:
     """Carry the jobs out and return what each measured, by job id. Raises what a worker could not get over."""
     measured: dict[str, Measurement] = {}
-    with LocalExecutor(folder, min(workers, len(jobs)), lambda event: told(str(event.get("text", "")))) as executor:
+    with _executor(folder, min(workers, len(jobs)), lambda event: told(str(event.get("text", "")))) as executor:
         for result in executor.run(jobs):
             (measured[result.job_id],) = result.measurements
             found = measured[result.job_id]
@@ -51,6 +55,14 @@ def measure(folder: Path, workers: int, jobs: Sequence[MeasureJob], told: Told) 
     if len(measured) < len(jobs):
         raise EnvironmentProblem("the workers stopped early", hint="give the same command again")
     return measured
+
+
+def _executor(folder: Path, workers: int, progress: Progress) -> LocalExecutor | RayExecutor:
+    if on_cluster():
+        from arena.cluster.executor import RayExecutor
+
+        return RayExecutor(folder, progress)
+    return LocalExecutor(folder, workers, progress)
 
 
 def secret_hash(streams: Streams) -> str:

@@ -29,7 +29,10 @@ class Versions(BaseModel):
 
 
 class Reserved(BaseModel):
-    """A task that a study touches once, at its end. run_budget in device-seconds."""
+    """A task of a study beside its first: a further one, or one that is touched once, at its end.
+
+    run_budget in device-seconds.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,6 +53,7 @@ class StudyConfig(BaseModel):
     task: str
     task_id: str
     run_budget: float = Field(gt=0, allow_inf_nan=False)
+    further: list[Reserved] = Field(default_factory=list, description="tasks that are played on like the first")
     reserve: list[Reserved] = Field(default_factory=list)
     verify_seeds: int = Field(default=2, ge=1)
     baseline_seeds: int = Field(default=8, ge=2)
@@ -67,9 +71,13 @@ class StudyConfig(BaseModel):
     plan: dict[str, Any] = Field(default_factory=dict)
     programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")
 
-    def on_reserve(self, number: int) -> StudyConfig:
-        """The same study on one of its reserved tasks."""
-        away = self.reserve[number]
+    def at(self, task_id: str) -> StudyConfig:
+        """The same study on that one of its tasks, as a job names it; empty: its first. Raises NotFound."""
+        if task_id in ("", self.task_id):
+            return self
+        away = next((each for each in (*self.further, *self.reserve) if each.task_id == task_id), None)
+        if away is None:
+            raise NotFound(f"this study has no task {task_id!r}"[:80], hint="study.toml names its tasks")
         return self.model_copy(update={"task": away.task, "task_id": away.task_id, "run_budget": away.run_budget})
 
     @field_validator("plan")

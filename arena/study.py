@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from analysis.ledger import Ledger, missing_segments
+from arena.choice import hardware_of_jobs, on_cluster
 from arena.history import History
 from arena.sandbox import holds
 from arena.settings import Reserved, StudyConfig, Versions
@@ -36,7 +37,7 @@ class Study:
         self.config = config
         self.task = Task.load(config.task)
         self.streams = config.streams
-        self.number: int | None = None  # of the reserved task that it is on
+        self.away = ""  # task_id of the task that it is on, where that is not its first; its jobs name it
         self._ledger: Ledger | None = None
         self._lock: TextIO | None = None
         self.history = History()
@@ -58,6 +59,7 @@ class Study:
         programs: Sequence[tuple[str, str]] = (),
         verify_seeds: int = 2,
         sandbox: bool = True,
+        further: Sequence[Reserved] = (),
         reserve: Sequence[Reserved] = (),
         staff: Staff | None = None,
         meta_program: str | None = None,
@@ -81,18 +83,19 @@ class Study:
             task=reference(task),
             task_id=task.task_id,
             run_budget=run_budget,
+            further=list(further),
             reserve=list(reserve),
             verify_seeds=verify_seeds,
             workers=workers,
             devices=devices,
             fixed_steps=fixed_steps,
-            sandbox=all(holds(each, sandbox) for each in (task, *(Task.load(away.task) for away in reserve))),
+            sandbox=all(holds(each, sandbox) for each in (task, *(Task.load(o.task) for o in (*further, *reserve)))),
             researcher=researcher,
             staff=staff or Staff(),
             meta_program=meta_program,
             seed=seed,
             secret=streams.secret.hex(),
-            hardware_class=hardware_class(),
+            hardware_class=hardware_of_jobs(),
             versions=versions(),
             plan=dict(plan or {}),
             programs=list(programs),
@@ -119,14 +122,25 @@ class Study:
                 ids=[made, now],
             )
 
-    def on_reserve(self, number: int) -> Study:
-        """This study on one of its reserved tasks: one ledger and one history, another task and run budget.
+    def on_task(self, number: int) -> Study:
+        """This study on its task of that number, from 0, the first: one ledger and one history, another run budget.
 
-        To be asked for while the study is open. Raises NotComparable where that task has changed.
+        To be asked of the study on its first task, while it is open. Raises NotComparable where that task has changed.
         """
+        return self._at(self.config.further[number - 1].task_id) if number else self
+
+    def on_tasks(self) -> list[Study]:
+        """This study on each of the tasks that it is played on, the first before the others."""
+        return [self.on_task(number) for number in range(1 + len(self.config.further))]
+
+    def on_reserve(self, number: int) -> Study:
+        """This study on one of its reserved tasks, as ``on_task`` does it."""
+        return self._at(self.config.reserve[number].task_id)
+
+    def _at(self, task_id: str) -> Study:
         away = copy.copy(self)
-        away.number = number
-        away.config = self.config.on_reserve(number)
+        away.away = task_id
+        away.config = self.config.at(task_id)
         away.task = Task.load(away.config.task)
         away._same_task()
         return away
@@ -145,7 +159,7 @@ class Study:
                 f"{self.folder} was made with --model {','.join(self.config.staff.models) or 'none'}",
                 hint="leave the flag out to go on, or name a new folder with --study",
             )
-        if self.config.hardware_class != hardware_class():
+        if self.config.hardware_class != hardware_class() and not on_cluster():
             raise NotComparable(
                 f"{self.folder} was measured on {self.config.hardware_class}, this machine is {hardware_class()}",
                 hint="go on there, or start a new study here",
@@ -181,7 +195,7 @@ class Study:
 
     def look(self) -> None:
         """Read the ledger without holding it. Raises Corrupt where it and study.toml do not belong together."""
-        self.history = History.read(self.folder / "ledger")
+        vars(self.history).update(vars(History.read(self.folder / "ledger")))  # in place: one for all its tasks
         self._compare_with_ledger()
 
     def _compare_with_ledger(self) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from analysis.audit import Effect, Lead, around_zero, lead, study_verdict
 from analysis.ledger import Ledger, check
 from analysis.study import open_study, rows, statement
+from arena.choice import hardware_of_jobs
 from arena.scratch import Told
 from arena.study import Study
 from arena.verify import FRESH, Audit, How, Sample, carry_out, findings, verify_source
 from inner_loop.record import finding_event
 from programs.errors import Corrupt, NotFound, UsageError
-from trainer.hardware import hardware_class
 from trainer.source import Source
 
 if TYPE_CHECKING:
@@ -190,10 +190,11 @@ def surroundings(study: Study, audit: Audit) -> dict[str, Any]:
     """What the check cost, as a share of what the study spent (both in true device-seconds), and where it was made."""
     whole = spent_by(study)
     share = audit.round.spent / whole if whole else None
+    hardware = hardware_of_jobs()
     return {
         "share": share,
-        "hardware_class": hardware_class(),
-        "same_hardware": study.config.hardware_class == hardware_class(),
+        "hardware_class": hardware,
+        "same_hardware": study.config.hardware_class == hardware,
     }
 
 

@@ -1,7 +1,7 @@
 """A worker process: reads jobs as JSON lines, carries them out one after the other, answers with JSON lines.
 
-It holds a warm template of the trainer for each device of a run (made when the first wave needs them) and writes what
-happens to its own ledger segment.
+It holds a warm template of the trainer for each task that it is asked for, and for each device of a run (made when the
+first wave needs them), and writes what happens to its own ledger segment.
 """
 
 from __future__ import annotations
@@ -12,29 +12,40 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 from analysis.ledger import Ledger
 from arena.jobs import Job, JobResult, MeasureJob, Measurement, RunJob, from_json
 from arena.settings import StudyConfig
 from arena.spend import spend_of
+from arena.trainers import Trainers
 from inner_loop.kit import Kit
 from inner_loop.run import RunResult, run
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program
-from trainer.cache import Cache
-from trainer.data import DataStore
 from trainer.devices import Devices
 from trainer.experiment import Spec, Trainer
 from trainer.inside.metering import die_with_parent
-from trainer.simulated import trainer_for
 from trainer.source import Source
-from trainer.task import Task
 
 Tell = Callable[[Mapping[str, Any]], None]
+SHOWN = ("kind", "run_id", "number", "status", "metric", "decision", "description", "device_seconds_charged")
+
+
+class Writer(Protocol):
+    """Where events are written down: a segment of the ledger, or the line to who has one."""
+
+    def append(self, event: Mapping[str, Any], sync: bool = True) -> object: ...
+
+    def close(self) -> None: ...
+
+
+def shown(event: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is shown of an event while a run goes on; None for one that is not shown."""
+    return {k: event[k] for k in SHOWN if k in event} if event["kind"] in ("experiment", "decision") else None
 
 
 class Worker:
@@ -42,21 +53,23 @@ class Worker:
 
     ``repositories``: whether each run leaves its git repository; all figures of a study come from the ledger.
     ``sync_each``: whether every experiment waits for the disk, or only the end of a run, where they cost nothing.
+    ``ledger``: where events go in place of a segment of its own.
     """
 
     def __init__(
-        self, folder: Path, index: int, trainer: Trainer, tell: Tell, *,
-        repositories: bool = True, sync_each: bool = True,
+        self, folder: Path, index: int, trainers: Trainers, tell: Tell, *,
+        repositories: bool = True, sync_each: bool = True, ledger: Writer | None = None,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.index = index
         self.config = StudyConfig.read(folder / "study.toml")
-        self.trainer = trainer
-        self.devices = Devices(trainer, self.config.devices)
+        self.trainers = trainers
+        self.devices: Devices  # of the job in hand
+        self.trainer: Trainer  # the first of them
         self.tell = tell
         self.repositories = repositories
         self.synced = ("experiment", "run_ended", "call") if sync_each else ("run_ended", "call")
-        self.ledger = Ledger(folder / "ledger", f"worker-{index}")
+        self.ledger: Writer = ledger or Ledger(folder / "ledger", f"worker-{index}")
         self.calls: list[Mapping[str, Any]] = []  # of models, of the run in hand
 
     def should_stop(self) -> bool:
@@ -67,20 +80,12 @@ class Worker:
         self.ledger.append(event, sync=event["kind"] in self.synced)
         if event["kind"] == "call":
             self.calls.append(event)
-        if event["kind"] in ("experiment", "decision"):
-            shown = (
-                "kind",
-                "run_id",
-                "number",
-                "status",
-                "metric",
-                "decision",
-                "description",
-                "device_seconds_charged",
-            )
-            self.tell({"progress": {k: event[k] for k in shown if k in event}})
+        if (told := shown(event)) is not None:
+            self.tell({"progress": told})
 
     def carry_out(self, job: Job) -> JobResult:
+        self.devices = self.trainers.at(job.task)
+        self.trainer = self.devices.trainer
         if isinstance(job, RunJob):
             return self.play(job)
         source = Source(job.files) if isinstance(job, MeasureJob) else self.trainer.task.baseline()
@@ -193,45 +198,43 @@ def describe(error: BaseException) -> dict[str, Any]:
     }
 
 
-def serve(folder: Path, index: int, channel: TextIO, reserved: int | None = None) -> None:
-    config = StudyConfig.read(folder / "study.toml")
-    config = config if reserved is None else config.on_reserve(reserved)
-    task = Task.load(config.task)
-    data = DataStore(task, config.streams, folder / "data")
-    cache = Cache(folder / "cache")
-
-    def tell(message: Mapping[str, Any]) -> None:
-        channel.write(json.dumps(message) + "\n")
-        channel.flush()
-
-    with trainer_for(task, data, cache=cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox) as trainer:
-        worker = Worker(folder, index, trainer, tell)
+def serve(
+    folder: Path,
+    index: int,
+    jobs: Iterable[Job],
+    tell: Tell,
+    make: Callable[[Path, int, Trainers, Tell], Worker] = Worker,
+) -> None:
+    """Carry out ``jobs`` as they come and tell each result."""
+    with Trainers(folder, StudyConfig.read(folder / "study.toml")) as trainers:
+        worker = make(folder, index, trainers, tell)
         worker.tell({"ready": os.getpid()})
-        with worker.devices:
-            for line in sys.stdin:
-                worker.tell({"result": worker.carry_out(from_json(json.loads(line))).to_json() | {"worker": index}})
+        for job in jobs:
+            worker.tell({"result": worker.carry_out(job).to_json() | {"worker": index}})
 
 
 def main() -> None:
-    """``python -m arena.worker FOLDER INDEX PARENT [RESERVED]``.
-
-    The study, which worker of it, the process that starts it, and on which of its reserved tasks it works if on one.
-    """
+    """``python -m arena.worker FOLDER INDEX PARENT``: the study, which worker of it, the process that starts it."""
     die_with_parent()
     if os.getppid() != int(sys.argv[3]):  # it ended before the kernel was asked; in a container it may be process 1
         return
     # The parent's pipe is kept apart from stdout, so that a stray print cannot break the protocol.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+
+    def tell(message: Mapping[str, Any]) -> None:
+        channel.write(json.dumps(message) + "\n")
+        channel.flush()
+
+    jobs = (from_json(json.loads(line)) for line in sys.stdin)
     try:
-        serve(Path(sys.argv[1]), int(sys.argv[2]), channel, int(sys.argv[4]) if sys.argv[4:] else None)
+        serve(Path(sys.argv[1]), int(sys.argv[2]), jobs, tell)
     except BrokenPipeError:
         os._exit(1)
     except Exception as error:  # process boundary: the reason travels to the parent
         with contextlib.suppress(OSError):  # the log may lie on the disk that is full
             traceback.print_exc()
-        channel.write(json.dumps({"error": describe(error)}) + "\n")
-        channel.flush()
+        tell({"error": describe(error)})
         raise SystemExit(1) from None
 
 

@@ -14,7 +14,8 @@ class Staff(BaseModel):
     """[staff] of study.toml: who researches, and the caps beside the device budget. Nothing here is a secret.
 
     ``models`` are LiteLLM names, in the order in which they are fallen back on; usd and tokens are caps of the whole
-    study, ``max_wall`` of one run in seconds. ``prices`` are US dollars per million tokens, in, out and (where it
+    study, ``run_usd``, ``run_tokens`` and ``max_wall`` (in seconds) of one run, which ends there with what it has.
+    ``prices`` are US dollars per million tokens, in, out and (where it
     differs) in from the cache, of models that LiteLLM has none for. ``agent`` is the command of a coding agent; an
     empty ``agent_network`` is "none" for one that the gateway of model APIs serves, else "proxy"; ``agent_direct``: it
     has the user's key or login itself.
@@ -30,6 +31,8 @@ class Staff(BaseModel):
     models: tuple[str, ...] = ()
     max_usd: float | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, gt=0)
+    run_usd: float | None = Field(default=None, gt=0)
+    run_tokens: int | None = Field(default=None, gt=0)
     max_wall: float | None = Field(default=None, gt=0)
     prices: dict[str, tuple[float, float] | tuple[float, float, float]] = Field(default_factory=dict)
     reply_tokens: int = Field(default=8192, ge=1)
@@ -50,6 +53,12 @@ class Staff(BaseModel):
         """The caps of the study in words; empty where there is none."""
         found = [f"${self.max_usd:g}"] if self.max_usd is not None else []
         found += [f"{self.max_tokens} tokens"] if self.max_tokens is not None else []
+        return " and ".join(found)
+
+    def run_caps(self) -> str:
+        """The caps of one run in words; empty where there is none."""
+        found = [f"${self.run_usd:g}"] if self.run_usd is not None else []
+        found += [f"{self.run_tokens} tokens"] if self.run_tokens is not None else []
         return " and ".join(found)
 
 

@@ -12,6 +12,7 @@ from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent, never
 from inner_loop.comparison import mean_metric
 from inner_loop.kit import Kit
 from inner_loop.models.contract import NoReply
+from inner_loop.models.purse import ShareSpent
 from inner_loop.repository import Repository
 from inner_loop.researchers import find_researcher
 from programs.errors import MetaloopError
@@ -102,7 +103,9 @@ def run(
     except RunStopped:
         state = "stopped"
     except NoReply as gone:
-        state, problem, reason = "stopped", gone.problem, gone.problem.message
+        reason = gone.problem.message
+        if not isinstance(gone.problem, ShareSpent):  # the run has had its share: what it has is its result
+            state, problem = "stopped", gone.problem
     finally:
         bench.close()
     return _result(bench, state, time.perf_counter() - began, problem, reason)

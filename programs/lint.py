@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from programs.charter_edit import settings_of
@@ -13,9 +14,11 @@ from programs.errors import ProgramError
 from programs.front_matter import OUR_KEY
 from programs.program import Program
 from programs.structure import Outline, in_ideas, outline
+from programs.text import one_line
 
 Level = Literal["error", "warning", "info"]
 LONG = 2_000  # words
+_MOST_MESSAGE = 300  # characters of a message, which quotes the program
 _PLACEHOLDER = re.compile(r"\{\{[^{}\n]+\}\}|(?<![\w$`{])\{[a-zA-Z_]\w*\}|\$\{\w+\}")
 _NEARLY_OURS = re.compile(r"^[\"']?meta[-_ ]?loop[\"']?[ \t]*:", re.IGNORECASE)
 
@@ -42,7 +45,7 @@ def lint(program: Program, known_terms: Callable[[str], bool] | None = None) -> 
         _headings(found),
         _text(program, found),
     )
-    return sorted((m for check in checks for m in check), key=lambda m: (m.line, m.code))
+    return sorted((_told(m) for check in checks for m in check), key=lambda m: (m.line, m.code))
 
 
 def check(raw: str | bytes, place: str, known_terms: Callable[[str], bool] | None = None) -> list[LintMessage]:
@@ -51,8 +54,14 @@ def check(raw: str | bytes, place: str, known_terms: Callable[[str], bool] | Non
         program = Program.parse(raw, place)
     except ProgramError as error:
         line, _, message = error.message.removeprefix(f"{place}:").partition(": ")
-        return [LintMessage(int(line), "error", "unreadable", message)]
+        return [_told(LintMessage(int(line), "error", "unreadable", message))]
     return lint(program, known_terms)
+
+
+def _told(message: LintMessage) -> LintMessage:
+    """One line that can be seen, of a length that can be read: it quotes what anybody wrote."""
+    said = one_line(message.message)
+    return replace(message, message=said if len(said) <= _MOST_MESSAGE else said[: _MOST_MESSAGE - 1] + "…")
 
 
 def _charter(program: Program) -> Iterator[LintMessage]:
@@ -97,9 +106,10 @@ def _repeated(program: Program) -> Iterator[LintMessage]:
 
 
 def _headings(found: Outline) -> Iterator[LintMessage]:
+    starts = sorted(block.start for block in found.blocks)
     for i, heading in enumerate(found.headings):
         parent = i + 1 < len(found.headings) and found.headings[i + 1].level > heading.level
-        if not parent and not any(heading.start <= b.start < heading.end for b in found.blocks):
+        if not parent and bisect_left(starts, heading.start) == bisect_left(starts, heading.end):
             yield LintMessage(heading.start + 1, "info", "empty-section", f"nothing stands under {heading.title}")
 
 

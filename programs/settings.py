@@ -14,9 +14,11 @@ from pydantic import BaseModel, ValidationError
 from programs.charter import Charter, fields
 from programs.errors import ProgramError
 from programs.front_matter import FrontMatter
+from programs.text import one_line
 
 Lines = dict[tuple[str, ...], int]
 _LONGEST_NAME = 120
+_MOST_CHARACTERS = 16 << 10  # of a charter; a good one has a few hundred, and its parser reads 20,000 a second
 _MOST_BRACKETS = 500  # opened in a charter; a good one has a handful, and the scanner takes the square of the number
 
 
@@ -53,8 +55,11 @@ def read_settings(lines: Sequence[str], front: FrontMatter, place: str) -> Setti
 def _load(block: str, first_line: int, place: str) -> tuple[dict[str, Any], Lines]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
-    from ruamel.yaml.tokens import AliasToken, AnchorToken, TagToken
+    from ruamel.yaml.tokens import AliasToken, AnchorToken, ScalarToken, TagToken
 
+    if len(block) > _MOST_CHARACTERS:
+        hint = f"it is longer than {_MOST_CHARACTERS:,} characters"
+        raise ProgramError(f"{place}:{first_line}: the charter cannot be read as YAML 1.2", hint=hint)
     if block.count("{") + block.count("[") > _MOST_BRACKETS:
         hint = f"it opens more than {_MOST_BRACKETS} brackets"
         raise ProgramError(f"{place}:{first_line}: the charter cannot be read as YAML 1.2", hint=hint)
@@ -63,6 +68,8 @@ def _load(block: str, first_line: int, place: str) -> tuple[dict[str, Any], Line
             if isinstance(token, AliasToken | AnchorToken | TagToken):
                 line = first_line + token.start_mark.line
                 raise ProgramError(f"{place}:{line}: anchors, aliases and tags are not read here")
+            if isinstance(token, ScalarToken) and (why := _unfit(token.value, token.plain)):
+                raise ProgramError(f"{place}:{first_line + token.start_mark.line}: {why}")
         tree = YAML().load(block)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -83,6 +90,17 @@ def _load(block: str, first_line: int, place: str) -> tuple[dict[str, Any], Line
     where: Lines = {}
     _note_lines(body, (), first_line, where)
     return _plain(body), where
+
+
+def _unfit(value: str, plain: bool) -> str:
+    """Why a scalar is not read; empty where it is. An escape can spell what no file of text may hold."""
+    if plain and value == "<<":
+        return "merge keys are not read here"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "a lone surrogate is no text"
+    return ""
 
 
 def _note_lines(node: Any, path: tuple[str, ...], first_line: int, where: Lines) -> None:
@@ -122,7 +140,7 @@ def _complaint(error: ValidationError, where: Lines, first_line: int, place: str
     line, path, item = min(found, key=lambda entry: entry[0])
     field = ".".join(path)
     if item["type"] == "extra_forbidden":
-        message = f"{place}:{line}: unknown charter field {field}{_nearest(path)}"
+        message = f"{place}:{line}: unknown charter field {_cut(field)}{_nearest(path)}"
         return ProgramError(message, hint=_known_fields(path))
     if item["loc"] and item["loc"][-1] == "[key]":
         field = ".".join(path[:-1]) + f" key {path[-1]}"
@@ -165,8 +183,12 @@ def _short(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
         text = str(value)
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200]
+    return one_line(text)[:200]

@@ -6,6 +6,7 @@ markdown-it-py parses (CommonMark and tables); this file only walks its tokens a
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 PATH = " > "
+_MOST_TITLE = 200  # characters of a title in a path, which every statement below it carries with it
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def is_ideas(title: str) -> bool:
     return re.sub(r"^[\W\d_]+|(?<![\W_])[\W_]+$", "", title).casefold() == "ideas"
 
 
+@lru_cache(maxsize=256)  # asked for every statement, of few paths
 def in_ideas(path: str) -> bool:
     return any(is_ideas(part) for part in path.split(PATH))
 
@@ -108,7 +111,7 @@ def _headings(tokens: Sequence[Token], n_lines: int) -> tuple[Heading, ...]:
         while stack and stack[-1][0] >= level:
             stack.pop()
         if found[i] is not title:
-            stack.append((level, name.replace(PATH, " ")))
+            stack.append((level, name[:_MOST_TITLE].replace(PATH, " ")))
         end = found[i + 1][2] if i + 1 < len(found) else n_lines
         out.append(Heading(level, name, PATH.join(part for _, part in stack), start, body, end))
     return tuple(out)
@@ -120,15 +123,16 @@ class _Walk:
     def __init__(self, lines: Sequence[str], headings: Sequence[Heading]) -> None:
         self.lines = lines
         self.headings = headings
+        self.starts = {heading.start for heading in headings}
         self.items: list[Block] = []
         self.row: Block | None = None
         self.table = (0, 0)
 
     def blocks(self, tokens: Sequence[Token]) -> Iterator[Block]:
-        path, upcoming = "", list(self.headings)
+        path, upcoming = "", deque(self.headings)
         for token in tokens:
             while upcoming and token.map and token.map[0] >= upcoming[0].start:
-                path = upcoming.pop(0).path
+                path = upcoming.popleft().path
             opened = self._open(token, path)
             if opened is not None:
                 yield opened
@@ -174,7 +178,7 @@ class _Walk:
         return block
 
     def _is_heading(self, token: Token) -> bool:
-        return any(h.start == _span(token)[0] for h in self.headings)
+        return _span(token)[0] in self.starts
 
     def _verbatim(self, token: Token, path: str) -> Block:
         block = self._block("paragraph" if token.type == "html_block" else "code", path, token)

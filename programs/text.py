@@ -7,6 +7,7 @@ import re
 from programs.errors import ProgramError
 
 MAX_BYTES = 1 << 18  # five times the longest program seen in public repositories; brackets alone take 3 s to parse
+MAX_LINES = 10_000  # ten times the longest; it takes a second to read so many statements
 BOM = "\ufeff"
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
@@ -28,6 +29,11 @@ def decode(raw: bytes, place: str) -> str:
         raise ProgramError(
             f"{place}:{line}: byte 0x{raw[error.start]:02x} is not UTF-8", hint="save the file as UTF-8"
         ) from None
+    if len(lines := _LINE.findall(text)) > MAX_LINES:
+        raise ProgramError(
+            f"{place}:{MAX_LINES + 1}: the file has {len(lines):,} lines; a program has {MAX_LINES:,} at most",
+            hint="is this a log or a data file?",
+        )
     if not text.strip(BOM + " \t\r\n\f\v"):
         raise ProgramError(f"{place}:1: the file is empty", hint="one sentence that names the goal will do")
     return text

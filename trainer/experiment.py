@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -65,6 +67,7 @@ class Trainer:
         self.cache = cache
         self.fixed_steps = fixed_steps
         self.scorer = scorer_of(task.scoring)
+        self.lease: Callable[[], AbstractContextManager[None]] = nullcontext  # held while anything is trained
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +85,7 @@ class Trainer:
         launcher = LocalLauncher(sandbox=self.launcher.sandboxed, number=number)
         made = type(self)(self.task, self.data, launcher=launcher, cache=self.cache, fixed_steps=self.fixed_steps)
         made._owns_launcher = True
+        made.lease = self.lease
         return made
 
     def steps(self, fraction: float = 1.0) -> int:
@@ -104,7 +108,8 @@ class Trainer:
         reason = ""
         for _ in range(_ATTEMPTS):
             try:
-                outcome = self._attempt(spec)
+                with self.lease():  # its wait is no part of the attempt, neither of its caps nor of its times
+                    outcome = self._attempt(spec)
             except (LauncherFault, OSError, EnvironmentProblem) as error:
                 reason = _why(error)
                 continue

@@ -52,16 +52,16 @@ def section(facts: Facts) -> Section:
 
 def figure(facts: Facts, match_id: str, best: Answer) -> Figure:
     arms = [row for row in facts.of_match(match_id) if row["gain"] is not None]
-    digits = places(typical(row["se"] for row in arms))
+    digits, unit = places(typical(row["se"] for row in arms)), str(arms[0]["unit"] or facts.unit)
     extra = [best_arm(row) for row in best.rows if row["match_id"] == match_id and row["gain"] is not None]
     rows = [*arms, *extra]
     return Figure(
         name=f"standings-{short(match_id, 13)}",
         kind="standings",
-        title=f"{title(arms[0], facts)}, in {facts.unit}",
-        caption=caption(arms, digits, facts.unit, extra),
-        data={"unit": facts.unit, "digits": digits, "rows": [point(row) for row in rows]},
-        table=table(rows, digits, facts.unit),
+        title=f"{title(arms[0], facts)}{place(arms[0], facts)}, in {unit}",
+        caption=caption(arms, digits, unit, extra),
+        data={"unit": unit, "digits": digits, "rows": [point(row) for row in rows]},
+        table=table(rows, digits, unit),
         answers=(facts.standings, *([best] if extra else [])),
         legend=legend(rows),
         open=match_id == facts.deciding.get("match_id"),
@@ -166,6 +166,11 @@ def title(row: dict[str, Any], facts: Facts) -> str:
         known = "the race" if "batch" in (facts.config.get("plan") or {}) else "the match"
     text = f"{known} {row['generation']}" if row["purpose"] == "generation" else str(known)
     return text[:1].upper() + text[1:]
+
+
+def place(row: dict[str, Any], facts: Facts) -> str:
+    """`` on TASK`` where the matches are on several tasks."""
+    return f" on {row['task']}" if len({other["task"] for other in facts.standings.rows}) > 1 else ""
 
 
 def _order(facts: Facts) -> list[str]:

@@ -136,7 +136,7 @@ def _of_board(facts: Facts, board: list[dict[str, Any]]) -> Verdict:
         f"{number(best['gain'], digits)} {unit} [{span(best['low'], best['high'], digits)}, {many(best['n'], 'run')}]"
     )
     tied = [label(row) for row in arms[1:] if row["rank_low"] == 1]
-    notes = [_doubt(best["trust"]), "" if facts.champion.rows else _unconfirmed(facts)]
+    notes = [_doubt(best["trust"]), "" if facts.champion.rows else _unconfirmed(facts), _one_of(facts)]
     if not tied and len(arms) > 1:
         sentence = f"Its verified gain on {facts.task} is {figures}; every other program is shown to be worse."
         return Verdict("shown", f"{best['name']} leads", sentence, tuple(filter(None, notes)))
@@ -153,6 +153,17 @@ def _of_board(facts: Facts, board: list[dict[str, Any]]) -> Verdict:
     )
     headline = "These programs cannot be told apart" if len(tied) == len(arms) - 1 else "No clear winner"
     return Verdict("open", headline, sentence + against, tuple(filter(None, notes)))
+
+
+def _one_of(facts: Facts) -> str:
+    """What a match on one of several tasks does not say."""
+    others = len(facts.config.get("further") or ())
+    if not others:
+        return ""
+    return (
+        f"This is {facts.task} alone, one of {others + 1} tasks: who is ahead over all of them, the contest's own "
+        "pages and its announcement tell."
+    )
 
 
 def _of_ablation(facts: Facts) -> Verdict:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import unicodedata
 from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from arena.contest.database import Database
+from arena.contest.names import checked_name, look
 from arena.contest.settings import ContestConfig, utc_now
 from arena.contest.tables import Person, Session
 from programs.errors import UsageError
 
 PERSON, ADMIN, CODE = "mlt_", "mla_", "mlj_"  # what a token is for, so that one is not taken for another
 SESSION_DAYS = 14
-MOST_NAME = 40
 MOST_PEOPLE = 10_000
 
 
@@ -62,20 +61,16 @@ def join(database: Database, config: ContestConfig, name: str, code: str) -> tup
         with database.write() as connection:
             if connection.query(Person).count() >= MOST_PEOPLE:
                 raise UsageError("this contest is full", hint="ask its host")
+            if any(look(other) == look(name) for other in connection.scalars(select(Person.name))):
+                raise taken(name)
             connection.add(person)
     except IntegrityError:
-        raise UsageError(f"the name {name} is taken", hint="choose another") from None
+        raise taken(name) from None
     return person, token
 
 
-def checked_name(name: str) -> str:
-    """A name that reads as what it is: letters, digits, blanks and a few marks, in the form that Unicode gives it."""
-    name = " ".join(unicodedata.normalize("NFKC", name).split())
-    plain = all(c.isalnum() or unicodedata.category(c) in ("Mn", "Mc") or c in " -_.'" for c in name)
-    if not 1 <= len(name) <= MOST_NAME or not plain or name.casefold() in ("host", "stock", "admin"):
-        hint = "letters, digits, blanks, - _ . and '"
-        raise UsageError(f"a name has 1 to {MOST_NAME} characters that can be read", hint=hint)
-    return name
+def taken(name: str) -> UsageError:
+    return UsageError(f"the name {name} is taken, or looks like one that is", hint="choose another")
 
 
 def person_of(database: Database, token: str) -> Person:

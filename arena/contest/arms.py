@@ -13,19 +13,23 @@ from programs.ids import content_id
 from programs.program import Program
 from trainer.streams import Stream
 
-BOARD, SCREENING, CONFIRMATION = "board", "screening", "confirmation"
-_PURPOSE = {BOARD: "contest", SCREENING: "screening", CONFIRMATION: "confirmation"}
-_STREAM: dict[str, Stream] = {BOARD: "selection", SCREENING: "search", CONFIRMATION: "confirmation"}
+BOARD, SCREENING, CONFIRMATION, HIDDEN = "board", "screening", "confirmation", "hidden"
+_PURPOSE = {BOARD: "contest", SCREENING: "screening", CONFIRMATION: "confirmation", HIDDEN: "reserve"}
+_STREAM: dict[str, Stream] = {
+    BOARD: "selection", SCREENING: "search", CONFIRMATION: "confirmation", HIDDEN: "reserve",
+}  # fmt: skip
 
 
-def match_of(study: Study, label: str, arms: Sequence[Arm] = ()) -> Match:
-    """One of the contest's matches by its label; on a hidden task, which has another label, of the stream `reserve`."""
+def match_of(study: Study, kind: str, arms: Sequence[Arm] = ()) -> Match:
+    """One of the contest's matches, by its kind, on the task that the study is on."""
+    label = label_on(kind, study.task.name if study.away else "")
     match_id = content_id("m", study.config.study_id, label)
-    return Match(match_id, label, _PURPOSE.get(label, "reserve"), _STREAM.get(label, "reserve"), tuple(arms))
+    return Match(match_id, label, _PURPOSE[kind], _STREAM[kind], tuple(arms))
 
 
-def hidden_label(task: str) -> str:
-    return f"hidden-{task}"
+def label_on(kind: str, task: str) -> str:
+    """What names the match in the study. ``task``: the name of the one that it is on; empty: the first."""
+    return f"{kind}-{task}" if task else kind
 
 
 def arm_of(match: Match, entry: Entry, twin: int) -> Arm:
@@ -37,16 +41,16 @@ def arm_of(match: Match, entry: Entry, twin: int) -> Arm:
     return Arm(content_id("a", match.match_id, entry.entry_id), program, entry.role, twin)
 
 
-def admit(study: Study, entry: Entry, arms: Sequence[tuple[Match, Arm]]) -> None:
+def admit(study: Study, entry: Entry, arms: Sequence[tuple[Study, Match, Arm]]) -> None:
     """Tell the ledger of an entry: its text, who sent it, its arms. Told twice, after a kill, it counts once."""
-    program = arms[0][1].program
+    program = arms[0][2].program
     study.admit(program, generation=0, operator="entry" if entry.person_id else "control")
-    for match, arm in arms:
-        study.record(announcement(study, replace(match, arms=(arm,))))
+    for on, match, arm in arms:
+        study.record(announcement(on, replace(match, arms=(arm,))))
     study.record({
         "kind": "entry", "entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant,
         "role": entry.role, "program_id": entry.program_id, "sha256": entry.sha256,
-        "received_at": entry.received_at.isoformat(), "arm_ids": [arm.arm_id for _, arm in arms],
+        "received_at": entry.received_at.isoformat(), "arm_ids": [arm.arm_id for _, _, arm in arms],
     })  # fmt: skip
 
 

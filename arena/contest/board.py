@@ -17,9 +17,12 @@ from analysis.standings import standings
 from analysis.study import open_study
 from arena.contest import arms
 from arena.contest.contest import Contest
+from arena.contest.score import overall
 from arena.contest.settings import utc_now
 from arena.contest.tables import Entry
 from programs.ids import content_id
+
+Row = dict[str, Any]
 
 PATIENCE = 4.0  # times as long as the last refresh took, at least, before the next one
 KEPT = (
@@ -48,17 +51,25 @@ class Board:
 
 def write(contest: Contest) -> None:
     before = contest.database.fact("board")
-    rows = board_rows(contest)
+    rows, scales, unit = over_tasks(contest)
     if rows == before.get("rows"):
         return
     version = int(before.get("version", 0)) + 1
     contest.database.tell(
-        "board", version=version, as_of=utc_now().isoformat(), rows=rows, unit=contest.task.unit,
-        aa_spread=aa_spread(rows), separate=runs_to_separate(rows),
+        "board", version=version, as_of=utc_now().isoformat(), rows=rows, unit=unit, scales=scales,
+        aa_spread=aa_spread([row for row in rows if row["gain"] is not None]), separate=runs_to_separate(rows),
     )  # fmt: skip
 
 
-def board_rows(contest: Contest, label: str = arms.BOARD) -> list[dict[str, Any]]:
+def over_tasks(contest: Contest, kind: str = arms.BOARD) -> tuple[list[Row], list[Row], str]:
+    """The rows over all tasks, the scale of each where there are several, the unit: `score.overall`."""
+    first, *further = contest.tasks
+    by_task = {first.name: board_rows(contest, kind)}
+    by_task |= {task.name: board_rows(contest, arms.label_on(kind, task.name)) for task in further}
+    return overall(by_task, {task.name: task.unit for task in contest.tasks})
+
+
+def board_rows(contest: Contest, label: str) -> list[Row]:
     """One row an arm of the match ``label``, best first: the view `standings` beside the entry. Empty before a run."""
     if not segments(contest.folder / "ledger"):
         return []

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from arena.contest import accounts
 from arena.contest.database import Database
 from arena.contest.entries import store
+from arena.contest.queue import Costs
 from arena.contest.rules import rules_text
 from arena.contest.settings import MARK, RULES, ContestConfig, Phase, hidden_hash, text_hash, utc_now
 from arena.scratch import secret_hash
 from arena.settings import Reserved, StudyConfig
 from arena.study import Study, reference
+from inner_loop.kit import Staff
 from programs.errors import Corrupt, UsageError
 from programs.ids import content_id
 from programs.shelf import starter
@@ -45,6 +48,7 @@ class Contest:
         database = Database(folder)
         if not database.path.is_file():
             raise Corrupt(f"{database.path} is missing", hint="restore it from a copy: it holds the entries")
+        database.complete()
         return cls(folder, config, study, database)
 
     def phase(self, now: datetime | None = None) -> Phase:
@@ -62,7 +66,19 @@ class Contest:
 
     @property
     def task(self) -> Task:
+        """The first; the only one that entries are screened on."""
         return Task.load(self.study.task)
+
+    @cached_property
+    def tasks(self) -> list[Task]:
+        """All that entries are ranked on, the first first."""
+        return [self.task, *(Task.load(away.task) for away in self.study.further)]
+
+    @property
+    def costs(self) -> Costs:
+        """Device-seconds of a screening and of a run. Entries go round the tasks: a run counts as the tasks' mean."""
+        budgets = [self.config.run_budget, *(away.run_budget for away in self.study.further)]
+        return Costs(self.config.screen_budget, math.fsum(budgets) / len(budgets))
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,9 @@ class Wishes:
     sandbox: bool
     hidden: tuple[Task, ...] = ()
     devices: int = 1  # of one run
+    further: tuple[Task, ...] = ()  # visible, beside ``task``
+    researcher: str = "scripted"
+    staff: Staff = field(default_factory=Staff)
 
 
 @dataclass(frozen=True)
@@ -99,13 +118,15 @@ def found(folder: Path, wishes: Wishes) -> Founded:
     """Make the folder: study, rules, database with the controls in it; contest.toml last, which makes it a contest."""
     if wishes.closes <= wishes.opens:
         raise UsageError("--closes is not after --opens", hint="--closes 7d means seven days after the opening")
+    away = elsewhere(wishes)
     study = Study.create(
         folder, task=wishes.task, run_budget=wishes.run_budget, command="contest", workers=wishes.workers,
         devices=wishes.devices, fixed_steps=wishes.fixed_steps, sandbox=wishes.sandbox,
-        plan={"seeds": wishes.runs, "confirm": wishes.confirm_runs}, reserve=reserved(wishes),
+        plan={"seeds": wishes.runs, "confirm": wishes.confirm_runs}, further=away["further"],
+        reserve=away["reserve"], researcher=wishes.researcher, staff=wishes.staff,
     )  # fmt: skip
     config = config_of(study, wishes)
-    text = rules_text(config, study.config, study.task)
+    text = rules_text(config, study.config, [study.task, *wishes.further])
     (folder / RULES).write_text(text, encoding="utf-8")
     database = Database(folder)
     database.create()
@@ -118,16 +139,20 @@ def found(folder: Path, wishes: Wishes) -> Founded:
     return Founded(Contest(folder, config, study.config, database), admin, code)
 
 
-def reserved(wishes: Wishes) -> list[Reserved]:
-    """The hidden tasks as study.toml names them; a run there has as many experiments as at home.
+def elsewhere(wishes: Wishes) -> dict[str, list[Reserved]]:
+    """The further and the hidden tasks as study.toml names them; a run there has as many experiments as at home.
 
     Raises UsageError for two tasks of one name.
     """
-    names = [task.name for task in (wishes.task, *wishes.hidden)]
-    if len(set(names)) < len(names):
-        raise UsageError("--hidden names a task twice, or the contest's own", hint="hide tasks of other names")
+    names = [task.name for task in (wishes.task, *wishes.further, *wishes.hidden)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"task {twice[0]} is named twice", hint="--task and --hidden take tasks of different names")
+    return {"further": scaled(wishes, wishes.further), "reserve": scaled(wishes, wishes.hidden)}
+
+
+def scaled(wishes: Wishes, tasks: Sequence[Task]) -> list[Reserved]:
     each = wishes.run_budget / wishes.task.cost_seconds
-    return [Reserved(task=reference(t), task_id=t.task_id, run_budget=each * t.cost_seconds) for t in wishes.hidden]
+    return [Reserved(task=reference(t), task_id=t.task_id, run_budget=each * t.cost_seconds) for t in tasks]
 
 
 def config_of(study: Study, wishes: Wishes) -> ContestConfig:
@@ -135,6 +160,7 @@ def config_of(study: Study, wishes: Wishes) -> ContestConfig:
     screen = min(wishes.run_budget, max(SCREEN_SHARE * wishes.run_budget, SCREEN_LEAST * cost))
     return ContestConfig(
         contest_id=content_id("k", study.config.study_id, wishes.title), title=wishes.title, task=study.config.task,
+        further=[task.name for task in wishes.further],
         opens=wishes.opens, closes=wishes.closes, run_budget=wishes.run_budget,
         screen_budget=math.ceil(screen * 1000) / 1000, runs=wishes.runs, confirm_runs=wishes.confirm_runs,
         entries_per_person=wishes.entries_per_person, sealed=wishes.sealed,

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, inspect
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import sessionmaker
 
+import arena.contest.disputes
+import arena.contest.insight  # noqa: F401 - their tables belong to every contest
 from arena.contest.settings import DATABASE, utc_now
 from arena.contest.tables import Base, Fact
 
@@ -29,6 +31,12 @@ class Database:
 
     def create(self) -> None:
         Base.metadata.create_all(self.engine)
+
+    def complete(self) -> None:
+        """Add the tables that a contest founded by an earlier version lacks."""
+        if not set(Base.metadata.tables) <= set(inspect(self.engine).get_table_names()):
+            with self.write() as connection:  # holds the lock: two processes may open the folder at once
+                Base.metadata.create_all(connection.connection())
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

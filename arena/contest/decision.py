@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from analysis.report.standings import aa_spread
-from analysis.standings import ALPHA
-from analysis.statistics import holm, interval, mean_interval, welch, welch_difference
-from arena.contest import arms
-from arena.contest.board import board_rows
+from analysis.statistics import mean_interval
+from arena.contest import acts, arms, careful
+from arena.contest.board import board_rows, over_tasks
 from arena.contest.contest import Contest
+from arena.contest.score import Scores, plain
 from arena.contest.settings import utc_now
 from arena.contest.tables import Entry
 from arena.executor import Executor, Progress
 from arena.inprocess import executor_of
 from arena.match import Match, gains_of, play
-from arena.race import Allocation
 from arena.study import Study
 
 Gains = Mapping[int, Sequence[float]]  # entry's number → verified gains of its confirming runs
@@ -28,7 +26,7 @@ Gains = Mapping[int, Sequence[float]]  # entry's number → verified gains of it
 
 def leaders(contest: Contest) -> list[int]:
     """Numbers of the entries that go on, best first: who may hold rank 1, each program once, its earliest entry."""
-    rows = [row for row in board_rows(contest) if row["role"] == "program" and row["rank_low"] == 1]
+    rows = [row for row in over_tasks(contest)[0] if row["role"] == "program" and row["rank_low"] == 1]
     first: dict[str, int] = {}
     for row in rows:
         first[row["program_id"]] = min(row["number"], first.get(row["program_id"], row["number"]))
@@ -43,10 +41,21 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
         numbers = leaders(contest)
         contest.state(deciding=utc_now().isoformat(), leaders=numbers)
     entries = taking_part(contest, numbers)
+    gains = {each.task.name: run_again(contest, each, executor, entries, progress) for each in study.on_tasks()}
+    acts.tell(contest, study)
+    left_out = careful.told(contest, entries)
+    gone = {who["number"] for who in left_out}
+    decided = announcement(contest, [entry for entry in entries if entry.number not in gone], gains)
+    return decided | {"left_out": left_out, "hidden": elsewhere(contest, study, entries, progress)}
+
+
+def run_again(
+    contest: Contest, study: Study, executor: Executor, entries: Sequence[Entry], progress: Progress
+) -> Gains:  # fmt: skip
+    """The fresh runs on the task that the study is on; of an entry that is left out as many as it has."""
     match = entered(study, entries, arms.CONFIRMATION)
-    play(study, executor, match, Allocation({arm.arm_id: contest.config.confirm_runs for arm in match.arms}), progress)
-    gains = {entry.number: gains_of(study, arm) for entry, arm in zip(entries, match.arms, strict=True)}
-    return announcement(contest, entries, gains) | {"hidden": elsewhere(contest, study, entries, progress)}
+    play(study, executor, match, careful.Careful(contest, entries, contest.config.confirm_runs), progress)
+    return {entry.number: gains_of(study, arm) for entry, arm in zip(entries, match.arms, strict=True)}
 
 
 def elsewhere(contest: Contest, study: Study, entries: Sequence[Entry], progress: Progress) -> list[dict[str, Any]]:
@@ -54,11 +63,11 @@ def elsewhere(contest: Contest, study: Study, entries: Sequence[Entry], progress
     found = []
     for number in range(len(study.config.reserve)):
         away = study.on_reserve(number)
-        match = entered(away, entries, arms.hidden_label(away.task.name))
-        runs = Allocation({arm.arm_id: contest.config.confirm_runs for arm in match.arms})
+        match = entered(away, entries, arms.HIDDEN)
+        runs = careful.Careful(contest, entries, contest.config.confirm_runs)
         with executor_of(away, progress) as executor:
             play(away, executor, match, runs, progress)
-        rows = board_rows(contest, match.label)
+        rows = [row for row in board_rows(contest, match.label) if row["gain"] is not None]
         found.append({"task": away.task.name, "unit": away.task.unit, "rows": rows, "aa_spread": aa_spread(rows)})
     return found
 
@@ -73,50 +82,62 @@ def taking_part(contest: Contest, numbers: Sequence[int]) -> list[Entry]:
     )
 
 
-def entered(study: Study, entries: Sequence[Entry], label: str) -> Match:
+def entered(study: Study, entries: Sequence[Entry], kind: str) -> Match:
     """The match of these entries, an arm each; further ones of the same program draw their own seeds."""
-    match = arms.match_of(study, label)
+    match = arms.match_of(study, kind)
     before: list[str] = []
     found = []
     for entry in entries:
         found.append(arms.arm_of(match, entry, before.count(entry.program_id)))
         before.append(entry.program_id)
-    return arms.match_of(study, label, found)
+    return arms.match_of(study, kind, found)
 
 
-def announcement(contest: Contest, entries: Sequence[Entry], gains: Gains) -> dict[str, Any]:
-    """What is told: who won by how much, how sure, beside whom; and the secret."""
-    decided = decide(entries, gains)
-    rows = board_rows(contest, arms.CONFIRMATION)
+def announcement(contest: Contest, entries: Sequence[Entry], gains: Mapping[str, Gains]) -> dict[str, Any]:
+    """What is told: who won by how much, how sure, beside whom; and the secret. ``gains`` by task, the first first."""
+    decided = decide(entries, scores_of(entries, gains))
+    board, scales, unit = over_tasks(contest, arms.CONFIRMATION)
+    rows = [row for row in board if row["gain"] is not None]
     return {
-        **decided, "decided_at": utc_now().isoformat(), "unit": contest.task.unit, "aa_spread": aa_spread(rows),
+        **decided, "decided_at": utc_now().isoformat(), "unit": unit, "scales": scales, "aa_spread": aa_spread(rows),
         "secret": contest.study.secret, "secret_hash": contest.config.secret_hash, "rows": rows,
     }  # fmt: skip
 
 
-def decide(entries: Sequence[Entry], gains: Gains) -> dict[str, Any]:
-    """The rule: highest mean wins if Welch's test, Holm-corrected over all pairs, tells it from the others.
+def scores_of(entries: Sequence[Entry], gains: Mapping[str, Gains]) -> Scores[int]:
+    """The gains as they are where there is one task, else over stock's."""
+    first, *further = gains.values()
+    if not further:
+        return plain({e.number: first[e.number] for e in entries})
+    cells = {e.number: {task: mean_interval(on[e.number]) for task, on in gains.items()} for e in entries}
+    return Scores(cells, list(gains), [e.number for e in entries if e.role != "program"])
+
+
+def decide(entries: Sequence[Entry], scores: Scores[int]) -> dict[str, Any]:
+    """The rule: the highest score wins if the test, Holm-corrected over all pairs, tells it from the others.
 
     ``outcome``: won, shared (leaders that cannot be told from the first), none (stock cannot be told from it), or
     empty, where nobody took part.
     """
-    best = max((e for e in entries if e.role == "program"), key=lambda e: mean(gains[e.number]), default=None)
+    entries = [e for e in entries if e.number in scores.values]
+    best = max((e for e in entries if e.role == "program"), key=lambda e: scores.values[e.number], default=None)
     if best is None:
         return {"outcome": "empty", "winners": [], "headline": "Nobody took part to the end"}
-    ahead = told_from(best.number, gains)
+    ahead = scores.told_from(best.number)
     stock = next(e for e in entries if e.role == "control")
     rivals = [e for e in entries if e.role == "program" and e is not best and e.number not in ahead]
     beaten = all(e.number in ahead for e in entries if e.role != "program")
     winners = [best, *rivals] if beaten else []
     outcome = "none" if not beaten else "shared" if rivals else "won"
-    gain, (low, high) = mean_interval(gains[best.number]), over(gains[best.number], gains[stock.number])
+    _, low, high = scores.interval(best.number)
+    more, least, most = scores.over(best.number, stock.number)
     return {
         "outcome": outcome,
         "winners": [_who(e) for e in winners],
         "headline": headline(outcome, [e.entrant for e in winners], best),
         "best": _who(best),
-        "gain": gain.mean, "low": gain.low, "high": gain.high, "n": gain.n,
-        "over_stock": mean(gains[best.number]) - mean(gains[stock.number]), "over_low": low, "over_high": high,
+        "gain": scores.values[best.number], "low": low, "high": high, "n": scores.runs(best.number),
+        "over_stock": more, "over_low": least, "over_high": most,
     }  # fmt: skip
 
 
@@ -130,22 +151,3 @@ def headline(outcome: str, names: Sequence[str], best: Entry) -> str:
     if outcome == "shared":
         return f"{', '.join(names[:-1])} and {names[-1]} share the win: their runs do not tell them apart"
     return f"Nobody won: the first, which is {best.entrant}'s, is not shown to beat stock"
-
-
-def told_from(number: int, gains: Gains) -> set[int]:
-    """Whom the test tells from ``number`` and has below it, corrected over all pairs of the match."""
-    pairs = list(combinations(gains, 2))
-    raw = [welch(gains[a], gains[b]) for a, b in pairs]
-    adjusted = holm([1.0 if p is None else p for p in raw])
-    told = {a + b - number for (a, b), p in zip(pairs, adjusted, strict=True) if p < ALPHA and number in (a, b)}
-    return {other for other in told if mean(gains[other]) < mean(gains[number])}
-
-
-def over(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float | None, float | None]:
-    """95% interval of a difference of means."""
-    difference, se, df = welch_difference(ours, theirs)
-    return interval(difference or 0.0, se, df)
-
-
-def mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0

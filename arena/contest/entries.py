@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session as Connection
 
+from arena.contest.descent import Parent
 from arena.contest.settings import ContestConfig, utc_now
-from arena.contest.tables import Entry, Person
+from arena.contest.tables import Act, Entry, Person
 from programs.errors import UsageError
 from programs.ids import content_id
 from programs.lint import LintMessage, check
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from arena.contest.contest import Contest
 
 MOST_NAME = 60
+MOST_LINT = 100  # messages that are kept and shown
+PLACE = "program.md"
 
 
 class NotTaken(UsageError):
@@ -48,21 +52,27 @@ class Accepted:
     new: bool
 
 
-def accept(contest: Contest, person: Person, raw: bytes, known_terms: Callable[[str], bool] | None = None) -> Accepted:
-    """Lint and store; on return it is durable. Raises NotOpen, NotTaken with the lint messages, QuotaSpent."""
+def accept(
+    contest: Contest, person: Person, raw: bytes, known_terms: Callable[[str], bool] | None = None, parent: str = ""
+) -> Accepted:  # fmt: skip
+    """Lint and store; on return it is durable. Raises NotOpen, NotTaken with the lint messages, QuotaSpent.
+
+    ``parent``: id or number of the entry that this one is based on, as its entrant says; kept with a new entry.
+    """
     in_time(contest)
-    messages = tuple(check(raw, "program.md", known_terms))
+    messages = first(tuple(check(raw, PLACE, known_terms)))
     errors = [m for m in messages if m.level == "error"]
     if errors:
-        raise NotTaken(errors[0].at("program.md"), hint="metaloop program lint program.md", lint=messages)
-    program = Program.parse(raw, place="program.md")
+        raise NotTaken(errors[0].at(PLACE), hint="metaloop program lint program.md", lint=messages)
+    program = Program.parse(raw, PLACE)  # before the lock, which others wait for
     with contest.database.write() as connection:
         before = connection.scalar(
             select(Entry).where(Entry.person_id == person.person_id, Entry.program_id == program.program_id)
         )
         if before is not None:
             return Accepted(before, new=False)
-        in_time(contest)  # the lock may have been waited for
+        based_on = parent_of(connection, parent)
+        now = in_time(contest)  # the lock may have been waited for
         used = quota_used(connection, person.person_id)
         if used >= contest.config.entries_per_person:
             hint = "the rules allow no more; the same text again, or a fault of this host, would cost nothing"
@@ -70,17 +80,45 @@ def accept(contest: Contest, person: Person, raw: bytes, known_terms: Callable[[
                 f"{person.name} has entered {used} of {contest.config.entries_per_person} times", hint=hint
             )
         lint = [asdict(m) for m in messages]
-        program = Program.parse(raw, f"{person.name} {used + 1}", place="program.md")  # unless the text names itself
-        entry = store(connection, contest.config, program, role="program", person=person, lint=lint)
+        if program.name == PLACE:  # the text does not name itself
+            program = replace(program, name=f"{person.name} {used + 1}")
+        entry = store(connection, contest.config, program, role="program", person=person, lint=lint, now=now)
+        if based_on is not None:
+            connection.add(Parent(number=entry.number, parent=based_on))
     return Accepted(entry, new=True)
 
 
-def in_time(contest: Contest) -> None:
-    phase = contest.phase()
+def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
+    """As many as anybody reads, the error among them; every page that names an entry would carry all the others."""
+    if len(messages) <= MOST_LINT:
+        return messages
+    more = f"and {len(messages) - MOST_LINT:,} more: metaloop program lint {PLACE}"
+    return (*messages[:MOST_LINT], LintMessage(messages[MOST_LINT].line, "info", "more", more))
+
+
+def parent_of(connection: Connection, told: str) -> int | None:
+    """Number of the entry that somebody named as parent; None where nobody did. Raises NotTaken for none of ours."""
+    told = told.strip()
+    if not told:
+        return None
+    same = Entry.entry_id == told
+    if told.isdecimal() and len(told) < 10:
+        same = or_(same, Entry.number == int(told))
+    found = connection.scalar(select(Entry.number).where(same, Entry.role == "program"))
+    if found is None:
+        raise NotTaken(f"no entry {told!r} to be based on"[:120], hint="its id or its number; the board lists them")
+    return found
+
+
+def in_time(contest: Contest) -> datetime:
+    """The moment at which the entry is in time. Raises NotOpen."""
+    now = utc_now()
+    phase = contest.phase(now)
     if phase == "upcoming":
         raise NotOpen(f"entries are taken from {contest.config.opens:%Y-%m-%d %H:%M} UTC", hint="come back then")
     if phase != "open":
         raise NotOpen("this contest takes no more entries", hint="metaloop contest status --to URL shows the board")
+    return now
 
 
 def quota_used(connection: Connection, person_id: int) -> int:
@@ -91,11 +129,11 @@ def quota_used(connection: Connection, person_id: int) -> int:
 
 def store(
     connection: Connection, config: ContestConfig, program: Program, *, role: str, person: Person | None = None,
-    lint: list[dict[str, Any]] | None = None,
+    lint: list[dict[str, Any]] | None = None, now: datetime | None = None,
 ) -> Entry:  # fmt: skip
     """Write an entry down as `queued`, within the caller's transaction."""
     number = int(connection.scalar(select(func.coalesce(func.max(Entry.number), 0))) or 0) + 1
-    now = utc_now()
+    now = now or utc_now()
     entry = Entry(
         number=number, entry_id=content_id("n", config.contest_id, str(number)),
         person_id=person.person_id if person else None, role=role, name=one_line(program.name)[:MOST_NAME],
@@ -109,11 +147,22 @@ def store(
     return entry
 
 
-def change(contest: Contest, number: int, **values: Any) -> None:
-    """Set columns of an entry; ``changed_at`` moves where its state does."""
+def change(contest: Contest, number: int, **values: Any) -> bool:
+    """Set columns of an entry; ``changed_at`` moves where its state does.
+
+    A void entry stays void, False is returned: what its state would be is kept for the day that this is taken back.
+    """
     with contest.database.write() as connection:
         entry = connection.get_one(Entry, number)
+        held = entry.state == "void" and "state" in values
+        if held:
+            last = connection.scalar(select(Act).where(Act.number == number).order_by(Act.act_id.desc()).limit(1))
+            for name in ("state", "reason"):
+                value = values.pop(name, None)
+                if last is not None and value is not None:
+                    setattr(last, name, value)
         if values.get("state", entry.state) != entry.state:
             entry.changed_at = utc_now()
         for name, value in values.items():
             setattr(entry, name, value)
+    return not held

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from analysis.study import VIEWS, open_study
+from arena.contest.acts import acts
 from arena.contest.contest import Contest
 from arena.contest.settings import MARK, RULES
 from arena.contest.tables import Entry
@@ -31,6 +32,7 @@ def export(contest: Contest, target: Path) -> dict[str, Any]:
     for entry in entries:
         (target / "entries" / f"{entry.number:05d}-{plain_name(entry.entrant)}.md").write_bytes(entry.raw)
     _json(target / "entries.json", [entry_row(entry) for entry in entries])
+    _json(target / "acts.json", acts(contest))
     _json(target / "contest.json", contest_view(contest))
     board = board_view(contest)
     _json(target / "board.json", board)

@@ -23,7 +23,7 @@ def run_result(study: Study, run_id: str, run: Mapping[str, Any]) -> dict[str, A
     seeds = [
         {"seed": row["seed"], "status": row["status"], "metric": row["metric"], "gain": row["gain"]} for row in rows
     ]
-    told = {key: run.get(key) for key in TOLD}
+    told = {key: run.get(key) for key in TOLD} | {"task": study.task.name}
     return {"run_id": run_id, "gain": run_gain(study, run_id), "claimed": claimed, "seeds": seeds, **told}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 
-def rules_text(config: ContestConfig, study: StudyConfig, task: Task) -> str:
+def rules_text(config: ContestConfig, study: StudyConfig, tasks: Sequence[Task]) -> str:
     """What an entrant agrees to, with every figure that decides."""
-    return _template().render(contest=config, study=study, task=task, duration=duration, many=many, shown=shown)
+    places = [(task, study.at(task.task_id).run_budget) for task in tasks]
+    return _template().render(contest=config, study=study, task=tasks[0], places=places, duration=duration, many=many,
+                              shown=shown)  # fmt: skip
 
 
 @cache

@@ -76,13 +76,11 @@ def serve(folder: Path, host: str, port: int, say: Say, started: Callable[[str],
     import uvicorn
 
     from arena.contest.web.app import create_app
+    from arena.contest.web.wire import configured
 
     contest = Contest.open(folder)
     listening = listen(host, port)
-    config = uvicorn.Config(
-        create_app(contest), log_level="warning", server_header=False, date_header=True,
-        timeout_graceful_shutdown=2, timeout_keep_alive=15, h11_max_incomplete_event_size=32 << 10,
-    )  # fmt: skip
+    config = configured(create_app(contest))
     shown = f"[{host}]" if ":" in host else host
     with Keeper(contest, say):
         started(f"http://{shown}:{listening.getsockname()[1]}/")

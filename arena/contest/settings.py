@@ -20,7 +20,10 @@ Phase = Literal["upcoming", "open", "closing", "deciding", "decided"]
 
 
 class ContestConfig(BaseModel):
-    """Times are UTC; budgets device-seconds. ``secret_hash``: SHA-256 of the study's secret, told at the opening."""
+    """Times are UTC; budgets device-seconds. ``secret_hash``: SHA-256 of the study's secret, told at the opening.
+
+    ``runs`` and ``confirm_runs`` are on each task; ``further``: names of the tasks beside the first.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,6 +31,7 @@ class ContestConfig(BaseModel):
     contest_id: str
     title: str = Field(min_length=1, max_length=120)
     task: str
+    further: list[str] = Field(default_factory=list)
     opens: datetime
     closes: datetime
     run_budget: float = Field(gt=0, allow_inf_nan=False)
@@ -42,6 +46,11 @@ class ContestConfig(BaseModel):
     rules_hash: str = ""
     hidden: int = 0  # tasks that nobody but the host knows before the decision
     hidden_hash: str = ""
+
+    @property
+    def wanted(self) -> int:
+        """Runs of an entry on all tasks together, without its screening."""
+        return self.runs * (1 + len(self.further))
 
     def dump(self, folder: Path) -> None:
         """Write contest.toml atomically."""

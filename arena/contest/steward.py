@@ -7,18 +7,20 @@ came between the two, the ledger is right and the database is put right at the n
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from arena.contest import arms, board
+from arena.contest import acts, arms, board
 from arena.contest.contest import Contest
 from arena.contest.entries import change
+from arena.contest.insight import Insight
 from arena.contest.kin import Kin
 from arena.contest.live import Live
+from arena.contest.pause import Pause, is_the_hosts
 from arena.contest.queue import HOST, Costs, Waiting, turns
 from arena.contest.results import run_result, tell_result
 from arena.contest.tables import ENDED, Entry
@@ -46,20 +48,35 @@ class InHand:
         return costs.screen if self.index is None else costs.run
 
 
+@dataclass(frozen=True)
+class Place:
+    """One of the contest's tasks: the study on it, and the match of the board there."""
+
+    study: Study
+    board: Match
+
+
 class Steward:
-    """Carries a contest's queue out. ``say`` tells the host's log."""
+    """Carries a contest's queue out. ``say`` tells the host's log.
+
+    The runs of an entry are numbered over all tasks, and go round them: run ``index`` is on task ``index`` modulo their
+    number.
+    """
 
     def __init__(self, contest: Contest, study: Study, say: Say) -> None:
         self.contest, self.study, self.say = contest, study, say
-        config = contest.config
-        self.costs = Costs(config.screen_budget, config.run_budget)
-        self.board: Match = arms.match_of(study, arms.BOARD)
+        self.costs = contest.costs
+        self.wanted = contest.config.wanted
+        self.places = [Place(each, arms.match_of(each, arms.BOARD)) for each in study.on_tasks()]
         self.screening: Match = arms.match_of(study, arms.SCREENING)
-        self.arms: dict[int, tuple[Arm, Arm]] = {}  # entry's number → its arms of the screening and of the board
+        self.arms: dict[int, tuple[Arm, ...]] = {}  # entry's number → its arms: of the screening, of each task's board
         self.in_hand: dict[str, InHand] = {}
+        self.problems: list[tuple[InHand, Mapping[str, Any]]] = []  # why runs stopped, until the workers have ended
+        self.pause = Pause(contest, say)
         self.live = Live(contest)
         self.kin = Kin(study)
         self.shown = board.Board(contest)
+        self.insight = Insight(contest, study)
 
     # -- what waits ----------------------------------------------------------------------------------------------
 
@@ -79,7 +96,7 @@ class Steward:
             served[who] += done * self.costs.run + screened * self.costs.screen
             served[who] += sum(hand.cost(self.costs) for hand in mine)
             blocked = any(hand.index is None for hand in mine)
-            left = self.contest.config.runs - done - sum(hand.index is not None for hand in mine)
+            left = self.wanted - done - sum(hand.index is not None for hand in mine)
             if state not in ENDED and left > 0:
                 screening = not screened and not blocked
                 found.append(Waiting(number, who, left, screening, blocked, suspect=attempts > 0))
@@ -87,7 +104,7 @@ class Steward:
 
     def next_job(self) -> RunJob | None:
         """The job whose turn it is; None where nothing waits, or a suspect has to be alone."""
-        if any(hand.suspect for hand in self.in_hand.values()):
+        if self.problems or any(hand.suspect for hand in self.in_hand.values()):
             return None
         waiting, served = self.waiting()
         ready = {w.number: w for w in waiting if not w.blocked}
@@ -96,71 +113,102 @@ class Steward:
             return None
         return self._begin(ready[number])
 
-    def _begin(self, waiting: Waiting) -> RunJob:
+    def _begin(self, waiting: Waiting) -> RunJob | None:
         number = waiting.number
-        screening, playing = self._arms(number)
+        screening = self._arms(number)[0]
         if waiting.screening:
             index, state = None, "screening"
             job = arms.screening_job(self.study, self.screening, screening, self.costs.screen)
         else:
-            index, state = self._next_index(number, playing), "running"
-            job = run_job(self.study, self.board, playing, index)
+            index, state = self._next_index(number), "running"
+            place, playing, nth = self._on(number, index)
+            job = run_job(place.study, place.board, playing, nth)
+        if not change(self.contest, number, state=state):  # the host has just declared it void
+            return None
         self.in_hand[job.run_id] = InHand(number, waiting.person, index, job, waiting.suspect)
-        change(self.contest, number, state=state)
         return job
 
-    def _next_index(self, number: int, arm: Arm) -> int:
-        """The first run of the seed list that is neither measured nor in a worker's hand."""
+    def _on(self, number: int, index: int) -> tuple[Place, Arm, int]:
+        """Where a run of an entry is run, its arm there, and the how manyth run of that arm it is."""
+        nth, at = divmod(index, len(self.places))
+        return self.places[at], self._arms(number)[1 + at], nth
+
+    def _next_index(self, number: int) -> int:
+        """The first run of the seed lists that is neither measured nor in a worker's hand."""
         taken = {hand.index for hand in self.in_hand.values() if hand.number == number}
-        return next(i for i in range(self.contest.config.runs) if i not in taken and not self._measured(arm, i))
+        return next(i for i in range(self.wanted) if i not in taken and not self._measured(number, i))
 
-    def _measured(self, arm: Arm, index: int) -> bool:
-        return run_gain(self.study, content_id("r", arm.arm_id, str(index))) is not None
+    def _measured(self, number: int, index: int) -> bool:
+        place, arm, nth = self._on(number, index)
+        return run_gain(place.study, content_id("r", arm.arm_id, str(nth))) is not None
 
-    def _done(self, arm: Arm) -> int:
-        """Runs of the arm that the ledger has measured."""
-        return sum(self._measured(arm, i) for i in range(self.contest.config.runs))
+    def _done(self, number: int) -> int:
+        """Runs of the entry that the ledger has measured."""
+        return sum(self._measured(number, i) for i in range(self.wanted))
 
-    def _arms(self, number: int) -> tuple[Arm, Arm]:
+    def _arms(self, number: int) -> tuple[Arm, ...]:
         """The entry's arms; the ledger is told of them before anything of the entry is run."""
         if number not in self.arms:
             with self.contest.database.read() as connection:
                 entry = connection.get_one(Entry, number, options=[undefer(Entry.raw)])
                 same = select(Entry.number).where(Entry.program_id == entry.program_id, Entry.number < number)
                 twin = len(connection.scalars(same).all())
-            pair = (arms.arm_of(self.screening, entry, twin), arms.arm_of(self.board, entry, twin))
+            matches = [(self.study, self.screening), *((place.study, place.board) for place in self.places)]
+            found = [(on, match, arms.arm_of(match, entry, twin)) for on, match in matches]
             if entry.entry_id not in self.study.history.entries:
-                arms.admit(self.study, entry, list(zip((self.screening, self.board), pair, strict=True)))
+                arms.admit(self.study, entry, found)
                 if entry.role == "program":
-                    alike = self.kin.take(number, (d.directive_id for d in pair[1].program.directives))
+                    alike = self.kin.take(number, (d.directive_id for d in found[0][2].program.directives))
                     change(self.contest, number, alike=alike)
-            self.arms[number] = pair
+            self.arms[number] = tuple(arm for _, _, arm in found)
         return self.arms[number]
 
     # -- what comes back -----------------------------------------------------------------------------------------
 
     def tend(self, executor: Executor) -> None:
         """Carry out all that waits, whatever arrives meanwhile included; returns where nothing is left now."""
-        baseline = measure_baseline(self.study, executor, self.board.stream, self.board.match_id)
+        self.tell_acts()
+        baselines = [
+            measure_baseline(place.study, executor, place.board.stream, place.board.match_id) for place in self.places
+        ]
         for result in executor.run(Feed(self)):
-            self._take(result, baseline)
+            self._take(result, baselines)
+        self._look_at_problems()
         self.shown.refresh(force=False)
 
-    def _take(self, result: JobResult, baseline: float) -> None:
+    def _look_at_problems(self) -> None:
+        """A problem that others would meet too stops the queue and counts against nobody; another is the entry's."""
+        found, self.problems = self.problems, []
+        ours = next((problem for _, problem in found if is_the_hosts(self.study, problem)), None)
+        if ours is not None:
+            self.pause.begin(ours)
+            return
+        for hand, problem in found:
+            self.lost(hand, str(problem.get("message")))
+
+    def tell_acts(self) -> None:
+        """What the host has declared void, or taken back, since the last look: into the ledger, then onto the board."""
+        if acts.tell(self.contest, self.study):
+            self.shown.stale = True
+
+    def _take(self, result: JobResult, baselines: Sequence[float]) -> None:
         hand = self.in_hand.pop(result.job_id)
         self.live.ended(hand.number, result.job_id)
+        self.tell_acts()
         if result.state != "finished":
-            if result.problem is not None:
-                self.lost(hand, str(result.problem.get("message")))
+            if result.problem is not None:  # whose it is, is looked at when the others have ended
+                self.problems.append((hand, result.problem))
             return
+        self.pause.over()
         if hand.index is None:
             self._screened(hand, result.run)
             return
-        arm = self._arms(hand.number)[1]
-        settle(self.study, hand.job, arm, result, baseline)
-        tell_result(self.contest, hand.number, hand.index + 1, run_result(self.study, hand.job.run_id, result.run))
-        self._count(hand.number, arm)
+        place, arm, _ = self._on(hand.number, hand.index)
+        settle(place.study, hand.job, arm, result, baselines[self.places.index(place)])
+        tell_result(self.contest, hand.number, hand.index + 1, run_result(place.study, hand.job.run_id, result.run))
+        self._count(hand.number)
         self.shown.refresh(force=False)
+        self.insight.refresh()
 
     def _screened(self, hand: InHand, run: Mapping[str, Any]) -> None:
         if run.get("baseline_metric") is None or run.get("final_metric") is None:
@@ -170,13 +218,13 @@ class Steward:
         else:
             change(self.contest, hand.number, state="waiting", attempts=0)
 
-    def _count(self, number: int, arm: Arm) -> None:
+    def _count(self, number: int) -> None:
         """Take over from the ledger how many runs of an entry are measured."""
-        done = self._done(arm)
-        whole = done >= self.contest.config.runs
+        done = self._done(number)
+        whole = done >= self.wanted
         change(self.contest, number, runs_done=done, attempts=0, state="verified" if whole else "running")
         self.shown.stale = True
-        self.say(f"entry {number}: {done} of {self.contest.config.runs} runs")
+        self.say(f"entry {number}: {done} of {self.wanted} runs")
 
     def lost(self, hand: InHand, why: str) -> None:
         """A run ended without a result, by no fault that this host has with others too."""
@@ -194,6 +242,7 @@ class Steward:
         """Forget what the workers had in hand; it begins again where the ledger says that it ended."""
         hands = list(self.in_hand.values())
         self.in_hand.clear()
+        self.problems.clear()
         for hand in hands:
             self.live.ended(hand.number, hand.job.run_id)
         return hands
@@ -205,10 +254,9 @@ class Steward:
         for number, state, done in rows:
             if state in ("queued", "verified", "failed", "void"):
                 continue
-            arm = self._arms(number)[1]
-            found = self._done(arm)
-            if found != done or found >= self.contest.config.runs:
-                self._count(number, arm)
+            found = self._done(number)
+            if found != done or found >= self.wanted:
+                self._count(number)
         self.shown.refresh(force=True)
 
     def progress(self, event: Mapping[str, Any]) -> None:
@@ -216,6 +264,8 @@ class Steward:
         hand = self.in_hand.get(str(event.get("run_id")))
         if hand is not None:
             self.live.take(hand.number, hand.index, event)
+        elif event.get("kind") == "run_ended" and event.get("state") == "finished":  # one that decides
+            self.pause.over()
         elif event.get("kind") == "note":
             self.say(str(event.get("text")))
 

@@ -11,7 +11,7 @@ from sqlalchemy.types import JSON, TypeDecorator
 
 #: An entry's way. `queued`: lint passed, stored. `screening`: a short run that counts for nothing. `waiting`: screened.
 #: `running`: its runs at full budget. `verified`: all of them measured. `failed`: its screening run brought nothing.
-#: `void`: this host could not carry it out; it costs its entrant nothing.
+#: `void`: this host could not carry it out, or declares it void; it costs its entrant nothing.
 STATES = ("queued", "screening", "waiting", "running", "verified", "failed", "void")
 ENDED = ("verified", "failed", "void")
 
@@ -86,6 +86,34 @@ class Entry(Base):
     @property
     def entrant(self) -> str:
         return self.person.name if self.person else "host"
+
+
+class Act(Base):
+    """Something that the host did to an entry: `void` or `unvoid`. ``state``, ``reason``: the entry's before, or where
+    its runs have brought it since."""
+
+    __tablename__ = "acts"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own
+
+    act_id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), index=True)
+    what: Mapped[str]
+    because: Mapped[str]
+    at: Mapped[datetime]
+    phase: Mapped[str]
+    state: Mapped[str]
+    reason: Mapped[str]
+    in_ledger: Mapped[bool] = mapped_column(default=False)
+    entry: Mapped[Entry] = relationship(lazy="joined")
+
+
+class HostSession(Base):
+    """A browser in which the host logged in; the cookie's hash."""
+
+    __tablename__ = "host_sessions"
+
+    cookie_hash: Mapped[str] = mapped_column(primary_key=True)
+    expires_at: Mapped[datetime]
 
 
 class Fact(Base):

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
+from arena.contest.acts import acts, since
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
-from arena.contest.queue import HOST, Costs, Waiting, forecast, turns
+from arena.contest.queue import HOST, Waiting, forecast, turns
 from arena.contest.settings import utc_now
 from arena.contest.tables import ENDED, Entry, Person
 from programs.errors import NotFound
@@ -33,31 +34,44 @@ def contest_view(contest: Contest) -> Row:
     return {
         "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
         "opens": config.opens, "closes": config.closes, "closed_early": state.get("early", ""),
-        "task": task.name, "task_id": contest.study.task_id, "metric": task.metric, "unit": task.unit,
-        "direction": task.direction, "description": task.description, "run_budget": config.run_budget,
-        "screen_budget": config.screen_budget, "runs": config.runs, "confirm_runs": config.confirm_runs,
+        "tasks": tasks_view(contest), "task": task.name, "task_id": contest.study.task_id, "metric": task.metric,
+        "unit": task.unit, "direction": task.direction, "description": task.description,
+        "run_budget": config.run_budget, "screen_budget": config.screen_budget, "runs": config.runs,
+        "wanted": config.wanted, "round_budget": contest.costs.run * len(contest.tasks),
+        "confirm_runs": config.confirm_runs,
         "entries_per_person": config.entries_per_person, "sealed": config.sealed, "join": config.join,
         "researcher": contest.study.researcher, "hardware_class": contest.study.hardware_class,
         "secret_hash": config.secret_hash, "rules_hash": config.rules_hash, "people": people, "states": states,
     }  # fmt: skip
 
 
+def tasks_view(contest: Contest) -> list[Row]:
+    """All tasks that entries are ranked on, the first first."""
+    return [
+        {"name": task.name, "task_id": task.task_id, "metric": task.metric, "unit": task.unit,
+         "direction": task.direction, "run_budget": contest.study.at(task.task_id).run_budget}
+        for task in contest.tasks
+    ]  # fmt: skip
+
+
 def board_view(contest: Contest) -> Row:
     """The latest board, with the entries that have no measured run yet below it."""
     board = contest.database.fact("board")
     rows: list[Row] = list(board.get("rows", []))
-    measured = {row["entry_id"] for row in rows if row["gain"] is not None}
     with contest.database.read() as connection:
         entries = connection.scalars(select(Entry).order_by(Entry.number)).all()
     by_id = {entry.entry_id: entry for entry in entries}
     for row in rows:
         row["state"] = by_id[row["entry_id"]].state
+    ranked = [row for row in rows if row["gain"] is not None and row["state"] != "void"]
+    measured = {row["entry_id"] for row in ranked}
+    told = contest.database.fact("announcement")
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
-        "aa_spread": board.get("aa_spread"), "separate": board.get("separate"),
-        "rows": [row for row in rows if row["gain"] is not None],
+        "aa_spread": board.get("aa_spread"), "scales": board.get("scales", []), "separate": board.get("separate"),
+        "rows": ranked,
         "unmeasured": [entry_row(entry) for entry in entries if entry.entry_id not in measured][:MOST_ROWS],
-        "announcement": contest.database.fact("announcement"), "wanted": contest.config.runs,
+        "announcement": told, "since": since(contest, told), "wanted": contest.config.runs,
     }  # fmt: skip
 
 
@@ -80,6 +94,12 @@ def entry_of(contest: Contest, entry_id: str) -> Entry:
     return found
 
 
+def entry_numbered(contest: Contest, number: int) -> Entry | None:
+    """With its text."""
+    with contest.database.read() as connection:
+        return connection.get(Entry, number, options=[*map(undefer, WHOLE)])
+
+
 def may_read(contest: Contest, entry: Entry, viewer: Person | None, admin: bool = False) -> bool:
     """Whether the text may be shown: always to its author and the host; to others when it is not sealed any more."""
     mine = viewer is not None and viewer.person_id == entry.person_id
@@ -90,16 +110,18 @@ def entry_view(contest: Contest, entry: Entry, viewer: Person | None, admin: boo
     """An entry with its standing, its place in the queue, its runs and, where it may be read, its text."""
     open_to = may_read(contest, entry, viewer, admin)
     mine = viewer is not None and viewer.person_id == entry.person_id
-    board = contest.database.fact("board").get("rows", [])
+    whole = contest.database.fact("board")
+    board = whole.get("rows", [])
     announced = contest.database.fact("announcement").get("rows", [])
     place = next((row for row in queue_view(contest)["rows"] if row["entry_id"] == entry.entry_id), None)
     return {
-        **entry_row(entry), "wanted": contest.config.runs, "mine": mine, "sealed": not open_to,
+        **entry_row(entry), "wanted": contest.config.wanted, "unit": whole.get("unit", contest.task.unit),
+        "scales": whole.get("scales", []), "mine": mine, "sealed": not open_to,
         "standing": _of(board, entry.entry_id), "confirmed": _of(announced, entry.entry_id), "queue": place,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
         "similar": similar(contest, entry) if open_to else [],
         "results": [{"run": run, **entry.results[str(run)]} for run in sorted(map(int, entry.results))],
-        "lint": entry.lint if open_to else [],
+        "lint": entry.lint if open_to else [], "acts": acts(contest, entry.number),
         "text": entry.raw.decode("utf-8") if open_to else None,
     }  # fmt: skip
 
@@ -126,7 +148,7 @@ def queue_view(contest: Contest) -> Row:
     """The entries that wait or run, in the order in which they will be served, with a time by which to expect them."""
     with contest.database.read() as connection:
         entries = connection.scalars(select(Entry).order_by(Entry.number)).all()
-    costs = Costs(contest.config.screen_budget, contest.config.run_budget)
+    costs = contest.costs
     served: dict[int, float] = {}
     waiting, known = [], {}
     for entry in entries:
@@ -135,7 +157,7 @@ def queue_view(contest: Contest) -> Row:
         served[who] = served.get(who, 0.0) + entry.runs_done * costs.run + screened * costs.screen
         if entry.state not in ENDED:
             known[entry.number] = entry
-            left = contest.config.runs - entry.runs_done
+            left = contest.config.wanted - entry.runs_done
             waiting.append(Waiting(entry.number, who, left, not screened, suspect=entry.attempts > 0))
     pace = run_seconds(contest)
     places = forecast(turns(waiting, served, costs), pace, contest.study.workers)
@@ -150,7 +172,8 @@ def queue_view(contest: Contest) -> Row:
 
 def run_seconds(contest: Contest) -> float:
     """Wall seconds of a run with its verification, by the budgets; a CPU shared with others takes longer."""
-    return contest.config.run_budget + contest.study.verify_seeds * contest.task.cost_seconds
+    tasks = contest.tasks
+    return contest.costs.run + contest.study.verify_seeds * sum(task.cost_seconds for task in tasks) / len(tasks)
 
 
 def person_view(contest: Contest, person: Person) -> Row:

@@ -13,8 +13,10 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from arena.contest import careful
 from arena.contest.contest import Contest
 from arena.contest.decision import confirm
+from arena.contest.pause import HOSTS, answers, unstop
 from arena.contest.settings import utc_now
 from arena.contest.steward import Say, Steward
 from arena.drain import Drained
@@ -44,26 +46,44 @@ def carry_on(contest: Contest, say: Say, until_idle: bool = False) -> None:
                 with executor_of(study, steward.progress) as executor:
                     if _at_work(steward, executor, until_idle):
                         return
+                steward.pause.wait(study, lambda: _meanwhile(steward))
             except Drained:
                 return
             except MetaloopError as error:
-                say(f"the workers stopped: {error.message}")
+                unstop(study)
                 study.look()
-                if healthy(study, steward, say):
-                    for hand in steward.abandon():
-                        steward.lost(hand, error.message)
-                    wait = 1.0
-                else:
-                    steward.abandon()
-                    time.sleep(wait)
-                    wait = min(2 * wait, MOST_BACK_OFF)
+                wait = _after(error, steward, say, wait)
+
+
+def _after(error: MetaloopError, steward: Steward, say: Say, wait: float) -> float:
+    """Find out whose an error is, and write it down; returns how long to wait after the next one that is ours."""
+    contest, study = steward.contest, steward.study
+    problem = {"kind": error.kind, "message": error.message, "hint": error.hint}
+    if error.kind in HOSTS:
+        steward.abandon()
+        steward.pause.begin(problem)
+        steward.pause.wait(study, lambda: _meanwhile(steward))
+        return 1.0
+    say(f"the workers stopped: {error.message}")
+    hands = steward.abandon()
+    if not healthy(study, steward, say) or not answers(study):
+        steward.pause.begin(problem)
+        time.sleep(wait)
+        return min(2 * wait, MOST_BACK_OFF)
+    if contest.phase() == "deciding":
+        say(careful.lost(contest, study, error.message))
+    for hand in hands:
+        steward.lost(hand, error.message)
+    return 1.0
 
 
 def _at_work(steward: Steward, executor: Executor, until_idle: bool) -> bool:
-    """Tend the queue again and again; True where there is nothing more to come."""
+    """Tend the queue again and again; True where there is nothing more to come, False where it has to pause."""
     contest, study = steward.contest, steward.study
     while not (study.folder / "stop").exists():
         steward.tend(executor)
+        if steward.pause.problem is not None:
+            return until_idle
         left = bool(steward.waiting()[0])
         if not left and not (study.folder / "stop").exists():
             if contest.phase() in ("closing", "deciding") and contest.state().get("close_asked"):
@@ -71,11 +91,19 @@ def _at_work(steward: Steward, executor: Executor, until_idle: bool) -> bool:
                 return True
             if until_idle:
                 steward.shown.refresh(force=True)
+                steward.insight.refresh(force=True)
                 return True
-        contest.database.tell("pulse", at=utc_now().isoformat(), pid=os.getpid())
-        steward.shown.refresh(force=False)
+        _meanwhile(steward)
         time.sleep(IDLE_SECONDS)
     return True
+
+
+def _meanwhile(steward: Steward) -> None:
+    """Between two looks at the queue."""
+    steward.contest.database.tell("pulse", at=utc_now().isoformat(), pid=os.getpid())
+    steward.tell_acts()
+    steward.shown.refresh(force=False)
+    steward.insight.refresh()
 
 
 def close(steward: Steward, executor: Executor) -> None:
@@ -83,11 +111,14 @@ def close(steward: Steward, executor: Executor) -> None:
     contest, study = steward.contest, steward.study
     steward.shown.refresh(force=True)
     _end(study, steward.screening.match_id)
-    _end(study, steward.board.match_id)
+    for place in steward.places:
+        _end(study, place.board.match_id)
     steward.say("deciding: the leaders play on fresh seeds and data")
     told = confirm(contest, study, executor, steward.progress)
+    steward.pause.over()
     study.record({"kind": "announcement", "contest_id": contest.config.contest_id, **told})
     contest.database.tell("announcement", **told)
+    steward.insight.refresh(force=True)
     contest.state(decided=utc_now().isoformat())
     steward.say(str(told["headline"]))
 

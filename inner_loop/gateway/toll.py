@@ -22,7 +22,7 @@ from inner_loop.models import prices
 from inner_loop.models.call import take_over
 from inner_loop.models.lanes import Lanes
 from inner_loop.models.provider import litellm
-from inner_loop.models.purse import Cost, Purse
+from inner_loop.models.purse import Cost, Purse, Share
 from inner_loop.models.scrub import scrub
 from programs.errors import CapReached, EnvironmentProblem, MetaloopError, UsageError
 
@@ -59,7 +59,7 @@ class Toll:
         staff = kit.staff
         self.problem: MetaloopError | None = None
         self._kit = kit
-        self._purse = Purse(kit.study, max_usd=staff.max_usd, max_tokens=staff.max_tokens)
+        self._purse = Purse(kit.study, max_usd=staff.max_usd, max_tokens=staff.max_tokens, share=Share.of(kit))
         self._lanes = Lanes(kit.study / "calls" if kit.study else None, staff.calls_at_once)
         self._tariffs: dict[tuple[str, str], Tariff] = {}
         self._open: set[Passage] = set()

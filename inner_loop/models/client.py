@@ -19,7 +19,7 @@ from inner_loop.models.contract import Message, NoReply, Reply, request_id
 from inner_loop.models.lanes import Lanes
 from inner_loop.models.patience import Patience
 from inner_loop.models.provider import Answer, Fault
-from inner_loop.models.purse import Cost, Purse
+from inner_loop.models.purse import Cost, Purse, Share
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, called
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError
@@ -51,7 +51,7 @@ class Client:
         self._told = Counter(int(event["number"]) for event in mine)
         self._tape = Tape(kit.replay, kit.run_id) if kit.replay else None
         self._recorder = Recorder(kit.record, kit.run_id) if kit.record else None
-        self._purse = Purse(kit.study, max_usd=staff.max_usd, max_tokens=staff.max_tokens)
+        self._purse = Purse(kit.study, max_usd=staff.max_usd, max_tokens=staff.max_tokens, share=Share.of(kit))
         self._lanes = Lanes(kit.study / "calls" if kit.study else None, staff.calls_at_once)
         self._patience = Patience(staff.models, staff.backoff)
         self._prices: dict[str, prices.Price | None] = {}

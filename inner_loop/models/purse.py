@@ -17,9 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from programs.errors import CapReached, Corrupt
+
+if TYPE_CHECKING:
+    from inner_loop.kit import Kit
 
 ROUNDING = 1e-6  # dollars; sums and differences of them
 
@@ -47,36 +50,91 @@ class Orphan:
     reserved: Cost
 
 
+class ShareSpent(CapReached):
+    """What one run may take is spent: it ends with what it has, and is not resumed."""
+
+
+class Share:
+    """What one run may take of a purse; in this process alone, for a run is in one process at a time. ``spent``: by
+    its calls of an earlier attempt."""
+
+    def __init__(self, max_usd: float | None, max_tokens: int | None, spent: Cost = Cost()) -> None:
+        self._max_usd, self._max_tokens = max_usd, max_tokens
+        self._spent = spent
+        self._held: dict[str, Cost] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, kit: Kit) -> Share:
+        if not kit.run_id:  # the study's own calls are no run
+            return cls(None, None)
+        calls = kit.calls()
+        tokens = sum(int(call.get("tokens") or 0) + int(call.get("lost_tokens") or 0) for call in calls)
+        usd = sum(float(call.get("usd") or 0.0) + float(call.get("lost_usd") or 0.0) for call in calls)
+        return cls(kit.staff.run_usd, kit.staff.run_tokens, Cost(tokens, usd))
+
+    @property
+    def capped(self) -> bool:
+        return self._max_usd is not None or self._max_tokens is not None
+
+    def reserve(self, account: str, worst: Cost) -> None:
+        """Raises ShareSpent."""
+        with self._lock:
+            used = sum(self._held.values(), self._spent) + worst
+            over = [f"${self._max_usd:g}"] if self._max_usd is not None and used.usd > self._max_usd else []
+            if self._max_tokens is not None and used.tokens > self._max_tokens:
+                over.append(f"{self._max_tokens} tokens")
+            if over:
+                raise ShareSpent(f"one run may take {over[0]}, and the next call may take more than is left of it")
+            self._held[account] = worst
+
+    def settle(self, account: str, cost: Cost) -> None:
+        with self._lock:
+            if self._held.pop(account, None) is not None or cost != Cost():
+                self._spent += cost
+
+
 class Purse:
     """``purse.json`` in a folder, under its lock; without a folder it is this object's own."""
 
-    def __init__(self, folder: Path | None, *, max_usd: float | None = None, max_tokens: int | None = None) -> None:
+    def __init__(
+        self, folder: Path | None, *, max_usd: float | None = None, max_tokens: int | None = None,
+        share: Share | None = None,
+    ) -> None:  # fmt: skip
         self._max_usd, self._max_tokens = max_usd, max_tokens
+        self._share = share or Share(None, None)
         self._folder = folder
         self._here: dict[str, Any] = _empty()  # where no folder is kept
         self._lock = threading.Lock()
 
     @property
     def capped(self) -> bool:
-        return self._max_usd is not None or self._max_tokens is not None
+        return self._max_usd is not None or self._max_tokens is not None or self._share.capped
 
     def reserve(self, account: str, worst: Cost, about: Mapping[str, Any]) -> None:
         """Set aside what an attempt may cost. ``about``: the call so far, JSON.
 
-        Raises CapReached where it may not be.
+        Raises CapReached where it may not be; ShareSpent where the run has taken what one run may.
         """
-        with self._open() as state:
-            self._check(_used(state), worst)
-            state["open"][account] = {"by": _self(), "reserved": [worst.tokens, worst.usd], "about": dict(about)}
+        self._share.reserve(account, worst)
+        try:
+            with self._open() as state:
+                self._check(_used(state), worst)
+                state["open"][account] = {"by": _self(), "reserved": [worst.tokens, worst.usd], "about": dict(about)}
+        except CapReached:
+            self._share.settle(account, Cost())
+            raise
 
     def settle(self, account: str, cost: Cost, about: Mapping[str, Any]) -> None:
         """Replace what was reserved by what the attempt took; its call goes on."""
+        self._share.settle(account, cost)
         with self._open() as state:
             _add(state, cost)
             state["open"][account] |= {"reserved": [0, 0.0], "about": dict(about)}
 
     def finish(self, account: str, cost: Cost = Cost()) -> None:
         """As ``settle``, of a call whose event is written down."""
+        self._share.settle(account, cost)
         with self._open() as state:
             if state["open"].pop(account, None) is not None:
                 _add(state, cost)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from inner_loop.researchers.quoting import clean
+from inner_loop.researchers.quoting import clean, within
 from programs.directives import CHARTER, ORDER
 from programs.front_matter import locate
 from programs.program import Program
@@ -40,4 +40,5 @@ def labelled(program: Program) -> Labelled:
         cut = before.end() if before else 0
         lines[at] = f"{lines[at][:cut]}[{label}] {lines[at][cut:]}"
     body = lines[locate(lines).end :]
-    return Labelled(clean("".join(body).removeprefix(BOM)).strip(), tuple(charter), ids)
+    prose = clean("".join(body).removeprefix(BOM)).strip()
+    return Labelled(within(prose, "program"), tuple(charter), ids)

@@ -29,6 +29,11 @@ def tail(text: str, *, lines: int, characters: int) -> str:
     return "\n".join(last)[-characters:]
 
 
+def within(text: str, tag: str) -> str:
+    """A text that stands between <tag> and </tag>: neither can be written in it."""
+    return re.sub(rf"<(?=\s*/?\s*{tag}\b)", "‹", text, flags=re.IGNORECASE)
+
+
 def fenced(text: str, what: str = "") -> str:
     """A text between fences that are longer than any run of backticks in it."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)

@@ -71,6 +71,8 @@ class Asked:
         options.workers_flag,
         options.devices_flag,
         options.fixed_steps_flag,
+        options.executor_flag,
+        options.share_flag,
         options.unsafe_flag,
         options.dry_run_flag,
         options.yes_flag,

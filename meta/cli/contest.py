@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meta.cli import launch, options, resolve
+from meta.cli import contest_staff, launch, options, resolve
 from meta.cli.contest_close import close
 from meta.cli.contest_entrant import join, status, submit
 from meta.cli.options import flag, noun, parse_duration, verb
@@ -45,10 +45,11 @@ def contest(out: Output) -> None:
 @verb(
     ("metaloop contest init my-contest --closes 7d", "on strokes, open now, for a week"),
     ("metaloop contest init c2 -t tinylm -b 2m -n 6 --sealed", "2 minutes a run, 6 runs, texts sealed"),
+    ("metaloop contest init c3 -t strokes,tinylm", "4 runs on each of two tasks, ranked over both"),
     flags=[
         click.argument("folder", metavar="DIR"),
         flag("--title", metavar="TEXT", help="What the pages call it  [default: the folder's name]."),
-        options.task_flag,
+        flag("-t", "--task", metavar="NAME|DIR,…", help="The task, or several that count alike  [default: strokes]."),
         options.run_budget_flag,
         flag("--hidden", metavar="TASK,…", help="Tasks for the leaders after the decision, secret until then."),
         flag("-n", "--runs", type=click.IntRange(min=2), default=4, show_default=True, help="Runs of each entry."),
@@ -58,6 +59,7 @@ def contest(out: Output) -> None:
         flag("--entries-per-person", type=click.IntRange(min=1), default=3, show_default=True, help="Entries each."),
         flag("--sealed", is_flag=True, help="Only hashes of entries are public until the decision."),
         flag("--open-join", is_flag=True, help="Anybody may join, without the code."),
+        *contest_staff.FLAGS,
         options.workers_flag,
         options.devices_flag,
         options.fixed_steps_flag,
@@ -75,7 +77,7 @@ def init(out: Output, folder: str, **flags: Any) -> None:
     config = made.contest.config
     out.thing({
         "folder": folder, "contest_id": config.contest_id, "title": config.title, "task": config.task,
-        "opens": config.opens, "closes": config.closes, "rules_hash": config.rules_hash,
+        "further": config.further, "opens": config.opens, "closes": config.closes, "rules_hash": config.rules_hash,
         "secret_hash": config.secret_hash, "admin_token": made.admin_token, "join_code": made.join_code,
     })  # fmt: skip
     out.note(f"keep the token: it is told this once. Next: metaloop contest serve {resolve.typed(Path(folder))}")
@@ -86,11 +88,12 @@ def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:
     from arena import sandbox
     from arena.contest.contest import Wishes
 
-    task = launch.load_task(flags["task"])
+    crew = contest_staff.take(flags)
+    task, *further = launch.load_tasks(flags["task"]) or [launch.load_task(None)]
     budget = flags["run_budget"] or task.run_budget
     launch.refuse_small(task, budget, flags["fixed_steps"])
     hidden = launch.load_tasks(flags["hidden"])
-    for each in (task, *hidden):
+    for each in (task, *further, *hidden):
         sandbox.require(each, not flags["unsafe_no_sandbox"])
     opens = moment(flags["opens"], datetime.now(UTC), "--opens")
     devices = flags["devices_per_run"] or 1
@@ -100,7 +103,8 @@ def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:
         confirm_runs=flags["confirm_runs"] or 3 * flags["runs"], entries_per_person=flags["entries_per_person"],
         sealed=flags["sealed"], join_open=flags["open_join"],
         workers=launch.workers_of(flags["workers"], devices), devices=devices,
-        fixed_steps=flags["fixed_steps"], sandbox=not flags["unsafe_no_sandbox"], hidden=tuple(hidden),
+        fixed_steps=flags["fixed_steps"], sandbox=not flags["unsafe_no_sandbox"],
+        hidden=tuple(hidden), further=tuple(further), researcher=crew.researcher, staff=crew.staff,
     )  # fmt: skip
 
 
@@ -126,6 +130,8 @@ def moment(text: str | None, start: datetime, name: str) -> datetime:
         click.argument("folder", metavar="DIR"),
         flag("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
         flag("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: any that is free."),
+        options.executor_flag,
+        options.share_flag,
     ],
 )
 def serve(out: Output, folder: str, host: str, port: int) -> None:

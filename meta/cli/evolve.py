@@ -35,6 +35,8 @@ FLAGS = [
     options.workers_flag,
     options.devices_flag,
     options.fixed_steps_flag,
+    options.executor_flag,
+    options.share_flag,
     options.unsafe_flag,
     *options.STAFF_FLAGS,
     *staffing.FLAGS,

@@ -34,6 +34,7 @@ WHERE run_id = ? AND decision IN ('baseline', 'keep') ORDER BY number
         options.seed_flag,
         options.devices_flag,
         options.fixed_steps_flag,
+        options.executor_flag,
         options.unsafe_flag,
         *options.STAFF_FLAGS,
         *staffing.FLAGS,

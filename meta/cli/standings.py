@@ -255,7 +255,7 @@ def _typical(values: Sequence[float | None]) -> float | None:
 
 
 def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:
-    """The match asked for by id prefix, else the last one in which something has ended."""
+    """The match asked for by id prefix, else the last one in which something has ended; of several tasks, of each."""
     with resolve.connect(folder, []) as con:
         matches = resolve.fetch(con, MATCHES)
         ended = "SELECT DISTINCT match_id FROM runs WHERE verified_gain IS NOT NULL"
@@ -265,6 +265,8 @@ def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:
     done = [m for m in matches if m["match_id"] in played]
     # the arms of an ablation are variants of one program: metaloop credit tells what they show
     done = [m for m in done if m["purpose"] != "ablation"] or done
+    last = {m["task"]: m["match_id"] for m in done if m["purpose"] == done[-1]["purpose"]}
     if len(matches) > 1:
-        out.note(f"the last of {len(matches)} matches; --all shows every one")
-    return [m["match_id"] for m in done][-1:]
+        which = "the last on each task, of" if len(last) > 1 else "the last of"
+        out.note(f"{which} {len(matches)} matches; --all shows every one")
+    return list(last.values())

@@ -80,6 +80,7 @@ class Asked:
              help="Runs drawn from each arm of a study."),
         options.workers_flag,
         options.fixed_steps_flag,
+        options.executor_flag,
         options.unsafe_flag,
         flag("--secret", metavar="HEX", help="Make an earlier check again, with the secret it told."),
         options.dry_run_flag,

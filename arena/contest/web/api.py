@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from arena.contest import accounts
@@ -24,7 +25,9 @@ from arena.contest.views import (
     queue_view,
 )
 from arena.contest.web.host import Host
+from arena.contest.web.limits import HEAVY
 from programs.errors import NotFound, UsageError
+from programs.text import one_line
 
 
 class Join(BaseModel):
@@ -98,14 +101,14 @@ def _entering(routes: APIRouter, host: Host) -> None:
         return plain(person_view(host.contest, host.person(request)))
 
     @routes.post("/entries", status_code=201, summary="Enter: the body is the program.md; 201 means that it is stored")
-    async def enter(request: Request, response: Response) -> Any:
+    async def enter(request: Request, response: Response, parent: str = Query("", max_length=100)) -> Any:
         from starlette.concurrency import run_in_threadpool
 
         person = await run_in_threadpool(host.person, request)
-        host.limited(host.limits.entry, request, f"person {person.person_id}")
         raw = await request.body()
+        host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
         try:
-            accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows)
+            accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows, parent)
         except NotTaken as problem:
             status = 403 if isinstance(problem, QuotaSpent) else 409 if isinstance(problem, NotOpen) else 422
             raise error(status, problem, lint=[asdict(m) for m in problem.lint]) from None
@@ -120,7 +123,7 @@ def _hosting(routes: APIRouter, host: Host) -> None:
             host.limited(host.limits.token, request)
             raise HTTPException(403, detail={"message": "this takes the host's token", "hint": ""})
         if utc_now() < host.contest.config.closes:
-            host.contest.state(close_asked=utc_now().isoformat(), early=asked.reason)
+            host.contest.state(close_asked=utc_now().isoformat(), early=one_line(asked.reason))
         else:
             host.contest.state(close_asked=utc_now().isoformat())
         return {"phase": host.contest.phase()}
@@ -137,4 +140,5 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
+    """A separator of another country may begin a cell as well, and so does a sign of full width."""
+    return re.sub(r"(^|[,;|\s])(?=[=+\-@＝＋－＠])", r"\1'", value) if isinstance(value, str) else value

@@ -11,11 +11,15 @@ from starlette.exceptions import HTTPException as HttpProblem
 
 from arena.contest.contest import Contest
 from arena.contest.web.api import api_routes
+from arena.contest.web.disputes import dispute_routes
+from arena.contest.web.downloads import download_routes
+from arena.contest.web.entry import entry_routes
 from arena.contest.web.forms import form_routes
-from arena.contest.web.host import Host, Limits
+from arena.contest.web.host import Host, Limits, bearer
 from arena.contest.web.limits import BodyLimit
+from arena.contest.web.lineage import lineage_routes
 from arena.contest.web.pages import page_routes, show
-from arena.contest.web.security import SafeHeaders
+from arena.contest.web.security import SafeHeaders, WellFormed
 
 
 def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
@@ -27,8 +31,13 @@ def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
     )  # fmt: skip
     app.include_router(api_routes(host))
     app.include_router(form_routes(host))
+    app.include_router(dispute_routes(host))
     app.include_router(page_routes(host))
+    app.include_router(entry_routes(host))
+    app.include_router(lineage_routes(host))
+    app.include_router(download_routes(host))
     app.add_middleware(BodyLimit)
+    app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)
     _errors(app, host)
     return app
@@ -39,7 +48,8 @@ def _errors(app: FastAPI, host: Host) -> None:
     def told(request: Request, problem: HttpProblem) -> Response:
         detail: Any = problem.detail
         said = detail if isinstance(detail, dict) else {"message": str(detail), "hint": ""}
-        if request.url.path.startswith("/api/") or "text/html" not in request.headers.get("accept", ""):
+        page = "text/html" in request.headers.get("accept", "") and not bearer(request)  # no browser sends a token
+        if request.url.path.startswith("/api/") or not page:
             return JSONResponse({"error": said}, problem.status_code, headers=problem.headers)
         plain = {"message": str(said.get("message")), "hint": str(said.get("hint", ""))}
         response = show(host, request, "problem", problem.status_code, problem=plain)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 
 from sqlalchemy import func, select
@@ -16,6 +17,7 @@ from arena.contest.tables import Entry, Fact
 LOOK_SECONDS = 1.0  # between two looks at the database, for all readers together
 SILENCE_SECONDS = 15.0  # after which a comment keeps the connection open
 MOST_READERS = 1000
+MOST_EACH = 250  # of one client; a quarter of all
 
 State = tuple[int, str, int]
 
@@ -26,6 +28,7 @@ class Changes:
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
         self.readers = 0
+        self.by_client: Counter[str] = Counter()
         self.state: State = (0, "", 0)
         self._news = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
@@ -47,9 +50,14 @@ class Changes:
             await asyncio.sleep(LOOK_SECONDS)
         self._task = None
 
-    async def stream(self) -> AsyncIterator[str]:
+    def full(self, client: str) -> bool:
+        """Whether there is no room for one more reader, or none for one more of this client."""
+        return self.readers >= MOST_READERS or self.by_client[client] >= MOST_EACH
+
+    async def stream(self, client: str) -> AsyncIterator[str]:
         """Events as they go over the wire; the first one at once."""
         self.readers += 1
+        self.by_client[client] += 1
         try:
             if self._task is None:
                 self.state = await run_in_threadpool(self.look)
@@ -64,6 +72,9 @@ class Changes:
                 told = self.state
         finally:
             self.readers -= 1
+            self.by_client.subtract([client])
+            if not self.by_client[client]:
+                del self.by_client[client]
 
 
 def _event(state: State) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from starlette.datastructures import UploadFile
 from arena.contest import accounts, views
 from arena.contest.entries import NotTaken, accept
 from arena.contest.web.host import Host
+from arena.contest.web.limits import HEAVY
 from arena.contest.web.pages import show
 from arena.contest.web.security import SESSION, form_is_ours, remember
 from programs.errors import UsageError
@@ -45,7 +47,10 @@ class Posted:
 
 
 async def posted(host: Host, request: Request) -> Posted:
-    """The form, if it is ours; what it was spooled to is closed. Raises 403."""
+    """The form, if it is ours; what it was spooled to is closed. Raises 403, and 400 for an encoding but UTF-8."""
+    kind = request.headers.get("content-type", "").lower()
+    if "charset" in kind and not re.search(r"charset\s*=\s*\"?utf-?8\"?\s*(?:;|$)", kind):
+        raise HTTPException(400, detail={"message": "a form is sent as UTF-8", "hint": "open the page again"})
     async with request.form(max_files=FILES, max_fields=FIELDS) as form:
         fields = {name: value for name, value in form.items() if isinstance(value, str)}
         chosen = form.get("file")
@@ -106,9 +111,9 @@ def _joining(routes: APIRouter, host: Host) -> None:
 
 
 def _entering(routes: APIRouter, host: Host) -> None:
-    def refused(request: Request, problem: NotTaken, text: str, person: Any) -> Response:
+    def refused(request: Request, problem: NotTaken, text: str, parent: str, person: Any) -> Response:
         me = views.person_view(host.contest, person)
-        return show(host, request, "me", 422, me=me, problem=problem, text=text)
+        return show(host, request, "me", 422, me=me, problem=problem, text=text, parent=parent)
 
     @routes.post("/enter")
     async def enter(request: Request) -> Response:
@@ -116,10 +121,10 @@ def _entering(routes: APIRouter, host: Host) -> None:
         person = await run_in_threadpool(host.viewer, request)
         if person is None:
             return RedirectResponse("/join", status_code=303)
-        host.limited(host.limits.entry, request, f"person {person.person_id}")
-        raw = form.program
+        raw, parent = form.program, field(form, "parent")[:100]
+        host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
         try:
-            accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows)
+            accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows, parent)
         except NotTaken as problem:
-            return await run_in_threadpool(refused, request, problem, raw.decode("utf-8", "replace"), person)
+            return await run_in_threadpool(refused, request, problem, raw.decode("utf-8", "replace"), parent, person)
         return RedirectResponse(f"/entry/{accepted.entry.entry_id}", status_code=303)

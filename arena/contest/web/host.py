@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 
 from fastapi import HTTPException, Request
 
@@ -23,6 +24,7 @@ class Limits:
     join: Rate = field(default_factory=lambda: Rate(10, 60.0))
     token: Rate = field(default_factory=lambda: Rate(30, 60.0))  # wrong ones
     entry: Rate = field(default_factory=lambda: Rate(30, 60.0))
+    dispute: Rate = field(default_factory=lambda: Rate(5, 60.0))
 
 
 @dataclass
@@ -63,9 +65,9 @@ class Host:
     def is_admin(self, request: Request) -> bool:
         return accounts.is_admin(self.contest.database, bearer(request))
 
-    def limited(self, rate: Rate, request: Request, who: str = "") -> None:
-        """Count one more; raises 429 where that is one too many."""
-        if not rate.allows(who or client_of(request)):
+    def limited(self, rate: Rate, request: Request, who: str = "", weight: int = 1) -> None:
+        """Count one more, or ``weight`` for what costs more; raises 429 where that is too many."""
+        if not rate.allows(who or client_of(request), weight):
             told = {"message": "too many requests", "hint": f"again in {rate.wait} s"}
             raise HTTPException(429, detail=told, headers={"Retry-After": str(rate.wait)})
 
@@ -76,4 +78,10 @@ def bearer(request: Request) -> str:
 
 
 def client_of(request: Request) -> str:
-    return request.client.host if request.client else "?"
+    """Who counts as one client: an address, or the network that one customer of a provider has under IPv6."""
+    told = request.client.host if request.client else "?"
+    try:
+        address = ip_address(told)
+    except ValueError:
+        return told
+    return told if address.version == 4 else str(ip_network((address, 64), strict=False))

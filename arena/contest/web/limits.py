@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 
@@ -11,6 +12,8 @@ from programs.text import MAX_BYTES
 
 MOST_BODY = MAX_BYTES + (16 << 10)  # a program, and what a form wraps it in
 REMEMBERED = 20_000  # clients
+BODY_SECONDS = 30.0  # for a body to arrive, from its first byte
+HEAVY = 32 << 10  # bytes of a program that count as one more upload: what is long takes long to read
 
 
 class Rate:
@@ -20,12 +23,12 @@ class Rate:
         self.most, self.seconds = most, seconds
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def allows(self, client: str) -> bool:
+    def allows(self, client: str, weight: int = 1) -> bool:
         now = time.monotonic()
         left, then = self._buckets.pop(client, (float(self.most), now))
         left = min(float(self.most), left + (now - then) * self.most / self.seconds)
-        allowed = left >= 1.0
-        self._buckets[client] = (left - 1.0 if allowed else left, now)
+        allowed = left >= weight
+        self._buckets[client] = (left - weight if allowed else left, now)
         while len(self._buckets) > REMEMBERED:
             self._buckets.popitem(last=False)
         return allowed
@@ -50,7 +53,12 @@ class BodyLimit:
         if not told.isdigit() or len(told) > 12 or int(told) > MOST_BODY:
             await _refuse(send)
             return
-        body = await _read(receive)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _read(receive)
+        except TimeoutError:
+            await _refuse(send, 408, f"a body has {BODY_SECONDS:.0f} seconds to arrive")
+            return
         if body is None:
             await _refuse(send)
             return
@@ -85,9 +93,9 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return give
 
 
-async def _refuse(send: Send) -> None:
-    text = f"the most that is taken is {MOST_BODY:,} bytes\n".encode()
+async def _refuse(send: Send, status: int = 413, why: str = f"the most that is taken is {MOST_BODY:,} bytes") -> None:
+    text = f"{why}\n".encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode()),
                (b"connection", b"close")]  # fmt: skip
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": text})

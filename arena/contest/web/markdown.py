@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,11 +12,15 @@ TAGS = frozenset({
     "h1", "h2", "h3", "h4", "h5", "h6", "p", "ul", "ol", "li", "blockquote", "pre", "code", "em", "strong", "hr", "br",
     "table", "thead", "tbody", "tr", "th", "td", "a",
 })  # fmt: skip
-MOST_SHOWN = 100_000  # characters
+MOST_SHOWN = 60_000  # characters
 
 
+@lru_cache(maxsize=128)  # a text that is long to render is read again and again
 def to_html(text: str) -> str:
-    """Safe to stand in a page as it is. Pictures are left out: nothing is asked of another server."""
+    """Safe to stand in a page as it is. Pictures are left out: nothing is asked of another server.
+
+    So are reference links: one long address and many short links to it make a page of any size.
+    """
     import nh3
 
     cut = text[:MOST_SHOWN] + ("\n\n(cut here)" if len(text) > MOST_SHOWN else "")
@@ -30,4 +34,4 @@ def to_html(text: str) -> str:
 def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt
 
-    return MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable("table").disable("image")
+    return MarkdownIt("commonmark", {"html": False, "maxNesting": 20}).enable("table").disable(["image", "reference"])

@@ -12,22 +12,20 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 import analysis
 from arena.contest import views
 from arena.contest.settings import RULES
-from arena.contest.web.changes import against_stock
-from arena.contest.web.events import MOST_READERS
-from arena.contest.web.host import Host
+from arena.contest.web.host import Host, client_of
 from arena.contest.web.markdown import to_html
 from arena.contest.web.render import HERE, page
 from arena.contest.web.security import SESSION, VISITOR, form_token, remember, visitor_of
-from programs.errors import NotFound
 
 MARKDOWN = "text/markdown; charset=utf-8"
+VARY = "accept, authorization, cookie, host"
 
 
 def page_routes(host: Host) -> APIRouter:
     """Everything that a browser reads."""
     routes = APIRouter(include_in_schema=False)
     _public(routes, host)
-    _entries(routes, host)
+    _own(routes, host)
     _files(routes, host)
     return routes
 
@@ -42,14 +40,15 @@ def show(host: Host, request: Request, name: str, status: int = 200, **values: A
     contest = views.contest_view(host.contest)
     base = str(request.base_url).rstrip("/")
     if wants_markdown(request):
-        return Response(page(f"{name}.md.j2", contest=contest, base=base, **values), status, media_type=MARKDOWN)
+        text = page(f"{name}.md.j2", contest=contest, base=base, **values)
+        return Response(text, status, media_type=MARKDOWN, headers={"vary": VARY})
     visitor = visitor_of(request)
     proof = form_token(host.key, visitor, request.cookies.get(SESSION, ""))
     twin = ("/index" if request.url.path == "/" else request.url.path) + ".md"
     html = page(f"{name}.html.j2", contest=contest, base=base, viewer=host.viewer(request), proof=proof,
                 twin=twin, to_html=to_html, **values)  # fmt: skip
     response = HTMLResponse(html, status)
-    response.headers["vary"] = "accept, cookie"
+    response.headers["vary"] = VARY
     if request.cookies.get(VISITOR) != visitor:
         remember(response, request, VISITOR, visitor)
     return response
@@ -81,42 +80,23 @@ def _public(routes: APIRouter, host: Host) -> None:
         return PlainTextResponse(text)
 
     @routes.get("/events")
-    async def events() -> Response:
-        if host.changes.readers >= MOST_READERS:
+    async def events(request: Request) -> Response:
+        client = client_of(request)
+        if host.changes.full(client):
             raise HTTPException(503, detail={"message": "too many live readers", "hint": "reload now and then"})
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(host.changes.stream(), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(host.changes.stream(client), media_type="text/event-stream", headers=headers)
 
 
-def _entries(routes: APIRouter, host: Host) -> None:
-    @routes.get("/entry/{entry_id}")
-    def entry(entry_id: str, request: Request) -> Response:
-        try:
-            found = views.entry_of(host.contest, entry_id.removesuffix(".md"))
-        except NotFound as problem:
-            raise HTTPException(404, detail={"message": problem.message, "hint": problem.hint}) from None
-        seen = views.entry_view(host.contest, found, host.viewer(request), host.is_admin(request))
-        changed = None if seen["text"] is None else against_stock(seen["text"], found.name)
-        return show(host, request, "entry", entry=seen, changed=changed)
-
-    @routes.get("/entry/{entry_id}/program.md")
-    def text(entry_id: str, request: Request) -> Response:
-        try:
-            found = views.entry_of(host.contest, entry_id)
-        except NotFound as problem:
-            raise HTTPException(404, detail={"message": problem.message, "hint": problem.hint}) from None
-        if not views.may_read(host.contest, found, host.viewer(request), host.is_admin(request)):
-            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {found.sha256}"})
-        headers = {"content-disposition": f'attachment; filename="{found.entry_id}.md"'}
-        return Response(found.raw, media_type=MARKDOWN, headers=headers)
-
+def _own(routes: APIRouter, host: Host) -> None:
     @routes.get("/me")
     @routes.get("/me.md")
     def me(request: Request) -> Response:
         viewer = host.viewer(request)
         if viewer is None:
             return RedirectResponse("/join", status_code=303)
-        return show(host, request, "me", me=views.person_view(host.contest, viewer), problem=None, text="")
+        return show(host, request, "me", me=views.person_view(host.contest, viewer), problem=None, text="",
+                    parent=request.query_params.get("parent", "")[:100])  # fmt: skip
 
 
 def _files(routes: APIRouter, host: Host) -> None:

@@ -108,10 +108,13 @@ def served(contest: Contest, limits: Limits | None = None) -> Iterator[int]:
 
     from arena.contest.serve import listen
     from arena.contest.web.app import create_app
+    from arena.contest.web.wire import configured
 
     listening = listen("127.0.0.1", 0)
     app = create_app(contest, limits)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    config = configured(app)
+    config.timeout_graceful_shutdown = 1
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     while not server.started:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from arena.contest.decision import decide
+from arena.contest.score import plain
 from arena.contest.tables import Entry, Person
 
 GAINS = {
@@ -35,10 +36,10 @@ def entries(*roles: str) -> list[Entry]:
 def test_who_wins(first: str, second: str, stock: str, outcome: str, winners: list[int]) -> None:
     taking_part = entries("program", "program", "control", "a/a")
     again = [gain + 0.01 for gain in GAINS[stock]]
-    decided = decide(taking_part, dict(enumerate([GAINS[first], GAINS[second], GAINS[stock], again])))
+    decided = decide(taking_part, plain(dict(enumerate([GAINS[first], GAINS[second], GAINS[stock], again]))))
     assert (decided["outcome"], [who["number"] for who in decided["winners"]]) == (outcome, winners)
     assert ("Nobody won" in decided["headline"]) == (outcome == "none") and decided["low"] < decided["gain"]
 
 
 def test_nobody_took_part() -> None:
-    assert decide(entries("control", "a/a"), {0: [1.0, 2.0], 1: [1.0, 2.0]})["outcome"] == "empty"
+    assert decide(entries("control", "a/a"), plain({0: [1.0, 2.0], 1: [1.0, 2.0]}))["outcome"] == "empty"

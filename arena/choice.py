@@ -1,0 +1,35 @@
+"""Where a command's jobs are carried out. It belongs to a command, not to its study, which any other may go on with."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+VARIABLE = "METALOOP_EXECUTOR"  # what `--executor` sets, for this process and those that it starts
+Kind = Literal["local", "ray"]
+KINDS: tuple[Kind, ...] = ("local", "ray")
+
+
+def choose(kind: str | None) -> None:
+    """Take what a command was told; nothing means this machine. Raises UsageError where it is not installed."""
+    if kind == "ray":
+        from arena.cluster.connect import require
+
+        require()
+    os.environ[VARIABLE] = kind or "local"
+
+
+def hardware_of_jobs() -> str:
+    """The hardware class that a new study's jobs run on: this machine's, or what most of the cluster is."""
+    from trainer.hardware import hardware_class
+
+    if not on_cluster():
+        return hardware_class()
+    from arena.cluster.nodes import common_hardware
+
+    return common_hardware() or hardware_class()
+
+
+def on_cluster() -> bool:
+    """Whether jobs go to a Ray cluster."""
+    return os.environ.get(VARIABLE) == "ray"

@@ -1,0 +1,384 @@
+"""RayExecutor: a study's jobs on the nodes of a Ray cluster, its folder, lock and ledger here.
+
+Each place on a node, ``devices`` wide, is a seat (arena/cluster/seat.py) with one worker. The driver asks a seat for
+its next message by a call that returns when there is one; the next call carries the answer. So whatever a worker tells
+is written here before it goes on, and one that was given up for dead has nobody left who would listen to it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.ledger import Ledger
+from arena.cluster import runs
+from arena.cluster.connect import Cluster, connect
+from arena.cluster.nodes import Found, Nodes, label, pinned
+from arena.cluster.parcel import parcel_of
+from arena.cluster.protocol import Hand, Malformed, parse, result_of
+from arena.cluster.seat import Seat, sweep
+from arena.executor import MOST_DEATHS, Progress, rebuild
+from arena.jobs import Job, JobResult, RunJob
+from arena.scheduler import Lost, Node, Patience, Placement, Scheduler, Want
+from arena.settings import StudyConfig
+from arena.worker import shown
+from programs.errors import EnvironmentProblem
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+LOOK_SECONDS = 0.3  # between two looks for a stop request, for nodes, for the cluster itself
+NO_NODE_SECONDS = 60.0  # how long a study waits for a node once none is left
+NODE_DEATHS = 10  # of nodes under one job, which may be innocent of them
+END_SECONDS = 10.0  # for workers to end in good order
+SYNCED = ("experiment", "run_ended", "call")
+
+
+class Place:
+    """A seat as the driver sees it: the actor, the placement that it has in hand, the call that is under way."""
+
+    def __init__(self, actor: Any, node: str, index: int) -> None:
+        self.actor, self.node, self.index = actor, node, index
+        self.placed: Placement[Job] | None = None
+        self.ready = False
+        self.result: JobResult | None = None  # while its run's folder is fetched
+
+
+_LIVE: weakref.WeakSet[RayExecutor] = weakref.WeakSet()
+
+
+class RayExecutor:
+    """Carries out jobs on every node of the study's hardware class. Nodes may come and go meanwhile."""
+
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        import ray
+
+        config = StudyConfig.read(folder / "study.toml")
+        self.folder, self.progress = folder, progress
+        self.devices = config.devices  # of one run
+        self.resource = "GPU" if config.hardware_class.startswith(("gpu:", "cuda:")) else "CPU"
+        self.cluster: Cluster = connect(config.workers * self.devices)
+        self.session = secrets.token_hex(16)
+        self.nodes = Nodes(self.resource, config.hardware_class, self._note)
+        self.scheduler: Scheduler[Job] = Scheduler(
+            lambda job: Want(job.job_id, self.devices, config.hardware_class),
+            Patience(MOST_DEATHS, NODE_DEATHS),
+            spread=True,
+        )
+        self.ledger = Ledger(folder / "ledger", "cluster")
+        self.told = False
+        self._parcel = ray.put(parcel_of(config, folder))
+        self._places: dict[tuple[str, int], Place] = {}
+        self._calls: dict[ObjectRef[Any], Place] = {}
+        self._doubted: dict[Place, float] = {}  # seats that could not be reached, and when they are tried again
+        self._hands: dict[str, Hand] = {}
+        self._hosts: dict[str, str] = {}
+        self._alone_since: float | None = None
+        for other in _LIVE:  # of this process: what it keeps warm now would keep us from its devices
+            other.rest()
+        _LIVE.add(self)
+
+    def __enter__(self) -> RayExecutor:
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        self.close(at_once=failure is not None)
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
+        if isinstance(jobs, Sized) and not len(jobs):
+            return
+        coming = iter(jobs)
+        try:
+            while True:
+                self._look()
+                while (placed := self.scheduler.place(coming)) is not None:
+                    self._seat(placed)
+                if not self.scheduler.in_flight and self._is_over():
+                    return
+                yield from self._listen()
+        finally:
+            self.scheduler.forget_waiting()
+
+    @property
+    def draining(self) -> bool:
+        return (self.folder / "stop").exists()
+
+    def _look(self) -> None:
+        """At the stop request, the cluster, its nodes."""
+        self.scheduler.draining = self.draining
+        if self.draining and not self.told:
+            self.told = True
+            self._note("stopping: experiments in flight end first (Ctrl-C twice kills them)")
+        if self.cluster.check():
+            self._take_in(*self.nodes.look())
+        for place in [place for place, when in self._doubted.items() if when < time.monotonic()]:
+            del self._doubted[place]
+            self._calls[place.actor.there.remote()] = place
+
+    def _take_in(self, joined: Iterable[Found], gone: Iterable[str]) -> None:
+        for name in gone:
+            self._leave(name)
+        for found in joined:
+            width = found.devices - found.devices % self.devices
+            if not width:
+                self.nodes.refuse(found.name, f"it has {found.devices} {self.resource}, a run takes {self.devices}")
+                continue
+            self._hosts[found.name] = found.facts.host
+            self.scheduler.join(Node(found.name, found.facts.hardware, width))
+            self._alone_since = None
+
+    def _is_over(self) -> bool:
+        """Nothing is in flight: whether nothing is to come, either. Raises EnvironmentProblem where no node is left."""
+        if self.scheduler.draining or (self.scheduler.nodes and not self.scheduler.waiting):
+            return True
+        if self.scheduler.nodes or self.nodes.hopeful:
+            return False
+        if self.nodes.refused and self._alone_since is None and not self._hosts:
+            why = next(iter(self.nodes.refused.values()))
+            raise EnvironmentProblem(f"no node of the Ray cluster can be used; {why}", hint="docs/cluster.md")
+        if self._alone_since is None:
+            self._alone_since = time.monotonic()
+            self._note(f"no node is left that can be used; waiting {NO_NODE_SECONDS:.0f} s for one")
+        if time.monotonic() - self._alone_since > NO_NODE_SECONDS:
+            raise EnvironmentProblem(
+                f"no node of the Ray cluster at {self.cluster.address} is left that can be used",
+                hint="what was finished is kept: the same command goes on once there is one",
+            )
+        return False
+
+    # -- seats ---------------------------------------------------------------------------------------------------
+
+    def _seat(self, placed: Placement[Job]) -> None:
+        """Hand a job to the seat on those devices; it is made where there is none."""
+        import ray
+
+        key = placed.node, placed.devices[0] // self.devices
+        place = self._places.get(key)
+        if place is None:
+            width: dict[str, Any] = {"num_cpus": self.devices}
+            if self.resource == "GPU":
+                width = {"num_gpus": self.devices, "num_cpus": 0}
+            remote = ray.remote(max_restarts=0, max_task_retries=0, **width)(Seat)
+            there = remote.options(scheduling_strategy=pinned(placed.node))
+            actor = there.remote(self._session_at(placed.node), key[1])
+            place = self._places[key] = Place(actor, *key)
+        place.placed, place.result = placed, None
+        hand = self._hands.setdefault(placed.job.job_id, Hand(placed.job))
+        if place.ready:
+            self._hand_over(place, hand)
+        else:
+            self._calls[place.actor.begin.remote(self._parcel)] = place
+
+    def _session_at(self, node: str) -> str:
+        """What names our folder on a node; several nodes may share a machine."""
+        return f"{self.session}-{node[:12]}"
+
+    def _hand_over(self, place: Place, hand: Hand) -> None:
+        job = hand.job
+        if isinstance(job, RunJob):
+            job = replace(job, recorded=hand.recorded())
+            if job.recorded and (self.folder / "runs" / job.run_id).is_dir():
+                place.actor.lay.remote(job.run_id, runs.pack(self.folder / "runs" / job.run_id))
+        self._call(place, job_line(job))
+
+    def _call(self, place: Place, line: bytes | None) -> None:
+        self._calls[place.actor.talk.remote(line)] = place
+
+    def _listen(self) -> Iterator[JobResult]:
+        """Wait a moment for calls to return, and go on from what they brought."""
+        import ray
+
+        if not self._calls:
+            time.sleep(LOOK_SECONDS)
+            return
+        ready, rest = ray.wait(list(self._calls), num_returns=1, timeout=LOOK_SECONDS)
+        if ready and rest:
+            ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
+        for ref in ready:
+            place = self._calls.pop(ref, None)
+            if place is None:
+                continue  # of a node that has left meanwhile
+            try:
+                result = self._heard(place, ray.get(ref))
+            except ray.exceptions.ActorUnavailableError:  # it is dead, or only its connection is; Ray will know
+                self._doubted[place] = time.monotonic() + LOOK_SECONDS
+                continue
+            except (ray.exceptions.RayError, Malformed) as error:
+                self._bury(place, " ".join(str(error).split())[:200] or type(error).__name__)
+                continue
+            if result is not None:
+                yield result
+
+    def _heard(self, place: Place, told: Any) -> JobResult | None:
+        """What a call brought: None of `begin`, lines or an ending of `talk`, files of `fetch`."""
+        placed = place.placed
+        assert placed is not None
+        hand = self._hands[placed.job.job_id]
+        if isinstance(told, str):
+            self._bury(place, told)
+            return None
+        if place.result is not None:
+            self._bring_home(hand.job.job_id, told)
+            return self._finish(place, place.result)
+        if told is None:
+            self._hand_over(place, hand)
+            return None
+        waits = False
+        for line in told:
+            message = parse(line)
+            if "error" in message:
+                self._fail(place, message["error"])
+                return None
+            place.ready = place.ready or "ready" in message
+            waits = waits or message.get("wait") is True
+            if "event" in message:
+                self._write(hand.take(message["event"]))
+            if "result" in message:
+                return self._end(place, result_of(message["result"], hand.job))
+        self._call(place, json.dumps({"stop": self.draining}).encode() if waits else None)
+        return None
+
+    def _write(self, event: dict[str, Any] | None) -> None:
+        if event is None:
+            return
+        self.ledger.append(event, sync=event["kind"] in SYNCED)
+        if (told := shown(event)) is not None:
+            self.progress(told)
+
+    def _end(self, place: Place, result: JobResult) -> JobResult | None:
+        """A job has its result; that of a run counts once its folder is here."""
+        if not isinstance(self._hands[result.job_id].job, RunJob):
+            return self._finish(place, result)
+        place.result = result
+        self._calls[place.actor.fetch.remote(result.job_id)] = place
+        return None
+
+    def _bring_home(self, run_id: str, packed: Any) -> None:
+        try:
+            runs.unpack(packed, self.folder / "runs" / run_id)
+        except (runs.Unsafe, TypeError, ValueError) as error:
+            self._note(f"the folder of run {run_id} did not come back: {error}")
+
+    def _finish(self, place: Place, result: JobResult) -> JobResult | None:
+        placed = place.placed
+        assert placed is not None
+        place.placed = place.result = None
+        self._hands.pop(result.job_id, None)
+        counts = self.scheduler.result(placed.ticket, whole=result.state == "finished")
+        return replace(result, worker=place.index) if counts else None
+
+    # -- deaths --------------------------------------------------------------------------------------------------
+
+    def _fail(self, place: Place, error: Mapping[str, Any]) -> None:
+        """A worker met what it could not get over: before its first job, its node's fault, else everybody's."""
+        before = f"{label(place.node, self._hosts.get(place.node, ''))}: "
+        if place.ready:
+            raise rebuild(error, before)
+        for other in self._places_on(place.node):
+            if other.placed is not None:
+                self.scheduler.give_back(other.placed.ticket)
+            self._drop(other)
+        self.scheduler.leave(place.node)
+        self.nodes.refuse(place.node, f"{error.get('message')}")
+        if not self.scheduler.nodes and not self.nodes.hopeful:
+            raise rebuild(error, before)
+
+    def _bury(self, place: Place, why: str) -> None:
+        """A seat answers no more. Where its whole node is gone, so are the others there."""
+        if place.placed is None or self._places.get((place.node, place.index)) is not place:
+            return
+        if self.cluster.check():
+            self._take_in(*self.nodes.look(now=True))
+        if self._places.get((place.node, place.index)) is not place:
+            return
+        self._drop(place)
+        lost = self.scheduler.died(place.placed.ticket)
+        self._tell_lost(lost, f"worker {place.index} on {label(place.node, self._hosts.get(place.node, ''))}", why)
+
+    def _leave(self, name: str) -> None:
+        for place in self._places_on(name):
+            self._drop(place)
+        who = label(name, self._hosts.get(name, ""))
+        losses = self.scheduler.leave(name)
+        if not losses:
+            self._note(f"{who} is gone")
+        for lost in losses:
+            self._tell_lost(lost, who, "")
+
+    def _tell_lost(self, lost: Lost[Job] | None, who: str, why: str) -> None:
+        if lost is None:
+            return
+        if not lost.again:
+            deaths = f"{lost.deaths} workers and {lost.node_deaths} nodes died with it"
+            raise EnvironmentProblem(
+                f"{lost.job.job_id}: {deaths}; the last was {who}{f', {why}' if why else ''}",
+                hint="the same command resumes; metaloop doctor on that machine tries its sandbox",
+            )
+        self._note(f"{who} died; {lost.job.job_id} goes on elsewhere{f' ({why})' if why else ''}")
+
+    def _places_on(self, node: str) -> list[Place]:
+        return [place for place in self._places.values() if place.node == node]
+
+    def _drop(self, place: Place) -> None:
+        import ray
+
+        del self._places[place.node, place.index]
+        self._calls = {ref: other for ref, other in self._calls.items() if other is not place}
+        self._doubted.pop(place, None)
+        ray.kill(place.actor)
+
+    def rest(self) -> None:
+        """Let go of the workers that have nothing in hand; they are started again when they are needed."""
+        import ray
+
+        idle = [place for place in self._places.values() if place.placed is None]
+        ended = [place.actor.end.remote() for place in idle]
+        if ended:
+            ray.wait(ended, num_returns=len(ended), timeout=END_SECONDS)
+        for place in idle:
+            self._drop(place)
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def close(self, at_once: bool = False) -> None:
+        """End the workers; ``at_once`` where nobody waits for their results any more."""
+        import ray
+
+        try:
+            if not at_once and self.cluster.check():
+                self.rest()
+            for place in list(self._places.values()):
+                self._drop(place)
+            self._sweep()
+        except (ray.exceptions.RayError, EnvironmentProblem):
+            pass  # the cluster is gone, and everything on it
+        finally:
+            _LIVE.discard(self)
+            self.ledger.close()
+
+    def _sweep(self) -> None:
+        import ray
+
+        if not self.cluster.check():
+            return
+        broom = ray.remote(num_cpus=0, max_retries=0)(sweep)
+        used = self.nodes.used
+        refs = [broom.options(scheduling_strategy=pinned(name)).remote(self._session_at(name)) for name in used]
+        ray.wait(refs, num_returns=len(refs), timeout=5) if refs else None
+
+    def _note(self, text: str) -> None:
+        self.progress({"kind": "note", "text": text})
+
+
+def job_line(job: Job) -> bytes:
+    from arena.jobs import to_json
+
+    return json.dumps(to_json(job)).encode()

@@ -1,0 +1,67 @@
+"""The worker's end of its line to the driver: events go up, and the next step waits until they are written."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, TextIO
+
+from analysis.ledger import plain
+from arena.jobs import Job, from_json
+
+LOOK_SECONDS = 0.3  # how old the last word on stopping may be
+
+
+class Link:
+    """In the place of a ledger: `append` returns once the driver has the event on its disk.
+
+    Threads may share it (a gateway of models tells calls while an agent works).
+    """
+
+    def __init__(self, channel: TextIO, answers: TextIO) -> None:
+        self._channel, self._answers = channel, answers
+        self._lock = threading.Lock()
+        self._stop, self._heard = False, 0.0
+
+    def append(self, event: Mapping[str, Any], sync: bool = True) -> None:
+        """Tell an event; with ``sync``, wait until it is written."""
+        with self._lock:
+            self._post({"event": plain(event), "wait": sync})
+            if sync:
+                self._hear()
+
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """What is no event. Progress is left out: the driver sees it from the events."""
+        if "progress" not in message:
+            with self._lock:
+                self._post(message)
+
+    def stopping(self) -> bool:
+        """Whether the driver asks to stop, as of now or a moment ago."""
+        with self._lock:
+            if time.monotonic() - self._heard > LOOK_SECONDS:
+                self._post({"ask": "stop", "wait": True})
+                self._hear()
+            return self._stop
+
+    def jobs(self) -> Iterator[Job]:
+        """The jobs as they come, until the driver closes the line."""
+        while line := self._answers.readline():
+            self._stop = False
+            yield from_json(json.loads(line))
+
+    def close(self) -> None:
+        """Nothing to do: the line is the process's own."""
+
+    def _post(self, message: Mapping[str, Any]) -> None:
+        self._channel.write(json.dumps(message, allow_nan=False) + "\n")
+        self._channel.flush()
+
+    def _hear(self) -> None:
+        line = self._answers.readline()
+        if not line:  # nobody is there to write anything down any more
+            os._exit(1)
+        self._stop, self._heard = bool(json.loads(line)["stop"]), time.monotonic()

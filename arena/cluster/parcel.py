@@ -1,0 +1,91 @@
+"""What goes along to a node: the study's settings, and the folders of its tasks by content; nodes share no files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from arena.settings import StudyConfig
+from arena.worker import RECORD, REPLAY
+from programs.errors import TaskError
+from trainer.task import Task
+
+MOST_BYTES, MOST_FILES = 64 << 20, 4000
+LEFT_OUT = frozenset({".git", "__pycache__", ".venv", "node_modules"})
+HANDED_ON = (RECORD, REPLAY)  # of the environment: folders that all nodes have to see; keys are never sent
+
+Files = tuple[tuple[str, bytes, bool], ...]  # name, content, executable
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """``tasks``: digest and files of each task's folder, by the name that the settings have for it. ``study`` is the
+    folder at the driver, of use where a node sees it too."""
+
+    config: StudyConfig
+    tasks: Mapping[str, tuple[str, Files]]
+    study: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def parcel_of(config: StudyConfig, study: Path) -> Parcel:
+    """What a worker of that study needs; without its starters, which are the driver's business."""
+    tasks = {}
+    for name in (config.task, *(each.task for each in (*config.further, *config.reserve))):
+        files = files_of(Task.load(name).folder)
+        tasks[name] = hashlib.sha256(repr(files).encode()).hexdigest()[:16], files
+    slim = config.model_copy(update={"programs": [], "plan": {}})
+    here = {name: os.environ[name] for name in HANDED_ON if os.environ.get(name)}
+    return Parcel(slim, tasks, str(study), here)
+
+
+def files_of(folder: Path) -> Files:
+    """Every file of a task's folder. A link within it is sent as what it leads to, one that leads out is left out.
+
+    Raises TaskError for a folder that is larger than what is sent.
+    """
+    found: list[tuple[str, bytes, bool]] = []
+    size, root = 0, folder.resolve()
+    for place, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in LEFT_OUT)
+        for name in sorted(names):
+            path = Path(place, name)
+            if not path.resolve().is_relative_to(root) or not path.is_file():
+                continue
+            size += path.stat().st_size
+            if size > MOST_BYTES or len(found) >= MOST_FILES:
+                limit = f"{MOST_BYTES >> 20} MB or {MOST_FILES} files"
+                raise TaskError(f"{folder} holds more than {limit}, which is not sent to nodes",
+                                hint="keep what no experiment needs out of the task's folder")  # fmt: skip
+            found.append((path.relative_to(root).as_posix(), path.read_bytes(), os.access(path, os.X_OK)))
+    return tuple(found)
+
+
+def lay(parcel: Parcel, place: Path) -> StudyConfig:
+    """Write the tasks' files below ``place``, once per node; returns the settings that name them there."""
+    at = {name: str(_lay(digest, files, place)) for name, (digest, files) in parcel.tasks.items()}
+    config = parcel.config
+    moved = {kind: [each.model_copy(update={"task": at[each.task]}) for each in getattr(config, kind)]
+             for kind in ("further", "reserve")}  # fmt: skip
+    return config.model_copy(update={"task": at[config.task], **moved})
+
+
+def _lay(digest: str, files: Files, place: Path) -> Path:
+    folder = place / f"task-{digest}"
+    if folder.is_dir():
+        return folder
+    fresh = place / f".task-{digest}-{os.getpid()}"
+    for name, content, executable in files:
+        path = fresh / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(0o755 if executable else 0o644)
+    try:
+        fresh.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # otherwise another worker of this node was faster
+            raise
+    return folder

@@ -1,0 +1,115 @@
+"""What a worker on another machine says, read strictly: JSON lines of bounded size that fit the job it has in hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from pydantic import TypeAdapter, ValidationError
+
+from arena.history import History
+from arena.jobs import BaselineJob, Job, JobResult, MeasureJob, RunJob
+from inner_loop.record import experiment_id
+from trainer.devices import MOST_DEVICES
+
+MOST_LINE = 16 << 20  # bytes of one message; an experiment with the diff of its sources has some tens of KB
+OF_A_RUN = frozenset(
+    {"run_started", "experiment", "wave", "decision", "finding", "call", "agent", "fault", "run_ended"}
+)
+ONCE = frozenset({"run_started", "run_ended"})
+_RESULT: TypeAdapter[JobResult] = TypeAdapter(JobResult)
+
+
+class Malformed(Exception):
+    """A worker said what no worker of ours says. It is ended as if it had died, and its job goes elsewhere."""
+
+
+def parse(line: bytes) -> Mapping[str, Any]:
+    """One message. Raises Malformed for what is too long, no JSON object, or holds numbers that JSON lacks."""
+    if len(line) > MOST_LINE:
+        raise Malformed(f"a message of {len(line) >> 20} MB")
+    try:
+        message = json.loads(line, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise Malformed("a message that is no JSON") from None
+    if not isinstance(message, dict):
+        raise Malformed("a message that is no JSON object")
+    return message
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+class Hand:
+    """A job in hand somewhere: what is known of its run, so that nothing is written twice and nothing done again."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._past = History()
+        self._told: set[str] = set()
+        for event in job.recorded if isinstance(job, RunJob) else ():
+            self._past.take(event)
+
+    def recorded(self) -> tuple[Mapping[str, Any], ...]:
+        """What the ledger holds of the run now, as `RunJob.recorded` takes it."""
+        return self._past.recorded(self.job.job_id)
+
+    def take(self, event: object) -> dict[str, Any] | None:
+        """The event as it is to be written; None for one that stands already. Raises Malformed."""
+        if not isinstance(event, dict) or not isinstance(event.get("kind"), str):
+            raise Malformed("an event without a kind")
+        kind, run_id = event["kind"], event.get("run_id")
+        if isinstance(self.job, RunJob):
+            if kind not in OF_A_RUN or run_id != self.job.run_id:
+                raise Malformed(f"an event {kind!r} of {run_id!r} while run {self.job.run_id} was in hand")
+        elif kind != "fault":
+            raise Malformed(f"an event {kind!r} while {self.job.job_id} was in hand")
+        if {"seq", "prev", "hash", "schema"} & event.keys():
+            raise Malformed(f"an event {kind!r} that claims a place in the ledger")
+        if self._stands(kind, event):
+            return None
+        try:
+            self._past.take(event)
+        except (KeyError, TypeError):
+            raise Malformed(f"an event {kind!r} without what it needs") from None
+        return event
+
+    def _stands(self, kind: str, event: Mapping[str, Any]) -> bool:
+        if kind == "experiment":
+            number, named = event.get("number"), event.get("experiment_id")
+            if type(number) is not int or named != experiment_id(self.job.job_id, number):
+                raise Malformed(f"an experiment {named!r} with number {number!r}")
+            known = self._past.experiments.get(self.job.job_id, {})
+            if named not in known and not 0 <= number < len(known) + MOST_DEVICES:  # those of a wave end in any order
+                raise Malformed(f"experiment {number} after {len(known)}")
+            return named in known
+        if kind in ONCE and event.get("state", "finished") == "finished":
+            before = kind in self._told
+            self._told.add(kind)
+            return before
+        return False
+
+
+def result_of(told: object, job: Job) -> JobResult:
+    """The result of ``job``. Raises Malformed where it is another's, or no whole one."""
+    try:
+        result = _RESULT.validate_python(told)
+    except ValidationError as error:
+        raise Malformed(f"a result with {error.error_count()} faults, first in {error.errors()[0]['loc']}") from None
+    if result.job_id != job.job_id or result.state not in ("finished", "interrupted"):
+        raise Malformed(f"a result {result.state!r} of {result.job_id!r} while {job.job_id} was in hand")
+    seeds = [m.seed for m in result.measurements]
+    if result.state == "finished" and seeds != list(_seeds(job, result)):
+        raise Malformed(f"measurements under other seeds than {job.job_id} names")
+    if not all(m.metric is None or math.isfinite(m.metric) for m in result.measurements):
+        raise Malformed("a metric that is no number")
+    return result
+
+
+def _seeds(job: Job, result: JobResult) -> tuple[int, ...]:
+    if isinstance(job, BaselineJob | MeasureJob):
+        return (job.seed,)
+    return () if result.final_is_baseline else job.verify_seeds

@@ -1,0 +1,130 @@
+"""A run's folder on its way back: packed within bounds, and unpacked as if by a stranger.
+
+Git objects are taken under the name that their content has, branches where they are commits' names. Configuration,
+hooks and whatever else a repository may hold are the driver's own. Nothing is written outside of the run's folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from programs.errors import EnvironmentProblem
+
+MOST_BYTES, MOST_FILES = 64 << 20, 20_000
+MOST_OBJECT = 32 << 20  # bytes of a git object, unpacked
+_OBJECT = re.compile(r"\.git/objects/([0-9a-f]{2})/([0-9a-f]{38})")
+_BRANCH = re.compile(r"\.git/refs/heads/(main|kept-[0-9]{4,8})")
+# what is worth most comes first, for the case that not everything fits
+_KINDS = (
+    _OBJECT,
+    _BRANCH,
+    re.compile(r"results\.tsv"),
+    re.compile(r"diffs/[0-9]{4,8}\.diff"),
+    re.compile(r"logs/[0-9]{4,8}\.log"),
+    re.compile(r"agent(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,120}){1,6}"),
+)
+EXCLUDED = "/diffs/\n/results.tsv\n/logs/\n/agent/\n"
+
+Packed = list[tuple[str, bytes]]
+
+
+class Unsafe(Exception):
+    """What came back is no run's folder."""
+
+
+def pack(folder: Path) -> Packed:
+    """The files of a run's folder that are sent; beyond the bounds the agents' and the logs are left out first."""
+    names = sorted(_names(folder), key=lambda name: (_kind(name), name))
+    packed: Packed = []
+    left = MOST_BYTES
+    for name in names[:MOST_FILES]:
+        content = (folder / name).read_bytes()
+        left -= len(content)
+        if left < 0:
+            break
+        packed.append((name, content))
+    return packed
+
+
+def _names(folder: Path) -> Iterator[str]:
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            name = path.relative_to(folder).as_posix()
+            if _kind(name) < len(_KINDS):
+                yield name
+
+
+def _kind(name: str) -> int:
+    return next((i for i, kind in enumerate(_KINDS) if kind.fullmatch(name)), len(_KINDS))
+
+
+def unpack(packed: Sequence[tuple[str, bytes]], folder: Path) -> None:
+    """Make ``folder`` anew from what was packed. Raises Unsafe, and leaves the folder as it was."""
+    check(packed)
+    fresh = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        _build(packed, fresh)
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def lay(packed: Sequence[tuple[str, bytes]], folder: Path) -> None:
+    """Write the files of a run's folder, as the driver has them, where a worker goes on with it."""
+    check(packed)
+    for name, content in packed:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_bytes(content)
+
+
+def check(packed: Sequence[tuple[str, bytes]]) -> None:
+    """Raise Unsafe unless every name is one of a run's, every object what its name says, and all within bounds."""
+    if len(packed) > MOST_FILES or len({name for name, _ in packed}) != len(packed):
+        raise Unsafe(f"{len(packed)} files, or the same one twice")
+    if sum(len(content) for _, content in packed) > MOST_BYTES:
+        raise Unsafe(f"more than {MOST_BYTES >> 20} MB")
+    for name, content in packed:
+        if not isinstance(name, str) or not isinstance(content, bytes) or _kind(name) == len(_KINDS):
+            raise Unsafe(f"{name!r} is no file of a run")
+        if (named := _OBJECT.fullmatch(name)) and _sha1(content) != "".join(named.groups()):
+            raise Unsafe(f"{name} holds something else")
+        if _BRANCH.fullmatch(name) and not re.fullmatch(rb"[0-9a-f]{40}\n", content):
+            raise Unsafe(f"{name} names no commit")
+
+
+def _sha1(content: bytes) -> str:
+    """The name of a loose object; empty for what is none."""
+    unpacker = zlib.decompressobj()
+    try:
+        whole = unpacker.decompress(content, MOST_OBJECT)
+    except zlib.error:
+        return ""
+    done = unpacker.eof and not unpacker.unused_data
+    return hashlib.sha1(whole, usedforsecurity=False).hexdigest() if done else ""
+
+
+def _build(packed: Sequence[tuple[str, bytes]], folder: Path) -> None:
+    from git import GitError, Repo
+
+    try:
+        with Repo.init(folder, initial_branch="main", mkdir=True) as repo:
+            lay(packed, folder)
+            (folder / ".git" / "info").mkdir(exist_ok=True)
+            (folder / ".git" / "info" / "exclude").write_text(EXCLUDED, encoding="utf-8")
+            if (folder / ".git" / "refs" / "heads" / "main").is_file():
+                repo.git(c="core.symlinks=false").reset("--hard", "--quiet", "main")
+    except GitError as error:
+        said = " ".join(str(getattr(error, "stderr", "") or error).split())
+        raise Unsafe(f"git refuses it: {said[:200]}") from error
+    except OSError as error:
+        hint = "free the disk or mend the folder, then run the same command again: nothing is lost"
+        raise EnvironmentProblem(f"{folder}: {error.strerror}", hint=hint) from None

@@ -1,0 +1,80 @@
+"""``python -m arena.cluster.worker FOLDER INDEX PARENT STUDY``: the worker of arena/worker.py, on another machine.
+
+Its ledger is the driver's, at the other end of the line. Started by a seat (arena/cluster/seat.py), never by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from arena.cluster.link import Link
+from arena.jobs import RunJob
+from arena.sandbox import require
+from arena.settings import StudyConfig
+from arena.worker import Worker, describe, serve
+from inner_loop.kit import Kit
+from programs.errors import EnvironmentProblem, MetaloopError
+from trainer.inside.metering import die_with_parent
+from trainer.task import Task
+
+
+class FarWorker(Worker):
+    """As any worker, but for where its events go, who asks it to stop, and where the study's purse lies."""
+
+    def __init__(self, *args: Any, link: Link, study: Path, **named: Any) -> None:
+        super().__init__(*args, ledger=link, **named)
+        self._link, self._study = link, study
+
+    def should_stop(self) -> bool:
+        return self._link.stopping()
+
+    def kit(self, job: RunJob, folder: Path | None) -> Kit:
+        kit = super().kit(job, folder)
+        return replace(kit, study=self._study) if job.researcher != "scripted" else kit
+
+
+def check(folder: Path, study: Path) -> None:
+    """Raise, before any job is taken, where this machine cannot carry out what the study asks for."""
+    config = StudyConfig.read(folder / "study.toml")
+    for task in (config.task, *(each.task for each in config.further)):
+        require(Task.load(task), config.sandbox)
+    if config.researcher == "scripted":
+        return
+    try:
+        same = StudyConfig.read(study / "study.toml").study_id == config.study_id
+    except MetaloopError:
+        same = False
+    if not same:  # the caps of a study are kept in its folder, under a lock
+        raise EnvironmentProblem(
+            f"researcher {config.researcher} keeps its spending in {study}, which this machine does not see",
+            hint="put the study on a file system that all nodes share",
+        )
+
+
+def main() -> None:
+    die_with_parent()
+    if os.getppid() != int(sys.argv[3]):
+        return
+    folder, study = Path(sys.argv[1]), Path(sys.argv[4])
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    link = Link(channel, sys.stdin)
+    try:
+        check(folder, study)
+        serve(folder, int(sys.argv[2]), link.jobs(), link.tell, make=partial(FarWorker, link=link, study=study))
+    except BrokenPipeError:
+        os._exit(1)
+    except Exception as error:  # process boundary: the reason travels to the driver
+        traceback.print_exc()
+        link.tell({"error": describe(error)})
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""What the host does to an entry: declare it void, and take that back. Each act is kept, told to everybody, and undone.
+
+An act is in the database at once, and in the ledger as soon as whoever holds the study's lock sees it: records of kind
+`act`, by which the views leave out the runs of arms that are void.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import select
+
+from arena.contest import arms
+from arena.contest.contest import Contest
+from arena.contest.settings import utc_now
+from arena.contest.tables import Act, Entry
+from arena.study import Study
+from programs.errors import Busy, NotFound, UsageError
+from programs.ids import content_id
+from programs.text import one_line
+
+VOID, UNVOID = "void", "unvoid"
+LEAST_REASON, MOST_REASON = 3, 500  # characters
+
+
+def void(contest: Contest, entry_id: str, because: str) -> Act:
+    """Take an entry out of queue, ranks and decision; it costs its entrant nothing. A run in hand ends by itself.
+
+    Raises NotFound, or UsageError for a control, an entry that is void already, or a reason that says nothing.
+    """
+    because = reason(because)
+    with contest.database.write() as connection:
+        entry = found(connection, entry_id)
+        if entry.person_id is None:
+            raise UsageError("stock is no entry", hint="the controls play to the end; void an entrant's entry")
+        if entry.state == VOID:
+            raise UsageError(f"entry {entry.number} is void already: {entry.reason}", hint="unvoid takes it back")
+        act = Act(
+            number=entry.number, what=VOID, because=because, at=utc_now(), phase=contest.phase(),
+            state=entry.state, reason=entry.reason,
+        )  # fmt: skip
+        entry.state, entry.reason, entry.changed_at = VOID, f"declared void by the host: {because}", utc_now()
+        connection.add(act)
+        connection.flush()
+        connection.refresh(act, ["entry"])
+    return act
+
+
+def unvoid(contest: Contest, entry_id: str, because: str = "") -> Act:
+    """Put an entry back where the ledger says that it is; one that this host had given up begins anew.
+
+    Raises NotFound, or UsageError for an entry that is not void.
+    """
+    because = reason(because or "taken back")
+    with contest.database.write() as connection:
+        entry = found(connection, entry_id)
+        if entry.state != VOID:
+            raise UsageError(f"entry {entry.number} is not void, it is {entry.state}", hint="nothing to take back")
+        last = standing_void(connection, entry.number)
+        before = "running" if entry.runs_done else "queued"  # of one that no host declared void
+        act = Act(number=entry.number, what=UNVOID, because=because, at=utc_now(), phase=contest.phase(),
+                  state=VOID, reason=entry.reason)  # fmt: skip
+        # a screening run that ended meanwhile is answered from the ledger when it is asked for again
+        entry.state = {"screening": "queued"}.get(last.state, last.state) if last else before
+        entry.reason, entry.attempts, entry.changed_at = last.reason if last else "", 0, utc_now()
+        connection.add(act)
+        connection.flush()
+        connection.refresh(act, ["entry"])
+    return act
+
+
+def found(connection: Any, entry_id: str) -> Entry:
+    """By its id, or its number on the board."""
+    same = Entry.number == int(entry_id) if entry_id.isdecimal() and len(entry_id) < 10 else Entry.entry_id == entry_id
+    entry: Entry | None = connection.scalar(select(Entry).where(same))
+    if entry is None:
+        raise NotFound(f"no entry {entry_id!r}"[:80], hint="the board lists them, by number and entry_id")
+    return entry
+
+
+def reason(text: str) -> str:
+    told = one_line(text).strip()
+    if not LEAST_REASON <= len(told) <= MOST_REASON:
+        raise UsageError(f"a reason has {LEAST_REASON} to {MOST_REASON} characters; everybody reads it",
+                         hint="--because TEXT")  # fmt: skip
+    return told
+
+
+def standing_void(connection: Any, number: int) -> Act | None:
+    """The host's act by which an entry is void now; None where it is not the host who made it void."""
+    last: Act | None = connection.scalar(select(Act).where(Act.number == number).order_by(Act.act_id.desc()).limit(1))
+    return last if last is not None and last.what == VOID else None
+
+
+def acts(contest: Contest, number: int | None = None) -> list[dict[str, Any]]:
+    """All acts, or those on one entry, the oldest first."""
+    asked = select(Act).order_by(Act.act_id)
+    with contest.database.read() as connection:
+        return [row(act) for act in connection.scalars(asked if number is None else asked.where(Act.number == number))]
+
+
+def row(act: Act) -> dict[str, Any]:
+    """As everybody may read it."""
+    return {
+        "act_id": act.act_id, "what": act.what, "entry_id": act.entry.entry_id, "number": act.number,
+        "entrant": act.entry.entrant, "because": act.because, "at": act.at, "phase": act.phase,
+    }  # fmt: skip
+
+
+def since(contest: Contest, told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Winners of the announcement ``told`` that are void now, each with the act that made it so."""
+    with contest.database.read() as connection:
+        found = [standing_void(connection, int(who["number"])) for who in told.get("winners", ())]
+        return [row(act) for act in found if act is not None]
+
+
+# -- in the ledger ---------------------------------------------------------------------------------------------------
+
+
+def tell(contest: Contest, study: Study) -> int:
+    """Write the acts that the ledger does not have into it; how many. After a kill one may stand there twice."""
+    with contest.database.read() as connection:
+        news = connection.scalars(select(Act).where(Act.in_ledger.is_(False)).order_by(Act.act_id)).all()
+    for act in news:
+        told = row(act) | {"at": act.at.isoformat(), "arm_ids": arm_ids(contest, act.entry.entry_id, act.phase)}
+        study.record({"kind": "act", **told})
+        with contest.database.write() as connection:
+            connection.get_one(Act, act.act_id).in_ledger = True
+    return len(news)
+
+
+def arm_ids(contest: Contest, entry_id: str, phase: str) -> list[str]:
+    """The arms that an act is about: after the decision not those of the match that decided, which stays as it is."""
+    return arms_of(
+        contest, entry_id, [arms.SCREENING, arms.BOARD, *([] if phase == "decided" else [arms.CONFIRMATION])]
+    )
+
+
+def arms_of(contest: Contest, entry_id: str, labels: Iterable[str]) -> list[str]:
+    """The ids of an entry's arms in the matches of these labels."""
+    return [content_id("a", content_id("m", contest.study.study_id, label), entry_id) for label in labels]
+
+
+def write_down(contest: Contest) -> None:
+    """Tell the ledger here and now, unless somebody works on the contest, who will."""
+    from arena.contest import board
+
+    try:
+        with Study.open(contest.folder) as study:
+            if tell(contest, study):
+                board.write(contest)
+    except Busy:
+        pass

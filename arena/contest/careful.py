@@ -1,0 +1,90 @@
+"""The decision's runs where workers die over them: one arm at a time, and an arm that stays so is left out.
+
+Whom a death belongs to cannot be told while several arms play at once. After the first one that this host does not meet
+with a plain experiment too, each arm plays alone; what is lost then is the arm's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from arena.contest import acts
+from arena.contest.contest import Contest
+from arena.contest.settings import utc_now
+from arena.contest.tables import Entry
+from arena.race import ArmScore
+from arena.study import Study
+
+MOST_ATTEMPTS = 3  # of an arm that plays alone
+
+
+class Careful:
+    """A racer that gives each arm of a match, one for each of ``entries``, its runs: all arms at once, one by one
+    after workers were lost over them, none of an entry that is void or was given up."""
+
+    def __init__(self, contest: Contest, entries: Sequence[Entry], runs: int) -> None:
+        self.contest, self.entries, self.runs = contest, entries, runs
+
+    def next_round(self, scores: Sequence[ArmScore]) -> Mapping[str, int]:
+        state, gone = self.contest.state(), left_out(self.contest, self.entries)
+        wanted = {
+            score.arm_id: entry for score, entry in zip(scores, self.entries, strict=True)
+            if len(score.gains) < self.runs and entry.number not in gone
+        }  # fmt: skip
+        if not state.get("careful") or not wanted:
+            return dict.fromkeys(wanted, self.runs)
+        arm, entry = next(iter(wanted.items()))
+        self.contest.state(alone={"arm_id": arm, "number": entry.number, "control": entry.role != "program"})
+        return {arm: self.runs}
+
+
+def lost(contest: Contest, study: Study, why: str) -> str:
+    """Workers died over the decision's runs, on a host that is well. Returns what to tell the log of it."""
+    state = contest.state()
+    alone = state.get("alone")
+    if alone is None:
+        contest.state(careful=True)
+        return "from now on the leaders play one after the other, to find out whose runs these are"
+    told = dict(state.get("lost") or {})
+    attempts = 1 + told.get(alone["arm_id"], {}).get("attempts", 0)
+    told[alone["arm_id"]] = {"attempts": attempts, "why": why, "number": alone["number"]}
+    contest.state(lost=told)
+    if attempts != MOST_ATTEMPTS or alone["control"]:  # without stock there is no decision
+        return f"entry {alone['number']}: attempt {attempts} of its confirming runs was lost"
+    record(contest, study, alone["number"], alone["arm_id"], given_up(told[alone["arm_id"]]))
+    return f"entry {alone['number']} takes no further part"
+
+
+def given_up(told: Mapping[str, Any]) -> str:
+    return f"this host could not carry its runs out, {told['attempts']} times; the last time: {told['why']}"
+
+
+def left_out(contest: Contest, entries: Sequence[Entry]) -> dict[int, str]:
+    """number → why, of those among ``entries`` that the decision goes on without: void, or given up on some task."""
+    lost = (contest.state().get("lost") or {}).values()
+    given = {told["number"]: given_up(told) for told in lost if told["attempts"] >= MOST_ATTEMPTS}
+    found = {e.number: given[e.number] for e in entries if e.role == "program" and e.number in given}
+    numbers = [entry.number for entry in entries]
+    with contest.database.read() as connection:
+        void = connection.query(Entry).where(Entry.number.in_(numbers), Entry.state == "void").all()
+    return found | {entry.number: entry.reason for entry in void}
+
+
+def told(contest: Contest, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """The same for the announcement."""
+    gone = left_out(contest, entries)
+    return [
+        {"entry_id": e.entry_id, "number": e.number, "entrant": e.entrant, "name": e.name, "why": gone[e.number]}
+        for e in entries if e.number in gone
+    ]  # fmt: skip
+
+
+def record(contest: Contest, study: Study, number: int, arm_id: str, because: str) -> None:
+    """Into the ledger, by which the views leave an arm that was given up out of the ranks."""
+    with contest.database.read() as connection:
+        entry = connection.get_one(Entry, number)
+    study.record({
+        "kind": "act", "what": acts.VOID, "entry_id": entry.entry_id, "number": number, "entrant": entry.entrant,
+        "because": because, "at": utc_now().isoformat(), "phase": "deciding", "arm_ids": [arm_id],
+    })  # fmt: skip

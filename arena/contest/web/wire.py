@@ -1,0 +1,55 @@
+"""How long a client may take to say what it wants: uvicorn itself waits for a request's headers for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_SECONDS = 20.0  # from the opening of a connection, or the first byte of a request, to the end of its headers
+MOST_HEAD = 32 << 10  # bytes of a request's line and headers
+
+
+class Patient(H11Protocol):
+    """HTTP/1.1 that closes a connection whose next request does not come to the end of its headers."""
+
+    late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if answering:
+            self._forget()
+        elif self.late is None:
+            self.late = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _forget(self) -> None:
+        if self.late is not None:
+            self.late.cancel()
+            self.late = None
+
+    def _give_up(self) -> None:
+        self.late = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+def configured(app: Any) -> Config:
+    """The server's settings: one parser whatever is installed, no websockets, bounded headers."""
+    return Config(
+        app, http=Patient, ws="none", log_level="warning", server_header=False, date_header=True,
+        timeout_graceful_shutdown=2, timeout_keep_alive=15, h11_max_incomplete_event_size=MOST_HEAD,
+    )  # fmt: skip

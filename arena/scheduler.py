@@ -1,0 +1,288 @@
+"""Which job goes where: a state machine without clock, threads, input or output.
+
+Who drives it (worker processes, a cluster, a simulation) tells it what happened and asks it for the next placement.
+Nothing is lost: a job that was taken is waiting, in flight or closed, and closed by one result only.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+J = TypeVar("J")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine that can be lost as a whole. ``hardware``: its hardware class."""
+
+    name: str
+    hardware: str
+    devices: int
+
+
+@dataclass(frozen=True)
+class Want:
+    """What a job needs: ``devices`` of one node at once, of that hardware class; an empty one takes any."""
+
+    job_id: str
+    devices: int = 1
+    hardware: str = ""
+
+    def suits(self, node: Node) -> bool:
+        return node.devices >= self.devices and self.hardware in ("", node.hardware)
+
+
+@dataclass(frozen=True)
+class Placement(Generic[J]):
+    """A job on devices of a node, numbered from 0. ``attempt`` above 0: something may be recorded of it already.
+
+    ``ticket`` is unique for all times; what happens to the job there is told under it.
+    """
+
+    ticket: int
+    job: J
+    node: str
+    devices: tuple[int, ...]
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Lost(Generic[J]):
+    """A job whose place died. ``again``: it waits in front of all others; else it is given up."""
+
+    job: J
+    again: bool
+    deaths: int  # of workers that had it in hand
+    node_deaths: int  # of nodes that it was on
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How many deaths are borne; None: any number. ``job``: of workers with one job in hand, ``node``: of nodes under
+    one job, for which it may be innocent; ``in_all``: of workers, whatever they had in hand."""
+
+    job: int | None = None
+    node: int | None = None
+    in_all: int | None = None
+
+
+@dataclass(order=True)
+class _Task(Generic[J]):
+    """A job from the moment it was taken. In order of taking, so that what comes back stands in front."""
+
+    number: int
+    job: J = field(compare=False)
+    want: Want = field(compare=False)
+    attempts: int = field(default=0, compare=False)
+    deaths: int = field(default=0, compare=False)
+    node_deaths: int = field(default=0, compare=False)
+    closed: bool = field(default=False, compare=False)
+    tickets: list[int] = field(default_factory=list, compare=False)
+
+
+class Scheduler(Generic[J]):
+    """``want`` tells what a job needs. Set ``draining``, and nothing is placed any more.
+
+    A job goes to the fullest node that has room, so that large jobs find large rooms; with ``spread`` to the
+    emptiest, for places that share a device are slower the more of them are taken.
+
+    A job for which no node has room now keeps one: what falls free there goes to nobody behind it, so that it need
+    not wait for ever behind smaller ones. Meanwhile the other nodes go on.
+    """
+
+    def __init__(
+        self, want: Callable[[J], Want], patience: Patience | None = None, *, spread: bool = False
+    ) -> None:  # fmt: skip
+        self.draining = False
+        self.deaths = 0  # of workers
+        self.node_deaths = 0
+        self.nodes: dict[str, Node] = {}  # that live
+        self._want = want
+        self._patience = patience or Patience()
+        self._spread = spread
+        self._free: dict[str, list[int]] = {}  # node → its free devices, ascending
+        self._waiting: list[_Task[J]] = []
+        self._open: dict[str, _Task[J]] = {}  # job_id → what is neither done nor given up
+        self._of: dict[int, _Task[J]] = {}  # ticket → its job, also where the place was given up for dead
+        self._placed: dict[int, Placement[J]] = {}
+        self._taken = self._tickets = 0
+
+    # -- nodes ---------------------------------------------------------------------------------------------------
+
+    def join(self, node: Node) -> None:
+        """A node is there, for the first time or again, with all its devices free. ValueError: it was already."""
+        if node.name in self.nodes:
+            raise ValueError(f"node {node.name} is here already")
+        self.nodes[node.name] = node
+        self._free[node.name] = list(range(node.devices))
+
+    def leave(self, name: str) -> list[Lost[J]]:
+        """A node died with all that was on it."""
+        del self.nodes[name], self._free[name]
+        self.node_deaths += 1
+        gone = [placed for placed in self._placed.values() if placed.node == name]
+        return [lost for placed in gone if (lost := self._lose(placed.ticket, node=True))]
+
+    def died(self, ticket: int | None) -> Lost[J] | None:
+        """A worker died; its place is free for its successor. ``ticket`` None: it had nothing in hand."""
+        self.deaths += 1
+        return None if ticket is None else self._lose(ticket, node=False)
+
+    @property
+    def hopeless(self) -> bool:
+        """More workers died than ``Patience.in_all`` bears."""
+        return self._patience.in_all is not None and self.deaths > self._patience.in_all
+
+    # -- jobs ----------------------------------------------------------------------------------------------------
+
+    def place(self, coming: Iterator[J]) -> Placement[J] | None:
+        """The next placement; None where nothing can be placed as things stand.
+
+        ``coming`` is asked for a job only while a device is free and kept for nobody, so that who gives them may
+        decide then; it may end and later go on. ValueError: it gives a job that is waiting or in flight.
+        """
+        while not self.draining:
+            room = {name for name, free in self._free.items() if free}  # and kept for nobody
+            kept, stuck = set[str](), False
+            for task in self._waiting:
+                if not room:
+                    break
+                if (name := self._roomy(task.want, room)) is not None:
+                    return self._put(task, name)
+                if (name := self._emptiest(task.want, kept)) is not None:
+                    kept.add(name)
+                    room.discard(name)
+                # What came back may wait for its kind of node; of new ones, one that cannot go on is enough.
+                elif not task.attempts:
+                    stuck = True
+            if stuck or not room:
+                return None
+            job = next(coming, None)
+            if job is None:
+                return None
+            self._take(job)
+        return None
+
+    def result(self, ticket: int, whole: bool = True) -> bool:
+        """A job ended at its place, which is free now. Whether this result is the one that counts.
+
+        The first one does, though its place may have been given up for dead. ``whole`` False: it was interrupted,
+        which closes the job too, but not by the word of a place that was given up.
+        """
+        here = self._vacate(ticket) is not None
+        task = self._of.pop(ticket, None)
+        if task is None or task.closed or not (here or whole):
+            return False
+        self._close(task)
+        return True
+
+    def give_back(self, ticket: int) -> None:
+        """A job was taken off its place, which is free now, by nobody's fault; unless it is done, it waits in front."""
+        task = self._of.pop(ticket, None)
+        if self._vacate(ticket) is not None and task is not None and not task.closed:
+            insort(self._waiting, task)
+
+    def forget_waiting(self) -> list[J]:
+        """Let go of all jobs that wait; what is in flight stays."""
+        gone = list(self._waiting)
+        for task in gone:
+            self._close(task)
+        return [task.job for task in gone]
+
+    # -- how things stand ----------------------------------------------------------------------------------------
+
+    @property
+    def in_flight(self) -> Mapping[int, Placement[J]]:
+        """By ticket. A job is there once at most; a place that was given up for dead may answer all the same."""
+        return self._placed
+
+    @property
+    def waiting(self) -> list[J]:
+        return [task.job for task in self._waiting]
+
+    def stranded(self) -> list[J]:
+        """Jobs that wait and that no node which lives could hold, were it empty."""
+        return [task.job for task in self._waiting if not any(task.want.suits(node) for node in self.nodes.values())]
+
+    def superfluous(self) -> list[Placement[J]]:
+        """Placements whose job was done elsewhere meanwhile; what they come to will not count."""
+        return [placed for ticket, placed in self._placed.items() if self._of[ticket].closed]
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _take(self, job: J) -> None:
+        want = self._want(job)
+        if want.job_id in self._open:
+            raise ValueError(f"job {want.job_id} is in hand already")
+        task = _Task(self._taken, job, want)
+        self._taken += 1
+        self._open[want.job_id] = task
+        self._waiting.append(task)
+
+    def _roomy(self, want: Want, room: set[str]) -> str | None:
+        """The node to go to, of those with enough room."""
+        best, found = 1 << 30, None
+        for name, node in self.nodes.items():
+            if name in room and want.devices <= (free := len(self._free[name])) and want.suits(node):
+                rank = -free if self._spread else free
+                if rank < best:
+                    best, found = rank, name
+        return found
+
+    def _emptiest(self, want: Want, kept: set[str]) -> str | None:
+        """The node to keep: the least is missing there, and never more later, for nobody else is let in."""
+        best, found = -1, None
+        for name, node in self.nodes.items():
+            if name not in kept and (free := len(self._free[name])) > best and want.suits(node):
+                best, found = free, name
+        return found
+
+    def _put(self, task: _Task[J], name: str) -> Placement[J]:
+        self._waiting.remove(task)
+        free, count = self._free[name], task.want.devices
+        placed = Placement(self._tickets, task.job, name, tuple(free[:count]), task.attempts)
+        del free[:count]
+        task.attempts += 1
+        self._tickets += 1
+        task.tickets.append(placed.ticket)
+        self._of[placed.ticket], self._placed[placed.ticket] = task, placed
+        return placed
+
+    def _vacate(self, ticket: int) -> Placement[J] | None:
+        """Free a place; None where it was given up before."""
+        placed = self._placed.pop(ticket, None)
+        if placed is not None and placed.node in self._free:
+            for device in placed.devices:
+                insort(self._free[placed.node], device)
+        return placed
+
+    def _lose(self, ticket: int, node: bool) -> Lost[J] | None:
+        """Put the job of a place that died in front of all others; None where the job needs it no more."""
+        task = self._of.get(ticket)
+        if self._vacate(ticket) is None or task is None or task.closed:
+            return None
+        task.node_deaths += node
+        task.deaths += not node
+        most = self._patience
+        again = not (_over(task.deaths, most.job) or _over(task.node_deaths, most.node))
+        if again:
+            insort(self._waiting, task)
+        else:
+            self._close(task)
+        return Lost(task.job, again, task.deaths, task.node_deaths)
+
+    def _close(self, task: _Task[J]) -> None:
+        task.closed = True
+        self._open.pop(task.want.job_id, None)
+        if task in self._waiting:
+            self._waiting.remove(task)
+        for ticket in task.tickets:
+            if ticket not in self._placed:
+                self._of.pop(ticket, None)
+
+
+def _over(count: int, most: int | None) -> bool:
+    return most is not None and count > most

@@ -1,0 +1,63 @@
+"""The trainers of a worker: those of each task of its study, opened when a job first asks for that task."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Self
+
+from arena.lease import Leases, runs_per_device
+from arena.settings import StudyConfig
+from trainer.cache import Cache
+from trainer.data import DataStore
+from trainer.devices import Devices
+from trainer.simulated import trainer_for
+from trainer.task import Task
+
+MOST_OPEN = 3  # each holds a warm template with torch in it
+
+
+class Trainers:
+    """Opens what is asked for, and closes the one that has been idle longest where more than a few are open.
+
+    ``cached``: whether outcomes go through the study's cache.
+    """
+
+    def __init__(self, folder: Path, config: StudyConfig, *, cached: bool = True) -> None:
+        self.folder = folder
+        self.config = config
+        self.cache = Cache(folder / "cache") if cached else None
+        self._open: OrderedDict[str, Devices] = OrderedDict()  # by task_id, the one used last at the end
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def at(self, task_id: str) -> Devices:
+        """A run's devices on that task of the study (empty: its first). Raises NotFound for one that it has not."""
+        config = self.config.at(task_id)
+        if config.task_id not in self._open:
+            self._open[config.task_id] = self._start(config)
+            if len(self._open) > MOST_OPEN:
+                _close(self._open.popitem(last=False)[1])
+        self._open.move_to_end(config.task_id)
+        return self._open[config.task_id]
+
+    def _start(self, config: StudyConfig) -> Devices:
+        task = Task.load(config.task)
+        data = DataStore(task, config.streams, self.folder / "data")
+        first = trainer_for(task, data, cache=self.cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox)
+        if runs_per_device() > 1:
+            first.lease = Leases(self.folder / "devices", config.workers).one
+        return Devices(first, config.devices)
+
+    def close(self) -> None:
+        while self._open:
+            _close(self._open.popitem()[1])
+
+
+def _close(devices: Devices) -> None:
+    devices.close()
+    devices.trainer.close()

@@ -1,0 +1,175 @@
+"""``python -m bench.cluster``: a match on two real Ray nodes, one of them killed with SIGKILL in its middle.
+
+Three matches of the same study with ``--fixed-steps``: worker processes on this machine, two Ray nodes left alone, two
+of which one dies with everything on it. Runs, deaths, what was lost, what was done twice, whether the standings are
+equal to the last bit; and what Ray takes over worker processes, whole and between the first and the last experiment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from analysis.study import query
+from arena.choice import choose
+from arena.match import Entry
+from arena.standalone import play_entries
+from arena.study import Study
+from bench.common import figure
+from programs.shelf import starter
+from trainer.task import Task
+
+PROGRAMS = ("stock", "local-screen", "one-line")
+DEATH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 10}
+SETTINGS = {**DEATH, "worker_niceness": 0}  # a death is noticed after 5 s instead of 15 at most; workers are not nice
+GAINS = "SELECT name, run_seed, state, experiments, kept, claimed_gain, verified_gain FROM runs ORDER BY run_id"
+STANDINGS = "SELECT * EXCLUDE (device_seconds_spent) FROM standings ORDER BY arm_id"
+TWICE = """
+SELECT count(*) - count(DISTINCT record->>'experiment_id') AS twice FROM events WHERE kind = 'experiment'
+"""
+Event = Mapping[str, Any]
+
+
+@contextmanager
+def two_nodes(cpus: int = 1) -> Iterator[Any]:
+    """A Ray cluster of two nodes on this machine: RAY_ADDRESS names it, `cluster.second` is the one to be killed."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    how = {"num_cpus": cpus, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args={**how, "_system_config": SETTINGS})
+    cluster.second = cluster.add_node(num_cpus=cpus)
+    before = {name: os.environ.get(name) for name in ("RAY_ADDRESS", "METALOOP_EXECUTOR")}
+    os.environ["RAY_ADDRESS"] = cluster.address
+    choose("ray")
+    try:
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+
+
+def kill_node(node: Any) -> int:
+    """SIGKILL a node's raylet and all that descends from it; returns how many processes that were."""
+    (raylet,) = node.all_processes["raylet"]
+    doomed = [raylet.process.pid]
+    for pid in doomed:
+        doomed += children(pid)
+    for pid in doomed:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return len(doomed)
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has started and that live."""
+    try:
+        lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:
+        return []
+    return [int(word) for text in lists for word in text.split()]
+
+
+@dataclass
+class Played:
+    """A match that was played: its study, its seconds, what was told of it."""
+
+    folder: Path
+    wall: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)  # of experiments and ends of runs
+
+    @property
+    def between(self) -> float:
+        """Seconds from the first experiment's end to the last run's."""
+        return self.times[-1] - self.times[0]
+
+    def take(self, event: Event) -> None:
+        if event["kind"] == "note":
+            self.notes.append(str(event["text"]))
+        if event["kind"] in ("experiment", "run_ended"):
+            self.times.append(time.perf_counter())
+
+
+def play(study: Study, entries: list[Entry], runs: int, also: Callable[[Event], None] = lambda _: None) -> Played:
+    """The match of these entries, wherever the command's jobs go."""
+    played = Played(study.folder)
+
+    def told(event: Event) -> None:
+        played.take(event)
+        also(event)
+
+    began = time.perf_counter()
+    play_entries(study, entries, runs, told)
+    played.wall = time.perf_counter() - began
+    return played
+
+
+def killer(node: Any, after: int) -> Callable[[Event], None]:
+    """Kills the node once so many experiments have ended."""
+    left = [after]
+
+    def look(event: Event) -> None:
+        if event["kind"] == "experiment":
+            left[0] -= 1
+            if left[0] == 0:
+                figure("killed, processes", kill_node(node))
+
+    return look
+
+
+def _study(folder: Path) -> Study:
+    task = Task.load("strokes")
+    return Study.create(
+        folder, task=task, run_budget=task.run_budget, command="match", workers=2, seed=5, fixed_steps=True
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=4, help="runs of each program")
+    asked = parser.parse_args()
+    entries = [Entry(starter(name)) for name in PROGRAMS]
+    with tempfile.TemporaryDirectory(prefix="metaloop-bench-") as name:
+        home = Path(name)
+        choose("local")
+        local = play(_study(home / "local"), entries, asked.runs)
+        with two_nodes():
+            calm = play(_study(home / "calm"), entries, asked.runs)
+        with two_nodes() as cluster:
+            half = len(entries) * asked.runs * 24 // 2
+            hit = play(_study(home / "hit"), entries, asked.runs, killer(cluster.second, half))
+        report(local, calm, hit, len(entries) * asked.runs)
+
+
+def report(local: Played, calm: Played, hit: Played, runs: int) -> None:
+    """One figure a line."""
+    finished = query(hit.folder, "SELECT count(*) AS n FROM runs WHERE state = 'finished'")[0]["n"]
+    figure("runs", finished, str(runs))
+    figure("nodes that died", sum("died" in note or "is gone" in note for note in hit.notes), "1 or more told")
+    figure("runs lost", runs - finished, "0")
+    figure("experiments done twice", query(hit.folder, TWICE)[0]["twice"], "0")
+    rows = [(query(p.folder, GAINS), query(p.folder, STANDINGS)) for p in (local, calm, hit)]
+    figure("standings equal, Ray and worker processes", rows[1] == rows[0], "True")
+    figure("standings equal, one node killed and none", rows[2] == rows[0], "True")
+    figure("wall seconds, worker processes", round(local.wall, 1))
+    figure("wall seconds, Ray", round(calm.wall, 1))
+    figure("wall seconds, Ray, one node killed", round(hit.wall, 1))
+    figure("Ray over worker processes, whole", round(calm.wall / local.wall, 2))
+    figure("Ray over worker processes, first to last experiment", round(calm.between / local.between, 2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Who follows the programs of a contest, and what that may cost: flags of ``contest init``, and ``contest caps``."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meta.cli import options, resolve, staffing
+from meta.cli.crew import Crew
+from meta.cli.options import flag, verb
+from meta.cli.output import Output
+from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from inner_loop.kit import Staff
+
+SHARES = 50  # runs that a purse is for, where nobody says what one of them may take
+run_usd_flag = flag(
+    "--run-usd", type=click.FloatRange(min=0, min_open=True), metavar="USD",
+    help=f"Most dollars of one run  [default: --max-usd / {SHARES}].",
+)  # fmt: skip
+run_tokens_flag = flag(
+    "--run-tokens", type=click.IntRange(min=1), help=f"Most tokens of one run  [default: --max-tokens / {SHARES}]."
+)
+CAPS = (options.max_usd_flag, options.max_tokens_flag, run_usd_flag, run_tokens_flag, options.price_flag)
+FLAGS = (
+    options.researcher_flag, options.model_flag, *CAPS, options.reply_tokens_flag, options.call_timeout_flag,
+    options.patience_flag, options.calls_at_once_flag, *staffing.FLAGS, options.yes_flag,
+)  # fmt: skip
+
+
+def take(flags: dict[str, Any]) -> Crew:
+    """The crew of a contest, ready to be asked. Raises UsageError where calls may cost money and nothing caps them."""
+    shares = {name: flags.pop(name) for name in ("run_usd", "run_tokens")}
+    crew = Crew.take(flags)
+    crew = Crew(crew.asked, with_shares(crew.staff, **shares), crew.yes)
+    kind = crew.researcher.partition(":")[0]
+    if kind != "scripted" and not crew.staff.caps() and not crew.staff.agent_direct:
+        raise UsageError(
+            f"--researcher {crew.researcher}: entries call models, and nothing caps what they take",
+            hint="--max-usd 20, or --max-tokens 20000000 for a model without a price",
+        )
+    crew.ready(None)
+    return crew
+
+
+def with_shares(staff: Staff, run_usd: float | None, run_tokens: int | None) -> Staff:
+    """What one run may take: as asked, else a share of the whole, so that no entry eats the purse."""
+    usd = run_usd or (staff.max_usd / SHARES if staff.max_usd else None)
+    tokens = run_tokens or (math.ceil(staff.max_tokens / SHARES) if staff.max_tokens else None)
+    for name, one, whole in (("usd", usd, staff.max_usd), ("tokens", tokens, staff.max_tokens)):
+        if one and whole and one > whole:
+            raise UsageError(f"--run-{name} {one:g} is more than --max-{name} {whole:g}", hint=f"lower --run-{name}")
+    return staff.model_copy(update={"run_usd": usd, "run_tokens": tokens})
+
+
+@verb(
+    ("metaloop contest caps my-contest", "what models have taken, and may"),
+    ("metaloop contest caps my-contest --max-usd 40", "raise a cap; a queue that waits for it goes on"),
+    flags=[click.argument("folder", metavar="DIR"), *CAPS],
+)
+def caps(out: Output, folder: str, **flags: Any) -> None:
+    """Show or change what a contest's models may take. What one run may take stands in
+    the rules and cannot be changed after the founding."""
+    from arena.contest.contest import Contest
+    from inner_loop.models.purse import Purse
+    from meta.cli.crew import CAPS as KEPT
+
+    place = Path(folder).expanduser()
+    found = Contest.open(place)
+    shares = {name: flags.pop(name) for name in ("run_usd", "run_tokens")}
+    asked = Crew.take(flags).staff
+    given = {name: getattr(asked, name) for name in KEPT if getattr(asked, name)}
+    if any(shares.values()):
+        raise UsageError("what one run may take stands in the rules", hint="found another contest for other rules")
+    if given:
+        config = found.study.model_copy(update={"staff": found.study.staff.model_copy(update=given)})
+        config.dump(place / resolve.MARK)
+        found = Contest.open(place)
+    staff, spent = found.study.staff, Purse(place).spent()
+    out.thing({
+        "researcher": found.study.researcher, "models": ", ".join(staff.models), "max_usd": staff.max_usd,
+        "max_tokens": staff.max_tokens, "run_usd": staff.run_usd, "run_tokens": staff.run_tokens,
+        "spent_usd": round(spent.usd, 4), "spent_tokens": spent.tokens,
+    })  # fmt: skip
+    if given:
+        out.note("the queue takes them up by itself, where it is being served")

@@ -1,0 +1,115 @@
+"""Two real Ray nodes on this machine: matches on them, and one of them killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.ledger import check, segments
+from analysis.study import query
+from arena.choice import choose
+from arena.drain import Drained
+from arena.match import Entry
+from arena.standalone import play_entries
+from arena.study import Study
+from arena.verify_study import final_source
+from bench.cluster import GAINS, TWICE, kill_node, play, two_nodes
+from programs.errors import EnvironmentProblem
+from tests.studies import make_study, program, silent
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'metaloop[ray]'")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(580)]
+ENTRIES = [Entry(program("stock")), Entry(program("other", ideas=("Try momentum 0.9.",)))]
+RUNS = 3
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The same match by worker processes."""
+    choose("local")
+    study = make_study(tmp_path_factory.mktemp("undisturbed") / "s", workers=2)
+    play_entries(study, ENTRIES, RUNS, silent)
+    return query(study.folder, GAINS)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    with two_nodes() as found:
+        yield found
+
+
+def of_each(folder: Path) -> dict[str, int]:
+    """How often what must be written once was written: events by kind, and different ones of them."""
+    sql = """SELECT count(*) FILTER (kind = 'run_ended') AS ended,
+        count(DISTINCT record->>'run_id') FILTER (kind = 'run_ended') AS runs,
+        count(*) FILTER (kind = 'verification') AS verified FROM events"""
+    return query(folder, sql)[0] | query(folder, TWICE)[0]
+
+
+def test_a_node_that_is_killed_in_mid_match_changes_nothing(
+    tmp_path: Path, cluster: Any, undisturbed: list[dict[str, Any]]
+) -> None:
+    study = make_study(tmp_path / "s", workers=2)
+    seen: list[str] = []
+
+    def kill_once(event: Mapping[str, Any]) -> None:
+        if event["kind"] == "experiment":
+            seen.append(event["run_id"])
+            # in the middle of the match, when both nodes have a run in hand and one of it ended last
+            if len(seen) == 12:
+                assert kill_node(cluster.second) >= 3
+
+    played = play(study, ENTRIES, RUNS, kill_once)
+    assert any("died" in note for note in played.notes), played.notes
+    assert query(study.folder, GAINS) == undisturbed
+    assert of_each(study.folder) == {"ended": 6, "runs": 6, "verified": 12, "twice": 0}
+    assert check(study.folder / "ledger") == [] and [p.stem for p in segments(study.folder / "ledger")] == [
+        "cluster-1",
+        "main-1",
+    ]
+    again = Study.open(study.folder)
+    for row in query(study.folder, "SELECT run_id, final_source_id FROM runs"):
+        assert final_source(again, row).source_id == row["final_source_id"]  # its folder came back
+
+
+def test_ctrl_c_drains_and_another_executor_goes_on(
+    tmp_path: Path, cluster: Any, undisturbed: list[dict[str, Any]]
+) -> None:
+    study = make_study(tmp_path / "s", workers=2)
+    told: list[Mapping[str, Any]] = []
+
+    def stop_early(event: Mapping[str, Any]) -> None:
+        told.append(event)
+        if event["kind"] == "experiment" and event["number"] == 2 and not (study.folder / "stop").exists():
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Drained):
+        play_entries(study, ENTRIES, RUNS, stop_early)
+    assert [event["text"][:8] for event in told if event["kind"] == "note"] == ["stopping"]
+    assert 3 <= query(study.folder, "SELECT count(*) AS n FROM experiments")[0]["n"] <= 9
+    choose("local")
+    play_entries(Study.open(study.folder), ENTRIES, RUNS, silent)
+    assert query(study.folder, GAINS) == undisturbed and of_each(study.folder)["twice"] == 0
+
+
+def test_a_node_that_joins_takes_over_and_none_of_the_class_is_one_line(tmp_path: Path, cluster: Any) -> None:
+    study = make_study(tmp_path / "s", workers=2)
+    joined: list[Any] = []
+
+    def swap(event: Mapping[str, Any]) -> None:
+        if event["kind"] == "experiment" and not joined:
+            joined.append(cluster.add_node(num_cpus=1))
+            kill_node(cluster.second)
+
+    played = play(study, ENTRIES, RUNS, swap)
+    assert len([note for note in played.notes if "died" in note or "is gone" in note]) == 1
+    other = make_study(tmp_path / "other", workers=2)
+    other.config = other.config.model_copy(update={"hardware_class": "cpu:of another kind/1 thread"})
+    other.config.dump(other.folder / "study.toml")
+    with pytest.raises(EnvironmentProblem, match=r"no node of the Ray cluster can be used; node .* is not used: it is"):
+        play_entries(Study.open(other.folder), ENTRIES, 1, silent)

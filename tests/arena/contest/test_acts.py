@@ -1,0 +1,125 @@
+"""What the host does to an entry: void, and taken back; in queue, ranks, quota, ledger and decision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis.study import query
+from arena.contest import acts, board
+from arena.contest.contest import Contest
+from arena.contest.decision import leaders
+from arena.contest.entries import change, quota_used
+from arena.contest.steward import Steward
+from arena.contest.tables import Entry
+from arena.contest.views import board_view, entry_of, entry_view
+from arena.contest.work import carry_on
+from arena.study import Study
+from programs.errors import NotFound, UsageError
+from tests.arena.contest.hosting import RUNS, founded
+from tests.arena.contest.test_run import entered, quiet
+
+
+def state(contest: Contest, number: int) -> str:
+    with contest.database.read() as connection:
+        return connection.get_one(Entry, number).state
+
+
+def used(contest: Contest, person: int) -> int:
+    with contest.database.read() as connection:
+        return quota_used(connection, person)
+
+
+@pytest.fixture
+def contest(tmp_path: Path) -> Contest:
+    made = founded(tmp_path).contest
+    entered(made, "local", "one-line")
+    return made
+
+
+def test_a_void_entry_waits_no_more_and_costs_nothing(contest: Contest) -> None:
+    acts.void(contest, "3", "sent by mistake")
+    assert state(contest, 3) == "void" and used(contest, 1) == 0
+    with Study.open(contest.folder) as study:
+        steward = Steward(contest, study, quiet)
+        assert {waiting.number for waiting in steward.waiting()[0]} == {1, 2, 4}
+        acts.unvoid(contest, "3", "it was none")
+        assert {waiting.number for waiting in steward.waiting()[0]} == {1, 2, 3, 4}
+        steward.tell_acts()
+        steward.tell_acts()
+    assert state(contest, 3) == "queued" and used(contest, 1) == 1
+    told = query(contest.folder, "SELECT record ->> 'what' AS what, record ->> 'because' AS why FROM events "
+                 "WHERE kind = 'act' ORDER BY place")  # fmt: skip
+    assert [(row["what"], row["why"]) for row in told] == [("void", "sent by mistake"), ("unvoid", "it was none")]
+
+
+def test_what_runs_bring_meanwhile_is_there_when_it_is_taken_back(contest: Contest) -> None:
+    """A run in hand ends; its entry stays void, and goes on from there afterwards."""
+    change(contest, 3, state="running", runs_done=1)
+    acts.void(contest, "3", "looks copied")
+    assert not change(contest, 3, state="verified", runs_done=RUNS)
+    assert state(contest, 3) == "void"
+    acts.unvoid(contest, "3")
+    assert state(contest, 3) == "verified"
+    change(contest, 4, state="failed", reason="nothing came of it")
+    acts.void(contest, "4", "looks copied")
+    acts.unvoid(contest, "4")
+    found = entry_of(contest, entry_id(contest, 4))
+    assert (found.state, found.reason) == ("failed", "nothing came of it")
+
+
+def entry_id(contest: Contest, number: int) -> str:
+    with contest.database.read() as connection:
+        return connection.get_one(Entry, number).entry_id
+
+
+def test_an_entry_that_this_host_had_given_up_begins_anew(contest: Contest) -> None:
+    change(contest, 3, state="void", attempts=3, reason="this host could not carry it out")
+    acts.unvoid(contest, "3", "the disk is mended")
+    with contest.database.read() as connection:
+        entry = connection.get_one(Entry, 3)
+        assert (entry.state, entry.attempts, entry.reason) == ("queued", 0, "")
+
+
+def test_what_cannot_be_done_is_refused(contest: Contest) -> None:
+    with pytest.raises(UsageError, match="stock"):
+        acts.void(contest, "1", "it wins too often")
+    with pytest.raises(UsageError, match="reason"):
+        acts.void(contest, "3", " \n ")
+    with pytest.raises(UsageError, match="not void"):
+        acts.unvoid(contest, "3")
+    with pytest.raises(NotFound):
+        acts.void(contest, "n0", "no such entry")
+    acts.void(contest, "3", "a reason")
+    with pytest.raises(UsageError, match="already"):
+        acts.void(contest, "3", "another reason")
+
+
+@pytest.mark.slow
+def test_a_void_entry_has_no_rank_and_leads_nowhere(contest: Contest) -> None:
+    carry_on(contest, quiet, until_idle=True)
+    before = board_view(contest)
+    first = next(row for row in before["rows"] if row["role"] == "program")
+    acts.void(contest, first["entry_id"], "not the entrant's own")
+    acts.write_down(contest)
+    seen = board_view(contest)
+    assert first["entry_id"] not in {row["entry_id"] for row in seen["rows"]}
+    assert all(row["rank_high"] <= len(before["rows"]) - 1 for row in seen["rows"])
+    (row,) = [row for row in seen["unmeasured"] if row["entry_id"] == first["entry_id"]]
+    assert row["state"] == "void" and "not the entrant's own" in row["reason"]
+    assert first["number"] not in leaders(contest)
+    view = entry_view(contest, entry_of(contest, first["entry_id"]), None)
+    assert [act["because"] for act in view["acts"]] == ["not the entrant's own"] and len(view["results"]) == RUNS
+    acts.unvoid(contest, first["entry_id"])
+    acts.write_down(contest)
+    assert board.board_rows(contest) == before["rows"]
+    contest.state(close_asked="2026-01-01T00:00:00+00:00")
+    carry_on(contest, quiet)
+    decided = board_view(contest)["announcement"]
+    first = next(row for row in decided["rows"] if row["role"] == "program")
+    acts.void(contest, first["entry_id"], "found out late")
+    acts.write_down(contest)
+    assert board_view(contest)["announcement"] == decided  # the record of the decision stays
+    ranks = "SELECT arm_id, rank_low FROM standings WHERE purpose = 'confirmation' ORDER BY arm_id"
+    assert all(row["rank_low"] is not None for row in query(contest.folder, ranks))
