@@ -127,7 +127,7 @@ def results(
     """Tell the ledger of an entry and of the verifications of its runs; returns the events of its worker."""
     board, screening = (arms.match_of(study, label) for label in (arms.BOARD, arms.SCREENING))
     pair = (arms.arm_of(screening, entry, 0), arms.arm_of(board, entry, 0))
-    arms.admit(study, entry, list(zip((screening, board), pair, strict=True)))
+    arms.admit(study, entry, [(study, screening, pair[0]), (study, board, pair[1])])
     jobs = [arms.screening_job(study, screening, pair[0], contest.config.screen_budget)]
     jobs += [run_job(study, board, pair[1], i) for i in range(contest.config.runs)]
     merit = 0.0 if rng.random() < 0.1 else rng.gauss(0.1, 0.08)  # a tenth end at the untouched script
