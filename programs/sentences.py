@@ -11,10 +11,9 @@ from programs.structure import Block, one_line, outline
 
 _END = re.compile(r"""[.!?…]+["'”’)\]*_]*(?=\s)|[。！？]+[」』”’]*""")
 # what no sentence ends in: code, and words between straight quotes
-_WHOLE = re.compile(r'`[^`]*`|"(?:[^"\\]|\\.)*"')
+_WHOLE = re.compile(r'`[^`]*`|"(?:[^"\\]|\\.){0,400}"')
 _SHORT = re.compile(r"(?:^|[\s(])(?:e\.g|i\.e|cf|vs|approx|ca|fig|eq|no|resp|incl|st|dr)\.$", re.IGNORECASE)
 _NEXT = re.compile(r"\s*(\S)")
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _FENCE = re.compile(r"[ \t>]*(?:```|~~~)")
 _KEY = 40  # characters by which a sentence is found in its lines
 
@@ -61,6 +60,15 @@ def split(text: str) -> Iterator[str]:
         yield text[begin:].strip()
 
 
+def _without_comments(text: str) -> str:
+    """A blank in the place of each HTML comment. By search: a pattern looks for the end again from each beginning."""
+    out, at = [], 0
+    while (begin := text.find("<!--", at)) >= 0 and (end := text.find("-->", begin + 4)) >= 0:
+        out.append(text[at:begin])
+        at = end + 3
+    return " ".join([*out, text[at:]])
+
+
 def _of_code(block: Block, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     for number in range(block.start, block.end):
         said = lines[number].strip()
@@ -76,7 +84,7 @@ def _of_prose(block: Block, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
         starts.append(len(squeezed))
     at = 0
     for part in block.parts:
-        for said in [part] if block.kind == "table-row" else split(_COMMENT.sub(" ", part)):
+        for said in [part] if block.kind == "table-row" else split(_without_comments(part)):
             key = "".join(said.split())[:_KEY]
             at = max(at, squeezed.find(key, at))
             yield min(block.start + bisect_right(starts, at) - 1, block.end - 1), said

@@ -34,6 +34,9 @@
   }
 
   const events = new EventSource("/events");
+  // A page that is kept for the way back would keep its connection, and a browser has six of them for one host.
+  addEventListener("pagehide", () => events.close());
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   events.addEventListener("change", (event) => {
     if (seen !== null && seen !== event.data) soon();
     seen = event.data;

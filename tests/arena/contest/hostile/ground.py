@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ HONEST = b"# Honest\n\nTry one thing at a time.\n"
 
 def unlimited() -> Limits:
     """No limit is in the way of what is tried; the limits have tests of their own."""
-    return Limits(*(Rate(MANY, 1.0) for _ in range(3)))
+    return Limits(**{each.name: Rate(MANY, 1.0) for each in fields(Limits)})
 
 
 class Errors(logging.Handler):

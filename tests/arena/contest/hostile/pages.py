@@ -24,7 +24,7 @@ PLAIN = frozenset(
         """
     class id lang charset name content rel href type src defer tabindex role hidden scope open start method action value
     required maxlength autocomplete enctype accept rows spellcheck disabled min max for download datetime title
-    placeholder viewbox width height x y x1 x2 y1 y2 cx cy r d points text-anchor transform colspan rowspan selected list
+    placeholder viewbox width height x y x1 x2 y1 y2 cx cy r d points text-anchor transform colspan rowspan list
     pattern fill minlength checked cols wrap preserveaspectratio focusable selected dir
 """,
     )
@@ -70,7 +70,8 @@ class Found(HTMLParser):
 
     def _ours(self, tag: str, name: str, value: str) -> bool:
         if self.written and tag == "a" and name == "href":
-            return re.match(r"https?://|[^:]*$|[^:]*[/?#]", value) is not None and value.isprintable()
+            scheme = re.match(r"\s*([A-Za-z][A-Za-z0-9+.-]*):", value)
+            return (scheme is None or scheme[1].lower() in ("http", "https")) and value.isprintable()
         return value.startswith(("/", "#", "?")) and not value.startswith(("//", "/\\"))
 
     def handle_endtag(self, tag: str) -> None:

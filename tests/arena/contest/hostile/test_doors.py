@@ -34,8 +34,8 @@ def test_no_name_is_taken_for_another(ground: Ground, taken: list[str], case: Ca
     case.held(ground.count() == before)
 
 
-ALPHABETS = ("Grace Hopper", "José", "O'Neill", "Владимир", "Ελένη", "山田 太郎", "김철수", "สมชาย", "नीलम", "J. R. R. T.",
-             "team_7", "Nguyễn Văn An", "محمد")  # fmt: skip
+ALPHABETS = ("Grace Hopper", "José", "O'Neill", "Владимир", "Ελένη", "山田 太郎", "김철수", "สมชาย", "नीलम",
+             "J. R. R. T.", "team_7", "Nguyễn Văn An", "محمد")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ALPHABETS)
