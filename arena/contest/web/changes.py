@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from programs.diff import diff
+from programs.directives import ORDER, Directive
 from programs.program import Program
 from programs.shelf import starter
 
@@ -28,6 +29,14 @@ def between(base: Base, text: str, name: str) -> list[tuple[str, str, str]] | No
         return None
     before = Program.parse(base.text, base.key) if base.text else starter("stock")
     found = diff(before, Program.parse(text, name))
-    rows = [("added", d.heading, d.text) for d in found.added]
-    rows += [("changed", new.heading, f"{old.text} → {new.text}") for old, new in found.changed]
-    return rows + [("removed", d.heading, d.text) for d in found.removed]
+    rows = [("added", d.heading, said(d)) for d in found.added]
+    rows += [
+        ("changed", new.heading, said(new) if new.kind == ORDER else f"{old.text} → {new.text}")
+        for old, new in found.changed
+    ]
+    return rows + [("removed", d.heading, said(d)) for d in found.removed]
+
+
+def said(directive: Directive) -> str:
+    """Its text; that of an order is a list of hashes, which nobody reads."""
+    return "(the order of the ideas)" if directive.kind == ORDER else directive.text

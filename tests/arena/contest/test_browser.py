@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from arena.contest import accounts
 from arena.contest.contest import Contest
-from arena.contest.entries import change
+from arena.contest.entries import accept, change
 from arena.contest.tables import Entry
+from arena.contest.work import carry_on
+from programs.shelf import starter
 from tests.analysis.report.browser import Browser, found
-from tests.arena.contest.hosting import founded, served
+from tests.arena.contest.hosting import RUNS, founded, served
 
 pytestmark = [
     pytest.mark.slow,
@@ -70,7 +73,7 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     until(browser, f"{state} === 'screening'")  # without a reload
     assert browser.value("document.querySelector('#live').hidden") is False
     for width in (1100, 380):
-        for path in ("/", "/queue", "/rules", "/me", "/join"):
+        for path in ("/", "/queue", "/lineage", "/downloads", "/rules", "/me", "/join"):
             go(browser, base + path, width)
             assert browser.value("document.documentElement.scrollWidth <= innerWidth"), (path, width)
             assert browser.value("document.querySelectorAll('main h1, main h2').length") >= 1
@@ -78,6 +81,45 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     assert browser.value("document.activeElement.className") == "skip"
     assert {url.split("/")[2] for url in browser.requests()} == {f"127.0.0.1:{port}"}
     assert browser.complaints() == []
+
+
+def read(contest: Contest, port: int, browser: Browser) -> None:
+    """A contest that was run: the entry with curve and credit, the lineage, a dispute, then the winner."""
+    base = f"http://127.0.0.1:{port}"
+    go(browser, f"{base}/join")
+    submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Eve")
+    token = browser.value("document.querySelector('pre').textContent")
+    submit(browser, "/login", "location.pathname === '/me'", token=token)
+    entry = next(row["entry_id"] for row in contest.database.fact("board")["rows"] if row["role"] == "program")
+    for width in (1280, 360):
+        for path in (f"/entry/{entry}", "/lineage"):
+            go(browser, base + path, width)
+            assert browser.value("document.documentElement.scrollWidth <= innerWidth"), (path, width)
+            assert browser.value("document.querySelectorAll('main svg circle').length") >= 1
+    go(browser, f"{base}/entry/{entry}")
+    assert browser.value("document.querySelectorAll('.curve .best').length") == RUNS
+    assert browser.value("document.querySelectorAll('.passage').length") > 1
+    browser.value("document.querySelector('.experiments details summary').click()")
+    until(browser, "document.querySelector('.experiments details[open] .diff, .experiments details[open] .note')")
+    action = f"/entry/{entry}/dispute"
+    submit(browser, action, "location.hash.startsWith('#dispute-')", reason="It took my third idea word for word.")
+    until(browser, "document.querySelector('.disputes .said')?.textContent.includes('third idea')")
+    contest.state(close_asked="2026-01-01T00:00:00+00:00")
+    carry_on(contest, lambda _: None)
+    go(browser, base)
+    until(browser, "document.querySelector('.verdict h2')?.textContent.length > 0")
+    assert browser.complaints() == []
+
+
+def test_a_contest_read_to_its_end_in_a_browser(tmp_path: Path) -> None:
+    contest, command = founded(tmp_path).contest, found()
+    assert command is not None
+    ada, _ = accounts.join(contest.database, contest.config, "Ada", "")
+    first = accept(contest, ada, starter("local").raw).entry
+    accept(contest, ada, starter("local").raw + b"\n- One more.\n", None, first.entry_id)
+    carry_on(contest, lambda _: None, until_idle=True)
+    with served(contest) as port, Browser(command) as browser:
+        read(contest, port, browser)
 
 
 def test_an_entrant_in_a_browser(tmp_path: Path) -> None:

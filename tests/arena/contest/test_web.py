@@ -17,7 +17,7 @@ from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, joined, served
 
 LOCAL = starter("local").raw
-PAGES = ("/", "/queue", "/rules", "/join")
+PAGES = ("/", "/queue", "/lineage", "/downloads", "/rules", "/join")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,159 @@
+"""What the entry and lineage pages say of a contest that has been run: courses, credit, descent, downloads, seals."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from arena.contest import accounts
+from arena.contest.contest import Contest
+from arena.contest.courses import CONTEST, Course, courses_of
+from arena.contest.entries import NotTaken, accept
+from arena.contest.insight import credit_of
+from arena.contest.tables import Entry
+from arena.contest.web.curve import curve
+from arena.contest.work import carry_on
+from programs.shelf import starter
+from tests.arena.contest.hosting import RUNS, Browser, founded, served
+
+LOCAL = starter("local").raw
+SECRET = "A phrase that nobody else knows"
+CHILD = LOCAL + f"\n## More\n\n- {SECRET}.\n- <b>Bold</b> as it stands.\n".encode()
+
+pytestmark = pytest.mark.slow
+
+
+def quiet(_text: str) -> None:
+    pass
+
+
+def ran(folder: Path, sealed: bool) -> tuple[Contest, dict[str, str], str]:
+    """Two entries, the second a child of the first, both run; ids by name, and the token of the second's author."""
+    contest = founded(folder, sealed=sealed).contest
+    ada, _ = accounts.join(contest.database, contest.config, "Ada", "")
+    bob, token = accounts.join(contest.database, contest.config, "Bob", "")
+    first = accept(contest, ada, LOCAL).entry
+    child = accept(contest, bob, CHILD, None, first.entry_id).entry
+    carry_on(contest, quiet, until_idle=True)
+    return contest, {"first": first.entry_id, "child": child.entry_id}, token
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Contest, dict[str, str], Browser]]:
+    contest, ids, _ = ran(tmp_path_factory.mktemp("open"), sealed=False)
+    with served(contest) as port:
+        yield contest, ids, Browser(port)
+
+
+def number_of(contest: Contest, entry_id: str) -> Entry:
+    with contest.database.read() as connection:
+        return connection.query(Entry).where(Entry.entry_id == entry_id).one()
+
+
+def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]) -> None:
+    contest, ids, browser = opened
+    entry = number_of(contest, ids["first"])
+    runs = courses_of(contest, entry.number, (CONTEST,))
+    assert [run["run"] for run in runs] == [1, 2] and len(runs) == RUNS
+    board = {row["entry_id"]: row for row in contest.database.fact("board")["rows"]}
+    assert sum(run["gain"] for run in runs) / RUNS == pytest.approx(board[ids["first"]]["gain"])
+    for run in runs:
+        drawn = curve(run)
+        assert len(drawn.table) == len(run["experiments"]) > 1
+        assert len(drawn.dots) == sum(row[1] in ("kept", "discarded", "baseline") for row in drawn.table)
+    page = browser.get(f"/entry/{ids['first']}").text
+    assert page.count('<figure class="curve">') == RUNS and 'class="best"' in page
+    other = browser.get(f"/entry/{ids['first']}?run={runs[1]['run_id']}").text
+    assert 'aria-current="true">Run 2<' in other and '<pre class="diff"' in other
+    assert "metaloop run program.md" in page and "style=" not in page
+
+
+def test_a_lost_course_comes_back_from_the_ledger(opened: tuple[Contest, dict[str, str], Browser]) -> None:
+    contest, _, _ = opened
+    with contest.database.read() as connection:
+        before = {course.run_id for course in connection.query(Course)}
+    with contest.database.write() as connection:
+        connection.query(Course).delete()
+    carry_on(contest, quiet, until_idle=True)
+    with contest.database.read() as connection:
+        assert {course.run_id for course in connection.query(Course)} == before
+
+
+def test_credit_is_that_of_the_programs_own_directives(opened: tuple[Contest, dict[str, str], Browser]) -> None:
+    contest, ids, browser = opened
+    told = [
+        row for row in credit_of(contest, number_of(contest, ids["first"]).program_id) if row["estimate"] is not None
+    ]
+    own = {d.directive_id for d in starter("local").directives}
+    assert told and {row["directive_id"] for row in told} <= own
+    page = browser.get(f"/entry/{ids['first']}").text
+    assert page.count('<div class="credit ') == len(told) and "observational" in page
+
+
+def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, str], Browser]) -> None:
+    contest, ids, browser = opened
+    page = browser.get(f"/entry/{ids['child']}").text
+    changes = page.split('id="changes"')[1].split("</section>")[0]
+    assert "its parent, number 3 (Ada)" in changes and SECRET in changes and changes.count('class="added"') == 2
+    assert browser.get(f"/entry/{ids['child']}?against=stock").text.split('id="changes"')[1].count('class="added"') > 2
+    carol, _ = accounts.join(contest.database, contest.config, "Carol", "")
+    with pytest.raises(NotTaken, match="based on"):
+        accept(contest, carol, b"# Other\n\nText.\n", None, "n_none")
+
+
+def test_the_lineage_says_who_took_what(opened: tuple[Contest, dict[str, str], Browser]) -> None:
+    _, _, browser = opened
+    told = browser.get("/api/v1/lineage").json
+    first, child = told["nodes"]
+    assert first["source"] is None and first["new"] and first["taken"] == 0 and first["gain"] is not None
+    assert child["source"] == 3 and child["named"] and child["taken"] == first["new"] and child["new"] == 2
+    assert child["edges"] == [{"from": 3, "taken": first["new"], "changed": 0}]
+    assert told["ideas"][0]["first"] == 3 and told["ideas"][0]["takers"] == [4]
+    page = browser.get("/lineage").text
+    assert 'class="arc ' in page and "&lt;b&gt;Bold" in page and "<b>Bold" not in page
+    assert SECRET in browser.get("/lineage.md").text
+
+
+def test_tables_can_be_taken_away(opened: tuple[Contest, dict[str, str], Browser]) -> None:
+    from pyarrow import parquet  # type: ignore[import-untyped]
+
+    _, ids, browser = opened
+    for name in ("board", "entries", "runs", "experiments"):
+        rows = browser.get(f"/download/{name}.json").json
+        found = parquet.read_table(io.BytesIO(browser.get(f"/download/{name}.parquet").body))
+        assert len(rows) == found.num_rows > 0
+        assert len(browser.get(f"/download/{name}.csv").text.splitlines()) > len(rows)
+        assert f"/download/{name}.parquet" in browser.get("/downloads").text
+    assert sum(row["purpose"] == "contest" for row in browser.get("/download/runs.json").json) == 4 * RUNS
+    assert {row["entry_id"] for row in browser.get(f"/entry/{ids['child']}/experiments.json").json} == {ids["child"]}
+    assert browser.get("/download/secret.csv").status == browser.get("/download/runs.exe").status == 404
+
+
+def test_nothing_of_a_sealed_entry_leaks(tmp_path: Path) -> None:
+    contest, ids, token = ran(tmp_path, sealed=True)
+    tried = [e["description"] for e in courses_of(contest, 4, (CONTEST,))[0]["experiments"] if "=" in e["description"]]
+    assert tried
+    phrases = [SECRET, "its parent", 'class="credit ', '<figure class="curve">', '<pre class="diff"', *tried]
+    with served(contest) as port:
+        reader = Browser(port)
+        child = f"/entry/{ids['child']}"
+        open_pages = ("/", "/lineage", "/lineage.md", "/api/v1/lineage", "/download/entries.json")
+        for path in (*open_pages, child, f"{child}.md", f"/api/v1/entries/{ids['child']}"):
+            text = reader.get(path).text
+            assert [phrase for phrase in phrases if phrase in text] == [], path
+        for name in ("runs", "experiments"):
+            told = {row["entry_id"] for row in reader.get(f"/download/{name}.json").json}
+            assert told and not told & set(ids.values())
+        for kind in ("csv", "json"):
+            assert reader.get(f"{child}/experiments.{kind}").status == 403
+        bob = Browser(port, token)
+        own = bob.get(f"/entry/{ids['child']}").text
+        assert SECRET in own and '<figure class="curve">' in own and 'class="credit ' not in own
+        assert "its parent" not in own  # which is sealed too
+        assert bob.get(f"/entry/{ids['first']}/experiments.json").status == 403
+        contest.state(decided="2026-01-01T00:00:00+00:00")
+        assert "its parent" in Browser(port).get(f"/entry/{ids['child']}").text
+        assert SECRET in Browser(port).get("/lineage").text
