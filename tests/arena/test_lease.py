@@ -41,9 +41,21 @@ def hold(folder: Path, told: Any, seconds: float) -> None:
         told.put((os.getpid(), time.monotonic(), "out"))
 
 
+def hold_with_another(folder: Path, told: Any, entered: Any) -> None:
+    """Hold a device until somebody else has held one too, however slow the machine is."""
+    with Leases(folder, 2).one():
+        told.put((os.getpid(), time.monotonic(), "in"))
+        with entered.get_lock():
+            entered.value += 1
+        until = time.monotonic() + 60
+        while entered.value < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        told.put((os.getpid(), time.monotonic(), "out"))
+
+
 def test_no_more_than_so_many_processes_hold_a_device(tmp_path: Path) -> None:
-    told = HELD.SimpleQueue()
-    holders = [HELD.Process(target=hold, args=(tmp_path / "devices", told, 0.05)) for _ in range(7)]
+    told, entered = HELD.SimpleQueue(), HELD.Value("i", 0)
+    holders = [HELD.Process(target=hold_with_another, args=(tmp_path / "devices", told, entered)) for _ in range(7)]
     for holder in holders:
         holder.start()
     spans = sorted((told.get() for _ in range(14)), key=lambda one: one[1])
