@@ -189,7 +189,11 @@ class Crowd:
 
         await asyncio.sleep(self.rng.random() * self.plan.warm)
         etag = await self.read(client, "/")
-        stream = await client.open(on_event)
+        try:
+            stream = await client.open(on_event)
+        except OSError as error:
+            self.failed(f"/events: {error!r}")
+            return
         stream.transport.write(b"GET /events HTTP/1.1\r\nhost: load\r\n\r\n")
         while time.monotonic() < self.end:
             try:
