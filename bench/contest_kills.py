@@ -68,8 +68,7 @@ def main() -> None:
                 host.port, moment + 0.5, live, given.readers - live, 1.0, given.rate, tokens, warm=0.0, seed=number
             )
             killer = threading.Timer(moment, host.end, (signal.SIGKILL,))
-            killer.start()
-            told = crowd(plan)
+            told = crowd(plan, killer.start)
             killer.join()
             accepted += told["accepted"]
             reads += len(told["reads"])
