@@ -1,6 +1,6 @@
 """Readers and entrants of a contest in a process of their own: sockets and nothing more, for they share the processors.
 
-``python -m bench.contest_clients`` takes a `Plan` as JSON on stdin and prints what was measured as JSON.
+``python -m bench.contest_clients`` takes a `Plan` as a line of JSON, says when it begins, and prints what was measured.
 
 How readers behave. A live one has the page open in a browser: it listens to /events, and when the board has changed it
 fetches the page again as static/live.js does (after 0 to 1 s, and not within 5 s of the time before), with gzip and the
@@ -189,7 +189,11 @@ class Crowd:
 
         await asyncio.sleep(self.rng.random() * self.plan.warm)
         etag = await self.read(client, "/")
-        stream = await client.open(on_event)
+        try:
+            stream = await client.open(on_event)
+        except OSError as error:
+            self.failed(f"/events: {error!r}")
+            return
         stream.transport.write(b"GET /events HTTP/1.1\r\nhost: load\r\n\r\n")
         while time.monotonic() < self.end:
             try:
@@ -250,7 +254,9 @@ def program(rng: random.Random) -> bytes:
 
 
 def main() -> None:
-    print(json.dumps(asdict(asyncio.run(Crowd(Plan(**json.load(sys.stdin))).all()))))
+    plan = Plan(**json.loads(sys.stdin.readline()))
+    print("begun", flush=True)
+    print(json.dumps(asdict(asyncio.run(Crowd(plan).all()))))
 
 
 if __name__ == "__main__":

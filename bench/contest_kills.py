@@ -1,6 +1,6 @@
 """`kill -9` of a contest's host at random moments, while it is read and entries arrive.
 
-python -m bench.contest_kills [--kills 20] [--entries 300] [--readers 200] [--rate 20] [--most 4]
+python -m bench.contest_kills [--kills 20] [--entries 300] [--readers 200] [--rate 20] [--most 6]
 
 The load is that of bench/contest_load.py, on a board of fewer entries, so that what was accepted can be carried out to
 the end. Each time the host (pages, queue and runs die with it) is killed between 0.5 s and ``--most`` seconds after its
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=300, help="that are there before")
     parser.add_argument("--readers", type=int, default=200)
     parser.add_argument("--rate", type=float, default=20.0)
-    parser.add_argument("--most", type=float, default=4.0, help="seconds of load before a kill, at most")
+    parser.add_argument("--most", type=float, default=6.0, help="seconds of load before a kill, at most")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="metaloop-kills-") as spare:
         folder, rng = Path(spare), random.Random()
@@ -68,8 +68,7 @@ def main() -> None:
                 host.port, moment + 0.5, live, given.readers - live, 1.0, given.rate, tokens, warm=0.0, seed=number
             )
             killer = threading.Timer(moment, host.end, (signal.SIGKILL,))
-            killer.start()
-            told = crowd(plan)
+            told = crowd(plan, killer.start)
             killer.join()
             accepted += told["accepted"]
             reads += len(told["reads"])

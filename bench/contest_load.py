@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -139,10 +139,16 @@ def present(name: str, plan: Plan, host: Host) -> None:
     figure(f"{name}: the pages' process used", f"{spent / (plan.seconds + plan.warm):.2f} processors")
 
 
-def crowd(plan: Plan) -> dict[str, Any]:
+def crowd(plan: Plan, begun: Callable[[], object] = bool) -> dict[str, Any]:
+    """What they saw; ``begun`` is called when they are there."""
     command = [sys.executable, "-m", "bench.contest_clients"]
-    done = subprocess.run(command, input=json.dumps(asdict(plan)), stdout=subprocess.PIPE, text=True, check=True)
-    told: dict[str, Any] = json.loads(done.stdout)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as clients:
+        assert clients.stdin is not None and clients.stdout is not None
+        clients.stdin.write(json.dumps(asdict(plan)) + "\n")
+        clients.stdin.flush()
+        clients.stdout.readline()
+        begun()
+        told: dict[str, Any] = json.loads(clients.stdout.read())
     return told
 
 
