@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from arena.choice import on_cluster
 from arena.executor import LocalExecutor, Progress
 from arena.jobs import Job, JobResult
+from arena.lease import processes
 from arena.sandbox import runs_code
 from arena.settings import StudyConfig
 from arena.study import Study
@@ -56,12 +57,13 @@ class InProcessExecutor:
 def executor_of(study: Study, progress: Progress) -> LocalExecutor | InProcessExecutor | RayExecutor:
     """What carries out a study's jobs: a cluster where the command asks for one, worker processes where anything
     trains, this process where a law tells."""
+    count = processes(study.config)
     if on_cluster():
         from arena.cluster.executor import RayExecutor
 
-        return RayExecutor(study.folder, study.config, progress)
+        return RayExecutor(study.folder, progress)
     if trains(study):
-        return LocalExecutor(study.folder, study.config.workers, progress)
+        return LocalExecutor(study.folder, count, progress)
     return InProcessExecutor(study, progress, repositories=True)
 
 

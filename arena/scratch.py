@@ -61,7 +61,7 @@ def _executor(folder: Path, workers: int, progress: Progress) -> LocalExecutor |
     if on_cluster():
         from arena.cluster.executor import RayExecutor
 
-        return RayExecutor(folder, StudyConfig.read(folder / "study.toml"), progress)
+        return RayExecutor(folder, progress)
     return LocalExecutor(folder, workers, progress)
 
 

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Self
 
+from arena.lease import Leases, runs_per_device
 from arena.settings import StudyConfig
 from trainer.cache import Cache
 from trainer.data import DataStore
@@ -48,6 +49,8 @@ class Trainers:
         task = Task.load(config.task)
         data = DataStore(task, config.streams, self.folder / "data")
         first = trainer_for(task, data, cache=self.cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox)
+        if runs_per_device() > 1:
+            first.lease = Leases(self.folder / "devices", config.workers).one
         return Devices(first, config.devices)
 
     def close(self) -> None:

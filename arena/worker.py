@@ -112,7 +112,7 @@ class Worker:
             outcome.reason,
             outcome.trust,
             outcome.spent_seconds,
-            time.perf_counter() - began,
+            time.perf_counter() - began - self.trainer.waited,
             outcome.findings,
         )
 

@@ -5,7 +5,7 @@ python -m bench.cluster_simulated [SEEDS] [LARGE_SEEDS]      default 5 3; some 1
 What is assumed stands in `arena/simulation/world.py`; nodes have 8 devices and come back after 10 minutes (spread by
 half), a run has 24 experiments of 5 minutes and 2 that verify it, 12 organizations have 16 runs each, on 1,024 devices
 1,024 each, a day's work. One failure a minute among 128 nodes is one a node every 2 h 8 min. For comparison:
-419 unexpected interruptions in 54 days on 16,384 GPUs (Llama 3, arXiv 2407.21783) are one a node of 8 every 265 days.
+419 unexpected interruptions in 54 days on 16,384 GPUs (Llama 3, arXiv 2407.21783) are one a node of 8 every 264 days.
 The time of thought is what makes 90 of 192 experiments an hour (blog.skypilot.co/scaling-autoresearch).
 """
 

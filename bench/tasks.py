@@ -4,7 +4,8 @@
 
 Stock's gain on a task is 1 with a standard deviation of a third from run to run, as on the stroke task; entries gain
 1.4 and .7 of it with as much spread. Each line: runs on each task, then how many of the intervals held the true score
-of an entry, and the true difference of two entries. A second takes care of 2,000 contests.
+of an entry, and the true difference of two entries; n: the contests in which stock's gain was told from 0 on every
+task, of 4,000. It takes about ten seconds.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ ENTRIES = {"first": (1.4, 0.7), "second": (1.0, 1.2), "stock": (1.0, 1.0), "agai
 STUDIES = 4000
 
 
-def covered(studies: int, runs: int, seed: int, tasks: int = 2) -> tuple[float, float]:
-    """(share of intervals with the true score of an entry, with the true difference of two entries)."""
+def covered(studies: int, runs: int, seed: int, tasks: int = 2) -> tuple[float, float, int]:
+    """(share of intervals with the true score of an entry, with the true difference of two, contests that counted)."""
     rng = random.Random(seed)
     score = apart = tried = 0
     true = {entry: sum(gains[t % 2] for t in range(tasks)) / tasks for entry, gains in ENTRIES.items()}
@@ -37,14 +38,14 @@ def covered(studies: int, runs: int, seed: int, tasks: int = 2) -> tuple[float, 
         score += low is not None and high is not None and low <= true["first"] <= high
         _, low, high = scores.over("first", "second")
         apart += low is not None and high is not None and low <= true["first"] - true["second"] <= high
-    return score / tried, apart / tried
+    return score / tried, apart / tried, tried
 
 
 def main() -> None:
     for tasks in (2, 4):
         for runs in (2, 4, 12):
-            score, apart = covered(STUDIES, runs, seed=runs, tasks=tasks)
-            print(f"tasks {tasks}  runs {runs:2d}  score {score:.3f}  difference {apart:.3f}  n {STUDIES}", flush=True)
+            score, apart, n = covered(STUDIES, runs, seed=runs, tasks=tasks)
+            print(f"tasks {tasks}  runs {runs:2d}  score {score:.3f}  difference {apart:.3f}  n {n}", flush=True)
 
 
 if __name__ == "__main__":

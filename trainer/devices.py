@@ -141,7 +141,7 @@ def carry_out(trainer: Trainer, spec: Spec) -> Landing:
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     began = time.monotonic()
     outcome = trainer.run(spec)
-    return Landing(outcome, started_at, began, time.monotonic())
+    return Landing(outcome, started_at, began + trainer.waited, time.monotonic())
 
 
 def idle_seconds(landings: Sequence[Landing], devices: int) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -65,6 +67,8 @@ class Trainer:
         self.cache = cache
         self.fixed_steps = fixed_steps
         self.scorer = scorer_of(task.scoring)
+        self.lease: Callable[[], AbstractContextManager[None]] = nullcontext  # held while anything is trained
+        self.waited = 0.0  # seconds for that, of the experiment in hand or the last one
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +86,7 @@ class Trainer:
         launcher = LocalLauncher(sandbox=self.launcher.sandboxed, number=number)
         made = type(self)(self.task, self.data, launcher=launcher, cache=self.cache, fixed_steps=self.fixed_steps)
         made._owns_launcher = True
+        made.lease = self.lease
         return made
 
     def steps(self, fraction: float = 1.0) -> int:
@@ -98,13 +103,17 @@ class Trainer:
 
     def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
         """Train and score. Never raises for what the candidate did; ``fault`` is a failure of our own machinery."""
+        self.waited = 0.0
         key = self.key(spec) if self.cache else ""
         if self.cache and use_cache and (known := self.cache.get(key)) is not None:
             return replace(known, cached=True, spent_seconds=0.0)
         reason = ""
         for _ in range(_ATTEMPTS):
+            asked = time.monotonic()
             try:
-                outcome = self._attempt(spec)
+                with self.lease():  # its wait is no part of the attempt, neither of its caps nor of its times
+                    self.waited += time.monotonic() - asked
+                    outcome = self._attempt(spec)
             except (LauncherFault, OSError, EnvironmentProblem) as error:
                 reason = _why(error)
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,7 @@ def connect(devices: int) -> Cluster:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do anyway, unasked
     require()
+    _take_token()
     import ray
 
     if ray.is_initialized():
@@ -65,6 +67,16 @@ def connect(devices: int) -> Cluster:
     else:
         _start(devices)
     return Cluster(ray.get_runtime_context().gcs_address, not there, time.monotonic())
+
+
+def _take_token() -> None:
+    """``ray start`` asks for a token where there is one; ``ray.init`` brings it only where it is told to.
+
+    To be told before Ray is imported, which reads its settings then.
+    """
+    token = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if "ray" not in sys.modules and (token or Path("~/.ray/auth_token").expanduser().is_file()):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def address() -> str:

@@ -56,20 +56,23 @@ _LIVE: weakref.WeakSet[RayExecutor] = weakref.WeakSet()
 class RayExecutor:
     """Carries out jobs on every node of the study's hardware class. Nodes may come and go meanwhile."""
 
-    def __init__(self, folder: Path, config: StudyConfig, progress: Progress) -> None:
-        import ray
-
-        self.folder, self.config, self.progress = folder, config, progress
-        self.devices: int = config.devices  # of one run
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        config = StudyConfig.read(folder / "study.toml")
+        self.folder, self.progress = folder, progress
+        self.devices = config.devices  # of one run
         self.resource = "GPU" if config.hardware_class.startswith(("gpu:", "cuda:")) else "CPU"
         self.cluster: Cluster = connect(config.workers * self.devices)
         self.session = secrets.token_hex(16)
         self.nodes = Nodes(self.resource, config.hardware_class, self._note)
         self.scheduler: Scheduler[Job] = Scheduler(
-            lambda job: Want(job.job_id, self.devices, config.hardware_class), Patience(MOST_DEATHS, NODE_DEATHS)
+            lambda job: Want(job.job_id, self.devices, config.hardware_class),
+            Patience(MOST_DEATHS, NODE_DEATHS),
+            spread=True,
         )
         self.ledger = Ledger(folder / "ledger", "cluster")
         self.told = False
+        import ray  # not before its settings are made
+
         self._parcel = ray.put(parcel_of(config, folder))
         self._places: dict[tuple[str, int], Place] = {}
         self._calls: dict[ObjectRef[Any], Place] = {}

@@ -12,9 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 from arena.history import History
 from arena.jobs import BaselineJob, Job, JobResult, MeasureJob, RunJob
 from inner_loop.record import experiment_id
+from trainer.devices import MOST_DEVICES
 
 MOST_LINE = 16 << 20  # bytes of one message; an experiment with the diff of its sources has some tens of KB
-OF_A_RUN = frozenset({"run_started", "experiment", "decision", "finding", "call", "agent", "fault", "run_ended"})
+OF_A_RUN = frozenset(
+    {"run_started", "experiment", "wave", "decision", "finding", "call", "agent", "fault", "run_ended"}
+)
 ONCE = frozenset({"run_started", "run_ended"})
 _RESULT: TypeAdapter[JobResult] = TypeAdapter(JobResult)
 
@@ -80,9 +83,10 @@ class Hand:
             if type(number) is not int or named != experiment_id(self.job.job_id, number):
                 raise Malformed(f"an experiment {named!r} with number {number!r}")
             known = self._past.experiments.get(self.job.job_id, {})
-            if named not in known and number != len(known):
+            if named in known:  # it was told what is recorded: who does an experiment again is not to be trusted
+                raise Malformed(f"experiment {number} again")
+            if not 0 <= number < len(known) + MOST_DEVICES:  # those of a wave end in any order
                 raise Malformed(f"experiment {number} after {len(known)}")
-            return named in known
         if kind in ONCE and event.get("state", "finished") == "finished":
             before = kind in self._told
             self._told.add(kind)

@@ -42,7 +42,8 @@ class FarWorker(Worker):
 def check(folder: Path, study: Path) -> None:
     """Raise, before any job is taken, where this machine cannot carry out what the study asks for."""
     config = StudyConfig.read(folder / "study.toml")
-    require(Task.load(config.task), config.sandbox)
+    for task in (config.task, *(each.task for each in config.further)):
+        require(Task.load(task), config.sandbox)
     if config.researcher == "scripted":
         return
     try:

@@ -51,7 +51,7 @@ class Board:
 
 def write(contest: Contest) -> None:
     before = contest.database.fact("board")
-    rows, scales, unit = whole_board(contest)
+    rows, scales, unit = over_tasks(contest)
     if rows == before.get("rows"):
         return
     version = int(before.get("version", 0)) + 1
@@ -61,7 +61,7 @@ def write(contest: Contest) -> None:
     )  # fmt: skip
 
 
-def whole_board(contest: Contest, kind: str = arms.BOARD) -> tuple[list[Row], list[Row], str]:
+def over_tasks(contest: Contest, kind: str = arms.BOARD) -> tuple[list[Row], list[Row], str]:
     """The rows over all tasks, the scale of each where there are several, the unit: `score.overall`."""
     first, *further = contest.tasks
     by_task = {first.name: board_rows(contest, kind)}

@@ -6,7 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
 
@@ -37,9 +37,10 @@ class Client:
     def post(self, path: str, body: Any) -> dict[str, Any]:
         return self._ask("POST", path, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
-    def enter(self, raw: bytes) -> dict[str, Any]:
+    def enter(self, raw: bytes, parent: str = "") -> dict[str, Any]:
         """Send a program; on return the host has stored it. Raises Turned, with the lint messages in its detail."""
-        return self._ask("POST", "/api/v1/entries", raw, {"Content-Type": "text/markdown; charset=utf-8"})
+        path = "/api/v1/entries" + (f"?parent={quote(parent, safe='')}" if parent else "")
+        return self._ask("POST", path, raw, {"Content-Type": "text/markdown; charset=utf-8"})
 
     def need_token(self) -> None:
         if not self.token:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import undefer
 from analysis.report.standings import aa_spread
 from analysis.statistics import mean_interval
 from arena.contest import acts, arms, careful
-from arena.contest.board import board_rows, whole_board
+from arena.contest.board import board_rows, over_tasks
 from arena.contest.contest import Contest
 from arena.contest.score import Scores, plain
 from arena.contest.settings import utc_now
@@ -26,7 +26,7 @@ Gains = Mapping[int, Sequence[float]]  # entry's number → verified gains of it
 
 def leaders(contest: Contest) -> list[int]:
     """Numbers of the entries that go on, best first: who may hold rank 1, each program once, its earliest entry."""
-    rows = [row for row in whole_board(contest)[0] if row["role"] == "program" and row["rank_low"] == 1]
+    rows = [row for row in over_tasks(contest)[0] if row["role"] == "program" and row["rank_low"] == 1]
     first: dict[str, int] = {}
     for row in rows:
         first[row["program_id"]] = min(row["number"], first.get(row["program_id"], row["number"]))
@@ -96,7 +96,7 @@ def entered(study: Study, entries: Sequence[Entry], kind: str) -> Match:
 def announcement(contest: Contest, entries: Sequence[Entry], gains: Mapping[str, Gains]) -> dict[str, Any]:
     """What is told: who won by how much, how sure, beside whom; and the secret. ``gains`` by task, the first first."""
     decided = decide(entries, scores_of(entries, gains))
-    board, scales, unit = whole_board(contest, arms.CONFIRMATION)
+    board, scales, unit = over_tasks(contest, arms.CONFIRMATION)
     rows = [row for row in board if row["gain"] is not None]
     return {
         **decided, "decided_at": utc_now().isoformat(), "unit": unit, "scales": scales, "aa_spread": aa_spread(rows),

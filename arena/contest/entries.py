@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session as Connection
 
+from arena.contest.descent import Parent
 from arena.contest.settings import ContestConfig, utc_now
 from arena.contest.tables import Act, Entry, Person
 from programs.errors import UsageError
@@ -51,8 +52,13 @@ class Accepted:
     new: bool
 
 
-def accept(contest: Contest, person: Person, raw: bytes, known_terms: Callable[[str], bool] | None = None) -> Accepted:
-    """Lint and store; on return it is durable. Raises NotOpen, NotTaken with the lint messages, QuotaSpent."""
+def accept(
+    contest: Contest, person: Person, raw: bytes, known_terms: Callable[[str], bool] | None = None, parent: str = ""
+) -> Accepted:  # fmt: skip
+    """Lint and store; on return it is durable. Raises NotOpen, NotTaken with the lint messages, QuotaSpent.
+
+    ``parent``: id or number of the entry that this one is based on, as its entrant says; kept with a new entry.
+    """
     in_time(contest)
     messages = first(tuple(check(raw, PLACE, known_terms)))
     errors = [m for m in messages if m.level == "error"]
@@ -65,6 +71,7 @@ def accept(contest: Contest, person: Person, raw: bytes, known_terms: Callable[[
         )
         if before is not None:
             return Accepted(before, new=False)
+        based_on = parent_of(connection, parent)
         now = in_time(contest)  # the lock may have been waited for
         used = quota_used(connection, person.person_id)
         if used >= contest.config.entries_per_person:
@@ -76,6 +83,8 @@ def accept(contest: Contest, person: Person, raw: bytes, known_terms: Callable[[
         if program.name == PLACE:  # the text does not name itself
             program = replace(program, name=f"{person.name} {used + 1}")
         entry = store(connection, contest.config, program, role="program", person=person, lint=lint, now=now)
+        if based_on is not None:
+            connection.add(Parent(number=entry.number, parent=based_on))
     return Accepted(entry, new=True)
 
 
@@ -85,6 +94,20 @@ def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
         return messages
     more = f"and {len(messages) - MOST_LINT:,} more: metaloop program lint {PLACE}"
     return (*messages[:MOST_LINT], LintMessage(messages[MOST_LINT].line, "info", "more", more))
+
+
+def parent_of(connection: Connection, told: str) -> int | None:
+    """Number of the entry that somebody named as parent; None where nobody did. Raises NotTaken for none of ours."""
+    told = told.strip()
+    if not told:
+        return None
+    same = Entry.entry_id == told
+    if told.isdecimal() and len(told) < 10:
+        same = or_(same, Entry.number == int(told))
+    found = connection.scalar(select(Entry.number).where(same, Entry.role == "program"))
+    if found is None:
+        raise NotTaken(f"no entry {told!r} to be based on"[:120], hint="its id or its number; the board lists them")
+    return found
 
 
 def in_time(contest: Contest) -> datetime:

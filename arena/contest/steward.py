@@ -17,6 +17,7 @@ from sqlalchemy.orm import undefer
 from arena.contest import acts, arms, board
 from arena.contest.contest import Contest
 from arena.contest.entries import change
+from arena.contest.insight import Insight
 from arena.contest.kin import Kin
 from arena.contest.live import Live
 from arena.contest.pause import Pause, is_the_hosts
@@ -75,6 +76,7 @@ class Steward:
         self.live = Live(contest)
         self.kin = Kin(study)
         self.shown = board.Board(contest)
+        self.insight = Insight(contest, study)
 
     # -- what waits ----------------------------------------------------------------------------------------------
 
@@ -206,6 +208,7 @@ class Steward:
         tell_result(self.contest, hand.number, hand.index + 1, run_result(place.study, hand.job.run_id, result.run))
         self._count(hand.number)
         self.shown.refresh(force=False)
+        self.insight.refresh()
 
     def _screened(self, hand: InHand, run: Mapping[str, Any]) -> None:
         if run.get("baseline_metric") is None or run.get("final_metric") is None:

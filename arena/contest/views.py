@@ -37,6 +37,7 @@ def contest_view(contest: Contest) -> Row:
         "tasks": tasks_view(contest), "task": task.name, "task_id": contest.study.task_id, "metric": task.metric,
         "unit": task.unit, "direction": task.direction, "description": task.description,
         "run_budget": config.run_budget, "screen_budget": config.screen_budget, "runs": config.runs,
+        "wanted": config.wanted, "round_budget": contest.costs.run * len(contest.tasks),
         "confirm_runs": config.confirm_runs,
         "entries_per_person": config.entries_per_person, "sealed": config.sealed, "join": config.join,
         "researcher": contest.study.researcher, "hardware_class": contest.study.hardware_class,
@@ -93,6 +94,12 @@ def entry_of(contest: Contest, entry_id: str) -> Entry:
     return found
 
 
+def entry_numbered(contest: Contest, number: int) -> Entry | None:
+    """With its text."""
+    with contest.database.read() as connection:
+        return connection.get(Entry, number, options=[*map(undefer, WHOLE)])
+
+
 def may_read(contest: Contest, entry: Entry, viewer: Person | None, admin: bool = False) -> bool:
     """Whether the text may be shown: always to its author and the host; to others when it is not sealed any more."""
     mine = viewer is not None and viewer.person_id == entry.person_id
@@ -103,11 +110,13 @@ def entry_view(contest: Contest, entry: Entry, viewer: Person | None, admin: boo
     """An entry with its standing, its place in the queue, its runs and, where it may be read, its text."""
     open_to = may_read(contest, entry, viewer, admin)
     mine = viewer is not None and viewer.person_id == entry.person_id
-    board = contest.database.fact("board").get("rows", [])
+    whole = contest.database.fact("board")
+    board = whole.get("rows", [])
     announced = contest.database.fact("announcement").get("rows", [])
     place = next((row for row in queue_view(contest)["rows"] if row["entry_id"] == entry.entry_id), None)
     return {
-        **entry_row(entry), "wanted": contest.config.wanted, "mine": mine, "sealed": not open_to,
+        **entry_row(entry), "wanted": contest.config.wanted, "unit": whole.get("unit", contest.task.unit),
+        "scales": whole.get("scales", []), "mine": mine, "sealed": not open_to,
         "standing": _of(board, entry.entry_id), "confirmed": _of(announced, entry.entry_id), "queue": place,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
         "similar": similar(contest, entry) if open_to else [],

@@ -99,6 +99,7 @@ def _at_work(steward: Steward, executor: Executor, until_idle: bool) -> bool:
                 return True
             if until_idle:
                 steward.shown.refresh(force=True)
+                steward.insight.refresh(force=True)
                 return True
         _meanwhile(steward)
         time.sleep(IDLE_SECONDS)
@@ -110,6 +111,7 @@ def _meanwhile(steward: Steward) -> None:
     steward.contest.database.tell("pulse", at=utc_now().isoformat(), pid=os.getpid())
     steward.tell_acts()
     steward.shown.refresh(force=False)
+    steward.insight.refresh()
 
 
 def close(steward: Steward, executor: Executor) -> None:
@@ -124,6 +126,7 @@ def close(steward: Steward, executor: Executor) -> None:
     steward.pause.over()
     study.record({"kind": "announcement", "contest_id": contest.config.contest_id, **told})
     contest.database.tell("announcement", **told)
+    steward.insight.refresh(force=True)
     contest.state(decided=utc_now().isoformat())
     steward.say(str(told["headline"]))
 

@@ -41,13 +41,13 @@ class Lanes:
     @contextmanager
     def _held(self, folder: Path, name: str, pause: Callable[[float], None]) -> Iterator[None]:
         folder.mkdir(exist_ok=True)
-        while (lane := _take(folder, name, self._width)) is None:
+        while (lane := take(folder, name, self._width)) is None:
             pause(LOOK_SECONDS)
         with lane:  # closing it lets it go
             yield
 
 
-def _take(folder: Path, name: str, width: int) -> TextIO | None:
+def take(folder: Path, name: str, width: int) -> TextIO | None:
     """A lane that nobody holds, or None."""
     for number in range(width):
         lane = open(folder / f"{name}-{number}.lock", "a", encoding="utf-8")  # noqa: SIM115 - held by the caller

@@ -72,6 +72,7 @@ class Asked:
         options.devices_flag,
         options.fixed_steps_flag,
         options.executor_flag,
+        options.share_flag,
         options.unsafe_flag,
         options.dry_run_flag,
         options.yes_flag,

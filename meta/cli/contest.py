@@ -161,6 +161,7 @@ def moment(text: str | None, start: datetime, name: str) -> datetime:
         flag("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
         flag("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: any that is free."),
         options.executor_flag,
+        options.share_flag,
     ],
 )
 def serve(out: Output, folder: str, host: str, port: int) -> None:

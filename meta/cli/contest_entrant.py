@@ -45,10 +45,16 @@ def join(out: Output, to: str | None, name: str, code: str) -> None:
 
 @verb(
     ("metaloop contest submit program.md --to http://HOST:8321", "enter it; the token from METALOOP_TOKEN"),
+    ("metaloop contest submit mine.md --to URL --parent n_1f0c", "a child of an earlier entry, shown against it"),
     ("metaloop contest submit program.md --to URL --json", "for a script: entry_id, state, lint"),
-    flags=[click.argument("program", metavar="PROGRAM"), to_flag, token_flag],
+    flags=[
+        click.argument("program", metavar="PROGRAM"),
+        to_flag,
+        token_flag,
+        flag("--parent", metavar="ENTRY", default="", help="The entry that it is based on: its id or number."),
+    ],
 )
-def submit(out: Output, program: str, to: str | None, token: str | None) -> int:
+def submit(out: Output, program: str, to: str | None, token: str | None, parent: str) -> int:
     """Enter a program. When this returns, the host has stored it; the same text again
     is the same entry."""
     from arena.contest.client import Turned
@@ -58,7 +64,7 @@ def submit(out: Output, program: str, to: str | None, token: str | None) -> int:
     client.need_token()
     raw = Program.load(Path(program).expanduser()).raw
     try:
-        entry = client.enter(raw)
+        entry = client.enter(raw, parent)
     except Turned as problem:
         messages = problem.detail.get("lint") or []
         for m in messages if out.mode != "json" else ():

@@ -41,6 +41,7 @@ CONTROLS = ("stock", "one-line")
         options.devices_flag,
         options.fixed_steps_flag,
         options.executor_flag,
+        options.share_flag,
         options.unsafe_flag,
         *options.STAFF_FLAGS,
         *staffing.FLAGS,

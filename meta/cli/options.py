@@ -177,6 +177,13 @@ def _choose_executor(_context: click.Context, _parameter: click.Parameter, kind:
     choose(kind)
 
 
+def _share_devices(_context: click.Context, _parameter: click.Parameter, runs: int | None) -> None:
+    """Like the executor, told by the environment: no result depends on it."""
+    from arena.lease import share
+
+    share(runs)
+
+
 # -- flags that several verbs share, one definition each ---------------------------------------------------------
 
 study_argument = click.argument("study", required=False)
@@ -194,6 +201,10 @@ unsafe_flag = flag("--unsafe-no-sandbox", is_flag=True, help="No sandbox: every 
 executor_flag = flag(
     "--executor", type=click.Choice(["local", "ray"]), expose_value=False, callback=_choose_executor,
     help="Where jobs run: this machine, or a Ray cluster  [default: local].",
+)  # fmt: skip
+share_flag = flag(
+    "--runs-per-device", type=click.IntRange(1, 8), expose_value=False, callback=_share_devices,
+    help="Runs that share each of the -j devices, one training there at a time: others think meanwhile  [default: 1].",
 )  # fmt: skip
 dry_run_flag = flag("--dry-run", is_flag=True, help="Print the plan, and stop.")
 yes_flag = flag("-y", "--yes", is_flag=True, help="Ask nothing.")

@@ -8,7 +8,7 @@ import re
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from arena.contest import accounts
@@ -101,14 +101,14 @@ def _entering(routes: APIRouter, host: Host) -> None:
         return plain(person_view(host.contest, host.person(request)))
 
     @routes.post("/entries", status_code=201, summary="Enter: the body is the program.md; 201 means that it is stored")
-    async def enter(request: Request, response: Response) -> Any:
+    async def enter(request: Request, response: Response, parent: str = Query("", max_length=100)) -> Any:
         from starlette.concurrency import run_in_threadpool
 
         person = await run_in_threadpool(host.person, request)
         raw = await request.body()
         host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
         try:
-            accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows)
+            accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows, parent)
         except NotTaken as problem:
             status = 403 if isinstance(problem, QuotaSpent) else 409 if isinstance(problem, NotOpen) else 422
             raise error(status, problem, lint=[asdict(m) for m in problem.lint]) from None

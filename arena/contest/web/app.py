@@ -14,10 +14,13 @@ from starlette.exceptions import HTTPException as HttpProblem
 from arena.contest.contest import Contest
 from arena.contest.web.api import api_routes
 from arena.contest.web.disputes import dispute_routes
+from arena.contest.web.downloads import download_routes
+from arena.contest.web.entry import entry_routes
 from arena.contest.web.forms import form_routes
 from arena.contest.web.host import Host, Limits, bearer
 from arena.contest.web.hosting import hosting_routes
 from arena.contest.web.limits import BodyLimit
+from arena.contest.web.lineage import lineage_routes
 from arena.contest.web.pages import page_routes, show
 from arena.contest.web.security import SafeHeaders, WellFormed
 from programs.text import one_line
@@ -35,6 +38,9 @@ def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
     app.include_router(dispute_routes(host))
     app.include_router(hosting_routes(host))
     app.include_router(page_routes(host))
+    app.include_router(entry_routes(host))
+    app.include_router(lineage_routes(host))
+    app.include_router(download_routes(host))
     app.add_middleware(BodyLimit)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)

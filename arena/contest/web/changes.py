@@ -1,7 +1,8 @@
-"""What an entry changes against stock, directive by directive."""
+"""What an entry changes against another text, directive by directive."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 from programs.diff import diff
@@ -11,12 +12,22 @@ from programs.shelf import starter
 MOST = 60_000  # characters of a program whose directives are compared; pairing them takes time
 
 
+@dataclass(frozen=True)
+class Base:
+    """What to compare with: ``key`` stands in the address, ``label`` on the page. Stock has no text here."""
+
+    key: str
+    label: str
+    text: str
+
+
 @lru_cache(maxsize=512)
-def against_stock(text: str, name: str) -> list[tuple[str, str, str]] | None:
+def between(base: Base, text: str, name: str) -> list[tuple[str, str, str]] | None:
     """(added, removed or changed; heading; text) of each directive; None for a program too long to compare."""
-    if len(text) > MOST:
+    if max(len(text), len(base.text)) > MOST:
         return None
-    found = diff(starter("stock"), Program.parse(text, name))
+    before = Program.parse(base.text, base.key) if base.text else starter("stock")
+    found = diff(before, Program.parse(text, name))
     rows = [("added", d.heading, d.text) for d in found.added]
     rows += [("changed", new.heading, f"{old.text} → {new.text}") for old, new in found.changed]
     return rows + [("removed", d.heading, d.text) for d in found.removed]

@@ -10,13 +10,12 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from arena.contest import disputes
-from arena.contest.tables import Entry, Person
-from arena.contest.views import entry_of, plain
-from arena.contest.web.api import error
+from arena.contest.tables import Person
+from arena.contest.views import plain
+from arena.contest.web.entry import entry_or_404, entry_page
 from arena.contest.web.forms import field, posted
 from arena.contest.web.host import Host
-from arena.contest.web.pages import entry_page
-from programs.errors import NotFound, UsageError
+from programs.errors import UsageError
 
 
 class Raised(BaseModel):
@@ -30,13 +29,6 @@ def dispute_routes(host: Host) -> APIRouter:
     _by_form(routes, host)
     _by_api(routes, host)
     return routes
-
-
-def entry_or_404(host: Host, entry_id: str) -> Entry:
-    try:
-        return entry_of(host.contest, entry_id)
-    except NotFound as problem:
-        raise error(404, problem) from None
 
 
 def _raise(host: Host, request: Request, entry_id: str, person: Person, reason: str) -> disputes.Dispute:

@@ -111,9 +111,9 @@ def _joining(routes: APIRouter, host: Host) -> None:
 
 
 def _entering(routes: APIRouter, host: Host) -> None:
-    def refused(request: Request, problem: NotTaken, text: str, person: Any) -> Response:
+    def refused(request: Request, problem: NotTaken, text: str, parent: str, person: Any) -> Response:
         me = views.person_view(host.contest, person)
-        return show(host, request, "me", 422, me=me, problem=problem, text=text)
+        return show(host, request, "me", 422, me=me, problem=problem, text=text, parent=parent)
 
     @routes.post("/enter")
     async def enter(request: Request) -> Response:
@@ -121,10 +121,10 @@ def _entering(routes: APIRouter, host: Host) -> None:
         person = await run_in_threadpool(host.viewer, request)
         if person is None:
             return RedirectResponse("/join", status_code=303)
-        raw = form.program
+        raw, parent = form.program, field(form, "parent")[:100]
         host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
         try:
-            accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows)
+            accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows, parent)
         except NotTaken as problem:
-            return await run_in_threadpool(refused, request, problem, raw.decode("utf-8", "replace"), person)
+            return await run_in_threadpool(refused, request, problem, raw.decode("utf-8", "replace"), parent, person)
         return RedirectResponse(f"/entry/{accepted.entry.entry_id}", status_code=303)

@@ -11,14 +11,11 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 
 import analysis
 from arena.contest import views
-from arena.contest.disputes import disputes_of
 from arena.contest.settings import RULES
-from arena.contest.web.changes import against_stock
 from arena.contest.web.host import Host, client_of
 from arena.contest.web.markdown import to_html
 from arena.contest.web.render import HERE, page
 from arena.contest.web.security import SESSION, VISITOR, form_token, remember, visitor_of
-from programs.errors import NotFound, UsageError
 
 MARKDOWN = "text/markdown; charset=utf-8"
 VARY = "accept, authorization, cookie, host"
@@ -28,7 +25,7 @@ def page_routes(host: Host) -> APIRouter:
     """Everything that a browser reads."""
     routes = APIRouter(include_in_schema=False)
     _public(routes, host)
-    _entries(routes, host)
+    _own(routes, host)
     _files(routes, host)
     return routes
 
@@ -91,43 +88,15 @@ def _public(routes: APIRouter, host: Host) -> None:
         return StreamingResponse(host.changes.stream(client), media_type="text/event-stream", headers=headers)
 
 
-def entry_page(
-    host: Host, request: Request, entry_id: str, problem: UsageError | None = None, reason: str = ""
-) -> Response:  # fmt: skip
-    """An entry's page; ``problem`` with a dispute whose ``reason`` was just sent. Raises 404."""
-    try:
-        found = views.entry_of(host.contest, entry_id.removesuffix(".md"))
-    except NotFound as missing:
-        raise HTTPException(404, detail={"message": missing.message, "hint": missing.hint}) from None
-    seen = views.entry_view(host.contest, found, host.viewer(request), host.is_admin(request))
-    changed = None if seen["text"] is None else against_stock(seen["text"], found.name)
-    return show(host, request, "entry", 422 if problem else 200, entry=seen, changed=changed,
-                disputes=disputes_of(host.contest, found.number), problem=problem, reason=reason)  # fmt: skip
-
-
-def _entries(routes: APIRouter, host: Host) -> None:
-    @routes.get("/entry/{entry_id}")
-    def entry(entry_id: str, request: Request) -> Response:
-        return entry_page(host, request, entry_id)
-
-    @routes.get("/entry/{entry_id}/program.md")
-    def text(entry_id: str, request: Request) -> Response:
-        try:
-            found = views.entry_of(host.contest, entry_id)
-        except NotFound as problem:
-            raise HTTPException(404, detail={"message": problem.message, "hint": problem.hint}) from None
-        if not views.may_read(host.contest, found, host.viewer(request), host.is_admin(request)):
-            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {found.sha256}"})
-        headers = {"content-disposition": f'attachment; filename="{found.entry_id}.md"'}
-        return Response(found.raw, media_type=MARKDOWN, headers=headers)
-
+def _own(routes: APIRouter, host: Host) -> None:
     @routes.get("/me")
     @routes.get("/me.md")
     def me(request: Request) -> Response:
         viewer = host.viewer(request)
         if viewer is None:
             return RedirectResponse("/join", status_code=303)
-        return show(host, request, "me", me=views.person_view(host.contest, viewer), problem=None, text="")
+        return show(host, request, "me", me=views.person_view(host.contest, viewer), problem=None, text="",
+                    parent=request.query_params.get("parent", "")[:100])  # fmt: skip
 
 
 def _files(routes: APIRouter, host: Host) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.report import words
+from analysis.report.champion import is_proven
 from analysis.report.words import number, places, typical
 from arena.contest.settings import shown
 from programs.text import one_line
@@ -35,6 +36,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "utc": _utc, "duration": words.duration, "count": words.count, "number": number, "span": words.span,
         "ranks": words.ranks, "many": words.many, "cell": cell, "fenced": fenced,
+        "brief": words.brief, "proven": is_proven,
     }  # fmt: skip
     environment.globals |= {"places": places, "typical": typical, "scale": Scale}
     return environment

@@ -52,7 +52,8 @@ def test_events_stand_once_and_in_order() -> None:
     assert hand.take({"kind": "run_started", "run_id": "r1"}) is not None
     assert hand.take({"kind": "run_started", "run_id": "r1"}) is None  # told again by a second worker
     assert hand.take(experiment(0)) is not None and hand.take(experiment(1)) is not None
-    assert hand.take(experiment(1)) is None
+    with pytest.raises(Malformed, match="experiment 1 again"):
+        hand.take(experiment(1))
     assert [event["number"] for event in hand.recorded()] == [0, 1]
     assert hand.take({"kind": "run_ended", "run_id": "r1", "state": "stopped"}) is not None
     assert hand.take({"kind": "run_ended", "run_id": "r1", "state": "finished"}) is not None
@@ -63,7 +64,8 @@ def test_events_stand_once_and_in_order() -> None:
     "event",
     [
         "text", {"kind": 3}, {"kind": "verification", "run_id": "r1"}, {"kind": "study"}, {"kind": "champion"},
-        experiment(0, run_id="r2"), experiment(1), experiment(0, number=0.0), experiment(0, number=True),
+        experiment(0, run_id="r2"), experiment(64), experiment(-1), experiment(0, number=0.0),
+        experiment(0, number=True),
         experiment(0, experiment_id="e"), experiment(0, prev="", hash="x"), {"kind": "decision", "run_id": "r1"},
     ],
 )  # fmt: skip
@@ -121,8 +123,9 @@ def test_a_worker_goes_on_once_its_event_is_written(tmp_path: Path) -> None:
 def test_a_task_arrives_as_it_was_sent(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s")
     sent = parcel_of(study.config, study.folder)
-    assert sent.config.task_id == Task.load(lay(sent, tmp_path)).task_id
-    assert lay(sent, tmp_path) == lay(sent, tmp_path) and sent.config.programs == []
+    there = lay(sent, tmp_path / "there")
+    assert there.task_id == Task.load(there.task).task_id and there.task.startswith(str(tmp_path / "there"))
+    assert lay(sent, tmp_path / "there") == there
 
 
 def test_what_leads_out_of_a_task_is_not_sent(tmp_path: Path) -> None:

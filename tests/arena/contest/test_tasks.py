@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from analysis.report.words import number
 from analysis.study import query
 from arena.contest import accounts
 from arena.contest.contest import Contest, found
@@ -23,7 +24,7 @@ from arena.contest.views import board_view, entry_of, entry_view
 from arena.contest.work import carry_on
 from programs.errors import UsageError
 from programs.shelf import starter
-from tests.arena.contest.hosting import RUNS, founded, wishes
+from tests.arena.contest.hosting import RUNS, Browser, founded, served, wishes
 from trainer.scaffold import init_simulated
 from trainer.task import Task
 
@@ -96,6 +97,29 @@ def test_the_decision_is_on_the_score_of_fresh_runs(decided: Contest) -> None:
     assert (told["gain"], told["low"], told["high"]) == pytest.approx((first["gain"], first["low"], first["high"]))
     assert all(figures["n"] == decided.config.confirm_runs for row in told["rows"] for figures in row["tasks"].values())
     assert "**Score.**" in (decided.folder / RULES).read_text()
+
+
+@pytest.mark.slow
+def test_the_pages_show_each_task(decided: Contest) -> None:
+    board = board_view(decided)
+    first = board["rows"][0]
+    with served(decided) as port:
+        browser = Browser(port)
+        for page in (
+            "/",
+            "/index.md",
+            f"/entry/{first['entry_id']}",
+            f"/entry/{first['entry_id']}.md",
+            "/queue",
+            "/llms.txt",
+        ):
+            told = browser.get(page)
+            assert told.status == 200, told.text
+            assert all(name in told.text for name in NAMES), page
+        shown = browser.get("/").text
+        figures = first["tasks"]["other"]
+        assert number(figures["gain"], 4) in shown and f"Gain, {UNIT}" in shown and "of 6" not in shown
+        assert browser.get("/api/v1/board").json["rows"][0]["tasks"]["other"]["unit"] == decided.tasks[1].unit
 
 
 @pytest.mark.slow

@@ -46,6 +46,11 @@ def test_a_device_leased_for_a_run_idles_while_it_thinks() -> None:
     assert shared.utilization > 0.9 and shared.hours < 0.6 * leased.hours
 
 
+def test_runs_that_share_devices_stand_on_all_nodes() -> None:
+    world = replace(EXACT, nodes=2, organizations=4, runs=1)
+    assert simulate(replace(world, runs_per_device=3), 1).hours == simulate(world, 1).hours
+
+
 def test_the_public_run_is_reproduced_by_its_time_of_thought() -> None:
     assert think_for(90, 192) == pytest.approx(340.0)
     told = simulate(World(think=Spread(think_for(90, 192), 0.5), verify=0, launch=0.0), 1)

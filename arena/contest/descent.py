@@ -1,0 +1,187 @@
+"""Where the ideas of an entry come from: which earlier entry had a directive first, and whose text was changed.
+
+A directive is taken over where an earlier entry has the very same one (its id), changed where the entry's source has
+one of similar text under the same heading (`programs.diff`), else new. The source: the parent that the entrant named;
+where none was named, the earlier entry with the largest share of directives in common. What stock has is nobody's idea.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ForeignKey, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from arena.contest.tables import Base
+from programs.diff import diff
+from programs.directives import ORDER, Directive
+from programs.program import Program
+from programs.shelf import starter
+
+if TYPE_CHECKING:
+    from arena.contest.contest import Contest
+    from arena.study import Study
+
+MOST_TEXT = 200  # characters of a directive that are kept
+MOST_COMPARED = 60_000  # characters of a program whose directives are paired by their text; that takes time
+Row = dict[str, Any]
+
+
+class Parent(Base):
+    """What an entry is based on, as its entrant says."""
+
+    __tablename__ = "parents"
+
+    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), primary_key=True)
+    parent: Mapped[int] = mapped_column(ForeignKey("entries.number"))
+
+
+class Descent(Base):
+    """The ideas of an entry: ``ideas`` a row per directive that stock does not have."""
+
+    __tablename__ = "descents"
+
+    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), primary_key=True)
+    source: Mapped[int | None]
+    named: Mapped[bool]  # whether the entrant named the source
+    ideas: Mapped[list[Any]]
+
+
+class Descents:
+    """Works the ideas of new entries out, in the order of their arrival."""
+
+    def __init__(self, contest: Contest, study: Study) -> None:
+        self.contest, self.study = contest, study
+        self._stock = {d.directive_id for d in starter("stock").directives}
+        self._first: dict[str, int] = {}
+        self._held: dict[int, set[str]] = {}
+        self._holders: dict[str, list[int]] = defaultdict(list)
+        self._programs = {
+            event["number"]: event["program_id"]
+            for event in study.history.entries.values() if event["role"] == "program"
+        }  # fmt: skip
+        with contest.database.read() as connection:
+            for found in connection.scalars(select(Descent).order_by(Descent.number)).all():
+                self._remember(found.number, (idea["directive_id"] for idea in found.ideas))
+
+    def follow(self) -> int:
+        """Take the entries that the ledger has been told of since; returns how many there were."""
+        events = self.study.history.entries.values()
+        new = sorted((e for e in events if e["role"] == "program" and e["number"] not in self._held),
+                     key=lambda event: int(event["number"]))  # fmt: skip
+        if not new:
+            return 0
+        with self.contest.database.read() as connection:
+            named = {row.number: row.parent for row in connection.scalars(select(Parent)).all()}
+        made = []
+        for event in new:
+            number = int(event["number"])
+            self._programs[number] = event["program_id"]
+            made.append(self._descent(number, self.study.program(event["program_id"]), named.get(number)))
+        with self.contest.database.write() as connection:
+            for one in made:
+                connection.merge(one)
+        return len(made)
+
+    def _descent(self, number: int, program: Program, named: int | None) -> Descent:
+        own = [d for d in program.directives if d.kind != ORDER and d.directive_id not in self._stock]
+        source = named or self._most_alike(number, {d.directive_id for d in own})
+        before = self._changed(source, program) if source else {}
+        ideas = [self._idea(number, d, source, before.get(d.directive_id)) for d in own]
+        self._remember(number, (d.directive_id for d in own))
+        return Descent(number=number, source=source, named=named is not None, ideas=ideas)
+
+    def _idea(self, number: int, directive: Directive, source: int | None, before: str | None) -> Row:
+        told: Row = {"directive_id": directive.directive_id, "heading": directive.heading, "kind": directive.kind,
+                     "text": directive.text[:MOST_TEXT]}  # fmt: skip
+        first = min((n for n in self._holders[directive.directive_id] if n < number), default=None)
+        if first is not None:
+            held = source is not None and directive.directive_id in self._held.get(source, set())
+            return told | {"how": "taken", "from": source if held else first, "first": first}
+        if before is not None:
+            return told | {"how": "changed", "from": source, "was": before[:MOST_TEXT]}
+        return told | {"how": "new"}
+
+    def _most_alike(self, number: int, own: set[str]) -> int | None:
+        shared = Counter(other for d in own for other in self._holders[d] if other < number)
+        return max(shared, key=lambda n: (shared[n] / len(own | self._held[n]), -n), default=None)
+
+    def _changed(self, source: int, program: Program) -> dict[str, str]:
+        """directive → the text that the source has in its place; nothing where either is too long to be paired."""
+        if source not in self._programs:
+            return {}
+        other = self.study.program(self._programs[source])
+        if max(len(other.text), len(program.text)) > MOST_COMPARED:
+            return {}
+        own = self._held.get(source, set())
+        return {new.directive_id: old.text for old, new in diff(other, program).changed if old.directive_id in own}
+
+    def _remember(self, number: int, directive_ids: Iterable[str]) -> None:
+        self._held[number] = set(directive_ids)
+        for directive in self._held[number]:
+            self._holders[directive].append(number)
+
+
+MOST_NODES, MOST_IDEAS, MOST_TAKERS, MOST_EDGES = 60, 100, 12, 3  # of the page; edges of one entry
+
+
+def lineage(contest: Contest, board: Sequence[Row]) -> Row:
+    """What the page shows: entries in order of arrival, who took what from whom, and the ideas that went furthest.
+
+    Of many entries the best of the board, and of many ideas those that most entries hold.
+    """
+    gains = {row["number"]: row for row in board if row["role"] == "program"}
+    with contest.database.read() as connection:
+        found = connection.scalars(select(Descent).order_by(Descent.number)).all()
+    best = sorted(found, key=lambda d: (-(_gain(gains, d.number) or -1e300), d.number))[:MOST_NODES]
+    shown = {d.number for d in best}
+    nodes = [_node(d, gains) for d in found if d.number in shown]
+    return {"nodes": nodes, "ideas": _ideas(found), "entries": len(found), "left_out": len(found) - len(nodes)}
+
+
+def _gain(gains: dict[int, Row], number: int) -> float | None:
+    return gains[number]["gain"] if number in gains else None
+
+
+def _node(descent: Descent, gains: dict[int, Row]) -> Row:
+    how = Counter(idea["how"] for idea in descent.ideas)
+    froms: dict[int, Counter[str]] = defaultdict(Counter)
+    for idea in descent.ideas:
+        if idea.get("from") is not None:
+            froms[idea["from"]][idea["how"]] += 1
+    edges = sorted(froms.items(), key=lambda item: (-item[1].total(), item[0]))[:MOST_EDGES]
+    row = gains.get(descent.number, {})
+    return {
+        "number": descent.number, "source": descent.source, "named": descent.named, "new": how["new"],
+        "taken": how["taken"], "changed": how["changed"], "gain": row.get("gain"), "low": row.get("low"),
+        "high": row.get("high"), "n": row.get("n") or 0,
+        "edges": [{"from": number, "taken": told["taken"], "changed": told["changed"]} for number, told in edges],
+    }  # fmt: skip
+
+
+def _ideas(found: Sequence[Descent]) -> list[Row]:
+    """Each idea with the entry that had it first and those that took it over or changed it, most taken first."""
+    ideas: dict[str, Row] = {}
+    versions: dict[tuple[int, str], str] = {}  # (entry, text) → directive, to find what a change was made from
+    for descent in found:
+        for idea in descent.ideas:
+            key = idea["directive_id"]
+            known = ideas.setdefault(key, {
+                "directive_id": key, "heading": idea["heading"], "text": idea["text"], "first": descent.number,
+                "takers": [], "changers": [], "was": idea.get("was"), "of": idea.get("from"),
+            })  # fmt: skip
+            if known["first"] != descent.number:
+                known["takers"].append(descent.number)
+            versions[descent.number, idea["text"]] = key
+            if idea["how"] == "changed":
+                before = ideas.get(versions.get((idea["from"], idea["was"]), ""))
+                if before is not None:
+                    before["changers"].append(descent.number)
+    ranked = sorted(ideas.values(), key=lambda i: (-len(i["takers"]) - len(i["changers"]), i["first"]))[:MOST_IDEAS]
+    return [
+        idea | {"held": 1 + len(idea["takers"]), "takers": idea["takers"][:MOST_TAKERS],
+                "changers": idea["changers"][:MOST_TAKERS]}
+        for idea in ranked
+    ]  # fmt: skip

@@ -1,0 +1,11 @@
+-- What each directive of each program was credited with. Of several rows for one directive: randomised before paired
+-- before observational, then the stronger method, then the one with more data. As in the report, for all programs at once.
+SELECT d.program_id, d.directive_id, d.kind, d.heading, left(d.text, 300) AS text, c.credit_id, c.method, c.design,
+    c.estimate, c.low, c.high, c.n, c.q, c.unit, c.causal
+FROM directives AS d LEFT JOIN credit AS c ON c.directive_id = d.directive_id AND c.estimate IS NOT NULL
+    AND (c.method = 'directive' OR coalesce(c.program_id, d.program_id) = d.program_id)
+QUALIFY row_number() OVER (PARTITION BY d.program_id, d.directive_id, d.position
+    ORDER BY coalesce(list_position(['randomised', 'paired', 'observational'], c.design), 9),
+        coalesce(list_position(['factorial', 'ablation', 'having', 'following', 'directive'], c.method), 9),
+        c.n DESC, c.credit_id) = 1
+ORDER BY d.program_id, d.position

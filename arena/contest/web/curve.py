@@ -1,0 +1,155 @@
+"""The course of a run as a drawing: kept and discarded dots, crash rug, best so far with the noise band. No script.
+
+As picture 4 of the report (`analysis/templates/report/charts.js`, oneRun), in units of an SVG's viewBox.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from analysis.report.progress import ASIDE, BASELINE, DISCARDED, FAILED, KEPT, letter
+from analysis.report.words import brief, many, number, places
+
+WIDTH, HEIGHT = 420, 240
+LEFT, RIGHT, TOP, BOTTOM = 46, 14, 10, 30
+MEANINGS = {BASELINE: "baseline", KEPT: "kept", DISCARDED: "discarded", FAILED: "failed", ASIDE: "aside"}
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One experiment that was measured; ``what``: kept, discarded or baseline."""
+
+    x: float
+    y: float
+    what: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """All that a template needs; lengths in the units of the viewBox."""
+
+    dots: tuple[Dot, ...]
+    rug: tuple[tuple[float, str], ...]  # where an experiment failed, and which
+    best: str  # path of the best so far; empty where nothing was measured
+    band: str  # polygon of twice the noise around it; empty where the noise is not known
+    final: tuple[float, float, str] | None
+    rows: tuple[tuple[float, str], ...]  # grid: height, its figure
+    columns: tuple[tuple[float, str], ...]
+    caption: str
+    table: tuple[tuple[int, str, str], ...]  # number, what became of it, metric
+
+
+def curve(run: Mapping[str, Any], digits: int = 5) -> Curve:
+    """The drawing of one run as `courses.courses_of` tells it."""
+    marked = [(row, letter({**row, "fraction": row["fraction"] or 1.0})) for row in run["experiments"]]
+    higher = run["direction"] == "higher"
+    steps = best_so_far(marked, higher)
+    plane = Plane.of(steps, run, higher, last=max((row["number"] for row, _ in marked), default=1))
+    dots = tuple(
+        Dot(plane.x(row["number"]), plane.y(row["metric"]), MEANINGS[what], title(row, what, digits))
+        for row, what in marked if what in (BASELINE, KEPT, DISCARDED) and row["metric"] is not None
+    )  # fmt: skip
+    rug = tuple((plane.x(row["number"]), title(row, what, digits)) for row, what in marked if what == FAILED)
+    final = run["final"]
+    ended = None if final is None else (
+        plane.x(plane.last + 0.9), plane.y(final), f"the final script on fresh seeds: {brief(final, digits)}"
+    )  # fmt: skip
+    return Curve(
+        dots, rug, plane.path(steps), plane.band(steps, run["sd"]), ended, plane.rows(), plane.columns(),
+        caption(run, [what for _, what in marked], steps, digits),
+        tuple((row["number"], MEANINGS[what], brief(row["metric"], digits)) for row, what in marked),
+    )  # fmt: skip
+
+
+def title(row: Mapping[str, Any], what: str, digits: int) -> str:
+    told = "" if row["metric"] is None else f", {brief(row['metric'], digits)}"
+    return f"{row['number']}: {MEANINGS[what]}{told}. {row['description']}"
+
+
+def best_so_far(marked: Sequence[tuple[Mapping[str, Any], str]], higher: bool) -> list[tuple[int, float]]:
+    """(number, best metric so far) after each experiment, from the baseline and the kept ones."""
+    out: list[tuple[int, float]] = []
+    best: float | None = None
+    for row, what in marked:
+        if what in (BASELINE, KEPT) and row["metric"] is not None:
+            better = max if higher else min
+            best = row["metric"] if best is None else better(best, row["metric"])
+        if best is not None:
+            out.append((row["number"], best))
+    return out
+
+
+def caption(run: Mapping[str, Any], letters: Sequence[str], steps: Sequence[tuple[int, float]], digits: int) -> str:
+    counted = ", ".join(
+        f"{letters.count(key)} {MEANINGS[key]}" for key in (KEPT, DISCARDED, FAILED) if letters.count(key)
+    )
+    ends = f": {brief(steps[0][1], digits)} at the start, {brief(steps[-1][1], digits)} at the end" if steps else ""
+    fresh = "" if run["final"] is None else f", {brief(run['final'], digits)} on fresh seeds"
+    said = f"{many(len(letters), 'experiment')}{f' ({counted})' if counted else ''}{ends}{fresh}."
+    if run["left_out"]:
+        said += f" {many(run['left_out'], 'later one')} left out."
+    return said
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Where a number and a metric lie in the drawing; values beyond ``low`` and ``high`` lie on the edge."""
+
+    low: float
+    high: float
+    last: int
+
+    @classmethod
+    def of(cls, steps: Sequence[tuple[int, float]], run: Mapping[str, Any], higher: bool, last: int) -> Plane:
+        first, best = (steps[0][1], steps[-1][1]) if steps else (0.0, 1.0)
+        sd = run["sd"] or 0.0
+        span = abs(first - best) or sd * 8 or abs(first) or 1.0
+        ends = [first, best, best if run["final"] is None else run["final"]]
+        near, far = 0.2 * span + 2 * sd, 0.45 * span  # room beyond the best, and beyond the worst
+        below, above = (far, near) if higher else (near, far)
+        return cls(min(ends) - below, max(ends) + above, max(last, 1))
+
+    def x(self, at: float) -> float:
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * (at + 0.5) / (self.last + 1.9), 1)
+
+    def y(self, value: float) -> float:
+        inside = min(max(value, self.low), self.high)
+        return round(TOP + (HEIGHT - TOP - BOTTOM) * (self.high - inside) / (self.high - self.low), 1)
+
+    def path(self, steps: Sequence[tuple[int, float]]) -> str:
+        if not steps:
+            return ""
+        (start, value), *others = steps
+        return f"M{self.x(start)} {self.y(value)}" + "".join(f"H{self.x(at)}V{self.y(best)}" for at, best in others)
+
+    def band(self, steps: Sequence[tuple[int, float]], sd: float | None) -> str:
+        """A polygon along the steps, twice the noise above and, back again, below."""
+        if not steps or not sd:
+            return ""
+        corners = [(steps[0][0], steps[0][1])]
+        for (_, before), (at, best) in pairwise(steps):
+            corners += [(at, before), (at, best)]
+        there = [(self.x(at), self.y(value + 2 * sd)) for at, value in corners]
+        back = [(self.x(at), self.y(value - 2 * sd)) for at, value in reversed(corners)]
+        return " ".join(f"{x},{y}" for x, y in (*there, *back))
+
+    def rows(self) -> tuple[tuple[float, str], ...]:
+        step = nice((self.high - self.low) / 4)
+        first = math.ceil(self.low / step)
+        values = [step * k for k in range(first, math.floor(self.high / step) + 1)]
+        return tuple((self.y(value), number(value, places(step, 1))) for value in values)
+
+    def columns(self) -> tuple[tuple[float, str], ...]:
+        step = max(1, round(nice(self.last / 4)))
+        return tuple((self.x(at), str(at)) for at in range(0, self.last + 1, step))
+
+
+def nice(rough: float) -> float:
+    """A step of 1, 2 or 5 times a power of ten, near ``rough``."""
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.99) * power

@@ -1,0 +1,231 @@
+"""Tables to take away: board, entries, runs and experiments as CSV, JSON or Parquet; texts of sealed entries never.
+
+A file is made once for a state of the contest and served from the disk; it is written piece by piece, for a contest may
+have many runs.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import FileResponse
+from sqlalchemy import func, select
+from sqlalchemy.orm import undefer
+
+from arena.contest import views
+from arena.contest.contest import Contest
+from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, Course
+from arena.contest.descent import Descent
+from arena.contest.tables import Entry
+from arena.contest.web.api import as_csv
+from arena.contest.web.entry import entry_or_404
+from arena.contest.web.host import Host
+from arena.contest.web.limits import Rate
+from arena.contest.web.pages import show
+
+if TYPE_CHECKING:
+    import pyarrow  # type: ignore[import-untyped]
+
+Row = dict[str, Any]
+KINDS = {"csv": "text/csv; charset=utf-8", "json": "application/json", "parquet": "application/vnd.apache.parquet"}
+FOLDER = "downloads"
+CHUNK = 200  # runs that are in memory at once
+PATIENCE = 10.0  # times as long as a file took to make, at least, before it is made anew
+TEXT, WHOLE, REAL = "string", "int64", "double"
+RUN_COLUMNS = {
+    "run_id": TEXT, "entry_id": TEXT, "number": WHOLE, "entrant": TEXT, "purpose": TEXT, "task": TEXT, "metric": TEXT,
+    "unit": TEXT, "direction": TEXT, "gain": REAL, "baseline": REAL, "best": REAL, "fresh": REAL, "noise_sd": REAL,
+    "experiments": WHOLE, "kept": WHOLE, "failed": WHOLE,
+}  # fmt: skip
+EXPERIMENT_COLUMNS = {
+    "run_id": TEXT, "entry_id": TEXT, "purpose": TEXT, "task": TEXT, "number": WHOLE, "status": TEXT, "metric": REAL,
+    "decision": TEXT, "fraction": REAL, "seconds": REAL, "description": TEXT, "reason": TEXT, "diff": TEXT,
+}  # fmt: skip
+
+
+def download_routes(host: Host) -> APIRouter:
+    """One address for each table and kind: /download/runs.csv."""
+    routes, files, rate = APIRouter(), Files(host.contest), Rate(60, 60.0)
+
+    @routes.get("/downloads", include_in_schema=False)
+    @routes.get("/downloads.md", include_in_schema=False)
+    def page(request: Request) -> Response:
+        return show(host, request, "downloads", tables=TABLES, kinds=KINDS, sealed=sealed(host.contest))
+
+    @routes.get("/download/{name}.{kind}", summary="board, entries, runs or experiments as csv, json or parquet",
+                response_class=Response)  # fmt: skip
+    def table(name: str, kind: str, request: Request) -> Response:
+        if name not in TABLES or kind not in KINDS:
+            told = {"message": f"no table {name}.{kind}"[:80], "hint": "/downloads lists them"}
+            raise HTTPException(404, detail=told)
+        host.limited(rate, request)
+        return FileResponse(files.made(name, kind), media_type=KINDS[kind], filename=f"{name}.{kind}")
+
+    @routes.get("/entry/{entry_id}/experiments.{kind}", summary="The experiments of one entry, with their diffs",
+                response_class=Response)  # fmt: skip
+    def log(entry_id: str, kind: str, request: Request) -> Response:
+        found = entry_or_404(host, entry_id)
+        if kind not in ("csv", "json"):
+            raise HTTPException(404, detail={"message": f"no {kind} here"[:80], "hint": "csv or json"})
+        if not views.may_read(host.contest, found, host.viewer(request), host.is_admin(request)):
+            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {found.sha256}"})
+        rows = list(experiments(host.contest, found.number))
+        return Response(as_csv(rows) if kind == "csv" else json.dumps(rows), media_type=KINDS[kind])
+
+    return routes
+
+
+def sealed(contest: Contest) -> bool:
+    return contest.config.sealed and contest.phase() != "decided"
+
+
+def batched(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    them = iter(rows)
+    while piece := list(islice(them, size)):
+        yield piece
+
+
+def board(contest: Contest) -> Iterator[Row]:
+    yield from contest.database.fact("board").get("rows", [])
+
+
+def entries(contest: Contest) -> Iterator[Row]:
+    """Who entered what and when, with the hash of the text; without the text."""
+    with contest.database.read() as connection:
+        found = connection.scalars(select(Entry).order_by(Entry.number)).all()
+        hidden = sealed(contest)
+        sources = {} if hidden else {d.number: d for d in connection.scalars(select(Descent)).all()}
+    for entry in found:
+        descent = sources.get(entry.number)
+        yield views.plain(views.entry_row(entry)) | {
+            "source": descent.source if descent else None, "parent_named": bool(descent and descent.named),
+        }  # fmt: skip
+
+
+def courses(contest: Contest, number: int | None = None) -> Iterator[tuple[Course, Entry]]:
+    """Runs with their entries: of all that may be read by everybody, or of one entry."""
+    decided = contest.phase() == "decided"
+    purposes = (CONTEST, SCREENING, *((CONFIRMATION, RESERVE) if decided else ()))
+    query = select(Course.run_id).where(Course.purpose.in_(purposes)).order_by(Course.number, Course.place)
+    if number is not None:
+        query = query.where(Course.number == number)
+    elif sealed(contest):
+        query = query.join(Entry, Entry.number == Course.number).where(Entry.person_id.is_(None))
+    with contest.database.read() as connection:
+        wanted = connection.scalars(query).all()
+    for some in batched(wanted, CHUNK):
+        with contest.database.read() as connection:
+            found = {c.run_id: c for c in connection.scalars(
+                select(Course).options(undefer(Course.body)).where(Course.run_id.in_(some)))}  # fmt: skip
+            numbers = {course.number for course in found.values()}
+            owners = {e.number: e for e in connection.scalars(select(Entry).where(Entry.number.in_(numbers)))}
+        for run_id in some:
+            if run_id in found:
+                yield found[run_id], owners[found[run_id].number]
+
+
+def runs(contest: Contest) -> Iterator[Row]:
+    for course, entry in courses(contest):
+        told = course.told
+        tried = told["experiments"]
+        measured = [e["metric"] for e in tried if e["decision"] in ("baseline", "keep") and e["metric"] is not None]
+        better = max if told["direction"] == "higher" else min
+        yield {
+            "run_id": course.run_id, "entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant,
+            "purpose": course.purpose, "task": course.task, "metric": told["metric"], "unit": told["unit"],
+            "direction": told["direction"], "gain": told["gain"], "baseline": measured[0] if measured else None,
+            "best": better(measured) if measured else None, "fresh": told["final"], "noise_sd": told["sd"],
+            "experiments": len(tried) + told["left_out"], "kept": sum(e["decision"] == "keep" for e in tried),
+            "failed": sum(e["status"] != "ok" for e in tried),
+        }  # fmt: skip
+
+
+def experiments(contest: Contest, number: int | None = None) -> Iterator[Row]:
+    for course, entry in courses(contest, number):
+        whose = {"run_id": course.run_id, "entry_id": entry.entry_id, "purpose": course.purpose, "task": course.task}
+        for told in course.told["experiments"]:
+            yield {key: (whose | told)[key] for key in EXPERIMENT_COLUMNS}
+
+
+TABLES: dict[str, tuple[str, Callable[[Contest], Iterator[Row]], dict[str, str] | None]] = {
+    "board": ("the standings as the board shows them, a row per entry", board, None),
+    "entries": ("who entered what and when, with SHA-256 and state; without the texts", entries, None),
+    "runs": ("each run with its verified gain", runs, RUN_COLUMNS),
+    "experiments": ("each experiment of each run, with its diff", experiments, EXPERIMENT_COLUMNS),
+}
+
+
+class Files:
+    """The files that were asked for, each made anew when the contest has gone on and the last one is paid off."""
+
+    def __init__(self, contest: Contest) -> None:
+        self.contest = contest
+        self._locks = {(name, kind): threading.Lock() for name in TABLES for kind in KINDS}
+        self._made: dict[tuple[str, str], tuple[str, float]] = {}  # the state it tells of, and until when it is kept
+
+    def state(self) -> str:
+        with self.contest.database.read() as connection:
+            counted = connection.execute(select(func.count(), func.max(Entry.changed_at)).select_from(Entry)).one()
+            stored = connection.scalar(select(func.count()).select_from(Course))
+        version = self.contest.database.fact("board").get("version")
+        return f"{counted} {stored} {version} {self.contest.phase()}"
+
+    def made(self, name: str, kind: str) -> Path:
+        path = self.contest.folder / FOLDER / f"{name}.{kind}"
+        with self._locks[name, kind]:
+            state, (known, until) = self.state(), self._made.get((name, kind), ("", 0.0))
+            if known != state and time.monotonic() >= until:
+                began = time.monotonic()
+                path.parent.mkdir(exist_ok=True)
+                partial = path.with_name(f".{path.name}.partial")
+                write(partial, kind, TABLES[name][1](self.contest), TABLES[name][2])
+                partial.replace(path)
+                self._made[name, kind] = state, time.monotonic() + PATIENCE * (time.monotonic() - began)
+        return path
+
+
+def write(path: Path, kind: str, rows: Iterator[Row], columns: dict[str, str] | None) -> None:
+    """Write a table piece by piece. Without ``columns`` its types are those of the rows, which come in one piece."""
+    pieces = ([*rows],) if columns is None else batched(rows, 5000)
+    if kind == "parquet":
+        _parquet(path, pieces, columns)
+        return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for number, piece in enumerate(pieces):
+            if kind == "csv":
+                text = as_csv(piece)
+                file.write(text if number == 0 else text.partition("\r\n")[2])
+            else:
+                file.write("[\n" if number == 0 else ",\n")
+                file.write(",\n".join(json.dumps(row, ensure_ascii=False) for row in piece))
+        if kind == "json":
+            file.write("\n]\n" if file.tell() else "[]\n")
+
+
+def _parquet(path: Path, pieces: Any, columns: dict[str, str] | None) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    schema = pyarrow.schema([(name, getattr(pyarrow, _MADE[kind])()) for name, kind in (columns or {}).items()])
+    if columns is None:
+        parquet.write_table(pyarrow.Table.from_pylist(next(iter(pieces))), path)
+        return
+    with parquet.ParquetWriter(path, schema, compression="zstd") as file:
+        for piece in pieces:
+            file.write_table(_table(piece, schema))
+
+
+_MADE = {TEXT: "string", WHOLE: "int64", REAL: "float64"}
+
+
+def _table(rows: Sequence[Row], schema: pyarrow.Schema) -> pyarrow.Table:
+    import pyarrow
+
+    return pyarrow.Table.from_pylist(list(rows), schema=schema)

@@ -1,0 +1,164 @@
+"""The page of one entry: its standing, its runs with their curves and experiments, its text tinted by credit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from sqlalchemy import select
+
+from analysis.report.champion import METHODS, is_proven, passages
+from arena.contest import views
+from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, courses_of
+from arena.contest.descent import Parent
+from arena.contest.disputes import disputes_of
+from arena.contest.insight import credit_of
+from arena.contest.tables import Entry, Person
+from arena.contest.web.changes import Base, between
+from arena.contest.web.curve import curve
+from arena.contest.web.host import Host
+from arena.contest.web.pages import MARKDOWN, show
+from programs.errors import NotFound, UsageError
+
+MOST_CURVES, MOST_EXPERIMENTS = 12, 40  # on one page
+TITLES = {CONTEST: "Run {}", CONFIRMATION: "Confirming run {}", RESERVE: "Run {} on {}", SCREENING: "Screening run"}
+Row = dict[str, Any]
+
+
+def entry_routes(host: Host) -> APIRouter:
+    """An entry's page and its text."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/entry/{entry_id}")
+    def entry(entry_id: str, request: Request) -> Response:
+        return entry_page(host, request, entry_id)
+
+    @routes.get("/entry/{entry_id}/program.md")
+    def text(entry_id: str, request: Request) -> Response:
+        found = entry_or_404(host, entry_id)
+        if not views.may_read(host.contest, found, host.viewer(request), host.is_admin(request)):
+            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {found.sha256}"})
+        headers = {"content-disposition": f'attachment; filename="{found.entry_id}.md"'}
+        return Response(found.raw, media_type=MARKDOWN, headers=headers)
+
+    return routes
+
+
+def entry_or_404(host: Host, entry_id: str) -> Entry:
+    try:
+        return views.entry_of(host.contest, entry_id)
+    except NotFound as missing:
+        told = {"kind": missing.kind, "message": missing.message, "hint": missing.hint}
+        raise HTTPException(404, detail=told) from None
+
+
+def entry_page(
+    host: Host, request: Request, entry_id: str, problem: UsageError | None = None, reason: str = ""
+) -> Response:  # fmt: skip
+    """``problem``: with a dispute whose ``reason`` was just sent. Raises 404."""
+    found = entry_or_404(host, entry_id.removesuffix(".md"))
+    viewer, admin = host.viewer(request), host.is_admin(request)
+    seen = views.entry_view(host.contest, found, viewer, admin)
+    return show(
+        host, request, "entry", 422 if problem else 200, entry=seen, problem=problem, reason=reason,
+        disputes=disputes_of(host.contest, found.number), runs=runs_shown(host, found, seen, request),
+        text=text_shown(host, found, seen, request, viewer, admin),
+    )  # fmt: skip
+
+
+def runs_shown(host: Host, entry: Entry, seen: Row, request: Request) -> Row | None:
+    """The curves, and the experiments of the run that was asked for; nothing of an entry that is sealed."""
+    if seen["sealed"]:
+        return None
+    purposes = [CONTEST, SCREENING]
+    if host.contest.phase() == "decided":
+        purposes = [CONFIRMATION, RESERVE, *purposes]
+    runs = named(courses_of(host.contest, entry.number, tuple(purposes)))
+    if not runs:
+        return None
+    chosen = next((run for run in runs if run["run_id"] == request.query_params.get("run")), None) or typical(runs)
+    start = first_shown(request.query_params.get("from", ""), len(chosen["experiments"]))
+    return {
+        "all": runs, "curves": [(run, curve(run)) for run in drawn(runs)], "chosen": chosen, "from": start,
+        "experiments": chosen["experiments"][start : start + MOST_EXPERIMENTS], "step": MOST_EXPERIMENTS,
+    }  # fmt: skip
+
+
+def named(runs: Sequence[Row]) -> list[Row]:
+    """Each with a title that tells it from the others."""
+    several = len({run["task"] for run in runs if run["purpose"] == CONTEST}) > 1
+    out = []
+    for run in runs:
+        title = TITLES[run["purpose"]].format(run["run"], run["task"])
+        out.append(run | {"title": f"{title} on {run['task']}" if several and run["purpose"] != RESERVE else title})
+    return out
+
+
+def drawn(runs: Sequence[Row]) -> list[Row]:
+    """Those with a curve: the runs that count, the deciding ones first."""
+    return [run for run in runs if run["purpose"] != SCREENING][:MOST_CURVES] or list(runs)
+
+
+def typical(runs: Sequence[Row]) -> Row:
+    """The run in the middle by what it ended with: not the luckiest."""
+    counted = [run for run in runs if run["purpose"] == CONTEST and run["final"] is not None]
+    ranked = sorted(counted, key=lambda run: float(run["final"]))
+    return ranked[len(ranked) // 2] if ranked else runs[0]
+
+
+def first_shown(told: str, length: int) -> int:
+    """Where the page of experiments begins, as the address tells it, from 0."""
+    at = int(told) if told.isdecimal() and len(told) < 7 else 0
+    return at // MOST_EXPERIMENTS * MOST_EXPERIMENTS if at < length else 0
+
+
+def text_shown(
+    host: Host, entry: Entry, seen: Row, request: Request, viewer: Person | None, admin: bool
+) -> Row | None:  # fmt: skip
+    """The text with its credit, and its differences from what was asked for: parent, kin or stock."""
+    if seen["sealed"]:
+        return None
+    bases = bases_of(host, entry, viewer, admin)
+    base = next((one for one in bases if one.key == request.query_params.get("against")), bases[0])
+    credit = credit_shown(host, entry)
+    proven = [row for row in credit if is_proven(row)]
+    return {
+        "bases": bases, "base": base, "changed": between(base, seen["text"], entry.name), "credit": credit,
+        "passages": passages(seen["text"], credit), "proven": len(proven), "methods": methods(credit),
+        "causal": any(row["causal"] for row in proven), "told": credit_told(host),
+    }  # fmt: skip
+
+
+def credit_told(host: Host) -> bool:
+    """Credit pools the runs of all entries, so in a sealed contest it is told to nobody before the decision."""
+    return not host.contest.config.sealed or host.contest.phase() == "decided"
+
+
+def credit_shown(host: Host, entry: Entry) -> list[Row]:
+    rows = credit_of(host.contest, entry.program_id) if credit_told(host) else []
+    return [row for row in rows if row["estimate"] is not None]
+
+
+def methods(credit: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    found = {(row["method"], row["unit"]) for row in credit}
+    return [(method, unit, METHODS.get(method, method)) for method, unit in sorted(found)]
+
+
+def bases_of(host: Host, entry: Entry, viewer: Person | None, admin: bool) -> list[Base]:
+    """What the entry may be compared with, the default first: its named parent, stock, the earlier one most alike.
+
+    Another's entry is among them only where its text may be read.
+    """
+    with host.contest.database.read() as connection:
+        named_ = connection.scalar(select(Parent.parent).where(Parent.number == entry.number))
+    alike = entry.alike[0]["number"] if entry.alike else None
+    bases = [Base("stock", "stock", "")]
+    for number, what in ((named_, "its parent, number {}"), (alike, "number {}, the earlier one most like it")):
+        if number is None or any(base.key == str(number) for base in bases):
+            continue
+        other = views.entry_numbered(host.contest, number)
+        if other is not None and views.may_read(host.contest, other, viewer, admin):
+            base = Base(str(number), f"{what.format(number)} ({other.entrant})", other.raw.decode("utf-8"))
+            bases = [base, *bases] if number == named_ else [*bases, base]
+    return bases

@@ -1,0 +1,110 @@
+"""The page on where ideas came from: entries in the order of their arrival, and who took what from whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy import select
+
+from analysis.report.words import number, places
+from arena.contest.contest import Contest
+from arena.contest.tables import Entry
+from arena.contest.web.host import Host
+from arena.contest.web.pages import show
+
+ROW, TOP, LEFT, WIDTH = 26, 24, 150, 640  # of the drawing, in units of its viewBox
+MOST_BEND = 110
+Row = dict[str, Any]
+
+
+def lineage_routes(host: Host) -> APIRouter:
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/lineage")
+    @routes.get("/lineage.md")
+    def page(request: Request) -> Response:
+        return show(host, request, "lineage", **told(host))
+
+    @routes.get("/api/v1/lineage", include_in_schema=True, summary="Which idea appeared where first, and who took it")
+    def as_json() -> Any:
+        found = told(host)["lineage"]
+        return {"sealed": found is None, **(found or {"nodes": [], "ideas": []})}
+
+    return routes
+
+
+def told(host: Host) -> Row:
+    """What the queue's process worked out, with names; nothing of it while entries are sealed."""
+    sealed = host.contest.config.sealed and host.contest.phase() != "decided"
+    lineage = None if sealed else host.contest.database.fact("lineage")
+    if not lineage:
+        return {"sealed": sealed, "lineage": None, "who": {}, "drawn": None}
+    who, drawn = names(host.contest, lineage), drawing(lineage["nodes"])
+    return {"sealed": sealed, "lineage": lineage, "who": who, "drawn": drawn}
+
+
+def names(contest: Contest, lineage: Mapping[str, Any]) -> dict[int, Row]:
+    """number → who and which entry, for all that the page names."""
+    wanted = {node["number"] for node in lineage["nodes"]} | {
+        one for idea in lineage["ideas"] for one in (idea["first"], *idea["takers"], *idea["changers"])
+    } | {edge["from"] for node in lineage["nodes"] for edge in node["edges"]}  # fmt: skip
+    wanted |= {node["source"] for node in lineage["nodes"] if node["source"]}
+    with contest.database.read() as connection:
+        rows = connection.scalars(select(Entry).where(Entry.number.in_(wanted))).all()
+    return {row.number: {"entry_id": row.entry_id, "entrant": row.entrant, "name": row.name} for row in rows}
+
+
+@dataclass(frozen=True)
+class Node:
+    """One entry in the drawing. ``x`` None: no run of it has been measured."""
+
+    number: int
+    y: float
+    x: float | None
+    low: float | None
+    high: float | None
+    label: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Entries from top to bottom as they arrived, to the right by verified gain; arcs from whom ideas were taken."""
+
+    height: float
+    zero: float
+    nodes: tuple[Node, ...]
+    arcs: tuple[tuple[str, int, str], ...]  # path, width, title
+
+
+def drawing(nodes: Sequence[Mapping[str, Any]]) -> Drawing:
+    values = [value for node in nodes for value in (node["low"], node["high"], node["gain"]) if value is not None]
+    low, high = min([0.0, *values]), max([0.0, *values])
+    digits = places((high - low) / 20)
+
+    def across(value: float | None) -> float | None:
+        room = WIDTH - LEFT - 20
+        return None if value is None else round(LEFT + 10 + room * (value - low) / ((high - low) or 1.0), 1)
+
+    heights = {node["number"]: TOP + ROW * place for place, node in enumerate(nodes)}
+    shown = tuple(
+        Node(node["number"], heights[node["number"]], across(node["gain"]), across(node["low"]), across(node["high"]),
+             number(node["gain"], digits, True))
+        for node in nodes
+    )  # fmt: skip
+    arcs = tuple(
+        arc(heights[edge["from"]], heights[node["number"]], edge, node["number"])
+        for node in nodes for edge in node["edges"] if edge["from"] in heights
+    )  # fmt: skip
+    return Drawing(TOP + ROW * len(nodes) + 6, across(0.0) or 0.0, shown, arcs)
+
+
+def arc(start: float, end: float, edge: Mapping[str, Any], to: int) -> tuple[str, int, str]:
+    """A bow to the left of the numbers, from the entry that gave to the one that took."""
+    bend = min(18 + 0.35 * (end - start), MOST_BEND)
+    x = LEFT - 34
+    path = f"M{x} {start}C{x - bend:.0f} {start} {x - bend:.0f} {end} {x} {end}"
+    said = [f"{edge[how]} {how}" for how in ("taken", "changed") if edge[how]]
+    return path, min(1 + (edge["taken"] + edge["changed"]) // 2, 6), f"{edge['from']} to {to}: {', '.join(said)}"

@@ -1,0 +1,67 @@
+"""Several runs share a device: each leases one while an experiment trains, and gives it back while it thinks.
+
+How many runs share belongs to a command, not to its study: no result depends on it. Locks are files, which the kernel
+lets go of with the process that holds them (flock(2)), so that a kill leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arena.choice import on_cluster
+from inner_loop.models.lanes import take
+from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from arena.settings import StudyConfig
+
+VARIABLE = "METALOOP_RUNS_PER_DEVICE"  # what `--runs-per-device` sets, for this process and those that it starts
+MOST = 8  # each run is a process with a warm template
+LOOK_SECONDS = 0.005
+
+
+def share(runs: int | None) -> None:
+    """Take what a command was told; nothing means a run a device."""
+    os.environ[VARIABLE] = str(runs or 1)
+
+
+def runs_per_device() -> int:
+    told = os.environ.get(VARIABLE, "1")
+    return max(1, min(int(told), MOST)) if told.isdecimal() else 1
+
+
+def processes(config: StudyConfig) -> int:
+    """Worker processes of a study on this machine. UsageError where its devices cannot be shared."""
+    runs = runs_per_device()
+    if runs > 1 and (on_cluster() or config.devices > 1):
+        why = "its runs have several devices each and hold them" if config.devices > 1 else "on a cluster"
+        raise UsageError(f"--runs-per-device {runs}: not possible here, {why}", hint="leave --runs-per-device out")
+    return config.workers * runs
+
+
+class Leases:
+    """So many experiments at a time, of all processes that name the same ``folder``."""
+
+    def __init__(self, folder: Path, width: int) -> None:
+        self._folder, self._width = folder, width
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Hold a device while in here.
+
+        Who waits stands at a gate, of which only the first looks for a device: so a run that has just trained gets
+        behind those that wait, for the kernel lets them in in the order in which they came.
+        """
+        self._folder.mkdir(exist_ok=True)
+        with open(self._folder / "gate.lock", "a", encoding="utf-8") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            while (device := take(self._folder, "device", self._width)) is None:
+                time.sleep(LOOK_SECONDS)
+        with device:
+            yield
