@@ -65,10 +65,10 @@ def rank(runs: Sequence[Mapping[str, Any]]) -> list[Standing]:
     arms: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
     for run in runs:
         arms[run["arm_id"]].append(run)
-    gains = {arm: [r["verified_gain"] for r in found if _counts(r)] for arm, found in arms.items()}
+    gains = {arm: gains_of(found) for arm, found in arms.items()}
     ranks = rank_ranges(gains)
     scores = _posteriors(gains)
-    table = [_standing(found, gains[arm], ranks.get(arm), scores.get(arm)) for arm, found in arms.items()]
+    table = [standing(found, ranks.get(arm), scores.get(arm)) for arm, found in arms.items()]
     return sorted(table, key=lambda row: (row.gain is None, -(row.gain or 0.0), row.arm_id or ""))
 
 
@@ -85,14 +85,19 @@ def rank_ranges(gains: Mapping[Any, Sequence[float]]) -> dict[Any, tuple[int, in
     return {arm: (1 + up, len(arms) - down) for arm, up, down in zip(arms, above, below, strict=True)}
 
 
-def _standing(
+def gains_of(runs: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The verified gains of those runs that count."""
+    return [r["verified_gain"] for r in runs if _counts(r)]
+
+
+def standing(
     runs: Sequence[Mapping[str, Any]],
-    gains: Sequence[float],
-    ranks: tuple[int, int] | None,
-    score: tuple[float, float] | None,
+    ranks: tuple[int, int] | None = None,
+    score: tuple[float, float] | None = None,
 ) -> Standing:
+    """The standing of one arm, from its rows of `runs`; what depends on other arms is brought along."""
     first = runs[0]
-    mean = mean_interval(gains)
+    mean = mean_interval(gains_of(runs))
     claims = [r["claimed_gain"] for r in runs if _counts(r) and r["claimed_gain"] is not None]
     return Standing(
         match_id=first["match_id"],

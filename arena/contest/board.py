@@ -4,61 +4,157 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.sqlite import insert as upsert
 
 from analysis.ledger import segments
 from analysis.power import runs_needed
+from analysis.ranks import shown
 from analysis.report.standings import aa_spread
-from analysis.standings import standings
+from analysis.standings import gains_of, standing, standings
+from analysis.statistics import error_of
 from analysis.study import open_study
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.score import overall
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry
+from arena.contest.tables import BoardRow, Entry
+from arena.contest.tally import Tally
 from programs.ids import content_id
 
 Row = dict[str, Any]
 
 PATIENCE = 4.0  # times as long as the last refresh took, at least, before the next one
+LEAST_SECONDS = 2.0  # between two boards: every open page is fetched anew
 KEPT = (
     "arm_id", "program_id", "n", "gain", "se", "low", "high", "rank_low", "rank_high", "claimed", "words", "role",
     "trust", "failed_seeds", "device_seconds_charged", "tokens", "usd",
 )  # fmt: skip
+STATED = ("state", "rank_low", "rank_high")  # of a row, what is not kept with it: it changes with other entries
+
+Found = tuple[dict[str, tuple[Row, int, int]], list[Row], str]  # by arm: row, above, below; scales; unit
 
 
 class Board:
-    """Reads the ledger and leaves the board in the database, from where the pages take it."""
+    """Follows the ledger and leaves the board in the database, from where the pages take it."""
 
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
         self.stale = True  # whether a run has been measured since
         self._next = 0.0
+        self._match_id = content_id("m", contest.study.study_id, arms.BOARD)
+        self._tally = Tally(contest.folder / "ledger", self._match_id)
+        self._entries: dict[str, Row] = {}  # by arm
+        self._last = 0  # number of the last entry that is known here
+        self._touched: set[str] = set()  # arms to be worked out anew, of entries that are not known yet too
+        self._rows: dict[str, Row] = {}
+        self._samples: dict[str, tuple[float, float, int]] = {}  # arm → mean, variance of the mean, runs
+        self._written: dict[str, tuple[Row, int, int]] = {}
 
     def refresh(self, force: bool) -> None:
         """Now, or not before the last one has been paid off several times: workers wait meanwhile."""
         began = time.monotonic()
         if not force and (began < self._next or not self.stale):
             return
-        write(self.contest)
+        self.write()
         self.stale = False
-        self._next = time.monotonic() + PATIENCE * (time.monotonic() - began)
+        took = time.monotonic() - began
+        self._next = began + took + max(LEAST_SECONDS, PATIENCE * took)
+
+    def write(self) -> None:
+        """Bring the table up to what the ledger says; nothing is written where it says nothing new."""
+        now, scales, unit = self._followed() if len(self.contest.tasks) == 1 else self._anew()
+        if not self._written:
+            self._recall()
+        changed = [arm for arm, told in now.items() if self._written.get(arm) != told]
+        gone = self._written.keys() - now.keys()
+        if changed or gone:
+            self._tell(now, changed, gone, scales=scales, unit=unit)
+        self._written = now
+
+    def _followed(self) -> Found:
+        """Of one task: what has come since."""
+        self._look()
+        arms_there = list(self._samples)
+        means, errors, ns = zip(*self._samples.values(), strict=True) if arms_there else ((), (), ())
+        above, below = shown(means, errors, ns)
+        told = zip(arms_there, above, below, strict=True)
+        return {arm: (self._rows[arm], up, down) for arm, up, down in told}, [], self.contest.task.unit
+
+    def _anew(self) -> Found:
+        """Of several tasks: scores rest on each other, and are worked out from all of the ledger."""
+        found, scales, unit = over_tasks(self.contest)
+        rows = [row for row in found if row["gain"] is not None]
+        now = {
+            row["arm_id"]: (
+                {key: value for key, value in row.items() if key not in STATED},
+                row["rank_low"] - 1, len(rows) - row["rank_high"],
+            )
+            for row in rows
+        }  # fmt: skip
+        return now, scales, unit
+
+    def _look(self) -> None:
+        """Take in new entries, and work out the arms that have new records."""
+        self._touched |= self._tally.look()
+        if not self._touched <= self._entries.keys():
+            self._entries |= entries_by_arm(self.contest, self._match_id, self._last)
+            self._last = max((entry["number"] for entry in self._entries.values()), default=0)
+        for arm in self._touched & self._entries.keys():
+            runs = self._tally.rows(arm)
+            found = asdict(standing(runs))
+            if found["gain"] is None:  # no run yet, or void
+                self._samples.pop(arm, None)
+                continue
+            gains = gains_of(runs)
+            self._samples[arm] = math.fsum(gains) / len(gains), error_of(gains), len(gains)
+            row = {key: found[key] for key in KEPT} | self._entries[arm]
+            self._rows[arm] = {key: value for key, value in row.items() if key not in STATED}
+        self._touched -= self._entries.keys()
+
+    def _recall(self) -> None:
+        """What an earlier process left in the table."""
+        with self.contest.database.read() as connection:
+            rows = connection.execute(select(BoardRow.arm_id, BoardRow.row, BoardRow.above, BoardRow.below)).all()
+        self._written = {arm: (row, above, below) for arm, row, above, below in rows}
+
+    def _tell(
+        self, now: Mapping[str, tuple[Row, int, int]], changed: Sequence[str], gone: Set[str], **more: Any
+    ) -> None:  # fmt: skip
+        """In one transaction: the changed rows, without those that are gone, and what is said of the whole."""
+        rows = [
+            {"number": row["number"], "arm_id": arm, "gain": row["gain"], "above": above, "below": below, "row": row}
+            for arm in changed
+            for row, above, below in (now[arm],)
+        ]
+        whole = [ranked(*told, len(now)) for told in now.values()]
+        whole.sort(key=lambda row: (-row["gain"], row["arm_id"]))
+        before = self.contest.database.fact("board")
+        with self.contest.database.write() as connection:
+            told = upsert(BoardRow)
+            again = {name: told.excluded[name] for name in ("arm_id", "gain", "above", "below", "row")}
+            if rows:
+                connection.execute(told.on_conflict_do_update(index_elements=["number"], set_=again), rows)
+            for arm in gone:
+                connection.execute(delete(BoardRow).where(BoardRow.arm_id == arm))
+            self.contest.database.put(
+                connection, "board", version=int(before.get("version", 0)) + 1, as_of=utc_now().isoformat(),
+                aa_spread=aa_spread(whole), separate=runs_to_separate(whole), **more,
+            )  # fmt: skip
 
 
 def write(contest: Contest) -> None:
-    before = contest.database.fact("board")
-    rows, scales, unit = over_tasks(contest)
-    if rows == before.get("rows"):
-        return
-    version = int(before.get("version", 0)) + 1
-    contest.database.tell(
-        "board", version=version, as_of=utc_now().isoformat(), rows=rows, unit=unit, scales=scales,
-        aa_spread=aa_spread([row for row in rows if row["gain"] is not None]), separate=runs_to_separate(rows),
-    )  # fmt: skip
+    """The board as the ledger has it, from nothing."""
+    Board(contest).write()
+
+
+def ranked(row: Mapping[str, Any], above: int, below: int, arms: int) -> Row:
+    """A row with the ranks that it may hold among so many."""
+    return {**row, "rank_low": 1 + above, "rank_high": arms - below}
 
 
 def over_tasks(contest: Contest, kind: str = arms.BOARD) -> tuple[list[Row], list[Row], str]:
@@ -69,7 +165,7 @@ def over_tasks(contest: Contest, kind: str = arms.BOARD) -> tuple[list[Row], lis
     return overall(by_task, {task.name: task.unit for task in contest.tasks})
 
 
-def board_rows(contest: Contest, label: str) -> list[Row]:
+def board_rows(contest: Contest, label: str = arms.BOARD) -> list[Row]:
     """One row an arm of the match ``label``, best first: the view `standings` beside the entry. Empty before a run."""
     if not segments(contest.folder / "ledger"):
         return []
@@ -78,13 +174,13 @@ def board_rows(contest: Contest, label: str) -> list[Row]:
         found = [row for row in standings(con) if row.match_id == match_id]
     known = entries_by_arm(contest, match_id)
     return [
-        {key: value for key, value in asdict(row).items() if key in KEPT} | known[row.arm_id]
+        {key: value for key, value in asdict(row).items() if key in KEPT} | known[str(row.arm_id)]
         for row in found
         if row.arm_id in known
     ]
 
 
-def runs_to_separate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def runs_to_separate(rows: Sequence[Mapping[str, Any]]) -> Row | None:
     """What it would take to tell the first entry from the next: runs of each, power 80%; None where they are told.
 
     As if they were the only two, and their difference what it looks like.
@@ -98,13 +194,14 @@ def runs_to_separate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None
     return {"first": first["entry_id"], "second": second["entry_id"], "runs": needed}
 
 
-def entries_by_arm(contest: Contest, match_id: str) -> dict[str | None, dict[str, Any]]:
+def entries_by_arm(contest: Contest, match_id: str, after: int = 0) -> dict[str, Row]:
+    """arm → the entry that plays it, of those with a number above ``after``."""
     with contest.database.read() as connection:
-        entries: Sequence[Entry] = connection.scalars(select(Entry)).all()
+        entries: Sequence[Entry] = connection.scalars(select(Entry).where(Entry.number > after)).all()
     return {
         content_id("a", match_id, entry.entry_id): {
             "entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name,
-            "state": entry.state, "role": entry.role,
+            "state": entry.state, "role": entry.role, "words": entry.words,
         }
         for entry in entries
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,10 +42,17 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that holds the write lock from its start; on the disk when the block ends."""
-        with self._sessions() as connection:
+        with self._turn(), self._sessions() as connection:
             connection.connection(execution_options={"metaloop_writes": True})
             with _committed(connection):
                 yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait in line: SQLite's own way to wait is to look again later, and who writes often would always be first."""
+        with open(self.path.with_suffix(".turn"), "a") as line:
+            fcntl.flock(line, fcntl.LOCK_EX)
+            yield
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -60,7 +68,12 @@ class Database:
 
     def tell(self, name: str, **value: Any) -> None:
         with self.write() as connection:
-            connection.merge(Fact(name=name, value=value, changed_at=utc_now()))
+            self.put(connection, name, **value)
+
+    @staticmethod
+    def put(connection: Connection, name: str, **value: Any) -> None:
+        """The same within a transaction."""
+        connection.merge(Fact(name=name, value=value, changed_at=utc_now()))
 
     def close(self) -> None:
         self.engine.dispose()

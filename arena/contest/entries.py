@@ -59,32 +59,52 @@ def accept(
 
     ``parent``: id or number of the entry that this one is based on, as its entrant says; kept with a new entry.
     """
+    read = checked(contest, raw, known_terms, parent)
+    with contest.database.write() as connection:
+        return enter(connection, contest, person, read)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An upload that may become an entry."""
+
+    program: Program
+    lint: tuple[LintMessage, ...]
+    parent: str = ""
+
+
+def checked(
+    contest: Contest, raw: bytes, known_terms: Callable[[str], bool] | None = None, parent: str = ""
+) -> Checked:  # fmt: skip
+    """Lint an upload, before the lock, which others wait for. Raises NotOpen, NotTaken with the lint messages."""
     in_time(contest)
     messages = first(tuple(check(raw, PLACE, known_terms)))
     errors = [m for m in messages if m.level == "error"]
     if errors:
         raise NotTaken(errors[0].at(PLACE), hint="metaloop program lint program.md", lint=messages)
-    program = Program.parse(raw, PLACE)  # before the lock, which others wait for
-    with contest.database.write() as connection:
-        before = connection.scalar(
-            select(Entry).where(Entry.person_id == person.person_id, Entry.program_id == program.program_id)
-        )
-        if before is not None:
-            return Accepted(before, new=False)
-        based_on = parent_of(connection, parent)
-        now = in_time(contest)  # the lock may have been waited for
-        used = quota_used(connection, person.person_id)
-        if used >= contest.config.entries_per_person:
-            hint = "the rules allow no more; the same text again, or a fault of this host, would cost nothing"
-            raise QuotaSpent(
-                f"{person.name} has entered {used} of {contest.config.entries_per_person} times", hint=hint
-            )
-        lint = [asdict(m) for m in messages]
-        if program.name == PLACE:  # the text does not name itself
-            program = replace(program, name=f"{person.name} {used + 1}")
-        entry = store(connection, contest.config, program, role="program", person=person, lint=lint, now=now)
-        if based_on is not None:
-            connection.add(Parent(number=entry.number, parent=based_on))
+    return Checked(Program.parse(raw, PLACE), messages, parent)
+
+
+def enter(connection: Connection, contest: Contest, person: Person, read: Checked) -> Accepted:
+    """Store what was checked, within the caller's transaction. Raises NotOpen, NotTaken, QuotaSpent."""
+    program = read.program
+    before = connection.scalar(
+        select(Entry).where(Entry.person_id == person.person_id, Entry.program_id == program.program_id)
+    )
+    if before is not None:
+        return Accepted(before, new=False)
+    based_on = parent_of(connection, read.parent)
+    now = in_time(contest)  # the lock may have been waited for
+    used = quota_used(connection, person.person_id)
+    if used >= contest.config.entries_per_person:
+        hint = "the rules allow no more; the same text again, or a fault of this host, would cost nothing"
+        raise QuotaSpent(f"{person.name} has entered {used} of {contest.config.entries_per_person} times", hint=hint)
+    lint = [asdict(m) for m in read.lint]
+    if program.name == PLACE:  # the text does not name itself
+        program = replace(program, name=f"{person.name} {used + 1}")
+    entry = store(connection, contest.config, program, role="program", person=person, lint=lint, now=now)
+    if based_on is not None:
+        connection.add(Parent(number=entry.number, parent=based_on))
     return Accepted(entry, new=True)
 
 
@@ -153,16 +173,20 @@ def change(contest: Contest, number: int, **values: Any) -> bool:
     A void entry stays void, False is returned: what its state would be is kept for the day that this is taken back.
     """
     with contest.database.write() as connection:
-        entry = connection.get_one(Entry, number)
-        held = entry.state == "void" and "state" in values
-        if held:
-            last = connection.scalar(select(Act).where(Act.number == number).order_by(Act.act_id.desc()).limit(1))
-            for name in ("state", "reason"):
-                value = values.pop(name, None)
-                if last is not None and value is not None:
-                    setattr(last, name, value)
-        if values.get("state", entry.state) != entry.state:
-            entry.changed_at = utc_now()
-        for name, value in values.items():
-            setattr(entry, name, value)
+        return set_columns(connection, connection.get_one(Entry, number), values)
+
+
+def set_columns(connection: Connection, entry: Entry, values: dict[str, Any]) -> bool:
+    """The same within a transaction."""
+    held = entry.state == "void" and "state" in values
+    if held:
+        last = connection.scalar(select(Act).where(Act.number == entry.number).order_by(Act.act_id.desc()).limit(1))
+        for name in ("state", "reason"):
+            value = values.pop(name, None)
+            if last is not None and value is not None:
+                setattr(last, name, value)
+    if values.get("state", entry.state) != entry.state:
+        entry.changed_at = utc_now()
+    for name, value in values.items():
+        setattr(entry, name, value)
     return not held

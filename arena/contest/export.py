@@ -15,6 +15,7 @@ from analysis.study import VIEWS, open_study
 from arena.contest.acts import acts
 from arena.contest.contest import Contest
 from arena.contest.settings import MARK, RULES
+from arena.contest.standing import whole_board
 from arena.contest.tables import Entry
 from arena.contest.views import board_view, contest_view, entry_row, plain
 from programs.errors import UsageError
@@ -34,7 +35,7 @@ def export(contest: Contest, target: Path) -> dict[str, Any]:
     _json(target / "entries.json", [entry_row(entry) for entry in entries])
     _json(target / "acts.json", acts(contest))
     _json(target / "contest.json", contest_view(contest))
-    board = board_view(contest)
+    board = board_view(contest) | {"rows": list(whole_board(contest))}
     _json(target / "board.json", board)
     if board["announcement"]:
         _json(target / "announcement.json", board["announcement"])

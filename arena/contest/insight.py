@@ -55,7 +55,9 @@ class Insight:
         began = time.monotonic()
         if not self._stale or (not force and began < self._next):
             return
-        told = lineage(self.contest, self.contest.database.fact("board").get("rows", []))
+        from arena.contest.standing import whole_board  # which needs the database, and that these tables
+
+        told = lineage(self.contest, list(whole_board(self.contest)))
         self.contest.database.tell("lineage", as_of=utc_now().isoformat(), **told)
         write_credit(self.contest)
         self._stale = False

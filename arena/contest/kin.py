@@ -23,16 +23,19 @@ class Kin:
         for event in study.history.entries.values():
             if event["role"] == "program":
                 directives = study.history.programs[event["program_id"]]["directives"]
-                self.take(event["number"], (d["directive_id"] for d in directives))
+                self._keep(event["number"], {d["directive_id"] for d in directives} - self._common)
 
     def take(self, number: int, directive_ids: Iterable[str]) -> list[dict[str, Any]]:
         """Remember an entry; returns the earlier ones that it resembles, the most alike first."""
         own = set(directive_ids) - self._common
         shared = Counter(other for directive in own for other in self._holders[directive] if other != number)
         alike = {other: n / (len(own) + self._sizes[other] - n) for other, n in shared.items()}
+        self._keep(number, own)
+        found = sorted((n for n in alike if n < number and alike[n] >= LIKE), key=lambda n: (-alike[n], n))
+        return [{"number": n, "share": round(alike[n], 2)} for n in found[:MOST]]
+
+    def _keep(self, number: int, own: set[str]) -> None:
         if number not in self._sizes:
             for directive in own:
                 self._holders[directive].append(number)
             self._sizes[number] = len(own)
-        found = sorted((n for n in alike if n < number and alike[n] >= LIKE), key=lambda n: (-alike[n], n))
-        return [{"number": n, "share": round(alike[n], 2)} for n in found[:MOST]]

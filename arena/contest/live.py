@@ -19,8 +19,10 @@ class Live:
         self.contest = contest
         self.runs: dict[int, dict[str, dict[str, Any]]] = {}
         self.written: dict[int, float] = {}
+        self.shown: set[int] = set()  # entries that the database has progress of
 
     def take(self, number: int, index: int | None, event: Mapping[str, Any]) -> None:
+        self.written.setdefault(number, time.monotonic())
         run = self.runs.setdefault(number, {}).setdefault(
             str(event["run_id"]), {"run": "screening" if index is None else index + 1, "experiments": 0, "charged": 0.0}
         )
@@ -28,12 +30,19 @@ class Live:
             run["experiments"] += 1
             run["charged"] = round(run["charged"] + float(event.get("device_seconds_charged") or 0.0), 3)
             run["last"] = {key: event.get(key) for key in ("status", "metric", "description")}
-        if time.monotonic() - self.written.get(number, 0.0) >= SECONDS:
+        if time.monotonic() - self.written[number] >= SECONDS:
             self._write(number)
+            self.shown.add(number)
 
     def ended(self, number: int, run_id: str) -> None:
-        if self.runs.get(number, {}).pop(run_id, None) is not None:
+        """A run that was over before anything of it was shown leaves nothing to take back."""
+        found = self.runs.get(number, {}).pop(run_id, None)
+        if found is not None and number in self.shown:
             self._write(number)
+        if not self.runs.get(number):
+            self.runs.pop(number, None)
+            self.written.pop(number, None)
+            self.shown.discard(number)
 
     def _write(self, number: int) -> None:
         self.written[number] = time.monotonic()

@@ -29,6 +29,10 @@ class Costs:
     screen: float
     run: float
 
+    def of(self, runs: int, screenings: int) -> float:
+        """Device-seconds of so many. One product each, so that equal service is equal to the last bit."""
+        return runs * self.run + screenings * self.screen
+
 
 def turns(waiting: Iterable[Waiting], served: Mapping[int, float], costs: Costs) -> Iterator[int]:
     """Numbers of entries in the order in which their runs will begin, once for each run, as things stand.

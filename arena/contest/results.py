@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.orm import undefer
 
 from arena.contest.contest import Contest
+from arena.contest.entries import set_columns
 from arena.contest.tables import Entry
 from arena.match import run_gain
 from arena.study import Study
@@ -27,7 +28,9 @@ def run_result(study: Study, run_id: str, run: Mapping[str, Any]) -> dict[str, A
     return {"run_id": run_id, "gain": run_gain(study, run_id), "claimed": claimed, "seeds": seeds, **told}
 
 
-def tell_result(contest: Contest, number: int, run: int, result: Mapping[str, Any]) -> None:
+def tell_result(contest: Contest, number: int, run: int, result: Mapping[str, Any], **values: Any) -> None:
+    """Write down a run of an entry, and set further columns with it."""
     with contest.database.write() as connection:
         entry = connection.get_one(Entry, number, options=[undefer(Entry.results)])
         entry.results = {**entry.results, str(run): dict(result)}
+        set_columns(connection, entry, values)

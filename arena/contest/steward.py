@@ -6,7 +6,6 @@ came between the two, the ledger is right and the database is put right at the n
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +18,12 @@ from arena.contest.contest import Contest
 from arena.contest.entries import change
 from arena.contest.insight import Insight
 from arena.contest.kin import Kin
+from arena.contest.line import Held, Line
 from arena.contest.live import Live
 from arena.contest.pause import Pause, is_the_hosts
-from arena.contest.queue import HOST, Costs, Waiting, turns
+from arena.contest.queue import Waiting
 from arena.contest.results import run_result, tell_result
-from arena.contest.tables import ENDED, Entry
+from arena.contest.tables import Entry
 from arena.executor import Executor
 from arena.jobs import JobResult, RunJob
 from arena.match import Arm, Match, measure_baseline, run_gain, run_job, settle
@@ -43,9 +43,6 @@ class InHand:
     index: int | None
     job: RunJob
     suspect: bool = False
-
-    def cost(self, costs: Costs) -> float:
-        return costs.screen if self.index is None else costs.run
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,7 @@ class Steward:
         self.contest, self.study, self.say = contest, study, say
         self.costs = contest.costs
         self.wanted = contest.config.wanted
+        self.line = Line(self.costs, self.wanted)
         self.places = [Place(each, arms.match_of(each, arms.BOARD)) for each in study.on_tasks()]
         self.screening: Match = arms.match_of(study, arms.SCREENING)
         self.arms: dict[int, tuple[Arm, ...]] = {}  # entry's number → its arms: of the screening, of each task's board
@@ -82,36 +80,21 @@ class Steward:
 
     def waiting(self) -> tuple[list[Waiting], dict[int, float]]:
         """The entries with something left to do, and what each person has been given so far."""
-        with self.contest.database.read() as connection:
-            columns = (Entry.number, Entry.person_id, Entry.state, Entry.runs_done, Entry.attempts)
-            rows = connection.execute(select(*columns).order_by(Entry.number)).all()
-        held: dict[int, list[InHand]] = defaultdict(list)
-        for hand in self.in_hand.values():
-            held[hand.number].append(hand)
-        served: dict[int, float] = defaultdict(float)
-        found = []
-        for number, person, state, done, attempts in rows:
-            mine, who = held[number], person or HOST
-            screened = state not in ("queued", "screening")
-            served[who] += done * self.costs.run + screened * self.costs.screen
-            served[who] += sum(hand.cost(self.costs) for hand in mine)
-            blocked = any(hand.index is None for hand in mine)
-            left = self.wanted - done - sum(hand.index is not None for hand in mine)
-            if state not in ENDED and left > 0:
-                screening = not screened and not blocked
-                found.append(Waiting(number, who, left, screening, blocked, suspect=attempts > 0))
-        return found, served
+        self.line.look(self.contest.database)
+        return self.line.waiting(self._held())
+
+    def _held(self) -> list[Held]:
+        return [Held(hand.number, hand.person, hand.index is None) for hand in self.in_hand.values()]
 
     def next_job(self) -> RunJob | None:
         """The job whose turn it is; None where nothing waits, or a suspect has to be alone."""
         if self.problems or any(hand.suspect for hand in self.in_hand.values()):
             return None
-        waiting, served = self.waiting()
-        ready = {w.number: w for w in waiting if not w.blocked}
-        number = next(turns(ready.values(), served, self.costs), None)
-        if number is None or (ready[number].suspect and self.in_hand):
+        self.line.look(self.contest.database)
+        found = self.line.next(self._held())
+        if found is None or (found.suspect and self.in_hand):
             return None
-        return self._begin(ready[number])
+        return self._begin(found)
 
     def _begin(self, waiting: Waiting) -> RunJob | None:
         number = waiting.number
@@ -205,8 +188,9 @@ class Steward:
             return
         place, arm, _ = self._on(hand.number, hand.index)
         settle(place.study, hand.job, arm, result, baselines[self.places.index(place)])
-        tell_result(self.contest, hand.number, hand.index + 1, run_result(place.study, hand.job.run_id, result.run))
-        self._count(hand.number)
+        told, counted = run_result(place.study, hand.job.run_id, result.run), self._counted(hand.number)
+        tell_result(self.contest, hand.number, hand.index + 1, told, **counted)
+        self._told(hand.number, counted)
         self.shown.refresh(force=False)
         self.insight.refresh()
 
@@ -218,13 +202,16 @@ class Steward:
         else:
             change(self.contest, hand.number, state="waiting", attempts=0)
 
-    def _count(self, number: int) -> None:
-        """Take over from the ledger how many runs of an entry are measured."""
+    def _counted(self, number: int) -> dict[str, Any]:
+        """What the ledger says of an entry: how many of its runs are measured, and what state that is."""
         done = self._done(number)
-        whole = done >= self.wanted
-        change(self.contest, number, runs_done=done, attempts=0, state="verified" if whole else "running")
+        return {"runs_done": done, "attempts": 0, "state": "verified" if done >= self.wanted else "running"}
+
+    def _told(self, number: int, counted: Mapping[str, Any]) -> None:
         self.shown.stale = True
-        self.say(f"entry {number}: {done} of {self.wanted} runs")
+        if counted["state"] == "verified":
+            self.arms.pop(number, None)
+        self.say(f"entry {number}: {counted['runs_done']} of {self.wanted} runs")
 
     def lost(self, hand: InHand, why: str) -> None:
         """A run ended without a result, by no fault that this host has with others too."""
@@ -254,9 +241,10 @@ class Steward:
         for number, state, done in rows:
             if state in ("queued", "verified", "failed", "void"):
                 continue
-            found = self._done(number)
-            if found != done or found >= self.wanted:
-                self._count(number)
+            counted = self._counted(number)
+            if counted["runs_done"] != done or counted["state"] == "verified":
+                change(self.contest, number, **counted)
+                self._told(number, counted)
         self.shown.refresh(force=True)
 
     def progress(self, event: Mapping[str, Any]) -> None:

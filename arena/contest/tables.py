@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, ForeignKey, LargeBinary, UniqueConstraint
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    event,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import JSON, TypeDecorator
 
@@ -124,3 +137,38 @@ class Fact(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[dict[str, Any]]
     changed_at: Mapped[datetime]
+
+
+class Change(Base):
+    """When an entry last came, or changed its state, runs or attempts, counted over all entries; by triggers."""
+
+    __tablename__ = "changes"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    change: Mapped[int] = mapped_column(unique=True)
+
+
+class BoardRow(Base):
+    """The standing of an entry that has a measured run. Its ranks are 1 + ``above`` to all rows − ``below``."""
+
+    __tablename__ = "board"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    arm_id: Mapped[str]
+    gain: Mapped[float]
+    above: Mapped[int]
+    below: Mapped[int]
+    row: Mapped[dict[str, Any]]
+
+
+Index("board_order", BoardRow.gain.desc(), BoardRow.arm_id)
+
+
+@event.listens_for(Base.metadata, "after_create")
+def _fill(_: MetaData, connection: Connection, tables: Sequence[Table], **more: Any) -> None:
+    """What comes with these tables: triggers, and what a contest of an earlier version had elsewhere."""
+    for table in tables:
+        script = Path(__file__).parent / "sql" / f"{table.name}.sql"
+        if script.is_file():
+            for statement in script.read_text(encoding="utf-8").split("\n\n"):
+                connection.exec_driver_sql(statement)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import func, or_, select
@@ -12,13 +13,24 @@ from sqlalchemy.orm import undefer
 from arena.contest.acts import acts, since
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
-from arena.contest.queue import HOST, Waiting, forecast, turns
 from arena.contest.settings import utc_now
+from arena.contest.standing import (
+    Part,
+    Places,
+    board_head,
+    board_of,
+    board_part,
+    entries_of,
+    pinned_numbers,
+    places,
+    unmeasured,
+)
 from arena.contest.tables import ENDED, Entry, Person
 from programs.errors import NotFound
 
 WHOLE = (Entry.raw, Entry.results, Entry.alike)
-MOST_ROWS = 500  # of a list on one page; the board is not cut
+PAGE, REST = 100, 25  # rows of board and queue on a page; of the entries below the board
+MOST_ROWS = 500  # of any other list
 
 Row = dict[str, Any]
 
@@ -54,23 +66,26 @@ def tasks_view(contest: Contest) -> list[Row]:
     ]  # fmt: skip
 
 
-def board_view(contest: Contest) -> Row:
-    """The latest board, with the entries that have no measured run yet below it."""
-    board = contest.database.fact("board")
-    rows: list[Row] = list(board.get("rows", []))
+def board_view(contest: Contest, part: Part | None = None, viewer: Person | None = None, rest: int = 1) -> Row:
+    """A part of the latest board, the first without ``part``; one page of the entries that have no measured run yet.
+
+    ``pinned``: the controls and the viewer's own entries, wherever they stand, where not all rows are on one page.
+    """
+    part = part or Part(0, PAGE)
     with contest.database.read() as connection:
-        entries = connection.scalars(select(Entry).order_by(Entry.number)).all()
-    by_id = {entry.entry_id: entry for entry in entries}
-    for row in rows:
-        row["state"] = by_id[row["entry_id"]].state
-    ranked = [row for row in rows if row["gain"] is not None and row["state"] != "void"]
-    measured = {row["entry_id"] for row in ranked}
+        board = board_head(connection)
+        arms, gone = board["arms"], board["gone"]
+        rows = board_part(connection, contest, arms, part)
+        own = pinned_numbers(connection, viewer.person_id if viewer else None) if arms > len(rows) else []
+        pinned = board_of(connection, contest, arms, own) if own else []
+        entries, without = unmeasured(connection, Part.page(rest, REST), arms - gone)
     told = contest.database.fact("announcement")
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
         "aa_spread": board.get("aa_spread"), "scales": board.get("scales", []), "separate": board.get("separate"),
-        "rows": ranked,
-        "unmeasured": [entry_row(entry) for entry in entries if entry.entry_id not in measured][:MOST_ROWS],
+        "rows": rows, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
+        "unmeasured": [entry_row(entry) for entry in entries], "unmeasured_total": without,
+        "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,
         "announcement": told, "since": since(contest, told), "wanted": contest.config.runs,
     }  # fmt: skip
 
@@ -110,14 +125,16 @@ def entry_view(contest: Contest, entry: Entry, viewer: Person | None, admin: boo
     """An entry with its standing, its place in the queue, its runs and, where it may be read, its text."""
     open_to = may_read(contest, entry, viewer, admin)
     mine = viewer is not None and viewer.person_id == entry.person_id
-    whole = contest.database.fact("board")
-    board = whole.get("rows", [])
+    with contest.database.read() as connection:
+        whole = board_head(connection)
+        standing = next(iter(board_of(connection, contest, whole["arms"], [entry.number])), None)
     announced = contest.database.fact("announcement").get("rows", [])
-    place = next((row for row in queue_view(contest)["rows"] if row["entry_id"] == entry.entry_id), None)
+    order = places(contest, run_seconds(contest))
     return {
         **entry_row(entry), "wanted": contest.config.wanted, "unit": whole.get("unit", contest.task.unit),
         "scales": whole.get("scales", []), "mine": mine, "sealed": not open_to,
-        "standing": _of(board, entry.entry_id), "confirmed": _of(announced, entry.entry_id), "queue": place,
+        "standing": standing, "confirmed": _of(announced, entry.entry_id),
+        "queue": _waiting(entry, order) if entry.number in order and entry.state not in ENDED else None,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
         "similar": similar(contest, entry) if open_to else [],
         "results": [{"run": run, **entry.results[str(run)]} for run in sorted(map(int, entry.results))],
@@ -144,31 +161,32 @@ def similar(contest: Contest, entry: Entry) -> list[Row]:
     ]
 
 
-def queue_view(contest: Contest) -> Row:
-    """The entries that wait or run, in the order in which they will be served, with a time by which to expect them."""
-    with contest.database.read() as connection:
-        entries = connection.scalars(select(Entry).order_by(Entry.number)).all()
-    costs = contest.costs
-    served: dict[int, float] = {}
-    waiting, known = [], {}
-    for entry in entries:
-        who = entry.person_id or HOST
-        screened = entry.state not in ("queued", "screening")
-        served[who] = served.get(who, 0.0) + entry.runs_done * costs.run + screened * costs.screen
-        if entry.state not in ENDED:
-            known[entry.number] = entry
-            left = contest.config.wanted - entry.runs_done
-            waiting.append(Waiting(entry.number, who, left, not screened, suspect=entry.attempts > 0))
+def queue_view(contest: Contest, part: Part | None = None, viewer: Person | None = None) -> Row:
+    """The entries that wait or run, in the order in which they will be served, with a time by which to expect them.
+
+    ``own``: the viewer's, wherever they stand.
+    """
+    part = part or Part(0, PAGE)
     pace = run_seconds(contest)
-    places = forecast(turns(waiting, served, costs), pace, contest.study.workers)
-    rows = [
-        entry_row(known[number]) | {"place": place, "eta_seconds": round(eta, 1)}
-        for number, (place, eta) in places.items()
-    ]
+    order = places(contest, pace)
+    with contest.database.read() as connection:
+        shown = list(islice(order, part.skip, part.skip + part.most))
+        known = entries_of(connection, shown)
+        who = viewer.person_id if viewer else -1
+        mine = connection.scalars(select(Entry).where(Entry.person_id == who, Entry.state.not_in(ENDED)))
+        own = {entry.number: entry for entry in mine if entry.number in order}
     pulse = contest.database.fact("pulse").get("at")
-    return {"rows": rows[:MOST_ROWS], "waiting": len(rows), "run_seconds": round(pace, 2), "pulse": pulse,
-            "pause": contest.database.fact("pause"),
-            "workers": contest.study.workers, "as_of": utc_now()}  # fmt: skip
+    return {
+        "rows": [_waiting(known[number], order) for number in shown if number in known],
+        "own": sorted((_waiting(entry, order) for entry in own.values()), key=lambda row: int(row["place"])),
+        "waiting": len(order), "skip": part.skip, "most": part.most, "run_seconds": round(pace, 2), "pulse": pulse,
+        "pause": contest.database.fact("pause"), "workers": contest.study.workers, "as_of": utc_now(),
+    }  # fmt: skip
+
+
+def _waiting(entry: Entry, order: Places) -> Row:
+    place, eta = order[entry.number]
+    return entry_row(entry) | {"place": place, "eta_seconds": round(eta, 1)}
 
 
 def run_seconds(contest: Contest) -> float:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from arena.contest import accounts
-from arena.contest.entries import NotOpen, NotTaken, QuotaSpent, accept
+from arena.contest.entries import NotOpen, NotTaken, QuotaSpent
 from arena.contest.settings import utc_now
+from arena.contest.standing import Part, whole_board
 from arena.contest.views import (
+    PAGE,
     board_view,
     contest_view,
     entry_of,
@@ -28,6 +32,8 @@ from arena.contest.web.host import Host
 from arena.contest.web.limits import HEAVY
 from programs.errors import NotFound, UsageError
 from programs.text import one_line
+
+CSV_ROWS = 200  # that go over the wire at once
 
 
 class Join(BaseModel):
@@ -64,16 +70,20 @@ def _reading(routes: APIRouter, host: Host) -> None:
         return plain(contest_view(host.contest))
 
     @routes.get("/board", summary="The leaderboard: verified gains with intervals and ranges of ranks")
-    def board() -> Any:
-        return plain(board_view(host.contest))
+    def board(
+        request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = PAGE, offset: Annotated[int, Query(ge=0)] = 0
+    ) -> Any:
+        return plain(board_view(host.contest, Part(offset, limit), host.viewer(request)))
 
-    @routes.get("/board.csv", summary="The same as CSV", response_class=Response)
+    @routes.get("/board.csv", summary="The whole of it as CSV", response_class=Response)
     def board_csv() -> Response:
-        return Response(as_csv(board_view(host.contest)["rows"]), media_type="text/csv; charset=utf-8")
+        return StreamingResponse(csv_parts(whole_board(host.contest)), media_type="text/csv; charset=utf-8")
 
     @routes.get("/queue", summary="Who waits, in order, and for how long")
-    def queue() -> Any:
-        return plain(queue_view(host.contest))
+    def queue(
+        request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = PAGE, offset: Annotated[int, Query(ge=0)] = 0
+    ) -> Any:
+        return plain(queue_view(host.contest, Part(offset, limit), host.viewer(request)))
 
     @routes.get("/entries/{entry_id}", summary="An entry; its text where it may be read")
     def entry(entry_id: str, request: Request) -> Any:
@@ -108,7 +118,7 @@ def _entering(routes: APIRouter, host: Host) -> None:
         raw = await request.body()
         host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
         try:
-            accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows, parent)
+            accepted = await host.accept(person, raw, parent)
         except NotTaken as problem:
             status = 403 if isinstance(problem, QuotaSpent) else 409 if isinstance(problem, NotOpen) else 422
             raise error(status, problem, lint=[asdict(m) for m in problem.lint]) from None
@@ -129,14 +139,24 @@ def _hosting(routes: APIRouter, host: Host) -> None:
         return {"phase": host.contest.phase()}
 
 
-def as_csv(rows: list[dict[str, Any]]) -> str:
-    """Rows as CSV; what a spreadsheet would take for a formula is quoted with an apostrophe."""
+def as_csv(rows: Iterable[dict[str, Any]]) -> str:
+    return "".join(csv_parts(rows))
+
+
+def csv_parts(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Rows as CSV, some at a time; what a spreadsheet would take for a formula is quoted with an apostrophe."""
     out = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(out, fieldnames=list(rows[0]), extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-    return out.getvalue()
+    writer: csv.DictWriter[str] | None = None
+    for number, row in enumerate(rows):
+        if writer is None:
+            writer = csv.DictWriter(out, fieldnames=list(row), extrasaction="ignore")
+            writer.writeheader()
+        writer.writerow({key: _cell(value) for key, value in row.items()})
+        if number % CSV_ROWS == 0:
+            yield out.getvalue()
+            out.seek(0)
+            out.truncate()
+    yield out.getvalue()
 
 
 def _cell(value: Any) -> Any:

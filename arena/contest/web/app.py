@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException as HttpProblem
 
 from arena.contest.contest import Contest
 from arena.contest.web.api import api_routes
+from arena.contest.web.cached import Shared
 from arena.contest.web.disputes import dispute_routes
 from arena.contest.web.downloads import download_routes
 from arena.contest.web.entry import entry_routes
@@ -44,6 +45,7 @@ def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)
+    app.add_middleware(Shared)  # the outermost: what it hands out has been through the others
     _errors(app, host)
     return app
 

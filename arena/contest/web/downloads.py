@@ -23,6 +23,7 @@ from arena.contest import views
 from arena.contest.contest import Contest
 from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, Course
 from arena.contest.descent import Descent
+from arena.contest.standing import whole_board
 from arena.contest.tables import Entry
 from arena.contest.web.api import as_csv
 from arena.contest.web.entry import entry_or_404
@@ -93,7 +94,7 @@ def batched(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def board(contest: Contest) -> Iterator[Row]:
-    yield from contest.database.fact("board").get("rows", [])
+    yield from whole_board(contest)
 
 
 def entries(contest: Contest) -> Iterator[Row]:

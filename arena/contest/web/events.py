@@ -8,18 +8,15 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 
-from sqlalchemy import func, select
-from starlette.concurrency import run_in_threadpool
-
 from arena.contest.contest import Contest
-from arena.contest.tables import Entry, Fact
+from arena.contest.standing import version
 
 LOOK_SECONDS = 1.0  # between two looks at the database, for all readers together
 SILENCE_SECONDS = 15.0  # after which a comment keeps the connection open
 MOST_READERS = 1000
 MOST_EACH = 250  # of one client; a quarter of all
 
-State = tuple[int, str, int]
+State = tuple[int, int]  # version of the board, number of the latest change of an entry
 
 
 class Changes:
@@ -29,24 +26,21 @@ class Changes:
         self.contest = contest
         self.readers = 0
         self.by_client: Counter[str] = Counter()
-        self.state: State = (0, "", 0)
-        self._news = asyncio.Condition()
+        self.state: State = (0, 0)
+        self._news = asyncio.Event()  # set once, and replaced by the next
         self._task: asyncio.Task[None] | None = None
 
     def look(self) -> State:
-        """The version of the board, the latest change of a state, and how many runs are done."""
-        with self.contest.database.read() as connection:
-            board = connection.get(Fact, "board")
-            changed, done = connection.execute(select(func.max(Entry.changed_at), func.sum(Entry.runs_done))).one()
-        return (int(board.value.get("version", 0)) if board else 0, str(changed or ""), int(done or 0))
+        """How things stand."""
+        return version(self.contest.database)
 
     async def _watch(self) -> None:
         while self.readers:
-            state = await run_in_threadpool(self.look)
+            state = await asyncio.to_thread(self.look)
             if state != self.state:
-                async with self._news:
-                    self.state = state
-                    self._news.notify_all()
+                self.state = state
+                self._news, news = asyncio.Event(), self._news
+                news.set()
             await asyncio.sleep(LOOK_SECONDS)
         self._task = None
 
@@ -60,14 +54,15 @@ class Changes:
         self.by_client[client] += 1
         try:
             if self._task is None:
-                self.state = await run_in_threadpool(self.look)
+                self.state = await asyncio.to_thread(self.look)
                 self._task = self._task or asyncio.create_task(self._watch())
-            yield "retry: 3000\n" + _event(self.state)
-            told = self.state
+            told, news = self.state, self._news
+            yield "retry: 3000\n" + _event(told)
             while True:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(SILENCE_SECONDS), self._news:
-                        await self._news.wait()
+                    async with asyncio.timeout(SILENCE_SECONDS):
+                        await news.wait()
+                news = self._news
                 yield _event(self.state) if self.state != told else ": still here\n\n"
                 told = self.state
         finally:
@@ -78,5 +73,5 @@ class Changes:
 
 
 def _event(state: State) -> str:
-    body = json.dumps({"board": state[0], "changed": state[1], "runs": state[2]})
-    return f"event: change\nid: {state[0]}-{state[2]}\ndata: {body}\n\n"
+    body = json.dumps({"board": state[0], "changed": state[1]})
+    return f"event: change\nid: {state[0]}-{state[1]}\ndata: {body}\n\n"

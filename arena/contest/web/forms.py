@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from arena.contest import accounts, views
-from arena.contest.entries import NotTaken, accept
+from arena.contest.entries import NotTaken
 from arena.contest.web.host import Host
 from arena.contest.web.limits import HEAVY
 from arena.contest.web.pages import show
@@ -124,7 +124,7 @@ def _entering(routes: APIRouter, host: Host) -> None:
         raw, parent = form.program, field(form, "parent")[:100]
         host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
         try:
-            accepted = await run_in_threadpool(accept, host.contest, person, raw, host.knows, parent)
+            accepted = await host.accept(person, raw, parent)
         except NotTaken as problem:
             return await run_in_threadpool(refused, request, problem, raw.decode("utf-8", "replace"), parent, person)
         return RedirectResponse(f"/entry/{accepted.entry.entry_id}", status_code=303)

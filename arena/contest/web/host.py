@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 
 from fastapi import HTTPException, Request
+from starlette.concurrency import run_in_threadpool
 
 from arena.contest import accounts
 from arena.contest.accounts import Refused
 from arena.contest.contest import Contest
+from arena.contest.entries import Accepted, checked
+from arena.contest.intake import Intake
 from arena.contest.tables import Person
 from arena.contest.web.events import Changes
 from arena.contest.web.limits import Rate
@@ -36,15 +40,21 @@ class Host:
     key: str
     changes: Changes
     limits: Limits
+    intake: Intake
 
     @classmethod
     def of(cls, contest: Contest, limits: Limits) -> Host:
         key = str(contest.database.fact("tokens")["server"])
-        return cls(contest, contest.task, key, Changes(contest), limits)
+        return cls(contest, contest.task, key, Changes(contest), limits, Intake(contest))
 
     def knows(self, term: str) -> bool:
         """Whether the task has the edit that a program names in backticks."""
         return bool(self.task.edits.parse_terms((term,)))
+
+    async def accept(self, person: Person, raw: bytes, parent: str = "") -> Accepted:
+        """Lint and store an upload; it is on the disk on return. Raises as `entries.accept` does."""
+        read = await run_in_threadpool(checked, self.contest, raw, self.knows, parent)
+        return await asyncio.wrap_future(self.intake.take(person, read))
 
     def viewer(self, request: Request) -> Person | None:
         """Who is asking: by the browser's cookie, or by a token in the header. Raises 401 for a bad token."""

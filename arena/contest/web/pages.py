@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, StreamingResponse
 
 import analysis
 from arena.contest import views
 from arena.contest.settings import RULES
+from arena.contest.standing import Part
 from arena.contest.web.host import Host, client_of
 from arena.contest.web.markdown import to_html
 from arena.contest.web.render import HERE, page
 from arena.contest.web.security import SESSION, VISITOR, form_token, remember, visitor_of
 
 MARKDOWN = "text/markdown; charset=utf-8"
+Number = Annotated[int, Query(ge=1, le=1_000_000)]  # of a page of a long list
 VARY = "accept, authorization, cookie, host"
 
 
@@ -57,13 +59,15 @@ def show(host: Host, request: Request, name: str, status: int = 200, **values: A
 def _public(routes: APIRouter, host: Host) -> None:
     @routes.get("/")
     @routes.get("/index.md")
-    def board(request: Request) -> Response:
-        return show(host, request, "board", board=views.board_view(host.contest))
+    def board(request: Request, page: Number = 1, rest: Number = 1) -> Response:
+        part = Part.page(page, views.PAGE)
+        return show(host, request, "board", board=views.board_view(host.contest, part, host.viewer(request), rest))
 
     @routes.get("/queue")
     @routes.get("/queue.md")
-    def queue(request: Request) -> Response:
-        return show(host, request, "queue", queue=views.queue_view(host.contest))
+    def queue(request: Request, page: Number = 1) -> Response:
+        part = Part.page(page, views.PAGE)
+        return show(host, request, "queue", queue=views.queue_view(host.contest, part, host.viewer(request)))
 
     @routes.get("/rules")
     @routes.get("/rules.md")

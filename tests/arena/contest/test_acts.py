@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.study import query
-from arena.contest import acts, board
+from arena.contest import acts
 from arena.contest.contest import Contest
 from arena.contest.decision import leaders
 from arena.contest.entries import change, quota_used
@@ -113,7 +113,7 @@ def test_a_void_entry_has_no_rank_and_leads_nowhere(contest: Contest) -> None:
     assert [act["because"] for act in view["acts"]] == ["not the entrant's own"] and len(view["results"]) == RUNS
     acts.unvoid(contest, first["entry_id"])
     acts.write_down(contest)
-    assert board.board_rows(contest) == before["rows"]
+    assert board_view(contest)["rows"] == before["rows"]
     contest.state(close_asked="2026-01-01T00:00:00+00:00")
     carry_on(contest, quiet)
     decided = board_view(contest)["announcement"]

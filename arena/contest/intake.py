@@ -1,0 +1,62 @@
+"""Entries that arrive together are stored together: one transaction, one sync, and each is answered when it is done."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from concurrent.futures import Future
+
+from arena.contest.contest import Contest
+from arena.contest.entries import Accepted, Checked, enter
+from arena.contest.tables import Person
+
+MOST = 64  # entries of one transaction
+
+Waiting = tuple[Person, Checked, "Future[Accepted]"]
+
+
+class Intake:
+    """One thread that writes, so that those who render pages never wait for the disk."""
+
+    def __init__(self, contest: Contest) -> None:
+        self.contest = contest
+        self._waiting: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def take(self, person: Person, read: Checked) -> Future[Accepted]:
+        """Done when the entry is on the disk; or raises what `enter` raises."""
+        answer: Future[Accepted] = Future()
+        self._waiting.put((person, read, answer))
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write, name="intake", daemon=True)
+                self._thread.start()
+        return answer
+
+    def _write(self) -> None:
+        while True:
+            batch = [self._waiting.get()]
+            while len(batch) < MOST and not self._waiting.empty():
+                batch.append(self._waiting.get())
+            try:
+                stored = self._store(batch)
+            except BaseException as error:  # thread boundary: nothing of this transaction is on the disk
+                stored = [error] * len(batch)
+            for (_, _, answer), found in zip(batch, stored, strict=True):
+                if isinstance(found, BaseException):
+                    answer.set_exception(found)
+                else:
+                    answer.set_result(found)
+
+    def _store(self, batch: list[Waiting]) -> list[Accepted | BaseException]:
+        """What came of each, once the transaction is on the disk; one that is refused leaves nothing behind."""
+        stored: list[Accepted | BaseException] = []
+        with self.contest.database.write() as connection:
+            for person, read, _ in batch:
+                try:
+                    with connection.begin_nested():
+                        stored.append(enter(connection, self.contest, person, read))
+                except Exception as error:
+                    stored.append(error)
+        return stored

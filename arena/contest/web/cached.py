@@ -1,0 +1,143 @@
+"""Pages that are the same for everybody are made once and handed out as bytes.
+
+Shared is only what is asked for without a session and without a token: the page is then made for a reader without
+cookies, so that nothing personal can be in it, and what would set a cookie is taken off. All others go on to the
+application. A page is at most FRESH_SECONDS behind what is known; while it is made anew, the one before is handed out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from arena.contest.web.security import SESSION
+
+PAGES = frozenset({
+    "/", "/index.md", "/queue", "/queue.md", "/rules", "/rules.md", "/llms.txt", "/static/style.css",
+    "/static/live.js", "/static/icon.svg", "/api/v1/board", "/api/v1/queue", "/api/v1/contest",
+})  # fmt: skip
+ASKED = frozenset({"page", "rest", "limit", "offset"})
+FRESH_SECONDS = 1.0
+STALE_SECONDS = 5.0  # of age up to which a page is handed out while its successor is made
+MOST_PAGES, MOST_QUERY = 200, 60
+VARY = b"accept, accept-encoding, authorization, cookie"
+TIMES = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?")  # a page that differs by its clock is the same page
+OWN = frozenset({b"set-cookie", b"content-length", b"vary", b"etag"})
+
+Key = tuple[Any, ...]
+
+
+@dataclass
+class Page:
+    """An answer as it goes over the wire. ``made``: by the monotonic clock, when making it began."""
+
+    made: float
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    small: bytes  # gzipped
+    etag: bytes
+
+
+class Shared:
+    """Answers what it can from memory; the rest is the application's."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._pages: OrderedDict[Key, Page] = OrderedDict()
+        self._making: dict[Key, asyncio.Task[Page]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] not in PAGES:
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        key = key_of(scope, headers)
+        page = None if key is None else await self._page(key, scope)
+        if page is None or page.status != 200:
+            await self.app(scope, receive, send)
+            return
+        await _answer(page, headers, send)
+
+    async def _page(self, key: Key, scope: Scope) -> Page:
+        """The page, made anew where it is too old; several who ask wait for one."""
+        found, now = self._pages.get(key), time.monotonic()
+        if found is not None and now - found.made < FRESH_SECONDS:
+            return found
+        task = self._making.get(key)
+        if task is None:
+            task = self._making[key] = asyncio.create_task(self._make(key, scope))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever waits is told of it
+        if found is not None and now - found.made < STALE_SECONDS:
+            return found
+        return await asyncio.shield(task)
+
+    async def _make(self, key: Key, scope: Scope) -> Page:
+        try:
+            page = await made(self.app, scope)
+        finally:
+            self._making.pop(key, None)
+        self._pages[key] = page
+        self._pages.move_to_end(key)
+        while len(self._pages) > MOST_PAGES:
+            self._pages.popitem(last=False)
+        return page
+
+
+def key_of(scope: Scope, headers: Mapping[bytes, bytes]) -> Key | None:
+    """What a shared page depends on; None where the answer may be personal, or the question is none that pages ask."""
+    if b"authorization" in headers or SESSION.encode() in headers.get(b"cookie", b""):
+        return None
+    query: bytes = scope["query_string"]
+    if len(query) > MOST_QUERY or not {name for name, _ in parse_qsl(query.decode("latin-1"), True)} <= ASKED:
+        return None
+    accept = headers.get(b"accept", b"")
+    form = b"text/markdown" in accept, b"text/html" in accept
+    return scope["path"], query, scope["scheme"], headers.get(b"host", b""), form
+
+
+async def made(app: ASGIApp, scope: Scope) -> Page:
+    """Ask the application as somebody unknown would."""
+    kept = {b"host", b"accept"}
+    asked = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name in kept], "state": {}}
+    told: list[Message] = []
+
+    async def nothing() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def take(message: Message) -> None:
+        told.append(message)
+
+    began = time.monotonic()
+    await app(asked, nothing, take)
+    head = next(message for message in told if message["type"] == "http.response.start")
+    body = b"".join(message.get("body", b"") for message in told)
+    etag = b'W/"%b"' % hashlib.sha256(TIMES.sub(b"", body)).hexdigest()[:20].encode()
+    headers = [(name, value) for name, value in head["headers"] if name.lower() not in OWN]
+    headers += [(b"vary", VARY), (b"etag", etag)]
+    small = await asyncio.to_thread(gzip.compress, body, 5, mtime=0) if len(body) > 1000 else b""
+    return Page(began, head["status"], headers, body, small, etag)
+
+
+async def _answer(page: Page, asked: Mapping[bytes, bytes], send: Send) -> None:
+    if page.etag in asked.get(b"if-none-match", b""):
+        await send({"type": "http.response.start", "status": 304, "headers": page.headers})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    small = bool(page.small) and b"gzip" in asked.get(b"accept-encoding", b"")
+    body = page.small if small else page.body
+    headers = [*page.headers, (b"content-length", str(len(body)).encode())]
+    if small:
+        headers.append((b"content-encoding", b"gzip"))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

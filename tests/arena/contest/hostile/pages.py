@@ -1,0 +1,114 @@
+"""What a page may hold: our own tags, attributes and addresses; anything else was written by somebody else."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+from programs.text import one_line
+
+OURS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    html head meta title link script body header footer nav main section article div p h1 h2 h3 h4 h5 h6 ul ol li dl dt
+    dd blockquote pre code em strong hr br table thead tbody tr th td a span time form input label textarea button meter
+    details summary small figure figcaption svg line circle rect path text g polyline desc bdi caption sup select option
+    del ins mark
+""",
+    )
+)
+PLAIN = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    class id lang charset name content rel href type src defer tabindex role hidden scope open start method action value
+    required maxlength autocomplete enctype accept rows spellcheck disabled min max for download datetime title
+    placeholder viewbox width height x y x1 x2 y1 y2 cx cy r d points text-anchor transform colspan rowspan selected list
+    pattern fill minlength checked cols wrap preserveaspectratio focusable selected dir
+""",
+    )
+)
+ADDRESS = frozenset(("href", "src", "action", "formaction", "poster", "data", "srcset"))
+WRITTEN = frozenset(
+    re.findall(
+        r"\w+", """p h1 h2 h3 h4 h5 h6 ul ol li blockquote pre code em strong hr br table thead tbody tr th td a"""
+    )
+)
+MARKUP = re.compile(
+    r"(?<!\\)<(?:script|img|svg|iframe|object|embed|base|meta|link|style|form|input|video|math|details)", re.I
+)
+
+
+class Found(HTMLParser):
+    """Collects what does not belong in a page."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.wrong: list[str] = []
+        self.written = 0  # how deep within what somebody else wrote as markdown
+        self.scripts = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if self.written and tag not in WRITTEN:
+            self.wrong.append(f"<{tag}> in a text")
+        if tag not in OURS:
+            self.wrong.append(f"<{tag}>")
+        self.scripts += tag == "script"
+        for name, value in attrs:
+            self._attribute(tag, name, value or "")
+        if tag == "article" or self.written:
+            self.written += tag not in ("br", "hr")
+
+    def _attribute(self, tag: str, name: str, value: str) -> None:
+        if not (name in PLAIN or name.startswith(("aria-", "data-"))):
+            self.wrong.append(f"<{tag} {name}>")
+        if self.written and name not in ("href", "rel", "start", "title"):
+            self.wrong.append(f"<{tag} {name}> in a text")
+        if name in ADDRESS and not self._ours(tag, name, value):
+            self.wrong.append(f"<{tag} {name}={value!r}>")
+
+    def _ours(self, tag: str, name: str, value: str) -> bool:
+        if self.written and tag == "a" and name == "href":
+            return re.match(r"https?://|[^:]*$|[^:]*[/?#]", value) is not None and value.isprintable()
+        return value.startswith(("/", "#", "?")) and not value.startswith(("//", "/\\"))
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.written and tag not in ("br", "hr"):
+            self.written -= 1
+
+    def handle_decl(self, decl: str) -> None:
+        if decl != "doctype html":
+            self.wrong.append(f"<!{decl}>")
+
+    def handle_comment(self, data: str) -> None:
+        self.wrong.append(f"<!--{data}-->")
+
+    def handle_pi(self, data: str) -> None:
+        self.wrong.append(f"<?{data}>")
+
+
+def strange(html: str) -> list[str]:
+    """What does not belong in one of our pages."""
+    found = Found()
+    found.feed(html)
+    found.close()
+    if found.scripts != 1:
+        found.wrong.append(f"{found.scripts} scripts")
+    return found.wrong
+
+
+def outside(markdown: str) -> str:
+    """A markdown page without the text that it quotes in its longest fence."""
+    fences = re.findall(r"^(`{3,})markdown$", markdown, re.MULTILINE)
+    if not fences:
+        return markdown
+    before, _, rest = markdown.partition(f"{fences[0]}markdown\n")
+    inside, _, after = rest.partition(f"\n{fences[0]}\n")
+    assert not re.search(rf"^ {{0,3}}`{{{len(fences[0])},}}", inside, re.MULTILINE), "the text ends its fence"
+    return before + after
+
+
+def unseen(text: str) -> bool:
+    """Whether characters stand in it that cannot be seen."""
+    return one_line(text) != " ".join(text.split())

@@ -1,0 +1,127 @@
+"""Programs, names and files that are not what they should be: stored byte for byte and shown as text, or refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.arena.contest.hostile.attacks import Case, attacks, corpus
+from tests.arena.contest.hostile.ground import Ground, fine
+from tests.arena.contest.hostile.pages import MARKUP, outside, strange, unseen
+from tests.arena.contest.hosting import Answer
+
+
+def shown_as_text(case: Case, ground: Ground, entry_id: str, raw: bytes) -> None:
+    """Every page of an entry holds our markup alone, and its text is what was sent."""
+    html = ground.honest.get(f"/entry/{entry_id}", authorization="")
+    case.held(fine(html) and html.status == 200, html.text)
+    case.held(not strange(html.text), strange(html.text))
+    markdown = ground.honest.get(f"/entry/{entry_id}.md").text
+    case.held(not MARKUP.search(outside(markdown)), outside(markdown))
+    case.held(not unseen(outside(markdown)), outside(markdown))
+    told = ground.honest.get(f"/api/v1/entries/{entry_id}")
+    case.held(told.headers["content-type"] == "application/json" and told.json["text"].encode() == raw)
+    case.held(not any(unseen(m["message"]) for m in told.json["lint"]), told.json["lint"])
+    kept = ground.honest.get(f"/entry/{entry_id}/program.md")
+    case.held(kept.body == raw and kept.headers["content-type"].startswith("text/markdown"), kept.headers)
+    case.held(kept.headers["content-disposition"] == f'attachment; filename="{entry_id}.md"', kept.headers)
+
+
+def refused(case: Case, answer: Answer) -> None:
+    """With a message by line, which can be seen."""
+    case.held(answer.status == 422, f"{answer.status} {answer.text}")
+    told = answer.json["error"]
+    case.held(told["lint"][0]["line"] >= 1 and told["lint"][0]["level"] == "error", told)
+    case.held(not unseen(told["message"]) and len(told["message"]) < 600, told)
+
+
+@attacks("markup")
+def test_what_a_program_says_is_shown_and_never_done(ground: Ground, case: Case) -> None:
+    raw = b"# " + case.name.encode() + b"\n\n" + case.raw + b"\n"
+    answer = ground.mallory.enter(raw)
+    case.held(answer.status == 201, answer.text)
+    shown_as_text(case, ground, answer.json["entry_id"], raw)
+
+
+@attacks("fields")
+def test_what_names_and_fields_say(ground: Ground, case: Case) -> None:
+    answer = ground.mallory.enter(case.raw)
+    case.held(answer.status in (201, 422), f"{answer.status} {answer.text}")
+    if answer.status == 422:
+        refused(case, answer)
+    else:
+        case.held(not unseen(answer.json["name"]) and len(answer.json["name"]) <= 60, answer.json)
+        shown_as_text(case, ground, answer.json["entry_id"], case.raw)
+
+
+@attacks("yaml")
+def test_what_yaml_can_say(ground: Ground, case: Case) -> None:
+    answer = ground.mallory.enter(case.raw)
+    if case.refused:
+        refused(case, answer)
+    else:
+        case.held(answer.status == 201, answer.text)
+        shown_as_text(case, ground, answer.json["entry_id"], case.raw)
+
+
+@attacks("bytes")
+def test_what_is_no_text(ground: Ground, case: Case) -> None:
+    before = ground.untouched()
+    refused(case, ground.mallory.enter(case.raw))
+    case.held(ground.untouched() == before)
+
+
+FILES = corpus("files")[0]["text"].encode()
+
+
+@attacks("files")
+def test_what_a_file_is_called(ground: Ground, case: Case, tmp_path: Path) -> None:
+    raw = FILES + case.name.encode() + b"\n"
+    name = case.raw.replace(b"%00", b"\0")
+    head = "--X\r\nContent-Disposition: form-data; name="
+    parts = f'{head}"proof"\r\n\r\n{ground.proof}\r\n{head}"file"; filename="'.encode() + name + b'"\r\n\r\n'
+    body = parts + raw + b"\r\n--X--\r\n"
+    folder = ground.made.contest.folder
+    before = {path for path in folder.rglob("*") if not path.name.startswith("contest.sqlite")}
+    answer = ground.browser.ask(
+        "POST", "/enter", body, content_type="multipart/form-data; boundary=X", accept="text/html"
+    )
+    case.held(fine(answer) and answer.status in (303, 400, 422), f"{answer.status} {answer.text}")
+    if answer.status == 303:
+        case.held(ground.honest.get(answer.headers["location"] + "/program.md").body == raw)
+    after = {path for path in folder.rglob("*") if not path.name.startswith("contest.sqlite")}
+    case.held(after == before, after - before)
+    case.held(not Path("owned").exists())
+
+
+@pytest.mark.parametrize("path", ["/", "/queue", "/rules", "/join", "/index.md", "/queue.md", "/llms.txt"])
+def test_no_page_that_names_them_all_is_any_different(ground: Ground, path: str) -> None:
+    """After all that was entered: the lists that show names."""
+    answer = ground.honest.get(path)
+    assert answer.status == 200
+    if path.endswith((".md", ".txt")):
+        assert not MARKUP.search(answer.text) and not unseen(answer.text)
+    else:
+        assert strange(ground.browser.get(path).text) == []
+
+
+def test_the_same_holds_for_a_text_that_a_form_hands_back(ground: Ground) -> None:
+    """A refused text stands in the form again, with its message."""
+    for case in corpus("yaml")[1]:
+        text = case.raw.decode()
+        if len(text) > 9000 or "\0" in text:
+            continue
+        body = f"proof={ground.proof}&text={quote(text + '</textarea><script>alert(1)</script>')}".encode()
+        kind = "application/x-www-form-urlencoded"
+        answer = ground.browser.ask("POST", "/enter", body, content_type=kind, accept="text/html")
+        if answer.status == 422:
+            assert strange(answer.text) == [], case.name
+
+
+def test_json_is_no_page(ground: Ground) -> None:
+    answer = ground.honest.get("/api/v1/queue")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert json.loads(answer.body)["rows"]

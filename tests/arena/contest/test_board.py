@@ -1,0 +1,176 @@
+"""The board that follows the ledger is the one that is read from all of it; a part of it is a part of the whole."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from analysis.ledger import Ledger
+from arena.contest import accounts, arms
+from arena.contest.accounts import Person
+from arena.contest.board import Board, board_rows
+from arena.contest.contest import Contest
+from arena.contest.entries import store
+from arena.contest.standing import Part, whole_board
+from arena.contest.tables import Base
+from arena.contest.views import board_view, queue_view
+from arena.match import announcement, run_job
+from arena.study import Study
+from programs.ids import content_id
+from programs.program import Program
+from tests.arena.contest.hosting import Browser, founded, served
+
+ENTRIES = 12
+
+
+@pytest.fixture
+def contest(tmp_path: Path) -> Iterator[Contest]:
+    yield (made := founded(tmp_path).contest)
+    made.database.close()
+
+
+def people(contest: Contest, count: int) -> list[Person]:
+    return [accounts.join(contest.database, contest.config, f"P{i}", "")[0] for i in range(count)]
+
+
+def entered(contest: Contest, who: list[Person]) -> None:
+    with contest.database.write() as connection:
+        for i, person in enumerate(who):
+            program = Program.parse(f"# {i}\n\nOne way, the {i}th.\n".encode(), place="program.md")
+            store(connection, contest.config, program, role="program", person=person)
+
+
+def events(contest: Contest, study: Study, rng: random.Random) -> list[tuple[str, dict[str, Any]]]:
+    """(writer, event) of all sorts of runs: whole, failed under a seed, our own fault, without an end, with a model."""
+    board = arms.match_of(study, arms.BOARD)
+    with contest.database.read() as connection:
+        entries = connection.execute(text("SELECT number, entry_id, program_id FROM entries")).all()
+    told: list[tuple[str, dict[str, Any]]] = []
+    for number, entry_id, program_id in entries:
+        program = Program.parse(f"# {number}\n".encode(), place="program.md")
+        arm = arms.Arm(content_id("a", board.match_id, entry_id), program, "program", 0)
+        told.append(("main", announcement(study, arms.replace(board, arms=(arm,)))))
+        for job in (run_job(study, board, arm, i) for i in range(2)):
+            own = {"run_id": job.run_id, "arm_id": arm.arm_id, "program_id": program_id}
+            start = {"kind": "run_started", "match_id": board.match_id, "task": study.task.name, "stream": job.stream}
+            told.append(("worker-0", {**start, **own, "run_seed": job.run_seed, "researcher": "scripted"}))
+            for n in range(2):
+                told.append(("worker-0", {
+                    "kind": "experiment", "run_id": job.run_id, "experiment_id": content_id("e", job.run_id, str(n)),
+                    "number": n, "status": "ok", "metric": 1.0, "device_seconds_charged": rng.random(),
+                }))  # fmt: skip
+            if rng.random() < 0.3:
+                told.append(("worker-0", {"kind": "call", "run_id": job.run_id, "number": 0, "tokens": 7, "usd": 0.25}))
+            if rng.random() < 0.2:
+                continue
+            spend = {"tokens": 11, "usd": rng.choice((None, 0.5))} if rng.random() < 0.5 else {"tokens": None}
+            told.append(("worker-0", {
+                "kind": "run_ended", "run_id": job.run_id, "state": "finished", "charged": rng.random(), "spent": 1.0,
+                "claimed_gain": rng.random(), "final_source_id": "s", "wall_seconds": 2.0, **spend,
+            }))  # fmt: skip
+            for seed in job.verify_seeds:
+                status = rng.choice(("ok", "ok", "ok", "crash", "baseline", "fault"))
+                told.append(("main", {
+                    "kind": "verification", **own, "task": study.task.name, "stream": job.stream, "seed": seed,
+                    "status": status, "metric": 1.0, "baseline_metric": 2.0, "gain": rng.gauss(number, 0.01),
+                    "trust": "" if status == "baseline" else rng.choice(("scored", "verified")),
+                }))  # fmt: skip
+    return told
+
+
+def test_following_the_ledger_gives_the_board_of_the_whole_ledger(contest: Contest) -> None:
+    entered(contest, people(contest, ENTRIES))
+    rng = random.Random(2)
+    shown, compared = Board(contest), 0
+    with Study.open(contest.folder) as study:
+        told = events(contest, study, rng)
+        folder = contest.folder / "ledger"
+        for part in range(0, len(told), len(told) // 4):
+            with Ledger(folder, "main") as main, Ledger(folder, "worker-0") as worker:  # a new segment each time
+                for writer, event in told[part : part + len(told) // 4]:
+                    (main if writer == "main" else worker).append(event, sync=False)
+            with (folder / "worker-0-1.jsonl").open("ab") as torn:
+                torn.write(b'{"seq":99' if part == 0 else b"")
+            shown.write()
+            compared += same(contest)
+            again = Board(contest)  # what another process makes of it
+            again.write()
+            same(contest)
+    assert compared > 2 * ENTRIES
+    assert any(row["rank_low"] > 1 for row in whole_board(contest))
+
+
+def same(contest: Contest) -> int:
+    """Compare the table with the view `standings`, row by row; returns how many there were."""
+    expected = [row for row in board_rows(contest) if row["gain"] is not None]
+    found = list(whole_board(contest))
+    assert [row["entry_id"] for row in found] == [row["entry_id"] for row in expected]
+    for row, wanted in zip(found, expected, strict=True):
+        for key in wanted.keys() - {"state"}:
+            assert row[key] == (
+                pytest.approx(wanted[key], rel=1e-12) if isinstance(wanted[key], float) else wanted[key]
+            )
+    return len(found)
+
+
+def filled(contest: Contest, rows: int) -> list[Person]:
+    """A board of so many rows."""
+    who = people(contest, 3)
+    entered(contest, [who[0]] * (rows - 1) + [who[1]])
+    figures = {"program_id": "p", "n": 2, "se": 0.1, "low": 0.0, "high": 1.0, "claimed": None,
+               "words": 3, "trust": "scored", "failed_seeds": 0, "device_seconds_charged": 1.0,
+               "tokens": 1200, "usd": 0.5}  # fmt: skip
+    columns = 'number, arm_id, gain, above, below, "row"'
+    with contest.database.write() as connection:
+        for number, entry_id, role in connection.execute(text("SELECT number, entry_id, role FROM entries")).all():
+            row = figures | {"number": number, "entry_id": entry_id, "role": role, "entrant": "E", "name": "N",
+                             "arm_id": f"a{number:05d}", "gain": 1.0 / number}  # fmt: skip
+            values = {"number": number, "arm": row["arm_id"], "gain": row["gain"], "row": json.dumps(row)}
+            sql = f"INSERT INTO board ({columns}) VALUES (:number, :arm, :gain, 0, 0, :row)"
+            connection.execute(text(sql), values)
+    return who
+
+
+def test_pages_of_a_long_board(contest: Contest) -> None:
+    who = filled(contest, 250)
+    pages = [board_view(contest, Part.page(n, 100)) for n in (1, 2, 3)]
+    assert [len(page["rows"]) for page in pages] == [100, 100, 52]
+    assert [row["number"] for page in pages for row in page["rows"]] == list(range(1, 253))
+    assert [row["role"] for row in pages[2]["pinned"]] == ["control", "a/a"]
+    assert [row["number"] for row in board_view(contest, Part(), who[1])["pinned"]] == [1, 2, 252]
+    with served(contest) as port:
+        browser = Browser(port)
+        first, last = browser.get("/").text, browser.get("/?page=3").text
+        assert 'href="?page=2"' in first and 'rel="prev" href="?page=2"' in last and "201 to 252 of 252" in last
+        assert "1,200 tokens, $0.50" in first and contest.study.hardware_class in first
+        assert browser.get("/?page=0").status == 422 and "no such page" in browser.get("/?page=9").text
+        assert len(browser.get("/api/v1/board?limit=7&offset=250").json["rows"]) == 2
+        assert len(browser.get("/api/v1/board.csv").text.splitlines()) == 253
+        assert len(browser.get("/api/v1/queue?limit=9").json["rows"]) == 9
+    queue = queue_view(contest, Part(0, 5), who[1])
+    assert len(queue["rows"]) == 5 and [row["number"] for row in queue["own"]] == [252]
+
+
+def test_a_contest_of_the_version_before_keeps_its_board(contest: Contest) -> None:
+    filled(contest, 4)
+    rows = [row | {"rank_low": 1, "rank_high": 6} for row in whole_board(contest)]
+    contest.database.tell("board", version=7, rows=rows, unit="nats")
+    with contest.database.write() as connection:
+        for name in ("board", "changes"):
+            connection.execute(text(f"DROP TABLE {name}"))
+        for name in ("entry_came", "entry_moved"):
+            connection.execute(text(f"DROP TRIGGER IF EXISTS {name}"))
+    assert "changes" in Base.metadata.tables
+    again = Contest.open(contest.folder)
+    view = board_view(again)
+    assert [row["number"] for row in view["rows"]] == [1, 2, 3, 4, 5, 6] and view["version"] == 7
+    assert {(row["rank_low"], row["rank_high"]) for row in view["rows"]} == {(1, 6)}
+    with again.database.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM changes")).scalar() == 6
+    again.database.close()

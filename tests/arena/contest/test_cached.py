@@ -1,0 +1,77 @@
+"""What is made once for everybody holds nothing of anybody, and is made again when something is new."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from arena.contest.contest import Contest
+from arena.contest.web.cached import FRESH_SECONDS
+from programs.shelf import starter
+from tests.arena.contest.hosting import Browser, founded, joined, served
+
+
+@dataclass(frozen=True)
+class Place:
+    """A contest that is being served."""
+
+    contest: Contest
+    port: int
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    contest = founded(tmp_path_factory.mktemp("shared")).contest
+    with served(contest) as port:
+        yield Place(contest, port)
+
+
+def test_a_name_is_shown_to_its_own_browser_alone(place: Place) -> None:
+    ada = Browser(place.port)
+    ada.form("/login", token=joined(place.port, "Ada").token)
+    for _ in range(2):
+        own = ada.get("/")
+        assert ">Ada</a>" in own.text and 'name="proof"' in own.text
+        for path in ("/", "/queue", "/rules"):
+            seen = Browser(place.port).get(path)
+            assert "Ada" not in seen.text and "proof" not in seen.text and "set-cookie" not in seen.headers
+            assert {"cookie", "authorization", "accept"} <= set(seen.headers["vary"].split(", "))
+            assert "default-src 'none'" in seen.headers["content-security-policy"]
+    assert Browser(place.port, "mlt_wrong").get("/").status == 401
+
+
+def test_what_is_known_already_is_not_sent_again(place: Place) -> None:
+    first = Browser(place.port).get("/")
+    time.sleep(1.1)  # the clock on the page goes on, which makes it no other page
+    again = Browser(place.port).get("/", if_none_match=first.headers["etag"])
+    assert again.status == 304 and again.body == b""
+    assert Browser(place.port).get("/", if_none_match='W/"other"').status == 200
+
+
+def test_small_for_who_can_read_it(place: Place) -> None:
+    told = Browser(place.port).get("/rules", accept_encoding="gzip")
+    assert told.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(told.body) == Browser(place.port).get("/rules").body
+
+
+def test_forms_of_one_address_and_hosts_are_kept_apart(place: Place) -> None:
+    page = Browser(place.port).get("/")
+    text = Browser(place.port).get("/", accept="text/markdown")
+    other = Browser(place.port).get("/", host="other.example")
+    assert page.headers["content-type"].startswith("text/html")
+    assert text.headers["content-type"].startswith("text/markdown")
+    assert "http://other.example/llms.txt" in other.text and "other.example" not in page.text
+    assert Browser(place.port).get("/?page=1&x=1").status == 200
+
+
+def test_news_are_shown_soon(place: Place) -> None:
+    assert "Bea" not in Browser(place.port).get("/queue").text
+    assert joined(place.port, "Bea").enter(starter("local").raw).status == 201
+    until = time.monotonic() + 20 * FRESH_SECONDS
+    while "Bea" not in Browser(place.port).get("/queue").text and time.monotonic() < until:
+        time.sleep(0.1)
+    assert "Bea" in Browser(place.port).get("/queue").text
