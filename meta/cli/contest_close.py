@@ -74,13 +74,19 @@ def follow(out: Output, contest: Contest) -> None:
 
 
 def present(out: Output, contest: Contest) -> None:
-    """The announcement."""
+    """The announcement, and what the host has declared void since."""
+    from arena.contest.acts import since
+
     told: dict[str, Any] = contest.database.fact("announcement")
     if out.mode == "json":
         out.json(told)
         return
     digits = places(typical(row["se"] for row in told["rows"]))
     out.note(told["headline"])
+    for who in told.get("left_out", ()):
+        out.note(f"decided without {who['entrant']}, number {who['number']}: {who['why']}")
+    for act in since(contest, told):
+        out.note(f"since then the host has declared {act['entrant']}, number {act['number']} void: {act['because']}")
     if told["outcome"] != "empty":
         out.note(
             f"the first gained {number(told['gain'], digits)} {told['unit']}, 95% interval "
