@@ -100,7 +100,9 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
     assert browser.value("document.querySelectorAll('.curve .best').length") == RUNS
     assert browser.value("document.querySelectorAll('.passage').length") > 1
     browser.value("document.querySelector('.experiments details summary').click()")
-    until(browser, "document.querySelector('.experiments details[open] .diff, .experiments details[open] .note')")
+    until(
+        browser, "document.querySelector('.experiments details[open] .diff, .experiments details[open] .note') !== null"
+    )
     action = f"/entry/{entry}/dispute"
     submit(browser, action, "location.hash.startsWith('#dispute-')", reason="It took my third idea word for word.")
     until(browser, "document.querySelector('.disputes .said')?.textContent.includes('third idea')")
