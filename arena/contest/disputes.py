@@ -78,7 +78,7 @@ def answer(contest: Contest, dispute_id: int, text: str) -> Dispute:
     """The host's answer, which everybody reads. Raises NotFound, or UsageError for an empty or too long one."""
     text = told(text, "an answer", 1, MOST_ANSWER)
     with contest.database.write() as connection:
-        found = connection.get(Dispute, dispute_id)
+        found = connection.get(Dispute, dispute_id) if 0 < dispute_id < 1 << 63 else None  # SQLite has no more
         if found is None:
             raise NotFound(f"no dispute {dispute_id}", hint="the host's page lists them")
         found.answer, found.answered_at = text, utc_now()

@@ -8,8 +8,9 @@ from functools import cache
 
 import pytest
 
-from arena.contest.web.changes import against_stock
+
 from arena.contest.web.markdown import to_html
+from programs.diff import diff
 from programs.lint import check
 from programs.program import Program
 from programs.sentences import sentences_of
@@ -20,6 +21,7 @@ from tests.arena.contest.hostile.attacks import Case, attacks
 pytestmark = pytest.mark.slow
 RATIO = 40.0
 LEAST = 0.05  # CPU seconds, below which no ratio says anything
+MOST = 60_000  # characters of a program that pages compare
 MOST_PAGE = 64 << 20
 
 
@@ -32,8 +34,8 @@ def read(text: str) -> None:
 
 
 def compare(text: str) -> None:
-    if taken(text.encode()):
-        against_stock(text, "x")
+    if len(text) <= MOST and taken(text.encode()):
+        diff(starter("stock"), Program.parse(text, "x"))
 
 
 def show(text: str) -> None:
@@ -79,5 +81,4 @@ def test_it_costs_what_prose_costs(case: Case) -> None:
 
 def _parsed_anew() -> None:
     to_html.cache_clear()
-    against_stock.cache_clear()
     Program.parse("# x\n")

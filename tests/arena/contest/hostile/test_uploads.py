@@ -97,7 +97,11 @@ def test_what_a_file_is_called(ground: Ground, case: Case, tmp_path: Path) -> No
     case.held(not Path("owned").exists())
 
 
-@pytest.mark.parametrize("path", ["/", "/queue", "/rules", "/join", "/index.md", "/queue.md", "/llms.txt"])
+LISTS = ("/", "/queue", "/rules", "/join", "/lineage", "/downloads", "/host", "/index.md", "/queue.md", "/lineage.md",
+         "/downloads.md", "/llms.txt")  # fmt: skip
+
+
+@pytest.mark.parametrize("path", LISTS)
 def test_no_page_that_names_them_all_is_any_different(ground: Ground, path: str) -> None:
     """After all that was entered: the lists that show names."""
     answer = ground.honest.get(path)
