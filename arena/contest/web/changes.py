@@ -11,6 +11,7 @@ from programs.program import Program
 from programs.shelf import starter
 
 MOST = 60_000  # characters of a program whose directives are compared; pairing them takes time
+MOST_PAIRED = 50_000_000  # characters of one times characters of the other: each directive is held against each
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Base:
 @lru_cache(maxsize=512)
 def between(base: Base, text: str, name: str) -> list[tuple[str, str, str]] | None:
     """(added, removed or changed; heading; text) of each directive; None for a program too long to compare."""
-    if max(len(text), len(base.text)) > MOST:
+    if max(len(text), len(base.text)) > MOST or len(text) * len(base.text) > MOST_PAIRED:
         return None
     before = Program.parse(base.text, base.key) if base.text else starter("stock")
     found = diff(before, Program.parse(text, name))

@@ -8,7 +8,6 @@ from functools import cache
 
 import pytest
 
-
 from arena.contest.web.markdown import to_html
 from programs.diff import diff
 from programs.lint import check
@@ -16,7 +15,7 @@ from programs.program import Program
 from programs.sentences import sentences_of
 from programs.shelf import starter
 from programs.text import MAX_BYTES
-from tests.arena.contest.hostile.attacks import Case, attacks
+from tests.arena.contest.hostile.attacks import Case, attacks, mark
 
 pytestmark = pytest.mark.slow
 RATIO = 40.0
@@ -77,6 +76,17 @@ def test_it_costs_what_prose_costs(case: Case) -> None:
     spent = {step.__name__: cost(step, text) for step in STEPS}
     slow = {name: round(spent[name] / usual[name], 1) for name in spent if spent[name] > RATIO * usual[name]}
     case.held(not slow, slow)
+
+
+@mark("cost")
+def test_two_entries_made_to_be_compared() -> None:
+    """Whoever reads may choose what an entry is compared with: another by the same hand, of nearly the same words."""
+    from arena.contest.web.changes import Base, between
+
+    one, other = ("# A\n\n" + "".join(f"- abcdefgh {word} {i:05d}\n" for i in range(2200)) for word in ("xyz", "zyx"))
+    began = time.thread_time()
+    assert between(Base("n1", "1", one), other, "x") is None
+    assert time.thread_time() - began < RATIO * LEAST
 
 
 def _parsed_anew() -> None:
