@@ -48,6 +48,7 @@ def test_the_pruned_count_is_that_of_all_pairs(seed: int) -> None:
     assert rank_ranges(gains) == by_pairs(gains)
 
 
+@pytest.mark.slow
 def test_some_boards_have_something_to_tell() -> None:
     """So that the comparison above compares more than ties."""
     told = [rank_ranges(board(random.Random(seed), 60)) for seed in range(40)]

@@ -26,6 +26,7 @@ def population(rng: np.random.Generator, size: int, worth: float) -> list[Known]
     return known
 
 
+@pytest.mark.slow
 def test_it_ranks_programs_it_has_not_seen() -> None:
     known = population(np.random.default_rng(1), 30, 1.0)
     told, held = skill("t", known)

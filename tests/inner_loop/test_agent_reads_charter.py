@@ -35,6 +35,7 @@ Lower `val_bpb`: `uv run train.py > run.log 2>&1`.
 FOLLOWS = "follows: 1 ideas, waves of 3, no repeats"
 
 
+@pytest.mark.slow
 @SHUT_IN
 def test_the_same_agent_follows_the_same_charter_with_and_without_metaloop(
     trainer: Trainer, agent: Callable[[str], str], folder: Path, tmp_path: Path

@@ -104,6 +104,7 @@ def test_a_source_that_is_larger_than_a_source(attack: Attack) -> None:
     assert case.scored.spent_seconds < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.exploit(22)
 def test_trained_weights_as_literals(world: World) -> None:
     """22 a table trained elsewhere, for long, stands in the source: it scores, and both checks of verify name it."""
@@ -131,6 +132,7 @@ def test_trained_weights_as_literals(world: World) -> None:
     assert verdict.startswith("invalid: embedded: ") and "gain without training" in verdict
 
 
+@pytest.mark.slow
 @pytest.mark.exploit(23)
 def test_picking_the_luckiest_seed(world: World, tmp_path: Path) -> None:
     """23 seed picking: the best of many replicates is claimed; what is verified is the source, under fresh seeds."""
@@ -150,6 +152,7 @@ def test_picking_the_luckiest_seed(world: World, tmp_path: Path) -> None:
     assert not {row["seed"] for row in rows(tmp_path, "experiment")} & set(FRESH)
 
 
+@pytest.mark.slow
 @pytest.mark.exploit(23)
 def test_a_lucky_seed_in_the_source(world: World, tmp_path: Path) -> None:
     """23 the lucky seed is written into the source, so that fresh seeds mean nothing: its scores do not vary at all."""
@@ -172,6 +175,7 @@ def test_a_lucky_seed_in_the_source(world: World, tmp_path: Path) -> None:
     assert embedded.unmoved(mine, honest) == f"seeds: the same score under {len(mine)} seeds"
 
 
+@pytest.mark.slow
 @pytest.mark.exploit(24)
 def test_fitting_the_feedback(world: World, tmp_path: Path) -> None:
     """24 adaptive overfitting: noise that happened to help on the search split is kept, ten times and more."""
