@@ -237,12 +237,13 @@ class Steward:
     def put_right(self) -> None:
         """At the start: let the database say what the ledger says."""
         with self.contest.database.read() as connection:
-            rows = connection.execute(select(Entry.number, Entry.state, Entry.runs_done)).all()
-        for number, state, done in rows:
-            if state in ("queued", "verified", "failed", "void"):
+            columns = (Entry.number, Entry.entry_id, Entry.state, Entry.runs_done)
+            rows = connection.execute(select(*columns)).all()
+        for number, entry_id, state, done in rows:
+            if state in ("queued", "verified", "failed") or entry_id not in self.study.history.entries:
                 continue
-            counted = self._counted(number)
-            if counted["runs_done"] != done or counted["state"] == "verified":
+            counted = self._counted(number)  # of a void one too: it may be taken back
+            if counted["runs_done"] != done or (counted["state"] == "verified" and state != "void"):
                 change(self.contest, number, **counted)
                 self._told(number, counted)
         self.shown.refresh(force=True)

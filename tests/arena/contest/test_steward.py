@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from arena.contest import accounts
+from arena.contest import accounts, acts
 from arena.contest.contest import Contest
 from arena.contest.entries import accept, change, quota_used
 from arena.contest.kin import Kin
 from arena.contest.steward import MOST_ATTEMPTS, InHand, Steward
 from arena.contest.tables import Entry
+from arena.jobs import JobResult
+from arena.match import run_job, settle
 from arena.study import Study
 from programs.program import Program
 from programs.shelf import starter
@@ -108,3 +110,24 @@ def test_likeness_is_told_of_the_later_entry_and_stock_makes_nobody_alike(stewar
     assert alike["number"] == 3 and 0.5 < alike["share"] < 1.0
     assert kin.take(5, (d.directive_id for d in stock.directives)) == []
     assert kin.take(6, (d.directive_id for d in stock.directives)) == []
+
+
+def test_of_an_entry_that_was_void_at_a_kill_no_run_is_asked_for_again(steward: Steward) -> None:
+    """Its runs had reached the ledger and not the database; taken back, it must not keep the queue from others."""
+    steward.put_right()
+    change(steward.contest, 3, state="running")
+    measured(steward, 3)
+    acts.void(steward.contest, "3", "looks copied")
+    steward.put_right()
+    acts.unvoid(steward.contest, "3")
+    assert state(steward.contest, 3)[0] == "verified"
+    assert steward.next_job() is not None
+
+
+def measured(steward: Steward, number: int) -> None:
+    """The ledger has all runs of the entry."""
+    for index in range(steward.wanted):
+        place, arm, nth = steward._on(number, index)
+        job = run_job(place.study, place.board, arm, nth)
+        result = JobResult(job.job_id, "finished", final_is_baseline=True, run={})
+        settle(place.study, job, arm, result, 1.0)
