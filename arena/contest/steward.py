@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from arena.contest import acts, arms, board
+from arena.contest import acts, arms, board, careful
 from arena.contest.contest import Contest
 from arena.contest.entries import change
 from arena.contest.insight import Insight
@@ -221,6 +221,9 @@ class Steward:
         if attempts >= MOST_ATTEMPTS and not control:
             reason = f"this host could not carry it out, {attempts} times; the last time: {why}"
             change(self.contest, hand.number, attempts=attempts, state="void", reason=reason)
+            arm_ids = acts.arm_ids(self.contest, entry.entry_id, self.contest.phase())
+            careful.record(self.contest, self.study, hand.number, arm_ids, reason)  # what it has measured ranks no more
+            self.shown.stale = True
         else:
             change(self.contest, hand.number, attempts=attempts)
         self.say(f"entry {hand.number}: a run was lost: {why}")

@@ -9,8 +9,10 @@ import pytest
 
 from arena.contest import accounts, acts
 from arena.contest.contest import Contest
+from arena.contest.decision import leaders
 from arena.contest.entries import accept, change, quota_used
 from arena.contest.kin import Kin
+from arena.contest.standing import whole_board
 from arena.contest.steward import MOST_ATTEMPTS, InHand, Steward
 from arena.contest.tables import Entry
 from arena.jobs import JobResult
@@ -129,5 +131,25 @@ def measured(steward: Steward, number: int) -> None:
     for index in range(steward.wanted):
         place, arm, nth = steward._on(number, index)
         job = run_job(place.study, place.board, arm, nth)
+        place.study.record({"kind": "run_started", "run_id": job.run_id, "match_id": job.match_id, "arm_id": job.arm_id,
+                            "program_id": job.program_id, "task": place.study.task.name, "stream": job.stream})  # fmt: skip
+        place.study.record({"kind": "run_ended", "run_id": job.run_id, "state": "finished"})
         result = JobResult(job.job_id, "finished", final_is_baseline=True, run={})
         settle(place.study, job, arm, result, 1.0)
+
+
+def test_an_entry_that_was_given_up_takes_no_leaders_place(steward: Steward) -> None:
+    """Some of its runs are measured, which is not enough to lead on."""
+    for number in (3, 4):
+        steward._arms(number)
+        measured(steward, number)
+    assert leaders(steward.contest) == [3, 4]
+    hand = begun(steward, 3)
+    for _ in range(MOST_ATTEMPTS):
+        steward.lost(hand, "the worker died")
+    assert leaders(steward.contest) == [4]
+    steward.shown.refresh(force=True)
+    assert [row["rank_high"] for row in whole_board(steward.contest)] == [1]
+    acts.unvoid(steward.contest, "3", "the host is mended")
+    steward.tell_acts()
+    assert leaders(steward.contest) == [3, 4]
