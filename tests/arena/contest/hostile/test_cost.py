@@ -8,7 +8,6 @@ from functools import cache
 
 import pytest
 
-
 from arena.contest.web.markdown import to_html
 from programs.diff import diff
 from programs.lint import check
