@@ -55,7 +55,7 @@ def lost(contest: Contest, study: Study, why: str) -> str:
     contest.state(lost=told)
     if attempts != MOST_ATTEMPTS or alone["control"]:  # without stock there is no decision
         return f"entry {alone['number']}: attempt {attempts} of its confirming runs was lost"
-    record(contest, study, alone["number"], alone["arm_id"], given_up(told[alone["arm_id"]]))
+    record(contest, study, alone["number"], [alone["arm_id"]], given_up(told[alone["arm_id"]]))
     return f"entry {alone['number']} takes no further part"
 
 
@@ -85,11 +85,11 @@ def told(contest: Contest, entries: Sequence[Entry]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def record(contest: Contest, study: Study, number: int, arm_id: str, because: str) -> None:
-    """Into the ledger, by which the views leave an arm that was given up out of the ranks."""
+def record(contest: Contest, study: Study, number: int, arm_ids: Sequence[str], because: str) -> None:
+    """Into the ledger, by which the views leave arms that were given up out of the ranks."""
     with contest.database.read() as connection:
         entry = connection.get_one(Entry, number)
     study.record({
         "kind": "act", "what": acts.VOID, "entry_id": entry.entry_id, "number": number, "entrant": entry.entrant,
-        "because": because, "at": utc_now().isoformat(), "phase": "deciding", "arm_ids": [arm_id],
+        "because": because, "at": utc_now().isoformat(), "phase": contest.phase(), "arm_ids": list(arm_ids),
     })  # fmt: skip

@@ -39,6 +39,9 @@ class Intake:
             batch = [self._waiting.get()]
             while len(batch) < MOST and not self._waiting.empty():
                 batch.append(self._waiting.get())
+            batch = [one for one in batch if one[2].set_running_or_notify_cancel()]  # who still waits, waits to the end
+            if not batch:
+                continue
             try:
                 stored = self._store(batch)
             except BaseException as error:  # thread boundary: nothing of this transaction is on the disk

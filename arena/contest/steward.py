@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from arena.contest import acts, arms, board
+from arena.contest import acts, arms, board, careful
 from arena.contest.contest import Contest
 from arena.contest.entries import change
 from arena.contest.insight import Insight
@@ -221,6 +221,9 @@ class Steward:
         if attempts >= MOST_ATTEMPTS and not control:
             reason = f"this host could not carry it out, {attempts} times; the last time: {why}"
             change(self.contest, hand.number, attempts=attempts, state="void", reason=reason)
+            arm_ids = acts.arm_ids(self.contest, entry.entry_id, self.contest.phase())
+            careful.record(self.contest, self.study, hand.number, arm_ids, reason)  # what it has measured ranks no more
+            self.shown.stale = True
         else:
             change(self.contest, hand.number, attempts=attempts)
         self.say(f"entry {hand.number}: a run was lost: {why}")
@@ -237,12 +240,13 @@ class Steward:
     def put_right(self) -> None:
         """At the start: let the database say what the ledger says."""
         with self.contest.database.read() as connection:
-            rows = connection.execute(select(Entry.number, Entry.state, Entry.runs_done)).all()
-        for number, state, done in rows:
-            if state in ("queued", "verified", "failed", "void"):
+            columns = (Entry.number, Entry.entry_id, Entry.state, Entry.runs_done)
+            rows = connection.execute(select(*columns)).all()
+        for number, entry_id, state, done in rows:
+            if state in ("queued", "verified", "failed") or entry_id not in self.study.history.entries:
                 continue
-            counted = self._counted(number)
-            if counted["runs_done"] != done or counted["state"] == "verified":
+            counted = self._counted(number)  # of a void one too: it may be taken back
+            if counted["runs_done"] != done or (counted["state"] == "verified" and state != "void"):
                 change(self.contest, number, **counted)
                 self._told(number, counted)
         self.shown.refresh(force=True)

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from arena.contest import accounts
+from arena.contest import accounts, acts
 from arena.contest.contest import Contest
+from arena.contest.decision import leaders
 from arena.contest.entries import accept, change, quota_used
 from arena.contest.kin import Kin
+from arena.contest.standing import whole_board
 from arena.contest.steward import MOST_ATTEMPTS, InHand, Steward
 from arena.contest.tables import Entry
+from arena.jobs import JobResult
+from arena.match import run_job, settle
 from arena.study import Study
 from programs.program import Program
 from programs.shelf import starter
@@ -108,3 +112,44 @@ def test_likeness_is_told_of_the_later_entry_and_stock_makes_nobody_alike(stewar
     assert alike["number"] == 3 and 0.5 < alike["share"] < 1.0
     assert kin.take(5, (d.directive_id for d in stock.directives)) == []
     assert kin.take(6, (d.directive_id for d in stock.directives)) == []
+
+
+def test_of_an_entry_that_was_void_at_a_kill_no_run_is_asked_for_again(steward: Steward) -> None:
+    """Its runs had reached the ledger and not the database; taken back, it must not keep the queue from others."""
+    steward.put_right()
+    change(steward.contest, 3, state="running")
+    measured(steward, 3)
+    acts.void(steward.contest, "3", "looks copied")
+    steward.put_right()
+    acts.unvoid(steward.contest, "3")
+    assert state(steward.contest, 3)[0] == "verified"
+    assert steward.next_job() is not None
+
+
+def measured(steward: Steward, number: int) -> None:
+    """The ledger has all runs of the entry."""
+    for index in range(steward.wanted):
+        place, arm, nth = steward._on(number, index)
+        job = run_job(place.study, place.board, arm, nth)
+        started = {key: getattr(job, key) for key in ("run_id", "match_id", "arm_id", "program_id", "stream")}
+        place.study.record({"kind": "run_started", "task": place.study.task.name, **started})
+        place.study.record({"kind": "run_ended", "run_id": job.run_id, "state": "finished"})
+        result = JobResult(job.job_id, "finished", final_is_baseline=True, run={})
+        settle(place.study, job, arm, result, 1.0)
+
+
+def test_an_entry_that_was_given_up_takes_no_leaders_place(steward: Steward) -> None:
+    """Some of its runs are measured, which is not enough to lead on."""
+    for number in (3, 4):
+        steward._arms(number)
+        measured(steward, number)
+    assert sorted(leaders(steward.contest)) == [3, 4]
+    hand = begun(steward, 3)
+    for _ in range(MOST_ATTEMPTS):
+        steward.lost(hand, "the worker died")
+    assert leaders(steward.contest) == [4]
+    steward.shown.refresh(force=True)
+    assert [row["rank_high"] for row in whole_board(steward.contest)] == [1]
+    acts.unvoid(steward.contest, "3", "the host is mended")
+    steward.tell_acts()
+    assert sorted(leaders(steward.contest)) == [3, 4]
