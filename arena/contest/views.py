@@ -136,7 +136,7 @@ def entry_view(contest: Contest, entry: Entry, viewer: Person | None, admin: boo
         "standing": standing, "confirmed": _of(announced, entry.entry_id),
         "queue": _waiting(entry, order) if entry.number in order and entry.state not in ENDED else None,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
-        "similar": similar(contest, entry) if open_to else [],
+        "similar": similar(contest, entry, viewer, admin) if open_to else [],
         "results": [{"run": run, **entry.results[str(run)]} for run in sorted(map(int, entry.results))],
         "lint": entry.lint if open_to else [], "acts": acts(contest, entry.number),
         "text": entry.raw.decode("utf-8") if open_to else None,
@@ -147,8 +147,11 @@ def _of(rows: Sequence[Mapping[str, Any]], entry_id: str) -> Mapping[str, Any] |
     return next((row for row in rows if row["entry_id"] == entry_id), None)
 
 
-def similar(contest: Contest, entry: Entry) -> list[Row]:
-    """The entries with the very same program, and the earlier ones that it resembles; ``share`` of the directives."""
+def similar(contest: Contest, entry: Entry, viewer: Person | None, admin: bool) -> list[Row]:
+    """The entries with the very same program, and the earlier ones that it resembles; ``share`` of the directives.
+
+    Without what is sealed for the viewer: whom a text resembles would tell what the others hold, entry by entry.
+    """
     shares = {told["number"]: told["share"] for told in entry.alike}
     same = or_(Entry.program_id == entry.program_id, Entry.number.in_(shares))
     with contest.database.read() as connection:
@@ -158,6 +161,7 @@ def similar(contest: Contest, entry: Entry) -> list[Row]:
     return [
         entry_row(other) | {"share": 1.0 if other.program_id == entry.program_id else shares[other.number]}
         for other in found
+        if may_read(contest, other, viewer, admin)
     ]
 
 

@@ -11,6 +11,7 @@ from arena.contest import accounts
 from arena.contest.contest import Contest
 from arena.contest.entries import accept, change
 from arena.contest.tables import Entry
+from arena.contest.views import board_view
 from arena.contest.work import carry_on
 from programs.shelf import starter
 from tests.analysis.report.browser import Browser, found
@@ -90,7 +91,7 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
     submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Eve")
     token = browser.value("document.querySelector('pre').textContent")
     submit(browser, "/login", "location.pathname === '/me'", token=token)
-    entry = next(row["entry_id"] for row in contest.database.fact("board")["rows"] if row["role"] == "program")
+    entry = next(row["entry_id"] for row in board_view(contest)["rows"] if row["role"] == "program")
     for width in (1280, 360):
         for path in (f"/entry/{entry}", "/lineage"):
             go(browser, base + path, width)

@@ -14,6 +14,7 @@ from arena.contest.courses import CONTEST, Course, courses_of
 from arena.contest.entries import NotTaken, accept
 from arena.contest.insight import credit_of
 from arena.contest.tables import Entry
+from arena.contest.views import board_view
 from arena.contest.web.curve import curve
 from arena.contest.work import carry_on
 from programs.shelf import starter
@@ -58,7 +59,7 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     entry = number_of(contest, ids["first"])
     runs = courses_of(contest, entry.number, (CONTEST,))
     assert [run["run"] for run in runs] == [1, 2] and len(runs) == RUNS
-    board = {row["entry_id"]: row for row in contest.database.fact("board")["rows"]}
+    board = {row["entry_id"]: row for row in board_view(contest)["rows"]}
     assert sum(run["gain"] for run in runs) / RUNS == pytest.approx(board[ids["first"]]["gain"])
     for run in runs:
         drawn = curve(run)
@@ -153,7 +154,9 @@ def test_nothing_of_a_sealed_entry_leaks(tmp_path: Path) -> None:
         own = bob.get(f"/entry/{ids['child']}").text
         assert SECRET in own and '<figure class="curve">' in own and 'class="credit ' not in own
         assert "its parent" not in own  # which is sealed too
+        assert ids["first"] not in own  # whom a text resembles would tell what that one holds
         assert bob.get(f"/entry/{ids['first']}/experiments.json").status == 403
         contest.state(decided="2026-01-01T00:00:00+00:00")
+        assert ids["first"] in Browser(port).get(f"/entry/{ids['child']}").text
         assert "its parent" in Browser(port).get(f"/entry/{ids['child']}").text
         assert SECRET in Browser(port).get("/lineage").text
