@@ -96,11 +96,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, default=5)
     parser.add_argument("-k", type=int, default=2)
-    parser.add_argument("--budget", type=float, help="device-seconds of a run (default: the task's own)")
+    parser.add_argument("--budget", type=float, help="device-seconds of a run (default: half of the task's own)")
     parser.add_argument("--task", default="strokes")
     asked = parser.parse_args()
     task = Task.load(asked.task)
-    budget = asked.budget or task.run_budget
+    budget = asked.budget or task.run_budget / 2
     with tempfile.TemporaryDirectory(prefix="metaloop-waves-") as folder:
         data = DataStore(task, Streams.from_seed(11), Path(folder))
         fixed = pairs(task, data, asked.k, asked.n, budget, True)
