@@ -1,8 +1,9 @@
 """``python -m bench.cluster``: a match on two real Ray nodes, one of them killed with SIGKILL in its middle.
 
-Three matches of the same study with ``--fixed-steps``: worker processes on this machine, two Ray nodes left alone, two
-of which one dies with everything on it. Runs, deaths, what was lost, what was done twice, whether the standings are
-equal to the last bit; and what Ray takes over worker processes, whole and between the first and the last experiment.
+Matches of the same study with ``--fixed-steps``: by worker processes on this machine and on two Ray nodes left alone, n
+times, taking turns at going first; and once on two of which one dies with everything on it. Runs, deaths, what was
+lost, what was done twice, whether the standings are equal to the last bit; and what Ray takes over worker processes,
+whole and between the first and the last experiment. Each match is told on stderr as it ends.
 """
 
 from __future__ import annotations
@@ -10,20 +11,21 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from analysis.study import query
-from arena.choice import choose
+from arena.choice import Kind, choose
 from arena.match import Entry
 from arena.standalone import play_entries
 from arena.study import Study
-from bench.common import figure
+from bench.common import figure, ratio
 from programs.shelf import starter
 from trainer.task import Task
 
@@ -31,7 +33,7 @@ PROGRAMS = ("stock", "local-screen", "one-line")
 DEATH = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 10}
 SETTINGS = {**DEATH, "worker_niceness": 0}  # a death is noticed after 5 s instead of 15 at most; workers are not nice
 GAINS = "SELECT name, run_seed, state, experiments, kept, claimed_gain, verified_gain FROM runs ORDER BY run_id"
-STANDINGS = "SELECT * EXCLUDE (device_seconds_spent) FROM standings ORDER BY arm_id"
+STANDINGS = "SELECT * EXCLUDE (utilization) FROM standings ORDER BY arm_id"
 TWICE = """
 SELECT count(*) - count(DISTINCT record->>'experiment_id') AS twice FROM events WHERE kind = 'experiment'
 """
@@ -130,45 +132,60 @@ def killer(node: Any, after: int) -> Callable[[Event], None]:
     return look
 
 
-def _study(folder: Path) -> Study:
-    task = Task.load("strokes")
+def _study(folder: Path, seed: int, budget: float) -> Study:
     return Study.create(
-        folder, task=task, run_budget=task.run_budget, command="match", workers=2, seed=5, fixed_steps=True
+        folder, task=Task.load("strokes"), run_budget=budget, command="match", workers=2, seed=seed, fixed_steps=True
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=4, help="runs of each program")
+    parser.add_argument("-n", type=int, default=2, help="pairs of matches, each of a seed of its own")
+    parser.add_argument("--runs", type=int, default=2, help="runs of each program")
+    parser.add_argument("--budget", type=float, default=1.2, help="device-seconds of a run: .1 an experiment")
     asked = parser.parse_args()
     entries = [Entry(starter(name)) for name in PROGRAMS]
     with tempfile.TemporaryDirectory(prefix="metaloop-bench-") as name:
-        home = Path(name)
-        choose("local")
-        local = play(_study(home / "local"), entries, asked.runs)
+
+        def match(kind: Kind, what: str, seed: int, also: Callable[[Event], None] = lambda _: None) -> Played:
+            choose(kind)
+            played = play(_study(Path(name) / f"{what}-{seed}", seed, asked.budget), entries, asked.runs, also)
+            print(f"{what}, seed {seed}: {played.wall:.1f} s", file=sys.stderr, flush=True)
+            return played
+
+        pairs = []
         with two_nodes():
-            calm = play(_study(home / "calm"), entries, asked.runs)
+            for seed in range(1, asked.n + 1):
+                both: tuple[Kind, Kind] = ("local", "ray") if seed % 2 else ("ray", "local")
+                done: dict[Kind, Played] = {kind: match(kind, kind, seed) for kind in both}
+                pairs.append((done["local"], done["ray"]))
+        half = query(pairs[0][0].folder, "SELECT count(*) // 2 AS half FROM experiments")[0]["half"]
         with two_nodes() as cluster:
-            half = len(entries) * asked.runs * 24 // 2
-            hit = play(_study(home / "hit"), entries, asked.runs, killer(cluster.second, half))
-        report(local, calm, hit, len(entries) * asked.runs)
+            hit = match("ray", "killed", 1, killer(cluster.second, half))
+        report(pairs, hit, len(entries) * asked.runs)
 
 
-def report(local: Played, calm: Played, hit: Played, runs: int) -> None:
-    """One figure a line."""
+def report(pairs: Sequence[tuple[Played, Played]], hit: Played, runs: int) -> None:
+    """One figure a line; ``pairs``: by worker processes and on Ray."""
     finished = query(hit.folder, "SELECT count(*) AS n FROM runs WHERE state = 'finished'")[0]["n"]
     figure("runs", finished, str(runs))
     figure("nodes that died", sum("died" in note or "is gone" in note for note in hit.notes), "1 or more told")
     figure("runs lost", runs - finished, "0")
     figure("experiments done twice", query(hit.folder, TWICE)[0]["twice"], "0")
-    rows = [(query(p.folder, GAINS), query(p.folder, STANDINGS)) for p in (local, calm, hit)]
-    figure("standings equal, Ray and worker processes", rows[1] == rows[0], "True")
-    figure("standings equal, one node killed and none", rows[2] == rows[0], "True")
-    figure("wall seconds, worker processes", round(local.wall, 1))
-    figure("wall seconds, Ray", round(calm.wall, 1))
+    equal = sum(standings(ray.folder) == standings(local.folder) for local, ray in pairs)
+    figure("matches with equal standings, Ray and worker processes", f"{equal} of {len(pairs)}", str(len(pairs)))
+    figure("standings equal, one node killed and none", standings(hit.folder) == standings(pairs[0][0].folder), "True")
+    figure("wall seconds, worker processes", ratio([local.wall for local, _ in pairs], 1))
+    figure("wall seconds, Ray", ratio([ray.wall for _, ray in pairs], 1))
     figure("wall seconds, Ray, one node killed", round(hit.wall, 1))
-    figure("Ray over worker processes, whole", round(calm.wall / local.wall, 2))
-    figure("Ray over worker processes, first to last experiment", round(calm.between / local.between, 2))
+    figure("Ray over worker processes, whole", ratio([ray.wall / local.wall for local, ray in pairs], 2))
+    between = [ray.between / local.between for local, ray in pairs]
+    figure("Ray over worker processes, first to last experiment", ratio(between, 2))
+
+
+def standings(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What a match came to, run by run and in all, without what a machine measures."""
+    return query(folder, GAINS), query(folder, STANDINGS)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,12 @@ def metaloop(*arguments: str) -> float:
 
 def sql(study: Path, statement: str) -> list[dict[str, Any]]:
     return query(study, statement)
+
+
+def ratio(values: Sequence[float], digits: int = 3) -> str:
+    """Median, n and range."""
+    low, high = min(values), max(values)
+    return f"{statistics.median(values):.{digits}f} (n {len(values)}, {low:.{digits}f} to {high:.{digits}f})"
 
 
 def figure(name: str, value: object, goal: str = "") -> None:

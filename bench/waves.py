@@ -1,24 +1,26 @@
 """What a second device does for a run whose program screens in waves of 12, on strokes, with the real trainer.
 
-    python -m bench.waves [-n 5] [-k 2] [--budget 6] [--task strokes]
+    python -m bench.waves [-n 5] [-k 2] [--budget SECONDS] [--task strokes]
 
 The same runs with 1 device and with k, one after the other, n times each, templates warm, no cache, no repository.
 First with --fixed-steps, where both do the very same work: the wall of the one over the wall of the other, and the
 CPU-seconds that the same experiments took. Then charged by measured CPU-seconds: how many experiments the budget buys,
 and what one costs. No run can be faster than k times; its waves' share of the wall says how near it can come.
+Each pair is told on stderr as it ends.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.common import figure
+from bench.common import figure, ratio
 from inner_loop.run import RunResult, run
 from programs.shelf import starter
 from trainer.data import DataStore
@@ -69,12 +71,10 @@ def pairs(task: Task, data: DataStore, many: int, n: int, budget: float, fixed: 
             first, second = (one, several) if seed % 2 else (several, one)
             played = [play(first, seed, budget), play(second, seed, budget)]
             found.append((played[0], played[1]) if seed % 2 else (played[1], played[0]))
+            walls = " and ".join(f"{each.result.wall_seconds:.1f}" for each in found[-1])
+            kind = "fixed steps" if fixed else "measured"
+            print(f"{kind}, pair {seed} of {n}: {walls} s", file=sys.stderr, flush=True)
     return found
-
-
-def ratio(values: Sequence[float], digits: int = 3) -> str:
-    low, high = min(values), max(values)
-    return f"{statistics.median(values):.{digits}f} (n {len(values)}, {low:.{digits}f} to {high:.{digits}f})"
 
 
 def report(found: Sequence[tuple[Played, Played]], many: int, name: str) -> None:
@@ -96,17 +96,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, default=5)
     parser.add_argument("-k", type=int, default=2)
-    parser.add_argument("--budget", type=float, default=6.0, help="device-seconds of a run")
+    parser.add_argument("--budget", type=float, help="device-seconds of a run (default: half of the task's own)")
     parser.add_argument("--task", default="strokes")
     asked = parser.parse_args()
     task = Task.load(asked.task)
+    budget = asked.budget or task.run_budget / 2
     with tempfile.TemporaryDirectory(prefix="metaloop-waves-") as folder:
         data = DataStore(task, Streams.from_seed(11), Path(folder))
-        fixed = pairs(task, data, asked.k, asked.n, asked.budget, True)
+        fixed = pairs(task, data, asked.k, asked.n, budget, True)
         report(fixed, asked.k, "fixed steps")
         same = sum(a.told() == b.told() for a, b in fixed)
         figure("fixed steps: runs that end with the same bits", f"{same} of {len(fixed)}", f"{len(fixed)}")
-        report(pairs(task, data, asked.k, asked.n, asked.budget, False), asked.k, "measured")
+        report(pairs(task, data, asked.k, asked.n, budget, False), asked.k, "measured")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class CommandLauncher:
         self.sandboxed = sandboxed
         self.constant = 0.0
 
-    def start(self) -> None:
+    def start(self, data: Path | None = None) -> None:
         """EnvironmentProblem where no sandbox can be made here."""
         require_sandbox(self.sandboxed)
         if not self.constant:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -123,7 +124,7 @@ class Trainer:
         return Outcome("fault", None, 0.0, 0.0, 0.0, reason=reason)
 
     def _attempt(self, spec: Spec) -> Outcome:
-        self.launcher.start()
+        self.launcher.start(self._split())  # with its data at once: a template without would have to start again
         started = time.monotonic()
         tally = Tally()
         status: Status = "ok"
@@ -193,9 +194,12 @@ class Trainer:
         return Request(
             "train", self._limits(spec.fraction, 2 * checkpoint_mb),
             files={**self.task.laid_files(), **{name: text.encode() for name, text in spec.source.files}},
-            environment=environment, data=self.data.train() if self.task.has_data else None,
+            environment=environment, data=self._split(),
             checkpoint_mb=checkpoint_mb,
         )  # fmt: skip
+
+    def _split(self) -> Path | None:
+        return self.data.train() if self.task.has_data else None
 
     def _limits(self, fraction: float, file_mb: int) -> Limits:
         factor = _FIXED_STEP_LINE if self.fixed_steps else 1.0

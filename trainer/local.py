@@ -68,11 +68,14 @@ class LocalLauncher:
     def _root(self) -> Path | None:
         return self._folder.path if self._folder else None
 
-    def start(self) -> None:
-        """Start, test and calibrate the template unless it runs.
+    def start(self, data: Path | None = None) -> None:
+        """Start, test and calibrate the template unless it runs. ``data``: the training split that it is to hold.
 
         Raises EnvironmentProblem where it cannot start; nothing of it is left then.
         """
+        if self.sandboxed and data is not None and data != self._data:
+            self._stop()  # a sandbox holds one training split
+            self._data = data
         if self._process is not None:
             return
         try:
@@ -167,10 +170,7 @@ class LocalLauncher:
 
     def run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
         """Run one process to its end. ``meanwhile`` talks to it while it runs; StopProcess from it ends the process."""
-        if self.sandboxed and request.data is not None and request.data != self._data:
-            self._stop()  # a sandbox holds one training split
-            self._data = request.data
-        self.start()
+        self.start(request.data)
         self._cap(request.limits.memory_mb + 2 * request.limits.file_mb + _TEMPLATE_MB)
         return self._ask(request, meanwhile)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from programs.errors import TaskError
@@ -86,7 +87,7 @@ class _Idle:
     constant = 0.0
     sandboxed = True  # nothing gets out of where nothing runs
 
-    def start(self) -> None:
+    def start(self, data: Path | None = None) -> None:
         """Nothing to warm up."""
 
     def run(self, request: Request, meanwhile: Any = None) -> Ended:

@@ -24,7 +24,7 @@ def one_experiment() -> None:
         task = Task.load(init(Path(folder) / "task"))
         data = DataStore(task, Streams.from_seed(1), Path(folder) / "data")
         with Trainer(task, data) as trainer:
-            trainer.launcher.start()
+            trainer.launcher.start(data.train())
             outcome = trainer.run(Spec(task.baseline(), seed=1, fraction=FRACTION))
     if outcome.status != "ok":
         said = (outcome.log.strip().splitlines() or [""])[-1]

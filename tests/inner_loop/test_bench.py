@@ -143,7 +143,7 @@ def test_findings_are_told_before_the_experiment_and_not_again(trainer: Trainer,
 class _Unplugged(LocalLauncher):
     """A launcher whose template process cannot be started."""
 
-    def start(self) -> None:
+    def start(self, data: Path | None = None) -> None:
         raise LauncherFault("no process can be started")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +38,13 @@ def test_honest_experiment_is_scored_and_charged(trainer: Trainer, task: Task) -
     assert outcome.spent_seconds <= outcome.device_seconds <= charged_at_most
     assert outcome.steps and outcome.steps > 5
     assert "train_loss" in outcome.log
+
+
+def test_the_first_experiment_starts_one_template(task: Task, data: DataStore) -> None:
+    """With its training split in it: one that had to be started again would import torch twice."""
+    with closing(LocalLauncher()) as launcher:
+        outcome = Trainer(task, data, launcher=launcher).run(Spec(task.baseline(), seed=1))
+        assert (outcome.status, launcher.restarts) == ("ok", 0), outcome
 
 
 def test_overhead_stays_small(trainer: Trainer, task: Task) -> None:

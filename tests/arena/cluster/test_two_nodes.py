@@ -18,7 +18,7 @@ from arena.match import Entry
 from arena.standalone import play_entries
 from arena.study import Study
 from arena.verify_study import final_source
-from bench.cluster import GAINS, TWICE, kill_node, play, two_nodes
+from bench.cluster import TWICE, kill_node, play, standings, two_nodes
 from programs.errors import EnvironmentProblem
 from tests.studies import make_study, program, silent
 
@@ -26,15 +26,16 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'metaloop[r
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(580)]
 ENTRIES = [Entry(program("stock")), Entry(program("other", ideas=("Try momentum 0.9.",)))]
 RUNS = 3
+Standings = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Standings:
     """The same match by worker processes."""
     choose("local")
     study = make_study(tmp_path_factory.mktemp("undisturbed") / "s", workers=2)
     play_entries(study, ENTRIES, RUNS, silent)
-    return query(study.folder, GAINS)
+    return standings(study.folder)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def of_each(folder: Path) -> dict[str, int]:
 
 
 def test_a_node_that_is_killed_in_mid_match_changes_nothing(
-    tmp_path: Path, cluster: Any, undisturbed: list[dict[str, Any]]
+    tmp_path: Path, cluster: Any, undisturbed: Standings
 ) -> None:
     study = make_study(tmp_path / "s", workers=2)
     seen: list[str] = []
@@ -66,7 +67,7 @@ def test_a_node_that_is_killed_in_mid_match_changes_nothing(
 
     played = play(study, ENTRIES, RUNS, kill_once)
     assert any("died" in note for note in played.notes), played.notes
-    assert query(study.folder, GAINS) == undisturbed
+    assert standings(study.folder) == undisturbed
     assert of_each(study.folder) == {"ended": 6, "runs": 6, "verified": 12, "twice": 0}
     assert check(study.folder / "ledger") == [] and [p.stem for p in segments(study.folder / "ledger")] == [
         "cluster-1",
@@ -77,9 +78,7 @@ def test_a_node_that_is_killed_in_mid_match_changes_nothing(
         assert final_source(again, row).source_id == row["final_source_id"]  # its folder came back
 
 
-def test_ctrl_c_drains_and_another_executor_goes_on(
-    tmp_path: Path, cluster: Any, undisturbed: list[dict[str, Any]]
-) -> None:
+def test_ctrl_c_drains_and_another_executor_goes_on(tmp_path: Path, cluster: Any, undisturbed: Standings) -> None:
     study = make_study(tmp_path / "s", workers=2)
     told: list[Mapping[str, Any]] = []
 
@@ -94,7 +93,7 @@ def test_ctrl_c_drains_and_another_executor_goes_on(
     assert 3 <= query(study.folder, "SELECT count(*) AS n FROM experiments")[0]["n"] <= 9
     choose("local")
     play_entries(Study.open(study.folder), ENTRIES, RUNS, silent)
-    assert query(study.folder, GAINS) == undisturbed and of_each(study.folder)["twice"] == 0
+    assert standings(study.folder) == undisturbed and of_each(study.folder)["twice"] == 0
 
 
 def test_a_node_that_joins_takes_over_and_none_of_the_class_is_one_line(tmp_path: Path, cluster: Any) -> None:
