@@ -42,7 +42,8 @@ TWICE = {
 PLAYED = (
     "SELECT e.record ->> 'entry_id' AS entry_id, count(*) AS n, count(DISTINCT run_seed) AS seeds "
     "FROM events e JOIN runs r ON r.arm_id IN (e.record -> 'arm_ids' ->> 0, e.record -> 'arm_ids' ->> 1) "
-    "JOIN matches USING (match_id) WHERE e.kind = 'entry' AND label = 'board' AND r.state = 'finished' GROUP BY ALL"
+    "JOIN matches m ON m.match_id = r.match_id "
+    "WHERE e.kind = 'entry' AND m.label = 'board' AND r.state = 'finished' GROUP BY ALL"
 )
 
 
