@@ -18,7 +18,7 @@ from sqlalchemy import ForeignKey, LargeBinary, select
 from sqlalchemy.orm import Mapped, mapped_column, undefer
 
 from analysis.ledger import segments
-from arena.contest.tables import Base
+from arena.contest.tables import Base, Entry
 from programs.ids import content_id
 
 if TYPE_CHECKING:
@@ -193,14 +193,17 @@ def experiment_row(event: Mapping[str, Any], decision: Mapping[str, Any]) -> Row
 
 
 def courses_of(contest: Contest, number: int, purposes: tuple[str, ...]) -> list[Row]:
-    """The runs of an entry for these purposes, in their order, each numbered among those of its purpose and task."""
+    """The runs of an entry for these purposes. One of the contest has the number that it has among the entry's results,
+    its place in the list of seeds, whichever ended first; others are numbered among those of their purpose and task."""
     query = select(Course).options(undefer(Course.body)).where(Course.number == number, Course.purpose.in_(purposes))
     with contest.database.read() as connection:
         found = connection.scalars(query.order_by(Course.place, Course.run_id)).all()
+        results = connection.scalar(select(Entry.results).where(Entry.number == number)) or {}
+    places = {told["run_id"]: int(run) for run, told in results.items()}
     counted: dict[tuple[str, str], int] = defaultdict(int)
     out = []
-    for course in sorted(found, key=lambda course: purposes.index(course.purpose)):
+    for course in sorted(found, key=lambda c: (purposes.index(c.purpose), places.get(c.run_id, len(places) + 1))):
         counted[course.purpose, course.task] += 1
-        out.append({"run_id": course.run_id, "purpose": course.purpose, "task": course.task,
-                    "run": counted[course.purpose, course.task], **course.told})  # fmt: skip
+        run = places.get(course.run_id, counted[course.purpose, course.task])
+        out.append({"run_id": course.run_id, "purpose": course.purpose, "task": course.task, "run": run, **course.told})
     return out

@@ -54,6 +54,17 @@ def number_of(contest: Contest, entry_id: str) -> Entry:
         return connection.query(Entry).where(Entry.entry_id == entry_id).one()
 
 
+def test_a_run_has_one_number_whichever_ended_first(opened: tuple[Contest, dict[str, str], Browser]) -> None:
+    contest, ids, browser = opened
+    entry = number_of(contest, ids["first"])
+    with contest.database.write() as connection:
+        for course in connection.query(Course).where(Course.number == entry.number):
+            course.place = -course.place  # as if they had ended in the other order
+    told = {row["run_id"]: row["run"] for row in browser.get(f"/api/v1/entries/{ids['first']}").json["results"]}
+    runs = courses_of(contest, entry.number, (CONTEST,))
+    assert {run["run_id"]: run["run"] for run in runs} == told and [run["run"] for run in runs] == [1, 2]
+
+
 def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]) -> None:
     contest, ids, browser = opened
     entry = number_of(contest, ids["first"])
