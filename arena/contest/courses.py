@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from arena.study import Study
 
 MOST_EXPERIMENTS, MOST_TEXT, MOST_DIFF = 2000, 300, 8000  # of a run that are kept; characters of a text, of a diff
+AT_ONCE = 100  # runs that are worked out before they are stored
 SCREENING, CONTEST, CONFIRMATION, RESERVE = "screening", "contest", "confirmation", "reserve"  # purposes
 Row = dict[str, Any]
 
@@ -94,11 +95,11 @@ class Courses:
             if take is not None:
                 take(event)
         whole = [run_id for run_id in self._ended if self._settled(run_id)]
-        if whole:
-            with self.contest.database.write() as connection:
-                for run_id in whole:
-                    connection.merge(self._course(run_id))
-                    self._forget(run_id)
+        for start in range(0, len(whole), AT_ONCE):
+            part, stored = whole[start : start + AT_ONCE], len(self._stored)
+            self.contest.database.merge([self._course(run_id, stored + i) for i, run_id in enumerate(part)])
+            for run_id in part:
+                self._forget(run_id)
         return len(whole)
 
     def _settled(self, run_id: str) -> bool:
@@ -109,12 +110,12 @@ class Courses:
     def _purpose(self, run_id: str) -> str:
         return str(self._matches[self._started[run_id]["match_id"]]["purpose"])
 
-    def _course(self, run_id: str) -> Course:
+    def _course(self, run_id: str, place: int) -> Course:
         started = self._started[run_id]
         body = zlib.compress(json.dumps(self._body(run_id), separators=(",", ":")).encode())
         return Course(
             run_id=run_id, number=self._owners[started["arm_id"]], purpose=self._purpose(run_id),
-            task=str(started.get("task") or ""), place=len(self._stored), body=body,
+            task=str(started.get("task") or ""), place=place, body=body,
         )  # fmt: skip
 
     def _forget(self, run_id: str) -> None:

@@ -80,9 +80,7 @@ class Descents:
             number = int(event["number"])
             self._programs[number] = event["program_id"]
             made.append(self._descent(number, self.study.program(event["program_id"]), named.get(number)))
-        with self.contest.database.write() as connection:
-            for one in made:
-                connection.merge(one)
+        self.contest.database.merge(made)
         return len(made)
 
     def _descent(self, number: int, program: Program, named: int | None) -> Descent:

@@ -76,10 +76,7 @@ def write_credit(contest: Contest) -> None:
     with contest.database.read() as connection:
         before = {credit.program_id: credit.rows for credit in connection.scalars(select(Credit)).all()}
     changed = {key: told for key, told in found.items() if json.dumps(before.get(key)) != json.dumps(told)}
-    if changed:
-        with contest.database.write() as connection:
-            for program_id, told in changed.items():
-                connection.merge(Credit(program_id=program_id, rows=told))
+    contest.database.merge([Credit(program_id=program_id, rows=told) for program_id, told in changed.items()])
 
 
 def credit_of(contest: Contest, program_id: str) -> list[Row]:
