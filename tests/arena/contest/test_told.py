@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from arena.contest import acts
+from arena.contest.views import board_view
+from arena.contest.work import carry_on
 from meta.cli.main import run
 from tests.arena.contest.hosting import Browser, founded, served
+from tests.arena.contest.test_run import entered, quiet
 
 READ = ("/", "/index.md", "/queue", "/queue.md", "/rules", "/llms.txt")
 
@@ -26,3 +30,26 @@ def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(
                 assert "early: heavy rain" in Browser(port).get(f"{path}?unshared").text, (phase, path)
     assert run(["contest", "status", str(contest.folder)]) == 0
     assert "closed early by the host: heavy rain" in capsys.readouterr().err
+
+
+def test_a_void_after_the_decision_is_told_beside_the_announcement(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of one that did not win, too: in the announcement's table, under its own heading, by status and close."""
+    contest = founded(tmp_path).contest
+    entered(contest, "local", "one-line")
+    carry_on(contest, quiet, until_idle=True)
+    contest.state(close_asked="2026-01-01T00:00:00+00:00")
+    carry_on(contest, quiet)
+    last = [row for row in board_view(contest)["announcement"]["rows"] if row["role"] == "program"][-1]
+    acts.void(contest, last["entry_id"], "found out late")
+    acts.write_down(contest)
+    with served(contest) as port:
+        html, twin = (Browser(port).get(path).text for path in ("/", "/index.md"))
+    for page, mark, heading in ((html, "<strong>void</strong> since", ">Void</h3>"), (twin, "| void since", "## Void")):
+        decision, below = page.split(heading)
+        assert decision.count(mark) == 1 and "found out late" in decision.split(mark)[1]
+        assert "found out late" in below and "Not measured yet" not in below and "not measured" not in below
+    for verb in ("status", "close"):
+        assert run(["contest", verb, str(contest.folder)]) == 0
+        assert f"number {last['number']} void: found out late" in capsys.readouterr().err
