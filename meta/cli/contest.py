@@ -105,12 +105,18 @@ def init(out: Output, folder: str, **flags: Any) -> None:
     wishes = wishes_of(folder, flags)
     made = found(Path(folder).expanduser(), wishes)
     config = made.contest.config
-    out.thing({
+    told = {
         "folder": folder, "contest_id": config.contest_id, "title": config.title, "task": config.task,
         "further": config.further, "opens": config.opens, "closes": config.closes, "rules_hash": config.rules_hash,
         "secret_hash": config.secret_hash, "admin_token": made.admin_token, "join_code": made.join_code,
-    })  # fmt: skip
-    out.note(f"keep the token: it is told this once. Next: metaloop contest serve {resolve.typed(Path(folder))}")
+    }  # fmt: skip
+    if not config.further and out.mode != "json":
+        del told["further"]
+    out.thing(told)
+    out.note("join_code goes to the entrants; admin_token is yours alone, for the page /host. Both are told this once.")
+    out.note("rules_hash: anybody can check with it that the rules were not edited; secret_hash: that the seeds were")
+    out.note("drawn before the opening, once the secret is told at the decision. Publish both where you announce it.")
+    out.note(f"next: metaloop contest serve {resolve.typed(Path(folder))}")
 
 
 def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:

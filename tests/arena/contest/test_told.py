@@ -12,6 +12,7 @@ from arena.contest.work import carry_on
 from meta.cli.main import run
 from tests.arena.contest.hosting import Browser, founded, served
 from tests.arena.contest.test_run import entered, quiet
+from trainer.scaffold import init_simulated
 
 READ = ("/", "/index.md", "/queue", "/queue.md", "/rules", "/llms.txt")
 
@@ -53,3 +54,12 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
     for verb in ("status", "close"):
         assert run(["contest", verb, str(contest.folder)]) == 0
         assert f"number {last['number']} void: found out late" in capsys.readouterr().err
+
+
+def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    law = init_simulated(tmp_path / "law", 3)
+    assert run(["contest", "init", str(tmp_path / "c"), "-t", str(law), "-n", "2"]) == 0
+    said = capsys.readouterr()
+    assert "further" not in said.out and "join_code" in said.out
+    for figure in ("join_code goes to the entrants", "rules_hash: ", "secret_hash: "):
+        assert figure in said.err
