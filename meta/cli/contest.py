@@ -184,7 +184,7 @@ def serve(out: Output, folder: str, host: str, port: int) -> None:
 
 @verb(
     ("metaloop contest export my-contest --to data", "programs, ledger, board, Parquet tables"),
-    ("metaloop standings data", "what was exported is a study to look at"),
+    ("metaloop standings data", "exported after the decision it is a study to look at"),
     flags=[
         click.argument("folder", metavar="DIR"),
         flag("--to", metavar="DIR", required=True, help="A new folder."),
@@ -196,7 +196,10 @@ def export(out: Output, folder: str, to: str) -> None:
     from arena.contest.contest import Contest
     from arena.contest.export import export as write
 
-    out.thing(write(Contest.open(Path(folder).expanduser()), Path(to).expanduser()))
+    told = write(Contest.open(Path(folder).expanduser()), Path(to).expanduser())
+    out.thing(told)
+    if not told["decided"]:
+        out.note("before the decision this folder is no study: study.toml holds the secret. Export again afterwards")
 
 
 for command in (ls, init, serve, join, submit, status, close, export, void, unvoid, disputes, answer, caps):

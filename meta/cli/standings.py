@@ -251,8 +251,9 @@ def runs_to_separate(rows: Sequence[Row]) -> int | None:
     variance = sum(r["se"] ** 2 * r["n"] for r in two)
     if difference <= 0:
         return None
-    wanted = math.ceil(2.8**2 * variance / difference**2)
-    return max(wanted - int(min(r["n"] for r in two)), 1)
+    wanted: int = math.ceil(2.8**2 * variance / difference**2)
+    there: int = min(r["n"] for r in two)
+    return max(wanted - there, 1)
 
 
 def _typical(values: Sequence[float | None]) -> float | None:

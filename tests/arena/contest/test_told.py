@@ -63,3 +63,16 @@ def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path, capsys: pytes
     assert "further" not in said.out and "join_code" in said.out
     for figure in ("join_code goes to the entrants", "rules_hash: ", "secret_hash: "):
         assert figure in said.err
+
+
+def test_an_export_before_the_decision_says_that_it_is_no_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contest = founded(tmp_path).contest
+    entered(contest, "local")
+    carry_on(contest, quiet, until_idle=True)
+    assert run(["contest", "export", str(contest.folder), "--to", str(tmp_path / "out")]) == 0
+    assert "before the decision this folder is no study" in capsys.readouterr().err
+    assert run(["standings", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "before its decision" in said and "--quick" not in said
