@@ -21,6 +21,7 @@ LONG = 2_000  # words
 _MOST_MESSAGE = 300  # characters of a message, which quotes the program
 _PLACEHOLDER = re.compile(r"\{\{[^{}\n]+\}\}|(?<![\w$`{])\{[a-zA-Z_]\w*\}|\$\{\w+\}")
 _NEARLY_OURS = re.compile(r"^[\"']?meta[-_ ]?loop[\"']?[ \t]*:", re.IGNORECASE)
+_DASHES = re.compile(r"^---[ \t]*\r?\n?$")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def lint(program: Program, known_terms: Callable[[str], bool] | None = None) -> 
         _repeated(program),
         _headings(found),
         _text(program, found),
+        _misplaced(found),
     )
     return sorted((_told(m) for check in checks for m in check), key=lambda m: (m.line, m.code))
 
@@ -111,6 +113,17 @@ def _headings(found: Outline) -> Iterator[LintMessage]:
         parent = i + 1 < len(found.headings) and found.headings[i + 1].level > heading.level
         if not parent and bisect_left(starts, heading.start) == bisect_left(starts, heading.end):
             yield LintMessage(heading.start + 1, "info", "empty-section", f"nothing stands under {heading.title}")
+
+
+def _misplaced(found: Outline) -> Iterator[LintMessage]:
+    """A block like a charter that is not at the first line, where alone it is read; examples in code are left alone."""
+    code = {i for block in found.blocks if block.kind == "code" for i in range(block.start, block.end)}
+    for i in range(found.body, len(found.lines) - 1):
+        if i not in code and _DASHES.match(found.lines[i]) and _NEARLY_OURS.match(found.lines[i + 1]):
+            message = (
+                "a charter is read at line 1 only: this one is text, and its settings are not in force; move it up"
+            )
+            yield LintMessage(i + 1, "warning", "charter-not-first", message)
 
 
 def _text(program: Program, found: Outline) -> Iterator[LintMessage]:

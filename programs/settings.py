@@ -18,6 +18,7 @@ from programs.text import one_line
 
 Lines = dict[tuple[str, ...], int]
 _LONGEST_NAME = 120
+_MOST_COMPLAINTS = 5  # told at once
 _MOST_CHARACTERS = 16 << 10  # of a charter; a good one has a few hundred, and its parser reads 20,000 a second
 _MOST_BRACKETS = 500  # opened in a charter; a good one has a handful, and the scanner takes the square of the number
 
@@ -131,20 +132,28 @@ def _set_fields(data: Mapping[str, Any], where: Lines) -> Iterator[tuple[str, in
 
 
 def _complaint(error: ValidationError, where: Lines, first_line: int, place: str) -> ProgramError:
-    """The first complaint in file order, in our words."""
+    """All complaints in file order, in our words; the hint is the first one's."""
     found = []
     for item in error.errors(include_url=False):
         path = tuple(str(part) for part in item["loc"] if part != "[key]")
         known = next((path[:n] for n in range(len(path), 0, -1) if path[:n] in where), ())
         found.append((where.get(known, first_line), path, item))
-    line, path, item = min(found, key=lambda entry: entry[0])
+    found.sort(key=lambda entry: entry[0])
+    (line, path, item), *others = found
+    more = [f"; line {at}: {_said(field, what)}" for at, field, what in others[: _MOST_COMPLAINTS - 1]]
+    left = f"; and {len(found) - _MOST_COMPLAINTS} more" if len(found) > _MOST_COMPLAINTS else ""
+    hint = _known_fields(path) if item["type"] == "extra_forbidden" else ""
+    return ProgramError(f"{place}:{line}: {_said(path, item)}{''.join(more)}{left}", hint=hint)
+
+
+def _said(path: tuple[str, ...], item: Any) -> str:
+    """One of pydantic's errors."""
     field = ".".join(path)
     if item["type"] == "extra_forbidden":
-        message = f"{place}:{line}: unknown charter field {_cut(field)}{_nearest(path)}"
-        return ProgramError(message, hint=_known_fields(path))
+        return f"unknown charter field {_cut(field)}{_nearest(path)}"
     if item["loc"] and item["loc"][-1] == "[key]":
         field = ".".join(path[:-1]) + f" key {path[-1]}"
-    return ProgramError(f"{place}:{line}: {field} {_in_our_words(item['msg'])}, not {_short(item['input'])}")
+    return f"{field} {_in_our_words(item['msg'])}, not {_short(item['input'])}"
 
 
 def _in_our_words(message: str) -> str:

@@ -19,13 +19,14 @@ PERSON, ADMIN, CODE = "mlt_", "mla_", "mlj_"  # what a token is for, so that one
 SESSION_DAYS = 14
 HOST_SECONDS = 24 * 3600  # of the host's browser
 MOST_PEOPLE = 10_000
+JOIN = "join the contest to get one: metaloop contest join --to URL --name NAME"
 
 
 class Refused(UsageError):
     """The token, code or password is none of ours. Says no more than that."""
 
-    def __init__(self, message: str = "this token is not known here") -> None:
-        super().__init__(message, hint="join the contest to get one: metaloop contest join --to URL --name NAME")
+    def __init__(self, message: str = "this token is not known here", hint: str = JOIN) -> None:
+        super().__init__(message, hint=hint)
 
 
 def fresh(prefix: str) -> str:
@@ -55,7 +56,7 @@ def join(database: Database, config: ContestConfig, name: str, code: str) -> tup
     if config.join == "code":
         known = str(database.fact("tokens").get("code", ""))
         if not secrets.compare_digest(hashed(code.strip()), known):
-            raise Refused("this is not the code to join with; the host has it")
+            raise Refused("this is not the code to join with", hint="the host of the contest gives it out: ask there")
     token = fresh(PERSON)
     person = Person(name=name, token_hash=hashed(token), joined_at=utc_now())
     try:

@@ -109,9 +109,10 @@ def row(act: Act) -> dict[str, Any]:
 
 
 def since(contest: Contest, told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Winners of the announcement ``told`` that are void now, each with the act that made it so."""
+    """Entries in the announcement ``told`` that are void now, each with the act that made it so; winners first."""
+    shown = [*told.get("winners", ()), *(row for row in told.get("rows", ()) if row["role"] == "program")]
     with contest.database.read() as connection:
-        found = [standing_void(connection, int(who["number"])) for who in told.get("winners", ())]
+        found = [standing_void(connection, number) for number in dict.fromkeys(int(who["number"]) for who in shown)]
         return [row(act) for act in found if act is not None]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -119,6 +120,7 @@ def found(folder: Path, wishes: Wishes) -> Founded:
     if wishes.closes <= wishes.opens:
         raise UsageError("--closes is not after --opens", hint="--closes 7d means seven days after the opening")
     away = elsewhere(wishes)
+    refuse_taken(folder)
     study = Study.create(
         folder, task=wishes.task, run_budget=wishes.run_budget, command="contest", workers=wishes.workers,
         devices=wishes.devices, fixed_steps=wishes.fixed_steps, sandbox=wishes.sandbox,
@@ -137,6 +139,17 @@ def found(folder: Path, wishes: Wishes) -> Founded:
     config = config.model_copy(update={"rules_hash": text_hash(text.encode())})
     config.dump(folder)
     return Founded(Contest(folder, config, study.config, database), admin, code)
+
+
+def refuse_taken(folder: Path) -> None:
+    """Raises UsageError for a folder that holds anything but what a founding that was cut off has left."""
+    if (folder / MARK).exists():
+        place = shlex.quote(str(folder))
+        raise UsageError(f"{folder} is a contest already", hint=f"metaloop contest serve {place} goes on")
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file", hint="name a new folder")
+    if folder.exists() and {path.name for path in folder.iterdir()} - {"study.partial"}:
+        raise UsageError(f"{folder} is not empty", hint="a contest begins in a new folder: name another")
 
 
 def elsewhere(wishes: Wishes) -> dict[str, list[Reserved]]:

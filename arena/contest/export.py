@@ -34,11 +34,13 @@ def export(contest: Contest, target: Path) -> dict[str, Any]:
         (target / "entries" / f"{entry.number:05d}-{plain_name(entry.entrant)}.md").write_bytes(entry.raw)
     _json(target / "entries.json", [entry_row(entry) for entry in entries])
     _json(target / "acts.json", acts(contest))
-    _json(target / "contest.json", contest_view(contest))
+    about = contest_view(contest)
+    _json(target / "contest.json", about)
     board = board_view(contest) | {"rows": list(whole_board(contest))}
     _json(target / "board.json", board)
     if board["announcement"]:
-        _json(target / "announcement.json", board["announcement"])
+        told = {"closed_early": about["closed_early"], "since": board["since"]}
+        _json(target / "announcement.json", board["announcement"] | told)
     # With its config the folder is a study that every verb reads; before the decision that would tell the secret.
     for name in (MARK, RULES, *(["study.toml"] if board["announcement"] else [])):
         shutil.copyfile(contest.folder / name, target / name)

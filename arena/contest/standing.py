@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session as Connection
+from sqlalchemy.orm import undefer
 
 from arena.contest.contest import Contest
 from arena.contest.database import Database
@@ -88,11 +90,28 @@ def pinned_numbers(connection: Connection, person_id: int | None) -> list[int]:
 
 
 def unmeasured(connection: Connection, part: Part, measured: int) -> tuple[list[Entry], int]:
-    """Entries without a measured run, or void, the latest first, and how many there are beside those ``measured``."""
-    without = Entry.number.not_in(select(BoardRow.number)) | (Entry.state == "void")
+    """Entries without a measured run, the latest first; how many there are beside those ``measured`` and the void."""
+    without = Entry.number.not_in(select(BoardRow.number)) & (Entry.state != "void")
     found = select(Entry).where(without).order_by(Entry.number.desc()).offset(part.skip).limit(part.most)
-    count = int(connection.scalar(select(func.count()).select_from(Entry)) or 0) - measured
-    return list(connection.scalars(found)), count
+    count = connection.scalar(select(func.count()).select_from(Entry).where(Entry.state != "void"))
+    return list(connection.scalars(found)), int(count or 0) - measured
+
+
+def voided(connection: Connection, most: int) -> tuple[list[Row], int]:
+    """The void entries, the latest first, each with the verified gain of its runs ``as_it_was``; how many there are."""
+    void = Entry.state == "void"
+    found = select(Entry).options(undefer(Entry.results)).where(void).order_by(Entry.number.desc()).limit(most)
+    count = connection.scalar(select(func.count()).select_from(Entry).where(void))
+    return [{"entry": entry, "as_it_was": _gains(entry)} for entry in connection.scalars(found)], int(count or 0)
+
+
+def _gains(entry: Entry) -> list[Row]:
+    """task, n, mean verified gain of the measured runs."""
+    by_task: dict[str, list[float]] = {}
+    for result in entry.results.values():
+        if result.get("gain") is not None:
+            by_task.setdefault(str(result.get("task", "")), []).append(float(result["gain"]))
+    return [{"task": task, "n": len(gains), "gain": fmean(gains)} for task, gains in by_task.items()]
 
 
 def version(database: Database) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from arena.contest.standing import (
     pinned_numbers,
     places,
     unmeasured,
+    voided,
 )
 from arena.contest.tables import ENDED, Entry, Person
 from programs.errors import NotFound
@@ -78,6 +79,7 @@ def board_view(contest: Contest, part: Part | None = None, viewer: Person | None
         rows = board_part(connection, contest, arms, part)
         own = pinned_numbers(connection, viewer.person_id if viewer else None) if arms > len(rows) else []
         pinned = board_of(connection, contest, arms, own) if own else []
+        void, voids = voided(connection, PAGE)
         entries, without = unmeasured(connection, Part.page(rest, REST), arms - gone)
     told = contest.database.fact("announcement")
     return {
@@ -86,6 +88,7 @@ def board_view(contest: Contest, part: Part | None = None, viewer: Person | None
         "rows": rows, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
         "unmeasured": [entry_row(entry) for entry in entries], "unmeasured_total": without,
         "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,
+        "void": [entry_row(row["entry"]) | {"as_it_was": row["as_it_was"]} for row in void], "void_total": voids,
         "announcement": told, "since": since(contest, told), "wanted": contest.config.runs,
     }  # fmt: skip
 

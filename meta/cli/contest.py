@@ -105,12 +105,18 @@ def init(out: Output, folder: str, **flags: Any) -> None:
     wishes = wishes_of(folder, flags)
     made = found(Path(folder).expanduser(), wishes)
     config = made.contest.config
-    out.thing({
+    told = {
         "folder": folder, "contest_id": config.contest_id, "title": config.title, "task": config.task,
         "further": config.further, "opens": config.opens, "closes": config.closes, "rules_hash": config.rules_hash,
         "secret_hash": config.secret_hash, "admin_token": made.admin_token, "join_code": made.join_code,
-    })  # fmt: skip
-    out.note(f"keep the token: it is told this once. Next: metaloop contest serve {resolve.typed(Path(folder))}")
+    }  # fmt: skip
+    if not config.further and out.mode != "json":
+        del told["further"]
+    out.thing(told)
+    out.note("join_code goes to the entrants; admin_token is yours alone, for the page /host. Both are told this once.")
+    out.note("rules_hash: anybody can check with it that the rules were not edited; secret_hash: that the seeds were")
+    out.note("drawn before the opening, once the secret is told at the decision. Publish both where you announce it.")
+    out.note(f"next: metaloop contest serve {resolve.typed(Path(folder))}")
 
 
 def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:
@@ -178,7 +184,7 @@ def serve(out: Output, folder: str, host: str, port: int) -> None:
 
 @verb(
     ("metaloop contest export my-contest --to data", "programs, ledger, board, Parquet tables"),
-    ("metaloop standings data", "what was exported is a study to look at"),
+    ("metaloop standings data", "exported after the decision it is a study to look at"),
     flags=[
         click.argument("folder", metavar="DIR"),
         flag("--to", metavar="DIR", required=True, help="A new folder."),
@@ -190,7 +196,10 @@ def export(out: Output, folder: str, to: str) -> None:
     from arena.contest.contest import Contest
     from arena.contest.export import export as write
 
-    out.thing(write(Contest.open(Path(folder).expanduser()), Path(to).expanduser()))
+    told = write(Contest.open(Path(folder).expanduser()), Path(to).expanduser())
+    out.thing(told)
+    if not told["decided"]:
+        out.note("before the decision this folder is no study: study.toml holds the secret. Export again afterwards")
 
 
 for command in (ls, init, serve, join, submit, status, close, export, void, unvoid, disputes, answer, caps):

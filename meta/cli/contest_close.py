@@ -82,6 +82,9 @@ def present(out: Output, contest: Contest) -> None:
         out.json(told)
         return
     digits = places(typical(row["se"] for row in told["rows"]))
+    early = contest.state().get("early")
+    if early:
+        out.note(f"closed early by the host: {early}")
     out.note(told["headline"])
     for who in told.get("left_out", ()):
         out.note(f"decided without {who['entrant']}, number {who['number']}: {who['why']}")

@@ -37,6 +37,8 @@ def status(out: Output, folder: str | None, to: str | None, token: str | None) -
     contest, board = found["contest"], found["board"]
     until = f", closes {contest['closes']}" if contest["phase"] in ("upcoming", "open") else ""
     out.note(f"{contest['title']}: {contest['phase']}{until}")
+    if contest.get("closed_early"):
+        out.note(f"closed early by the host: {contest['closed_early']}")
     if board["announcement"]:
         out.note(f"decision: {board['announcement']['headline']}")
     for act in board.get("since", ()):

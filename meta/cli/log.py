@@ -20,7 +20,7 @@ COLUMNS = (
     Column("status", person=False),
     Column("decision", "did"),
     Column("metric", right=True, show=lambda v: render.number(v, 4)),
-    Column("gain", right=True, show=lambda v: render.number(v, 4, sign=True), style="green"),
+    Column("gain", right=True, show=lambda v: render.number(v, 4, sign=True)),
     Column("device_seconds_charged", "cost", right=True, show=duration, optional=True),
     Column("fraction", person=False),
     Column("seed", person=False),
@@ -77,9 +77,18 @@ def log(out: Output, study: str | None, limit: int, all: bool, **where: Any) -> 
         said = trust.lines(con, resolve.shown(folder), "SELECT DISTINCT trust FROM experiments", trust.COUNTS)
     for row in rows:
         row["decision"] = row["decision"] if row["status"] == "ok" or out.mode != "person" else row["status"]
+    if out.mode == "person":
+        rows = [row | {"gain": coloured(row["gain"])} for row in rows]
     out.rows(rows, COLUMNS, empty="no such experiments", extra={"study": str(folder)})
     for line in said:
         out.note(line)
     if len(rows) == limit and not all:
         place = shlex.quote(resolve.shown(folder))
         out.note(f"the last {limit} of {total['n']}; --all shows every one, metaloop show ID -s {place} one of them")
+
+
+def coloured(gain: float | None) -> Any:
+    """A gain as a person sees it: green above 0, red below."""
+    from rich.text import Text
+
+    return Text(render.number(gain, 4, sign=True), "" if not gain else "green" if gain > 0 else "red")

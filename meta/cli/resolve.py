@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from programs.program import Program
 
 STUDIES = Path("studies")
-MARK = "study.toml"
+MARK, CONTEST = "study.toml", "contest.toml"
 SHOWN = 6
 
 
@@ -31,6 +31,11 @@ def study_folder(text: str | None, out: Output, *, option: str | None = None) ->
     for candidate in (path, STUDIES / text):
         if (candidate / MARK).is_file():
             return candidate
+    if (path / CONTEST).is_file():
+        raise NotFound(
+            f"{path} is of a contest before its decision, and no study yet: {MARK} holds the secret",
+            hint="metaloop contest export, once it is decided; until then its *.parquet can be read",
+        )
     near = [p for p in known_studies() if p.name.startswith(text)]
     if len(near) == 1:
         return near[0]

@@ -17,6 +17,7 @@ from meta.cli.output import Column, Output, table
 if TYPE_CHECKING:
     from meta.cli.output import Row
 
+MOST_MORE = 1_000  # runs; a program that needs more of them to be told apart is not told apart
 Models = dict[tuple[str, str], spend.Spend]  # by match and arm
 
 PLAIN = tuple(
@@ -216,7 +217,8 @@ def remarks(rows: Sequence[Row]) -> list[str]:
         out.append(f"A/A spread {spread:.{places}f}: two copies of one program differ by this much here.")
     more = runs_to_separate(rows)
     if more is not None:
-        out.append(f"To separate the first from the second: about {many(more, 'more run')} each.")
+        words = f"about {many(more, 'more run')} each" if more <= MOST_MORE else "not to be told apart in practice"
+        out.append(f"To separate the first from the second program: {words}.")
     spent = sum(r["device_seconds_charged"] or 0 for r in rows)
     runs = sum(r["n"] for r in rows)
     out.append(f"{many(runs, 'run')}, {duration(spent)} of device time charged.")
@@ -238,15 +240,20 @@ def runs_to_separate(rows: Sequence[Row]) -> int | None:
 
     Normal approximation: n = (1.96 + 0.84)² (s1² + s2²) / d².
     """
-    two = [r for r in rows if r["gain"] is not None and r["se"] and r["role"] != "a/a"][:2]
+    known = [r for r in rows if r["gain"] is not None and r["se"] and r["role"] != "a/a"]
+    best: dict[str, Row] = {}
+    for row in known:
+        best.setdefault(str(row["program_id"] or id(row)), row)  # a program's best arm; no twin of it is the second
+    two = list(best.values())[:2]
     if len(two) < 2 or (two[0]["rank_high"] or 2) < (two[1]["rank_low"] or 1):
         return None
     difference = two[0]["gain"] - two[1]["gain"]
     variance = sum(r["se"] ** 2 * r["n"] for r in two)
     if difference <= 0:
         return None
-    wanted = math.ceil(2.8**2 * variance / difference**2)
-    return max(wanted - min(r["n"] for r in two), 1) if wanted < 100_000 else None
+    wanted: int = math.ceil(2.8**2 * variance / difference**2)
+    there: int = min(r["n"] for r in two)
+    return max(wanted - there, 1)
 
 
 def _typical(values: Sequence[float | None]) -> float | None:

@@ -24,7 +24,7 @@ from meta.cli.program import directive_text
 from meta.cli.progress import line_of
 from meta.cli.screen import arm_rows, header, status_item
 from meta.cli.standings import _table as table_of
-from meta.cli.standings import aa_spread, rank_text, runs_to_separate
+from meta.cli.standings import aa_spread, rank_text, remarks, runs_to_separate
 from meta.verdict import verdict
 from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
 from programs.shelf import starter
@@ -270,6 +270,12 @@ def test_remarks_of_the_standings() -> None:
     # s = se·√n = 1 per run: 2.8² · (1 + 1) / 1² = 15.7 runs, of which 4 are there
     assert runs_to_separate(rows) == 12
     assert runs_to_separate([{**row, "rank_high": 1}, {**row, "rank_low": 2}]) is None
+    twin = {**row, "role": "control", "gain": 1.999}  # the same program again is no second
+    assert runs_to_separate([row, twin, {**row, "program_id": "q", "gain": 1.0}]) == 12
+    assert runs_to_separate([row, twin]) is None
+    spent = {"device_seconds_charged": 1.0}
+    near = [{**row, **spent}, {**row, **spent, "program_id": "q", "gain": 1.99}]
+    assert any("second program: not to be told apart in practice" in line for line in remarks(near))
     assert (rank_text(1, 1), rank_text(1, 3), rank_text(None, None)) == ("1", "1-3", "-")
     assert "1.3 sd" in power_sentence(10)
 
@@ -324,3 +330,10 @@ def test_a_study_goes_on_with_its_own_programs_only() -> None:
     refuse_others(Path("studies/one"), [local], [stock, local])
     with pytest.raises(NotComparable, match="founded without local"):
         refuse_others(Path("studies/one"), [local], [stock])
+
+
+def test_a_loss_in_the_log_is_not_green() -> None:
+    from meta.cli.log import coloured
+
+    assert [str(coloured(gain).style) for gain in (0.5, -0.5, 0.0, None)] == ["green", "red", "", ""]
+    assert coloured(-0.5).plain == "-0.5000" and coloured(None).plain == "-"

@@ -22,6 +22,9 @@ HEAD = "---\nmetaloop:\n"
         (HEAD + "  proposers: {queue: 1}\n---\nGo.\n", 3, "warning", "no-effect"),
         (HEAD + "  wave: 2\n---\n", 5, "warning", "no-prose"),
         ("---\nMetaloop:\n  wave: 2\n---\nGo.\n", 2, "warning", "not-ours"),
+        ("# hi\n\n---\nmetaloop:\n  wave: 3\n---\nGo.\n", 3, "warning", "charter-not-first"),
+        ("\n" + HEAD + "  wave: 3\n---\nGo.\n", 2, "warning", "charter-not-first"),
+        (HEAD + "  wave: 3\n---\nGo.\n\n---\nmetaloop:\n  wave: 4\n---\n", 7, "warning", "charter-not-first"),
         ("## Ideas\n\n- `a=1`\n", 3, "info", "ideas-not-queued"),
         ("## Ideas\n\n- think\n", 3, "info", "no-term"),
         ("## Ideas\n\n- `a=1` then `A=2`\n", 3, "warning", "set-twice"),
@@ -36,6 +39,11 @@ HEAD = "---\nmetaloop:\n"
 def test_each_message_has_its_line(text: str, line: int, level: str, code: str) -> None:
     found = {(m.line, m.level, m.code) for m in lint(Program.parse(text))}
     assert (line, level, code) in found
+
+
+def test_a_charter_shown_as_code_is_no_misplaced_one() -> None:
+    text = "Go.\n\n```yaml\n---\nmetaloop:\n  wave: 3\n---\n```\n"
+    assert "charter-not-first" not in {m.code for m in lint(Program.parse(text))}
 
 
 def test_terms_that_a_task_lacks() -> None:

@@ -21,6 +21,8 @@ from arena.contest.web.security import SESSION, form_is_ours, remember
 from programs.errors import UsageError
 
 FIELDS, FILES = 8, 1  # the most that a form of ours has
+MOST_ECHOED = 100  # characters of a name
+NO_TOKEN = "your token was shown once, when you joined; whoever has none joins above"
 
 
 def form_routes(host: Host) -> APIRouter:
@@ -65,10 +67,19 @@ def field(form: Posted, name: str) -> str:
     return form.fields.get(name, "")
 
 
+def echoed(raw: bytes) -> str:
+    """What was sent, to go on with in the form; nothing of what is no text."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+    return "" if "\0" in text else text
+
+
 def _joining(routes: APIRouter, host: Host) -> None:
-    def page_of(request: Request, problem: UsageError | None = None, token: str = "") -> Response:
+    def page_of(request: Request, problem: UsageError | None = None, token: str = "", name: str = "") -> Response:
         status = 422 if problem else 200
-        return show(host, request, "join", status, problem=problem, token=token)
+        return show(host, request, "join", status, problem=problem, token=token, typed=name[:MOST_ECHOED])
 
     @routes.get("/join")
     def ask(request: Request) -> Response:
@@ -84,7 +95,7 @@ def _joining(routes: APIRouter, host: Host) -> None:
                 accounts.join, contest.database, contest.config, field(form, "name"), field(form, "code")
             )
         except UsageError as problem:
-            return await run_in_threadpool(page_of, request, problem)
+            return await run_in_threadpool(page_of, request, problem, "", field(form, "name"))
         response = await run_in_threadpool(page_of, request, None, token)
         response.headers["cache-control"] = "no-store"
         return response
@@ -96,7 +107,8 @@ def _joining(routes: APIRouter, host: Host) -> None:
             cookie = await run_in_threadpool(accounts.log_in, host.contest.database, field(form, "token"))
         except UsageError as problem:
             host.limited(host.limits.token, request)
-            return await run_in_threadpool(page_of, request, problem)
+            told = UsageError(problem.message, hint=NO_TOKEN if isinstance(problem, accounts.Refused) else problem.hint)
+            return await run_in_threadpool(page_of, request, told)
         response = RedirectResponse("/me", status_code=303)
         remember(response, request, SESSION, cookie, accounts.SESSION_DAYS * 86400)
         return response
@@ -126,5 +138,5 @@ def _entering(routes: APIRouter, host: Host) -> None:
         try:
             accepted = await host.accept(person, raw, parent)
         except NotTaken as problem:
-            return await run_in_threadpool(refused, request, problem, raw.decode("utf-8", "replace"), parent, person)
+            return await run_in_threadpool(refused, request, problem, echoed(raw), parent, person)
         return RedirectResponse(f"/entry/{accepted.entry.entry_id}", status_code=303)

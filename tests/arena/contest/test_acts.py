@@ -106,7 +106,9 @@ def test_a_void_entry_has_no_rank_and_leads_nowhere(contest: Contest) -> None:
     seen = board_view(contest)
     assert first["entry_id"] not in {row["entry_id"] for row in seen["rows"]}
     assert all(row["rank_high"] <= len(before["rows"]) - 1 for row in seen["rows"])
-    (row,) = [row for row in seen["unmeasured"] if row["entry_id"] == first["entry_id"]]
+    (row,) = [row for row in seen["void"] if row["entry_id"] == first["entry_id"]]
+    assert first["entry_id"] not in {row["entry_id"] for row in seen["unmeasured"]} and seen["unmeasured_total"] == 0
+    assert [(told["n"], told["gain"]) for told in row["as_it_was"]] == [(RUNS, pytest.approx(first["gain"]))]
     assert row["state"] == "void" and "not the entrant's own" in row["reason"]
     assert first["number"] not in leaders(contest)
     view = entry_view(contest, entry_of(contest, first["entry_id"]), None)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from arena.contest import accounts
-from arena.contest.contest import Contest
+from arena.contest.contest import Contest, found
 from arena.contest.entries import NotOpen, NotTaken, QuotaSpent, accept
 from arena.contest.settings import utc_now
 from arena.contest.tables import Entry
 from programs.errors import Corrupt, UsageError
 from programs.shelf import starter
-from tests.arena.contest.hosting import founded
+from tests.arena.contest.hosting import founded, wishes
 
 LOCAL, ONE_LINE = starter("local").raw, starter("one-line").raw
 
@@ -146,3 +146,15 @@ def test_an_accepted_entry_is_synced(tmp_path: Path) -> None:
         told = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
     assert told == ["wal", 2]
     assert sqlite3.connect(contest.database.path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_folder_that_is_taken_says_by_what(tmp_path: Path) -> None:
+    founded(tmp_path)
+    with pytest.raises(UsageError, match="is a contest already") as caught:
+        found(tmp_path / "contest", wishes(tmp_path / "again"))
+    assert caught.value.hint.startswith("metaloop contest serve ") and caught.value.hint.endswith("goes on")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty") as caught:
+        found(tmp_path / "other", wishes(tmp_path / "third"))
+    assert "--study" not in caught.value.hint

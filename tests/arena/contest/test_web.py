@@ -238,3 +238,26 @@ def test_joining_is_limited(tmp_path: Path) -> None:
         told = [Browser(port).send("/api/v1/join", {"name": f"P{i}"}) for i in range(12)]
     assert [answer.status for answer in told] == [201] * 10 + [429] * 2
     assert int(told[-1].headers["retry-after"]) >= 1
+
+
+def test_a_wrong_code_or_token_says_where_one_comes_from_and_keeps_the_name(tmp_path: Path) -> None:
+    made = founded(tmp_path, join_open=False)
+    with served(made.contest) as port:
+        page = Browser(port).form("/join", name="Ada L", code="guess").text
+        assert "the host of the contest gives it out" in page and 'value="Ada L"' in page
+        login = Browser(port).form("/login", token="guess").text
+        assert "your token was shown once" in login
+        assert "metaloop contest join --to URL" not in page + login
+
+
+@pytest.mark.parametrize("raw", [b"# A\n\x00binary", b"\x89PNG\r\n\x1a\n\xff"])
+def test_what_is_no_text_is_not_echoed_into_the_form(place: Place, raw: bytes) -> None:
+    browser = joined(place.port, f"Gus {len(raw)}")
+    browser.form("/login", token=browser.token)
+    proof = browser.get("/me").text.split('name="proof" value="')[1].split('"')[0]
+    head = f'--X\r\ncontent-disposition: form-data; name="proof"\r\n\r\n{proof}\r\n--X\r\n'
+    parts = head.encode() + b'content-disposition: form-data; name="file"; filename="a.md"\r\n\r\n'
+    parts += raw + b"\r\n--X--\r\n"
+    answer = browser.ask("POST", "/enter", parts, content_type="multipart/form-data; boundary=X", accept="text/html")
+    assert answer.status == 422 and 'role="alert"' in answer.text
+    assert answer.text.split("<textarea")[1].split("</textarea>")[0].split(">", 1)[1].strip() == ""

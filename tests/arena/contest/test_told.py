@@ -1,0 +1,78 @@
+"""What a host has done is told wherever a person or an agent reads of the contest: an early close, a void entry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from arena.contest import acts
+from arena.contest.views import board_view
+from arena.contest.work import carry_on
+from meta.cli.main import run
+from tests.arena.contest.hosting import Browser, founded, served
+from tests.arena.contest.test_run import entered, quiet
+from trainer.scaffold import init_simulated
+
+READ = ("/", "/index.md", "/queue", "/queue.md", "/rules", "/llms.txt")
+
+
+def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contest = founded(tmp_path).contest
+    with served(contest) as port:
+        assert not any("early" in Browser(port).get(path).text.split("<main")[0] for path in READ[:4])
+        contest.state(early="heavy rain", close_asked="2026-01-01T00:00:00+00:00")
+        for phase, state in (("closing", {}), ("deciding", {"deciding": "x"}), ("decided", {"decided": "x"})):
+            contest.state(**state)
+            assert contest.phase() == phase
+            for path in READ:
+                assert "early: heavy rain" in Browser(port).get(f"{path}?unshared").text, (phase, path)
+    assert run(["contest", "status", str(contest.folder)]) == 0
+    assert "closed early by the host: heavy rain" in capsys.readouterr().err
+
+
+def test_a_void_after_the_decision_is_told_beside_the_announcement(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of one that did not win, too: in the announcement's table, under its own heading, by status and close."""
+    contest = founded(tmp_path).contest
+    entered(contest, "local", "one-line")
+    carry_on(contest, quiet, until_idle=True)
+    contest.state(close_asked="2026-01-01T00:00:00+00:00")
+    carry_on(contest, quiet)
+    last = [row for row in board_view(contest)["announcement"]["rows"] if row["role"] == "program"][-1]
+    acts.void(contest, last["entry_id"], "found out late")
+    acts.write_down(contest)
+    with served(contest) as port:
+        html, twin = (Browser(port).get(path).text for path in ("/", "/index.md"))
+    for page, mark, heading in ((html, "<strong>void</strong> since", ">Void</h3>"), (twin, "| void since", "## Void")):
+        decision, below = page.split(heading)
+        assert decision.count(mark) == 1 and "found out late" in decision.split(mark)[1]
+        assert "found out late" in below and "Not measured yet" not in below and "not measured" not in below
+    for verb in ("status", "close"):
+        assert run(["contest", verb, str(contest.folder)]) == 0
+        assert f"number {last['number']} void: found out late" in capsys.readouterr().err
+
+
+def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    law = init_simulated(tmp_path / "law", 3)
+    assert run(["contest", "init", str(tmp_path / "c"), "-t", str(law), "-n", "2"]) == 0
+    said = capsys.readouterr()
+    assert "further" not in said.out and "join_code" in said.out
+    for figure in ("join_code goes to the entrants", "rules_hash: ", "secret_hash: "):
+        assert figure in said.err
+
+
+def test_an_export_before_the_decision_says_that_it_is_no_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contest = founded(tmp_path).contest
+    entered(contest, "local")
+    carry_on(contest, quiet, until_idle=True)
+    assert run(["contest", "export", str(contest.folder), "--to", str(tmp_path / "out")]) == 0
+    assert "before the decision this folder is no study" in capsys.readouterr().err
+    assert run(["standings", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "before its decision" in said and "--quick" not in said
