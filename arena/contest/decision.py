@@ -13,6 +13,7 @@ from analysis.statistics import mean_interval
 from arena.contest import acts, arms, careful
 from arena.contest.board import board_rows, over_tasks
 from arena.contest.contest import Contest
+from arena.contest.pace import Deciding
 from arena.contest.score import Scores, plain
 from arena.contest.settings import utc_now
 from arena.contest.tables import Entry
@@ -41,12 +42,20 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
         numbers = leaders(contest)
         contest.state(deciding=utc_now().isoformat(), leaders=numbers)
     entries = taking_part(contest, numbers)
-    gains = {each.task.name: run_again(contest, each, executor, entries, progress) for each in study.on_tasks()}
+    counted = counter(contest, study, entries, progress)
+    gains = {each.task.name: run_again(contest, each, executor, entries, counted) for each in study.on_tasks()}
     acts.tell(contest, study)
     left_out = careful.told(contest, entries)
     gone = {who["number"] for who in left_out}
     decided = announcement(contest, [entry for entry in entries if entry.number not in gone], gains)
     return decided | {"left_out": left_out, "hidden": elsewhere(contest, study, entries, progress)}
+
+
+def counter(contest: Contest, study: Study, entries: Sequence[Entry], progress: Progress) -> Deciding:
+    """Tells the pages how many confirming runs there are and have been, on all tasks."""
+    matches = [(each, entered(each, entries, arms.CONFIRMATION)) for each in study.on_tasks()]
+    played = [gains_of(each, arm) for each, match in matches for arm in match.arms]
+    return Deciding(contest, progress, len(played) * contest.config.confirm_runs, sum(map(len, played)))
 
 
 def run_again(

@@ -6,14 +6,15 @@ came between the two, the ledger is right and the database is put right at the n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from arena.contest import acts, arms, board, careful
+from arena.contest import acts, arms, board, careful, pace
 from arena.contest.contest import Contest
 from arena.contest.entries import change
 from arena.contest.insight import Insight
@@ -43,6 +44,7 @@ class InHand:
     index: int | None
     job: RunJob
     suspect: bool = False
+    began: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,7 @@ class Steward:
         if hand.index is None:
             self._screened(hand, result.run)
             return
+        pace.took(self.contest, time.monotonic() - hand.began)
         place, arm, _ = self._on(hand.number, hand.index)
         settle(place.study, hand.job, arm, result, baselines[self.places.index(place)])
         told, counted = run_result(place.study, hand.job.run_id, result.run), self._counted(hand.number)

@@ -13,6 +13,7 @@ from sqlalchemy.orm import undefer
 from arena.contest.acts import acts, since
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
+from arena.contest.pace import deciding, run_seconds
 from arena.contest.settings import utc_now
 from arena.contest.standing import (
     Part,
@@ -47,6 +48,7 @@ def contest_view(contest: Contest) -> Row:
     return {
         "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
         "opens": config.opens, "closes": config.closes, "closed_early": state.get("early", ""),
+        "deciding": deciding(contest),
         "tasks": tasks_view(contest), "task": task.name, "task_id": contest.study.task_id, "metric": task.metric,
         "unit": task.unit, "direction": task.direction, "description": task.description,
         "run_budget": config.run_budget, "screen_budget": config.screen_budget, "runs": config.runs,
@@ -132,7 +134,7 @@ def entry_view(contest: Contest, entry: Entry, viewer: Person | None, admin: boo
         whole = board_head(connection)
         standing = next(iter(board_of(connection, contest, whole["arms"], [entry.number])), None)
     announced = contest.database.fact("announcement").get("rows", [])
-    order = places(contest, run_seconds(contest))
+    order = places(contest, run_seconds(contest)[0])
     return {
         **entry_row(entry), "wanted": contest.config.wanted, "unit": whole.get("unit", contest.task.unit),
         "scales": whole.get("scales", []), "mine": mine, "sealed": not open_to,
@@ -174,7 +176,7 @@ def queue_view(contest: Contest, part: Part | None = None, viewer: Person | None
     ``own``: the viewer's, wherever they stand.
     """
     part = part or Part(0, PAGE)
-    pace = run_seconds(contest)
+    pace, measured = run_seconds(contest)
     order = places(contest, pace)
     with contest.database.read() as connection:
         shown = list(islice(order, part.skip, part.skip + part.most))
@@ -187,6 +189,7 @@ def queue_view(contest: Contest, part: Part | None = None, viewer: Person | None
         "rows": [_waiting(known[number], order) for number in shown if number in known],
         "own": sorted((_waiting(entry, order) for entry in own.values()), key=lambda row: int(row["place"])),
         "waiting": len(order), "skip": part.skip, "most": part.most, "run_seconds": round(pace, 2), "pulse": pulse,
+        "measured": measured,
         "pause": contest.database.fact("pause"), "workers": contest.study.workers, "as_of": utc_now(),
     }  # fmt: skip
 
@@ -194,12 +197,6 @@ def queue_view(contest: Contest, part: Part | None = None, viewer: Person | None
 def _waiting(entry: Entry, order: Places) -> Row:
     place, eta = order[entry.number]
     return entry_row(entry) | {"place": place, "eta_seconds": round(eta, 1)}
-
-
-def run_seconds(contest: Contest) -> float:
-    """Wall seconds of a run with its verification, by the budgets; a CPU shared with others takes longer."""
-    tasks = contest.tasks
-    return contest.costs.run + contest.study.verify_seeds * sum(task.cost_seconds for task in tasks) / len(tasks)
 
 
 def host_rows(contest: Contest) -> list[Row]:

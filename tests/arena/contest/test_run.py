@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from analysis.study import query
-from arena.contest import accounts
+from arena.contest import accounts, pace
 from arena.contest.contest import Contest
 from arena.contest.entries import accept
 from arena.contest.export import export
+from arena.contest.pace import Deciding
 from arena.contest.tables import Entry
 from arena.contest.views import board_view, entry_of, entry_view, queue_view
 from arena.contest.work import carry_on
@@ -106,3 +108,19 @@ def test_two_entries_of_one_text_are_two_samples(tmp_path: Path) -> None:
                   "USING (program_id) WHERE label = 'board' AND operator = 'entry'")  # fmt: skip
     assert len({row["arm_id"] for row in seeds}) == 2
     assert len({row["run_seed"] for row in seeds}) == 2 * RUNS
+
+
+def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    by_budget, measured = pace.run_seconds(contest)
+    assert by_budget > contest.study.run_budget and not measured
+    carry_on(contest, quiet, until_idle=True)
+    seconds, measured = pace.run_seconds(contest)
+    assert measured and 0 <= seconds < by_budget  # a simulated run takes no time by the clock
+    heard: list[Mapping[str, object]] = []
+    told = Deciding(contest, heard.append, wanted=6, done=2)
+    assert pace.deciding(contest) == {}
+    contest.state(deciding="2026-01-01T00:00:00+00:00")
+    told({"kind": "run_ended", "state": "finished"})
+    told({"kind": "run_ended", "state": "interrupted"})
+    assert pace.deciding(contest) | {"seconds": 0} == {"done": 3, "wanted": 6, "seconds": 0} and len(heard) == 2

@@ -1,0 +1,59 @@
+"""How long things take by the clock: a run of the queue, as the last ones took, and how far the decision is."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from arena.contest.contest import Contest
+    from arena.executor import Progress
+
+REMEMBERED = 20  # runs at full budget
+
+
+def took(contest: Contest, seconds: float) -> None:
+    """Remember a run that has ended, its verification included."""
+    last = contest.database.fact("pace").get("seconds", [])
+    contest.database.tell("pace", seconds=[*last, round(seconds, 2)][-REMEMBERED:])
+
+
+def run_seconds(contest: Contest) -> tuple[float, bool]:
+    """Wall seconds of a run with its verification; whether that is the median of the last ones or only what the budgets
+    say, which a busy machine exceeds many times."""
+    last = contest.database.fact("pace").get("seconds")
+    if last:
+        return statistics.median(last), True
+    tasks = contest.tasks
+    measuring = contest.study.verify_seeds * sum(task.cost_seconds for task in tasks) / len(tasks)
+    return contest.costs.run + measuring, False
+
+
+class Deciding:
+    """Counts the confirming runs as they end: a ``Progress`` that hands on what it is told.
+
+    ``wanted`` runs on all tasks, ``done`` of them before now.
+    """
+
+    def __init__(self, contest: Contest, progress: Progress, wanted: int, done: int) -> None:
+        self.contest, self.progress, self.wanted, self.done = contest, progress, wanted, done
+        self._tell()
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        if event.get("kind") == "run_ended" and event.get("state") == "finished":
+            self.done += 1
+            self._tell()
+        self.progress(event)
+
+    def _tell(self) -> None:
+        self.contest.database.tell("deciding", done=self.done, wanted=self.wanted)
+
+
+def deciding(contest: Contest) -> dict[str, Any]:
+    """``done`` and ``wanted`` confirming runs, ``seconds`` until the last one; empty while nothing is being decided."""
+    told = contest.database.fact("deciding") if contest.phase() == "deciding" else {}
+    if not told:
+        return {}
+    left = max(0, told["wanted"] - told["done"])
+    return {**told, "seconds": round(-(-left // contest.study.workers) * run_seconds(contest)[0], 1)}
