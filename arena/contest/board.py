@@ -188,7 +188,10 @@ def runs_to_separate(rows: Sequence[Mapping[str, Any]]) -> Row | None:
     entries = [row for row in rows if row["role"] == "program" and row["se"]]
     if len(entries) < 2 or entries[0]["rank_high"] == 1:
         return None
-    first, second = entries[:2]
+    first = entries[0]
+    second = next((row for row in entries if row["program_id"] != first["program_id"]), None)
+    if second is None:  # the same text entered twice is not to be told from itself
+        return None
     sd = math.sqrt((first["se"] ** 2 * first["n"] + second["se"] ** 2 * second["n"]) / 2)
     needed = runs_needed(first["gain"] - second["gain"], sd)
     return {"first": first["entry_id"], "second": second["entry_id"], "runs": needed}

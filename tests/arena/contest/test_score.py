@@ -12,6 +12,7 @@ import pytest
 
 from analysis.standings import rank_ranges
 from analysis.statistics import mean_interval, t_quantile, welch_difference
+from arena.contest.board import runs_to_separate
 from arena.contest.score import UNIT, Scores, overall, plain
 from bench.tasks import covered
 
@@ -133,3 +134,11 @@ def test_rows_of_one_task_are_left_as_they_are() -> None:
 def test_the_interval_covers_the_score() -> None:
     share, apart, _ = covered(studies=1500, runs=4, seed=1)
     assert 0.93 <= share <= 0.99 and 0.93 <= apart <= 0.99
+
+
+def test_an_entry_is_not_set_against_its_own_text() -> None:
+    row = {"role": "program", "se": 0.5, "n": 4, "gain": 2.0, "rank_high": 3, "entry_id": "a", "program_id": "p"}
+    twin = {**row, "gain": 1.999, "entry_id": "b"}
+    told = runs_to_separate([row, twin, {**row, "gain": 1.0, "entry_id": "c", "program_id": "q"}])
+    assert told is not None and (told["first"], told["second"]) == ("a", "c")
+    assert runs_to_separate([row, twin]) is None
