@@ -85,9 +85,7 @@ def best_so_far(marked: Sequence[tuple[Mapping[str, Any], str]], higher: bool) -
 
 
 def caption(run: Mapping[str, Any], letters: Sequence[str], steps: Sequence[tuple[int, float]], digits: int) -> str:
-    counted = ", ".join(
-        f"{letters.count(key)} {MEANINGS[key]}" for key in (KEPT, DISCARDED, FAILED) if letters.count(key)
-    )
+    counted = ", ".join(f"{letters.count(key)} {told}" for key, told in MEANINGS.items() if key in letters)
     ends = f": {brief(steps[0][1], digits)} at the start, {brief(steps[-1][1], digits)} at the end" if steps else ""
     fresh = "" if run["final"] is None else f", {brief(run['final'], digits)} on fresh seeds"
     said = f"{many(len(letters), 'experiment')}{f' ({counted})' if counted else ''}{ends}{fresh}."
