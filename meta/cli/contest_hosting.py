@@ -16,9 +16,7 @@ entry_argument = click.argument("entry", metavar="ENTRY")
 DISPUTES = (Column("dispute_id", "no.", right=True), Column("state"), Column("number", "entry", right=True),
             Column("entrant"), Column("by"), Column("reason", wrap=True), Column("answer", wrap=True),
             Column("raised_at", "raised", optional=True), Column("entry_id", person=False))  # fmt: skip
-because_flag = flag(
-    "--because", metavar="TEXT", required=True, envvar=None, help="Why; everybody reads it, and it stays."
-)
+because_flag = flag("--because", metavar="TEXT", required=True, help="Why; everybody reads it, and it stays.")
 
 
 def opened(folder: str) -> Any:
@@ -60,7 +58,7 @@ def void(out: Output, folder: str, entry: str, because: str) -> None:
     ("metaloop contest unvoid my-contest 7 --because 'it was not'", "with a reason"),
     flags=[
         folder_argument, entry_argument,
-        flag("--because", metavar="TEXT", default="", envvar=None, help="Why; everybody reads it."),
+        flag("--because", metavar="TEXT", default="", help="Why; everybody reads it."),
     ],
 )  # fmt: skip
 def unvoid(out: Output, folder: str, entry: str, because: str) -> None:
@@ -77,7 +75,7 @@ def unvoid(out: Output, folder: str, entry: str, because: str) -> None:
     ("metaloop contest disputes my-contest --open", "those that wait for an answer"),
     flags=[
         folder_argument,
-        flag("--open", "only_open", is_flag=True, envvar=None, help="Only those without an answer."),
+        flag("--open", "only_open", is_flag=True, help="Only those without an answer."),
     ],
 )
 def disputes(out: Output, folder: str, only_open: bool) -> None:

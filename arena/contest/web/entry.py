@@ -74,7 +74,7 @@ def runs_shown(host: Host, entry: Entry, seen: Row, request: Request) -> Row | N
     purposes = [CONTEST, SCREENING]
     if host.contest.phase() == "decided":
         purposes = [CONFIRMATION, RESERVE, *purposes]
-    runs = named(numbered(courses_of(host.contest, entry.number, tuple(purposes)), seen["results"]))
+    runs = named(courses_of(host.contest, entry.number, tuple(purposes)))
     if not runs:
         return None
     chosen = next((run for run in runs if run["run_id"] == request.query_params.get("run")), None) or typical(runs)
@@ -85,14 +85,6 @@ def runs_shown(host: Host, entry: Entry, seen: Row, request: Request) -> Row | N
         "undrawn": [run["title"].lower() for run in runs if run not in shown],
         "experiments": chosen["experiments"][start : start + MOST_EXPERIMENTS], "step": MOST_EXPERIMENTS,
     }  # fmt: skip
-
-
-def numbered(runs: Sequence[Row], results: Sequence[Row]) -> list[Row]:
-    """The runs that count bear the numbers of the table of runs: those of their seeds, whichever ended first."""
-    numbers = {told["run_id"]: int(told["run"]) for told in results}
-    counted = [run | {"run": numbers.get(run["run_id"], run["run"])} for run in runs if run["purpose"] == CONTEST]
-    inorder = iter(sorted(counted, key=lambda run: int(run["run"])))
-    return [next(inorder) if run["purpose"] == CONTEST else run for run in runs]
 
 
 def named(runs: Sequence[Row]) -> list[Row]:
