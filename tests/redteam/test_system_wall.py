@@ -183,7 +183,7 @@ def test_a_reply_that_the_template_would_not_give(reply: str) -> None:
     held = set(os.listdir("/proc/self/fd"))
     with pytest.raises(LauncherFault) as fault:
         _told(made, [0, 1] if "twice" in reply else None)
-    assert set(os.listdir("/proc/self/fd")) == held
+    assert set(os.listdir("/proc/self/fd")) <= held  # what other tests left may be closed meanwhile
     assert len(str(fault.value)) < 1000 and str(fault.value).replace("\n", " ").isprintable()
 
 
@@ -194,7 +194,7 @@ def test_a_reply_that_fits_is_cleaned() -> None:
     held = set(os.listdir("/proc/self/fd"))
     texts = {"log": "a\x1b[2J\ud800\u202e\0b\r\nc", "error": "\ud800", "artifact": "\x1b"}
     ended = _told(json.dumps({"descriptors": list("xyz"), **good, **texts}).encode(), [0, 1, 2])
-    assert set(os.listdir("/proc/self/fd")) == held
+    assert set(os.listdir("/proc/self/fd")) <= held  # what other tests left may be closed meanwhile
     assert ended.log == "a\ufffd[2J\ufffd\ufffd\ufffdb\nc" and ended.error == ended.artifact == "\ufffd"
 
 
