@@ -44,6 +44,12 @@ def health(contest: Contest) -> dict[str, Any]:
     return found | {"problems": problems(found)}
 
 
+def left(contest: Contest) -> int:
+    """Entries with something to do."""
+    with contest.database.read() as connection:
+        return connection.scalar(select(func.count()).where(Entry.state.not_in(ENDED))) or 0
+
+
 def problems(found: dict[str, Any]) -> list[str]:
     told = []
     if found["phase"] != "decided" and not found["at_work"]:

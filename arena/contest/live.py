@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arena.contest.contest import Contest
@@ -21,11 +21,14 @@ class Live:
         self.written: dict[int, float] = {}
         self.shown: set[int] = set()  # entries that the database has progress of
 
-    def take(self, number: int, index: int | None, event: Mapping[str, Any]) -> None:
+    def take(
+        self, number: int, index: int | None, event: Mapping[str, Any], before: Sequence[Mapping[str, Any]] = ()
+    ) -> None:  # fmt: skip
+        """``before``: what the ledger had of the run when it was begun again, which no worker tells once more."""
         self.written.setdefault(number, time.monotonic())
-        run = self.runs.setdefault(number, {}).setdefault(
-            str(event["run_id"]), {"run": "screening" if index is None else index + 1, "experiments": 0, "charged": 0.0}
-        )
+        runs = self.runs.setdefault(number, {})
+        named = "screening" if index is None else index + 1
+        run = runs.setdefault(str(event["run_id"]), {"run": named, **made(before)})
         if event.get("kind") == "experiment":
             run["experiments"] += 1
             run["charged"] = round(run["charged"] + float(event.get("device_seconds_charged") or 0.0), 3)
@@ -47,3 +50,9 @@ class Live:
     def _write(self, number: int) -> None:
         self.written[number] = time.monotonic()
         change(self.contest, number, progress={"runs": list(self.runs.get(number, {}).values())})
+
+
+def made(before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Experiments of a run and what they were charged, by the events that the ledger has of it."""
+    charged = [float(e["device_seconds_charged"]) for e in before if e.get("kind") == "experiment"]
+    return {"experiments": len(charged), "charged": round(sum(charged), 3)}

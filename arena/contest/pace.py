@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from arena.executor import Progress
 
 REMEMBERED = 20  # runs at full budget
+LINES = 12  # in the log, of a decision
 
 
 def took(contest: Contest, seconds: float) -> None:
@@ -44,6 +45,8 @@ class Deciding:
         if event.get("kind") == "run_ended" and event.get("state") == "finished":
             self.done += 1
             self._tell()
+            if self.done == self.wanted or self.done % max(1, self.wanted // LINES) == 0:
+                self.progress({"kind": "note", "text": f"{self.done} of {self.wanted} confirming runs"})
         self.progress(event)
 
     def _tell(self) -> None:

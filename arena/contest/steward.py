@@ -6,6 +6,7 @@ came between the two, the ledger is right and the database is put right at the n
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from arena.contest.live import Live
 from arena.contest.pause import Pause, is_the_hosts
 from arena.contest.queue import Waiting
 from arena.contest.results import run_result, tell_result
+from arena.contest.settings import utc_now
 from arena.contest.tables import Entry
 from arena.executor import Executor
 from arena.jobs import JobResult, RunJob
@@ -32,6 +34,7 @@ from arena.study import Study
 from programs.ids import content_id
 
 Say = Callable[[str], None]
+BEAT_SECONDS = 5.0
 MOST_ATTEMPTS = 3  # runs of an entry that are lost before this host gives it up
 
 
@@ -77,6 +80,7 @@ class Steward:
         self.kin = Kin(study)
         self.shown = board.Board(contest)
         self.insight = Insight(contest, study)
+        self._beaten = float("-inf")
 
     # -- what waits ----------------------------------------------------------------------------------------------
 
@@ -254,11 +258,18 @@ class Steward:
                 self._told(number, counted)
         self.shown.refresh(force=True)
 
+    def beat(self) -> None:
+        """Tell the pages and the host that this process is at work, and on how many runs."""
+        self._beaten = time.monotonic()
+        self.contest.database.tell("pulse", at=utc_now().isoformat(), pid=os.getpid(), in_hand=len(self.in_hand))
+
     def progress(self, event: Mapping[str, Any]) -> None:
         """What a worker tells of a run in hand."""
+        if time.monotonic() - self._beaten > BEAT_SECONDS:
+            self.beat()
         hand = self.in_hand.get(str(event.get("run_id")))
         if hand is not None:
-            self.live.take(hand.number, hand.index, event)
+            self.live.take(hand.number, hand.index, event, hand.job.recorded)
         elif event.get("kind") == "run_ended" and event.get("state") == "finished":  # one that decides
             self.pause.over()
         elif event.get("kind") == "note":

@@ -184,12 +184,12 @@ def queue_view(contest: Contest, part: Part | None = None, viewer: Person | None
         who = viewer.person_id if viewer else -1
         mine = connection.scalars(select(Entry).where(Entry.person_id == who, Entry.state.not_in(ENDED)))
         own = {entry.number: entry for entry in mine if entry.number in order}
-    pulse = contest.database.fact("pulse").get("at")
+    pulse = contest.database.fact("pulse")
     return {
         "rows": [_waiting(known[number], order) for number in shown if number in known],
         "own": sorted((_waiting(entry, order) for entry in own.values()), key=lambda row: int(row["place"])),
-        "waiting": len(order), "skip": part.skip, "most": part.most, "run_seconds": round(pace, 2), "pulse": pulse,
-        "measured": measured,
+        "waiting": len(order), "skip": part.skip, "most": part.most, "run_seconds": round(pace, 2),
+        "measured": measured, "pulse": pulse.get("at"), "in_hand": pulse.get("in_hand", 0),
         "pause": contest.database.fact("pause"), "workers": contest.study.workers, "as_of": utc_now(),
     }  # fmt: skip
 

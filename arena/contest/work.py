@@ -47,7 +47,7 @@ def carry_on(contest: Contest, say: Say, until_idle: bool = False) -> None:
             told = contest.config.model_dump(mode="json", by_alias=True)
             study.record({"kind": "contest", **{key: value for key, value in told.items() if key != "schema"}})
         steward = Steward(contest, study, say)
-        contest.database.tell("pulse", at=utc_now().isoformat(), pid=os.getpid())
+        steward.beat()
         steward.put_right()
         wait = 1.0
         while True:
@@ -109,7 +109,7 @@ def _at_work(steward: Steward, executor: Executor, until_idle: bool) -> bool:
 
 def _meanwhile(steward: Steward) -> None:
     """Between two looks at the queue."""
-    steward.contest.database.tell("pulse", at=utc_now().isoformat(), pid=os.getpid())
+    steward.beat()
     steward.tell_acts()
     steward.shown.refresh(force=False)
     steward.insight.refresh()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analysis.report.words import number, places, span, typical
+from analysis.report.words import many, number, places, span, typical
 from meta.cli import resolve
 from meta.cli.contest_entrant import columns, shown
 from meta.cli.options import flag, verb
@@ -63,14 +63,30 @@ def follow(out: Output, contest: Contest) -> None:
     from arena.contest.work import carry_on
     from programs.errors import Busy
 
+    said = ""
     while contest.phase() != "decided":
         try:
             carry_on(contest, out.note)
         except Busy:
+            if (now := where(contest)) != said:
+                out.note(now)
+            said = now
             time.sleep(LOOK_SECONDS)
             continue
         if (contest.folder / "stop").exists():
             raise KeyboardInterrupt
+
+
+def where(contest: Contest) -> str:
+    """How far it is, in a line; of the confirming runs in steps of a twelfth."""
+    from arena.contest.health import left
+    from arena.contest.pace import LINES, deciding
+
+    told = deciding(contest)
+    if not told:
+        return f"waiting for the queue: {many(left(contest), 'entry')} with runs to come"
+    step = max(1, told["wanted"] // LINES)
+    return f"{told['done'] // step * step} of {told['wanted']} confirming runs"
 
 
 def present(out: Output, contest: Contest) -> None:

@@ -18,6 +18,7 @@ from arena.contest.pace import Deciding
 from arena.contest.tables import Entry
 from arena.contest.views import board_view, entry_of, entry_view, queue_view
 from arena.contest.work import carry_on
+from meta.cli.contest_close import where
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, founded
 from trainer.scaffold import init_simulated
@@ -123,4 +124,6 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(tmp_path: P
     contest.state(deciding="2026-01-01T00:00:00+00:00")
     told({"kind": "run_ended", "state": "finished"})
     told({"kind": "run_ended", "state": "interrupted"})
-    assert pace.deciding(contest) | {"seconds": 0} == {"done": 3, "wanted": 6, "seconds": 0} and len(heard) == 2
+    assert pace.deciding(contest) | {"seconds": 0} == {"done": 3, "wanted": 6, "seconds": 0}
+    assert [event["text"] for event in heard if event["kind"] == "note"] == ["3 of 6 confirming runs"]
+    assert where(contest) == "3 of 6 confirming runs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from arena.contest.kin import Kin
 from arena.contest.standing import whole_board
 from arena.contest.steward import MOST_ATTEMPTS, InHand, Steward
 from arena.contest.tables import Entry
+from arena.contest.views import queue_view
 from arena.jobs import JobResult
 from arena.match import run_job, settle
 from arena.study import Study
@@ -153,3 +155,21 @@ def test_an_entry_that_was_given_up_takes_no_leaders_place(steward: Steward) -> 
     acts.unvoid(steward.contest, "3", "the host is mended")
     steward.tell_acts()
     assert sorted(leaders(steward.contest)) == [3, 4]
+
+
+def test_a_run_that_is_begun_again_is_shown_with_what_the_ledger_has_of_it(steward: Steward) -> None:
+    job = steward.next_job()
+    assert job is not None
+    hand = steward.in_hand[job.run_id]
+    before = [{"kind": "experiment", "device_seconds_charged": 0.5}, {"kind": "decision"}]
+    told = {"kind": "experiment", "run_id": job.run_id, "device_seconds_charged": 0.25, "status": "ok"}
+    steward.live.take(hand.number, hand.index, told, before)
+    (run,) = steward.live.runs[hand.number].values()
+    assert (run["experiments"], run["charged"]) == (2, 0.75)
+
+
+def test_the_pages_see_how_many_runs_are_at_work_while_they_are(steward: Steward) -> None:
+    job = steward.next_job()
+    assert job is not None and queue_view(steward.contest)["in_hand"] == 0
+    steward.progress({"kind": "decision", "run_id": job.run_id})
+    assert queue_view(steward.contest)["in_hand"] == 1 and steward.contest.database.fact("pulse")["pid"] == os.getpid()
