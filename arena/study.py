@@ -65,15 +65,7 @@ class Study:
         meta_program: str | None = None,
     ) -> Study:
         """Make the folder of a new study. A folder that holds anything else is refused."""
-        try:
-            str(folder).encode()
-        except UnicodeEncodeError:
-            raise UsageError(f"{str(folder)!r} is not UTF-8", hint="name another folder with --study") from None
-        if folder.is_file():
-            raise UsageError(f"{folder} is a file", hint="name another folder with --study")
-        # what a creation that was cut off leaves is taken over
-        if folder.exists() and {path.name for path in folder.iterdir()} - {"study.partial"}:
-            raise UsageError(f"{folder} exists and is no study", hint="name another folder with --study")
+        _require_free(folder)
         streams = Streams.fresh() if seed is None else Streams.from_seed(seed)
         created = datetime.now(UTC).isoformat(timespec="seconds")
         config = StudyConfig(
@@ -291,6 +283,19 @@ class Study:
     def program(self, program_id: str) -> Program:
         event = self.history.programs[program_id]
         return Program.parse(event["text"], event["name"])
+
+
+def _require_free(folder: Path) -> None:
+    """Raise UsageError where no study can be founded."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{str(folder)!r} is not UTF-8", hint="name another folder with --study") from None
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file", hint="name another folder with --study")
+    # what a creation that was cut off leaves is taken over
+    if folder.exists() and {path.name for path in folder.iterdir()} - {"study.partial"}:
+        raise UsageError(f"{folder} exists and is no study", hint="name another folder with --study")
 
 
 def reference(task: Task) -> str:
