@@ -24,6 +24,7 @@ from typing import Any
 
 from analysis.study import query
 from arena.contest.contest import Contest
+from arena.contest.health import left
 from arena.contest.tables import ENDED, Entry
 from bench.common import figure
 from bench.contest_clients import Plan
@@ -88,11 +89,6 @@ def carry_out(contest: Contest) -> None:
             sys.exit(f"{left(contest)} entries are still not through")
         time.sleep(1.0)
     host.end(signal.SIGTERM)
-
-
-def left(contest: Contest) -> int:
-    with contest.database.read() as connection:
-        return connection.query(Entry).where(Entry.state.not_in(ENDED)).count()
 
 
 def present(contest: Contest, accepted: Sequence[str]) -> None:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from arena.study import Study
 
 MOST_EXPERIMENTS, MOST_TEXT, MOST_DIFF = 2000, 300, 8000  # of a run that are kept; characters of a text, of a diff
-AT_ONCE = 100  # runs that are worked out before they are stored
 SCREENING, CONTEST, CONFIRMATION, RESERVE = "screening", "contest", "confirmation", "reserve"  # purposes
 Row = dict[str, Any]
 
@@ -95,11 +94,10 @@ class Courses:
             if take is not None:
                 take(event)
         whole = [run_id for run_id in self._ended if self._settled(run_id)]
-        for start in range(0, len(whole), AT_ONCE):
-            part, stored = whole[start : start + AT_ONCE], len(self._stored)
-            self.contest.database.merge([self._course(run_id, stored + i) for i, run_id in enumerate(part)])
-            for run_id in part:
-                self._forget(run_id)
+        stored = len(self._stored)
+        self.contest.database.merge([self._course(run_id, stored + i) for i, run_id in enumerate(whole)])
+        for run_id in whole:
+            self._forget(run_id)
         return len(whole)
 
     def _settled(self, run_id: str) -> bool:
