@@ -46,18 +46,18 @@ def _python_environment() -> dict[str, str]:
 class LocalLauncher:
     """Started at first use, again whenever the template died, and for another training split.
 
-    ``warm=False`` leaves torch out: such a template starts at once and can do nothing but try the sandbox. ``number``:
-    which one of its process's it is. What it starts dies with the thread that calls it (`trainer.devices`).
+    ``torch=False`` leaves torch out: such a template starts at once, for tasks in plain Python and to try the sandbox.
+    ``number``: which one of its process's it is. What it starts dies with the thread that calls it (`trainer.devices`).
     """
 
-    def __init__(self, *, sandbox: bool = True, warm: bool = True, number: int = 0) -> None:
+    def __init__(self, *, sandbox: bool = True, torch: bool = True, number: int = 0) -> None:
         self.constant = 0.0
         self.sandboxed = sandbox
         self.restarts = -1
         self.template_pid: int | None = None
         self.group: Group | None = None
         self._capped = 0  # MB, what the cgroup allows
-        self._warm = warm
+        self.torch = torch
         self._number = number
         self._data: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -122,7 +122,7 @@ class LocalLauncher:
         return EnvironmentProblem(f"{what} does not start: {reason}", hint="metaloop doctor checks this machine")
 
     def _spawn(self, descriptor: int, errors: int) -> subprocess.Popen[bytes]:
-        settings: dict[str, Any] = {"worker": os.getpid(), "warm": self._warm, "uid": None}
+        settings: dict[str, Any] = {"worker": os.getpid(), "torch": self.torch, "uid": None}
         temporary = outer.TEMPORARY if self.sandboxed else str(self._root)
         environment = clean_environment() | _python_environment() | {"TMPDIR": temporary, "HOME": temporary}
         passed = [descriptor]
@@ -251,7 +251,7 @@ class LocalLauncher:
 
 def check_sandbox() -> None:
     """Try the sandbox without the wait for torch. Raises EnvironmentProblem with the cure where there is none."""
-    launcher = LocalLauncher(warm=False)
+    launcher = LocalLauncher(torch=False)
     try:
         launcher.start()
     finally:

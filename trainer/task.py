@@ -60,6 +60,7 @@ class Task:
     budget_basis: str = "given"  # what speaks for budget_seconds: "given", "measured", "stated" or "assumed"
     law: Law | None = field(default=None, hash=False)  # of a simulated task, which trains nothing
     run: task_file.RunSection | None = field(default=None, hash=False)  # of a task that runs a command as it is
+    torch: bool = True  # whether its processes start with torch imported, and answer with tensors
 
     @property
     def sign(self) -> float:
@@ -155,6 +156,7 @@ class Task:
             card=card,
             law=law_of(path, text, parsed, edits, Source.from_folder(folder, parsed.task.editable)),
             run=parsed.run,
+            torch=parsed.task.torch,
         )
 
 

@@ -74,7 +74,7 @@ def test_a_sandbox_with_a_hole_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
 
     monkeypatch.setattr(outer, "arguments", leaky)
     with pytest.raises(EnvironmentProblem, match=r"does not hold.*/etc/passwd") as refused:
-        LocalLauncher(warm=False).start()
+        LocalLauncher(torch=False).start()
     assert "--unsafe-no-sandbox" in refused.value.hint
 
 
