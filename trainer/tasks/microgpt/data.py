@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 CONSONANTS, FRONT, BACK = "ptkbdgmnslrv", "eiy", "aou"
 ALPHABET = "\n -" + CONSONANTS + FRONT + BACK
 TENSES = "tkrl"
-CLASSES, NOUNS, VERBS = 4, 8, 16  # classes of nouns, nouns of each, verbs
+CLASSES, NOUNS, VERBS = 4, 4, 8  # classes of nouns, nouns of each, verbs
 CELLS = 1 << 12
 TRAIN_SYMBOLS = 200_000
 ROWS, ROW = 20, 64  # hidden rows, symbols in each
@@ -45,7 +45,7 @@ class Dice:
         return int(self._raw.random_raw()) >> 52
 
     def pick(self, items: str | list[str]) -> str:
-        """Any of a power of two or of few items; the little that is left over goes to the first ones."""
+        """Any of a few items, the first ones a little likelier; for building the language, not for speaking it."""
         return items[self.roll() % len(items)]
 
 

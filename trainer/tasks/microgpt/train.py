@@ -14,14 +14,14 @@ from operator import mul
 from prepare import SEED, VOCAB, clock, load_train, restore, save, summary, validate
 
 # ---- what to turn --------------------------------------------------------------------------------
-CTX = 32  # symbols that the model sees
+CTX = 16  # symbols that the model sees
 BATCH = 4  # rows per step
 WIDTH = 16  # of the residual stream
 DEPTH = 1  # blocks
 HEADS = 4  # per block
 MLP_RATIO = 4  # hidden units of the MLP per unit of width
 ACTIVATION = "gelu"  # gelu | relu | relu2 | silu
-INIT_SD = 0.02  # of every weight matrix
+INIT_SD = 0.05  # of every weight matrix
 OPTIMIZER = "adamw"  # adamw | sgd
 LR = 0.003  # step size
 BETA1 = 0.9  # momentum
@@ -200,7 +200,8 @@ def matrix(rows, columns):
 
 
 def build():
-    model = {"embed": matrix(VOCAB, WIDTH), "position": matrix(CTX, WIDTH)}
+    model = {"embed": matrix(VOCAB, WIDTH)}
+    model["position"] = matrix(CTX, WIDTH)
     for block in range(DEPTH):
         model[f"{block}.qkv"] = matrix(3 * WIDTH, WIDTH)
         model[f"{block}.out"] = matrix(WIDTH, WIDTH)
@@ -212,17 +213,17 @@ def build():
 def forward(model, windows, past=None):
     """Logits, a row for each symbol of the windows one after the other; ``past`` if they only go on there."""
     symbols = [symbol for window in windows for symbol in window]
-    length = past.length if past else 0
-    places = [place for window in windows for place in range(length, length + len(window))]
+    length, count = past.length if past else 0, len(windows[0])
+    places = list(range(length, length + count)) * len(windows)
     x = lookup(model["embed"], symbols)
     x = add(x, lookup(model["position"], places))
     for block in range(DEPTH):
         qkv = linear(norm(x), model[f"{block}.qkv"])
-        count = len(windows[0])
         new = [qkv.rows[start : start + count] for start in range(0, len(symbols), count)]
         x = add(x, linear(attention(qkv, past.add(block, new) if past else new), model[f"{block}.out"]))
         x = add(x, linear(activate(linear(norm(x), model[f"{block}.up"])), model[f"{block}.down"]))
-    return linear(norm(x), model["embed"])
+    scores = linear(norm(x), model["embed"])
+    return scores
 
 
 def cross_entropy(logits, targets):
@@ -244,8 +245,11 @@ def schedule(progress):
 
 
 def clip(model):
+    """Shorten the whole gradient to CLIP where it is longer."""
+    if not CLIP:
+        return
     total = math.sqrt(sum(sum(map(mul, row, row)) for weight in model.values() for row in weight.grad))
-    if CLIP and total > CLIP:
+    if total > CLIP:
         for weight in model.values():
             weight.grad = [[one * CLIP / total for one in row] for row in weight.grad]
 
@@ -261,9 +265,7 @@ def update(weight, state, rate, steps):
         mean[:] = [BETA1 * m + (1 - BETA1) * g for m, g in zip(mean, grad)]
         square[:] = [BETA2 * s + (1 - BETA2) * g * g for s, g in zip(square, grad)]
         kept = 1 - rate * WEIGHT_DECAY
-        row[:] = [
-            w * kept - rate * scale * m / (math.sqrt(s) + 1e-8) for w, m, s in zip(row, mean, square)
-        ]
+        row[:] = [w * kept - rate * scale * m / (math.sqrt(s) + 1e-8) for w, m, s in zip(row, mean, square)]
     weight.grad = None
 
 
