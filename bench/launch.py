@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=30)
     given = parser.parse_args()
     task = Task.load(given.task)
-    launcher = LocalLauncher(torch=task.torch)
+    launcher = LocalLauncher(libraries=task.libraries)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(task, DataStore(task, Streams.from_seed(1), Path(folder)), launcher=launcher)
         try:

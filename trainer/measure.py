@@ -151,7 +151,7 @@ def measure(
     ``per_knob`` bounds how many values of each ladder are tried; ``progress`` gets one line per experiment.
     Raises TaskError if the baseline itself fails.
     """
-    own = launcher or LocalLauncher(torch=task.torch)
+    own = launcher or LocalLauncher(libraries=task.libraries)
     with tempfile.TemporaryDirectory() as folder:
         data = data or DataStore(task, Streams.from_seed(1), Path(folder))
         bench = _Bench(trainer_for(task, data, launcher=own), progress)

@@ -17,12 +17,14 @@ from programs.errors import NotFound, TaskError
 from programs.ids import content_id
 from trainer import constants, task_file
 from trainer.edits import EditSpace, Knob, Replacement
+from trainer.launcher import Libraries
 from trainer.law import Law
 from trainer.law_file import law_of
 from trainer.scoring import scorer_kind
 from trainer.source import Source
 
 TASKS = Path(__file__).resolve().parent / "tasks"
+_LISTED = ("classification", "language_model")  # kinds of scorers that take plain lists where there is no torch
 EXPERIMENTS_PER_RUN = 24  # default run budget, where task.toml names none
 
 
@@ -65,6 +67,13 @@ class Task:
     @property
     def sign(self) -> float:
         return 1.0 if self.direction == "lower" else -1.0
+
+    @property
+    def libraries(self) -> Libraries:
+        """What its processes start with: the standard library alone where they answer in lists, or NumPy would win."""
+        if self.torch:
+            return "torch"
+        return "standard" if self.scoring["kind"] in _LISTED else "packages"
 
     @property
     def scales(self) -> bool:

@@ -86,19 +86,14 @@ def _arrange(request: dict[str, Any], descriptors: dict[str, int]) -> None:
     request.update({f"{name}_fd": 4 + number for number, name in enumerate(passed)})
 
 
-def warm() -> bool:
-    """Whether this process was forked with torch in it; asked before a source is carried out, which may import it."""
-    return "torch" in sys.modules
-
-
 def seed_everything(seed: int) -> None:
     """A source that forgets to seed is reproducible all the same.
 
     Not torch.manual_seed: it asks every kind of device, 2 CPU-ms in a fresh fork.
     """
     random.seed(seed)
-    if not warm():
-        return
+    if "torch" not in sys.modules:
+        return  # a template without it: what was not imported needs no seed
     import numpy as np
     import torch
 
@@ -126,7 +121,7 @@ def train(request: dict[str, Any]) -> None:
 
 def predict(request: dict[str, Any]) -> None:
     """Load the checkpoint with the source's own code and write its logits as raw float32, row after row."""
-    parts = _tensors if warm() else _lists
+    parts = _lists if request["settings"]["plain"] else _tensors
     module: Any = execute(request["script"], "candidate")
     for needed in ("load", "logits"):
         if not callable(getattr(module, needed, None)):
@@ -168,7 +163,7 @@ def _lists(module: Any, model: Any, request: dict[str, Any]) -> Iterator[memoryv
 
 def converse(request: dict[str, Any]) -> None:
     """Load the source as a module and answer the evaluator, question by question."""
-    request["loop"], request["plain"] = request["settings"]["loop"], not warm()
+    request["loop"] = request["settings"]["loop"]
     serving.converse(execute(request["script"], "candidate"), request)
 
 

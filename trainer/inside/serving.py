@@ -83,13 +83,14 @@ def _prefix_step(module: Any) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
 def stream(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
     """One symbol of every row comes in, the logits of the next one go out, until the evaluator has no more.
 
-    ``settings``: ``rows`` and ``classes``. In: int64 [rows]; out: float32 [rows, classes]. The source gets and gives
-    tensors, or lists where ``plain`` is set.
+    ``settings``: ``rows`` and ``classes``, and ``plain`` where the source gets and gives lists instead of tensors. In:
+    int64 [rows]; out: float32 [rows, classes].
     """
     if not callable(getattr(module, "load", None)):
         raise AttributeError("train.py defines no function load")
     model = module.load(request["checkpoint"])
-    (_stream_lists if request["plain"] else _stream_tensors)(module, model, request["settings"], exchange)
+    talk = _stream_lists if request["settings"].get("plain") else _stream_tensors
+    talk(module, model, request["settings"], exchange)
 
 
 def _both(answer: Any) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""The warm template: a process that has imported torch, where its task wants that, and forks one monitor per experiment.
+"""The warm template: a process that has imported torch, if its task wants it, and forks one monitor per experiment.
 
 Started by `trainer.local.LocalLauncher`, in the outer sandbox where there is one. It takes one request at a time from
 one socket and never reads a source. When the worker's end of the socket closes, it kills what runs and leaves.
