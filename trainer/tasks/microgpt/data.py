@@ -107,9 +107,10 @@ class Language:
 
     def bits(self, line: str) -> float:
         """What a line costs, by its text alone. ValueError for what this language cannot say."""
-        if not line.endswith("\n"):
-            raise ValueError(f"{line!r} does not end")
-        first, second, *rest = line[:-1].split(" ")
+        words = line.removesuffix("\n").split(" ")
+        if len(words) < 2 or min(map(len, words[:2])) < 4:
+            raise ValueError(f"{line!r} is no sentence")
+        first, second, *rest = words
         subject, plural, verb, tense = first[:4], len(first) > 4, second[:3], second[3]
         last = rest.pop() if rest and "-" in rest[-1] else ""
         given = rest.pop(0)[:-1] if rest else ""
