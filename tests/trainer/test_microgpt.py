@@ -221,9 +221,7 @@ def test_a_nan_is_refused_and_a_list_of_rows_in_other_company_too(trainer: Train
     assert (outcome.status, outcome.reason) == ("invalid", "predictions are not finite")
     end = "    return found\n\n\ndef step("
     peeks = "    found[0][0], found[1][0] = found[1][0], [1.0 * one for one in inputs[0][-21:]]\n"
-    outcome = few(
-        trainer, changed(old="    return found\n\n\ndef step(", new=f"{peeks}    return found\n\n\ndef step(")
-    )
+    outcome = few(trainer, changed(old=end, new=peeks + end))
     assert outcome.status == "invalid" and "later text" in outcome.reason
 
 
