@@ -46,6 +46,7 @@ class ProgramScore:
     claimed: float | None  # mean of what its runs claimed; never ranks
     words: int | None
     generation: int | None
+    tasks: tuple[ProgramScore, ...] = ()  # of a score over several tasks: those that it is the mean of, in one unit
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Evidence:
     experiments: int
     device_seconds: float
     trust: str | None = None  # the weakest of what it rests on
+    parts: tuple[Evidence, ...] = ()  # of evidence over several tasks: that of each, in the common unit
 
     @property
     def unused_ideas(self) -> tuple[NeverFollowed, ...]:

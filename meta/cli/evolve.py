@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FLAGS = [
     options.study_flag,
     options.resume_flag,
-    options.task_flag,
+    options.tasks_flag,
     flag("--reserve", metavar="TASK,…", help="Tasks on which the champion is tested once, at the end."),
     flag("--prior", metavar="STUDY,…", help="Past studies: what they say of programs is where this one starts."),
     options.run_budget_flag,
@@ -89,6 +89,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     if folder is not None:
         study, plan, starters = take_up(folder)
         settings.check(study)
+        homes = [study.task, *(Task.load(away.task) for away in study.config.further)]
         refuse_reserve(study, reserve)
         refuse_other(folder, study.config.prior, past)
         mutation.check(study, follows)
@@ -97,20 +98,20 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
         refuse_others(folder, own, starters)
     else:
         mutation.refuse_alone(follows, settings.crew.staff)
-        task = launch.load_task(settings.task)
-        plan = plan_of(task, settings, reserve, **dial)
+        homes = launch.load_tasks(settings.task) or [launch.load_task(None)]
+        plan = plan_of(homes, settings, reserve, **dial)
         known = gather(past, [other.name for other in reserve]) if past else None
-    task = study.task if folder else task
-    described = describe(plan, task, settings, study if folder else None, reserve)
+    described = describe(plan, homes, settings, study if folder else None, reserve)
     if prior := study.config.prior if folder else known and known.prior:
         described["prior"] = sentence(prior)
     if settings.dry_run:
         launch.dry_run(out, described)
         return
     if folder is None or champion_of(folder) is None:
-        for each in (task, *reserve):
+        for each in (*homes, *reserve):
             settings.ready(each, study if folder else None)
     if folder is None:
+        task, *further = homes
         launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
         folder = settings.fresh(task, out)
         study, starters = found(
@@ -124,6 +125,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
             fixed_steps=settings.fixed_steps,
             sandbox=settings.sandbox,
             command=command,
+            further=further,
             reserve=reserve,
             researcher=settings.crew.researcher,
             staff=settings.crew.staff,
@@ -160,7 +162,7 @@ def refuse_reserve(study: Study, asked: list[Task]) -> None:
 
 
 def plan_of(
-    task: Task,
+    homes: Sequence[Task],
     settings: Settings,
     reserve: Sequence[Task] = (),
     *,
@@ -174,12 +176,16 @@ def plan_of(
     from meta import plan as plans
     from meta.reserve import seconds_elsewhere
 
+    task, *further = homes
     if quick and budget is not None:
         raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
     if quick:
         whole = plans.quick(task, settings.run_budget)
     elif budget is not None:
-        whole = plans.within(budget, task, settings.run_budget, lambda p: seconds_elsewhere(p, task, reserve))
+        whole = plans.within(
+            budget, task, settings.run_budget,
+            lambda p: p.seconds_on(task, further) + seconds_elsewhere(p, task, reserve),
+        )  # fmt: skip
     else:
         whole = plans.default(task, settings.run_budget)
     if seeds is not None:
@@ -190,20 +196,24 @@ def plan_of(
 
 
 def describe(
-    plan: Plan, task: Task, settings: Settings, study: Study | None, reserve: Sequence[Task] = ()
+    plan: Plan, homes: Sequence[Task], settings: Settings, study: Study | None, reserve: Sequence[Task] = ()
 ) -> dict[str, Any]:
     """What is about to be spent, and what the confirmation can tell. ``study``: the one that goes on."""
     from meta.reserve import runs_elsewhere, seconds_elsewhere
 
+    task, *further = homes
     sandboxed = settings.sandbox if study is None else study.config.sandbox
     workers, devices = settings.at_once(study)
-    whole = plan.describe(task, workers, seconds_elsewhere(plan, task, reserve))
+    whole = plan.describe(task, workers, seconds_elsewhere(plan, task, reserve), further)
     if reserve:
         whole["reserve"] = ", ".join(other.name for other in reserve)
         whole["runs_on_reserve"] = runs_elsewhere(plan) * len(reserve)
     told = launch.as_it_runs(whole, task, sandboxed, devices)
     told |= settings.crew.bill(task, told["experiments"], study)
     told |= mutation.bill(plan, study.config.staff if study else settings.crew.staff, told)
+    if further:  # the runs on each task are as many samples of the mean over the tasks, in one unit
+        tells = launch.power_sentence(plan.confirm_runs * len(homes))
+        return {"tells": f"in the confirmation, over {len(homes)} tasks, {tells}"} | told
     tells = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
     return {"tells": f"in the confirmation {tells}"} | told
 

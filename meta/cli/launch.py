@@ -72,8 +72,15 @@ class Settings:
         """Refuse to go on under other settings than the study was made with."""
         from arena.study import reference
 
+        asked = load_tasks(self.task)
+        made = {study.config.task_id, *(away.task_id for away in study.config.further)}
+        if len(asked) > 1 and {task.task_id for task in asked} != made:
+            raise NotComparable(
+                f"{resolve.shown(study.folder)} was founded on other tasks",
+                hint="leave --task out to go on, or name a new folder with --study",
+            )
         study.agree(
-            task=reference(load_task(self.task)) if self.task else None,
+            task=reference(asked[0]) if len(asked) == 1 else None,
             run_budget=self.run_budget,
             seed=self.seed,
             fixed_steps=self.fixed_steps or None,
