@@ -11,20 +11,12 @@ import tempfile
 from pathlib import Path
 
 from programs.errors import EnvironmentProblem, TaskError
+from trainer.places import user_cache
 from trainer.streams import Stream, Streams
 from trainer.task import Task
 
 _MAKE = "import sys; sys.path.insert(0, sys.argv[1]); import pathlib, data; "
 _MAKE += "data.make(sys.argv[2], int(sys.argv[3]), pathlib.Path(sys.argv[4]))"
-
-
-def user_cache() -> Path:
-    """Where training splits are kept between studies: ``$METALOOP_CACHE`` or ``~/.cache/metaloop``."""
-    named = os.environ.get("METALOOP_CACHE")
-    try:
-        return Path(named or Path.home() / ".cache" / "metaloop").resolve()
-    except RuntimeError:
-        raise EnvironmentProblem("there is no home folder to keep data in", hint="METALOOP_CACHE=DIR") from None
 
 
 def check_cache(task: Task) -> None:
