@@ -80,6 +80,10 @@ class Task:
         """CPU-seconds after which an experiment is killed: 1.25 times the soft budget plus a tenth of a second."""
         return self.hard_factor * self.budget_seconds * fraction + self.hard_extra
 
+    def steps_of(self, fraction: float = 1.0) -> int:
+        """Training steps of an experiment where they are counted: in fixed-step mode, and by the scorer `optimizer`."""
+        return max(1, round(self.steps * fraction))
+
     def wall_cap(self, fraction: float = 1.0) -> float:
         return max(10.0, self.wall_factor * self.hard_line(fraction))
 

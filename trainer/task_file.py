@@ -72,7 +72,7 @@ class DataSection(Section):
 class ScoreSection(Section):
     kind: str = Field(
         default="classification",
-        description="classification, language_model, kernel, printed, simulated, or an entry point",
+        description="classification, language_model, kernel, optimizer, printed, simulated, or an entry point",
     )
     classes: int = Field(
         default=10, gt=1, le=Most, description="width of the logits: classes, or symbols of a language model"

@@ -113,7 +113,46 @@ def kernel(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
         exchange.reply(result)
 
 
-LOOPS: dict[str, Callable[[Any, dict[str, Any], Exchange], None]] = {"stream": stream, "kernel": kernel}
+def optimizer(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
+    """Weights come in once, then for each step their gradients, and the weights that ``update`` makes of them go out.
+
+    ``settings``: ``shapes`` of the weights, float32 each; ``steps``; ``seed`` of NumPy's own generator.
+    """
+    import numpy as np
+
+    settings = request["settings"]
+    if not callable(getattr(module, "optimizer", None)):
+        raise AttributeError("train.py defines no function optimizer")
+    shapes = [tuple(shape) for shape in settings["shapes"]]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+
+    def arrays() -> list[Any] | None:
+        if (data := exchange.receive(4 * int(ends[-1]))) is None:
+            return None
+        parts = np.split(np.frombuffer(data, np.float32), ends[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    np.random.seed(settings["seed"])
+    update, weights = module.optimizer(shapes, settings["steps"]), arrays()
+    for step in range(settings["steps"]):
+        if (gradients := arrays()) is None:
+            return
+        weights = [np.asarray(one, np.float32) for one in update(step, weights, gradients)]
+        _refuse_other_shapes([one.shape for one in weights], shapes)
+        exchange.reply(np.concatenate([one.reshape(-1) for one in weights]))
+
+
+def _refuse_other_shapes(found: list[tuple[int, ...]], expected: list[tuple[int, ...]]) -> None:
+    if len(found) != len(expected):
+        raise ValueError(f"update returned {len(found)} arrays, expected {len(expected)}")
+    for one, other in zip(found, expected, strict=True):
+        if one != other:
+            raise ValueError(f"update returned an array of shape {list(one)}, expected {list(other)}")
+
+
+LOOPS: dict[str, Callable[[Any, dict[str, Any], Exchange], None]] = {
+    "stream": stream, "kernel": kernel, "optimizer": optimizer,
+}  # fmt: skip
 
 
 def converse(module: Any, request: dict[str, Any]) -> None:
