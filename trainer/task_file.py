@@ -30,6 +30,7 @@ class TaskSection(Section):
     direction: Literal["lower", "higher"] = "lower"
     editable: list[str] = Field(default=["train.py"], min_length=1)
     read_only: list[str] = ["prepare.py"]
+    torch: bool = Field(default=True, description="false: its experiments start without torch, and speak plain lists")
 
 
 class BudgetSection(Section):
