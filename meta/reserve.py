@@ -32,12 +32,17 @@ def reserved(home: Task, run_budget: float, others: Sequence[Task], further: Seq
 
     Raises UsageError for a home task (``further``: those beside the first), and for two tasks of one name.
     """
-    names = [home.name, *(task.name for task in further)]
+    refuse_twice([home, *further], others)
+    return beside(home, run_budget, others)
+
+
+def refuse_twice(homes: Sequence[Task], others: Sequence[Task]) -> None:
+    """Raise UsageError where a reserved task is a home task, or two of them have one name."""
+    names = [task.name for task in homes]
     for task in others:
         if task.name in names:
             raise UsageError(f"--reserve {task.name}: this task is named twice", hint="reserve tasks of other names")
         names.append(task.name)
-    return beside(home, run_budget, others)
 
 
 def beside(home: Task, run_budget: float, others: Sequence[Task]) -> list[Reserved]:

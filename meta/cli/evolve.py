@@ -78,6 +78,7 @@ def improve(out: Output, program: str | None, **flags: Any) -> None:
 def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]) -> None:
     from meta.begin import champion_of, found, take_up
     from meta.prior import gather, refuse_other, sentence
+    from meta.reserve import refuse_twice
     from trainer.task import Task
 
     reserve = launch.load_tasks(flags.pop("reserve"))
@@ -99,6 +100,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     else:
         mutation.refuse_alone(follows, settings.crew.staff)
         homes = launch.load_tasks(settings.task) or [launch.load_task(None)]
+        refuse_twice(homes, reserve)
         plan = plan_of(homes, settings, reserve, **dial)
         known = gather(past, [other.name for other in reserve]) if past else None
     described = describe(plan, homes, settings, study if folder else None, reserve)
