@@ -79,7 +79,7 @@ def test_bits_from_the_text_alone_are_what_the_writer_drew(
 def test_what_it_cannot_say_is_refused(data: ModuleType, change: str) -> None:
     language = data.language(1)
     line = language.line(data.Dice(1, 5)).rstrip("\n")
-    with pytest.raises(ValueError, match="is no sentence|no word"):
+    with pytest.raises(ValueError, match=r"is no sentence|no word"):
         language.bits(change.format(line) + "\n")
 
 
