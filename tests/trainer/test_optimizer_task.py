@@ -1,4 +1,4 @@
-"""The built-in task optimizer: its problems, its network, its edits, and what a source could look for in its sandbox."""
+"""The built-in task optimizer: its problems, its network, its edits, and what a source may try in its sandbox."""
 
 from __future__ import annotations
 
@@ -162,7 +162,8 @@ def test_the_same_seed_gives_the_same_bits(trainer: Trainer, store: DataStore, l
 
 def test_a_part_of_the_budget_is_a_part_of_the_steps(trainer: Trainer) -> None:
     """The number of steps is told to the optimizer, and the trusted side takes no other."""
-    told = changed("        rate =", "        assert (steps, step < 40) == (2 if len(shapes) == 6 else 40, True)\n        rate =")
+    check = "        assert step < steps == (2 if len(shapes) == 6 else 40)\n"  # 6 arrays: the rehearsal
+    told = changed("        rate =", check + "        rate =")
     outcome = run(trainer, told, fraction=0.1)
     assert outcome.status == "ok" and outcome.steps == 40, outcome.reason
 
@@ -193,7 +194,9 @@ LATER = "        if step == 3 and len(shapes) == 8:\n"  # not in the rehearsal, 
 
 def test_no_rows_are_to_be_found(trainer: Trainer) -> None:
     """All files, all of its memory's objects: no array with the rows of a problem, and none of the task's modules."""
-    search = LATER + """
+    search = (
+        LATER
+        + """
             import gc, os, sys
             for folder, folders, names in os.walk("/"):
                 if "os.py" in names or folder in ("/usr", "/lib", "/proc", "/sys"):
@@ -204,6 +207,7 @@ def test_no_rows_are_to_be_found(trainer: Trainer) -> None:
             assert "model" not in sys.modules and "data" not in sys.modules
             assert not [one for one in gc.get_objects() if isinstance(one, np.ndarray) and one.size > 20000], "rows"
 """
+    )
     outcome = run(trainer, changed("        rate =", search + "        rate ="))
     assert outcome.status == "ok", outcome.reason
     harmless = run(trainer, TASK.baseline().text())
@@ -240,7 +244,7 @@ def test_weights_of_another_problem_are_worth_nothing(modules: tuple[Any, Any], 
     first, second = (data.problem(tmp_path / str(seed), 1) for seed in (1, 2))
     weights = first.weights()
     for step in range(300):
-        weights = [w - np.float32(0.3) * g for w, g in zip(weights, first.gradients(step, weights))]
+        weights = [w - np.float32(0.3) * g for w, g in zip(weights, first.gradients(step, weights), strict=True)]
     assert first.score(weights) < first.guess - 1.0
     assert second.score(weights) > second.guess - 0.2
 
