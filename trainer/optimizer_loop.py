@@ -52,6 +52,7 @@ def train(problem: Problem, channel: Channel, steps: int, seconds: float) -> flo
                 raise ValueError(f"gradients of {gradients.size} numbers, the weights have {size}")
             if not np.isfinite(gradients).all():
                 raise InvalidPredictions(f"diverged: the gradients of step {step} are not finite")
+            channel.refuse_early()
             answer = np.frombuffer(channel.ask(gradients.tobytes(), line - time.monotonic()), np.float32)
             if not np.isfinite(answer).all():
                 raise InvalidPredictions(f"the weights of step {step} are not finite")

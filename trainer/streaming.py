@@ -58,6 +58,14 @@ class Channel:
             except BrokenPipeError:
                 raise HangUp from None
 
+    def refuse_early(self) -> None:
+        """InvalidPredictions if an answer is there though nothing is asked: one to each question, and after it."""
+        try:
+            early = os.read(self._answer_fd, 1)
+        except BlockingIOError:
+            return
+        raise InvalidPredictions("an answer before its question") if early else HangUp
+
     def take(self, seconds: float) -> memoryview:
         """Wait for an answer and copy it, once: what the process writes later changes nothing."""
         self.answered(seconds)

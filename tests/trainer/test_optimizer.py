@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from programs.errors import TaskError
@@ -128,16 +127,17 @@ def hooked(body: str, source: str = SGD) -> str:
     return source + "\nimport os, time\nfrom trainer.inside import serving\n" + body
 
 
-def test_an_answer_that_is_told_early_takes_a_step(score: Scored) -> None:
-    """Answers that are told before their question count as steps that changed nothing: there are no more of them."""
+def test_two_answers_to_a_question(score: Scored) -> None:
+    """Gradients at weights of some time ago would be a kind of momentum, and another metric each time."""
     cheat = hooked("""
 _reply = serving.Exchange.reply
 def reply(self, array=None):
     _reply(self, array)
-    os.write(self._reply_fd, b".")  # two answers to one question
+    os.write(self._reply_fd, b".")
 serving.Exchange.reply = reply
 """)
-    assert score(cheat).metric > score(SGD).metric
+    with pytest.raises(InvalidPredictions, match="an answer before its question"):
+        score(cheat)
 
 
 def test_asking_twice_in_a_step_is_not_possible(score: Scored) -> None:
