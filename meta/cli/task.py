@@ -80,10 +80,8 @@ def show(out: Output, task: str) -> None:
 
 @verb(
     ("metaloop task init my-task", "a small task that passes its check"),
-    ("metaloop task init my-law --simulated", "one with a known truth, to try a study on"),
     ("metaloop task init --from my-repo", "runs your repository as it is"),
     ("metaloop task init my-text --text ~/notes", "a small GPT on a text of your own"),
-    ("metaloop task init dialect --grammar 7", "tinylm on another generated language"),
     flags=[
         click.argument("folder", metavar="[DIR]", required=False),
         *FROM_FLAGS,
