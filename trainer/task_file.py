@@ -54,7 +54,7 @@ class DataSection(Section):
     seed: int = Field(default=1, ge=0, description="seed of the training split")
     source: str = Field(default="", description="stdlib, or the absolute path of the file or folder with the text")
     grammar: int | None = Field(default=None, ge=0, le=Most, description="number of a generated language")
-    public: bool = Field(default=False, description="the hidden text is at hand everywhere: no contest is decided on it")
+    public: bool = Field(default=False, description="its hidden text is at hand: it decides no contest")
 
     @field_validator("source")
     @classmethod
