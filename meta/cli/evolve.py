@@ -76,6 +76,7 @@ def improve(out: Output, program: str | None, **flags: Any) -> None:
 
 def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]) -> None:
     from meta.begin import champion_of, found, take_up
+    from meta.reserve import refuse_twice
     from trainer.task import Task
 
     reserve = launch.load_tasks(flags.pop("reserve"))
@@ -95,6 +96,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     else:
         mutation.refuse_alone(follows, settings.crew.staff)
         homes = launch.load_tasks(settings.task) or [launch.load_task(None)]
+        refuse_twice(homes, reserve)
         plan = plan_of(homes, settings, reserve, **dial)
     described = describe(plan, homes, settings, study if folder else None, reserve)
     if settings.dry_run:
