@@ -12,6 +12,7 @@ from arena.study import Study
 from inner_loop.kit import Staff
 from meta.plan import Plan
 from meta.population import starters
+from meta.prior import Known, seat
 from meta.reserve import beside, refuse_twice
 from programs import shelf
 from programs.errors import Corrupt
@@ -24,13 +25,13 @@ def found(
     fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
     further: Sequence[Task] = (),
     researcher: str = "scripted", staff: Staff | None = None, meta_program: Program | None = None,
-    devices: int = 1,
+    devices: int = 1, known: Known | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is to be improved.
     ``further``: home tasks beside ``task``, on which all is played, too.
 
     ``meta_program`` is what mutation by the models of ``staff`` follows; left out, the library's. Whether they search
-    traces is settled here, so that another price map of models changes nothing on the way.
+    traces is settled here, so that another price map of models changes nothing on the way. ``known``: of past studies.
     """
     if staff and staff.models:
         from meta.mutators.llm.sight import settled
@@ -38,7 +39,9 @@ def found(
         staff = staff.model_copy(update={"traces": settled(staff)})
     follows = (meta_program or shelf.meta_program()).text if staff and staff.models else None
     refuse_twice([task, *further], reserve)
-    chosen = starters(plan.starters, own)
+    chosen, prior = starters(plan.starters, own), None
+    if known:
+        chosen, prior = seat(known, chosen, [task, *further], researcher)
     settings: dict[str, Any] = asdict(plan)
     if command == "improve":
         settings["origin"] = own[0].program_id
@@ -47,7 +50,7 @@ def found(
         fixed_steps=fixed_steps, sandbox=sandbox, plan=settings, further=beside(task, plan.run_budget, further),
         reserve=beside(task, plan.run_budget, reserve),
         programs=[(program.name, program.text) for program in chosen], researcher=researcher, staff=staff,
-        meta_program=follows, devices=devices,
+        meta_program=follows, devices=devices, prior=prior,
     )  # fmt: skip
     return study, chosen
 

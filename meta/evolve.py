@@ -28,6 +28,7 @@ from meta.mutators.llm.author import Author, author_of
 from meta.mutators.mix import Mix
 from meta.plan import Plan
 from meta.population import descendants, entries, twin_of_stock
+from meta.prior import informed
 from meta.reserve import confirm_elsewhere
 from programs.program import Program
 from programs.shelf import starter
@@ -155,7 +156,8 @@ class Evolution:
         # The user's own program may breed even where it behaves like another one and was not run itself.
         twins = {later: first for later, first in self.twins.items() if later == self.own}
         known = [*(score.program_id for score in facts.programs), *twins]
-        return Archive({p: self.study.program(p) for p in known}, facts.programs, bred, twins), facts
+        scores = informed(facts.programs, self.study.config.prior)
+        return Archive({p: self.study.program(p) for p in known}, scores, bred, twins), facts
 
     def leave_page(self, generation: int, facts: Evidence) -> None:
         """The page of facts that this generation was written from, for people."""

@@ -25,6 +25,7 @@ FLAGS = [
     options.resume_flag,
     options.tasks_flag,
     flag("--reserve", metavar="TASK,…", help="Tasks on which the champion is tested once, at the end."),
+    flag("--prior", metavar="STUDY,…", help="Past studies: what they say of programs is where this one starts."),
     options.run_budget_flag,
     options.budget_flag,
     flag("--quick", is_flag=True, help="A small study: 2 minutes on 2 idle cores."),
@@ -76,10 +77,12 @@ def improve(out: Output, program: str | None, **flags: Any) -> None:
 
 def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]) -> None:
     from meta.begin import champion_of, found, take_up
+    from meta.prior import gather, refuse_other, sentence
     from meta.reserve import refuse_twice
     from trainer.task import Task
 
     reserve = launch.load_tasks(flags.pop("reserve"))
+    past = [resolve.study_folder(name, out) for name in resolve.listed(flags.pop("prior"))]
     follows = mutation.load(flags.pop("meta_program"))
     dial = {name: flags.pop(name) for name in ("budget", "quick", "generations", "seeds", "best_of_n")}
     settings = Settings.take(flags)
@@ -89,6 +92,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
         settings.check(study)
         homes = [study.task, *(Task.load(away.task) for away in study.config.further)]
         refuse_reserve(study, reserve)
+        refuse_other(folder, study.config.prior, past)
         mutation.check(study, follows)
         mutation.check_traces(study, settings.crew.staff.traces)
         reserve = [Task.load(away.task) for away in study.config.reserve]
@@ -98,7 +102,10 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
         homes = launch.load_tasks(settings.task) or [launch.load_task(None)]
         refuse_twice(homes, reserve)
         plan = plan_of(homes, settings, reserve, **dial)
+        known = gather(past, [other.name for other in reserve]) if past else None
     described = describe(plan, homes, settings, study if folder else None, reserve)
+    if prior := study.config.prior if folder else known and known.prior:
+        described["prior"] = sentence(prior)
     if settings.dry_run:
         launch.dry_run(out, described)
         return
@@ -125,6 +132,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
             researcher=settings.crew.researcher,
             staff=settings.crew.staff,
             meta_program=follows,
+            known=known,
         )
     if champion_of(folder) is None:
         play(out, command, study, plan, starters, described)

@@ -140,7 +140,7 @@ def load_task(text: str | None) -> Task:
 
 def load_tasks(text: str | None) -> list[Task]:
     """The tasks of a list with commas; none where it was left out."""
-    return [load_task(name.strip()) for name in (text or "").split(",") if name.strip()]
+    return [load_task(name) for name in resolve.listed(text)]
 
 
 def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify_seeds: int = 2) -> dict[str, Any]:
