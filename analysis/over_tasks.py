@@ -23,7 +23,7 @@ Parts = Sequence[Evidence]
 
 def over_tasks(parts: Parts, scales: Sequence[Scale]) -> Evidence:
     """The mean over tasks of each one's evidence divided by its scale; the parts as they were divided are kept."""
-    told = tuple(scaled(part, scale.size) for part, scale in zip(parts, scales, strict=True))
+    told = tuple(scaled(part, scale) for part, scale in zip(parts, scales, strict=True))
     task = ", ".join(part.task for part in told)
     edits = [_edit(found, task) for found in _alike(told, lambda p: p.edits, _change)]
     directives = [_directive(found, task) for found in _alike(told, lambda p: p.directives, lambda d: d.directive_id)]
@@ -45,11 +45,13 @@ def over_tasks(parts: Parts, scales: Sequence[Scale]) -> Evidence:
     )
 
 
-def scaled(part: Evidence, size: float) -> Evidence:
-    """The same with every gain divided by ``size``, in units of it."""
+def scaled(part: Evidence, scale: Scale) -> Evidence:
+    """The same with every gain divided by the scale's size, in units of it."""
+    size = scale.size
     return replace(
         part,
         unit=UNIT,
+        scale=scale,
         edits=tuple(replace(_by(e, size), joint_estimate=_over(e.joint_estimate, size)) for e in part.edits),
         directives=tuple(replace(_by(d, size), kept_gain=d.kept_gain / size) for d in part.directives),
         mutations=tuple(

@@ -11,7 +11,7 @@ from analysis.statistics import Ratio, error_of, ratio, t_quantile
 
 @dataclass(frozen=True)
 class Sides:
-    """Gains of top and bottom on one task; what they were measured against, and the shares that were (see ``ratio``)."""
+    """Gains of top and bottom on one task; what they were measured against, and the shares that were: see ``ratio``."""
 
     top: Sequence[float]
     bottom: Sequence[float]
@@ -23,8 +23,8 @@ def mean_of_ratios(tasks: Sequence[Sides], level: float = 0.95) -> Ratio:
     """Mean over tasks of top's mean over bottom's, the tasks being independent.
 
     The bound is that of the linear approximation (delta method: Casella and Berger, Statistical Inference, 2nd ed.,
-    5.5.4): with r = x / y on a task, its variance is (vx + r² vy + (wx - r wy)² v) / y², the error of the baseline as in
-    ``ratio``; degrees of freedom by Satterthwaite over all parts. Where Fieller's bound shows that a task allows any
+    5.5.4): with r = x / y on a task, its variance is (vx + r² vy + (wx - r wy)² v) / y², the error of the baseline as
+    in ``ratio``; degrees of freedom by Satterthwaite over all parts. Where Fieller's bound shows that a task allows any
     ratio, the approximation is worth nothing, and there is no bound. No ratio where one task has none.
     """
     found = [ratio(t.top, t.bottom, level, t.baseline, t.touched) for t in tasks]

@@ -13,7 +13,7 @@ from inner_loop.kit import Staff
 from meta.plan import Plan
 from meta.population import starters
 from meta.prior import Known, seat
-from meta.reserve import beside, reserved
+from meta.reserve import beside, refuse_twice
 from programs import shelf
 from programs.errors import Corrupt
 from programs.program import Program
@@ -38,6 +38,7 @@ def found(
 
         staff = staff.model_copy(update={"traces": settled(staff)})
     follows = (meta_program or shelf.meta_program()).text if staff and staff.models else None
+    refuse_twice([task, *further], reserve)
     chosen, prior = starters(plan.starters, own), None
     if known:
         chosen, prior = seat(known, chosen, [task, *further], researcher)
@@ -47,7 +48,7 @@ def found(
     study = Study.create(
         folder, task=task, run_budget=plan.run_budget, command=command, workers=workers, seed=seed,
         fixed_steps=fixed_steps, sandbox=sandbox, plan=settings, further=beside(task, plan.run_budget, further),
-        reserve=reserved(task, plan.run_budget, reserve, further),
+        reserve=beside(task, plan.run_budget, reserve),
         programs=[(program.name, program.text) for program in chosen], researcher=researcher, staff=staff,
         meta_program=follows, devices=devices, prior=prior,
     )  # fmt: skip

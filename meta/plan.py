@@ -95,7 +95,13 @@ class Plan:
             "wall_seconds": round(seconds / workers * OVERHEAD + SETUP, 1),
             "price": "own device, no model is called",
             "plan": asdict(self),
+            **({"run_budgets_s": self.budgets(task, further)} if further else {}),
         }
+
+    def budgets(self, home: Task, further: Sequence[Task]) -> dict[str, float]:
+        """Device-seconds of a run by task: as many experiments on each."""
+        per_run = self.run_budget / home.cost_seconds
+        return {task.name: round(per_run * task.cost_seconds, 6) for task in (home, *further)}
 
 
 QUICK = Plan(

@@ -27,29 +27,17 @@ from trainer.task import Task
 At = Callable[[Study], AbstractContextManager[Executor]]  # workers for a study on one of its reserved tasks
 
 
-def reserved(home: Task, run_budget: float, others: Sequence[Task], further: Sequence[Task] = ()) -> list[Reserved]:
-    """As study.toml names them. Runs there have as many experiments as at home: the budget scales with their cost.
-
-    Raises UsageError for a home task (``further``: those beside the first), and for two tasks of one name.
-    """
-    refuse_twice([home, *further], others)
-    return beside(home, run_budget, others)
-
-
-def refuse_twice(homes: Sequence[Task], others: Sequence[Task]) -> None:
-    """Raise UsageError where a reserved task is a home task, or two of them have one name."""
-    names = [task.name for task in homes]
-    for task in others:
+def refuse_twice(homes: Sequence[Task], others: Sequence[Task] = ()) -> None:
+    """Raises UsageError where a home task is reserved, or any task is named twice."""
+    names: list[str] = []
+    for task, flag in (*((task, "--task") for task in homes), *((task, "--reserve") for task in others)):
         if task.name in names:
-            raise UsageError(f"--reserve {task.name}: this task is named twice", hint="reserve tasks of other names")
+            raise UsageError(f"{flag} {task.name}: this task is named twice", hint="name tasks of other names")
         names.append(task.name)
 
 
 def beside(home: Task, run_budget: float, others: Sequence[Task]) -> list[Reserved]:
-    """Other tasks with the budget of as many experiments as a run on ``home`` has. Raises UsageError for one twice."""
-    names = [home.name, *(task.name for task in others)]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"--task {twice}: this task is named twice", hint="name each home task once")
+    """Other tasks as study.toml names them. Runs there have as many experiments as at home: the budget scales."""
     each = run_budget / home.cost_seconds
     return [Reserved(task=reference(t), task_id=t.task_id, run_budget=each * t.cost_seconds) for t in others]
 

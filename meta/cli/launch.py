@@ -215,7 +215,7 @@ def known_noise(study: Study | None) -> Noise | None:
 def announce(out: Output, plan: Mapping[str, Any]) -> None:
     """The plan and the bill on stderr, before anything is started."""
     out.note(
-        f"plan: {many(plan['runs'], 'run')} of {duration(plan['run_budget_s'])} on {plan['task']}, about "
+        f"plan: {many(plan['runs'], 'run')} {plan_words.where(plan)}, about "
         f"{many(plan['experiments'], 'experiment')}; {duration(plan['device_seconds'])} of device time, about "
         f"{plan_words.wall(plan)}; {plan['price']}"
     )
@@ -247,7 +247,8 @@ def drive(
     """Carry out ``work`` with progress shown; a drained or killed command says how to go on."""
     from arena.drain import Drained
 
-    goal = {"runs": plan["runs"], "device_seconds": plan["runs"] * plan["run_budget_s"]}
+    budgets = list(plan.get("run_budgets_s", {"": plan["run_budget_s"]}).values())
+    goal = {"runs": plan["runs"], "device_seconds": plan["runs"] * sum(budgets) / len(budgets)}
     unsafe = "" if shut_in(plan) else f" {sandbox.FLAG}"
     again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}"
     with Progress(out, folder, command, goal) as progress:
