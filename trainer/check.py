@@ -96,7 +96,7 @@ def check(
 
         shut = launcher is None or launcher.sandboxed
         return found + check_command(task, sandbox=shut, write=write, noise=noise, progress=progress)
-    own = launcher or LocalLauncher()
+    own = launcher or LocalLauncher(libraries=task.libraries)
     with tempfile.TemporaryDirectory() as folder:
         checker = _Checker(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), own, Path(folder))
         try:

@@ -175,6 +175,7 @@ class LocalReferee:
         with Blob(file.getbuffer()) as given, Blob() as output:
             descriptors = {"inputs": given.readable(), "output": output.fd}
             settings = {"chunk": self.scoring["chunk"], "classes": shape[-1], "per_position": positional}
+            settings["plain"] = not self.data.task.torch
             ended = self._ask("predict", descriptors, settings, limits)
             judge(ended, limits, failure="invalid")
             if output.size != size:
@@ -201,8 +202,8 @@ class LocalReferee:
             conversation.open(shared.fd, reply_bytes)
             try:
                 ended = self._ask(
-                    "converse", conversation.theirs | {"shared": shared.fd}, {**settings, "loop": kind}, limits,
-                    conversation.hold, instead,
+                    "converse", conversation.theirs | {"shared": shared.fd},
+                    {**settings, "loop": kind, "plain": not self.data.task.torch}, limits, conversation.hold, instead,
                 )  # fmt: skip
             finally:
                 conversation.close()
