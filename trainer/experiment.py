@@ -100,7 +100,7 @@ class Trainer:
         split = f"{spec.stream} {self.data.split_seed(spec.stream)}"
         parts = (spec.source.source_id, str(spec.seed), self.task.task_id, split, repr(spec.fraction), budget)
         shut = "sandboxed" if self.launcher.sandboxed else "unverified"
-        return content_id("o", *parts, hardware_class(), shut)
+        return content_id("o", *parts, hardware_class(self.task.device), shut)
 
     def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
         """Train and score. Never raises for what the candidate did; ``fault`` is a failure of our own machinery."""

@@ -145,9 +145,11 @@ class Usage:
     processes: tuple[Leftover, ...]
 
 
-def _ask(tool: str | Path, query: str, index: int) -> list[str]:
-    """The lines of one query to nvidia-smi. EnvironmentProblem where it cannot be asked or refuses."""
-    command = [str(tool), query, "--format=csv,noheader,nounits", "-i", str(index)]
+def ask(tool: str | Path, query: str, index: int | None) -> list[str]:
+    """The lines of one query to nvidia-smi, of one GPU or of all. EnvironmentProblem where it cannot be asked or
+    refuses."""
+    of = [] if index is None else ["-i", str(index)]
+    command = [str(tool), query, "--format=csv,noheader,nounits", *of]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TOOL_SECONDS, check=False
@@ -171,7 +173,7 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text.strip())[:200]
 
 
-def _odd(tool: str | Path, line: str) -> EnvironmentProblem:
+def odd(tool: str | Path, line: str) -> EnvironmentProblem:
     return EnvironmentProblem(f"{tool}: cannot read its line {_printable(line)!r}", hint="is its version supported?")
 
 
@@ -187,26 +189,26 @@ def _megabytes(text: str) -> int | None:
 def leftovers(index: int, tool: str | Path = "nvidia-smi") -> list[Leftover]:
     """The processes that compute on a GPU now. EnvironmentProblem for an answer that is not understood."""
     found = []
-    for line in _ask(tool, "--query-compute-apps=pid,used_memory,process_name", index):
+    for line in ask(tool, "--query-compute-apps=pid,used_memory,process_name", index):
         match = _ROW.fullmatch(line)
         if match is None:
-            raise _odd(tool, line)
+            raise odd(tool, line)
         try:
             found.append(Leftover(int(match[1]), _megabytes(match[2]), _printable(match[3])))
         except ValueError:
-            raise _odd(tool, line) from None
+            raise odd(tool, line) from None
     return found
 
 
 def used_memory_mb(index: int, tool: str | Path = "nvidia-smi") -> int | None:
     """Memory of a GPU in use, by anybody, MiB; None where the driver does not tell."""
-    lines = _ask(tool, "--query-gpu=memory.used", index)
+    lines = ask(tool, "--query-gpu=memory.used", index)
     if len(lines) != 1:
-        raise _odd(tool, lines[1] if lines else "")
+        raise odd(tool, lines[1] if lines else "")
     try:
         return _megabytes(lines[0])
     except ValueError:
-        raise _odd(tool, lines[0]) from None
+        raise odd(tool, lines[0]) from None
 
 
 def usage(index: int, tool: str | Path = "nvidia-smi") -> Usage:
