@@ -45,8 +45,8 @@ def device_nodes(root: Path = Path("/dev")) -> list[Path]:
     return [path for path in found if path.exists() and not path.is_symlink() and not path.is_dir()]
 
 
-def bwrap_arguments(nodes: Sequence[Path], index: int) -> list[str]:
-    """Arguments of bwrap that let one GPU in; they must stand behind ``--dev``, whose mount would cover them.
+def bwrap_arguments(nodes: Sequence[Path], index: int, below: str = "") -> list[str]:
+    """Arguments of bwrap that let one GPU in, ``below`` a folder; they must stand behind ``--dev``, which covers them.
 
     ``--bind`` will not do (it forbids devices), and without /sys the driver does not start (cuInit: 304). The other
     GPUs stay out. A container that was given one GPU of several has a single node with whatever number.
@@ -57,8 +57,8 @@ def bwrap_arguments(nodes: Sequence[Path], index: int) -> list[str]:
         there = ", ".join(path.name for path in gpus) or "no GPU at all"
         raise EnvironmentProblem(f"GPU {index} has no device node (there is {there})", hint="nvidia-smi -L lists them")
     kept = chosen + [path for path in nodes if path not in gpus]
-    binds = [argument for path in kept for argument in ("--dev-bind", str(path), str(path))]
-    return [*binds, "--ro-bind", "/sys", "/sys"]
+    binds = [argument for path in kept for argument in ("--dev-bind", str(path), f"{below}{path}")]
+    return [*binds, "--ro-bind", "/sys", f"{below}/sys"]
 
 
 def runtime_folder() -> Path:

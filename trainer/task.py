@@ -34,7 +34,7 @@ def builtin_tasks() -> list[str]:
 
 @dataclass(frozen=True)
 class Task:
-    """A task as loaded. Times are CPU-seconds on a CPU, wall seconds on a GPU; a gain is ``sign * (baseline - metric)``.
+    """A task as loaded. Times: CPU-seconds on a CPU, wall seconds on a GPU. A gain is ``sign * (baseline - metric)``.
 
     ``device`` is what this machine has for it: a task that wants a GPU has its toy budget where there is none.
     """

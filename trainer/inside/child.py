@@ -15,7 +15,7 @@ import traceback
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from trainer.inside import metering, namespaces, seccomp, selftest, serving
+from trainer.inside import compilers, device_filter, metering, namespaces, seccomp, selftest, serving
 
 if TYPE_CHECKING:
     from trainer.inside.monitor import Place
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PASSED = ("inputs", "output", "receive", "reply", "shared")  # descriptors that an experiment is given
 _STATUS = 3  # the descriptor through which an error is told
 _MB = 1 << 20
+_DEVICE_PROCESSES = 1024  # and threads
 
 
 def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], base_bytes: int) -> None:
@@ -31,6 +32,8 @@ def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], 
     ``request`` learns the numbers of the descriptors as ``inputs_fd`` and so on.
     """
     os.setsid()
+    if place.device and place.sandboxed:
+        namespaces.settle()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
     _arrange(request, descriptors)
@@ -44,6 +47,8 @@ def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], 
     if place.sandboxed:
         limits |= {resource.RLIMIT_NOFILE: 256, resource.RLIMIT_NPROC: 64, resource.RLIMIT_MEMLOCK: 0}
         limits |= {resource.RLIMIT_MSGQUEUE: 0, resource.RLIMIT_STACK: 64 * _MB}
+    if place.device:
+        limits = _device_limits(request)
     for kind, value in limits.items():
         resource.setrlimit(kind, (value, value))
     random.seed(0)  # Python reseeds its own generator in a fork, from the clock
@@ -59,12 +64,25 @@ def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], 
     sys.path.insert(0, str(place.folder))
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if place.device:
+        os.environ.update(compilers.environment(str(place.compiled)))
     if place.sandboxed:
         namespaces.renounce()
         metering.die_with_parent()
-        seccomp.install()
+        (device_filter if place.device else seccomp).install()
     else:
         metering.die_with_parent()
+
+
+def _device_limits(request: dict[str, Any]) -> dict[int, int]:
+    """With a device: CUDA maps far more addresses than it uses, and compilers are further processes.
+
+    No limit is raised above what this process may have anyway.
+    """
+    wanted = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: max(request["file_mb"], 1024) * _MB}
+    wanted |= {resource.RLIMIT_NOFILE: 8192, resource.RLIMIT_NPROC: _DEVICE_PROCESSES, resource.RLIMIT_MSGQUEUE: 0}
+    most = {kind: resource.getrlimit(kind)[1] for kind in wanted}
+    return {k: value if most[k] == resource.RLIM_INFINITY else min(value, most[k]) for k, value in wanted.items()}
 
 
 def _arrange(request: dict[str, Any], descriptors: dict[str, int]) -> None:
@@ -147,7 +165,7 @@ def converse(request: dict[str, Any]) -> None:
     serving.converse(execute(request["script"], "candidate"), request)
 
 
-_KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": selftest.run}
+_KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": selftest.run, "matmul": selftest.matmul}
 
 
 def report(error: BaseException) -> None:

@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from trainer.inside import hugepages, metering, monitor, namespaces, seccomp, wire
+from trainer.inside import compilers, device_filter, hugepages, metering, monitor, namespaces, seccomp, wire
 
 _REPLY_BYTES = wire.MESSAGE_BYTES - 4096
 
@@ -52,11 +52,13 @@ def _mapped_bytes() -> int:
 
 
 class Template:
-    """Answers the requests of one worker. ``root`` holds work folders where there is no sandbox, else it is empty."""
+    """Answers the requests of one worker. ``root`` holds work folders where there is no sandbox, else it is empty.
+    ``device``: experiments have the profile for devices."""
 
-    def __init__(self, control: socket.socket, root: str) -> None:
+    def __init__(self, control: socket.socket, root: str, device: bool = False) -> None:
         self.control = control
         self.root = root
+        self.device = device
         self.base_bytes = _mapped_bytes()
 
     def serve(self) -> None:
@@ -74,6 +76,7 @@ class Template:
         if pid == 0:
             self.control.close()
             os.close(read)
+            request["device"] = self.device
             monitor.main(request, descriptors, self.root, write, self.base_bytes)
         for descriptor in (write, *descriptors.values()):
             os.close(descriptor)
@@ -114,7 +117,8 @@ class Template:
 
 
 def main(descriptor: int, settings: dict[str, Any]) -> None:
-    """``descriptor`` is our end of the socket. ``settings``: uid to become (or None), root, worker's pid, warm."""
+    """``descriptor`` is our end of the socket. ``settings``: uid to become (or None), root, worker's pid, warm,
+    device (the profile for devices), preload (what torch.compile needs, too)."""
     root, worker = settings["root"], settings["worker"]
 
     def parent_died(*_: object) -> None:
@@ -132,16 +136,21 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
     if root:
         parent_died()  # in case it died before we asked to be told
         metering.become_subreaper()
+    device = bool(settings["device"])
     if settings["warm"]:
         warm()
-    if not root:
+    if device:
+        compilers.ready(preload=settings["preload"])
+    if not root and device:
+        device_filter.install_wall()
+    elif not root:
         seccomp.program(os.uname().machine)  # assembled once
         seccomp.install_wall()
     gc.collect()
     gc.freeze()
     hugepages.collapse()
     try:
-        Template(socket.socket(fileno=descriptor), root).serve()
+        Template(socket.socket(fileno=descriptor), root, device).serve()
     except ConnectionError:
         metering.Meter().kill_all()
         if root:
