@@ -48,6 +48,7 @@ class DeviceProfile:
     def environment(self) -> dict[str, str]:
         """Of the template and of each experiment."""
         told = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "TORCH_WARM_POOL": "0"}
+        told |= {"TORCHINDUCTOR_FX_GRAPH_CACHE": "1", "TORCHINDUCTOR_AUTOGRAD_CACHE": "1"}  # read at import
         if self.gpu:
             told |= {"CUDA_VISIBLE_DEVICES": self.gpu.uuid, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         if cuda := next((folder for folder in self.driver if (Path(folder) / "libcuda.so.1").exists()), None):

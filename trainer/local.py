@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from programs.errors import EnvironmentProblem
 from trainer import bwrap, outer
@@ -25,6 +25,10 @@ from trainer.inside import compilers, wire
 from trainer.inside.monitor import COMPILED_MB as _COMPILED_MB
 from trainer.launcher import Ended, LauncherFault, Limits, Request, StopProcess, read_reply
 from trainer.work_folder import WorkFolder
+
+if TYPE_CHECKING:
+    from trainer.compile_cache import CompileCache
+    from trainer.launchers import Seat
 
 _PACKAGES = str(Path(__file__).resolve().parent.parent)
 _START_SECONDS = 300.0  # import of torch on a busy machine, from a cold disk: 80 s were seen
@@ -58,6 +62,8 @@ class LocalLauncher:
         self, *, sandbox: bool = True, warm: bool = True, number: int = 0, profile: DeviceProfile | None = None
     ) -> None:
         self.profile = profile
+        self.seat: Seat | None = None  # at a GPU, given up when this is closed
+        self.compiled: CompileCache | None = None  # what compilers start from
         self.constant = 0.0
         self.sandboxed = sandbox
         self.restarts = -1
@@ -130,7 +136,10 @@ class LocalLauncher:
 
     def _spawn(self, descriptor: int, errors: int) -> subprocess.Popen[bytes]:
         settings: dict[str, Any] = {"worker": os.getpid(), "warm": self._warm, "uid": None}
-        settings |= {"device": self.profile is not None, "preload": bool(self._warm and self.profile and self.profile.preload)}
+        settings |= {
+            "device": self.profile is not None,
+            "preload": bool(self._warm and self.profile and self.profile.preload),
+        }
         temporary = outer.TEMPORARY if self.sandboxed else str(self._root)
         environment = self._environment() | _python_environment() | {"TMPDIR": temporary, "HOME": temporary}
         passed = [descriptor]
@@ -155,7 +164,12 @@ class LocalLauncher:
         )  # fmt: skip
 
     def _spawn_lowered(
-        self, profile: DeviceProfile, descriptor: int, errors: int, settings: dict[str, Any], environment: dict[str, str]
+        self,
+        profile: DeviceProfile,
+        descriptor: int,
+        errors: int,
+        settings: dict[str, Any],
+        environment: dict[str, str],
     ) -> subprocess.Popen[bytes]:
         """Bubblewrap as no root: what it then cannot write it does not cover, so that a /proc can be made inside."""
         settings |= {"root": "", "home": outer.HOME, "path": outer.packages()}
@@ -211,8 +225,14 @@ class LocalLauncher:
     def run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
         """Run one process to its end. ``meanwhile`` talks to it while it runs; StopProcess from it ends the process."""
         self.start(request.data)
-        self._cap(request.limits.memory_mb + 2 * request.limits.file_mb + _TEMPLATE_MB + (_COMPILED_MB if self.profile else 0))
-        return self._ask(request, meanwhile)
+        self._cap(
+            request.limits.memory_mb + 2 * request.limits.file_mb + _TEMPLATE_MB + (_COMPILED_MB if self.profile else 0)
+        )
+        if self.compiled is None:
+            return self._ask(request, meanwhile)
+        ended = self._ask(replace(request, descriptors={**request.descriptors, **self.compiled.given()}), meanwhile)
+        self.compiled.took()
+        return ended
 
     def _cap(self, memory_mb: int) -> None:
         if self.group and memory_mb != self._capped:
@@ -279,8 +299,12 @@ class LocalLauncher:
         self._process = self._socket = self.template_pid = None
 
     def close(self) -> None:
-        """End the template and remove the work folders."""
+        """End the template, remove the work folders, give up what is held."""
         self._stop()
+        if self.seat:
+            self.seat.close()
+        if self.compiled:
+            self.compiled.close()
         if self.group:
             self.group.close()
             self.group, self._capped = None, 0

@@ -16,7 +16,7 @@ from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
 from trainer.hardware import hardware_class
 from trainer.launcher import Launcher
-from trainer.local import LocalLauncher
+from trainer.launchers import launcher_for
 from trainer.outcome import Outcome
 from trainer.simulated import trainer_for
 from trainer.source import Source
@@ -153,7 +153,7 @@ def measure(
     """
     import torch
 
-    own = launcher or LocalLauncher()
+    own = launcher or launcher_for(task)
     with tempfile.TemporaryDirectory() as folder:
         data = data or DataStore(task, Streams.from_seed(1), Path(folder))
         bench = _Bench(trainer_for(task, data, launcher=own), progress)

@@ -11,6 +11,7 @@ import random
 import resource
 import signal
 import sys
+import tempfile
 import traceback
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PASSED = ("inputs", "output", "receive", "reply", "shared")  # descriptors that an experiment is given
 _STATUS = 3  # the descriptor through which an error is told
 _MB = 1 << 20
+_BOILERPLATE = ("Set TORCHDYNAMO_VERBOSE", "For even more developer context", "This error was raised")
 _DEVICE_PROCESSES = 1024  # and threads
 
 
@@ -60,6 +62,7 @@ def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], 
     if place.data:
         os.environ["METALOOP_TRAIN_DATA"] = place.data
     request["checkpoint"] = str(place.checkpoint)
+    tempfile.tempdir = None  # whoever asked for it before the fork was told the template's
     os.chdir(place.folder)
     sys.path.insert(0, str(place.folder))
     for stream in (sys.stdout, sys.stderr):
@@ -168,9 +171,16 @@ def converse(request: dict[str, Any]) -> None:
 _KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": selftest.run, "matmul": selftest.matmul}
 
 
+def _telling(lines: list[str]) -> list[str]:
+    """The lines of an error up to the one that says most: the last, but for what compilers add to every error."""
+    kept = [line for line in lines if line.strip() and not line.startswith(_BOILERPLATE)] or lines
+    short = [line for line in kept if "out of memory" in line or "MemoryError" in line]
+    return short[:1] or kept
+
+
 def report(error: BaseException) -> None:
     """The traceback to the log; kind and last line to the monitor, through the status pipe."""
-    last = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    last = _telling("".join(traceback.format_exception_only(error)).strip().splitlines())
     places = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == sys.argv[0]]
     place = f" (line {places[-1]})" if places else ""
     message = {"kind": type(error).__name__, "line": (last[-1] if last else type(error).__name__)[:480] + place}

@@ -48,6 +48,4 @@ def environment(folder: str) -> dict[str, str]:
         "TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor",
         "TRITON_CACHE_DIR": f"{folder}/triton",
         "CUDA_CACHE_PATH": f"{folder}/cuda",
-        "TORCHINDUCTOR_FX_GRAPH_CACHE": "1",
-        "TORCHINDUCTOR_AUTOGRAD_CACHE": "1",
     }

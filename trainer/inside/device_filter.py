@@ -44,7 +44,7 @@ def program(machine: str) -> bytes:
     out = seccomp.begin(machine)
     at = seccomp.column(machine)
     answers = {numbers[at]: "EPERM" for name, numbers in WALL.items() if name not in _LEFT_OPEN}
-    answers |= {row[at]: row[2] for row in _REFUSED.values()}
+    answers |= {(x86_64, aarch64)[at]: error for x86_64, aarch64, error in _REFUSED.values()}
     answers |= {numbers[at]: name for name, numbers in _CHECKED.items()}
     seccomp.emit_search(out, seccomp.spans(answers, "allow"))
     _emit_checks(out)
@@ -54,16 +54,16 @@ def program(machine: str) -> bytes:
 
 def _emit_checks(out: seccomp.Assembler) -> None:
     out.label("socket")
-    out.add(seccomp.LOAD, seccomp.argument(0))
+    out.add(seccomp.LOAD, seccomp.place_of(0))
     out.add(seccomp.EQUAL, _UNIX, yes="allow", no="EAFNOSUPPORT")
     out.label("clone")
-    out.add(seccomp.LOAD, seccomp.argument(0))
+    out.add(seccomp.LOAD, seccomp.place_of(0))
     out.add(seccomp.ANY_BIT, _NEW_NAMESPACES, yes="EPERM", no="allow")
     for name, place, values in (
         ("ioctl", 1, _TERMINAL_INPUT), ("madvise", 2, (_COLD, _PAGEOUT)), ("fadvise64", 3, (_DONTNEED,)),
     ):  # fmt: skip
         out.label(name)
-        out.add(seccomp.LOAD, seccomp.argument(place))
+        out.add(seccomp.LOAD, seccomp.place_of(place))
         for value in values[:-1]:
             out.add(seccomp.EQUAL, value, yes="EPERM")
         out.add(seccomp.EQUAL, values[-1], yes="EPERM", no="allow")
@@ -77,7 +77,7 @@ def wall(machine: str) -> bytes:
     answers |= {_CHECKED["socket"][at]: "socket"}
     seccomp.emit_search(out, seccomp.spans(answers, "allow"))
     out.label("socket")
-    out.add(seccomp.LOAD, seccomp.argument(0))
+    out.add(seccomp.LOAD, seccomp.place_of(0))
     out.add(seccomp.EQUAL, _UNIX, yes="allow", no="EAFNOSUPPORT")
     seccomp.emit_answers(out, ("EPERM", "EAFNOSUPPORT"))
     return out.code()

@@ -37,7 +37,7 @@ def pack(folder: str, target: int, limit: int) -> int:
 
 
 def unpack(source: int, folder: str) -> int:
-    """Lay the files out below ``folder``, which is made; how many they were. ValueError for what `pack` never writes."""
+    """Lay the files out below ``folder``, which is made; how many. ValueError for what `pack` never writes."""
     size = os.fstat(source).st_size
     length = int.from_bytes(os.pread(source, 8, 0), "little")
     if not 0 < length <= min(_HEAD_BYTES, size):

@@ -72,14 +72,14 @@ class Assembler:
         return found
 
 
-def argument(index: int, upper: bool = False) -> int:
+def place_of(index: int, upper: bool = False) -> int:
     """Where struct seccomp_data holds half of an argument; both machines are little endian."""
     return _ARGUMENTS + 8 * index + 4 * upper
 
 
 def _emit_check(out: Assembler, check: Check) -> None:
     """Go to "deny" unless the check holds, else on to the next instruction."""
-    out.add(LOAD, argument(check.argument))
+    out.add(LOAD, place_of(check.argument))
     match check:
         case OneOf(values=values, ignoring=ignoring):
             if ignoring:
@@ -93,7 +93,7 @@ def _emit_check(out: Assembler, check: Check) -> None:
             out.add(ANY_BIT, ~(required | optional) & 0xFFFF_FFFF, yes="deny")
             out.add(_AND, required)
             out.add(EQUAL, required, no="deny")
-            out.add(LOAD, argument(argument, upper=True))
+            out.add(LOAD, place_of(argument, upper=True))
             out.add(EQUAL, 0, no="deny")
         case OwnProcess():
             out.own_process.append(len(out.lines))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -70,7 +71,7 @@ def holes(request: dict[str, Any]) -> Iterator[str]:
         yield "starts a process"
     if not device and _succeeds(lambda: os.sched_setaffinity(0, {0})):
         yield "chooses its processors"
-    if _succeeds(lambda: os.unshare(_NEWUSER)) if hasattr(os, "unshare") else False:
+    if ctypes.CDLL(None).unshare(_NEWUSER) == 0:
         yield "makes namespaces"
     if _succeeds(lambda: os.kill(-1, 0)):
         yield "signals other processes"
