@@ -16,7 +16,7 @@ from pathlib import Path
 
 from programs.ids import content_id
 from trainer.blob import Blob
-from trainer.data import user_cache
+from trainer.places import user_cache
 from trainer.gpus import torch_version
 from trainer.hardware import hardware_class
 from trainer.task import Task

@@ -101,7 +101,7 @@ class Trainer:
 
     def steps(self, fraction: float = 1.0) -> int:
         """Training steps of an experiment in fixed-step mode."""
-        return max(1, round(self.task.steps * fraction))
+        return self.task.steps_of(fraction)
 
     def key(self, spec: Spec) -> str:
         """Cache key: everything that an outcome depends on."""
@@ -194,7 +194,7 @@ class Trainer:
             limits = self._limits(1.0, request.limits.file_mb)
             referee = LocalReferee(
                 self.launcher, self.data, replace(request, limits=limits), checkpoint if wanted else None,
-                stream=spec.stream, seed=spec.seed, scoring=self.task.scoring, tally=tally,
+                stream=spec.stream, seed=spec.seed, scoring=self.task.scoring, tally=tally, fraction=spec.fraction,
             )  # fmt: skip
             return self._score(referee, tally)
 

@@ -21,9 +21,10 @@ _SEATS = 64  # launchers at a GPU that are told apart
 def launcher_for(task: Task, *, sandbox: bool = True, number: int = 0) -> LocalLauncher:
     """Not started. ``number``: which one of this process's it is. It gives its GPU up when it is closed."""
     if task.device == "cpu":
-        return LocalLauncher(sandbox=sandbox, number=number)
+        return LocalLauncher(sandbox=sandbox, libraries=task.libraries, number=number)
     seat = Seat(usable())
-    launcher = LocalLauncher(sandbox=sandbox, number=number, profile=DeviceProfile(seat.gpu))
+    profile = DeviceProfile(seat.gpu)
+    launcher = LocalLauncher(sandbox=sandbox, libraries=task.libraries, number=number, profile=profile)
     launcher.seat = seat
     launcher.compiled = CompileCache.of(task, sandbox)
     return launcher

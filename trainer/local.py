@@ -23,7 +23,7 @@ from trainer.cgroup import Group
 from trainer.device_profile import DeviceProfile, train_environment
 from trainer.inside import compilers, wire
 from trainer.inside.monitor import COMPILED_MB as _COMPILED_MB
-from trainer.launcher import Ended, LauncherFault, Limits, Request, StopProcess, read_reply
+from trainer.launcher import Ended, LauncherFault, Libraries, Limits, Request, StopProcess, read_reply
 from trainer.work_folder import WorkFolder
 
 if TYPE_CHECKING:
@@ -53,14 +53,15 @@ def _python_environment() -> dict[str, str]:
 class LocalLauncher:
     """Started at first use, again whenever the template died, and for another training split.
 
-    ``warm=False`` leaves torch out: such a template starts at once and can do nothing but try the sandbox. ``number``:
-    which one of its process's it is. What it starts dies with the thread that calls it (`trainer.devices`).
-    ``profile``: what is let in for a GPU and for compilers.
+    ``libraries``: with "torch" the template has imported it; the others start at once, and with "standard" a sandbox
+    shows experiments no packages. ``number``: which one of its process's it is. What it starts dies with the thread
+    that calls it (`trainer.devices`). ``profile``: what is let in for a GPU and for compilers.
     """
 
     def __init__(
-        self, *, sandbox: bool = True, warm: bool = True, number: int = 0, profile: DeviceProfile | None = None
-    ) -> None:
+        self, *, sandbox: bool = True, libraries: Libraries = "torch", number: int = 0,
+        profile: DeviceProfile | None = None,
+    ) -> None:  # fmt: skip
         self.profile = profile
         self.seat: Seat | None = None  # at a GPU, given up when this is closed
         self.compiled: CompileCache | None = None  # what compilers start from
@@ -70,7 +71,7 @@ class LocalLauncher:
         self.template_pid: int | None = None
         self.group: Group | None = None
         self._capped = 0  # MB, what the cgroup allows
-        self._warm = warm
+        self.libraries: Libraries = libraries
         self._number = number
         self._data: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -135,10 +136,11 @@ class LocalLauncher:
         return EnvironmentProblem(f"{what} does not start: {reason}", hint="metaloop doctor checks this machine")
 
     def _spawn(self, descriptor: int, errors: int) -> subprocess.Popen[bytes]:
-        settings: dict[str, Any] = {"worker": os.getpid(), "warm": self._warm, "uid": None}
+        warm = self.libraries == "torch"
+        settings: dict[str, Any] = {"worker": os.getpid(), "torch": warm, "uid": None}
         settings |= {
             "device": self.profile is not None,
-            "preload": bool(self._warm and self.profile and self.profile.preload),
+            "preload": bool(warm and self.profile and self.profile.preload),
         }
         temporary = outer.TEMPORARY if self.sandboxed else str(self._root)
         environment = self._environment() | _python_environment() | {"TMPDIR": temporary, "HOME": temporary}
@@ -151,7 +153,8 @@ class LocalLauncher:
             uid = outer.unprivileged_id(self._number) if privileged else None
             settings |= {"root": "", "home": outer.HOME, "path": outer.packages(), "uid": uid}
             # through a descriptor, so that the command line shows no path of the host
-            given = Blob("\0".join(outer.arguments(self._data, privileged=privileged)).encode())
+            shown = self.libraries != "standard"
+            given = Blob("\0".join(outer.arguments(self._data, privileged=privileged, packages=shown)).encode())
             os.lseek(given.fd, 0, os.SEEK_SET)
             passed.append(given.fd)
             command = [binary, "--args", str(given.fd), "--", *outer.command(descriptor, json.dumps(settings))]
@@ -206,7 +209,7 @@ class LocalLauncher:
         if ended.exit_code != 0:
             self._stop()
             raise EnvironmentProblem(f"the sandbox does not hold: {ended.error}", hint=f"do not use it, {UNSAFE}")
-        if self.profile and self._warm:
+        if self.profile and self.libraries == "torch":
             self._try_device(self.profile)
 
     def _try_device(self, profile: DeviceProfile) -> None:
@@ -315,7 +318,7 @@ class LocalLauncher:
 
 def check_sandbox() -> None:
     """Try the sandbox without the wait for torch. Raises EnvironmentProblem with the cure where there is none."""
-    launcher = LocalLauncher(warm=False)
+    launcher = LocalLauncher(libraries="packages")
     try:
         launcher.start()
     finally:

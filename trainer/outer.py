@@ -7,6 +7,7 @@ of the host: no network, no home, no environment. The root that experiments get 
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 import sys
@@ -105,11 +106,23 @@ def _tree(prefix: str, further: Sequence[str] = ()) -> Iterator[str]:
         yield from (*_memory(prefix + path), "--remount-ro", prefix + path)
 
 
-def arguments(data: Path | None, *, privileged: bool, profile: DeviceProfile | None = None) -> list[str]:
+def _package_folders() -> list[str]:
+    """Every folder of packages in what is bound, of the environment and of the interpreter behind it."""
+    found = set(packages())
+    for root in (path for path in bound() if os.path.isdir(path) and not os.path.islink(path)):
+        for pattern in ("*-packages", "python3*/*-packages"):
+            found.update(glob.glob(f"{glob.escape(root)}/{pattern}"))
+    return sorted(path for path in found if os.path.isdir(path))
+
+
+def arguments(
+    data: Path | None, *, privileged: bool, packages: bool = True, profile: DeviceProfile | None = None
+) -> list[str]:
     """Of bubblewrap, up to the command.
 
     ``privileged``: it is started as root, and the template becomes an id that owns nothing before all else.
-    ``profile``: what is let in for a device, and for compilers.
+    Without ``packages`` an experiment has the standard library alone. ``profile``: what is let in for a device, and for
+    compilers.
     """
     further = profile.folders() if profile else ()
     result = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
@@ -124,6 +137,8 @@ def arguments(data: Path | None, *, privileged: bool, profile: DeviceProfile | N
     result += [*_folders("/metaloop"), *_memory(TEMPORARY, "1777")]
     result += [*_folders(HOME, f"{HOME}/trainer"), "--ro-bind", str(_INSIDE), f"{HOME}/trainer/inside"]
     result += [*_memory(INNER), *_tree(INNER, further), *_folders(INNER + WORK, f"{INNER}/dev", INNER + DATA)]
+    for path in () if packages else _package_folders():
+        result += [*_memory(INNER + path), "--remount-ro", INNER + path]
     for name in _DEVICES:
         result += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
     if profile:
