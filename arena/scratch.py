@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from arena.choice import hardware_of_jobs, on_cluster
 from arena.executor import LocalExecutor, Progress
 from arena.jobs import MeasureJob, Measurement
+from arena.lease import within_devices
 from arena.settings import StudyConfig
 from arena.study import reference, versions
 from programs.errors import EnvironmentProblem
@@ -62,7 +63,8 @@ def _executor(folder: Path, workers: int, progress: Progress) -> LocalExecutor |
         from arena.cluster.executor import RayExecutor
 
         return RayExecutor(folder, progress)
-    return LocalExecutor(folder, workers, progress)
+    task = Task.load(StudyConfig.read(folder / "study.toml").task)
+    return LocalExecutor(folder, within_devices(workers, task), progress)
 
 
 def secret_hash(streams: Streams) -> str:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from programs.ids import content_id
 from trainer.blob import Blob
-from trainer.places import user_cache
 from trainer.gpus import torch_version
 from trainer.hardware import hardware_class
+from trainer.places import user_cache
 from trainer.task import Task
 
 
