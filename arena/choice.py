@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from trainer.gpus import Device
 
 VARIABLE = "METALOOP_EXECUTOR"  # what `--executor` sets, for this process and those that it starts
 Kind = Literal["local", "ray"]
@@ -19,15 +22,15 @@ def choose(kind: str | None) -> None:
     os.environ[VARIABLE] = kind or "local"
 
 
-def hardware_of_jobs() -> str:
-    """The hardware class that a new study's jobs run on: this machine's, or what most of the cluster is."""
+def hardware_of_jobs(device: Device = "cpu") -> str:
+    """The hardware class of a new study's jobs on that device: this machine's, or what most of a cluster is."""
     from trainer.hardware import hardware_class
 
     if not on_cluster():
-        return hardware_class()
+        return hardware_class(device)
     from arena.cluster.nodes import common_hardware
 
-    return common_hardware() or hardware_class()
+    return common_hardware() or hardware_class(device)
 
 
 def on_cluster() -> bool:
