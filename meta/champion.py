@@ -17,7 +17,7 @@ from meta.claim import Against, Claim, Elsewhere, claim, recorded
 from meta.lineage import Lineage
 from meta.plan import Plan
 from meta.verdict import sentence, verdict
-from programs.edit import replace_ideas, set_charter, unset_charter
+from programs.bare import without_ideas as without_ideas
 from programs.program import Program
 from programs.shelf import starter
 
@@ -92,15 +92,6 @@ def controls(study: Study) -> list[Entry]:
     stock, one_line = starter("stock"), starter("one-line")
     behaviours = {behaviour_id(p, study.task, study.config.researcher) for p in (stock, one_line)}
     return [Entry(stock, "a/a"), *([Entry(one_line, "one-line")] if len(behaviours) > 1 else [])]
-
-
-def without_ideas(program: Program) -> Program:
-    """The program with an empty idea list and no queue: its process alone, so that memory is told from method."""
-    text = replace_ideas(program.text, [])
-    if "queue" in program.charter.proposers:
-        rest = {k: v for k, v in program.charter.proposers.items() if k != "queue"}
-        text = set_charter(text, "proposers", rest) if rest else unset_charter(text, "proposers")
-    return Program.parse(text, f"{program.name}-without-ideas")
 
 
 def crown(
