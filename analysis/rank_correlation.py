@@ -29,7 +29,7 @@ SPREADS, RHOS, WIDEST = 16, 41, 3.0  # of the grid: sds from 0 to WIDEST times t
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """Of two tasks over the ``n`` programs that ran on both. Where it cannot be told ``why`` says so, the rest is None."""
+    """Of two tasks over the ``n`` programs that ran on both. Where it cannot be told, ``why`` says so."""
 
     task: str
     other: str

@@ -202,8 +202,8 @@ def _like(
             who, of_program = row["program_id"], variants.get(row["program_id"])
             role = BARE if of_program else "program"
             p = None if source.role == "control" else source.p
-            found.append(replace(source, program_id=who, name=names.get(who, who), role=role, of_program=of_program,
-                                 p=p, like_id=row["like_id"]))  # fmt: skip
+            found.append(replace(source, program_id=who, name=names.get(who) or str(who), role=role,
+                                 of_program=of_program, p=p, like_id=row["like_id"]))  # fmt: skip
     return found
 
 

@@ -144,9 +144,10 @@ def judged(there: There, q: float | None, stock: tuple[float, float] | None) -> 
     if stock is None:
         return there
     mean, se = stock
-    ends = [None if value is None else value / mean for value in (there.estimate, there.low, there.high)]
-    error = None if there.se is None else math.hypot(there.se, there.estimate * se / mean) / mean
-    return replace(there, scaled=ends[0], scaled_low=ends[1], scaled_high=ends[2], scaled_se=error)
+    scaled = (there.estimate or 0.0) / mean
+    low, high = (None if value is None else value / mean for value in (there.low, there.high))
+    error = None if there.se is None else math.hypot(there.se, scaled * se) / mean
+    return replace(there, scaled=scaled, scaled_low=low, scaled_high=high, scaled_se=error)
 
 
 def _told_smaller(rows: Sequence[Across], where: Places) -> dict[int, frozenset[str]]:

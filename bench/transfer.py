@@ -3,8 +3,8 @@
 python -m bench.transfer [REPLICATES]      default 400
 
 Ranks: K programs with true gains on two tasks, bivariate normal with correlation RHO, sd .25 of stock's gain; runs
-normal, sd .33 (stock's run-to-run sd is a third of its gain), N runs each. The truth is Spearman's correlation of those K
-true gains. Shown beside: a bootstrap of the runs within program and task.
+normal, sd .33 (stock's run-to-run sd is a third of its gain), N runs each. The truth is Spearman's correlation of those
+K true gains. Shown beside: a bootstrap of the runs within program and task.
 
 Edits: see ``edits``.
 """

@@ -14,6 +14,7 @@ from arena.study import Study
 from inner_loop.behaviour import inert_directives, resolved_ideas
 from meta.champion import FINAL, Champion
 from meta.claim import LEVEL
+from meta.transfer_page import tasks_of
 from meta.verdict import figure
 from programs.diff import Diff, diff
 from programs.program import Program
@@ -43,6 +44,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         path = steps(study, champion.program, con)
         plans = ideas(study, champion.program, con)
         best = statements(con, champion.program)
+        tasks = tasks_of(con, champion)
         counts = rows(con.execute("SELECT kind, count(*) AS n FROM findings GROUP BY kind ORDER BY kind"))
     return environment.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, unit=study.task.unit, level=LEVEL, config=study.config,
@@ -50,7 +52,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         twins=twins([row for row in standings if purpose[row["match_id"]] == "race"]),
         steps=path, ideas=plans, statements=best, inert=len(inert_directives(champion.program, study.task)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
-        doubt=marked(champion.trust), findings=findings_line(counts, str(study.folder)),
+        tasks=tasks, doubt=marked(champion.trust), findings=findings_line(counts, str(study.folder)),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,11 +180,55 @@ def _told(row: Across) -> dict[str, Any]:
     return {"what": " ".join(row.label.split()), **cells}
 
 
-def of_champion(found: Transfer, champion: Mapping[str, Any]) -> tuple[list[Cell], dict[str, float | None]]:
-    """The champion, itself without its ideas and stock on each task; and the p of each test that the study announced:
-    of the claim at home, and on reserved tasks as corrected among each other by Holm."""
-    cells = found.of(str(champion.get("program_id")))
-    claims = {task: champion.get("p") for task in found.places.home[:1]}
-    for there in champion.get("reserve") or ():
-        claims[there["task"]] = there["p_adjusted"]
-    return cells, claims
+@dataclass(frozen=True)
+class Champion:
+    """How a champion, itself without its ideas, and stock fare on each task of a study; empty where there is one task.
+
+    ``claims``: the p of the tests that the study announced, by task: of the claim at home, and on reserved tasks as
+    corrected among each other by Holm. ``unrun``: reserved tasks on which it behaves like stock.
+    """
+
+    cells: tuple[Cell, ...] = ()
+    claims: Mapping[str, float | None] = field(default_factory=dict)
+    unrun: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, folder: Path, champion: Mapping[str, Any]) -> Champion:
+        """As the ledger has it; ``champion``: its event."""
+        from analysis.transfer import transfer
+
+        with resolve.connect(folder, []) as con:
+            found = transfer(con)
+        reserve = champion.get("reserve") or ()
+        unrun = tuple(str(there["task"]) for there in reserve if there["claim"] is None)
+        claims = {task: champion.get("p") for task in found.places.home[:1]}
+        claims |= {str(there["task"]): there["p_adjusted"] for there in reserve}
+        return cls(tuple(found.of(str(champion.get("program_id")))), claims, unrun)
+
+    @property
+    def json(self) -> dict[str, Any]:
+        if not self.cells and not self.unrun:
+            return {}
+        rows = [{**asdict(cell), "p_announced": self.announced(cell)} for cell in self.cells]
+        return {"transfer": rows, "behaves_like_stock_on": list(self.unrun)}
+
+    @property
+    def plain(self) -> dict[str, str]:
+        """A line a task: the champion's ratio to stock."""
+        own = [cell for cell in self.cells if cell.role == "champion"]
+        told = {f"ratio to stock on {cell.task}": f"{render.number(cell.ratio, 2)}, {at_least(cell)}" for cell in own}
+        return told | {f"ratio to stock on {task}": "behaves like stock there" for task in self.unrun}
+
+    def announced(self, cell: Cell) -> float | None:
+        return self.claims.get(cell.task) if cell.role == "champion" else None
+
+    def show(self, out: Output) -> None:
+        if self.cells:
+            show_cells(out, self.cells, self.claims)
+        for task in self.unrun:
+            out.note(f"on {task} the champion behaves like stock: it was not run there")
+
+
+def at_least(cell: Cell) -> str:
+    """The lower bound of a ratio in words."""
+    return "no lower bound" if cell.ratio_lower is None else f"at least {cell.ratio_lower:.2f}"
