@@ -131,7 +131,7 @@ def sort_out(
     smaller = _told_smaller(told, where)
     done = [replace(row, found=found_of(row, where, smaller.get(i, frozenset()))) for i, row in enumerate(told)]
     order = list(WORDS)
-    return sorted(done, key=lambda row: (order.index(row.found), -_size(row), row.label))
+    return sorted(done, key=lambda row: (order.index(row.found), not _mixed(row), -_size(row), row.label))
 
 
 def judged(there: There, q: float | None, stock: tuple[float, float] | None) -> There:
@@ -194,6 +194,11 @@ def found_of(row: Across, where: Places, smaller: frozenset[str]) -> Found:
         if any(t.state == "gain" for t in mine) and all(t.task in smaller for t in other):
             return "home" if name == "home" else "elsewhere"
     return "open"
+
+
+def _mixed(row: Across) -> bool:
+    """Whether it went with a gain on one task and with a loss on another."""
+    return {"gain", "loss"} <= {there.state for there in row.there}
 
 
 def _size(row: Across) -> float:
@@ -295,7 +300,9 @@ def _effects(views: Sequence[Scope]) -> list[list[Across]]:
 
 
 def _idea_lists(where: Places, cells: Sequence[Cell], runs: Sequence[Mapping[str, Any]]) -> list[Across]:
-    """Each program that ran beside itself without its ideas: the mean difference over run seeds that both had."""
+    """Each program beside itself without its ideas, or who behaves like that: the mean difference over run seeds that
+    both had."""
+    like = {(c.task, c.program_id): c.like_id for c in cells if c.like_id}
     names = {c.program_id: c.name for c in cells}
     units = {c.task: c.unit for c in cells}
     streams = {(c.task, c.program_id): c.stream for c in cells if not c.like_id}
@@ -305,7 +312,8 @@ def _idea_lists(where: Places, cells: Sequence[Cell], runs: Sequence[Mapping[str
             gains[run["task"], run["program_id"], (run["match_id"], run["run_seed"])] = run["gain"]
     found = []
     for program, bare in sorted({(c.of_program, c.program_id) for c in cells if c.of_program and c.role == BARE}):
-        there = tuple(_paired(task, str(program), bare, gains, units.get(task, "")) for task in where.all)
+        sides = {task: [like.get((task, who), who) or "" for who in (str(program), bare)] for task in where.all}
+        there = tuple(_paired(task, *sides[task], gains, units.get(task, "")) for task in where.all)
         if any(t.estimate is not None for t in there):
             label = f"the idea list of {names.get(program, program)}"
             found.append(Across(BARE, str(program), label, "ideas", there))
@@ -315,10 +323,12 @@ def _idea_lists(where: Places, cells: Sequence[Cell], runs: Sequence[Mapping[str
 def _paired(
     task: str, program: str, bare: str, gains: Mapping[tuple[str, str, Any], float], unit: str
 ) -> There:  # fmt: skip
+    if program == bare:
+        return There(task, "absent")
     ours = {place: gain for (on, who, place), gain in gains.items() if on == task and who == program}
     theirs = {place: gain for (on, who, place), gain in gains.items() if on == task and who == bare}
     pairs = [ours[place] - theirs[place] for place in sorted(ours.keys() & theirs.keys(), key=str)]
     if not pairs:
-        return There(task, "absent" if ours or theirs else "untried")
+        return There(task, "untried")
     mean = mean_interval(pairs)
     return There(task, "open", mean.mean, mean.se, mean.n - 1, mean.low, mean.high, mean.n, unit=unit, design="paired")

@@ -10,11 +10,12 @@ from typing import Any
 
 from analysis.rank_correlation import RankCorrelation
 from analysis.report.model import Facts, Figure, Section, Table
+from analysis.report.source import Answer
 from analysis.report.words import chance, count, many, number, percent, places, span, typical
 from analysis.transfer import TWIN, Cell, Transfer, transfer, transfer_runs
 from analysis.transfer_credit import STATES, Across, There, across
 
-MOST = 30  # programs of a picture, and rows of a class
+MOST, FEW = 30, 8  # programs of a picture, rows of a kind
 TITLES = {
     "edit": "Single changes of the script, per try",
     "tries": "Directives, per try that cites them",
@@ -33,7 +34,7 @@ def section(facts: Facts) -> Section | None:
     moved = across(facts.source.con, found.places, found.cells, transfer_runs(facts.source.con))
     figures = [figure(found, task, answer) for task in found.places.all]
     methods = list(dict.fromkeys(row.method for row in moved))
-    figures += [credited(method, [row for row in moved if row.method == method], found, answer) for method in methods]
+    figures += [credited(method, [row for row in moved if row.method == method], found, facts) for method in methods]
     lead = (
         "Does what wins at home win elsewhere? Each gain is divided by what stock gained on that task, so that 1 is as "
         f"good as stock on all of them. At home: {', '.join(found.places.home)}. "
@@ -68,7 +69,7 @@ def figure(found: Transfer, task: str, answer: Any) -> Figure:
         title=f"On {task} ({place}): gain in stock's mean gains",
         caption="95% intervals over runs, stock's mean taken as it is. The table's ratio counts the error of stock's "
         f"mean too (Fieller, one-sided 95%).{alike}{left}",
-        data={"unit": "× stock", "digits": 2, "rows": [point(cell) for cell in drawn]},
+        data={"unit": "× stock", "label": "gain, × stock's", "digits": 2, "rows": [point(cell) for cell in drawn]},
         table=table(cells),
         answers=(answer,),
         legend=(("program", "told to be above stock at 5% (Holm)"), ("unmeasured", "not told from stock")),
@@ -104,10 +105,12 @@ def table(cells: Sequence[Cell]) -> Table:
     ])  # fmt: skip
 
 
-def credited(method: str, rows: Sequence[Across], found: Transfer, answer: Any) -> Figure:
+def credited(method: str, rows: Sequence[Across], found: Transfer, facts: Facts) -> Figure:
     """What went with a gain or a loss on which task, clearest first."""
     told = [row for row in rows if row.found in CLEAR]
-    drawn = [(row, there) for row in told[:MOST] for there in row.there if there.scaled is not None]
+    shown = [row for kind in CLEAR for row in [row for row in told if row.found == kind][:FEW]]
+    drawn = [(row, there) for row in shown for there in row.there if there.scaled is not None]
+    left = f" The first {FEW} of a kind are drawn." if len(shown) < len(told) else ""
     designs = ", ".join(sorted({row.design for row in rows}))
     return Figure(
         name=f"transfer-{method}",
@@ -115,12 +118,19 @@ def credited(method: str, rows: Sequence[Across], found: Transfer, answer: Any) 
         title=f"{TITLES[method]}: in stock's mean gains",
         caption=f"{many(len(rows), 'row')}, {len(told)} told apart, a mark a task. 95% intervals; false discoveries "
         "are held at 5% over all tasks together. Only at home means that it is told to be less elsewhere, and not only "
-        f"that it is not shown there. Design: {designs}.",
-        data={"unit": "× stock", "digits": 2, "rows": [mark(row, there) for row, there in drawn]},
+        f"that it is not shown there. Design: {designs}.{left}",
+        data={"unit": "× stock", "label": "× stock's gain", "digits": 2, "rows": [mark(*pair) for pair in drawn]},
         table=across_table(rows, found),
-        answers=(answer,),
+        answers=(behind(method, facts),),
         legend=(("program", "told from zero"), ("unmeasured", "not told from zero")) if drawn else (),
     )
+
+
+def behind(method: str, facts: Facts) -> Answer:
+    """The query behind a method's figures."""
+    if method in ("having", "factorial"):
+        return facts.source.ask("transfer_effects", method=method)
+    return facts.source.ask({"edit": "transfer_edit", "tries": "transfer_tries"}.get(method, "transfer_lists"))
 
 
 def mark(row: Across, there: There) -> dict[str, Any]:
