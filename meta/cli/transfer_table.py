@@ -32,7 +32,6 @@ COLUMNS = (
     Column("lower", "at least", right=True),
     Column("p", right=True),
     Column("n", right=True),
-    Column("remark", flex=True, optional=True),
 )
 MOST = 12  # rows of a class that are shown to a person; --json has all
 CLEAR = ("everywhere", "home", "elsewhere", "hurts")
@@ -88,16 +87,17 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
         out.show(Text(f"{task} ({first.place}), gains in {first.unit}, {streams} stream", style="bold"))
         places = render.decimals(min((cell.se for cell in own if cell.se), default=None))
         out.show(table([_row(cell, places, own, claims) for cell in own], COLUMNS, out.console.width))
+        if any(cell.like_id for cell in own):
+            out.show(Text("a = b: a behaves like b on this task and was not run; it shares b's figures", style="dim"))
 
 
 def _row(cell: Cell, places: int, others: Sequence[Cell], claims: Mapping[str, float | None] | None) -> dict[str, Any]:
     tested = claims.get(cell.task) if claims is not None and cell.role == "champion" else None
     p = tested if claims is not None else cell.p_adjusted
     return {
-        "program": name_of(cell), "gain": render.number(cell.gain, places),
+        "program": f"{name_of(cell)}{like(cell, others)}", "gain": render.number(cell.gain, places),
         "95%": render.span(cell.low, cell.high, places), "ratio": render.number(cell.ratio, 2),
         "lower": render.number(cell.ratio_lower, 2), "p": _chance(p), "n": str(cell.n),
-        "remark": like(cell, others),
     }  # fmt: skip
 
 
@@ -112,11 +112,11 @@ def name_of(cell: Cell) -> str:
 
 
 def like(cell: Cell, others: Sequence[Cell]) -> str:
-    """Says so where the figures are another program's, for there the two behave alike."""
+    """Says whose figures these are where the program behaves like that one on the task, and was not run."""
     if cell.like_id is None:
         return ""
     name = next((c.name for c in others if c.program_id == cell.like_id), cell.like_id)
-    return f"behaves like {name} here: its figures"
+    return f" = {name}"
 
 
 def of_ranks(told: RankCorrelation) -> str:
