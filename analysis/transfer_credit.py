@@ -312,8 +312,11 @@ def _idea_lists(where: Places, cells: Sequence[Cell], runs: Sequence[Mapping[str
             gains[run["task"], run["program_id"], (run["match_id"], run["run_seed"])] = run["gain"]
     found = []
     for program, bare in sorted({(c.of_program, c.program_id) for c in cells if c.of_program and c.role == BARE}):
-        sides = {task: [like.get((task, who), who) or "" for who in (str(program), bare)] for task in where.all}
-        there = tuple(_paired(task, *sides[task], gains, units.get(task, "")) for task in where.all)
+        there = tuple(
+            _paired(task, like.get((task, str(program))) or str(program), like.get((task, bare)) or bare, gains,
+                    units.get(task, ""))
+            for task in where.all
+        )  # fmt: skip
         if any(t.estimate is not None for t in there):
             label = f"the idea list of {names.get(program, program)}"
             found.append(Across(BARE, str(program), label, "ideas", there))

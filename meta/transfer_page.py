@@ -20,7 +20,7 @@ def tasks_of(con: DuckDBPyConnection, champion: Champion) -> list[dict[str, Any]
     found = transfer(con)
     cells = found.of(champion.program.program_id)
     announced = {there.task: there.p_adjusted for there in champion.elsewhere}
-    if len(found.places.home) == 1:
+    if not champion.claim.tasks and found.places.home:
         announced[found.places.home[0]] = champion.claim.p
     made = []
     for task in dict.fromkeys(cell.task for cell in cells):

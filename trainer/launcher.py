@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+Libraries = Literal["torch", "packages", "standard"]  # imported beforehand; there to import; the standard library alone
 Kind = Literal["noop", "selftest", "train", "predict", "converse"]
 _LONGEST = 40_000  # characters of a text in a reply
 _MOST = 1e9  # seconds or megabytes: more than any experiment has, and still a float

@@ -21,7 +21,7 @@ from trainer import bwrap, outer
 from trainer.blob import Blob
 from trainer.cgroup import Group
 from trainer.inside import wire
-from trainer.launcher import Ended, LauncherFault, Limits, Request, StopProcess, read_reply
+from trainer.launcher import Ended, LauncherFault, Libraries, Limits, Request, StopProcess, read_reply
 from trainer.work_folder import WorkFolder
 
 _PACKAGES = str(Path(__file__).resolve().parent.parent)
@@ -46,18 +46,19 @@ def _python_environment() -> dict[str, str]:
 class LocalLauncher:
     """Started at first use, again whenever the template died, and for another training split.
 
-    ``warm=False`` leaves torch out: such a template starts at once and can do nothing but try the sandbox. ``number``:
-    which one of its process's it is. What it starts dies with the thread that calls it (`trainer.devices`).
+    ``libraries``: with "torch" the template has imported it; the others start at once, and with "standard" a sandbox
+    shows experiments no packages. ``number``: which one of its process's it is. What it starts dies with the thread
+    that calls it (`trainer.devices`).
     """
 
-    def __init__(self, *, sandbox: bool = True, warm: bool = True, number: int = 0) -> None:
+    def __init__(self, *, sandbox: bool = True, libraries: Libraries = "torch", number: int = 0) -> None:
         self.constant = 0.0
         self.sandboxed = sandbox
         self.restarts = -1
         self.template_pid: int | None = None
         self.group: Group | None = None
         self._capped = 0  # MB, what the cgroup allows
-        self._warm = warm
+        self.libraries: Libraries = libraries
         self._number = number
         self._data: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -122,7 +123,7 @@ class LocalLauncher:
         return EnvironmentProblem(f"{what} does not start: {reason}", hint="metaloop doctor checks this machine")
 
     def _spawn(self, descriptor: int, errors: int) -> subprocess.Popen[bytes]:
-        settings: dict[str, Any] = {"worker": os.getpid(), "warm": self._warm, "uid": None}
+        settings: dict[str, Any] = {"worker": os.getpid(), "torch": self.libraries == "torch", "uid": None}
         temporary = outer.TEMPORARY if self.sandboxed else str(self._root)
         environment = clean_environment() | _python_environment() | {"TMPDIR": temporary, "HOME": temporary}
         passed = [descriptor]
@@ -132,7 +133,8 @@ class LocalLauncher:
             uid = outer.unprivileged_id(self._number) if privileged else None
             settings |= {"root": "", "home": outer.HOME, "path": outer.packages(), "uid": uid}
             # through a descriptor, so that the command line shows no path of the host
-            given = Blob("\0".join(outer.arguments(self._data, privileged=privileged)).encode())
+            shown = self.libraries != "standard"
+            given = Blob("\0".join(outer.arguments(self._data, privileged=privileged, packages=shown)).encode())
             os.lseek(given.fd, 0, os.SEEK_SET)
             passed.append(given.fd)
             command = [binary, "--args", str(given.fd), "--", *outer.command(descriptor, json.dumps(settings))]
@@ -251,7 +253,7 @@ class LocalLauncher:
 
 def check_sandbox() -> None:
     """Try the sandbox without the wait for torch. Raises EnvironmentProblem with the cure where there is none."""
-    launcher = LocalLauncher(warm=False)
+    launcher = LocalLauncher(libraries="packages")
     try:
         launcher.start()
     finally:

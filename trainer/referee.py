@@ -32,7 +32,8 @@ OUT_OF_MEMORY = re.compile(r"MemoryError|OutOfMemory|can't allocate memory|out o
 _SHAPE = r"\[[\d, ]{0,40}\]"
 _OURS = re.compile(
     rf"\w+: (?:(?:step: )?logits have shape {_SHAPE}, expected {_SHAPE}|step must return \(logits, state\)"
-    rf"|(?:[\w.]+ )?defines no function (?:load|logits|solve)|a reply of \d+ bytes, there is room for \d+"
+    rf"|(?:[\w.]+ )?defines no function (?:load|logits|solve|optimizer)|a reply of \d+ bytes, there is room for \d+"
+    rf"|update returned (?:\d+ arrays, expected \d+|an array of shape {_SHAPE}, expected {_SHAPE})"
     rf"|solve returned [a-z]+\d* {_SHAPE}, expected [a-z]+\d* {_SHAPE})(?: \(line \d+\))?"
 )
 
@@ -113,7 +114,7 @@ class LocalReferee:
 
     def __init__(
         self, launcher: Launcher, data: DataStore, request: Request, checkpoint: Blob | None, *,
-        stream: Stream, seed: int, scoring: dict[str, Any], tally: Tally,
+        stream: Stream, seed: int, scoring: dict[str, Any], tally: Tally, fraction: float = 1.0,
     ) -> None:  # fmt: skip
         self.launcher = launcher
         self.data = data
@@ -123,6 +124,7 @@ class LocalReferee:
         self.seed = seed
         self.scoring = scoring
         self.tally = tally
+        self.fraction = fraction
         self.log = tally.log
 
     @property
@@ -136,6 +138,13 @@ class LocalReferee:
     @property
     def public_split(self) -> Path:
         return self.data.split("search")
+
+    @property
+    def steps(self) -> int:
+        return self.data.task.steps_of(self.fraction)
+
+    def charge(self, cpu_seconds: float) -> None:
+        self.tally.cpu += cpu_seconds
 
     @property
     def verifying(self) -> bool:
@@ -166,6 +175,7 @@ class LocalReferee:
         with Blob(file.getbuffer()) as given, Blob() as output:
             descriptors = {"inputs": given.readable(), "output": output.fd}
             settings = {"chunk": self.scoring["chunk"], "classes": shape[-1], "per_position": positional}
+            settings["plain"] = not self.data.task.torch
             ended = self._ask("predict", descriptors, settings, limits)
             judge(ended, limits, failure="invalid")
             if output.size != size:
@@ -192,8 +202,8 @@ class LocalReferee:
             conversation.open(shared.fd, reply_bytes)
             try:
                 ended = self._ask(
-                    "converse", conversation.theirs | {"shared": shared.fd}, {**settings, "loop": kind}, limits,
-                    conversation.hold, instead,
+                    "converse", conversation.theirs | {"shared": shared.fd},
+                    {**settings, "loop": kind, "plain": not self.data.task.torch}, limits, conversation.hold, instead,
                 )  # fmt: skip
             finally:
                 conversation.close()

@@ -185,12 +185,14 @@ class Champion:
     """How a champion, itself without its ideas, and stock fare on each task of a study; empty where there is one task.
 
     ``claims``: the p of the tests that the study announced, by task: of the claim at home, and on reserved tasks as
-    corrected among each other by Holm. ``unrun``: reserved tasks on which it behaves like stock.
+    corrected among each other by Holm. ``unrun``: reserved tasks on which it behaves like stock. ``together``: what
+    the one test over several home tasks says.
     """
 
     cells: tuple[Cell, ...] = ()
     claims: Mapping[str, float | None] = field(default_factory=dict)
     unrun: tuple[str, ...] = ()
+    together: str = ""
 
     @classmethod
     def of(cls, folder: Path, champion: Mapping[str, Any]) -> Champion:
@@ -201,9 +203,11 @@ class Champion:
             found = transfer(con)
         reserve = champion.get("reserve") or ()
         unrun = tuple(str(there["task"]) for there in reserve if there["claim"] is None)
-        claims = {task: champion.get("p") for task in found.places.home[:1]}
+        several = bool(champion.get("tasks"))  # home tasks: the one test is of the mean over them
+        claims = {} if several else {task: champion.get("p") for task in found.places.home[:1]}
         claims |= {str(there["task"]): there["p_adjusted"] for there in reserve}
-        return cls(tuple(found.of(str(champion.get("program_id")))), claims, unrun)
+        together = over_homes(champion) if several else ""
+        return cls(tuple(found.of(str(champion.get("program_id")))), claims, unrun, together)
 
     @property
     def json(self) -> dict[str, Any]:
@@ -216,7 +220,10 @@ class Champion:
     def plain(self) -> dict[str, str]:
         """A line a task: the champion's ratio to stock."""
         own = [cell for cell in self.cells if cell.role == "champion"]
-        told = {f"ratio to stock on {cell.task}": f"{render.number(cell.ratio, 2)}, {at_least(cell)}" for cell in own}
+        told = {
+            f"ratio to stock on {cell.task}": f"{render.number(cell.ratio, 2)}, {at_least(cell.ratio_lower)}"
+            for cell in own
+        }
         return told | {f"ratio to stock on {task}": "behaves like stock there" for task in self.unrun}
 
     def announced(self, cell: Cell) -> float | None:
@@ -225,10 +232,21 @@ class Champion:
     def show(self, out: Output) -> None:
         if self.cells:
             show_cells(out, self.cells, self.claims)
+        if self.together:
+            out.note(self.together)
         for task in self.unrun:
             out.note(f"on {task} the champion behaves like stock: it was not run there")
 
 
-def at_least(cell: Cell) -> str:
+def at_least(lower: float | None) -> str:
     """The lower bound of a ratio in words."""
-    return "no lower bound" if cell.ratio_lower is None else f"at least {cell.ratio_lower:.2f}"
+    return "no lower bound" if lower is None else f"at least {lower:.2f}"
+
+
+def over_homes(champion: Mapping[str, Any]) -> str:
+    """The mean over several home tasks, of which the one announced test is."""
+    names = ", ".join(str(on["task"]) for on in champion["tasks"])
+    told = [f"{render.number(champion['ratio']['ratio'], 2)} × stock, {at_least(champion['ratio']['lower'])}"]
+    bare = champion.get("ratio_without_ideas")
+    told += [f"without its ideas {render.number(bare['ratio'], 2)}, {at_least(bare['lower'])}"] if bare else []
+    return f"over the home tasks ({names}): {'; '.join(told)}; p = {champion['p']:.2g}"
