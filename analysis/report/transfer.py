@@ -10,7 +10,7 @@ from typing import Any
 
 from analysis.rank_correlation import RankCorrelation
 from analysis.report.model import Facts, Figure, Section, Table
-from analysis.report.source import Answer
+from analysis.report.source import Answer, clean
 from analysis.report.words import chance, count, many, number, percent, places, span, typical
 from analysis.transfer import TWIN, Cell, Transfer, transfer, transfer_runs
 from analysis.transfer_credit import STATES, Across, There, across
@@ -88,18 +88,23 @@ def point(cell: Cell) -> dict[str, Any]:
 
 
 def name_of(cell: Cell) -> str:
-    return f"{cell.name} (A/A)" if cell.role == TWIN else cell.name
+    return f"{seen(cell.name)} (A/A)" if cell.role == TWIN else seen(cell.name)
+
+
+def seen(text: str | None) -> str:
+    """Other people's text on one line, without what cannot be seen."""
+    return " ".join(str(clean(text or "")).split())
 
 
 def table(cells: Sequence[Cell]) -> Table:
     digits = places(typical(cell.se for cell in cells))
     unit = cells[0].unit
-    names = {cell.program_id: cell.name for cell in cells}
+    names = {cell.program_id: seen(cell.name) for cell in cells}
     titles = ("program", "role", f">gain, {unit}", "95% interval", ">× stock", ">at least", ">p (Holm)", ">runs",
               "stream", "remark")  # fmt: skip
     return Table.of(titles, [
-        (cell.name, cell.role, number(cell.gain, digits), span(cell.low, cell.high, digits), number(cell.ratio, 2),
-         number(cell.ratio_lower, 2), chance(cell.p_adjusted), count(cell.n), cell.stream,
+        (seen(cell.name), cell.role, number(cell.gain, digits), span(cell.low, cell.high, digits),
+         number(cell.ratio, 2), number(cell.ratio_lower, 2), chance(cell.p_adjusted), count(cell.n), cell.stream,
          f"behaves like {names.get(cell.like_id, cell.like_id)} here" if cell.like_id else "")
         for cell in cells
     ])  # fmt: skip
@@ -139,7 +144,7 @@ def mark(row: Across, there: There) -> dict[str, Any]:
 
 
 def label(row: Across) -> str:
-    return " ".join(row.label.split())[:80]
+    return seen(row.label)[:80]
 
 
 def across_table(rows: Sequence[Across], found: Transfer) -> Table:
