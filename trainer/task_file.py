@@ -64,6 +64,7 @@ class BudgetSection(Section):
 
 class DataSection(Section):
     seed: int = Field(default=1, ge=0, description="seed of the training split")
+    megabytes: Positive | None = Field(default=None, description="of training text at most, where data.py asks for it")
 
 
 class ScoreSection(Section):
