@@ -30,7 +30,7 @@ from gpt_writer import Writer  # noqa: E402
 sys.path.remove(_beside)  # train, prepare and data are names that other tasks have too
 
 VOCABULARY = 1024  # a multiple of 128: of a generated language the last six symbols never occur
-ROW, ROWS, LEAST_ROWS = 512, 48, 8  # symbols in a hidden row, hidden rows, and as few as will do
+ROW, ROWS, LEAST_ROWS = 512, 32, 8  # symbols in a hidden row, hidden rows, and as few as will do
 START, UNSCORED = 0, -1  # the symbol before each row and document; target of a place that does not count
 BLOCK, BLOCK_BYTES = 4096, 2_390_000  # documents that are written at a time, and what they come to
 

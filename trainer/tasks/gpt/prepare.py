@@ -34,7 +34,6 @@ GPU = DEVICE != "cpu"
 # soft budget, seconds, of the clock on the wall on a GPU; task.toml says the same
 BUDGET = float(os.environ.get("METALOOP_TRAIN_BUDGET") or ("300.0" if GPU else "2.0"))
 HALF = torch.bfloat16 if GPU else torch.float32  # what training computes in
-SHRINK = 16  # without a GPU, sizes are divided by so much
 AHEAD = 2  # steps that may be under way on a GPU while the next one is prepared
 
 # dense bf16 TFLOP/s by the makers' data sheets, of devices whose name holds all these words
@@ -48,9 +47,9 @@ _OTHERS = {"MIG", "Laptop", "D"}  # a part or a variant of what the table names
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def shrunk(size: int) -> int:
-    """``size`` on a GPU; a sixteenth of it, one at least, on a CPU."""
-    return size if GPU else max(1, size // SHRINK)
+def shrunk(size: int, by: int) -> int:
+    """``size`` on a GPU; on a CPU divided by ``by``, and one at least."""
+    return size if GPU else max(1, size // by)
 
 
 def _age() -> float:

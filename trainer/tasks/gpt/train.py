@@ -3,7 +3,7 @@
     python train.py
 
 Everything here may be edited; prepare.py may not. The trainer calls ``load``, ``logits`` and ``step`` on text that this
-file never sees. Without a GPU, width, context and batch are a sixteenth of what stands here: a toy, for tests.
+file never sees. Without a GPU all sizes shrink to those of a toy, for tests.
 """
 
 import math
@@ -35,8 +35,8 @@ WARMUP = 0.0  # share of the budget in which the step size rises
 WARMDOWN = 0.0  # share of the budget in which it falls to zero
 ROWS = 128  # that go through the model at once; BATCH is made of several such parts
 
-width, context = shrunk(WIDTH), shrunk(CTX)
-rows_at_once = shrunk(min(ROWS, BATCH))
+width, depth, context = shrunk(WIDTH, 16), shrunk(DEPTH, 2), shrunk(CTX, 16)
+rows_at_once = shrunk(min(ROWS, BATCH), 64)
 parts = max(1, BATCH // ROWS)
 
 
@@ -101,7 +101,7 @@ class GPT(nn.Module):
         self.stream = torch.float32  # type of the residual stream
         self.embed = nn.Embedding(VOCAB, width)
         self.position = nn.Embedding(context, width)
-        self.blocks = nn.ModuleList([Block() for _ in range(DEPTH)])
+        self.blocks = nn.ModuleList([Block() for _ in range(depth)])
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, VOCAB, bias=False)
         for module in self.modules():
@@ -188,9 +188,9 @@ def main() -> None:
         train_bpb=recent / math.log(2) / vocabulary()["bytes_per_symbol"],
         val_bpb=validate(lambda rows: logits(model.eval(), rows)),
         symbols=clock.steps * parts * rows_at_once * context,
-        flops_per_symbol=6 * computing + 12 * DEPTH * width * context,
+        flops_per_symbol=6 * computing + 12 * depth * width * context,
         parameters=sum(p.numel() for p in model.parameters()),
-        depth=DEPTH,
+        depth=depth,
     )
 
 
