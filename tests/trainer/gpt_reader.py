@@ -20,7 +20,7 @@ class Reader:
             **{int(s): self._recall for s in language.keys},
             **{int(s): self._named for s in language.name[0]},
         }
-        self.ranks: dict[int, dict[int, int]] = {}  # of each name, by topic
+        self.ranks: dict[int, Any] = {}  # of each name, by topic
 
     def bits(self, symbols: list[int]) -> float:
         self.text, self.at, self.spent = symbols, 0, 0.0
@@ -85,10 +85,11 @@ class Reader:
         if self.topic not in self.ranks:
             every = np.arange(2**18 - 1)
             named = self.language.named(np.full(len(every), self.topic), every)
-            self.ranks[self.topic] = dict(zip(named.tolist(), every.tolist(), strict=True))
-            assert len(self.ranks[self.topic]) == len(every)
+            self.ranks[self.topic] = np.full(2**18, -1)
+            self.ranks[self.topic][named] = every
+            assert (self.ranks[self.topic] < 0).sum() == 1, "each rank has a name of its own"
         name = self._spelt()
-        self._octave(self.ranks[self.topic][name], self.language.names)
+        self._octave(int(self.ranks[self.topic][name]), self.language.names)
         self.recent = [name, *self.recent[:-1]]
         return name
 
