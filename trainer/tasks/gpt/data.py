@@ -48,7 +48,7 @@ def language(number: int) -> gpt_language.Language:
 
 def number_of(data: dict[str, Any]) -> int:
     """Which generated language: ``grammar``, else the seed of the data."""
-    return int(data.get("grammar") or data["seed"])
+    return int(data.get("grammar", data["seed"]))
 
 
 def block(number: int, split: str, seed: int, count: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -73,7 +73,7 @@ def _train_generated(data: dict[str, Any], seed: int, out: Path) -> None:
 
 
 def _train_text(data: dict[str, Any], out: Path) -> None:
-    source = Path(data["source"])
+    source = data["source"]
     ranks = gpt_text.train_merges(source, VOCABULARY - 1)
     with (out / "train.bin").open("wb") as file:
         for symbols in gpt_text.encoded(source, "train", ranks, int(data["megabytes"] * 1e6)):
@@ -83,7 +83,7 @@ def _train_text(data: dict[str, Any], out: Path) -> None:
     _write_vocabulary(out, [b"", *ranks])
 
 
-def _too_little(source: Path) -> SystemExit:
+def _too_little(source: str) -> SystemExit:
     return SystemExit(f"{source}: too little text; [data] source should hold 1 MB or more")
 
 
@@ -106,7 +106,7 @@ def _hidden_generated(data: dict[str, Any], split: str, seed: int) -> tuple[np.n
 
 
 def _hidden_text(data: dict[str, Any], split: str, seed: int) -> tuple[np.ndarray, np.ndarray, None]:
-    source = Path(data["source"])
+    source = data["source"]
     ranks = gpt_text.train_merges(source, VOCABULARY - 1)
     found = list(gpt_text.encoded(source, split, ranks, 1_000_000))
     symbols = np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
@@ -132,6 +132,17 @@ def rows(symbols: np.ndarray, sizes: np.ndarray, unscored: int | None) -> tuple[
     inputs = np.concatenate([np.full((count, 1), START), np.maximum(text[:, :-1], START)], axis=1)
     targets = np.where(text == unscored, UNSCORED, text) if unscored is not None else text
     return inputs, targets, np.where(targets < 0, 0, np.append(sizes, 0)[targets]).sum(1)
+
+
+def examine() -> str:
+    """Try the text of ``[data] source`` for every use: what there is, in one line. SystemExit, in one line, if too little."""
+    data = settings()
+    ranks = gpt_text.train_merges(data["source"], VOCABULARY - 1)
+    for split in gpt_text.STREAMS:
+        _hidden_text(data, split, 1)
+    limit = int(data["megabytes"] * 1e6)
+    size = sum(len(symbols) for symbols in gpt_text.encoded(data["source"], "train", ranks, limit))
+    return f"{size / 1e6:.1f} million symbols to train on, {limit >> 20} MB of text at most"
 
 
 def make(split: str, seed: int, out: Path) -> None:

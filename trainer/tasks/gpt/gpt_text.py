@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sysconfig
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
@@ -21,21 +22,30 @@ SUFFIXES = frozenset(
     ".txt .md .rst .tex .org .csv .json .jsonl .html .xml .py .c .h .cc .cpp .hpp .rs .go .java .js .ts .sh .sql .lua "
     ".rb .jl .r .hs .ml .scala .kt .swift .php .pl .toml .yaml .yml .parquet".split()
 )
+_ELSEWHERE = frozenset(("site-packages", "dist-packages", "test", "tests", "__pycache__"))  # not in every installation
 PIECE = 4096  # characters
 PARTS, STREAMS = 32, ("search", "selection", "confirmation", "reserve")  # a 32nd of all pieces for each stream
 SAMPLE, SHARE = 3_000_000, 200_000  # characters that merges are trained on, and of one file at most
 PATTERN = r" ?\p{L}{1,24}| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]{1,8}|\s{1,16}"
 
 
-def _files(source: Path) -> list[Path]:
-    """The files with text below a folder (or the one file that is named), in the order of a hash of their names."""
-    if not source.exists():
-        raise SystemExit(f"{source}: no such folder; correct [data] source in task.toml")
-    found = [source] if source.is_file() else sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES)
-    found = [path for path in found if path.is_file()]
+def _files(source: str) -> list[Path]:
+    """The files with text below a folder (or the one file that is named), in the order of a hash of their names.
+
+    No links and nothing hidden: a task's identity knows nothing of them.
+    """
+    top = Path(sysconfig.get_path("stdlib") if source == "stdlib" else source)
+    if not top.exists():
+        raise SystemExit(f"{top}: no such folder; correct [data] source in task.toml")
+    suffixes, left = ({".py"}, _ELSEWHERE) if source == "stdlib" else (SUFFIXES, frozenset())
+    found = [top] if top.is_file() else []
+    for folder, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if name[0] != "." and name not in left]
+        paths = (Path(folder, name) for name in names if name[0] != ".")
+        found += [path for path in paths if path.suffix.lower() in suffixes and not path.is_symlink()]
     if not found:
-        raise SystemExit(f"{source}: no text there; [data] source wants .txt, .md, source code or .parquet")
-    return sorted(found, key=lambda path: _hash(path.relative_to(source).as_posix()))
+        raise SystemExit(f"{top}: no text there; [data] source wants .txt, .md, source code or .parquet")
+    return sorted(found, key=lambda path: _hash(path.relative_to(top).as_posix()))
 
 
 def _hash(text: str) -> bytes:
@@ -76,7 +86,7 @@ def _cut(text: str) -> Iterator[str]:
         start = end
 
 
-def pieces(source: Path, split: str, share: int = 0) -> Iterator[str]:
+def pieces(source: str, split: str, share: int = 0) -> Iterator[str]:
     """The pieces of a split, ``train`` or a stream; of each file ``share`` characters at most, where that is given."""
     for path in _files(source):
         taken = 0
@@ -90,7 +100,7 @@ def pieces(source: Path, split: str, share: int = 0) -> Iterator[str]:
                 break
 
 
-def train_merges(source: Path, symbols: int) -> list[bytes]:
+def train_merges(source: str, symbols: int) -> list[bytes]:
     """``symbols`` byte strings by rank: 256 bytes, then the pairs that were merged. Source: Sennrich et al. (2016)."""
     import regex
 
@@ -157,7 +167,7 @@ def encoder(ranks: list[bytes]) -> tiktoken.Encoding:
     )
 
 
-def encoded(source: Path, split: str, ranks: list[bytes], limit: int) -> Iterator[Any]:
+def encoded(source: str, split: str, ranks: list[bytes], limit: int) -> Iterator[Any]:
     """Arrays of symbols, a batch of pieces each: 0 before a piece, then rank + 1; some ``limit`` characters in all."""
     import numpy as np
 
