@@ -25,7 +25,7 @@ SUFFIXES = frozenset(
 _ELSEWHERE = frozenset(("site-packages", "dist-packages", "test", "tests", "__pycache__"))  # not in every installation
 PIECE = 4096  # characters
 PARTS, STREAMS = 32, ("search", "selection", "confirmation", "reserve")  # a 32nd of all pieces for each stream
-SAMPLE, SHARE = 3_000_000, 200_000  # characters that merges are trained on, and of one file at most
+SAMPLE, SHARE = 1_500_000, 100_000  # characters that merges are trained on, and of one file at most
 PATTERN = r" ?\p{L}{1,24}| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]{1,8}|\s{1,16}"
 
 
