@@ -255,3 +255,25 @@ def test_runs_by_hand_and_prints_its_summary(small: Path, tmp_path: Path) -> Non
     ]  # fmt: skip
     assert "num_steps: 3\n" in done.stdout and "device: cpu (toy sizes)\n" in done.stdout
     assert (tmp_path / "checkpoint.pt").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_bench_goes_the_whole_way_on_the_toy_and_says_so(small: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"METALOOP_CACHE": str(small.parent / "cache")}
+    command = [sys.executable, "-m", "bench.gpt", "--toy", "-n", "1", "--seconds", "0.5", "--task", str(small)]
+    command += ["--write", str(tmp_path / "found.json")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(line.startswith("toy ") for line in done.stdout.splitlines()[6:])
+    told = json.loads((tmp_path / "found.json").read_text())
+    assert told["toy"] is True and told["surroundings"]["hardware"].startswith("cpu:")
+    assert told["warm"].keys() == told["cold"].keys() and "mfu_percent" not in told["warm"]
+    assert told["warm"]["outside"] == pytest.approx(told["warm"]["charged"] - told["warm"]["training"])
+
+
+def test_bench_without_a_gpu_says_one_line() -> None:
+    environment = os.environ | {gpus.VARIABLE: "cpu"}
+    command = [sys.executable, "-m", "bench.gpt"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("no GPU: ") and done.stderr.count("\n") == 1
