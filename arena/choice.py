@@ -23,7 +23,7 @@ def choose(kind: str | None) -> None:
 
 
 def hardware_of_jobs(device: Device = "cpu") -> str:
-    """The hardware class that a new study's jobs on that device run on: this machine's, or what most of a cluster is."""
+    """The hardware class of a new study's jobs on that device: this machine's, or what most of a cluster is."""
     from trainer.hardware import hardware_class
 
     if not on_cluster():

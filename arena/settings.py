@@ -39,6 +39,40 @@ class Reserved(BaseModel):
     task: str
     task_id: str
     run_budget: float = Field(gt=0, allow_inf_nan=False)
+    text_hash: str = Field(default="", description="of the text that the task is made of, where it is found")
+
+
+class PriorStudy(BaseModel):
+    """A past study that spoke for programs: ``ledger`` is the SHA-256 of the state that was read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study_id: str
+    ledger: str
+    tasks: list[str]
+
+
+class PriorProgram(BaseModel):
+    """What past studies let expect of a program, see `analysis.prior.Expected`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    program_id: str
+    name: str
+    ratio: float = Field(allow_inf_nan=False)
+    se: float = Field(gt=0, allow_inf_nan=False)
+    n: int = Field(ge=1)
+    places: int = Field(ge=1)
+
+
+class Prior(BaseModel):
+    """What a study started from: past studies, what they say, and which of their programs got a seat by that."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    studies: list[PriorStudy]
+    programs: list[PriorProgram]
+    seated: list[str] = []
 
 
 class StudyConfig(BaseModel):
@@ -52,6 +86,7 @@ class StudyConfig(BaseModel):
     command: str
     task: str
     task_id: str
+    text_hash: str = Field(default="", description="of the text that the task is made of, where it is found")
     run_budget: float = Field(gt=0, allow_inf_nan=False)
     further: list[Reserved] = Field(default_factory=list, description="tasks that are played on like the first")
     reserve: list[Reserved] = Field(default_factory=list)
@@ -68,6 +103,7 @@ class StudyConfig(BaseModel):
     hardware_class: str
     versions: Versions
     meta_program: str | None = Field(default=None, description="text of the program that mutation by models follows")
+    prior: Prior | None = Field(default=None, description="what past studies say of programs, as it was used")
     plan: dict[str, Any] = Field(default_factory=dict)
     programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")
 
@@ -78,7 +114,7 @@ class StudyConfig(BaseModel):
         away = next((each for each in (*self.further, *self.reserve) if each.task_id == task_id), None)
         if away is None:
             raise NotFound(f"this study has no task {task_id!r}"[:80], hint="study.toml names its tasks")
-        return self.model_copy(update={"task": away.task, "task_id": away.task_id, "run_budget": away.run_budget})
+        return self.model_copy(update=away.model_dump())
 
     @field_validator("plan")
     @classmethod
@@ -104,6 +140,9 @@ class StudyConfig(BaseModel):
         body = {k: v for k, v in self.model_dump(by_alias=True).items() if v is not None}
         for table in ("plan", "staff"):
             body[table] = {k: v for k, v in body[table].items() if v is not None}
+        for table in (body, *body["further"], *body["reserve"]):
+            if not table["text_hash"]:
+                del table["text_hash"]
         partial = path.with_suffix(".partial")
         partial.write_text(tomli_w.dumps(body), encoding="utf-8")
         partial.replace(path)

@@ -70,10 +70,15 @@ class ForkedReferee:
     def __init__(
         self, source: str, split: Path, public_split: Path, classes: int, *, verifying: bool = False,
         checkpoint: str = "", chunk: int = 8, seed: int = 1, log: str = "", task_folder: Path = Path(),
+        steps: int = 1, fraction: float = 1.0,
     ) -> None:  # fmt: skip
         self.source, self.split, self.public_split, self.classes = source, split, public_split, classes
         self.verifying, self.checkpoint, self.chunk, self.seed = verifying, checkpoint, chunk, seed
         self.log, self.task_folder = log, task_folder
+        self.steps, self.fraction, self.charged = steps, fraction, 0.0
+
+    def charge(self, cpu_seconds: float) -> None:
+        self.charged += cpu_seconds
 
     def rng(self, label: str) -> np.random.Generator:
         return np.random.default_rng([self.seed, *label.encode()])

@@ -19,7 +19,7 @@ from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
 from trainer.kernel import make_cases
 from trainer.launcher import Launcher
-from trainer.local import LocalLauncher
+from trainer.launchers import launcher_for
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
 from trainer.simulated import trainer_for
@@ -39,6 +39,7 @@ _NEEDED = {
         "logits": "the referee calls logits(model, x)",
     },
     "kernel": {"solve": "it is called as solve(inputs), a list of arrays"},
+    "optimizer": {"optimizer": "the referee calls optimizer(shapes, steps) -> update"},
 }
 _NEEDED["language_model"] = _NEEDED["classification"]
 # clauses that such a kind does not have: it trains nothing by our clock, or what it prints is its metric
@@ -47,9 +48,12 @@ _FREE = {
     for kind in ("kernel", "printed", "simulated")
 }
 _FREE["simulated"].add("by hand")  # its source is edited and never run
+_SPLITLESS = set(_FREE)  # kinds without hidden rows
+_FREE["optimizer"] = {"chunks", "streaming"}  # rows never leave the referee
 _CHAINED = 0.5  # share of rows that start with the last target of the row before, by chance it is far less
 _SHORT = 1.0  # seconds of a budget that the start of train.py may use up
-_OFFERED = ("SEED", "DEVICE", "load_train", "clock", "save", "summary")
+_OFFERED = {"classification": ("SEED", "DEVICE", "load_train", "clock", "save", "summary"), "optimizer": ("train",)}
+_OFFERED["language_model"] = _OFFERED["classification"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def check(
 
         shut = launcher is None or launcher.sandboxed
         return found + check_command(task, sandbox=shut, write=write, noise=noise, progress=progress)
-    own = launcher or LocalLauncher()
+    own = launcher or launcher_for(task)
     with tempfile.TemporaryDirectory() as folder:
         checker = _Checker(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), own, Path(folder))
         try:
@@ -147,13 +151,13 @@ class _Checker:
         prepare = self.task.folder / "prepare.py"
         if prepare.name in self.task.read_only:
             names = {name for node in ast.parse(prepare.read_bytes()).body for name in _defined(node)}
-            if missing := [name for name in _OFFERED if name not in names]:
+            if missing := [name for name in _OFFERED.get(self.kind, ()) if name not in names]:
                 yield Finding("warning", "prepare.py", f"offers no {', '.join(missing)}", "see metaloop task init")
 
     def data(self) -> Iterator[Finding]:
         """The generator is deterministic, differs by seed, and its hidden splits fit the scorer."""
         clause = "data"
-        if self.kind in _FREE:
+        if self.kind in _SPLITLESS:
             yield from self._kernel_inputs() if self.kind == "kernel" else ()
             return
         try:
@@ -167,7 +171,7 @@ class _Checker:
             yield _error(clause, "the same seed gave other bytes", "draw everything from one generator of that seed")
         if len({_contents(path)[0] for path in paths.values()}) < len(paths):
             yield _error(clause, "two streams have the same hidden split", "use the seed that make() is given")
-        for finding in self._fit(paths["search"]):
+        for finding in () if self.kind == "optimizer" else self._fit(paths["search"]):
             yield finding
             if finding.level == "error":
                 return

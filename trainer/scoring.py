@@ -55,6 +55,17 @@ class Referee(Protocol):
     def log(self) -> str:
         """What train.py printed, bounded."""
 
+    @property
+    def fraction(self) -> float:
+        """The share of a full budget that the experiment has: 1.0, less in a screening."""
+
+    @property
+    def steps(self) -> int:
+        """Training steps that this share comes to, of ``[budget] steps``."""
+
+    def charge(self, cpu_seconds: float) -> None:
+        """Book what a trusted process has used for this score, beside the candidate's and the thread that scores."""
+
     def rng(self, label: str) -> Any:
         """A numpy Generator that the candidate cannot foresee.
 
@@ -125,6 +136,7 @@ KINDS: dict[str, str] = {
     "classification": "trainer.classification:Classification",
     "language_model": "trainer.language_model:LanguageModel",
     "kernel": "trainer.kernel:Kernel",
+    "optimizer": "trainer.optimizer:Optimizer",
     "printed": "trainer.printed:Printed",
     "simulated": "trainer.simulated:Unscored",
 }

@@ -33,6 +33,11 @@ class Channel:
         self._writable.register(send_fd, select.POLLOUT)
         self._readable.register(answer_fd, select.POLLIN)
 
+    @property
+    def descriptors(self) -> dict[str, int]:
+        """What another process of ours needs to go on with the conversation: arguments of a Channel there."""
+        return {"send": self._send_fd, "answer": self._answer_fd, "shared": self._shared_fd}
+
     def ask(self, payload: bytes, seconds: float) -> memoryview:
         """Send ``payload`` and wait for the answer: a private copy of the ``reply_bytes`` of shared memory.
 
@@ -52,6 +57,14 @@ class Channel:
                 _wait(self._writable, line)
             except BrokenPipeError:
                 raise HangUp from None
+
+    def refuse_early(self) -> None:
+        """InvalidPredictions if an answer is there though nothing is asked: one to each question, and after it."""
+        try:
+            early = os.read(self._answer_fd, 1)
+        except BlockingIOError:
+            return
+        raise InvalidPredictions("an answer before its question") if early else HangUp
 
     def take(self, seconds: float) -> memoryview:
         """Wait for an answer and copy it, once: what the process writes later changes nothing."""

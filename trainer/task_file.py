@@ -30,6 +30,7 @@ class TaskSection(Section):
     direction: Literal["lower", "higher"] = "lower"
     editable: list[str] = Field(default=["train.py"], min_length=1)
     read_only: list[str] = ["prepare.py"]
+    torch: bool = Field(default=True, description="false: its experiments start without torch, and speak plain lists")
 
 
 class BudgetSection(Section):
@@ -65,12 +66,28 @@ class BudgetSection(Section):
 class DataSection(Section):
     seed: int = Field(default=1, ge=0, description="seed of the training split")
     megabytes: Positive | None = Field(default=None, description="of training text at most, where data.py asks for it")
+    source: str = Field(default="", description="stdlib, or the absolute path of the file or folder with the text")
+    grammar: int | None = Field(default=None, ge=0, le=Most, description="number of a generated language")
+    public: bool = Field(default=False, description="its hidden text is at hand: it decides no contest")
+
+    @field_validator("source")
+    @classmethod
+    def _a_place(cls, source: str) -> str:
+        if source not in ("", "stdlib") and (not Path(source).is_absolute() or "\0" in source):
+            raise ValueError('is neither "stdlib" nor an absolute path')
+        return source
+
+    @model_validator(mode="after")
+    def _one_text(self) -> DataSection:
+        if self.source and self.grammar is not None:
+            raise ValueError("source or grammar: a text is found or generated, not both")
+        return self
 
 
 class ScoreSection(Section):
     kind: str = Field(
         default="classification",
-        description="classification, language_model, kernel, printed, simulated, or an entry point",
+        description="classification, language_model, kernel, optimizer, printed, simulated, or an entry point",
     )
     classes: int = Field(
         default=10, gt=1, le=Most, description="width of the logits: classes, or symbols of a language model"

@@ -8,35 +8,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from meta.cli.doctor_gpu import check_gpu_sandbox, check_gpus
+from meta.cli.finding import Finding
 from meta.cli.options import flag, verb
 from meta.cli.output import Column, Output
 
 if TYPE_CHECKING:
     from trainer.task import Task
 
-State = Literal["ok", "warn", "fail"]
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY", "MISTRAL_API_KEY")
 DISK_WARN_GB, DISK_FAIL_GB = 2.0, 0.3
 MEMORY_WARN_GB = 2.0
 OLDEST_PYTHON = (3, 11)
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 MODULES = ("numpy", "scipy", "optuna", "duckdb", "pandas", "pydantic", "jinja2", "git", "tiktoken")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at; ``cure`` is empty where nothing needs one."""
-
-    check: str
-    state: State
-    found: str
-    cure: str = ""
 
 
 @verb(
@@ -123,17 +114,6 @@ def check_cores() -> Finding:
     return Finding("cores", "ok" if cores > 1 else "warn", found, "" if cores > 1 else "runs take twice as long")
 
 
-def check_accelerator() -> Finding:
-    try:
-        import torch
-    except (ImportError, OSError):
-        return Finding("accelerator", "warn", "unknown without torch")
-    if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return Finding("accelerator", "ok", f"{', '.join(names)}; experiments run on the CPU for now")
-    return Finding("accelerator", "ok", "none; the built-in tasks need none")
-
-
 def check_memory() -> Finding:
     try:
         available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
@@ -170,7 +150,7 @@ def check_cache() -> Finding:
     from meta.cli.launch import load_task
     from programs.errors import EnvironmentProblem
     from trainer.data import check_cache as attempt
-    from trainer.data import user_cache
+    from trainer.places import user_cache
 
     try:
         attempt(load_task(None))
@@ -269,7 +249,8 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     check_torch,
     check_modules,
     check_cores,
-    check_accelerator,
+    check_gpus,
+    check_gpu_sandbox,
     check_memory,
     check_disk,
     check_folder,

@@ -1,4 +1,4 @@
-"""The warm template: a process that has imported torch, and forks one monitor per experiment.
+"""The warm template: a process that has imported torch, if its task wants it, and forks one monitor per experiment.
 
 Started by `trainer.local.LocalLauncher`, in the outer sandbox where there is one. It takes one request at a time from
 one socket and never reads a source. When the worker's end of the socket closes, it kills what runs and leaves.
@@ -12,13 +12,14 @@ import os
 import select
 import shutil
 import signal
+import site
 import socket
 import sys
 import time
 from contextlib import suppress
 from typing import Any
 
-from trainer.inside import hugepages, metering, monitor, namespaces, seccomp, wire
+from trainer.inside import compilers, device_filter, hugepages, metering, monitor, namespaces, seccomp, wire
 
 _REPLY_BYTES = wire.MESSAGE_BYTES - 4096
 
@@ -26,12 +27,10 @@ _REPLY_BYTES = wire.MESSAGE_BYTES - 4096
 def warm() -> None:
     """Import torch and run a step of each kind, so that no child pays for what torch does at first use."""
     import io
-    import site
 
     import torch
     from torch import nn
 
-    site.setquit()  # a script may call exit(), which an interpreter started without site lacks
     torch.set_num_threads(1)
     model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 4))
     for kind in (torch.optim.AdamW, torch.optim.SGD):
@@ -52,11 +51,13 @@ def _mapped_bytes() -> int:
 
 
 class Template:
-    """Answers the requests of one worker. ``root`` holds work folders where there is no sandbox, else it is empty."""
+    """Answers the requests of one worker. ``root`` holds work folders where there is no sandbox, else it is empty.
+    ``device``: experiments have the profile for devices."""
 
-    def __init__(self, control: socket.socket, root: str) -> None:
+    def __init__(self, control: socket.socket, root: str, device: bool = False) -> None:
         self.control = control
         self.root = root
+        self.device = device
         self.base_bytes = _mapped_bytes()
 
     def serve(self) -> None:
@@ -74,6 +75,7 @@ class Template:
         if pid == 0:
             self.control.close()
             os.close(read)
+            request["device"] = self.device
             monitor.main(request, descriptors, self.root, write, self.base_bytes)
         for descriptor in (write, *descriptors.values()):
             os.close(descriptor)
@@ -114,7 +116,8 @@ class Template:
 
 
 def main(descriptor: int, settings: dict[str, Any]) -> None:
-    """``descriptor`` is our end of the socket. ``settings``: uid to become (or None), root, worker's pid, warm."""
+    """``descriptor`` is our end of the socket. ``settings``: uid to become (or None), root, worker's pid, torch,
+    device (the profile for devices), preload (what torch.compile needs, too)."""
     root, worker = settings["root"], settings["worker"]
 
     def parent_died(*_: object) -> None:
@@ -132,16 +135,22 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
     if root:
         parent_died()  # in case it died before we asked to be told
         metering.become_subreaper()
-    if settings["warm"]:
+    site.setquit()  # a script may call exit(), which an interpreter started without site lacks
+    device = bool(settings["device"])
+    if settings["torch"]:
         warm()
-    if not root:
+    if device:
+        compilers.ready(preload=settings["preload"])
+    if not root and device:
+        device_filter.install_wall()
+    elif not root:
         seccomp.program(os.uname().machine)  # assembled once
         seccomp.install_wall()
     gc.collect()
     gc.freeze()
     hugepages.collapse()
     try:
-        Template(socket.socket(fileno=descriptor), root).serve()
+        Template(socket.socket(fileno=descriptor), root, device).serve()
     except ConnectionError:
         metering.Meter().kill_all()
         if root:

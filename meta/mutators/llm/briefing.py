@@ -69,7 +69,11 @@ class Briefing:
             charter=list(fields()), scripted=self.researcher == "scripted", control=self.control, page=facts,
             tried=told, searches=self.sight.how == "tools", turns=TURNS,
         )  # fmt: skip
-        known = {c.credit_id for c in (*evidence.edits, *evidence.directives, *evidence.mutations)}
+        known = {
+            c.credit_id
+            for part in evidence.parts or (evidence,)
+            for c in (*part.edits, *part.directives, *part.mutations)
+        }
         return text, frozenset(c for c in known if f"[{c}]" in facts or f"[{c}]" in told)
 
 
