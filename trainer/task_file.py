@@ -65,6 +65,7 @@ class BudgetSection(Section):
 
 class DataSection(Section):
     seed: int = Field(default=1, ge=0, description="seed of the training split")
+    megabytes: Positive | None = Field(default=None, description="of training text at most, where data.py asks for it")
     source: str = Field(default="", description="stdlib, or the absolute path of the file or folder with the text")
     grammar: int | None = Field(default=None, ge=0, le=Most, description="number of a generated language")
     public: bool = Field(default=False, description="its hidden text is at hand: it decides no contest")
