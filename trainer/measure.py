@@ -175,5 +175,5 @@ def measure(
         resolved_share=statistics.mean(effect.resolved for effect in effects) if effects else 0.0,
         headroom=headroom, effects=tuple(effects), experiments=len(bench.outcomes),
         spent_seconds=sum(outcome.spent_seconds for outcome in bench.outcomes),
-        hardware_class=hardware_class(), torch=torch.__version__,
+        hardware_class=hardware_class(), torch=torch.__version__, text_hash=task.text_hash,
     )  # fmt: skip
