@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 Value = str | float | int | bool
@@ -24,6 +24,12 @@ class Estimate:
     q: float | None  # Benjamini-Hochberg, over the rows of one method and task
     design: Design
     unit: str
+    of: tuple[str, ...] = field(default=(), kw_only=True)  # of a mean over tasks: ids of the rows that it rests on
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The rows of the view that it stands for."""
+        return self.of or (self.credit_id,)
 
     def columns(self) -> Mapping[str, object]:
         """What its kind adds to the view's row; `method` and `label` at least."""
@@ -222,8 +228,8 @@ class Credit:
 
 def row(item: Estimate) -> Credit:
     """The view's row of a credit."""
-    shared = {field.name: getattr(item, field.name) for field in fields(Estimate)} | {"causal": item.causal}
-    empty = {field.name: None for field in fields(Credit)}
+    shared = {each.name: getattr(item, each.name) for each in fields(Estimate) if each.name != "of"}
+    empty = {each.name: None for each in fields(Credit)} | {"causal": item.causal}
     return Credit(**{**empty, **shared, **item.columns()})
 
 

@@ -12,6 +12,7 @@ from analysis.credit import DirectiveCredit, EditCredit, Estimate, MutationCredi
 from analysis.directive_credit import directive_credits
 from analysis.edit_credit import edit_credits
 from analysis.mutation_credit import mutation_credits
+from analysis.scales import Scale
 from analysis.scope import Scope
 from analysis.statistics import mean_interval, posterior
 from analysis.trust import marked, weakest
@@ -46,6 +47,7 @@ class ProgramScore:
     claimed: float | None  # mean of what its runs claimed; never ranks
     words: int | None
     generation: int | None
+    tasks: tuple[ProgramScore, ...] = ()  # of a score over several tasks: those that it is the mean of, in one unit
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Evidence:
     experiments: int
     device_seconds: float
     trust: str | None = None  # the weakest of what it rests on
+    parts: tuple[Evidence, ...] = ()  # of evidence over several tasks: that of each, in the common unit
+    scale: Scale | None = None  # of such a part: what its gains were divided by
 
     @property
     def unused_ideas(self) -> tuple[NeverFollowed, ...]:
@@ -139,20 +143,35 @@ def program_scores(scope: Scope) -> list[ProgramScore]:
 def page(facts: Evidence) -> str:
     """The evidence as markdown: facts with id, design, interval, n; causal words for randomised and paired ones only.
 
-    Texts of programs are quoted as one short line of inline code each: they are data, whatever they say.
+    Texts of programs are quoted as one short line of inline code each: they are data, whatever they say. Over several
+    tasks: what they have in common first, then the page of each.
     """
+    if facts.parts:
+        from analysis.evidence_over import sections
+
+        whole = _render("evidence.several.md.j2", facts=facts, shown=SHOWN // 2, **sections(facts))
+        return "\n".join([whole.rstrip("\n") + "\n", *(page(part) for part in facts.parts)])
+    return _render("evidence.md.j2", facts=facts, shown=SHOWN)
+
+
+def _render(template: str, **values: Any) -> str:
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters.update(number=number, fact=fact, quoted=quoted, marked=marked)
-    return environment.get_template("evidence.md.j2").render(facts=facts, shown=SHOWN)
+    environment.filters.update(number=number, signed=signed, fact=fact, quoted=quoted, marked=marked, scale=told_scale)
+    return environment.get_template(template).render(**values)
 
 
 def number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3g}"
+
+
+def told_scale(scale: Scale) -> str:
+    size = f"{number(scale.size)} {scale.unit} on {scale.task}"
+    return size if scale.of_stock else f"{size} (a standard deviation between runs, stock is not shown to gain there)"
 
 
 def signed(value: float) -> str:

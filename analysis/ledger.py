@@ -268,6 +268,12 @@ def _complete(record: Mapping[str, Any]) -> bool:
     return all(isinstance(head, dict) and {"seq", "hash"} <= head.keys() for head in heads.values())
 
 
+def state_of(folder: Path | str) -> str:
+    """SHA-256 over the last valid record of every segment: two ledgers of one state hold the same records."""
+    heads = {name: head["hash"] for name, head in _heads(Path(folder)).items()}
+    return hashlib.sha256(json.dumps(heads, sort_keys=True).encode()).hexdigest()
+
+
 def _heads(folder: Path) -> dict[str, dict[str, Any]]:
     """Last valid record of every segment there is: name → {seq, hash}."""
     heads = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -65,6 +65,10 @@ class Match:
     generation: int | None = None
 
 
+Place = tuple[Study, Match]  # a study on one of its tasks, and what is played there
+Over = Callable[[Sequence[list[ArmScore]]], list[ArmScore]]
+
+
 def enter(
     study: Study,
     label: str,
@@ -107,27 +111,61 @@ def kin_of(program: Program, arms: Iterable[Arm]) -> str:
 
 def play(study: Study, executor: Executor, match: Match, racer: Racer, progress: Progress) -> list[ArmScore]:
     """Play a match to its end, from wherever the ledger says it stands; returns the arms' verified gains."""
-    announce(study, match, progress)
-    baseline = measure_baseline(study, executor, match.stream, match.match_id)
-    arms = {arm.arm_id: arm for arm in match.arms}
-    while wanted := racer.next_round(scores(study, match)):
-        jobs = {job.run_id: job for job in round_of(study, match, wanted) if not settled(study, job)}
-        problem: Mapping[str, Any] | None = None
-        for result in executor.run(jobs.values()):
-            job = jobs[result.job_id]
-            settle(study, job, arms[job.arm_id], result, baseline)
-            progress(ended(study, job, result))
-            if result.problem and problem is None:  # the others would meet it too: what is in flight ends first
-                problem = result.problem
-                study.request_stop()
-        if problem:
-            raise rebuild(problem)
-        if not all(settled(study, job) for job in jobs.values()):
-            raise drained(study)
-    if match.match_id not in study.history.ended_matches:
-        study.record({"kind": "match_ended", "match_id": match.match_id, "state": "finished"})
-    progress({"kind": "match_ended", "match_id": match.match_id, "label": match.label})
-    return scores(study, match)
+    return play_on([(study, match)], executor, racer, progress, lambda found: found[0])[0]
+
+
+def play_on(
+    places: Sequence[Place], executor: Executor, racer: Racer, progress: Progress, over: Over
+) -> list[list[ArmScore]]:
+    """Play the same arms on several tasks, a match each, to their common end; returns their gains on each.
+
+    ``over`` makes of the scores on all of them the ones that the racer goes by, under the names of the first match's
+    arms: who is wanted for more runs gets them on every task.
+    """
+    for study, match in places:
+        announce(study, match, progress)
+    baselines = [measure_baseline(study, executor, match.stream, match.match_id) for study, match in places]
+    while wanted := racer.next_round(over([scores(*place) for place in places])):
+        carry_out(places, executor, wanted, baselines, progress)
+    for study, match in places:
+        if match.match_id not in study.history.ended_matches:
+            study.record({"kind": "match_ended", "match_id": match.match_id, "state": "finished"})
+        progress({"kind": "match_ended", "match_id": match.match_id, "label": match.label})
+    return [scores(*place) for place in places]
+
+
+def carry_out(
+    places: Sequence[Place], executor: Executor, wanted: Mapping[str, int], baselines: Sequence[float],
+    progress: Progress,
+) -> None:  # fmt: skip
+    """The runs of one round, task by task. Raises Drained where the study was asked to stop before their end."""
+    first = [arm.arm_id for arm in places[0][1].arms]
+    jobs = {
+        job.run_id: (job, number)
+        for number, (study, match) in enumerate(places)
+        for job in round_of(study, match, _renamed(wanted, first, match))
+        if not settled(study, job)
+    }
+    problem: Mapping[str, Any] | None = None
+    for result in executor.run([job for job, _ in jobs.values()]):
+        job, number = jobs[result.job_id]
+        study, match = places[number]
+        arm = next(arm for arm in match.arms if arm.arm_id == job.arm_id)
+        settle(study, job, arm, result, baselines[number])
+        progress(ended(study, job, result))
+        if result.problem and problem is None:  # the others would meet it too: what is in flight ends first
+            problem = result.problem
+            study.request_stop()
+    if problem:
+        raise rebuild(problem)
+    if not all(settled(places[number][0], job) for job, number in jobs.values()):
+        raise drained(places[0][0])
+
+
+def _renamed(wanted: Mapping[str, int], first: Sequence[str], match: Match) -> dict[str, int]:
+    """What is wanted of the first match's arms, under the names that those arms have in another one."""
+    by_arm = dict(zip(first, (arm.arm_id for arm in match.arms), strict=True))
+    return {by_arm[arm_id]: runs for arm_id, runs in wanted.items()}
 
 
 def announce(study: Study, match: Match, progress: Progress) -> None:
@@ -305,12 +343,12 @@ def ended(study: Study, job: RunJob, result: JobResult) -> Mapping[str, Any]:
 
 def scores(study: Study, match: Match) -> list[ArmScore]:
     """Each arm's verified gains so far, as the prefix of its seed list that has been settled."""
-    return [ArmScore(arm.arm_id, arm.raced, gains_of(study, arm)) for arm in match.arms]
+    return [ArmScore(arm.arm_id, arm.raced, gains_of(study, arm.arm_id)) for arm in match.arms]
 
 
-def gains_of(study: Study, arm: Arm) -> tuple[float, ...]:
+def gains_of(study: Study, arm_id: str) -> tuple[float, ...]:
     gains: list[float] = []
-    while (gain := run_gain(study, content_id("r", arm.arm_id, str(len(gains))))) is not None:
+    while (gain := run_gain(study, content_id("r", arm_id, str(len(gains))))) is not None:
         gains.append(gain)
     return tuple(gains)
 

@@ -42,6 +42,39 @@ class Reserved(BaseModel):
     text_hash: str = Field(default="", description="of the text that the task is made of, where it is found")
 
 
+class PriorStudy(BaseModel):
+    """A past study that spoke for programs: ``ledger`` is the SHA-256 of the state that was read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study_id: str
+    ledger: str
+    tasks: list[str]
+
+
+class PriorProgram(BaseModel):
+    """What past studies let expect of a program, see `analysis.prior.Expected`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    program_id: str
+    name: str
+    ratio: float = Field(allow_inf_nan=False)
+    se: float = Field(gt=0, allow_inf_nan=False)
+    n: int = Field(ge=1)
+    places: int = Field(ge=1)
+
+
+class Prior(BaseModel):
+    """What a study started from: past studies, what they say, and which of their programs got a seat by that."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    studies: list[PriorStudy]
+    programs: list[PriorProgram]
+    seated: list[str] = []
+
+
 class StudyConfig(BaseModel):
     """The config of a study. Times are device-seconds; the secret is 32 hex digits (128 bits)."""
 
@@ -70,6 +103,7 @@ class StudyConfig(BaseModel):
     hardware_class: str
     versions: Versions
     meta_program: str | None = Field(default=None, description="text of the program that mutation by models follows")
+    prior: Prior | None = Field(default=None, description="what past studies say of programs, as it was used")
     plan: dict[str, Any] = Field(default_factory=dict)
     programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")
 

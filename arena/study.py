@@ -18,7 +18,7 @@ from arena.choice import hardware_of_jobs, on_cluster
 from arena.history import History
 from arena.same_task import require_same, with_texts
 from arena.sandbox import holds
-from arena.settings import Reserved, StudyConfig, Versions
+from arena.settings import Prior, Reserved, StudyConfig, Versions
 from inner_loop.kit import Staff
 from programs.errors import Busy, Corrupt, NotComparable, UsageError
 from programs.ids import content_id
@@ -64,6 +64,7 @@ class Study:
         reserve: Sequence[Reserved] = (),
         staff: Staff | None = None,
         meta_program: str | None = None,
+        prior: Prior | None = None,
     ) -> Study:
         """Make the folder of a new study. A folder that holds anything else is refused."""
         _require_free(folder)
@@ -88,6 +89,7 @@ class Study:
             researcher=researcher,
             staff=staff or Staff(),
             meta_program=meta_program,
+            prior=prior,
             seed=seed,
             secret=streams.secret.hex(),
             hardware_class=hardware_of_jobs(),

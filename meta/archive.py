@@ -69,12 +69,32 @@ class Archive:
 
         A program with k children loses k/2 posterior sd, so that breeding spreads over the good ones.
         With ``first_among`` the first parent is drawn from these ids alone.
+
+        Over several tasks a program is drawn on each, and the parent is one of those that no other draw beats on all of
+        them (the Pareto front of the draws), each as likely: so a specialist breeds, and who is worse everywhere does
+        not. On one task the front is the best draw.
         """
         chosen: list[ProgramScore] = []
         while len(chosen) < min(n, len(self.scores)):
             pool = [s for s in self.best(None if chosen else first_among) if s not in chosen]
-            draws = [
-                s.shrunk_mean + s.shrunk_se * (rng.standard_normal() - 0.5 * self.children[s.program_id]) for s in pool
-            ]
-            chosen.append(pool[int(np.argmax(draws))])
+            best = front([self._drawn(score, rng) for score in pool])
+            chosen.append(pool[best[int(rng.integers(len(best)))] if len(best) > 1 else best[0]])
         return [Parent(self.programs[s.program_id], s) for s in chosen]
+
+    def _drawn(self, score: ProgramScore, rng: np.random.Generator) -> list[float]:
+        """A draw of what it gains on each task."""
+        bred = 0.5 * self.children[score.program_id]
+        return [on.shrunk_mean + on.shrunk_se * (rng.standard_normal() - bred) for on in score.tasks or (score,)]
+
+
+def front(points: Sequence[Sequence[float]]) -> list[int]:
+    """Places of the points that no other point dominates: as good everywhere and better somewhere. Of equal ones, the
+    first."""
+    values = np.asarray(points, dtype=float)
+    found: list[int] = []
+    for i, point in enumerate(values):
+        others = np.delete(values, i, axis=0)
+        beaten = (others >= point).all(axis=1) & (others > point).any(axis=1)
+        if not beaten.any() and not any((values[j] == point).all() for j in found):
+            found.append(i)
+    return found

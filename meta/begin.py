@@ -12,7 +12,8 @@ from arena.study import Study
 from inner_loop.kit import Staff
 from meta.plan import Plan
 from meta.population import starters
-from meta.reserve import reserved
+from meta.prior import Known, seat
+from meta.reserve import beside, refuse_twice
 from programs import shelf
 from programs.errors import Corrupt
 from programs.program import Program
@@ -22,28 +23,34 @@ from trainer.task import Task
 def found(
     folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), workers: int, seed: int | None = None,
     fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
+    further: Sequence[Task] = (),
     researcher: str = "scripted", staff: Staff | None = None, meta_program: Program | None = None,
-    devices: int = 1,
+    devices: int = 1, known: Known | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is to be improved.
+    ``further``: home tasks beside ``task``, on which all is played, too.
 
     ``meta_program`` is what mutation by the models of ``staff`` follows; left out, the library's. Whether they search
-    traces is settled here, so that another price map of models changes nothing on the way.
+    traces is settled here, so that another price map of models changes nothing on the way. ``known``: of past studies.
     """
     if staff and staff.models:
         from meta.mutators.llm.sight import settled
 
         staff = staff.model_copy(update={"traces": settled(staff)})
     follows = (meta_program or shelf.meta_program()).text if staff and staff.models else None
-    chosen = starters(plan.starters, own)
+    refuse_twice([task, *further], reserve)
+    chosen, prior = starters(plan.starters, own), None
+    if known:
+        chosen, prior = seat(known, chosen, [task, *further], researcher)
     settings: dict[str, Any] = asdict(plan)
     if command == "improve":
         settings["origin"] = own[0].program_id
     study = Study.create(
         folder, task=task, run_budget=plan.run_budget, command=command, workers=workers, seed=seed,
-        fixed_steps=fixed_steps, sandbox=sandbox, plan=settings, reserve=reserved(task, plan.run_budget, reserve),
+        fixed_steps=fixed_steps, sandbox=sandbox, plan=settings, further=beside(task, plan.run_budget, further),
+        reserve=beside(task, plan.run_budget, reserve),
         programs=[(program.name, program.text) for program in chosen], researcher=researcher, staff=staff,
-        meta_program=follows, devices=devices,
+        meta_program=follows, devices=devices, prior=prior,
     )  # fmt: skip
     return study, chosen
 

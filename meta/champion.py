@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.trust import counts, weakest
 from arena.best_of import best_of
 from arena.executor import Executor, Progress
-from arena.match import Entry, Match, enter, play
+from arena.match import Entry, Match
 from arena.race import Allocation
 from arena.study import Study
-from inner_loop.behaviour import behaviour_id, resolved_ideas
-from meta.claim import Against, Claim, Elsewhere, claim, recorded
+from inner_loop.behaviour import resolved_ideas
+from meta.claim import Claim, Elsewhere, record, recorded
+from meta.homes import Homes
 from meta.lineage import Lineage
 from meta.plan import Plan
 from meta.verdict import sentence, verdict
@@ -34,64 +35,49 @@ class Champion:
 
 
 def confirm(
-    study: Study, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress
+    homes: Homes, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress
 ) -> Claim:
     """Run champion, stock, the champion without its ideas and the other controls on fresh run seeds, once."""
-    entered = arms(study, champion) + (controls(study) if plan.control_runs else [])
-    match = enter(study, "confirmation", entered, purpose="confirmation", stream="confirmation")
-    told = play_final(study, executor, lineage, champion, match, plan, "for the confirmation", progress)
-    for arm in match.arms:
-        if plan.best_of_seeds and arm.role in ("champion", "control"):
-            best_of(study, executor, match, arm, plan.best_of_seeds)
+    entered = arms(homes, champion) + (controls(homes) if plan.control_runs else [])
+    matches = homes.enter("confirmation", entered, purpose="confirmation", stream="confirmation")
+    told = play_final(homes, executor, lineage, champion, matches, plan, "for the confirmation", progress)
+    for place, match in zip(homes.places, matches, strict=True):
+        for arm in match.arms:
+            if plan.best_of_seeds and arm.role in ("champion", "control"):
+                best_of(place, executor, match, arm, plan.best_of_seeds)
     return told
 
 
 def play_final(
-    study: Study, executor: Executor, lineage: Lineage, champion: Program, match: Match, plan: Plan, reason: str,
-    progress: Progress,
+    homes: Homes, executor: Executor, lineage: Lineage, champion: Program, matches: Sequence[Match], plan: Plan,
+    reason: str, progress: Progress,
 ) -> Claim:  # fmt: skip
-    """Write down who plays a match that only tells, play it, and read the claim from it."""
+    """Write down who plays a match that only tells, on each task, play it, and read the claim from it."""
+    study, match = homes.places[0], matches[0]
     few = {"without-ideas": plan.ablation_runs, "a/a": plan.control_runs, "one-line": plan.control_runs}
     runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in match.arms})
     for arm in match.arms:
         lineage.add(arm.program, operator=arm.role, parent_ids=[champion.program_id], reason=reason)
         study.admit(arm.program, generation=plan.generations, operator=arm.role, parent_ids=[champion.program_id])
-    gains = {score.arm_id: score.gains for score in play(study, executor, match, runs, progress)}
-    return claim({arm.role: gains[arm.arm_id] for arm in match.arms}, against(study, match.match_id))
+    return homes.claim(matches, homes.play(executor, matches, runs, progress))
 
 
-def against(study: Study, match_id: str) -> Against:
-    """Of the match that confirms, as the ledger holds it."""
-    match = study.history.matches[match_id]
-    roles = {arm["arm_id"]: arm["role"] for arm in match["arms"]}
-    held: dict[str, list[bool]] = {role: [] for role in roles.values()}
-    for of_run in study.history.verifications.values():
-        for event in of_run.values():
-            if event["arm_id"] in roles:
-                held[roles[event["arm_id"]]].append(event["status"] == "ok")
-    measured = [row for key, row in study.history.baselines.items() if key[:2] == (match["task"], match["stream"])]
-    metrics = [row["metric"] for row in measured if row["status"] == "ok"]
-    return Against(tuple(metrics), {role: sum(seen) / max(1, len(seen)) for role, seen in held.items()})
-
-
-def arms(study: Study, champion: Program) -> list[Entry]:
-    stock = starter("stock")
-    entered = [Entry(champion, "champion"), Entry(stock, "control")]
+def arms(homes: Homes, champion: Program) -> list[Entry]:
+    """Champion and stock, and the champion without its ideas where these matter on any of the tasks."""
+    entered = [Entry(champion, "champion"), Entry(starter("stock"), "control")]
     bare = without_ideas(champion)
-    behaviours = [behaviour_id(p, study.task, study.config.researcher) for p in (bare, champion)]
-    if resolved_ideas(champion, study.task) and behaviours[0] != behaviours[1]:
+    if any(resolved_ideas(champion, task) for task in homes.tasks) and homes.tell_apart(bare, champion):
         entered.append(Entry(bare, "without-ideas"))
     return entered
 
 
-def controls(study: Study) -> list[Entry]:
+def controls(homes: Homes) -> list[Entry]:
     """What stands beside the champion to say how far figures of this table can be trusted; nothing tests them.
 
     Stock once more (A/A), and the one-line program where it does not behave like stock anyway.
     """
     stock, one_line = starter("stock"), starter("one-line")
-    behaviours = {behaviour_id(p, study.task, study.config.researcher) for p in (stock, one_line)}
-    return [Entry(stock, "a/a"), *([Entry(one_line, "one-line")] if len(behaviours) > 1 else [])]
+    return [Entry(stock, "a/a"), *([Entry(one_line, "one-line")] if homes.tell_apart(stock, one_line) else [])]
 
 
 def without_ideas(program: Program) -> Program:
@@ -119,8 +105,8 @@ def crown(
     write_page(study, champion)
     if study.history.champion is None:
         study.record({"kind": "champion", "program_id": program.program_id, "name": program.name,
-                      "verdict": champion.verdict, "holds": claim.holds, "trust": trust, **asdict(claim),
-                      **({"reserve": [asdict(there) for there in elsewhere]} if elsewhere else {})})  # fmt: skip
+                      "verdict": champion.verdict, "holds": claim.holds, "trust": trust, **record(claim),
+                      **({"reserve": [there.record() for there in elsewhere]} if elsewhere else {})})  # fmt: skip
     return champion
 
 

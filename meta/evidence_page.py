@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.evidence import EditCredit, evidence, quoted
+from analysis.scales import UNIT
 from analysis.study import open_study, rows, statement
 from analysis.trust import findings_line, marked
 from arena.public import public_lines
@@ -20,6 +21,7 @@ from programs.diff import Diff, diff
 from programs.program import Program
 from programs.text import one_line
 from trainer.edits import Edit
+from trainer.task import Task
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -38,6 +40,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"interval": interval, "line": line, "cell": cell, "verb": verb, "mean": figure}
+    tasks = homes(study)
     with open_study(study.folder) as con:
         standings = rows(con.execute("SELECT * FROM standings ORDER BY match_id, gain DESC"))
         purpose = dict(con.execute("SELECT match_id, purpose FROM matches").fetchall())
@@ -46,10 +49,13 @@ def evidence_page(study: Study, champion: Champion) -> str:
         best = statements(con, champion.program)
         counts = rows(con.execute("SELECT kind, count(*) AS n FROM findings GROUP BY kind ORDER BY kind"))
     return environment.get_template("champion.evidence.md.j2").render(
-        champion=champion, claim=champion.claim, unit=study.task.unit, level=LEVEL, config=study.config,
+        champion=champion, claim=champion.claim, level=LEVEL, config=study.config,
+        unit=UNIT if champion.claim.tasks else study.task.unit,
         confirmed=[row for row in standings if purpose[row["match_id"]] == "confirmation"],
-        twins=twins([row for row in standings if purpose[row["match_id"]] == "race"]),
-        steps=path, ideas=plans, statements=best, inert=len(inert_directives(champion.program, study.task)),
+        twins=[pair for task in tasks if (pair := twins(
+            [row for row in standings if purpose[row["match_id"]] == "race" and row["task"] == task.name]
+        ))],
+        steps=path, ideas=plans, statements=best, inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
         doubt=marked(champion.trust), findings=findings_line(counts, str(study.folder)), public=public_lines(study),
     )  # fmt: skip
@@ -62,6 +68,7 @@ def steps(study: Study, program: Program, con: DuckDBPyConnection) -> list[dict[
     """
     made = {m["child_id"]: m for m in study.history.mutations if m["accepted"]}
     credit = rows(con.execute("SELECT * FROM credit WHERE method = 'mutation'"))
+    at_home = {task.name for task in homes(study)}
     chain: list[dict[str, Any]] = []
     child = program.program_id
     while child in made:
@@ -71,7 +78,7 @@ def steps(study: Study, program: Program, con: DuckDBPyConnection) -> list[dict[
         chain.insert(0, {
             "child": study.program(child), "parents": parents, "mutation": mutation,
             "change": changes(diff(parents[0], study.program(child))),
-            "credit": next((row for row in credit if row["child_id"] == child), None),
+            "credits": [row for row in credit if row["child_id"] == child and row["task"] in at_home],
             "facts": [fact for fact in known if fact.credit_id in mutation["evidence_ids"]],
         })  # fmt: skip
         child = parents[0].program_id
@@ -79,10 +86,21 @@ def steps(study: Study, program: Program, con: DuckDBPyConnection) -> list[dict[
 
 
 def edit_facts(con: DuckDBPyConnection, study: Study, generation: int | None) -> tuple[EditCredit, ...]:
-    """What single edits had earned by the end of ``generation`` (None: by now), without the confirmation."""
+    """What single edits had earned by the end of ``generation`` (None: by now), without the confirmation; of each
+    home task, in its own unit."""
     confirming = [m for m, event in study.history.matches.items() if event["purpose"] in FINAL]
-    facts = evidence(con, study.task.name, exclude_matches=confirming, until_generation=generation)
-    return facts.edits
+    found = [evidence(con, task.name, exclude_matches=confirming, until_generation=generation) for task in homes(study)]
+    return tuple(edit for facts in found for edit in facts.edits)
+
+
+def homes(study: Study) -> list[Task]:
+    return [study.task, *(Task.load(away.task) for away in study.config.further)]
+
+
+def inert_everywhere(program: Program, tasks: Sequence[Task]) -> set[str]:
+    """Ids of the directives that a scripted researcher follows on none of the tasks, or follows to no effect."""
+    found = [{directive.directive_id for directive in inert_directives(program, task)} for task in tasks]
+    return set.intersection(*found)
 
 
 def changes(change: Diff) -> list[str]:
@@ -99,9 +117,16 @@ def changes(change: Diff) -> list[str]:
 
 
 def ideas(study: Study, program: Program, con: DuckDBPyConnection) -> list[dict[str, Any]]:
-    """The ideas that this task can carry out, each with what its single edit earned over the study's search."""
-    earned = {(fact.knob.lower(), str(fact.value)): fact for fact in edit_facts(con, study, None)}
-    return [{"text": idea.text, "credit": single(edit, earned)} for idea, edit in resolved_ideas(program, study.task)]
+    """The ideas that a home task can carry out, each with what its single edit earned there over the search."""
+    facts = edit_facts(con, study, None)
+    found = []
+    for task in homes(study):
+        earned = {(fact.knob.lower(), str(fact.value)): fact for fact in facts if fact.task == task.name}
+        found += [
+            {"task": task.name, "text": idea.text, "credit": single(edit, earned)}
+            for idea, edit in resolved_ideas(program, task)
+        ]
+    return found
 
 
 def statements(con: DuckDBPyConnection, program: Program) -> list[dict[str, Any]]:

@@ -9,25 +9,26 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from analysis.evidence import Evidence, evidence, page
+from analysis.evidence import Evidence, page
 from analysis.study import open_study
 from arena.drain import drain_on_interrupt
 from arena.executor import Executor, Progress
 from arena.inprocess import executor_of
-from arena.match import Entry, enter, play
+from arena.match import Entry
 from arena.race import SequentialHalving, Stage
 from arena.study import Study
 from meta.archive import Archive
 from meta.breed import breed, write_down
 from meta.champion import FINAL, Champion, confirm, crown
 from meta.claim import Claim
-from meta.gate import gate_of
+from meta.gate import gate_over
+from meta.homes import Homes
 from meta.lineage import Lineage
 from meta.mutators.llm.author import Author, author_of
 from meta.mutators.mix import Mix
-from meta.novelty import Novelty
 from meta.plan import Plan
 from meta.population import descendants, entries, twin_of_stock
+from meta.prior import informed
 from meta.reserve import confirm_elsewhere
 from programs.program import Program
 from programs.shelf import starter
@@ -58,7 +59,7 @@ def search(
     for generation in range(1, plan.generations + 1):
         loop.advance(generation)
     champion = loop.best()
-    return champion, confirm(study, executor, lineage, champion, plan, progress)
+    return champion, confirm(loop.homes, executor, lineage, champion, plan, progress)
 
 
 class Evolution:
@@ -66,11 +67,12 @@ class Evolution:
 
     def __init__(self, study: Study, plan: Plan, executor: Executor, lineage: Lineage, progress: Progress) -> None:
         self.study = study
+        self.homes = Homes.of(study)
         self.plan = plan
         self.executor = executor
         self.lineage = lineage
         self.progress = progress
-        self.novelty = Novelty(study.task, study.config.researcher)
+        self.novelty = self.homes.novelty()
         self.mix = Mix()
         self.own: str | None = study.config.plan.get("origin")
         self.twins: dict[str, str] = {}  # starters that behave like an earlier one and were not run
@@ -89,7 +91,7 @@ class Evolution:
             self.close_generation(0, starters, ())
         entered, self.twins = entries(self.listed(0, "program_ids"), self.novelty)
         for later, first in self.twins.items():
-            note = f"{self.name(later)} behaves like {self.name(first)} on this task: not run twice"
+            note = f"{self.name(later)} behaves like {self.name(first)} {self.homes.here}: not run twice"
             self.progress({"kind": "note", "text": note})
         self.race("opening", [*entered, twin_of_stock()], self.plan.opening, 0)
 
@@ -102,7 +104,7 @@ class Evolution:
             attempts = breed(
                 self.study, archive, facts, self.novelty, mix,
                 generation=generation, count=self.plan.children, first_among=self.lineage_of_own(),
-                gate=gate_of(self.study, self.plan.children) if self.author else None,
+                gate=gate_over(self.homes.places, self.plan.children) if self.author else None,
             )  # fmt: skip
             children = write_down(self.study, self.lineage, attempts, generation)
             self.leave_page(generation, facts)
@@ -141,20 +143,21 @@ class Evolution:
 
     def race(self, label: str, racers: Sequence[Entry], stages: Sequence[Stage], generation: int) -> None:
         purpose = "generation" if generation else "race"
-        match = enter(self.study, label, racers, purpose=purpose, stream="selection", generation=generation)
-        play(self.study, self.executor, match, SequentialHalving(stages), self.progress)
+        matches = self.homes.enter(label, racers, purpose=purpose, stream="selection", generation=generation)
+        self.homes.play(self.executor, matches, SequentialHalving(stages), self.progress)
 
     def archive(self) -> tuple[Archive, Evidence]:
         """What the ledger knows now: the posterior of every program that ran, and the page of facts."""
         # What confirms a champion may not help to choose it, not even when a finished part of it is resumed.
         last = [m for m, event in self.study.history.matches.items() if event["purpose"] in FINAL]
         with open_study(self.study.folder, views=()) as con:
-            facts = evidence(con, self.study.task.name, exclude_matches=last)
+            facts = self.homes.evidence(con, exclude_matches=last)
         bred = Counter(p for m in self.study.history.mutations if m["accepted"] for p in m["parent_ids"])
         # The user's own program may breed even where it behaves like another one and was not run itself.
         twins = {later: first for later, first in self.twins.items() if later == self.own}
         known = [*(score.program_id for score in facts.programs), *twins]
-        return Archive({p: self.study.program(p) for p in known}, facts.programs, bred, twins), facts
+        scores = informed(facts.programs, self.study.config.prior)
+        return Archive({p: self.study.program(p) for p in known}, scores, bred, twins), facts
 
     def leave_page(self, generation: int, facts: Evidence) -> None:
         """The page of facts that this generation was written from, for people."""

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from inner_loop.behaviour import behaviour_id
+from programs.ids import content_id
 from programs.program import Program
 from trainer.task import Task
 
 
 class Novelty:
-    """Remembers which behaviours a study has seen, by the first program that had each."""
+    """Remembers which behaviours a study has seen, by the first program that had each.
 
-    def __init__(self, task: Task, researcher: str) -> None:
-        self.task = task
+    On several tasks programs behave alike where they do so on each of them: one that differs on a single task is run.
+    """
+
+    def __init__(self, task: Task, researcher: str, further: Sequence[Task] = ()) -> None:
+        self.tasks = (task, *further)
         self.researcher = researcher
         self.seen: dict[str, str] = {}
 
     def meet(self, program: Program) -> str | None:
         """The id of the first program (maybe this one) with this behaviour; None: it is new, and remembered now."""
-        behaviour = behaviour_id(program, self.task, self.researcher)
+        behaviour = self.behaviour(program)
         first = self.seen.get(behaviour)
         self.seen.setdefault(behaviour, program.program_id)
         return first
+
+    def behaviour(self, program: Program) -> str:
+        ids = [behaviour_id(program, task, self.researcher) for task in self.tasks]
+        return ids[0] if len(ids) == 1 else content_id("b", *ids)

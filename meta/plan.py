@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -73,22 +73,35 @@ class Plan:
         verification = self.runs * verify_seeds + 2 * baseline_seeds + 2 * self.best_of_seeds
         return self.runs * self.run_budget + verification * task.cost_seconds
 
-    def describe(self, task: Task, workers: int, elsewhere: float = 0.0) -> dict[str, Any]:
-        """What is about to be spent, and on what; ``elsewhere``: device-seconds on other tasks."""
+    def seconds_on(self, home: Task, further: Sequence[Task]) -> float:
+        """Expected device time on home tasks beside the first, where runs have as many experiments as there."""
+        return sum(self.device_seconds(home) * task.cost_seconds / home.cost_seconds for task in further)
+
+    def describe(
+        self, task: Task, workers: int, elsewhere: float = 0.0, further: Sequence[Task] = ()
+    ) -> dict[str, Any]:
+        """What is about to be spent, and on what; ``elsewhere``: device-seconds on tasks that are no home tasks."""
         per_run = max(1, int(self.run_budget / task.cost_seconds))
-        seconds = self.device_seconds(task) + elsewhere
+        seconds = self.device_seconds(task) + self.seconds_on(task, further) + elsewhere
+        runs = self.runs * (1 + len(further))
         return {
-            "task": task.name,
-            "runs": self.runs,
+            "task": ", ".join(each.name for each in (task, *further)),
+            "runs": runs,
             "experiments_per_run": per_run,
-            "experiments": self.runs * per_run,
+            "experiments": runs * per_run,
             "run_budget_s": self.run_budget,
             "device_seconds": round(seconds, 1),
             "workers": workers,
             "wall_seconds": round(seconds / workers * OVERHEAD + SETUP, 1),
             "price": "own device, no model is called",
             "plan": asdict(self),
+            **({"run_budgets_s": self.budgets(task, further)} if further else {}),
         }
+
+    def budgets(self, home: Task, further: Sequence[Task]) -> dict[str, float]:
+        """Device-seconds of a run by task: as many experiments on each."""
+        per_run = self.run_budget / home.cost_seconds
+        return {task.name: round(per_run * task.cost_seconds, 6) for task in (home, *further)}
 
 
 QUICK = Plan(

@@ -12,12 +12,11 @@ from contextlib import AbstractContextManager
 
 from analysis.statistics import holm
 from arena.executor import Executor, Progress
-from arena.match import enter
 from arena.settings import Reserved
 from arena.study import Study, reference
-from inner_loop.behaviour import behaviour_id
 from meta.champion import arms, play_final
 from meta.claim import LEVEL, Claim, Elsewhere
+from meta.homes import Homes
 from meta.lineage import Lineage
 from meta.plan import Plan
 from programs.errors import UsageError
@@ -28,16 +27,17 @@ from trainer.task import Task
 At = Callable[[Study], AbstractContextManager[Executor]]  # workers for a study on one of its reserved tasks
 
 
-def reserved(home: Task, run_budget: float, others: Sequence[Task]) -> list[Reserved]:
-    """As study.toml names them. Runs there have as many experiments as at home: the budget scales with their cost.
-
-    Raises UsageError for the home task, and for two tasks of one name.
-    """
-    names = [home.name]
-    for task in others:
+def refuse_twice(homes: Sequence[Task], others: Sequence[Task] = ()) -> None:
+    """Raises UsageError where a home task is reserved, or any task is named twice."""
+    names: list[str] = []
+    for task, flag in (*((task, "--task") for task in homes), *((task, "--reserve") for task in others)):
         if task.name in names:
-            raise UsageError(f"--reserve {task.name}: this task is named twice", hint="reserve tasks of other names")
+            raise UsageError(f"{flag} {task.name}: this task is named twice", hint="name tasks of other names")
         names.append(task.name)
+
+
+def beside(home: Task, run_budget: float, others: Sequence[Task]) -> list[Reserved]:
+    """Other tasks as study.toml names them. Runs there have as many experiments as at home: the budget scales."""
     each = run_budget / home.cost_seconds
     return [Reserved(task=reference(t), task_id=t.task_id, run_budget=each * t.cost_seconds) for t in others]
 
@@ -62,7 +62,7 @@ def confirm_elsewhere(
     found: list[tuple[Study, Claim | None]] = []
     for number in range(len(study.config.reserve)):
         away = study.on_reserve(number)
-        if like_stock(champion, away):
+        if not Homes([away]).tell_apart(champion, starter("stock")):
             note = f"{champion.name} behaves like stock on {away.task.name}: not run there"
             progress({"kind": "note", "text": note})
             found.append((away, None))
@@ -81,11 +81,6 @@ def confirm_elsewhere(
 def confirm_there(
     away: Study, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress
 ) -> Claim:
-    entered = arms(away, champion)
-    match = enter(away, f"reserve-{away.task.name}", entered, purpose="reserve", stream="reserve")
-    return play_final(away, executor, lineage, champion, match, plan, "for a reserved task", progress)
-
-
-def like_stock(champion: Program, away: Study) -> bool:
-    programs = (champion, starter("stock"))
-    return len({behaviour_id(program, away.task, away.config.researcher) for program in programs}) == 1
+    there = Homes([away])
+    matches = there.enter(f"reserve-{away.task.name}", arms(there, champion), purpose="reserve", stream="reserve")
+    return play_final(there, executor, lineage, champion, matches, plan, "for a reserved task", progress)

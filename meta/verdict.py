@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from analysis.scales import UNIT
 from analysis.statistics import Mean, Ratio
 from analysis.trust import marked
 from meta.claim import Claim, Elsewhere
@@ -11,11 +12,25 @@ from programs.program import Program
 def verdict(program: Program, claim: Claim, unit: str, trust: str | None = None) -> str:
     """One sentence that says what was confirmed, or that nothing was, and how little it can be trusted if so."""
     doubt = f"; {marked(trust)}" if marked(trust) else ""
-    ours, stocks = figure(claim.champion), figure(claim.stock)
-    figures = f"gain {ours} {unit} against {stocks} of stock; {claim.champion.n} and {claim.stock.n} fresh runs"
+    figures = f"{gains(claim, unit)}; {claim.champion.n} and {claim.stock.n} fresh runs"
+    if claim.tasks:
+        figures = f"{over(claim)}; {claim.champion.n} and {claim.stock.n} fresh runs on each"
     if not claim.holds:
         return f"{program.name} is not shown to beat stock ({figures}; one-sided p = {claim.p:.2g}){doubt}"
     return f"{program.name} beats stock{times(claim.ratio)} ({figures}; one-sided p = {claim.p:.2g}){doubt}"
+
+
+def gains(claim: Claim, unit: str) -> str:
+    return f"gain {figure(claim.champion)} {unit} against {figure(claim.stock)} of stock"
+
+
+def over(claim: Claim) -> str:
+    """The figures of a claim over several tasks, and of each of them."""
+    apart = f"{claim.difference:.4g}"
+    if claim.low is not None and claim.high is not None:
+        apart += f" [{claim.low:.4g}, {claim.high:.4g}]"
+    told = [f"on {on.task} {gains(on.claim, on.unit)}{times(on.claim.ratio)}" for on in claim.tasks]
+    return f"mean over {len(told)} tasks, {apart} {UNIT} apart; {'; '.join(told)}"
 
 
 def sentence(found: Elsewhere) -> str:

@@ -17,6 +17,7 @@ from programs.errors import NotFound, TaskError
 from programs.ids import content_id
 from trainer import constants, task_file
 from trainer.edits import EditSpace, Knob, Replacement
+from trainer.launcher import Libraries
 from trainer.law import Law
 from trainer.law_file import law_of
 from trainer.scoring import scorer_kind
@@ -24,6 +25,7 @@ from trainer.source import Source
 from trainer.text_source import at_hand, text_hash
 
 TASKS = Path(__file__).resolve().parent / "tasks"
+_LISTED = ("classification", "language_model")  # kinds of scorers that take plain lists where there is no torch
 EXPERIMENTS_PER_RUN = 24  # default run budget, where task.toml names none
 
 
@@ -65,10 +67,18 @@ class Task:
     budget_basis: str = "given"  # what speaks for budget_seconds: "given", "measured", "stated" or "assumed"
     law: Law | None = field(default=None, hash=False)  # of a simulated task, which trains nothing
     run: task_file.RunSection | None = field(default=None, hash=False)  # of a task that runs a command as it is
+    torch: bool = True  # whether its processes start with torch imported, and answer with tensors
 
     @property
     def sign(self) -> float:
         return 1.0 if self.direction == "lower" else -1.0
+
+    @property
+    def libraries(self) -> Libraries:
+        """What its processes start with: the standard library alone where they answer in lists, or NumPy would win."""
+        if self.torch:
+            return "torch"
+        return "standard" if self.scoring["kind"] in _LISTED else "packages"
 
     @property
     def scales(self) -> bool:
@@ -79,6 +89,10 @@ class Task:
     def hard_line(self, fraction: float = 1.0) -> float:
         """CPU-seconds after which an experiment is killed: 1.25 times the soft budget plus a tenth of a second."""
         return self.hard_factor * self.budget_seconds * fraction + self.hard_extra
+
+    def steps_of(self, fraction: float = 1.0) -> int:
+        """Training steps of an experiment where they are counted: in fixed-step mode, and by the scorer `optimizer`."""
+        return max(1, round(self.steps * fraction))
 
     def wall_cap(self, fraction: float = 1.0) -> float:
         return max(10.0, self.wall_factor * self.hard_line(fraction))
@@ -165,6 +179,7 @@ class Task:
             card=card,
             law=law_of(path, text, parsed, edits, Source.from_folder(folder, parsed.task.editable)),
             run=parsed.run,
+            torch=parsed.task.torch,
         )
 
 

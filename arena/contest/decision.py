@@ -54,7 +54,7 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
 def counter(contest: Contest, study: Study, entries: Sequence[Entry], progress: Progress) -> Deciding:
     """Tells the pages how many confirming runs there are and have been, on all tasks."""
     matches = [(each, entered(each, entries, arms.CONFIRMATION)) for each in study.on_tasks()]
-    played = [gains_of(each, arm) for each, match in matches for arm in match.arms]
+    played = [gains_of(each, arm.arm_id) for each, match in matches for arm in match.arms]
     return Deciding(contest, progress, len(played) * contest.config.confirm_runs, sum(map(len, played)))
 
 
@@ -64,7 +64,7 @@ def run_again(
     """The fresh runs on the task that the study is on; of an entry that is left out as many as it has."""
     match = entered(study, entries, arms.CONFIRMATION)
     play(study, executor, match, careful.Careful(contest, entries, contest.config.confirm_runs), progress)
-    return {entry.number: gains_of(study, arm) for entry, arm in zip(entries, match.arms, strict=True)}
+    return {entry.number: gains_of(study, arm.arm_id) for entry, arm in zip(entries, match.arms, strict=True)}
 
 
 def elsewhere(contest: Contest, study: Study, entries: Sequence[Entry], progress: Progress) -> list[dict[str, Any]]:

@@ -138,7 +138,7 @@ def dials(task: Task, plan: Plan) -> Iterator[tuple[list[str], Plan]]:
         asked = Settings(None, None, None, plan.run_budget if taken[0] else None, None, None, False, False)
         try:
             made = plan_of(
-                task, asked, budget=float(budget) if "--budget" in flags else None, quick="--quick" in flags,
+                [task], asked, budget=float(budget) if "--budget" in flags else None, quick="--quick" in flags,
                 seeds=plan.opening_runs if taken[1] else None, generations=plan.generations if taken[2] else None,
                 best_of_n=bool(best_of),
             )  # fmt: skip

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 FLAGS = [
     options.study_flag,
     options.resume_flag,
-    options.task_flag,
+    options.tasks_flag,
     flag("--reserve", metavar="TASK,…", help="Tasks on which the champion is tested once, at the end."),
+    flag("--prior", metavar="STUDY,…", help="Past studies: what they say of programs is where this one starts."),
     options.run_budget_flag,
     options.budget_flag,
     flag("--quick", is_flag=True, help="A small study: 2 minutes on 2 idle cores."),
@@ -76,9 +77,12 @@ def improve(out: Output, program: str | None, **flags: Any) -> None:
 
 def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]) -> None:
     from meta.begin import champion_of, found, take_up
+    from meta.prior import gather, refuse_other, sentence
+    from meta.reserve import refuse_twice
     from trainer.task import Task
 
     reserve = launch.load_tasks(flags.pop("reserve"))
+    past = [resolve.study_folder(name, out) for name in resolve.listed(flags.pop("prior"))]
     follows = mutation.load(flags.pop("meta_program"))
     dial = {name: flags.pop(name) for name in ("budget", "quick", "generations", "seeds", "best_of_n")}
     settings = Settings.take(flags)
@@ -86,24 +90,30 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     if folder is not None:
         study, plan, starters = take_up(folder)
         settings.check(study)
+        homes = [study.task, *(Task.load(away.task) for away in study.config.further)]
         refuse_reserve(study, reserve)
+        refuse_other(folder, study.config.prior, past)
         mutation.check(study, follows)
         mutation.check_traces(study, settings.crew.staff.traces)
         reserve = [Task.load(away.task) for away in study.config.reserve]
         refuse_others(folder, own, starters)
     else:
         mutation.refuse_alone(follows, settings.crew.staff)
-        task = launch.load_task(settings.task)
-        plan = plan_of(task, settings, reserve, **dial)
-    task = study.task if folder else task
-    described = describe(plan, task, settings, study if folder else None, reserve)
+        homes = launch.load_tasks(settings.task) or [launch.load_task(None)]
+        refuse_twice(homes, reserve)
+        plan = plan_of(homes, settings, reserve, **dial)
+        known = gather(past, [other.name for other in reserve]) if past else None
+    described = describe(plan, homes, settings, study if folder else None, reserve)
+    if prior := study.config.prior if folder else known and known.prior:
+        described["prior"] = sentence(prior)
     if settings.dry_run:
         launch.dry_run(out, described)
         return
     if folder is None or champion_of(folder) is None:
-        for each in (task, *reserve):
+        for each in (*homes, *reserve):
             settings.ready(each, study if folder else None)
     if folder is None:
+        task, *further = homes
         launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
         folder = settings.fresh(task, out)
         study, starters = found(
@@ -117,10 +127,12 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
             fixed_steps=settings.fixed_steps,
             sandbox=settings.sandbox,
             command=command,
+            further=further,
             reserve=reserve,
             researcher=settings.crew.researcher,
             staff=settings.crew.staff,
             meta_program=follows,
+            known=known,
         )
     if champion_of(folder) is None:
         play(out, command, study, plan, starters, described)
@@ -152,7 +164,7 @@ def refuse_reserve(study: Study, asked: list[Task]) -> None:
 
 
 def plan_of(
-    task: Task,
+    homes: Sequence[Task],
     settings: Settings,
     reserve: Sequence[Task] = (),
     *,
@@ -166,12 +178,16 @@ def plan_of(
     from meta import plan as plans
     from meta.reserve import seconds_elsewhere
 
+    task, *further = homes
     if quick and budget is not None:
         raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
     if quick:
         whole = plans.quick(task, settings.run_budget)
     elif budget is not None:
-        whole = plans.within(budget, task, settings.run_budget, lambda p: seconds_elsewhere(p, task, reserve))
+        whole = plans.within(
+            budget, task, settings.run_budget,
+            lambda p: p.seconds_on(task, further) + seconds_elsewhere(p, task, reserve),
+        )  # fmt: skip
     else:
         whole = plans.default(task, settings.run_budget)
     if seeds is not None:
@@ -182,20 +198,24 @@ def plan_of(
 
 
 def describe(
-    plan: Plan, task: Task, settings: Settings, study: Study | None, reserve: Sequence[Task] = ()
+    plan: Plan, homes: Sequence[Task], settings: Settings, study: Study | None, reserve: Sequence[Task] = ()
 ) -> dict[str, Any]:
     """What is about to be spent, and what the confirmation can tell. ``study``: the one that goes on."""
     from meta.reserve import runs_elsewhere, seconds_elsewhere
 
+    task, *further = homes
     sandboxed = settings.sandbox if study is None else study.config.sandbox
     workers, devices = settings.at_once(study)
-    whole = plan.describe(task, workers, seconds_elsewhere(plan, task, reserve))
+    whole = plan.describe(task, workers, seconds_elsewhere(plan, task, reserve), further)
     if reserve:
         whole["reserve"] = ", ".join(other.name for other in reserve)
         whole["runs_on_reserve"] = runs_elsewhere(plan) * len(reserve)
     told = launch.as_it_runs(whole, task, sandboxed, devices)
     told |= settings.crew.bill(task, told["experiments"], study)
     told |= mutation.bill(plan, study.config.staff if study else settings.crew.staff, told)
+    if further:  # the runs on each task are as many samples of the mean over the tasks, in one unit
+        tells = launch.power_sentence(plan.confirm_runs * len(homes))
+        return {"tells": f"in the confirmation, over {len(homes)} tasks, {tells}"} | told
     tells = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit)
     return {"tells": f"in the confirmation {tells}"} | told
 

@@ -72,8 +72,15 @@ class Settings:
         """Refuse to go on under other settings than the study was made with."""
         from arena.study import reference
 
+        asked = load_tasks(self.task)
+        made = {study.config.task_id, *(away.task_id for away in study.config.further)}
+        if len(asked) > 1 and {task.task_id for task in asked} != made:
+            raise NotComparable(
+                f"{resolve.shown(study.folder)} was founded on other tasks",
+                hint="leave --task out to go on, or name a new folder with --study",
+            )
         study.agree(
-            task=reference(load_task(self.task)) if self.task else None,
+            task=reference(asked[0]) if len(asked) == 1 else None,
             run_budget=self.run_budget,
             seed=self.seed,
             fixed_steps=self.fixed_steps or None,
@@ -133,7 +140,7 @@ def load_task(text: str | None) -> Task:
 
 def load_tasks(text: str | None) -> list[Task]:
     """The tasks of a list with commas; none where it was left out."""
-    return [load_task(name.strip()) for name in (text or "").split(",") if name.strip()]
+    return [load_task(name) for name in resolve.listed(text)]
 
 
 def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify_seeds: int = 2) -> dict[str, Any]:
@@ -208,7 +215,7 @@ def known_noise(study: Study | None) -> Noise | None:
 def announce(out: Output, plan: Mapping[str, Any]) -> None:
     """The plan and the bill on stderr, before anything is started."""
     out.note(
-        f"plan: {many(plan['runs'], 'run')} of {duration(plan['run_budget_s'])} on {plan['task']}, about "
+        f"plan: {many(plan['runs'], 'run')} {plan_words.where(plan)}, about "
         f"{many(plan['experiments'], 'experiment')}; {duration(plan['device_seconds'])} of device time, about "
         f"{plan_words.wall(plan)}; {plan['price']}"
     )
@@ -240,7 +247,8 @@ def drive(
     """Carry out ``work`` with progress shown; a drained or killed command says how to go on."""
     from arena.drain import Drained
 
-    goal = {"runs": plan["runs"], "device_seconds": plan["runs"] * plan["run_budget_s"]}
+    budgets = list(plan.get("run_budgets_s", {"": plan["run_budget_s"]}).values())
+    goal = {"runs": plan["runs"], "device_seconds": plan["runs"] * sum(budgets) / len(budgets)}
     unsafe = "" if shut_in(plan) else f" {sandbox.FLAG}"
     again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}"
     with Progress(out, folder, command, goal) as progress:

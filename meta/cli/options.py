@@ -191,6 +191,9 @@ study_flag = flag(
     "-s", "--study", "study_option", metavar="DIR", help="The study's folder, or its name under studies/."
 )
 task_flag = flag("-t", "--task", metavar="NAME|DIR", help="The task  [default: strokes].")
+tasks_flag = flag(
+    "-t", "--task", metavar="TASK,…", help="The task, or several that every program is run on  [default: strokes]."
+)
 seed_flag = flag("--seed", type=click.IntRange(min=0), help="Seed of the study; without it, a fresh secret.")
 workers_flag = flag("-j", "--workers", type=click.IntRange(min=1), help="Worker processes  [default: the cores].")
 devices_flag = flag(

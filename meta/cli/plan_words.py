@@ -11,7 +11,8 @@ from meta.cli.options import duration
 from meta.cli.output import brief
 
 _TOLD = (
-    "task", "runs", "run_budget_s", "experiments_per_run", "experiments", "device_seconds", "wall_seconds", "workers",
+    "task", "runs", "run_budget_s", "run_budgets_s",
+    "experiments_per_run", "experiments", "device_seconds", "wall_seconds", "workers",
     "devices_per_run",
     "price", "researcher", "models", "tokens", "usd", "mutation_calls", "mutation_tokens", "mutation_usd", "tells",
     "sandbox", "plan", "reply_tokens", "call_timeout_s", "patience_s", "calls_at_once", "max_wall_s",
@@ -69,8 +70,19 @@ def limits(plan: Mapping[str, Any]) -> str:
     )
 
 
+def where(plan: Mapping[str, Any]) -> str:
+    """``of 3.6s on strokes``; of several tasks ``of 3.6s on strokes and 52.8s on tinylm, as many on each``."""
+    budgets = plan.get("run_budgets_s", {plan["task"]: plan["run_budget_s"]})
+    told = " and ".join(f"{duration(budget)} on {task}" for task, budget in budgets.items())
+    return f"of {told}" + (", as many on each" if len(budgets) > 1 else "")
+
+
 def _runs(plan: Mapping[str, Any]) -> str:
     text = f"{plan['runs']:,}, each with {duration(plan['run_budget_s'])} of device time"
+    if "run_budgets_s" in plan:
+        count = plan["runs"] // len(plan["run_budgets_s"])
+        each = (f"{duration(budget)} on {task}" for task, budget in plan["run_budgets_s"].items())
+        text = f"{plan['runs']:,}, {count:,} on each task, with device time of {', '.join(each)}"
     if "experiments_per_run" in plan:
         text += f": about {many(plan['experiments_per_run'], 'experiment')}, {plan.get('experiments', 0):,} in all"
     return text

@@ -46,6 +46,11 @@ def study_folder(text: str | None, out: Output, *, option: str | None = None) ->
     raise NotFound(what, hint=_study_hint(text))
 
 
+def listed(text: str | None) -> list[str]:
+    """The names of a list with commas; none where it was left out."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
 def known_studies() -> list[Path]:
     """The studies under ``studies/`` of the current folder, oldest first."""
     found = [p.parent for p in STUDIES.glob(f"*/{MARK}")] if STUDIES.is_dir() else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 
 LIST = (
     Column("name", style="bold"),
-    Column("metric"),
-    Column("direction", "better"),
-    Column("edits", right=True),
+    Column("metric", person=False),
+    Column("direction", "better", person=False),
+    Column("edits", right=True, person=False),
     Column("cost_seconds", "experiment", right=True, show=duration),
     Column("run_budget", "run", right=True, show=duration),
-    Column("description", wrap=True),
+    Column("headroom_sd", "headroom", right=True, show=lambda sd: f"{sd:.0f} sd"),
+    Column("resolved_share", "resolved", right=True, show=lambda share: f"{share:.0%}"),
+    Column("card", person=False),
+    Column("description", wrap=True, show=lambda text: re.split(r"[:.] ", text)[0].rstrip(".")),
     Column("task_id", person=False),
 )
 EDITS = (
@@ -71,7 +75,7 @@ def show(out: Output, task: str) -> None:
     if out.mode == "json":
         out.json(item | {"edits": edits_of(loaded), "card": loaded.card})
         return
-    out.thing({k: v for k, v in item.items() if k not in ("edits", "card")})
+    out.thing({k: v for k, v in item.items() if k != "edits"})
     if out.mode == "person":
         out.rows(edits_of(loaded), EDITS)
         if loaded.card is None:
@@ -156,10 +160,16 @@ def list_tasks(out: Output) -> None:
     from trainer.task import Task, builtin_tasks
 
     out.rows([described(Task.load(name)) for name in builtin_tasks()], LIST)
+    out.note(
+        "headroom: gain of stacked edits in sd of the seeds; resolved: share of edits that one run tells from noise"
+    )
 
 
 def described(task: Task) -> dict[str, Any]:
     """A task as an object; times in device-seconds."""
+    from trainer.card_summary import summary
+
+    card = summary(task)
     return {
         "name": task.name,
         "task_id": task.task_id,
@@ -178,7 +188,11 @@ def described(task: Task) -> dict[str, Any]:
         "read_only": list(task.read_only),
         "scoring": task.scoring.get("kind"),
         "edits": len(task.edits.knobs),
-        "card": task.card is not None,
+        "headroom_sd": card.headroom_sd,
+        "resolved_share": card.resolved_share,
+        "seed_sd": card.seed_sd,
+        "separates": card.separates,
+        "card": card.sentence,
     }
 
 

@@ -75,8 +75,9 @@ class Table:
         return sum(row.gain for row in rows) if rows else None
 
     def credit_ids(self, directive_id: str, terms: tuple[str, ...]) -> list[str]:
-        own = [self.ideas[directive_id].credit_id] if directive_id in self.ideas and len(terms) > 1 else []
-        return own or [row.credit.credit_id for row in self.of_terms(terms) or ()]
+        if directive_id in self.ideas and len(terms) > 1:
+            return list(self.ideas[directive_id].ids)
+        return [credit_id for row in self.of_terms(terms) or () for credit_id in row.credit.ids]
 
     def by_knob(self) -> Mapping[str, list[Earned]]:
         """Rows of each knob, best first."""

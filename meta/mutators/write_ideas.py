@@ -5,6 +5,10 @@ better half of them, then the best quarter. One experiment buys what a queue of 
 edits do not mix it costs that one experiment and the next smaller bundle follows. A bundle that was tried and never
 earned anything is not written again. Single ideas come after, by gain; those that a kept bundle contains change nothing
 any more and are passed over at no cost.
+
+Over several tasks the list is written from the figures of each, in one unit: the bundles of each task by turns, for a
+task passes over those that name what it lacks; then what helps on every task where it was tried, by its mean gain
+there; then what one task wants and another pays for; then the hopefuls. There is room for the ideas of all.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from meta.mutators.base import Parent, Proposal, parent_ids
 from meta.mutators.earned import Earned, Key, Table, idea_gain, idea_terms, key_of_term
 from meta.mutators.ladder import untried
 from meta.mutators.queue_first import queue_first
+from meta.mutators.several import by_turns, helps_everywhere, tables
 from programs.edit import replace_ideas, unset_charter
 
 if TYPE_CHECKING:
@@ -34,6 +39,10 @@ class Item:
     text: str
     gain: float
     credit_ids: tuple[str, ...] = ()
+    keys: frozenset[Key] = frozenset()  # what it changes
+
+
+Sections = tuple[list[Item], list[Item], list[Item]]  # bundles, what clearly earned something, hopefuls
 
 
 @dataclass(frozen=True)
@@ -46,12 +55,12 @@ class WriteIdeas:
     most: int = 30  # items with figures; length is a cost
 
     def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
-        table, program = Table(evidence), parents[0].program
-        items = written(table, self.bundles)[: self.most]
+        table, program, on = Table(evidence), parents[0].program, tables(evidence)
+        items = written(table, on, self.bundles)[: self.most * len(on)]
         if not items:
             return None
         kept = [Item(idea.text, 0.0) for idea in program.ideas if _is_news(idea.text, idea.terms, table)]
-        listed = dict.fromkeys(item.text for item in [*items, *kept, *beside_winners(table)])
+        listed = dict.fromkeys(item.text for item in [*items, *kept, *by_turns(map(beside_winners, on))])
         text = replace_ideas(program.text, list(listed))
         text = unset_charter(queue_first(text), "focus")  # ideas outside the focus would be lost
         if text == program.text:
@@ -61,18 +70,47 @@ class WriteIdeas:
         return Proposal(text, self.name, reason, tuple(ids), parent_ids(parents))
 
 
-def written(table: Table, bundles: bool = True) -> list[Item]:
-    """What the evidence speaks for, in order: bundles, winners by gain, second values and hopefuls."""
+def written(table: Table, on: Sequence[Table] = (), bundles: bool = True) -> list[Item]:
+    """What the evidence speaks for, in order. ``on``: the tables of the tasks where ``table`` is over several."""
+    found = [sections(each, bundles) for each in on or [table]]
+    if len(found) == 1:
+        return [item for section in found[0] for item in section]
+    opening, clear, hopeful = (by_turns(each) for each in zip(*found, strict=True))
+    singles = [_retold(item, table) for item in _once(clear)]
+    everywhere = [item for item in singles if all(helps_everywhere(key, on) for key in item.keys)]
+    disputed = [item for item in singles if item not in everywhere]
+    ordered = [*_by_gain(everywhere), *_by_gain(disputed), *(_retold(item, table) for item in hopeful)]
+    return [*_once(opening), *_once(ordered)]
+
+
+def _once(items: Iterable[Item]) -> list[Item]:
+    """Without those that change what one before them does."""
+    found: dict[frozenset[Key], Item] = {}
+    for item in items:
+        found.setdefault(item.keys, item)
+    return list(found.values())
+
+
+def _by_gain(items: Iterable[Item]) -> list[Item]:
+    return sorted(items, key=lambda item: -item.gain)
+
+
+def _retold(item: Item, table: Table) -> Item:
+    """A single edit with its figure over all tasks on which it was tried."""
+    row = table.rows.get(next(iter(item.keys))) if len(item.keys) == 1 else None
+    return _single(row) if row is not None and row.credit.of else item
+
+
+def sections(table: Table, bundles: bool = True) -> Sections:
+    """What the evidence of one task speaks for: bundles, winners by gain, then second values and hopefuls."""
     by_knob = table.by_knob()
     best = sorted((rows[0] for rows in by_knob.values()), key=lambda row: (-row.gain, row.term))
     winners = [row for row in best if row.low > 0]
     singles = [_single(row) for row in winners] + _joint_ideas(table)
     hopefuls = [row for row in best if row.low <= 0 < row.gain]
     second = [row for rows in by_knob.values() for row in _second(rows)]
-    out = _bundles(winners, table) if bundles else []
-    out += sorted(singles, key=lambda item: -item.gain)
-    out += [_single(row) for row in sorted(second + hopefuls, key=lambda row: (-row.low, row.term))]
-    return out
+    last = [_single(row) for row in sorted(second + hopefuls, key=lambda row: (-row.low, row.term))]
+    return _bundles(winners, table) if bundles else [], _by_gain(singles), last
 
 
 def beside_winners(table: Table) -> list[Item]:
@@ -94,14 +132,15 @@ def _bundles(winners: Sequence[Earned], table: Table) -> list[Item]:
         terms = " ".join(f"`{row.term}`" for row in rows)
         total = sum(row.gain for row in rows)
         text = f"All of these at once: {terms} (one by one {total:.2g} is expected of them)."
-        out.append(Item(text, total, tuple(row.credit.credit_id for row in rows)))
+        ids = tuple(credit_id for row in rows for credit_id in row.credit.ids)
+        out.append(Item(text, total, ids, _keys(row.term for row in rows)))
         size //= 2
     return out
 
 
 def _single(row: Earned) -> Item:
     verb = "Apply" if row.credit.value is True else "Set"
-    return Item(f"{verb} `{row.term}`: {row.figure()}.", row.gain, (row.credit.credit_id,))
+    return Item(f"{verb} `{row.term}`: {row.figure()}.", row.gain, row.credit.ids, _keys([row.term]))
 
 
 def _second(rows: Sequence[Earned]) -> list[Earned]:
@@ -130,7 +169,7 @@ def _joint_ideas(table: Table) -> list[Item]:
             shown = " ".join(f"`{term}`" for term in terms)
             tries = f"{credit.n} tries" if credit.n != 1 else "one try"
             text = f"Together {shown}: came with {idea_gain(credit):.2g} over {tries}."
-            out.setdefault(_keys(terms), Item(text, idea_gain(credit), (credit.credit_id,)))
+            out.setdefault(_keys(terms), Item(text, idea_gain(credit), credit.ids, _keys(terms)))
     return list(out.values())[:JOINT]
 
 
@@ -146,7 +185,7 @@ def _beside(row: Earned, rows: Sequence[Earned]) -> list[Item]:
     assert isinstance(row.credit.value, int | float)
     name = row.credit.knob.lower()
     return [
-        Item(f"{UNTRIED}, beside {row.term}: `{name}={value:g}`.", 0.0, (row.credit.credit_id,))
+        Item(f"{UNTRIED}, beside {row.term}: `{name}={value:g}`.", 0.0, row.credit.ids)
         for value in untried(row.credit.value, tried)
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from arena.match import Entry, announce, enter
-from meta.champion import against
+from meta.homes import against
 from programs.shelf import starter
 from tests.studies import make_study, silent
 

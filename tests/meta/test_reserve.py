@@ -13,7 +13,7 @@ from meta.begin import found, take_up
 from meta.champion import Champion, write_page_again
 from meta.evolve import evolve
 from meta.plan import Plan, within
-from meta.reserve import reserved, seconds_elsewhere
+from meta.reserve import refuse_twice, seconds_elsewhere
 from programs.errors import NotComparable, UsageError
 from tests.studies import TINY, silent
 from trainer.planted import random_law, simulated_task
@@ -93,7 +93,7 @@ def test_the_same_task_is_not_reserved(tmp_path: Path) -> None:
     home, other = planted(tmp_path / "home", 2), planted(tmp_path / "other", 3)
     for wrong in ([home], [other, other]):
         with pytest.raises(UsageError, match="named twice"):
-            reserved(home, 1.0, wrong)
+            refuse_twice([home], wrong)
 
 
 def test_a_budget_holds_what_the_reserve_costs(tmp_path: Path) -> None:

@@ -1,0 +1,183 @@
+"""What a study knows over several tasks: the evidence of each in a common unit, and the mean over them.
+
+An edit counts over the tasks on which it was tried: where it does not exist it costs nothing. A program counts once it
+has run on all of them. Rows of the mean name the rows of the single tasks that they rest on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from analysis.credit import DirectiveCredit, EditCredit, Estimate, MutationCredit, NeverFollowed, Value
+from analysis.evidence import Evidence, ProgramScore
+from analysis.scales import UNIT, Scale
+from analysis.statistics import interval
+from analysis.trust import weakest
+
+Row = TypeVar("Row", bound=Estimate)
+Parts = Sequence[Evidence]
+
+
+def over_tasks(parts: Parts, scales: Sequence[Scale]) -> Evidence:
+    """The mean over tasks of each one's evidence divided by its scale; the parts as they were divided are kept."""
+    told = tuple(scaled(part, scale) for part, scale in zip(parts, scales, strict=True))
+    task = ", ".join(part.task for part in told)
+    edits = [_edit(found, task) for found in _alike(told, lambda p: p.edits, _change)]
+    directives = [_directive(found, task) for found in _alike(told, lambda p: p.directives, lambda d: d.directive_id)]
+    mutations = [_mutation(found, task) for found in _alike(told, lambda p: p.mutations, lambda m: m.child_id)]
+    return Evidence(
+        task=task,
+        unit=UNIT,
+        edits=tuple(sorted(edits, key=lambda e: (-e.score, e.credit_id))),
+        directives=tuple(sorted(directives, key=lambda d: (-d.estimate, d.directive_id))),
+        mutations=tuple(sorted(mutations, key=lambda m: (-m.estimate, m.child_id))),
+        programs=tuple(_programs(told, task)),
+        never_followed=tuple(_never(told)),
+        wasted=tuple(waste for part in told for waste in part.wasted),
+        runs=sum(part.runs for part in told),
+        experiments=sum(part.experiments for part in told),
+        device_seconds=math.fsum(part.device_seconds for part in told),
+        trust=weakest(part.trust for part in told if part.trust),
+        parts=told,
+    )
+
+
+def scaled(part: Evidence, scale: Scale) -> Evidence:
+    """The same with every gain divided by the scale's size, in units of it."""
+    size = scale.size
+    return replace(
+        part,
+        unit=UNIT,
+        scale=scale,
+        edits=tuple(replace(_by(e, size), joint_estimate=_over(e.joint_estimate, size)) for e in part.edits),
+        directives=tuple(replace(_by(d, size), kept_gain=d.kept_gain / size) for d in part.directives),
+        mutations=tuple(
+            replace(_by(m, size), shrunk=_over(m.shrunk, size), shrunk_se=_over(m.shrunk_se, size))
+            for m in part.mutations
+        ),
+        programs=tuple(_score_by(s, size) for s in part.programs),
+    )
+
+
+def _by(row: Row, size: float) -> Row:
+    unit = row.unit.replace(row.unit.removesuffix(" per device-second"), UNIT)
+    figures = {name: _over(getattr(row, name), size) for name in ("estimate", "se", "low", "high")}
+    return replace(row, unit=unit, **figures)  # type: ignore[arg-type]
+
+
+def _over(value: float | None, size: float) -> float | None:
+    return None if value is None else value / size
+
+
+def _score_by(score: ProgramScore, size: float) -> ProgramScore:
+    names = ("mean", "se", "shrunk_mean", "shrunk_se", "low", "high", "claimed")
+    return replace(score, **{name: _over(getattr(score, name), size) for name in names})  # type: ignore[arg-type]
+
+
+def _alike(
+    parts: Parts, rows: Callable[[Evidence], Iterable[Row]], key: Callable[[Row], Hashable]
+) -> list[list[Row]]:  # fmt: skip
+    """Rows of the parts that are about the same thing, in the order in which they first appear."""
+    found: dict[Hashable, list[Row]] = {}
+    for part in parts:
+        for row in rows(part):
+            found.setdefault(key(row), []).append(row)
+    return list(found.values())
+
+
+def _change(edit: EditCredit) -> tuple[str, Value]:
+    """2 and 2.0 are one value."""
+    number = isinstance(edit.value, int | float) and not isinstance(edit.value, bool)
+    return edit.knob.casefold(), f"{float(edit.value):.6g}" if number else str(edit.value).casefold()
+
+
+def _mean(rows: Sequence[Row], task: str) -> Row:
+    """One row of independent ones: their mean, the se of that, the weakest design and the largest q."""
+    first, count = rows[0], len(rows)
+    if count == 1:
+        return first
+    ses = [row.se for row in rows if row.se is not None]
+    estimate = math.fsum(row.estimate for row in rows) / count
+    se = math.sqrt(math.fsum(s * s for s in ses)) / count if len(ses) == count else None
+    qs = [row.q for row in rows if row.q is not None]
+    designs = {row.design for row in rows}
+    n = sum(row.n for row in rows)
+    low, high = interval(estimate, se, n - count)
+    return replace(
+        first, task=task, estimate=estimate, se=se, low=low, high=high, n=n,
+        q=max(qs) if len(qs) == count else None,
+        design="observational" if "observational" in designs else first.design if len(designs) == 1 else "paired",
+        of=tuple(row.credit_id for row in rows),
+    )  # fmt: skip
+
+
+def _edit(rows: list[EditCredit], task: str) -> EditCredit:
+    joint = [row.joint_estimate for row in rows if row.joint_estimate is not None]
+    return replace(
+        _mean(rows, task),
+        failures=sum(row.failures for row in rows), runs=sum(row.runs for row in rows),
+        device_seconds=math.fsum(row.device_seconds for row in rows),
+        joint_estimate=math.fsum(joint) / len(joint) if len(joint) == len(rows) else None,
+    )  # fmt: skip
+
+
+def _directive(rows: list[DirectiveCredit], task: str) -> DirectiveCredit:
+    return replace(
+        _mean(rows, task),
+        kept_gain=math.fsum(row.kept_gain for row in rows), failures=sum(row.failures for row in rows),
+        device_seconds=math.fsum(row.device_seconds for row in rows),
+        program_ids=tuple(dict.fromkeys(p for row in rows for p in row.program_ids)),
+        runs_held=sum(row.runs_held for row in rows), runs_followed=sum(row.runs_followed for row in rows),
+    )  # fmt: skip
+
+
+def _mutation(rows: list[MutationCredit], task: str) -> MutationCredit:
+    shrunk = [row.shrunk for row in rows if row.shrunk is not None]
+    errors = [row.shrunk_se for row in rows if row.shrunk_se is not None]
+    known = len(shrunk) == len(errors) == len(rows)
+    return replace(
+        _mean(rows, task),
+        shrunk=math.fsum(shrunk) / len(rows) if known else None,
+        shrunk_se=math.sqrt(math.fsum(e * e for e in errors)) / len(rows) if known else None,
+    )
+
+
+def _programs(parts: Parts, task: str) -> list[ProgramScore]:
+    """Programs that ran on every task: means over the tasks of their scores there, which are independent."""
+    by_task = [{score.program_id: score for score in part.programs} for part in parts]
+    found = [
+        _score([scores[program_id] for scores in by_task], task)
+        for program_id in by_task[0]
+        if all(program_id in scores for scores in by_task)
+    ]
+    return sorted(found, key=lambda s: (-s.shrunk_mean, -s.mean, s.program_id))
+
+
+def _score(scores: list[ProgramScore], task: str) -> ProgramScore:
+    count = len(scores)
+    mean, se = math.fsum(s.mean for s in scores) / count, math.sqrt(math.fsum(s.se**2 for s in scores)) / count
+    low, high = interval(mean, se, sum(s.n - 1 for s in scores))
+    claims = [s.claimed for s in scores if s.claimed is not None]
+    return replace(
+        scores[0], task=task, mean=mean, se=se, n=min(s.n for s in scores), low=low, high=high,
+        shrunk_mean=math.fsum(s.shrunk_mean for s in scores) / count,
+        shrunk_se=math.sqrt(math.fsum(s.shrunk_se**2 for s in scores)) / count,
+        claimed=math.fsum(claims) / count if len(claims) == count else None,
+        tasks=tuple(scores),
+    )  # fmt: skip
+
+
+def _never(parts: Parts) -> list[NeverFollowed]:
+    """What no experiment cited on any of the tasks."""
+    cited = {d.directive_id for part in parts for d in part.directives}
+    found: dict[str, NeverFollowed] = {}
+    for part in parts:
+        for item in part.never_followed:
+            if item.directive_id not in cited:
+                before = found.get(item.directive_id)
+                held = item.runs_held + (before.runs_held if before else 0)
+                found[item.directive_id] = replace(before or item, runs_held=held)
+    return list(found.values())

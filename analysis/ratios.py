@@ -1,0 +1,54 @@
+"""The mean over several tasks of a ratio of two means, with a one-sided lower bound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analysis.statistics import Ratio, error_of, ratio, t_quantile
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Gains of top and bottom on one task; what they were measured against, and the shares that were: see ``ratio``."""
+
+    top: Sequence[float]
+    bottom: Sequence[float]
+    baseline: Sequence[float] = ()
+    touched: tuple[float, float] = (1.0, 1.0)
+
+
+def mean_of_ratios(tasks: Sequence[Sides], level: float = 0.95) -> Ratio:
+    """Mean over tasks of top's mean over bottom's, the tasks being independent.
+
+    The bound is that of the linear approximation (delta method: Casella and Berger, Statistical Inference, 2nd ed.,
+    5.5.4): with r = x / y on a task, its variance is (vx + r² vy + (wx - r wy)² v) / y², the error of the baseline as
+    in ``ratio``; degrees of freedom by Satterthwaite over all parts. Where Fieller's bound shows that a task allows any
+    ratio, the approximation is worth nothing, and there is no bound. No ratio where one task has none.
+    """
+    found = [ratio(t.top, t.bottom, level, t.baseline, t.touched) for t in tasks]
+    n_top, n_bottom = min(r.n_top for r in found), min(r.n_bottom for r in found)
+    ratios = [r.ratio for r in found if r.ratio is not None]
+    if len(ratios) < len(found):
+        return Ratio(None, None, level, n_top, n_bottom)
+    mean = math.fsum(ratios) / len(found)
+    if any(r.lower is None for r in found):
+        return Ratio(mean, None, level, n_top, n_bottom)
+    parts = [part for task, r in zip(tasks, ratios, strict=True) for part in _parts(task, r)]
+    total = math.fsum(part for part, _ in parts)
+    if total == 0.0:
+        return Ratio(mean, mean, level, n_top, n_bottom)
+    t = t_quantile(level, total**2 / math.fsum(part**2 / df for part, df in parts))
+    return Ratio(mean, mean - t * math.sqrt(total) / len(found), level, n_top, n_bottom)
+
+
+def _parts(task: Sides, r: float) -> list[tuple[float, float]]:
+    """Parts of the variance of the task's ratio, each with its degrees of freedom."""
+    y2 = (math.fsum(task.bottom) / len(task.bottom)) ** 2
+    off = (task.touched[0] - r * task.touched[1]) ** 2
+    return [
+        (error_of(task.top) / y2, len(task.top) - 1.0),
+        (r**2 * error_of(task.bottom) / y2, len(task.bottom) - 1.0),
+        (off * error_of(task.baseline) / y2, max(1.0, len(task.baseline) - 1.0)),
+    ]

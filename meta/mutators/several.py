@@ -1,0 +1,36 @@
+"""Ideas for several tasks in one list: bundles of each task by turns, then single edits by what they are worth.
+
+A task passes over ideas that name what it lacks, at no cost; so ideas of different tasks do not compete for its runs,
+and the list has room for those of all. What helps on every task where it was tried comes first, in the order of its
+mean gain there; what one task wants and another pays for comes after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING, TypeVar
+
+from meta.mutators.earned import Key, Table
+
+if TYPE_CHECKING:
+    from analysis.evidence import Evidence
+
+Thing = TypeVar("Thing")
+
+
+def by_turns(lists: Iterable[Sequence[Thing]]) -> list[Thing]:
+    """The first of each, the second of each, and so on."""
+    nothing = object()
+    turns = chain.from_iterable(zip_longest(*lists, fillvalue=nothing))
+    return [thing for thing in turns if thing is not nothing]  # type: ignore[misc]
+
+
+def tables(evidence: Evidence) -> list[Table]:
+    """The table of each task; of one task, its only one."""
+    return [Table(part) for part in evidence.parts] or [Table(evidence)]
+
+
+def helps_everywhere(key: Key, on: Sequence[Table]) -> bool:
+    """Whether an edit is expected to gain on every task on which it was tried."""
+    return all(table.rows[key].gain > 0 for table in on if key in table.rows)

@@ -1,0 +1,137 @@
+"""Several home tasks: the same arms on each, one race and one claim over them, and the reserve untouched till then."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis.ledger import read
+from analysis.scales import UNIT
+from analysis.statistics import mean_interval
+from analysis.study import query
+from arena.match import ArmScore
+from meta.begin import champion_of, found, take_up
+from meta.champion import Champion, write_page_again
+from meta.evolve import evolve
+from meta.homes import Homes
+from meta.reserve import refuse_twice
+from programs.errors import UsageError
+from programs.shelf import starter
+from tests.studies import TINY, silent
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+PLAN = replace(TINY, run_budget=0.8, confirm_runs=4)
+NORTH, SOUTH, FAR = ("north", 2), ("south", 5), ("far", 9)
+Ended = tuple[Path, Champion]
+
+
+def planted(folder: Path, name: str, seed: int) -> Task:
+    return Task.load(simulated_task(random_law(seed), folder / name, name=name, experiments=8))
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    folder = tmp_path_factory.mktemp("homes")
+    north, south, far = (planted(folder, *task) for task in (NORTH, SOUTH, FAR))
+    study, starters = found(
+        folder / "study", task=north, further=[south], reserve=[far], plan=PLAN, workers=1, seed=1
+    )  # fmt: skip
+    return folder / "study", evolve(study, PLAN, starters, silent)
+
+
+def test_each_race_and_the_confirmation_are_played_on_every_home_task_by_the_same_arms(ended: Ended) -> None:
+    sql = "SELECT task, purpose, program_id, role, count(*) AS n FROM runs WHERE task = '{}' GROUP BY ALL ORDER BY ALL"
+    north, south = ([{**row, "task": ""} for row in query(ended[0], sql.format(task))] for task in ("north", "south"))
+    assert north == south
+    assert {row["purpose"] for row in north} == {"race", "generation", "confirmation"}
+    labels = {row["label"] for row in query(ended[0], "SELECT label FROM matches WHERE task = 'south'")}
+    assert labels == {"opening-south", "generation-1-south", "confirmation-south"}
+
+
+def test_no_event_names_a_reserved_task_before_the_confirmation_has_ended(ended: Ended) -> None:
+    events = list(read(ended[0] / "ledger"))
+    confirming = {e["match_id"] for e in events if e["kind"] == "match" and e["purpose"] == "confirmation"}
+    assert len(confirming) == 2
+    last = max(i for i, e in enumerate(events) if e["kind"] == "match_ended" and e["match_id"] in confirming)
+    away = [i for i, e in enumerate(events) if e.get("task") == "far" and e["kind"] != "champion"]
+    assert away and min(away) > last
+    assert {events[i]["kind"] for i in away} >= {"match", "baseline", "run_started", "verification"}
+
+
+def gains(folder: Path, task: str, role: str) -> list[float]:
+    sql = f"SELECT verified_gain FROM runs WHERE purpose = 'confirmation' AND task = '{task}' AND role = '{role}'"
+    return [row["verified_gain"] for row in query(folder, sql)]
+
+
+def test_the_one_claim_is_the_mean_over_tasks_of_differences_in_what_stock_gained_in_the_search(ended: Ended) -> None:
+    folder, champion = ended
+    stock = starter("stock").program_id
+    apart, ratios = [], []
+    for on in champion.claim.tasks:
+        search = f"SELECT verified_gain FROM runs WHERE task = '{on.task}' AND stream = 'selection'"
+        found = query(folder, f"{search} AND program_id = '{stock}'")
+        before = mean_interval([row["verified_gain"] for row in found])
+        assert on.of_stock == ((before.low or 0.0) > 0.0)
+        assert not on.of_stock or on.scale == pytest.approx(before.mean)
+        ours, stocks = (mean_interval(gains(folder, on.task, role)) for role in ("champion", "control"))
+        assert (on.claim.champion.mean, on.claim.stock.mean) == pytest.approx((ours.mean, stocks.mean))
+        apart.append(((ours.mean or 0.0) - (stocks.mean or 0.0)) / on.scale)
+        ratios.append((ours.mean or 0.0) / (stocks.mean or math.nan))
+    assert champion.claim.difference == pytest.approx(sum(apart) / 2)
+    assert champion.claim.ratio.ratio == pytest.approx(sum(ratios) / 2)
+    event = champion_of(folder) or {}
+    assert [on["task"] for on in event["tasks"]] == ["north", "south"]
+    assert event["difference"] == champion.claim.difference and event["holds"] == champion.claim.holds
+
+
+def test_the_verdict_and_the_page_name_every_task(ended: Ended) -> None:
+    folder, champion = ended
+    page = (folder / "champion.evidence.md").read_text()
+    for words in ("on north gain", "on south gain", "mean over 2 tasks", "on far, which evolution never saw"):
+        assert words in champion.verdict
+    assert champion.verdict in page and UNIT in page
+    for task in ("north", "south"):
+        assert f"| {task} | {champion.program.name} | champion |" in page and f"A/A on {task}" in page
+
+
+def test_a_study_that_is_taken_up_again_says_the_same(ended: Ended, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(ended[0], tmp_path / "study", symlinks=True))
+    before = [event for event in read(folder / "ledger") if event["kind"] != "segment"]
+    study, plan, starters = take_up(folder)
+    assert evolve(study, plan, starters, silent) == ended[1]
+    assert [event for event in read(folder / "ledger") if event["kind"] != "segment"] == before
+    page = (folder / "champion.evidence.md").read_text()
+    study, _, _ = take_up(folder)
+    with study:
+        assert write_page_again(study)
+    assert (folder / "champion.evidence.md").read_text() == page
+
+
+def test_a_home_task_is_not_reserved_and_no_task_is_named_twice(tmp_path: Path) -> None:
+    north, south = (planted(tmp_path, *task) for task in (NORTH, SOUTH))
+    for homes, reserve in (([north, south], [south]), ([north, north], []), ([north], [south, south])):
+        with pytest.raises(UsageError, match="named twice"):
+            refuse_twice(homes, reserve)
+    with pytest.raises(UsageError, match="named twice"):
+        found(tmp_path / "study", task=north, further=[south], reserve=[south], plan=PLAN, workers=1)
+    assert not (tmp_path / "study").exists()
+
+
+def test_arms_are_promoted_by_the_mean_over_tasks_in_scales_that_later_rounds_do_not_change(ended: Ended) -> None:
+    study, _, _ = take_up(ended[0])
+    with study:
+        homes = Homes.of(study)
+        (match,) = homes.enter("race", [], purpose="race", stream="selection")[:1]
+        north, south = homes.scales()
+        early = [[ArmScore("a", True, (1.0, 2.0)), ArmScore("b", True, (3.0, 0.0))],
+                 [ArmScore("c", True, (4.0, 4.0, 9.0)), ArmScore("d", True, (2.0,))]]  # fmt: skip
+        first, second = homes.over(early, match, [north, south])
+    assert first == ArmScore("a", True, tuple(
+        (n / north.size + s / south.size) / 2 for n, s in ((1.0, 4.0), (2.0, 4.0))
+    ))  # fmt: skip
+    assert len(second.gains) == 1  # a run counts once there is one of its number on every task
