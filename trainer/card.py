@@ -66,6 +66,7 @@ class Card:
     spent_seconds: float
     hardware_class: str
     torch: str
+    text_hash: str = ""  # of the text that the task is made of, where it is found
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

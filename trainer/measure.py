@@ -174,6 +174,7 @@ def measure(
         headroom=headroom, effects=tuple(effects), experiments=len(bench.outcomes),
         spent_seconds=sum(outcome.spent_seconds for outcome in bench.outcomes),
         hardware_class=hardware_class(task.device), torch=_torch_version() if task.torch else "none",
+        text_hash=task.text_hash,
     )  # fmt: skip
 
 
