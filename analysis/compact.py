@@ -65,7 +65,7 @@ def opened(con: duckdb.DuckDBPyConnection, place: Path) -> bool:
 
 def _home(place: Path) -> Path | None:
     """Where the copies of a ledger lie; None where there can be none, or others may write there."""
-    from trainer.data import user_cache
+    from trainer.places import user_cache
 
     home = user_cache() / "views" / hashlib.sha256(os.fsencode(place.resolve())).hexdigest()[:16]
     try:

@@ -190,6 +190,7 @@ def announcement(study: Study, match: Match) -> dict[str, Any]:
         "stream": match.stream,
         "task": task.name,
         "task_id": task.task_id,
+        **({"text_hash": task.text_hash} if task.text_hash else {}),
         "run_budget": config.run_budget,
         "hardware_class": config.hardware_class,
         "started_at": datetime.now(UTC).isoformat(),

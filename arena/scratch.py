@@ -34,9 +34,9 @@ def scratch(
         folder = Path(name)
         config = StudyConfig(
             study_id="scratch", created_at=datetime.now(UTC).isoformat(timespec="seconds"), command="verify",
-            task=reference(task), task_id=task.task_id, run_budget=task.run_budget, workers=workers,
-            fixed_steps=fixed_steps, sandbox=sandbox, secret=streams.secret.hex(),
-            hardware_class=hardware_of_jobs(), versions=versions(),
+            task=reference(task), task_id=task.task_id, text_hash=task.text_hash,
+            run_budget=task.run_budget, workers=workers, fixed_steps=fixed_steps, sandbox=sandbox,
+            secret=streams.secret.hex(), hardware_class=hardware_of_jobs(), versions=versions(),
         )  # fmt: skip
         config.dump(folder / "study.toml")
         (folder / "ledger").mkdir()

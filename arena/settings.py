@@ -39,6 +39,7 @@ class Reserved(BaseModel):
     task: str
     task_id: str
     run_budget: float = Field(gt=0, allow_inf_nan=False)
+    text_hash: str = Field(default="", description="of the text that the task is made of, where it is found")
 
 
 class PriorStudy(BaseModel):
@@ -85,6 +86,7 @@ class StudyConfig(BaseModel):
     command: str
     task: str
     task_id: str
+    text_hash: str = Field(default="", description="of the text that the task is made of, where it is found")
     run_budget: float = Field(gt=0, allow_inf_nan=False)
     further: list[Reserved] = Field(default_factory=list, description="tasks that are played on like the first")
     reserve: list[Reserved] = Field(default_factory=list)
@@ -112,7 +114,7 @@ class StudyConfig(BaseModel):
         away = next((each for each in (*self.further, *self.reserve) if each.task_id == task_id), None)
         if away is None:
             raise NotFound(f"this study has no task {task_id!r}"[:80], hint="study.toml names its tasks")
-        return self.model_copy(update={"task": away.task, "task_id": away.task_id, "run_budget": away.run_budget})
+        return self.model_copy(update=away.model_dump())
 
     @field_validator("plan")
     @classmethod
@@ -138,6 +140,9 @@ class StudyConfig(BaseModel):
         body = {k: v for k, v in self.model_dump(by_alias=True).items() if v is not None}
         for table in ("plan", "staff"):
             body[table] = {k: v for k, v in body[table].items() if v is not None}
+        for table in (body, *body["further"], *body["reserve"]):
+            if not table["text_hash"]:
+                del table["text_hash"]
         partial = path.with_suffix(".partial")
         partial.write_text(tomli_w.dumps(body), encoding="utf-8")
         partial.replace(path)

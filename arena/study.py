@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from analysis.ledger import Ledger, missing_segments
 from arena.choice import hardware_of_jobs, on_cluster
 from arena.history import History
+from arena.same_task import require_same, with_texts
 from arena.sandbox import holds
 from arena.settings import Prior, Reserved, StudyConfig, Versions
 from inner_loop.kit import Staff
@@ -69,20 +70,22 @@ class Study:
         _require_free(folder)
         streams = Streams.fresh() if seed is None else Streams.from_seed(seed)
         created = datetime.now(UTC).isoformat(timespec="seconds")
+        (away, there), (last, hidden) = with_texts(further), with_texts(reserve)
         config = StudyConfig(
             study_id=content_id("y", streams.secret, created if seed is None else "seeded"),
             created_at=created,
             command=command,
             task=reference(task),
             task_id=task.task_id,
+            text_hash=task.text_hash,
             run_budget=run_budget,
-            further=list(further),
-            reserve=list(reserve),
+            further=away,
+            reserve=last,
             verify_seeds=verify_seeds,
             workers=workers,
             devices=devices,
             fixed_steps=fixed_steps,
-            sandbox=all(holds(each, sandbox) for each in (task, *(Task.load(o.task) for o in (*further, *reserve)))),
+            sandbox=all(holds(each, sandbox) for each in (task, *there, *hidden)),
             researcher=researcher,
             staff=staff or Staff(),
             meta_program=meta_program,
@@ -104,17 +107,8 @@ class Study:
     def open(cls, folder: Path) -> Study:
         """Open a study to read or to resume. Raises NotFound, Corrupt, NotComparable (its task has changed)."""
         study = cls(folder, StudyConfig.read(folder / "study.toml"))
-        study._same_task()
+        require_same(study.task, study.config)
         return study
-
-    def _same_task(self) -> None:
-        now, made = self.task.task_id, self.config.task_id
-        if now != made:
-            raise NotComparable(
-                f"task {self.config.task} is now {now}, this study was made on {made}",
-                hint="restore the task's files, or start a new study",
-                ids=[made, now],
-            )
 
     def on_task(self, number: int) -> Study:
         """This study on its task of that number, from 0, the first: one ledger and one history, another run budget.
@@ -136,7 +130,7 @@ class Study:
         away.away = task_id
         away.config = self.config.at(task_id)
         away.task = Task.load(away.config.task)
-        away._same_task()
+        require_same(away.task, away.config)
         return away
 
     def agree(self, **asked: Any) -> None:

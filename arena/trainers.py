@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from arena.lease import Leases, runs_per_device
+from arena.same_task import require_same
 from arena.settings import StudyConfig
 from trainer.cache import Cache
 from trainer.data import DataStore
@@ -47,6 +48,8 @@ class Trainers:
 
     def _start(self, config: StudyConfig) -> Devices:
         task = Task.load(config.task)
+        if config.text_hash:  # another node may have another Python, or another file under that path
+            require_same(task, config)
         data = DataStore(task, config.streams, self.folder / "data")
         first = trainer_for(task, data, cache=self.cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox)
         if runs_per_device() > 1:

@@ -49,7 +49,8 @@ def main() -> None:
     parser.add_argument("task", nargs="?", default="strokes")
     parser.add_argument("-n", type=int, default=30)
     given = parser.parse_args()
-    task, launcher = Task.load(given.task), LocalLauncher()
+    task = Task.load(given.task)
+    launcher = LocalLauncher(libraries=task.libraries)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(task, DataStore(task, Streams.from_seed(1), Path(folder)), launcher=launcher)
         try:

@@ -11,6 +11,7 @@ from analysis.evidence import EditCredit, evidence, quoted
 from analysis.scales import UNIT
 from analysis.study import open_study, rows, statement
 from analysis.trust import findings_line, marked
+from arena.public import public_lines
 from arena.study import Study
 from inner_loop.behaviour import inert_directives, resolved_ideas
 from meta.champion import FINAL, Champion
@@ -56,7 +57,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         ))],
         steps=path, ideas=plans, statements=best, inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
-        doubt=marked(champion.trust), findings=findings_line(counts, str(study.folder)),
+        doubt=marked(champion.trust), findings=findings_line(counts, str(study.folder)), public=public_lines(study),
     )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ _NEEDED = {
         "logits": "the referee calls logits(model, x)",
     },
     "kernel": {"solve": "it is called as solve(inputs), a list of arrays"},
+    "optimizer": {"optimizer": "the referee calls optimizer(shapes, steps) -> update"},
 }
 _NEEDED["language_model"] = _NEEDED["classification"]
 # clauses that such a kind does not have: it trains nothing by our clock, or what it prints is its metric
@@ -47,9 +48,12 @@ _FREE = {
     for kind in ("kernel", "printed", "simulated")
 }
 _FREE["simulated"].add("by hand")  # its source is edited and never run
+_SPLITLESS = set(_FREE)  # kinds without hidden rows
+_FREE["optimizer"] = {"chunks", "streaming"}  # rows never leave the referee
 _CHAINED = 0.5  # share of rows that start with the last target of the row before, by chance it is far less
 _SHORT = 1.0  # seconds of a budget that the start of train.py may use up
-_OFFERED = ("SEED", "DEVICE", "load_train", "clock", "save", "summary")
+_OFFERED = {"classification": ("SEED", "DEVICE", "load_train", "clock", "save", "summary"), "optimizer": ("train",)}
+_OFFERED["language_model"] = _OFFERED["classification"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def check(
 
         shut = launcher is None or launcher.sandboxed
         return found + check_command(task, sandbox=shut, write=write, noise=noise, progress=progress)
-    own = launcher or LocalLauncher()
+    own = launcher or LocalLauncher(libraries=task.libraries)
     with tempfile.TemporaryDirectory() as folder:
         checker = _Checker(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), own, Path(folder))
         try:
@@ -139,21 +143,22 @@ class _Checker:
                 yield _error("imports", f"{name} imports {', '.join(sorted(ours))}", "it must run without metaloop")
         tree = ast.parse(self.task.baseline().text())
         functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-        for needed, hint in _NEEDED.get(self.kind, {}).items():
+        wanted = {} if self.task.scoring.get("build") else _NEEDED.get(self.kind, {})
+        for needed, hint in wanted.items():
             if needed not in functions:
                 yield _error("functions", f"train.py defines no {needed}()", hint)
         if self.kind == "language_model" and "step" not in functions:
             yield Finding("warning", "functions", "train.py defines no step()", "streaming falls back on logits")
         prepare = self.task.folder / "prepare.py"
-        if prepare.name in self.task.read_only:
+        if prepare.name in self.task.read_only and self.kind not in _FREE:
             names = {name for node in ast.parse(prepare.read_bytes()).body for name in _defined(node)}
-            if missing := [name for name in _OFFERED if name not in names]:
+            if missing := [name for name in _OFFERED.get(self.kind, ()) if name not in names]:
                 yield Finding("warning", "prepare.py", f"offers no {', '.join(missing)}", "see metaloop task init")
 
     def data(self) -> Iterator[Finding]:
         """The generator is deterministic, differs by seed, and its hidden splits fit the scorer."""
         clause = "data"
-        if self.kind in _FREE:
+        if self.kind in _SPLITLESS:
             yield from self._kernel_inputs() if self.kind == "kernel" else ()
             return
         try:
@@ -167,7 +172,7 @@ class _Checker:
             yield _error(clause, "the same seed gave other bytes", "draw everything from one generator of that seed")
         if len({_contents(path)[0] for path in paths.values()}) < len(paths):
             yield _error(clause, "two streams have the same hidden split", "use the seed that make() is given")
-        for finding in self._fit(paths["search"]):
+        for finding in () if self.kind == "optimizer" else self._fit(paths["search"]):
             yield finding
             if finding.level == "error":
                 return
@@ -232,7 +237,7 @@ class _Checker:
         if not 0.5 < cost / self.task.cost_seconds < 2:
             message = f"cost {cost:.3f} CPU-s, task.toml says {self.task.cost_seconds:.3f}"
             yield Finding("warning", "cost", message, "correct [budget] cost")
-        if outcome.steps is None:
+        if outcome.steps is None and self.kind not in _FREE:
             yield Finding("warning", "summary", "no 'steps: N' line", "print it with prepare.summary")
 
     def soft_budget(self) -> Iterator[Finding]:

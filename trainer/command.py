@@ -57,6 +57,9 @@ class CommandLauncher:
     def run(self, request: Request, meanwhile: Any = None) -> Ended:
         raise LauncherFault("a task with a command trains by it")
 
+    def running(self) -> int | None:
+        return None
+
     def close(self) -> None:
         """Nothing to end."""
 

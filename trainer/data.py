@@ -10,21 +10,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from programs.errors import EnvironmentProblem, TaskError
+from programs.errors import EnvironmentProblem, NotComparable, TaskError
+from trainer.places import user_cache
 from trainer.streams import Stream, Streams
 from trainer.task import Task
+from trainer.text_source import text_hash
 
 _MAKE = "import sys; sys.path.insert(0, sys.argv[1]); import pathlib, data; "
 _MAKE += "data.make(sys.argv[2], int(sys.argv[3]), pathlib.Path(sys.argv[4]))"
-
-
-def user_cache() -> Path:
-    """Where training splits are kept between studies: ``$METALOOP_CACHE`` or ``~/.cache/metaloop``."""
-    named = os.environ.get("METALOOP_CACHE")
-    try:
-        return Path(named or Path.home() / ".cache" / "metaloop").resolve()
-    except RuntimeError:
-        raise EnvironmentProblem("there is no home folder to keep data in", hint="METALOOP_CACHE=DIR") from None
 
 
 def check_cache(task: Task) -> None:
@@ -77,6 +70,7 @@ class DataStore:
             raise EnvironmentProblem(f"{folder.parent}: {error.strerror}", hint=f"free space, or {cure}") from None
         try:
             self._make(split, seed, temporary)
+            self._same_text()
             _open(temporary) if split == "train" else temporary.chmod(0o700)
             try:
                 temporary.rename(folder)
@@ -86,6 +80,16 @@ class DataStore:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return folder
+
+    def _same_text(self) -> None:
+        """Raise NotComparable where the text has changed since the task was loaded: the split is of another one."""
+        task = self.task
+        if task.text and (now := text_hash(task.text)) != task.text_hash:
+            raise NotComparable(
+                f"the text of task {task.name} has changed under way, from {task.text_hash} to {now}",
+                hint="restore it and go on, or start a new study",
+                ids=[task.text_hash, now],
+            )
 
     def _make(self, split: str, seed: int, out: Path) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -63,7 +63,7 @@ class Trainer:
     ) -> None:  # fmt: skip
         self.task = task
         self.data = data
-        self.launcher: Launcher = launcher or LocalLauncher(sandbox=sandbox)
+        self.launcher: Launcher = launcher or LocalLauncher(sandbox=sandbox, libraries=task.libraries)
         self._owns_launcher = launcher is None
         self.cache = cache
         self.fixed_steps = fixed_steps
@@ -84,7 +84,7 @@ class Trainer:
 
     def another(self, number: int) -> Trainer:
         """One more trainer of the same kind, data and cache for a device of its own, with a launcher of its own."""
-        launcher = LocalLauncher(sandbox=self.launcher.sandboxed, number=number)
+        launcher = LocalLauncher(sandbox=self.launcher.sandboxed, libraries=self.task.libraries, number=number)
         made = type(self)(self.task, self.data, launcher=launcher, cache=self.cache, fixed_steps=self.fixed_steps)
         made._owns_launcher = True
         made.lease = self.lease
@@ -92,7 +92,7 @@ class Trainer:
 
     def steps(self, fraction: float = 1.0) -> int:
         """Training steps of an experiment in fixed-step mode."""
-        return max(1, round(self.task.steps * fraction))
+        return self.task.steps_of(fraction)
 
     def key(self, spec: Spec) -> str:
         """Cache key: everything that an outcome depends on."""
@@ -167,7 +167,7 @@ class Trainer:
             limits = self._limits(1.0, request.limits.file_mb)
             referee = LocalReferee(
                 self.launcher, self.data, replace(request, limits=limits), checkpoint if wanted else None,
-                stream=spec.stream, seed=spec.seed, scoring=self.task.scoring, tally=tally,
+                stream=spec.stream, seed=spec.seed, scoring=self.task.scoring, tally=tally, fraction=spec.fraction,
             )  # fmt: skip
             return self._score(referee, tally)
 

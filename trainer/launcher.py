@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+Libraries = Literal["torch", "packages", "standard"]  # imported beforehand; there to import; the standard library alone
 Kind = Literal["noop", "selftest", "train", "predict", "converse"]
 _LONGEST = 40_000  # characters of a text in a reply
 _MOST = 1e9  # seconds or megabytes: more than any experiment has, and still a float
@@ -36,7 +37,8 @@ class Request:
     """One process: ``files`` laid into its folder, then ``script`` run (train) or loaded as a module (the rest).
 
     ``descriptors`` by name: ``checkpoint`` is laid into the folder, ``checkpoint_out`` takes what train.py wrote, up to
-    ``checkpoint_mb``; ``inputs``, ``output``, ``receive``, ``reply`` and ``shared`` are given to the process itself.
+    ``checkpoint_mb``; ``library`` is laid where it can be executed and not be changed; ``inputs``, ``output``,
+    ``receive``, ``reply`` and ``shared`` are given to the process itself.
     """
 
     kind: Kind
@@ -73,13 +75,17 @@ class Ended:
 
 
 class Launcher(Protocol):
-    """Runs processes. ``constant``: CPU-seconds of one that does nothing; ``sandboxed``: they are shut in."""
+    """Runs processes. ``constant``: CPU-seconds of one that does nothing; ``sandboxed``: they are shut in.
+
+    ``running`` is the id of the experiment's process while ``run`` talks to it; None where it cannot be told.
+    """
 
     constant: float
     sandboxed: bool
 
     def start(self, data: Path | None = None) -> None: ...
     def run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended: ...
+    def running(self) -> int | None: ...
     def close(self) -> None: ...
 
 

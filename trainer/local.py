@@ -21,7 +21,8 @@ from trainer import bwrap, outer
 from trainer.blob import Blob
 from trainer.cgroup import Group
 from trainer.inside import wire
-from trainer.launcher import Ended, LauncherFault, Limits, Request, StopProcess, read_reply
+from trainer.launcher import Ended, LauncherFault, Libraries, Limits, Request, StopProcess, read_reply
+from trainer.tree import offspring
 from trainer.work_folder import WorkFolder
 
 _PACKAGES = str(Path(__file__).resolve().parent.parent)
@@ -46,18 +47,19 @@ def _python_environment() -> dict[str, str]:
 class LocalLauncher:
     """Started at first use, again whenever the template died, and for another training split.
 
-    ``warm=False`` leaves torch out: such a template starts at once and can do nothing but try the sandbox. ``number``:
-    which one of its process's it is. What it starts dies with the thread that calls it (`trainer.devices`).
+    ``libraries``: with "torch" the template has imported it; the others start at once, and with "standard" a sandbox
+    shows experiments no packages. ``number``: which one of its process's it is. What it starts dies with the thread
+    that calls it (`trainer.devices`).
     """
 
-    def __init__(self, *, sandbox: bool = True, warm: bool = True, number: int = 0) -> None:
+    def __init__(self, *, sandbox: bool = True, libraries: Libraries = "torch", number: int = 0) -> None:
         self.constant = 0.0
         self.sandboxed = sandbox
         self.restarts = -1
         self.template_pid: int | None = None
         self.group: Group | None = None
         self._capped = 0  # MB, what the cgroup allows
-        self._warm = warm
+        self.libraries: Libraries = libraries
         self._number = number
         self._data: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -122,7 +124,7 @@ class LocalLauncher:
         return EnvironmentProblem(f"{what} does not start: {reason}", hint="metaloop doctor checks this machine")
 
     def _spawn(self, descriptor: int, errors: int) -> subprocess.Popen[bytes]:
-        settings: dict[str, Any] = {"worker": os.getpid(), "warm": self._warm, "uid": None}
+        settings: dict[str, Any] = {"worker": os.getpid(), "torch": self.libraries == "torch", "uid": None}
         temporary = outer.TEMPORARY if self.sandboxed else str(self._root)
         environment = clean_environment() | _python_environment() | {"TMPDIR": temporary, "HOME": temporary}
         passed = [descriptor]
@@ -132,7 +134,8 @@ class LocalLauncher:
             uid = outer.unprivileged_id(self._number) if privileged else None
             settings |= {"root": "", "home": outer.HOME, "path": outer.packages(), "uid": uid}
             # through a descriptor, so that the command line shows no path of the host
-            given = Blob("\0".join(outer.arguments(self._data, privileged=privileged)).encode())
+            shown = self.libraries != "standard"
+            given = Blob("\0".join(outer.arguments(self._data, privileged=privileged, packages=shown)).encode())
             os.lseek(given.fd, 0, os.SEEK_SET)
             passed.append(given.fd)
             command = [binary, "--args", str(given.fd), "--", *outer.command(descriptor, json.dumps(settings))]
@@ -149,8 +152,7 @@ class LocalLauncher:
         assert self._process is not None
         self.template_pid = self._process.pid
         if self.sandboxed:
-            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-            self.template_pid = int(children[0]) if children else self._process.pid
+            self.template_pid = (offspring(self._process.pid) or [self._process.pid])[0]
         self.group = self.group or Group.create(f"{os.getpid()}-{id(self):x}")
         if self.group and not self.group.add(self.template_pid):
             self.group.close()
@@ -189,6 +191,7 @@ class LocalLauncher:
             "settings": dict(request.settings), "files": [(name, len(text)) for name, text in request.files.items()],
             "checkpoint_bytes": request.checkpoint_mb << 20, "cpu_limit": limits.cpu_seconds,
             "wall_limit": limits.wall_seconds, "memory_mb": limits.memory_mb, "file_mb": limits.file_mb,
+            "library_mb": _megabytes(request.descriptors.get("library")),
         }  # fmt: skip
         before = self.group.cpu_seconds() if self.group else None
         try:
@@ -209,6 +212,14 @@ class LocalLauncher:
             raise
         after = self.group.cpu_seconds() if self.group else None
         return replace(ended, outside_cpu_seconds=None if before is None or after is None else after - before)
+
+    def running(self) -> int | None:
+        """The experiment's process: the only child of the monitor, which is the only child of the template."""
+        found = self.template_pid
+        for _ in range(2):
+            children = offspring(found) if found is not None else []
+            found = children[0] if len(children) == 1 else None
+        return found
 
     def _receive(self, timeout: float) -> dict[str, Any]:
         assert self._socket is not None
@@ -249,9 +260,14 @@ class LocalLauncher:
             self._folder = None
 
 
+def _megabytes(descriptor: int | None) -> int:
+    """Size of a file in memory, rounded up; 0 for none."""
+    return 0 if descriptor is None else (os.fstat(descriptor).st_size >> 20) + 1
+
+
 def check_sandbox() -> None:
     """Try the sandbox without the wait for torch. Raises EnvironmentProblem with the cure where there is none."""
-    launcher = LocalLauncher(warm=False)
+    launcher = LocalLauncher(libraries="packages")
     try:
         launcher.start()
     finally:

@@ -151,9 +151,7 @@ def measure(
     ``per_knob`` bounds how many values of each ladder are tried; ``progress`` gets one line per experiment.
     Raises TaskError if the baseline itself fails.
     """
-    import torch
-
-    own = launcher or LocalLauncher()
+    own = launcher or LocalLauncher(libraries=task.libraries)
     with tempfile.TemporaryDirectory() as folder:
         data = data or DataStore(task, Streams.from_seed(1), Path(folder))
         bench = _Bench(trainer_for(task, data, launcher=own), progress)
@@ -175,5 +173,11 @@ def measure(
         resolved_share=statistics.mean(effect.resolved for effect in effects) if effects else 0.0,
         headroom=headroom, effects=tuple(effects), experiments=len(bench.outcomes),
         spent_seconds=sum(outcome.spent_seconds for outcome in bench.outcomes),
-        hardware_class=hardware_class(), torch=torch.__version__,
+        hardware_class=hardware_class(), torch=_torch_version() if task.torch else "none",
     )  # fmt: skip
+
+
+def _torch_version() -> str:
+    import torch
+
+    return str(torch.__version__)

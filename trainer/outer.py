@@ -7,6 +7,7 @@ of the host: no network, no home, no environment. The root that experiments get 
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 import sys
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from trainer.inside.namespaces import DATA, INNER, WORK
+from trainer.inside.namespaces import BUILT, DATA, INNER, WORK
 
 _INSIDE = Path(__file__).resolve().parent / "inside"
 HOME = "/metaloop/home"  # where the template's own modules are, in the outer sandbox only
@@ -103,10 +104,20 @@ def _tree(prefix: str) -> Iterator[str]:
         yield from (*_memory(prefix + path), "--remount-ro", prefix + path)
 
 
-def arguments(data: Path | None, *, privileged: bool) -> list[str]:
+def _package_folders() -> list[str]:
+    """Every folder of packages in what is bound, of the environment and of the interpreter behind it."""
+    found = set(packages())
+    for root in (path for path in bound() if os.path.isdir(path) and not os.path.islink(path)):
+        for pattern in ("*-packages", "python3*/*-packages"):
+            found.update(glob.glob(f"{glob.escape(root)}/{pattern}"))
+    return sorted(path for path in found if os.path.isdir(path))
+
+
+def arguments(data: Path | None, *, privileged: bool, packages: bool = True) -> list[str]:
     """Of bubblewrap, up to the command.
 
     ``privileged``: it is started as root, and the template becomes an id that owns nothing before all else.
+    Without ``packages`` an experiment has the standard library alone.
     """
     result = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     result += ["--cap-drop", "ALL"]
@@ -118,7 +129,10 @@ def arguments(data: Path | None, *, privileged: bool) -> list[str]:
     result += [*_tree(""), "--ro-bind", interpreter(), interpreter()]
     result += ["--proc", "/proc", "--dev", "/dev", *_folders("/metaloop"), *_memory(TEMPORARY, "1777")]
     result += [*_folders(HOME, f"{HOME}/trainer"), "--ro-bind", str(_INSIDE), f"{HOME}/trainer/inside"]
-    result += [*_memory(INNER), *_tree(INNER), *_folders(INNER + WORK, f"{INNER}/dev", INNER + DATA)]
+    empty = (INNER + WORK, f"{INNER}/dev", INNER + DATA, INNER + BUILT)
+    result += [*_memory(INNER), *_tree(INNER), *_folders(*empty)]
+    for path in () if packages else _package_folders():
+        result += [*_memory(INNER + path), "--remount-ro", INNER + path]
     for name in _DEVICES:
         result += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
     if data:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from trainer import building
 from trainer.blob import Blob
 from trainer.data import DataStore
 from trainer.launcher import Ended, Launcher, Limits, Request, StopProcess
@@ -32,7 +33,8 @@ OUT_OF_MEMORY = re.compile(r"MemoryError|OutOfMemory|can't allocate memory|out o
 _SHAPE = r"\[[\d, ]{0,40}\]"
 _OURS = re.compile(
     rf"\w+: (?:(?:step: )?logits have shape {_SHAPE}, expected {_SHAPE}|step must return \(logits, state\)"
-    rf"|(?:[\w.]+ )?defines no function (?:load|logits|solve)|a reply of \d+ bytes, there is room for \d+"
+    rf"|(?:[\w.]+ )?defines no function (?:load|logits|solve|optimizer)|a reply of \d+ bytes, there is room for \d+"
+    rf"|update returned (?:\d+ arrays, expected \d+|an array of shape {_SHAPE}, expected {_SHAPE})"
     rf"|solve returned [a-z]+\d* {_SHAPE}, expected [a-z]+\d* {_SHAPE})(?: \(line \d+\))?"
 )
 
@@ -113,7 +115,7 @@ class LocalReferee:
 
     def __init__(
         self, launcher: Launcher, data: DataStore, request: Request, checkpoint: Blob | None, *,
-        stream: Stream, seed: int, scoring: dict[str, Any], tally: Tally,
+        stream: Stream, seed: int, scoring: dict[str, Any], tally: Tally, fraction: float = 1.0,
     ) -> None:  # fmt: skip
         self.launcher = launcher
         self.data = data
@@ -123,6 +125,7 @@ class LocalReferee:
         self.seed = seed
         self.scoring = scoring
         self.tally = tally
+        self.fraction = fraction
         self.log = tally.log
 
     @property
@@ -138,6 +141,13 @@ class LocalReferee:
         return self.data.split("search")
 
     @property
+    def steps(self) -> int:
+        return self.data.task.steps_of(self.fraction)
+
+    def charge(self, cpu_seconds: float) -> None:
+        self.tally.cpu += cpu_seconds
+
+    @property
     def verifying(self) -> bool:
         return self.stream in DECIDING
 
@@ -146,6 +156,18 @@ class LocalReferee:
         import numpy as np
 
         return np.random.default_rng(self.data.streams.seed(self.stream, "referee", label, self.seed))
+
+    def build(self) -> bytes:
+        """The shared object that a compiler makes of the checkpoint; see `trainer.building`."""
+        if self.checkpoint is None:
+            raise InvalidPredictions("train.py wrote no checkpoint")
+        built = building.build(self.checkpoint.read(building.MOST_BYTES + 1))
+        self.tally.cpu += max(LEAST, built.cpu_seconds)
+        self.tally.peak_memory_mb = max(self.tally.peak_memory_mb, built.peak_memory_mb)
+        self.tally.log += built.log
+        if built.trouble:
+            raise Failed(*built.trouble)
+        return built.library
 
     def _run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
         ended = self.launcher.run(request, meanwhile)
@@ -166,6 +188,7 @@ class LocalReferee:
         with Blob(file.getbuffer()) as given, Blob() as output:
             descriptors = {"inputs": given.readable(), "output": output.fd}
             settings = {"chunk": self.scoring["chunk"], "classes": shape[-1], "per_position": positional}
+            settings["plain"] = not self.data.task.torch
             ended = self._ask("predict", descriptors, settings, limits)
             judge(ended, limits, failure="invalid")
             if output.size != size:
@@ -177,23 +200,25 @@ class LocalReferee:
 
     def converse(
         self, kind: str, settings: dict[str, Any], reply_bytes: int, talk: Callable[[Channel], T],
-        *, instead: Path | None = None,
+        *, instead: Path | None = None, library: bytes = b"",
     ) -> T:  # fmt: skip
         """Start a fresh process that answers questions, and let ``talk`` ask them.
 
-        ``instead`` is a file of the task's own folder that answers in place of the candidate.
+        ``instead`` is a file of the task's own folder that answers in place of the candidate; ``library``, a shared
+        object, answers in place of any Python.
         """
-        conversation = _Conversation(talk)
+        conversation = _Conversation(talk, self.launcher.running)
         limits = self.request.limits
         limits = replace(
             limits, cpu_seconds=limits.cpu_seconds * CONVERSATION, wall_seconds=limits.wall_seconds * CONVERSATION
         )
-        with Blob(size=reply_bytes) as shared:
+        with Blob(size=reply_bytes) as shared, Blob(library) as built:
             conversation.open(shared.fd, reply_bytes)
+            given = {"shared": shared.fd} | ({"library": built.fd} if library else {})
             try:
                 ended = self._ask(
-                    "converse", conversation.theirs | {"shared": shared.fd}, {**settings, "loop": kind}, limits,
-                    conversation.hold, instead,
+                    "converse", conversation.theirs | given,
+                    {**settings, "loop": kind, "plain": not self.data.task.torch}, limits, conversation.hold, instead,
                 )  # fmt: skip
             finally:
                 conversation.close()
@@ -227,8 +252,8 @@ class LocalReferee:
 class _Conversation:
     """Two pipes to a process, and what came of talking to it."""
 
-    def __init__(self, talk: Callable[[Channel], Any]) -> None:
-        self.talk = talk
+    def __init__(self, talk: Callable[[Channel], Any], process: Callable[[], int | None]) -> None:
+        self.talk, self.process = talk, process
         self.theirs: dict[str, int] = {}
         self.ours: list[int] = []
         self.result: Any = None
@@ -239,7 +264,7 @@ class _Conversation:
         answer, reply = os.pipe2(os.O_CLOEXEC)
         self.theirs = {"receive": receive, "reply": reply}
         self.ours = [send, answer]
-        self.channel = Channel(send, answer, shared, reply_bytes)
+        self.channel = Channel(send, answer, shared, reply_bytes, self.process)
 
     def hold(self) -> None:
         """Talk, then end the process; a failure of the candidate is kept until its end is known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from programs.errors import UsageError
@@ -20,7 +21,7 @@ def task_name(folder: Path) -> str:
 def init(folder: Path | str, name: str | None = None) -> Path:
     """Write the four files of a new task into ``folder``; nothing that is already there is overwritten."""
     folder = Path(folder)
-    _refuse_taken(folder)
+    refuse_taken(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for file in _FILES:
         text = (TASKS / "_new" / file).read_text("utf-8")
@@ -32,11 +33,12 @@ def init_simulated(folder: Path, seed: int) -> Path:
     """Write a task whose law is drawn from ``seed`` (`trainer.planted.random_law`); nothing there is overwritten."""
     from trainer.planted import random_law, simulated_task
 
-    _refuse_taken(folder)
+    refuse_taken(folder)
     return simulated_task(random_law(seed), folder, name=task_name(folder))
 
 
-def _refuse_taken(folder: Path) -> None:
-    for file in _FILES:
+def refuse_taken(folder: Path, files: Iterable[str] = _FILES) -> None:
+    """Raise UsageError where one of the files of a new task is there already."""
+    for file in files:
         if (folder / file).exists():
             raise UsageError(f"{folder / file}: exists already", hint="name a folder that is empty or new")

@@ -55,6 +55,17 @@ class Referee(Protocol):
     def log(self) -> str:
         """What train.py printed, bounded."""
 
+    @property
+    def fraction(self) -> float:
+        """The share of a full budget that the experiment has: 1.0, less in a screening."""
+
+    @property
+    def steps(self) -> int:
+        """Training steps that this share comes to, of ``[budget] steps``."""
+
+    def charge(self, cpu_seconds: float) -> None:
+        """Book what a trusted process has used for this score, beside the candidate's and the thread that scores."""
+
     def rng(self, label: str) -> Any:
         """A numpy Generator that the candidate cannot foresee.
 
@@ -66,12 +77,16 @@ class Referee(Protocol):
 
     def converse(
         self, kind: str, settings: dict[str, Any], reply_bytes: int, talk: Callable[[Channel], T],
-        *, instead: Path | None = None,
+        *, instead: Path | None = None, library: bytes = b"",
     ) -> T:  # fmt: skip
         """Run ``talk`` with a fresh process that serves the loop ``kind`` of `trainer.inside.serving`.
 
-        ``instead`` is a file of the task folder to run in place of the candidate's train.py.
+        ``instead`` is a file of the task folder to run in place of the candidate's train.py; ``library`` is a shared
+        object that answers, and then no Python of either is run.
         """
+
+    def build(self) -> bytes:
+        """The shared object of the checkpoint, which is C source, from a compiler in a sandbox. InvalidPredictions."""
 
 
 class Scorer(Protocol):
@@ -125,6 +140,7 @@ KINDS: dict[str, str] = {
     "classification": "trainer.classification:Classification",
     "language_model": "trainer.language_model:LanguageModel",
     "kernel": "trainer.kernel:Kernel",
+    "optimizer": "trainer.optimizer:Optimizer",
     "printed": "trainer.printed:Printed",
     "simulated": "trainer.simulated:Unscored",
 }

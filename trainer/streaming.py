@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections.abc import Callable
 from typing import Any
 
 from trainer.scoring import InvalidPredictions, negative_log_likelihood
@@ -22,9 +23,16 @@ class HangUp(InvalidPredictions):
 
 
 class Channel:
-    """Two pipes and a shared memory to a process in `trainer.inside.serving`; it owns none of the descriptors."""
+    """Two pipes and a shared memory to a process in `trainer.inside.serving`; it owns none of the descriptors.
 
-    def __init__(self, send_fd: int, answer_fd: int, shared_fd: int, reply_bytes: int) -> None:
+    ``process`` tells its id, None where that cannot be known: for whoever wants to look at its clock from outside.
+    """
+
+    def __init__(
+        self, send_fd: int, answer_fd: int, shared_fd: int, reply_bytes: int,
+        process: Callable[[], int | None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self.process = process
         self._send_fd, self._answer_fd, self._shared_fd = send_fd, answer_fd, shared_fd
         self._reply_bytes = reply_bytes
         for descriptor in (send_fd, answer_fd):
@@ -32,6 +40,11 @@ class Channel:
         self._writable, self._readable = select.poll(), select.poll()
         self._writable.register(send_fd, select.POLLOUT)
         self._readable.register(answer_fd, select.POLLIN)
+
+    @property
+    def descriptors(self) -> dict[str, int]:
+        """What another process of ours needs to go on with the conversation: arguments of a Channel there."""
+        return {"send": self._send_fd, "answer": self._answer_fd, "shared": self._shared_fd}
 
     def ask(self, payload: bytes, seconds: float) -> memoryview:
         """Send ``payload`` and wait for the answer: a private copy of the ``reply_bytes`` of shared memory.
@@ -52,6 +65,14 @@ class Channel:
                 _wait(self._writable, line)
             except BrokenPipeError:
                 raise HangUp from None
+
+    def refuse_early(self) -> None:
+        """InvalidPredictions if an answer is there though nothing is asked: one to each question, and after it."""
+        try:
+            early = os.read(self._answer_fd, 1)
+        except BlockingIOError:
+            return
+        raise InvalidPredictions("an answer before its question") if early else HangUp
 
     def take(self, seconds: float) -> memoryview:
         """Wait for an answer and copy it, once: what the process writes later changes nothing."""

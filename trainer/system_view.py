@@ -15,7 +15,7 @@ from pathlib import Path
 from programs.errors import UsageError
 from trainer import call_filter
 from trainer.bwrap import memory_file
-from trainer.data import user_cache
+from trainer.places import user_cache
 
 UID = 1000  # inside; agents refuse to work unwatched as root
 _OURS = ("meta", "arena", "analysis", "inner_loop", "trainer", "programs")

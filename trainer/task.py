@@ -17,12 +17,15 @@ from programs.errors import NotFound, TaskError
 from programs.ids import content_id
 from trainer import constants, task_file
 from trainer.edits import EditSpace, Knob, Replacement
+from trainer.launcher import Libraries
 from trainer.law import Law
 from trainer.law_file import law_of
 from trainer.scoring import scorer_kind
 from trainer.source import Source
+from trainer.text_source import at_hand, text_hash
 
 TASKS = Path(__file__).resolve().parent / "tasks"
+_LISTED = ("classification", "language_model")  # kinds of scorers that take plain lists where there is no torch
 EXPERIMENTS_PER_RUN = 24  # default run budget, where task.toml names none
 
 
@@ -56,14 +59,26 @@ class Task:
     wall_factor: float = 20.0
     memory_mb: int = 2048
     data_seed: int = 1
+    text: str = ""  # where its text comes from, [data] source: "stdlib" or a path; empty: it is generated
+    text_hash: str = ""  # of the bytes of that text
+    grammar: int | None = None  # the number of its generated language, where it has several
+    public: bool = False  # its hidden data are at hand on every machine: no contest is decided on it
     card: dict[str, Any] | None = field(default=None, hash=False)
     budget_basis: str = "given"  # what speaks for budget_seconds: "given", "measured", "stated" or "assumed"
     law: Law | None = field(default=None, hash=False)  # of a simulated task, which trains nothing
     run: task_file.RunSection | None = field(default=None, hash=False)  # of a task that runs a command as it is
+    torch: bool = True  # whether its processes start with torch imported, and answer with tensors
 
     @property
     def sign(self) -> float:
         return 1.0 if self.direction == "lower" else -1.0
+
+    @property
+    def libraries(self) -> Libraries:
+        """What its processes start with: the standard library alone where they answer in lists, or NumPy would win."""
+        if self.torch:
+            return "torch"
+        return "standard" if self.scoring["kind"] in _LISTED else "packages"
 
     @property
     def scales(self) -> bool:
@@ -74,6 +89,10 @@ class Task:
     def hard_line(self, fraction: float = 1.0) -> float:
         """CPU-seconds after which an experiment is killed: 1.25 times the soft budget plus a tenth of a second."""
         return self.hard_factor * self.budget_seconds * fraction + self.hard_extra
+
+    def steps_of(self, fraction: float = 1.0) -> int:
+        """Training steps of an experiment where they are counted: in fixed-step mode, and by the scorer `optimizer`."""
+        return max(1, round(self.steps * fraction))
 
     def wall_cap(self, fraction: float = 1.0) -> float:
         return max(10.0, self.wall_factor * self.hard_line(fraction))
@@ -127,11 +146,12 @@ class Task:
         _check_files(path, text, parsed)
         _check_score(path, text, parsed)
         card = _card(folder / "card.json")
+        data, found = parsed.data, _text_hash(path, text, parsed)
         budget, edits = parsed.budget, _edit_space(path, text, parsed, folder)
         cost = budget.cost or float((card or {}).get("cost_seconds") or 1.5 * budget.seconds)
         return cls(
             name=parsed.task.name,
-            task_id=_task_id(folder, parsed),
+            task_id=_task_id(folder, parsed, found),
             folder=folder,
             description=parsed.task.description,
             metric=parsed.task.metric,
@@ -151,10 +171,15 @@ class Task:
             wall_factor=budget.wall_factor,
             memory_mb=budget.memory_mb,
             budget_basis=budget.basis,
-            data_seed=parsed.data.seed,
+            data_seed=data.seed,
+            text=data.source,
+            text_hash=found,
+            grammar=data.grammar,
+            public=data.public or bool(data.source and at_hand(data.source)),
             card=card,
             law=law_of(path, text, parsed, edits, Source.from_folder(folder, parsed.task.editable)),
             run=parsed.run,
+            torch=parsed.task.torch,
         )
 
 
@@ -263,13 +288,26 @@ def _check_anchors(
         changed[one.file] = changed[one.file].replace(one.find, one.replace)
 
 
-def _task_id(folder: Path, parsed: task_file.TaskFile) -> str:
-    """Hash of task.toml, the read-only files, and data.py with the modules beside it."""
+def _text_hash(path: Path, text: str, parsed: task_file.TaskFile) -> str:
+    """Of the text that [data] source names; empty where it names none."""
+    if not parsed.data.source:
+        return ""
+    try:
+        return text_hash(parsed.data.source)
+    except OSError as error:
+        message, hint = f"{error.filename}: {error.strerror}", "restore the text, or correct the path"
+        task_file.complain(path, text, ("data", "source"), message, hint)
+
+
+def _task_id(folder: Path, parsed: task_file.TaskFile, text_hash: str) -> str:
+    """Hash of task.toml, the read-only files, data.py with the modules beside it, and the text that it reads."""
     names = {"task.toml", *parsed.task.read_only}
     names |= {path.name for path in folder.glob("*.py")} - set(parsed.task.editable)
     parts: list[str | bytes] = []
     for name in sorted(names):
         parts += [name, (folder / name).read_bytes()]
+    if text_hash:
+        parts += ["[data] source", text_hash]
     return content_id("t", *parts)
 
 

@@ -30,6 +30,7 @@ class TaskSection(Section):
     direction: Literal["lower", "higher"] = "lower"
     editable: list[str] = Field(default=["train.py"], min_length=1)
     read_only: list[str] = ["prepare.py"]
+    torch: bool = Field(default=True, description="false: its experiments start without torch, and speak plain lists")
 
 
 class BudgetSection(Section):
@@ -51,12 +52,28 @@ class BudgetSection(Section):
 
 class DataSection(Section):
     seed: int = Field(default=1, ge=0, description="seed of the training split")
+    source: str = Field(default="", description="stdlib, or the absolute path of the file or folder with the text")
+    grammar: int | None = Field(default=None, ge=0, le=Most, description="number of a generated language")
+    public: bool = Field(default=False, description="its hidden text is at hand: it decides no contest")
+
+    @field_validator("source")
+    @classmethod
+    def _a_place(cls, source: str) -> str:
+        if source not in ("", "stdlib") and (not Path(source).is_absolute() or "\0" in source):
+            raise ValueError('is neither "stdlib" nor an absolute path')
+        return source
+
+    @model_validator(mode="after")
+    def _one_text(self) -> DataSection:
+        if self.source and self.grammar is not None:
+            raise ValueError("source or grammar: a text is found or generated, not both")
+        return self
 
 
 class ScoreSection(Section):
     kind: str = Field(
         default="classification",
-        description="classification, language_model, kernel, printed, simulated, or an entry point",
+        description="classification, language_model, kernel, optimizer, printed, simulated, or an entry point",
     )
     classes: int = Field(
         default=10, gt=1, le=Most, description="width of the logits: classes, or symbols of a language model"
@@ -68,6 +85,8 @@ class ScoreSection(Section):
         default=1e-3, gt=0, le=1, description="by which two predictions of the same row, or two results, may differ"
     )
     repetitions: int = Field(default=10, ge=2, le=10_000, description="kernel: timed calls")
+    build: Literal["", "c"] = Field(default="", description="kernel: language of the checkpoint, which is compiled")
+    reference: str = Field(default="", max_length=400, description="kernel with build: its file that is timed against")
     seconds: Positive = Field(default=600, description="wall seconds that one conversation with the model may take")
     pattern: str = Field(
         default="", max_length=200, description="printed: regular expression, its one group is the metric"
@@ -90,6 +109,8 @@ class ScoreSection(Section):
 
     @model_validator(mode="after")
     def _pattern_where_printed(self) -> ScoreSection:
+        if bool(self.build) != bool(self.reference) or (self.build and self.kind != "kernel"):
+            raise ValueError("kind kernel alone has build and reference, and needs both or none")
         if (self.kind == "printed") != bool(self.pattern or self.key) or (self.pattern and self.key):
             raise ValueError("kind printed needs a pattern or a key, and only that kind has one")
         return self

@@ -76,6 +76,11 @@ class Contest:
         return [self.task, *(Task.load(away.task) for away in self.study.further)]
 
     @property
+    def hidden(self) -> list[Task]:
+        """Where the leaders run after the decision; secret until then."""
+        return [Task.load(away.task) for away in self.study.reserve]
+
+    @property
     def costs(self) -> Costs:
         """Device-seconds of a screening and of a run. Entries go round the tasks: a run counts as the tasks' mean."""
         budgets = [self.config.run_budget, *(away.run_budget for away in self.study.further)]
@@ -119,6 +124,7 @@ def found(folder: Path, wishes: Wishes) -> Founded:
     """Make the folder: study, rules, database with the controls in it; contest.toml last, which makes it a contest."""
     if wishes.closes <= wishes.opens:
         raise UsageError("--closes is not after --opens", hint="--closes 7d means seven days after the opening")
+    refuse_public((wishes.task, *wishes.further, *wishes.hidden))
     away = elsewhere(wishes)
     refuse_taken(folder)
     study = Study.create(
@@ -139,6 +145,15 @@ def found(folder: Path, wishes: Wishes) -> Founded:
     config = config.model_copy(update={"rules_hash": text_hash(text.encode())})
     config.dump(folder)
     return Founded(Contest(folder, config, study.config, database), admin, code)
+
+
+def refuse_public(tasks: Sequence[Task]) -> None:
+    """Raises UsageError for a task whose hidden data an entrant has at hand: its score would show who looked."""
+    if public := next((task for task in tasks if task.public), None):
+        raise UsageError(
+            f"task {public.name} can decide no contest: its hidden text is at hand on every machine",
+            hint="take one whose data come from the contest's secret, e.g. tinylm; a study may use this one",
+        )
 
 
 def refuse_taken(folder: Path) -> None:

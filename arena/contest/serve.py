@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from arena.contest.contest import Contest
+from arena.contest.contest import Contest, refuse_public
 from arena.contest.settings import utc_now
 from arena.contest.tables import Entry
 from programs.errors import EnvironmentProblem
@@ -97,6 +97,7 @@ def serve(folder: Path, host: str, port: int, say: Say, started: Callable[[str],
     from arena.contest.web.wire import configured
 
     contest = Contest.open(folder)
+    refuse_public((*contest.tasks, *contest.hidden))
     listening = listen(host, port)
     config = configured(create_app(contest))
     shown = f"[{host}]" if ":" in host else host

@@ -170,7 +170,7 @@ def check_cache() -> Finding:
     from meta.cli.launch import load_task
     from programs.errors import EnvironmentProblem
     from trainer.data import check_cache as attempt
-    from trainer.data import user_cache
+    from trainer.places import user_cache
 
     try:
         attempt(load_task(None))

@@ -84,19 +84,39 @@ def show(out: Output, task: str) -> None:
 
 @verb(
     ("metaloop task init my-task", "a small task that passes its check"),
-    ("metaloop task init my-law --simulated", "one with a known truth, to try a study on"),
     ("metaloop task init --from my-repo", "runs your repository as it is"),
+    ("metaloop task init my-text --text ~/notes", "a small GPT on a text of your own"),
     flags=[
         click.argument("folder", metavar="[DIR]", required=False),
         *FROM_FLAGS,
+        flag("--like", metavar="NAME", help="Copy a built-in task  [default: codelm with --text, else tinylm]."),
+        flag("--text", metavar="PATH", help="Its text: a file, or a folder of UTF-8 files; is read where it lies."),
+        flag("--grammar", type=click.IntRange(0, 2**30), metavar="N", help="Number of another generated language."),
         flag("--simulated", is_flag=True, help="Nothing is trained: a law says what each edit is worth."),
         flag("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the law that is drawn."),
     ],
 )
-def init(out: Output, folder: str | None, source: str | None, simulated: bool, seed: int, **repository: Any) -> int:
+def init(
+    out: Output,
+    folder: str | None,
+    source: str | None,
+    simulated: bool,
+    seed: int,
+    like: str | None,
+    text: str | None,
+    grammar: int | None,
+    **repository: Any,
+) -> int:
     """Write the files of a new task: task.toml, train.py, prepare.py, data.py; of a
-    simulated one, task.toml with its law, and train.py. With --from: the task.toml of
-    a repository that trains, benches or tests by a command of its own, in any language."""
+    simulated one, task.toml with its law, and train.py. With --like, --text, --grammar:
+    a built-in task to change, on your own text or on another language. With --from: the
+    task.toml of a repository that trains, benches or tests by a command of its own, in
+    any language."""
+    wanted = {"--like": like, "--text": text, "--grammar": grammar}
+    copied = next((name for name, value in wanted.items() if value is not None), None)
+    if copied and (simulated or source is not None):
+        other = "--simulated" if simulated else "--from"
+        raise UsageError(f"{copied} and {other}: a task is made in one way", hint="leave one of them out")
     if source is not None:
         return from_repository(out, source, folder, repository)
     if named := next((name for name, value in repository.items() if value), None):
@@ -107,10 +127,27 @@ def init(out: Output, folder: str | None, source: str | None, simulated: bool, s
     from trainer.scaffold import init_simulated
 
     place = Path(folder).expanduser()
+    if copied:
+        return init_copied(out, place, like, text, grammar)
     made = init_simulated(place, seed) if simulated else write(place)
     files = sorted(path.name for path in made.iterdir() if path.is_file())
     out.thing({"folder": str(made), "files": files})
     out.note(f"next: metaloop task check {resolve.typed(made)}")
+    return 0
+
+
+def init_copied(out: Output, folder: Path, like: str | None, text: str | None, grammar: int | None) -> int:
+    """A built-in task as one's own, and what is next."""
+    from trainer.variants import Variant, init_like
+
+    made, told = init_like(folder, Variant(like, grammar, Path(text) if text is not None else None))
+    files = sorted(path.name for path in folder.iterdir() if path.is_file())
+    out.thing({"folder": str(folder), "files": files, **origin(made)})
+    if told:
+        out.note(f"text: {told}")
+    if made.public:
+        out.note("its hidden text is at hand in every sandbox: no contest can be decided on it")
+    out.note(f"next: metaloop task check {resolve.typed(folder)}")
     return 0
 
 
@@ -141,6 +178,7 @@ def described(task: Task) -> dict[str, Any]:
         "metric": task.metric,
         "unit": task.unit,
         "direction": task.direction,
+        **origin(task),
         "budget_seconds": task.budget_seconds,
         "cost_seconds": task.cost_seconds,
         "run_budget": task.run_budget,
@@ -156,6 +194,12 @@ def described(task: Task) -> dict[str, Any]:
         "separates": card.separates,
         "card": card.sentence,
     }
+
+
+def origin(task: Task) -> dict[str, Any]:
+    """Where a task's text comes from, as far as it says."""
+    found: dict[str, Any] = {"source": task.text, "text_hash": task.text_hash, "grammar": task.grammar}
+    return {key: value for key, value in found.items() if value not in ("", None)} | {"public": task.public}
 
 
 def edits_of(task: Task) -> list[dict[str, Any]]:

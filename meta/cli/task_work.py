@@ -91,7 +91,7 @@ def launcher_of(task: Task | str, unsafe: bool) -> Iterator[LocalLauncher]:
         loaded = Task.load(task) if isinstance(task, str) else task
     if loaded:
         require(loaded, not unsafe)
-    launcher = LocalLauncher(sandbox=not unsafe)
+    launcher = LocalLauncher(sandbox=not unsafe, libraries=loaded.libraries if loaded else "torch")
     try:
         yield launcher
     finally:

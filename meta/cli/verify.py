@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arena import embedded, sandbox
+from arena.public import public_line
 from meta.cli import launch, options, render, resolve
 from meta.cli.options import duration, flag, verb
 from meta.cli.output import Column, Output
@@ -247,6 +248,8 @@ def _begin(out: Output, asked: Asked, how: How, plan: Mapping[str, Any], task: T
         f"{duration(plan['device_seconds'])} of device time{share}, about {duration(plan['wall_seconds'])} "
         f"with {plan['workers']} workers; {plan['sandbox']}"
     )
+    if told := public_line(task):
+        out.note(told)
     if not task.scales:
         out.note("its command is told no budget: whether a gain is there without training is not asked")
     out.note(f"the hash of its secret: {plan['secret_hash']}")

@@ -164,7 +164,9 @@ class World:
     def ground(self, name: str) -> Ground:
         if name not in self.grounds:
             task = Task.load(HERE / name)
-            ground = Ground(task, DataStore(task, self.streams, self.folder / "data"), LocalLauncher())
+            ground = Ground(
+                task, DataStore(task, self.streams, self.folder / "data"), LocalLauncher(libraries=task.libraries)
+            )
             for stream in ("search", "confirmation"):
                 ground.twin(task.baseline(), stream)
             self.grounds[name] = ground

@@ -67,14 +67,14 @@ def test_a_sandbox_with_a_hole_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
     arguments = outer.arguments
     hole = ["--ro-bind", "/etc/passwd", "/metaloop/inner/etc/passwd"]
 
-    def leaky(data: Path | None, *, privileged: bool) -> list[str]:
-        found = arguments(data, privileged=privileged)
+    def leaky(data: Path | None, *, privileged: bool, packages: bool) -> list[str]:
+        found = arguments(data, privileged=privileged, packages=packages)
         place = found.index("--remount-ro", found.index("/metaloop/inner/dev"))
         return found[:place] + hole + found[place:]
 
     monkeypatch.setattr(outer, "arguments", leaky)
     with pytest.raises(EnvironmentProblem, match=r"does not hold.*/etc/passwd") as refused:
-        LocalLauncher(warm=False).start()
+        LocalLauncher(libraries="packages").start()
     assert "--unsafe-no-sandbox" in refused.value.hint
 
 

@@ -12,10 +12,11 @@ import resource
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from trainer.inside import metering, namespaces, seccomp, selftest, serving
+from trainer.inside import metering, namespaces, plain, seccomp, selftest, serving
 
 if TYPE_CHECKING:
     from trainer.inside.monitor import Place
@@ -55,6 +56,7 @@ def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], 
     if place.data:
         os.environ["METALOOP_TRAIN_DATA"] = place.data
     request["checkpoint"] = str(place.checkpoint)
+    request["library"] = str(place.library) if request["library_mb"] else ""
     os.chdir(place.folder)
     sys.path.insert(0, str(place.folder))
     for stream in (sys.stdout, sys.stderr):
@@ -90,10 +92,12 @@ def seed_everything(seed: int) -> None:
 
     Not torch.manual_seed: it asks every kind of device, 2 CPU-ms in a fresh fork.
     """
+    random.seed(seed)
+    if "torch" not in sys.modules:
+        return  # a template without it: what was not imported needs no seed
     import numpy as np
     import torch
 
-    random.seed(seed)
     np.random.seed(seed)
     torch.default_generator.manual_seed(seed)
 
@@ -118,33 +122,50 @@ def train(request: dict[str, Any]) -> None:
 
 def predict(request: dict[str, Any]) -> None:
     """Load the checkpoint with the source's own code and write its logits as raw float32, row after row."""
-    import numpy as np
-    import torch
-
+    parts = _lists if request["settings"]["plain"] else _tensors
     module: Any = execute(request["script"], "candidate")
     for needed in ("load", "logits"):
         if not callable(getattr(module, needed, None)):
             raise AttributeError(f"{request['script']} defines no function {needed}")
     model = module.load(request["checkpoint"])
-    settings = request["settings"]
-    with open(request["inputs_fd"], "rb") as file:
-        inputs = torch.from_numpy(np.load(file, allow_pickle=False))
-    shape = (*inputs.shape[1:], settings["classes"]) if settings["per_position"] else (settings["classes"],)
     with open(request["output_fd"], "wb", buffering=0) as file:
-        for start in range(0, len(inputs), settings["chunk"]):
-            rows = inputs[start : start + settings["chunk"]]
-            found = module.logits(model, rows).detach().to("cpu", torch.float32).contiguous()
-            if tuple(found.shape) != (len(rows), *shape):
-                raise ValueError(f"logits have shape {list(found.shape)}, expected {[len(rows), *shape]}")
-            view = memoryview(found.numpy()).cast("B")
+        for view in parts(module, model, request):
             while len(view):
                 view = view[file.write(view) :]
 
 
+def _tensors(module: Any, model: Any, request: dict[str, Any]) -> Iterator[memoryview]:
+    """The float32 of each chunk of rows, from tensors in and out."""
+    import numpy as np
+    import torch
+
+    settings = request["settings"]
+    with open(request["inputs_fd"], "rb") as file:
+        inputs = torch.from_numpy(np.load(file, allow_pickle=False))
+    shape = (*inputs.shape[1:], settings["classes"]) if settings["per_position"] else (settings["classes"],)
+    for start in range(0, len(inputs), settings["chunk"]):
+        rows = inputs[start : start + settings["chunk"]]
+        found = module.logits(model, rows).detach().to("cpu", torch.float32).contiguous()
+        if tuple(found.shape) != (len(rows), *shape):
+            raise ValueError(f"logits have shape {list(found.shape)}, expected {[len(rows), *shape]}")
+        yield memoryview(found.numpy()).cast("B")
+
+
+def _lists(module: Any, model: Any, request: dict[str, Any]) -> Iterator[memoryview]:
+    """The same from nested lists, of numbers in and of floats out."""
+    settings = request["settings"]
+    with open(request["inputs_fd"], "rb") as file:
+        inputs = plain.read(file.read())
+    shape = (len(inputs[0]), settings["classes"]) if settings["per_position"] else (settings["classes"],)
+    for start in range(0, len(inputs), settings["chunk"]):
+        rows = inputs[start : start + settings["chunk"]]
+        yield memoryview(plain.numbers(module.logits(model, rows), (len(rows), *shape), "logits")).cast("B")
+
+
 def converse(request: dict[str, Any]) -> None:
-    """Load the source as a module and answer the evaluator, question by question."""
+    """Load the source as a module, or what was compiled of it, and answer the evaluator, question by question."""
     request["loop"] = request["settings"]["loop"]
-    serving.converse(execute(request["script"], "candidate"), request)
+    serving.converse(None if request["library"] else execute(request["script"], "candidate"), request)
 
 
 _KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": selftest.run}

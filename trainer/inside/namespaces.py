@@ -13,6 +13,7 @@ import os
 INNER = "/metaloop/inner"  # the future root, in the outer sandbox
 WORK = "/metaloop/work"  # the only place that can be written, in the new root
 DATA = "/metaloop/data"  # the training split, in the new root
+BUILT = "/metaloop/built"  # a compiled kernel, read-only and the only thing of an experiment that may be executed
 
 _NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
 _NEWUSER, _NEWPID, _NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -43,10 +44,11 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def isolate(megabytes: int) -> None:
+def isolate(megabytes: int, built: int = 0) -> None:
     """Move this process into a root of its own; its next child is process 1 there. OSError where the kernel refuses.
 
-    ``megabytes`` is the size of the only writable folder, `WORK`, which no program can be started from.
+    ``megabytes`` is the size of the only writable folder, `WORK`, which no program can be started from. ``built``: that
+    of `BUILT`, which is to be filled and then closed by `seal`; without a size there is none.
     """
     uid, gid = os.getuid(), os.getgid()
     everything = _NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP
@@ -60,10 +62,17 @@ def isolate(megabytes: int) -> None:
     _mount(INNER, INNER, "", _BIND | _REC)
     options = f"size={megabytes}m,nr_inodes=4096,mode=0700,uid={uid},gid={gid}"
     _mount("tmpfs", INNER + WORK, "tmpfs", _NOSUID | _NODEV | _NOEXEC, options)
+    if built:
+        _mount("tmpfs", INNER + BUILT, "tmpfs", _NOSUID | _NODEV, f"size={built}m,nr_inodes=8,mode=0755")
     os.chdir(INNER)
     _check(_libc.syscall(_SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
     _check(_libc.umount2(b".", _DETACH), "umount")
     os.chdir(WORK)
+
+
+def seal() -> None:
+    """Nothing more can be written into `BUILT`."""
+    _mount("none", BUILT, "", _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV)
 
 
 def renounce() -> None:

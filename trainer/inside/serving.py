@@ -7,11 +7,15 @@ second pipe says that it is there.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 import os
+from array import array
 from collections.abc import Callable
 from typing import Any
+
+from trainer.inside import plain
 
 _DONE = b"."
 
@@ -27,24 +31,51 @@ class Exchange:
     def receive(self, size: int) -> bytearray | None:
         """Exactly ``size`` bytes of payload; None at the end of the conversation."""
         data = bytearray(size)
-        view, filled = memoryview(data), 0
-        while filled < size:
+        return data if self.fill(memoryview(data)) else None
+
+    def fill(self, view: memoryview) -> bool:
+        """Payload into memory that is there already; False at the end of the conversation."""
+        filled = 0
+        while filled < len(view):
             got = os.readv(self._receive_fd, [view[filled:]])
             if not got:
-                return None
+                return False
             filled += got
-        return data
+        return True
+
+    def room(self) -> int:
+        """Address of the shared memory, which starts a page."""
+        return ctypes.addressof(ctypes.c_char.from_buffer(self._shared))
 
     def reply(self, array: Any = None) -> None:
         """Put a NumPy array's bytes into the shared memory (nothing: a bare acknowledgement), then say so."""
         if array is not None:
             import numpy as np
 
-            if array.nbytes > len(self._shared):
-                raise ValueError(f"a reply of {array.nbytes} bytes, there is room for {len(self._shared)}")
+            self._fits(array.nbytes)
             room = np.frombuffer(self._shared, array.dtype, array.size)
             room[:] = array.reshape(-1)
         os.write(self._reply_fd, _DONE)
+
+    def reply_bytes(self, data: bytes) -> None:
+        """The same with what is bytes already."""
+        self._fits(len(data))
+        self._shared[: len(data)] = data
+        os.write(self._reply_fd, _DONE)
+
+    def _fits(self, size: int) -> None:
+        if size > len(self._shared):
+            raise ValueError(f"a reply of {size} bytes, there is room for {len(self._shared)}")
+
+
+def _plain_prefix_step(module: Any) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
+    """`_prefix_step` in lists."""
+
+    def step(model: Any, state: Any, symbols: Any) -> tuple[Any, Any]:
+        prefix = [[*row, symbol] for row, symbol in zip(state or [[] for _ in symbols], symbols, strict=True)]
+        return [row[-1] for row in module.logits(model, prefix)], prefix
+
+    return step
 
 
 def _prefix_step(module: Any) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
@@ -61,23 +92,41 @@ def _prefix_step(module: Any) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
 def stream(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
     """One symbol of every row comes in, the logits of the next one go out, until the evaluator has no more.
 
-    ``settings``: ``rows`` and ``classes``. In: int64 [rows]; out: float32 [rows, classes].
+    ``settings``: ``rows`` and ``classes``, and ``plain`` where the source gets and gives lists instead of tensors. In:
+    int64 [rows]; out: float32 [rows, classes].
     """
-    import numpy as np
-    import torch
-
-    rows, classes = request["settings"]["rows"], request["settings"]["classes"]
     if not callable(getattr(module, "load", None)):
         raise AttributeError("train.py defines no function load")
     model = module.load(request["checkpoint"])
+    talk = _stream_lists if request["settings"].get("plain") else _stream_tensors
+    talk(module, model, request["settings"], exchange)
+
+
+def _both(answer: Any) -> tuple[Any, Any]:
+    """Logits and state; ValueError if a step gave something else."""
+    if not isinstance(answer, tuple) or len(answer) != 2:
+        raise ValueError("step must return (logits, state)")
+    return answer
+
+
+def _stream_lists(module: Any, model: Any, settings: dict[str, Any], exchange: Exchange) -> None:
+    step, state = getattr(module, "step", None) or _plain_prefix_step(module), None
+    shape = settings["rows"], settings["classes"]
+    while (data := exchange.receive(shape[0] * 8)) is not None:
+        logits, state = _both(step(model, state, array("q", bytes(data)).tolist()))
+        exchange.reply_bytes(plain.numbers(logits, shape, "step: logits").tobytes())
+
+
+def _stream_tensors(module: Any, model: Any, settings: dict[str, Any], exchange: Exchange) -> None:
+    import numpy as np
+    import torch
+
+    rows, classes = settings["rows"], settings["classes"]
     step = getattr(module, "step", None) or _prefix_step(module)
     state = None
     with torch.no_grad():
         while (data := exchange.receive(rows * 8)) is not None:
-            answer = step(model, state, torch.from_numpy(np.frombuffer(data, np.int64)))
-            if not isinstance(answer, tuple) or len(answer) != 2:
-                raise ValueError("step must return (logits, state)")
-            logits, state = answer
+            logits, state = _both(step(model, state, torch.from_numpy(np.frombuffer(data, np.int64))))
             found = logits.detach().to("cpu", torch.float32)
             if tuple(found.shape) != (rows, classes):
                 raise ValueError(f"step: logits have shape {list(found.shape)}, expected {[rows, classes]}")
@@ -113,7 +162,74 @@ def kernel(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
         exchange.reply(result)
 
 
-LOOPS: dict[str, Callable[[Any, dict[str, Any], Exchange], None]] = {"stream": stream, "kernel": kernel}
+def compiled(_: Any, request: dict[str, Any], exchange: Exchange) -> None:
+    """As `kernel`, with a shared object: ``function(first, second, …, result)``, pointers to memory that starts a page.
+
+    It writes its result into the memory that the evaluator reads.
+    """
+    settings = request["settings"]
+    function = getattr(ctypes.CDLL(request["library"]), settings["function"], None)
+    if function is None:
+        raise AttributeError(f"defines no function {settings['function']}")
+    function.restype = None
+    sizes = [_item_bytes(kind) * math.prod(form) for kind, form in settings["inputs"]]
+    places = [mmap.mmap(-1, max(1, size)) for size in sizes]
+    views = [memoryview(place)[:size] for place, size in zip(places, sizes, strict=True)]
+    pointers = [ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(place))) for place in places]
+    pointers.append(ctypes.c_void_p(exchange.room()))
+    while all(exchange.fill(view) for view in views):
+        exchange.reply()
+        if exchange.receive(1) is None:
+            return
+        function(*pointers)
+        exchange.reply()
+
+
+def _item_bytes(kind: str) -> int:
+    """Of a NumPy type as text, e.g. 4 of ``<f4``."""
+    return int(kind[2:])
+
+
+def optimizer(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
+    """Weights come in once, then for each step their gradients, and the weights that ``update`` makes of them go out.
+
+    ``settings``: ``shapes`` of the weights, float32 each; ``steps``; ``seed`` of NumPy's own generator.
+    """
+    import numpy as np
+
+    settings = request["settings"]
+    if not callable(getattr(module, "optimizer", None)):
+        raise AttributeError("train.py defines no function optimizer")
+    shapes = [tuple(shape) for shape in settings["shapes"]]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+
+    def arrays() -> list[Any] | None:
+        if (data := exchange.receive(4 * int(ends[-1]))) is None:
+            return None
+        parts = np.split(np.frombuffer(data, np.float32), ends[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    np.random.seed(settings["seed"])
+    update, weights = module.optimizer(shapes, settings["steps"]), arrays()
+    for step in range(settings["steps"]):
+        if (gradients := arrays()) is None:
+            return
+        weights = [np.asarray(one, np.float32) for one in update(step, weights, gradients)]
+        _refuse_other_shapes([one.shape for one in weights], shapes)
+        exchange.reply(np.concatenate([one.reshape(-1) for one in weights]))
+
+
+def _refuse_other_shapes(found: list[tuple[int, ...]], expected: list[tuple[int, ...]]) -> None:
+    if len(found) != len(expected):
+        raise ValueError(f"update returned {len(found)} arrays, expected {len(expected)}")
+    for one, other in zip(found, expected, strict=True):
+        if one != other:
+            raise ValueError(f"update returned an array of shape {list(one)}, expected {list(other)}")
+
+
+LOOPS: dict[str, Callable[[Any, dict[str, Any], Exchange], None]] = {
+    "stream": stream, "kernel": kernel, "compiled": compiled, "optimizer": optimizer,
+}  # fmt: skip
 
 
 def converse(module: Any, request: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The warm template: a process that has imported torch, and forks one monitor per experiment.
+"""The warm template: a process that has imported torch, if its task wants it, and forks one monitor per experiment.
 
 Started by `trainer.local.LocalLauncher`, in the outer sandbox where there is one. It takes one request at a time from
 one socket and never reads a source. When the worker's end of the socket closes, it kills what runs and leaves.
@@ -12,6 +12,7 @@ import os
 import select
 import shutil
 import signal
+import site
 import socket
 import sys
 import time
@@ -26,12 +27,10 @@ _REPLY_BYTES = wire.MESSAGE_BYTES - 4096
 def warm() -> None:
     """Import torch and run a step of each kind, so that no child pays for what torch does at first use."""
     import io
-    import site
 
     import torch
     from torch import nn
 
-    site.setquit()  # a script may call exit(), which an interpreter started without site lacks
     torch.set_num_threads(1)
     model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 4))
     for kind in (torch.optim.AdamW, torch.optim.SGD):
@@ -114,7 +113,7 @@ class Template:
 
 
 def main(descriptor: int, settings: dict[str, Any]) -> None:
-    """``descriptor`` is our end of the socket. ``settings``: uid to become (or None), root, worker's pid, warm."""
+    """``descriptor`` is our end of the socket. ``settings``: uid to become (or None), root, worker's pid, torch."""
     root, worker = settings["root"], settings["worker"]
 
     def parent_died(*_: object) -> None:
@@ -132,7 +131,8 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
     if root:
         parent_died()  # in case it died before we asked to be told
         metering.become_subreaper()
-    if settings["warm"]:
+    site.setquit()  # a script may call exit(), which an interpreter started without site lacks
+    if settings["torch"]:
         warm()
     if not root:
         seccomp.program(os.uname().machine)  # assembled once

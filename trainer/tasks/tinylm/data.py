@@ -2,7 +2,7 @@
 
 ``make("train", seed, out)`` writes ``train.npy`` (uint8, some 12 MB of text); any other split writes the
 hidden rows of the referee (``inputs.npy``, ``targets.npy``, ``bytes.npy``) and ``floor.json``. The language
-itself comes from ``[data] seed`` in task.toml: another number there is another language, and another task.
+itself is number ``[data] grammar`` in task.toml: another number there is another language, and another task.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def lexicon(language: int) -> Lexicon:
 
 
 def language() -> int:
-    """The seed of this task's language."""
-    return int(tomllib.loads((HERE / "task.toml").read_text())["data"]["seed"])
+    """The number of this task's language, which is its seed."""
+    return int(tomllib.loads((HERE / "task.toml").read_text())["data"]["grammar"])
 
 
 def documents(language: int, split: str, seed: int, size: int) -> tuple[np.ndarray, float]:

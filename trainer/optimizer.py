@@ -1,0 +1,125 @@
+"""Score of an optimizer: the loss of a fixed model after a fixed number of steps, all taken on the trusted side.
+
+Model, data and loop live in a process of ours (`trainer.optimizer_loop`), made by the task's data.py. The candidate's
+process is told shapes, initial weights and one gradient per step, and answers with new weights. So there is nothing
+that it could train on for longer, no target to look at, and no step to take twice.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from programs.errors import TaskError
+from trainer.inside import wire
+from trainer.scoring import InvalidPredictions, Referee, Score
+from trainer.streaming import Channel
+
+_HOME = str(Path(__file__).resolve().parent.parent)
+_START = """
+import sys; sys.path.insert(0, sys.argv[1])
+from trainer.optimizer_loop import main
+sys.path[0] = sys.argv[2]; main(sys.argv[3], int(sys.argv[4]))
+"""
+_SPARE = 60.0  # wall seconds that the trusted process may take beyond those of the conversation
+_HINT = "problem(split, seed) gives shapes, guess, weights(), gradients(step, weights) and score(weights)"
+
+
+class Optimizer:
+    """Loss of the last weights on the hidden split. ``[score]``: ``seconds`` of wall time for all steps together."""
+
+    per_position = False
+    needs_checkpoint = False
+
+    def __init__(self, scoring: dict[str, Any]) -> None:
+        self.seconds: float = scoring.get("seconds", 600.0)
+
+    def score(self, referee: Referee) -> Score:
+        seed = int.from_bytes(referee.rng("problem").bytes(16), "big")  # too long to be found by trying
+        with _Trainee(referee.task_folder / "data.py", referee.split, seed, self.seconds) as trainee:
+            settings = {
+                "shapes": trainee.shapes, "steps": referee.steps,
+                "seed": int(referee.rng("candidate").integers(1 << 31)),
+            }  # fmt: skip
+            try:
+                metric = referee.converse(
+                    "optimizer", settings, trainee.reply_bytes, partial(trainee.train, steps=referee.steps)
+                )
+            finally:
+                referee.charge(trainee.cpu_seconds)
+        return Score(metric, "verified" if referee.verifying else "scored")
+
+
+class _Trainee:
+    """The process that holds model, data and loop. TaskError, with its last words, for whatever goes wrong in it."""
+
+    def __init__(self, data: Path, split: Path, seed: int, seconds: float) -> None:
+        self.data = data
+        self.seconds = seconds
+        self.cpu_seconds = 0.0  # that it has used, its start included
+        self._command = [sys.executable, "-s", "-P", "-c", _START, _HOME, str(data.parent), str(split), str(seed)]
+
+    def __enter__(self) -> Self:
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        environment.pop("PYTHONPATH", None)  # the packages that train.py gets
+        self._errors = tempfile.TemporaryFile()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                self._command, stdin=theirs.fileno(), stdout=self._errors, stderr=self._errors, env=environment
+            )
+        try:
+            message = self._receive()
+        except BaseException:
+            self._close()
+            raise
+        self.shapes: list[list[int]] = message["shapes"]
+        self.reply_bytes: int = message["bytes"]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._close()
+
+    def train(self, channel: Channel, steps: int) -> float:
+        """Let the model be trained through ``channel``; its score. InvalidPredictions for what the candidate did."""
+        settings = {"steps": steps, "seconds": self.seconds, "bytes": self.reply_bytes}
+        wire.send(self._control, settings, channel.descriptors)
+        found = self._receive()
+        if "invalid" in found:
+            raise InvalidPredictions(found["invalid"])
+        return float(found["metric"])
+
+    def _receive(self) -> dict[str, Any]:
+        self._control.settimeout(self.seconds + _SPARE)
+        try:
+            answer = wire.receive(self._control)
+        except TimeoutError:
+            raise TaskError(f"{self.data}: no answer after {self.seconds + _SPARE:.0f} s", hint=_HINT) from None
+        except OSError:  # it ended with our message unread
+            answer = None
+        if answer is None:
+            self._process.wait(_SPARE)
+            self._errors.seek(0)
+            lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+            hint = f"metaloop task check {shlex.quote(str(self.data.parent))} tries it; {_HINT}"
+            raise TaskError(f"{self.data}: {lines[-1] if lines else 'it ended without a word'}", hint=hint)
+        self.cpu_seconds = answer[0]["cpu_seconds"]
+        return answer[0]
+
+    def _close(self) -> None:
+        self._control.close()  # it leaves by itself when it reads the end, unless it hangs
+        try:
+            self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()

@@ -1,0 +1,99 @@
+"""The trusted loop of `trainer.optimizer`, in a process of its own: model and data here, the optimizer elsewhere.
+
+A process, and not a thread of the worker: its BLAS has one thread, so that a metric does not hang on the number of
+cores and all CPU is counted, and what a task's data.py imports stays out of the worker.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from trainer.inside import wire
+from trainer.scoring import InvalidPredictions, refuse_diverged
+from trainer.streaming import Channel
+
+
+class Problem(Protocol):
+    """What data.py's ``problem(split, seed)`` returns: a model, its data, and where it stands."""
+
+    shapes: Sequence[tuple[int, ...]]  # of the weights, float32 each
+    guess: float  # loss of a blind guess; over twice that is `invalid`
+
+    def weights(self) -> Any:
+        """The arrays to start from."""
+
+    def gradients(self, step: int, weights: Any) -> Any:
+        """Arrays like the weights; ``step`` counts from 0, each is asked for once and in order."""
+
+    def score(self, weights: Any) -> float:
+        """The metric of the weights on the hidden rows, which no gradient has seen."""
+
+
+def train(problem: Problem, channel: Channel, steps: int, seconds: float) -> float:
+    """Ask for new weights ``steps`` times, in ``seconds`` together, and score the last ones.
+
+    InvalidPredictions if weights or gradients are not finite, nobody answers, or the loss is far beyond a guess.
+    """
+    import numpy as np
+
+    line = time.monotonic() + seconds
+    weights, size = problem.weights(), sum(math.prod(shape) for shape in problem.shapes)
+    channel.send(_flat(weights).tobytes(), seconds)
+    with np.errstate(all="ignore"):
+        for step in range(steps):
+            gradients = _flat(problem.gradients(step, weights))
+            if gradients.size != size:
+                raise ValueError(f"gradients of {gradients.size} numbers, the weights have {size}")
+            if not np.isfinite(gradients).all():
+                raise InvalidPredictions(f"diverged: the gradients of step {step} are not finite")
+            channel.refuse_early()
+            answer = np.frombuffer(channel.ask(gradients.tobytes(), line - time.monotonic()), np.float32)
+            if not np.isfinite(answer).all():
+                raise InvalidPredictions(f"the weights of step {step} are not finite")
+            weights = unflat(answer, problem.shapes)
+        loss = problem.score(weights)
+    if not math.isfinite(loss):
+        raise InvalidPredictions("diverged: the loss is not finite")
+    return refuse_diverged(loss, problem.guess, "of loss")
+
+
+def _flat(arrays: Any) -> Any:
+    """All arrays as one, float32."""
+    import numpy as np
+
+    return np.concatenate([np.asarray(one, np.float32).reshape(-1) for one in arrays])
+
+
+def unflat(flat: Any, shapes: Sequence[Sequence[int]]) -> list[Any]:
+    """Arrays of those shapes out of one, each a copy."""
+    found, at = [], 0
+    for shape in shapes:
+        size = math.prod(shape)
+        found.append(flat[at : at + size].reshape(shape).copy())
+        at += size
+    return found
+
+
+def main(split: str, seed: int) -> None:
+    """Tell the shapes, take the descriptors of a conversation, train, tell the metric; all through descriptor 0."""
+    data = importlib.import_module("data")  # the task's, for its folder comes first
+    control = socket.socket(fileno=0)
+    problem: Problem = data.problem(Path(split), seed)
+    shapes = [list(shape) for shape in problem.shapes]
+    size = 4 * sum(math.prod(shape) for shape in shapes)
+    wire.send(control, {"shapes": shapes, "bytes": size, "cpu_seconds": time.process_time()})
+    if (asked := wire.receive(control)) is None:
+        return
+    settings, descriptors = asked
+    channel = Channel(descriptors["send"], descriptors["answer"], descriptors["shared"], size)
+    try:
+        found: dict[str, Any] = {"metric": train(problem, channel, settings["steps"], settings["seconds"])}
+    except InvalidPredictions as error:
+        found = {"invalid": str(error)}
+    wire.send(control, {**found, "cpu_seconds": time.process_time()})
