@@ -156,7 +156,8 @@ def of_scores(facts: Facts, doubts: dict[str, Any]) -> Iterator[Caveat]:
     if claim is not None and mean and claim > 0.05 * abs(mean):
         text = (
             f"Over {many(doubts['compared'], 'run')} the claims are {brief(claim)} {facts.score_unit} above the "
-            f"verified gain of {brief(mean)} on average: keeping what looks better also keeps luck. Claims rank nothing here."
+            f"verified gain of {brief(mean)} on average: keeping what looks better also keeps luck. Claims rank "
+            "nothing here."
         )
         yield Caveat("note", "Runs claim too much", text)
     if (doubts["failures"] or 0) > MUCH_FAILED:

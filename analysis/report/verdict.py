@@ -126,7 +126,8 @@ def _of_champion(facts: Facts, row: Mapping[str, Any]) -> Verdict:
         sentence = f"Its verified gain {where} is {ours} against {stocks} of stock: {lead} ({test})."
         return Verdict("shown", headline, sentence, tuple(notes))
     headline = f"{name} is not shown to beat the stock program"
-    sentence = f"{where[:1].upper()}{where[1:]} it gained {ours}, stock {stocks}. The difference, {lead}, may be luck ({test})."
+    there = f"{where[:1].upper()}{where[1:]}"
+    sentence = f"{there} it gained {ours}, stock {stocks}. The difference, {lead}, may be luck ({test})."
     return Verdict("open", headline, sentence, tuple(notes))
 
 
