@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _PLAIN = frozenset({"VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "VARCHAR[]", "BIGINT[]"})  # what JSON knows as it is
 _COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN"}
-COMPUTED_VIEWS = ("standings", "power", "credit", "transfer")
+COMPUTED_VIEWS = ("standings", "power", "scales", "credit", "transfer")
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
 
 
@@ -62,6 +62,10 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str]) -> None:
         from analysis.study_power import Power, power_rows
 
         _add(con, "power", Power, power_rows(con))
+    if "scales" in views:
+        from analysis.home_scales import TaskScale, task_scales
+
+        _add(con, "scales", TaskScale, list(task_scales(con)))
     if "credit" in views:
         from analysis.attribution import credit
         from analysis.credit import Credit

@@ -127,18 +127,20 @@ def of_runs(facts: Facts, doubts: dict[str, Any]) -> Iterator[Caveat]:
 
 
 def of_twins(facts: Facts, twins: Answer) -> Iterator[Caveat]:
-    if not twins.rows:
+    found = [row for row in twins.rows if not facts.homes or row["task"] == facts.task]
+    if not found:
         if facts.board:
             yield Caveat("note", "No A/A", "No program played twice, so the spread between equal arms is unknown.")
         return
-    widest, arms = twins.first["spread"], [row["gain"] for row in facts.board if row["gain"] is not None]
+    first = found[0]
+    widest, arms = first["spread"], [row["gain"] for row in facts.board if row["gain"] is not None]
     lead = arms[0] - arms[1] if len(arms) > 1 else None
     digits = places(widest)
     if lead is not None and widest >= lead:
         text = (
             f"Two arms of one program came out {number(widest, digits)} {facts.unit} apart, the first two arms of the "
-            f"deciding match {number(lead, digits)}. With as few runs as those two had ({twins.first['n']} and "
-            f"{twins.first['n_other']}), such a lead means nothing."
+            f"deciding match {number(lead, digits)}. With as few runs as those two had ({first['n']} and "
+            f"{first['n_other']}), such a lead means nothing."
         )
         yield Caveat("mind", "The A/A spread is larger than the lead", text)
 
@@ -153,8 +155,9 @@ def of_scores(facts: Facts, doubts: dict[str, Any]) -> Iterator[Caveat]:
     claim, mean = doubts["overclaim"], doubts["mean_gain"]
     if claim is not None and mean and claim > 0.05 * abs(mean):
         text = (
-            f"Over {many(doubts['compared'], 'run')} the claims are {brief(claim)} {facts.unit} above the verified "
-            f"gain of {brief(mean)} on average: keeping what looks better also keeps luck. Claims rank nothing here."
+            f"Over {many(doubts['compared'], 'run')} the claims are {brief(claim)} {facts.score_unit} above the "
+            f"verified gain of {brief(mean)} on average: keeping what looks better also keeps luck. Claims rank "
+            "nothing here."
         )
         yield Caveat("note", "Runs claim too much", text)
     if (doubts["failures"] or 0) > MUCH_FAILED:

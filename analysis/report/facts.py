@@ -34,6 +34,7 @@ def gather(source: Source, again: Again | None = None) -> Facts:
         runs=source.ask("runs", match=deciding.get("match_id"), points=POINTS, most=RUNS),
         noise=source.ask("noise"),
         logs=source.ask("logs", metric=deciding.get("metric"), most=LOGS),
+        scales=source.ask("scales"),
         deciding=deciding,
         again=again,
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.report.model import Facts, Figure, Section, Table
-from analysis.report.words import count, number, places, short, span, typical
+from analysis.report.words import count, listed, number, places, short, span, typical
 from analysis.statistics import interval
 from programs.errors import ProgramError
 
@@ -36,12 +36,12 @@ def section(facts: Facts) -> Section | None:
     picture = Figure(
         name="tree",
         kind="lineage",
-        title=f"Verified gain by program, in {facts.unit}",
+        title=f"Verified gain by program, in {facts.score_unit}",
         caption=f"{note}Mean over the runs that chose who goes on (not those of the confirmation), with its 95% "
         "interval; what was chosen for its mean is flattered by "
-        f"it.{' Not run: it behaves like another one, or the study ended first.' * unrun}",
-        data={"unit": facts.unit, "rows": nodes},
-        table=table(nodes, edges, facts.unit),
+        f"it.{over_tasks(facts)}{' Not run: it behaves like another one, or the study ended first.' * unrun}",
+        data={"unit": facts.score_unit, "rows": nodes},
+        table=table(nodes, edges, facts.score_unit),
         answers=(found,),
         legend=(
             ("program", "program"),
@@ -49,6 +49,15 @@ def section(facts: Facts) -> Section | None:
         ),
     )
     return Section("lineage", "Where the programs came from", lead, (picture,))
+
+
+def over_tasks(facts: Facts) -> str:
+    """What a score over several tasks is."""
+    if not facts.homes:
+        return ""
+    sizes = (f"{number(row['size'], places(row['size']))} {row['unit']} on {row['task']}" for row in facts.scales.rows)
+    told = listed(list(sizes))
+    return f" Gains are means over {len(facts.homes)} tasks, on each in units of what stock gains there: {told}."
 
 
 def node(row: Mapping[str, Any], champion: str | None) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.report.source import Answer, Source
+from analysis.report.words import listed
+from analysis.scales import UNIT
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Facts:
     runs: Answer
     noise: Answer
     logs: Answer  # of an import: its logs; else without rows
+    scales: Answer  # of the tasks on which programs were chosen
     deciding: Mapping[str, Any]  # the match that the verdict rests on; empty where there is no match
     again: Again | None = None  # of whoever asks for the report, for only the command line knows its own flags
 
@@ -81,6 +84,21 @@ class Facts:
     def unit(self) -> str:
         match = self.deciding or self.matches.last
         return str(match.get("unit") or match.get("metric") or "metric units")
+
+    @property
+    def homes(self) -> list[str]:
+        """The tasks that programs are scored over, where these are several."""
+        return [row["task"] for row in self.scales.rows] if len(self.scales.rows) > 1 else []
+
+    @property
+    def on(self) -> str:
+        """The task, or all home tasks in a row."""
+        return listed(self.homes) or self.task
+
+    @property
+    def score_unit(self) -> str:
+        """Of scores over all home tasks."""
+        return UNIT if self.homes else self.unit
 
     @property
     def metric(self) -> str:

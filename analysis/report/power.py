@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from analysis.report.model import Facts, Figure, Section, Table
@@ -19,6 +20,8 @@ TITLES = {"race": "opening race", "confirmation": "confirmation", "ablation": "a
 def section(facts: Facts) -> Section | None:
     """None where no match has two programs with two runs each."""
     found = facts.source.ask("power")
+    if facts.homes:  # a table has one unit
+        found = replace(found, rows=tuple(row for row in found.rows if row["task"] == facts.task))
     if not found.rows:
         return None
     deciding = next((r for r in found.rows if r["match_id"] == facts.deciding.get("match_id")), found.rows[-1])
@@ -44,6 +47,10 @@ def lead(facts: Facts, row: Mapping[str, Any]) -> str:
         f"Runs of one program differ by luck. With {count(row['n'])} runs of the champion and "
         f"{count(row['n_other'])} of stock, the confirmation tells a true difference of {size} four times in five. "
     )
+    if facts.homes:
+        return (
+            text + f"That is {facts.task} alone; the announced test is over {len(facts.homes)} tasks, and tells more."
+        )
     champion = facts.champion.first
     if not champion.get("holds"):
         return text + "It told none, so a smaller difference than that may well be there."

@@ -26,7 +26,7 @@ def section(facts: Facts) -> Section:
     figure = Figure(
         name="categories", kind="tried", title="Changes tried, by what they touch",
         caption=origin(facts, groups),
-        data={"unit": facts.unit, "rows": rows}, table=table(rows, facts.unit), answers=(found,), open=True,
+        data={"unit": facts.score_unit, "rows": rows}, table=table(rows, facts.score_unit), answers=(found,), open=True,
         legend=(("bar-kept", "kept"), ("bar-discarded", "discarded"), ("bar-failed", "failed")),
     )  # fmt: skip
     return Section("tried", "What was tried", lead, (figure,))
@@ -43,8 +43,10 @@ def origin(facts: Facts, groups: list[tuple[str, str]]) -> str:
 
 def categories(facts: Facts) -> list[tuple[str, str]]:
     """(setting, its group) as the task declares them; nothing where the task is not on this machine."""
-    task = known_task(str(facts.config.get("task") or ""))
-    return sorted((knob.name, knob.group) for knob in task.edits.knobs if knob.group) if task else []
+    named = [facts.config.get("task") or "", *(away["task"] for away in facts.config.get("further") or ())]
+    tasks = [task for name in named if (task := known_task(str(name)))]
+    groups = {knob.name: knob.group for task in reversed(tasks) for knob in task.edits.knobs if knob.group}
+    return sorted(groups.items())
 
 
 def minutes_per_gain(row: dict[str, Any]) -> float | None:

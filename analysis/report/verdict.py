@@ -50,7 +50,7 @@ def about(facts: Facts) -> str:
         return "What somebody's loop wrote into its logs of experiments, read and counted. Nothing was run again."
     return (
         "Programs of research, texts (program.md) that direct an automatic researcher, compared at equal budget: which "
-        f"one makes it improve the training script of {facts.task} the most?"
+        f"one makes it improve the training script of {facts.on} the most?"
     )
 
 
@@ -109,21 +109,25 @@ def tiles(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _of_champion(facts: Facts, row: Mapping[str, Any]) -> Verdict:
+    several = row["tasks"] or []
+    where = f"over {listed([on['task'] for on in several])}" if several else f"on {facts.task}"
     digits = places(_half(row["difference_low"], row["difference_high"]))
-    name, unit = row["name"] or row["program_id"], facts.unit
+    name, unit = row["name"] or row["program_id"], facts.score_unit if several else facts.unit
     ours = f"{number(row['gain'], digits)} {unit} [{span(row['low'], row['high'], digits)}]"
     stocks = f"{number(row['stock_gain'], digits)} [{span(row['stock_low'], row['stock_high'], digits)}]"
     test = f"{count(row['n'])} and {count(row['stock_n'])} fresh runs, one-sided p {_p(row['p'])}"
     lead = f"{number(row['difference'], digits, True)} {unit}, 95% interval " + span(
         row["difference_low"], row["difference_high"], digits
     )
-    notes = [note for note in (_ratio(row), _bare(row), _doubt(row["trust"] or _trust(facts))) if note]
+    each = [_on_task(on) for on in several]
+    notes = [note for note in (_ratio(row), *each, _bare(row), _doubt(row["trust"] or _trust(facts))) if note]
     if row["holds"]:
         headline = f"{name} beats the stock program"
-        sentence = f"Its verified gain on {facts.task} is {ours} against {stocks} of stock: {lead} ({test})."
+        sentence = f"Its verified gain {where} is {ours} against {stocks} of stock: {lead} ({test})."
         return Verdict("shown", headline, sentence, tuple(notes))
     headline = f"{name} is not shown to beat the stock program"
-    sentence = f"On {facts.task} it gained {ours}, stock {stocks}. The difference, {lead}, may be luck ({test})."
+    there = f"{where[:1].upper()}{where[1:]}"
+    sentence = f"{there} it gained {ours}, stock {stocks}. The difference, {lead}, may be luck ({test})."
     return Verdict("open", headline, sentence, tuple(notes))
 
 
@@ -160,10 +164,10 @@ def _one_of(facts: Facts) -> str:
     others = len(facts.config.get("further") or ())
     if not others:
         return ""
-    return (
-        f"This is {facts.task} alone, one of {others + 1} tasks: who is ahead over all of them, the contest's own "
-        "pages and its announcement tell."
-    )
+    alone = f"This is {facts.task} alone, one of {others + 1} tasks: who is ahead over all of them, "
+    if facts.config.get("command") in ("evolve", "improve"):
+        return f"{alone}the lineage tells, and in the end the confirmation."
+    return f"{alone}the contest's own pages and its announcement tell."
 
 
 def _of_ablation(facts: Facts) -> Verdict:
@@ -221,6 +225,18 @@ def _ratio(row: Mapping[str, Any]) -> str:
         return ""
     bound = f"at least {row['ratio_lower']:.2f} at 95%" if row["ratio_lower"] is not None else "no lower bound"
     return f"That is {row['ratio']:.2f} times stock's gain ({bound})."
+
+
+def _on_task(on: Mapping[str, Any]) -> str:
+    """One of several home tasks: gains there, and what they are divided by in the mean over all."""
+    there = on["claim"]
+    digits, size = places(_half(there["low"], there["high"])), number(on["scale"], places(on["scale"]))
+    gains = " against ".join(number(there[side]["mean"], digits) for side in ("champion", "stock"))
+    ratio = there["ratio"]["ratio"]
+    times = f", {ratio:.2f} times" if ratio is not None else ""
+    what = "stock's gain in the search" if on["of_stock"] else "a standard deviation between runs"
+    unit = on["unit"]
+    return f"On {on['task']}: {gains} {unit} of stock{times}; it counts in units of {size} {unit}, {what}."
 
 
 def _bare(row: Mapping[str, Any]) -> str:

@@ -10,11 +10,15 @@ from meta.cli.options import study_argument, study_flag, verb
 from meta.cli.output import Column, Output
 
 QUERY = """
-WITH measured AS (
-    SELECT program_id, avg(verified_gain) AS gain, count(verified_gain) AS n,
-        stddev_samp(verified_gain) / sqrt(count(verified_gain)) AS se
-    FROM runs WHERE state = 'finished' AND score_stream = 'selection' AND purpose IS DISTINCT FROM 'ablation'
-    GROUP BY program_id),
+WITH on_tasks AS (  -- several tasks are told in units of what stock gains on each
+    SELECT program_id, avg(verified_gain) / coalesce(any_value(size), 1) AS gain, count(verified_gain) AS n,
+        var_samp(verified_gain) / coalesce(any_value(size), 1) ^ 2 / count(verified_gain) AS error
+    FROM runs LEFT JOIN (SELECT task, size FROM scales WHERE (SELECT count(*) FROM scales) > 1) USING (task)
+    WHERE state = 'finished' AND score_stream = 'selection' AND purpose IS DISTINCT FROM 'ablation'
+    GROUP BY program_id, task),
+measured AS (
+    SELECT program_id, avg(gain) AS gain, sum(n)::BIGINT AS n, sqrt(sum(error)) / count(*) AS se
+    FROM on_tasks GROUP BY program_id HAVING count(*) >= (SELECT count(*) FROM scales)),
 named AS (SELECT program_id FROM champions ORDER BY named_at DESC LIMIT 1)
 SELECT p.program_id, p.name, p.generation, p.operator, p.parent_ids, p.words, m.gain, m.se, coalesce(m.n, 0) AS n,
     p.program_id IN (SELECT program_id FROM named) AS champion,
@@ -56,7 +60,8 @@ def lineage(out: Output, study: str | None) -> None:
     verified gain on the selection stream. A program of two parents hangs under its
     first and names the other."""
     folder = resolve.study_folder(study, out)
-    with resolve.connect(folder, []) as con:
+    with resolve.connect(folder, ["scales"]) as con:
+        scales = resolve.fetch(con, "SELECT * FROM scales")
         programs = resolve.fetch(con, QUERY)
         proposals = resolve.fetch(con, REFUSED)
         trust.note(out, con, resolve.shown(folder), TRUSTS)
@@ -67,6 +72,9 @@ def lineage(out: Output, study: str | None) -> None:
     out.rows(rows, COLUMNS, empty="no programs yet", extra={"study": str(folder)})
     if out.mode == "person" and any(p["champion"] for p in programs):
         out.note("* the champion")
+    if len(scales) > 1:
+        sizes = ", ".join(f"{row['size']:.4g} {row['unit']} on {row['task']}" for row in scales)
+        out.note(f"gains are means over {len(scales)} tasks of gains over {sizes}")
     for line in told(proposals):
         out.note(line)
     if any(row["refused"] for row in proposals):

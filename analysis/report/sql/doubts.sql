@@ -1,4 +1,9 @@
 -- The figures that decide which caveats fire.
+WITH claiming AS (  -- over several tasks in units of what stock gains on each
+    SELECT run_id, claimed_gain / coalesce(size, 1.0) AS claimed_gain, verified_gain / coalesce(size, 1.0) AS verified_gain
+    FROM runs LEFT JOIN scales AS s ON s.task = runs.task AND (SELECT count(*) FROM scales) > 1
+    WHERE verified_gain IS NOT NULL AND claimed_gain IS NOT NULL
+        AND ((SELECT count(*) FROM scales) < 2 OR s.task IS NOT NULL))
 SELECT
     (SELECT count(*) FROM runs WHERE state = 'running') AS running,
     (SELECT count(*) FROM runs WHERE state = 'stopped') AS stopped,
@@ -13,8 +18,6 @@ SELECT
     (SELECT {low: quantile_cont(steps, 0.1), high: quantile_cont(steps, 0.9), n: count(steps)} FROM experiments
         WHERE decision = 'baseline' AND status = 'ok' AND NOT cached) AS pace,
     (SELECT count(DISTINCT task) FROM runs) AS tasks,
-    (SELECT avg(claimed_gain - verified_gain ORDER BY run_id) FROM runs
-        WHERE verified_gain IS NOT NULL AND claimed_gain IS NOT NULL) AS overclaim,
-    (SELECT avg(verified_gain ORDER BY run_id) FROM runs
-        WHERE verified_gain IS NOT NULL AND claimed_gain IS NOT NULL) AS mean_gain,
-    (SELECT count(*) FROM runs WHERE verified_gain IS NOT NULL AND claimed_gain IS NOT NULL) AS compared
+    (SELECT avg(claimed_gain - verified_gain ORDER BY run_id) FROM claiming) AS overclaim,
+    (SELECT avg(verified_gain ORDER BY run_id) FROM claiming) AS mean_gain,
+    (SELECT count(*) FROM claiming) AS compared

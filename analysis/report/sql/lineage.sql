@@ -1,11 +1,16 @@
--- Programs with their verified gain over all finished runs but those of the confirmation. Where there are many: the
--- champion with its ancestors, then the best.
-WITH RECURSIVE scores AS (
-    SELECT program_id, count(*) AS n, avg(verified_gain ORDER BY run_id) AS gain,
-        stddev_samp(verified_gain) / sqrt(count(*)) AS se
-    FROM runs
-    WHERE state = 'finished' AND verified_gain IS NOT NULL AND stream IS DISTINCT FROM 'confirmation' AND purpose IS DISTINCT FROM 'ablation'
-    GROUP BY program_id),
+-- Programs with their verified gain over all finished runs but those of the confirmation, over several tasks in units of
+-- what stock gains on each. Where there are many: the champion with its ancestors, then the best.
+WITH RECURSIVE on_tasks AS (
+    SELECT program_id, task, count(*) AS n, avg(verified_gain ORDER BY run_id) / coalesce(any_value(size), 1) AS gain,
+        stddev_samp(verified_gain) / sqrt(count(*)) / coalesce(any_value(size), 1) AS se
+    FROM runs LEFT JOIN (SELECT task, size FROM scales WHERE (SELECT count(*) FROM scales) > 1) USING (task)
+    WHERE state = 'finished' AND verified_gain IS NOT NULL AND coalesce(stream, '') NOT IN ('confirmation', 'reserve')
+        AND purpose IS DISTINCT FROM 'ablation'
+    GROUP BY program_id, task),
+scores AS (
+    SELECT program_id, sum(n)::BIGINT AS n, avg(gain ORDER BY task) AS gain,
+        sqrt(sum(se * se ORDER BY task)) / count(*) AS se
+    FROM on_tasks GROUP BY program_id HAVING count(*) >= (SELECT count(*) FROM scales)),
 ancestors AS (
     SELECT program_id, parent_ids FROM programs WHERE program_id = $champion
     UNION

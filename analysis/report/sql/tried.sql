@@ -1,10 +1,12 @@
 -- What was tried, by category of what was changed: tries, kept, failed, what the kept ones earned over their parents as
--- the run saw it, and the device time of all tries. An experiment that changes several categories counts as such.
+-- the run saw it (over several tasks in units of what stock gains on each), and the device time of all tries. An experiment that changes several categories counts as such.
 WITH known(knob, category) AS (VALUES $groups),
 changed AS (
-    SELECT e.run_id, e.experiment_id, e.single, e.status, e.decision, e.delta, e.device_seconds_charged AS seconds,
+    SELECT e.run_id, e.experiment_id, e.single, e.status, e.decision, e.delta / coalesce(s.size, 1.0) AS delta, e.device_seconds_charged AS seconds,
         coalesce(k.category, $other) AS category
-    FROM edits AS e LEFT JOIN known AS k ON k.knob = e.knob),
+    FROM edits AS e LEFT JOIN known AS k ON k.knob = e.knob LEFT JOIN scales AS s
+        ON s.task = e.task AND (SELECT count(*) FROM scales) > 1
+    WHERE (SELECT count(*) FROM scales) < 2 OR s.task IS NOT NULL),
 tries AS (
     SELECT category, status, decision, delta, seconds FROM changed WHERE single
     UNION ALL

@@ -1,0 +1,44 @@
+"""The view `scales`: what gains on each task of a study are divided by where they are told in one figure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.scales import scale_of
+from analysis.study import rows, statement
+from programs.shelf import starter
+
+if TYPE_CHECKING:
+    import duckdb
+
+CHOOSING = ("race", "generation", "contest")  # purposes of the matches that choose who goes on
+
+
+@dataclass(frozen=True)
+class TaskScale:
+    """A row of the view `scales`: a task on which programs are chosen. Gains in the metric's unit."""
+
+    task: str
+    unit: str | None
+    size: float
+    of_stock: bool  # the size is stock's mean gain; else a standard deviation between runs
+    stock_gain: float | None
+    low: float | None
+    high: float | None
+    n: int  # runs of stock
+
+
+def task_scales(con: duckdb.DuckDBPyConnection) -> Iterator[TaskScale]:
+    """By the verified runs of all matches that choose, in the order in which the tasks were first played on."""
+    by_task: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for arm in rows(con.execute(statement("arm_gains"))):
+        if arm["purpose"] in CHOOSING:
+            by_task[arm["task"], arm["unit"] or ""][arm["program_id"]] += arm["gains"]
+    stock = starter("stock").program_id
+    for (task, unit), gains in by_task.items():
+        found = scale_of(task, unit, gains.pop(stock, []), gains.values())
+        told = found.stock
+        yield TaskScale(task, unit, found.size, found.of_stock, told.mean, told.low, told.high, told.n)
