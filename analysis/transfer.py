@@ -78,18 +78,23 @@ class Places:
     def all(self) -> tuple[str, ...]:
         return self.home + self.elsewhere
 
+    @property
+    def one_side(self) -> tuple[str, ...]:
+        """The tasks that are set against the others: home; where there is nothing else, the first."""
+        return self.home if self.elsewhere else self.home[:1]
+
 
 def places(con: duckdb.DuckDBPyConnection) -> Places:
-    """Which of the tasks that were run on are home. Those of an evolution are, its reserved ones are not; where
-    nothing was reserved (``metaloop transfer``, a match, a contest), the first one is."""
+    """Which of the tasks that were run on are home: of an evolution all but its reserved ones; of other studies
+    (``metaloop transfer``, a contest) the first one."""
     played = tasks(con)
     config = next((c for (c,) in con.execute("SELECT config FROM studies").fetchall() if c), "{}")
     told = json.loads(config) if isinstance(config, str) else dict(config)
     names = dict(con.execute("SELECT DISTINCT task_id, task FROM matches WHERE task_id IS NOT NULL").fetchall())
     first = [names[i] for i in [told.get("task_id")] if i in names and names[i] in played] or played[:1]
     away = [names[each["task_id"]] for each in told.get("reserve") or () if each.get("task_id") in names]
-    home = [task for task in played if task not in away] if away else first
-    home = [*first, *(task for task in home if task not in first)] if home else first
+    evolved = told.get("command") in ("evolve", "improve") or away
+    home = [*first, *(task for task in played if task not in [*first, *away])] if evolved else first
     return Places(tuple(home), tuple(task for task in played if task not in home))
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05  # false discovery rate
 State = Literal["gain", "loss", "open", "untried", "own", "absent"]  # own: the untouched source has it already
-Found = Literal["everywhere", "home", "elsewhere", "hurts", "open", "absent"]
+Found = Literal["everywhere", "home", "elsewhere", "some", "hurts", "open", "absent"]
 STATES: Mapping[State, str] = {
     "gain": "gain", "loss": "loss", "open": "not told from 0", "untried": "not tried", "own": "there from the start",
     "absent": "not there",
@@ -46,6 +46,7 @@ WORDS: Mapping[Found, tuple[str, str]] = {
     "everywhere": ("helps everywhere it exists", "went with a gain everywhere it exists"),
     "home": ("helps at home only", "went with a gain at home only"),
     "elsewhere": ("helps elsewhere only", "went with a gain elsewhere only"),
+    "some": ("helps on some tasks only", "went with a gain on some tasks only"),  # where none is elsewhere
     "hurts": ("hurts somewhere", "went with a loss somewhere"),
     "open": ("not told apart", "not told apart"),
     "absent": ("not there on the other side", "not there on the other side"),
@@ -157,7 +158,7 @@ def _told_smaller(rows: Sequence[Across], where: Places) -> dict[int, frozenset[
     for i, row in enumerate(rows):
         gains = [t for t in row.there if t.state == "gain" and t.scaled is not None]
         for there in row.there:
-            others = [t for t in gains if (t.task in where.home) != (there.task in where.home)]
+            others = [t for t in gains if (t.task in where.one_side) != (there.task in where.one_side)]
             if there.state == "open" and there.scaled is not None and others:
                 asked.append((i, there.task, _difference(max(others, key=lambda t: t.scaled or 0.0), there)))
     found: dict[int, set[str]] = defaultdict(set)
@@ -184,7 +185,7 @@ def found_of(row: Across, where: Places, smaller: frozenset[str]) -> Found:
     states = {t.state for t in tried}
     if "loss" in states:
         return "hurts"
-    sides = [[t for t in tried if (t.task in where.home) == at_home] for at_home in (True, False)]
+    sides = [[t for t in tried if (t.task in where.one_side) == at_home] for at_home in (True, False)]
     if not sides[0] or not sides[1]:
         missing = [t for t in row.there if t.estimate is None]
         return "absent" if any(t.state in ("absent", "own") for t in missing) else "open"
@@ -192,7 +193,7 @@ def found_of(row: Across, where: Places, smaller: frozenset[str]) -> Found:
         return "everywhere"
     for mine, other, name in ((sides[0], sides[1], "home"), (sides[1], sides[0], "elsewhere")):
         if any(t.state == "gain" for t in mine) and all(t.task in smaller for t in other):
-            return "home" if name == "home" else "elsewhere"
+            return "some" if not where.elsewhere else "home" if name == "home" else "elsewhere"
     return "open"
 
 

@@ -23,7 +23,7 @@ TITLES = {
     "factorial": "Directives, switched by a plan drawn beforehand",
     "without-ideas": "Idea lists, programs that have them against the same without",
 }
-CLEAR = ("everywhere", "home", "elsewhere", "hurts")
+CLEAR = ("everywhere", "home", "elsewhere", "some", "hurts")
 
 
 def section(facts: Facts) -> Section | None:

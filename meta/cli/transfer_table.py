@@ -34,7 +34,7 @@ COLUMNS = (
     Column("n", right=True),
 )
 MOST = 12  # rows of a class that are shown to a person; --json has all
-CLEAR = ("everywhere", "home", "elsewhere", "hurts")
+CLEAR = ("everywhere", "home", "elsewhere", "some", "hurts")
 
 
 def present(out: Output, folder: Path) -> None:
@@ -199,9 +199,11 @@ class Champion:
         """As the ledger has it; ``champion``: its event."""
         from analysis.transfer import transfer
 
+        reserve = champion.get("reserve") or ()
+        if not reserve and not champion.get("tasks"):  # one task: no need to open the ledger once more
+            return cls()
         with resolve.connect(folder, []) as con:
             found = transfer(con)
-        reserve = champion.get("reserve") or ()
         unrun = tuple(str(there["task"]) for there in reserve if there["claim"] is None)
         several = bool(champion.get("tasks"))  # home tasks: the one test is of the mean over them
         claims = {} if several else {task: champion.get("p") for task in found.places.home[:1]}
