@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from trainer.gpus import Device
 
+from programs.errors import UsageError
+
 VARIABLE = "METALOOP_EXECUTOR"  # what `--executor` sets, for this process and those that it starts
 Kind = Literal["local", "ray"]
 KINDS: tuple[Kind, ...] = ("local", "ray")
@@ -28,6 +30,8 @@ def hardware_of_jobs(device: Device = "cpu") -> str:
 
     if not on_cluster():
         return hardware_class(device)
+    if device == "gpu":
+        raise UsageError("a task for a GPU is not played on a cluster", hint="leave out --executor ray")
     from arena.cluster.nodes import common_hardware
 
     return common_hardware() or hardware_class(device)

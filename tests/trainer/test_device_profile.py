@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from programs.errors import EnvironmentProblem
 from trainer import outer
+from trainer.charging import HeldSeconds
 from trainer.compile_cache import CompileCache
+from trainer.data import DataStore
 from trainer.device_profile import PRELOAD, DeviceProfile
+from trainer.edits import Edit
+from trainer.experiment import Spec, Trainer
 from trainer.gpus import Gpu
 from trainer.inside import compilers, device_filter
 from trainer.inside.namespaces import INNER, WORK
 from trainer.launcher import Ended, Limits, Request
 from trainer.local import LocalLauncher
+from trainer.streams import Streams
+from trainer.task import Task
 
 Script = Callable[..., Ended]
 
@@ -141,7 +149,7 @@ def test_a_gpus_nodes_are_let_in_at_both_places(tmp_path: Path) -> None:
 def test_a_gpu_without_a_node_is_told(tmp_path: Path) -> None:
     profile = DeviceProfile(Gpu(3, "GPU-x", "NVIDIA H200", 1, "1"), tmp_path)
     with pytest.raises(EnvironmentProblem, match="GPU 3 has no device node"):
-        LocalLauncher(warm=False, profile=profile).start()
+        LocalLauncher(libraries="packages", profile=profile).start()
 
 
 def test_a_template_that_may_not_be_forked_is_refused() -> None:
@@ -218,6 +226,36 @@ def test_it_is_filled_once_and_not_by_a_failure(cache: CompileCache, script: Scr
     again.ensure(lambda: calls.append(2))
     again.ensure(lambda: calls.append(3))
     assert calls == [1, 2]
+
+
+COMPILING = """
+    import os, time
+    folder = os.environ["TORCHINDUCTOR_CACHE_DIR"]
+    print("there:", os.path.exists(folder + "/kernel.so"), flush=True)
+    if not os.path.exists(folder + "/kernel.so"):
+        time.sleep(3.0)
+        os.makedirs(folder, exist_ok=True)
+        open(folder + "/kernel.so", "w").write("mine")
+"""
+
+
+def test_the_first_experiment_finds_it_filled_and_does_not_pay_for_it(
+    cache: CompileCache, plain_device: LocalLauncher, task: Task, tmp_path: Path
+) -> None:
+    """By the trainer, on a device that is held: the untouched source compiles before anything is charged."""
+    folder = shutil.copytree(task.folder, tmp_path / "task")
+    text = (folder / "train.py").read_text().replace("def main():\n", f"def main():{COMPILING}", 1)
+    (folder / "train.py").write_text(text)
+    compiling = replace(Task.load(folder), hard_extra=100.0)
+    data = DataStore(compiling, Streams.from_seed(1), tmp_path / "data")
+    charge = HeldSeconds(DeviceProfile(), folder=tmp_path / "leases")
+    trainer = Trainer(compiling, data, launcher=plain_device, charge=charge)
+    edited = compiling.edits.apply(compiling.baseline(), Edit.from_json({"set": {"LR": 0.01}, "apply": []}))
+    for source in (edited, compiling.baseline()):
+        outcome = trainer.run(Spec(source, seed=1))
+        assert outcome.status == "ok" and "there: True" in outcome.log, outcome
+        assert outcome.wall_seconds == outcome.device_seconds
+    assert cache.path.is_file()
 
 
 def test_links_out_of_it_are_not_taken(cache: CompileCache, script: Script) -> None:
