@@ -149,15 +149,26 @@ def test_muon_s_directions_are_near_orthogonal(executed: Any) -> None:
     assert sum(held) == sum(p.numel() for p in model.parameters()), "each weight has one optimizer"
 
 
-def test_the_full_size_is_some_fifty_million(executed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
+SIZES = """
+import json, sys, torch, prepare, train
+with torch.device("meta"):
+    parameters = sum(p.numel() for p in train.GPT().parameters())
+compiler = "torch._dynamo" in sys.modules
+print(json.dumps([parameters, train.width, train.depth, train.context, train.rows_at_once * train.parts, compiler]))
+print(prepare.BUDGET, prepare.HALF, torch.cuda.is_initialized())
+"""
 
-    text = TASK.baseline().text().replace("shrunk(WIDTH, 16), shrunk(DEPTH, 2), shrunk(CTX, 16)", "WIDTH, DEPTH, CTX")
-    names = executed(TASK.baseline().with_text("train.py", text))
-    with torch.device("meta"):
-        model = names["GPT"]()
-    assert 45e6 < sum(p.numel() for p in model.parameters()) < 60e6
-    assert names["width"] % 128 == 0 and names["width"] // names["HEADS"] == 128
+
+def test_on_a_gpu_it_has_its_full_size_and_loads_no_compiler_to_predict() -> None:
+    """What the process that predicts does there, up to its first word to CUDA."""
+    environment = {**os.environ, "METALOOP_TRAIN_DEVICE": "cuda"}
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", SIZES], cwd=FOLDER, env=environment, capture_output=True, text=True, check=True
+    )
+    sizes, rest = done.stdout.splitlines()
+    parameters, *others, compiler = json.loads(sizes)
+    assert 45e6 < parameters < 60e6 and others == [1024, 4, 512, 512] and compiler is False
+    assert rest == "300.0 torch.bfloat16 False"
 
 
 def test_peaks_go_by_the_name_of_the_device(executed: Any) -> None:

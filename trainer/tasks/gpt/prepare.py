@@ -141,11 +141,18 @@ torch.default_generator.manual_seed(SEED)
 
 
 def compiled(function: Function) -> Function:
-    """``function`` as kernels made for its shapes, which must not change; on a CPU as it is."""
-    if not GPU:
-        return function
-    made: Any = torch.compile(function, dynamic=False)
-    return made  # type: ignore[no-any-return]
+    """``function`` as kernels made for its shapes, which must not change; on a CPU as it is.
+
+    The compiler is loaded at the first call: a process that only predicts has no use for it.
+    """
+    made: list[Any] = []
+
+    def call(*arguments: Any) -> Any:
+        if not made:
+            made.append(torch.compile(function, dynamic=False))
+        return made[0](*arguments)
+
+    return call if GPU else function  # type: ignore[return-value]
 
 
 _noted = 0
