@@ -13,6 +13,7 @@ from typing import Self
 
 from programs.errors import EnvironmentProblem
 from programs.ids import content_id
+from trainer import building
 from trainer.blob import Blob
 from trainer.cache import Cache
 from trainer.charging import Charge, charge_for
@@ -109,7 +110,8 @@ class Trainer:
         split = f"{spec.stream} {self.data.split_seed(spec.stream)}"
         parts = (spec.source.source_id, str(spec.seed), self.task.task_id, split, repr(spec.fraction), budget)
         shut = "sandboxed" if self.launcher.sandboxed else "unverified"
-        return content_id("o", *parts, hardware_class(self.task.device), shut)
+        tools = (building.version(),) if self.task.scoring.get("build") else ()
+        return content_id("o", *parts, hardware_class(self.task.device), shut, *tools)
 
     def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
         """Train and score. Never raises for what the candidate did; ``fault`` is a failure of our own machinery."""

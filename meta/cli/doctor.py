@@ -48,7 +48,8 @@ def doctor(out: Output, task: str | None, agent_network: str) -> int:
     from meta.cli.launch import load_task
 
     known = load_task(task) if task else None
-    findings = [*(check() for check in CHECKS), check_sandbox(known), check_agent_sandbox(agent_network)]
+    findings = [*(check() for check in CHECKS), check_sandbox(known), check_compiler(known)]
+    findings.append(check_agent_sandbox(agent_network))
     out.rows([_row(f, out.mode) for f in findings], COLUMNS)
     failed = [f.check for f in findings if f.state == "fail"]
     warned = sum(f.state == "warn" for f in findings)
@@ -191,6 +192,19 @@ def check_sandbox(task: Task | None) -> Finding:
         return Finding("sandbox", "fail", error.message, error.hint)
     took = f"self-test and an experiment passed in {time.perf_counter() - began:.1f} s"
     return Finding("sandbox", "ok", f"bubblewrap {version}, user namespaces, seccomp; {took}")
+
+
+def check_compiler(task: Task | None) -> Finding:
+    """Something small is really compiled, in a sandbox, as tasks with ``[score] build`` do; others need none."""
+    from programs.errors import EnvironmentProblem
+    from trainer import building
+
+    needed = task is not None and bool(task.scoring.get("build"))
+    try:
+        found = building.require()
+    except EnvironmentProblem as error:
+        return Finding("compiler", "fail" if needed else "warn", error.message, error.hint)
+    return Finding("compiler", "ok", f"{found.version}, for tasks such as kernel-c")
 
 
 def check_metering() -> Finding:
