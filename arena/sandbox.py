@@ -43,6 +43,10 @@ def require(task: Task, asked: bool) -> None:
         require_sandbox(asked)
         return
     check_cache(task)
+    if task.scoring.get("build"):
+        from trainer import building
+
+        building.require()
     if not asked:
         return
     from trainer.local import check_sandbox

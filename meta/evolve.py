@@ -21,7 +21,7 @@ from meta.archive import Archive
 from meta.breed import breed, write_down
 from meta.champion import FINAL, Champion, confirm, crown
 from meta.claim import Claim
-from meta.gate import gate_of
+from meta.gate import gate_over
 from meta.homes import Homes
 from meta.lineage import Lineage
 from meta.mutators.llm.author import Author, author_of
@@ -104,7 +104,7 @@ class Evolution:
             attempts = breed(
                 self.study, archive, facts, self.novelty, mix,
                 generation=generation, count=self.plan.children, first_among=self.lineage_of_own(),
-                gate=gate_of(self.study, self.plan.children) if self.author else None,
+                gate=gate_over(self.homes.places, self.plan.children) if self.author else None,
             )  # fmt: skip
             children = write_down(self.study, self.lineage, attempts, generation)
             self.leave_page(generation, facts)

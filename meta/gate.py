@@ -37,8 +37,21 @@ class Gate:
         return f"the surrogate expects {expected:.3g}, below {self.bar:.3g}"
 
 
+def gate_over(places: Sequence[Study], most: int) -> Callable[[Program], str] | None:
+    """The gates of a study's home tasks: who passes on one of them is run. None where one of them has no gate."""
+    gates = [gate for place in places if (gate := gate_of(place, most)) is not None]
+    if len(gates) < len(places):
+        return None
+
+    def gate_of_all(program: Program) -> str:
+        said = [gate(program) for gate in gates]
+        return said[0] if all(said) else ""
+
+    return gate_of_all
+
+
 def gate_of(study: Study, most: int) -> Gate | None:
-    """The gate of a study as its ledger stands now, confirmations left out; see `gate_among`."""
+    """The gate of a study on one task as its ledger stands now, confirmations left out; see `gate_among`."""
     from analysis.surrogate import known_programs
 
     last = [m for m, event in study.history.matches.items() if event["purpose"] in FINAL]

@@ -158,4 +158,7 @@ def _with(score: ProgramScore, one: PriorProgram, scale: float) -> ProgramScore:
         return score
     here, before = 1.0 / score.shrunk_se**2, 1.0 / (one.se * scale) ** 2
     mean = (here * score.shrunk_mean + before * one.ratio * scale) / (here + before)
-    return replace(score, shrunk_mean=mean, shrunk_se=(here + before) ** -0.5)
+    # Over several tasks, what is known of the mean is known of each of them less surely.
+    each = one.model_copy(update={"se": one.se * len(score.tasks) ** 0.5})
+    tasks = tuple(_with(on, each, scale) for on in score.tasks)
+    return replace(score, shrunk_mean=mean, shrunk_se=(here + before) ** -0.5, tasks=tasks)

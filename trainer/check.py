@@ -143,13 +143,14 @@ class _Checker:
                 yield _error("imports", f"{name} imports {', '.join(sorted(ours))}", "it must run without metaloop")
         tree = ast.parse(self.task.baseline().text())
         functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-        for needed, hint in _NEEDED.get(self.kind, {}).items():
+        wanted = {} if self.task.scoring.get("build") else _NEEDED.get(self.kind, {})
+        for needed, hint in wanted.items():
             if needed not in functions:
                 yield _error("functions", f"train.py defines no {needed}()", hint)
         if self.kind == "language_model" and "step" not in functions:
             yield Finding("warning", "functions", "train.py defines no step()", "streaming falls back on logits")
         prepare = self.task.folder / "prepare.py"
-        if prepare.name in self.task.read_only:
+        if prepare.name in self.task.read_only and self.kind not in _FREE:
             names = {name for node in ast.parse(prepare.read_bytes()).body for name in _defined(node)}
             if missing := [name for name in _OFFERED.get(self.kind, ()) if name not in names]:
                 yield Finding("warning", "prepare.py", f"offers no {', '.join(missing)}", "see metaloop task init")
@@ -236,7 +237,7 @@ class _Checker:
         if not 0.5 < cost / self.task.cost_seconds < 2:
             message = f"cost {cost:.3f} CPU-s, task.toml says {self.task.cost_seconds:.3f}"
             yield Finding("warning", "cost", message, "correct [budget] cost")
-        if outcome.steps is None:
+        if outcome.steps is None and self.kind not in _FREE:
             yield Finding("warning", "summary", "no 'steps: N' line", "print it with prepare.summary")
 
     def soft_budget(self) -> Iterator[Finding]:

@@ -62,6 +62,9 @@ class CommandLauncher:
     def run(self, request: Request, meanwhile: Any = None) -> Ended:
         raise LauncherFault("a task with a command trains by it")
 
+    def running(self) -> int | None:
+        return None
+
     def close(self) -> None:
         """There is nothing to end, but a GPU to give up."""
         if self.seat:

@@ -45,13 +45,13 @@ class CommandEnded:
     written: tuple[str, ...] = ()
 
 
-def run_command(job: Job, limits: CommandLimits) -> CommandEnded:
-    """Run a job to its end, or to its end by us.
+def run_command(job: Job, limits: CommandLimits, what: type[CommandView] = CommandView) -> CommandEnded:
+    """Run a job to its end, or to its end by us. ``what`` it sees of this machine.
 
     EnvironmentProblem where no sandbox can be made, LauncherFault where it fails by itself, TaskError for a path that
     cannot be shown.
     """
-    view = CommandView(job, limits)
+    view = what(job, limits)
     told, ready = os.pipe()
     answer, reply = os.pipe()
     go, let = os.pipe()

@@ -88,13 +88,16 @@ class CommandView(SystemView):
         for text in dict.fromkeys([*self._job.readable, *filter(os.path.isabs, self._job.links.values())]):
             self._name(text)
         self._hide(())
-        for path in interpreter():
+        for path in self._interpreter():
             self._show(path)
         self._hide(())
         for name, path in self._job.bound.items():
             self._bind("--ro-bind", path, f"{WORK}/{name}")
         self._write(_START, (Path(__file__).parent / "inside" / "supervise.py").read_bytes())
         self.options += [word for place in ("/dev", *self._masked) for word in ("--remount-ro", place)]
+
+    def _interpreter(self) -> list[Path]:
+        return interpreter()
 
     def _name(self, text: str) -> None:
         path = readable_path(text)

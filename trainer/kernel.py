@@ -13,16 +13,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from programs.errors import TaskError
+from trainer.building import trusted
+from trainer.process_clock import ProcessClock
 from trainer.scoring import InvalidPredictions, Referee, Score
 from trainer.streaming import Channel
 
-_TURNS = 2  # times that candidate and reference alternate
+T = TypeVar("T")
+_TURNS = 4  # times that candidate and reference alternate
 _MAKE = """
 import sys; sys.path.insert(0, sys.argv[1])
 import data, numpy
@@ -49,20 +53,27 @@ class Case:
 
 @dataclass(frozen=True)
 class Timing:
-    """Wall seconds of one call: until the inputs were acknowledged, and from go until the result was copied."""
+    """Seconds of one call: until the inputs were acknowledged, and from go until the result was copied.
+
+    CPU-seconds of the process where they can be read from outside, else wall time.
+    """
 
     transfer: float
     call: float
 
 
 class Kernel:
-    """Median of candidate over reference seconds. ``[score]``: ``repetitions``, ``tolerance`` (plus relative)."""
+    """Candidate over reference seconds. ``[score]``: ``repetitions``, ``tolerance`` (plus relative), ``build``.
+
+    With ``build = "c"`` the checkpoint is C source, which is compiled, and ``reference`` a C file of the task.
+    """
 
     per_position = False
-    needs_checkpoint = False
 
     def __init__(self, scoring: dict[str, Any]) -> None:
         self.repetitions: int = scoring.get("repetitions", 10)
+        self.reference: str = scoring.get("reference", "")
+        self.needs_checkpoint = bool(scoring.get("build"))
         self.tolerance: float = scoring.get("tolerance", 1e-3)
         self.seconds: float = scoring.get("seconds", 600.0)
 
@@ -70,22 +81,23 @@ class Kernel:
         data = referee.task_folder / "data.py"
         each = -(-self.repetitions // _TURNS)
         seeds = referee.rng("kernel").integers(1 << 31, size=_TURNS * (each + 1))  # one more: the first warms up
+        mine = referee.build() if self.needs_checkpoint else b""
+        theirs = trusted(referee.task_folder / self.reference) if self.needs_checkpoint else b""
         cases, ratios = make_cases(data, [int(seed) for seed in seeds], self.seconds), []
         for turn in range(_TURNS):
             part = cases[turn * (each + 1) :][: each + 1]
-            if turn % 2:
-                candidate, reference = self._play(referee, part), self._play(referee, part, data)
-            else:
-                reference, candidate = self._play(referee, part, data), self._play(referee, part)
+            plays = [partial(self._play, referee, part, theirs, data), partial(self._play, referee, part, mine)]
+            reference, candidate = [play() for play in plays] if turn % 2 == 0 else _backwards(plays)
             ratios += [_ratio(one, two) for one, two in zip(candidate[1:], reference[1:], strict=True)]
         return Score(statistics.median(ratios), "verified" if referee.verifying else "scored")
 
-    def _play(self, referee: Referee, cases: list[Case], instead: Path | None = None) -> list[Timing]:
+    def _play(self, referee: Referee, cases: list[Case], library: bytes, instead: Path | None = None) -> list[Timing]:
         """One process, all cases in turn; InvalidPredictions for a wrong result, TaskError for the reference's."""
-        settings = cases[0].settings("reference" if instead else "solve")
+        settings = cases[0].settings("reference" if instead and not library else "solve")
         talk = partial(time_calls, cases=cases, tolerance=self.tolerance, seconds=self.seconds)
+        loop, room = "compiled" if library else "kernel", max(1, cases[0].result.nbytes)
         try:
-            return referee.converse("kernel", settings, max(1, cases[0].result.nbytes), talk, instead=instead)
+            return referee.converse(loop, settings, room, talk, instead=instead, library=library)
         except InvalidPredictions as error:
             if instead is None:
                 raise
@@ -93,18 +105,33 @@ class Kernel:
 
 
 def time_calls(channel: Channel, cases: list[Case], tolerance: float, seconds: float) -> list[Timing]:
-    """Each case once, timed and checked; ``seconds`` is for all of them."""
-    line, found = time.monotonic() + seconds, []
+    """Each case once, timed and checked; ``seconds`` is for all of them.
+
+    Between two results no time is left out: what was done behind the last one counts as transfer.
+    """
+    line, clock, began = time.monotonic() + seconds, ProcessClock(None), 0.0
+    found: list[Timing] = []
     for case in cases:
         payload = b"".join(one.tobytes() for one in case.inputs)
-        began = time.perf_counter()
+        if clock.process is None:
+            began = clock.now()
         channel.send(payload, line - time.monotonic())
         channel.answered(line - time.monotonic())
-        acknowledged = time.perf_counter()
+        if not found:  # not before: now it is the experiment's own process for sure
+            clock = ProcessClock(channel.process())
+            began = clock.now()  # what it did to start is no part of any call
+        acknowledged = clock.now()
         reply = channel.ask(b"!", line - time.monotonic())  # the copy is timed too: a result that comes late is none
-        found.append(Timing(acknowledged - began, time.perf_counter() - acknowledged))
+        replied = clock.now()
+        found.append(Timing(acknowledged - began, replied - acknowledged))
+        began = replied
         _refuse_wrong(reply, case.result, tolerance)
     return found
+
+
+def _backwards(plays: Sequence[Callable[[], T]]) -> list[T]:
+    """The results in order, of calls in the other order."""
+    return [play() for play in reversed(plays)][::-1]
 
 
 def _ratio(candidate: Timing, reference: Timing) -> float:

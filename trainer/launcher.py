@@ -37,9 +37,9 @@ class Request:
     """One process: ``files`` laid into its folder, then ``script`` run (train) or loaded as a module (the rest).
 
     ``descriptors`` by name: ``checkpoint`` is laid into the folder, ``checkpoint_out`` takes what train.py wrote, up to
-    ``checkpoint_mb``; ``compiled`` is a packed compile cache that is laid there, too, and ``compiled_out`` takes what
-    became of it (`trainer.inside.packing`); ``inputs``, ``output``, ``receive``, ``reply`` and ``shared`` are given to
-    the process itself.
+    ``checkpoint_mb``; ``library`` is laid where it can be executed and not be changed; ``compiled`` is a packed compile
+    cache that is laid into the folder, and ``compiled_out`` takes what became of it (`trainer.inside.packing`);
+    ``inputs``, ``output``, ``receive``, ``reply`` and ``shared`` are given to the process itself.
     """
 
     kind: Kind
@@ -76,13 +76,17 @@ class Ended:
 
 
 class Launcher(Protocol):
-    """Runs processes. ``constant``: CPU-seconds of one that does nothing; ``sandboxed``: they are shut in."""
+    """Runs processes. ``constant``: CPU-seconds of one that does nothing; ``sandboxed``: they are shut in.
+
+    ``running`` is the id of the experiment's process while ``run`` talks to it; None where it cannot be told.
+    """
 
     constant: float
     sandboxed: bool
 
     def start(self, data: Path | None = None) -> None: ...
     def run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended: ...
+    def running(self) -> int | None: ...
     def close(self) -> None: ...
 
 

@@ -24,6 +24,7 @@ from trainer.device_profile import DeviceProfile, train_environment
 from trainer.inside import compilers, wire
 from trainer.inside.monitor import COMPILED_MB as _COMPILED_MB
 from trainer.launcher import Ended, LauncherFault, Libraries, Limits, Request, StopProcess, read_reply
+from trainer.tree import offspring
 from trainer.work_folder import WorkFolder
 
 if TYPE_CHECKING:
@@ -192,8 +193,7 @@ class LocalLauncher:
         assert self._process is not None
         self.template_pid = self._process.pid
         if self.sandboxed:
-            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-            self.template_pid = int(children[0]) if children else self._process.pid
+            self.template_pid = (offspring(self._process.pid) or [self._process.pid])[0]
         self.group = self.group or Group.create(f"{os.getpid()}-{id(self):x}")
         if self.group and not self.group.add(self.template_pid):
             self.group.close()
@@ -252,6 +252,7 @@ class LocalLauncher:
             "settings": dict(request.settings), "files": [(name, len(text)) for name, text in request.files.items()],
             "checkpoint_bytes": request.checkpoint_mb << 20, "cpu_limit": limits.cpu_seconds,
             "wall_limit": limits.wall_seconds, "memory_mb": limits.memory_mb, "file_mb": limits.file_mb,
+            "library_mb": _megabytes(request.descriptors.get("library")),
         }  # fmt: skip
         before = self.group.cpu_seconds() if self.group else None
         try:
@@ -272,6 +273,14 @@ class LocalLauncher:
             raise
         after = self.group.cpu_seconds() if self.group else None
         return replace(ended, outside_cpu_seconds=None if before is None or after is None else after - before)
+
+    def running(self) -> int | None:
+        """The experiment's process: the only child of the monitor, which is the only child of the template."""
+        found = self.template_pid
+        for _ in range(2):
+            children = offspring(found) if found is not None else []
+            found = children[0] if len(children) == 1 else None
+        return found
 
     def _receive(self, timeout: float) -> dict[str, Any]:
         assert self._socket is not None
@@ -314,6 +323,11 @@ class LocalLauncher:
         if self._folder is not None:
             self._folder.remove()
             self._folder = None
+
+
+def _megabytes(descriptor: int | None) -> int:
+    """Size of a file in memory, rounded up; 0 for none."""
+    return 0 if descriptor is None else (os.fstat(descriptor).st_size >> 20) + 1
 
 
 def check_sandbox() -> None:

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from trainer.device_profile import DeviceProfile
-from trainer.inside.namespaces import DATA, INNER, WORK
+from trainer.inside.namespaces import BUILT, DATA, INNER, WORK
 
 _INSIDE = Path(__file__).resolve().parent / "inside"
 HOME = "/metaloop/home"  # where the template's own modules are, in the outer sandbox only
@@ -136,7 +136,8 @@ def arguments(
     result += ["--proc", "/proc", "--dev", "/dev", *(profile.binds() if profile else ())]
     result += [*_folders("/metaloop"), *_memory(TEMPORARY, "1777")]
     result += [*_folders(HOME, f"{HOME}/trainer"), "--ro-bind", str(_INSIDE), f"{HOME}/trainer/inside"]
-    result += [*_memory(INNER), *_tree(INNER, further), *_folders(INNER + WORK, f"{INNER}/dev", INNER + DATA)]
+    empty = (INNER + WORK, f"{INNER}/dev", INNER + DATA, INNER + BUILT)
+    result += [*_memory(INNER), *_tree(INNER, further), *_folders(*empty)]
     for path in () if packages else _package_folders():
         result += [*_memory(INNER + path), "--remount-ro", INNER + path]
     for name in _DEVICES:

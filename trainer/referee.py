@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from trainer import building
 from trainer.blob import Blob
 from trainer.data import DataStore
 from trainer.launcher import Ended, Launcher, Limits, Request, StopProcess
@@ -170,6 +171,18 @@ class LocalReferee:
 
         return np.random.default_rng(self.data.streams.seed(self.stream, "referee", label, self.seed))
 
+    def build(self) -> bytes:
+        """The shared object that a compiler makes of the checkpoint; see `trainer.building`."""
+        if self.checkpoint is None:
+            raise InvalidPredictions("train.py wrote no checkpoint")
+        built = building.build(self.checkpoint.read(building.MOST_BYTES + 1))
+        self.tally.cpu += max(LEAST, built.cpu_seconds)
+        self.tally.peak_memory_mb = max(self.tally.peak_memory_mb, built.peak_memory_mb)
+        self.tally.log += built.log
+        if built.trouble:
+            raise Failed(*built.trouble)
+        return built.library
+
     def _run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
         ended = self.launcher.run(request, meanwhile)
         self.tally.add(unheard(ended), self.launcher.constant)
@@ -201,22 +214,24 @@ class LocalReferee:
 
     def converse(
         self, kind: str, settings: dict[str, Any], reply_bytes: int, talk: Callable[[Channel], T],
-        *, instead: Path | None = None,
+        *, instead: Path | None = None, library: bytes = b"",
     ) -> T:  # fmt: skip
         """Start a fresh process that answers questions, and let ``talk`` ask them.
 
-        ``instead`` is a file of the task's own folder that answers in place of the candidate.
+        ``instead`` is a file of the task's own folder that answers in place of the candidate; ``library``, a shared
+        object, answers in place of any Python.
         """
-        conversation = _Conversation(talk)
+        conversation = _Conversation(talk, self.launcher.running)
         limits = self.request.limits
         limits = replace(
             limits, cpu_seconds=limits.cpu_seconds * CONVERSATION, wall_seconds=limits.wall_seconds * CONVERSATION
         )
-        with Blob(size=reply_bytes) as shared:
+        with Blob(size=reply_bytes) as shared, Blob(library) as built:
             conversation.open(shared.fd, reply_bytes)
+            given = {"shared": shared.fd} | ({"library": built.fd} if library else {})
             try:
                 ended = self._ask(
-                    "converse", conversation.theirs | {"shared": shared.fd},
+                    "converse", conversation.theirs | given,
                     {**settings, "loop": kind, "plain": not self.data.task.torch}, limits, conversation.hold, instead,
                 )  # fmt: skip
             finally:
@@ -251,8 +266,8 @@ class LocalReferee:
 class _Conversation:
     """Two pipes to a process, and what came of talking to it."""
 
-    def __init__(self, talk: Callable[[Channel], Any]) -> None:
-        self.talk = talk
+    def __init__(self, talk: Callable[[Channel], Any], process: Callable[[], int | None]) -> None:
+        self.talk, self.process = talk, process
         self.theirs: dict[str, int] = {}
         self.ours: list[int] = []
         self.result: Any = None
@@ -263,7 +278,7 @@ class _Conversation:
         answer, reply = os.pipe2(os.O_CLOEXEC)
         self.theirs = {"receive": receive, "reply": reply}
         self.ours = [send, answer]
-        self.channel = Channel(send, answer, shared, reply_bytes)
+        self.channel = Channel(send, answer, shared, reply_bytes, self.process)
 
     def hold(self) -> None:
         """Talk, then end the process; a failure of the candidate is kept until its end is known."""

@@ -77,12 +77,16 @@ class Referee(Protocol):
 
     def converse(
         self, kind: str, settings: dict[str, Any], reply_bytes: int, talk: Callable[[Channel], T],
-        *, instead: Path | None = None,
+        *, instead: Path | None = None, library: bytes = b"",
     ) -> T:  # fmt: skip
         """Run ``talk`` with a fresh process that serves the loop ``kind`` of `trainer.inside.serving`.
 
-        ``instead`` is a file of the task folder to run in place of the candidate's train.py.
+        ``instead`` is a file of the task folder to run in place of the candidate's train.py; ``library`` is a shared
+        object that answers, and then no Python of either is run.
         """
+
+    def build(self) -> bytes:
+        """The shared object of the checkpoint, which is C source, from a compiler in a sandbox. InvalidPredictions."""
 
 
 class Scorer(Protocol):

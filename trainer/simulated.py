@@ -93,6 +93,9 @@ class _Idle:
     def run(self, request: Request, meanwhile: Any = None) -> Ended:
         raise LauncherFault("a simulated task launches no process")
 
+    def running(self) -> int | None:
+        return None
+
     def close(self) -> None:
         """Nothing to end."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections.abc import Callable
 from typing import Any
 
 from trainer.scoring import InvalidPredictions, negative_log_likelihood
@@ -22,9 +23,16 @@ class HangUp(InvalidPredictions):
 
 
 class Channel:
-    """Two pipes and a shared memory to a process in `trainer.inside.serving`; it owns none of the descriptors."""
+    """Two pipes and a shared memory to a process in `trainer.inside.serving`; it owns none of the descriptors.
 
-    def __init__(self, send_fd: int, answer_fd: int, shared_fd: int, reply_bytes: int) -> None:
+    ``process`` tells its id, None where that cannot be known: for whoever wants to look at its clock from outside.
+    """
+
+    def __init__(
+        self, send_fd: int, answer_fd: int, shared_fd: int, reply_bytes: int,
+        process: Callable[[], int | None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self.process = process
         self._send_fd, self._answer_fd, self._shared_fd = send_fd, answer_fd, shared_fd
         self._reply_bytes = reply_bytes
         for descriptor in (send_fd, answer_fd):

@@ -98,6 +98,8 @@ class ScoreSection(Section):
         default=1e-3, gt=0, le=1, description="by which two predictions of the same row, or two results, may differ"
     )
     repetitions: int = Field(default=10, ge=2, le=10_000, description="kernel: timed calls")
+    build: Literal["", "c"] = Field(default="", description="kernel: language of the checkpoint, which is compiled")
+    reference: str = Field(default="", max_length=400, description="kernel with build: its file that is timed against")
     seconds: Positive = Field(default=600, description="wall seconds that one conversation with the model may take")
     pattern: str = Field(
         default="", max_length=200, description="printed: regular expression, its one group is the metric"
@@ -120,6 +122,8 @@ class ScoreSection(Section):
 
     @model_validator(mode="after")
     def _pattern_where_printed(self) -> ScoreSection:
+        if bool(self.build) != bool(self.reference) or (self.build and self.kind != "kernel"):
+            raise ValueError("kind kernel alone has build and reference, and needs both or none")
         if (self.kind == "printed") != bool(self.pattern or self.key) or (self.pattern and self.key):
             raise ValueError("kind printed needs a pattern or a key, and only that kind has one")
         return self

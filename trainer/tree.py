@@ -10,6 +10,14 @@ _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def offspring(pid: int) -> list[int]:
+    """The children that the first thread of a process has now; none if it is gone."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    except OSError:
+        return []
+
+
 def descendants(root: int) -> list[int]:
     """A process and all that stem from it, as far as they live now."""
     found, waiting = [], [root]

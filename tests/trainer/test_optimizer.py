@@ -116,6 +116,7 @@ def test_no_function(score: Scored) -> None:
         score("steps = 3")
 
 
+@pytest.mark.exploit(38)
 def test_no_answer(referee: Callable[..., ForkedReferee]) -> None:
     with pytest.raises(InvalidPredictions, match="does not answer in time"):
         Optimizer({"seconds": 2.0}).score(referee("import time\ndef optimizer(shapes, steps): time.sleep(600)"))
@@ -127,6 +128,7 @@ def hooked(body: str, source: str = SGD) -> str:
     return source + "\nimport os, time\nfrom trainer.inside import serving\n" + body
 
 
+@pytest.mark.exploit(14)
 def test_two_answers_to_a_question(score: Scored) -> None:
     """Gradients at weights of some time ago would be a kind of momentum, and another metric each time."""
     cheat = hooked("""

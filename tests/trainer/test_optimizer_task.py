@@ -192,6 +192,7 @@ def test_runs_by_hand(tmp_path: Path) -> None:
 LATER = "        if step == 3 and len(shapes) == 8:\n"  # not in the rehearsal, whose text is heard
 
 
+@pytest.mark.exploit(2)
 def test_no_rows_are_to_be_found(trainer: Trainer) -> None:
     """All files, all of its memory's objects: no array with the rows of a problem, and none of the task's modules."""
     search = (
@@ -214,6 +215,7 @@ def test_no_rows_are_to_be_found(trainer: Trainer) -> None:
     assert outcome.metric == harmless.metric
 
 
+@pytest.mark.exploit(2)
 def test_gradients_cannot_be_told(trainer: Trainer) -> None:
     """They are of hidden rows, so what is printed or raised beside them is dropped: no weights travel to a source."""
     outcome = run(trainer, changed("        rate =", LATER + "            print('canary')\n        rate ="))
@@ -223,6 +225,7 @@ def test_gradients_cannot_be_told(trainer: Trainer) -> None:
     assert outcome.status == "invalid" and "canary" not in outcome.reason + outcome.log
 
 
+@pytest.mark.exploit(14)
 def test_an_optimizer_that_works_longer_pays(trainer: Trainer) -> None:
     """What it could do with remembered gradients, it does on its own bill, up to the hard line."""
     burn = LATER + "            import time\n            end = time.process_time() + {}\n"
@@ -233,6 +236,7 @@ def test_an_optimizer_that_works_longer_pays(trainer: Trainer) -> None:
     assert outcome.status == "timeout" and outcome.device_seconds > TASK.hard_line()
 
 
+@pytest.mark.exploit(22)
 def test_weights_of_another_problem_are_worth_nothing(modules: tuple[Any, Any], tmp_path: Path) -> None:
     """A source may carry weights that were trained by hand, on the public problem: another seed is another problem."""
     data, _ = modules

@@ -64,6 +64,7 @@ def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], 
         os.environ["METALOOP_TRAIN_DATA"] = place.data
     request["checkpoint"] = str(place.checkpoint)
     tempfile.tempdir = None  # whoever asked for it before the fork was told the template's
+    request["library"] = str(place.library) if request["library_mb"] else ""
     os.chdir(place.folder)
     sys.path.insert(0, str(place.folder))
     for stream in (sys.stdout, sys.stderr):
@@ -183,9 +184,9 @@ def _lists(module: Any, model: Any, request: dict[str, Any]) -> Iterator[memoryv
 
 
 def converse(request: dict[str, Any]) -> None:
-    """Load the source as a module and answer the evaluator, question by question."""
+    """Load the source as a module, or what was compiled of it, and answer the evaluator, question by question."""
     request["loop"] = request["settings"]["loop"]
-    serving.converse(execute(request["script"], "candidate"), request)
+    serving.converse(None if request["library"] else execute(request["script"], "candidate"), request)
 
 
 _KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": selftest.run, "matmul": selftest.matmul}

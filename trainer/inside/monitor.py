@@ -46,13 +46,19 @@ class Place:
         """The compile cache: a private copy, which goes with the experiment."""
         return self.folder / "compiled"
 
+    @property
+    def library(self) -> Path:
+        """Where a compiled kernel lies, if there is one."""
+        return (Path(namespaces.BUILT) if self.sandboxed else self.folder) / "kernel.so"
+
     @classmethod
     def make(cls, request: dict[str, Any], root: str) -> Place:
         """A root of its own in namespaces of its own; without a sandbox (``root`` is given) a folder below it."""
         device = request["device"]
         if root:
             return cls(Path(tempfile.mkdtemp(dir=root)), request["data"], False, device)
-        namespaces.isolate(request["file_mb"] + (COMPILED_MB if device else 64), device=device)
+        megabytes = request["file_mb"] + (COMPILED_MB if device else 64)
+        namespaces.isolate(megabytes, request["library_mb"], device=device)
         return cls(Path(namespaces.WORK), namespaces.DATA, True, device)
 
     def fill(self, request: dict[str, Any], descriptors: dict[str, int]) -> None:
@@ -66,9 +72,11 @@ class Place:
         if "compiled" in descriptors:
             packing.unpack(descriptors["compiled"], str(self.compiled))
         if "checkpoint" in descriptors:
-            target = os.open(self.checkpoint, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            _copy(descriptors["checkpoint"], target, 1 << 40)
-            os.close(target)
+            _lay(descriptors["checkpoint"], self.checkpoint, 0o600)
+        if "library" in descriptors:
+            _lay(descriptors["library"], self.library, 0o755)
+            if self.sandboxed:
+                namespaces.seal()
 
     def take(self, target: int, limit: int) -> str:
         """Copy the checkpoint out; empty, or why there is none that can be taken."""
@@ -90,6 +98,12 @@ class Place:
     def remove(self) -> None:
         if not self.sandboxed:  # a sandbox vanishes with its namespaces
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _lay(source: int, path: Path, mode: int) -> None:
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    _copy(source, target, 1 << 40)
+    os.close(target)
 
 
 def _copy(source: int, target: int, limit: int) -> None:

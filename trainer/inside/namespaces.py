@@ -13,6 +13,7 @@ import os
 INNER = "/metaloop/inner"  # the future root, in the outer sandbox
 WORK = "/metaloop/work"  # the only place that can be written, in the new root
 DATA = "/metaloop/data"  # the training split, in the new root
+BUILT = "/metaloop/built"  # a compiled kernel, read-only and the only thing of an experiment that may be executed
 
 _NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
 _NEWUSER, _NEWPID, _NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -44,11 +45,12 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def isolate(megabytes: int, *, device: bool = False) -> None:
+def isolate(megabytes: int, built: int = 0, *, device: bool = False) -> None:
     """Move this process into a root of its own; its next child is process 1 there. OSError where the kernel refuses.
 
     ``megabytes`` is the size of the only writable folder, `WORK`, which no program can be started from but with a
-    ``device``, where compilers leave programs in it and use shared memory.
+    ``device``, where compilers leave programs in it and use shared memory. ``built``: the size of `BUILT`, which is to
+    be filled and then closed by `seal`; without a size there is none.
     """
     uid, gid = os.getuid(), os.getgid()
     everything = _NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP
@@ -65,6 +67,8 @@ def isolate(megabytes: int, *, device: bool = False) -> None:
     _mount("tmpfs", INNER + WORK, "tmpfs", _NOSUID | _NODEV | closed, options)
     if device:
         _mount("tmpfs", INNER + "/dev/shm", "tmpfs", _NOSUID | _NODEV | _NOEXEC, "size=64m,mode=1777")
+    if built:
+        _mount("tmpfs", INNER + BUILT, "tmpfs", _NOSUID | _NODEV, f"size={built}m,nr_inodes=8,mode=0755")
     os.chdir(INNER)
     _check(_libc.syscall(_SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
     if not device:  # else its child still needs the old root, see `settle`
@@ -85,6 +89,11 @@ def settle() -> None:
     os.chdir("/")
     _check(_libc.umount2(b".", _DETACH), "umount")
     os.chdir(WORK)
+
+
+def seal() -> None:
+    """Nothing more can be written into `BUILT`."""
+    _mount("none", BUILT, "", _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV)
 
 
 def renounce() -> None:

@@ -7,6 +7,7 @@ second pipe says that it is there.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 import os
@@ -30,13 +31,21 @@ class Exchange:
     def receive(self, size: int) -> bytearray | None:
         """Exactly ``size`` bytes of payload; None at the end of the conversation."""
         data = bytearray(size)
-        view, filled = memoryview(data), 0
-        while filled < size:
+        return data if self.fill(memoryview(data)) else None
+
+    def fill(self, view: memoryview) -> bool:
+        """Payload into memory that is there already; False at the end of the conversation."""
+        filled = 0
+        while filled < len(view):
             got = os.readv(self._receive_fd, [view[filled:]])
             if not got:
-                return None
+                return False
             filled += got
-        return data
+        return True
+
+    def room(self) -> int:
+        """Address of the shared memory, which starts a page."""
+        return ctypes.addressof(ctypes.c_char.from_buffer(self._shared))
 
     def reply(self, array: Any = None) -> None:
         """Put a NumPy array's bytes into the shared memory (nothing: a bare acknowledgement), then say so."""
@@ -153,6 +162,34 @@ def kernel(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
         exchange.reply(result)
 
 
+def compiled(_: Any, request: dict[str, Any], exchange: Exchange) -> None:
+    """As `kernel`, with a shared object: ``function(first, second, …, result)``, pointers to memory that starts a page.
+
+    It writes its result into the memory that the evaluator reads.
+    """
+    settings = request["settings"]
+    function = getattr(ctypes.CDLL(request["library"]), settings["function"], None)
+    if function is None:
+        raise AttributeError(f"defines no function {settings['function']}")
+    function.restype = None
+    sizes = [_item_bytes(kind) * math.prod(form) for kind, form in settings["inputs"]]
+    places = [mmap.mmap(-1, max(1, size)) for size in sizes]
+    views = [memoryview(place)[:size] for place, size in zip(places, sizes, strict=True)]
+    pointers = [ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(place))) for place in places]
+    pointers.append(ctypes.c_void_p(exchange.room()))
+    while all(exchange.fill(view) for view in views):
+        exchange.reply()
+        if exchange.receive(1) is None:
+            return
+        function(*pointers)
+        exchange.reply()
+
+
+def _item_bytes(kind: str) -> int:
+    """Of a NumPy type as text, e.g. 4 of ``<f4``."""
+    return int(kind[2:])
+
+
 def optimizer(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
     """Weights come in once, then for each step their gradients, and the weights that ``update`` makes of them go out.
 
@@ -191,7 +228,7 @@ def _refuse_other_shapes(found: list[tuple[int, ...]], expected: list[tuple[int,
 
 
 LOOPS: dict[str, Callable[[Any, dict[str, Any], Exchange], None]] = {
-    "stream": stream, "kernel": kernel, "optimizer": optimizer,
+    "stream": stream, "kernel": kernel, "compiled": compiled, "optimizer": optimizer,
 }  # fmt: skip
 
 

@@ -67,7 +67,9 @@ class Author:
         briefing = brief(self.study, self.instruction, sight, traces)
         kinds = (*offered(config.researcher), kind("repair"))
         asking = [LlmMutator(k, model, desk, briefing) for model in config.staff.models for k in kinds]
-        race = plan["child_runs"] * (config.run_budget + config.verify_seeds * self.study.task.cost_seconds)
+        race = plan["child_runs"] * sum(
+            at.config.run_budget + config.verify_seeds * at.task.cost_seconds for at in self.study.on_tasks()
+        )
         arms = past(self.study.history.mutations, facts.mutations)
         return Bandit(mix, asking, arms, race, bill.usual_usd(config.staff))
 

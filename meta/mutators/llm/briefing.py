@@ -49,6 +49,7 @@ class Briefing:
     siblings: list[dict[str, Any]] = field(default_factory=list)
     sight: Sight = BLIND
     traces: Sequence[Trace] = ()
+    further: Sequence[Task] = ()  # home tasks beside the first
 
     def system(self, evidence: Evidence) -> tuple[str, frozenset[str]]:
         """The system message, and the ids of the rows that it shows."""
@@ -65,7 +66,7 @@ class Briefing:
         told = clipped(prompts.render("tried.md.j2", tried=tried) if tried else "", MOST_BYTES // 4)
         facts = clipped(page(evidence), MOST_BYTES)
         text = prompts.render(
-            "system.md.j2", instruction=self.instruction.text, task=self.task, knobs=self.task.edits.knobs,
+            "system.md.j2", instruction=self.instruction.text, task=self.task, tasks=[self.task, *self.further],
             charter=list(fields()), scripted=self.researcher == "scripted", control=self.control, page=facts,
             tried=told, searches=self.sight.how == "tools", turns=TURNS,
         )  # fmt: skip
@@ -83,8 +84,9 @@ def brief(study: Study, instruction: Program, sight: Sight = BLIND, traces: Sequ
         arms = rows(con.execute(statement("null_control"), {"task": study.task.name}))
     tried = [dict(m) for m in study.history.mutations]
     return Briefing(
-        instruction, study.task, study.config.researcher, control_of(arms), tried, sight=sight, traces=traces
-    )
+        instruction, study.task, study.config.researcher, control_of(arms), tried, sight=sight, traces=traces,
+        further=[place.task for place in study.on_tasks()[1:]],
+    )  # fmt: skip
 
 
 def control_of(arms: Sequence[dict[str, Any]]) -> Control | None:

@@ -53,9 +53,13 @@ class Trace:
 
 def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
     """All that may be read by who writes ``generation``, written to the study's folder on the way."""
+    places = {place.task.name: place for place in study.on_tasks()}
     with open_study(study.folder, views=()) as con:
-        about = {"task": study.task.name, "generation": generation}
-        runs = rows(con.execute(statement("trace_runs"), about))
+        runs = [
+            run | {"task": task}
+            for task in places
+            for run in rows(con.execute(statement("trace_runs"), {"task": task, "generation": generation}))
+        ]
         these = {"runs": [run["run_id"] for run in runs]}
         found = rows(con.execute(statement("trace_experiments"), these))
         why = _rationales(rows(con.execute(statement("trace_calls"), these)))
@@ -65,7 +69,7 @@ def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
         experiments[experiment["run_id"]].append(_told(experiment) | {"rationale": told})
     traces = [*_general(study, generation, facts)]
     for run in runs:
-        traces += _of_run(study, run, experiments[run["run_id"]])
+        traces += _of_run(places[run["task"]], run, experiments[run["run_id"]])
     traces += _programs(runs)
     for trace in traces:
         _write(study.folder, trace.path, trace.text)

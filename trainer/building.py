@@ -1,0 +1,163 @@
+"""Shared objects from C source that a stranger wrote: compiled in a sandbox of its own, never executed there.
+
+The sandbox has a compiler, its linker, the system's libraries and headers, a C file, and the interpreter's standard
+library for the process that watches; no network, no home, nothing of ours. What comes out is run by the candidate's
+own process in the candidate's own sandbox, and nowhere else.
+
+A recipe is C source whose first line may name flags: ``// flags: -O2 -march=native``.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import statistics
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from programs.errors import EnvironmentProblem, TaskError
+from trainer import bwrap
+from trainer.command_process import CommandEnded, run_command
+from trainer.command_view import CommandLimits, Job
+from trainer.compiler_view import CompilerView
+from trainer.outcome import Status
+
+MOST_BYTES = 256 << 10  # of a recipe
+NAMES = ("gcc", "clang", "cc")
+FLAGS = frozenset((
+    "-O0", "-O1", "-O2", "-O3", "-Os", "-Ofast", "-march=native", "-mtune=native", "-mprefer-vector-width=128",
+    "-mprefer-vector-width=256", "-mprefer-vector-width=512", "-ffast-math", "-fno-math-errno", "-fno-trapping-math",
+    "-fno-signed-zeros", "-fassociative-math", "-freciprocal-math", "-ffinite-math-only",
+    "-funsafe-math-optimizations", "-ffp-contract=off", "-ffp-contract=fast", "-funroll-loops", "-fno-unroll-loops",
+    "-ftree-vectorize", "-fno-tree-vectorize", "-fno-strict-aliasing", "-fstrict-aliasing", "-fwrapv",
+    "-fomit-frame-pointer", "-fno-inline", "-finline-functions",
+))  # fmt: skip
+_FIRST = re.compile(rb"//[ \t]*flags:([^\n]*)\n?")
+_ALWAYS = ("-std=gnu11", "-shared", "-fPIC", "-w", "-fdiagnostics-color=never", "-x", "c")
+_SOURCE, _RESULT = "kernel.c", "kernel.so"
+_LIMITS = CommandLimits(10.0, 60.0, memory_mb=1024, disk_mb=64, processes=16, output_mb=1, result_mb=8)
+_CALIBRATIONS = 3
+_LINE = 300  # characters of a reason
+_CURE = "install one (apt install gcc libc6-dev, or your system's packages), or choose another task"
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """``name`` as on PATH, ``version``: the first line that it says of itself."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of a recipe. ``trouble`` is a status and its reason; then there is no ``library``.
+
+    CPU-seconds net of those of a command that does nothing.
+    """
+
+    library: bytes
+    cpu_seconds: float
+    peak_memory_mb: float = 0.0
+    log: str = ""
+    trouble: tuple[Status, str] | None = None
+
+
+@cache
+def compiler() -> Compiler | None:
+    """The first compiler of this machine that tells its version; None without one."""
+    for name in NAMES:
+        path = shutil.which(name, path="/usr/local/bin:/usr/bin:/bin")
+        if path is None:
+            continue
+        try:
+            done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=False, env={})
+        except (OSError, subprocess.SubprocessError):
+            continue
+        if done.returncode == 0 and done.stdout.strip():
+            return Compiler(path, done.stdout.splitlines()[0])
+    return None
+
+
+def require() -> Compiler:
+    """EnvironmentProblem where nothing can be compiled here: no compiler, no sandbox, or no headers."""
+    found = compiler()
+    if found is None:
+        raise EnvironmentProblem(f"no C compiler here: {', '.join(NAMES)} are not in /usr/bin", hint=_CURE)
+    bwrap.ensure()
+    if said := _tried():
+        raise EnvironmentProblem(f"no C compiler here: {found.name} does not work: {said}", hint=_CURE)
+    return found
+
+
+@cache
+def _tried() -> str:
+    """Empty if a small kernel can be compiled, else why not."""
+    built = build(b"#include <math.h>\nvoid solve(const double *a, double *b) { *b = sqrt(*a); }\n")
+    return built.trouble[1] if built.trouble else ""
+
+
+def recipe_of(data: bytes) -> tuple[tuple[str, ...], bytes]:
+    """The flags of a recipe and its source, whose lines keep their numbers. ValueError for one that is not taken."""
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"the C source has more than {MOST_BYTES >> 10} KB")
+    first = _FIRST.match(data)
+    flags = tuple(first[1].decode("utf-8", "replace").split()) if first else ()
+    if strange := [flag for flag in flags if flag not in FLAGS]:
+        raise ValueError(f"the flag {strange[0][:60]!r} is not allowed; metaloop's docs/tasks.md lists those that are")
+    return flags, data
+
+
+def build(recipe: bytes) -> Built:
+    """Compile a recipe. EnvironmentProblem where there is no compiler or no sandbox, LauncherFault where that fails."""
+    found = compiler()
+    if found is None:
+        raise EnvironmentProblem(f"no C compiler here: {', '.join(NAMES)} are not in /usr/bin", hint=_CURE)
+    try:
+        flags, source = recipe_of(recipe)
+    except ValueError as error:
+        return Built(b"", 0.0, trouble=("invalid", str(error)))
+    command = [found.name, *flags, *_ALWAYS, _SOURCE, "-o", _RESULT, "-lm"]
+    ended = run_command(Job(command, {_SOURCE: (source, False)}, wanted=[_RESULT]), _LIMITS, CompilerView)
+    cpu = max(0.0, ended.cpu_seconds - _nothing())
+    library = ended.files.get(_RESULT, b"")
+    trouble = _trouble(ended, library)
+    return Built(b"" if trouble else library, cpu, ended.peak_memory_mb, ended.log if trouble else "", trouble)
+
+
+@cache
+def _nothing() -> float:
+    """CPU-seconds of a command that does nothing in such a sandbox."""
+    found = compiler()
+    assert found is not None
+    job = Job([found.name, "--version"], {})
+    return statistics.median(run_command(job, _LIMITS, CompilerView).cpu_seconds for _ in range(_CALIBRATIONS))
+
+
+def _trouble(ended: CommandEnded, library: bytes) -> tuple[Status, str] | None:
+    """The compiler's first error line is the reason: the source saw no hidden data, so it may be told."""
+    if ended.killed in ("cpu", "wall"):
+        return ("timeout", f"the compiler is stopped after {ended.cpu_seconds:.1f} CPU-s")
+    if ended.killed == "memory":
+        return ("oom", f"the compiler takes more than {_LIMITS.memory_mb} MB")
+    if ended.killed:
+        return ("crash", "the compiler says too much")
+    lines = [line.strip() for line in ended.log.splitlines() if line.strip()]
+    if ended.exit_code or not library:
+        told = next((line for line in lines if "error" in line.lower()), lines[0] if lines else "")
+        return ("crash", (told or f"the compiler ends with {ended.exit_code} and no shared object")[:_LINE])
+    return None
+
+
+@cache
+def trusted(path: Path) -> bytes:
+    """The shared object of a task's own C file, compiled once in the life of this process and charged to nobody.
+
+    TaskError where it does not compile.
+    """
+    built = build(path.read_bytes())
+    if built.trouble:
+        raise TaskError(f"{path}: {built.trouble[1]}", hint="the reference must compile on this machine")
+    return built.library
