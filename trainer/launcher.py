@@ -38,8 +38,8 @@ class Request:
 
     ``descriptors`` by name: ``checkpoint`` is laid into the folder, ``checkpoint_out`` takes what train.py wrote, up to
     ``checkpoint_mb``; ``library`` is laid where it can be executed and not be changed; ``compiled`` is a packed compile
-    cache that is laid there, too, and ``compiled_out`` takes what became of it (`trainer.inside.packing`); ``inputs``,
-    ``output``, ``receive``, ``reply`` and ``shared`` are given to the process itself.
+    cache that is laid into the folder, and ``compiled_out`` takes what became of it (`trainer.inside.packing`);
+    ``inputs``, ``output``, ``receive``, ``reply`` and ``shared`` are given to the process itself.
     """
 
     kind: Kind

@@ -63,8 +63,8 @@ def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], 
     if place.data:
         os.environ["METALOOP_TRAIN_DATA"] = place.data
     request["checkpoint"] = str(place.checkpoint)
-    request["library"] = str(place.library) if request["library_mb"] else ""
     tempfile.tempdir = None  # whoever asked for it before the fork was told the template's
+    request["library"] = str(place.library) if request["library_mb"] else ""
     os.chdir(place.folder)
     sys.path.insert(0, str(place.folder))
     for stream in (sys.stdout, sys.stderr):

@@ -42,14 +42,14 @@ class Place:
         return self.folder / "checkpoint.pt"
 
     @property
-    def library(self) -> Path:
-        """Where a compiled kernel lies, if there is one."""
-        return (Path(namespaces.BUILT) if self.sandboxed else self.folder) / "kernel.so"
-
-    @property
     def compiled(self) -> Path:
         """The compile cache: a private copy, which goes with the experiment."""
         return self.folder / "compiled"
+
+    @property
+    def library(self) -> Path:
+        """Where a compiled kernel lies, if there is one."""
+        return (Path(namespaces.BUILT) if self.sandboxed else self.folder) / "kernel.so"
 
     @classmethod
     def make(cls, request: dict[str, Any], root: str) -> Place:
@@ -57,8 +57,8 @@ class Place:
         device = request["device"]
         if root:
             return cls(Path(tempfile.mkdtemp(dir=root)), request["data"], False, device)
-        writable = request["file_mb"] + (COMPILED_MB if device else 64)
-        namespaces.isolate(writable, request["library_mb"], device=device)
+        megabytes = request["file_mb"] + (COMPILED_MB if device else 64)
+        namespaces.isolate(megabytes, request["library_mb"], device=device)
         return cls(Path(namespaces.WORK), namespaces.DATA, True, device)
 
     def fill(self, request: dict[str, Any], descriptors: dict[str, int]) -> None:

@@ -49,8 +49,8 @@ def isolate(megabytes: int, built: int = 0, *, device: bool = False) -> None:
     """Move this process into a root of its own; its next child is process 1 there. OSError where the kernel refuses.
 
     ``megabytes`` is the size of the only writable folder, `WORK`, which no program can be started from but with a
-    ``device``, where compilers leave programs in it and use shared memory. ``built``: that of `BUILT`, which is to be
-    filled and then closed by `seal`; without a size there is none.
+    ``device``, where compilers leave programs in it and use shared memory. ``built``: the size of `BUILT`, which is to
+    be filled and then closed by `seal`; without a size there is none.
     """
     uid, gid = os.getuid(), os.getgid()
     everything = _NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP
