@@ -71,17 +71,16 @@ def founded(con: duckdb.DuckDBPyConnection, config: Mapping[str, Any], place: st
     else:
         return None
     named, before = zip(*(named_by(row, place) for row in own), strict=True) if own else ((), ())
-    reserve = config.get("reserve") or ()
-    dial += ["--reserve", listed(reserve)] if reserve else []
-    tasks = listed([config, *(config.get("further") or ())])
-    words = ["metaloop", command, *named, "--task", tasks, *dial, *settings(config, dial)]
+    words = ["metaloop", command, *named, *tasks_of(config), *dial, *settings(config, dial)]
     seeded = SEEDED if config.get("seed") is not None else FRESH
     return Again(shlex.join(words), tuple(filter(None, before)), " ".join(filter(None, (note, seeded))))
 
 
-def listed(tasks: Sequence[Mapping[str, Any]]) -> str:
-    """Tasks as a command line names several."""
-    return ",".join(str(each["task"]) for each in tasks)
+def tasks_of(config: Mapping[str, Any]) -> list[str]:
+    """The flags that name the tasks, home and reserved."""
+    home = [config["task"], *(away["task"] for away in config.get("further") or ())]
+    reserve = [away["task"] for away in config.get("reserve") or ()]
+    return ["--task", ",".join(map(str, home)), *(["--reserve", ",".join(map(str, reserve))] if reserve else [])]
 
 
 def settings(config: Mapping[str, Any], dial: Sequence[str]) -> list[str]:
@@ -121,7 +120,11 @@ def dial_of(config: Mapping[str, Any], recorded: Mapping[str, Any]) -> tuple[lis
     numbers = {key: value for key, value in recorded.items() if key in Plan.__dataclass_fields__}
     plan = Plan(**numbers)
     best: tuple[int, list[str], Plan] | None = None
-    for flags, made in dials(task, plan):
+    try:
+        further, reserve = ([load_task(away["task"]) for away in config.get(n) or ()] for n in ("further", "reserve"))
+    except (MetaloopError, OSError):
+        further, reserve = [], []
+    for flags, made in dials([task, *further], plan, reserve):
         found = (len(differing(made, plan)), flags, made)
         best = min((best, found), key=lambda one: (one[0], len(one[1]))) if best else found
     if best is None:
@@ -131,13 +134,16 @@ def dial_of(config: Mapping[str, Any], recorded: Mapping[str, Any]) -> tuple[lis
     return best[1], f"This version of metaloop would plan a little otherwise: {told}." if apart else ""
 
 
-def dials(task: Task, plan: Plan) -> Iterator[tuple[list[str], Plan]]:
+def dials(homes: Sequence[Task], plan: Plan, reserve: Sequence[Task]) -> Iterator[tuple[list[str], Plan]]:
     """Flags with the plans that they make: every size that may have been asked for, with and without single changes."""
     from itertools import product
 
     from meta.cli.evolve import plan_of
+    from meta.reserve import seconds_elsewhere
 
-    budget = math.ceil(plan.device_seconds(task))
+    task, *further = homes
+    elsewhere = plan.seconds_on(task, further) + seconds_elsewhere(plan, task, reserve)
+    budget = math.ceil(plan.device_seconds(task) + elsewhere)
     sizes: list[list[str]] = [[], ["--quick"], ["--budget", f"{budget}"]]
     changes = [
         ["--run-budget", f"{plan.run_budget:g}"],
@@ -150,7 +156,7 @@ def dials(task: Task, plan: Plan) -> Iterator[tuple[list[str], Plan]]:
         asked = Settings(None, None, None, plan.run_budget if taken[0] else None, None, None, False, False)
         try:
             made = plan_of(
-                [task], asked, budget=float(budget) if "--budget" in flags else None, quick="--quick" in flags,
+                homes, asked, reserve, budget=float(budget) if "--budget" in flags else None, quick="--quick" in flags,
                 seeds=plan.opening_runs if taken[1] else None, generations=plan.generations if taken[2] else None,
                 best_of_n=bool(best_of),
             )  # fmt: skip

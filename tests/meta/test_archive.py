@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.evidence import ProgramScore
-from meta.archive import Archive
+from meta.archive import Archive, front
 from meta.champion import without_ideas
 from meta.claim import Against, claim
 from meta.novelty import Novelty
@@ -131,3 +131,17 @@ def test_one_run_a_side_is_no_claim() -> None:
     for champion, stock in ((0.0, 1.0), (1.0, 0.0)):
         single = claim({"champion": [champion], "control": [stock]})
         assert single.p == 1.0 and not single.holds
+
+
+def test_parents_of_several_tasks_come_from_the_front_of_the_draws() -> None:
+    def on(name: str, north: float, south: float) -> ProgramScore:
+        tasks = tuple(replace(score(name, gain), shrunk_se=1e-6) for gain in (north, south))
+        return replace(score(name, (north + south) / 2), tasks=tasks)
+
+    names = ["both", "north", "south", "worse"]
+    scores = [on("both", 0.5, 0.5), on("north", 0.9, 0.0), on("south", 0.0, 0.9), on("worse", 0.49, 0.49)]
+    found = Archive({name: program(name) for name in names}, scores, Counter())
+    rng = np.random.default_rng(0)
+    bred = Counter(found.parents(rng, 1)[0].program.name for _ in range(300))
+    assert set(bred) == {"both", "north", "south"} and min(bred.values()) > 70
+    assert front([[1.0], [3.0], [2.0], [3.0]]) == [1]  # on one task the front is the best draw, the first of equal ones

@@ -27,9 +27,9 @@ AT = ('"purpose":"confirmation"', '"kind":"best_of"', '"kind":"champion"')  # an
 APART = ("_at", "wall", "utilization", "spent", "secret", "place", "details", "config")  # times, and where a row stands
 
 
-def make(folder: Path, task: Task) -> Path:
+def make(folder: Path, task: Task, *further: Task) -> Path:
     plan = replace(TINY, run_budget=task.run_budget)
-    found(folder, task=task, plan=plan, workers=1, seed=7)
+    found(folder, task=task, further=further, plan=plan, workers=1, seed=7)
     return folder
 
 
@@ -73,9 +73,13 @@ def answers(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_simulated_study_that_is_killed_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    task = Task.load(simulated_task(random_law(3), tmp_path / "law", experiments=6))
-    calm, shaken = make(tmp_path / "calm", task), make(tmp_path / "shaken", task)
+@pytest.mark.parametrize("homes", [1, 2])
+def test_a_simulated_study_that_is_killed_ends_as_if_nothing_had_happened(tmp_path: Path, homes: int) -> None:
+    tasks = [
+        Task.load(simulated_task(random_law(3 + number), tmp_path / f"law{number}", name=f"law{number}", experiments=6))
+        for number in range(homes)
+    ]
+    calm, shaken = make(tmp_path / "calm", *tasks), make(tmp_path / "shaken", *tasks)
     finish(resume(calm))
     rng, kills, total = np.random.default_rng(5), 0, written(calm).count(b"\n")
     process = resume(shaken)
