@@ -144,8 +144,8 @@ def arguments(
         result += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
     if profile:
         result += [*_folders(f"{INNER}/proc", f"{INNER}/dev/shm"), "--ro-bind", interpreter(), INNER + interpreter()]
-        # modules that were imported before the fork remember where the template's temporary folder was
-        result += ["--symlink", WORK, INNER + TEMPORARY, *profile.binds(INNER)]
+        # compilers that were imported before the fork remember where the template's temporary folder was
+        result += ["--symlink", f"{WORK}/compiled", INNER + TEMPORARY, *profile.binds(INNER)]
     if data:
         result += ["--ro-bind", str(data), INNER + DATA]
     return [*result, "--remount-ro", INNER, "--remount-ro", "/", "--chdir", TEMPORARY]

@@ -70,6 +70,7 @@ child.kill()
     assert script(code).log == "True\n0 False\n"
 
 
+@pytest.mark.exploit(41)
 def test_what_it_leaves_running_is_gone(script: Script) -> None:
     """Of a tree that flees there is nobody after its first process has ended; the launcher goes on."""
     code = """

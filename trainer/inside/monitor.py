@@ -69,6 +69,8 @@ class Place:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(os.pread(descriptors["files"], size, at))
             at += size
+        if self.device:
+            self.compiled.mkdir(mode=0o700)  # the template's temporary folder leads there
         if "compiled" in descriptors:
             packing.unpack(descriptors["compiled"], str(self.compiled))
         if "checkpoint" in descriptors:
