@@ -151,16 +151,16 @@ def test_muon_s_directions_are_near_orthogonal(executed: Any) -> None:
 
 SIZES = """
 import json, sys, torch, prepare, train
+compiler = "torch._dynamo" in sys.modules
 with torch.device("meta"):
     parameters = sum(p.numel() for p in train.GPT().parameters())
-compiler = "torch._dynamo" in sys.modules
 print(json.dumps([parameters, train.width, train.depth, train.context, train.rows_at_once * train.parts, compiler]))
 print(prepare.BUDGET, prepare.HALF, torch.cuda.is_initialized())
 """
 
 
-def test_on_a_gpu_it_has_its_full_size_and_loads_no_compiler_to_predict() -> None:
-    """What the process that predicts does there, up to its first word to CUDA."""
+def test_on_a_gpu_it_has_its_full_size_and_is_read_without_the_compiler() -> None:
+    """As it is read there, up to its first word to CUDA. (Tensors on meta load the compiler themselves.)"""
     environment = {**os.environ, "METALOOP_TRAIN_DEVICE": "cuda"}
     done = subprocess.run(
         [sys.executable, "-B", "-c", SIZES], cwd=FOLDER, env=environment, capture_output=True, text=True, check=True
