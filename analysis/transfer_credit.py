@@ -14,7 +14,6 @@ elsewhere": the estimate elsewhere must be told to be smaller than the one at ho
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import defaultdict
@@ -231,11 +230,7 @@ def _edits(views: Sequence[Scope]) -> list[Across]:
 def _own_values(scope: Scope) -> dict[str, str]:
     """Knob → its value in the task's untouched source."""
     rows = scope.rows("baseline_values")
-    return {row["key"]: canonical(_value(row["value"])) for row in rows}
-
-
-def _value(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) and value[:1] in '"-0123456789tf' else value
+    return {row["key"]: canonical(row["value"]) for row in rows}
 
 
 def _not_tried(task: str, own: Mapping[str, str], knob: str, value: str) -> There:
