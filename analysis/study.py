@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _PLAIN = frozenset({"VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "VARCHAR[]", "BIGINT[]"})  # what JSON knows as it is
 _COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN"}
-COMPUTED_VIEWS = ("standings", "power", "scales", "credit")
+COMPUTED_VIEWS = ("standings", "power", "scales", "credit", "transfer")
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
 
 
@@ -71,6 +71,10 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str]) -> None:
         from analysis.credit import Credit
 
         _add(con, "credit", Credit, credit(con))
+    if "transfer" in views:
+        from analysis.transfer import Cell, transfer_cells
+
+        _add(con, "transfer", Cell, transfer_cells(con))
 
 
 def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = None) -> list[dict[str, Any]]:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from trainer.gpus import Device
+
+from programs.errors import UsageError
 
 VARIABLE = "METALOOP_EXECUTOR"  # what `--executor` sets, for this process and those that it starts
 Kind = Literal["local", "ray"]
@@ -19,15 +24,17 @@ def choose(kind: str | None) -> None:
     os.environ[VARIABLE] = kind or "local"
 
 
-def hardware_of_jobs() -> str:
-    """The hardware class that a new study's jobs run on: this machine's, or what most of the cluster is."""
+def hardware_of_jobs(device: Device = "cpu") -> str:
+    """The hardware class of a new study's jobs on that device: this machine's, or what most of a cluster is."""
     from trainer.hardware import hardware_class
 
     if not on_cluster():
-        return hardware_class()
+        return hardware_class(device)
+    if device == "gpu":
+        raise UsageError("a task for a GPU is not played on a cluster", hint="leave out --executor ray")
     from arena.cluster.nodes import common_hardware
 
-    return common_hardware() or hardware_class()
+    return common_hardware() or hardware_class(device)
 
 
 def on_cluster() -> bool:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from arena.choice import on_cluster
 from inner_loop.models.lanes import take
 from programs.errors import UsageError
+from trainer.gpus import usable
+from trainer.task import Task
 
 if TYPE_CHECKING:
     from arena.settings import StudyConfig
@@ -42,7 +44,14 @@ def processes(config: StudyConfig) -> int:
     if runs > 1 and (on_cluster() or config.devices > 1):
         why = "its runs have several devices each and hold them" if config.devices > 1 else "on a cluster"
         raise UsageError(f"--runs-per-device {runs}: not possible here, {why}", hint="leave --runs-per-device out")
-    return config.workers * runs
+    return within_devices(config.workers, Task.load(config.task), config.devices) * runs
+
+
+def within_devices(workers: int, task: Task, devices: int = 1) -> int:
+    """So many of the workers as this machine's GPUs carry, of a task that trains on one; all of them on a CPU."""
+    if task.device == "cpu":
+        return workers
+    return max(1, min(workers, len(usable()) * task.per_device // devices))
 
 
 class Leases:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from arena.choice import hardware_of_jobs, on_cluster
 from arena.executor import LocalExecutor, Progress
 from arena.jobs import MeasureJob, Measurement
+from arena.lease import within_devices
 from arena.settings import StudyConfig
 from arena.study import reference, versions
 from programs.errors import EnvironmentProblem
@@ -36,7 +37,7 @@ def scratch(
             study_id="scratch", created_at=datetime.now(UTC).isoformat(timespec="seconds"), command="verify",
             task=reference(task), task_id=task.task_id, text_hash=task.text_hash,
             run_budget=task.run_budget, workers=workers, fixed_steps=fixed_steps, sandbox=sandbox,
-            secret=streams.secret.hex(), hardware_class=hardware_of_jobs(), versions=versions(),
+            secret=streams.secret.hex(), hardware_class=hardware_of_jobs(task.device), versions=versions(),
         )  # fmt: skip
         config.dump(folder / "study.toml")
         (folder / "ledger").mkdir()
@@ -62,7 +63,8 @@ def _executor(folder: Path, workers: int, progress: Progress) -> LocalExecutor |
         from arena.cluster.executor import RayExecutor
 
         return RayExecutor(folder, progress)
-    return LocalExecutor(folder, workers, progress)
+    task = Task.load(StudyConfig.read(folder / "study.toml").task)
+    return LocalExecutor(folder, within_devices(workers, task), progress)
 
 
 def secret_hash(streams: Streams) -> str:

@@ -92,7 +92,7 @@ class Study:
             prior=prior,
             seed=seed,
             secret=streams.secret.hex(),
-            hardware_class=hardware_of_jobs(),
+            hardware_class=hardware_of_jobs(task.device),
             versions=versions(),
             plan=dict(plan or {}),
             programs=list(programs),
@@ -147,9 +147,10 @@ class Study:
                 f"{self.folder} was made with --model {','.join(self.config.staff.models) or 'none'}",
                 hint="leave the flag out to go on, or name a new folder with --study",
             )
-        if self.config.hardware_class != hardware_class() and not on_cluster():
+        here = hardware_class(self.task.device)
+        if self.config.hardware_class != here and not on_cluster():
             raise NotComparable(
-                f"{self.folder} was measured on {self.config.hardware_class}, this machine is {hardware_class()}",
+                f"{self.folder} was measured on {self.config.hardware_class}, this machine is {here}",
                 hint="go on there, or start a new study here",
             )
 

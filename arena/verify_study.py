@@ -190,7 +190,7 @@ def surroundings(study: Study, audit: Audit) -> dict[str, Any]:
     """What the check cost, as a share of what the study spent (both in true device-seconds), and where it was made."""
     whole = spent_by(study)
     share = audit.round.spent / whole if whole else None
-    hardware = hardware_of_jobs()
+    hardware = hardware_of_jobs(study.task.device)
     return {
         "share": share,
         "hardware_class": hardware,

@@ -18,7 +18,7 @@ from meta.homes import Homes
 from meta.lineage import Lineage
 from meta.plan import Plan
 from meta.verdict import sentence, verdict
-from programs.edit import replace_ideas, set_charter, unset_charter
+from programs.bare import without_ideas as without_ideas
 from programs.program import Program
 from programs.shelf import starter
 
@@ -78,15 +78,6 @@ def controls(homes: Homes) -> list[Entry]:
     """
     stock, one_line = starter("stock"), starter("one-line")
     return [Entry(stock, "a/a"), *([Entry(one_line, "one-line")] if homes.tell_apart(stock, one_line) else [])]
-
-
-def without_ideas(program: Program) -> Program:
-    """The program with an empty idea list and no queue: its process alone, so that memory is told from method."""
-    text = replace_ideas(program.text, [])
-    if "queue" in program.charter.proposers:
-        rest = {k: v for k, v in program.charter.proposers.items() if k != "queue"}
-        text = set_charter(text, "proposers", rest) if rest else unset_charter(text, "proposers")
-    return Program.parse(text, f"{program.name}-without-ideas")
 
 
 def crown(

@@ -81,6 +81,12 @@ def compiler() -> Compiler | None:
     return None
 
 
+def version() -> str:
+    """What the compiler says of itself, for what depends on it; empty without one."""
+    found = compiler()
+    return found.version if found else ""
+
+
 def require() -> Compiler:
     """EnvironmentProblem where nothing can be compiled here: no compiler, no sandbox, or no headers."""
     found = compiler()

@@ -48,7 +48,7 @@ class Headroom:
 
 @dataclass(frozen=True)
 class Card:
-    """All that `metaloop task measure` found out. Costs are CPU-seconds."""
+    """All that `metaloop task measure` found out. Costs are CPU-seconds, on a GPU wall seconds."""
 
     task: str
     task_id: str
@@ -66,6 +66,7 @@ class Card:
     spent_seconds: float
     hardware_class: str
     torch: str
+    text_hash: str = ""  # of the text that the task is made of, where it is found
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,11 +79,12 @@ class Card:
 
     def lines(self) -> list[str]:
         """The card as text, one fact a line, effects from the best to the worst."""
+        unit = "CPU-s" if self.hardware_class.startswith("cpu:") else "s"
         floor = f", floor {self.floor:.4g}" if self.floor is not None else ""
         found = [
             f"{self.task}: {self.metric} {self.baseline.mean:.4g} {self.unit}, "
             f"seed sd {self.baseline.sd:.2g} (n={self.baseline.n}){floor}",
-            f"cost {self.cost_seconds:.3g} CPU-s (sd {self.cost_sd:.2g}) on {self.hardware_class}",
+            f"cost {self.cost_seconds:.3g} {unit} (sd {self.cost_sd:.2g}) on {self.hardware_class}",
             f"resolved at {RESOLVED:g} sd by one run: {self.resolved_share:.0%} of {len(self.effects)} edits",
         ]
         if self.headroom:

@@ -19,7 +19,7 @@ from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
 from trainer.kernel import make_cases
 from trainer.launcher import Launcher
-from trainer.local import LocalLauncher
+from trainer.launchers import launcher_for
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
 from trainer.simulated import trainer_for
@@ -96,7 +96,7 @@ def check(
 
         shut = launcher is None or launcher.sandboxed
         return found + check_command(task, sandbox=shut, write=write, noise=noise, progress=progress)
-    own = launcher or LocalLauncher(libraries=task.libraries)
+    own = launcher or launcher_for(task)
     with tempfile.TemporaryDirectory() as folder:
         checker = _Checker(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), own, Path(folder))
         try:

@@ -22,8 +22,11 @@ from trainer.cache import Cache
 from trainer.command_process import CommandEnded, run_command
 from trainer.command_view import CommandLimits, Job, readable_path
 from trainer.data import DataStore
+from trainer.device_profile import DeviceProfile
 from trainer.experiment import SOURCE_BYTES, Spec, Trainer
+from trainer.gpus import usable
 from trainer.launcher import Ended, LauncherFault, Request
+from trainer.launchers import Seat
 from trainer.outcome import Outcome, Trust
 from trainer.printed import Printed
 from trainer.referee import LEAST, OUT_OF_MEMORY, Failed, Tally, judge
@@ -43,9 +46,11 @@ _RESULT_MB = 1  # of the file that holds the metric
 class CommandLauncher:
     """Stands where a launcher of ours would: starts nothing in advance, knows what an empty command costs."""
 
-    def __init__(self, sandboxed: bool) -> None:
+    def __init__(self, sandboxed: bool, seat: Seat | None = None) -> None:
         self.sandboxed = sandboxed
         self.constant = 0.0
+        self.seat = seat
+        self.profile = DeviceProfile(seat.gpu) if seat else None
 
     def start(self, data: Path | None = None) -> None:
         """EnvironmentProblem where no sandbox can be made here."""
@@ -61,7 +66,9 @@ class CommandLauncher:
         return None
 
     def close(self) -> None:
-        """Nothing to end."""
+        """There is nothing to end, but a GPU to give up."""
+        if self.seat:
+            self.seat.close()
 
 
 def require_sandbox(asked: bool) -> None:
@@ -82,8 +89,9 @@ class CommandTrainer(Trainer):
     ) -> None:  # fmt: skip
         if task.run is None:
             raise UsageError(f"{task.name} has no [run] section", hint="make its trainer by trainer_for")
-        launcher = CommandLauncher(sandbox)
-        super().__init__(task, data, launcher=launcher, cache=cache, fixed_steps=fixed_steps)
+        self.device = CommandLauncher(sandbox, Seat(usable()) if task.device == "gpu" else None)
+        super().__init__(task, data, launcher=self.device, cache=cache, fixed_steps=fixed_steps)
+        self._owns_launcher = True
         self.section = task.run
 
     def another(self, number: int) -> CommandTrainer:
@@ -140,11 +148,14 @@ class CommandTrainer(Trainer):
         ]  # fmt: skip
         threads = str(self.section.threads)
         environment = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+        environment |= self.charge.environment
         environment |= {"METALOOP_TRAIN_SEED": values["{seed}"], "METALOOP_TRAIN_BUDGET": values["{budget}"]}
         environment |= {name: _filled(text, values) for name, text in self.section.environment.items()}
         limits = self._lines(fraction)
         section, kept = self.section, [name for name in self._small if name in files and name not in wanted]
-        job = Job(words, files, environment, section.readable, wanted, section.links, self._large, kept)
+        job = Job(
+            words, files, environment, section.readable, wanted, section.links, self._large, kept, self.device.profile
+        )
         ended = run_command(job, limits)
         if ended.written:
             tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_TOLD])}")

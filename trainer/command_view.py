@@ -12,6 +12,7 @@ from typing import Any
 
 from programs.errors import TaskError, UsageError
 from trainer.bwrap import memory_file
+from trainer.device_profile import DeviceProfile
 from trainer.system_view import SystemView, checked, interpreter
 
 WORK, HOME = "/task", "/home/work"
@@ -55,6 +56,7 @@ class Job:
     links: Mapping[str, str] = field(default_factory=dict)
     bound: Mapping[str, Path] = field(default_factory=dict)
     kept: Sequence[str] = ()
+    device: DeviceProfile | None = None  # what is let in for a GPU
 
 
 class CommandView(SystemView):
@@ -74,6 +76,10 @@ class CommandView(SystemView):
     def _build(self) -> None:
         self._enter(False)
         self._system()
+        if self._job.device:
+            self.options += self._job.device.binds()
+            for folder in self._job.device.driver:
+                self._show(Path(folder))
         self._etc(full=False)
         size = self._limits.disk_mb
         for place, megabytes in ((WORK, size), ("/tmp", size), (HOME, size), ("/dev/shm", min(size, 256))):
@@ -137,6 +143,8 @@ class CommandView(SystemView):
         path = [*tools, os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"]
         own = {"PATH": ":".join(dict.fromkeys(path)), "TERM": "dumb", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
         own |= {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+        if device := self._job.device:
+            own |= {**device.environment(), "LD_LIBRARY_PATH": ":".join(device.driver)}
         return {**own, **self._job.environment, "HOME": HOME}
 
 

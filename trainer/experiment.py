@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -13,12 +13,15 @@ from typing import Self
 
 from programs.errors import EnvironmentProblem
 from programs.ids import content_id
+from trainer import building
 from trainer.blob import Blob
 from trainer.cache import Cache
+from trainer.charging import Charge, charge_for
+from trainer.compile_cache import CompileCache
 from trainer.data import DataStore
 from trainer.hardware import hardware_class
 from trainer.launcher import Launcher, LauncherFault, Limits, Request
-from trainer.local import LocalLauncher
+from trainer.launchers import launcher_for
 from trainer.outcome import Outcome, Status
 from trainer.referee import LEAST, Failed, LocalReferee, Tally, judge
 from trainer.scoring import InvalidPredictions, Score, scorer_of
@@ -30,6 +33,7 @@ __all__ = ["Outcome", "Spec", "Trainer"]
 
 SOURCE_BYTES = 64 << 10  # of all editable files together: trained weights do not fit
 _ATTEMPTS = 3  # of an experiment whose launcher failed
+_WARM_STEPS = 4  # of the untouched source, after which there is nothing left to compile
 _FIXED_STEP_LINE = 40.0  # in fixed-step mode the hard line only stops what would never end
 
 
@@ -50,20 +54,21 @@ class Spec:
 class Trainer:
     """Runs the experiments of one device, one after the other, on one warm launcher.
 
-    ``instant``: an experiment takes no time worth a thread. ``leased``: device-seconds are wall time under an exclusive
-    lease, so that a device which waits for others of its wave costs, too.
+    ``instant``: an experiment takes no time worth a thread. ``charge``: how its device is held and paid; by default as
+    the task's device is.
     """
 
     instant = False
-    leased = False
 
     def __init__(
         self, task: Task, data: DataStore, *,
         launcher: Launcher | None = None, cache: Cache | None = None, fixed_steps: bool = False, sandbox: bool = True,
+        charge: Charge | None = None,
     ) -> None:  # fmt: skip
         self.task = task
         self.data = data
-        self.launcher: Launcher = launcher or LocalLauncher(sandbox=sandbox, libraries=task.libraries)
+        self.launcher: Launcher = launcher or launcher_for(task, sandbox=sandbox)
+        self.charge = charge or charge_for(task, getattr(self.launcher, "profile", None))
         self._owns_launcher = launcher is None
         self.cache = cache
         self.fixed_steps = fixed_steps
@@ -82,9 +87,14 @@ class Trainer:
         if self._owns_launcher:
             self.launcher.close()
 
+    @property
+    def leased(self) -> bool:
+        """Whether device-seconds are wall time under a lease, so that a device which waits for its wave costs, too."""
+        return self.charge.leased
+
     def another(self, number: int) -> Trainer:
         """One more trainer of the same kind, data and cache for a device of its own, with a launcher of its own."""
-        launcher = LocalLauncher(sandbox=self.launcher.sandboxed, libraries=self.task.libraries, number=number)
+        launcher = launcher_for(self.task, sandbox=self.launcher.sandboxed, number=number)
         made = type(self)(self.task, self.data, launcher=launcher, cache=self.cache, fixed_steps=self.fixed_steps)
         made._owns_launcher = True
         made.lease = self.lease
@@ -100,7 +110,8 @@ class Trainer:
         split = f"{spec.stream} {self.data.split_seed(spec.stream)}"
         parts = (spec.source.source_id, str(spec.seed), self.task.task_id, split, repr(spec.fraction), budget)
         shut = "sandboxed" if self.launcher.sandboxed else "unverified"
-        return content_id("o", *parts, hardware_class(), shut)
+        tools = (building.version(),) if self.task.scoring.get("build") else ()
+        return content_id("o", *parts, hardware_class(self.task.device), shut, *tools)
 
     def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
         """Train and score. Never raises for what the candidate did; ``fault`` is a failure of our own machinery."""
@@ -112,7 +123,8 @@ class Trainer:
         for _ in range(_ATTEMPTS):
             asked = time.monotonic()
             try:
-                with self.lease():  # its wait is no part of the attempt, neither of its caps nor of its times
+                # the wait for a device is no part of the attempt, neither of its caps nor of its times
+                with self.lease(), self.charge.hold():
                     self.waited += time.monotonic() - asked
                     outcome = self._attempt(spec)
             except (LauncherFault, OSError, EnvironmentProblem) as error:
@@ -125,31 +137,48 @@ class Trainer:
 
     def _attempt(self, spec: Spec) -> Outcome:
         self.launcher.start(self._split())  # with its data at once: a template without would have to start again
-        started = time.monotonic()
+        self._warm_compilers()
         tally = Tally()
         status: Status = "ok"
         score, reason = None, ""
-        try:
-            score = self._train_and_score(spec, tally)
-        except Failed as failed:
-            status, reason = failed.status, failed.reason
+        with self.charge.watch(tally):
+            started = time.monotonic()
+            try:
+                score = self._train_and_score(spec, tally)
+            except Failed as failed:
+                status, reason = failed.status, failed.reason
+            wall = time.monotonic() - started
         nominal = self.steps(spec.fraction) * self.task.seconds_per_step
-        # who sleeps up to the wall cap pays the hard line: a run of sleepers would hardly ever end
-        measured = max(tally.cpu, tally.wall / self.task.wall_factor)
+        charged, spent = self.charge.seconds(self.task, tally, wall)
         trust = score.trust if score else "verified" if spec.stream in DECIDING else "scored"
         return Outcome(
             status=status,
             metric=score.metric if score else None,
-            device_seconds=nominal if self.fixed_steps else measured,
-            spent_seconds=tally.cpu,
-            wall_seconds=time.monotonic() - started,
+            device_seconds=nominal if self.fixed_steps else charged,
+            spent_seconds=spent,
+            wall_seconds=wall,
             steps=_printed_steps(tally.log),
-            peak_memory_mb=round(tally.peak_memory_mb, 1),
+            peak_memory_mb=round(tally.memory_mb, 1),
+            utilization=tally.utilization,
             reason=reason,
             log=tally.log,
             trust=trust if self.launcher.sandboxed else "unverified",
             findings=tuple(tally.findings) + (score.findings if score else ()),
         )
+
+    def _warm_compilers(self) -> None:
+        """Before the first experiment on this machine: what compilers make of the untouched source, at nobody's charge.
+
+        Where it fails, experiments compile for themselves.
+        """
+        compiled: CompileCache | None = getattr(self.launcher, "compiled", None)
+        if compiled is not None:
+            few = Spec(self.task.baseline(), 1, fraction=min(1.0, _WARM_STEPS / self.task.steps))
+            trainer = Trainer(
+                self.task, self.data, launcher=self.launcher, charge=self.charge, fixed_steps=True
+            )  # its steps are few and its line is far: who compiles first takes long
+            with suppress(Failed):
+                compiled.ensure(lambda: trainer._train_and_score(few, Tally()))
 
     def _train_and_score(self, spec: Spec, tally: Tally) -> Score:
         """The score; Failed if train.py or its predictions fail. ``tally`` holds the cost either way."""
@@ -186,7 +215,7 @@ class Trainer:
         environment = {
             "METALOOP_TRAIN_SEED": str(spec.seed),
             "METALOOP_TRAIN_BUDGET": repr(self.task.budget_seconds * spec.fraction),
-            "METALOOP_TRAIN_DEVICE": "cpu",
+            **self.charge.environment,
         }
         if self.fixed_steps:
             environment["METALOOP_TRAIN_STEPS"] = str(self.steps(spec.fraction))
@@ -203,8 +232,8 @@ class Trainer:
 
     def _limits(self, fraction: float, file_mb: int) -> Limits:
         factor = _FIXED_STEP_LINE if self.fixed_steps else 1.0
-        cpu, wall = self.task.hard_line(fraction) * factor, self.task.wall_cap(fraction) * factor
-        return Limits(cpu, wall, self.task.memory_mb, file_mb)
+        cpu, wall = self.charge.lines(self.task, fraction)
+        return Limits(cpu * factor, wall * factor, self.task.memory_mb, file_mb)
 
 
 def _why(error: Exception) -> str:

@@ -45,8 +45,8 @@ def device_nodes(root: Path = Path("/dev")) -> list[Path]:
     return [path for path in found if path.exists() and not path.is_symlink() and not path.is_dir()]
 
 
-def bwrap_arguments(nodes: Sequence[Path], index: int) -> list[str]:
-    """Arguments of bwrap that let one GPU in; they must stand behind ``--dev``, whose mount would cover them.
+def bwrap_arguments(nodes: Sequence[Path], index: int, below: str = "") -> list[str]:
+    """Arguments of bwrap that let one GPU in, ``below`` a folder; they must stand behind ``--dev``, which covers them.
 
     ``--bind`` will not do (it forbids devices), and without /sys the driver does not start (cuInit: 304). The other
     GPUs stay out. A container that was given one GPU of several has a single node with whatever number.
@@ -57,8 +57,8 @@ def bwrap_arguments(nodes: Sequence[Path], index: int) -> list[str]:
         there = ", ".join(path.name for path in gpus) or "no GPU at all"
         raise EnvironmentProblem(f"GPU {index} has no device node (there is {there})", hint="nvidia-smi -L lists them")
     kept = chosen + [path for path in nodes if path not in gpus]
-    binds = [argument for path in kept for argument in ("--dev-bind", str(path), str(path))]
-    return [*binds, "--ro-bind", "/sys", "/sys"]
+    binds = [argument for path in kept for argument in ("--dev-bind", str(path), f"{below}{path}")]
+    return [*binds, "--ro-bind", "/sys", f"{below}/sys"]
 
 
 def runtime_folder() -> Path:
@@ -86,40 +86,57 @@ def _open_folder(folder: Path) -> int:
     return descriptor
 
 
+def open_lock(folder: Path, name: str) -> int:
+    """Descriptor of a file for locks in a folder that is ours alone, both made where they are missing."""
+    directory = _open_folder(folder)
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        return os.open(name, flags, 0o600, dir_fd=directory)
+    except OSError as error:
+        raise EnvironmentProblem(f"{folder / name}: {error.strerror}", hint="remove that file") from None
+    finally:
+        os.close(directory)
+
+
 class Lease:
-    """The right to use one GPU, alone among this user's processes, until `release` or the end of the process.
+    """The right to use one GPU until `release` or the end of the process: alone among this user's processes, or as one
+    of ``sharing`` that have agreed to it.
 
     A lock on a file, so that nothing stays behind where the holder is killed. It does not bind other users, nor
     programs that know nothing of it: `clean_before` shows those.
     """
 
-    def __init__(self, index: int, folder: Path | None = None) -> None:
+    def __init__(self, index: int, folder: Path | None = None, sharing: int = 1) -> None:
         """Takes the lease at once. Busy, with the holder's pid, where another process has it."""
         self.index = index
+        self._files: list[int] = []
+        self._holder = ""  # pid of whoever was in the way
         folder = folder or runtime_folder()
-        directory = _open_folder(folder)
-        try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-            self._file = os.open(f"gpu-{index}.lock", flags, 0o600, dir_fd=directory)
-        except OSError as error:
-            where = folder / f"gpu-{index}.lock"
-            raise EnvironmentProblem(f"{where}: {error.strerror}", hint="remove that file") from None
-        finally:
-            os.close(directory)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
+        names = [f"gpu-{index}.{number}.lock" for number in range(sharing)] if sharing > 1 else []
+        # whoever wants it alone waits for all who share it
+        taken = self._take(folder, f"gpu-{index}.lock", fcntl.LOCK_SH if names else fcntl.LOCK_EX)
+        if not taken or (names and not any(self._take(folder, name, fcntl.LOCK_EX) for name in names)):
             self.release()
-            who = f"process {holder}" if holder.isdigit() else "another process"
-            raise Busy(f"GPU {index} is held by {who}", hint="wait for its end, or use another GPU") from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+            who = f"process {self._holder}" if self._holder.isdigit() else "another process"
+            raise Busy(f"GPU {index} is held by {who}", hint="wait for its end, or use another GPU")
+
+    def _take(self, folder: Path, name: str, how: int) -> bool:
+        file = open_lock(folder, name)
+        try:
+            fcntl.flock(file, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._holder = os.pread(file, 32, 0).decode("ascii", "replace").strip()
+            os.close(file)
+            return False
+        self._files.append(file)
+        if how == fcntl.LOCK_EX:
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        return True
 
     def release(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        while self._files:
+            os.close(self._files.pop())
 
     def __enter__(self) -> Self:
         return self
@@ -145,9 +162,11 @@ class Usage:
     processes: tuple[Leftover, ...]
 
 
-def _ask(tool: str | Path, query: str, index: int) -> list[str]:
-    """The lines of one query to nvidia-smi. EnvironmentProblem where it cannot be asked or refuses."""
-    command = [str(tool), query, "--format=csv,noheader,nounits", "-i", str(index)]
+def ask(tool: str | Path, query: str, index: int | None) -> list[str]:
+    """The lines of one query to nvidia-smi, of one GPU or of all. EnvironmentProblem where it cannot be asked or
+    refuses."""
+    of = [] if index is None else ["-i", str(index)]
+    command = [str(tool), query, "--format=csv,noheader,nounits", *of]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TOOL_SECONDS, check=False
@@ -171,7 +190,7 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text.strip())[:200]
 
 
-def _odd(tool: str | Path, line: str) -> EnvironmentProblem:
+def odd(tool: str | Path, line: str) -> EnvironmentProblem:
     return EnvironmentProblem(f"{tool}: cannot read its line {_printable(line)!r}", hint="is its version supported?")
 
 
@@ -187,26 +206,46 @@ def _megabytes(text: str) -> int | None:
 def leftovers(index: int, tool: str | Path = "nvidia-smi") -> list[Leftover]:
     """The processes that compute on a GPU now. EnvironmentProblem for an answer that is not understood."""
     found = []
-    for line in _ask(tool, "--query-compute-apps=pid,used_memory,process_name", index):
+    for line in ask(tool, "--query-compute-apps=pid,used_memory,process_name", index):
         match = _ROW.fullmatch(line)
         if match is None:
-            raise _odd(tool, line)
+            raise odd(tool, line)
         try:
             found.append(Leftover(int(match[1]), _megabytes(match[2]), _printable(match[3])))
         except ValueError:
-            raise _odd(tool, line) from None
+            raise odd(tool, line) from None
     return found
 
 
 def used_memory_mb(index: int, tool: str | Path = "nvidia-smi") -> int | None:
     """Memory of a GPU in use, by anybody, MiB; None where the driver does not tell."""
-    lines = _ask(tool, "--query-gpu=memory.used", index)
+    lines = ask(tool, "--query-gpu=memory.used", index)
     if len(lines) != 1:
-        raise _odd(tool, lines[1] if lines else "")
+        raise odd(tool, lines[1] if lines else "")
     try:
         return _megabytes(lines[0])
     except ValueError:
-        raise _odd(tool, lines[0]) from None
+        raise odd(tool, lines[0]) from None
+
+
+@dataclass(frozen=True)
+class Load:
+    """Of a GPU at one moment: memory in use, MiB, and in how much of the last moment it computed, percent."""
+
+    memory_mb: int | None
+    busy: int | None
+
+
+def load(index: int, tool: str | Path = "nvidia-smi") -> Load:
+    """EnvironmentProblem for an answer that is not understood; None for what the driver does not tell."""
+    lines = ask(tool, "--query-gpu=memory.used,utilization.gpu", index)
+    words = lines[0].split(",") if len(lines) == 1 else []
+    try:
+        if len(words) != 2:
+            raise ValueError(words)
+        return Load(_megabytes(words[0]), _megabytes(words[1]))
+    except ValueError:
+        raise odd(tool, lines[0] if lines else "") from None
 
 
 def usage(index: int, tool: str | Path = "nvidia-smi") -> Usage:

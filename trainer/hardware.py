@@ -6,11 +6,16 @@ import platform
 from functools import cache
 from pathlib import Path
 
+from trainer.gpus import Device, usable
+
 
 @cache
-def hardware_class() -> str:
-    """What a warm template trains on, e.g. ``cpu:AMD EPYC 7B13/1 thread``."""
-    return f"cpu:{_cpu_model()}/1 thread"
+def hardware_class(device: Device = "cpu") -> str:
+    """What a warm template trains on: ``cpu:AMD EPYC 7B13/1 thread``, or for ``device`` gpu the GPU with its memory and
+    versions. A machine with GPUs of several kinds names each: no experiment says beforehand which one it will get."""
+    if device == "cpu":
+        return f"cpu:{_cpu_model()}/1 thread"
+    return " and ".join(sorted({one.hardware for one in usable()})) or "gpu:none"
 
 
 def _cpu_model() -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 Libraries = Literal["torch", "packages", "standard"]  # imported beforehand; there to import; the standard library alone
-Kind = Literal["noop", "selftest", "train", "predict", "converse"]
+Kind = Literal["noop", "selftest", "matmul", "train", "predict", "converse"]
 _LONGEST = 40_000  # characters of a text in a reply
 _MOST = 1e9  # seconds or megabytes: more than any experiment has, and still a float
-_STATES = ("", "cpu", "wall", "processes", "asked")
+_STATES = ("", "cpu", "wall", "memory", "processes", "asked")
 
 
 class LauncherFault(Exception):
@@ -37,8 +37,9 @@ class Request:
     """One process: ``files`` laid into its folder, then ``script`` run (train) or loaded as a module (the rest).
 
     ``descriptors`` by name: ``checkpoint`` is laid into the folder, ``checkpoint_out`` takes what train.py wrote, up to
-    ``checkpoint_mb``; ``library`` is laid where it can be executed and not be changed; ``inputs``, ``output``,
-    ``receive``, ``reply`` and ``shared`` are given to the process itself.
+    ``checkpoint_mb``; ``library`` is laid where it can be executed and not be changed; ``compiled`` is a packed compile
+    cache that is laid there, too, and ``compiled_out`` takes what became of it (`trainer.inside.packing`); ``inputs``,
+    ``output``, ``receive``, ``reply`` and ``shared`` are given to the process itself.
     """
 
     kind: Kind
@@ -56,8 +57,8 @@ class Request:
 class Ended:
     """How a process ended and what it used.
 
-    ``exit_code`` is negative for a signal; ``killed`` names the line it crossed, "cpu", "wall" or "processes",
-    or is "asked" (StopProcess) or "";
+    ``exit_code`` is negative for a signal; ``killed`` names the line it crossed, "cpu", "wall", "memory" or
+    "processes", or is "asked" (StopProcess) or "";
     ``artifact`` says why no checkpoint could be taken. ``outside_cpu_seconds`` is what a cgroup around the template
     counted in the same time, None where there is none.
     """

@@ -14,21 +14,28 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from programs.errors import EnvironmentProblem
 from trainer import bwrap, outer
 from trainer.blob import Blob
 from trainer.cgroup import Group
-from trainer.inside import wire
+from trainer.device_profile import DeviceProfile, train_environment
+from trainer.inside import compilers, wire
+from trainer.inside.monitor import COMPILED_MB as _COMPILED_MB
 from trainer.launcher import Ended, LauncherFault, Libraries, Limits, Request, StopProcess, read_reply
 from trainer.tree import offspring
 from trainer.work_folder import WorkFolder
+
+if TYPE_CHECKING:
+    from trainer.compile_cache import CompileCache
+    from trainer.launchers import Seat
 
 _PACKAGES = str(Path(__file__).resolve().parent.parent)
 _START_SECONDS = 300.0  # import of torch on a busy machine, from a cold disk: 80 s were seen
 _GRACE_SECONDS = 30.0  # beyond the wall cap, until the template itself is given up
 _CALIBRATION_FORKS = 7
+_DEVICE_SECONDS = 120.0  # for one matrix product, with the start of a driver that no process holds
 _TEMPLATE_MB = 1024  # memory of the template itself and of its files, beyond what an experiment may have
 UNSAFE = "or run what you trust without one: --unsafe-no-sandbox"
 
@@ -49,10 +56,16 @@ class LocalLauncher:
 
     ``libraries``: with "torch" the template has imported it; the others start at once, and with "standard" a sandbox
     shows experiments no packages. ``number``: which one of its process's it is. What it starts dies with the thread
-    that calls it (`trainer.devices`).
+    that calls it (`trainer.devices`). ``profile``: what is let in for a GPU and for compilers.
     """
 
-    def __init__(self, *, sandbox: bool = True, libraries: Libraries = "torch", number: int = 0) -> None:
+    def __init__(
+        self, *, sandbox: bool = True, libraries: Libraries = "torch", number: int = 0,
+        profile: DeviceProfile | None = None,
+    ) -> None:  # fmt: skip
+        self.profile = profile
+        self.seat: Seat | None = None  # at a GPU, given up when this is closed
+        self.compiled: CompileCache | None = None  # what compilers start from
         self.constant = 0.0
         self.sandboxed = sandbox
         self.restarts = -1
@@ -124,10 +137,17 @@ class LocalLauncher:
         return EnvironmentProblem(f"{what} does not start: {reason}", hint="metaloop doctor checks this machine")
 
     def _spawn(self, descriptor: int, errors: int) -> subprocess.Popen[bytes]:
-        settings: dict[str, Any] = {"worker": os.getpid(), "torch": self.libraries == "torch", "uid": None}
+        warm = self.libraries == "torch"
+        settings: dict[str, Any] = {"worker": os.getpid(), "torch": warm, "uid": None}
+        settings |= {
+            "device": self.profile is not None,
+            "preload": bool(warm and self.profile and self.profile.preload),
+        }
         temporary = outer.TEMPORARY if self.sandboxed else str(self._root)
-        environment = clean_environment() | _python_environment() | {"TMPDIR": temporary, "HOME": temporary}
+        environment = self._environment() | _python_environment() | {"TMPDIR": temporary, "HOME": temporary}
         passed = [descriptor]
+        if self.sandboxed and self.profile:
+            return self._spawn_lowered(self.profile, descriptor, errors, settings, environment)
         if self.sandboxed:
             binary = str(bwrap.find_bwrap()[0])
             privileged = os.geteuid() == 0
@@ -147,6 +167,27 @@ class LocalLauncher:
             pass_fds=passed, env=environment, start_new_session=True,
         )  # fmt: skip
 
+    def _spawn_lowered(
+        self,
+        profile: DeviceProfile,
+        descriptor: int,
+        errors: int,
+        settings: dict[str, Any],
+        environment: dict[str, str],
+    ) -> subprocess.Popen[bytes]:
+        """Bubblewrap as no root: what it then cannot write it does not cover, so that a /proc can be made inside."""
+        settings |= {"root": "", "home": outer.HOME, "path": outer.packages()}
+        words = [word for name, value in environment.items() for word in ("--setenv", name, value)]
+        options = [*outer.arguments(self._data, privileged=False, profile=profile), *words]
+        command = ["--", *outer.command(descriptor, json.dumps(settings))]
+        reach = outer.reach(self._data, profile)
+        return bwrap.launch(
+            options, command, reach=reach, pass_fds=[descriptor], stdout=subprocess.DEVNULL, stderr=errors
+        )
+
+    def _environment(self) -> dict[str, str]:
+        return clean_environment() | (self.profile.environment() if self.profile else {})
+
     def _enclose(self) -> None:
         """Put the template into a cgroup where this machine lets us, for a second count of its CPU and a memory cap."""
         assert self._process is not None
@@ -159,12 +200,26 @@ class LocalLauncher:
             self.group = None
 
     def _try_sandbox(self, canary: Path) -> None:
-        names = [*clean_environment(), "METALOOP_TRAIN_CHECKPOINT", "METALOOP_TRAIN_DATA", "TMPDIR", "HOME"]
-        settings = {"canary": str(canary), "bound": outer.bound(), "environment": names}
+        device = self.profile is not None
+        names = [*self._environment(), "METALOOP_TRAIN_CHECKPOINT", "METALOOP_TRAIN_DATA", "TMPDIR", "HOME"]
+        names += compilers.environment("") if device else ()
+        bound = outer.bound(self.profile.folders() if self.profile else ())
+        settings = {"canary": str(canary), "bound": bound, "environment": names, "device": device}
         ended = self._ask(Request("selftest", Limits(10.0, 60.0), settings=settings), None)
         if ended.exit_code != 0:
             self._stop()
             raise EnvironmentProblem(f"the sandbox does not hold: {ended.error}", hint=f"do not use it, {UNSAFE}")
+        if self.profile and self.libraries == "torch":
+            self._try_device(self.profile)
+
+    def _try_device(self, profile: DeviceProfile) -> None:
+        limits = Limits(_DEVICE_SECONDS, _DEVICE_SECONDS, 1 << 20)
+        ended = self._ask(Request("matmul", limits, environment=train_environment(profile)), None)
+        if ended.exit_code != 0:
+            self._stop()
+            why = ended.error or f"exit code {ended.exit_code}"
+            hint = "metaloop doctor looks at the GPU; METALOOP_DEVICES=cpu trains without it"
+            raise EnvironmentProblem(f"the sandbox does not reach the GPU: {why}", hint=hint)
 
     def _calibrate(self) -> None:
         noop = Request("noop", Limits(10.0, 60.0))
@@ -173,8 +228,14 @@ class LocalLauncher:
     def run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
         """Run one process to its end. ``meanwhile`` talks to it while it runs; StopProcess from it ends the process."""
         self.start(request.data)
-        self._cap(request.limits.memory_mb + 2 * request.limits.file_mb + _TEMPLATE_MB)
-        return self._ask(request, meanwhile)
+        self._cap(
+            request.limits.memory_mb + 2 * request.limits.file_mb + _TEMPLATE_MB + (_COMPILED_MB if self.profile else 0)
+        )
+        if self.compiled is None:
+            return self._ask(request, meanwhile)
+        ended = self._ask(replace(request, descriptors={**request.descriptors, **self.compiled.given()}), meanwhile)
+        self.compiled.took()
+        return ended
 
     def _cap(self, memory_mb: int) -> None:
         if self.group and memory_mb != self._capped:
@@ -187,7 +248,7 @@ class LocalLauncher:
         message: dict[str, Any] = {
             "kind": request.kind, "script": request.script,
             "data": str(request.data) if request.data and not self.sandboxed else "",  # a candidate reads this message
-            "environment": dict(request.environment), "kept_environment": clean_environment(),
+            "environment": dict(request.environment), "kept_environment": self._environment(),
             "settings": dict(request.settings), "files": [(name, len(text)) for name, text in request.files.items()],
             "checkpoint_bytes": request.checkpoint_mb << 20, "cpu_limit": limits.cpu_seconds,
             "wall_limit": limits.wall_seconds, "memory_mb": limits.memory_mb, "file_mb": limits.file_mb,
@@ -250,8 +311,12 @@ class LocalLauncher:
         self._process = self._socket = self.template_pid = None
 
     def close(self) -> None:
-        """End the template and remove the work folders."""
+        """End the template, remove the work folders, give up what is held."""
         self._stop()
+        if self.seat:
+            self.seat.close()
+        if self.compiled:
+            self.compiled.close()
         if self.group:
             self.group.close()
             self.group, self._capped = None, 0

@@ -16,7 +16,7 @@ from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
 from trainer.hardware import hardware_class
 from trainer.launcher import Launcher
-from trainer.local import LocalLauncher
+from trainer.launchers import launcher_for
 from trainer.outcome import Outcome
 from trainer.simulated import trainer_for
 from trainer.source import Source
@@ -151,7 +151,7 @@ def measure(
     ``per_knob`` bounds how many values of each ladder are tried; ``progress`` gets one line per experiment.
     Raises TaskError if the baseline itself fails.
     """
-    own = launcher or LocalLauncher(libraries=task.libraries)
+    own = launcher or launcher_for(task)
     with tempfile.TemporaryDirectory() as folder:
         data = data or DataStore(task, Streams.from_seed(1), Path(folder))
         bench = _Bench(trainer_for(task, data, launcher=own), progress)
@@ -173,7 +173,8 @@ def measure(
         resolved_share=statistics.mean(effect.resolved for effect in effects) if effects else 0.0,
         headroom=headroom, effects=tuple(effects), experiments=len(bench.outcomes),
         spent_seconds=sum(outcome.spent_seconds for outcome in bench.outcomes),
-        hardware_class=hardware_class(), torch=_torch_version() if task.torch else "none",
+        hardware_class=hardware_class(task.device), torch=_torch_version() if task.torch else "none",
+        text_hash=task.text_hash,
     )  # fmt: skip
 
 

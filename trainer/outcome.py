@@ -12,11 +12,13 @@ Trust = Literal["unverified", "scored", "verified", "self-reported"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """Times in seconds (device-seconds are CPU-seconds on a CPU), the metric in the task's unit.
+    """Times in seconds (device-seconds are CPU-seconds on a CPU, wall seconds of the lease on a GPU), the metric in the
+    task's unit.
 
-    ``device_seconds`` is what the run is charged: measured minus the launcher's constant (at least the wall time over
-    the task's wall_factor, so that sleep is not free), or nominal in fixed-step mode. ``spent_seconds`` is what it
-    truly took on this machine, net of the same constant; 0 if it was cached.
+    ``device_seconds`` is what the run is charged: on a CPU measured minus the launcher's constant (at least the wall
+    time over the task's wall_factor, so that sleep is not free), on a GPU from launch to score; or nominal in
+    fixed-step mode. ``spent_seconds`` is what it truly took on this machine, net of the same constant; 0 if it was
+    cached. ``peak_memory_mb`` is the largest process's, or the GPU's as sampled from outside.
     """
 
     status: Status
@@ -30,6 +32,7 @@ class Outcome:
     log: str = ""
     trust: Trust = "unverified"
     cached: bool = False
+    utilization: float | None = None  # of a GPU: mean share of the time in which it computed, 0 to 1
     findings: tuple[str, ...] = ()  # what the referee noticed, a line each: "metering: …", "leak: …"
 
     def to_json(self) -> dict[str, Any]:

@@ -12,10 +12,11 @@ import os
 import stat
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from trainer.device_profile import DeviceProfile
 from trainer.inside.namespaces import BUILT, DATA, INNER, WORK
 
 _INSIDE = Path(__file__).resolve().parent / "inside"
@@ -44,11 +45,11 @@ def interpreter() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
-def bound() -> list[str]:
-    """The paths of the host that an experiment may read: libraries, standard library, packages."""
+def bound(further: Sequence[str] = ()) -> list[str]:
+    """The paths of the host that an experiment may read: libraries, standard library, packages, and ``further``."""
     libraries = [os.path.join(sys.base_prefix, name) for name in ("lib", "lib64")]
     standard = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
-    wanted = [*_SYSTEM, *libraries, *standard, *packages()]
+    wanted = [*_SYSTEM, *libraries, *standard, *packages(), *further]
     if "LD_LIBRARY_PATH" in os.environ:
         wanted += [path for path in os.environ["LD_LIBRARY_PATH"].split(":") if path.startswith("/")]
     chosen: list[str] = []
@@ -91,11 +92,12 @@ def _memory(path: str, mode: str = "0755") -> Iterator[str]:
     yield from ("--perms", mode, "--size", "1048576", "--tmpfs", path)
 
 
-def _tree(prefix: str) -> Iterator[str]:
+def _tree(prefix: str, further: Sequence[str] = ()) -> Iterator[str]:
     """Arguments that lay out what is bound below ``prefix``, and what masks it."""
-    folders = {str(folder) for path in [*bound(), interpreter()] for folder in Path(path).parents} - {"/"}
+    paths = bound(further)
+    folders = {str(folder) for path in [*paths, interpreter()] for folder in Path(path).parents} - {"/"}
     yield from _folders(*(prefix + folder for folder in sorted(folders)))
-    for path in bound():
+    for path in paths:
         if os.path.islink(path):
             yield from ("--symlink", os.readlink(path), prefix + path)
         else:
@@ -113,12 +115,16 @@ def _package_folders() -> list[str]:
     return sorted(path for path in found if os.path.isdir(path))
 
 
-def arguments(data: Path | None, *, privileged: bool, packages: bool = True) -> list[str]:
+def arguments(
+    data: Path | None, *, privileged: bool, packages: bool = True, profile: DeviceProfile | None = None
+) -> list[str]:
     """Of bubblewrap, up to the command.
 
     ``privileged``: it is started as root, and the template becomes an id that owns nothing before all else.
-    Without ``packages`` an experiment has the standard library alone.
+    Without ``packages`` an experiment has the standard library alone. ``profile``: what is let in for a device, and for
+    compilers.
     """
+    further = profile.folders() if profile else ()
     result = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     result += ["--cap-drop", "ALL"]
     if privileged:
@@ -126,18 +132,27 @@ def arguments(data: Path | None, *, privileged: bool, packages: bool = True) -> 
     else:
         result += ["--unshare-user"]
     result += ["--die-with-parent", "--new-session", "--as-pid-1", "--hostname", "sandbox"]
-    result += [*_tree(""), "--ro-bind", interpreter(), interpreter()]
-    result += ["--proc", "/proc", "--dev", "/dev", *_folders("/metaloop"), *_memory(TEMPORARY, "1777")]
+    result += [*_tree("", further), "--ro-bind", interpreter(), interpreter()]
+    result += ["--proc", "/proc", "--dev", "/dev", *(profile.binds() if profile else ())]
+    result += [*_folders("/metaloop"), *_memory(TEMPORARY, "1777")]
     result += [*_folders(HOME, f"{HOME}/trainer"), "--ro-bind", str(_INSIDE), f"{HOME}/trainer/inside"]
     empty = (INNER + WORK, f"{INNER}/dev", INNER + DATA, INNER + BUILT)
-    result += [*_memory(INNER), *_tree(INNER), *_folders(*empty)]
+    result += [*_memory(INNER), *_tree(INNER, further), *_folders(*empty)]
     for path in () if packages else _package_folders():
         result += [*_memory(INNER + path), "--remount-ro", INNER + path]
     for name in _DEVICES:
         result += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
+    if profile:
+        result += [*_folders(f"{INNER}/proc", f"{INNER}/dev/shm"), "--ro-bind", interpreter(), INNER + interpreter()]
+        result += profile.binds(INNER)
     if data:
         result += ["--ro-bind", str(data), INNER + DATA]
     return [*result, "--remount-ro", INNER, "--remount-ro", "/", "--chdir", TEMPORARY]
+
+
+def reach(data: Path | None, profile: DeviceProfile) -> list[Path]:
+    """What bubblewrap binds, for a start as another user (`trainer.bwrap.launch`)."""
+    return [Path(path) for path in (*bound(profile.folders()), interpreter(), _INSIDE, *([data] if data else ()))]
 
 
 def command(descriptor: int, settings: str) -> list[str]:

@@ -28,7 +28,9 @@ T = TypeVar("T")
 CONVERSATION = 4.0  # limits of a conversation, as a multiple of those of a prediction in chunks
 METERS_AGREE = 0.03, 0.02  # the two counts of CPU may differ by this share, or by so many seconds
 LEAST = 0.001  # CPU-seconds of any process: nothing is free, or a run would never end
-OUT_OF_MEMORY = re.compile(r"MemoryError|OutOfMemory|can't allocate memory|out of memory|Cannot allocate memory")
+OUT_OF_MEMORY = re.compile(
+    r"MemoryError|OutOfMemory|can't allocate memory|out of memory|Cannot allocate memory|CU\w+_STATUS_ALLOC_FAILED"
+)
 # what our own code says of a candidate's answers: texts in which nothing can be hidden but a few numbers
 _SHAPE = r"\[[\d, ]{0,40}\]"
 _OURS = re.compile(
@@ -57,10 +59,18 @@ class Tally:
     peak_memory_mb: float = 0.0
     log: str = ""
     findings: list[str] = field(default_factory=list)
+    by_wall: bool = False  # its device is charged by the clock, whatever CPU it uses beside
+    utilization: float | None = None  # of a GPU, 0 to 1, as sampled from outside
+    device_memory_mb: float | None = None  # of a GPU, likewise
+
+    @property
+    def memory_mb(self) -> float:
+        """Of the device: a GPU's where it was seen, else that of the largest process."""
+        return self.peak_memory_mb if self.device_memory_mb is None else self.device_memory_mb
 
     def add(self, ended: Ended, constant: float) -> None:
         used, outside = ended.cpu_seconds, ended.outside_cpu_seconds
-        if outside is not None and not meters_agree(used, outside):
+        if outside is not None and not self.by_wall and not meters_agree(used, outside):
             self.findings.append(f"metering: wait4 says {used:.3f} CPU-s, the cgroup {outside:.3f}")
             used = max(used, outside)  # without a sandbox, children under an ignored SIGCHLD escape wait4
         self.cpu += max(LEAST, used - constant)
@@ -78,8 +88,12 @@ def meters_agree(waited: float, outside: float) -> bool:
 def judge(ended: Ended, limits: Limits, failure: Status) -> None:
     """Raise Failed for a process that did not end well."""
     last = next((line for line in reversed(ended.log.splitlines()) if line.strip()), "")
-    if ended.killed in ("cpu", "wall"):
-        raise Failed("timeout", f"killed at the hard line after {ended.cpu_seconds:.2f} CPU-s ({ended.killed})")
+    if ended.killed == "wall":
+        raise Failed("timeout", f"killed at the hard line after {ended.wall_seconds:.1f} s by the clock (wall)")
+    if ended.killed == "cpu":
+        raise Failed("timeout", f"killed at the hard line after {ended.cpu_seconds:.2f} CPU-s (cpu)")
+    if ended.killed == "memory":
+        raise Failed("oom", f"killed: more than {limits.memory_mb} MB of memory")
     if ended.killed:
         raise Failed("crash", "killed: too many processes")
     if ended.exit_code == 0:

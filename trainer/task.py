@@ -17,6 +17,7 @@ from programs.errors import NotFound, TaskError
 from programs.ids import content_id
 from trainer import constants, task_file
 from trainer.edits import EditSpace, Knob, Replacement
+from trainer.gpus import Device, device_for
 from trainer.launcher import Libraries
 from trainer.law import Law
 from trainer.law_file import law_of
@@ -36,7 +37,10 @@ def builtin_tasks() -> list[str]:
 
 @dataclass(frozen=True)
 class Task:
-    """A task as loaded. Times are CPU-seconds on a CPU; a gain is ``sign * (baseline - metric)``."""
+    """A task as loaded. Times: CPU-seconds on a CPU, wall seconds on a GPU. A gain is ``sign * (baseline - metric)``.
+
+    ``device`` is what this machine has for it: a task that wants a GPU has its toy budget where there is none.
+    """
 
     name: str
     task_id: str
@@ -67,6 +71,8 @@ class Task:
     budget_basis: str = "given"  # what speaks for budget_seconds: "given", "measured", "stated" or "assumed"
     law: Law | None = field(default=None, hash=False)  # of a simulated task, which trains nothing
     run: task_file.RunSection | None = field(default=None, hash=False)  # of a task that runs a command as it is
+    device: Device = "cpu"
+    per_device: int = 1  # experiments at once on one GPU
     torch: bool = True  # whether its processes start with torch imported, and answer with tensors
 
     @property
@@ -145,9 +151,10 @@ class Task:
         parsed, text = task_file.read(path)
         _check_files(path, text, parsed)
         _check_score(path, text, parsed)
-        card = _card(folder / "card.json")
+        edits, device = _edit_space(path, text, parsed, folder), device_for(parsed.budget.device)
+        card = _card_here(_card(folder / "card.json"), device)
+        budget = parsed.budget if device == parsed.budget.device else _toy(parsed.budget)
         data, found = parsed.data, _text_hash(path, text, parsed)
-        budget, edits = parsed.budget, _edit_space(path, text, parsed, folder)
         cost = budget.cost or float((card or {}).get("cost_seconds") or 1.5 * budget.seconds)
         return cls(
             name=parsed.task.name,
@@ -179,6 +186,8 @@ class Task:
             card=card,
             law=law_of(path, text, parsed, edits, Source.from_folder(folder, parsed.task.editable)),
             run=parsed.run,
+            device=device,
+            per_device=budget.per_device,
             torch=parsed.task.torch,
         )
 
@@ -309,6 +318,22 @@ def _task_id(folder: Path, parsed: task_file.TaskFile, text_hash: str) -> str:
     if text_hash:
         parts += ["[data] source", text_hash]
     return content_id("t", *parts)
+
+
+def _toy(budget: task_file.BudgetSection) -> task_file.BudgetSection:
+    """The budget on a CPU of a task that wants a GPU. A run has as many experiments there as it has here."""
+    seconds = budget.toy_seconds or budget.seconds
+    cost = budget.toy_cost or 1.5 * seconds
+    runs = budget.run / (budget.cost or 1.5 * budget.seconds) if budget.run else EXPERIMENTS_PER_RUN
+    changed = {"seconds": seconds, "cost": cost, "run": runs * cost, "seconds_per_step": None, "per_device": 1}
+    return budget.model_copy(update=changed)
+
+
+def _card_here(card: dict[str, Any] | None, device: Device) -> dict[str, Any] | None:
+    """A card only where it was measured on the kind of device that the task gets here."""
+    if card is None:
+        return None
+    return card if str(card.get("hardware_class", "cpu:")).startswith(f"{device}:") else None
 
 
 def _card(path: Path) -> dict[str, Any] | None:

@@ -48,10 +48,24 @@ class BudgetSection(Section):
         default=20.0, ge=1, description="wall cap as a multiple of the hard line (10 s at least)"
     )
     memory_mb: int = Field(default=2048, ge=64, le=Most, description="address space beyond what torch itself takes, MB")
+    device: Literal["cpu", "gpu"] = Field(default="cpu", description="gpu: seconds are wall time of an exclusive GPU")
+    per_device: int = Field(default=1, ge=1, le=16, description="device gpu: experiments at once on one GPU")
+    toy_seconds: Positive | None = Field(default=None, description="device gpu: CPU-seconds where there is no GPU")
+    toy_cost: Positive | None = Field(default=None, description="device gpu: typical charge there")
+
+    @model_validator(mode="after")
+    def _toy_where_gpu(self) -> BudgetSection:
+        toy = self.toy_seconds, self.toy_cost
+        if self.device == "gpu" and self.toy_seconds is None:
+            raise ValueError("device gpu needs toy_seconds, the budget on a CPU where there is no GPU")
+        if self.device == "cpu" and (any(toy) or self.per_device > 1):
+            raise ValueError('toy_seconds, toy_cost and per_device belong to device = "gpu"')
+        return self
 
 
 class DataSection(Section):
     seed: int = Field(default=1, ge=0, description="seed of the training split")
+    megabytes: Positive | None = Field(default=None, description="of training text at most, where data.py asks for it")
     source: str = Field(default="", description="stdlib, or the absolute path of the file or folder with the text")
     grammar: int | None = Field(default=None, ge=0, le=Most, description="number of a generated language")
     public: bool = Field(default=False, description="its hidden text is at hand: it decides no contest")

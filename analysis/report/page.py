@@ -22,6 +22,7 @@ from analysis.report import (
     reproduce,
     spent,
     standings,
+    transfer,
     tried,
     verdict,
 )
@@ -42,6 +43,7 @@ PARTS: tuple[Callable[[Facts], Section | None], ...] = (
     verdict.section,
     logs.section,
     standings.section,
+    transfer.section,
     champion.section,
     ablation.section,
     progress.section,

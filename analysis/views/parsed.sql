@@ -5,7 +5,7 @@ SELECT *, unnest(from_json(record, '{
     "source_id": "VARCHAR", "parent_source_id": "VARCHAR", "edit": "JSON", "config": "JSON", "seed": "BIGINT",
     "replicate": "BIGINT", "fraction": "DOUBLE", "status": "VARCHAR", "metric": "DOUBLE",
     "device_seconds_charged": "DOUBLE", "device_seconds_spent": "DOUBLE", "wall_seconds": "DOUBLE",
-    "peak_memory_mb": "DOUBLE", "steps": "BIGINT", "description": "VARCHAR", "proposer": "VARCHAR",
+    "peak_memory_mb": "DOUBLE", "utilization": "DOUBLE", "steps": "BIGINT", "description": "VARCHAR", "proposer": "VARCHAR",
     "directive_ids": ["VARCHAR"], "trust": "VARCHAR", "cached": "BOOLEAN", "reason": "VARCHAR", "diff": "VARCHAR",
     "started_at": "TIMESTAMP", "decision": "VARCHAR", "line": "BIGINT"}'))
 FROM lines

@@ -7,7 +7,7 @@ SELECT told.place, experiment_id, run_id, number, source_id, parent_source_id, e
     coalesce(directive_ids, []) AS directive_ids, trust,
     coalesce(told.started_at, CASE WHEN line IS NULL
         THEN written_at - to_seconds(coalesce(wall_seconds, 0.0)) END) AS started_at,
-    parent_number, config, replicate, steps, wall_seconds, proposer, cached, reason AS outcome_reason, diff,
+    parent_number, config, replicate, steps, wall_seconds, utilization, proposer, cached, reason AS outcome_reason, diff,
     CASE WHEN r.direction = 'higher' THEN metric - baseline_metric ELSE baseline_metric - metric END AS gain,
     r.match_id, r.arm_id, r.program_id, r.task, r.direction
 FROM records AS told JOIN outcomes AS o ON o.place = told.place LEFT JOIN run_starts AS r USING (run_id)

@@ -26,6 +26,7 @@ ENTRIES = """
 SELECT a.role, a.program_id, p.name, p.text FROM arms AS a JOIN programs AS p USING (program_id)
 WHERE a.match_id = (SELECT match_id FROM matches ORDER BY started_at LIMIT 1)
 """
+ASKED = "SELECT program_id, name, text FROM programs WHERE operator = 'entry' AND name <> 'stock'"
 CONTROLS = ("control", "a/a")
 SEEDED = (
     "Its seeds come from --seed, so they are the same again; what fits into a budget of time still differs a little."
@@ -62,21 +63,25 @@ def founded(con: duckdb.DuckDBPyConnection, config: Mapping[str, Any], place: st
         dial = [*(word for only in plan.get("only") or () for word in ("--only", only))]
         dial += ["--budget", f"{plan['budget']:g}"] if plan.get("budget") else []
         own = next(([row] for row in resolve.fetch(con, STARTERS)), [])
+    elif command == "transfer":
+        dial = ["--seeds", str(plan.get("seeds"))] + ["--no-bare"] * (not plan.get("bare"))
+        own = resolve.fetch(con, ASKED)
     elif command == "run":
         own = entries[:1]
     else:
         return None
     named, before = zip(*(named_by(row, place) for row in own), strict=True) if own else ((), ())
-    words = ["metaloop", command, *named, *tasks_of(config), *dial, *settings(config, dial)]
+    reserve = config.get("reserve") or ()
+    dial += ["--reserve", listed(reserve)] if reserve else []
+    tasks = listed([config, *(config.get("further") or ())])
+    words = ["metaloop", command, *named, "--task", tasks, *dial, *settings(config, dial)]
     seeded = SEEDED if config.get("seed") is not None else FRESH
     return Again(shlex.join(words), tuple(filter(None, before)), " ".join(filter(None, (note, seeded))))
 
 
-def tasks_of(config: Mapping[str, Any]) -> list[str]:
-    """The flags that name the tasks, home and reserved."""
-    home = [config["task"], *(away["task"] for away in config.get("further") or ())]
-    reserve = [away["task"] for away in config.get("reserve") or ()]
-    return ["--task", ",".join(map(str, home)), *(["--reserve", ",".join(map(str, reserve))] if reserve else [])]
+def listed(tasks: Sequence[Mapping[str, Any]]) -> str:
+    """Tasks as a command line names several."""
+    return ",".join(str(each["task"]) for each in tasks)
 
 
 def settings(config: Mapping[str, Any], dial: Sequence[str]) -> list[str]:

@@ -8,35 +8,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from meta.cli.doctor_gpu import check_gpu_sandbox, check_gpus
+from meta.cli.finding import Finding
 from meta.cli.options import flag, verb
 from meta.cli.output import Column, Output
 
 if TYPE_CHECKING:
     from trainer.task import Task
 
-State = Literal["ok", "warn", "fail"]
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY", "MISTRAL_API_KEY")
 DISK_WARN_GB, DISK_FAIL_GB = 2.0, 0.3
 MEMORY_WARN_GB = 2.0
 OLDEST_PYTHON = (3, 11)
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 MODULES = ("numpy", "scipy", "optuna", "duckdb", "pandas", "pydantic", "jinja2", "git", "tiktoken")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at; ``cure`` is empty where nothing needs one."""
-
-    check: str
-    state: State
-    found: str
-    cure: str = ""
 
 
 @verb(
@@ -57,7 +48,8 @@ def doctor(out: Output, task: str | None, agent_network: str) -> int:
     from meta.cli.launch import load_task
 
     known = load_task(task) if task else None
-    findings = [*(check() for check in CHECKS), check_sandbox(known), check_agent_sandbox(agent_network)]
+    findings = [*(check() for check in CHECKS), check_sandbox(known), check_compiler(known)]
+    findings.append(check_agent_sandbox(agent_network))
     out.rows([_row(f, out.mode) for f in findings], COLUMNS)
     failed = [f.check for f in findings if f.state == "fail"]
     warned = sum(f.state == "warn" for f in findings)
@@ -121,17 +113,6 @@ def check_cores() -> Finding:
     if load > 1.5 * cores:
         return Finding("cores", "warn", found, "CPU-seconds are metered, but a busy machine is slower")
     return Finding("cores", "ok" if cores > 1 else "warn", found, "" if cores > 1 else "runs take twice as long")
-
-
-def check_accelerator() -> Finding:
-    try:
-        import torch
-    except (ImportError, OSError):
-        return Finding("accelerator", "warn", "unknown without torch")
-    if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return Finding("accelerator", "ok", f"{', '.join(names)}; experiments run on the CPU for now")
-    return Finding("accelerator", "ok", "none; the built-in tasks need none")
 
 
 def check_memory() -> Finding:
@@ -213,6 +194,19 @@ def check_sandbox(task: Task | None) -> Finding:
     return Finding("sandbox", "ok", f"bubblewrap {version}, user namespaces, seccomp; {took}")
 
 
+def check_compiler(task: Task | None) -> Finding:
+    """Something small is really compiled, in a sandbox, as tasks with ``[score] build`` do; others need none."""
+    from programs.errors import EnvironmentProblem
+    from trainer import building
+
+    needed = task is not None and bool(task.scoring.get("build"))
+    try:
+        found = building.require()
+    except EnvironmentProblem as error:
+        return Finding("compiler", "fail" if needed else "warn", error.message, error.hint)
+    return Finding("compiler", "ok", f"{found.version}, for tasks such as kernel-c")
+
+
 def check_metering() -> Finding:
     """A cgroup counts what a process tree hides from wait4."""
     from trainer import cgroup
@@ -269,7 +263,8 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     check_torch,
     check_modules,
     check_cores,
-    check_accelerator,
+    check_gpus,
+    check_gpu_sandbox,
     check_memory,
     check_disk,
     check_folder,

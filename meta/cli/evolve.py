@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from meta.cli import launch, mutation, options, resolve, staffing
+from meta.cli import launch, mutation, options, resolve, staffing, transfer_table
 from meta.cli.launch import Settings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
@@ -231,28 +231,33 @@ def play(
 
 
 def present(out: Output, folder: Path) -> None:
-    """The verdict, the confirmation's standings, where the champion is, and what sets it apart from its origin."""
+    """The verdict, the confirmation's standings, how the champion fares on each task, where it is, and what sets it
+    apart from its origin."""
     from meta.begin import champion_of
 
     champion = champion_of(folder) or {}
     shown = Path(resolve.shown(folder))
     files = {"champion": str(shown / "champion.md"), "evidence": str(shown / "champion.evidence.md")}
     changes = _changes(folder, champion.get("program_id"))
+    abroad = transfer_table.Champion.of(folder, champion)
     if out.mode == "json":
         told = {k: v for k, v in champion.items() if k not in ("seq", "prev", "hash", "schema", "kind", "at")}
-        out.json({"study": str(shown), **told, "files": files, "changes": changes})
+        out.json({"study": str(shown), **told, "files": files, "changes": changes, **abroad.json})
         return
     verdict = str(champion.get("verdict", "no champion"))
     if out.mode == "plain":
-        out.thing({"study": str(shown), "verdict": verdict, **files})
+        out.thing({"study": str(shown), "verdict": verdict, **abroad.plain, **files})
     else:
-        _show(out, folder, verdict, changes, files)
+        _show(out, folder, verdict, changes, files, abroad)
     place = resolve.typed(folder)
     out.note(f"next: metaloop credit {place}, metaloop lineage {place}, metaloop standings {place} --all")
 
 
-def _show(out: Output, folder: Path, verdict: str, changes: list[dict[str, Any]], files: dict[str, str]) -> None:
-    """The end of a study for a person: verdict, the confirmation's standings, the diff, the files."""
+def _show(
+    out: Output, folder: Path, verdict: str, changes: list[dict[str, Any]], files: dict[str, str],
+    abroad: transfer_table.Champion,
+) -> None:  # fmt: skip
+    """The end of a study for a person: verdict, the confirmation's standings, all tasks, the diff, the files."""
     from meta.cli.program import DIFF
     from meta.cli.standings import present as standings
 
@@ -262,6 +267,7 @@ def _show(out: Output, folder: Path, verdict: str, changes: list[dict[str, Any]]
         found = [row["match_id"] for row in resolve.fetch(con, query)]
     if found:
         standings(out, folder, found)
+    abroad.show(out)
     out.rows(changes, DIFF)
     for name, path in files.items():
         out.text(f"{name}: {path}")

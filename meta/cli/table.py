@@ -24,6 +24,7 @@ VERBS: dict[str, Entry] = {
         Entry("match", "Run things", "meta.cli.match:match", "several programs at equal budget, to standings"),
         Entry("evolve", "Run things", "meta.cli.evolve:evolve", "race programs, write better ones, confirm"),
         Entry("improve", "Run things", "meta.cli.evolve:improve", "evolve from a program of your own"),
+        Entry("transfer", "Run things", "meta.cli.transfer:transfer", "who wins at home, does it win elsewhere?"),
         Entry("verify", "Run things", "meta.cli.verify:verify", "is it true? on seeds and data nobody has seen"),
         Entry("simulate", "Run things", "meta.cli.simulate:simulate", "what a study would tell, before it is run"),
         Entry("ablate", "Run things", "meta.cli.ablate:ablate", "what each directive, or each commit, is worth"),

@@ -83,6 +83,7 @@ def launcher_of(task: Task | str, unsafe: bool) -> Iterator[LocalLauncher]:
     """
     from arena.sandbox import require
     from programs.errors import MetaloopError
+    from trainer.launchers import launcher_for
     from trainer.local import LocalLauncher
     from trainer.task import Task
 
@@ -91,7 +92,7 @@ def launcher_of(task: Task | str, unsafe: bool) -> Iterator[LocalLauncher]:
         loaded = Task.load(task) if isinstance(task, str) else task
     if loaded:
         require(loaded, not unsafe)
-    launcher = LocalLauncher(sandbox=not unsafe, libraries=loaded.libraries if loaded else "torch")
+    launcher = launcher_for(loaded, sandbox=not unsafe) if loaded else LocalLauncher(sandbox=not unsafe)
     try:
         yield launcher
     finally:

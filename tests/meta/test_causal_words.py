@@ -94,3 +94,15 @@ def test_only_randomised_and_paired_rows_are_causal() -> None:
         ClaimedCredit(design="observational", label="x", program_id=None, runs=1, noise_share=0.5, **more),
     ]
     assert [kind.causal for kind in kinds] == [True, True, False]
+
+
+def test_transfer_says_helps_of_randomised_and_paired_rows_only() -> None:
+    from analysis.transfer_credit import WORDS, Across, There
+
+    for found in ("everywhere", "home", "elsewhere", "some", "hurts"):
+        for design in ("observational", "paired", "randomised"):
+            drawn = There("a", "gain", 0.2, 0.01, 8.0, 0.18, 0.22, 9, design="randomised")
+            row = Across("edit", "k", "k", "", (drawn, replace(drawn, task="b", design=design)), found)
+            assert row.causal is (design != "observational")
+            assert bool(CAUSAL.search(row.words) or "hurts" in row.words) is row.causal
+    assert not any(CAUSAL.search(observed) or "hurt" in observed for _, observed in WORDS.values())

@@ -1,12 +1,13 @@
-"""A helper left on the GPU (41): the attack itself needs one, and so does the profile that lets a candidate reach it.
+"""A helper left on the GPU (41), and what else a profile with one lets a candidate try.
 
-Without a GPU two things can be tried: that a candidate of today's sandbox reaches no such device at all, and that what
-stays on a card is told, whatever the leftover calls itself. docs/gpu.md says how to try the rest by hand.
+Without a GPU three things can be tried: that a candidate of the plain sandbox reaches no such device at all, that what
+stays on a card is told, whatever the leftover calls itself, and that nothing of a compile cache passes from one
+experiment to the next. The tests that need a GPU were never run on one: `bench/gpu.sh redteam` does it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,12 @@ from programs.errors import EnvironmentProblem
 from tests.redteam.attempts import assert_all, trying
 from tests.redteam.conftest import Attack
 from trainer import gpu
+from trainer.compile_cache import CompileCache
+from trainer.device_profile import DeviceProfile, train_environment
+from trainer.gpus import usable
+from trainer.launcher import Ended, Limits, Request
+from trainer.local import LocalLauncher
+from trainer.referee import Failed, judge
 
 Smi = Callable[[str, str], Path]
 
@@ -96,3 +103,114 @@ def test_an_answer_that_is_not_understood_is_no_all_clear(smi: Smi, apps: str) -
     """41 a name with line ends or a driver that changed its words: an error, not a clean card."""
     with pytest.raises(EnvironmentProblem, match="cannot read its line"):
         gpu.clean_after(0, gpu.Usage(0, ()), smi(apps, "0\n"), patience=0.0)
+
+
+# --- what passes from one experiment to the next ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def on_device() -> Iterator[LocalLauncher]:
+    """The profile with the first GPU, where there is one; else the same profile without a node."""
+    launcher = LocalLauncher(profile=DeviceProfile(usable()[0] if usable() else None))
+    yield launcher
+    launcher.close()
+
+
+def _run(launcher: LocalLauncher, code: str, seconds: float = 200.0) -> Ended:
+    told = train_environment(launcher.profile)
+    return launcher.run(Request("train", Limits(1e6, seconds, 1 << 15), {"train.py": code.encode()}, told))
+
+
+_PLANT = """
+import os
+for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH", "HOME", "TMPDIR"):
+    folder = os.environ[name]
+    os.makedirs(folder, exist_ok=True)
+    open(folder + "/planted.so", "w").write("code of mine")
+"""
+_SEEK = """
+import os
+names = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_CACHE_PATH", "HOME", "TMPDIR", "METALOOP_TRAIN_DATA")
+print([path for name in names for path, _, files in os.walk(os.environ.get(name, "")) for file in files
+       if file == "planted.so"], flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.exploit(21)
+def test_a_compile_cache_is_nobody_elses(on_device: LocalLauncher, tmp_path: Path) -> None:
+    """21 code left where compilers look is gone with the experiment, also where a cache of the baseline's is given."""
+    on_device.compiled = CompileCache(tmp_path / "cache.pack")
+    try:
+        on_device.compiled.ensure(lambda: _run(on_device, _PLANT.replace("planted.so", "baseline.so")))
+        before = on_device.compiled.path.read_bytes()
+        assert "planted" not in _run(on_device, _SEEK).log
+        assert "planted" in _run(on_device, _PLANT + "print(os.listdir(os.environ['HOME']))").log
+        assert _run(on_device, _SEEK).log == "[]\n"
+        assert on_device.compiled.path.read_bytes() == before
+    finally:
+        on_device.compiled.close()
+        on_device.compiled = None
+
+
+# --- what only a GPU can show: untried until there is one -------------------------------------------------------------
+
+needs_gpu = pytest.mark.skipif(not usable(), reason="needs a GPU")
+
+
+@needs_gpu
+@pytest.mark.exploit(41)
+def test_it_has_one_gpu_and_no_other(on_device: LocalLauncher) -> None:
+    """41 the nodes of the others are not there."""
+    code = (
+        "import os, torch\nprint(torch.cuda.device_count(), sorted(n for n in os.listdir('/dev') if n[6:].isdigit()))"
+    )
+    count, _, nodes = _run(on_device, code).log.partition(" ")
+    assert count == "1" and nodes.count("nvidia") == 1
+
+
+@needs_gpu
+@pytest.mark.exploit(41)
+def test_a_daemon_on_the_gpu_goes_with_its_experiment(on_device: LocalLauncher) -> None:
+    """41 a process that flees, with a GiB in its hands, is gone when its experiment has ended."""
+    assert on_device.profile is not None and on_device.profile.gpu is not None
+    index = on_device.profile.gpu.index
+    before, _ = gpu.clean_before(index)
+    held = "import torch, time; x = torch.ones(1 << 28, device='cuda'); print('held', flush=True); time.sleep(600)"
+    code = f"""
+import subprocess, sys, os
+env = {{**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}}
+child = subprocess.Popen([sys.executable, "-c", {held!r}], stdout=subprocess.PIPE, env=env, start_new_session=True)
+print(child.stdout.readline())
+"""
+    assert "held" in _run(on_device, code).log
+    assert gpu.clean_after(index, before) == ()
+
+
+@needs_gpu
+@pytest.mark.exploit(28)
+def test_all_memory_of_the_gpu_is_an_oom(on_device: LocalLauncher) -> None:
+    """28 and the next one has it all again."""
+    code = "import torch\nheld = []\nwhile True: held.append(torch.ones(1 << 28, device='cuda'))"
+    with pytest.raises(Failed) as failed:
+        judge(_run(on_device, code), Limits(1e6, 200.0), failure="crash")
+    assert failed.value.status == "oom"
+    assert _run(on_device, "import torch\nprint(float(torch.ones(9, device='cuda').sum()))").log == "9.0\n"
+
+
+@needs_gpu
+@pytest.mark.exploit(21)
+def test_memory_of_the_last_one_cannot_be_read(on_device: LocalLauncher) -> None:
+    """21 what lay in the GPU's memory is not there for the next one to find."""
+    _run(on_device, "import torch\nx = torch.full((1 << 30,), 1234567.0, device='cuda')\ntorch.cuda.synchronize()")
+    code = "import torch\nx = torch.empty(1 << 30, device='cuda')\nprint(int((x == 1234567.0).sum()))"
+    assert _run(on_device, code).log == "0\n"
+
+
+@needs_gpu
+@pytest.mark.exploit(38)
+def test_a_kernel_that_never_ends_is_ended(on_device: LocalLauncher) -> None:
+    """38 at the hard line, and the next one computes."""
+    endless = "import torch\ntorch.cuda._sleep(1 << 50)\ntorch.cuda.synchronize()"
+    assert _run(on_device, endless, seconds=15.0).killed == "wall"
+    assert _run(on_device, "import torch\nprint(float(torch.ones(9, device='cuda').sum()))").log == "9.0\n"

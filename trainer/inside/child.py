@@ -11,12 +11,13 @@ import random
 import resource
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from trainer.inside import metering, namespaces, plain, seccomp, selftest, serving
+from trainer.inside import compilers, device_filter, metering, namespaces, plain, seccomp, selftest, serving
 
 if TYPE_CHECKING:
     from trainer.inside.monitor import Place
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 PASSED = ("inputs", "output", "receive", "reply", "shared")  # descriptors that an experiment is given
 _STATUS = 3  # the descriptor through which an error is told
 _MB = 1 << 20
+_BOILERPLATE = ("Set TORCHDYNAMO_VERBOSE", "For even more developer context", "This error was raised")
+_DEVICE_PROCESSES = 1024  # and threads
 
 
 def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], base_bytes: int) -> None:
@@ -32,6 +35,8 @@ def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], 
     ``request`` learns the numbers of the descriptors as ``inputs_fd`` and so on.
     """
     os.setsid()
+    if place.device and place.sandboxed:
+        namespaces.settle()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
     _arrange(request, descriptors)
@@ -45,6 +50,8 @@ def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], 
     if place.sandboxed:
         limits |= {resource.RLIMIT_NOFILE: 256, resource.RLIMIT_NPROC: 64, resource.RLIMIT_MEMLOCK: 0}
         limits |= {resource.RLIMIT_MSGQUEUE: 0, resource.RLIMIT_STACK: 64 * _MB}
+    if place.device:
+        limits = _device_limits(request)
     for kind, value in limits.items():
         resource.setrlimit(kind, (value, value))
     random.seed(0)  # Python reseeds its own generator in a fork, from the clock
@@ -57,16 +64,30 @@ def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], 
         os.environ["METALOOP_TRAIN_DATA"] = place.data
     request["checkpoint"] = str(place.checkpoint)
     request["library"] = str(place.library) if request["library_mb"] else ""
+    tempfile.tempdir = None  # whoever asked for it before the fork was told the template's
     os.chdir(place.folder)
     sys.path.insert(0, str(place.folder))
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if place.device:
+        os.environ.update(compilers.environment(str(place.compiled)))
     if place.sandboxed:
         namespaces.renounce()
         metering.die_with_parent()
-        seccomp.install()
+        (device_filter if place.device else seccomp).install()
     else:
         metering.die_with_parent()
+
+
+def _device_limits(request: dict[str, Any]) -> dict[int, int]:
+    """With a device: CUDA maps far more addresses than it uses, and compilers are further processes.
+
+    No limit is raised above what this process may have anyway.
+    """
+    wanted = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: max(request["file_mb"], 1024) * _MB}
+    wanted |= {resource.RLIMIT_NOFILE: 8192, resource.RLIMIT_NPROC: _DEVICE_PROCESSES, resource.RLIMIT_MSGQUEUE: 0}
+    most = {kind: resource.getrlimit(kind)[1] for kind in wanted}
+    return {k: value if most[k] == resource.RLIM_INFINITY else min(value, most[k]) for k, value in wanted.items()}
 
 
 def _arrange(request: dict[str, Any], descriptors: dict[str, int]) -> None:
@@ -168,12 +189,19 @@ def converse(request: dict[str, Any]) -> None:
     serving.converse(None if request["library"] else execute(request["script"], "candidate"), request)
 
 
-_KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": selftest.run}
+_KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": selftest.run, "matmul": selftest.matmul}
+
+
+def _telling(lines: list[str]) -> list[str]:
+    """The lines of an error up to the one that says most: the last, but for what compilers add to every error."""
+    kept = [line for line in lines if line.strip() and not line.startswith(_BOILERPLATE)] or lines
+    short = [line for line in kept if "out of memory" in line or "MemoryError" in line]
+    return short[:1] or kept
 
 
 def report(error: BaseException) -> None:
     """The traceback to the log; kind and last line to the monitor, through the status pipe."""
-    last = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    last = _telling("".join(traceback.format_exception_only(error)).strip().splitlines())
     places = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == sys.argv[0]]
     place = f" (line {places[-1]})" if places else ""
     message = {"kind": type(error).__name__, "line": (last[-1] if last else type(error).__name__)[:480] + place}

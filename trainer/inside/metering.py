@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -42,6 +43,24 @@ def _parent(pid: int) -> int:
             return int(file.read().rpartition(b")")[2].split()[1])
     except (OSError, ValueError, IndexError):
         return -1
+
+
+def private_mb(pids: Iterable[int]) -> float:
+    """Resident memory of living processes that no file answers for, MiB; pages that forks share count for each."""
+    pages = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/statm", "rb") as file:
+                words = file.read().split()
+            pages += int(words[1]) - int(words[2])
+        except (OSError, ValueError, IndexError):
+            continue  # it has ended meanwhile
+    return pages * os.sysconf("SC_PAGESIZE") / (1 << 20)
+
+
+def listed() -> list[int]:
+    """The processes that /proc shows."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 class Tree:

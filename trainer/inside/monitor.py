@@ -17,22 +17,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from trainer.inside import child, metering, namespaces
+from trainer.inside import child, metering, namespaces, packing
 
 LOG_BYTES = 16_384  # kept of an experiment's output, from its end
 MAX_PROCESSES = 64  # descendants of one experiment outside a sandbox; more is a fork bomb. Inside there is one.
 MIN_LOOK, MAX_LOOK = 0.002, 0.25  # seconds between two looks at the clocks
 SCAN_EVERY = 0.05  # seconds between two looks for further processes
 _COPY = 1 << 20
+COMPILED_MB = 2048  # with a device: for what compilers write
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an experiment runs: its folder, the training split, and whether that is a sandbox."""
+    """Where an experiment runs: its folder, the training split, whether that is a sandbox, and whether one of the
+    profile for devices, in which it may start programs."""
 
     folder: Path
     data: str
     sandboxed: bool
+    device: bool = False
 
     @property
     def checkpoint(self) -> Path:
@@ -43,13 +46,20 @@ class Place:
         """Where a compiled kernel lies, if there is one."""
         return (Path(namespaces.BUILT) if self.sandboxed else self.folder) / "kernel.so"
 
+    @property
+    def compiled(self) -> Path:
+        """The compile cache: a private copy, which goes with the experiment."""
+        return self.folder / "compiled"
+
     @classmethod
     def make(cls, request: dict[str, Any], root: str) -> Place:
         """A root of its own in namespaces of its own; without a sandbox (``root`` is given) a folder below it."""
+        device = request["device"]
         if root:
-            return cls(Path(tempfile.mkdtemp(dir=root)), request["data"], False)
-        namespaces.isolate(request["file_mb"] + 64, request["library_mb"])
-        return cls(Path(namespaces.WORK), namespaces.DATA, True)
+            return cls(Path(tempfile.mkdtemp(dir=root)), request["data"], False, device)
+        writable = request["file_mb"] + (COMPILED_MB if device else 64)
+        namespaces.isolate(writable, request["library_mb"], device=device)
+        return cls(Path(namespaces.WORK), namespaces.DATA, True, device)
 
     def fill(self, request: dict[str, Any], descriptors: dict[str, int]) -> None:
         """Write the experiment's files, and the checkpoint where it starts from one."""
@@ -59,6 +69,8 @@ class Place:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(os.pread(descriptors["files"], size, at))
             at += size
+        if "compiled" in descriptors:
+            packing.unpack(descriptors["compiled"], str(self.compiled))
         if "checkpoint" in descriptors:
             _lay(descriptors["checkpoint"], self.checkpoint, 0o600)
         if "library" in descriptors:
@@ -183,11 +195,17 @@ class Watch:
             self._stop("wall")
         elif len(self.meter.tree.mine) > MAX_PROCESSES:
             self._stop("processes")
+        elif self.place.device and self._held(pid) > self.request["memory_mb"]:
+            self._stop("memory")
         else:
             cores = os.cpu_count() or 1
             wait = min((limit - used) / cores, cap - wall, MAX_LOOK)
             return float(max(MIN_LOOK, wait))
         return MIN_LOOK
+
+    def _held(self, pid: int) -> float:
+        """Memory of all its processes, MiB: no limit of addresses holds it here, and a cgroup is not everywhere."""
+        return metering.private_mb(metering.listed() if self.place.sandboxed else self.meter.tree.mine | {pid})
 
     def _stop(self, why: str) -> None:
         self.killed = self.killed or why
@@ -225,6 +243,8 @@ def _observe(request: dict[str, Any], descriptors: dict[str, int], root: str, ba
         reply = Watch(request, place).run(descriptors, base_bytes)
         if "checkpoint_out" in descriptors:
             reply["artifact"] = place.take(descriptors["checkpoint_out"], request["checkpoint_bytes"])
+        if "compiled_out" in descriptors and place.compiled.is_dir():  # asked for of a trusted source alone
+            packing.pack(str(place.compiled), descriptors["compiled_out"], COMPILED_MB << 20)
         return reply
     finally:
         place.remove()

@@ -24,6 +24,7 @@ _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECUREBITS = 4
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _LAST_CAPABILITY = 63
+_DEVICE_INODES = 1 << 17  # files of compilers and of their cache
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -44,11 +45,12 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def isolate(megabytes: int, built: int = 0) -> None:
+def isolate(megabytes: int, built: int = 0, *, device: bool = False) -> None:
     """Move this process into a root of its own; its next child is process 1 there. OSError where the kernel refuses.
 
-    ``megabytes`` is the size of the only writable folder, `WORK`, which no program can be started from. ``built``: that
-    of `BUILT`, which is to be filled and then closed by `seal`; without a size there is none.
+    ``megabytes`` is the size of the only writable folder, `WORK`, which no program can be started from but with a
+    ``device``, where compilers leave programs in it and use shared memory. ``built``: that of `BUILT`, which is to be
+    filled and then closed by `seal`; without a size there is none.
     """
     uid, gid = os.getuid(), os.getgid()
     everything = _NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP
@@ -60,12 +62,31 @@ def isolate(megabytes: int, built: int = 0) -> None:
     _write("/proc/self/oom_score_adj", "1000")  # where memory runs out, the experiment goes, not the template
     _mount("none", "/", "", _REC | _PRIVATE)
     _mount(INNER, INNER, "", _BIND | _REC)
-    options = f"size={megabytes}m,nr_inodes=4096,mode=0700,uid={uid},gid={gid}"
-    _mount("tmpfs", INNER + WORK, "tmpfs", _NOSUID | _NODEV | _NOEXEC, options)
+    inodes, closed = (_DEVICE_INODES, 0) if device else (4096, _NOEXEC)
+    options = f"size={megabytes}m,nr_inodes={inodes},mode=0700,uid={uid},gid={gid}"
+    _mount("tmpfs", INNER + WORK, "tmpfs", _NOSUID | _NODEV | closed, options)
+    if device:
+        _mount("tmpfs", INNER + "/dev/shm", "tmpfs", _NOSUID | _NODEV | _NOEXEC, "size=64m,mode=1777")
     if built:
         _mount("tmpfs", INNER + BUILT, "tmpfs", _NOSUID | _NODEV, f"size={built}m,nr_inodes=8,mode=0755")
     os.chdir(INNER)
     _check(_libc.syscall(_SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
+    if not device:  # else its child still needs the old root, see `settle`
+        _check(_libc.umount2(b".", _DETACH), "umount")
+    os.chdir(WORK)
+
+
+def settle() -> None:
+    """Of process 1 with a device: a /proc of its own namespace, whose sys cannot be written; then the old root goes.
+
+    The kernel allows it only to a process of that namespace, and while a /proc can be seen in which nothing is covered,
+    as container engines cover it.
+    """
+    flags = _NOSUID | _NODEV | _NOEXEC
+    _mount("proc", "/proc", "proc", flags)
+    _mount("/proc/sys", "/proc/sys", "", _BIND)
+    _mount("none", "/proc/sys", "", _REMOUNT | _BIND | _RDONLY | flags)
+    os.chdir("/")
     _check(_libc.umount2(b".", _DETACH), "umount")
     os.chdir(WORK)
 

@@ -40,8 +40,8 @@ _NUMBER, _AUDIT, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 _PR_SET_NO_NEW_PRIVS = 38
 
 # linux/bpf_common.h
-_LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
-_EQUAL, _AT_LEAST, _ANY_BIT = 0x15, 0x35, 0x45
+LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
+EQUAL, _AT_LEAST, ANY_BIT = 0x15, 0x35, 0x45
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
@@ -49,7 +49,7 @@ _libc.syscall.argtypes = (ctypes.c_long, ctypes.c_ulong, ctypes.c_ulong, ctypes.
 _libc.syscall.restype = ctypes.c_long
 
 
-class _Assembler:
+class Assembler:
     """Instructions of classic BPF, whose jumps name labels further on. An empty label is the next instruction."""
 
     def __init__(self) -> None:
@@ -72,35 +72,35 @@ class _Assembler:
         return found
 
 
-def _argument(index: int, upper: bool = False) -> int:
+def place_of(index: int, upper: bool = False) -> int:
     """Where struct seccomp_data holds half of an argument; both machines are little endian."""
     return _ARGUMENTS + 8 * index + 4 * upper
 
 
-def _emit_check(out: _Assembler, check: Check) -> None:
+def _emit_check(out: Assembler, check: Check) -> None:
     """Go to "deny" unless the check holds, else on to the next instruction."""
-    out.add(_LOAD, _argument(check.argument))
+    out.add(LOAD, place_of(check.argument))
     match check:
         case OneOf(values=values, ignoring=ignoring):
             if ignoring:
                 out.add(_AND, ~ignoring & 0xFFFF_FFFF)
             passed = f"after {len(out.lines)}"
             for value in values[:-1]:
-                out.add(_EQUAL, value, yes=passed)
-            out.add(_EQUAL, values[-1], no="deny")
+                out.add(EQUAL, value, yes=passed)
+            out.add(EQUAL, values[-1], no="deny")
             out.label(passed)
         case Flags(argument=argument, required=required, optional=optional):
-            out.add(_ANY_BIT, ~(required | optional) & 0xFFFF_FFFF, yes="deny")
+            out.add(ANY_BIT, ~(required | optional) & 0xFFFF_FFFF, yes="deny")
             out.add(_AND, required)
-            out.add(_EQUAL, required, no="deny")
-            out.add(_LOAD, _argument(argument, upper=True))
-            out.add(_EQUAL, 0, no="deny")
+            out.add(EQUAL, required, no="deny")
+            out.add(LOAD, place_of(argument, upper=True))
+            out.add(EQUAL, 0, no="deny")
         case OwnProcess():
             out.own_process.append(len(out.lines))
-            out.add(_EQUAL, 0, no="deny")
+            out.add(EQUAL, 0, no="deny")
 
 
-def _spans(answers: dict[int, str], otherwise: str) -> list[tuple[int, str]]:
+def spans(answers: dict[int, str], otherwise: str) -> list[tuple[int, str]]:
     """Runs of numbers with one answer, as (first number, label), ascending from 0; ``otherwise`` if not named."""
     found = [(0, answers.get(0, otherwise))]
     for number in sorted({*answers, *(number + 1 for number in answers)} - {0}):
@@ -109,7 +109,7 @@ def _spans(answers: dict[int, str], otherwise: str) -> list[tuple[int, str]]:
     return found
 
 
-def _emit_search(out: _Assembler, spans: Sequence[tuple[int, str]]) -> None:
+def emit_search(out: Assembler, spans: Sequence[tuple[int, str]]) -> None:
     """Binary search for the number of the call in two or more spans."""
     middle = len(spans) // 2
     halves = spans[:middle], spans[middle:]
@@ -118,17 +118,17 @@ def _emit_search(out: _Assembler, spans: Sequence[tuple[int, str]]) -> None:
     for name, half in ((lower, halves[0]), (upper, halves[1])):
         if len(half) > 1:
             out.label(name)
-            _emit_search(out, half)
+            emit_search(out, half)
 
 
-def _begin(machine: str) -> _Assembler:
+def begin(machine: str) -> Assembler:
     """Kill for the calls of another architecture, else load the number."""
     if machine not in _MACHINES:
         raise OSError(errno.ENOSYS, f"no seccomp filter for machine {machine}")
-    out = _Assembler()
-    out.add(_LOAD, _AUDIT)
-    out.add(_EQUAL, _MACHINES[machine].audit, no="kill")
-    out.add(_LOAD, _NUMBER)
+    out = Assembler()
+    out.add(LOAD, _AUDIT)
+    out.add(EQUAL, _MACHINES[machine].audit, no="kill")
+    out.add(LOAD, _NUMBER)
     if machine == "x86_64":
         out.add(_AT_LEAST, _X32, yes="kill")
     return out
@@ -137,10 +137,10 @@ def _begin(machine: str) -> _Assembler:
 @functools.cache
 def _assembled(machine: str) -> tuple[bytes, tuple[int, ...]]:
     """The program with process id 0, and the offsets in it at which the id stands."""
-    out = _begin(machine)
+    out = begin(machine)
     known = [row for row in rows() if machine in row.numbers]
     labels = {row.name: row.name if row.answer == "checked" else row.answer for row in known}
-    _emit_search(out, _spans({row.numbers[machine]: labels[row.name] for row in known}, "deny"))
+    emit_search(out, spans({row.numbers[machine]: labels[row.name] for row in known}, "deny"))
     for row in known:
         if row.answer == "checked":
             out.label(row.name)
@@ -169,13 +169,24 @@ def program(machine: str, process: int = 0) -> bytes:
 
 def wall(machine: str) -> bytes:
     """The wider filter of the template and its monitors: all but what `seccomp_table.WALL` names is allowed."""
-    out = _begin(machine)
-    at = list(_MACHINES).index(machine)
-    _emit_search(out, _spans({numbers[at]: "deny" for numbers in WALL.values()}, "allow"))
-    for name, answer in (("allow", _ALLOW), ("deny", _ERRNO | errno.EPERM), ("kill", _KILL_PROCESS)):
+    out = begin(machine)
+    at = column(machine)
+    emit_search(out, spans({numbers[at]: "EPERM" for numbers in WALL.values()}, "allow"))
+    emit_answers(out, ("EPERM",))
+    return out.code()
+
+
+def column(machine: str) -> int:
+    """Which of the numbers in a table by machine, x86_64 before aarch64, is this machine's."""
+    return list(_MACHINES).index(machine)
+
+
+def emit_answers(out: Assembler, errors: Sequence[str]) -> None:
+    """What all jumps lead to: the labels "allow", "kill" and the names of errors."""
+    answers = {"allow": _ALLOW, "kill": _KILL_PROCESS} | {name: _ERRNO | int(getattr(errno, name)) for name in errors}
+    for name, answer in answers.items():
         out.label(name)
         out.add(_RETURN, answer)
-    return out.code()
 
 
 class _Program(ctypes.Structure):
@@ -202,16 +213,16 @@ def install() -> None:
     is meant: the filter lets it signal its own id alone. Raises OSError where the kernel or the machine refuses.
     """
     machine = os.uname().machine
-    _load(machine, program(machine, os.getpid()))
+    load(machine, program(machine, os.getpid()))
 
 
 def install_wall() -> None:
     """Load `wall` into a process that still has to mount and fork, once it has imported all it needs."""
     machine = os.uname().machine
-    _load(machine, wall(machine))
+    load(machine, wall(machine))
 
 
-def _load(machine: str, code: bytes) -> None:
+def load(machine: str, code: bytes) -> None:
     loaded = _Program(len(code) // 8, code)
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "no_new_privs is refused")

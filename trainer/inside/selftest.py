@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -13,14 +14,16 @@ _ELSEWHERE = (
     "/etc/passwd",
     "/home",
     "/root",
-    "/proc/self",
-    "/sys",
     "/var",
     "/metaloop/home",
     "/metaloop/inner",
-    "/bin/sh",
 )
+_CLOSED = ("/proc/self", "/sys", "/bin/sh")  # where nothing is started
+_COVERED = ("/proc/2/environ",)  # with a /proc, it shows nobody else
 _FAMILIES = (1, 2, 10, 16, 17, 40)  # unix, inet, inet6, netlink, packet, vsock
+
+
+_NEWUSER = 0x10000000
 
 
 class Hole(Exception):
@@ -49,23 +52,27 @@ def _ancestors(path: str) -> Iterator[str]:
 def holes(request: dict[str, Any]) -> Iterator[str]:
     """One line for each thing that is possible and must not be.
 
-    ``settings``: a ``canary`` (a file of the host), the ``bound`` paths, the names of the ``environment``.
+    ``settings``: a ``canary`` (a file of the host), the ``bound`` paths, the names of the ``environment``; ``device``:
+    whether this is the profile for devices, which has processes, programs, /proc and /sys.
     """
     settings = request["settings"]
+    device = settings.get("device", False)
     on_the_way = {folder for path in settings["bound"] for folder in _ancestors(path)}
-    for path in (*_ELSEWHERE, settings["canary"]):
+    for path in (*_ELSEWHERE, settings["canary"], *(_COVERED if device else _CLOSED)):
         if path not in on_the_way and os.path.lexists(path):
             yield f"sees {path}"
-    for path in ("/", DATA, os.path.dirname(os.__file__)):
+    for path in ("/", DATA, os.path.dirname(os.__file__), *(("/sys", "/usr", "/proc/sys/kernel") if device else ())):
         if os.path.isdir(path) and _succeeds(lambda path=path: os.mkdir(f"{path}/written")):  # type: ignore[misc]
             yield f"writes into {path}"
-    for family in _FAMILIES:
+    for family in _FAMILIES[1:] if device else _FAMILIES:
         if _succeeds(lambda family=family: socket.socket(family, socket.SOCK_STREAM)):  # type: ignore[misc]
             yield f"opens a socket of family {family}"
-    if _succeeds(_fork):
+    if not device and _succeeds(_fork):
         yield "starts a process"
-    if _succeeds(lambda: os.sched_setaffinity(0, {0})):
+    if not device and _succeeds(lambda: os.sched_setaffinity(0, {0})):
         yield "chooses its processors"
+    if ctypes.CDLL(None).unshare(_NEWUSER) == 0:
+        yield "makes namespaces"
     if _succeeds(lambda: os.kill(-1, 0)):
         yield "signals other processes"
     if strange := sorted(set(os.environ) - set(settings["environment"])):
@@ -74,6 +81,19 @@ def holes(request: dict[str, Any]) -> Iterator[str]:
         yield f"holds the descriptors {beyond}"
     if os.getuid() == 0 or os.getppid() != 0:
         yield "is root, or sees its parent"
+
+
+def matmul(request: dict[str, Any]) -> None:
+    """One product of two matrices on the device that it is told, and there is no other one. Raises Hole otherwise."""
+    import torch
+
+    device = os.environ.get("METALOOP_TRAIN_DEVICE", "cpu")
+    if device == "cuda" and (count := torch.cuda.device_count()) != 1:
+        raise Hole(f"sees {count} GPUs")
+    matrix = torch.full((256, 256), 0.5, device=device)
+    if (total := float((matrix @ matrix).sum())) != 256**3 / 4:
+        raise Hole(f"computes {total} on {device}")
+    print(torch.cuda.get_device_name(0) if device == "cuda" else device)
 
 
 def run(request: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from trainer.inside import hugepages, metering, monitor, namespaces, seccomp, wire
+from trainer.inside import compilers, device_filter, hugepages, metering, monitor, namespaces, seccomp, wire
 
 _REPLY_BYTES = wire.MESSAGE_BYTES - 4096
 
@@ -51,11 +51,13 @@ def _mapped_bytes() -> int:
 
 
 class Template:
-    """Answers the requests of one worker. ``root`` holds work folders where there is no sandbox, else it is empty."""
+    """Answers the requests of one worker. ``root`` holds work folders where there is no sandbox, else it is empty.
+    ``device``: experiments have the profile for devices."""
 
-    def __init__(self, control: socket.socket, root: str) -> None:
+    def __init__(self, control: socket.socket, root: str, device: bool = False) -> None:
         self.control = control
         self.root = root
+        self.device = device
         self.base_bytes = _mapped_bytes()
 
     def serve(self) -> None:
@@ -73,6 +75,7 @@ class Template:
         if pid == 0:
             self.control.close()
             os.close(read)
+            request["device"] = self.device
             monitor.main(request, descriptors, self.root, write, self.base_bytes)
         for descriptor in (write, *descriptors.values()):
             os.close(descriptor)
@@ -113,7 +116,8 @@ class Template:
 
 
 def main(descriptor: int, settings: dict[str, Any]) -> None:
-    """``descriptor`` is our end of the socket. ``settings``: uid to become (or None), root, worker's pid, torch."""
+    """``descriptor`` is our end of the socket. ``settings``: uid to become (or None), root, worker's pid, torch,
+    device (the profile for devices), preload (what torch.compile needs, too)."""
     root, worker = settings["root"], settings["worker"]
 
     def parent_died(*_: object) -> None:
@@ -132,16 +136,21 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
         parent_died()  # in case it died before we asked to be told
         metering.become_subreaper()
     site.setquit()  # a script may call exit(), which an interpreter started without site lacks
+    device = bool(settings["device"])
     if settings["torch"]:
         warm()
-    if not root:
+    if device:
+        compilers.ready(preload=settings["preload"])
+    if not root and device:
+        device_filter.install_wall()
+    elif not root:
         seccomp.program(os.uname().machine)  # assembled once
         seccomp.install_wall()
     gc.collect()
     gc.freeze()
     hugepages.collapse()
     try:
-        Template(socket.socket(fileno=descriptor), root).serve()
+        Template(socket.socket(fileno=descriptor), root, device).serve()
     except ConnectionError:
         metering.Meter().kill_all()
         if root:

@@ -72,7 +72,7 @@ function effects(data, width) {
   const rows = data.rows.map((r, i) => ({
     ...r, id: String(i), value: r.estimate, right: `n=${r.n}`, symbol: "circle", hollow: !r.told, colour: colour(r.told ? "accent" : "soft"), tip: r.name,
   }));
-  return intervals(rows, width, { label: `effect, ${data.unit}` });
+  return intervals(rows, width, { label: data.label ?? `effect, ${data.unit}` });
 }
 
 function lineage(data, width) {

@@ -159,3 +159,23 @@ def test_words() -> None:
     ]  # fmt: skip
     assert words.number(-0.0004, 3) == "0.000" and words.number(-0.0004, 3, sign=True) == "+0.000"
     assert words.ranks(1, 4) == "1–4" and words.ranks(2, 2) == "2"
+
+
+def test_several_tasks_have_a_part_of_their_own(tmp_path: Path) -> None:
+    from arena.abroad import play_abroad
+    from programs.shelf import starter
+    from tests.arena.test_abroad import HERE, THERE, study_on, task_of
+    from tests.studies import program, silent
+
+    hostile = program("a </script>\u202e name")
+    study = study_on(tmp_path / "study", task_of(tmp_path / "here", HERE), task_of(tmp_path / "there", THERE))
+    play_abroad(study, (starter("local"), hostile), 2, False, silent)
+    found = part(tmp_path / "study", "transfer")
+    first, second = found.figures[:2]
+    assert first.title.startswith("On here (home)") and second.title.startswith("On there (elsewhere)")
+    assert "cannot be told: fewer than 4 programs" in found.lead
+    rows = {row[0]: row for row in first.table.rows}
+    assert rows["local"][4] != "–" and rows["a </script>\ufffd name"][-1] == "behaves like stock here"
+    assert any(point["name"] == "local" for point in first.data["rows"])
+    assert all(figure.answers for figure in found.figures)
+    assert not [one for one in sections(studies.finished(tmp_path / "one")) if one.name == "transfer"]

@@ -12,11 +12,13 @@ import pytest
 from arena.contest import accounts
 from arena.contest.contest import Contest, found
 from arena.contest.entries import NotOpen, NotTaken, QuotaSpent, accept
+from arena.contest.serve import serve
 from arena.contest.settings import utc_now
 from arena.contest.tables import Entry
 from programs.errors import Corrupt, UsageError
 from programs.shelf import starter
 from tests.arena.contest.hosting import founded, wishes
+from trainer.task import Task
 
 LOCAL, ONE_LINE = starter("local").raw, starter("one-line").raw
 
@@ -158,3 +160,19 @@ def test_a_folder_that_is_taken_says_by_what(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not empty") as caught:
         found(tmp_path / "other", wishes(tmp_path / "third"))
     assert "--study" not in caught.value.hint
+
+
+def test_a_public_task_decides_no_contest(tmp_path: Path) -> None:
+    codelm = Task.load("codelm")
+    for place in ({"task": codelm}, {"further": (codelm,)}, {"hidden": (codelm,)}):
+        with pytest.raises(UsageError, match="codelm can decide no contest") as caught:
+            founded(tmp_path / "-".join(place), **place)
+        assert "tinylm" in caught.value.hint and not (tmp_path / "-".join(place) / "contest").exists()
+
+
+def test_a_task_that_was_made_public_later_is_not_served(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    toml = contest.task.folder / "task.toml"
+    toml.write_text(toml.read_text() + "\n[data]\npublic = true\n")
+    with pytest.raises(UsageError, match="at hand on every machine"):
+        serve(contest.folder, "127.0.0.1", 0, print, print)

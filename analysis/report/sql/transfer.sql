@@ -1,0 +1,2 @@
+-- What each program gained on each task of the study, beside stock there.
+FROM transfer

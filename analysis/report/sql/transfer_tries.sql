@@ -1,0 +1,6 @@
+-- What the tries that cite a directive went with on each task; the figures above count a cached measurement once, and a
+-- loss as at most the best gains seen.
+WITH tried AS (SELECT DISTINCT run_id, experiment_id, delta FROM edits WHERE delta IS NOT NULL),
+cited AS (SELECT run_id, experiment_id, task, unnest(list_distinct(directive_ids)) AS directive_id FROM experiments)
+SELECT task, directive_id, avg(delta) AS estimate, count(*) AS tries, count(DISTINCT run_id) AS runs
+FROM cited JOIN tried USING (run_id, experiment_id) GROUP BY ALL ORDER BY directive_id, task

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# On a machine with a GPU, by one command: is it fit, does the red team's GPU part hold, how fast is the task gpt, and a
+# short study on it. Without a GPU it says so in one line and exits with 2.
+#
+#   bench/gpu.sh                 all four stages
+#   bench/gpu.sh check           doctor, and the steps of docs/gpu.md
+#   bench/gpu.sh redteam         the attacks that need a GPU, and the profile's own tests
+#   bench/gpu.sh measure         tokens/s, MFU, seconds charged outside training, cold and warm (python -m bench.gpt)
+#   bench/gpu.sh study           a run of eight short experiments, verified
+#
+# Each stage fits into STAGE_SECONDS (590), so that machines that are lent by the call can do one after the other.
+# TRAIN_SECONDS (120): of one experiment of `measure`; 300 is the task's own, and takes a stage of 25 minutes.
+# PYTHON: the interpreter with torch. OUT: where the figures go (gpu-figures/): one file, to be put into LOG.md.
+set -u -o pipefail
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-$(command -v python || command -v python3)}
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+out=${OUT:-$PWD/gpu-figures}
+limit=${STAGE_SECONDS:-590}
+seconds=${TRAIN_SECONDS:-120}
+stages=("$@")
+[ $# -gt 0 ] || stages=(check redteam measure study)
+for stage in "${stages[@]}"; do
+  case $stage in
+    check | redteam | measure | study) ;;
+    *) echo "bench/gpu.sh: no stage '$stage': check, redteam, measure, study" >&2; exit 2 ;;
+  esac
+done
+"$PYTHON" -m bench.gpu found || exit 2
+mkdir -p "$out" || exit 1
+file=$out/figures.md
+failed=()
+
+carry_out() { # NAME COMMAND...: its output to the terminal and to the file
+  local name=$1 began=$SECONDS status
+  shift
+  printf '\n## %s\n\n    %s\n\n' "$name" "$*" >>"$file"
+  timeout "$limit" "$@" 2>&1 | tee "$out/$name.log"
+  status=${PIPESTATUS[0]}
+  sed 's/^/    /' "$out/$name.log" | tail -80 >>"$file"
+  printf '\nExit status %s after %s s.\n' "$status" $((SECONDS - began)) >>"$file"
+  [ "$status" = 0 ] || failed+=("$name ($status)")
+}
+
+"$PYTHON" -m bench.gpu header >>"$file"
+for stage in "${stages[@]}"; do
+  case $stage in
+    check)
+      carry_out doctor "$PYTHON" -m meta.cli.main doctor --json
+      carry_out steps "$PYTHON" -m bench.gpu steps
+      ;;
+    redteam)
+      carry_out redteam "$PYTHON" -m pytest -o addopts= -q -p no:cacheprovider tests/redteam/test_system_gpu.py \
+        tests/trainer/test_device_profile.py tests/trainer/test_charging.py tests/trainer/test_gpu.py
+      ;;
+    measure)
+      carry_out measure "$PYTHON" -m bench.gpt -n 1 --seconds "$seconds" --write "$out/gpt.json"
+      ;;
+    study)
+      carry_out task "$PYTHON" -m bench.gpu short "$out/gpt-short" &&
+        carry_out study "$PYTHON" -m meta.cli.main run -t "$out/gpt-short" -s "$out/study" -y
+      carry_out experiments "$PYTHON" -m meta.cli.main sql "$out/study" "$(cat bench/gpu.sql)"
+      ;;
+  esac
+done
+echo "figures: $file"
+[ ${#failed[@]} = 0 ] || { echo "failed: ${failed[*]}" >&2; exit 1; }

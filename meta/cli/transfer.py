@@ -1,0 +1,226 @@
+"""``metaloop transfer``: the same programs on several tasks; who wins at home, who elsewhere, and what went along."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from meta.cli import launch, options, resolve, staffing, transfer_table
+from meta.cli.launch import Settings
+from meta.cli.options import flag, verb
+from meta.cli.output import Output
+from programs.errors import Corrupt, NotComparable, UsageError
+
+if TYPE_CHECKING:
+    from arena.study import Study
+    from programs.program import Program
+    from trainer.task import Task
+
+RUNS = 8
+COMMAND = "transfer"
+
+
+@verb(
+    ("metaloop transfer my/program.md local --task strokes,tinylm", "strokes is home; 8 runs each"),
+    ("metaloop transfer a.md b.md -t strokes,my/task --dry-run", "the plan and the bill, nothing else"),
+    ("metaloop transfer studies/NAME", "the table of a study on several tasks; runs nothing"),
+    flags=[
+        click.argument("programs", metavar="[PROGRAM|STUDY]...", nargs=-1),
+        options.study_flag,
+        options.resume_flag,
+        flag("-t", "--task", metavar="NAME|DIR,…", help="The tasks, with commas; the first is home."),
+        options.run_budget_flag,
+        flag("-n", "--seeds", type=click.IntRange(min=1), help=f"Runs per program and task  [default: {RUNS}]."),
+        flag("--bare/--no-bare", default=True, show_default=True, help="Also each program without its idea list."),
+        options.seed_flag,
+        options.workers_flag,
+        options.devices_flag,
+        options.fixed_steps_flag,
+        options.executor_flag,
+        options.share_flag,
+        options.unsafe_flag,
+        *options.STAFF_FLAGS,
+        *staffing.FLAGS,
+        options.dry_run_flag,
+        options.yes_flag,
+    ],
+)
+def transfer(
+    out: Output, programs: tuple[str, ...], task: str | None, seeds: int | None, bare: bool, **flags: Any
+) -> None:
+    """Does a program that wins at home win elsewhere? Runs each PROGRAM on every task at
+    equal budget (as many experiments as at home), beside stock, stock again (A/A)
+    and the program without its ideas. Ends with gains and ratios to stock per task,
+    rank correlations, and what helps everywhere or only at home.
+
+    With a STUDY that has runs on several tasks, of any command: its table."""
+    from arena.abroad import play_abroad
+
+    looked_at = finished(programs, task, flags, out)
+    if looked_at is not None:
+        transfer_table.present(out, looked_at)
+        return
+    wanted = launch.load_tasks(task)
+    settings = Settings.take({**flags, "task": None})
+    folder = settings.existing(out)
+    study = go_on(folder, settings, wanted, programs) if folder else None
+    own, runs, bare = asked_of(study, programs, seeds, bare)
+    if study is not None:
+        wanted = [there.task for there in study.on_tasks()]
+    refuse_one(wanted)
+    plan = plan_of(wanted, own, runs, bare, settings, study)
+    if settings.dry_run:
+        launch.dry_run(out, plan)
+        return
+    for each in wanted:
+        settings.ready(each, study)
+    if study is None:
+        study = found(wanted, own, runs, bare, settings, out)
+    launch.announce(out, plan)
+    going = {**plan, "run_budget_s": plan["device_seconds"] / plan["runs"]}  # for how far it is: the mean over tasks
+    begun = study
+    launch.drive(out, begun.folder, COMMAND, going, lambda progress: play_abroad(begun, own, runs, bare, progress))
+    transfer_table.present(out, begun.folder)
+
+
+def finished(programs: Sequence[str], task: str | None, flags: dict[str, Any], out: Output) -> Path | None:
+    """The study that is only to be looked at: named in place of a program, or by -s with no program and no task."""
+    named = flags["study"]
+    if task is None and flags["resume"] is None and not flags["dry_run"]:
+        if not programs and named:
+            return resolve.study_folder(named, out)
+        if len(programs) == 1 and named is None and is_study(programs[0]):
+            return resolve.study_folder(programs[0], out)
+    return None
+
+
+def is_study(text: str) -> bool:
+    return any((place / resolve.MARK).is_file() for place in (Path(text).expanduser(), resolve.STUDIES / text))
+
+
+def refuse_one(tasks: Sequence[Task]) -> None:
+    """Raise UsageError unless there are two tasks or more, of different names."""
+    if len(tasks) < 2:
+        hint = "metaloop transfer my/program.md --task strokes,tinylm; one task alone: metaloop match"
+        raise UsageError("transfer takes two tasks or more", hint=hint)
+    names = [task.name for task in tasks]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"--task names {twice[0]} twice", hint="each task once, by names that differ")
+
+
+def go_on(folder: Path, settings: Settings, wanted: Sequence[Task], programs: Sequence[str]) -> Study:
+    """An existing study of this command, under the settings and tasks that it was made with."""
+    from arena.study import Study
+
+    study = Study.open(folder)
+    if study.config.command != COMMAND:
+        raise NotComparable(
+            f"{resolve.shown(folder)} was made by metaloop {study.config.command}",
+            hint=f"metaloop {COMMAND} {resolve.typed(folder)} shows what it tells of transfer",
+        )
+    settings.check(study)
+    known = [study.config.task_id, *(away.task_id for away in study.config.further)]
+    if wanted and [task.task_id for task in wanted] != known:
+        raise NotComparable(
+            f"{resolve.shown(folder)} was founded with other tasks",
+            hint="leave --task out to go on, or name a new folder with --study",
+        )
+    asked = {program.program_id for program in resolve.programs(programs)}
+    if asked - {program.program_id for program in recorded(study)}:
+        raise NotComparable(
+            f"{resolve.shown(folder)} was founded with other programs",
+            hint="leave the programs out to go on, or name a new folder with --study",
+        )
+    return study
+
+
+def recorded(study: Study) -> list[Program]:
+    from programs.program import Program
+
+    return [Program.parse(text, name) for name, text in study.config.programs]
+
+
+def asked_of(
+    study: Study | None, programs: Sequence[str], seeds: int | None, bare: bool
+) -> tuple[list[Program], int, bool]:
+    """(programs, runs of each on each task, whether also without ideas): as asked, or as the study was founded."""
+    if study is not None:
+        plan = study.config.plan
+        runs, also = plan.get("seeds"), plan.get("bare")
+        if type(runs) is not int or runs < 1 or type(also) is not bool:
+            place = study.folder / resolve.MARK
+            raise Corrupt(f"{place}: [plan] seeds or bare is unusable", hint="restore study.toml from a copy")
+        return recorded(study), seeds or runs, also
+    if not programs:
+        raise UsageError("name at least one program", hint="metaloop transfer my/program.md --task strokes,tinylm")
+    own = resolve.programs(programs)
+    if len({program.program_id for program in own}) < len(own):
+        raise UsageError("a program is named twice", hint="name each once; stock and its A/A twin are added")
+    return own, seeds or RUNS, bare
+
+
+def plan_of(
+    tasks: Sequence[Task], own: Sequence[Program], runs: int, bare: bool, settings: Settings, study: Study | None
+) -> dict[str, Any]:
+    """What is about to be spent, task by task and in all, and what it can tell."""
+    from arena.abroad import entered_on
+
+    seconds = study.config.run_budget if study else settings.run_budget or tasks[0].run_budget
+    workers, devices = settings.at_once(study)
+    sandboxed = study.config.sandbox if study else settings.sandbox
+    researcher = study.config.researcher if study else settings.crew.researcher
+    parts, told = [], []
+    for task in tasks:
+        who = entered_on(task, researcher, own, bare)
+        budget = seconds / tasks[0].cost_seconds * task.cost_seconds
+        part = launch.describe_runs(task, len(who.entries) * runs, budget, workers)
+        parts.append(launch.as_it_runs(part, task, sandboxed, devices))
+        told += [f"{a.name} behaves like {b.name} on {task.name}" for a, b in who.alike]
+    whole = parts[0] | {"task": ", ".join(task.name for task in tasks), "home": tasks[0].name}
+    whole |= {key: sum(part[key] for part in parts) for key in ("runs", "experiments", "device_seconds")}
+    whole |= {"wall_seconds": round(sum(part["wall_seconds"] for part in parts), 1)}
+    whole["runs_by_task"] = ", ".join(f"{part['task']} {part['runs']}" for part in parts)
+    whole["seconds_by_task"] = ", ".join(f"{part['task']} {part['device_seconds']:.0f}" for part in parts)
+    if told:
+        whole["not_run_twice"] = "; ".join(told)
+    whole |= settings.crew.bill(tasks[0], whole["experiments"], study)
+    return whole | {"tells": tells(len(own), runs)}
+
+
+def tells(programs: int, runs: int) -> str:
+    """What so many runs can tell, on each task and of ranks."""
+    from analysis.rank_correlation import LEAST
+
+    ranked = programs + 1  # stock is one of them
+    of_ranks = (
+        f"the rank correlation of {ranked} programs (stock among them) gets an interval" if ranked >= LEAST
+        else f"no rank correlation: {ranked} programs with stock, and it takes {LEAST}"
+    )  # fmt: skip
+    return f"on each task {launch.power_sentence(runs)}; {of_ranks}"
+
+
+def found(
+    tasks: Sequence[Task], own: Sequence[Program], runs: int, bare: bool, settings: Settings, out: Output
+) -> Study:
+    """A new study that holds its programs, so that it can be resumed without naming them again."""
+    from arena.settings import Reserved
+    from arena.study import Study, reference
+
+    home, *others = tasks
+    budget = settings.run_budget or home.run_budget
+    each = budget / home.cost_seconds
+    for task in tasks:
+        launch.refuse_small(task, each * task.cost_seconds, settings.fixed_steps)
+    further = [Reserved(task=reference(t), task_id=t.task_id, run_budget=each * t.cost_seconds) for t in others]
+    return Study.create(
+        replace(settings, task=home.name).fresh(home, out), task=home, run_budget=budget, command=COMMAND,
+        workers=settings.workers_or_cores(), devices=settings.devices, seed=settings.seed,
+        fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, further=further,
+        researcher=settings.crew.researcher, staff=settings.crew.staff, plan={"seeds": runs, "bare": bare},
+        programs=[(program.name, program.text) for program in own],
+    )  # fmt: skip

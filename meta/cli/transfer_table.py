@@ -1,0 +1,254 @@
+"""The tables of transfer: gains per task, rank correlations, and what went with a gain everywhere or only at home."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.report.words import many
+from meta.cli import render, resolve
+from meta.cli.output import Column, Output, table
+from programs.errors import NotComparable
+
+if TYPE_CHECKING:
+    from analysis.rank_correlation import RankCorrelation
+    from analysis.transfer import Cell, Transfer
+    from analysis.transfer_credit import Across
+
+PLAIN = tuple(
+    Column(key)
+    for key in (
+        "task", "place", "name", "role", "n", "gain", "low", "high", "se", "unit", "ratio", "ratio_lower", "p",
+        "p_adjusted", "stock_gain", "like_id", "stream", "trust", "program_id",
+    )
+)  # fmt: skip
+COLUMNS = (
+    Column("program", flex=True, style="bold"),
+    Column("gain", right=True, style="green"),
+    Column("95%", right=True),
+    Column("ratio", "× stock", right=True),
+    Column("lower", "at least", right=True),
+    Column("p", right=True),
+    Column("n", right=True),
+)
+MOST = 12  # rows of a class that are shown to a person; --json has all
+CLEAR = ("everywhere", "home", "elsewhere", "some", "hurts")
+
+
+def present(out: Output, folder: Path) -> None:
+    """All that a study tells of transfer. Raises NotComparable where its runs are on one task."""
+    from analysis.transfer import transfer, transfer_runs
+    from analysis.transfer_credit import across
+
+    with resolve.connect(folder, []) as con:
+        found = transfer(con)
+        if not found.cells:
+            raise NotComparable(
+                f"{resolve.shown(folder)} has runs on one task only: it tells nothing of transfer",
+                hint="metaloop transfer PROGRAM --task a,b; metaloop evolve --reserve b",
+            )
+        moved = across(con, found.places, found.cells, transfer_runs(con))
+    if out.mode == "json":
+        out.json({"study": resolve.shown(folder), **as_json(found), "across": [row_json(row) for row in moved]})
+        return
+    if out.mode == "plain":
+        out.rows([asdict(cell) for cell in found.cells], PLAIN)
+    else:
+        show_cells(out, found.cells)
+    for line in (*map(of_ranks, found.correlations), *aa_lines(found.cells)):
+        out.note(line)
+    show_across(out, moved, found.places.all)
+    place = resolve.typed(folder)
+    out.note(f"next: metaloop standings {place} --all, metaloop transfer {place} --json, metaloop report {place}")
+
+
+def as_json(found: Transfer) -> dict[str, Any]:
+    return {
+        "home": list(found.places.home), "elsewhere": list(found.places.elsewhere),
+        "cells": [asdict(cell) for cell in found.cells],
+        "rank_correlations": [asdict(told) for told in found.correlations],
+    }  # fmt: skip
+
+
+def row_json(row: Across) -> dict[str, Any]:
+    return {**asdict(row), "words": row.words, "design": row.design, "causal": row.causal}
+
+
+def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | None] | None = None) -> None:
+    """A table a task; ``claims``: the p of the tests that a study announced, by task, in place of those of the view."""
+    from rich.text import Text
+
+    for task in dict.fromkeys(cell.task for cell in cells):
+        own = [cell for cell in cells if cell.task == task]
+        first = own[0]
+        streams = "/".join(dict.fromkeys(cell.stream for cell in own))
+        out.show(Text(f"{task} ({first.place}), gains in {first.unit}, {streams} stream", style="bold"))
+        places = render.decimals(min((cell.se for cell in own if cell.se), default=None))
+        out.show(table([_row(cell, places, own, claims) for cell in own], COLUMNS, out.console.width))
+        if any(cell.like_id for cell in own):
+            out.show(Text("a = b: a behaves like b on this task and was not run; it shares b's figures", style="dim"))
+
+
+def _row(cell: Cell, places: int, others: Sequence[Cell], claims: Mapping[str, float | None] | None) -> dict[str, Any]:
+    tested = claims.get(cell.task) if claims is not None and cell.role == "champion" else None
+    p = tested if claims is not None else cell.p_adjusted
+    return {
+        "program": f"{name_of(cell)}{like(cell, others)}", "gain": render.number(cell.gain, places),
+        "95%": render.span(cell.low, cell.high, places), "ratio": render.number(cell.ratio, 2),
+        "lower": render.number(cell.ratio_lower, 2), "p": _chance(p), "n": str(cell.n),
+    }  # fmt: skip
+
+
+def _chance(p: float | None) -> str:
+    return "" if p is None else "<.001" if p < 0.001 else f"{p:.3f}"
+
+
+def name_of(cell: Cell) -> str:
+    """The program as a table names it, its role where that is no plain entry."""
+    names = {"control": "{} (control)", "a/a": "{} again (A/A)", "champion": "champion {}"}
+    return names.get(cell.role, "{}").format(cell.name)
+
+
+def like(cell: Cell, others: Sequence[Cell]) -> str:
+    """Says whose figures these are where the program behaves like that one on the task, and was not run."""
+    if cell.like_id is None:
+        return ""
+    name = next((c.name for c in others if c.program_id == cell.like_id), cell.like_id)
+    return f" = {name}"
+
+
+def of_ranks(told: RankCorrelation) -> str:
+    """One line about a pair of tasks."""
+    pair = f"ranks on {told.task} and {told.other}, {many(told.n, 'program')}"
+    if told.estimate is None:
+        return f"{pair}: cannot be told, {told.why}"
+    return (
+        f"{pair}: correlation {told.estimate:.2f} [{told.low:.2f}, {told.high:.2f}]; of the means as measured "
+        f"{told.observed:.2f}, of whose spread {told.reliability:.0%} and {told.reliability_other:.0%} is no noise"
+    )
+
+
+def aa_lines(cells: Sequence[Cell]) -> list[str]:
+    """How far two arms of stock came out apart on each task, in stock's mean gain."""
+    found = []
+    for cell in cells:
+        if cell.role == "a/a" and cell.ratio is not None:
+            found.append(f"A/A on {cell.task}: stock again came to {cell.ratio:.2f} times stock")
+    return found
+
+
+def show_across(out: Output, moved: Sequence[Across], tasks: Sequence[str]) -> None:
+    """What is told apart, a table a method and class; the rest is counted."""
+    from rich.text import Text
+
+    for method in dict.fromkeys(row.method for row in moved):
+        own = [row for row in moved if row.method == method]
+        for words in dict.fromkeys(row.words for row in own if row.found in CLEAR):
+            rows = [row for row in own if row.words == words and row.found in CLEAR]
+            if out.mode == "person":
+                out.show(Text(f"{TITLES[method]}: {words} ({rows[0].design}), × stock's mean gain", style="bold"))
+                columns = (Column("what", flex=True), *(Column(task, right=True) for task in tasks))
+                out.show(table([_told(row) for row in rows[:MOST]], columns, out.console.width))
+            left = f"; the first {MOST} are shown, --json has all" if len(rows) > MOST and out.mode == "person" else ""
+            if left or out.mode == "plain":
+                out.note(f"{TITLES[method]}: {words}: {len(rows)}{left}")
+        open_ = sum(row.found == "open" for row in own)
+        absent = sum(row.found == "absent" for row in own)
+        out.note(f"{TITLES[method]}: {open_} not told apart, {absent} not there on the other side, of {len(own)}")
+
+
+TITLES = {
+    "edit": "edits, per try", "tries": "directives, per try that cites them", "having": "directives, had or not",
+    "factorial": "directives, by planned ablation", "without-ideas": "idea lists, had or not",
+}  # fmt: skip
+
+
+def _told(row: Across) -> dict[str, Any]:
+    from analysis.transfer_credit import STATES
+
+    cells = {}
+    for there in row.there:
+        if there.estimate is None:
+            cells[there.task] = STATES[there.state]
+        elif there.scaled is None:
+            cells[there.task] = f"{there.estimate:+.3g} {there.unit}"
+        else:
+            ends = render.span(there.scaled_low, there.scaled_high, 2)
+            cells[there.task] = f"{there.scaled:+.2f} ({ends})"
+    return {"what": " ".join(row.label.split()), **cells}
+
+
+@dataclass(frozen=True)
+class Champion:
+    """How a champion, itself without its ideas, and stock fare on each task of a study; empty where there is one task.
+
+    ``claims``: the p of the tests that the study announced, by task: of the claim at home, and on reserved tasks as
+    corrected among each other by Holm. ``unrun``: reserved tasks on which it behaves like stock. ``together``: what
+    the one test over several home tasks says.
+    """
+
+    cells: tuple[Cell, ...] = ()
+    claims: Mapping[str, float | None] = field(default_factory=dict)
+    unrun: tuple[str, ...] = ()
+    together: str = ""
+
+    @classmethod
+    def of(cls, folder: Path, champion: Mapping[str, Any]) -> Champion:
+        """As the ledger has it; ``champion``: its event."""
+        from analysis.transfer import transfer
+
+        reserve = champion.get("reserve") or ()
+        if not reserve and not champion.get("tasks"):  # one task: no need to open the ledger once more
+            return cls()
+        with resolve.connect(folder, []) as con:
+            found = transfer(con)
+        unrun = tuple(str(there["task"]) for there in reserve if there["claim"] is None)
+        several = bool(champion.get("tasks"))  # home tasks: the one test is of the mean over them
+        claims = {} if several else {task: champion.get("p") for task in found.places.home[:1]}
+        claims |= {str(there["task"]): there["p_adjusted"] for there in reserve}
+        together = over_homes(champion) if several else ""
+        return cls(tuple(found.of(str(champion.get("program_id")))), claims, unrun, together)
+
+    @property
+    def json(self) -> dict[str, Any]:
+        if not self.cells and not self.unrun:
+            return {}
+        rows = [{**asdict(cell), "p_announced": self.announced(cell)} for cell in self.cells]
+        return {"transfer": rows, "behaves_like_stock_on": list(self.unrun)}
+
+    @property
+    def plain(self) -> dict[str, str]:
+        """A line a task: the champion's ratio to stock."""
+        own = [cell for cell in self.cells if cell.role == "champion"]
+        told = {
+            f"ratio to stock on {cell.task}": f"{render.number(cell.ratio, 2)}, {at_least(cell.ratio_lower)}"
+            for cell in own
+        }
+        return told | {f"ratio to stock on {task}": "behaves like stock there" for task in self.unrun}
+
+    def announced(self, cell: Cell) -> float | None:
+        return self.claims.get(cell.task) if cell.role == "champion" else None
+
+    def show(self, out: Output) -> None:
+        if self.cells:
+            show_cells(out, self.cells, self.claims)
+        if self.together:
+            out.note(self.together)
+        for task in self.unrun:
+            out.note(f"on {task} the champion behaves like stock: it was not run there")
+
+
+def at_least(lower: float | None) -> str:
+    """The lower bound of a ratio in words."""
+    return "no lower bound" if lower is None else f"at least {lower:.2f}"
+
+
+def over_homes(champion: Mapping[str, Any]) -> str:
+    """The mean over several home tasks, of which the one announced test is."""
+    names = ", ".join(str(on["task"]) for on in champion["tasks"])
+    told = [f"{render.number(champion['ratio']['ratio'], 2)} × stock, {at_least(champion['ratio']['lower'])}"]
+    bare = champion.get("ratio_without_ideas")
+    told += [f"without its ideas {render.number(bare['ratio'], 2)}, {at_least(bare['lower'])}"] if bare else []
+    return f"over the home tasks ({names}): {'; '.join(told)}; p = {champion['p']:.2g}"

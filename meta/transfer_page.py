@@ -1,0 +1,32 @@
+"""The part of champion.evidence.md about several tasks: how the champion fares on each of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from analysis.transfer import transfer
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from meta.champion import Champion
+
+
+def tasks_of(con: DuckDBPyConnection, champion: Champion) -> list[dict[str, Any]]:
+    """A row per task: champion, without its ideas, stock, each with its ratio to stock; none where there is one task.
+
+    ``p``: of the test that the study announced there.
+    """
+    found = transfer(con)
+    cells = found.of(champion.program.program_id)
+    announced = {there.task: there.p_adjusted for there in champion.elsewhere}
+    if not champion.claim.tasks and found.places.home:
+        announced[found.places.home[0]] = champion.claim.p
+    made = []
+    for task in dict.fromkeys(cell.task for cell in cells):
+        own = {cell.role: cell for cell in cells if cell.task == task}
+        if "champion" in own:
+            made.append({"task": task, "place": own["champion"].place, "champion": own["champion"],
+                         "bare": own.get("without-ideas"), "stock": own.get("control"),
+                         "unit": own["champion"].unit, "p": announced.get(task)})  # fmt: skip
+    return made

@@ -1,0 +1,42 @@
+"""The same programs on strokes and on a second task, both trained for real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis.study import open_study, query
+from analysis.transfer import transfer
+from arena.abroad import play_abroad
+from arena.settings import Reserved
+from arena.study import Study, reference
+from programs.shelf import starter
+from tests.inner_loop.play import BLOBS
+from tests.studies import silent
+from trainer.task import Task
+
+EXPERIMENTS = 4
+
+
+@pytest.mark.slow
+def test_two_real_tasks_share_one_study(tmp_path: Path) -> None:
+    home, other = Task.load("strokes"), Task.load(BLOBS)
+    costs = {task.name: task.steps * task.seconds_per_step for task in (home, other)}
+    further = [Reserved(task=reference(other), task_id=other.task_id, run_budget=EXPERIMENTS * costs[other.name])]
+    study = Study.create(
+        tmp_path / "study", task=home, run_budget=EXPERIMENTS * costs[home.name], command="transfer", workers=1, seed=1,
+        fixed_steps=True, further=further,
+    )  # fmt: skip
+    play_abroad(study, (starter("local"),), 2, True, silent)
+    with open_study(study.folder, views=()) as con:
+        told = transfer(con)
+    assert told.places.home == ("strokes",) and told.places.elsewhere == (other.name,)
+    assert {(c.task, c.name, c.role) for c in told.cells} == {
+        (task, name, role) for task in ("strokes", other.name)
+        for name, role in (("local", "program"), ("stock", "control"), ("stock", "a/a"))
+    }  # fmt: skip
+    assert all(cell.n == 2 for cell in told.cells)
+    metrics = query(study.folder, "SELECT task, count(DISTINCT metric) AS n FROM baselines GROUP BY 1 ORDER BY 1")
+    assert {row["task"]: row["n"] for row in metrics} == {"strokes": 8, other.name: 8}
+    assert "cannot" not in told.correlations[0].why and "fewer than 4" in told.correlations[0].why

@@ -1,0 +1,171 @@
+"""``metaloop transfer`` and what the end of an evolution says of several tasks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from analysis.study import query
+from trainer.planted import random_law, simulated_task
+
+from .cli_study import cli, on_terminal
+
+PROGRAMS = ("local", "careful", "idea-queue")
+HOME_AND_AWAY = "home,away"
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("transfer")
+    for number, name in enumerate(("home", "away"), 2):
+        simulated_task(random_law(number), folder / name, name=name, experiments=8)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def played(here: Path) -> Path:
+    done = cli("transfer", *PROGRAMS, "-t", HOME_AND_AWAY, "-n", "3", "-s", "study", "--seed", "1", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert "behaves like" in done.stderr and "not run twice" in done.stderr
+    return here / "study"
+
+
+def test_it_ends_with_a_table_of_both_tasks(played: Path) -> None:
+    done = cli("transfer", str(played))
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert lines[0][:4] == ["task", "place", "name", "role"]
+    assert {(line[0], line[1]) for line in lines[1:]} == {("home", "home"), ("away", "elsewhere")}
+    assert {"local", "careful", "idea-queue", "stock"} <= {line[2] for line in lines[1:]}
+    assert "ranks on home and away, 4 programs: correlation" in done.stderr
+    assert "A/A on away: stock again came to" in done.stderr
+
+
+def test_json_has_all_of_it(played: Path) -> None:
+    told = json.loads(cli("transfer", "-s", str(played), "--json").stdout)
+    assert (told["home"], told["elsewhere"]) == (["home"], ["away"])
+    assert told["cells"] and told["across"] and {"words", "design", "causal", "found"} <= told["across"][0].keys()
+    assert told["rank_correlations"][0]["n"] == 4
+    assert all("help" not in row["words"] for row in told["across"] if not row["causal"])
+
+
+def test_a_person_sees_a_table_a_task(played: Path) -> None:
+    code, shown = on_terminal("transfer", str(played), cwd=played.parent)
+    assert code == 0 and "home (home), gains in nats" in shown and "away (elsewhere)" in shown
+    assert "× stock" in shown and "stock again (A/A)" in shown
+
+
+def test_looking_runs_nothing_and_resuming_an_ended_study_neither(played: Path) -> None:
+    count = "SELECT count(*) AS n FROM experiments"
+    before = query(played, count)
+    assert cli("transfer", str(played)).returncode == 0
+    done = cli("transfer", "--resume", str(played), "-q")
+    assert done.returncode == 0 and done.stdout.startswith("task\tplace")
+    assert query(played, count) == before
+
+
+def test_a_dry_run_bills_every_task_and_makes_nothing(here: Path) -> None:
+    done = cli("transfer", *PROGRAMS, "-t", HOME_AND_AWAY, "-n", "5", "--dry-run", "--json", cwd=here)
+    plan = json.loads(done.stdout)
+    assert plan["home"] == "home" and plan["task"] == "home, away"
+    parts = [part.rpartition(" ") for part in plan["runs_by_task"].split(", ")]
+    assert sum(int(runs) for *_, runs in parts) == plan["runs"] and all(int(runs) % 5 == 0 for *_, runs in parts)
+    assert "rank correlation of 4 programs" in plan["tells"]
+    one = json.loads(cli("transfer", "local", "-t", HOME_AND_AWAY, "--dry-run", "--json", cwd=here).stdout)
+    assert "no rank correlation" in one["tells"]
+    assert not (here / "studies").exists()
+
+
+def test_no_bare_leaves_the_variants_out(here: Path) -> None:
+    def asked(*more: str) -> int:
+        line = ("transfer", "confirm-last", str(here / "lists.md"), "-t", HOME_AND_AWAY, "-n", "1", "--dry-run")
+        return int(json.loads(cli(*line, "--json", *more, cwd=here).stdout)["runs"])
+
+    text = "---\nmetaloop:\n  proposers: {queue: 0.5, local: 0.5}\n---\n# Lists\n\n## Ideas\n\n- Try `LADDER1=0.05`.\n"
+    (here / "lists.md").write_text(text)
+    assert asked() == asked("--no-bare") + 2
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("local", "-t", "home"), "two tasks or more"),
+        (("local", "-t", "home,home"), "names home twice"),
+        (("-t", "home,away"), "name at least one program"),
+        (("local", "local", "-t", "home,away"), "named twice"),
+        (("careful", "-s", "study", "-t", "home,away"), ""),
+        (("stock", "-s", "study", "-t", "home,away"), "founded with other programs"),
+        (("local", "-s", "study", "-t", "away,home"), "founded with other tasks"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    played: Path, args: tuple[str, ...], message: str
+) -> None:  # fmt: skip
+    done = cli("transfer", *args, "--dry-run", cwd=played.parent)
+    assert done.returncode == (2 if message else 0), done.stderr
+    assert message in done.stderr
+
+
+def test_a_study_on_one_task_tells_nothing_of_transfer(here: Path) -> None:
+    assert cli("match", "local", "-t", "home", "-n", "2", "-s", "single", "--no-controls", cwd=here).returncode == 0
+    done = cli("transfer", "single", cwd=here)
+    assert done.returncode == 2 and "on one task only" in done.stderr
+    done = cli("transfer", "--resume", "single", cwd=here)
+    assert done.returncode == 2 and "made by metaloop match" in done.stderr
+
+
+@pytest.mark.slow
+def test_interrupted_it_drains_and_ends_as_if_nothing_had_been(here: Path) -> None:
+    line = ("transfer", *PROGRAMS, "-t", HOME_AND_AWAY, "-n", "6", "--seed", "3", "-q")
+    command = [sys.executable, "-m", "meta.cli.main", *line, "-s", "cut"]
+    with subprocess.Popen(command, cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        ledger, until = here / "cut" / "ledger", time.monotonic() + 120
+        while time.monotonic() < until and sum(p.stat().st_size for p in ledger.glob("*.jsonl")) < 30_000:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130 and "metaloop transfer --resume" in said, said
+    resumed = cli("transfer", "--resume", "cut", "-q", cwd=here)
+    whole = cli(*line, "-s", "whole", cwd=here)
+    assert resumed.returncode == whole.returncode == 0
+    assert resumed.stdout == whole.stdout
+
+
+@pytest.mark.slow
+def test_the_end_of_an_evolution_tells_each_task(here: Path) -> None:
+    line = (
+        "evolve",
+        "-t",
+        "home",
+        "--reserve",
+        "away",
+        "--quick",
+        "--generations",
+        "0",
+        "--seed",
+        "2",
+        "-s",
+        "evolved",
+    )
+    done = cli(*line, "--json", cwd=here)
+    told = json.loads(done.stdout)
+    champion = {row["task"]: row for row in told["transfer"] if row["role"] == "champion"}
+    assert champion["home"]["gain"] == pytest.approx(told["champion"]["mean"])
+    assert champion["home"]["ratio_lower"] == pytest.approx(told["ratio"]["lower"])
+    assert champion["home"]["p_announced"] == told["p"]
+    [away] = told["reserve"]
+    if away["claim"] is not None:
+        assert champion["away"]["ratio"] == pytest.approx(away["claim"]["ratio"]["ratio"])
+        assert champion["away"]["p_announced"] == away["p_adjusted"]
+    page = (here / "evolved" / "champion.evidence.md").read_text()
+    assert "## Does it transfer?" in page and "| home | home |" in page and "| away | elsewhere |" in page
+    shown = cli("transfer", "evolved", cwd=here)
+    assert shown.returncode == 0 and "away\telsewhere" in shown.stdout
+    plain = cli("evolve", "--resume", "evolved", cwd=here)
+    assert "ratio to stock on away\t" in plain.stdout

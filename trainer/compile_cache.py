@@ -1,0 +1,106 @@
+"""What torch.compile and Triton made of a task's untouched source, kept between experiments on this machine.
+
+An experiment gets a private copy, which goes with it. Nothing that an edited source leaves there is ever taken: it
+would be code that the next experiment runs. Only the untouched baseline, which is part of the task and so trusted,
+fills the cache, once for each task, source, hardware class and version; that run is nobody's charge.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from programs.ids import content_id
+from trainer.blob import Blob
+from trainer.gpus import torch_version
+from trainer.hardware import hardware_class
+from trainer.places import user_cache
+from trainer.task import Task
+
+
+class CompileCache:
+    """One file: a packed folder (`trainer.inside.packing`). ``path`` is where it lies or will."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settled = False  # whether it was filled, or tried to be, as far as this process knows
+        self._file = -1
+        self._grown: Blob | None = None
+        self._out: Blob | None = None
+
+    @classmethod
+    def of(cls, task: Task, sandboxed: bool) -> CompileCache:
+        shut = "sandboxed" if sandboxed else "unverified"
+        parts = (task.task_id, task.baseline().source_id, hardware_class(task.device), torch_version())
+        name = content_id("k", *parts, platform.python_version(), shut)
+        return cls(user_cache() / "compiled" / f"{task.name}-{name}.pack")
+
+    def ensure(self, fill: Callable[[], object]) -> None:
+        """Have it filled by ``fill``, which runs the untouched source, unless it is there or was tried.
+
+        Whoever comes meanwhile waits. What ``fill`` raises is raised, and it is not tried again by this process.
+        """
+        if self.settled:
+            return
+        self.settled = True
+        with self._alone():
+            if not self.path.is_file():
+                with self._growing():
+                    fill()
+
+    def given(self) -> dict[str, int]:
+        """Descriptors for one process: what it starts from, and while the cache is filled where to leave the rest."""
+        found: dict[str, int] = {}
+        if self._grown is not None:
+            found["compiled"] = self._grown.fd
+        elif self.path.is_file():
+            if self._file < 0:
+                self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            found["compiled"] = self._file
+        if self._out is not None:
+            found["compiled_out"] = self._out.fd
+        return found
+
+    def took(self) -> None:
+        """A process has ended: while the cache is filled, the next one starts from what it has left."""
+        if self._out is not None and self._out.size:
+            if self._grown is not None:
+                self._grown.close()
+            self._grown, self._out = self._out, Blob()
+
+    @contextmanager
+    def _growing(self) -> Iterator[None]:
+        self._out = Blob()
+        try:
+            yield
+            if self._grown is not None:
+                self._store(self._grown)
+        finally:
+            for blob in filter(None, (self._grown, self._out)):
+                blob.close()
+            self._grown = self._out = None
+
+    def _store(self, blob: Blob) -> None:
+        draft = self.path.with_suffix(".partial")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
+            done = 0
+            while done < blob.size:
+                done += os.sendfile(file.fileno(), blob.fd, done, blob.size - done)
+            os.fsync(file.fileno())
+        draft.rename(self.path)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path.with_suffix(".lock"), "a", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

@@ -1,0 +1,94 @@
+"""The profile for devices: what a sandbox lets in for one GPU and for compilers, beside what every sandbox does.
+
+The candidate may talk to the driver, start programs of the system and see a /proc of its own processes: weaker than the
+plain profile (docs/threat-model.md). Without a GPU it is the same profile with no node in it, which is how it was
+tried; nothing here ran on a real GPU yet (docs/gpu.md).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sysconfig
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from trainer import gpu
+from trainer.gpus import DEV, Gpu
+
+PRELOAD = "METALOOP_GPU_PRELOAD"  # 0: the template imports torch alone, not what torch.compile needs, too
+#: programs, headers and what compilers read; as far as they are there
+_TOOLS = (
+    "/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/libexec", "/usr/include", "/usr/local/bin", "/usr/local/include",
+    "/etc/alternatives", "/usr/local/nvidia", "/usr/local/cuda",
+)  # fmt: skip
+_DRIVER = re.compile(r"lib(?:cuda|nvidia-ml)\.so\.1\b.*=> (/\S+)$")
+
+
+@dataclass(frozen=True)
+class DeviceProfile:
+    """``gpu``: the one that is let in, None for the profile alone. ``dev``: where its nodes are."""
+
+    gpu: Gpu | None = None
+    dev: Path = DEV
+
+    @property
+    def device(self) -> str:
+        """What METALOOP_TRAIN_DEVICE says."""
+        return "cuda" if self.gpu else "cpu"
+
+    @property
+    def preload(self) -> bool:
+        return os.environ.get(PRELOAD, "1") != "0"
+
+    def environment(self) -> dict[str, str]:
+        """Of the template and of each experiment."""
+        told = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "TORCH_WARM_POOL": "0"}
+        told |= {"TORCHINDUCTOR_FX_GRAPH_CACHE": "1", "TORCHINDUCTOR_AUTOGRAD_CACHE": "1"}  # read at import
+        if self.gpu:
+            told |= {"CUDA_VISIBLE_DEVICES": self.gpu.uuid, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        if cuda := next((folder for folder in self.driver if (Path(folder) / "libcuda.so.1").exists()), None):
+            told["TRITON_LIBCUDA_PATH"] = cuda
+        return told
+
+    @cached_property
+    def driver(self) -> tuple[str, ...]:
+        """The folders of the driver's libraries, as the loader finds them."""
+        if self.gpu is None:
+            return ()
+        found = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if _has_driver(folder)]
+        with suppress(OSError, subprocess.SubprocessError):
+            command = ["/sbin/ldconfig", "-p"]
+            said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
+            found += [os.path.dirname(match[1]) for line in said.splitlines() if (match := _DRIVER.search(line))]
+        found += [folder for folder in ("/usr/local/nvidia/lib64", "/usr/lib/wsl/lib") if _has_driver(folder)]
+        # links within them may lead to where the driver was unpacked
+        real = [os.path.dirname(os.path.realpath(os.path.join(folder, "libcuda.so.1"))) for folder in found]
+        return tuple(dict.fromkeys([*found, *real]))
+
+    def folders(self) -> list[str]:
+        """Paths of this machine that it shows, read-only, beside the others."""
+        return [path for path in (*_TOOLS, sysconfig.get_path("include"), *self.driver) if os.path.exists(path)]
+
+    def binds(self, below: str = "") -> list[str]:
+        """Arguments of bwrap for nodes and /sys, ``below`` a folder; they stand behind those for /dev."""
+        if self.gpu is None:
+            return ["--ro-bind", "/sys", f"{below}/sys"]
+        return gpu.bwrap_arguments(self.nodes, self.gpu.index, below)
+
+    @cached_property
+    def nodes(self) -> list[Path]:
+        return gpu.device_nodes(self.dev)
+
+
+def train_environment(profile: DeviceProfile | None) -> Mapping[str, str]:
+    """What an experiment is told of its device."""
+    return {"METALOOP_TRAIN_DEVICE": profile.device if profile else "cpu"}
+
+
+def _has_driver(folder: str) -> bool:
+    return folder.startswith("/") and os.path.exists(os.path.join(folder, "libcuda.so.1"))

@@ -1,0 +1,50 @@
+"""A GPU tried in the sandbox of this machine, as an experiment would use it: what `metaloop doctor` goes by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from programs.errors import EnvironmentProblem
+from trainer.device_profile import DeviceProfile, train_environment
+from trainer.launcher import LauncherFault, Limits, Request
+from trainer.local import LocalLauncher
+
+_SECONDS = 300.0  # for the first compilation of a machine
+_COMPILES = b"""
+import os, torch
+device = os.environ["METALOOP_TRAIN_DEVICE"]
+double = torch.compile(lambda x: torch.relu(x) * 2 + x.sin())
+x = torch.linspace(-1, 1, 4096, device=device)
+found, wanted = double(x), torch.relu(x) * 2 + x.sin()
+assert torch.allclose(found, wanted, atol=1e-5), "torch.compile computes something else"
+print("compiled")
+"""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """``name`` as torch calls it inside; ``compiles``: empty, or why torch.compile does not work there."""
+
+    name: str
+    compiles: str
+
+
+def try_device(profile: DeviceProfile, *, compiling: bool = True) -> Tried:
+    """Start the sandbox with the device in it, let it try to get out, multiply two matrices, compile a function.
+
+    Raises EnvironmentProblem, with its cure, where an experiment could not run at all.
+    """
+    launcher = LocalLauncher(profile=profile)
+    limits = Limits(1e6, _SECONDS, 1 << 16)
+    told = train_environment(profile)
+    try:
+        launcher.start()
+        name = launcher.run(Request("matmul", limits, environment=told)).log.strip()
+        if not compiling:
+            return Tried(name, "")
+        ended = launcher.run(Request("train", limits, files={"train.py": _COMPILES}, environment=told))
+    except LauncherFault as fault:
+        raise EnvironmentProblem(f"the sandbox with a GPU fails: {fault}", hint="docs/gpu.md, to try by hand") from None
+    finally:
+        launcher.close()
+    return Tried(name, "" if ended.exit_code == 0 else ended.error or ended.killed or f"exit code {ended.exit_code}")

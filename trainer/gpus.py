@@ -1,0 +1,133 @@
+"""Which GPUs of this machine metaloop may train on, found without an import of torch and without a word to CUDA.
+
+Three things must hold: there are device nodes, torch is built for CUDA, and ``nvidia-smi`` answers. METALOOP_DEVICES
+says what may be used: ``cpu`` none, ``0,2`` those, anything else all; CUDA_VISIBLE_DEVICES narrows it further.
+Built from the manuals; docs/gpu.md says what was never tried on a GPU.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Literal
+
+from programs.errors import EnvironmentProblem
+from trainer import gpu
+
+Device = Literal["cpu", "gpu"]
+VARIABLE = "METALOOP_DEVICES"
+DEV = Path("/dev")
+TOOL = "nvidia-smi"
+_FIELDS = "index,uuid,name,memory.total,driver_version"
+_ROW = re.compile(r"(\d{1,3}), ([\w-]{1,80}), ([^,]{1,100}), (\d{1,9}|\[N/A\]), ([\w.]{1,40})")
+_CUDA = re.compile(r"^cuda\b[^=\n]*=\s*['\"]([\d.]+)['\"]", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU: its number for nvidia-smi, its name for CUDA_VISIBLE_DEVICES, memory in MiB (0 where it is not told)."""
+
+    index: int
+    uuid: str
+    name: str
+    memory_mb: int
+    driver: str
+
+    @property
+    def hardware(self) -> str:
+        """As the hardware class says it: model, memory, and what computes on it."""
+        versions = f"torch {torch_version()} CUDA {torch_cuda() or 'none'}/driver {self.driver}"
+        return f"gpu:{self.name}/{round(self.memory_mb / 1024)} GB/{versions}"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found: ``gpus`` that can be used, or in ``reason`` what is in the way, with its ``cure``."""
+
+    gpus: tuple[Gpu, ...]
+    reason: str = ""
+    cure: str = ""
+
+
+def survey(dev: Path | None = None, tool: str | Path | None = None) -> Survey:
+    """Look at this machine. Where there are no device nodes nothing else is asked. Never raises."""
+    asked = os.environ.get(VARIABLE, "").strip().lower()
+    if asked == "cpu":
+        return Survey((), f"{VARIABLE}=cpu turns them off", f"unset {VARIABLE}")
+    nodes = gpu.device_nodes(dev or DEV)
+    if not any(re.fullmatch(r"nvidia\d+", node.name) for node in nodes):
+        return Survey((), "no NVIDIA device node", "")
+    if not torch_cuda():
+        cure = "pip install torch from https://download.pytorch.org/whl/cu130, not the CPU build"
+        return Survey((), "there are GPUs, but torch is built without CUDA", cure)
+    try:
+        found = _ask(tool or TOOL)
+    except EnvironmentProblem as problem:
+        return Survey((), problem.message, problem.hint or "")
+    chosen = _chosen(found, asked)
+    if not chosen:
+        return Survey((), f"{len(found)} GPUs, none of them allowed", f"see {VARIABLE} and CUDA_VISIBLE_DEVICES")
+    return Survey(tuple(chosen))
+
+
+def usable() -> tuple[Gpu, ...]:
+    """The GPUs that experiments may run on, by number. Looked up once for each setting of the environment."""
+    return _usable(DEV, TOOL, os.environ.get(VARIABLE, ""), os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+@cache
+def _usable(dev: Path, tool: str, *_: str | None) -> tuple[Gpu, ...]:
+    return survey(dev, tool).gpus
+
+
+def device_for(wanted: Device) -> Device:
+    """What a task that wants that device gets on this machine."""
+    return "gpu" if wanted == "gpu" and usable() else "cpu"
+
+
+def _ask(tool: str | Path) -> list[Gpu]:
+    found = []
+    for line in gpu.ask(tool, f"--query-gpu={_FIELDS}", None):
+        match = _ROW.fullmatch(line.strip())
+        if match is None:
+            raise gpu.odd(tool, line)
+        memory = int(match[4]) if match[4].isdigit() else 0
+        found.append(Gpu(int(match[1]), match[2], " ".join(match[3].split()), memory, match[5]))
+    return sorted(found, key=lambda one: one.index)
+
+
+def _chosen(found: list[Gpu], asked: str) -> list[Gpu]:
+    if re.fullmatch(r"\d+(,\d+)*", asked):
+        numbers = {int(text) for text in asked.split(",")}
+        found = [one for one in found if one.index in numbers]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return found
+    names = [text.strip() for text in visible.split(",") if text.strip()]
+    return [one for one in found if any(name == str(one.index) or one.uuid.startswith(name) for name in names)]
+
+
+def torch_version() -> str:
+    return re.sub(r"\+.*", "", _torch_says(r"^__version__\b[^=\n]*=\s*['\"]([\w.+]+)['\"]") or "none")
+
+
+def torch_cuda() -> str:
+    """The CUDA version that torch is built for, e.g. ``13.0``; empty for a build without it, or no torch."""
+    return _torch_says(_CUDA.pattern)
+
+
+def _torch_says(pattern: str) -> str:
+    """Of torch's own ``version.py``, as text: its import takes seconds."""
+    spec = PathFinder.find_spec("torch")
+    if spec is None or not spec.origin:
+        return ""
+    try:
+        text = (Path(spec.origin).parent / "version.py").read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    match = re.search(pattern, text, re.MULTILINE)
+    return match[1] if match else ""
