@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from analysis.study import open_study, query
-from analysis.transfer import transfer
+from analysis.transfer import transfer, transfer_runs
+from analysis.transfer_credit import across
 from arena.abroad import play_abroad
 from arena.settings import Reserved
 from arena.study import Study, reference
@@ -31,12 +32,14 @@ def test_two_real_tasks_share_one_study(tmp_path: Path) -> None:
     play_abroad(study, (starter("local"),), 2, True, silent)
     with open_study(study.folder, views=()) as con:
         told = transfer(con)
+        apart = across(con, told.places, told.cells, transfer_runs(con))
     assert told.places.home == ("strokes",) and told.places.elsewhere == (other.name,)
     assert {(c.task, c.name, c.role) for c in told.cells} == {
         (task, name, role) for task in ("strokes", other.name)
         for name, role in (("local", "program"), ("stock", "control"), ("stock", "a/a"))
     }  # fmt: skip
     assert all(cell.n == 2 for cell in told.cells)
+    assert {"lr", "activation"} <= {row.key.partition("=")[0] for row in apart}  # the latter's values are words
     metrics = query(study.folder, "SELECT task, count(DISTINCT metric) AS n FROM baselines GROUP BY 1 ORDER BY 1")
     assert {row["task"]: row["n"] for row in metrics} == {"strokes": 8, other.name: 8}
     assert "cannot" not in told.correlations[0].why and "fewer than 4" in told.correlations[0].why
