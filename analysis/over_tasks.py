@@ -94,8 +94,11 @@ def _change(edit: EditCredit) -> tuple[str, Value]:
     return edit.knob.casefold(), f"{float(edit.value):.6g}" if number else str(edit.value).casefold()
 
 
-def _mean(rows: Sequence[Row], task: str) -> Row:
-    """One row of independent ones: their mean, the se of that, the weakest design and the largest q."""
+def _mean(rows: Sequence[Row], task: str, freedom: float) -> Row:
+    """One row of independent ones: their mean, the se of that, the weakest design and the largest q.
+
+    ``freedom``: degrees of freedom of the se, those of the rows together.
+    """
     first, count = rows[0], len(rows)
     if count == 1:
         return first
@@ -105,7 +108,7 @@ def _mean(rows: Sequence[Row], task: str) -> Row:
     qs = [row.q for row in rows if row.q is not None]
     designs = {row.design for row in rows}
     n = sum(row.n for row in rows)
-    low, high = interval(estimate, se, n - count)
+    low, high = interval(estimate, se, freedom)
     return replace(
         first, task=task, estimate=estimate, se=se, low=low, high=high, n=n,
         q=max(qs) if len(qs) == count else None,
@@ -117,7 +120,7 @@ def _mean(rows: Sequence[Row], task: str) -> Row:
 def _edit(rows: list[EditCredit], task: str) -> EditCredit:
     joint = [row.joint_estimate for row in rows if row.joint_estimate is not None]
     return replace(
-        _mean(rows, task),
+        _mean(rows, task, sum(row.runs - 1 for row in rows)),
         failures=sum(row.failures for row in rows), runs=sum(row.runs for row in rows),
         device_seconds=math.fsum(row.device_seconds for row in rows),
         joint_estimate=math.fsum(joint) / len(joint) if len(joint) == len(rows) else None,
@@ -126,7 +129,7 @@ def _edit(rows: list[EditCredit], task: str) -> EditCredit:
 
 def _directive(rows: list[DirectiveCredit], task: str) -> DirectiveCredit:
     return replace(
-        _mean(rows, task),
+        _mean(rows, task, sum(row.runs_followed - 1 for row in rows)),
         kept_gain=math.fsum(row.kept_gain for row in rows), failures=sum(row.failures for row in rows),
         device_seconds=math.fsum(row.device_seconds for row in rows),
         program_ids=tuple(dict.fromkeys(p for row in rows for p in row.program_ids)),
@@ -139,7 +142,7 @@ def _mutation(rows: list[MutationCredit], task: str) -> MutationCredit:
     errors = [row.shrunk_se for row in rows if row.shrunk_se is not None]
     known = len(shrunk) == len(errors) == len(rows)
     return replace(
-        _mean(rows, task),
+        _mean(rows, task, sum(row.n - 1 for row in rows)),
         shrunk=math.fsum(shrunk) / len(rows) if known else None,
         shrunk_se=math.sqrt(math.fsum(e * e for e in errors)) / len(rows) if known else None,
     )

@@ -28,13 +28,14 @@ class Gate:
 
     def __call__(self, program: Program) -> str:
         """Why a program is turned away; empty where it may run."""
-        if self.refused >= self.most:
-            return ""
+        said = self.says(program) if self.refused < self.most else ""
+        self.refused += bool(said)
+        return said
+
+    def says(self, program: Program) -> str:
+        """What speaks against a program, whether or not it is turned away."""
         expected = self.predict(program)
-        if expected >= self.bar:
-            return ""
-        self.refused += 1
-        return f"the surrogate expects {expected:.3g}, below {self.bar:.3g}"
+        return f"the surrogate expects {expected:.3g}, below {self.bar:.3g}" if expected < self.bar else ""
 
 
 def gate_over(places: Sequence[Study], most: int) -> Callable[[Program], str] | None:
@@ -42,10 +43,15 @@ def gate_over(places: Sequence[Study], most: int) -> Callable[[Program], str] | 
     gates = [gate for place in places if (gate := gate_of(place, most)) is not None]
     if len(gates) < len(places):
         return None
+    refused = 0
 
     def gate_of_all(program: Program) -> str:
-        said = [gate(program) for gate in gates]
-        return said[0] if all(said) else ""
+        nonlocal refused
+        said = [gate.says(program) for gate in gates]
+        if refused >= most or not all(said):
+            return ""
+        refused += 1
+        return said[0]
 
     return gate_of_all
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.evidence import ProgramScore
 from analysis.ledger import state_of
@@ -25,6 +25,9 @@ from programs.errors import NotComparable, ProgramError, UsageError
 from programs.program import Program
 from programs.shelf import starter
 from trainer.task import Task
+
+if TYPE_CHECKING:
+    import duckdb
 
 _TEXTS = "SELECT program_id, text FROM programs"
 _SEARCHED = "SELECT DISTINCT task FROM matches WHERE stream = 'selection'"
@@ -63,7 +66,7 @@ def gather(folders: Sequence[Path], reserved: Sequence[str] = ()) -> Known:
         with open_study(folder, views=()) as con:
             mine = told(con)
             texts |= {row["program_id"]: row["text"] for row in rows(con.execute(_TEXTS))}
-            searched = {row["task"] for row in rows(con.execute(_SEARCHED))}
+            searched = {row["task"] for row in rows(con.execute(_SEARCHED))} | _inherited(con)
         if not mine:
             raise UsageError(
                 f"--prior {folder}: tells nothing: no verified gains beside a stock that clearly gained",
@@ -77,11 +80,17 @@ def gather(folders: Sequence[Path], reserved: Sequence[str] = ()) -> Known:
         study_id = mine[0].study_id
         if study_id in studies:
             raise UsageError(f"--prior {folder}: this study is named twice", hint="name it once")
-        tasks = list(dict.fromkeys(row.task for row in mine))
-        studies[study_id] = PriorStudy(study_id=study_id, ledger=state_of(ledger_folder(folder)), tasks=tasks)
+        ledger = state_of(ledger_folder(folder))
+        studies[study_id] = PriorStudy(study_id=study_id, ledger=ledger, tasks=sorted(searched))
         found += mine
     programs = [PriorProgram(**asdict(one)) for one in expected(found)]
     return Known(Prior(studies=list(studies.values()), programs=programs), texts)
+
+
+def _inherited(con: duckdb.DuckDBPyConnection) -> set[str]:
+    """The tasks that the priors of an open study had searched on: what it seated was bred there."""
+    config = rows(con.execute("SELECT config FROM studies"))[0]["config"] or {}
+    return {task for study in (config.get("prior") or {}).get("studies", ()) for task in study["tasks"]}
 
 
 def seat(

@@ -113,17 +113,18 @@ class HeldSeconds:
             yield
         finally:
             sampler.stop()
-            tally.findings += self._seen(sampler)
-            tally.utilization = sampler.utilization
-            tally.device_memory_mb = sampler.peak_above(before.memory_mb)
+            tally.findings += self._seen(sampler, alone)
+            if alone:  # else what is seen of the GPU is its neighbours', too
+                tally.utilization = sampler.utilization
+                tally.device_memory_mb = sampler.peak_above(before.memory_mb)
             with _told(tally):
                 tally.findings += gpu.clean_after(self.index, before, self.tool) if alone else ()
 
-    def _seen(self, sampler: Sampler) -> list[str]:
+    def _seen(self, sampler: Sampler, alone: bool) -> list[str]:
         if sampler.problem:
             return [f"gpu: not watched: {sampler.problem}"]
         share = sampler.utilization
-        if share is not None and share < IDLE_SHARE and sampler.looks >= _FEWEST:
+        if alone and share is not None and share < IDLE_SHARE and sampler.looks >= _FEWEST:
             return [f"gpu: computes in {share:.0%} of the time, as the driver counts it"]
         return []
 

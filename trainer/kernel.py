@@ -21,7 +21,9 @@ from typing import Any, TypeVar
 
 from programs.errors import TaskError
 from trainer.building import trusted
+from trainer.launcher import LauncherFault
 from trainer.process_clock import ProcessClock
+from trainer.referee import Failed
 from trainer.scoring import InvalidPredictions, Referee, Score
 from trainer.streaming import Channel
 
@@ -102,6 +104,12 @@ class Kernel:
             if instead is None:
                 raise
             raise TaskError(f"{instead}: reference: {error}", hint="it must give the same result each time") from None
+        except Failed as failed:
+            if instead is None:
+                raise
+            if failed.status in ("oom", "timeout"):
+                raise LauncherFault(f"the reference: {failed.reason}") from None  # tried again
+            raise TaskError(f"{instead}: reference: {failed.reason}", hint="it must work on every input") from None
 
 
 def time_calls(channel: Channel, cases: list[Case], tolerance: float, seconds: float) -> list[Timing]:

@@ -5,12 +5,13 @@ A busy machine lets a process wait, and waiting is no CPU; on a quiet one waking
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 
 from trainer.inside.metering import cpu_seconds
 
-_SETTLE_SECONDS = 0.005  # that we wait for a process which has answered to fall asleep
+_SETTLE_SECONDS = 0.012  # that we wait for a process to fall asleep: more than a tick at 100 Hz, which books the rest
 _LOOK_SECONDS = 0.00002
 
 
@@ -34,7 +35,16 @@ class ProcessClock:
 
 
 def _runs(process: int) -> bool:
-    """Whether the first thread of a process runs or waits for a processor."""
-    with suppress(OSError), open(f"/proc/{process}/stat", "rb") as file:
-        return file.read().rpartition(b")")[2][1:2] == b"R"
+    """Whether any thread of a process runs or waits for a processor."""
+    with suppress(OSError):
+        return any(
+            _state(f"/proc/{process}/task/{thread}/stat") == b"R" for thread in os.listdir(f"/proc/{process}/task")
+        )
     return False
+
+
+def _state(path: str) -> bytes:
+    """The letter of a thread's state; empty for one that has ended."""
+    with suppress(OSError), open(path, "rb") as file:
+        return file.read().rpartition(b")")[2][1:2]
+    return b""

@@ -72,6 +72,9 @@ def founded(con: duckdb.DuckDBPyConnection, config: Mapping[str, Any], place: st
         return None
     named, before = zip(*(named_by(row, place) for row in own), strict=True) if own else ((), ())
     words = ["metaloop", command, *named, *tasks_of(config), *dial, *settings(config, dial)]
+    if prior := config.get("prior"):
+        ids = ", ".join(study["study_id"] for study in prior["studies"])
+        note = " ".join(filter(None, (note, f"It began from past studies ({ids}): name their folders with --prior.")))
     seeded = SEEDED if config.get("seed") is not None else FRESH
     return Again(shlex.join(words), tuple(filter(None, before)), " ".join(filter(None, (note, seeded))))
 

@@ -14,7 +14,7 @@ from arena.settings import Prior, PriorProgram
 from meta.begin import found, take_up
 from meta.evolve import evolve
 from meta.population import starters
-from meta.prior import gather, informed, seat
+from meta.prior import _inherited, gather, informed, seat
 from programs.errors import NotComparable, UsageError
 from programs.shelf import starter
 from tests.studies import TINY, silent
@@ -99,6 +99,11 @@ def test_what_cannot_be_a_prior_is_refused(past: tuple[Path, Task], tmp_path: Pa
         gather([folder], ["home"])
     with pytest.raises(UsageError, match="named twice"):
         gather([folder, folder])
+    study, _ = found(tmp_path / "heir", task=planted(tmp_path / "far", 3), plan=PLAN, workers=1, known=gather([folder]))
+    with study:  # what it was seated with was bred on home, though it never searched there itself
+        pass
+    with open_study(tmp_path / "heir", views=()) as con:
+        assert _inherited(con) == {"home"}
     done = cli("evolve", "-t", str(task.folder), "--prior", str(tmp_path / "none"), "--quick", "--dry-run")
     assert done.returncode == 2 and "no study" in done.stderr.splitlines()[0]
 

@@ -37,7 +37,7 @@ def prose(seed: int, lines: int) -> str:
 def corpus(tmp_path: Path) -> Path:
     folder = tmp_path / "corpus"
     (folder / "more").mkdir(parents=True)
-    (folder / "one.txt").write_text(prose(1, 3500))
+    (folder / "one.txt").write_text(prose(1, 4500))
     (folder / "more" / "two.md").write_text(prose(2, 2500))
     return folder
 

@@ -46,16 +46,26 @@ def _parent(pid: int) -> int:
 
 
 def private_mb(pids: Iterable[int]) -> float:
-    """Resident memory of living processes that no file answers for, MiB; pages that forks share count for each."""
-    pages = 0
+    """Resident memory of living processes that no file on a disk answers for, MiB.
+
+    Pages that forks share count for each; of memory that is shared on purpose, the most that one of them holds counts.
+    """
+    private, shared = 0, 0
     for pid in pids:
-        try:
-            with open(f"/proc/{pid}/statm", "rb") as file:
-                words = file.read().split()
-            pages += int(words[1]) - int(words[2])
-        except (OSError, ValueError, IndexError):
-            continue  # it has ended meanwhile
-    return pages * os.sysconf("SC_PAGESIZE") / (1 << 20)
+        held = _held_kb(pid)
+        private += held.get(b"RssAnon", 0)
+        shared = max(shared, held.get(b"RssShmem", 0))
+    return (private + shared) / 1024
+
+
+def _held_kb(pid: int) -> dict[bytes, int]:
+    """The kinds of resident memory that the kernel tells of a process, kB; nothing of one that has ended."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            lines = [line.split() for line in file if line.startswith(b"Rss")]
+        return {words[0].rstrip(b":"): int(words[1]) for words in lines}
+    except (OSError, ValueError, IndexError):
+        return {}
 
 
 def listed() -> list[int]:
