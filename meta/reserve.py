@@ -32,7 +32,8 @@ def refuse_twice(homes: Sequence[Task], others: Sequence[Task] = ()) -> None:
     names: list[str] = []
     for task, flag in (*((task, "--task") for task in homes), *((task, "--reserve") for task in others)):
         if task.name in names:
-            raise UsageError(f"{flag} {task.name}: this task is named twice", hint="name tasks of other names")
+            hint = "name each home task once" if flag == "--task" else "reserve a task that the study does not play on"
+            raise UsageError(f"{flag} {task.name}: this task is named twice", hint=hint)
         names.append(task.name)
 
 

@@ -44,7 +44,7 @@ class Summary:
         else:
             short = self.headroom_sd is not None and self.headroom_sd < HEADROOM_SD
             said = "headroom is missing" if short else "resolution is missing"
-        return said if self.state == "measured" else f"{said} (of other files: measure again)"
+        return said if self.state == "measured" else f"{said}, as measured on other files: measure again"
 
 
 def summary(task: Task) -> Summary:

@@ -66,7 +66,7 @@ def _base(wanted: Variant) -> Path:
     for key, value in (("grammar", wanted.grammar), ("text", wanted.text)):
         if value is not None and not _reads(wanted.base, key):
             able = ", ".join(name for name in builtin_tasks() if _reads(name, key))
-            raise UsageError(f"--{key}: {wanted.base} has no {key} to be another one", hint=f"--like one of {able}")
+            raise UsageError(f"--{key}: the task {wanted.base} is not made from a {key}", hint=f"--like one of {able}")
     return TASKS / wanted.base
 
 

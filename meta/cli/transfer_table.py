@@ -33,6 +33,8 @@ COLUMNS = (
     Column("p", right=True),
     Column("n", right=True),
 )
+LEGEND = "at least: one-sided 95% lower bound of the ratio; p: of no more than stock's gain, by Holm within a task"
+MARK = "°"  # of rows on another stream than the first one of their table
 MOST = 12  # rows of a class that are shown to a person; --json has all
 CLEAR = ("everywhere", "home", "elsewhere", "some", "hurts")
 
@@ -57,7 +59,7 @@ def present(out: Output, folder: Path) -> None:
         out.rows([asdict(cell) for cell in found.cells], PLAIN)
     else:
         show_cells(out, found.cells)
-    for line in (*map(of_ranks, found.correlations), *aa_lines(found.cells)):
+    for line in (*of_all_ranks(found.correlations), *aa_lines(found.cells), LEGEND):
         out.note(line)
     show_across(out, moved, found.places.all)
     place = resolve.typed(folder)
@@ -87,6 +89,9 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
         out.show(Text(f"{task} ({first.place}), gains in {first.unit}, {streams} stream", style="bold"))
         places = render.decimals(min((cell.se for cell in own if cell.se), default=None))
         out.show(table([_row(cell, places, own, claims) for cell in own], COLUMNS, out.console.width))
+        for cell in list({cell.stream: cell for cell in own if cell.stream != first.stream}.values()):
+            stock = render.number(cell.stock_gain, places)
+            out.show(Text(f"{MARK} on the {cell.stream} stream, where stock gained {stock}", style="dim"))
         if any(cell.like_id for cell in own):
             out.show(Text("a = b: a behaves like b on this task and was not run; it shares b's figures", style="dim"))
 
@@ -94,8 +99,9 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
 def _row(cell: Cell, places: int, others: Sequence[Cell], claims: Mapping[str, float | None] | None) -> dict[str, Any]:
     tested = claims.get(cell.task) if claims is not None and cell.role == "champion" else None
     p = tested if claims is not None else cell.p_adjusted
+    marked = MARK if cell.stream != others[0].stream else ""
     return {
-        "program": f"{name_of(cell)}{like(cell, others)}", "gain": render.number(cell.gain, places),
+        "program": f"{name_of(cell)}{like(cell, others)}{marked}", "gain": render.number(cell.gain, places),
         "95%": render.span(cell.low, cell.high, places), "ratio": render.number(cell.ratio, 2),
         "lower": render.number(cell.ratio_lower, 2), "p": _chance(p), "n": str(cell.n),
     }  # fmt: skip
@@ -117,6 +123,15 @@ def like(cell: Cell, others: Sequence[Cell]) -> str:
         return ""
     name = next((c.name for c in others if c.program_id == cell.like_id), cell.like_id)
     return f" = {name}"
+
+
+def of_all_ranks(correlations: Sequence[RankCorrelation]) -> list[str]:
+    """A line about each pair of tasks that can be told, and one about the others."""
+    silent = [told for told in correlations if told.estimate is None]
+    lines = [of_ranks(told) for told in correlations if told.estimate is not None]
+    if len(silent) > 1:
+        return [*lines, f"ranks on {many(len(silent), 'other pair')} of tasks cannot be told: {silent[0].why}"]
+    return [*lines, *map(of_ranks, silent)]
 
 
 def of_ranks(told: RankCorrelation) -> str:
@@ -149,31 +164,40 @@ def show_across(out: Output, moved: Sequence[Across], tasks: Sequence[str]) -> N
             rows = [row for row in own if row.words == words and row.found in CLEAR]
             if out.mode == "person":
                 out.show(Text(f"{TITLES[method]}: {words} ({rows[0].design}), × stock's mean gain", style="bold"))
+                short = len(tasks) > SIDE_BY_SIDE
                 columns = (Column("what", flex=True), *(Column(task, right=True) for task in tasks))
-                out.show(table([_told(row) for row in rows[:MOST]], columns, out.console.width))
+                out.show(table([_told(row, short) for row in rows[:MOST]], columns, out.console.width))
             left = f"; the first {MOST} are shown, --json has all" if len(rows) > MOST and out.mode == "person" else ""
             if left or out.mode == "plain":
                 out.note(f"{TITLES[method]}: {words}: {len(rows)}{left}")
+        if out.mode == "person" and len(tasks) > SIDE_BY_SIDE and any(row.found in CLEAR for row in own):
+            out.show(Text(STARS, style="dim"))
         open_ = sum(row.found == "open" for row in own)
         absent = sum(row.found == "absent" for row in own)
         out.note(f"{TITLES[method]}: {open_} not told apart, {absent} not there on the other side, of {len(own)}")
 
 
+SIDE_BY_SIDE = 2  # tasks whose intervals fit into a line; of more, a star says that the interval leaves out 0
+SHORT = {"absent": "–", "own": "own", "untried": "·"}
+STARS = "* its interval leaves out 0 · not tried – not there; own: there from the start"
 TITLES = {
     "edit": "edits, per try", "tries": "directives, per try that cites them", "having": "directives, had or not",
     "factorial": "directives, by planned ablation", "without-ideas": "idea lists, had or not",
 }  # fmt: skip
 
 
-def _told(row: Across) -> dict[str, Any]:
+def _told(row: Across, short: bool = False) -> dict[str, Any]:
     from analysis.transfer_credit import STATES
 
     cells = {}
     for there in row.there:
         if there.estimate is None:
-            cells[there.task] = STATES[there.state]
+            cells[there.task] = STATES[there.state] if not short else SHORT.get(there.state, "")
         elif there.scaled is None:
             cells[there.task] = f"{there.estimate:+.3g} {there.unit}"
+        elif short:
+            clear = (there.scaled_low or 0.0) > 0 or (there.scaled_high or 0.0) < 0
+            cells[there.task] = f"{there.scaled:+.2f}{'*' if clear else ' '}"
         else:
             ends = render.span(there.scaled_low, there.scaled_high, 2)
             cells[there.task] = f"{there.scaled:+.2f} ({ends})"

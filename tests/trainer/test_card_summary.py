@@ -52,7 +52,7 @@ def test_a_card_of_other_files_is_stale(folder: Path) -> None:
     source = folder / "train.py"
     source.write_text(source.read_text() + "# another\n")
     told = summary(Task.load(folder))
-    assert told.state == "stale" and told.sentence.endswith("measure again)")
+    assert told.state == "stale" and told.sentence.endswith("measure again")
 
 
 def test_the_built_in_cards_are_of_their_files() -> None:

@@ -1,0 +1,55 @@
+"""Evolved on strokes and tinylm, tested on tasks that it never saw: champion over stock, with its ideas and without.
+
+python -m bench.evolved FOLDER [SEEDS]      an hour a seed on two idle cores; resumable: the same command goes on
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from analysis.ratios import Sides, mean_of_ratios
+from analysis.statistics import Ratio, ratio
+from bench.common import figure, metaloop, sql
+
+HOME, RESERVE = ("strokes", "tinylm"), ("codelm", "microgpt", "optimizer")
+RUNS = "SELECT task, role, verified_gain AS gain FROM runs WHERE stream = 'STREAM' ORDER BY run_id"
+BASELINES = "SELECT task, metric FROM baselines WHERE stream = 'STREAM' AND metric IS NOT NULL ORDER BY task, seed"
+
+
+def sides(study: Path, role: str, stream: str) -> dict[str, Sides]:
+    """What one role gained beside stock, by task; all gains are taken to hold the error of the shared baseline."""
+    gains: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in sql(study, RUNS.replace("STREAM", stream)):
+        gains[row["task"], row["role"]].append(row["gain"])
+    metrics: dict[str, list[float]] = defaultdict(list)
+    for row in sql(study, BASELINES.replace("STREAM", stream)):
+        metrics[row["task"]].append(row["metric"])
+    tasks = sorted({task for task, held in gains if held == role})
+    return {task: Sides(gains[task, role], gains[task, "control"], metrics[task]) for task in tasks}
+
+
+def told(found: Ratio) -> str:
+    value = "none" if found.ratio is None else f"{found.ratio:.2f}"
+    lower = "any" if found.lower is None else f"{found.lower:.2f}"
+    return f"{value} (at least {lower}; {found.n_top} runs, stock {found.n_bottom})"
+
+
+def main() -> None:
+    folder, seeds = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    for seed in range(1, seeds + 1):
+        study = folder / f"transfer-{seed}"
+        tasks = ("--task", ",".join(HOME), "--reserve", ",".join(RESERVE))
+        wall = metaloop("evolve", *tasks, "--quick", "--seed", str(seed), "-s", str(study), "-y")
+        figure(f"study {seed}, wall_seconds", round(wall))
+        for stream, name, goal in (("confirmation", "home", "1.4"), ("reserve", "never seen", "1.2, at least 1")):
+            for role in ("champion", "without-ideas"):
+                each = sides(study, role, stream)
+                for task, one in each.items():
+                    figure(f"study {seed}, {role} on {task}", told(ratio(one.top, one.bottom, baseline=one.baseline)))
+                figure(f"study {seed}, {role}, {name}", told(mean_of_ratios(list(each.values()))), goal)
+
+
+if __name__ == "__main__":
+    main()
