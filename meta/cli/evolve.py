@@ -82,7 +82,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     from trainer.task import Task
 
     reserve = launch.load_tasks(flags.pop("reserve"))
-    past = [resolve.study_folder(name, out) for name in resolve.listed(flags.pop("prior"))]
+    past = [resolve.past_study(name, out) for name in resolve.listed(flags.pop("prior"))]
     follows = mutation.load(flags.pop("meta_program"))
     dial = {name: flags.pop(name) for name in ("budget", "quick", "generations", "seeds", "best_of_n")}
     settings = Settings.take(flags)

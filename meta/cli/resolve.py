@@ -22,6 +22,14 @@ MARK, CONTEST = "study.toml", "contest.toml"
 SHOWN = 6
 
 
+def past_study(text: str, out: Output) -> Path:
+    """A study that ``--prior`` names. Raises NotFound, which says so."""
+    try:
+        return study_folder(text, out)
+    except NotFound as error:
+        raise NotFound(f"--prior {text}: {error.message}", hint="name the folder of a study that has ended") from None
+
+
 def study_folder(text: str | None, out: Output, *, option: str | None = None) -> Path:
     """The folder of a study: a path, a name (or unique prefix) under studies/, or the newest one there."""
     text = text or option

@@ -184,6 +184,11 @@ def plan_of(
     whole = parts[0] | {"task": ", ".join(task.name for task in tasks), "home": tasks[0].name}
     whole |= {key: sum(part[key] for part in parts) for key in ("runs", "experiments", "device_seconds")}
     whole |= {"wall_seconds": round(sum(part["wall_seconds"] for part in parts), 1)}
+    if len({part["runs"] for part in parts}) == 1:
+        whole["run_budgets_s"] = {part["task"]: part["run_budget_s"] for part in parts}
+    whole["programs"] = ", ".join(
+        [*(program.name for program in own), "stock (twice)", *(["each without its ideas"] * bare)]
+    )
     whole["runs_by_task"] = ", ".join(f"{part['task']} {part['runs']}" for part in parts)
     whole["seconds_by_task"] = ", ".join(f"{part['task']} {part['device_seconds']:.0f}" for part in parts)
     if told:
@@ -199,7 +204,7 @@ def tells(programs: int, runs: int) -> str:
     ranked = programs + 1  # stock is one of them
     of_ranks = (
         f"the rank correlation of {ranked} programs (stock among them) gets an interval" if ranked >= LEAST
-        else f"no rank correlation: {ranked} programs with stock, and it takes {LEAST}"
+        else f"no rank correlation: it takes {LEAST} programs, stock among them; here are {ranked}"
     )  # fmt: skip
     return f"on each task {launch.power_sentence(runs)}; {of_ranks}"
 
