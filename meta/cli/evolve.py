@@ -77,7 +77,7 @@ def improve(out: Output, program: str | None, **flags: Any) -> None:
 
 def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]) -> None:
     from meta.begin import champion_of, found, take_up
-    from meta.prior import gather, refuse_other, sentence
+    from meta.prior import gather, sentence
     from meta.reserve import refuse_twice
     from trainer.task import Task
 
@@ -89,14 +89,10 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     folder = settings.existing(out)
     if folder is not None:
         study, plan, starters = take_up(folder)
-        settings.check(study)
-        homes = [study.task, *(Task.load(away.task) for away in study.config.further)]
-        refuse_reserve(study, reserve)
-        refuse_other(folder, study.config.prior, past)
-        mutation.check(study, follows)
-        mutation.check_traces(study, settings.crew.staff.traces)
-        reserve = [Task.load(away.task) for away in study.config.reserve]
+        refuse_change(study, settings, reserve, past, follows)
         refuse_others(folder, own, starters)
+        homes = [study.task, *(Task.load(away.task) for away in study.config.further)]
+        reserve = [Task.load(away.task) for away in study.config.reserve]
     else:
         mutation.refuse_alone(follows, settings.crew.staff)
         homes = launch.load_tasks(settings.task) or [launch.load_task(None)]
@@ -139,6 +135,19 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     else:
         out.note(f"{resolve.shown(folder)} has ended; this is its result")
     present(out, folder)
+
+
+def refuse_change(
+    study: Study, settings: Settings, reserve: list[Task], past: list[Path], follows: Program | None
+) -> None:
+    """A study goes on under the settings that it was founded with. Raises NotComparable for others."""
+    from meta.prior import refuse_other
+
+    settings.check(study)
+    refuse_reserve(study, reserve)
+    refuse_other(study.folder, study.config.prior, past)
+    mutation.check(study, follows)
+    mutation.check_traces(study, settings.crew.staff.traces)
 
 
 def refuse_others(folder: Path, asked: list[Program], starters: list[Program]) -> None:
