@@ -121,8 +121,8 @@ def test_an_unreadable_file_is_one_line(tmp_path: Path, corpus: Path) -> None:
     ("wanted", "says", "cure"),
     [
         (lambda c: Variant("nothing"), "no built-in task", "one of codelm"),
-        (lambda c: Variant("strokes", grammar=2), "strokes has no grammar", "tinylm"),
-        (lambda c: Variant("tinylm", text=c), "tinylm has no text", "codelm"),
+        (lambda c: Variant("strokes", grammar=2), "strokes is not made from a grammar", "tinylm"),
+        (lambda c: Variant("tinylm", text=c), "tinylm is not made from a text", "codelm"),
         (lambda c: Variant(grammar=2, text=c), "not both", "one of them"),
         (lambda c: Variant(text=c / "none"), "no such file", "name a file"),
         (lambda c: Variant(text=c.parent), "lies in the text", "another place"),
