@@ -240,6 +240,7 @@ COMPILING = """
 """
 
 
+@pytest.mark.slow
 def test_the_first_experiment_finds_it_filled_and_does_not_pay_for_it(
     cache: CompileCache, plain_device: LocalLauncher, task: Task, tmp_path: Path
 ) -> None:

@@ -133,6 +133,7 @@ def test_traps_and_pairs(name: str, wrong: Edit, right: Edit, tmp_path: Path, la
     assert outcome_of(tmp_path, launcher, name, right).status == "ok"
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize(
     ("code", "status", "reason"),
@@ -179,6 +180,7 @@ ESCAPES = """
 """
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_what_native_code_can_reach(tmp_path: Path, launcher: Launcher) -> None:
     """Its library cannot be changed, nothing else can be executed, and the sandbox is that of any train.py."""
@@ -188,6 +190,7 @@ def test_what_native_code_can_reach(tmp_path: Path, launcher: Launcher) -> None:
     assert caught.status == "invalid"  # the attempts were made
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_without_a_sandbox_it_is_compiled_in_one_and_unverified(tmp_path: Path, bare_launcher: Launcher) -> None:
     found = outcome_of(tmp_path, bare_launcher, "kernel-c", Edit({}, ("boxes",)))
