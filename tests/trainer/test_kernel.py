@@ -44,6 +44,7 @@ def score(tmp_path: Path) -> Callable[..., Score]:
     return run
 
 
+@pytest.mark.slow
 def test_half_the_time_scores_a_half(score: Callable[..., Score]) -> None:
     """With times beside which it is little for how long a busy machine lets a process wait."""
     found = score(FAST.replace("0.015", "0.15"), DATA.replace("0.03", "0.3"))
@@ -80,6 +81,7 @@ def test_no_result(score: Callable[..., Score]) -> None:
         score("import time\ndef solve(inputs): time.sleep(600)\n", seconds=8.0)  # of the reference, too
 
 
+@pytest.mark.slow
 def test_work_that_is_done_before_the_go_counts(score: Callable[..., Score]) -> None:
     """The call itself is hidden in the acknowledgement of the inputs: it answers at once, and gains nothing."""
     cheat = (
