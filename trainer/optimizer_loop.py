@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from trainer.inside import wire
+from trainer.inside import serving, wire
 from trainer.scoring import InvalidPredictions, refuse_diverged
 from trainer.streaming import Channel
 
@@ -52,8 +53,7 @@ def train(problem: Problem, channel: Channel, steps: int, seconds: float) -> flo
                 raise ValueError(f"gradients of {gradients.size} numbers, the weights have {size}")
             if not np.isfinite(gradients).all():
                 raise InvalidPredictions(f"diverged: the gradients of step {step} are not finite")
-            channel.refuse_early()
-            answer = np.frombuffer(channel.ask(gradients.tobytes(), line - time.monotonic()), np.float32)
+            answer = np.frombuffer(_ask(channel, gradients.tobytes(), line - time.monotonic()), np.float32)
             if not np.isfinite(answer).all():
                 raise InvalidPredictions(f"the weights of step {step} are not finite")
             weights = unflat(answer, problem.shapes)
@@ -61,6 +61,16 @@ def train(problem: Problem, channel: Channel, steps: int, seconds: float) -> flo
     if not math.isfinite(loss):
         raise InvalidPredictions("diverged: the loss is not finite")
     return refuse_diverged(loss, problem.guess, "of loss")
+
+
+def _ask(channel: Channel, question: bytes, seconds: float) -> memoryview:
+    """The answer to this question: it carries the token of it, which nobody knows who has not read it."""
+    token = os.urandom(serving.TOKEN_BYTES)
+    channel.refuse_early()
+    answer = channel.ask(token + question, seconds)
+    if answer[: len(token)] != token:
+        raise InvalidPredictions("an answer before its question")
+    return answer[len(token) :]
 
 
 def _flat(arrays: Any) -> Any:
@@ -86,7 +96,7 @@ def main(split: str, seed: int) -> None:
     control = socket.socket(fileno=0)
     problem: Problem = data.problem(Path(split), seed)
     shapes = [list(shape) for shape in problem.shapes]
-    size = 4 * sum(math.prod(shape) for shape in shapes)
+    size = serving.TOKEN_BYTES + 4 * sum(math.prod(shape) for shape in shapes)  # of a reply
     wire.send(control, {"shapes": shapes, "bytes": size, "cpu_seconds": time.process_time()})
     if (asked := wire.receive(control)) is None:
         return

@@ -129,12 +129,17 @@ def hooked(body: str, source: str = SGD) -> str:
 
 
 @pytest.mark.exploit(14)
-def test_two_answers_to_a_question(score: Scored) -> None:
-    """Gradients at weights of some time ago would be a kind of momentum, and another metric each time."""
-    cheat = hooked("""
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+def test_two_answers_to_a_question(score: Scored, pause: float) -> None:
+    """Gradients at weights of some time ago would be a kind of momentum, and another metric each time.
+
+    Where the next question is out already, only its token tells whose answer the second one is.
+    """
+    cheat = hooked(f"""
 _reply = serving.Exchange.reply
-def reply(self, array=None):
-    _reply(self, array)
+def reply(self, array=None, token=b""):
+    _reply(self, array, token)
+    time.sleep({pause})
     os.write(self._reply_fd, b".")
 serving.Exchange.reply = reply
 """)

@@ -17,6 +17,7 @@ from typing import Any
 
 from trainer.inside import plain
 
+TOKEN_BYTES = 8  # of a question that wants its own answer, a multiple of a float's
 _DONE = b"."
 
 
@@ -47,14 +48,18 @@ class Exchange:
         """Address of the shared memory, which starts a page."""
         return ctypes.addressof(ctypes.c_char.from_buffer(self._shared))
 
-    def reply(self, array: Any = None) -> None:
-        """Put a NumPy array's bytes into the shared memory (nothing: a bare acknowledgement), then say so."""
+    def reply(self, array: Any = None, token: bytes | bytearray = b"") -> None:
+        """Put a NumPy array's bytes into the shared memory (nothing: a bare acknowledgement), then say so.
+
+        ``token``, the question's, comes to stand before them, and is written last.
+        """
         if array is not None:
             import numpy as np
 
-            self._fits(array.nbytes)
-            room = np.frombuffer(self._shared, array.dtype, array.size)
+            self._fits(len(token) + array.nbytes)
+            room = np.frombuffer(self._shared, array.dtype, array.size, offset=len(token))
             room[:] = array.reshape(-1)
+        self._shared[: len(token)] = token
         os.write(self._reply_fd, _DONE)
 
     def reply_bytes(self, data: bytes) -> None:
@@ -191,8 +196,9 @@ def _item_bytes(kind: str) -> int:
 
 
 def optimizer(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
-    """Weights come in once, then for each step their gradients, and the weights that ``update`` makes of them go out.
+    """Weights come in once, then each step's gradients, and the weights that ``update`` makes of them go out.
 
+    Before gradients and answer stands a token, the same, so that each answer is seen to follow its own question.
     ``settings``: ``shapes`` of the weights, float32 each; ``steps``; ``seed`` of NumPy's own generator.
     """
     import numpy as np
@@ -212,11 +218,11 @@ def optimizer(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
     np.random.seed(settings["seed"])
     update, weights = module.optimizer(shapes, settings["steps"]), arrays()
     for step in range(settings["steps"]):
-        if (gradients := arrays()) is None:
+        if (token := exchange.receive(TOKEN_BYTES)) is None or (gradients := arrays()) is None:
             return
         weights = [np.asarray(one, np.float32) for one in update(step, weights, gradients)]
         _refuse_other_shapes([one.shape for one in weights], shapes)
-        exchange.reply(np.concatenate([one.reshape(-1) for one in weights]))
+        exchange.reply(np.concatenate([one.reshape(-1) for one in weights]), token)
 
 
 def _refuse_other_shapes(found: list[tuple[int, ...]], expected: list[tuple[int, ...]]) -> None:
