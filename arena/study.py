@@ -306,5 +306,11 @@ def reference(task: Task) -> str:
     )
 
 
+def beside(home: Task, run_budget: float, others: Sequence[Task]) -> list[Reserved]:
+    """Other tasks as study.toml names them. Runs there have as many experiments as at home: the budget scales."""
+    each = run_budget / home.cost_seconds
+    return [Reserved(task=reference(t), task_id=t.task_id, run_budget=each * t.cost_seconds) for t in others]
+
+
 def versions() -> Versions:
     return Versions(metaloop=version("metaloop"), python=platform.python_version(), torch=version("torch"))

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from analysis.ledger import read
-from arena.study import Study
+from arena.study import Study, beside
 from inner_loop.kit import Staff
 from meta.plan import Plan
 from meta.population import starters
 from meta.prior import Known, seat
-from meta.reserve import beside, refuse_twice
+from meta.reserve import refuse_twice
 from programs import shelf
 from programs.errors import Corrupt
 from programs.program import Program

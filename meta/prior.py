@@ -11,23 +11,19 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from analysis.evidence import ProgramScore
 from analysis.ledger import state_of
 from analysis.prior import Told, expected, told
 from analysis.report.words import many
 from analysis.study import ledger_folder, open_study, rows
-from arena.settings import Prior, PriorProgram, PriorStudy
+from arena.settings import Prior, PriorProgram, PriorStudy, StudyConfig
 from inner_loop.behaviour import behaviour_id
 from meta.population import DIVERSE
 from programs.errors import NotComparable, ProgramError, UsageError
 from programs.program import Program
 from programs.shelf import starter
 from trainer.task import Task
-
-if TYPE_CHECKING:
-    import duckdb
 
 _TEXTS = "SELECT program_id, text FROM programs"
 _SEARCHED = "SELECT DISTINCT task FROM matches WHERE stream = 'selection'"
@@ -66,12 +62,13 @@ def gather(folders: Sequence[Path], reserved: Sequence[str] = ()) -> Known:
         with open_study(folder, views=()) as con:
             mine = told(con)
             texts |= {row["program_id"]: row["text"] for row in rows(con.execute(_TEXTS))}
-            searched = {row["task"] for row in rows(con.execute(_SEARCHED))} | _inherited(con)
+            searched = {row["task"] for row in rows(con.execute(_SEARCHED))}
         if not mine:
             raise UsageError(
                 f"--prior {folder}: tells nothing: no verified gains beside a stock that clearly gained",
                 hint="name a study of evolve, improve or match that has ended",
             )
+        searched |= _inherited(StudyConfig.read(folder / "study.toml"))
         if touched := sorted(searched & set(reserved)):
             raise UsageError(
                 f"--prior {folder}: it searched on {touched[0]}, which is to be reserved here",
@@ -87,10 +84,9 @@ def gather(folders: Sequence[Path], reserved: Sequence[str] = ()) -> Known:
     return Known(Prior(studies=list(studies.values()), programs=programs), texts)
 
 
-def _inherited(con: duckdb.DuckDBPyConnection) -> set[str]:
-    """The tasks that the priors of an open study had searched on: what it seated was bred there."""
-    config = rows(con.execute("SELECT config FROM studies"))[0]["config"] or {}
-    return {task for study in (config.get("prior") or {}).get("studies", ()) for task in study["tasks"]}
+def _inherited(config: StudyConfig) -> set[str]:
+    """The tasks that the priors of a study had searched on: what it seated was bred there."""
+    return {task for study in (config.prior.studies if config.prior else ()) for task in study.tasks}
 
 
 def seat(
@@ -135,17 +131,12 @@ def refuse_other(folder: Path, made: Prior | None, asked: Sequence[Path]) -> Non
     """What a study began with is part of what it is: naming other studies later is an error."""
     if not asked:
         return
-    ids = {row["study_id"] for path in asked for row in _studies(path)}
+    ids = {StudyConfig.read(path / "study.toml").study_id for path in asked}
     if ids != {study.study_id for study in (made.studies if made else ())}:
         raise NotComparable(
             f"{folder} was founded with another prior",
             hint="leave --prior out to go on, or name a new folder with --study",
         )
-
-
-def _studies(folder: Path) -> list[dict[str, Any]]:
-    with open_study(folder, views=()) as con:
-        return rows(con.execute("SELECT study_id FROM studies"))
 
 
 def informed(scores: Sequence[ProgramScore], prior: Prior | None) -> list[ProgramScore]:

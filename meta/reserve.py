@@ -12,8 +12,7 @@ from contextlib import AbstractContextManager
 
 from analysis.statistics import holm
 from arena.executor import Executor, Progress
-from arena.settings import Reserved
-from arena.study import Study, reference
+from arena.study import Study
 from meta.champion import arms, play_final
 from meta.claim import LEVEL, Claim, Elsewhere
 from meta.homes import Homes
@@ -35,12 +34,6 @@ def refuse_twice(homes: Sequence[Task], others: Sequence[Task] = ()) -> None:
             hint = "name each home task once" if flag == "--task" else "reserve a task that the study does not play on"
             raise UsageError(f"{flag} {task.name}: this task is named twice", hint=hint)
         names.append(task.name)
-
-
-def beside(home: Task, run_budget: float, others: Sequence[Task]) -> list[Reserved]:
-    """Other tasks as study.toml names them. Runs there have as many experiments as at home: the budget scales."""
-    each = run_budget / home.cost_seconds
-    return [Reserved(task=reference(t), task_id=t.task_id, run_budget=each * t.cost_seconds) for t in others]
 
 
 def runs_elsewhere(plan: Plan) -> int:

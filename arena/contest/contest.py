@@ -19,7 +19,7 @@ from arena.contest.rules import rules_text
 from arena.contest.settings import MARK, RULES, ContestConfig, Phase, hidden_hash, text_hash, utc_now
 from arena.scratch import secret_hash
 from arena.settings import Reserved, StudyConfig
-from arena.study import Study, reference
+from arena.study import Study, beside
 from inner_loop.kit import Staff
 from programs.errors import Corrupt, UsageError
 from programs.ids import content_id
@@ -175,12 +175,8 @@ def elsewhere(wishes: Wishes) -> dict[str, list[Reserved]]:
     names = [task.name for task in (wishes.task, *wishes.further, *wishes.hidden)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"task {twice[0]} is named twice", hint="--task and --hidden take tasks of different names")
-    return {"further": scaled(wishes, wishes.further), "reserve": scaled(wishes, wishes.hidden)}
-
-
-def scaled(wishes: Wishes, tasks: Sequence[Task]) -> list[Reserved]:
-    each = wishes.run_budget / wishes.task.cost_seconds
-    return [Reserved(task=reference(t), task_id=t.task_id, run_budget=each * t.cost_seconds) for t in tasks]
+    groups = {"further": wishes.further, "reserve": wishes.hidden}
+    return {name: beside(wishes.task, wishes.run_budget, tasks) for name, tasks in groups.items()}
 
 
 def config_of(study: Study, wishes: Wishes) -> ContestConfig:

@@ -104,13 +104,12 @@ def is_study(text: str) -> bool:
 
 def refuse_one(tasks: Sequence[Task]) -> None:
     """Raise UsageError unless there are two tasks or more, of different names."""
+    from meta.reserve import refuse_twice
+
     if len(tasks) < 2:
         hint = "metaloop transfer my/program.md --task strokes,tinylm; one task alone: metaloop match"
         raise UsageError("transfer takes two tasks or more", hint=hint)
-    names = [task.name for task in tasks]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UsageError(f"--task names {twice[0]} twice", hint="each task once, by names that differ")
+    refuse_twice(tasks)
 
 
 def go_on(folder: Path, settings: Settings, wanted: Sequence[Task], programs: Sequence[str]) -> Study:
@@ -213,15 +212,13 @@ def found(
     tasks: Sequence[Task], own: Sequence[Program], runs: int, bare: bool, settings: Settings, out: Output
 ) -> Study:
     """A new study that holds its programs, so that it can be resumed without naming them again."""
-    from arena.settings import Reserved
-    from arena.study import Study, reference
+    from arena.study import Study, beside
 
     home, *others = tasks
     budget = settings.run_budget or home.run_budget
-    each = budget / home.cost_seconds
-    for task in tasks:
-        launch.refuse_small(task, each * task.cost_seconds, settings.fixed_steps)
-    further = [Reserved(task=reference(t), task_id=t.task_id, run_budget=each * t.cost_seconds) for t in others]
+    further = beside(home, budget, others)
+    for task, seconds in zip(tasks, (budget, *(away.run_budget for away in further)), strict=True):
+        launch.refuse_small(task, seconds, settings.fixed_steps)
     return Study.create(
         replace(settings, task=home.name).fresh(home, out), task=home, run_budget=budget, command=COMMAND,
         workers=settings.workers_or_cores(), devices=settings.devices, seed=settings.seed,

@@ -96,7 +96,7 @@ def test_no_bare_leaves_the_variants_out(here: Path) -> None:
     ("args", "message"),
     [
         (("local", "-t", "home"), "two tasks or more"),
-        (("local", "-t", "home,home"), "names home twice"),
+        (("local", "-t", "home,home"), "--task home: this task is named twice"),
         (("-t", "home,away"), "name at least one program"),
         (("local", "local", "-t", "home,away"), "named twice"),
         (("careful", "-s", "study", "-t", "home,away"), ""),

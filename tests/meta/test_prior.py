@@ -100,10 +100,8 @@ def test_what_cannot_be_a_prior_is_refused(past: tuple[Path, Task], tmp_path: Pa
     with pytest.raises(UsageError, match="named twice"):
         gather([folder, folder])
     study, _ = found(tmp_path / "heir", task=planted(tmp_path / "far", 3), plan=PLAN, workers=1, known=gather([folder]))
-    with study:  # what it was seated with was bred on home, though it never searched there itself
-        pass
-    with open_study(tmp_path / "heir", views=()) as con:
-        assert _inherited(con) == {"home"}
+    # What it was seated with was bred on home, though it never searched there itself.
+    assert _inherited(study.config) == {"home"}
     done = cli("evolve", "-t", str(task.folder), "--prior", str(tmp_path / "none"), "--quick", "--dry-run")
     assert done.returncode == 2 and "no study" in done.stderr.splitlines()[0]
 
