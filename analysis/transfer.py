@@ -66,6 +66,11 @@ class Cell:
     like_id: str | None  # behaves like that program here: was not run, shares its figures
     trust: str | None
 
+    @property
+    def kept(self) -> str:
+        """The place as people are told: ``reserved`` where evolution was kept from the task."""
+        return "reserved" if self.stream == "reserve" else self.place
+
 
 @dataclass(frozen=True)
 class Places:

@@ -58,7 +58,7 @@ def of_ranks(told: RankCorrelation) -> str:
 def figure(found: Transfer, task: str, answer: Any) -> Figure:
     """The programs on one task."""
     cells = [cell for cell in found.cells if cell.task == task]
-    place = cells[0].place
+    place = cells[0].kept
     drawn = [cell for cell in cells if cell.gain is not None][:MOST]
     left = f" The {MOST} best are drawn." if len(cells) > MOST else ""
     shared = sum(cell.like_id is not None for cell in cells)

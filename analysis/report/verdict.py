@@ -120,7 +120,9 @@ def _of_champion(facts: Facts, row: Mapping[str, Any]) -> Verdict:
         row["difference_low"], row["difference_high"], digits
     )
     each = [_on_task(on) for on in several]
-    notes = [note for note in (_ratio(row), *each, _bare(row), _doubt(row["trust"] or _trust(facts))) if note]
+    never_seen = [_on_reserved(on) for on in row["reserve"] or []]
+    doubt = _doubt(row["trust"] or _trust(facts))
+    notes = [note for note in (_ratio(row["ratio"], row["ratio_lower"]), *each, _bare(row), *never_seen, doubt) if note]
     if row["holds"]:
         headline = f"{name} beats the stock program"
         sentence = f"Its verified gain {where} is {ours} against {stocks} of stock: {lead} ({test})."
@@ -220,11 +222,13 @@ def _of_logs(facts: Facts, best: Mapping[str, Any]) -> Verdict:
     return Verdict("none", f"{many(runs, 'log')}: claims, and nothing that was verified", sentence)
 
 
-def _ratio(row: Mapping[str, Any]) -> str:
-    if row["ratio"] is None:
+def _ratio(ratio: float | None, lower: float | None, p: float | None = None) -> str:
+    """``p``: of the test that goes with it, where it was one of several."""
+    if ratio is None:
         return ""
-    bound = f"at least {row['ratio_lower']:.2f} at 95%" if row["ratio_lower"] is not None else "no lower bound"
-    return f"That is {row['ratio']:.2f} times stock's gain ({bound})."
+    bound = f"at least {lower:.2f} at 95%" if lower is not None else "no lower bound"
+    tested = f"; p {_p(p)} after Holm" if p is not None else ""
+    return f"That is {ratio:.2f} times stock's gain ({bound}{tested})."
 
 
 def _on_task(on: Mapping[str, Any]) -> str:
@@ -237,6 +241,19 @@ def _on_task(on: Mapping[str, Any]) -> str:
     what = "stock's gain in the search" if on["of_stock"] else "a standard deviation between runs"
     unit = on["unit"]
     return f"On {on['task']}: {gains} {unit} of stock{times}; it counts in units of {size} {unit}, {what}."
+
+
+def _on_reserved(on: Mapping[str, Any]) -> str:
+    """A task that was kept from evolution until the champion was chosen."""
+    where = f"On {on['task']}, which evolution never saw,"
+    if on["claim"] is None:
+        return f"{where} it behaves like stock, and was not run."
+    there = on["claim"]
+    digits = places(_half(there["low"], there["high"]))
+    ours, stocks = (number(there[side]["mean"], digits) for side in ("champion", "stock"))
+    beats = "it beats stock too" if on["holds"] else "it is not shown to beat stock"
+    times = _ratio(there["ratio"]["ratio"], there["ratio"]["lower"], on["p_adjusted"])
+    return f"{where} {beats}: {ours} {on['unit']} against {stocks}. {times}".rstrip()
 
 
 def _bare(row: Mapping[str, Any]) -> str:

@@ -86,7 +86,7 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
         own = [cell for cell in cells if cell.task == task]
         first = own[0]
         streams = "/".join(dict.fromkeys(cell.stream for cell in own))
-        out.show(Text(f"{task} ({first.place}), gains in {first.unit}, {streams} stream", style="bold"))
+        out.show(Text(f"{task} ({first.kept}), gains in {first.unit}, {streams} stream", style="bold"))
         places = render.decimals(min((cell.se for cell in own if cell.se), default=None))
         out.show(table([_row(cell, places, own, claims) for cell in own], COLUMNS, out.console.width))
         for cell in list({cell.stream: cell for cell in own if cell.stream != first.stream}.values()):

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from analysis.report.facts import gather
+from analysis.report.source import Source
+from analysis.report.verdict import verdict
 from analysis.study import open_study, query
 from analysis.study_power import measured
+from analysis.transfer import transfer_cells
 from meta.begin import found, take_up
 from meta.champion import Champion, write_page_again
 from meta.evolve import evolve
@@ -64,6 +68,18 @@ def test_its_figures_are_those_of_the_runs_there(ended: Ended) -> None:
     seeds = "SELECT run_seed, stream FROM runs"
     drawn = [{row["run_seed"] for row in query(folder, f"{seeds} WHERE stream {s} 'reserve'")} for s in ("=", "<>")]
     assert drawn[0] and not drawn[0] & drawn[1]
+
+
+def test_the_report_tells_of_each_beside_the_verdict(ended: Ended) -> None:
+    folder, champion = ended
+    with open_study(folder) as con:
+        found = verdict(gather(Source(con, str(folder))))
+        kept = {cell.task: cell.kept for cell in transfer_cells(con)}
+    for there in champion.elsewhere:
+        [note] = [note for note in found.notes if note.startswith(f"On {there.task}, which evolution never saw")]
+        assert ("beats stock too" in note) == there.holds and "after Holm" in note
+        assert there.claim and f"{there.claim.ratio.ratio:.2f} times stock's gain" in note
+    assert kept == {"home": "home", "far": "reserved", "farther": "reserved"}
 
 
 def test_the_noise_that_plans_rest_on_is_that_of_the_home_task(ended: Ended) -> None:
