@@ -243,6 +243,9 @@ calls_at_once_flag = flag(
 )
 record_flag = flag("--record", metavar="DIR", help="Write each exchange with a model there.")
 replay_flag = flag("--replay", metavar="DIR", help="Answer from a recording: no network, no key.")
+PLAYING_FLAGS = (  # of a command that plays matches: how, and on what
+    seed_flag, workers_flag, devices_flag, fixed_steps_flag, executor_flag, share_flag, unsafe_flag,
+)  # fmt: skip
 STAFF_FLAGS = (
     researcher_flag, model_flag, max_usd_flag, max_tokens_flag, price_flag, reply_tokens_flag, call_timeout_flag,
     patience_flag, calls_at_once_flag, record_flag, replay_flag,
