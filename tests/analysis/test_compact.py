@@ -146,6 +146,7 @@ def test_only_a_folder_of_ones_own_is_used(folder: Path, monkeypatch: pytest.Mon
     assert query(folder, "SELECT count(*) AS n FROM runs") == [{"n": 8}]
 
 
+@pytest.mark.slow
 def test_many_may_open_at_once(folder: Path, cache: Path) -> None:
     code = "import sys, analysis.compact as c; c.LARGE = 0\nfrom analysis.study import query\n"
     code += "print(query(sys.argv[1], 'SELECT count(*) AS n FROM experiments'))"

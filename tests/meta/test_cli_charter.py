@@ -266,6 +266,7 @@ def test_flags_that_cannot_be_meant(program: Path, capsys: pytest.CaptureFixture
     assert "of a model's replies" in read(capsys, "--record", "tape", code=2)["message"]
 
 
+@pytest.mark.slow
 def test_a_model_of_the_environment_is_not_asked_unless_a_reading_is(program: Path) -> None:
     env = {**os.environ, "METALOOP_MODEL": "openai/test"}
     env.pop("OPENAI_API_KEY", None)

@@ -27,6 +27,7 @@ from tests.studies import TINY, silent
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
+LOCAL = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n"
 Ended = tuple[Path, Champion]
 
 
@@ -151,7 +152,7 @@ def test_a_study_that_has_ended_says_the_same_again(ended: Ended) -> None:
     assert (champion_of(folder) or {})["program_id"] == champion.program.program_id
 
 
-@pytest.mark.parametrize("front", ["", "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n"])
+@pytest.mark.parametrize("front", ["", pytest.param(LOCAL, marks=pytest.mark.slow)])
 def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path, front: str) -> None:
     """Also where it is prose alone, which a scripted researcher follows like stock."""
     own = Program.parse(f"{front}# Mine\n\nTake care.\n", "mine")

@@ -127,6 +127,7 @@ def test_log_keeps_the_end(script: Callable[..., Ended]) -> None:
     assert "line 19999" in ended.log
 
 
+@pytest.mark.slow
 def test_template_killed_in_mid_experiment(launcher: LocalLauncher) -> None:
     launcher.start()
     pid = launcher.template_pid
@@ -138,6 +139,7 @@ def test_template_killed_in_mid_experiment(launcher: LocalLauncher) -> None:
     assert launcher.template_pid != pid
 
 
+@pytest.mark.slow
 def test_trainer_repeats_an_experiment_whose_template_died(
     task: Task, data: DataStore, with_main: Callable[[str], Source], launcher: LocalLauncher, tmp_path: Path
 ) -> None:
@@ -155,6 +157,7 @@ def test_trainer_repeats_an_experiment_whose_template_died(
     assert outcome.status == "ok", outcome
 
 
+@pytest.mark.slow
 def test_killed_worker_takes_everything_with_it(tmp_path: Path) -> None:
     """kill -9 of a worker: template, experiment and fled daemon are gone in a moment, work folders too."""
     marker = f"marker{os.getpid()}"

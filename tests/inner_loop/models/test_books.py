@@ -38,7 +38,7 @@ def ask(client: Client, number: int = 0) -> str:
     return client.numbered(number, [message], max_tokens=50, purpose="turn").text
 
 
-@pytest.mark.parametrize("prices", [PRICES, {}])
+@pytest.mark.parametrize("prices", [PRICES, pytest.param({}, marks=pytest.mark.slow)])
 def test_after_a_storm(server: LlmServer, tmp_path: Path, prices: dict[str, Any]) -> None:
     server.fault = every((*FAULTS, "400"), 2)
     events: list[Event] = []
