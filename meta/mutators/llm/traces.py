@@ -69,7 +69,8 @@ def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
         experiments[experiment["run_id"]].append(_told(experiment) | {"rationale": told})
     traces = [*_general(study, generation, facts)]
     for run in runs:
-        traces += _of_run(places[run["task"]], run, experiments[run["run_id"]])
+        where = f" on {run['task']}" if len(places) > 1 else ""
+        traces += _of_run(places[run["task"]], run, experiments[run["run_id"]], where)
     traces += _programs(runs)
     for trace in traces:
         _write(study.folder, trace.path, trace.text)
@@ -111,15 +112,16 @@ def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
     yield Trace(f"{place}/lineage.txt", "every program: parents, operator, gain, reason", scrub(lineage))
 
 
-def _of_run(study: Study, run: dict[str, Any], experiments: Sequence[dict[str, Any]]) -> Iterable[Trace]:
-    text = prompts.render("trace.txt.j2", run=run, experiments=experiments, unit=study.task.unit)
+def _of_run(study: Study, run: dict[str, Any], experiments: Sequence[dict[str, Any]], where: str) -> Iterable[Trace]:
+    """``where``: on which of several home tasks, whose gains have units of their own."""
+    text = prompts.render("trace.txt.j2", run=run, experiments=experiments, unit=study.task.unit, where=where)
     gain = "not verified" if run["verified_gain"] is None else f"verified gain {run['verified_gain']:.3g}"
     shared: dict[str, Any] = {
         "program_id": run["program_id"], "matches": frozenset({run["match_id"]}),
         "parent_ids": tuple(run["parent_ids"]), "control": run["role"] in CONTROLS,
     }  # fmt: skip
     name = f"{run['program_id']}/{run['run_id']}.txt"
-    about = f"{run['name']}, generation {run['generation'] or 0}, {gain}, {run['experiments']} experiments"
+    about = f"{run['name']}{where}, generation {run['generation'] or 0}, {gain}, {run['experiments']} experiments"
     yield Trace(f"runs/{name}", about, clipped(scrub(text), MOST_FILE), **shared)
     logs = _logs(study.folder / "runs" / run["run_id"] / "logs", experiments)
     if logs:
