@@ -56,7 +56,7 @@ def one(seed: int, null: bool, generations: int, folder: Path) -> Seen:
 
 def judged(task: str, known: Sequence[Known], before: Sequence[Known]) -> Seen:
     told, _ = skill(task, known)
-    gate = gate_among(task, before, most=len(known))
+    gate = gate_among(task, before)
     if gate is None:
         return Seen(told, False, (), ())
     old = {k.program.program_id for k in before}

@@ -17,56 +17,54 @@ if TYPE_CHECKING:
 SHARE = 0.25  # children foretold to rank below this share of the programs that ran are turned away
 
 
-@dataclass
+@dataclass(frozen=True)
 class Gate:
-    """``bar`` in metric units. After ``most`` refusals it lets everything pass, so that a generation is never empty."""
+    """On one task. ``predict`` and ``bar`` in metric units."""
 
     predict: Callable[[Program], float]
     bar: float
+
+    def __call__(self, program: Program) -> str:
+        """What speaks against a program; empty where nothing does."""
+        expected = self.predict(program)
+        return f"the surrogate expects {expected:.3g}, below {self.bar:.3g}" if expected < self.bar else ""
+
+
+@dataclass
+class Gates:
+    """Of all home tasks: who passes on one of them may run, and after ``most`` refusals everybody may, so that a
+    generation is never empty."""
+
+    gates: Sequence[Gate]
     most: int
     refused: int = 0
 
     def __call__(self, program: Program) -> str:
         """Why a program is turned away; empty where it may run."""
-        said = self.says(program) if self.refused < self.most else ""
-        self.refused += bool(said)
-        return said
-
-    def says(self, program: Program) -> str:
-        """What speaks against a program, whether or not it is turned away."""
-        expected = self.predict(program)
-        return f"the surrogate expects {expected:.3g}, below {self.bar:.3g}" if expected < self.bar else ""
-
-
-def gate_over(places: Sequence[Study], most: int) -> Callable[[Program], str] | None:
-    """The gates of a study's home tasks: who passes on one of them is run. None where one of them has no gate."""
-    gates = [gate for place in places if (gate := gate_of(place, most)) is not None]
-    if len(gates) < len(places):
-        return None
-    refused = 0
-
-    def gate_of_all(program: Program) -> str:
-        nonlocal refused
-        said = [gate.says(program) for gate in gates]
-        if refused >= most or not all(said):
+        said = [gate(program) for gate in self.gates]
+        if self.refused >= self.most or not all(said):
             return ""
-        refused += 1
+        self.refused += 1
         return said[0]
 
-    return gate_of_all
+
+def gate_over(places: Sequence[Study], most: int) -> Gates | None:
+    """The gates of a study's home tasks. None where one of them has none."""
+    gates = [gate for place in places if (gate := gate_of(place)) is not None]
+    return Gates(gates, most) if len(gates) == len(places) else None
 
 
-def gate_of(study: Study, most: int) -> Gate | None:
+def gate_of(study: Study) -> Gate | None:
     """The gate of a study on one task as its ledger stands now, confirmations left out; see `gate_among`."""
     from analysis.surrogate import known_programs
 
     last = [m for m, event in study.history.matches.items() if event["purpose"] in FINAL]
     with open_study(study.folder, views=()) as con:
         known = known_programs(con, study.task.name, last)
-    return gate_among(study.task.name, known, most)
+    return gate_among(study.task.name, known)
 
 
-def gate_among(task: str, known: Sequence[Known], most: int) -> Gate | None:
+def gate_among(task: str, known: Sequence[Known]) -> Gate | None:
     """None unless the surrogate ranks held-out programs better than chance does."""
     from analysis.surrogate import fit, skill
 
@@ -75,4 +73,4 @@ def gate_among(task: str, known: Sequence[Known], most: int) -> Gate | None:
         return None
     predict = fit(known)
     ranked = sorted(predict(k.program) for k in known)
-    return Gate(predict, ranked[int(SHARE * len(ranked))], most)
+    return Gate(predict, ranked[int(SHARE * len(ranked))])

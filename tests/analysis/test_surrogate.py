@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.surrogate import Known, features, fit, rank_correlation, skill
-from meta.gate import Gate
+from meta.gate import Gate, Gates
 from programs.program import Program
 from programs.shelf import starter
 
@@ -58,6 +58,15 @@ def test_inputs_are_charter_ideas_and_sentences() -> None:
 
 
 def test_the_gate_turns_away_what_is_foretold_to_be_poor_but_not_for_ever() -> None:
-    gate = Gate(lambda program: float(program.words), 40.0, most=1)
+    gates = Gates([Gate(lambda program: float(program.words), 40.0)], most=1)
     short, long = Program.parse("# A\n\nShort.\n"), starter("stock")
-    assert gate(long) == "" and "below 40" in gate(short) and gate(short) == ""
+    assert gates(long) == "" and "below 40" in gates(short) and gates(short) == ""
+
+
+def test_what_may_be_good_on_one_of_several_tasks_is_run() -> None:
+    short, long = Program.parse("# A\n\nShort.\n"), starter("stock")
+    wordy, terse = Gate(lambda program: float(program.words), 40.0), Gate(lambda program: -float(program.words), -40.0)
+    assert wordy(short) and terse(long)
+    both = Gates([wordy, terse], most=9)
+    assert both(short) == both(long) == "" and both.refused == 0
+    assert "below 40" in Gates([wordy, wordy], most=9)(short)

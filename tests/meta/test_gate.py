@@ -60,7 +60,7 @@ def test_where_gains_can_be_foretold_the_gate_opens_and_turns_the_poorest_away(
     with open_study(study.folder, views=()) as con:
         last = con.execute("SELECT match_id FROM matches WHERE purpose = 'confirmation'").fetchall()
         known = known_programs(con, study.task.name, [match_id for (match_id,) in last])
-    gate = gate_of(study, most=len(known))
+    gate = gate_of(study)
     assert skill(study.task.name, known)[0].beats_chance and gate is not None
     said = [judge_again(study, k.program.program_id, gate) for k in known]
     poor = [k.gain for k, refusal in zip(known, said, strict=True) if refusal]
@@ -83,5 +83,5 @@ def judge_again(study: Study, program_id: str, gate: Callable[..., str]) -> str:
 
 def test_where_there_is_nothing_to_foretell_it_stays_shut(played: Callable[[str, Law], Study]) -> None:
     study = played("null", null_law(0))
-    assert gate_of(study, most=9) is None and not query(study.folder, TURNED_AWAY)
+    assert gate_of(study) is None and not query(study.folder, TURNED_AWAY)
     assert query(study.folder, "SELECT count(*) AS n FROM mutations WHERE model IS NOT NULL")[0]["n"] > 0
