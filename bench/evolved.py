@@ -10,7 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from analysis.ratios import Sides, mean_of_ratios
-from analysis.statistics import Ratio, ratio
+from analysis.statistics import Ratio, mean_interval, ratio
 from bench.common import figure, metaloop, sql
 
 HOME, RESERVE = ("strokes", "tinylm"), ("codelm", "microgpt", "optimizer")
@@ -36,8 +36,15 @@ def told(found: Ratio) -> str:
     return f"{value} (at least {lower}; {found.n_top} runs, stock {found.n_bottom})"
 
 
+def over_studies(ratios: list[float]) -> str:
+    """A study is one draw: the interval is of means over further studies, whatever the runs within one say."""
+    mean = mean_interval(ratios)
+    return f"{mean.mean:.2f}" if mean.low is None else f"{mean.mean:.2f} [{mean.low:.2f}, {mean.high:.2f}]"
+
+
 def main() -> None:
     folder, seeds = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    whole: dict[tuple[str, str], list[float]] = defaultdict(list)
     for seed in range(1, seeds + 1):
         study = folder / f"transfer-{seed}"
         tasks = ("--task", ",".join(HOME), "--reserve", ",".join(RESERVE))
@@ -48,7 +55,12 @@ def main() -> None:
                 each = sides(study, role, stream)
                 for task, one in each.items():
                     figure(f"study {seed}, {role} on {task}", told(ratio(one.top, one.bottom, baseline=one.baseline)))
-                figure(f"study {seed}, {role}, {name}", told(mean_of_ratios(list(each.values()))), goal)
+                found = mean_of_ratios(list(each.values()))
+                figure(f"study {seed}, {role}, {name}", told(found), goal)
+                if found.ratio is not None:
+                    whole[role, name].append(found.ratio)
+    for (role, name), ratios in whole.items():
+        figure(f"{role}, {name}, mean over {len(ratios)} studies", over_studies(ratios))
 
 
 if __name__ == "__main__":
