@@ -135,3 +135,11 @@ def test_arms_are_promoted_by_the_mean_over_tasks_in_scales_that_later_rounds_do
         (n / north.size + s / south.size) / 2 for n, s in ((1.0, 4.0), (2.0, 4.0))
     ))  # fmt: skip
     assert len(second.gains) == 1  # a run counts once there is one of its number on every task
+
+
+def test_the_view_tells_the_scales_that_the_study_chose_by(ended: Ended) -> None:
+    study, _, _ = take_up(ended[0])
+    with study:
+        used = {scale.task: (scale.size, scale.of_stock) for scale in Homes.of(study).scales()}
+    told = query(ended[0], "SELECT task, size, of_stock FROM scales")
+    assert {row["task"]: (pytest.approx(row["size"]), row["of_stock"]) for row in told} == used
