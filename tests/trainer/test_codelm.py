@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +11,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from trainer.data import DataStore
+from tests.trainer.shelf import fixed_trainer, patches
 from trainer.edits import Edit
 from trainer.experiment import Spec, Trainer
-from trainer.streams import STREAMS, Streams
+from trainer.streams import STREAMS
 from trainer.task import Task
 
 TASK = Task.load("codelm")
-PATCHES = tuple(knob.name for knob in TASK.edits.knobs if knob.kind == "patch")
+PATCHES = patches(TASK)
 
 
 @pytest.fixture(scope="module")
@@ -120,26 +118,10 @@ def test_hidden_rows_hold_every_symbol_once(data: ModuleType, tmp_path: Path) ->
     assert int(sizes.sum()) == len(text)
 
 
-def test_card_shows_headroom_and_resolution() -> None:
-    card = TASK.card
-    if card is None:
-        pytest.skip("not measured: metaloop task measure codelm --write, on a machine that is otherwise idle")
-    if TASK.text_hash == card["text_hash"]:  # with another Python the text is another, and so is the task
-        assert card["task_id"] == TASK.task_id, "measure the task anew"
-    assert card["baseline_source"] == TASK.baseline().source_id
-    assert card["baseline"]["n"] >= 4
-    assert card["headroom"]["gain_sd"] >= 15
-    assert card["resolved_share"] >= 1 / 3
-    assert card["floor"] is None and 0 < card["headroom"]["metric"] < card["baseline"]["mean"]
-
-
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
-    root = tmp_path_factory.mktemp("codelm")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METALOOP_CACHE", str(root / "cache"))
-        with Trainer(TASK, DataStore(TASK, Streams.from_seed(1), root), fixed_steps=True) as one:
-            yield one
+    with fixed_trainer(TASK, tmp_path_factory.mktemp("codelm")) as one:
+        yield one
 
 
 @pytest.mark.slow
@@ -156,15 +138,3 @@ def test_all_patches_together_train(trainer: Trainer) -> None:
     edit = Edit({"BATCH": 4, "CTX": 32, "DEPTH": 1, "LR": 0.003}, PATCHES)
     outcome = trainer.run(Spec(TASK.edits.apply(TASK.baseline(), edit), seed=5))
     assert outcome.status == "ok", outcome.reason
-
-
-@pytest.mark.slow
-def test_runs_by_hand(tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("METALOOP_")}
-    environment |= {"METALOOP_CACHE": str(tmp_path), "METALOOP_TRAIN_STEPS": "3", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, str(TASK.folder / "train.py")], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "steps: 3\n" in done.stdout and "val_bpb: " in done.stdout
-    assert (tmp_path / "checkpoint.pt").stat().st_size > 0

@@ -16,18 +16,18 @@ from typing import Any
 
 import pytest
 
+from tests.trainer.shelf import by_hand, patches
 from trainer import gpus
 from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Spec, Trainer
-from trainer.measure import declared_edits
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task
 
 FOLDER = Task.load("gpt").folder
 TASK = Task.load("gpt")
-PATCHES = tuple(knob.name for knob in TASK.edits.knobs if knob.kind == "patch")
+PATCHES = patches(TASK)
 MODEL_EDITS = [
     Edit(),
     Edit({"CTX": 256}),
@@ -59,29 +59,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> Any:
     return execute
 
 
-def test_every_declared_edit_gives_source_that_compiles() -> None:
-    edits = [edit for edit, _ in declared_edits(TASK)]
-    sources = [TASK.edits.apply(TASK.baseline(), edit) for edit in edits]
-    for source in sources:
-        compile(source.text(), "train.py", "exec")
-    assert len({source.source_id for source in sources} - {TASK.baseline().source_id}) == len(sources)
-
-
-def test_all_patches_go_together_in_any_order() -> None:
-    one = TASK.edits.apply(TASK.baseline(), Edit({}, PATCHES))
-    assert one == TASK.edits.apply(TASK.baseline(), Edit({}, PATCHES[::-1]))
-    assert all(TASK.edits.config(one)[name] is True for name in PATCHES)
-    for first in PATCHES:
-        for second in PATCHES:
-            if first < second:
-                pair = TASK.edits.apply(TASK.baseline(), Edit({}, (first, second)))
-                assert pair == TASK.edits.apply(TASK.baseline(), Edit({}, (second, first)))
-
-
-def test_knobs_hold_the_baseline_s_value_and_keep_shapes_that_a_gpu_likes() -> None:
-    config = TASK.edits.config(TASK.baseline())
-    assert all(config[knob.name] in knob.values for knob in TASK.edits.knobs)
-    assert len({knob.group for knob in TASK.edits.knobs}) >= 4
+def test_knobs_keep_shapes_that_a_gpu_likes() -> None:
     values = {knob.name: knob.values for knob in TASK.edits.knobs}
     assert all(width % 128 == 0 for width in values["WIDTH"])
     assert all(width // heads % 16 == 0 for width in values["WIDTH"] for heads in values["HEADS"])
@@ -253,18 +231,13 @@ def test_all_patches_together_train_and_stream(trainer: Trainer) -> None:
 
 @pytest.mark.slow
 def test_runs_by_hand_and_prints_its_summary(small: Path, tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("METALOOP_")}
-    environment |= {"METALOOP_CACHE": str(tmp_path), "METALOOP_TRAIN_STEPS": "3", "METALOOP_TRAIN_DEVICE": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-B", str(small / "train.py")], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    keys = [line.partition(":")[0] for line in done.stdout.splitlines() if not line[0].isdigit()]
+    told = by_hand(small / "train.py", tmp_path, METALOOP_TRAIN_DEVICE="cpu")
+    keys = [line.partition(":")[0] for line in told.splitlines() if not line[0].isdigit()]
     assert keys == [
         "val_bpb", "train_bpb", "training_seconds", "total_seconds", "total_tokens_M", "epochs", "num_steps",
         "num_params_M", "depth", "device", "seed",
     ]  # fmt: skip
-    assert "num_steps: 3\n" in done.stdout and "device: cpu (toy sizes)\n" in done.stdout
+    assert "num_steps: 3\n" in told and "device: cpu (toy sizes)\n" in told
     assert (tmp_path / "checkpoint.pt").stat().st_size > 0
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import random
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,18 +13,17 @@ from typing import Any
 
 import pytest
 
-from trainer.data import DataStore
+from tests.trainer.shelf import by_hand, fixed_trainer, patches
 from trainer.edits import Edit
 from trainer.experiment import Spec, Trainer
 from trainer.inside import serving
 from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
 from trainer.source import Source
-from trainer.streams import Streams
 from trainer.task import Task
 
 TASK = Task.load("microgpt")
-PATCHES = tuple(knob.name for knob in TASK.edits.knobs if knob.kind == "patch")
+PATCHES = patches(TASK)
 SMALL = {"CTX": 8, "BATCH": 2, "WIDTH": 8, "HEADS": 2}
 MODEL_EDITS = [
     Edit(SMALL),
@@ -113,18 +110,6 @@ def test_logits_are_causal_at_any_length_and_agree_with_steps(
     assert names["Tape"].made == []
 
 
-def test_all_patches_go_together_in_any_order() -> None:
-    one = TASK.edits.apply(TASK.baseline(), Edit({}, PATCHES))
-    assert one == TASK.edits.apply(TASK.baseline(), Edit({}, PATCHES[::-1]))
-    assert all(TASK.edits.config(one)[name] is True for name in PATCHES)
-
-
-def test_knobs_hold_the_baseline_s_value() -> None:
-    config = TASK.edits.config(TASK.baseline())
-    assert all(config[knob.name] in knob.values for knob in TASK.edits.knobs)
-    assert len({knob.group for knob in TASK.edits.knobs}) >= 4
-
-
 def test_files_import_the_standard_library_alone() -> None:
     for name in ("train.py", "prepare.py"):
         lines = [line.split() for line in (TASK.folder / name).read_text().splitlines()]
@@ -132,23 +117,10 @@ def test_files_import_the_standard_library_alone() -> None:
         assert imported - {"prepare", "data"} <= sys.stdlib_module_names, name
 
 
-def test_card_shows_headroom_and_resolution() -> None:
-    """By its source, not by task_id: an error message of data.py was corrected after the measurement (LOG.md)."""
-    card = TASK.card
-    assert card is not None and card["baseline_source"] == TASK.baseline().source_id, "measure the task anew"
-    assert card["baseline"]["n"] >= 8
-    assert card["headroom"]["gain_sd"] >= 15
-    assert card["resolved_share"] >= 1 / 3
-    assert 0 < card["floor"] < card["headroom"]["metric"] < card["baseline"]["mean"]
-
-
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
-    root = tmp_path_factory.mktemp("microgpt")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METALOOP_CACHE", str(root / "cache"))
-        with Trainer(TASK, DataStore(TASK, Streams.from_seed(1), root), fixed_steps=True) as one:
-            yield one
+    with fixed_trainer(TASK, tmp_path_factory.mktemp("microgpt")) as one:
+        yield one
 
 
 def few(trainer: Trainer, source: Source, stream: Any = "search") -> Outcome:
@@ -257,14 +229,9 @@ def test_all_patches_together_train(trainer: Trainer) -> None:
 
 
 def test_runs_by_hand_without_any_package_but_the_generator_s(tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("METALOOP_")}
-    environment |= {"METALOOP_CACHE": str(tmp_path), "METALOOP_TRAIN_STEPS": "2", "PYTHONDONTWRITEBYTECODE": "1"}
     for flags in ((), ("-I", "-S")):  # once its data is there, the standard library is enough
         code = f"import sys, runpy; sys.path.insert(0, {str(TASK.folder)!r}); "
         code += f"runpy.run_path({str(TASK.folder / 'train.py')!r}, run_name='__main__')"
-        done = subprocess.run(
-            [sys.executable, *flags, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        assert "steps: 2\n" in done.stdout and "val_bpb: " in done.stdout
+        told = by_hand(TASK.folder / "train.py", tmp_path, [*flags, "-c", code], METALOOP_TRAIN_STEPS="2")
+        assert "steps: 2\n" in told and "val_bpb: " in told
     assert (tmp_path / "checkpoint.pt").stat().st_size > 0

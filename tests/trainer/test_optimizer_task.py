@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,17 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.trainer.shelf import patches
 from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
 from trainer.local import LocalLauncher
-from trainer.measure import declared_edits
 from trainer.streams import Streams
 from trainer.task import Task
 
 TASK = Task.load("optimizer")
 FEW = 10 / TASK.steps
-PATCHES = tuple(knob.name for knob in TASK.edits.knobs if knob.kind == "patch")
+PATCHES = patches(TASK)
 
 
 @pytest.fixture(scope="module")
@@ -122,34 +120,6 @@ def test_each_row_once_before_any_comes_again(modules: tuple[Any, Any]) -> None:
 
 
 # ---- edits -------------------------------------------------------------------------------------------------------
-def test_every_declared_edit_gives_source_that_compiles() -> None:
-    sources = [TASK.edits.apply(TASK.baseline(), edit) for edit, _ in declared_edits(TASK)]
-    for source in sources:
-        compile(source.text(), "train.py", "exec")
-    assert len({source.source_id for source in sources} | {TASK.baseline().source_id}) == len(sources) + 1
-
-
-def test_all_patches_go_together_in_any_order() -> None:
-    one = TASK.edits.apply(TASK.baseline(), Edit({}, PATCHES))
-    assert one == TASK.edits.apply(TASK.baseline(), Edit({}, PATCHES[::-1]))
-    assert all(TASK.edits.config(one)[name] is True for name in PATCHES)
-
-
-def test_baseline_value_of_every_knob_is_on_its_ladder() -> None:
-    config = TASK.edits.config(TASK.baseline())
-    assert all(config[knob.name] in knob.values for knob in TASK.edits.knobs)
-    assert 12 <= len(TASK.edits.knobs) <= 20
-
-
-def test_card_was_measured_on_this_task_and_shows_room_for_research() -> None:
-    card = TASK.card
-    assert card is not None
-    assert card["task_id"] == TASK.task_id and card["baseline_source"] == TASK.baseline().source_id
-    assert card["resolved_share"] >= 1 / 3
-    assert card["headroom"]["gain_sd"] >= 15
-    assert len(card["effects"]) == len(declared_edits(TASK))
-
-
 # ---- experiments -------------------------------------------------------------------------------------------------
 def test_the_same_seed_gives_the_same_bits(trainer: Trainer, store: DataStore, launcher: LocalLauncher) -> None:
     fixed = Trainer(TASK, store, launcher=launcher, fixed_steps=True)
@@ -176,16 +146,6 @@ def test_all_patches_together_train(trainer: Trainer) -> None:
 def test_a_mistake_is_told_with_its_text(trainer: Trainer) -> None:
     outcome = run(trainer, changed("        rate =", "        1 / 0\n        rate ="))
     assert outcome.status == "crash" and "ZeroDivisionError" in outcome.reason
-
-
-def test_runs_by_hand(tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("METALOOP_")}
-    environment |= {"METALOOP_CACHE": str(tmp_path), "METALOOP_TRAIN_STEPS": "3", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, str(TASK.folder / "train.py")], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "steps: 3\n" in done.stdout and "val_nll: " in done.stdout
 
 
 # ---- cheats, in the real sandbox ---------------------------------------------------------------------------------

@@ -5,10 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,10 +13,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from trainer.data import DataStore
+from tests.trainer.shelf import fixed_trainer, patches
 from trainer.edits import Edit
 from trainer.experiment import Spec, Trainer
-from trainer.streams import Streams
 from trainer.task import Task
 
 TASK = Task.load("strokes")
@@ -36,22 +32,8 @@ def data() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
-    root = tmp_path_factory.mktemp("strokes")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METALOOP_CACHE", str(root / "cache"))
-        with Trainer(TASK, DataStore(TASK, Streams.from_seed(1), root), fixed_steps=True) as one:
-            yield one
-
-
-def single_edits() -> list[Edit]:
-    """Every declared value that is not the baseline's, and every patch, each as one edit."""
-    config = TASK.edits.config(TASK.baseline())
-    edits = []
-    for knob in TASK.edits.knobs:
-        for value in knob.values:
-            if value != config[knob.name]:
-                edits.append(Edit({}, (knob.name,)) if knob.kind == "patch" else Edit({knob.name: value}))
-    return edits
+    with fixed_trainer(TASK, tmp_path_factory.mktemp("strokes")) as one:
+        yield one
 
 
 def test_a_seed_means_the_same_bytes_everywhere(data: ModuleType) -> None:
@@ -75,45 +57,11 @@ def test_generator_uses_no_operation_that_differs_between_machines() -> None:
     assert not called & {"sin", "cos", "exp", "log", "power", "dot", "matmul", "einsum", "normal", "default_rng"}
 
 
-def test_every_declared_edit_gives_source_that_compiles() -> None:
-    baseline = TASK.baseline()
-    seen = {baseline.source_id}
-    for edit in single_edits():
-        source = TASK.edits.apply(baseline, edit)
-        compile(source.text(), "train.py", "exec")
-        seen.add(source.source_id)
-    assert len(seen) == 1 + len(single_edits())
-
-
-def test_all_patches_go_together_in_any_order() -> None:
-    patches = tuple(knob.name for knob in TASK.edits.knobs if knob.kind == "patch")
-    one = TASK.edits.apply(TASK.baseline(), Edit({}, patches))
-    other = TASK.edits.apply(TASK.baseline(), Edit({}, patches[::-1]))
-    assert one == other
-    assert all(TASK.edits.config(one)[name] is True for name in patches)
-
-
-def test_baseline_value_of_every_knob_is_on_its_ladder() -> None:
-    config = TASK.edits.config(TASK.baseline())
-    for knob in TASK.edits.knobs:
-        assert config[knob.name] in knob.values
-    assert 12 <= len(TASK.edits.knobs) <= 16
-
-
 def test_contract_functions_exist() -> None:
     tree = ast.parse(TASK.baseline().text())
     names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     assert {"main", "load", "logits"} <= names
     assert "weights_only=True" in TASK.baseline().text()
-
-
-def test_card_was_measured_on_this_task_and_shows_room_for_research() -> None:
-    card = TASK.card
-    assert card is not None
-    assert card["task_id"] == TASK.task_id and card["baseline_source"] == TASK.baseline().source_id
-    assert card["resolved_share"] >= 1 / 3
-    assert card["headroom"]["gain_sd"] >= 15
-    assert len(card["effects"]) == len(single_edits())
 
 
 def test_budget_by_hand_is_the_task_s() -> None:
@@ -131,17 +79,5 @@ def test_fixed_steps_give_the_same_metric_twice(trainer: Trainer) -> None:
 
 
 def test_all_patches_together_train(trainer: Trainer) -> None:
-    patches = tuple(knob.name for knob in TASK.edits.knobs if knob.kind == "patch")
-    outcome = trainer.run(Spec(TASK.edits.apply(TASK.baseline(), Edit({}, patches)), seed=5))
+    outcome = trainer.run(Spec(TASK.edits.apply(TASK.baseline(), Edit({}, patches(TASK))), seed=5))
     assert outcome.status == "ok", outcome.reason
-
-
-def test_runs_by_hand(tmp_path: Path) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("METALOOP_")}
-    environment |= {"METALOOP_CACHE": str(tmp_path), "METALOOP_TRAIN_STEPS": "3", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, str(TASK.folder / "train.py")], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "steps: 3\n" in done.stdout and "val_nll: " in done.stdout
-    assert (tmp_path / "checkpoint.pt").stat().st_size > 0
