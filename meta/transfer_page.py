@@ -26,7 +26,7 @@ def tasks_of(con: DuckDBPyConnection, champion: Champion) -> list[dict[str, Any]
     for task in dict.fromkeys(cell.task for cell in cells):
         own = {cell.role: cell for cell in cells if cell.task == task}
         if "champion" in own:
-            made.append({"task": task, "place": own["champion"].place, "champion": own["champion"],
+            made.append({"task": task, "place": own["champion"].kept, "champion": own["champion"],
                          "bare": own.get("without-ideas"), "stock": own.get("control"),
                          "unit": own["champion"].unit, "p": announced.get(task)})  # fmt: skip
     return made
