@@ -66,7 +66,8 @@ def _base(wanted: Variant) -> Path:
     for key, value in (("grammar", wanted.grammar), ("text", wanted.text)):
         if value is not None and not _reads(wanted.base, key):
             able = ", ".join(name for name in builtin_tasks() if _reads(name, key))
-            raise UsageError(f"--{key}: the task {wanted.base} is not made from a {key}", hint=f"--like one of {able}")
+            message = f"--{key}: the task {wanted.base} is not made from a {key}"
+            raise UsageError(message, hint=f"leave --like out, or --like one of {able}")
     return TASKS / wanted.base
 
 

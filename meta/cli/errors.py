@@ -95,6 +95,8 @@ def _from_click(error: click.ClickException) -> Problem:
     if not hint and context is not None:
         hint = f"{context.command_path} --help"
     message = message[:1].lower() + message[1:]
+    for theirs, ours in (("a valid integer", "a whole number"), ("a valid float", "a number")):
+        message = message.replace(f"{theirs} range", ours).replace(theirs, ours)
     return Problem("usage", message, hint, (), KINDS["usage"])
 
 
