@@ -123,7 +123,7 @@ def test_help_is_light() -> None:
         (("run", "no-such-program"), 2, "not_found", "no file 'no-such-program'"),
         (("run", "stock", "-b", "soon"), 2, "usage", "'soon' is not a duration"),
         (("run", "stock", "-b", "0"), 2, "usage", "must be above 0"),
-        (("match", "stock", "--seeds", "'none' is not a whole number"), 2, "usage", "none"),
+        (("match", "stock", "--seeds", "none"), 2, "usage", "'none' is not a whole number"),
         (("match", "stock", "stock"), 2, "usage", "named twice"),
         (("match",), 2, "usage", "name at least one program"),
         (("improve",), 2, "usage", "name the program"),
