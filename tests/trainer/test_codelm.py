@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tests.trainer.shelf import fixed_trainer, patches
+from tests.trainer.shelf import fixed_trainer, module_of, patches
 from trainer.edits import Edit
 from trainer.experiment import Spec, Trainer
 from trainer.streams import STREAMS
@@ -23,11 +22,7 @@ PATCHES = patches(TASK)
 
 @pytest.fixture(scope="module")
 def data() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("codelm_data", TASK.folder / "data.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(TASK, "data")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
@@ -16,12 +15,11 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.shelf import by_hand, patches
+from tests.trainer.shelf import by_hand, executing, module_of, patches
 from trainer import gpus
 from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Spec, Trainer
-from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -37,26 +35,9 @@ MODEL_EDITS = [
 ]
 
 
-def loaded_prepare() -> Any:
-    spec = importlib.util.spec_from_file_location("prepare", FOLDER / "prepare.py")
-    assert spec and spec.loader
-    prepare = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(prepare)
-    return prepare
-
-
 @pytest.fixture
 def executed(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Executes a train.py beside the task's own prepare.py, without training; returns its globals."""
-    monkeypatch.setenv("METALOOP_TRAIN_DEVICE", "cpu")
-    monkeypatch.setitem(sys.modules, "prepare", loaded_prepare())
-
-    def execute(source: Source) -> dict[str, Any]:
-        names: dict[str, Any] = {"__name__": "candidate"}
-        exec(compile(source.text(), "train.py", "exec"), names)
-        return names
-
-    return execute
+    return executing(TASK, monkeypatch)
 
 
 def test_knobs_keep_shapes_that_a_gpu_likes() -> None:
@@ -150,7 +131,7 @@ def test_on_a_gpu_it_has_its_full_size_and_is_read_without_the_compiler() -> Non
 
 
 def test_peaks_go_by_the_name_of_the_device(executed: Any) -> None:
-    peak = loaded_prepare().peak_of
+    peak = module_of(TASK, "prepare").peak_of
     assert peak("NVIDIA H100 80GB HBM3") == peak("NVIDIA H200") == peak("NVIDIA GH200 480GB") == 989
     assert peak("NVIDIA H100 PCIe") == 756 and peak("NVIDIA H100 NVL") == 835
     assert peak("NVIDIA A100-SXM4-80GB") == 312 and peak("NVIDIA GeForce RTX 4090") == 165
@@ -163,7 +144,7 @@ def test_a_loss_that_is_no_number_ends_the_run(executed: Any, monkeypatch: pytes
     import torch
 
     monkeypatch.setenv("METALOOP_TRAIN_STEPS", "20")
-    prepare = loaded_prepare()
+    prepare = module_of(TASK, "prepare")
     for _ in range(2):
         assert not prepare.clock.done()
         prepare.note(torch.tensor(2.5))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import re
 import shutil
@@ -17,7 +16,8 @@ import numpy as np
 import pytest
 
 from tests.trainer.gpt_reader import Reader
-from trainer.task import TASKS
+from tests.trainer.shelf import module_of
+from trainer.task import TASKS, Task
 
 FOLDER = TASKS / "gpt"
 MAKE = "import sys; sys.path.insert(0, sys.argv[1]); import data; data.make(sys.argv[2], int(sys.argv[3]), sys.argv[4])"
@@ -26,11 +26,7 @@ Made = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def data() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gpt_data", FOLDER / "data.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(Task.load("gpt"), "data")
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from tests.trainer.shelf import module_of
 from trainer import building
 from trainer.data import DataStore
 from trainer.edits import Edit
@@ -55,11 +55,7 @@ def with_code(task: Task, code: str) -> Source:
 
 
 def data_of(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{name}_data", Task.load(name).folder / "data.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(Task.load(name), "data")
 
 
 @pytest.mark.parametrize("name", ["kernel", "kernel-c"])

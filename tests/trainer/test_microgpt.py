@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.shelf import by_hand, fixed_trainer, patches
+from tests.trainer.shelf import by_hand, executing, fixed_trainer, patches
 from trainer.edits import Edit
 from trainer.experiment import Spec, Trainer
 from trainer.inside import serving
@@ -36,16 +35,10 @@ BEFORE = "import sys\nassert not {'torch', 'numpy'} & set(sys.modules), sorted(s
 
 @pytest.fixture
 def executed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Edit], dict[str, Any]]:
-    """Executes an edited train.py beside the task's own prepare.py, without training; returns its globals."""
-    spec = importlib.util.spec_from_file_location("prepare", TASK.folder / "prepare.py")
-    assert spec and spec.loader
-    prepare = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(prepare)
-    monkeypatch.setitem(sys.modules, "prepare", prepare)
+    run = executing(TASK, monkeypatch)
 
     def execute(edit: Edit) -> dict[str, Any]:
-        names: dict[str, Any] = {"__name__": "candidate"}
-        exec(compile(TASK.edits.apply(TASK.baseline(), edit).text(), "train.py", "exec"), names)
+        names = run(TASK.edits.apply(TASK.baseline(), edit))
         random.seed(1)
         names["INIT_SD"] = 0.3  # no path through a weight may go unseen
         return names

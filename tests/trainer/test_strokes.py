@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tests.trainer.shelf import fixed_trainer, patches
+from tests.trainer.shelf import fixed_trainer, module_of, patches
 from trainer.edits import Edit
 from trainer.experiment import Spec, Trainer
 from trainer.task import Task
@@ -23,11 +22,7 @@ TASK = Task.load("strokes")
 
 @pytest.fixture(scope="module")
 def data() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("strokes_data", TASK.folder / "data.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(TASK, "data")
 
 
 @pytest.fixture(scope="module")

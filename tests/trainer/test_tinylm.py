@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.trainer.shelf import fixed_trainer, patches
+from tests.trainer.shelf import executing, fixed_trainer, patches
 from trainer.edits import Edit
 from trainer.experiment import Spec, Trainer
-from trainer.source import Source
 from trainer.task import Task
 
 TASK = Task.load("tinylm")
@@ -30,20 +27,7 @@ MODEL_EDITS = [
 
 @pytest.fixture
 def executed(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Executes a train.py beside the task's own prepare.py, without training; returns its globals."""
-    monkeypatch.setenv("METALOOP_TRAIN_DEVICE", "cpu")
-    spec = importlib.util.spec_from_file_location("prepare", TASK.folder / "prepare.py")
-    assert spec and spec.loader
-    prepare = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(prepare)
-    monkeypatch.setitem(sys.modules, "prepare", prepare)
-
-    def execute(source: Source) -> dict[str, Any]:
-        names: dict[str, Any] = {"__name__": "candidate"}
-        exec(compile(source.text(), "train.py", "exec"), names)
-        return names
-
-    return execute
+    return executing(TASK, monkeypatch)
 
 
 @pytest.mark.parametrize("edit", MODEL_EDITS, ids=lambda edit: edit.label())
