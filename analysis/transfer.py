@@ -135,7 +135,7 @@ def _cells_on(
             groups[run["program_id"], run["role"] == TWIN].append(run)
         stock = stock_of(streams[stream])
         against = groups.get((stock, False)) or groups.get((stock, True)) or []
-        baseline = _baseline(con, task, stream)
+        baseline = baseline_of(con, task, stream)
         for key, own in groups.items():
             made[key] = _cell(own, against, baseline, task, place, stock, variants)
     return list(made.values())
@@ -153,7 +153,7 @@ def stock_of(runs: Sequence[Run]) -> str:
     return starter("stock").program_id
 
 
-def _baseline(con: duckdb.DuckDBPyConnection, task: str, stream: str) -> list[float]:
+def baseline_of(con: duckdb.DuckDBPyConnection, task: str, stream: str) -> list[float]:
     """Metrics of the untouched source that the gains were taken against, a value a seed."""
     sql = """SELECT any_value(metric) FROM baselines WHERE task = ? AND stream = ? AND status = 'ok'
         AND metric IS NOT NULL GROUP BY seed ORDER BY seed"""
@@ -165,7 +165,7 @@ def _cell(
     variants: Mapping[str, str],
 ) -> Cell:  # fmt: skip
     gains, theirs = [run["gain"] for run in own], [run["gain"] for run in stock]
-    touched = _touched(own), _touched(stock)
+    touched = touched_share(own), touched_share(stock)
     first, mean = own[0], mean_interval(gains)
     is_stock = first["program_id"] == stock_id and first["role"] != TWIN
     over = Ratio(1.0, None, 0.95, len(gains), len(gains)) if is_stock else ratio(
@@ -183,7 +183,8 @@ def _cell(
     )  # fmt: skip
 
 
-def _touched(runs: Sequence[Run]) -> float:
+def touched_share(runs: Sequence[Run]) -> float:
+    """Mean share of the runs' verifications that were held against the baseline."""
     return math.fsum(run["touched"] for run in runs) / len(runs) if runs else 0.0
 
 

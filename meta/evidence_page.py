@@ -16,7 +16,7 @@ from arena.study import Study
 from inner_loop.behaviour import inert_directives, resolved_ideas
 from meta.champion import FINAL, Champion
 from meta.claim import LEVEL
-from meta.transfer_page import tasks_of
+from meta.transfer_page import tasks_of, together
 from meta.verdict import figure
 from programs.diff import Diff, diff
 from programs.program import Program
@@ -48,7 +48,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         path = steps(study, champion.program, con)
         plans = ideas(study, champion.program, con)
         best = statements(con, champion.program)
-        abroad = tasks_of(con, champion)
+        abroad, over = tasks_of(con, champion), together(con, champion)
         counts = rows(con.execute("SELECT kind, count(*) AS n FROM findings GROUP BY kind ORDER BY kind"))
     return environment.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, level=LEVEL, config=study.config,
@@ -60,7 +60,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         steps=path, ideas=plans, statements=best, inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
         doubt=marked(champion.trust), findings=findings_line(counts, str(study.folder)), public=public_lines(study),
-        abroad=abroad,
+        abroad=abroad, over=over,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from analysis.over_reserved import OverReserved, over_reserved
 from analysis.transfer import transfer
 
 if TYPE_CHECKING:
@@ -30,3 +31,8 @@ def tasks_of(con: DuckDBPyConnection, champion: Champion) -> list[dict[str, Any]
                          "bare": own.get("without-ideas"), "stock": own.get("control"),
                          "unit": own["champion"].unit, "p": announced.get(task)})  # fmt: skip
     return made
+
+
+def together(con: DuckDBPyConnection, champion: Champion) -> OverReserved | None:
+    """The mean over several reserved tasks."""
+    return over_reserved(con, {there.task: there.claim is not None for there in champion.elsewhere})

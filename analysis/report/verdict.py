@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.over_reserved import over_reserved
 from analysis.report.ablation import told
 from analysis.report.facts import known_task
 from analysis.report.model import Facts, Section
 from analysis.report.standings import label
 from analysis.report.words import brief, chance, count, duration, listed, many, money, number, percent, places, span
+from analysis.statistics import Ratio
 from analysis.trust import marked, weakest
 
 
@@ -121,6 +123,7 @@ def _of_champion(facts: Facts, row: Mapping[str, Any]) -> Verdict:
     )
     each = [_on_task(on) for on in several]
     never_seen = [_on_reserved(on) for on in row["reserve"] or []]
+    never_seen += _over_reserved(facts, row)
     doubt = _doubt(row["trust"] or _trust(facts))
     notes = [note for note in (_ratio(row["ratio"], row["ratio_lower"]), *each, _bare(row), *never_seen, doubt) if note]
     if row["holds"]:
@@ -254,6 +257,20 @@ def _on_reserved(on: Mapping[str, Any]) -> str:
     beats = "it beats stock too" if on["holds"] else "it is not shown to beat stock"
     times = _ratio(there["ratio"]["ratio"], there["ratio"]["lower"], on["p_adjusted"])
     return f"{where} {beats}: {ours} {on['unit']} against {stocks}. {times}".rstrip()
+
+
+def _over_reserved(facts: Facts, row: Mapping[str, Any]) -> list[str]:
+    """One figure over several reserved tasks, of which the tests are not."""
+    over = over_reserved(facts.source.con, {on["task"]: on["claim"] is not None for on in row["reserve"] or []})
+    if over is None:
+        return []
+
+    def said(found: Ratio) -> str:
+        bound = f"at least {found.lower:.2f} at 95%" if found.lower is not None else "no lower bound"
+        return f"{found.ratio:.2f} ({bound})"
+
+    bare = f"; without its list of ideas {said(over.bare)}" if over.bare else ""
+    return [f"The mean ratio to stock's gain over these {over.tasks} tasks is {said(over.champion)}{bare}."]
 
 
 def _bare(row: Mapping[str, Any]) -> str:

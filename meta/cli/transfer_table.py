@@ -13,7 +13,9 @@ from meta.cli.output import Column, Output, table
 from programs.errors import NotComparable
 
 if TYPE_CHECKING:
+    from analysis.over_reserved import OverReserved
     from analysis.rank_correlation import RankCorrelation
+    from analysis.statistics import Ratio
     from analysis.transfer import Cell, Transfer
     from analysis.transfer_credit import Across
 
@@ -210,17 +212,19 @@ class Champion:
 
     ``claims``: the p of the tests that the study announced, by task: of the claim at home, and on reserved tasks as
     corrected among each other by Holm. ``unrun``: reserved tasks on which it behaves like stock. ``together``: what
-    the one test over several home tasks says.
+    the one test over several home tasks says, and the mean ``over`` several reserved ones.
     """
 
     cells: tuple[Cell, ...] = ()
     claims: Mapping[str, float | None] = field(default_factory=dict)
     unrun: tuple[str, ...] = ()
-    together: str = ""
+    together: tuple[str, ...] = ()
+    over: OverReserved | None = None
 
     @classmethod
     def of(cls, folder: Path, champion: Mapping[str, Any]) -> Champion:
         """As the ledger has it; ``champion``: its event."""
+        from analysis.over_reserved import over_reserved
         from analysis.transfer import transfer
 
         reserve = champion.get("reserve") or ()
@@ -228,19 +232,21 @@ class Champion:
             return cls()
         with resolve.connect(folder, []) as con:
             found = transfer(con)
+            over = over_reserved(con, {str(there["task"]): there["claim"] is not None for there in reserve})
         unrun = tuple(str(there["task"]) for there in reserve if there["claim"] is None)
         several = bool(champion.get("tasks"))  # home tasks: the one test is of the mean over them
         claims = {} if several else {task: champion.get("p") for task in found.places.home[:1]}
         claims |= {str(there["task"]): there["p_adjusted"] for there in reserve}
-        together = over_homes(champion) if several else ""
-        return cls(tuple(found.of(str(champion.get("program_id")))), claims, unrun, together)
+        together = ([over_homes(champion)] if several else []) + ([over_the_reserved(over)] if over else [])
+        return cls(tuple(found.of(str(champion.get("program_id")))), claims, unrun, tuple(together), over)
 
     @property
     def json(self) -> dict[str, Any]:
         if not self.cells and not self.unrun:
             return {}
         rows = [{**asdict(cell), "p_announced": self.announced(cell)} for cell in self.cells]
-        return {"transfer": rows, "behaves_like_stock_on": list(self.unrun)}
+        over = {"over_reserved": asdict(self.over)} if self.over else {}
+        return {"transfer": rows, "behaves_like_stock_on": list(self.unrun), **over}
 
     @property
     def plain(self) -> dict[str, str]:
@@ -250,7 +256,8 @@ class Champion:
             f"ratio to stock on {cell.task}": f"{render.number(cell.ratio, 2)}, {at_least(cell.ratio_lower)}"
             for cell in own
         }
-        return told | {f"ratio to stock on {task}": "behaves like stock there" for task in self.unrun}
+        told |= {f"ratio to stock on {task}": "behaves like stock there" for task in self.unrun}
+        return told | ({"ratio to stock over reserved tasks": times(self.over.champion)} if self.over else {})
 
     def announced(self, cell: Cell) -> float | None:
         return self.claims.get(cell.task) if cell.role == "champion" else None
@@ -258,8 +265,8 @@ class Champion:
     def show(self, out: Output) -> None:
         if self.cells:
             show_cells(out, self.cells, self.claims)
-        if self.together:
-            out.note(self.together)
+        for line in self.together:
+            out.note(line)
         for task in self.unrun:
             out.note(f"on {task} the champion behaves like stock: it was not run there")
 
@@ -267,6 +274,16 @@ class Champion:
 def at_least(lower: float | None) -> str:
     """The lower bound of a ratio in words."""
     return "no lower bound" if lower is None else f"at least {lower:.2f}"
+
+
+def times(found: Ratio) -> str:
+    return f"{render.number(found.ratio, 2)}, {at_least(found.lower)}"
+
+
+def over_the_reserved(over: OverReserved) -> str:
+    """The mean over several reserved tasks, an estimate beside the tests on each."""
+    bare = f"; without its ideas {times(over.bare)}" if over.bare else ""
+    return f"over the {over.tasks} reserved tasks, × stock: {times(over.champion)}{bare}"
 
 
 def over_homes(champion: Mapping[str, Any]) -> str:

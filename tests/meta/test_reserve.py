@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.over_reserved import over_reserved
 from analysis.report.facts import gather
 from analysis.report.source import Source
 from analysis.report.verdict import verdict
@@ -79,7 +80,25 @@ def test_the_report_tells_of_each_beside_the_verdict(ended: Ended) -> None:
         [note] = [note for note in found.notes if note.startswith(f"On {there.task}, which evolution never saw")]
         assert ("beats stock too" in note) == there.holds and "after Holm" in note
         assert there.claim and f"{there.claim.ratio.ratio:.2f} times stock's gain" in note
+    over = next(note for note in found.notes if note.startswith("The mean ratio to stock's gain over these 2 tasks"))
+    ratios = [there.claim.ratio.ratio or 0.0 for there in champion.elsewhere if there.claim]
+    assert f"is {sum(ratios) / 2:.2f} (" in over
+    assert (
+        f"| all 2 reserved | mean ratio, not tested | | {sum(ratios) / 2:.2f} |"
+        in (folder / "champion.evidence.md").read_text()
+    )
     assert kept == {"home": "home", "far": "reserved", "farther": "reserved"}
+
+
+def test_a_reserved_task_on_which_the_champion_is_like_stock_counts_as_one(ended: Ended) -> None:
+    with open_study(ended[0], views=()) as con:
+        two = over_reserved(con, {"far": True, "farther": True})
+        three = over_reserved(con, {"far": True, "farther": True, "farthest": False})
+        assert over_reserved(con, {"far": True}) is None and over_reserved(con, {"a": False, "b": False}) is None
+    assert two and three and two.champion.ratio and three.tasks == 3
+    assert three.champion.ratio == pytest.approx((2 * two.champion.ratio + 1) / 3)
+    known = {there.task: there.claim for there in ended[1].elsewhere}
+    assert two.champion.ratio == pytest.approx(sum(c.ratio.ratio or 0.0 for c in known.values() if c) / 2)
 
 
 def test_the_noise_that_plans_rest_on_is_that_of_the_home_task(ended: Ended) -> None:

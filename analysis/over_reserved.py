@@ -1,0 +1,63 @@
+"""One figure over all reserved tasks: the mean of a champion's ratios to what stock gained on each.
+
+It is an estimate with a lower bound, told beside the tests that a study announces, which are those of the single tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.ratios import Sides, mean_of_ratios
+from analysis.statistics import Ratio
+from analysis.transfer import BARE, Run, baseline_of, touched_share, transfer_runs
+
+if TYPE_CHECKING:
+    import duckdb
+
+STREAM = "reserve"
+
+
+@dataclass(frozen=True)
+class OverReserved:
+    """Mean ratios over ``tasks`` reserved tasks, two or more; ``bare``: without its ideas, None unless run on each."""
+
+    tasks: int
+    champion: Ratio
+    bare: Ratio | None
+
+
+def over_reserved(con: duckdb.DuckDBPyConnection, reserved: Mapping[str, bool]) -> OverReserved | None:
+    """``reserved``: the tasks, and whether the champion ran there; where it behaves like stock its ratio is exactly 1.
+
+    None for fewer than two tasks, or where runs are missing.
+    """
+    runs = [run for run in transfer_runs(con) if run["stream"] == STREAM]
+    ran = {task: [run for run in runs if run["task"] == task] for task, played in reserved.items() if played}
+    baselines = {task: baseline_of(con, task, STREAM) for task in ran}
+    champion = _mean(ran, baselines, "champion", len(reserved))
+    if len(reserved) < 2 or champion is None:
+        return None
+    return OverReserved(len(reserved), champion, _mean(ran, baselines, BARE, len(reserved)))
+
+
+def _mean(
+    ran: Mapping[str, Sequence[Run]], baselines: Mapping[str, Sequence[float]], role: str, tasks: int
+) -> Ratio | None:
+    """Over ``tasks``, of which those that nobody ran count as 1, without error."""
+    sides = []
+    for task, runs in ran.items():
+        own, stock = ([run for run in runs if run["role"] == wanted] for wanted in (role, "control"))
+        if not own or not stock:
+            return None
+        gains, theirs = ([run["gain"] for run in side] for side in (own, stock))
+        sides.append(Sides(gains, theirs, baselines[task], (touched_share(own), touched_share(stock))))
+    if not sides:
+        return None
+    found, share = mean_of_ratios(sides), len(sides) / tasks
+    if found.ratio is None:
+        return None
+    mean = share * found.ratio + 1.0 - share
+    lower = None if found.lower is None else mean - share * (found.ratio - found.lower)
+    return Ratio(mean, lower, found.level, found.n_top, found.n_bottom)
