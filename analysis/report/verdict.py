@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 from analysis.over_reserved import over_reserved
 from analysis.report.ablation import told
@@ -14,6 +15,9 @@ from analysis.report.standings import label
 from analysis.report.words import brief, chance, count, duration, listed, many, money, number, percent, places, span
 from analysis.statistics import Ratio
 from analysis.trust import marked, weakest
+
+if TYPE_CHECKING:
+    from trainer.task import Task
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,12 @@ def intro(facts: Facts) -> list[str]:
     """What was done, in a few sentences."""
     if facts.logs.rows:
         return []
-    match = facts.deciding or facts.matches.last
-    budget = f", until {duration(match['run_budget'])} of device time are spent" if match.get("run_budget") else ""
-    task = known_task(str(facts.config.get("task") or ""))
+    names = [str(facts.config.get("task") or ""), *(str(on["task"]) for on in facts.config.get("further") or ())]
+    task = known_task(names[0])
     fresh = "fresh seeds" if task is not None and task.run else "fresh seeds and data"  # a command brings its own data
     told = (
-        f"How: a run follows one program. It edits the training script, trains, and keeps what scores better{budget}; "
+        "How: a run follows one program. It edits the training script, trains, and keeps what scores better"
+        f"{_budget(facts)}; "
         f"then what it ended with is trained again on {fresh}."
     )
     if facts.config.get("command") in ("evolve", "improve"):
@@ -73,12 +77,26 @@ def intro(facts: Facts) -> list[str]:
             " Programs were raced, better ones were written from what earned the gain, and the best of all then met "
             f"stock, the plain program, once more on {fresh}."
         )
-    if task is None:
-        return [told]
+    known = [one for one in map(known_task, names) if one is not None]
+    return [" ".join([told, *(_scored(one, "The task" if len(names) == 1 else "One task") for one in known)])]
+
+
+def _budget(facts: Facts) -> str:
+    """How long a run goes on, on each of several home tasks."""
+    match, further = facts.deciding or facts.matches.last, facts.config.get("further") or ()
+    if not further:
+        spent = match.get("run_budget")
+        return f", until {duration(spent)} of device time are spent" if spent else ""
+    each = [(facts.config["task"], facts.config["run_budget"]), *((on["task"], on["run_budget"]) for on in further)]
+    told = [f"{duration(seconds)} on {PurePath(task).name}" for task, seconds in each]
+    return f", until its device time is spent ({', '.join(told)})"
+
+
+def _scored(task: Task, which: str) -> str:
     scale = task.metric if task.unit == task.metric else f"{task.metric} in {task.unit}"
     what = task.description.rstrip(".")
     about = f": {what[:1].lower()}{what[1:]}. It" if what else ""
-    return [f"{told} The task, {task.name}{about or ','} is scored by {scale}; {task.direction} is better."]
+    return f"{which}, {task.name}{about or ','} is scored by {scale}; {task.direction} is better."
 
 
 def cost(facts: Facts) -> str:
@@ -279,7 +297,7 @@ def _bare(row: Mapping[str, Any]) -> str:
     bound = f" (at least {row['bare_lower']:.2f})" if row["bare_lower"] is not None else ""
     return (
         f"Without its list of ideas it reaches {row['bare_ratio']:.2f} times stock's gain{bound}: "
-        "what the list adds may be memory of this task."
+        f"what the list adds may be memory of {'these tasks' if row['tasks'] else 'this task'}."
     )
 
 

@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from analysis.ledger import read
+from analysis.report.facts import gather
+from analysis.report.source import Source
+from analysis.report.verdict import intro
+from analysis.report.words import duration
 from analysis.scales import UNIT
 from analysis.statistics import mean_interval
-from analysis.study import query
+from analysis.study import open_study, query
 from arena.match import ArmScore
 from meta.begin import champion_of, found, take_up
 from meta.champion import Champion, write_page_again
@@ -135,6 +139,16 @@ def test_arms_are_promoted_by_the_mean_over_tasks_in_scales_that_later_rounds_do
         (n / north.size + s / south.size) / 2 for n, s in ((1.0, 4.0), (2.0, 4.0))
     ))  # fmt: skip
     assert len(second.gains) == 1  # a run counts once there is one of its number on every task
+
+
+def test_the_report_says_how_long_a_run_is_on_each_task(ended: Ended) -> None:
+    with open_study(ended[0]) as con:
+        facts = gather(Source(con, str(ended[0])))
+        [told] = intro(facts)
+    config = facts.config
+    for task, seconds in (("north", config["run_budget"]), ("south", config["further"][0]["run_budget"])):
+        assert f"{duration(seconds)} on {task}" in told and f"One task, {task}" in told
+    assert "until its device time is spent (" in told
 
 
 def test_the_view_tells_the_scales_that_the_study_chose_by(ended: Ended) -> None:
