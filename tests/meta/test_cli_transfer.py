@@ -168,7 +168,7 @@ def test_the_end_of_an_evolution_tells_each_task(here: Path) -> None:
         assert champion["away"]["ratio"] == pytest.approx(away["claim"]["ratio"]["ratio"])
         assert champion["away"]["p_announced"] == away["p_adjusted"]
     page = (here / "evolved" / "champion.evidence.md").read_text()
-    assert "## Does it transfer?" in page and "| home | home |" in page and "| away | elsewhere |" in page
+    assert "## Does it transfer?" in page and "| home | home |" in page and "| away | reserved |" in page
     shown = cli("transfer", "evolved", cwd=here)
     assert shown.returncode == 0 and "away\telsewhere" in shown.stdout
     plain = cli("evolve", "--resume", "evolved", cwd=here)
