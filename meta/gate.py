@@ -41,8 +41,10 @@ class Gates:
 
     def __call__(self, program: Program) -> str:
         """Why a program is turned away; empty where it may run."""
+        if self.refused >= self.most:
+            return ""
         said = [gate(program) for gate in self.gates]
-        if self.refused >= self.most or not all(said):
+        if not all(said):
             return ""
         self.refused += 1
         return said[0]

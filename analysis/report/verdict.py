@@ -65,7 +65,8 @@ def intro(facts: Facts) -> list[str]:
     if facts.logs.rows:
         return []
     names = [str(facts.config.get("task") or ""), *(str(on["task"]) for on in facts.config.get("further") or ())]
-    task = known_task(names[0])
+    tasks = [known_task(name) for name in names]
+    task = tasks[0]
     fresh = "fresh seeds" if task is not None and task.run else "fresh seeds and data"  # a command brings its own data
     told = (
         "How: a run follows one program. It edits the training script, trains, and keeps what scores better"
@@ -77,8 +78,8 @@ def intro(facts: Facts) -> list[str]:
             " Programs were raced, better ones were written from what earned the gain, and the best of all then met "
             f"stock, the plain program, once more on {fresh}."
         )
-    known = [one for one in map(known_task, names) if one is not None]
-    return [" ".join([told, *(_scored(one, "The task" if len(names) == 1 else "One task") for one in known)])]
+    which = "The task" if len(names) == 1 else "One task"
+    return [" ".join([told, *(_scored(one, which) for one in tasks if one is not None)])]
 
 
 def _budget(facts: Facts) -> str:
@@ -247,9 +248,12 @@ def _ratio(ratio: float | None, lower: float | None, p: float | None = None) -> 
     """``p``: of the test that goes with it, where it was one of several."""
     if ratio is None:
         return ""
-    bound = f"at least {lower:.2f} at 95%" if lower is not None else "no lower bound"
     tested = f"; p {_p(p)} after Holm" if p is not None else ""
-    return f"That is {ratio:.2f} times stock's gain ({bound}{tested})."
+    return f"That is {ratio:.2f} times stock's gain ({_bound(lower)}{tested})."
+
+
+def _bound(lower: float | None) -> str:
+    return f"at least {lower:.2f} at 95%" if lower is not None else "no lower bound"
 
 
 def _on_task(on: Mapping[str, Any]) -> str:
@@ -284,8 +288,7 @@ def _over_reserved(facts: Facts, row: Mapping[str, Any]) -> list[str]:
         return []
 
     def said(found: Ratio) -> str:
-        bound = f"at least {found.lower:.2f} at 95%" if found.lower is not None else "no lower bound"
-        return f"{found.ratio:.2f} ({bound})"
+        return f"{found.ratio:.2f} ({_bound(found.lower)})"
 
     bare = f"; without its list of ideas {said(over.bare)}" if over.bare else ""
     return [f"The mean ratio to stock's gain over these {over.tasks} tasks is {said(over.champion)}{bare}."]

@@ -175,8 +175,8 @@ def elsewhere(wishes: Wishes) -> dict[str, list[Reserved]]:
     names = [task.name for task in (wishes.task, *wishes.further, *wishes.hidden)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"task {twice[0]} is named twice", hint="--task and --hidden take tasks of different names")
-    groups = {"further": wishes.further, "reserve": wishes.hidden}
-    return {name: beside(wishes.task, wishes.run_budget, tasks) for name, tasks in groups.items()}
+    home, budget = wishes.task, wishes.run_budget
+    return {"further": beside(home, budget, wishes.further), "reserve": beside(home, budget, wishes.hidden)}
 
 
 def config_of(study: Study, wishes: Wishes) -> ContestConfig:

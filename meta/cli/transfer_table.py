@@ -15,7 +15,6 @@ from programs.errors import NotComparable
 if TYPE_CHECKING:
     from analysis.over_reserved import OverReserved
     from analysis.rank_correlation import RankCorrelation
-    from analysis.statistics import Ratio
     from analysis.transfer import Cell, Transfer
     from analysis.transfer_credit import Across
 
@@ -252,12 +251,11 @@ class Champion:
     def plain(self) -> dict[str, str]:
         """A line a task: the champion's ratio to stock."""
         own = [cell for cell in self.cells if cell.role == "champion"]
-        told = {
-            f"ratio to stock on {cell.task}": f"{render.number(cell.ratio, 2)}, {at_least(cell.ratio_lower)}"
-            for cell in own
-        }
+        told = {f"ratio to stock on {cell.task}": times(cell.ratio, cell.ratio_lower) for cell in own}
         told |= {f"ratio to stock on {task}": "behaves like stock there" for task in self.unrun}
-        return told | ({"ratio to stock over reserved tasks": times(self.over.champion)} if self.over else {})
+        if self.over:
+            told["ratio to stock over reserved tasks"] = times(self.over.champion.ratio, self.over.champion.lower)
+        return told
 
     def announced(self, cell: Cell) -> float | None:
         return self.claims.get(cell.task) if cell.role == "champion" else None
@@ -276,14 +274,15 @@ def at_least(lower: float | None) -> str:
     return "no lower bound" if lower is None else f"at least {lower:.2f}"
 
 
-def times(found: Ratio) -> str:
-    return f"{render.number(found.ratio, 2)}, {at_least(found.lower)}"
+def times(ratio: float | None, lower: float | None) -> str:
+    return f"{render.number(ratio, 2)}, {at_least(lower)}"
 
 
 def over_the_reserved(over: OverReserved) -> str:
     """The mean over several reserved tasks, an estimate beside the tests on each."""
-    bare = f"; without its ideas {times(over.bare)}" if over.bare else ""
-    return f"over the {over.tasks} reserved tasks, × stock: {times(over.champion)}{bare}"
+    bare = f"; without its ideas {times(over.bare.ratio, over.bare.lower)}" if over.bare else ""
+    champion = times(over.champion.ratio, over.champion.lower)
+    return f"over the {over.tasks} reserved tasks, × stock: {champion}{bare}"
 
 
 def over_homes(champion: Mapping[str, Any]) -> str:
@@ -291,5 +290,5 @@ def over_homes(champion: Mapping[str, Any]) -> str:
     names = ", ".join(str(on["task"]) for on in champion["tasks"])
     told = [f"{render.number(champion['ratio']['ratio'], 2)} × stock, {at_least(champion['ratio']['lower'])}"]
     bare = champion.get("ratio_without_ideas")
-    told += [f"without its ideas {render.number(bare['ratio'], 2)}, {at_least(bare['lower'])}"] if bare else []
+    told += [f"without its ideas {times(bare['ratio'], bare['lower'])}"] if bare else []
     return f"over the home tasks ({names}): {'; '.join(told)}; p = {champion['p']:.2g}"
