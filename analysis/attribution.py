@@ -3,10 +3,10 @@
 1. claimed     What the runs say of themselves, beside the share that noise alone would show. Observational.
 2. replays     What a kept commit is worth when it is trained again: added alone, left out at the end, averaged over
                orders (add-one-in, leave-one-out, shapley). Paired.
-3. directives  What the experiments that cite a statement brought per device-second (directive), and whether runs that
-               hold it followed it (following: from having where that is known, else observational).
-               And what a single change of the source earned (edit): it orders the ideas of a program. Randomised where
-               every try was drawn by the proposer `random`, else observational.
+3. experiments What a change of the source does to the metric (edit: it orders the ideas of a program), by a mixed model
+               of all experiments; what the changes that cite a statement gain per device-second, by the same model
+               (directive); whether runs that hold it followed it (following: from having where that is known, else
+               observational). An edit is randomised where the proposer `random` drew every try of it.
 4. children    What a child program gained over its parents (mutation), and what having a directive does over all such
                differences (having). Paired where both ran in one match with the same seeds, else observational.
 5. ablations   What a directive does in a planned two-level design (factorial). Randomised.
@@ -14,51 +14,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from analysis.claimed_credit import claimed_credits
-from analysis.credit import Credit, Estimate, row
+from analysis.credit import (
+    Credit,
+    DirectiveCredit,
+    EditCredit,
+    Estimate,
+    MutationCredit,
+    NeverFollowed,
+    row,
+    settled,
+)  # fmt: skip
 from analysis.directive_credit import directive_credits
 from analysis.directive_effects import having_credits, joined
 from analysis.edit_credit import edit_credits
+from analysis.edit_effects import Effects, edit_effects
 from analysis.factorial_credit import factorial_credits
 from analysis.following import following_credits
 from analysis.mutation_credit import mutation_credits
 from analysis.replay_credit import replay_credits
 from analysis.scope import Scope, scopes
+from analysis.tables import statement
 
 if TYPE_CHECKING:
     import duckdb
 
 
-def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = ()) -> list[Credit]:
-    """All rows of the view `credit`, over every task of a study.
+RECOMPUTED = (
+    "This study was begun by an earlier version of metaloop. Its credit is computed anew, from every experiment; "
+    "figures in its programs and in its evidence files are older."
+)
 
-    Matches of the confirmation stream are left out: what confirms a champion is no evidence of how it came about.
-    """
+
+@dataclass(frozen=True)
+class Found:
+    """All rows of a task with their q, by kind, and what they were made of."""
+
+    effects: Effects
+    edits: list[EditCredit]
+    directives: list[DirectiveCredit]
+    never_followed: list[NeverFollowed]
+    mutations: list[MutationCredit]
+    others: list[Estimate]
+
+    @property
+    def rows(self) -> list[Estimate]:
+        return [*self.edits, *self.directives, *self.mutations, *self.others]
+
+
+def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = ()) -> list[Credit]:
+    """All rows of the view `credit`, over every task of a study."""
+    return [row(item) for scope in searched(con, exclude_matches) for item in found(scope).rows]
+
+
+def searched(con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str] = ()) -> list[Scope]:
+    """Each task of a study without the matches of its confirmation: what confirms a champion is no evidence of how it
+    came about."""
     last = con.execute("SELECT match_id FROM matches WHERE stream IN ('confirmation', 'reserve')").fetchall()
-    found: list[Credit] = []
-    for scope in scopes(con, [*exclude_matches, *(match_id for (match_id,) in last)]):
-        # The edits take as long as all others together, and half of it in one thread.
-        with con.cursor() as aside, ThreadPoolExecutor(1) as worker:
-            edits = worker.submit(edit_credits, replace(scope, con=aside))
-            others = _others(scope)
-            found += map(row, edits.result())
-        found += map(row, others)
-    return found
+    return scopes(con, [*exclude_matches, *(match_id for (match_id,) in last)])
+
+
+def recomputed(con: duckdb.DuckDBPyConnection) -> str:
+    """What a page says beside the credit of a study that an earlier version began; empty for others."""
+    [older] = con.execute(statement("recomputed", "report/sql")).fetchone() or (False,)
+    return RECOMPUTED if older else ""
+
+
+def found(scope: Scope) -> Found:
+    """The rows of one task: what the view, the pages, the mutators and the prompts are all made from."""
+    # The model of the experiments takes as long as all others together.
+    with scope.con.cursor() as aside, ThreadPoolExecutor(1) as worker:
+        fitting = worker.submit(edit_effects, replace(scope, con=aside))
+        mutations, others = mutation_credits(scope), _others(scope)
+        effects = fitting.result()
+    directives, never = directive_credits(scope, effects)
+    kinds: tuple[Sequence[Estimate], ...] = (edit_credits(scope, effects), directives, mutations, others)
+    rows: Iterator[Any] = iter(settled([item for kind in kinds for item in kind]))
+    first, second, third, last = ([next(rows) for _ in kind] for kind in kinds)
+    return Found(effects, first, second, never, third, last)
 
 
 def _others(scope: Scope) -> list[Estimate]:
-    """The credits of a task but those of edits."""
+    """The credits of a task but those of edits, of directives by citation and of children."""
     causal = joined([*factorial_credits(scope), *having_credits(scope)])
-    return [
-        *directive_credits(scope)[0],
-        *mutation_credits(scope),
-        *causal,
-        *following_credits(scope, causal),
-        *replay_credits(scope),
-        *claimed_credits(scope),
-    ]
+    return [*causal, *following_credits(scope, causal), *replay_credits(scope), *claimed_credits(scope)]

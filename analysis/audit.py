@@ -9,7 +9,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.statistics import Ratio, interval, ratio, shared_error, t_quantile, welch_difference
+from analysis.statistics import (
+    Ratio,
+    interval,
+    limits,
+    ratio,
+    shared_error,
+    skewed_difference,
+    t_quantile,
+    welch_difference,
+)
 
 KEPT_SHARE = 0.5  # of its gain; a source that keeps more without training carries its weights along
 CONTRADICTION = 0.99  # confidence at which a recorded figure is called too high
@@ -86,7 +95,7 @@ class Lead:
 
     @property
     def holds(self) -> bool:
-        """Whether the lead's interval lies above 0 (a one-sided test at 2.5%)."""
+        """Whether the lead's interval lies above 0: the one-sided test at 2.5% that a study announces."""
         return self.lead.low is not None and self.lead.low > 0
 
 
@@ -96,7 +105,8 @@ def lead(first: Sequence[float], second: Sequence[float], baseline: Sequence[flo
     A gain of exactly 0 was not held against the baseline: that run failed, or ended where it began.
     """
     touched = tuple(sum(gain != 0.0 for gain in gains) / len(gains) for gains in (first, second))
-    between = effect(first, second, shared_error(baseline, touched[0], touched[1]))
+    apart = skewed_difference(first, second, shared_error(baseline, touched[0], touched[1]))
+    between = Effect(apart.value, apart.se, apart.df, *limits(apart), len(first))
     times = ratio(first, second, baseline=baseline, touched=(touched[0], touched[1]))
     return Lead(effect(first, baseline), effect(second, baseline), between, times)
 

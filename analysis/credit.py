@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
+
+from analysis.statistics import bh
 
 Value = str | float | int | bool
 Design = Literal["randomised", "paired", "observational"]
+LEAST_RUNS = 3  # that a row must rest on to be called significant
 
 
 @dataclass(frozen=True)
@@ -21,15 +24,21 @@ class Estimate:
     low: float | None  # two-sided 95% t interval
     high: float | None
     n: int  # tries (edits), experiments (directives), pairs of runs (mutations), runs or seeds
-    q: float | None  # Benjamini-Hochberg, over the rows of one method and task
+    q: float | None  # Benjamini-Hochberg, over all rows of a task (`settled`)
     design: Design
     unit: str
+    p: float | None = field(default=None, kw_only=True)  # two-sided, of no effect
     of: tuple[str, ...] = field(default=(), kw_only=True)  # of a mean over tasks: ids of the rows that it rests on
 
     @property
     def ids(self) -> tuple[str, ...]:
         """The rows of the view that it stands for."""
         return self.of or (self.credit_id,)
+
+    @property
+    def rests_on(self) -> int:
+        """Runs or trainings that are independent of each other."""
+        return self.n
 
     def columns(self) -> Mapping[str, object]:
         """What its kind adds to the view's row; `method` and `label` at least."""
@@ -48,32 +57,30 @@ class Estimate:
 
 @dataclass(frozen=True)
 class EditCredit(Estimate):
-    """What setting a knob to a value (or applying a patch: value True) earned as a single change of its parent."""
+    """What setting a knob to a value (or applying a patch: value True) does to the untouched source, where it runs."""
 
     knob: str
     value: Value
     label: str  # "lr=0.002" or "+muon", as an idea names it
-    failures: int  # tries that crashed, timed out, ran out of memory or were invalid; each earns 0
-    runs: int
-    joint_estimate: float | None  # main effect against the baseline's value from all experiments, × share that ran
+    failures: int  # tries that crashed, timed out, ran out of memory or were invalid
+    runs: int  # with a try of it, and seeds of its own
     device_seconds: float  # charged for these tries
+    df: float = field(default=0.0, kw_only=True)  # of interval and test
+
+    @property
+    def rests_on(self) -> int:
+        return self.runs
 
     def columns(self) -> Mapping[str, object]:
         return {
             "method": "edit", "label": self.label, "knob": self.knob, "value": plain(self.value),
-            "joint_estimate": self.joint_estimate, "failures": self.failures, "runs": self.runs,
-            "device_seconds": self.device_seconds,
+            "failures": self.failures, "runs": self.runs, "device_seconds": self.device_seconds,
         }  # fmt: skip
 
     @property
     def score(self) -> float:
-        """What to order ideas by: the joint estimate where there is one.
-
-        On planted effects it orders better wherever noise or tries of several changes blur the single tries (Kendall
-        tau .91 against .68 at worst), the same at moderate interactions, and a little worse (.39 against .46) only
-        where interactions are twice as large as the effects themselves.
-        """
-        return self.estimate if self.joint_estimate is None else self.joint_estimate
+        """What to order ideas by: the expected gain of one more try, which is 0 where it fails."""
+        return self.estimate * (1.0 - self.failures / self.n) if self.n else 0.0
 
 
 @dataclass(frozen=True)
@@ -90,22 +97,27 @@ class NeverFollowed:
 
 @dataclass(frozen=True)
 class DirectiveCredit(Estimate):
-    """Kept gain per charged device-second of the experiments that cite a directive."""
+    """Gain per charged device-second of the changes that cite a directive, kept or not."""
 
     directive_id: str
     text: str
     heading: str
     kind: str
     program_ids: tuple[str, ...]
-    kept_gain: float
     device_seconds: float
     failures: int
     runs_held: int  # finished or running runs of programs that hold it
     runs_followed: int  # of these, runs with an experiment that cites it
+    df: float = field(default=0.0, kw_only=True)  # of interval and test
 
     @property
-    def compliance(self) -> float | None:
-        return self.runs_followed / self.runs_held if self.runs_held else None
+    def rests_on(self) -> int:
+        return self.runs_followed
+
+    @property
+    def gain(self) -> float:
+        """Expected gain of an experiment that cites it, in the metric's unit."""
+        return self.estimate * self.device_seconds / self.n
 
     def columns(self) -> Mapping[str, object]:
         return {
@@ -224,6 +236,20 @@ class Credit:
     match_id: str | None
     run_id: str | None
     experiment_id: str | None
+    p: float | None
+
+
+def settled(rows: Sequence[Estimate]) -> list[Estimate]:
+    """The same rows with their q: Benjamini-Hochberg over all of them together, whatever their method.
+
+    What rests on fewer than LEAST_RUNS runs gets none, and neither does what shows no spread at all: few runs that
+    agree are no proof that others would. Such a row has no interval of width 0 either.
+    """
+    tested = [row.p if row.rests_on >= LEAST_RUNS and row.se else None for row in rows]
+    kept = [(row, row.low, row.high) if row.se else (row, None, None) for row in rows]
+    return [
+        replace(row, q=q, low=low, high=high) for (row, low, high), q in zip(kept, bh(tested), strict=True)
+    ]  # fmt: skip
 
 
 def row(item: Estimate) -> Credit:

@@ -1,49 +1,114 @@
-"""What the experiments that cite a directive earned per device-second, and whether programs' runs followed it.
+"""What the changes that cite a directive gain per device-second, and whether programs' runs followed it.
 
-Observational: which experiments cite a directive is the researcher's choice. An experiment that cites several
-directives counts in full for each of them, so the rows do not add up to the whole.
+The gain is that of the mixed model: what each experiment changed of its parent, kept or dropped, summed over all that
+cite the directive, with 0 for those that failed, over all they were charged. Observational: which experiments cite a
+directive is the researcher's choice. An experiment that cites several directives counts in full for each, so the rows
+do not add up to the whole. A statement about process that most experiments cite has no row: its citations say
+nothing, for there is nothing to compare them with.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from analysis.credit import DirectiveCredit, NeverFollowed
+from analysis.edit_effects import Effects, edit_effects
+from analysis.mixed_model import Answer
 from analysis.scope import Scope
-from analysis.statistics import bh, clustered_ratio, interval, t_test
 from programs.ids import content_id
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-def directive_credits(scope: Scope) -> tuple[list[DirectiveCredit], list[NeverFollowed]]:
-    """(credit of the directives that were followed, best first; those that never were, in order of the programs)."""
+HABIT = 0.5  # share of the experiments of the runs that cite a statement above which it is cited by habit
+
+
+def directive_credits(
+    scope: Scope, effects: Effects | None = None
+) -> tuple[list[DirectiveCredit], list[NeverFollowed]]:  # fmt: skip
+    """(credit of the directives that were followed, best first; those that never were, in order of the programs).
+
+    ``q`` is still missing (`credit.settled`).
+    """
     held = {r["directive_id"]: r for r in scope.rows("directive_held")}
-    used = {r["directive_id"]: r for r in scope.rows("directive_use")}
-    rates = {d: clustered_ratio(u["gains"], u["seconds"]) for d, u in used.items()}
-    qs = dict(zip(rates, bh([t_test(*rates[d], len(used[d]["gains"]) - 1) for d in rates]), strict=True))
-    credits = [_credit(scope, d, used[d], *rates[d], qs[d], held.get(d, {})) for d in rates]
+    names, use = _cited(scope)
+    credits = []
+    for name, own, told in zip(names, *_told(use, len(names), effects or edit_effects(scope)), strict=True):
+        about = held.get(name["directive_id"], {})
+        if about.get("kind") == "idea" or own["n"] <= HABIT * name["experiments"]:
+            credits.append(_credit(scope, name["directive_id"], own, told, about))
+    cited = {name["directive_id"] for name in names}
     never = [
         NeverFollowed(d, h["text"], h["heading"], h["kind"], tuple(h["program_ids"]), h["runs"])
         for d, h in held.items()
-        if d not in used
+        if d not in cited
     ]
     return sorted(credits, key=lambda c: (-c.estimate, c.directive_id)), never
 
 
+def _cited(scope: Scope) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
+    """(the directives that are cited, the experiments that cite them in order of directive, run and number)."""
+    import numpy as np
+
+    tables = ("task_runs", "cited", "cited_directives")
+    try:
+        for name in tables:
+            scope.table(name)
+        names = scope.con.execute("SELECT directive_id, experiments FROM cited_directives ORDER BY id").fetchall()
+        use = scope.columns("directive_use")
+    finally:
+        for name in tables:
+            scope.con.execute(f"DROP TABLE IF EXISTS {name}")
+    order = np.lexsort((use["number"], use["run"], use["id"]))
+    return [{"directive_id": d, "experiments": n} for d, n in names], {k: v[order] for k, v in use.items()}
+
+
+def _told(
+    use: dict[str, NDArray[Any]], count: int, effects: Effects
+) -> tuple[list[dict[str, Any]], list[Answer | None]]:  # fmt: skip
+    """(what the experiments that cite each of ``count`` directives cost, what they gain per device-second)."""
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    ends = np.searchsorted(use["id"], np.arange(count + 1))
+    costs = [
+        {"n": int(end - start), "failures": int(use["failed"][start:end].sum()),
+         "seconds": float(use["seconds"][start:end].sum()), "runs": len(np.unique(use["run"][start:end]))}
+        for start, end in pairwise(ends)
+    ]  # fmt: skip
+    if effects.fitted is None or not count:
+        return costs, [None] * count
+    # a source that was looked at shortly first, or trained again, is one change
+    key = np.stack([use["id"], use["run"], use["source"].astype(np.int64)])
+    once = np.sort(np.unique(key, axis=1, return_index=True)[1])
+    rows = effects.finder.places(use["run"], use["number"])
+    for at in np.flatnonzero(rows[once] < 0):  # the first look may have failed, or not be known
+        same = np.flatnonzero(np.all(key == key[:, [once[at]]], axis=0) & (rows >= 0))
+        once[at] = same[0] if len(same) else once[at]
+    seconds = np.array([max(own["seconds"], 1e-9) for own in costs])
+    ids = use["id"][once]
+    rates = csr_array((1.0 / seconds[ids], (ids, np.arange(len(once)))), shape=(count, len(once)))
+    weights = (rates @ effects.changes(rows[once])).toarray()
+    empty = ~np.any(weights != 0.0, axis=1)
+    answers = effects.fitted.answers(weights)
+    return costs, [None if nothing else answer for answer, nothing in zip(answers, empty.tolist(), strict=True)]
+
+
 def _credit(
-    scope: Scope, directive_id: str, used: dict[str, Any], rate: float, se: float | None, q: float | None,
-    held: dict[str, Any],
+    scope: Scope, directive_id: str, own: dict[str, Any], told: Answer | None, held: dict[str, Any]
 ) -> DirectiveCredit:  # fmt: skip
-    runs = len(used["gains"])
-    low, high = interval(rate, se, runs - 1)
     return DirectiveCredit(
         credit_id=content_id("c", "directive", scope.task, directive_id),
         task=scope.task,
-        estimate=rate,
-        se=se,
-        low=low,
-        high=high,
-        n=used["experiments"],
-        q=q,
+        estimate=told.mean if told else 0.0,
+        se=told.sd if told else None,
+        low=told.low if told else None,
+        high=told.high if told else None,
+        n=own["n"],
+        q=None,
+        p=told.p if told else None,
+        df=told.df if told else 0.0,
         design="observational",
         unit=f"{scope.unit} per device-second",
         directive_id=directive_id,
@@ -51,9 +116,8 @@ def _credit(
         heading=held.get("heading") or "",
         kind=held.get("kind") or "",
         program_ids=tuple(held.get("program_ids") or ()),
-        kept_gain=sum(used["gains"]),
-        device_seconds=sum(used["seconds"]),
-        failures=used["failures"],
-        runs_held=held.get("runs") or runs,
-        runs_followed=runs,
+        device_seconds=own["seconds"],
+        failures=own["failures"],
+        runs_held=held.get("runs") or own["runs"],
+        runs_followed=own["runs"],
     )

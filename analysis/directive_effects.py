@@ -20,7 +20,7 @@ from analysis.credit import Design, DirectiveEffect
 from analysis.pooling import pooled
 from analysis.regression import Effect, effects
 from analysis.scope import Scope
-from analysis.statistics import bh, interval, mean_interval, t_test
+from analysis.statistics import interval, mean_interval, t_test
 from programs.ids import content_id
 
 MOST_ROWS, MOST_COLUMNS = 1500, 150  # of one regression; above, only children that changed one thing are used
@@ -136,19 +136,19 @@ class Told:
 
 
 def credited(scope: Scope, method: str, found: Mapping[Key, Told]) -> list[DirectiveEffect]:
-    """Rows of the view, best first, q and pooling over all of them."""
+    """Rows of the view, best first, pooled over all of them; ``q`` is still missing (`credit.settled`)."""
     texts = {row["directive_id"]: row["text"] for row in scope.rows("directive_texts")} if found else {}
     fits = [told.effect for told in found.values()]
-    qs = bh([t_test(e.estimate, e.se, e.df) for e in fits])
     shrunk = pooled([e.estimate for e in fits], [e.se for e in fits])
     out = []
-    for ((directive, program, match), told), q, post in zip(found.items(), qs, shrunk, strict=True):
+    for ((directive, program, match), told), post in zip(found.items(), shrunk, strict=True):
         effect, where = told.effect, [part for part in (program, match) if part is not None]
         low, high = interval(effect.estimate, effect.se, effect.df)
         out.append(DirectiveEffect(
             credit_id=content_id("c", method, scope.task, directive, *where), task=scope.task,
-            estimate=effect.estimate, se=effect.se, low=low, high=high, n=told.n, q=q, design=told.design,
-            unit=scope.unit, method=method, directive_id=directive, text=texts.get(directive) or directive,
+            estimate=effect.estimate, se=effect.se, low=low, high=high, n=told.n, q=None, design=told.design,
+            p=t_test(effect.estimate, effect.se, effect.df), unit=scope.unit, method=method,
+            directive_id=directive, text=texts.get(directive) or directive,
             program_id=program, match_id=match, runs_held=told.held, runs_followed=told.followed, df=effect.df,
             shrunk=post[0] if post else None, shrunk_se=post[1] if post else None,
         ))  # fmt: skip

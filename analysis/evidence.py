@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.attribution import found
 from analysis.credit import DirectiveCredit, EditCredit, Estimate, MutationCredit, NeverFollowed, Value
-from analysis.directive_credit import directive_credits
-from analysis.edit_credit import edit_credits
-from analysis.mutation_credit import mutation_credits
 from analysis.scales import Scale
 from analysis.scope import Scope
 from analysis.statistics import mean_interval, posterior
@@ -20,6 +18,8 @@ from programs.text import one_line
 
 if TYPE_CHECKING:
     import duckdb
+
+    from analysis.edit_effects import Effects
 
 __all__ = [
     "DirectiveCredit", "EditCredit", "Evidence", "MutationCredit", "NeverFollowed", "ProgramScore", "Value", "Waste",
@@ -77,13 +77,9 @@ class Evidence:
     experiments: int
     device_seconds: float
     trust: str | None = None  # the weakest of what it rests on
+    effects: Effects | None = None  # the model of the experiments, for bundles; None over several tasks
     parts: tuple[Evidence, ...] = ()  # of evidence over several tasks: that of each, in the common unit
     scale: Scale | None = None  # of such a part: what its gains were divided by
-
-    @property
-    def unused_ideas(self) -> tuple[NeverFollowed, ...]:
-        """Ideas that no experiment ever took up."""
-        return tuple(item for item in self.never_followed if item.kind == "idea")
 
 
 def evidence(
@@ -99,31 +95,32 @@ def evidence(
     what breeds next must not depend on that. Nothing is read from the computed views: ``open_study(path, views=())``.
     """
     left_out = "SELECT match_id FROM matches WHERE purpose = 'ablation' OR generation > ?"
-    found = con.execute(left_out, [until_generation]).fetchall()
-    scope = Scope(con, task, (*exclude_matches, *(match_id for (match_id,) in found)))
-    directives, never = directive_credits(scope)
+    later = con.execute(left_out, [until_generation]).fetchall()
+    scope = Scope(con, task, (*exclude_matches, *(match_id for (match_id,) in later)))
+    known = found(scope)
     [total] = scope.rows("totals")
     return Evidence(
         task=task,
         unit=scope.unit,
-        edits=tuple(edit_credits(scope)),
-        directives=tuple(directives),
-        mutations=tuple(mutation_credits(scope)),
+        edits=tuple(known.edits),
+        directives=tuple(known.directives),
+        mutations=tuple(known.mutations),
         programs=tuple(program_scores(scope)),
-        never_followed=tuple(never),
-        wasted=tuple(Waste(**found) for found in scope.rows("wasted")),
+        never_followed=tuple(known.never_followed),
+        wasted=tuple(Waste(**row) for row in scope.rows("wasted")),
         runs=total["runs"],
         experiments=total["experiments"],
         device_seconds=total["device_seconds"],
         trust=weakest(total["trusts"] or ()),
+        effects=known.effects,
     )
 
 
 def program_scores(scope: Scope) -> list[ProgramScore]:
     """Every program with a verified run, best posterior first."""
     runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for found in scope.rows("program_runs"):
-        runs[found["program_id"]].append(found)
+    for run in scope.rows("program_runs"):
+        runs[run["program_id"]].append(run)
     means = {program_id: mean_interval([run["gain"] for run in mine]) for program_id, mine in runs.items()}
     scores = posterior([m.mean or 0.0 for m in means.values()], [m.se for m in means.values()],
                        [m.n for m in means.values()])  # fmt: skip

@@ -5,15 +5,18 @@ bytes of the line before ``,"hash":``, and ``prev`` is the hash of the record be
 record is noticed. Nothing is ever rewritten: a writer that comes back opens a new segment, whose first record
 names the last valid head of every segment it found. A torn last line (power cut, kill -9) stays where it is and is
 skipped by readers.
+
+A chain does not show that its end was cut off. So who ends in good order (`Ledger.finish`) syncs every segment and
+writes their heads down twice: in its own last record, and in a segment that holds nothing else. `missing` compares
+them. After a kill nobody has promised anything about the ends.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import heapq
+import itertools
 import json
-import math
 import os
 import re
 import threading
@@ -22,22 +25,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from programs.errors import Corrupt, EnvironmentProblem, MetaloopError, UsageError
+from analysis.json_values import plain
+from analysis.ledger_problems import SCHEMA, cannot_write, schema_problem
+from programs.errors import Corrupt, EnvironmentProblem, UsageError
 
-SCHEMA = 1
 RESERVED = frozenset({"seq", "prev", "hash", "schema"})
 MARK = b',"hash":"'
 TAIL = len(MARK) + 64 + len(b'"}')
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 HEAD = 256  # bytes of a line that hold seq, at and prev
+END = "end"  # the writer of segments that hold the heads of all others and nothing else
 
 
 class Ledger:
     """One writer's segment. Threads of one process may share it; processes may not."""
 
-    def __init__(self, folder: Path | str, writer: str) -> None:
+    def __init__(self, folder: Path | str, writer: str, *, begin: bool = True) -> None:
         """Opens a new segment ``<writer>-<n>.jsonl`` under ``folder`` (created if missing).
 
+        ``begin``: with the record that names the heads of the others; else it is empty until `begin` is called.
         Raises Corrupt where a segment has another schema, EnvironmentProblem where it cannot be written.
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", writer):
@@ -49,12 +55,17 @@ class Ledger:
         self._prev = ""
         self._size = 0
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             heads = _heads(self.folder)
             self.path, self._file = _new_segment(self.folder, writer)
         except OSError as error:
-            raise _cannot_write(self.folder, error) from error
-        self.append({"kind": "segment", "writer": writer, "heads": heads})
+            raise cannot_write(self.folder, error) from error
+        if begin:
+            self.begin(heads)
+
+    def begin(self, heads: Mapping[str, Mapping[str, Any]]) -> None:
+        """Writes the first record: ``heads`` are the last valid records of the other segments."""
+        self.append({"kind": "segment", "writer": self.writer, "heads": heads})
 
     def append(self, event: Mapping[str, Any], sync: bool = True) -> dict[str, Any]:
         """Writes one event and returns its record; with ``sync`` it is on disk on return (2 to 4 ms).
@@ -111,7 +122,7 @@ class Ledger:
                 os.fsync(self._file)
         except OSError as error:
             self._take_back()
-            raise _cannot_write(self.path, error) from error
+            raise cannot_write(self.path, error) from error
         self._size += len(line)
 
     def _take_back(self) -> None:
@@ -120,6 +131,31 @@ class Ledger:
             os.ftruncate(self._file, self._size)
         except OSError:  # the torn tail stays; going on behind it would hide every later record
             self.close()
+
+    def finish(self) -> None:
+        """Ends in good order: every segment is synced, the heads of all are written down twice, this one is closed.
+
+        Where nothing was written since they were last written down, that is enough. Raises EnvironmentProblem as
+        `append` does; what is left then reads like a ledger whose writer was killed.
+        """
+        if self._seq == 1 and self._nothing_new():
+            self.close()
+            return
+        with Ledger(self.folder, END, begin=False) as end:
+            try:
+                for path in segments(self.folder):  # what a power cut may still take must not be promised
+                    _sync(path)
+            except OSError as error:
+                raise cannot_write(self.folder, error) from error
+            self.append({"kind": "closed", "heads": _heads(self.folder), "named_again_in": end.path.name})
+            self.close()
+            end.begin(_heads(self.folder))
+
+    def _nothing_new(self) -> bool:
+        """Whether every segment that holds more than its first record ends as it was last written down."""
+        promised, heads = _promised(self.folder)[0], _heads(self.folder)
+        more = {name: (head["seq"], head["hash"]) for name, head in heads.items() if head["seq"] > 0}
+        return all(promised.get(name, ())[:2] == head for name, head in more.items())
 
     def close(self) -> None:
         if self._file >= 0:
@@ -154,6 +190,12 @@ def verify(folder: Path | str) -> None:
     for path in segments(folder):
         if not sound(path):
             refuse(path)
+
+
+def require_whole(folder: Path | str) -> None:
+    """Raises Corrupt for the first line of `missing`."""
+    for problem in missing(folder):
+        raise Corrupt(problem, hint="restore the ledger from a copy, or start a new study")
 
 
 def refuse(path: Path) -> None:
@@ -198,33 +240,60 @@ def check(folder: Path | str) -> list[str]:
     for by, name, head in named:
         if name in found and head["hash"] not in found[name]:
             problems.append(f"{Path(folder) / name}: record {head['seq']}, which {by} names, is missing")
-    return problems + missing_segments(folder)
+    return problems + missing(folder)
 
 
-def missing_segments(folder: Path | str) -> list[str]:
-    """A line for each segment that another one names and that is not there."""
-    found = segments(folder)
-    names = {path.name for path in found}
-    gone: dict[str, str] = {}
-    for path in found:
+def missing(folder: Path | str) -> list[str]:
+    """A line for each segment that another one names and that is not there, and for each whose end was cut off.
+
+    Ends are compared only with what `Ledger.finish` wrote down, if anybody called it; the chain must have been checked.
+    """
+    folder = Path(folder)
+    promised, named = _promised(folder)
+    gone = {name: by for name, by in named.items() if not (folder / name).is_file()}
+    problems = [f"{folder / name}: this segment is missing; {by} names it" for name, by in gone.items()]
+    problems += [_cut(folder / name, *end) for name, end in promised.items() if name not in gone]
+    return sorted(filter(None, problems))
+
+
+def _promised(folder: Path) -> tuple[dict[str, tuple[int, str, str]], dict[str, str]]:
+    """Segment → the last head of it that an end in good order wrote down (seq, hash, in which segment); segment → which
+    other one names it."""
+    ends: dict[str, tuple[int, str, str]] = {}
+    named: dict[str, str] = {}
+    for path in segments(folder):
         with path.open("rb") as file:
             first = _parse(file.readline()) or {}
-        gone |= {name: path.name for name in first.get("heads", {}) if name not in names}
-    return [f"{Path(folder) / name}: this segment is missing; {by} names it" for name, by in sorted(gone.items())]
+        last = _last(path) or {}
+        closed = last if last.get("kind") == "closed" else {}
+        names = [*first.get("heads", {}), *closed.get("heads", {}), closed.get("named_again_in", path.name)]
+        named |= dict.fromkeys(names, path.name)
+        for heads in (first.get("heads", {}) if _is_end(path.name) else {}, closed.get("heads", {})):
+            for name, head in heads.items():
+                ends[name] = max(ends.get(name, (-1, "", "")), (head["seq"], head["hash"], path.name))
+    return ends, named
 
 
-def schema_problem(path: Path | str, schema: object) -> MetaloopError:
-    """The one clear line for a ledger that another version of metaloop has written."""
-    text = f"{path}: ledger schema {schema}, this metaloop reads schema {SCHEMA}"
-    if isinstance(schema, int) and schema > SCHEMA:
-        return Corrupt(text, hint="the study is newer than this metaloop: pip install --upgrade metaloop")
-    hint = "the study is older than this metaloop: open it with the version in its study.toml, or start anew"
-    return Corrupt(text, hint=hint)
+def _is_end(name: str) -> bool:
+    return name.startswith(f"{END}-")
+
+
+def _cut(path: Path, seq: int, sha256: str, by: str) -> str:
+    """One line where a segment does not hold the record ``seq`` with that hash; empty where it does."""
+    last = _last(path)
+    count = last["seq"] + 1 if last else 0
+    if count <= seq:
+        return f"{path}: {seq + 1 - count} of its {seq + 1} records, which {by} counts, were cut from its end"
+    with path.open("rb") as file:
+        line = next(itertools.islice(file, seq, None))
+    if line.rstrip(b"\n")[-TAIL:] == MARK + sha256.encode() + b'"}':
+        return ""
+    return f"{path}:{seq + 1}: this is not the record that {by} names: the end was replaced"
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:
     previous = ""
-    hint = f"restore {path.name} from a copy; without it, what the other segments hold can still be looked at"
+    hint = f"restore {path.name} from a copy"
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             record = _parse(line)
@@ -303,6 +372,11 @@ def _last(path: Path, block: int = 1 << 16) -> dict[str, Any] | None:
             block *= 8
 
 
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def _new_segment(folder: Path, writer: str) -> tuple[Path, int]:
     pattern = re.compile(re.escape(writer) + r"-(\d+)")
     taken = [int(match[1]) for path in segments(folder) if (match := pattern.fullmatch(path.stem))]
@@ -310,35 +384,10 @@ def _new_segment(folder: Path, writer: str) -> tuple[Path, int]:
     while True:
         path = folder / f"{writer}-{number}.jsonl"
         try:
-            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         except FileExistsError:  # another process took this number in the meantime
             number += 1
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def plain(value: Any) -> Any:
-    """Value as JSON knows it: mappings, lists, numpy scalars; NaN and infinities become null."""
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
-    if hasattr(value, "item"):  # a numpy scalar
-        return plain(value.item())
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    raise TypeError(f"the ledger cannot store a {type(value).__name__}")
-
-
-def _cannot_write(path: Path, error: OSError) -> EnvironmentProblem:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    what = "the disk is full" if full else (error.strerror or str(error))
-    cure = "free some space there" if full else "make the folder writable"
-    hint = f"{cure}, then run the same command again"
-    return EnvironmentProblem(f"{path}: cannot write the ledger: {what}", hint=hint)

@@ -15,7 +15,7 @@ from typing import Any
 from analysis.credit import Design, MutationCredit
 from analysis.pooling import pooled
 from analysis.scope import Scope
-from analysis.statistics import bh, interval, mean_interval, t_test, welch_difference
+from analysis.statistics import interval, mean_interval, t_test, welch_difference
 from programs.ids import content_id
 
 Comparison = tuple[float, float | None, float, int, Design]  # estimate, se, degrees of freedom, n, design
@@ -27,9 +27,8 @@ def mutation_credits(scope: Scope) -> list[MutationCredit]:
     for found in scope.rows("family_runs"):
         families[found["child_id"]].append(found)
     made = {child: known for child, runs in families.items() if (known := compare(runs)) is not None}
-    qs = dict(zip(made, bh([t_test(m[0], m[1], m[2]) for m in made.values()]), strict=True))
     posts = dict(zip(made, pooled([m[0] for m in made.values()], [m[1] for m in made.values()]), strict=True))
-    credits = [_credit(scope, families[child][0], made[child], qs[child], posts[child]) for child in made]
+    credits = [_credit(scope, families[child][0], made[child], posts[child]) for child in made]
     return sorted(credits, key=lambda c: (-c.estimate, c.child_id))
 
 
@@ -49,7 +48,7 @@ def compare(runs: list[dict[str, Any]]) -> Comparison | None:
 
 
 def _credit(
-    scope: Scope, family: dict[str, Any], made: Comparison, q: float | None, post: tuple[float, float] | None
+    scope: Scope, family: dict[str, Any], made: Comparison, post: tuple[float, float] | None
 ) -> MutationCredit:  # fmt: skip
     estimate, se, df, n, design = made
     low, high = interval(estimate, se, df)
@@ -61,7 +60,8 @@ def _credit(
         low=low,
         high=high,
         n=n,
-        q=q,
+        q=None,
+        p=t_test(estimate, se, df),
         design=design,
         unit=scope.unit,
         child_id=family["child_id"],

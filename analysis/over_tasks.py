@@ -52,8 +52,8 @@ def scaled(part: Evidence, scale: Scale) -> Evidence:
         part,
         unit=UNIT,
         scale=scale,
-        edits=tuple(replace(_by(e, size), joint_estimate=_over(e.joint_estimate, size)) for e in part.edits),
-        directives=tuple(replace(_by(d, size), kept_gain=d.kept_gain / size) for d in part.directives),
+        edits=tuple(_by(e, size) for e in part.edits),
+        directives=tuple(_by(d, size) for d in part.directives),
         mutations=tuple(
             replace(_by(m, size), shrunk=_over(m.shrunk, size), shrunk_se=_over(m.shrunk_se, size))
             for m in part.mutations
@@ -118,19 +118,16 @@ def _mean(rows: Sequence[Row], task: str, freedom: float) -> Row:
 
 
 def _edit(rows: list[EditCredit], task: str) -> EditCredit:
-    joint = [row.joint_estimate for row in rows if row.joint_estimate is not None]
     return replace(
-        _mean(rows, task, sum(row.runs - 1 for row in rows)),
+        _mean(rows, task, sum(row.df for row in rows)),
         failures=sum(row.failures for row in rows), runs=sum(row.runs for row in rows),
         device_seconds=math.fsum(row.device_seconds for row in rows),
-        joint_estimate=math.fsum(joint) / len(joint) if len(joint) == len(rows) else None,
     )  # fmt: skip
 
 
 def _directive(rows: list[DirectiveCredit], task: str) -> DirectiveCredit:
     return replace(
-        _mean(rows, task, sum(row.runs_followed - 1 for row in rows)),
-        kept_gain=math.fsum(row.kept_gain for row in rows), failures=sum(row.failures for row in rows),
+        _mean(rows, task, sum(row.df for row in rows)), failures=sum(row.failures for row in rows),
         device_seconds=math.fsum(row.device_seconds for row in rows),
         program_ids=tuple(dict.fromkeys(p for row in rows for p in row.program_ids)),
         runs_held=sum(row.runs_held for row in rows), runs_followed=sum(row.runs_followed for row in rows),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import duckdb
 
 CLEAR = 2.0  # se by which stock's mean gain must exceed 0, or nothing can be told in units of it
-LEFT_OUT = ("confirmation", "reserve", "ablation")
+LEFT_OUT = ("confirmation", "reserve", "ablation", "same-spend")
 
 
 @dataclass(frozen=True)

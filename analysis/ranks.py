@@ -111,7 +111,7 @@ def _between(first: Array, sure: Array) -> Iterator[tuple[Array, Array]]:
 
 
 def _met(low: Group, high: Group, a: Array, b: Array, left: int) -> Array:
-    """Which of these pairs the test tells apart, by `statistics.welch`'s own arithmetic."""
+    """Which of these pairs the test tells apart, by the arithmetic of `statistics.welch_difference`."""
     import numpy as np
     from scipy.special import stdtr
 

@@ -9,7 +9,7 @@ from typing import Any
 from analysis import replays
 from analysis.credit import CommitCredit
 from analysis.scope import Scope
-from analysis.statistics import bh, t_test
+from analysis.statistics import t_test
 from programs.ids import content_id
 
 
@@ -22,7 +22,7 @@ def replay_credits(scope: Scope) -> list[CommitCredit]:
     for planned in scope.rows("replay_plans"):
         for credit in of_run(scope, planned, measured[planned["ablation_id"]]):
             made[credit.method].append(credit)
-    return [credit for of_method in made.values() for credit in _corrected(of_method)]
+    return [credit for of_method in made.values() for credit in of_method]
 
 
 def of_run(scope: Scope, planned: dict[str, Any], rows: list[dict[str, Any]]) -> list[CommitCredit]:
@@ -45,14 +45,8 @@ def of_run(scope: Scope, planned: dict[str, Any], rows: list[dict[str, Any]]) ->
                 out.append(CommitCredit(
                     credit_id=content_id("c", method, scope.task, planned["run_id"], commit), task=scope.task,
                     estimate=mean.mean, se=mean.se, low=mean.low, high=mean.high, n=mean.n, q=None, design="paired",
-                    unit=scope.unit, method=method, label=label, run_id=planned["run_id"],
+                    p=t_test(mean.mean, mean.se, mean.n - 1), unit=scope.unit, method=method, label=label,
+                    run_id=planned["run_id"],
                     program_id=planned["program_id"], experiment_id=commit,
                 ))  # fmt: skip
     return out
-
-
-def _corrected(credits: list[CommitCredit]) -> list[CommitCredit]:
-    from dataclasses import replace
-
-    qs = bh([t_test(c.estimate, c.se, c.n - 1) for c in credits])
-    return [replace(credit, q=q) for credit, q in zip(credits, qs, strict=True)]

@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 # How many degrees of freedom the spread pooled over all arms counts for against an arm's own (as limma moderates
 # variances, Smyth 2004): the sd of three or four runs is off by a factor of two too often to be used alone.
 POOLED_DF = 8.0
+LEAST_RUNS = 10  # below, the skewness of a few values is so uncertain that a larger correction would only cost power
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,16 @@ class Ratio:
     level: float
     n_top: int
     n_bottom: int
+
+
+class Estimate(NamedTuple):
+    """An estimate, its se (None: unknown), degrees of freedom, and the skewness of its error as `skewed_difference`
+    estimates it (0: taken as symmetric)."""
+
+    value: float
+    se: float | None
+    df: float
+    skewness: float = 0.0
 
 
 def t_quantile(p: float, df: float) -> float:
@@ -86,37 +98,10 @@ def mean_interval(values: Sequence[float]) -> Mean:
     return Mean(mean, se, n, low, high)
 
 
-def clustered_mean(sums: Sequence[float], counts: Sequence[int]) -> tuple[float, float | None]:
-    """(mean of all values, its se), given sum and count of the values of each cluster.
-
-    The se is robust to dependence within a cluster (CR1, Liang and Zeger 1986); None below two clusters.
-    """
-    return clustered_ratio(sums, counts)
-
-
-def clustered_ratio(tops: Sequence[float], bottoms: Sequence[float]) -> tuple[float, float | None]:
-    """(sum of tops / sum of bottoms, its se), one entry of each per cluster; by linearisation of the ratio.
-
-    The sum of bottoms must be positive; the se is None below two clusters.
-    """
-    total, g = math.fsum(bottoms), len(tops)
-    ratio = math.fsum(tops) / total
-    if g < 2:
-        return ratio, None
-    rest = math.fsum((top - ratio * bottom) ** 2 for top, bottom in zip(tops, bottoms, strict=True))
-    return ratio, math.sqrt(g / (g - 1) * rest) / total
-
-
-def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Two-sided p of equal means with unequal variances (Welch 1947); None where a side has fewer than two values."""
-    difference, se, df = welch_difference(a, b)
-    return None if difference is None else t_test(difference, se, df)
-
-
 def welch_difference(
     a: Sequence[float], b: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[float | None, float | None, float]:
-    """(mean of a minus mean of b, its se, Satterthwaite's degrees of freedom).
+    """(mean of a minus mean of b, its se, degrees of freedom by Satterthwaite): with ``t_test`` Welch (1947).
 
     ``shared``: variance, and its degrees of freedom, of an error of the difference that the values do not show.
     """
@@ -131,6 +116,51 @@ def welch_difference(
         return difference, 0.0, float(len(a) + len(b) - 2)
     df = total**2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1) + shared[0] ** 2 / shared[1])
     return difference, math.sqrt(total), df
+
+
+def skewed_difference(a: Sequence[float], b: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)) -> Estimate:
+    """`welch_difference` with the skewness of the difference: what `one_sided` and `limits` correct for.
+
+    The third moment of a mean of n values is that of the values / n². The sample's own (unbiased, but divided by an se
+    that the same tail has inflated) shows half of a strong skewness at n = 10 and two thirds at n = 20, so it is
+    multiplied by 0.5 + 20 / n. The factor is calibrated: with it, gamma arms of skewness -2, 0 and 2 in any combination
+    are claimed in at most 3.1% at a level of 2.5%, for 10 to 24 runs an arm (`python -m bench.nulls level`).
+    """
+    difference, se, df = welch_difference(a, b, shared)
+    if difference is None or not se:
+        return Estimate(difference or 0.0, se, df)
+    return Estimate(difference, se, df, (_third_moment(a) - _third_moment(b)) / se**3)
+
+
+def one_sided(estimate: Estimate) -> float:
+    """p of "not above 0"; 1 where there is no se. The larger of the t test's and of the one corrected for skewness.
+
+    An error that is skewed to the left makes large t too frequent: the quantile q of t becomes q - s (1/6 + q²/3) with
+    s the skewness of the estimate (Cornish and Fisher 1938; for a studentised mean Johnson 1978, two samples Guo and
+    Luh 2000). p is where the corrected quantile equals t. Where s is positive nothing is corrected: that would
+    only help the claim, and with two arms of the same skewness the estimate of s is noise that doubles the level.
+    """
+    from scipy.special import stdtr
+
+    if estimate.se is None or estimate.df <= 0:
+        return 1.0
+    if estimate.se == 0.0:
+        return 0.5 if estimate.value == 0.0 else float(estimate.value < 0)
+    t, s = estimate.value / estimate.se, max(0.0, -estimate.skewness)
+    if t > 0.0:  # the root of q + s (1/6 + q²/3) = t
+        rest = max(0.0, t - s / 6)
+        t = 2 * rest / (1 + math.sqrt(1 + 4 * s / 3 * rest))
+    return float(stdtr(estimate.df, -t))
+
+
+def limits(estimate: Estimate) -> tuple[float | None, float | None]:
+    """Two-sided 95% limits that agree with `one_sided`: each end is moved outwards by its own correction."""
+    if estimate.se is None or estimate.df <= 0:
+        return None, None
+    q = t_quantile(0.975, estimate.df)
+    bend = 1 / 6 + q * q / 3
+    below, above = (q + max(0.0, side * estimate.skewness) * bend for side in (-1.0, 1.0))
+    return estimate.value - below * estimate.se, estimate.value + above * estimate.se
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -227,12 +257,6 @@ def ratio(
     return Ratio(x / y, (b - math.sqrt(max(0.0, b * b - a * c))) / a, level, len(top), len(bottom))
 
 
-def ratio_lower_bound(champion: Sequence[float], stock: Sequence[float], level: float = 0.95) -> float:
-    """The lower bound of ``ratio`` as a float: minus infinity where the data allow any ratio."""
-    lower = ratio(champion, stock, level).lower
-    return -math.inf if lower is None else lower
-
-
 def error_of(values: Sequence[float]) -> float:
     """Variance of the mean of the values; 0 below two, where it is not known."""
     return _variance(values) / len(values) if len(values) > 1 else 0.0
@@ -241,6 +265,16 @@ def error_of(values: Sequence[float]) -> float:
 def _variance(values: Sequence[float]) -> float:
     mean = math.fsum(values) / len(values)
     return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def _third_moment(values: Sequence[float]) -> float:
+    """Of the error of the mean of the values, see `skewed_difference`; 0 below three values."""
+    n = len(values)
+    if n < 3:
+        return 0.0
+    mean = math.fsum(values) / n
+    own = n / ((n - 1) * (n - 2)) * math.fsum((value - mean) ** 3 for value in values)
+    return (0.5 + 20.0 / max(n, LEAST_RUNS)) * own / n**2
 
 
 def _weighted(values: Sequence[float], weights: Sequence[float]) -> float:

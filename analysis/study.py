@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.compact import opened
-from analysis.ledger import segments, verify
+from analysis.ledger import require_whole, segments, verify
 from analysis.tables import SQL_VIEWS as SQL_VIEWS
 from analysis.tables import make
 from analysis.tables import statement as statement
@@ -46,6 +46,7 @@ def open_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.Duck
         if not opened(con, place):
             verify(place)
             make(con, segments(place))
+        require_whole(place)
     except OSError as error:
         raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error
     _compute(con, views)
@@ -105,6 +106,7 @@ def _place_beside(con: duckdb.DuckDBPyConnection, name: str, path: Path | str, v
     """The views of another study in a schema of that name."""
     place = ledger_folder(path)
     verify(place)
+    require_whole(place)
     con.execute(f'CREATE SCHEMA "{name}"; USE "{name}"')
     make(con, segments(place))
     _compute(con, views)

@@ -97,7 +97,7 @@ def is_stock(arm: dict[str, Any]) -> bool:
 
 
 def _row(arms: Sequence[dict[str, Any]]) -> Power | None:
-    stock = [gain for a in arms if is_stock(a) and a["role"] == "control" for gain in a["gains"]]
+    stock = [gain for a in arms if is_stock(a) for gain in a["gains"]]
     champion = next((a["gains"] for a in arms if a["role"] == "champion"), None)
     if champion is not None and min(len(champion), len(stock)) > 1:
         sides, level, comparison = (champion, stock), LEVEL, "champion and stock"

@@ -22,11 +22,11 @@ from analysis.statistics import (
     Ratio,
     holm,
     mean_interval,
+    one_sided,
     posterior,
     ratio,
     shared_error,
-    t_test,
-    welch_difference,
+    skewed_difference,
 )
 from analysis.study import rows, statement
 from analysis.trust import weakest
@@ -61,7 +61,7 @@ class Cell:
     stock_gain: float | None  # mean of stock on this task and stream
     ratio: float | None  # to stock's mean gain
     ratio_lower: float | None  # one-sided 95%, Fieller; None where the data allow any ratio
-    p: float | None  # one-sided Welch test of "no better than stock", the shared baselines' error counted
+    p: float | None  # one-sided test of "no better than stock", as a study announces it
     p_adjusted: float | None  # Holm over the rows of the view of the same stream
     like_id: str | None  # behaves like that program here: was not run, shares its figures
     trust: str | None
@@ -69,7 +69,7 @@ class Cell:
     @property
     def kept(self) -> str:
         """The place as people are told: ``reserved`` where evolution was kept from the task."""
-        return "reserved" if self.stream == "reserve" else self.place
+        return "reserved" if self.stream == "reserve" and self.place != "home" else self.place
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,11 @@ def _cells_on(
         for run in streams[stream]:
             groups[run["program_id"], run["role"] == TWIN].append(run)
         stock = stock_of(streams[stream])
-        against = groups.get((stock, False)) or groups.get((stock, True)) or []
+        alone = groups.get((stock, False)) or groups.get((stock, True)) or []
+        both = [*groups.get((stock, False), ()), *groups.get((stock, True), ())]  # one program: one sample
         baseline = baseline_of(con, task, stream)
         for key, own in groups.items():
-            made[key] = _cell(own, against, baseline, task, place, stock, variants)
+            made[key] = _cell(own, alone if key == (stock, True) else both, baseline, task, place, stock, variants)
     return list(made.values())
 
 
@@ -192,11 +193,8 @@ def better(
     gains: Sequence[float], stock: Sequence[float], baseline: Sequence[float], touched: tuple[float, float]
 ) -> float | None:
     """One-sided p of "no better than stock"; None where a side has fewer than two runs."""
-    difference, se, df = welch_difference(gains, stock, shared_error(baseline, *touched))
-    p = t_test(difference or 0.0, se, df)
-    if p is None or difference is None:
-        return None
-    return p / 2 if difference > 0 else 1.0 - p / 2
+    apart = skewed_difference(gains, stock, shared_error(baseline, *touched))
+    return None if apart.se is None else one_sided(apart)
 
 
 def _like(

@@ -2,8 +2,8 @@
 
 Methods, each a family of its own for the false discovery rate, over all tasks together:
 
-    edit           what a single change of the source earned, per try          randomised or observational
-    tries          what the tries that cite a directive earned, kept or not     observational: who cites it is not drawn
+    edit           what a change does to the untouched source                  randomised or observational
+    tries          what the tries that cite a directive gain, kept or not       observational: who cites it is not drawn
     having         children against their parents, per directive                paired
     factorial      planned ablations                                            randomised
     without-ideas  a program minus the same one without its idea list           paired by run seeds
@@ -17,17 +17,18 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from analysis.credit import Design
+from analysis.credit import LEAST_RUNS, Design, DirectiveCredit, EditCredit
+from analysis.directive_credit import directive_credits
 from analysis.directive_effects import having_credits
 from analysis.edit_credit import edit_credits
+from analysis.edit_effects import Effects, canonical, edit_effects
 from analysis.factorial_credit import factorial_credits
-from analysis.joint_effects import canonical
 from analysis.scope import Scope, scopes
-from analysis.statistics import bh, clustered_mean, interval, mean_interval, t_test
+from analysis.statistics import bh, mean_interval, t_test
 from analysis.transfer import BARE, Cell, Places
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def across(
     by_task = {scope.task: scope for scope in scopes(con)}
     views = [by_task[task] for task in where.all if task in by_task]
     stock = {task: stock_on(task, cells) for task in where.all}
-    families = [_edits(views), _tries(views), *_effects(views), _idea_lists(where, cells, runs)]
+    effects = {scope.task: edit_effects(scope) for scope in views}
+    families = [_edits(views, effects), _tries(views, effects), *_effects(views), _idea_lists(where, cells, runs)]
     return [row for family in families for row in sort_out(family, where, stock)]
 
 
@@ -208,16 +210,16 @@ def _size(row: Across) -> float:
 # -- the families --------------------------------------------------------------------------------------------------
 
 
-def _edits(views: Sequence[Scope]) -> list[Across]:
+def _edits(views: Sequence[Scope], effects: Mapping[str, Effects]) -> list[Across]:
     own = {scope.task: _own_values(scope) for scope in views}
     found: dict[str, dict[str, There]] = defaultdict(dict)
     labels: dict[str, tuple[str, str, str]] = {}
     for scope in views:
-        for row in edit_credits(scope):
+        for row in edit_credits(scope, effects[scope.task]):
             key = f"{row.knob.lower()}={canonical(row.value)}"
             labels.setdefault(key, (row.label, row.knob.lower(), canonical(row.value)))
             found[key][scope.task] = There(
-                scope.task, "open", row.estimate, row.se, row.runs - 1, row.low, row.high, row.n, unit=row.unit,
+                scope.task, "open", row.estimate, row.se, _freedom(row), row.low, row.high, row.n, unit=row.unit,
                 design=row.design,
             )  # fmt: skip
     return [
@@ -239,18 +241,24 @@ def _not_tried(task: str, own: Mapping[str, str], knob: str, value: str) -> Ther
     return There(task, "own" if own[knob] == value else "untried")
 
 
-def _tries(views: Sequence[Scope]) -> list[Across]:
-    """Directives by what the tries that cite them earned."""
+def _freedom(row: EditCredit | DirectiveCredit) -> float:
+    """Degrees of freedom of a row's se; none where too few runs are behind it."""
+    return row.df if row.rests_on >= LEAST_RUNS else 0.0
+
+
+def _tries(views: Sequence[Scope], effects: Mapping[str, Effects]) -> list[Across]:
+    """Directives by what the changes that cite them gain, kept or not."""
     found: dict[str, dict[str, There]] = defaultdict(dict)
     held: dict[str, dict[str, Any]] = {}
     for scope in views:
-        for row in scope.rows("directive_held"):
-            held.setdefault(row["directive_id"], row)
-        for directive, runs in _grouped(scope.rows("transfer_tries")):
-            mean, se = clustered_mean([r["earned"] for r in runs], [r["tries"] for r in runs])
-            df, n = len(runs) - 1, sum(r["tries"] for r in runs)
-            found[directive][scope.task] = There(
-                scope.task, "open", mean, se, df, *interval(mean, se, df), n, unit=scope.unit
+        for about in scope.rows("directive_held"):
+            held.setdefault(about["directive_id"], about)
+        for row in directive_credits(scope, effects[scope.task])[0]:
+            share = row.device_seconds / row.n  # from a rate to the gain of one experiment
+            figures = (None if value is None else value * share for value in (row.se, row.low, row.high))
+            se, low, high = figures
+            found[row.directive_id][scope.task] = There(
+                scope.task, "open", row.gain, se, _freedom(row), low, high, row.n, unit=scope.unit
             )
     knobs = {scope.task: set(_own_values(scope)) for scope in views}
     rows = []
@@ -266,13 +274,6 @@ def _missing(about: Mapping[str, Any], knobs: set[str]) -> State:
     terms = re.findall(r"`([^`\n]+)`", about.get("text") or "") if about.get("kind") == "idea" else []
     named = {term.partition("=")[0].strip().lstrip("+").lower() for term in terms}
     return "absent" if named and not named & knobs else "untried"
-
-
-def _grouped(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        groups[row["directive_id"]].append(row)
-    yield from groups.items()
 
 
 def _effects(views: Sequence[Scope]) -> list[list[Across]]:

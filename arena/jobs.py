@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from trainer.streams import Stream
+from trainer.streams import DECIDING, Stream
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,15 @@ class RunJob:
     def job_id(self) -> str:
         return self.run_id
 
+    def fresh_seeds(self, untouched: bool) -> tuple[int, ...]:
+        """Seeds that the final source is trained on; ``untouched``: it is the task's baseline.
+
+        Where runs are chosen by their gains, the baseline gains exactly 0. Where arms are compared for good, it is
+        trained like any other source: what all verifications of a match share, and the shared baseline seeds do not,
+        would else be counted as a difference of two arms that end there with unequal frequency.
+        """
+        return () if untouched and self.stream not in DECIDING else self.verify_seeds
+
 
 @dataclass(frozen=True)
 class BaselineJob:
@@ -58,7 +67,10 @@ class BaselineJob:
 
 @dataclass(frozen=True)
 class MeasureJob:
-    """One training of any source, given as name and text of its files; ``fraction`` of an experiment's full budget."""
+    """One training of any source, given as name and text of its files; ``fraction`` of an experiment's full budget.
+
+    ``own``: what experiments of that source used (`trainer.clock_rule`); a verification that uses more is invalid.
+    """
 
     job_id: str
     files: tuple[tuple[str, str], ...]
@@ -67,6 +79,7 @@ class MeasureJob:
     fraction: float = 1.0
     kind: str = "measure"
     task: str = ""
+    own: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
 
 
 Job = RunJob | BaselineJob | MeasureJob
@@ -82,7 +95,8 @@ def from_json(data: Mapping[str, Any]) -> Job:
     if kind == "baseline":
         return BaselineJob(**fields)
     if kind == "measure":
-        return MeasureJob(**{**fields, "files": tuple((name, text) for name, text in fields["files"])})
+        files = tuple((name, text) for name, text in fields["files"])
+        return MeasureJob(**{**fields, "files": files, "own": tuple(fields.get("own", ()))})
     fields["verify_seeds"] = tuple(fields["verify_seeds"])
     fields["recorded"] = tuple(fields["recorded"])
     return RunJob(**fields)

@@ -286,13 +286,14 @@ def settled(study: Study, job: RunJob) -> bool:
 def settle(study: Study, job: RunJob, arm: Arm, result: JobResult, baseline: float) -> None:
     """Turn a run's fresh measurements into verified gains and write them down.
 
-    A run that ends at the baseline gains 0; a source that fails under a fresh seed gains 0 there, and its
-    status says so. Where nothing was trained there is no trust to tell, but for what ran without a sandbox.
+    A run that ends at the baseline gains 0 where it was not trained again (`RunJob.fresh_seeds`); a source that fails
+    under a fresh seed gains 0 there, and its status says so. Where nothing was trained there is no trust to tell, but
+    for what ran without a sandbox.
     """
     if result.state != "finished":
         return
     measured = result.measurements
-    if result.final_is_baseline:
+    if result.final_is_baseline and not job.fresh_seeds(untouched=True):
         trust = "" if study.config.sandbox else "unverified"
         measured = tuple(Measurement(seed, "baseline", baseline, "", trust, 0.0, 0.0) for seed in job.verify_seeds)
     for m in measured:

@@ -203,10 +203,6 @@ class Scheduler(Generic[J]):
     def waiting(self) -> list[J]:
         return [task.job for task in self._waiting]
 
-    def stranded(self) -> list[J]:
-        """Jobs that wait and that no node which lives could hold, were it empty."""
-        return [task.job for task in self._waiting if not any(task.want.suits(node) for node in self.nodes.values())]
-
     def superfluous(self) -> list[Placement[J]]:
         """Placements whose job was done elsewhere meanwhile; what they come to will not count."""
         return [placed for ticket, placed in self._placed.items() if self._of[ticket].closed]

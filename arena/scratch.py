@@ -30,14 +30,19 @@ Told = Callable[[str], None]
 def scratch(
     task: Task, streams: Streams, *, workers: int, fixed_steps: bool, sandbox: bool
 ) -> Iterator[tuple[Path, StudyConfig]]:
-    """A folder that workers take for a study; its hidden splits descend from ``streams``, and go with it."""
+    """A folder that workers take for a study; its hidden splits descend from ``streams``, and go with it.
+
+    The data.py of a task that did not come with metaloop runs in a sandbox, in every worker.
+    """
     with tempfile.TemporaryDirectory(prefix="metaloop-verify-") as name:
         folder = Path(name)
         config = StudyConfig(
             study_id="scratch", created_at=datetime.now(UTC).isoformat(timespec="seconds"), command="verify",
             task=reference(task), task_id=task.task_id, text_hash=task.text_hash,
             run_budget=task.run_budget, workers=workers, fixed_steps=fixed_steps, sandbox=sandbox,
-            secret=streams.secret.hex(), hardware_class=hardware_of_jobs(task.device), versions=versions(),
+            secret=streams.secret.hex(), data_bits=streams.data_bits,
+            hardware_class=hardware_of_jobs(task.device), versions=versions(),
+            confined=True if sandbox and not task.is_builtin else None,
         )  # fmt: skip
         config.dump(folder / "study.toml")
         (folder / "ledger").mkdir()

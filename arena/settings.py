@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from inner_loop.kit import Staff
 from programs.errors import Corrupt, NotComparable, NotFound
 from trainer.devices import MOST_DEVICES
-from trainer.streams import Streams
+from trainer.places import write_private
+from trainer.streams import DataBits, Streams
 
 SCHEMA = 1
 MOST_WORKERS = 256
@@ -98,8 +99,10 @@ class StudyConfig(BaseModel):
     devices: int = Field(default=1, ge=1, le=MOST_DEVICES, description="of one run, for its waves")
     fixed_steps: bool = False
     sandbox: bool = False  # a study.toml that does not say was made before there was one
+    confined: bool | None = Field(default=None, description="whether the task's data.py runs in a sandbox")
     seed: int | None = None
     secret: str = Field(pattern=r"^[0-9a-f]{32}$")
+    data_bits: DataBits = Field(default=31, description="of the seeds of data; older studies do not name it")
     hardware_class: str
     versions: Versions
     meta_program: str | None = Field(default=None, description="text of the program that mutation by models follows")
@@ -131,10 +134,10 @@ class StudyConfig(BaseModel):
 
     @property
     def streams(self) -> Streams:
-        return Streams(bytes.fromhex(self.secret))
+        return Streams(bytes.fromhex(self.secret), self.data_bits)
 
     def dump(self, path: Path) -> None:
-        """Write study.toml atomically: a folder either is a study or is not."""
+        """Write study.toml atomically: a folder either is a study or is not. Nobody else may read it: it is secret."""
         import tomli_w
 
         body = {k: v for k, v in self.model_dump(by_alias=True).items() if v is not None}
@@ -144,7 +147,7 @@ class StudyConfig(BaseModel):
             if not table["text_hash"]:
                 del table["text_hash"]
         partial = path.with_suffix(".partial")
-        partial.write_text(tomli_w.dumps(body), encoding="utf-8")
+        write_private(partial, tomli_w.dumps(body))
         partial.replace(path)
 
     @classmethod

@@ -8,22 +8,24 @@ import os
 import platform
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
-from analysis.ledger import Ledger, missing_segments
+from analysis.ledger import Ledger, missing
 from arena.choice import hardware_of_jobs, on_cluster
 from arena.history import History
 from arena.same_task import require_same, with_texts
 from arena.sandbox import holds
 from arena.settings import Prior, Reserved, StudyConfig, Versions
 from inner_loop.kit import Staff
-from programs.errors import Busy, Corrupt, NotComparable, UsageError
+from programs.errors import Busy, Corrupt, EnvironmentProblem, NotComparable, UsageError
 from programs.ids import content_id
 from programs.program import Program
 from trainer.hardware import hardware_class
+from trainer.places import private_folder
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -92,15 +94,17 @@ class Study:
             prior=prior,
             seed=seed,
             secret=streams.secret.hex(),
+            data_bits=streams.data_bits,
             hardware_class=hardware_of_jobs(task.device),
             versions=versions(),
             plan=dict(plan or {}),
             programs=list(programs),
         )
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)  # it may have been there, empty; all that follows lies below it
         config.dump(folder / "study.toml")
-        (folder / "ledger").mkdir(exist_ok=True)
-        (folder / "runs").mkdir(exist_ok=True)
+        for name in ("ledger", "runs", "cache", "data"):
+            private_folder(folder / name)
         return cls(folder, config)
 
     @classmethod
@@ -177,6 +181,8 @@ class Study:
 
     def __exit__(self, *_: object) -> None:
         if self._ledger is not None:
+            with suppress(EnvironmentProblem):  # a full disk has been told; the ledger then ends as after a kill
+                self._ledger.finish()
             self._ledger.close()
         if self._lock is not None:
             self._lock.close()
@@ -205,7 +211,7 @@ class Study:
                 f"{self.folder}/study.toml: secret or created_at does not belong to {self.config.study_id}",
                 hint="restore study.toml from a copy, or start a new study",
             )
-        problems = missing_segments(self.folder / "ledger")
+        problems = missing(self.folder / "ledger")
         problems += [
             f"{self.folder}/ledger: run {run_id} was verified, but the segment with its experiments is missing"
             for run_id in self.history.verifications

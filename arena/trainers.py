@@ -50,7 +50,7 @@ class Trainers:
         task = Task.load(config.task)
         if config.text_hash:  # another node may have another Python, or another file under that path
             require_same(task, config)
-        data = DataStore(task, config.streams, self.folder / "data")
+        data = DataStore(task, config.streams, self.folder / "data", confined=bool(config.confined))
         first = trainer_for(task, data, cache=self.cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox)
         if runs_per_device() > 1:
             first.lease = Leases(self.folder / "devices", config.workers).one

@@ -41,13 +41,14 @@ class How:
 class Sample:
     """A source to be trained ``seeds`` times, and tried untrained as often where ``ablate`` says so.
 
-    ``label`` names it, and its seeds.
+    ``label`` names it, and its seeds. ``own``: what experiments of the source used, where a study knows of any.
     """
 
     label: str
     source: Source
     seeds: int
     ablate: bool = False
+    own: tuple[Mapping[str, Any], ...] = ()
 
     def jobs(self, task: Task, how: How) -> list[MeasureJob]:
         found = [self._job(how, f"{self.label} {k}", k, 1.0) for k in range(self.seeds)]
@@ -57,7 +58,7 @@ class Sample:
 
     def _job(self, how: How, job_id: str, k: int, fraction: float) -> MeasureJob:
         seed = how.streams.seed(FRESH, "verify", self.label, k)
-        return MeasureJob(job_id, self.source.files, FRESH, seed, fraction)
+        return MeasureJob(job_id, self.source.files, FRESH, seed, fraction, own=self.own if fraction == 1.0 else ())
 
 
 @dataclass(frozen=True)
@@ -198,10 +199,13 @@ class Audit:
         }  # fmt: skip
 
 
-def verify_source(task: Task, source: Source, seeds: int, how: How, told: Told, run_id: str | None = None) -> Audit:
+def verify_source(
+    task: Task, source: Source, seeds: int, how: How, told: Told,
+    run_id: str | None = None, own: tuple[Mapping[str, Any], ...] = (),
+) -> Audit:  # fmt: skip
     """A source under ``seeds`` fresh seeds, trained and untrained, against as many of the task's untouched baseline."""
     label = run_id or "source"
-    found = carry_out(task, [Sample(label, source, seeds, ablate=True)], seeds, how, told)
+    found = carry_out(task, [Sample(label, source, seeds, ablate=True, own=own)], seeds, how, told)
     gain, hollow, failed = found.gain([label]), found.ablation([label]), found.taken[label].failures
     rows = findings(found, {label: run_id})
     if hollow:

@@ -15,6 +15,7 @@ from arena.study import Study
 from arena.verify import FRESH, Audit, How, Sample, carry_out, findings, verify_source
 from inner_loop.record import finding_event
 from programs.errors import Corrupt, NotFound, UsageError
+from trainer.clock_rule import own_experiments
 from trainer.source import Source
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def intact(study: Study) -> None:
 
 
 def claim_of(con: DuckDBPyConnection) -> Claim:
-    """The confirmation's champion and stock; in a study without one, the best program of its last match and stock.
+    """The confirmation's champion, and its reference: the user's own program where it is an arm, else stock
+    with its A/A arm; in a study without one, the best program of its last match and stock.
 
     Raises NotFound where no such pair has been played.
     """
@@ -64,11 +66,14 @@ def claim_of(con: DuckDBPyConnection) -> Claim:
     last = [row for row in standings if row["match_id"] == standings[0]["match_id"]]
     stock = next((row for row in last if row["name"] == "stock" and row["role"] != "a/a"), None)
     others = [row for row in last if row["role"] in ("champion", "program") and row is not stock]
+    own = [row for row in last if row["role"] == "own"]
+    twins = [row for row in last if row["role"] == "a/a" and stock and row["program_id"] == stock["program_id"]]
     if stock is None or not others:
         hint = "verify one of its runs: metaloop verify RUN -s STUDY"
         raise NotFound("no match here that measured a program beside stock", hint=hint)
     sql = "SELECT * FROM runs WHERE arm_id = ? AND state = 'finished' AND verified_gain IS NOT NULL ORDER BY run_id"
-    first, second = (rows(con.execute(sql, [row["arm_id"]])) for row in (others[0], stock))
+    first = rows(con.execute(sql, [others[0]["arm_id"]]))
+    second = [run for row in own or [stock, *twins] for run in rows(con.execute(sql, [row["arm_id"]]))]
     return Claim(others[0], first, second)
 
 
@@ -89,6 +94,11 @@ def final_source(study: Study, run: Row) -> Source:
     return source
 
 
+def used_by(study: Study, run: Row) -> tuple[dict[str, Any], ...]:
+    """CPU that the run's own experiments of its final source used."""
+    return own_experiments(study.history.experiments.get(run["run_id"], {}).values(), run["final_source_id"])
+
+
 def run_of(study: Study, run_id: str) -> Row:
     """The row of a run that has ended. Raises UsageError for one that has not."""
     with open_study(study.folder, views=()) as con:
@@ -100,7 +110,8 @@ def run_of(study: Study, run_id: str) -> Row:
 
 def verify_run(study: Study, run: Row, seeds: int, how: How, told: Told) -> Audit:
     """A run's final source on fresh data, with what the study recorded and the run claimed beside it."""
-    audit = verify_source(study.task, final_source(study, run), seeds, how, told, run_id=run["run_id"])
+    own = used_by(study, run)
+    audit = verify_source(study.task, final_source(study, run), seeds, how, told, run_id=run["run_id"], own=own)
     low, high = audit.figures["low"], audit.figures["high"]
     recorded = {"recorded_gain": run["verified_gain"], "claimed_gain": run["claimed_gain"]}
     inside = None if low is None or run["verified_gain"] is None else low <= run["verified_gain"] <= high
@@ -114,7 +125,7 @@ def samples_of(study: Study, claim: Claim) -> list[Sample]:
     """A fresh seed for each run that changed anything; the leading arm's are tried untrained, too."""
     untouched = study.task.baseline().source_id
     return [
-        Sample(run["run_id"], final_source(study, run), 1, ablate=runs is claim.first)
+        Sample(run["run_id"], final_source(study, run), 1, ablate=runs is claim.first, own=used_by(study, run))
         for runs in claim.arms
         for run in runs
         if run["final_source_id"] != untouched
@@ -211,3 +222,4 @@ def store(study: Study, audit: Audit) -> None:
         for event in audit.findings:
             ledger.append(event, sync=False)
         ledger.append(audit.event())
+        ledger.finish()

@@ -26,6 +26,7 @@ from inner_loop.kit import Kit
 from inner_loop.run import RunResult, run
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program
+from trainer.clock_rule import own_experiments, verification
 from trainer.devices import Devices
 from trainer.experiment import Spec, Trainer
 from trainer.inside.metering import die_with_parent
@@ -71,6 +72,7 @@ class Worker:
         self.synced = ("experiment", "run_ended", "call") if sync_each else ("run_ended", "call")
         self.ledger: Writer = ledger or Ledger(folder / "ledger", f"worker-{index}")
         self.calls: list[Mapping[str, Any]] = []  # of models, of the run in hand
+        self.experiments: list[Mapping[str, Any]] = []  # of the run in hand, those of an interrupted attempt too
 
     def should_stop(self) -> bool:
         return (self.folder / "stop").exists()
@@ -80,6 +82,8 @@ class Worker:
         self.ledger.append(event, sync=event["kind"] in self.synced)
         if event["kind"] == "call":
             self.calls.append(event)
+        if event["kind"] == "experiment":
+            self.experiments.append(event)
         if (told := shown(event)) is not None:
             self.tell({"progress": told})
 
@@ -90,16 +94,18 @@ class Worker:
             return self.play(job)
         source = Source(job.files) if isinstance(job, MeasureJob) else self.trainer.task.baseline()
         fraction = job.fraction if isinstance(job, MeasureJob) else 1.0
-        measured = self.measure(Spec(source, job.seed, job.stream, fraction))
+        own = job.own if isinstance(job, MeasureJob) else ()
+        measured = self.measure(Spec(source, job.seed, job.stream, fraction), own=own)
         return JobResult(job.job_id, "finished", (measured,))
 
-    def measure(self, spec: Spec, run_id: str | None = None) -> Measurement:
+    def measure(self, spec: Spec, run_id: str | None = None, own: Iterable[Mapping[str, Any]] = ()) -> Measurement:
         """Train a source from scratch under a fresh seed and score it on the hidden split of the stream.
 
+        ``own``: experiments of the same source; a measurement that used more CPU than they did is invalid.
         Raises EnvironmentProblem for a fault of our own, after its reason was written down.
         """
         began = time.perf_counter()
-        outcome = self.trainer.run(spec)
+        outcome = self.trainer.run(spec) if self.config.fixed_steps else verification(self.trainer, spec, tuple(own))
         if outcome.status == "fault":
             told = {"run_id": run_id, "source_id": spec.source.source_id, "stream": spec.stream, "seed": spec.seed}
             self.ledger.append({"kind": "fault", **told, "reason": outcome.reason})
@@ -127,6 +133,7 @@ class Worker:
             }
         )
         self.calls = [event for event in job.recorded if event["kind"] == "call"]
+        self.experiments = [event for event in job.recorded if event["kind"] == "experiment"]
         folder = self.folder / "runs" / job.run_id if self.repositories else None
         result = run(
             Program.parse(job.program_text, job.program_name),
@@ -164,11 +171,11 @@ class Worker:
         )  # fmt: skip
 
     def verify(self, job: RunJob, result: RunResult, summary: Mapping[str, Any]) -> JobResult:
-        """Train what a run ended with on seeds that no researcher saw; nothing where it ended at the baseline."""
+        """Train what a run ended with on seeds that no researcher saw."""
         untouched = result.final.source_id == self.trainer.task.baseline().source_id
-        seeds = () if untouched else job.verify_seeds
-        specs = [Spec(result.final, seed, job.stream, block=job.match_id) for seed in seeds]
-        measured = tuple(self.measure(spec, job.run_id) for spec in specs)
+        specs = [Spec(result.final, seed, job.stream, block=job.match_id) for seed in job.fresh_seeds(untouched)]
+        own = own_experiments(self.experiments, result.final.source_id)
+        measured = tuple(self.measure(spec, job.run_id, own) for spec in specs)
         return JobResult(job.run_id, "finished", measured, untouched, summary)
 
     def claimed_gain(self, baseline: float | None, final: float | None) -> float | None:

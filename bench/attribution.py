@@ -1,6 +1,6 @@
 """Attribution against planted truth.
 
-python -m bench.attribution [coverage|factorial|named ...]      default: all three, some ten minutes on one core
+python -m bench.attribution [coverage|factorial|named ...] [REPLICATES]    default: all three, ten minutes on one core
 
 The law (analysis/planted.py, the coarse level: from directives straight to gains, nothing is run): 20 directives,
 six with absolute effects 1, .9, .8, .4, .3, .2, signs and places drawn, 14 with none; the noise between runs has sd 1,
@@ -36,10 +36,10 @@ SELECT directive_id, method, estimate, joint_estimate FROM credit WHERE causal A
 """
 
 
-def coverage() -> None:
+def coverage(replicates: int = REPLICATES) -> None:
     """95% intervals of `having` over default studies whose population evolved under the law."""
     hits, wrong, naive = [], [], []
-    for replicate in range(REPLICATES):
+    for replicate in range(replicates):
         rng = np.random.default_rng([1, replicate])
         law = planted_directives(rng, runs=ALIKE)
         study = Study(law, rng)
@@ -53,9 +53,9 @@ def coverage() -> None:
         naive += regression_over_the_population(study, law) if replicate % 10 == 0 else []
     low, high = share_interval(sum(hits), len(hits))
     figure("paired_coverage", f"{np.mean(hits):.4f} [{low:.4f}, {high:.4f}] over {len(hits)} intervals of "
-           f"{REPLICATES} studies", "0.93 to 0.97")  # fmt: skip
+           f"{replicates} studies", "0.93 to 0.97")  # fmt: skip
     figure("paired_false_positives", f"{np.mean(wrong):.4f} of {len(wrong)} directives that do nothing")
-    figure("paired_directives_told", f"{len(hits) / REPLICATES:.1f} of 20 in a default study")
+    figure("paired_directives_told", f"{len(hits) / replicates:.1f} of 20 in a default study")
     figure("naive_coverage", f"{np.mean(naive):.4f}: all runs of the evolved population on all directives, not used")
 
 
@@ -72,12 +72,12 @@ def regression_over_the_population(study: Study, law: DirectiveLaw) -> list[bool
     return hits
 
 
-def factorial() -> None:
+def factorial(replicates: int = REPLICATES) -> None:
     """11 directives, 48 runs, unit noise: the planned design against leaving out one at a time with the same runs."""
     rng, factors = np.random.default_rng(2), [f"d{i}" for i in range(11)]
     errors: dict[str, list[float]] = defaultdict(list)
     hits = []
-    for replicate in range(REPLICATES):
+    for replicate in range(replicates):
         law = planted_directives(rng, SIX_OF_TWENTY, count=11, runs=RunLaw(sd=1.0))
         factors = list(law.effects)
         truth = np.array([law.effects[d] for d in factors])
@@ -94,17 +94,17 @@ def factorial() -> None:
         errors["leave-one-out"] += [whole - rng.standard_normal(4).mean() for _ in factors]
     for name, goal in (("factorial", "<= 0.3"), ("leave-one-out", "")):
         rmse = math.sqrt(float(np.mean(np.square(errors[name]))))
-        figure(f"{name}_rmse", f"{rmse:.3f} over {REPLICATES} ablations of 11 directives, 48 runs, sd 1", goal)
+        figure(f"{name}_rmse", f"{rmse:.3f} over {replicates} ablations of 11 directives, 48 runs, sd 1", goal)
     figure("factorial_coverage", f"{np.mean(hits):.4f}")
 
 
-def named() -> None:
+def named(studies: int = STUDIES) -> None:
     """Are the three largest of twenty the three largest of the credit table?
 
     The user's program, a starter of the study, holds all twenty. The table is ordered by its column joint_estimate.
     """
     told: dict[str, list[bool]] = defaultdict(list)
-    for replicate in range(STUDIES):
+    for replicate in range(studies):
         study, champion = planted(replicate)
         best = top(study.law.effects)
         paired = having(study)
@@ -117,10 +117,10 @@ def named() -> None:
         low, high = share_interval(sum(hits), len(hits))
         goal = ">= 0.80" if name == "and_ablation_of_all_20" else ""
         figure(f"top3_{name}", f"{np.mean(hits):.3f} [{low:.3f}, {high:.3f}] of {len(hits)} default studies", goal)
-    same = [through_the_ledger(replicate) for replicate in range(LEDGERS)]
+    same = [through_the_ledger(replicate) for replicate in range(min(LEDGERS, studies))]
     low, high = share_interval(sum(same), len(same))
-    figure("top3_through_the_ledger", f"{np.mean(same):.3f} [{low:.3f}, {high:.3f}]: the first {LEDGERS} of them, from "
-           "the view credit", ">= 0.80")  # fmt: skip
+    shown = f"{np.mean(same):.3f} [{low:.3f}, {high:.3f}]: the first {len(same)} of them, from the view credit"
+    figure("top3_through_the_ledger", shown, ">= 0.80")
 
 
 def planted(replicate: int, folder: Path | None = None) -> tuple[Study, str]:
@@ -158,8 +158,9 @@ def memory() -> Path | None:
 
 def main(words: Sequence[str]) -> None:
     parts = {"coverage": coverage, "factorial": factorial, "named": named}
-    for word in words or list(parts):
-        parts[word]()
+    counts = [int(word) for word in words if word.isdecimal()]
+    for word in [word for word in words if word in parts] or list(parts):
+        parts[word](*counts)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Evolved on strokes and tinylm, tested on tasks that it never saw: champion over stock, with its ideas and without.
 
-python -m bench.evolved FOLDER [SEEDS]      an hour a seed on two idle cores; resumable: the same command goes on
+python -m bench.evolved FOLDER [SEEDS [HOME,… RESERVE,…]]      an hour a seed on two idle cores; resumable
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ def over_studies(ratios: list[float]) -> str:
 
 def main() -> None:
     folder, seeds = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    home, reserve = sys.argv[3:5] if len(sys.argv) > 4 else (",".join(HOME), ",".join(RESERVE))
     whole: dict[tuple[str, str], list[float]] = defaultdict(list)
     for seed in range(1, seeds + 1):
         study = folder / f"transfer-{seed}"
-        tasks = ("--task", ",".join(HOME), "--reserve", ",".join(RESERVE))
+        tasks = ("--task", home, "--reserve", reserve)
         wall = metaloop("evolve", *tasks, "--quick", "--seed", str(seed), "-s", str(study), "-y")
         figure(f"study {seed}, wall_seconds", round(wall))
         for stream, name, goal in (("confirmation", "home", "1.4"), ("reserve", "never seen", "1.2, at least 1")):

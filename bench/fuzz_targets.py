@@ -17,7 +17,7 @@ from typing import Any
 
 from analysis import ledger
 from arena import jobs
-from bench.mutate import mutate, mutate_json
+from bench.fuzz_inputs import mutate, mutate_json
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.lint import lint
 from programs.program import Program

@@ -1,33 +1,268 @@
-"""Studies with no true difference that announce an improvement; the claim is tested at 2.5%.
+"""How often a study announces an improvement where there is none: the one test is held against 2.5%.
 
-python -m bench.nulls [WHOLE] [DRAWN] [WORKERS]      default 1000 4000 2
+python -m bench.nulls whole FILE [SMALL] [QUICK] [WORKERS]      default 2000 1000 1
+    Studies of tasks where no edit is worth anything, through bench, arena, ledger, evidence, mutators and confirmation,
+    of the plan SMALL (runs of 10 experiments) and of quick. Each is one line that is appended to FILE; those that FILE
+    has are not made again, so that it can be stopped at any time. Beside the count: the conditional rate, from
+    confirmations whose final sources are those of the studies while baseline and verification noise are drawn anew,
+    and the power at a gain of 0.02, from the same draws with the champion's gains raised by it. 0 0: shows FILE.
+python -m bench.nulls level [DRAWN]      default 40000
+    Arms that are drawn: unequal skewness, heavy tails, drift between matches. Beside the test, plain Welch.
+python -m bench.nulls drawn [DRAWN]      default 4000
+    Runs drawn from a law, then the real racer, empirical-Bayes choice and claim, for several shapes of noise.
 
-Two levels. Whole: studies of tasks where no edit is worth anything, through bench, arena, ledger, evidence, mutators
-and confirmation, of a plan smaller than quick (runs of 10 experiments). Drawn: runs drawn from a law, then the real
-racer, empirical-Bayes choice and claim, for several shapes of noise.
+All seeds are fixed.
 """
 
 from __future__ import annotations
 
+import json
+import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.planted import RunLaw
+from analysis.statistics import Estimate, mean_interval, one_sided, skewed_difference
+from analysis.study import query
 from bench.common import figure
-from bench.simulated import LAWS, speed, studies, told
-from meta.claim import Against, claim
+from bench.simulated import EXPERIMENTS, LAWS, told
+from meta import plan as plans
+from meta.claim import LEVEL, Against, claim
 from meta.plan import QUICK, Plan
 from meta.simulate import Design, World, simulate
-from trainer.planted import COST, null_law
+from meta.whole import whole_study
+from trainer.law import Law
+from trainer.planted import COST, null_law, simulated_task
+from trainer.task import Task
 
-GOAL = "<= 0.05"
+if TYPE_CHECKING:
+    from analysis.planted import Floats
+
+GOAL = "upper bound <= 0.033"
 SMALL: Plan = replace(
     QUICK, starters=5, opening_runs=3, opening_keep=2, opening_more=4, aa_runs=2, children=3, elites=1, child_runs=3,
     child_keep=2, child_more=5, confirm_runs=10, ablation_runs=2, run_budget=10 * COST,
 )  # fmt: skip
+FIRST = {"small": 20_001, "quick": 40_001}  # seed of the first study of a plan
+REDRAWN, GAIN = 100, 0.02  # confirmations drawn for each study; the gain that power is told for
+BASELINES, VERIFIED = 8, 2  # seeds of the shared baseline, and of a run
+FINAL = """
+SELECT any_value(r.role) AS role, any_value(e.config) AS config FROM runs AS r
+JOIN experiments AS e ON e.run_id = r.run_id AND e.source_id = r.final_source_id
+WHERE r.purpose = 'confirmation' GROUP BY r.run_id ORDER BY r.run_id
+"""
+
+
+# -- whole studies -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Made:
+    """One null study; ``redrawn`` and ``power``: shares of REDRAWN confirmations that announce, ``plain`` of those that
+    plain Welch would announce where ``power`` is told."""
+
+    plan: str
+    seed: int
+    announced: bool
+    p: float
+    redrawn: float
+    power: float
+    plain: float
+    cpu_seconds: float
+    commit: str
+
+
+@dataclass(frozen=True)
+class Job:
+    plan: str
+    seed: int
+    commit: str
+
+
+def make(job: Job) -> Made:
+    began, law = time.process_time(), null_law(1 + job.seed % LAWS)
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="nulls-", dir=memory if memory.is_dir() else None) as name:
+        task = Task.load(simulated_task(law, Path(name) / "task", experiments=EXPERIMENTS))
+        plan = SMALL if job.plan == "small" else plans.quick(task)
+        _, said = whole_study(task, plan, job.seed, Path(name) / "study")
+        found = query(Path(name) / "study", FINAL)
+    changes: dict[str, list[int]] = {}
+    for row in found:
+        config = json.loads(row["config"]) if isinstance(row["config"], str) else row["config"]
+        changes.setdefault(row["role"], []).append(len(law.changes(config)))
+    rng = np.random.Generator(np.random.PCG64(job.seed))
+    again = [redraw(law, changes, rng) for _ in range(REDRAWN)]
+    null, power = (statistics.fmean(claim(raised(g, by), m).holds for g, m in again) for by in (0.0, GAIN))
+    plain = statistics.fmean(welch(raised(gains, GAIN)) for gains, _ in again)
+    return Made(job.plan, job.seed, said.holds, said.p, null, power, plain, time.process_time() - began, job.commit)
+
+
+def redraw(
+    law: Law, changes: Mapping[str, Sequence[int]], rng: np.random.Generator
+) -> tuple[dict[str, list[float]], Against]:
+    """A confirmation of final sources with so many edits each, by role: gains, and what they are measured against."""
+    baseline = law.noise * rng.standard_normal(BASELINES)
+    gains = {}
+    for role, runs in changes.items():
+        sd = np.sqrt((law.noise**2 + law.trajectory**2 * np.array(runs)) / VERIFIED)
+        gains[role] = (sd * rng.standard_normal(len(runs)) - baseline.mean()).tolist()
+    return gains, Against(tuple(baseline.tolist()), dict.fromkeys(gains, 1.0))
+
+
+def raised(gains: Mapping[str, Sequence[float]], by: float) -> dict[str, Sequence[float]]:
+    return {**gains, "champion": [gain + by for gain in gains["champion"]]}
+
+
+def welch(gains: Mapping[str, Sequence[float]]) -> bool:
+    """Whether it claims that the champion is better than stock, both of its arms taken together."""
+    apart = skewed_difference(gains["champion"], [*gains["control"], *gains.get("a/a", ())])
+    return one_sided(apart._replace(skewness=0.0)) < LEVEL
+
+
+def known(file: Path) -> list[Made]:
+    """The studies that a file holds; the last line may have been cut short."""
+    lines = file.read_text("utf-8").split("\n")[:-1] if file.is_file() else []
+    return [Made(**json.loads(line)) for line in lines]
+
+
+def study(file: Path, wanted: Mapping[str, int], workers: int) -> None:
+    """Make the studies that ``file`` lacks, by turns over the plans so that any part of them has both."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
+    done = {(made.plan, made.seed) for made in known(file)}
+    jobs = [Job(plan, FIRST[plan] + i, commit.strip()) for plan, count in wanted.items() for i in range(count)]
+    jobs.sort(key=lambda job: (job.seed - FIRST[job.plan]) / wanted[job.plan])
+    jobs = [job for job in jobs if (job.plan, job.seed) not in done]
+    if not jobs:
+        return
+    whole = file.read_bytes() if file.is_file() else b""
+    with file.open("ab") as out, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        out.truncate(whole.rfind(b"\n") + 1)
+        for made in pool.map(make, jobs):
+            out.write(json.dumps(asdict(made)).encode() + b"\n")
+            out.flush()
+
+
+def show(made: Sequence[Made]) -> None:
+    figure("law", f"all effects 0, noise .02, trajectory .02 per edit, 5% of sources crash; {LAWS} tasks of 16 knobs")
+    figure("commits", ", ".join(sorted({m.commit for m in made})))
+    for plan in (*FIRST, "all"):
+        some = [m for m in made if plan in (m.plan, "all")]
+        if not some:
+            continue
+        told(f"whole_null_claims, {plan}", [m.announced for m in some], GOAL)
+        told(f"  … the other way round (p > {1 - LEVEL})", [m.p > 1 - LEVEL for m in some])
+        for name, values in (
+            ("conditional rate", [m.redrawn for m in some]),
+            (f"power at {GAIN}", [m.power for m in some]),
+            ("power of plain Welch", [m.plain for m in some]),
+        ):
+            mean = mean_interval(values)
+            ends = "" if mean.low is None or mean.high is None else f" [{mean.low:.4f}, {mean.high:.4f}]"
+            figure(f"  … {name}, {REDRAWN} draws a study", f"{mean.mean:.4f}{ends} of {mean.n}")
+        figure("  … CPU-seconds a study", f"{statistics.fmean(m.cpu_seconds for m in some):.2f}")
+
+
+# -- drawn arms ----------------------------------------------------------------------------------------------------
+
+SIZES = ((10, 10), (10, 14), (20, 24))  # runs of the champion and of stock, with its A/A arm or without
+SKEWNESS = (0.0, -2.0, 2.0)
+DIVERGED = 0.05  # share of verification seeds that lose LOST sd between runs
+LOST = 10.0
+Draw = Callable[[tuple[int, int], np.random.Generator], "Floats"]
+
+
+def skewed(skewness: float) -> Draw:
+    """Of mean 0 and sd 1, by the gamma distribution."""
+    law = RunLaw(skew=skewness)
+    return lambda shape, rng: law.draw(0.0, shape[0] * shape[1], rng).reshape(shape)
+
+
+def heavy(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
+    """Student's t on three degrees of freedom."""
+    return rng.standard_t(3, shape)
+
+
+def diverged(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
+    """Normal, and some of the verification seeds diverge; of mean 0."""
+    return rng.standard_normal(shape) - LOST * (rng.binomial(VERIFIED, DIVERGED, shape) / VERIFIED - DIVERGED)
+
+
+def rejected(pairs: Iterator[Estimate]) -> tuple[list[bool], list[bool]]:
+    """Whether the announced test, and plain Welch, claims that the first is better."""
+    both = [(one_sided(each) < LEVEL, one_sided(each._replace(skewness=0.0)) < LEVEL) for each in pairs]
+    return [ours for ours, _ in both], [plain for _, plain in both]
+
+
+def arms(
+    first: Draw, second: Draw, size: tuple[int, int], count: int, seed: int, by: float = 0.0
+) -> Iterator[Estimate]:
+    rng = np.random.Generator(np.random.PCG64(seed))
+    a, b = first((count, size[0]), rng) + by, second((count, size[1]), rng)
+    return (skewed_difference(x.tolist(), y.tolist()) for x, y in zip(a, b, strict=True))
+
+
+def shares(name: str, pairs: Iterator[Estimate], goal: str = "") -> None:
+    ours, plain = rejected(pairs)
+    told(name, ours, goal)
+    told("  … plain Welch", plain)
+
+
+def level(count: int) -> None:
+    for at, size in enumerate(SIZES):
+        runs = f"{size[0]} and {size[1]} runs"
+        for i, (a, b) in enumerate((a, b) for a in SKEWNESS for b in SKEWNESS):
+            pairs = arms(skewed(a), skewed(b), size, count, 100 * at + i)
+            shares(f"level, champion's skewness {a:g}, stock's {b:g}, {runs}", pairs, GOAL)
+        normal = skewed(0.0)
+        shares(f"level, both t with 3 df, {runs}", arms(heavy, heavy, size, count, 100 * at + 20), GOAL)
+        shares(f"level, seeds of both diverge, {runs}", arms(diverged, diverged, size, count, 100 * at + 21), GOAL)
+        only = arms(diverged, normal, size, count, 100 * at + 22)
+        shares(f"no test holds here: 5% of the champion's seeds lose {LOST:g} sd, few samples show one, {runs}", only)
+        for by in (0.7, 1.3):
+            pairs = arms(normal, normal, size, count, 100 * at + 30, by)
+            shares(f"power, normal, a difference of {by} sd between runs, {runs}", pairs)
+    for at, (stock, champion) in enumerate(UNTOUCHED):
+        name = f"{stock:.0%} of stock's runs and {champion:.0%} of the champion's end at the baseline, drift .02"
+        told(f"level, {name}", drifting(stock, champion, count, True, at), GOAL)
+        told("  … where such a run counts as exactly 0", drifting(stock, champion, count, False, at))
+
+
+UNTOUCHED = ((0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (0.0, 0.5))  # shares of runs that end at the baseline: stock, champion
+
+
+def drifting(stock: float, champion: float, count: int, trained: bool, seed: int, runs: int = 10) -> list[bool]:
+    """Claims where no source is worth anything, what a match verifies drifts from the baseline seeds, and arms differ
+    in how often a run ends at the untouched baseline; else it makes two edits. ``trained``: whether such a run is
+    verified like any other, as it is, or counts as exactly 0, as it did.
+    """
+    rng, held = np.random.Generator(np.random.PCG64(1000 + seed)), []
+    noise = 0.02
+    for _ in range(count):
+        baseline, drift = noise * rng.standard_normal(BASELINES), noise * rng.standard_normal()
+        gains, touched = {}, {}
+        for role, share in (("control", stock), ("champion", champion)):
+            changed = rng.random(runs) >= share
+            sd = noise * np.sqrt((1 + 2 * changed) / VERIFIED)
+            measured = sd * rng.standard_normal(runs) + drift - baseline.mean()
+            gains[role] = np.where(changed | trained, measured, 0.0).tolist()
+            touched[role] = float((changed | trained).mean())
+        held.append(claim(gains, Against(tuple(baseline.tolist()), touched)).holds)
+    return held
+
+
+# -- drawn studies -------------------------------------------------------------------------------------------------
+
 SHAPES = {
     "normal": RunLaw(sd=0.33),
     "a tenth fails": RunLaw(sd=0.33, failing=0.1),
@@ -37,49 +272,26 @@ SHAPES = {
 }
 
 
-UNTOUCHED = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (1.0, 0.0))  # shares of runs that end at the baseline: stock, champion
-
-
-def shared_baseline(stock: float, champion: float, count: int, known: bool, runs: int = 20) -> list[bool]:
-    """Claims where no source is worth anything and arms differ in how often a run ends at the untouched baseline.
-
-    Such a run gains exactly 0, any other the error of the shared baseline (8 seeds) and its own (2 seeds). ``known``:
-    whether the claim is told of it, as a study's is.
-    """
-    rng, held = np.random.Generator(np.random.PCG64(11)), []
-    for _ in range(count):
-        baseline = rng.standard_normal(8)
-        ended = {"control": rng.random(runs) >= stock, "champion": rng.random(runs) >= champion}
-        gains = {
-            role: np.where(touched, baseline.mean() + rng.standard_normal(runs) / 2**0.5, 0.0).tolist()
-            for role, touched in ended.items()
-        }
-        shares = {role: float(touched.mean()) for role, touched in ended.items()}
-        held.append(claim(gains, Against(tuple(baseline.tolist()), shares) if known else None).holds)
-    return held
+def drawn(count: int) -> None:
+    for name, law in SHAPES.items():
+        design = Design(confirm=10)
+        found = simulate(World(runs=law), design, replicates=0, null_replicates=count, seconds=600.0, seed=7)
+        (claims, *_) = found.figures
+        figure(f"drawn_null_claims, {name}", f"{claims.value:.4f} [{claims.low:.4f}, {claims.high:.4f}] of {claims.n}")
 
 
 def main() -> None:
-    whole, drawn, workers = (int(word) for word in (*sys.argv[1:], *("1000", "4000", "2")[len(sys.argv) - 1 :]))
-    for name, law in SHAPES.items() if drawn else ():
-        found = simulate(
-            World(runs=law), Design(confirm=10), replicates=0, null_replicates=drawn, seconds=600.0, seed=7
-        )
-        (claims, *_) = found.figures
-        shown = f"{claims.value:.4f} [{claims.low:.4f}, {claims.high:.4f}] of {claims.n}"
-        figure(f"drawn_null_claims, {name}", shown, GOAL)
-    for stock, champion in UNTOUCHED if drawn else ():
-        name = f"{stock:.0%} of stock's runs, {champion:.0%} of the champion's end at the baseline"
-        told(f"drawn_null_claims, {name}", shared_baseline(stock, champion, drawn, True), GOAL)
-        told("  … by a test that takes the baseline as known", shared_baseline(stock, champion, drawn, False))
-    if not whole:
-        return
-    law = "all effects 0, noise .02, trajectory .02 per edit, 5% of sources crash"
-    figure("law", f"{law}; {LAWS} tasks of 16 knobs; {SMALL.runs} runs of {round(SMALL.run_budget / COST)} experiments")
-    began = time.monotonic()
-    made = list(studies([null_law(seed) for seed in range(1, LAWS + 1)], whole, workers, SMALL))
-    told("whole_null_claims", [e.holds for e in made], GOAL)
-    speed(made, time.monotonic() - began, workers)
+    command, *words = sys.argv[1:] or ["help"]
+    if command == "whole" and words:
+        small, quick, workers = (int(word) for word in (*words[1:], *("2000", "1000", "1")[len(words) - 1 :]))
+        study(Path(words[0]), {"small": small, "quick": quick}, workers)
+        show(known(Path(words[0])))
+    elif command == "level":
+        level(int(words[0]) if words else 40_000)
+    elif command == "drawn":
+        drawn(int(words[0]) if words else 4000)
+    else:
+        sys.exit(__doc__)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The pictures of the README, of a real study, as SVG: its champion tinted by credit beside the standings, and what
 the command prints at a terminal of 96 columns.
 
-python -m bench.pictures STUDY
+python -m bench.pictures STUDY [FOLDER]      default docs/pictures
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def at_a_terminal(*arguments: str) -> str:
     return b"".join(parts).decode()
 
 
-def draw(name: str, command: str, text: str) -> Path:
+def draw(folder: Path, name: str, command: str, text: str) -> Path:
     from rich.ansi import AnsiDecoder
     from rich.console import Console
 
@@ -54,7 +54,7 @@ def draw(name: str, command: str, text: str) -> Path:
     for line in AnsiDecoder().decode("\n".join(lines)):
         console.print(line, no_wrap=True)
     svg = console.export_svg(title=command, unique_id=name)
-    path = FOLDER / f"{name}.svg"
+    path = folder / f"{name}.svg"
     # The template asks a server for its font; the reader's own monospace font does as well.
     path.write_text(re.sub(r"@font-face\s*{.*?}", "", svg, flags=re.S), encoding="utf-8")
     return path
@@ -64,11 +64,12 @@ def main() -> None:
     from bench.champion_picture import champion_picture
 
     study = sys.argv[1]
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
     for name, (verb, *rest) in SCREENS.items():
         text = at_a_terminal(verb, study, *rest)
-        print(draw(name, f"metaloop {verb} {Path(study).name}", text))
-    print(champion_picture(Path(study), FOLDER / "champion.svg"))
+        print(draw(folder, name, f"metaloop {verb} {Path(study).name}", text))
+    print(champion_picture(Path(study), folder / "champion.svg"))
 
 
 if __name__ == "__main__":

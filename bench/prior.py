@@ -63,7 +63,8 @@ def main() -> None:
     for kind in KINDS[1:]:
         apart = [claims[kind].champion.mean - claims["none"].champion.mean for claims in made]
         found_ = mean_interval(apart)
-        figure(f"champion's gain, {kind} minus none", f"{found_.mean:+.4f} [{found_.low:+.4f}, {found_.high:+.4f}]")
+        ends = "one task has none" if found_.low is None else f"{found_.low:+.4f}, {found_.high:+.4f}"
+        figure(f"champion's gain, {kind} minus none", f"{found_.mean:+.4f} [{ends}]")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 On a busy machine the wall time says little: CPU-seconds over the cores are what it takes of an idle one.
 
-python bench/quick.py [FOLDER]
+python -m bench.quick [FOLDER [TASK]]
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from bench.common import figure, metaloop, sql
 
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp()) / "quick"
-    wall = metaloop("evolve", "--quick", "-s", str(folder), "-y")
+    task = ("-t", sys.argv[2]) if len(sys.argv) > 2 else ()
+    wall = metaloop("evolve", "--quick", *task, "-s", str(folder), "-y")
     (counted,) = sql(folder, "SELECT count(*) AS n, count(*) FILTER (NOT cached) AS trained FROM experiments")
     (verified,) = sql(folder, "SELECT count(*) AS n FROM verifications WHERE status <> 'baseline'")
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

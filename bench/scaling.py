@@ -1,6 +1,6 @@
 """Two workers against one on the same match: ratio of wall times, medians over interleaved repetitions.
 
-python bench/scaling.py [REPETITIONS]
+python -m bench.scaling [REPETITIONS [TASK]]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SELECT epoch(max(written_at) - min(written_at)) AS seconds FROM events WHERE kin
 """
 
 
-def play(folder: Path, workers: int) -> float:
+def play(folder: Path, workers: int, task: str) -> float:
     """Wall seconds of the match itself, without the start of the workers' templates."""
     metaloop(
         "match",
@@ -26,6 +26,8 @@ def play(folder: Path, workers: int) -> float:
         "screen-waves",
         "-n",
         "4",
+        "-t",
+        task,
         "--no-controls",
         "-j",
         str(workers),
@@ -41,10 +43,11 @@ def play(folder: Path, workers: int) -> float:
 
 def main() -> None:
     repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    task = sys.argv[2] if len(sys.argv) > 2 else "strokes"
     work = Path(tempfile.mkdtemp())
     ratios = []
     for i in range(repetitions):
-        one, two = play(work / f"one-{i}", 1), play(work / f"two-{i}", 2)
+        one, two = play(work / f"one-{i}", 1, task), play(work / f"two-{i}", 2, task)
         ratios.append(one / two)
         figure("match_wall_seconds", f"{one:.1f} with one worker, {two:.1f} with two, ratio {one / two:.2f}")
     figure("two_workers_against_one", round(statistics.median(ratios), 2), ">= 1.8")

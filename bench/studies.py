@@ -1,6 +1,6 @@
 """Default studies with different study seeds: the champion's confirmed gain against stock's, with and without ideas.
 
-python bench/studies.py FOLDER [SEED ...]      default seeds 1 2 3 4 5; resumable: the same command goes on
+python -m bench.studies FOLDER [SEED ...] [TASK]      default seeds 1 2 3 4 5; resumable: the same command goes on
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ FROM events WHERE kind = 'champion'
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    seeds = [int(word) for word in sys.argv[2:]] or [1, 2, 3, 4, 5]
+    seeds = [int(word) for word in sys.argv[2:] if word.isdecimal()] or [1, 2, 3, 4, 5]
+    task = [flag for word in sys.argv[2:] if not word.isdecimal() for flag in ("-t", word)]
     claims = []
     for seed in seeds:
         study = folder / f"default-{seed}"
-        wall = metaloop("evolve", "-s", str(study), "--seed", str(seed), "-y")
+        wall = metaloop("evolve", *task, "-s", str(study), "--seed", str(seed), "-y")
         (claim,) = sql(study, CLAIM)
         claims.append(claim)
         shown = {k: round(v, 4) if isinstance(v, float) else v for k, v in claim.items()}

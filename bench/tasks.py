@@ -1,16 +1,17 @@
 """How often the 95% intervals of a score over several tasks hold it: simulated contests, gains as they were measured.
 
-    python -m bench.tasks
+    python -m bench.tasks [STUDIES]
 
 Stock's gain on a task is 1 with a standard deviation of a third from run to run, as on the stroke task; entries gain
 1.4 and .7 of it with as much spread. Each line: runs on each task, then how many of the intervals held the true score
 of an entry, and the true difference of two entries; n: the contests in which stock's gain was told from 0 on every
-task, of 4,000. It takes about ten seconds.
+task, of 4,000 unless told. It takes about ten seconds.
 """
 
 from __future__ import annotations
 
 import random
+import sys
 
 from analysis.statistics import mean_interval
 from arena.contest.score import Scores
@@ -42,9 +43,10 @@ def covered(studies: int, runs: int, seed: int, tasks: int = 2) -> tuple[float, 
 
 
 def main() -> None:
+    studies = int(sys.argv[1]) if len(sys.argv) > 1 else STUDIES
     for tasks in (2, 4):
         for runs in (2, 4, 12):
-            score, apart, n = covered(STUDIES, runs, seed=runs, tasks=tasks)
+            score, apart, n = covered(studies, runs, seed=runs, tasks=tasks)
             print(f"tasks {tasks}  runs {runs:2d}  score {score:.3f}  difference {apart:.3f}  n {n}", flush=True)
 
 

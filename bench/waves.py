@@ -30,7 +30,9 @@ from trainer.streams import Streams
 from trainer.task import Task
 
 PROGRAM = "screen-waves"
-MEASURED = ("device_seconds_spent", "wall_seconds", "peak_memory_mb", "started_at")
+MEASURED = (
+    "device_seconds_spent", "wall_seconds", "peak_memory_mb", "started_at", "training_seconds", "prediction_seconds",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,11 @@ class Bench:
         return self._devices.count
 
     @property
+    def counts_device_time(self) -> bool:
+        """Whether the budget is one of measured device time: not with fixed steps, nor where nothing is trained."""
+        return not self._trainer.fixed_steps and self.task.law is None
+
+    @property
     def is_open(self) -> bool:
         return self._open and self.can_afford()
 

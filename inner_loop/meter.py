@@ -17,7 +17,8 @@ class Meter:
 
     `budget` is what the run may be charged, `prior` the cost of a full experiment before one was seen, and
     `soft` that part of it which shrinks with the fraction (launch and scoring do not). `idle` is what leased devices
-    waited for others of their wave: part of both `charged` and `spent`.
+    waited for others of their wave, `sandbox` what an agent used beside its experiments: part of both `charged` and
+    `spent`.
     """
 
     budget: float
@@ -28,6 +29,7 @@ class Meter:
     spent: float = 0.0
     cached: float = 0.0
     idle: float = 0.0
+    sandbox: float = 0.0
     _seen: dict[float, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     @property
@@ -58,6 +60,13 @@ class Meter:
         self.idle += seconds
         self.charged += seconds
         self.spent += seconds
+
+    def use_sandbox(self, seconds: float) -> None:
+        """Charge what an agent has used beside its experiments, in device-seconds since the run began."""
+        more = max(0.0, seconds - self.sandbox)
+        self.sandbox += more
+        self.charged += more
+        self.spent += more
 
     def expected(self, fraction: float = 1.0) -> float:
         """Expected charge: the mean of those seen at this fraction, else derived from a full experiment."""

@@ -25,9 +25,6 @@ class Replay:
         self._decided = {e["experiment_id"]: str(e["decision"]) for e in mine if e.get("kind") == "decision"}
         self._reasons = {e["experiment_id"]: str(e["reason"]) for e in mine if e.get("kind") == "decision"}
 
-    def has(self, number: int) -> bool:
-        return number in self._experiments
-
     def from_number(self, number: int) -> list[Mapping[str, Any]]:
         """The recorded experiments from that number on, as far as none is missing, in their order."""
         found: list[Mapping[str, Any]] = []

@@ -27,9 +27,10 @@ from trainer.streams import Streams
 class RunResult:
     """What a run came to. Seconds are device-seconds but for the two wall times; metrics are in the task's unit.
 
-    A finished run is charged exactly its budget: its experiments plus `idle` and `forfeited` minus `overshoot`. `idle`
-    is what leased devices waited for others of their wave. What its experiments cost, with `idle`, equals `spent` plus
-    `cached_seconds`, but for what a resumed run had lost.
+    A finished run is charged exactly its budget: its experiments plus `idle`, `sandbox` and `forfeited` minus
+    `overshoot`. `idle` is what leased devices waited for others of their wave, `sandbox` what an agent used beside its
+    experiments. What its experiments cost, with both, equals `spent` plus `cached_seconds`, but for what a resumed run
+    had lost.
     """
 
     run_id: str
@@ -47,6 +48,7 @@ class RunResult:
     wall_seconds: float
     experiment_wall_seconds: float
     idle: float = 0.0
+    sandbox: float = 0.0
     reason: str = ""  # why it ended before its budget was spent
     problem: MetaloopError | None = None  # what has to be mended before it can go on
 
@@ -136,6 +138,7 @@ def _result(
         wall_seconds=wall_seconds,
         experiment_wall_seconds=bench.experiment_wall_seconds,
         idle=meter.idle,
+        sandbox=meter.sandbox,
         reason=reason,
         problem=problem,
     )

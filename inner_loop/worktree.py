@@ -1,23 +1,20 @@
 """A folder that a stranger's program may write: given to its uid, taken back, measured, and read without being run.
 
 What an agent leaves behind is data. Its own git is never asked from outside: `.git/config`, hooks, attributes and
-nested repositories name programs. `SafeGit` compares the folder with a repository of ours, `read_file` reads a file.
+nested repositories name programs. `read_file` reads a file of it; no git of ours runs there.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from programs.errors import EnvironmentProblem, UsageError
 
-_GIT_SECONDS = 120.0
 _FILES = 200_000  # more than that in a worktree is no longer looked at
 
 
@@ -135,82 +132,3 @@ def read_file(root: Path, name: str, limit: int) -> bytes:
     if len(data) > limit:
         raise UsageError(f"{name} has more than {limit} bytes")
     return data
-
-
-@dataclass(frozen=True)
-class SafeGit:
-    """git over a stranger's files with a repository of ours, which lies outside of them.
-
-    The worktree's own `.git` is not looked at. No hook, file system monitor, filter, textconv, external diff, signature
-    program, pager or transport runs: those that only a configuration can name are not in ours, the user's and the
-    system's are not read, and attributes name drivers that nobody defines.
-    """
-
-    worktree: Path
-    repository: Path
-
-    def environment(self) -> dict[str, str]:
-        """The whole environment, nothing of ours is handed on but PATH."""
-        settings = {**_SETTINGS, "safe.directory": str(self.repository)}
-        numbered = {f"GIT_CONFIG_KEY_{at}": key for at, key in enumerate(settings)}
-        numbered |= {f"GIT_CONFIG_VALUE_{at}": value for at, value in enumerate(settings.values())}
-        places = {"GIT_DIR": str(self.repository), "GIT_WORK_TREE": str(self.worktree), "HOME": "/nonexistent"}
-        return {**_ENVIRONMENT, **places, **numbered, "GIT_CONFIG_COUNT": str(len(settings)), "PATH": os.defpath}
-
-    def run(self, *arguments: str) -> str:
-        """What git said. UsageError if a repository is nested in the worktree (git would run git in there)."""
-        for path, _ in entries(self.worktree):
-            if os.path.basename(path).lower() == ".git" and os.path.dirname(path) != str(self.worktree):
-                raise UsageError(f"{path}: the worktree holds another repository", hint="remove its .git")
-        done = subprocess.run(
-            ["git", "--no-pager", "--literal-pathspecs", *arguments], env=self.environment(), cwd=self.worktree,
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=_GIT_SECONDS, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            said = " ".join(done.stderr.decode("utf-8", "replace").split())[:300]
-            raise EnvironmentProblem(f"{self.worktree}: git {arguments[0]} failed: {said}")
-        return done.stdout.decode("utf-8", "replace")
-
-
-_SETTINGS = {
-    "core.hooksPath": "/dev/null",
-    "core.fsmonitor": "false",
-    "core.attributesFile": "/dev/null",
-    "core.excludesFile": "/dev/null",
-    "core.pager": "cat",
-    "core.editor": "false",
-    "core.sshCommand": "false",
-    "core.alternateRefsCommand": "true",
-    "credential.helper": "",
-    "commit.gpgSign": "false",
-    "tag.gpgSign": "false",
-    "log.showSignature": "false",
-    "gpg.program": "false",
-    "protocol.allow": "never",
-    "protocol.ext.allow": "never",
-    "diff.ignoreSubmodules": "all",
-    "submodule.recurse": "false",
-    "status.submoduleSummary": "false",
-    "safe.bareRepository": "explicit",
-    "gc.auto": "0",
-    "maintenance.auto": "false",
-}
-_ENVIRONMENT = {
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_ATTR_NOSYSTEM": "1",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_NO_LAZY_FETCH": "1",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_ALLOW_PROTOCOL": "",
-    "LC_ALL": "C",
-}
-
-
-def safe_git(worktree: Path, repository: Path) -> SafeGit:
-    """`SafeGit` for a folder and a repository of ours. UsageError if the repository lies where an agent could write."""
-    inside, own = worktree.resolve(), repository.resolve()
-    if own.is_relative_to(inside):
-        raise UsageError(f"{repository} lies in the agent's worktree: its configuration names programs to run")
-    return SafeGit(inside, own)

@@ -7,9 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from analysis.decision import decision_of
 from analysis.ledger import read
 from arena.study import Study, beside
 from inner_loop.kit import Staff
+from meta.champion import LOOKS
 from meta.plan import Plan
 from meta.population import starters
 from meta.prior import Known, seat
@@ -79,6 +81,18 @@ def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
     return study, plan, began
 
 
+def confirmed_again(folder: Path) -> bool:
+    """Whether the study has ended with its second confirmation."""
+    event = champion_of(folder)
+    return event is not None and decision_of(event).look > 1
+
+
 def champion_of(folder: Path) -> dict[str, Any] | None:
-    """The champion event of a study that has ended, or None."""
-    return next((event for event in read(folder / "ledger") if event["kind"] == "champion"), None)
+    """The last champion event of a study that has ended; None while there is none, or it is being confirmed again."""
+    found, begun = None, False
+    for event in read(folder / "ledger"):
+        if event["kind"] == "champion":
+            found, begun = event, False
+        elif event["kind"] == "match" and event["label"] == LOOKS[2][0]:
+            begun = True
+    return None if begun else found

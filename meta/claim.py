@@ -9,26 +9,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from analysis.decision import BETTER, Check, state_of
+from analysis.decision import LEVEL as LEVEL
+from analysis.permutation import permutation_test
 from analysis.ratios import Sides, mean_of_ratios
 from analysis.scales import Scale
-from analysis.statistics import Mean, Ratio, interval, mean_interval, ratio, shared_error, t_test, welch_difference
+from analysis.statistics import (
+    Estimate,
+    Mean,
+    Ratio,
+    interval,
+    limits,
+    mean_interval,
+    one_sided,
+    ratio,
+    shared_error,
+    skewed_difference,
+)
 
-LEVEL = 0.025
-
+STOCK, TWIN, OWN = "control", "a/a", "own"  # roles
 Gains = Mapping[str, Sequence[float]]  # role → gains of its runs
-Estimate = tuple[float, float | None, float]  # a figure, its se, degrees of freedom
 
 
 @dataclass(frozen=True)
 class Claim:
     """What the confirmation says. Gains in the task's unit, positive is better; two-sided 95% intervals. Over several
-    tasks the means are those over the tasks, each in its scale, and ``tasks`` says what each of them told.
+    tasks the means are those over the tasks, each in its scale, and ``tasks`` holds the claim on each of them.
 
-    ``difference`` is champion minus stock; ``p`` its one-sided Welch test, the one test that the study announces,
-    held against LEVEL. The ratios to stock's mean gain carry one-sided 95% lower bounds (Fieller).
+    ``stock`` are the runs of stock and of its A/A arm together, ``check`` compares the two. ``own``: the user's own
+    program, where it is an arm; it is then the reference, else stock is. ``difference`` is champion minus reference;
+    ``p`` its one-sided Welch test, corrected for skewness (`analysis.statistics.one_sided`): the one test that the
+    study announces, at LEVEL; ``ratio`` is to the reference's mean gain
+    with a one-sided 95% lower bound (Fieller). ``over_stock``: (difference, low, high) to stock beside an own program.
     """
 
     champion: Mean
@@ -41,10 +56,19 @@ class Claim:
     ratio: Ratio
     ratio_without_ideas: Ratio | None
     tasks: tuple[OnTask, ...] = ()
+    check: Check | None = None
+    own: Mean | None = None
+    over_stock: tuple[float, float | None, float | None] | None = None
+    ratio_stock: Ratio | None = None
+
+    @property
+    def reference(self) -> Mean:
+        return self.own or self.stock
 
     @property
     def holds(self) -> bool:
-        return self.p < LEVEL
+        """Whether it is announced."""
+        return state_of(self.p, self.check) == BETTER
 
 
 @dataclass(frozen=True)
@@ -83,51 +107,118 @@ class Against:
     touched: Mapping[str, float]
 
 
-def claim(gains: Gains, measured: Against | None = None) -> Claim:
-    """The one test. Without ``measured`` the baseline is taken as known, not as a mean over a few seeds."""
-    best, stock, bare = gains["champion"], gains["control"], gains.get("without-ideas")
-    difference, se, df = _difference(gains, measured)
-    low, high = interval(difference, se, df)
+def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = ("", "")) -> Claim:
+    """The one test. Without ``measured`` the baseline is taken as known, not as a mean over a few seeds.
+
+    ``on``: name of the task and its unit, for the A/A check.
+    """
+    check = checked(gains, measured, *on)
+    gains, measured = pooled(gains, measured)
+    reference = OWN if gains.get(OWN) else STOCK
+    best, stock, bare = gains["champion"], gains[STOCK], gains.get("without-ideas")
+    apart = _difference(*against_role(gains, measured, reference))
+    low, high = limits(apart)
     return Claim(
         champion=mean_interval(best), stock=mean_interval(stock), without_ideas=mean_interval(bare) if bare else None,
-        difference=difference, low=low, high=high, p=one_sided(difference, t_test(difference, se, df)),
-        ratio=_ratio(_sides(gains, measured, "champion")),
-        ratio_without_ideas=_ratio(_sides(gains, measured, "without-ideas")) if bare else None,
+        difference=apart.value, low=low, high=high, p=one_sided(apart),
+        ratio=_ratio(_sides(gains, measured, "champion", reference)),
+        ratio_without_ideas=_ratio(_sides(gains, measured, "without-ideas", reference)) if bare else None, check=check,
+        **(_beside(gains, measured) if reference == OWN else {}),
     )  # fmt: skip
+
+
+def _beside(gains: Gains, measured: Against | None) -> dict[str, Any]:
+    """The user's own program as the reference, and stock beside it, which nothing tests."""
+    apart = _difference(gains, measured)
+    return {
+        "own": mean_interval(gains[OWN]), "over_stock": (apart.value, *limits(apart)),
+        "ratio_stock": _ratio(_sides(gains, measured, "champion", STOCK)),
+    }  # fmt: skip
 
 
 def claim_over(found: Sequence[tuple[Scale, Gains, Against]]) -> Claim:
     """The one test over several tasks. Degrees of freedom by Satterthwaite over the tasks, which are independent."""
-    tasks = [OnTask(s.task, s.unit, s.size, s.of_stock, claim(gains, measured)) for s, gains, measured in found]
-    apart = [(_difference(gains, measured), scale.size) for scale, gains, measured in found]
-    difference, se, df = _over([(d / size, se and se / size, df) for (d, se, df), size in apart])
-    low, high = interval(difference, se, df)
-    bare = all(gains.get("without-ideas") for _, gains, _ in found)
+    tasks = [
+        OnTask(s.task, s.unit, s.size, s.of_stock, claim(gains, measured, (s.task, s.unit)))
+        for s, gains, measured in found
+    ]
+    sides = [(scale, *pooled(gains, measured)) for scale, gains, measured in found]
+    reference = OWN if all(gains.get(OWN) for _, gains, _ in sides) else STOCK
+    bare = all(gains.get("without-ideas") for _, gains, _ in sides)
 
-    def ratios(role: str) -> Ratio:
-        return mean_of_ratios([_sides(gains, measured, role) for _, gains, measured in found])
+    def apart(role: str) -> Estimate:
+        each = [(_difference(*against_role(gains, measured, role)), scale.size) for scale, gains, measured in sides]
+        return _over([Estimate(e.value / size, e.se and e.se / size, e.df, e.skewness) for e, size in each])
 
+    def ratios(role: str, other: str) -> Ratio:
+        return mean_of_ratios([_sides(gains, measured, role, other) for _, gains, measured in sides])
+
+    tested = apart(reference)
+    low, high = limits(tested)
+    beside: dict[str, Any] = {}
+    if reference == OWN:
+        other = apart(STOCK)
+        beside = {"own": _mean_over(tasks, lambda c: c.own), "over_stock": (other.value, *limits(other)),
+                  "ratio_stock": ratios("champion", STOCK)}  # fmt: skip
     return Claim(
         champion=_mean_over(tasks, lambda c: c.champion), stock=_mean_over(tasks, lambda c: c.stock),
         without_ideas=_mean_over(tasks, lambda c: c.without_ideas) if bare else None,
-        difference=difference, low=low, high=high, p=one_sided(difference, t_test(difference, se, df)),
-        ratio=ratios("champion"), ratio_without_ideas=ratios("without-ideas") if bare else None, tasks=tuple(tasks),
+        difference=tested.value, low=low, high=high, p=one_sided(tested),
+        ratio=ratios("champion", reference), ratio_without_ideas=ratios("without-ideas", reference) if bare else None,
+        tasks=tuple(tasks), check=worst([on.claim.check for on in tasks]), **beside,
     )  # fmt: skip
 
 
+def checked(gains: Gains, measured: Against | None, task: str, unit: str) -> Check | None:
+    """The A/A check: stock's second arm against its first; None where there is no second one."""
+    first, second = gains[STOCK], gains.get(TWIN)
+    if not second:
+        return None
+    apart = _difference(*against_role(gains, measured, STOCK, TWIN))
+    return Check(task, unit, apart.value, apart.se, permutation_test(first, second), len(first), len(second))
+
+
+def worst(checks: Sequence[Check | None]) -> Check | None:
+    """Of one check per task the one of least p, corrected for their number (Bonferroni)."""
+    found = [check for check in checks if check is not None]
+    if not found:
+        return None
+    least = min(found, key=lambda check: 2.0 if check.p is None else check.p)
+    return replace(least, p=None if least.p is None else min(1.0, least.p * len(found)))
+
+
+def pooled(gains: Gains, measured: Against | None) -> tuple[Gains, Against | None]:
+    """Stock and its A/A arm as one sample: they are the same program. No other arms are ever pooled."""
+    both = [gains[STOCK], gains.get(TWIN) or ()]
+    joined = {role: found for role, found in gains.items() if role != TWIN} | {STOCK: [*both[0], *both[1]]}
+    if measured is None or not both[1]:
+        return joined, measured
+    shares = [measured.touched.get(role, 0.0) * len(runs) for role, runs in zip((STOCK, TWIN), both, strict=True)]
+    return joined, replace(measured, touched={**measured.touched, STOCK: math.fsum(shares) / len(joined[STOCK])})
+
+
+def against_role(
+    gains: Gains, measured: Against | None, reference: str, top: str = "champion"
+) -> tuple[Gains, Against | None]:
+    """The same two sides under the names that the test goes by: ``top`` as champion, ``reference`` as control."""
+    sides = {"champion": top, STOCK: reference}
+    if measured is not None:
+        measured = replace(measured, touched={name: measured.touched.get(of, 0.0) for name, of in sides.items()})
+    return {name: gains[of] for name, of in sides.items()}, measured
+
+
 def _difference(gains: Gains, measured: Against | None) -> Estimate:
-    """Champion minus stock, its se, and degrees of freedom."""
+    """Champion minus stock."""
     touched = measured.touched if measured else {}
     baseline = measured.baseline if measured else ()
     error = shared_error(baseline, touched.get("champion", 0.0), touched.get("control", 0.0))
-    difference, se, df = welch_difference(gains["champion"], gains["control"], error)
-    return difference or 0.0, se, df
+    return skewed_difference(gains["champion"], gains["control"], error)
 
 
-def _sides(gains: Gains, measured: Against | None, role: str) -> Sides:
+def _sides(gains: Gains, measured: Against | None, role: str, other: str) -> Sides:
     touched = measured.touched if measured else {}
-    shares = touched.get(role, 0.0), touched.get("control", 0.0)
-    return Sides(gains[role], gains["control"], measured.baseline if measured else (), shares)
+    shares = touched.get(role, 0.0), touched.get(other, 0.0)
+    return Sides(gains[role], gains[other], measured.baseline if measured else (), shares)
 
 
 def _ratio(sides: Sides) -> Ratio:
@@ -138,39 +229,37 @@ def _mean_over(tasks: Sequence[OnTask], of: Callable[[Claim], Mean | None]) -> M
     means = [(mean, on.scale) for on in tasks if (mean := of(on.claim)) is not None and mean.mean is not None]
     if len(means) < len(tasks):
         return Mean(None, None, 0, None, None)
-    told = [((mean.mean or 0.0) / size, mean.se and mean.se / size, mean.n - 1.0) for mean, size in means]
-    middle, se, df = _over(told)
+    told = [Estimate((mean.mean or 0.0) / size, mean.se and mean.se / size, mean.n - 1.0) for mean, size in means]
+    middle, se, df, _ = _over(told)
     return Mean(middle, se, min(mean.n for mean, _ in means), *interval(middle, se, df))
 
 
 def _over(tasks: Sequence[Estimate]) -> Estimate:
-    """Mean of independent estimates, its se (None where one has none), and Satterthwaite's degrees of freedom."""
-    mean, count = math.fsum(estimate for estimate, _, _ in tasks) / len(tasks), len(tasks)
-    parts = [(se**2, df) for _, se, df in tasks if se is not None]
+    """Mean of independent estimates; no se where one has none. Satterthwaite's degrees of freedom."""
+    mean, count = math.fsum(task.value for task in tasks) / len(tasks), len(tasks)
+    parts = [(task.se, task) for task in tasks if task.se is not None]
     if len(parts) < count:
-        return mean, None, 0.0
-    total, spread = math.fsum(v for v, _ in parts), math.fsum(v**2 / df for v, df in parts)
-    return mean, math.sqrt(total) / count, total**2 / spread if spread else math.fsum(df for _, df in parts)
-
-
-def one_sided(difference: float, two_sided: float | None) -> float:
-    """p of "no better"; 1 where there is no test, which a side with fewer than two runs does not allow."""
-    if two_sided is None:
-        return 1.0
-    return two_sided / 2 if difference > 0 else 1.0 - two_sided / 2
+        return Estimate(mean, None, 0.0)
+    total, spread = math.fsum(se**2 for se, _ in parts), math.fsum(se**4 / task.df for se, task in parts)
+    df = total**2 / spread if spread else math.fsum(task.df for _, task in parts)
+    third = math.fsum(task.skewness * se**3 for se, task in parts)
+    return Estimate(mean, math.sqrt(total) / count, df, third / total**1.5 if total else 0.0)
 
 
 def record(told: Claim) -> dict[str, Any]:
-    """The claim's figures as they are written down; of one task nothing is said of tasks."""
-    figures = asdict(told)
+    """The claim's figures as they are written down; what does not apply is left out, as in older records."""
+    newer = ("check", "own", "over_stock", "ratio_stock")
+    figures = {key: value for key, value in asdict(told).items() if key not in newer or value is not None}
     del figures["tasks"]
     return figures | ({"tasks": [vars(on) | {"claim": record(on.claim)} for on in told.tasks]} if told.tasks else {})
 
 
 def recorded(event: Mapping[str, Any]) -> Claim:
     """A claim from the figures of its record."""
-    means = {k: Mean(**event[k]) if event[k] else None for k in ("champion", "stock", "without_ideas")}
-    ratios = {k: Ratio(**event[k]) if event[k] else None for k in ("ratio", "ratio_without_ideas")}
+    means = {k: Mean(**event[k]) if event.get(k) else None for k in ("champion", "stock", "without_ideas", "own")}
+    ratios = {k: Ratio(**event[k]) if event.get(k) else None for k in ("ratio", "ratio_without_ideas", "ratio_stock")}
     tasks = tuple(OnTask(**{**on, "claim": recorded(on["claim"])}) for on in event.get("tasks", ()))
     figures = {k: event[k] for k in ("difference", "low", "high", "p")}
-    return Claim(**means, **ratios, **figures, tasks=tasks)  # type: ignore[arg-type]
+    check = Check(**event["check"]) if event.get("check") else None
+    over = tuple(event["over_stock"]) if event.get("over_stock") else None
+    return Claim(**means, **ratios, **figures, tasks=tasks, check=check, over_stock=over)  # type: ignore[arg-type]

@@ -7,21 +7,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis import decision_text
+from analysis.decision import LEVEL, twins
 from analysis.evidence import EditCredit, evidence, quoted
 from analysis.scales import UNIT
 from analysis.study import open_study, rows, statement
-from analysis.trust import findings_line, marked
+from analysis.trust import findings_line
 from arena.public import public_lines
 from arena.study import Study
 from inner_loop.behaviour import inert_directives, resolved_ideas
-from meta.champion import FINAL, Champion
-from meta.claim import LEVEL
+from meta.champion import FINAL, LOOKS, Champion
 from meta.transfer_page import tasks_of, together
-from meta.verdict import figure
 from programs.diff import Diff, diff
 from programs.program import Program
 from programs.text import one_line
 from trainer.edits import Edit
+from trainer.freshness import SAID, freshness
 from trainer.task import Task
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def evidence_page(study: Study, champion: Champion) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"interval": interval, "line": line, "cell": cell, "verb": verb, "mean": figure}
+    environment.filters |= {
+        "interval": interval, "line": line, "cell": cell, "verb": verb, "mean": decision_text.interval,
+    }  # fmt: skip
     tasks = homes(study)
     with open_study(study.folder) as con:
         standings = rows(con.execute("SELECT * FROM standings ORDER BY match_id, gain DESC"))
@@ -51,16 +54,21 @@ def evidence_page(study: Study, champion: Champion) -> str:
         abroad, over = tasks_of(con, champion), together(con, champion)
         counts = rows(con.execute("SELECT kind, count(*) AS n FROM findings GROUP BY kind ORDER BY kind"))
     return environment.get_template("champion.evidence.md.j2").render(
-        champion=champion, claim=champion.claim, level=LEVEL, config=study.config,
+        champion=champion, claim=champion.claim, decision=champion.decision, say=decision_text, level=LEVEL,
+        config=study.config,
         unit=UNIT if champion.claim.tasks else study.task.unit,
-        confirmed=[row for row in standings if purpose[row["match_id"]] == "confirmation"],
-        twins=[pair for task in tasks if (pair := twins(
-            [row for row in standings if purpose[row["match_id"]] == "race" and row["task"] == task.name]
-        ))],
+        confirmed=[row for row in standings if confirming(row["match_id"], purpose, champion)],
+        twins=[decision_text.check(found) for task in tasks if (found := twins([
+            row | {"unit": task.unit}
+            for row in standings
+            if purpose[row["match_id"]] == "race" and row["task"] == task.name
+        ]))],
         steps=path, ideas=plans, statements=best, inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
-        doubt=marked(champion.trust), findings=findings_line(counts, str(study.folder)), public=public_lines(study),
-        abroad=abroad, over=over,
+        fresh=[f"{task.name}: {SAID[freshness(task)]}" for task in tasks],
+        findings=findings_line(counts, str(study.folder)), public=public_lines(study),
+        abroad=abroad, over=over, stream=LOOKS[champion.decision.look][1],
+        one_line=any(row["role"] == "one-line" for row in standings),
     )  # fmt: skip
 
 
@@ -150,10 +158,10 @@ def single(edit: Edit, earned: Mapping[tuple[str, str], EditCredit]) -> EditCred
     return earned.get(parts[0]) if len(parts) == 1 else None
 
 
-def twins(race: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Stock and its A/A twin of the opening race."""
-    pair = [row for role in ("control", "a/a") for row in race if row["role"] == role]
-    return {"rows": pair, "spread": abs(pair[0]["gain"] - pair[1]["gain"])} if len(pair) == 2 else None
+def confirming(match_id: str, purpose: Mapping[str, str], champion: Champion) -> bool:
+    """Whether the decision was made from this match; a decision of an older version does not name its matches."""
+    matches = champion.decision.match_ids
+    return match_id in matches if matches else purpose[match_id] == "confirmation"
 
 
 def interval(row: Any, name: str = "estimate") -> str:

@@ -19,7 +19,7 @@ from arena.race import SequentialHalving, Stage
 from arena.study import Study
 from meta.archive import Archive
 from meta.breed import breed, write_down
-from meta.champion import FINAL, Champion, confirm, crown
+from meta.champion import FINAL, Champion, confirm, crown, look_of
 from meta.claim import Claim
 from meta.gate import gate_over
 from meta.homes import Homes
@@ -34,8 +34,9 @@ from programs.program import Program
 from programs.shelf import starter
 
 
-def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Progress) -> Champion:
-    """Carry a study from wherever it stands to its champion."""
+def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Progress, again: bool = False) -> Champion:
+    """Carry a study from wherever it stands to its champion. ``again``: confirm it once more, its control having failed
+    its check; raises UsageError where it has not."""
     workers = partial(executor_of, progress=progress)
     epoch = int(datetime.fromisoformat(study.config.created_at).timestamp())
 
@@ -44,10 +45,13 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
         drain_on_interrupt(study, progress),
         Lineage(study.folder / "programs.git", epoch) as lineage,
     ):
+        look = look_of(study, again)
         with workers(study) as executor:
             champion, claim = search(study, plan, starters, executor, lineage, progress)
+            if look > 1:
+                claim = confirm(Homes.of(study), executor, lineage, champion, plan, progress, look)
         elsewhere = confirm_elsewhere(study, workers, lineage, champion, claim, plan, progress)
-        return crown(study, lineage, champion, claim, elsewhere)
+        return crown(study, lineage, champion, claim, elsewhere, look)
 
 
 def search(

@@ -139,7 +139,7 @@ class Homes:
         ]
         measured = [against(place, match.match_id) for place, match in zip(self.places, matches, strict=True)]
         if not self.several:
-            return claim(gains[0], measured[0])
+            return claim(gains[0], measured[0], (self.tasks[0].name, self.tasks[0].unit))
         return claim_over(list(zip(self.scales(), gains, measured, strict=True)))
 
 

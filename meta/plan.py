@@ -26,7 +26,9 @@ class Plan:
 
     What studies of earlier versions do not say has a default: with ``stock_breeds`` the elites are the breeding stock,
     so that children play beside all their parents;
-    ``best_of_seeds`` fresh seeds re-measure the best train.py of the champion's runs, and of stock's.
+    ``best_of_seeds`` fresh seeds re-measure the best train.py of the champion's runs, and of stock's; with ``own_arm``
+    the program that is improved is an arm of the confirmation, ``confirm_runs`` times; with ``same_spend`` all that the
+    study takes is spent once more, on runs of stock.
     """
 
     starters: int
@@ -46,6 +48,8 @@ class Plan:
     stock_breeds: int = 0
     control_runs: int = 0
     best_of_seeds: int = 0
+    own_arm: int = 0
+    same_spend: int = 0
 
     @property
     def opening(self) -> tuple[Stage, ...]:
@@ -66,12 +70,21 @@ class Plan:
 
     @property
     def runs(self) -> int:
-        return self.search_runs + 2 * self.confirm_runs + self.ablation_runs + self.control_runs
+        return self.search_runs + (2 + self.own_arm) * self.confirm_runs + self.ablation_runs + self.control_runs
 
     def device_seconds(self, task: Task, verify_seeds: int = 2, baseline_seeds: int = 8) -> float:
         """Expected device time of the whole study: charged by the runs, and paid by the arena to verify."""
         verification = self.runs * verify_seeds + 2 * baseline_seeds + 2 * self.best_of_seeds
-        return self.runs * self.run_budget + verification * task.cost_seconds
+        seconds = self.runs * self.run_budget + verification * task.cost_seconds
+        if not self.same_spend:
+            return seconds
+        return seconds + self.stock_runs(task) * (self.run_budget + verify_seeds * task.cost_seconds)
+
+    def stock_runs(self, task: Task) -> int:
+        """Runs of stock that the same spend buys, where they are to be made."""
+        if not self.same_spend or not self.run_budget:
+            return 0
+        return int(replace(self, same_spend=0).device_seconds(task) / self.run_budget)
 
     def seconds_on(self, home: Task, further: Sequence[Task]) -> float:
         """Expected device time on home tasks beside the first, where runs have as many experiments as there."""
@@ -83,7 +96,7 @@ class Plan:
         """What is about to be spent, and on what; ``elsewhere``: device-seconds on tasks that are no home tasks."""
         per_run = max(1, int(self.run_budget / task.cost_seconds))
         seconds = self.device_seconds(task) + self.seconds_on(task, further) + elsewhere
-        runs = self.runs * (1 + len(further))
+        runs = (self.runs + self.stock_runs(task)) * (1 + len(further))
         return {
             "task": ", ".join(each.name for each in (task, *further)),
             "runs": runs,
@@ -127,15 +140,16 @@ def default(task: Task, run_budget: float | None = None) -> Plan:
 
 
 def within(
-    budget: float, task: Task, run_budget: float | None = None, besides: Callable[[Plan], float] = lambda _: 0.0
-) -> Plan:
+    budget: float, task: Task, run_budget: float | None = None, besides: Callable[[Plan], float] = lambda _: 0.0,
+    own_arm: int = 0, same_spend: int = 0,
+) -> Plan:  # fmt: skip
     """The largest plan of the default's proportions whose expected device time fits ``budget`` seconds.
 
     ``besides``: device-seconds that a plan costs on other tasks.
 
     Raises UsageError when not even the smallest study fits.
     """
-    whole = default(task, run_budget)
+    whole = replace(default(task, run_budget), own_arm=own_arm, same_spend=same_spend)
     for percent in range(400, 0, -2):
         plan = scaled(whole, percent / 100)
         if plan.device_seconds(task) + besides(plan) <= budget:

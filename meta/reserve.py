@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from analysis.statistics import holm
 from arena.executor import Executor, Progress
 from arena.study import Study
-from meta.champion import arms, play_final
+from meta.champion import arms, own_of, play_final
 from meta.claim import LEVEL, Claim, Elsewhere
 from meta.homes import Homes
 from meta.lineage import Lineage
@@ -38,7 +38,7 @@ def refuse_twice(homes: Sequence[Task], others: Sequence[Task] = ()) -> None:
 
 def runs_elsewhere(plan: Plan) -> int:
     """Runs on one reserved task, at most."""
-    return 2 * plan.confirm_runs + plan.ablation_runs
+    return (2 + plan.own_arm) * plan.confirm_runs + plan.ablation_runs
 
 
 def seconds_elsewhere(
@@ -63,12 +63,18 @@ def confirm_elsewhere(
             continue
         with at(away) as executor:
             found.append((away, confirm_there(away, executor, lineage, champion, plan, progress)))
+    return gated([(away.task, there) for away, there in found], home)
+
+
+def gated(found: Sequence[tuple[Task, Claim | None]], home: Claim) -> list[Elsewhere]:
+    """What each reserved task says under the study's one error budget: it counts only if the claim at home holds, and
+    after Holm over the tasks on which there was something to test."""
     adjusted = iter(holm([there.p for _, there in found if there is not None]))
     told = []
-    for away, there in found:
+    for task, there in found:
         p = next(adjusted) if there is not None else None
         holds = p is not None and home.holds and p < LEVEL
-        told.append(Elsewhere(away.task.name, away.task.unit, there, p, holds))
+        told.append(Elsewhere(task.name, task.unit, there, p, holds))
     return told
 
 
@@ -76,5 +82,6 @@ def confirm_there(
     away: Study, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress
 ) -> Claim:
     there = Homes([away])
-    matches = there.enter(f"reserve-{away.task.name}", arms(there, champion), purpose="reserve", stream="reserve")
+    entered = arms(there, champion, own_of(away, plan))
+    matches = there.enter(f"reserve-{away.task.name}", entered, purpose="reserve", stream="reserve")
     return play_final(there, executor, lineage, champion, matches, plan, "for a reserved task", progress)

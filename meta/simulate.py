@@ -1,7 +1,7 @@
 """`metaloop simulate`: what a study of a given size would tell, before anything is spent.
 
 Many small studies are drawn under a stated law. Each is raced, crowned and confirmed by the very code that real ones
-are: `arena.race`, empirical-Bayes scores, the one Welch test of `meta.champion.claim`. Only the runs are drawn.
+are: `arena.race`, empirical-Bayes scores, the one test of `meta.claim`. Only the runs are drawn.
 """
 
 from __future__ import annotations

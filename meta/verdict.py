@@ -1,36 +1,44 @@
-"""A claim as a sentence for people: what was confirmed, or that nothing was."""
+"""From a claim to the decision that a study announces, and a reserved task in a sentence."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from analysis.decision import Compared, Decision, OnOneTask, state_of
+from analysis.decision_text import interval, times
+from analysis.same_spend import SameSpend
 from analysis.scales import UNIT
-from analysis.statistics import Mean, Ratio
-from analysis.trust import marked
 from meta.claim import Claim, Elsewhere
 from programs.program import Program
+from trainer import freshness
+from trainer.task import Task
 
 
-def verdict(program: Program, claim: Claim, unit: str, trust: str | None = None) -> str:
-    """One sentence that says what was confirmed, or that nothing was, and how little it can be trusted if so."""
-    doubt = f"; {marked(trust)}" if marked(trust) else ""
-    figures = f"{gains(claim, unit)}; {claim.champion.n} and {claim.stock.n} fresh runs"
-    if claim.tasks:
-        figures = f"{over(claim)}; {claim.champion.n} and {claim.stock.n} fresh runs on each"
-    if not claim.holds:
-        return f"{program.name} is not shown to beat stock ({figures}; one-sided p = {claim.p:.2g}){doubt}"
-    return f"{program.name} beats stock{times(claim.ratio)} ({figures}; one-sided p = {claim.p:.2g}){doubt}"
-
-
-def gains(claim: Claim, unit: str) -> str:
-    return f"gain {figure(claim.champion)} {unit} against {figure(claim.stock)} of stock"
-
-
-def over(claim: Claim) -> str:
-    """The figures of a claim over several tasks, and of each of them."""
-    apart = f"{claim.difference:.4g}"
-    if claim.low is not None and claim.high is not None:
-        apart += f" [{claim.low:.4g}, {claim.high:.4g}]"
-    told = [f"on {on.task} {gains(on.claim, on.unit)}{times(on.claim.ratio)}" for on in claim.tasks]
-    return f"mean over {len(told)} tasks, {apart} {UNIT} apart; {'; '.join(told)}"
+def decide(
+    program: Program, claim: Claim, tasks: Sequence[Task], *, trust: str | None = None, own: str = "",
+    same_as: str = "", look: int = 1, match_ids: Sequence[str] = (), spend: Sequence[SameSpend] = (),
+) -> Decision:  # fmt: skip
+    """The one decision. ``own``: the name of the user's own program, ``same_as``: what it behaves like, if it does;
+    ``match_ids``: the matches that the claim is made from."""
+    ratio = claim.ratio_stock
+    over = Compared("stock", claim.stock, *claim.over_stock, ratio) if claim.over_stock and ratio else None
+    kinds = [freshness.freshness(task) for task in tasks]
+    return Decision(
+        state=state_of(claim.p, claim.check), name=program.name, unit=UNIT if claim.tasks else tasks[0].unit,
+        tasks=tuple(
+            OnOneTask(on.task, on.unit, on.scale, on.of_stock, on.claim.champion, on.claim.reference, on.claim.low,
+                      on.claim.high, on.claim.ratio)
+            for on in claim.tasks
+        ),
+        champion=claim.champion,
+        tested=Compared(
+            own if claim.own else "stock", claim.reference, claim.difference, claim.low, claim.high, claim.ratio
+        ),
+        p=claim.p, beside=over, bare=claim.without_ideas, bare_ratio=claim.ratio_without_ideas, check=claim.check,
+        own=own, same_as=same_as, trust=trust, fresh=max(kinds, key=tuple(freshness.SAID).index),
+        cures=tuple(dict.fromkeys(cure for task in tasks for cure in freshness.cures(task))),
+        look=look, match_ids=tuple(match_ids), spend=tuple(spend),
+    )  # fmt: skip
 
 
 def sentence(found: Elsewhere) -> str:
@@ -38,25 +46,8 @@ def sentence(found: Elsewhere) -> str:
     if found.claim is None:
         return f"on {found.task}, which evolution never saw, it behaves like stock"
     there = found.claim
-    figures = f"gain {figure(there.champion)} {found.unit} against {figure(there.stock)} of stock"
+    reference = "your program" if there.own else "stock"
+    figures = f"gain {interval(there.champion)} {found.unit} against {interval(there.reference)} of {reference}"
     tested = f"p = {found.p_adjusted:.2g} after Holm"
-    if found.holds:
-        return (
-            f"on {found.task}, which evolution never saw, it beats stock too{times(there.ratio)} ({figures}; {tested})"
-        )
-    return f"on {found.task}, which evolution never saw, it is not shown to beat stock ({figures}; {tested})"
-
-
-def figure(mean: Mean) -> str:
-    if mean.mean is None:
-        return "not measured"
-    if mean.low is None or mean.high is None:
-        return f"{mean.mean:.4g}"
-    return f"{mean.mean:.4g} [{mean.low:.4g}, {mean.high:.4g}]"
-
-
-def times(ratio: Ratio) -> str:
-    if ratio.ratio is None:
-        return ""
-    bound = "no lower bound" if ratio.lower is None else f"at least {ratio.lower:.2f}"
-    return f", {ratio.ratio:.2f} times its gain ({bound})"
+    beats = f"beats {reference} too{times(there.ratio)}" if found.holds else f"is not shown to beat {reference}"
+    return f"on {found.task}, which evolution never saw, it {beats} ({figures}; {tested})"

@@ -42,7 +42,7 @@ class Program:
 
     @cached_property
     def program_id(self) -> str:
-        return content_id("p", normalise(self.text.removeprefix(BOM)))
+        return _identity(self.text)
 
     @cached_property
     def words(self) -> int:
@@ -72,6 +72,18 @@ class Program:
         except OSError as error:
             raise EnvironmentProblem(f"{path}: {error.strerror}") from None
         return cls.parse(raw, path.stem, place=str(path))
+
+
+def program_id(raw: bytes) -> str:
+    """The id of the program that these bytes would be, without reading its structure; empty where they are no text."""
+    try:
+        return _identity(decode(raw, "program"))
+    except ProgramError:
+        return ""
+
+
+def _identity(text: str) -> str:
+    return content_id("p", normalise(text.removeprefix(BOM)))
 
 
 @lru_cache(maxsize=128)  # a study asks for the same few programs run by run; reading one takes 10 ms

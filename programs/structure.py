@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from programs.front_matter import locate
-from programs.text import BOM, is_blank, split_lines
+from programs.text import BOM, is_blank, refuse_nested, split_lines
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -72,11 +72,12 @@ def in_ideas(path: str) -> bool:
 
 
 def outline(text: str, place: str = "program") -> Outline:
-    """The structure of a program's text. Raises ProgramError only for its front matter."""
+    """The structure of a program's text. Raises ProgramError for its front matter, and for brackets without end."""
     lines = split_lines(text)
     body = locate(lines, place).end
     # Blank lines stand in for the front matter, so that the parser's line numbers are those of the file.
     shown = "\n" * body + "".join(lines[body:])
+    refuse_nested(shown, place)
     tokens = _tokens(shown if body else shown.removeprefix(BOM))
     headings = _headings(tokens, len(lines))
     blocks = list(_Walk(lines, headings).blocks(tokens))

@@ -6,10 +6,13 @@ import re
 
 from programs.errors import ProgramError
 
-MAX_BYTES = 1 << 18  # five times the longest program seen in public repositories; brackets alone take 3 s to parse
+MAX_BYTES = 1 << 18  # five times the longest program seen in public repositories
 MAX_LINES = 10_000  # ten times the longest; it takes a second to read so many statements
+MAX_NESTED = 1_000  # square brackets within DEEP others that are still open; each is read once for each of these
+DEEP = 4  # more than anybody nests on purpose
 BOM = "\ufeff"
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_BRACKET = re.compile(r"[\[\]]|(?>\r\n|\r|\n)[ \t]*(?=\r|\n)")  # or the blank line that ends a paragraph
 
 
 def decode(raw: bytes, place: str) -> str:
@@ -37,6 +40,21 @@ def decode(raw: bytes, place: str) -> str:
     if not text.strip(BOM + " \t\r\n\f\v"):
         raise ProgramError(f"{place}:1: the file is empty", hint="one sentence that names the goal will do")
     return text
+
+
+def refuse_nested(text: str, place: str) -> None:
+    """Raises ProgramError where brackets are nested more than a program may have it: they take long to read."""
+    if text.count("[") <= MAX_NESTED:
+        return
+    depth = nested = 0
+    for found in _BRACKET.finditer(text):
+        bracket = found.group()
+        depth = depth + 1 if bracket == "[" else max(depth - 1, 0) if bracket == "]" else 0
+        nested += bracket == "[" and depth > DEEP
+        if nested > MAX_NESTED:
+            line = len(_LINE.findall(text[: found.end()]))
+            what = f"more than {MAX_NESTED:,} square brackets stand within {DEEP} others that are still open"
+            raise ProgramError(f"{place}:{line}: {what}", hint="close them, or put a blank line between them")
 
 
 def split_lines(text: str) -> list[str]:

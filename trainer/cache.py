@@ -9,6 +9,7 @@ from pathlib import Path
 
 from programs.errors import EnvironmentProblem
 from trainer.outcome import Outcome
+from trainer.places import private_folder
 
 
 class Cache:
@@ -31,7 +32,7 @@ class Cache:
         """Store by rename: a reader sees all of it or nothing. EnvironmentProblem where that fails."""
         path = self._path(key)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(path.parent)
             with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
                 json.dump(outcome.to_json(), file)
             os.replace(file.name, path)

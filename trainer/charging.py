@@ -44,6 +44,10 @@ class Charge(Protocol):
         """CPU-seconds and wall seconds after which one process is ended."""
         ...
 
+    def left(self, task: Task, tally: Tally, cpu: float, wall: float) -> tuple[float, float]:
+        """Of these lines, what the training in ``tally`` leaves to a process that scores, with what scoring costs."""
+        ...
+
     def seconds(self, task: Task, tally: Tally, wall: float) -> tuple[float, float]:
         """Device-seconds (charged, truly spent) of an experiment that took ``wall`` seconds from launch to score."""
         ...
@@ -65,6 +69,9 @@ class CpuSeconds:
 
     def lines(self, task: Task, fraction: float) -> tuple[float, float]:
         return task.hard_line(fraction), task.wall_cap(fraction)
+
+    def left(self, task: Task, tally: Tally, cpu: float, wall: float) -> tuple[float, float]:
+        return cpu + task.scoring_seconds - tally.cpu, wall
 
     def seconds(self, task: Task, tally: Tally, wall: float) -> tuple[float, float]:
         # who sleeps up to the wall cap pays the hard line: a run of sleepers would hardly ever end
@@ -130,6 +137,9 @@ class HeldSeconds:
 
     def lines(self, task: Task, fraction: float) -> tuple[float, float]:
         return _NO_LINE, task.hard_line(fraction)
+
+    def left(self, task: Task, tally: Tally, cpu: float, wall: float) -> tuple[float, float]:
+        return cpu, wall + task.scoring_seconds - tally.wall
 
     def seconds(self, task: Task, tally: Tally, wall: float) -> tuple[float, float]:
         return wall, wall

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from programs.errors import TaskError, UsageError
+from trainer import login_keys
 from trainer.bwrap import memory_file
 from trainer.device_profile import DeviceProfile
 from trainer.system_view import SystemView, checked, interpreter
 
 WORK, HOME = "/task", "/home/work"
 _START, _ORDER = "/run/metaloop/start.py", "/run/metaloop/order"
-_SECRET = (".ssh", ".aws", ".gnupg", ".config", ".netrc", ".docker", ".kube", ".git-credentials", ".claude", ".codex")
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class CommandView(SystemView):
             self.options += self._job.device.binds()
             for folder in self._job.device.driver:
                 self._show(Path(folder))
+        self._hide(())
         self._etc(full=False)
         size = self._limits.disk_mb
         for place, megabytes in ((WORK, size), ("/tmp", size), (HOME, size), ("/dev/shm", min(size, 256))):
@@ -87,6 +88,7 @@ class CommandView(SystemView):
         self.options += ["--symlink", "../tmp", "/var/tmp"]
         for text in dict.fromkeys([*self._job.readable, *filter(os.path.isabs, self._job.links.values())]):
             self._name(text)
+        self._hide_keys()
         self._hide(())
         for path in self._interpreter():
             self._show(path)
@@ -100,12 +102,7 @@ class CommandView(SystemView):
         return interpreter()
 
     def _name(self, text: str) -> None:
-        path = readable_path(text)
-        if not text.startswith("~/"):
-            self._show(path)
-            return
-        self._bind("--ro-bind", path, f"{HOME}/{text[2:]}")
-        self._shown.append(path.resolve())
+        self._show(readable_path(text), f"{HOME}/{text[2:]}" if text.startswith("~/") else "")
 
     def words(self, ready: int, reply: int, go: int) -> list[str]:
         """The command line behind bwrap's options, which are complete after this."""
@@ -130,7 +127,7 @@ class CommandView(SystemView):
         return ["--", os.path.realpath(sys.executable), "-I", "-S", "-B", _START, _ORDER]
 
     def _files(self) -> tuple[int, list[Any]]:
-        given = sorted(self._job.files.items())
+        given = sorted((name, file) for name, file in self._job.files.items() if not login_keys.is_key(name, file[0]))
         descriptor = memory_file(b"".join(data for _, (data, _) in given))
         self._open.callback(os.close, descriptor)
         self._fds.append(descriptor)
@@ -155,8 +152,8 @@ def readable_path(text: str) -> Path:
     hint = "metaloop task init --from finds what a repository needs"
     if not path.is_absolute() or ".." in path.parts:
         raise TaskError(f"{where}: is no absolute path", hint=hint)
-    if any(part in _SECRET for part in (*path.parts, *path.resolve().parts)):
-        raise TaskError(f"{where}: may hold keys, and is not shown", hint=hint)
+    if reason := login_keys.refusal(path):
+        raise TaskError(f"{where}: {reason}", hint=hint)
     try:
         return checked(path, whom="commands")
     except UsageError as error:

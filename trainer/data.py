@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -11,13 +12,14 @@ import tempfile
 from pathlib import Path
 
 from programs.errors import EnvironmentProblem, NotComparable, TaskError
-from trainer.places import user_cache
-from trainer.streams import Stream, Streams
+from trainer.places import private_folder, user_cache
+from trainer.streams import DATA_BITS, Stream, Streams
 from trainer.task import Task
 from trainer.text_source import text_hash
 
+# The seed comes by a pipe: everybody on the machine may read a command line.
 _MAKE = "import sys; sys.path.insert(0, sys.argv[1]); import pathlib, data; "
-_MAKE += "data.make(sys.argv[2], int(sys.argv[3]), pathlib.Path(sys.argv[4]))"
+_MAKE += "data.make(sys.argv[2], int(sys.stdin.read()), pathlib.Path(sys.argv[3]))"
 
 
 def check_cache(task: Task) -> None:
@@ -38,15 +40,19 @@ def check_cache(task: Task) -> None:
 
 
 class DataStore:
-    """Hands out folders of data. Hidden splits depend on the study's secret; the training split does not."""
+    """Hands out folders of data. Hidden splits depend on the study's secret; the training split does not.
 
-    def __init__(self, task: Task, streams: Streams, root: Path) -> None:
+    ``confined``: data.py, which may be a stranger's, runs in a sandbox.
+    """
+
+    def __init__(self, task: Task, streams: Streams, root: Path, *, confined: bool = False) -> None:
         self.task = task
         self.streams = streams
+        self.confined = confined
         self.root = Path(root).resolve()  # the launcher's processes work in folders of their own
 
     def split_seed(self, stream: Stream) -> int:
-        return self.streams.seed(stream, "split", self.task.task_id)
+        return self.streams.data_seed(stream, "split", self.task.task_id)
 
     def train(self) -> Path:
         """Folder with whatever the task's prepare.py loads."""
@@ -54,15 +60,15 @@ class DataStore:
 
     def split(self, stream: Stream) -> Path:
         """Folder with ``inputs.npy`` and ``targets.npy`` (language models: ``bytes.npy`` too) of a hidden split."""
-        seed = self.split_seed(stream)
-        return self._once(self.root / self.task.task_id / f"{stream}-{seed:08x}", stream, seed)
+        name = self.streams.seed(stream, "folder", self.task.task_id)  # tells nothing of the seed
+        return self._once(self.root / self.task.task_id / f"{stream}-{name:08x}", stream, self.split_seed(stream))
 
     def _once(self, folder: Path, split: str, seed: int) -> Path:
         """Generate into a folder of its own and rename: of several processes one wins, all see a complete split."""
         if folder.is_dir():
             return folder
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.parent.mkdir(parents=True, exist_ok=True) if split == "train" else private_folder(folder.parent)
             temporary = Path(tempfile.mkdtemp(prefix=f".{split}-", dir=folder.parent))
         except OSError as error:
             shared = folder.is_relative_to(user_cache())
@@ -92,16 +98,29 @@ class DataStore:
             )
 
     def _make(self, split: str, seed: int, out: Path) -> None:
+        last = self._in_sandbox(split, seed, out) if self.confined else self._as_user(split, seed, out)
+        if "[Errno 28]" in last or "MemoryError" in last:
+            raise EnvironmentProblem(f"{out.parent}: {last}", hint="free space or choose another folder")
+        if last:
+            hint = f"metaloop task check {shlex.quote(str(self.task.folder))} tries it"
+            if self.confined:
+                hint = "it ran in a sandbox: no network, and no file but those of the task's folder"
+            if re.search(r"(?i)\bseed\b|overflow|out of range|too large", last):
+                hint = f"seeds have {DATA_BITS} bits, as numpy.random.default_rng and random.Random take them; {hint}"
+            raise TaskError(f"{self.task.folder / 'data.py'}: make({split!r}, …) failed: {last}", hint=hint)
+
+    def _in_sandbox(self, split: str, seed: int, out: Path) -> str:
+        from trainer.data_sandbox import make
+
+        return make(self.task, split, seed, out)
+
+    def _as_user(self, split: str, seed: int, out: Path) -> str:
+        """The last line of what went wrong; empty where nothing did."""
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         environment.pop("PYTHONPATH", None)  # the packages that train.py gets, and no file of the current folder
-        command = [sys.executable, "-s", "-P", "-c", _MAKE, str(self.task.folder), split, str(seed), str(out)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            if "[Errno 28]" in last or "MemoryError" in last:
-                raise EnvironmentProblem(f"{out.parent}: {last}", hint="free space or choose another folder")
-            hint = f"metaloop task check {shlex.quote(str(self.task.folder))} tries it"
-            raise TaskError(f"{self.task.folder / 'data.py'}: make({split!r}, {seed}, …) failed: {last}", hint=hint)
+        command = [sys.executable, "-s", "-P", "-c", _MAKE, str(self.task.folder), split, str(out)]
+        done = subprocess.run(command, input=str(seed), capture_output=True, text=True, env=environment, check=False)
+        return (done.stderr.strip().splitlines() or ["no message"])[-1] if done.returncode else ""
 
 
 def _open(folder: Path) -> None:

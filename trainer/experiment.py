@@ -34,6 +34,7 @@ __all__ = ["Outcome", "Spec", "Trainer"]
 SOURCE_BYTES = 64 << 10  # of all editable files together: trained weights do not fit
 _ATTEMPTS = 3  # of an experiment whose launcher failed
 _WARM_STEPS = 4  # of the untouched source, after which there is nothing left to compile
+_LATE_SECONDS = 0.02  # CPU that a training may take to stop and to save without being mentioned
 _FIXED_STEP_LINE = 40.0  # in fixed-step mode the hard line only stops what would never end
 
 
@@ -150,6 +151,8 @@ class Trainer:
             wall = time.monotonic() - started
         nominal = self.steps(spec.fraction) * self.task.seconds_per_step
         charged, spent = self.charge.seconds(self.task, tally, wall)
+        if score is not None:
+            tally.findings += self._beyond_budget(spec, tally)
         trust = score.trust if score else "verified" if spec.stream in DECIDING else "scored"
         return Outcome(
             status=status,
@@ -160,11 +163,20 @@ class Trainer:
             steps=_printed_steps(tally.log),
             peak_memory_mb=round(tally.memory_mb, 1),
             utilization=tally.utilization,
+            training_seconds=tally.longest.get("train"),
+            prediction_seconds=tally.longest.get("predict"),
             reason=reason,
             log=tally.log,
             trust=trust if self.launcher.sandboxed else "unverified",
             findings=tuple(tally.findings) + (score.findings if score else ()),
         )
+
+    def _beyond_budget(self, spec: Spec, tally: Tally) -> list[str]:
+        """The finding of a verification whose training went on beyond its budget: allowed up to the line, and paid."""
+        trained, budget = tally.longest.get("train", 0.0), self.task.budget_seconds * spec.fraction
+        if self.fixed_steps or spec.stream not in DECIDING or trained <= self.task.hard_factor * budget + _LATE_SECONDS:
+            return []
+        return [f"clock: trained for {trained:.3f} CPU-s, the budget is {budget:g}"]
 
     def _warm_compilers(self) -> None:
         """Before the first experiment on this machine: what compilers make of the untouched source, at nobody's charge.
@@ -189,11 +201,11 @@ class Trainer:
         with Blob() as checkpoint:
             wanted = {"checkpoint_out": checkpoint.fd} if self.scorer.needs_checkpoint else {}
             ended = self.launcher.run(replace(request, descriptors=wanted))
-            tally.add(ended, self.launcher.constant)
+            tally.add(ended, self.launcher.constant, "train")
             judge(ended, request.limits, failure="crash")
             if ended.artifact:
                 raise Failed("invalid", ended.artifact)
-            limits = self._limits(1.0, request.limits.file_mb)
+            limits = self._limits(max(1.0, spec.fraction), request.limits.file_mb, tally)
             referee = LocalReferee(
                 self.launcher, self.data, replace(request, limits=limits), checkpoint if wanted else None,
                 stream=spec.stream, seed=spec.seed, scoring=self.task.scoring, tally=tally, fraction=spec.fraction,
@@ -230,10 +242,13 @@ class Trainer:
     def _split(self) -> Path | None:
         return self.data.train() if self.task.has_data else None
 
-    def _limits(self, fraction: float, file_mb: int) -> Limits:
+    def _limits(self, fraction: float, file_mb: int, trained: Tally | None = None) -> Limits:
+        """Lines of the training, or of each process that scores: what ``trained`` has left of the same line."""
         factor = _FIXED_STEP_LINE if self.fixed_steps else 1.0
-        cpu, wall = self.charge.lines(self.task, fraction)
-        return Limits(cpu * factor, wall * factor, self.task.memory_mb, file_mb)
+        cpu, wall = (line * factor for line in self.charge.lines(self.task, fraction))
+        if trained is not None:
+            cpu, wall = self.charge.left(self.task, trained, cpu, wall)
+        return Limits(cpu, wall, self.task.memory_mb, file_mb)
 
 
 def _why(error: Exception) -> str:

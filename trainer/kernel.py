@@ -32,7 +32,7 @@ _TURNS = 4  # times that candidate and reference alternate
 _MAKE = """
 import sys; sys.path.insert(0, sys.argv[1])
 import data, numpy
-for case, seed in enumerate(sys.argv[3:]):
+for case, seed in enumerate(sys.stdin.read().split()):
     inputs = [numpy.ascontiguousarray(one) for one in data.kernel_inputs(int(seed))]
     for place, one in enumerate(inputs):
         numpy.save(f"{sys.argv[2]}/{case}-{place:03d}.npy", one, allow_pickle=False)
@@ -172,11 +172,12 @@ def make_cases(data: Path, seeds: list[int], seconds: float) -> list[Case]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("PYTHONPATH", None)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-s", "-P", "-c", _MAKE, str(data.parent), folder, *map(str, seeds)]
+        command = [sys.executable, "-s", "-P", "-c", _MAKE, str(data.parent), folder]
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, env=environment, timeout=seconds, check=False
-            )
+                command, input=" ".join(map(str, seeds)), capture_output=True, text=True, env=environment,
+                timeout=seconds, check=False,
+            )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise TaskError(f"{data}: no inputs after {seconds:.0f} s", hint=hint) from None
         if done.returncode != 0:

@@ -8,13 +8,15 @@ What an experiment tells differs from it, in the metric's unit, by
   + drift · z(block)                             the same for all sources that are verified in one match
   − (1 − fraction) · (slow + misleading · z(source))
 
-with z standard normal, drawn by HMAC-SHA256 from the law's seed: the same question has the same answer, on any worker.
+with z standard normal, the noise's Student's t with ``tail`` degrees of freedom where that is set, drawn by HMAC-SHA256
+from the law's seed: the same question has the same answer, on any worker.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
+import math
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,6 +59,7 @@ class Law:
     crash_rate: float = 0.0
     slow: float = 0.0
     misleading: float = 0.0
+    tail: float = 0.0
 
     def changes(self, config: Mapping[str, Value]) -> list[Change]:
         """What a config changes of the baseline's, in the order of the knobs."""
@@ -120,7 +123,7 @@ class Law:
         if changed and self.crash_rate and self._uniform("crash", source_id) < self.crash_rate:
             return Told(None, "RuntimeError: the edit has a mistake in it")
         gain = self.gain(config)
-        seen = gain + self.sd(gain) * self._z("noise", source_id, str(seed), stream) if self.noise else gain
+        seen = gain + (self.sd(gain) * self._luck(source_id, str(seed), stream) if self.noise else 0.0)
         if self.trajectory:
             seen += self.trajectory * sum(self._z("trajectory", str(seed), json.dumps(change)) for change in changed)
         if self.drift and block:
@@ -128,6 +131,14 @@ class Law:
         if fraction < 1.0:
             seen -= (1.0 - fraction) * (self.slow + self.misleading * self._z("fraction", source_id))
         return Told(self.metric - self.sign * seen)
+
+    def _luck(self, *labels: str) -> float:
+        """Of sd 1, whatever the tail."""
+        if not self.tail:
+            return self._z("noise", *labels)
+        from scipy.special import stdtrit
+
+        return float(stdtrit(self.tail, self._uniform("noise", *labels))) * math.sqrt(1.0 - 2.0 / self.tail)
 
     def _uniform(self, *labels: str) -> float:
         """In (0, 1), of 53 bits."""

@@ -18,7 +18,9 @@ class Outcome:
     ``device_seconds`` is what the run is charged: on a CPU measured minus the launcher's constant (at least the wall
     time over the task's wall_factor, so that sleep is not free), on a GPU from launch to score; or nominal in
     fixed-step mode. ``spent_seconds`` is what it truly took on this machine, net of the same constant; 0 if it was
-    cached. ``peak_memory_mb`` is the largest process's, or the GPU's as sampled from outside.
+    cached. ``training_seconds`` and ``prediction_seconds`` are CPU-seconds of train.py and of the longest process that
+    predicted whole rows, without the constant; None where there is none, and on a GPU. ``peak_memory_mb`` is the
+    largest process's, or the GPU's as sampled from outside.
     """
 
     status: Status
@@ -33,6 +35,8 @@ class Outcome:
     trust: Trust = "unverified"
     cached: bool = False
     utilization: float | None = None  # of a GPU: mean share of the time in which it computed, 0 to 1
+    training_seconds: float | None = None
+    prediction_seconds: float | None = None
     findings: tuple[str, ...] = ()  # what the referee noticed, a line each: "metering: …", "leak: …"
 
     def to_json(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from trainer.device_profile import DeviceProfile
-from trainer.inside.namespaces import BUILT, DATA, INNER, WORK
+from trainer.inside.namespaces import BUILT, DATA, DEVICES, INNER, WORK
 
 _INSIDE = Path(__file__).resolve().parent / "inside"
 HOME = "/metaloop/home"  # where the template's own modules are, in the outer sandbox only
@@ -25,7 +25,6 @@ TEMPORARY = "/metaloop/tmp"  # its temporary folder
 _OURS = ("meta", "programs", "inner_loop", "trainer", "arena", "analysis")
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
 _NEEDED = ("numpy", "torch")
-_DEVICES = ("null", "zero", "urandom")
 # ids that systemd hands out to services of the moment: they own nothing
 _FIRST_ID, _IDS = 61184, 4096
 _APART = 509  # between the ids of one worker: those next to its own are of workers that were started with it
@@ -140,7 +139,7 @@ def arguments(
     result += [*_memory(INNER), *_tree(INNER, further), *_folders(*empty)]
     for path in () if packages else _package_folders():
         result += [*_memory(INNER + path), "--remount-ro", INNER + path]
-    for name in _DEVICES:
+    for name in DEVICES:
         result += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
     if profile:
         result += [*_folders(f"{INNER}/proc", f"{INNER}/dev/shm"), "--ro-bind", interpreter(), INNER + interpreter()]

@@ -27,7 +27,7 @@ _GROUPS = ("optimizer", "schedule", "model", "data")
 def random_law(
     seed: int, *, productive: int = 12, traps: int = 4, gain: float = 0.1, noise: float = 0.02, shrink: float = 0.7,
     trajectory: float = 0.02, drift: float = 0.0, crash_rate: float = 0.05, slow: float = 0.1,
-    misleading: float = 0.04, interactions: int = 4,
+    misleading: float = 0.04, interactions: int = 4, tail: float = 0.0,
 ) -> Law:  # fmt: skip
     """``productive`` knobs whose best value earns ``gain`` on average (exponential), ``traps`` that only lose.
 
@@ -53,6 +53,7 @@ def random_law(
     return Law(
         before=before, effects=effects, interactions=pairs, crashes=frozenset(crashes), seed=seed, noise=noise,
         shrink=shrink, trajectory=trajectory, drift=drift, crash_rate=crash_rate, slow=slow, misleading=misleading,
+        tail=tail,
     )  # fmt: skip
 
 
@@ -144,7 +145,7 @@ def _edit(law: Law, knob: str, number: int) -> dict[str, Any]:
 
 
 def _section(law: Law) -> dict[str, Any]:
-    plain = ("metric", "seed", "noise", "shrink", "trajectory", "drift", "crash_rate", "slow", "misleading")
+    plain = ("metric", "seed", "noise", "shrink", "trajectory", "drift", "crash_rate", "slow", "misleading", "tail")
     return {
         **{key: getattr(law, key) for key in plain},
         "crashes": sorted(term(change) for change in law.crashes),

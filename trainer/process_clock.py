@@ -23,7 +23,8 @@ class ProcessClock:
     """
 
     def __init__(self, process: int | None) -> None:
-        self.process = process if process is not None and cpu_seconds(process) > 0 else None
+        # one that has just been forked has used nothing: to take that for no process at all counted its sleep as work
+        self.process = process if process is not None and os.path.isdir(f"/proc/{process}/task") else None
 
     def now(self) -> float:
         if self.process is None:

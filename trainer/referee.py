@@ -16,7 +16,7 @@ from trainer.blob import Blob
 from trainer.data import DataStore
 from trainer.launcher import Ended, Launcher, Limits, Request, StopProcess
 from trainer.outcome import Status
-from trainer.scoring import InvalidPredictions
+from trainer.scoring import InvalidPredictions, scorer_of
 from trainer.streaming import Channel
 from trainer.streams import DECIDING, Stream
 
@@ -59,6 +59,7 @@ class Tally:
     peak_memory_mb: float = 0.0
     log: str = ""
     findings: list[str] = field(default_factory=list)
+    longest: dict[str, float] = field(default_factory=dict)  # CPU-seconds of the candidate's processes, by their kind
     by_wall: bool = False  # its device is charged by the clock, whatever CPU it uses beside
     utilization: float | None = None  # of a GPU, 0 to 1, as sampled from outside
     device_memory_mb: float | None = None  # of a GPU, likewise
@@ -68,12 +69,16 @@ class Tally:
         """Of the device: a GPU's where it was seen, else that of the largest process."""
         return self.peak_memory_mb if self.device_memory_mb is None else self.device_memory_mb
 
-    def add(self, ended: Ended, constant: float) -> None:
+    def add(self, ended: Ended, constant: float, kind: str = "") -> None:
+        """Book a process. ``kind``: of those that run the candidate's code, ``train``, ``predict`` or ``converse``."""
         used, outside = ended.cpu_seconds, ended.outside_cpu_seconds
         if outside is not None and not self.by_wall and not meters_agree(used, outside):
             self.findings.append(f"metering: wait4 says {used:.3f} CPU-s, the cgroup {outside:.3f}")
             used = max(used, outside)  # without a sandbox, children under an ignored SIGCHLD escape wait4
-        self.cpu += max(LEAST, used - constant)
+        net = max(LEAST, used - constant)
+        self.cpu += net
+        if kind and not self.by_wall:
+            self.longest[kind] = max(self.longest.get(kind, 0.0), net)
         self.wall += ended.wall_seconds
         self.peak_memory_mb = max(self.peak_memory_mb, ended.peak_memory_mb)
         self.log += ended.log
@@ -169,7 +174,7 @@ class LocalReferee:
         """A generator that the candidate cannot foresee; a replay and another source under this seed draw the same."""
         import numpy as np
 
-        return np.random.default_rng(self.data.streams.seed(self.stream, "referee", label, self.seed))
+        return np.random.default_rng(self.data.streams.data_seed(self.stream, "referee", label, self.seed))
 
     def build(self) -> bytes:
         """The shared object that a compiler makes of the checkpoint; see `trainer.building`."""
@@ -185,14 +190,15 @@ class LocalReferee:
 
     def _run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
         ended = self.launcher.run(request, meanwhile)
-        self.tally.add(unheard(ended), self.launcher.constant)
+        trusted = request.script != self.request.script
+        self.tally.add(unheard(ended), self.launcher.constant, "" if trusted else request.kind)
         return ended
 
     def predict(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """Raw logits of a fresh process that holds ``inputs``, the source and the checkpoint, and nothing else."""
         import numpy as np
 
-        positional = self.scoring["kind"] == "language_model"
+        positional = scorer_of(self.scoring).per_position
         shape = (*(inputs.shape if positional else inputs.shape[:1]), self.scoring["classes"])
         size = int(np.prod(shape)) * 4
         file = io.BytesIO()

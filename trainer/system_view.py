@@ -1,7 +1,8 @@
 """What a process tree in bubblewrap sees of this machine: the system's programs and libraries, and what is named.
 
 Read-only: /usr and its like, a few files of /etc, the interpreter with its packages, and what the user names. Never:
-Metaloop's own code and cache, keys, homes. Shared by the sandbox of a coding agent and by that of a command.
+Metaloop's own code and cache, login keys (`trainer.login_keys`), homes. Shared by the sandbox of a coding agent and by
+that of a command.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from programs.errors import UsageError
-from trainer import call_filter
+from trainer import call_filter, login_keys
 from trainer.bwrap import memory_file
 from trainer.places import user_cache
 
@@ -38,7 +39,7 @@ class SystemView:
         self.reach: list[Path] = []
         self._fds: list[int] = []
         self._open = ExitStack()
-        self._shown: list[Path] = []
+        self._shown: list[tuple[Path, str]] = []  # what it really is, where it stands
         self._masked: list[str] = []
 
     @property
@@ -85,19 +86,28 @@ class SystemView:
     def _hide(self, given: Iterable[Path]) -> None:
         """Cover what lies in something shown: a folder by an empty one, a file by one that cannot be opened."""
         shown, self._shown = self._shown, []
-        for path in sorted({path.resolve() for path in (*own_code(shown), user_cache(), *given)}):
-            if not any(path.is_relative_to(one) for one in shown) or not path.exists():
-                continue
-            if path.is_dir():
-                self.options += ["--tmpfs", str(path)]
-                self._masked.append(str(path))
-            else:
-                self.options += ["--ro-bind", "/dev/null", str(path)]
+        for path in sorted({path.resolve() for path in (*own_code(one for one, _ in shown), user_cache(), *given)}):
+            for real, place in shown:
+                if path.is_relative_to(real) and path.exists():
+                    self._cover(path, os.path.normpath(f"{place}/{path.relative_to(real)}"))
 
-    def _show(self, path: Path) -> None:
-        """A path of this machine, read-only, at its own place."""
-        self._bind("--ro-bind", path, str(path))
-        self._shown.append(path.resolve())
+    def _hide_keys(self) -> None:
+        """Cover the login keys in what was named, before the next `_hide` forgets it."""
+        for real, place in self._shown:
+            for inner in login_keys.in_folder(real) if real.is_dir() else ():
+                self._cover(real / inner, f"{place}/{inner}")
+
+    def _cover(self, path: Path, place: str) -> None:
+        if path.is_dir():
+            self.options += ["--tmpfs", place]
+            self._masked.append(place)
+        else:
+            self.options += ["--ro-bind", "/dev/null", place]
+
+    def _show(self, path: Path, place: str = "") -> None:
+        """A path of this machine, read-only, at its own place or another one."""
+        self._bind("--ro-bind", path, place or str(path))
+        self._shown.append((path.resolve(), place or str(path)))
 
     def _bind(self, option: str, source: Path, place: str) -> None:
         source = source.resolve()  # a link's own place may be covered, where root's closed folders are opened
@@ -119,6 +129,8 @@ def checked(path: Path, hidden: Iterable[Path] = (), whom: str = "agents") -> Pa
     real = path.resolve()
     if not real.exists():
         raise UsageError(f"{path} is not there", hint="only what exists can be shown")
+    if login_keys.holds_key(path) or login_keys.holds_key(real):
+        raise UsageError(f"{path} may hold keys, and is not shown", hint="an agent's own login: --agent-home NAME=FILE")
     if str(real) in _NEVER or str(path) in _NEVER or real == Path(os.path.expanduser("~")).resolve():
         raise UsageError(f"{path} is too much to show", hint="name the folder of its program")
     packages = (Path(__file__).resolve().parent.parent / name for name in _OURS)

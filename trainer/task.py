@@ -100,6 +100,11 @@ class Task:
         """Training steps of an experiment where they are counted: in fixed-step mode, and by the scorer `optimizer`."""
         return max(1, round(self.steps * fraction))
 
+    @property
+    def scoring_seconds(self) -> float:
+        """What launch and scoring add to the budget of a typical experiment, device-seconds."""
+        return max(0.0, self.cost_seconds - self.budget_seconds)
+
     def wall_cap(self, fraction: float = 1.0) -> float:
         return max(10.0, self.wall_factor * self.hard_line(fraction))
 
@@ -130,6 +135,11 @@ class Task:
                         continue  # the experiment then fails with the same message, in its own log
                     found.append((cached, Path(target).read_bytes()))
         return tuple(found)
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether it came with metaloop: its files are as trusted as our own."""
+        return self.folder.resolve().parent == TASKS
 
     @property
     def has_data(self) -> bool:

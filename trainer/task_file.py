@@ -228,9 +228,17 @@ class LawSection(Section):
     crash_rate: Share = Field(default=0.0, description="share of edited sources that crash")
     slow: Spread = Field(default=0.0, description="what an experiment of no length at all would lose")
     misleading: Spread = Field(default=0.0, description="sd of what such a one would tell wrongly of a source")
+    tail: float = Field(default=0.0, description="degrees of freedom of the noise, above 2 (Student's t); 0: normal")
     effects: dict[str, Gain] = Field(default={}, description="edit as an idea names it: its gain over the baseline")
     interactions: list[InteractionSection] = []
     crashes: list[str] = Field(default=[], description="edits that always crash")
+
+    @field_validator("tail")
+    @classmethod
+    def _has_an_sd(cls, value: float) -> float:
+        if value != 0.0 and not 2.0 < value < 1000.0:
+            raise ValueError("above 2 and below 1000, or 0 for normal noise")
+        return value
 
 
 class TaskFile(Section):

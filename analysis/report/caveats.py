@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from analysis import decision_text
+from analysis.attribution import RECOMPUTED
+from analysis.decision import twins
+from analysis.decision_text import Caveat
 from analysis.report.model import Facts, Section
 from analysis.report.source import Answer
 from analysis.report.standings import label
+from analysis.report.verdict import decided
 from analysis.report.words import brief, count, listed, many, number, percent, places
 from analysis.trust import WHY
 
 FEW_RUNS = 5
 MUCH_FORFEITED = 0.05
 MUCH_FAILED = 0.2
+TOLD = "Weak trust"  # of_trust tells it, with counts
 UNEVEN = 1.5  # times as many steps in the same device time at one moment as at another
 
 
-@dataclass(frozen=True)
-class Caveat:
-    """``level``: stop (do not believe the verdict), mind (it weakens it) or note (good to know)."""
-
-    level: str
-    title: str
-    text: str
-
-
 def section(facts: Facts) -> Section:
-    asked = {name: facts.source.ask(name) for name in ("doubts", "findings", "audits", "trust", "twins", "log_doubts")}
+    asked = {
+        name: facts.source.ask(name) for name in ("doubts", "findings", "audits", "trust", "log_doubts", "recomputed")
+    }
     found = sorted(caveats(facts, asked), key=lambda caveat: ("stop", "mind", "note").index(caveat.level))
     lead = "Asked of every study; these are the ones that apply here." if found else "None of the usual doubts applies."
     more = {"caveats": found}
@@ -42,12 +40,14 @@ def caveats(facts: Facts, asked: dict[str, Answer]) -> Iterator[Caveat]:
     yield from of_audits(facts, asked["audits"])
     yield from of_the_claim(facts)
     yield from of_runs(facts, doubts)
-    yield from of_twins(facts, asked["twins"])
+    yield from of_twins(facts)
     yield from of_scores(facts, doubts)
     yield from of_the_budget(doubts)
     yield from of_the_pace(doubts)
     yield from of_scope(facts, doubts)
     yield from of_logs(facts, asked["log_doubts"])
+    if asked["recomputed"].first["older"]:
+        yield Caveat("note", "Credit was computed anew", RECOMPUTED)
 
 
 def of_trust(facts: Facts, trust: Answer) -> Iterator[Caveat]:
@@ -86,18 +86,10 @@ def of_audits(facts: Facts, audits: Answer) -> Iterator[Caveat]:
 
 
 def of_the_claim(facts: Facts) -> Iterator[Caveat]:
-    champion = facts.champion.first
-    if not champion:
+    """What the decision itself says against the verdict, and the check that it passed."""
+    if (decision := decided(facts)) is None:
         return
-    if not champion["holds"]:
-        text = "What this page shows of the champion is a record of what was tried, not of what works."
-        yield Caveat("stop", "The champion does not beat stock", text)
-    if champion["bare_ratio"] is not None and (champion["bare_lower"] is None or champion["bare_lower"] <= 1):
-        text = (
-            f"Without its ideas it reaches {champion['bare_ratio']:.2f} times stock's gain, which is not shown to be "
-            "more than stock's. A list of ideas may be memory of this task: expect less elsewhere."
-        )
-        yield Caveat("mind", "The gain may be the idea list alone", text)
+    yield from (caveat for caveat in decision_text.caveats(decision) if caveat.title != TOLD)
     tasks = {row["task"] for row in facts.matches.rows}
     if len(tasks) == 1:
         only = listed(sorted(map(str, tasks)))
@@ -126,23 +118,18 @@ def of_runs(facts: Facts, doubts: dict[str, Any]) -> Iterator[Caveat]:
         )
 
 
-def of_twins(facts: Facts, twins: Answer) -> Iterator[Caveat]:
-    found = [row for row in twins.rows if not facts.homes or row["task"] == facts.task]
-    if not found:
-        if facts.board:
-            yield Caveat("note", "No A/A", "No program played twice, so the spread between equal arms is unknown.")
+def of_twins(facts: Facts) -> Iterator[Caveat]:
+    """The A/A check of a match without a champion; that of a confirmation is the decision's."""
+    if facts.champion.rows or not facts.board:
         return
-    first = found[0]
-    widest, arms = first["spread"], [row["gain"] for row in facts.board if row["gain"] is not None]
-    lead = arms[0] - arms[1] if len(arms) > 1 else None
-    digits = places(widest)
-    if lead is not None and widest >= lead:
-        text = (
-            f"Two arms of one program came out {number(widest, digits)} {facts.unit} apart, the first two arms of the "
-            f"deciding match {number(lead, digits)}. With as few runs as those two had ({first['n']} and "
-            f"{first['n_other']}), such a lead means nothing."
-        )
-        yield Caveat("mind", "The A/A spread is larger than the lead", text)
+    found = twins(facts.board)
+    if found is None:
+        yield Caveat("note", "No A/A", "No program played twice, so the spread between equal arms is unknown.")
+    elif found.passed:
+        yield Caveat("note", "A/A check passed", decision_text.check(found))
+    else:
+        text = f"{decision_text.check(found)} Equal programs differ here, so no lead in this match is sure."
+        yield Caveat("stop", "The control failed its own check", text)
 
 
 def of_scores(facts: Facts, doubts: dict[str, Any]) -> Iterator[Caveat]:

@@ -17,6 +17,7 @@ NAMES = {
     "replicate": "repeats under other seeds",
     "confirm": "re-measurements inside runs",
     "forfeited": "budget left over, too little for a try",
+    "sandbox": "what agents ran beside experiments",
     "verification": "verifying the final scripts",
     "shared baselines": "baselines that all arms share",
     "audits": "audits (metaloop verify)",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from analysis.decision import Check, decision_of, twins
+from analysis.decision_text import check
 from analysis.report.model import Facts, Figure, Section, Table
 from analysis.report.source import Answer
 from analysis.report.words import count, duration, many, number, places, ranks, short, span, typical
@@ -59,7 +61,7 @@ def figure(facts: Facts, match_id: str, best: Answer) -> Figure:
         name=f"standings-{short(match_id, 13)}",
         kind="standings",
         title=f"{title(arms[0], facts)}{place(arms[0], facts)}, in {unit}",
-        caption=caption(arms, digits, unit, extra),
+        caption=caption(facts, arms, unit, extra),
         data={"unit": unit, "digits": digits, "rows": [point(row) for row in rows]},
         table=table(rows, digits, unit),
         answers=(facts.standings, *([best] if extra else [])),
@@ -68,7 +70,16 @@ def figure(facts: Facts, match_id: str, best: Answer) -> Figure:
     )
 
 
-def caption(arms: Sequence[dict[str, Any]], digits: int, unit: str, extra: Sequence[dict[str, Any]]) -> str:
+def checked(facts: Facts, arms: Sequence[dict[str, Any]]) -> Check | None:
+    """The A/A check of a match: of the one that decides, as it was decided."""
+    if facts.champion.rows and "holds" in facts.champion.first["details"]:
+        found = decision_of(facts.champion.first["details"])
+        if found.check is not None and len(found.match_ids) == 1 and arms[0]["match_id"] in found.match_ids:
+            return found.check
+    return twins(arms)
+
+
+def caption(facts: Facts, arms: Sequence[dict[str, Any]], unit: str, extra: Sequence[dict[str, Any]]) -> str:
     told = [
         "Further right is better. Arms whose ranks overlap are tied: Welch's test of every pair, at 5% over the whole "
         "match (Holm)."
@@ -76,12 +87,9 @@ def caption(arms: Sequence[dict[str, Any]], digits: int, unit: str, extra: Seque
     ties = [row["rank_low"] == 1 for row in arms]
     if ties != sorted(ties, reverse=True):
         told.append("An arm with few or scattered runs can tie with the first where one of a higher mean does not.")
-    spread = aa_spread(arms)
-    if spread is not None:
-        told.append(
-            f"A/A: two arms of one and the same program came out {number(spread, digits)} {unit} apart: "
-            "so much means nothing."
-        )
+    aa = checked(facts, arms)
+    if aa is not None:
+        told.append(check(aa))
     if extra:
         told.append(f"Best-of-N is another question, of {extra[0]['n']} fresh seeds of one script and not of runs.")
     return " ".join(told)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from analysis import decision_text
+from analysis.decision import Decision, decision_of
 from analysis.over_reserved import over_reserved
 from analysis.report.ablation import told
 from analysis.report.facts import known_task
@@ -15,6 +17,7 @@ from analysis.report.standings import label
 from analysis.report.words import brief, chance, count, duration, listed, many, money, number, percent, places, span
 from analysis.statistics import Ratio
 from analysis.trust import marked, weakest
+from trainer import freshness
 
 if TYPE_CHECKING:
     from trainer.task import Task
@@ -39,8 +42,8 @@ def section(facts: Facts) -> Section:
 
 def verdict(facts: Facts) -> Verdict:
     """What this study shows, or that it shows nothing."""
-    if facts.champion.rows:
-        return _of_champion(facts, facts.champion.first)
+    if (decision := decided(facts)) is not None:
+        return _of_champion(facts, decision)
     if facts.deciding.get("purpose") == "ablation":
         return _of_ablation(facts)
     if facts.board:
@@ -67,7 +70,7 @@ def intro(facts: Facts) -> list[str]:
     names = [str(facts.config.get("task") or ""), *(str(on["task"]) for on in facts.config.get("further") or ())]
     tasks = [known_task(name) for name in names]
     task = tasks[0]
-    fresh = "fresh seeds" if task is not None and task.run else "fresh seeds and data"  # a command brings its own data
+    fresh = freshness.SHORT[freshness.freshness(task)] if task is not None else "fresh seeds and data"
     told = (
         "How: a run follows one program. It edits the training script, trains, and keeps what scores better"
         f"{_budget(facts)}; "
@@ -78,6 +81,9 @@ def intro(facts: Facts) -> list[str]:
             " Programs were raced, better ones were written from what earned the gain, and the best of all then met "
             f"stock, the plain program, once more on {fresh}."
         )
+    known = [one for one in tasks if one is not None]
+    if any(freshness.freshness(one) != freshness.SPLIT for one in known):
+        told += f" {freshness.said(known)}"
     which = "The task" if len(names) == 1 else "One task"
     return [" ".join([told, *(_scored(one, which) for one in tasks if one is not None)])]
 
@@ -129,30 +135,28 @@ def tiles(facts: Facts) -> list[tuple[str, str]]:
     return [*found, (duration(spent), "of device time")] if spent else found
 
 
-def _of_champion(facts: Facts, row: Mapping[str, Any]) -> Verdict:
-    several = row["tasks"] or []
-    where = f"over {listed([on['task'] for on in several])}" if several else f"on {facts.task}"
-    digits = places(_half(row["difference_low"], row["difference_high"]))
-    name, unit = row["name"] or row["program_id"], facts.score_unit if several else facts.unit
-    ours = f"{number(row['gain'], digits)} {unit} [{span(row['low'], row['high'], digits)}]"
-    stocks = f"{number(row['stock_gain'], digits)} [{span(row['stock_low'], row['stock_high'], digits)}]"
-    test = f"{count(row['n'])} and {count(row['stock_n'])} fresh runs, one-sided p {_p(row['p'])}"
-    lead = f"{number(row['difference'], digits, True)} {unit}, 95% interval " + span(
-        row["difference_low"], row["difference_high"], digits
-    )
-    each = [_on_task(on) for on in several]
+def _of_champion(facts: Facts, decision: Decision) -> Verdict:
+    """The words of the decision; here only what was run on reserved tasks is added."""
+    row = facts.champion.first
+    where = f"over {listed([on.task for on in decision.tasks])}" if decision.tasks else f"on {facts.task}"
+    weighty = [caveat.text for caveat in decision_text.caveats(decision) if caveat.level != "note"]
     never_seen = [_on_reserved(on) for on in row["reserve"] or []]
     never_seen += _over_reserved(facts, row)
-    doubt = _doubt(row["trust"] or _trust(facts))
-    notes = [note for note in (_ratio(row["ratio"], row["ratio_lower"]), *each, _bare(row), *never_seen, doubt) if note]
-    if row["holds"]:
-        headline = f"{name} beats the stock program"
-        sentence = f"Its verified gain {where} is {ours} against {stocks} of stock: {lead} ({test})."
-        return Verdict("shown", headline, sentence, tuple(notes))
-    headline = f"{name} is not shown to beat the stock program"
-    there = f"{where[:1].upper()}{where[1:]}"
-    sentence = f"{there} it gained {ours}, stock {stocks}. The difference, {lead}, may be luck ({test})."
-    return Verdict("open", headline, sentence, tuple(notes))
+    notes = (*decision_text.notes(decision), *weighty, *never_seen)
+    return Verdict("shown" if decision.holds else "open", decision_text.headline(decision),
+                   decision_text.sentence(decision, where), tuple(notes))  # fmt: skip
+
+
+def decided(facts: Facts) -> Decision | None:
+    """The study's decision; of an older study, with what its record lacks: the unit, and the trust of the arms.
+
+    None where no claim was recorded.
+    """
+    if not facts.champion.rows or "holds" not in facts.champion.first["details"]:
+        return None
+    found = decision_of(facts.champion.first["details"] | {"name": facts.champion.first["name"]})
+    unit = found.unit or facts.unit
+    return replace(found, unit=unit, trust=found.trust or weakest(row["trust"] for row in facts.board))
 
 
 def _of_board(facts: Facts, board: list[dict[str, Any]]) -> Verdict:
@@ -256,18 +260,6 @@ def _bound(lower: float | None) -> str:
     return f"at least {lower:.2f} at 95%" if lower is not None else "no lower bound"
 
 
-def _on_task(on: Mapping[str, Any]) -> str:
-    """One of several home tasks: gains there, and what they are divided by in the mean over all."""
-    there = on["claim"]
-    digits, size = places(_half(there["low"], there["high"])), number(on["scale"], places(on["scale"]))
-    gains = " against ".join(number(there[side]["mean"], digits) for side in ("champion", "stock"))
-    ratio = there["ratio"]["ratio"]
-    times = f", {ratio:.2f} times" if ratio is not None else ""
-    what = "stock's gain in the search" if on["of_stock"] else "a standard deviation between runs"
-    unit = on["unit"]
-    return f"On {on['task']}: {gains} {unit} of stock{times}; it counts in units of {size} {unit}, {what}."
-
-
 def _on_reserved(on: Mapping[str, Any]) -> str:
     """A task that was kept from evolution until the champion was chosen."""
     where = f"On {on['task']}, which evolution never saw,"
@@ -275,8 +267,9 @@ def _on_reserved(on: Mapping[str, Any]) -> str:
         return f"{where} it behaves like stock, and was not run."
     there = on["claim"]
     digits = places(_half(there["low"], there["high"]))
-    ours, stocks = (number(there[side]["mean"], digits) for side in ("champion", "stock"))
-    beats = "it beats stock too" if on["holds"] else "it is not shown to beat stock"
+    ours, stocks = (number(side["mean"], digits) for side in (there["champion"], there.get("own") or there["stock"]))
+    who = "your program" if there.get("own") else "stock"
+    beats = f"it beats {who} too" if on["holds"] else f"it is not shown to beat {who}"
     times = _ratio(there["ratio"]["ratio"], there["ratio"]["lower"], on["p_adjusted"])
     return f"{where} {beats}: {ours} {on['unit']} against {stocks}. {times}".rstrip()
 
@@ -292,21 +285,6 @@ def _over_reserved(facts: Facts, row: Mapping[str, Any]) -> list[str]:
 
     bare = f"; without its list of ideas {said(over.bare)}" if over.bare else ""
     return [f"The mean ratio to stock's gain over these {over.tasks} tasks is {said(over.champion)}{bare}."]
-
-
-def _bare(row: Mapping[str, Any]) -> str:
-    if row["bare_ratio"] is None:
-        return ""
-    bound = f" (at least {row['bare_lower']:.2f})" if row["bare_lower"] is not None else ""
-    return (
-        f"Without its list of ideas it reaches {row['bare_ratio']:.2f} times stock's gain{bound}: "
-        f"what the list adds may be memory of {'these tasks' if row['tasks'] else 'this task'}."
-    )
-
-
-def _trust(facts: Facts) -> str | None:
-    """The weakest trust of the arms that the claim rests on, for a claim that was announced without one."""
-    return weakest(row["trust"] for row in facts.board)
 
 
 def _doubt(trust: str | None) -> str:

@@ -4,7 +4,7 @@
 WITH told AS (
     SELECT place, written_at, unnest(from_json(record, '{
         "run_id": "VARCHAR", "state": "VARCHAR", "charged": "DOUBLE", "spent": "DOUBLE", "cached_seconds": "DOUBLE",
-        "forfeited": "DOUBLE", "overshoot": "DOUBLE", "idle": "DOUBLE", "tokens": "BIGINT", "usd": "DOUBLE", "claimed_best": "DOUBLE",
+        "forfeited": "DOUBLE", "overshoot": "DOUBLE", "idle": "DOUBLE", "sandbox": "DOUBLE", "tokens": "BIGINT", "usd": "DOUBLE", "claimed_best": "DOUBLE",
         "claimed_gain": "DOUBLE", "final_source_id": "VARCHAR", "wall_seconds": "DOUBLE",
         "experiment_wall_seconds": "DOUBLE", "reason": "VARCHAR", "calls": "BIGINT"}'))
     FROM events WHERE kind = 'run_ended'),
@@ -45,7 +45,7 @@ SELECT run_id, match_id, arm_id, r.program_id, task, run_seed, r.stream, researc
     CASE WHEN wall_seconds > 0 THEN experiment_wall_seconds / wall_seconds END AS utilization,
     role, purpose, r.generation, direction, name, words, r.started_at,
     CASE WHEN state IS DISTINCT FROM 'imported' THEN ended.written_at END AS ended_at,
-    coalesce(scored.trust, CASE WHEN state = 'imported' THEN 'self-reported' END) AS trust
+    coalesce(scored.trust, CASE WHEN state = 'imported' THEN 'self-reported' END) AS trust, sandbox
 FROM run_starts AS r LEFT JOIN ended USING (run_id) LEFT JOIN tried USING (run_id) LEFT JOIN scored USING (run_id)
     LEFT JOIN asked USING (run_id)
     LEFT JOIN programs AS p ON p.program_id = r.program_id

@@ -1,6 +1,7 @@
 -- One row per run, stream and fresh seed: its final source trained anew and scored where no researcher looked.
 -- The first valid result counts. A source that failed under a seed gains 0 there, and so does a run that ends at the
--- baseline (status 'baseline', nothing is trained); our own faults count for nothing.
+-- baseline where runs are only chosen (status 'baseline', nothing is trained; on the streams confirmation and reserve it
+-- is trained like any other, in studies begun by this version); our own faults count for nothing.
 WITH told AS (
     SELECT place, written_at, unnest(from_json(record, '{
         "run_id": "VARCHAR", "arm_id": "VARCHAR", "program_id": "VARCHAR", "task": "VARCHAR", "stream": "VARCHAR",

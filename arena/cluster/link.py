@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
-from analysis.ledger import plain
+from analysis.json_values import plain
 from arena.jobs import Job, from_json
 
 LOOK_SECONDS = 0.3  # how old the last word on stopping may be

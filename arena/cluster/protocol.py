@@ -113,4 +113,4 @@ def result_of(told: object, job: Job) -> JobResult:
 def _seeds(job: Job, result: JobResult) -> tuple[int, ...]:
     if isinstance(job, BaselineJob | MeasureJob):
         return (job.seed,)
-    return () if result.final_is_baseline else job.verify_seeds
+    return job.fresh_seeds(result.final_is_baseline)

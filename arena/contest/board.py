@@ -11,6 +11,8 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from analysis import decision_text
+from analysis.decision import twins
 from analysis.ledger import segments
 from analysis.power import runs_needed
 from analysis.ranks import shown
@@ -143,8 +145,14 @@ class Board:
                 connection.execute(delete(BoardRow).where(BoardRow.arm_id == arm))
             self.contest.database.put(
                 connection, "board", version=int(before.get("version", 0)) + 1, as_of=utc_now().isoformat(),
-                aa_spread=aa_spread(whole), separate=runs_to_separate(whole), **more,
+                aa_spread=aa_spread(whole), aa_check=aa_check(whole), separate=runs_to_separate(whole), **more,
             )  # fmt: skip
+
+
+def aa_check(rows: Sequence[Row]) -> str | None:
+    """What the two arms of stock say of each other, with the standard error; None where there are not two."""
+    found = twins([{**row, "task": None} for row in rows])
+    return decision_text.check(found) if found else None
 
 
 def write(contest: Contest) -> None:

@@ -16,6 +16,7 @@ import arena.contest.disputes
 import arena.contest.insight  # noqa: F401 - their tables belong to every contest
 from arena.contest.settings import DATABASE, utc_now
 from arena.contest.tables import Base, Fact
+from trainer.places import write_private
 
 AT_ONCE = 100  # rows of a transaction that others wait for
 WAIT_SECONDS = 30  # for another writer's transaction
@@ -32,6 +33,8 @@ class Database:
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     def create(self) -> None:
+        """A new file that only its owner may read; what SQLite writes beside it has the same mode."""
+        write_private(self.path, "")
         Base.metadata.create_all(self.engine)
 
     def complete(self) -> None:

@@ -114,12 +114,20 @@ def announcement(contest: Contest, entries: Sequence[Entry], gains: Mapping[str,
 
 
 def scores_of(entries: Sequence[Entry], gains: Mapping[str, Gains]) -> Scores[int]:
-    """The gains as they are where there is one task, else over stock's."""
+    """The gains as they are where there is one task, else over stock's. The control and its A/A arm are one sample,
+    under the control's number; the entries of different people stay apart."""
+    control = next((e.number for e in entries if e.role == "control"), None)
+    twins = [e.number for e in entries if e.role == "a/a" and control is not None]
+    numbers = [e.number for e in entries if e.number not in twins]
+
+    def joined(on: Gains, number: int) -> list[float]:
+        return [gain for each in (number, *(twins if number == control else ())) for gain in on[each]]
+
     first, *further = gains.values()
     if not further:
-        return plain({e.number: first[e.number] for e in entries})
-    cells = {e.number: {task: mean_interval(on[e.number]) for task, on in gains.items()} for e in entries}
-    return Scores(cells, list(gains), [e.number for e in entries if e.role != "program"])
+        return plain({number: joined(first, number) for number in numbers})
+    cells = {n: {task: mean_interval(joined(on, n)) for task, on in gains.items()} for n in numbers}
+    return Scores(cells, list(gains), [e.number for e in entries if e.number in numbers and e.role != "program"])
 
 
 def decide(entries: Sequence[Entry], scores: Scores[int]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from arena.contest.tables import Act, Entry, Person
 from programs.errors import UsageError
 from programs.ids import content_id
 from programs.lint import LintMessage, check
-from programs.program import Program
+from programs.program import Program, program_id
 from programs.text import one_line
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ class Accepted:
 def accept(
     contest: Contest, person: Person, raw: bytes, known_terms: Callable[[str], bool] | None = None, parent: str = ""
 ) -> Accepted:  # fmt: skip
-    """Lint and store; on return it is durable. Raises NotOpen, NotTaken with the lint messages, QuotaSpent.
+    """Lint and store; on return it is durable. Raises NotOpen, QuotaSpent, NotTaken with the lint messages.
 
     ``parent``: id or number of the entry that this one is based on, as its entrant says; kept with a new entry.
     """
-    read = checked(contest, raw, known_terms, parent)
+    read = checked(contest, person, raw, known_terms, parent)
     with contest.database.write() as connection:
         return enter(connection, contest, person, read)
 
@@ -74,10 +74,16 @@ class Checked:
 
 
 def checked(
-    contest: Contest, raw: bytes, known_terms: Callable[[str], bool] | None = None, parent: str = ""
+    contest: Contest, person: Person, raw: bytes, known_terms: Callable[[str], bool] | None = None, parent: str = ""
 ) -> Checked:  # fmt: skip
-    """Lint an upload, before the lock, which others wait for. Raises NotOpen, NotTaken with the lint messages."""
+    """Lint an upload, before the lock, which others wait for; but first see whether it could become an entry at all.
+
+    Raises NotOpen, QuotaSpent, NotTaken with the lint messages.
+    """
     in_time(contest)
+    with contest.database.read() as connection:
+        if sent_before(connection, person, program_id(raw)) is None:
+            require_quota(connection, contest, person)
     messages = first(tuple(check(raw, PLACE, known_terms)))
     errors = [m for m in messages if m.level == "error"]
     if errors:
@@ -88,17 +94,12 @@ def checked(
 def enter(connection: Connection, contest: Contest, person: Person, read: Checked) -> Accepted:
     """Store what was checked, within the caller's transaction. Raises NotOpen, NotTaken, QuotaSpent."""
     program = read.program
-    before = connection.scalar(
-        select(Entry).where(Entry.person_id == person.person_id, Entry.program_id == program.program_id)
-    )
+    before = sent_before(connection, person, program.program_id)
     if before is not None:
         return Accepted(before, new=False)
     based_on = parent_of(connection, read.parent)
     now = in_time(contest)  # the lock may have been waited for
-    used = quota_used(connection, person.person_id)
-    if used >= contest.config.entries_per_person:
-        hint = "the rules allow no more; the same text again, or a fault of this host, would cost nothing"
-        raise QuotaSpent(f"{person.name} has entered {used} of {contest.config.entries_per_person} times", hint=hint)
+    used = require_quota(connection, contest, person)
     lint = [asdict(m) for m in read.lint]
     if program.name == PLACE:  # the text does not name itself
         program = replace(program, name=f"{person.name} {used + 1}")
@@ -139,6 +140,21 @@ def in_time(contest: Contest) -> datetime:
     if phase != "open":
         raise NotOpen("this contest takes no more entries", hint="metaloop contest status --to URL shows the board")
     return now
+
+
+def sent_before(connection: Connection, person: Person, identity: str) -> Entry | None:
+    """The entry of this person with the same program."""
+    same = select(Entry).where(Entry.person_id == person.person_id, Entry.program_id == identity)
+    return connection.scalar(same)
+
+
+def require_quota(connection: Connection, contest: Contest, person: Person) -> int:
+    """How many entries this person has that count. Raises QuotaSpent where there may be no more."""
+    used, most = quota_used(connection, person.person_id), contest.config.entries_per_person
+    if used >= most:
+        hint = "the rules allow no more; the same text again, or a fault of this host, would cost nothing"
+        raise QuotaSpent(f"{person.name} has entered {used} of {most} times", hint=hint)
+    return used
 
 
 def quota_used(connection: Connection, person_id: int) -> int:

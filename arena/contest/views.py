@@ -29,6 +29,7 @@ from arena.contest.standing import (
 )
 from arena.contest.tables import ENDED, Entry, Person
 from programs.errors import NotFound
+from trainer.freshness import said
 
 WHOLE = (Entry.raw, Entry.results, Entry.alike)
 PAGE, REST = 100, 25  # rows of board and queue on a page; of the entries below the board
@@ -86,7 +87,8 @@ def board_view(contest: Contest, part: Part | None = None, viewer: Person | None
     told = contest.database.fact("announcement")
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
-        "aa_spread": board.get("aa_spread"), "scales": board.get("scales", []), "separate": board.get("separate"),
+        "aa_spread": board.get("aa_spread"), "aa_check": board.get("aa_check"), "fresh": said(contest.tasks),
+        "scales": board.get("scales", []), "separate": board.get("separate"),
         "rows": rows, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
         "unmeasured": [entry_row(entry) for entry in entries], "unmeasured_total": without,
         "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,

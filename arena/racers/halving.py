@@ -26,15 +26,6 @@ class SequentialHalving:
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = tuple(stages)
 
-    @classmethod
-    def halve(cls, arms: int, first: int, last: int) -> SequentialHalving:
-        """Halve ``arms`` from ``first`` runs each until the remaining two have ``last`` runs or more."""
-        stages, keep, runs = [Stage(None, first)], arms, first
-        while keep > 2 and runs < last:
-            keep, runs = max(2, keep // 2), min(last, runs * 2)
-            stages.append(Stage(keep, runs))
-        return cls(stages)
-
     def next_round(self, scores: Sequence[ArmScore]) -> Mapping[str, int]:
         for number, stage in enumerate(self.stages):
             chosen = scores if number == 0 else self._best(scores, number)

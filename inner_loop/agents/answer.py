@@ -127,6 +127,13 @@ def budget(facts: dict[str, Any]) -> str:
     return f"{left} of {whole} left, " + (f"about {count} experiment{'s'[: count != 1]}" if count else "no experiment")
 
 
+def sandbox(facts: dict[str, Any]) -> str:
+    """What was used beside experiments; a comment, for some programs read the last lines of a log."""
+    used, free = _seconds(facts["sandbox_seconds"]), _seconds(facts["sandbox_free_seconds"])
+    charged = _seconds(facts["sandbox_charged_seconds"])
+    return f"# in your sandbox, beside experiments: {used} of CPU used, {free} of them free, {charged} charged"
+
+
 def tail(text: str) -> list[str]:
     """The end of what a training printed, bounded."""
     return plain(text)[-_TAIL_BYTES:].splitlines()[-_TAIL_LINES:]

@@ -1,10 +1,10 @@
-"""Runs inside an agent's sandbox: the commands `experiment`, `python`, `python3` and `uv`, one script with four names.
+"""Runs inside an agent's sandbox: the commands `experiment`, `python`, `python3`, `uv`, one script with several names.
 
 A script of the standard library alone, whose text `inner_loop.agents.tools` puts on the sandbox's PATH. It asks the
 bench through the socket $METALOOP_DOOR and prints the answer; `uv run train.py` and `python train.py` ask the same
-door and print what a training prints, so that a stock program.md works as it is written. What else is given to
-`python` or `uv run` is run as it stands. Nothing here is trusted from outside: whoever talks to the door without this
-script gets the same answers.
+door and print what a training prints, so that a stock program.md works as it is written, and so does the task's own
+command ($METALOOP_COMMAND), where it is one of a foreign repository. What else is given to these programs is run as it
+stands. Nothing here is trusted from outside: whoever talks to the door without this script gets the same answers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 _COMMITS = 64  # of the line that leads to the agent's HEAD
 _UNREACHABLE = 4
+_PYTHON_FLAGS = ("-u", "-B", "-E", "-s", "-O", "-I", "-P")
 USAGE = """\
 experiment [-m TEXT] [--because ID]... [--fraction F] [--again] [--json]
     run what is in the work tree now, and say what came of it; the source must have changed, or give --again,
@@ -34,9 +35,46 @@ Who commits what is kept and resets what is not needs neither keep nor discard.
 def main(name: str, arguments: list[str]) -> int:
     if name == "experiment":
         return _experiment(arguments)
+    if _is_task_command([name, *arguments]):
+        return ask({"verb": "run", "style": "log"})
     if name == "uv":
         return _uv(arguments)
-    return _python(name, arguments)
+    if name in ("python", "python3"):
+        return _python(name, arguments)
+    _become(name, [name, *arguments])
+
+
+def _is_task_command(words: list[str]) -> bool:
+    """Whether they are $METALOOP_COMMAND, called in the work tree; its seed and budget may be any word."""
+    import re
+    import shlex
+
+    own = _plain(shlex.split(os.environ.get("METALOOP_COMMAND", "")))
+    here = os.path.realpath(os.getcwd()) == os.path.realpath(os.environ.get("METALOOP_WORKTREE", ""))
+    if not own or not here:
+        return False
+    pattern = re.escape(" ".join(own))
+    for name in ("seed", "budget"):
+        pattern = pattern.replace(re.escape(f"{{{name}}}"), r"\S+")
+    return re.fullmatch(pattern, " ".join(_plain(words))) is not None
+
+
+def _plain(words: list[str]) -> list[str]:
+    """A command line without what makes no difference: variables before it, `uv run`, flags of Python, `./`."""
+    rest = list(words)
+    while rest and "=" in rest[0]:
+        rest = rest[1:]
+    if rest[:2] == ["uv", "run"]:
+        rest = rest[2:]
+        while rest and rest[0].startswith("-"):
+            rest = rest[1:]
+        if rest and rest[0].endswith(".py"):
+            rest = ["python", *rest]
+    if rest and os.path.basename(rest[0]) in ("python", "python3"):
+        rest = ["python", *rest[1:]]
+        while rest[1:2] and rest[1] in _PYTHON_FLAGS:
+            del rest[1]
+    return [word.removeprefix("./") for word in rest]
 
 
 def _experiment(arguments: list[str]) -> int:
@@ -84,7 +122,7 @@ def _uv(arguments: list[str]) -> int:
 def _python(name: str, arguments: list[str]) -> int:
     """The training script asks the door; anything else is run by the interpreter that would have been found."""
     rest = list(arguments)
-    while rest and rest[0] in ("-u", "-B", "-E", "-s", "-O", "-I", "-P"):
+    while rest and rest[0] in _PYTHON_FLAGS:
         rest.pop(0)
     entry = os.path.join(os.environ.get("METALOOP_WORKTREE", ""), os.environ.get("METALOOP_ENTRY", "train.py"))
     if rest and not rest[0].startswith("-") and os.path.realpath(rest[0]) == os.path.realpath(entry):

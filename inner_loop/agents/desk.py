@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from inner_loop.agents import answer as answers
+from inner_loop.agents.charge import SandboxCharge
 from inner_loop.agents.door import Answer, Request
 from inner_loop.agents.recall import source_event
 from inner_loop.agents.verdicts import Verdicts, blobs
+from inner_loop.agents.worktree import shown_files
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.record import Record
 from inner_loop.worktree import read_file
@@ -33,13 +36,14 @@ class Desk:
 
     def __init__(
         self, bench: Bench, program: Program, worktree: Path, *, emit: Callable[[dict[str, Any]], None],
-        logs: Path | None = None,
+        charge: SandboxCharge, logs: Path | None = None,
     ) -> None:  # fmt: skip
         self._bench = bench
         self._program = program
         self._worktree = worktree
         self._emit = emit
         self._logs = logs
+        self._charge = charge
         self._verdicts = Verdicts(bench, bench.head.source)
         self._head = bench.head
         # the stock program looks for val_bpb, whatever it is that a task measures
@@ -51,14 +55,23 @@ class Desk:
     def answer(self, request: Request) -> Answer:
         """Raises RunStopped and EnvironmentProblem, which end the run; what the agent did wrong is an answer."""
         self.asked += 1
+        self._charge.book()
         try:
-            return self._answer(request)
+            return self._with_charge(self._answer(request))
         except UsageError as error:
             return answers.refused(self._bench, error.message)
         except BudgetSpent:
             return answers.spent(self._bench)
         finally:
             self._tell_head()
+
+    def _with_charge(self, answer: Answer) -> Answer:
+        """What else the agent has been charged for."""
+        self._charge.book()
+        facts = self._charge.facts()
+        if not facts or answer.facts is None or "remaining_seconds" not in answer.facts:
+            return answer
+        return replace(answer, text=f"{answer.text}\n{answers.sandbox(facts)}", facts=answer.facts | facts)
 
     def finish(self, ask_git: Callable[[], object] = lambda: None) -> None:
         """The agent has ended: decide what it left open. ``ask_git`` has its repository asked, in its sandbox, whose
@@ -112,6 +125,7 @@ class Desk:
     def _measure(self, source: Source, known: Record | None, request: Request, because: tuple[str, ...]) -> Record:
         bench, parent = self._bench, known or self._bench.head
         edit = Edit() if known else self._edit(source, parent)
+        self._charge.book(bench.cost(request.fraction))
         if bench.can_afford(request.fraction) and (event := source_event(bench.run_id, parent.source, source)):
             self._emit(event)
         record = bench.experiment(
@@ -177,7 +191,7 @@ class Desk:
     def _notes(self) -> tuple[str, ...]:
         """Read-only files that the agent changed: its own copies, which nobody uses."""
         changed = []
-        for name, data in self._bench.task.read_only_files:
+        for name, data in shown_files(self._bench.task):
             try:
                 same = read_file(self._worktree, name, len(data)) == data
             except UsageError:

@@ -181,13 +181,14 @@ def _shown(path: Path) -> bool:
 
 
 def _needs(real: Path) -> list[Path]:
-    """What a program outside of /usr consists of: npm's prefix, a virtual environment with its Python, or itself."""
+    """What a program outside of /usr consists of: npm's packages with the programs beside them, for the prefix may be
+    ~/.local, with logins in it; a virtual environment with its Python; or itself."""
     if _shown(real):
         return []
     for parent in real.parents:
         if parent.name == "node_modules":
             prefix = parent.parent.parent if parent.parent.name == "lib" else parent.parent
-            return [prefix]
+            return [parent, *([prefix / "bin"] if (prefix / "bin").is_dir() else [])]
     root = real.parent.parent
     if (root / "pyvenv.cfg").is_file():
         return [root, *_base_python(root)]

@@ -7,8 +7,8 @@ path of a unix socket, or null) and ``relays`` (paths of unix sockets, each with
 agent takes this process's place.
 
 Else this process listens on 127.0.0.1, hands each connection on to its socket, and leaves with the agent's exit
-code, or 128 plus the number of the signal that ended it. Nothing here is trusted from outside: the agent may stop it
-and talk to the sockets itself, where the same proxy and gateway answer.
+code, or 128 plus the number of the signal that ended it. It cannot be traced. Nothing here is trusted from outside:
+the agent may end it and talk to the sockets itself, where the same proxy and gateway answer.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _NOT_FOUND, _NOT_STARTED = 127, 126  # as a shell says it
 _CHUNK = 1 << 16
+_SET_DUMPABLE = 4  # prctl(2)
 
 
 def main(path: str) -> int:
@@ -66,7 +67,10 @@ def _become(command: list[str], environment: dict[str, str]) -> None:
 async def _supervise(order: dict[str, Any]) -> int:
     """Relay while the command runs; its exit code."""
     import asyncio
+    import ctypes
 
+    # not to be traced by the agent's processes, which have its uid; they themselves start as programs do
+    ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
     servers = [await _listen(path, port) for path, port in order["relays"].items()]
     more: dict[str, str] = {}
     if order["proxy"] is not None:

@@ -63,10 +63,12 @@ class AgentLimits:
 
 @dataclass(frozen=True)
 class AgentEnded:
-    """How an agent ended. ``exit_code`` 128 + n for signal n; ``killed``: "wall", "memory", "disk", "output" or "".
+    """How an agent ended. ``exit_code`` 128 + n for signal n; ``killed``: "wall", "memory", "disk", "output",
+    "budget" or "".
 
-    ``stdout`` and ``stderr`` are their last 64 KiB, of ``written`` bytes in all; ``cpu_seconds`` None where no cgroup
-    counts them; ``asked``: what the proxy was asked for. A sandbox killed by us has exit code 137.
+    ``stdout`` and ``stderr`` are their last 64 KiB, of ``written`` bytes in all; ``cpu_seconds``: of all its processes,
+    ``counted_by`` "cgroup" or "looks"; ``asked``: what the proxy was asked for. A sandbox killed by us has exit
+    code 137.
     """
 
     exit_code: int
@@ -75,8 +77,9 @@ class AgentEnded:
     stderr: bytes
     written: int
     wall_seconds: float
-    cpu_seconds: float | None
+    cpu_seconds: float
     peak_memory_mb: float
+    counted_by: str = ""
     asked: tuple[Asked, ...] = ()
 
 
@@ -107,11 +110,12 @@ class AgentSandbox:
 
     def run(
         self, command: Sequence[str], *, stdin: bytes | None = None, timeout: float | None = None,
-        attend: Callable[[], bool] | None = None,
+        attend: Callable[[], bool] | None = None, begun: Callable[[Watch], None] = lambda _: None,
     ) -> AgentEnded:  # fmt: skip
         """Run a command to its end, or to ``timeout`` seconds if that is sooner than the wall limit.
 
-        ``attend`` is called again and again in this thread while it runs, and ends it by returning False.
+        ``attend`` is called again and again in this thread while it runs, and ends it by returning False; ``begun``
+        once, before, with what watches it.
         EnvironmentProblem if no sandbox can be made, UsageError for a path that cannot be given or shown.
         """
         with self.popen(command, timeout=timeout) as agent:
@@ -119,6 +123,7 @@ class AgentSandbox:
             tails = [Tail(pipe.fileno(), limit, flood, agent.watch) for pipe in (agent.stdout, agent.stderr)]
             feeder = threading.Thread(target=_feed, args=(agent.stdin, stdin or b""), daemon=True)
             feeder.start()
+            begun(agent.watch)
             while attend is not None and agent.process.poll() is None:
                 if not attend():
                     agent.kill()
@@ -130,8 +135,8 @@ class AgentSandbox:
         watch, asked = agent.watch, tuple(agent.proxy.asked) if agent.proxy else ()
         written = sum(tail.total for tail in tails)
         return AgentEnded(
-            exit_code, watch.killed, out, err, written, agent.wall_seconds, watch.cpu_seconds, watch.peak_memory_mb,
-            asked,
+            exit_code, watch.killed, out, err, written, agent.wall_seconds, watch.used, watch.peak_memory_mb,
+            watch.counted_by, asked,
         )  # fmt: skip
 
     def popen(self, command: Sequence[str], *, timeout: float | None = None) -> Agent:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from inner_loop.agents.answer import facts_of
 from inner_loop.agents.view import TOOLS
@@ -15,6 +19,7 @@ from trainer.task import Task
 EXPERIMENT = f"{TOOLS}/experiment"
 NAMES = ("experiment", "python", "python3", "uv")
 _HERE = Path(__file__).parent
+_PROGRAM = re.compile(r"[a-z][a-z0-9+._-]*")
 
 
 def entry(task: Task) -> str:
@@ -22,10 +27,20 @@ def entry(task: Task) -> str:
     return "train.py" if "train.py" in task.editable else task.editable[0]
 
 
-def commands() -> dict[str, bytes]:
-    """Name on PATH → script. Isolated, so that nothing in the worktree shadows a module of it."""
+def own_command(task: Task) -> str:
+    """The command line that a foreign repository's experiment is; empty for tasks that have none."""
+    if task.run is None:
+        return ""
+    return task.run.command if isinstance(task.run.command, str) else shlex.join(task.run.command)
+
+
+def commands(task: Task) -> dict[str, bytes]:
+    """Name on PATH → script. Isolated, so that nothing in the worktree shadows a module of it. The program that the
+    task's own command begins with is one of them: it asks the door where it is called as the task says."""
+    first = own_command(task).split(" ")[0]
+    names = (*NAMES, first) if _PROGRAM.fullmatch(first) else NAMES
     shebang = f"#!{os.path.realpath(sys.executable)} -ISB\n".encode()
-    return dict.fromkeys(NAMES, shebang + (_HERE / "client.py").read_bytes())
+    return dict.fromkeys(names, shebang + (_HERE / "client.py").read_bytes())
 
 
 def environment(task: Task, worktree: Path) -> dict[str, str]:
@@ -33,13 +48,17 @@ def environment(task: Task, worktree: Path) -> dict[str, str]:
     return {
         "METALOOP_WORKTREE": str(worktree),
         "METALOOP_ENTRY": entry(task),
+        "METALOOP_COMMAND": own_command(task),
         "METALOOP_PYTHON": sys.executable,  # an agent's own may be first on PATH, without the packages
         "METALOOP_EDITABLE": ":".join(task.editable),
     }
 
 
-def prompt(bench: Bench) -> str:
-    """Where the agent is and what it has; how it works is the program's to say, which lies in its worktree."""
+def prompt(bench: Bench, sandbox: Mapping[str, Any]) -> str:
+    """Where the agent is and what it has; how it works is the program's to say, which lies in its worktree.
+
+    ``sandbox``: what it is charged beside experiments, as `SandboxCharge.facts` says it.
+    """
     facts, task = facts_of(bench), bench.task
     return render(
         "agent", editable=task.editable, description=task.description or task.name, metric=task.metric,
@@ -47,4 +66,5 @@ def prompt(bench: Bench) -> str:
         affordable=facts["affordable"],
         budget=f"{bench.budget_seconds:.4g} s", done=len(bench.history) - 1, head=f"{facts['head']:.6f}",
         head_experiment=facts["head_experiment"],
+        command=own_command(task), free=f"{sandbox['sandbox_free_seconds']:.3g} s" if sandbox else "",
     )  # fmt: skip

@@ -58,10 +58,12 @@ class View(SystemView):
     def _build(self, sandbox: AgentSandbox, worktree: Path, proxy: Path | None) -> None:
         self._enter(sandbox.network == "full")
         self._system()
+        self._hide(sandbox.hidden)
         self._etc(full=sandbox.network == "full")
         self._memory(sandbox)
         for path in sandbox.readable:
             self._show(checked(path, sandbox.hidden))
+        self._hide_keys()
         self._hide(sandbox.hidden)
         for path in interpreter():  # on top: it may lie in a checkout, which is hidden
             self._show(path)

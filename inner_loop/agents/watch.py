@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from inner_loop import worktree as trees
 from trainer.cgroup import Group
-from trainer.tree import descendants, pidfd, resident_mb
+from trainer.tree import CpuCount, descendants, pidfd, resident_mb
 
 if TYPE_CHECKING:
     from inner_loop.agents.sandbox import AgentLimits
 
-_POLL_SECONDS = 0.2
+_POLL_SECONDS, _LOOK_SECONDS = 0.2, 0.05  # the latter where no cgroup counts the CPU of processes that end between
 _DISK_SHARE = 0.05  # of the watching, at most, goes into walking the worktree
 _END_SECONDS = 10.0
 _FREE_MB = 512.0  # of the worktree's file system; files that are open and have no name are seen here only
@@ -27,7 +27,10 @@ _HELPERS = 8  # processes of ours in the group
 
 
 class Watch(threading.Thread):
-    """Runs from the start of a sandbox to `finish`. ``killed`` names the line that was crossed, or is empty."""
+    """Runs from the start of a sandbox to `finish`. ``killed`` names the line that was crossed, or is empty.
+
+    ``cpu_line``: CPU-seconds after which it is ended, which may be moved while it runs.
+    """
 
     def __init__(
         self, process: subprocess.Popen[bytes], first: int, limits: AgentLimits, worktree: Path, wall: float
@@ -36,7 +39,7 @@ class Watch(threading.Thread):
         super().__init__(name="agent-watch", daemon=True)
         self.killed = ""
         self.peak_memory_mb = 0.0
-        self.cpu_seconds: float | None = None
+        self.cpu_line = float("inf")
         self.started = time.monotonic()
         self._process, self._limits, self._worktree, self._wall = process, limits, worktree, wall
         self._first = first
@@ -48,10 +51,22 @@ class Watch(threading.Thread):
         if self._group is not None:
             self._group.limit(limits.memory_mb, limits.processes + _HELPERS)
             self._group.add(process.pid)
+        self._count, self._used, self._reading = CpuCount(first), 0.0, threading.Lock()
+        self._before = self._count.look()  # what made the sandbox is ours
+        self.counted_by = "cgroup" if self._group is not None and "cpu" in self._group.controls else "looks"
+        self._pause = _POLL_SECONDS if self.counted_by == "cgroup" else _LOOK_SECONDS
         self.start()
 
+    @property
+    def used(self) -> float:
+        """CPU-seconds of all that ran in the sandbox up to now, by the larger of the cgroup's and our own count."""
+        with self._reading:
+            outside = self._group.cpu_seconds() if self._group else None
+            self._used = max(self._used, self._count.look() - self._before, outside or 0.0)
+            return self._used
+
     def run(self) -> None:
-        while not self._end.wait(_POLL_SECONDS):
+        while not self._end.wait(self._pause):
             crossed = self._crossed()
             if crossed:
                 self.kill(crossed)
@@ -84,7 +99,7 @@ class Watch(threading.Thread):
         if self._group is not None:
             if self._group.out_of_memory_kills() and not self.killed:
                 self.killed = "memory"  # the kernel was faster than our look
-            self.cpu_seconds = self._group.cpu_seconds()
+            self._used = self.used
             self.peak_memory_mb = max(self.peak_memory_mb, self._group.peak_memory_mb() or 0.0)
             self._group.kill()
             self._group.close()
@@ -93,6 +108,8 @@ class Watch(threading.Thread):
     def _crossed(self) -> str:
         if time.monotonic() - self.started > self._wall:
             return "wall"
+        if self.used > self.cpu_line:
+            return "budget"
         if self._memory_crossed():
             return "memory"
         return "disk" if self._disk_crossed() else ""

@@ -18,6 +18,7 @@ from inner_loop.worktree import read_file
 from programs.charter_prose import with_prose
 from programs.errors import EnvironmentProblem, UsageError
 from programs.program import Program
+from trainer.login_keys import is_key
 from trainer.task import Task
 
 NOTES = "NOTES.md"
@@ -41,7 +42,7 @@ def lay(folder: Path, task: Task, program: Program, history: Sequence[Record], h
     (folder / ".git" / "info" / "exclude").write_text(_EXCLUDED, encoding="utf-8")
     files = {
         "README.md": readme.encode(),
-        **dict(task.read_only_files),
+        **dict(shown_files(task)),
         "program.md": with_prose(program.text).encode(),
     }
     for name, data in files.items():
@@ -58,6 +59,11 @@ def lay(folder: Path, task: Task, program: Program, history: Sequence[Record], h
         header = f"commit\t{task.metric}\tmemory_gb\tstatus\tdescription"
         rows = [row(record, commits.get(record.number, "")) for record in history]
         (folder / "results.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+
+
+def shown_files(task: Task) -> list[tuple[str, bytes]]:
+    """The task's read-only files, but for login keys that a repository brought along."""
+    return [(name, data) for name, data in task.read_only_files if not is_key(name, data)]
 
 
 def clear(folder: Path) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
-from inner_loop.gateway.request import Ask, Kind, Refused, ask, find, read, write
+from inner_loop.gateway.fields import Kind, Refused
+from inner_loop.gateway.request import Ask, ask, counted, find, read
 from inner_loop.gateway.route import Protocol, Route
 from inner_loop.gateway.usage import Reading
 from programs.errors import MetaloopError
@@ -69,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
             protocol = route.protocol
             data = self._body()
             if kind is None:
-                self._free(route, rest, write(read(data)) if data else None)
+                self._free(route, rest, counted(read(data), route) if data else None)
             else:
                 self._metered(route, rest, kind, data)
         except Refused as refused:
@@ -128,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
     def _metered(self, route: Route, rest: str, kind: Kind, data: bytes) -> None:
         import httpx
 
-        asked = ask(kind, read(data))
+        asked = ask(kind, read(data), route)
         with self.server.gateway.toll.passage(asked, route) as passage:
             try:
                 with self._open(route, rest, passage.content) as response:

@@ -72,6 +72,12 @@ class Route:
     def local(self) -> bool:
         return urlsplit(self.url).hostname in LOCAL
 
+    @property
+    def chooses_models(self) -> bool:
+        """Whether names of models may stand for others there: OpenRouter, under whichever name."""
+        host = urlsplit(self.url).hostname or ""
+        return self.name == "openrouter" or host == "openrouter.ai" or host.endswith(".openrouter.ai")
+
     def authorization(self) -> str:
         return f"Bearer {self.secret}" if self.header == "authorization" else self.secret
 

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from inner_loop.gateway.request import Ask, Refused
+from inner_loop.gateway.fields import Refused
+from inner_loop.gateway.request import Ask
 from inner_loop.gateway.route import Route
 from inner_loop.gateway.usage import Reading, Usage
 from inner_loop.kit import Kit

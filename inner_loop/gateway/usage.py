@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from inner_loop.gateway.request import Kind
+from inner_loop.gateway.fields import Kind
 from programs.text import one_line
 
 _MOST = 1 << 40

@@ -17,6 +17,7 @@ from pathlib import Path
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents import tools as agent_tools
 from inner_loop.agents import worktree as agent_worktree
+from inner_loop.agents.charge import SandboxCharge
 from inner_loop.agents.desk import Desk
 from inner_loop.agents.door import Door
 from inner_loop.agents.recall import recall
@@ -63,6 +64,7 @@ class CommandResearcher:
         """
         installed = agent_recipe.find(self._recipe)
         recall(bench, self._kit.recorded)
+        charge = SandboxCharge(bench, self._kit.emit, self._kit.recorded)
         Verdicts(bench, bench.head.source).finish()  # of what was cut off before it was decided
         deadline = time.monotonic() + (self._kit.staff.max_wall or float("inf"))
         with ExitStack() as stack:
@@ -71,7 +73,7 @@ class CommandResearcher:
             stack.callback(agent_worktree.clear, folder / "worktree")
             while bench.is_open and time.monotonic() < deadline:
                 before = len(bench.history)
-                ended = self._session(bench, folder, installed, deadline)
+                ended = self._session(bench, folder, installed, deadline, charge)
                 if bench.is_open and self._gateway is not None and self._gateway.toll.problem is not None:
                     raise NoReply(self._gateway.toll.problem)
                 if len(bench.history) == before:
@@ -94,31 +96,35 @@ class CommandResearcher:
             return None
         return stack.enter_context(Gateway(upstreams, found, self._kit, shared=self._network == "full"))
 
-    def _session(self, bench: Bench, folder: Path, installed: agent_recipe.Installed, deadline: float) -> AgentEnded:
+    def _session(
+        self, bench: Bench, folder: Path, installed: agent_recipe.Installed, deadline: float, charge: SandboxCharge
+    ) -> AgentEnded:
         worktree = folder / "worktree"
-        self._lay(bench, folder, worktree)
+        self._lay(bench, folder, worktree, charge)
         logs = self._kit.folder / "logs" if self._kit.folder else None
-        desk = Desk(bench, self._program, worktree, emit=self._kit.emit, logs=logs)
-        prompt = agent_tools.prompt(bench)
+        desk = Desk(bench, self._program, worktree, emit=self._kit.emit, charge=charge, logs=logs)
+        prompt = agent_tools.prompt(bench, charge.facts())
         more = agent_recipe.through(self._recipe, self._gateway.bases())[0] if self._gateway else []
         words = self._recipe.words(prompt, self._model, agent_tools.entry(self._task), more)
         stdin = prompt.encode() if self._recipe.prompt == "stdin" else b""
         asked = len(bench.history)
         with Door(desk.answer) as door:
             sandbox = self._sandbox(worktree, door.path, installed)
-            sitting = _Sitting(bench, desk, door, self._kit, deadline, self._gateway)
+            sitting = _Sitting(bench, desk, door, self._kit, deadline, self._gateway, charge)
+            command = [str(installed.path), *words[1:]]
             try:
-                ended = sandbox.run([str(installed.path), *words[1:]], stdin=stdin, attend=sitting.attend)
+                ended = sandbox.run(command, stdin=stdin, attend=sitting.attend, begun=charge.begin)
             finally:
+                charge.end()
                 (folder / agent_worktree.NOTES).write_text(agent_worktree.notes(worktree), encoding="utf-8")
-            desk.finish(lambda: self._ask_git(sandbox, door))
+            desk.finish(lambda: self._ask_git(sandbox, door, charge))
         self._write_down(folder, ended, len(bench.history) - asked)
         return ended
 
-    def _lay(self, bench: Bench, folder: Path, worktree: Path) -> None:
+    def _lay(self, bench: Bench, folder: Path, worktree: Path, charge: SandboxCharge) -> None:
         kept = folder / agent_worktree.NOTES
         said = kept.read_text(encoding="utf-8") if kept.is_file() else agent_worktree.notes(worktree)
-        readme = agent_tools.prompt(bench)
+        readme = agent_tools.prompt(bench, charge.facts())
         agent_worktree.lay(worktree, self._task, self._program, bench.history, bench.head, readme)
         if said:
             (worktree / agent_worktree.NOTES).write_text(said, encoding="utf-8")
@@ -138,7 +144,7 @@ class CommandResearcher:
             environment=named,
             home=agent_recipe.home(recipe),
             door=door,
-            tools=agent_tools.commands(),
+            tools=agent_tools.commands(self._task),
             hidden=tuple(closed),
             allow_hosts=tuple(dict.fromkeys(recipe.hosts)),
             gateway=gateway.socket if gateway else None,
@@ -146,7 +152,7 @@ class CommandResearcher:
             limits=AgentLimits(wall_seconds=SESSION_SECONDS),
         )
 
-    def _ask_git(self, agents: AgentSandbox, door: Door) -> None:
+    def _ask_git(self, agents: AgentSandbox, door: Door, charge: SandboxCharge) -> None:
         """Have the agent's repository tell where it stands: in a sandbox like the agent's, without network and keys,
         for its git does what its configuration says. Without an answer nothing is decided by it."""
 
@@ -158,7 +164,8 @@ class CommandResearcher:
             agents.worktree, "none", environment=agent_tools.environment(self._task, agents.worktree),
             door=agents.door, tools=agents.tools, hidden=agents.hidden, limits=AgentLimits(wall_seconds=GIT_SECONDS),
         )  # fmt: skip
-        sandbox.run([agent_tools.EXPERIMENT, "--end"], attend=attend)
+        sandbox.run([agent_tools.EXPERIMENT, "--end"], attend=attend, begun=charge.begin)
+        charge.end()
 
     def _write_down(self, folder: Path, ended: AgentEnded, experiments: int) -> None:
         """The session's event, and what the agent wrote as text beside the run; nothing of it is read again."""
@@ -177,6 +184,7 @@ class CommandResearcher:
                 "experiments": experiments,
                 "wall_seconds": ended.wall_seconds,
                 "cpu_seconds": ended.cpu_seconds,
+                "counted_by": ended.counted_by,
                 "peak_memory_mb": ended.peak_memory_mb,
                 "requests": len(ended.asked),
                 "bytes_sent": sum(one.sent for one in ended.asked),
@@ -223,10 +231,11 @@ class _Sitting:
     """One session from the bench's side: answers at the door, and says when it is over."""
 
     def __init__(
-        self, bench: Bench, desk: Desk, door: Door, kit: Kit, deadline: float, gateway: Gateway | None
-    ) -> None:
+        self, bench: Bench, desk: Desk, door: Door, kit: Kit, deadline: float, gateway: Gateway | None,
+        charge: SandboxCharge,
+    ) -> None:  # fmt: skip
         self._bench, self._desk, self._door, self._kit, self._gateway = bench, desk, door, kit, gateway
-        self._deadline = deadline
+        self._deadline, self._charge = deadline, charge
         self._asked = 0
         self._last = time.monotonic()
         self._closing: float | None = None
@@ -234,6 +243,7 @@ class _Sitting:
     def attend(self) -> bool:
         """Answer who comes; False when the session is to end. Raises RunStopped if the run is to stop."""
         self._door.serve(POLL_SECONDS)
+        self._charge.book()
         now = time.monotonic()
         if self._kit.should_stop():
             raise RunStopped(f"run {self._bench.run_id} was asked to stop while its agent worked")

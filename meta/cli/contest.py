@@ -179,7 +179,7 @@ def serve(out: Output, folder: str, host: str, port: int) -> None:
         out.thing({"url": url, "folder": folder})
         out.note("Ctrl-C stops it; the same command goes on")
 
-    carry_on(Path(folder).expanduser().resolve(), host, port, out.note, started)
+    carry_on(resolve.contest_folder(folder, out), host, port, out.note, started)
 
 
 @verb(
@@ -196,7 +196,7 @@ def export(out: Output, folder: str, to: str) -> None:
     from arena.contest.contest import Contest
     from arena.contest.export import export as write
 
-    told = write(Contest.open(Path(folder).expanduser()), Path(to).expanduser())
+    told = write(Contest.open(resolve.contest_folder(folder, out)), Path(to).expanduser())
     out.thing(told)
     if not told["decided"]:
         out.note("before the decision this folder is no study: study.toml holds the secret. Export again afterwards")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,7 +34,7 @@ def close(out: Output, folder: str, early: str | None) -> None:
     secret. Works beside `serve` and without it; the same command goes on."""
     from arena.contest.contest import Contest
 
-    place = Path(folder).expanduser().resolve()
+    place = resolve.contest_folder(folder, out)
     found = Contest.open(place)
     if found.phase() != "decided":
         ask(found, early, resolve.typed(place))

@@ -19,10 +19,10 @@ DISPUTES = (Column("dispute_id", "no.", right=True), Column("state"), Column("nu
 because_flag = flag("--because", metavar="TEXT", required=True, help="Why; everybody reads it, and it stays.")
 
 
-def opened(folder: str) -> Any:
+def opened(folder: str, out: Output) -> Any:
     from arena.contest.contest import Contest
 
-    return Contest.open(Path(folder).expanduser().resolve())
+    return Contest.open(resolve.contest_folder(folder, out))
 
 
 def acted(out: Output, contest: Any, act: Any) -> None:
@@ -45,7 +45,7 @@ def void(out: Output, folder: str, entry: str, because: str) -> None:
     entry_id. Works beside `serve` and without it."""
     from arena.contest import acts
 
-    contest = opened(folder)
+    contest = opened(folder, out)
     acted(out, contest, acts.void(contest, entry, because))
     place = resolve.typed(Path(folder))
     out.note(f"everybody reads why; metaloop contest unvoid {place} {entry} takes it back")
@@ -66,7 +66,7 @@ def unvoid(out: Output, folder: str, entry: str, because: str) -> None:
     given up by itself begins anew."""
     from arena.contest import acts
 
-    contest = opened(folder)
+    contest = opened(folder, out)
     acted(out, contest, acts.unvoid(contest, entry, because))
 
 
@@ -83,7 +83,7 @@ def disputes(out: Output, folder: str, only_open: bool) -> None:
     from arena.contest.disputes import disputes as found
     from arena.contest.views import plain
 
-    out.rows(plain(found(opened(folder), only_open)), DISPUTES, empty="no disputes")
+    out.rows(plain(found(opened(folder, out), only_open)), DISPUTES, empty="no disputes")
 
 
 @verb(
@@ -96,4 +96,4 @@ def answer(out: Output, folder: str, dispute: int, text: str) -> None:
     from arena.contest.disputes import answer as say
     from arena.contest.views import plain
 
-    out.thing(plain(say(opened(folder), dispute, text).row()))
+    out.thing(plain(say(opened(folder, out), dispute, text).row()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -76,7 +75,7 @@ def caps(out: Output, folder: str, **flags: Any) -> None:
     from inner_loop.models.purse import Purse
     from meta.cli.crew import CAPS as KEPT
 
-    place = Path(folder).expanduser()
+    place = resolve.contest_folder(folder, out)
     found = Contest.open(place)
     shares = {name: flags.pop(name) for name in ("run_usd", "run_tokens")}
     asked = Crew.take(flags).staff

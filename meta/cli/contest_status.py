@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from meta.cli import resolve
 from meta.cli.contest_entrant import client_of, columns, shown, to_flag, token_flag
 from meta.cli.options import duration, verb
 from meta.cli.output import Column, Output
@@ -30,7 +31,7 @@ def status(out: Output, folder: str | None, to: str | None, token: str | None) -
         raise UsageError("a folder and --to: which of them?", hint="leave one of them out")
     if not folder and not to:
         raise UsageError("which contest?", hint="--to http://HOST:PORT, or METALOOP_TO; on its host the folder")
-    found = of_folder(Path(folder).expanduser().resolve()) if folder else of_address(to, token)
+    found = of_folder(resolve.contest_folder(folder, out)) if folder else of_address(to, token)
     if out.mode == "json":
         out.json(found)
         return

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meta.cli import render, resolve, trust
 from meta.cli.options import flag, study_argument, study_flag, verb
 from meta.cli.output import Column, Output, table
+from programs.errors import NotFound, UsageError
+
+if TYPE_CHECKING:
+    import duckdb
 
 PLOT_LEAST, PLOT_MOST = 12, 40
 OTHERS = 64  # characters that label and figures want beside the plot
@@ -17,27 +21,46 @@ PLAIN = tuple(
         "value", "program_id", "directive_id", "child_id", "credit_id",
     )
 )  # fmt: skip
+BUNDLE = (
+    Column("edits", style="bold"),
+    Column("on"),
+    *(Column(key, right=True, show=lambda v: render.number(v, 3)) for key in ("estimate", "low", "high")),
+    Column("unit"),
+    Column("task"),
+)
 QUERY = "SELECT * FROM credit ORDER BY method, estimate DESC NULLS LAST, credit_id"
 
 
 @verb(
     ("metaloop credit studies/NAME", "the clearest, method by method"),
-    ("metaloop credit studies/NAME --all", "every row"),
+    ('metaloop credit studies/NAME --bundle "norm=batch" --on "lr=0.01"', "what one edit adds to another"),
     ("metaloop credit studies/NAME --all --json", "every row, for a script"),
     flags=[
         study_argument,
         study_flag,
         flag("--method", metavar="NAME", help="Only this method (edits, directives, mutations …)."),
         flag("--all", is_flag=True, help="Also what no interval tells from zero."),
+        flag("--bundle", metavar="EDITS", help='The gain of these edits at once: "optimizer=adamw lr=0.003".'),
+        flag("--on", metavar="EDITS", help="With --bundle: on top of a source that holds these."),
     ],
 )
-def credit(out: Output, study: str | None, method: str | None, all: bool) -> None:
+def credit(out: Output, study: str | None, method: str | None, all: bool, bundle: str | None, on: str | None) -> None:
     """Gain by edit, directive and mutation: estimate, 95% interval, n, design. What
     is no experiment but an association says so."""
+    from analysis.attribution import recomputed
+
+    if on and not bundle:
+        raise UsageError("--on says what a bundle is put on top of", hint='--bundle "EDITS" --on "EDITS"')
     folder = resolve.study_folder(study, out)
+    if bundle:
+        with resolve.connect(folder, []) as con:
+            out.rows(bundles(con, bundle.split(), (on or "").split()), BUNDLE, extra={"study": str(folder)})
+        return
     with resolve.connect(folder, ["credit"]) as con:
         rows = [r for r in resolve.fetch(con, QUERY) if method is None or r["method"] == method]
         trust.note(out, con, resolve.shown(folder), trust.OF_CREDIT)
+        if older := recomputed(con):
+            out.note(older)
     if not all:
         hidden = len(rows)
         rows = [r for r in rows if resolved(r)]
@@ -50,6 +73,26 @@ def credit(out: Output, study: str | None, method: str | None, all: bool) -> Non
         out.note("nothing to credit yet")
     for name in dict.fromkeys(r["method"] for r in rows):
         _show(out, [r for r in rows if r["method"] == name])
+
+
+def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> list[dict[str, Any]]:
+    """What these edits add at once, on each task of the study that had them in an experiment."""
+    from analysis.attribution import searched
+    from analysis.edit_effects import edit_effects, key_of
+
+    found = []
+    for scope in searched(con):
+        told = edit_effects(scope).bundle([key_of(edit) for edit in edits], [key_of(edit) for edit in on])
+        if told is not None:
+            figures = {"estimate": told.mean, "low": told.low, "high": told.high}
+            found.append(
+                {"edits": " ".join(edits), "on": " ".join(on), "task": scope.task, "unit": scope.unit} | figures
+            )
+    if not found:
+        raise NotFound(
+            "no task had all of these edits in its experiments", hint="metaloop credit STUDY --method edit --all"
+        )
+    return found
 
 
 def resolved(row: dict[str, Any]) -> bool:

@@ -31,6 +31,10 @@ FLAGS = [
     flag("--quick", is_flag=True, help="A small study: 2 minutes on 2 idle cores."),
     flag("--generations", type=click.IntRange(min=0), help="Generations of children."),
     flag("-n", "--seeds", type=click.IntRange(min=2), help="Runs per program in a race."),
+    flag("--confirm-again", is_flag=True, help="With --resume, where the control failed its check: once, on new data."),
+    flag(
+        "--same-spend", is_flag=True, help="Also: spend as much again on stock runs, and measure their best train.py."
+    ),
     flag("--best-of-n", is_flag=True, help="Also: the best train.py of the champion's runs, and of stock's."),
     *options.PLAYING_FLAGS,
     *options.STAFF_FLAGS,
@@ -70,7 +74,8 @@ def improve(out: Output, program: str | None, **flags: Any) -> None:
 
 
 def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]) -> None:
-    from meta.begin import champion_of, found, take_up
+    from meta.begin import champion_of, confirmed_again, found, take_up
+    from meta.champion import look_of
     from meta.prior import gather, sentence
     from meta.reserve import refuse_twice
     from trainer.task import Task
@@ -78,28 +83,38 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
     reserve = launch.load_tasks(flags.pop("reserve"))
     past = [resolve.past_study(name, out) for name in resolve.listed(flags.pop("prior"))]
     follows = mutation.load(flags.pop("meta_program"))
-    dial = {name: flags.pop(name) for name in ("budget", "quick", "generations", "seeds", "best_of_n")}
+    again = flags.pop("confirm_again")
+    dial = {name: flags.pop(name) for name in ("budget", "quick", "generations", "seeds", "best_of_n", "same_spend")}
     settings = Settings.take(flags)
     folder = settings.existing(out)
     if folder is not None:
         study, plan, starters = take_up(folder)
         refuse_change(study, settings, reserve, past, follows)
         refuse_others(folder, own, starters)
+        study.look()
+        again = look_of(study, again) > 1
         homes = [study.task, *(Task.load(away.task) for away in study.config.further)]
         reserve = [Task.load(away.task) for away in study.config.reserve]
     else:
+        if again:
+            raise UsageError(
+                "--confirm-again goes on with a study", hint=f"metaloop {command} --resume STUDY --confirm-again"
+            )
         mutation.refuse_alone(follows, settings.crew.staff)
         homes = launch.load_tasks(settings.task) or [launch.load_task(None)]
         refuse_twice(homes, reserve)
-        plan = plan_of(homes, settings, reserve, **dial)
+        own_arm = command == "improve" and not like_stock(own[0], homes, settings.crew.researcher)
+        plan = plan_of(homes, settings, reserve, own_arm=own_arm, **dial)
         known = gather(past, [other.name for other in reserve]) if past else None
     described = describe(plan, homes, settings, study if folder else None, reserve)
     if prior := study.config.prior if folder else known and known.prior:
         described["prior"] = sentence(prior)
+    if command == "improve":
+        described["compared_with"] = compared_with(plan, own or starters, study if folder else None)
     if settings.dry_run:
         launch.dry_run(out, described)
         return
-    if folder is None or champion_of(folder) is None:
+    if folder is None or champion_of(folder) is None or again:
         for each in (*homes, *reserve):
             settings.ready(each, study if folder else None)
     if folder is None:
@@ -107,25 +122,13 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
         launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
         folder = settings.fresh(task, out)
         study, starters = found(
-            folder,
-            task=task,
-            plan=plan,
-            own=own,
-            workers=settings.workers_or_cores(),
-            devices=settings.devices,
-            seed=settings.seed,
-            fixed_steps=settings.fixed_steps,
-            sandbox=settings.sandbox,
-            command=command,
-            further=further,
-            reserve=reserve,
-            researcher=settings.crew.researcher,
-            staff=settings.crew.staff,
-            meta_program=follows,
-            known=known,
-        )
-    if champion_of(folder) is None:
-        play(out, command, study, plan, starters, described)
+            folder, task=task, plan=plan, own=own, workers=settings.workers_or_cores(), devices=settings.devices,
+            seed=settings.seed, fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, command=command,
+            further=further, reserve=reserve, researcher=settings.crew.researcher, staff=settings.crew.staff,
+            meta_program=follows, known=known,
+        )  # fmt: skip
+    if champion_of(folder) is None or (again and not confirmed_again(folder)):
+        play(out, command, study, plan, starters, described, again)
     else:
         out.note(f"{resolve.shown(folder)} has ended; this is its result")
     present(out, folder)
@@ -176,6 +179,8 @@ def plan_of(
     generations: int | None,
     seeds: int | None,
     best_of_n: bool = False,
+    same_spend: bool = False,
+    own_arm: bool = False,
 ) -> Plan:
     """The size of the study from its dial: --quick, --budget, or the default; then what single flags change."""
     from meta import plan as plans
@@ -190,6 +195,7 @@ def plan_of(
         whole = plans.within(
             budget, task, settings.run_budget,
             lambda p: p.seconds_on(task, further) + seconds_elsewhere(p, task, reserve),
+            int(own_arm), int(same_spend),
         )  # fmt: skip
     else:
         whole = plans.default(task, settings.run_budget)
@@ -197,7 +203,29 @@ def plan_of(
         more = {"opening_more": max(seeds, whole.opening_more), "child_more": max(seeds, whole.child_more)}
         whole = plans.override(whole, opening_runs=seeds, aa_runs=seeds, child_runs=seeds, **more)
     best_of = plans.BEST_OF_SEEDS if best_of_n else None
-    return plans.override(whole, generations=generations, best_of_seeds=best_of)
+    more = {"own_arm": int(own_arm), "same_spend": int(same_spend)}
+    return plans.override(whole, generations=generations, best_of_seeds=best_of, **more)
+
+
+def like_stock(own: Program, homes: Sequence[Task], researcher: str) -> bool:
+    """Whether the researcher does the same under the user's program as under stock, on every task."""
+    from meta.novelty import Novelty
+    from programs.shelf import starter
+
+    first, *further = homes
+    novelty = Novelty(first, researcher, further)
+    return novelty.behaviour(own) == novelty.behaviour(starter("stock"))
+
+
+def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None) -> str:
+    """Which program the announced test is against, and why."""
+    origin = study.config.plan.get("origin") if study else programs[0].program_id
+    name = next((program.name for program in programs if program.program_id == origin), programs[0].name)
+    if plan.own_arm:
+        return f"your program {name}; stock beside it, not tested"
+    if study is not None and "own_arm" not in study.config.plan:
+        return "stock: this study was founded by an older version"
+    return f"stock: {name} behaves like stock for this researcher, nothing that it carries out differs"
 
 
 def describe(
@@ -224,13 +252,14 @@ def describe(
 
 
 def play(
-    out: Output, command: str, study: Study, plan: Plan, starters: list[Program], described: dict[str, Any]
-) -> None:
+    out: Output, command: str, study: Study, plan: Plan, starters: list[Program], described: dict[str, Any],
+    again: bool = False,
+) -> None:  # fmt: skip
     """The outer loop, with its progress on stderr."""
     from meta.evolve import evolve as carry_out
 
     launch.announce(out, described)
-    launch.drive(out, study.folder, command, described, lambda p: carry_out(study, plan, starters, p))
+    launch.drive(out, study.folder, command, described, lambda p: carry_out(study, plan, starters, p, again))
 
 
 def present(out: Output, folder: Path) -> None:
@@ -269,7 +298,7 @@ def _show(
     with resolve.connect(folder, []) as con:
         found = [row["match_id"] for row in resolve.fetch(con, query)]
     if found:
-        standings(out, folder, found)
+        standings(out, folder, found, told=True)
     abroad.show(out)
     out.rows(changes, DIFF)
     for name, path in files.items():

@@ -60,7 +60,7 @@ class Settings:
             return resolve.study_folder(self.resume, out).resolve()
         for folder in (Path(self.study).expanduser(), resolve.STUDIES / self.study) if self.study else ():
             if (folder / resolve.MARK).is_file():
-                return folder.resolve()
+                return resolve.looked_at(folder.resolve(), out)
         return None
 
     def fresh(self, task: Task, out: Output) -> Path:

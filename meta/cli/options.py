@@ -194,7 +194,10 @@ task_flag = flag("-t", "--task", metavar="NAME|DIR", help="The task  [default: s
 tasks_flag = flag(
     "-t", "--task", metavar="TASK,…", help="The task, or several that every program is run on  [default: strokes]."
 )
-seed_flag = flag("--seed", type=click.IntRange(min=0), help="Seed of the study; without it, a fresh secret.")
+seed_flag = flag(
+    "--seed", type=click.IntRange(min=0),
+    help="Seed of the study: guessable, so not where anybody may cheat. Without it, a fresh secret.",
+)  # fmt: skip
 workers_flag = flag("-j", "--workers", type=click.IntRange(min=1), help="Worker processes  [default: the cores].")
 devices_flag = flag(
     "--devices-per-run", type=click.IntRange(1, 64), help="Devices that share the waves of one run  [default: 1]."

@@ -96,9 +96,11 @@ def _parts(sizes: Any) -> str:
     bred = (
         f"; {generations} of {sizes['children']} new programs and {sizes['elites']} old ones, {_times(sizes, 'child')}"
     )
+    arms = "the winner, your program and stock" if sizes.get("own_arm") else "the winner and stock"
+    spend = "; stock alone, as often as all that buys" if sizes.get("same_spend") else ""
     return (
         f"an opening race of {many(sizes['starters'], 'program')} and stock again, {_times(sizes, 'opening')}"
-        f"{bred if sizes['generations'] else ''}; the winner and stock {sizes['confirm_runs']} times each, to confirm"
+        f"{bred if sizes['generations'] else ''}; {arms} {sizes['confirm_runs']} times each, to confirm{spend}"
     )
 
 

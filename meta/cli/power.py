@@ -22,7 +22,8 @@ SDS = (0.25, 0.5, 1.0, 2.0)
 VERIFY_SEEDS = 2
 METHOD = (
     "power {power:.0%} of a one-sided Welch test at {level:.1%}, by the noncentral t distribution, exact for normal "
-    "runs; runs, device time and dollars are of both programs' fresh runs, verification included"
+    "runs; the test that a study announces is corrected for skewness, which costs 0.05 of it at 10 runs a side, 0.02 "
+    "at 20; runs, device time and dollars are of both programs' fresh runs, verification included"
 )
 Above0 = click.FloatRange(min=0, min_open=True)
 

@@ -32,7 +32,24 @@ def past_study(text: str, out: Output) -> Path:
 
 def study_folder(text: str | None, out: Output, *, option: str | None = None) -> Path:
     """The folder of a study: a path, a name (or unique prefix) under studies/, or the newest one there."""
-    text = text or option
+    return looked_at(_study_folder(text or option, out), out)
+
+
+def looked_at(folder: Path, out: Output) -> Path:
+    """The same folder, with a warning where other users of this machine can read the secret in it."""
+    from arena.private import exposed
+
+    if told := exposed(folder):
+        out.warn(told)
+    return folder
+
+
+def contest_folder(text: str, out: Output) -> Path:
+    """The folder of a contest, absolute."""
+    return looked_at(Path(text).expanduser().resolve(), out)
+
+
+def _study_folder(text: str | None, out: Output) -> Path:
     if text is None:
         return _newest(out)
     path = Path(text).expanduser()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from collections import defaultdict
@@ -9,12 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis import decision_text
+from analysis.decision import Decision, decision_of, twins
 from analysis.report.words import many
 from meta.cli import render, resolve, spend, trust
 from meta.cli.options import duration, flag, study_argument, study_flag, verb
 from meta.cli.output import Column, Output, table
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
     from meta.cli.output import Row
 
 MOST_MORE = 1_000  # runs; a program that needs more of them to be told apart is not told apart
@@ -76,8 +81,9 @@ def standings(out: Output, study: str | None, match: str | None, all: bool) -> N
     present(out, folder, chosen)
 
 
-def present(out: Output, folder: Path, matches: list[str] | None) -> None:
-    """The standings of these matches (None: of all), as ``match`` and ``evolve`` end too."""
+def present(out: Output, folder: Path, matches: list[str] | None, told: bool = False) -> None:
+    """The standings of these matches (None: of all), as ``match`` and ``evolve`` end too; where a study's decision was
+    made from one of them, with the decision. ``told``: the verdict stands above already."""
     with resolve.connect(folder, ["standings"]) as con:
         rows = resolve.fetch(con, QUERY, [matches])
         (ended,) = resolve.fetch(con, "SELECT count(*) FILTER (state = 'imported') AS imported FROM runs")
@@ -89,6 +95,7 @@ def present(out: Output, folder: Path, matches: list[str] | None) -> None:
             ]
             for match in dict.fromkeys(row["match_id"] for row in rows)
         }
+        decision = announced(con)
     played = list(dict.fromkeys(row["match_id"] for row in rows))
     rows = [row for match_id in played for row in (*rows, *best) if row["match_id"] == match_id]
     nothing = "imported runs only claim, none was verified" if ended["imported"] else "no runs have ended yet"
@@ -100,14 +107,31 @@ def present(out: Output, folder: Path, matches: list[str] | None) -> None:
     if not rows:
         out.note(f"{nothing}: metaloop {'log' if ended['imported'] else 'status'}")
     for match_id in played:
-        show_match(out, [row for row in rows if row["match_id"] == match_id], said[match_id], models)
+        of_match = [row for row in rows if row["match_id"] == match_id]
+        made_from = decision if decision and rests_on(decision, of_match[0]) else None
+        above = [decision_text.line(made_from)] if made_from and not told else []
+        show_match(out, of_match, [*said[match_id], *above], models, made_from)
 
 
-def show_match(out: Output, rows: list[dict[str, Any]], said: Sequence[str], models: Models) -> None:
-    """One match for a person: a title, the table with intervals drawn, what models took where any took part, and what
-    it would take to know more.
+def rests_on(decision: Decision, row: Row) -> bool:
+    """Whether the decision was made from the match of this row; one of an older version does not name its matches."""
+    return row["match_id"] in decision.match_ids if decision.match_ids else row["purpose"] == "confirmation"
 
-    ``said``: what is to be told of trust and findings.
+
+def announced(con: DuckDBPyConnection) -> Decision | None:
+    """The decision of the last champion; None where there is none, or its record has no claim."""
+    found = con.execute("SELECT details FROM champions ORDER BY named_at DESC LIMIT 1").fetchone()
+    event = json.loads(found[0]) if found else {}
+    return decision_of(event) if "holds" in event else None
+
+
+def show_match(
+    out: Output, rows: list[dict[str, Any]], said: Sequence[str], models: Models, decision: Decision | None = None
+) -> None:
+    """One match for a person: a title, the table with intervals drawn, the use of models where any took part, and the
+    remarks.
+
+    ``said``: trust and findings; ``decision``: where it was made from this match.
     """
     from rich.text import Text
 
@@ -124,7 +148,7 @@ def show_match(out: Output, rows: list[dict[str, Any]], said: Sequence[str], mod
     if asked:
         took = [_took(row, models) for row in asked]
         out.show(table(took, spend.COLUMNS, width))
-    for line in [*said, *remarks(rows)]:
+    for line in [*said, *remarks(rows, decision)]:
         out.show(Text(line, style="dim"))
 
 
@@ -201,9 +225,10 @@ def rank_text(low: int | None, high: int | None) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def remarks(rows: Sequence[Row]) -> list[str]:
-    """The A/A spread, the spend, and how many more runs would separate the first from the second."""
-    out = []
+def remarks(rows: Sequence[Row], decision: Decision | None = None) -> list[str]:
+    """The caveats of the study's ``decision`` where it was made from this match, else its A/A check; the spend, and how
+    many more runs would separate the first from the second."""
+    out = decision_text.remarks(decision) if decision else []
     best = [r for r in rows if r["role"] == "best-of"]
     rows = [r for r in rows if r["role"] != "best-of"]
     if best:
@@ -211,11 +236,10 @@ def remarks(rows: Sequence[Row]) -> list[str]:
             f"best-of-N: the one script of N runs that they saw as best, trained again on {best[0]['n']} fresh seeds; "
             "it ranks nothing."
         )
-    spread = aa_spread(rows)
-    if spread is not None:
-        places = render.decimals(spread)
-        out.append(f"A/A spread {spread:.{places}f}: two copies of one program differ by this much here.")
-    more = runs_to_separate(rows)
+    aa = None if decision else twins(rows)
+    if aa is not None:
+        out.append(decision_text.check(aa))
+    more = None if decision else runs_to_separate(rows)
     if more is not None:
         words = f"about {many(more, 'more run')} each" if more <= MOST_MORE else "not to be told apart in practice"
         out.append(f"To separate the first from the second program: {words}.")
@@ -223,16 +247,6 @@ def remarks(rows: Sequence[Row]) -> list[str]:
     runs = sum(r["n"] for r in rows)
     out.append(f"{many(runs, 'run')}, {duration(spent)} of device time charged.")
     return out
-
-
-def aa_spread(rows: Sequence[Row]) -> float | None:
-    """Largest difference between the arms of one program, where a program has two arms or more."""
-    spreads = []
-    for row in rows:
-        if row["role"] == "a/a" and row["gain"] is not None:
-            twins = [r["gain"] for r in rows if r["program_id"] == row["program_id"] and r["gain"] is not None]
-            spreads.append(max(twins) - min(twins))
-    return max(spreads, default=None)
 
 
 def runs_to_separate(rows: Sequence[Row]) -> int | None:

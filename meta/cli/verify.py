@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 SEEDS, RUNS = 4, 8
+SCORED_WITHOUT_ITS_CODE = ("classification", "language_model", "printed", "simulated")  # kinds of [score]
 HIDDEN = ("arms", "measurements", "kind", "found", "ratio", "recorded_ratio")
 ARMS = (
     Column("program", style="bold", flex=True),
@@ -37,7 +39,6 @@ ARMS = (
     Column("checked", right=True),
     Column("runs", "of", right=True),
 )
-FOUND = (Column("finding", style="bold"), Column("text", wrap=True), Column("run_id", "run"), Column("source_id"))
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Asked:
     unsafe_no_sandbox: bool
     secret: str | None
     dry_run: bool
+    yes: bool
 
     def how(self, fixed_steps: bool) -> How:
         from arena.verify import How
@@ -85,6 +87,7 @@ class Asked:
         options.unsafe_flag,
         flag("--secret", metavar="HEX", help="Make an earlier check again, with the secret it told."),
         options.dry_run_flag,
+        options.yes_flag,
     ],
 )  # fmt: skip
 def verify(out: Output, what: str, **flags: Any) -> int:
@@ -103,6 +106,10 @@ def verify(out: Output, what: str, **flags: Any) -> int:
     may take a fifth) exceed the fresh one by more than both errors allow (99%), or
     half of its gain needs no training. Confirmed: not contradicted, recorded and
     fresh lead both lie above 0 (95%). Else not confirmed.
+
+    A task that did not come with metaloop makes its data by its own data.py. Where a
+    study names it, you are asked first (without a terminal: --yes). It runs in a
+    sandbox then, without a network, and sees its own folder alone.
 
     The verdict is on stdout in any case. Exits with 1 where it is invalid or
     contradicted; not shown, worse and not confirmed exit with 0.
@@ -157,7 +164,7 @@ def _run(out: Output, study: Study, prefix: str, asked: Asked) -> Audit | None:
     with resolve.connect(study.folder, []) as con:
         known = [row["run_id"] for row in resolve.fetch(con, "SELECT run_id FROM runs")]
     run, how = run_of(study, resolve.by_prefix(prefix, known, "run")), asked.how(study.config.fixed_steps)
-    if not _begin(out, asked, how, bill(study.task, 2 * asked.seeds, asked.seeds, how, study), study.task):
+    if not _begin(out, asked, how, bill(study.task, 2 * asked.seeds, asked.seeds, how, study), study.task, study):
         return None
     with ticker(out) as told:
         return verify_run(study, run, asked.seeds, how, told)
@@ -172,7 +179,9 @@ def _whole_study(out: Output, study: Study, asked: Asked) -> Audit | None:
     drawn = whole.sampled(study, asked.runs, how)
     samples = samples_of(study, drawn)
     full = len(samples) + study.config.baseline_seeds
-    if not _begin(out, asked, how, bill(study.task, full, sum(s.ablate for s in samples), how, study), study.task):
+    if not _begin(
+        out, asked, how, bill(study.task, full, sum(s.ablate for s in samples), how, study), study.task, study
+    ):
         return None
     with ticker(out) as told:
         return verify_study(study, whole, drawn, how, told)
@@ -236,11 +245,18 @@ def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = 
     }
 
 
-def _begin(out: Output, asked: Asked, how: How, plan: Mapping[str, Any], task: Task) -> bool:
-    """Tell the bill and the hash of the secret; whether to go on. Raises EnvironmentProblem without a sandbox."""
+def _begin(
+    out: Output, asked: Asked, how: How, plan: Mapping[str, Any], task: Task, study: Study | None = None
+) -> bool:  # fmt: skip
+    """Tell the bill and the hash of the secret; whether to go on. Raises EnvironmentProblem without a sandbox.
+
+    ``study``: that names the task, which may be a stranger's.
+    """
     if asked.dry_run:
         out.thing(plan, shown={key: duration(plan[key]) for key in ("device_seconds", "wall_seconds")})
         return False
+    if study is not None and task.has_data and not task.is_builtin:
+        consent(study, how, asked.yes)
     sandbox.require(task, how.sandbox)
     share = f", {plan['share']:.1%} of what the study spent" if plan["share"] else ""
     out.note(
@@ -254,6 +270,26 @@ def _begin(out: Output, asked: Asked, how: How, plan: Mapping[str, Any], task: T
         out.note("its command is told no budget: whether a gain is there without training is not asked")
     out.note(f"the hash of its secret: {plan['secret_hash']}")
     return True
+
+
+def consent(study: Study, how: How, yes: bool) -> None:
+    """Say which code of the study's task is going to be executed, and ask. Raises UsageError where nobody can answer,
+    or where the task's code is part of the scoring, which is outside of any sandbox."""
+    task, code = study.task, study.task.folder / "data.py"
+    place = shlex.quote(str(task.folder))
+    if how.sandbox and task.scoring["kind"] not in SCORED_WITHOUT_ITS_CODE:
+        raise UsageError(
+            f"{code} takes part in scoring (kind = {task.scoring['kind']!r}), outside of any sandbox: that a study "
+            "names it is not enough",
+            hint=f"read it; then name it yourself: metaloop verify {study.folder}/runs/RUN/train.py -t {place}",
+        )
+    confined = "in a sandbox: no network, no file but those of its folder" if how.sandbox else "as you, in no sandbox"
+    told = f"{study.folder}/study.toml names a task of its own: {code} is going to be executed, {confined}"
+    if yes:
+        return
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        raise UsageError(f"{told}; nobody is there to be asked", hint="read it, then give the same command with --yes")
+    click.confirm(f"{told}; go on?", abort=True, err=True)
 
 
 def present(out: Output, what: str, audit: Audit) -> None:

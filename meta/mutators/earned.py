@@ -1,25 +1,23 @@
-"""What single edits earned, shrunk: the table that the mutators order and choose ideas by.
+"""What edits are expected to gain: the table that the mutators order and choose ideas by.
 
-An edit's figure is the mean of its two estimates (as a single change, and as a main effect in all experiments where
-that is known), shrunk towards zero as in normal empirical Bayes (Efron and Morris 1975) with the variance of effects
-taken from the table itself. Most edits do nothing, so zero and not the mean of the table is where they are drawn to.
+An edit's figure is that of its row of credit, the posterior of the mixed model of all experiments, times the share of
+its tries that ran: a try that fails gains nothing.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analysis.edit_effects import canonical
 from programs.program import Program
 
 if TYPE_CHECKING:
     from analysis.evidence import DirectiveCredit, EditCredit, Evidence
 
 Key = tuple[str, str]  # knob in lower case, value as canonical text
-PRIOR_RUNS = 2.0  # weight of the pooled spread against an edit's own, in runs
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,10 @@ class Earned:
     credit: EditCredit
     gain: float
     sd: float
+
+    @property
+    def tries(self) -> str:
+        return f"{self.credit.n} tries" if self.credit.n != 1 else "one try"
 
     @property
     def low(self) -> float:
@@ -41,22 +43,24 @@ class Earned:
         return self.credit.label.removeprefix("+").strip()
 
     def figure(self) -> str:
-        """``expected 0.12 ± 0.02; earned 0.14 over 9 tries``: the posterior that orders, then the credit row's figures.
+        """``expected gain 0.12 ± 0.02, 9 tries``."""
+        return f"expected gain {plus_minus(self.gain, self.sd)}, {self.tries}"
 
-        A softer word than earned where values were not chosen at random.
-        """
-        verb = "earned" if self.credit.causal else "came with"
-        tries = f"{self.credit.n} tries" if self.credit.n != 1 else "one try"
-        digits = min(max(0, math.ceil(-math.log10(self.sd / 2))), 9) if self.sd > 0 else 3  # 0.02, but 0.012
-        expected = f"expected {self.gain:.{digits}f} ± {self.sd:.{digits}f}"
-        return f"{expected}; {verb} {self.credit.estimate:.2g} over {tries}"
+
+@dataclass(frozen=True)
+class Together:
+    """What several edits gain at once; metric units."""
+
+    gain: float
+    sd: float
 
 
 class Table:
     """Posterior of every edit that was tried, and what ideas (with several edits) earned as they stand."""
 
     def __init__(self, evidence: Evidence) -> None:
-        self.rows: dict[Key, Earned] = {key_of(e.credit.knob, e.credit.value): e for e in _shrunk(evidence.edits)}
+        self.rows: dict[Key, Earned] = {key_of(e.knob, e.value): _earned(e) for e in evidence.edits}
+        self._effects = evidence.effects
         self.ideas: dict[str, DirectiveCredit] = {
             d.directive_id: d for d in evidence.directives if d.kind == "idea" and d.n > 0
         }
@@ -68,11 +72,20 @@ class Table:
         return rows if rows and len(rows) == len(keys) else None
 
     def idea(self, directive_id: str, terms: tuple[str, ...]) -> float | None:
-        """Expected gain of trying an idea: what it earned itself if that is known, else the sum of its edits."""
+        """Expected gain of trying an idea: of the tries that cite it if there are any, else of its edits together."""
         if (own := self.ideas.get(directive_id)) is not None and len(terms) > 1:
-            return idea_gain(own)
+            return own.gain
         rows = self.of_terms(terms)
-        return sum(row.gain for row in rows) if rows else None
+        return self.together(rows).gain if rows else None
+
+    def together(self, rows: Sequence[Earned]) -> Together:
+        """What these edits gain at once: by the model where it knows them, else their sum."""
+        share = math.prod(1.0 - row.credit.failures / row.credit.n for row in rows if row.credit.n)
+        keys = [(row.credit.knob.lower(), canonical(row.credit.value)) for row in rows]
+        told = self._effects.bundle(keys) if self._effects is not None else None
+        if told is not None:
+            return Together(told.mean * share, told.sd * share)
+        return Together(math.fsum(row.gain for row in rows), math.sqrt(math.fsum(row.sd**2 for row in rows)))
 
     def credit_ids(self, directive_id: str, terms: tuple[str, ...]) -> list[str]:
         if directive_id in self.ideas and len(terms) > 1:
@@ -87,9 +100,10 @@ class Table:
         return {knob: sorted(rows, key=lambda r: (-r.gain, r.term)) for knob, rows in knobs.items()}
 
 
-def idea_gain(credit: DirectiveCredit) -> float:
-    """Kept gain per experiment that cites the idea, shrunk as if two more had earned nothing."""
-    return credit.kept_gain / (credit.n + 2)
+def plus_minus(gain: float, sd: float) -> str:
+    """``0.12 ± 0.02``: as many digits as the sd is worth."""
+    digits = min(max(0, math.ceil(-math.log10(sd / 2))), 9) if sd > 0 else 3  # 0.02, but 0.012
+    return f"{gain:.{digits}f} ± {sd:.{digits}f}"
 
 
 def idea_terms(text: str) -> tuple[str, ...]:
@@ -119,35 +133,6 @@ def key_of_term(term: str) -> Key | None:
         return key_of(knob, value.strip("'\""))
 
 
-def _shrunk(credits: Iterable[EditCredit]) -> list[Earned]:
-    found = sorted(credits, key=lambda c: c.credit_id)
-    if not found:
-        return []
-    spread = _pooled_spread(found)
-    drafts = [(credit, _estimate(credit), _se(credit, spread)) for credit in found]
-    noise = statistics.fmean(se**2 for _, _, se in drafts)
-    signal = max(statistics.fmean(mean**2 for _, mean, _ in drafts) - noise, 0.05 * noise, 1e-18)
-    out = []
-    for credit, mean, se in drafts:
-        weight = signal / (signal + se**2)
-        out.append(Earned(credit, weight * mean, math.sqrt(weight) * se))
-    return out
-
-
-def _estimate(credit: EditCredit) -> float:
-    joint = credit.joint_estimate
-    return credit.estimate if joint is None else (credit.estimate + joint) / 2
-
-
-def _pooled_spread(credits: list[EditCredit]) -> float:
-    """Typical sd of one run's figure: the median over edits that several runs tried."""
-    spreads = [c.se * math.sqrt(c.runs) for c in credits if c.se is not None and c.runs > 1]
-    return statistics.median(spreads or [abs(c.estimate) for c in credits])
-
-
-def _se(credit: EditCredit, spread: float) -> float:
-    """Standard error with the pooled spread mixed in: two runs that happen to agree prove little."""
-    own = (credit.se or 0.0) ** 2 * credit.runs
-    weight = max(credit.runs - 1, 0) if credit.se is not None else 0
-    variance = (weight * own + PRIOR_RUNS * spread**2) / (weight + PRIOR_RUNS)
-    return math.sqrt(variance / max(credit.runs, 1))
+def _earned(credit: EditCredit) -> Earned:
+    ran = credit.score / credit.estimate if credit.estimate else 1.0
+    return Earned(credit, credit.score, (credit.se or 0.0) * ran)

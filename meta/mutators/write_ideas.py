@@ -1,4 +1,4 @@
-"""Writes the Ideas list anew from what single edits earned over all runs: the largest lever that was measured.
+"""Writes the Ideas list anew from the effects of edits over all experiments: the largest lever that was measured.
 
 The list opens with bundles: the best value of every knob that clearly earned something, all in one edit, then the
 better half of them, then the best quarter. One experiment buys what a queue of single ideas buys in a dozen; where
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meta.mutators.base import Parent, Proposal, parent_ids
-from meta.mutators.earned import Earned, Key, Table, idea_gain, idea_terms, key_of_term
+from meta.mutators.earned import Earned, Key, Table, idea_terms, key_of_term, plus_minus
 from meta.mutators.ladder import untried
 from meta.mutators.queue_first import queue_first
 from meta.mutators.several import by_turns, helps_everywhere, tables
@@ -122,7 +122,7 @@ def beside_winners(table: Table) -> list[Item]:
 
 def _bundles(winners: Sequence[Earned], table: Table) -> list[Item]:
     """All winners at once, then the better half, and so on while there are two or more."""
-    failed = {_keys(idea_terms(c.text)) for c in table.ideas.values() if c.kept_gain <= 0 and c.n >= PROOF}
+    failed = {_keys(idea_terms(c.text)) for c in table.ideas.values() if c.gain <= 0 and c.n >= PROOF}
     out, size = [], len(winners)
     while size > 1:
         rows = winners[:size]
@@ -130,10 +130,10 @@ def _bundles(winners: Sequence[Earned], table: Table) -> list[Item]:
             size //= 2
             continue
         terms = " ".join(f"`{row.term}`" for row in rows)
-        total = sum(row.gain for row in rows)
-        text = f"All of these at once: {terms} (one by one {total:.2g} is expected of them)."
+        told = table.together(rows)
+        text = f"All of these at once: {terms} (predicted gain {plus_minus(told.gain, told.sd)})."
         ids = tuple(credit_id for row in rows for credit_id in row.credit.ids)
-        out.append(Item(text, total, ids, _keys(row.term for row in rows)))
+        out.append(Item(text, told.gain, ids, _keys(row.term for row in rows)))
         size //= 2
     return out
 
@@ -163,13 +163,13 @@ def _second(rows: Sequence[Earned]) -> list[Earned]:
 def _joint_ideas(table: Table) -> list[Item]:
     """Ideas of several edits that earned most as they stood, though their parts alone may not."""
     out: dict[frozenset[Key], Item] = {}
-    for credit in sorted(table.ideas.values(), key=lambda c: (-idea_gain(c), c.credit_id)):
+    for credit in sorted(table.ideas.values(), key=lambda c: (-c.gain, c.credit_id)):
         terms = [term for term in idea_terms(credit.text) if key_of_term(term)]
-        if len(_keys(terms)) > 1 and credit.kept_gain > 0:
+        if len(_keys(terms)) > 1 and credit.gain > 0:
             shown = " ".join(f"`{term}`" for term in terms)
             tries = f"{credit.n} tries" if credit.n != 1 else "one try"
-            text = f"Together {shown}: came with {idea_gain(credit):.2g} over {tries}."
-            out.setdefault(_keys(terms), Item(text, idea_gain(credit), credit.ids, _keys(terms)))
+            text = f"Together {shown}: expected gain {credit.gain:.2g}, {tries}."
+            out.setdefault(_keys(terms), Item(text, credit.gain, credit.ids, _keys(terms)))
     return list(out.values())[:JOINT]
 
 

@@ -127,7 +127,8 @@ def study(
             for k in range(runs):
                 run_id = f"r-{who}-{k}"
                 start(ledger, run_id, "m1", f"a-{who}", who, k)
-                final = search(ledger, world, run_id, rng, tries=tries, changes=changes, proposer=proposer)
+                own = 1000 * programs.index(who) + k  # a training seed for each run
+                final = search(ledger, world, run_id, rng, tries=tries, seed=own, changes=changes, proposer=proposer)
                 end(ledger, run_id, claimed=world.gain(final))
                 verify(ledger, run_id, f"a-{who}", who, world.gain(final) + rng.normal(0, world.noise, 2))
     return folder

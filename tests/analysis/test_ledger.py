@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -9,14 +10,16 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from analysis.ledger import Ledger, check, read, segments, verify
+from analysis.ledger import Ledger, check, read, segments, sound, verify
+from analysis.ledger_problems import cannot_write
 from programs.errors import Corrupt, EnvironmentProblem, UsageError
 
 
@@ -211,3 +214,54 @@ def test_of_many_events_with_a_bad_one_none_is_written(tmp_path: Path) -> None:
         ledger.append({"kind": "after"})
     assert [record["kind"] for record in read(tmp_path)] == ["segment", "after"]
     assert check(tmp_path) == []
+
+
+def relinked(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
+    """The segment with its records changed, each with a right hash of its own: the chain alone knows better."""
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    change(records)
+    lines = []
+    for record in records:
+        body = json.dumps({key: value for key, value in record.items() if key != "hash"}, separators=(",", ":"))[:-1]
+        lines.append(f'{body},"hash":"{hashlib.sha256(body.encode()).hexdigest()}"}}\n')
+    path.write_text("".join(lines))
+
+
+def test_a_record_in_anothers_place_breaks_the_chain(tmp_path: Path) -> None:
+    """One record is another one, with a number and a hash that are right by themselves."""
+    with Ledger(tmp_path, "w") as ledger:
+        for number in range(4):
+            ledger.append({"kind": "a", "number": number})
+
+    def forge(records: list[dict[str, Any]]) -> None:
+        records[2] |= {"number": 7}
+
+    relinked(tmp_path / "w-1.jsonl", lambda records: None)
+    assert check(tmp_path) == []
+    relinked(tmp_path / "w-1.jsonl", forge)
+    for look in (lambda: list(read(tmp_path)), lambda: verify(tmp_path)):
+        with pytest.raises(Corrupt, match=r"w-1\.jsonl:4: the chain is broken"):
+            look()
+    assert not sound(tmp_path / "w-1.jsonl")
+    assert len(check(tmp_path)) == 1
+
+
+def test_a_synced_record_is_on_the_disk_when_it_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel is asked to write it out, after the whole of it was handed over; not where the caller waives that."""
+    seen: list[int] = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (seen.append(os.fstat(fd).st_size), real(fd))[1])
+    with Ledger(tmp_path, "w") as ledger:
+        opened = len(seen)
+        assert opened == 1 and seen[-1] == ledger.path.stat().st_size
+        ledger.append({"kind": "a"})
+        assert len(seen) == 2 and seen[-1] == ledger.path.stat().st_size
+        ledger.append({"kind": "b"}, sync=False)
+        assert len(seen) == 2
+        ledger.extend([{"kind": "c"}, {"kind": "d"}])
+        assert len(seen) == 3 and seen[-1] == ledger.path.stat().st_size
+
+
+def test_an_error_of_the_disk_without_a_number_is_told_in_its_own_words(tmp_path: Path) -> None:
+    assert "the drive fell off" in cannot_write(tmp_path, OSError("the drive fell off")).message
+    assert "Permission denied" in cannot_write(tmp_path, OSError(errno.EACCES, "Permission denied")).message

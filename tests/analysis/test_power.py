@@ -86,7 +86,8 @@ def test_a_study_tells_its_noise_and_what_its_match_can_tell(tmp_path: Path) -> 
     assert found.noise.mean == pytest.approx(np.mean([*GAINS["stock"], 0.02, 0.028]))
     assert (found.runs, found.task, found.seconds) == (11, "strokes", 1.0)
     assert (row.comparison, row.n, row.level) == ("any two", 3, 0.025 / 6)
-    assert row.detectable_ratio == pytest.approx(1 + (row.detectable or 0) / 0.025)
+    mine = np.mean([*GAINS["stock"], 0.02, 0.028])  # stock and its A/A arm are one sample
+    assert row.detectable_ratio == pytest.approx(1 + (row.detectable or 0) / mine)
     assert query(folder, "SELECT detectable FROM power") == [{"detectable": row.detectable}]
 
 

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from analysis.standings import ALPHA, rank_ranges
-from analysis.statistics import holm, welch
+from analysis.statistics import holm, t_test, welch_difference
 
 
 def by_pairs(gains: Mapping[Any, Sequence[float]]) -> dict[Any, tuple[int, int]]:
     """The definition, word by word."""
     arms = [arm for arm, values in gains.items() if values]
     pairs = list(combinations(arms, 2))
-    ps = [welch(gains[a], gains[b]) for a, b in pairs]
+    told = [welch_difference(gains[a], gains[b]) for a, b in pairs]
+    ps = [None if difference is None else t_test(difference, se, df) for difference, se, df in told]
     above, below = dict.fromkeys(arms, 0), dict.fromkeys(arms, 0)
     for (a, b), p in zip(pairs, holm([1.0 if p is None else p for p in ps]), strict=True):
         if p < ALPHA:

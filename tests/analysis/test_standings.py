@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
-from analysis.standings import rank_ranges
+from analysis.standings import rank_ranges, standing
 from analysis.study import open_study, query
 from tests.analysis import synthetic
 
@@ -85,3 +85,21 @@ def test_stopped_runs_spend_and_do_not_gain(tmp_path: Path) -> None:
     assert (first["n"], first["gain"], first["device_seconds_charged"], first["runs"]) == (1, 0.5, 6.0, 2)
     assert first["se"] is None and first["low"] is None and first["high"] is None
     assert (second["n"], second["gain"], second["rank_low"]) == (0, None, None)
+
+
+def run_row(**more: object) -> dict[str, object]:
+    return {
+        "match_id": "m", "arm_id": "a", "program_id": "p", "task": "t", "state": "finished", "verified_gain": 1.0,
+        "claimed_gain": 1.5, "device_seconds_charged": 2.0, "failed_seeds": 0, "role": "program", "name": "n",
+        "words": 3, "trust": "verified", "score_stream": "selection", "stream": "search", "purpose": "race",
+        "tokens": None, "usd": None, "wall_seconds": 4.0, "experiment_wall_seconds": 3.0, **more,
+    }  # fmt: skip
+
+
+def test_spend_is_that_of_all_runs_and_gains_are_those_of_the_runs_that_count() -> None:
+    """A run without a model has no tokens, and its dollars are none; with tokens but no price they are not known."""
+    rows = [run_row(), run_row(tokens=30, usd=0.5, verified_gain=2.0), run_row(state="stopped", tokens=5, usd=0.25)]
+    found = standing([*rows, run_row(void=True, verified_gain=9.0, device_seconds_charged=None)])
+    assert (found.n, found.gain, found.runs, found.tokens, found.usd) == (2, 1.5, 4, 35, 0.75)
+    assert (found.device_seconds_charged, found.claimed, found.utilization) == (6.0, 1.5, 0.75)
+    assert standing([run_row(tokens=7)]).usd is None and standing([run_row()]).usd == 0.0

@@ -7,17 +7,18 @@ import math
 import numpy as np
 import pytest
 
+from analysis.permutation import permutation_test
 from analysis.statistics import (
     bh,
-    clustered_mean,
     holm,
+    limits,
     mean_interval,
+    one_sided,
     posterior,
     ratio,
-    ratio_lower_bound,
     shared_error,
+    skewed_difference,
     t_test,
-    welch,
     welch_difference,
 )
 
@@ -37,13 +38,19 @@ def test_interval_covers_95_percent() -> None:
     assert 0.935 <= covered <= 0.965
 
 
+def welch(a: list[float], b: list[float]) -> float | None:
+    difference, se, df = welch_difference(a, b)
+    return None if difference is None else t_test(difference, se, df)
+
+
 def test_welch_agrees_with_scipy() -> None:
     from scipy.stats import ttest_ind
 
     rng = np.random.default_rng(2)
+
     a, b = list(rng.normal(0, 1, 5)), list(rng.normal(1, 3, 9))
     assert welch(a, b) == pytest.approx(ttest_ind(a, b, equal_var=False).pvalue)
-    assert welch([1.0], b) is None
+    assert welch([1.0], b) is None and welch([], b) is None
     assert welch([0.0, 0.0], [0.0, 0.0]) == 1.0 and welch([0.0, 0.0], [1.0, 1.0]) == 0.0
 
 
@@ -63,18 +70,6 @@ def test_bh_holds_the_false_discovery_rate() -> None:
         called = [i for i, q in enumerate(qs) if q is not None and q < 0.1]
         rates.append(sum(i >= 10 for i in called) / max(1, len(called)))
     assert np.mean(rates) < 0.1 and np.mean(rates) > 0.03
-
-
-def test_clustered_se_sees_what_the_plain_one_misses() -> None:
-    rng = np.random.default_rng(4)
-    covered = []
-    for _ in range(1000):
-        runs = [rng.normal(0, 1) + rng.normal(0, 0.3, int(rng.integers(1, 6))) for _ in range(12)]
-        mean, se = clustered_mean([float(r.sum()) for r in runs], [len(r) for r in runs])
-        assert se is not None
-        covered.append(abs(mean) <= 2.2 * se)
-    assert 0.90 <= np.mean(covered) <= 0.97
-    assert clustered_mean([3.0], [2]) == (1.5, None)
 
 
 def test_posterior_shrinks_towards_the_grand_mean() -> None:
@@ -108,8 +103,10 @@ def test_posterior_beats_raw_means_and_its_se_is_honest() -> None:
 
 def test_ratio_bound_covers_one_sided() -> None:
     rng = np.random.default_rng(6)
-    below = [ratio_lower_bound(list(rng.normal(1.3, 0.4, 12)), list(rng.normal(1.0, 0.33, 12))) <= 1.3
-             for _ in range(2000)]  # fmt: skip
+    below = []
+    for _ in range(2000):
+        lower = ratio(list(rng.normal(1.3, 0.4, 12)), list(rng.normal(1.0, 0.33, 12))).lower
+        below.append(lower is None or lower <= 1.3)
     assert 0.935 <= np.mean(below) <= 0.965
 
 
@@ -120,7 +117,8 @@ def test_ratio_bound_covers_where_the_shared_baseline_is_noisy() -> None:
         baseline = rng.normal(0.0, 0.7, 8)
         top, bottom = (list(baseline.mean() + rng.normal(mean, 0.33, 10)) for mean in (4.0, 1.0))
         found = ratio(top, bottom, baseline=list(baseline))
-        known.append(ratio_lower_bound(top, bottom) <= 4.0)
+        lower = ratio(top, bottom).lower
+        known.append(lower is None or lower <= 4.0)
         counted.append(found.lower is None or found.lower <= 4.0)
     assert np.mean(known) < 0.86 and 0.94 <= np.mean(counted) <= 0.985
 
@@ -143,6 +141,66 @@ def test_ratio_says_when_anything_is_possible() -> None:
     assert ratio([1.0, 2.0], [-1.0, 1.0]).ratio is None
     wild = ratio([1.0, 1.1], [5.0, -4.5])
     assert wild.ratio is not None and wild.lower is None
-    assert ratio_lower_bound([1.0, 1.1], [5.0, -4.5]) == -math.inf
     assert ratio([1.0], [1.0, 1.0]).lower is None
-    assert ratio([2.0, 2.0], [1.0, 1.0]).lower == 2.0
+    exact = ratio([6.0, 6.0], [2.0, 2.0])
+    assert (exact.ratio, exact.lower) == (3.0, 3.0)
+
+
+def _skewed(skewness: float, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Mean 0, sd 1."""
+    if not skewness:
+        return rng.standard_normal(shape)
+    return np.sign(skewness) * (rng.gamma(4 / skewness**2, size=shape) * abs(skewness) / 2 - 2 / abs(skewness))
+
+
+def _rejected(first: float, second: float, by: float = 0.0, draws: int = 4000, n: int = 10) -> tuple[float, float]:
+    """Shares of draws in which the announced test and plain Welch claim that the first arm is better."""
+    rng = np.random.Generator(np.random.PCG64(1))
+    a, b = _skewed(first, (draws, n), rng) + by, _skewed(second, (draws, n), rng)
+    pairs = [(x.tolist(), y.tolist()) for x, y in zip(a, b, strict=True)]
+    ours = sum(one_sided(skewed_difference(x, y)) < 0.025 for x, y in pairs)
+    plain = sum((welch(x, y) or 1.0) < 0.05 and sum(x) > sum(y) for x, y in pairs)
+    return ours / draws, plain / draws
+
+
+@pytest.mark.parametrize(("first", "second"), [(-2.0, 0.0), (0.0, 2.0), (-2.0, 2.0), (-2.0, -2.0), (2.0, 2.0)])
+def test_the_announced_test_holds_its_level_where_arms_are_skewed(first: float, second: float) -> None:
+    ours, _ = _rejected(first, second)
+    assert ours <= 0.0375  # 3.0% and three standard errors
+
+
+def test_plain_welch_does_not() -> None:
+    assert _rejected(-2.0, 2.0)[1] > 0.05
+
+
+def test_under_symmetric_noise_it_is_no_idle_test() -> None:
+    level, _ = _rejected(0.0, 0.0)
+    ours, plain = _rejected(0.0, 0.0, by=1.3, draws=1000)
+    assert 0.0125 < level < 0.03
+    assert plain - 0.1 < ours <= plain
+
+
+def test_limits_and_the_test_agree_and_p_falls_as_the_difference_grows() -> None:
+    rng = np.random.Generator(np.random.PCG64(2))
+    for skewness in (-2.0, 0.0, 2.0):
+        a, b = _skewed(skewness, (2, 10), rng)
+        estimates = [skewed_difference((a + by).tolist(), b.tolist()) for by in np.linspace(-3.0, 6.0, 50)]
+        ps = [one_sided(estimate) for estimate in estimates]
+        assert ps == sorted(ps, reverse=True) and ps[-1] < 0.025 < ps[0]
+        assert [p < 0.025 for p in ps] == [(limits(estimate)[0] or 0.0) > 0.0 for estimate in estimates]
+
+
+def test_an_estimate_without_spread_or_with_too_few_values() -> None:
+    assert one_sided(skewed_difference([1.0], [0.0, 1.0])) == 1.0
+    assert limits(skewed_difference([1.0], [0.0, 1.0])) == (None, None)
+    equal, better, worse = ([1.0, 1.0], [2.0, 2.0], [0.0, 0.0])
+    assert [one_sided(skewed_difference(a, equal)) for a in (equal, better, worse)] == [0.5, 0.0, 1.0]
+
+
+def test_a_permutation_test_is_exact_and_sees_no_common_mean() -> None:
+    assert permutation_test([0.0, 0.0, 0.0, 0.0], [1.0, 1.0]) == pytest.approx(1 / 15)  # one split of C(6, 2)
+    assert permutation_test([0.0, 1.0], [1.0, 0.0]) == 1.0 and permutation_test([1.0], [2.0, 3.0]) is None
+    assert permutation_test([5.0, 5.1, 4.9], [5.3, 4.7]) == permutation_test([0.0, 0.1, -0.1], [0.3, -0.3])
+    rng = np.random.default_rng(4)
+    many = permutation_test(rng.normal(0, 1, 30).tolist(), rng.normal(2, 1, 30).tolist())  # drawn, not gone through
+    assert many is not None and 0 < many < 0.001

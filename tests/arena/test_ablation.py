@@ -177,3 +177,16 @@ def test_a_run_that_kept_nothing_has_nothing_to_replay(tmp_path: Path) -> None:
     [run] = query(study.folder, f"SELECT * FROM runs WHERE run_id = '{run_id}'")
     with pytest.raises(UsageError, match="kept nothing"):
         replay.commits_of(study, run)
+
+
+def test_a_run_with_one_free_edit_is_not_replayed(tmp_path: Path) -> None:
+    """What the ledger holds of an edit of files that no knob made: neither a value nor a patch."""
+    study = study_of(tmp_path / "s")
+    run_id = played(study)
+    study.look()
+    [run] = query(study.folder, f"SELECT * FROM runs WHERE run_id = '{run_id}'")
+    assert len(replay.commits_of(study, run)) >= 2
+    kept = [e for e in study.history.experiments[run_id].values() if e["source_id"] == run["final_source_id"]]
+    kept[0]["edit"] = {"set": {}, "apply": []}
+    with pytest.raises(UsageError, match="kept free edits"):
+        replay.commits_of(study, run)

@@ -188,7 +188,6 @@ def test_a_wall_ends_a_run_with_its_best_while_a_model_is_waited_for(
     assert result.final_metric == best and result.charged == task.run_budget and result.forfeited > 0
     cut = [call for call in calls if call["status"] == "failed"]
     assert cut and all("timeout" in call["faults"][0] and call["lost_tokens"] for call in cut)
-    assert 6 <= result.wall_seconds < 60  # not the 300 s of a call
     purse = json.loads((tmp_path / "purse.json").read_text())
     assert purse["open"] == {} and purse["tokens"] == sum(call["tokens"] + call["lost_tokens"] for call in calls)
     git = ["git", "-C", str(tmp_path / "run"), "show", "HEAD:research_state.md"]

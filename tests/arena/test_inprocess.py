@@ -12,15 +12,17 @@ from analysis.study import query
 from arena.drain import Drained
 from arena.executor import LocalExecutor
 from arena.inprocess import InProcessExecutor
-from arena.match import Entry, enter, play
+from arena.match import Entry, Match, announce, enter, play, run_job
 from arena.race import Allocation
 from arena.study import Study
+from meta.homes import against
 from programs.edit import set_charter
 from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
 from tests.studies import make_study, silent
-from trainer.planted import random_law, simulated_task
+from trainer.planted import COST, null_law, random_law, simulated_task
+from trainer.streams import Stream
 from trainer.task import Task
 
 FIGURES = """
@@ -111,3 +113,66 @@ def test_near_identical_programs_share_their_luck_and_strangers_do_not(tmp_path:
         {(row["run_seed"], row["source_id"]) for row in rows if row["arm_id"] == arm.arm_id} for arm in match.arms
     )
     assert len(stock) == 2 and stock == close != local
+
+
+def untouched(folder: Path, *, noise: float = 0.0) -> Study:
+    """Runs have the time of one experiment, so they end where they began; a match shifts its verifications."""
+    law = null_law(1, noise=noise, drift=0.1, crash_rate=0.0)
+    task = Task.load(simulated_task(law, folder.parent / "task", experiments=1))
+    return Study.create(folder, task=task, run_budget=COST, command="match", workers=1, seed=4)
+
+
+def entered(study: Study, stream: Stream) -> Match:
+    entries = [Entry(starter("local"), "champion"), Entry(starter("stock"), "control")]
+    return enter(study, "last", entries, purpose="confirmation", stream=stream)
+
+
+def ended(study: Study, stream: Stream, runs: int = 3, progress: Any = silent) -> list[dict[str, Any]]:
+    with study, InProcessExecutor(study, progress) as executor:
+        match = entered(study, stream)
+        play(study, executor, match, Allocation({arm.arm_id: runs for arm in match.arms}), progress)
+    return query(study.folder, "SELECT run_id, seed, status, metric, gain, trust FROM verifications ORDER BY ALL")
+
+
+def test_a_run_that_ends_at_the_baseline_is_trained_again_where_arms_are_compared_for_good(tmp_path: Path) -> None:
+    """So it shares what all verifications of a match share; a gain of exactly 0 would not."""
+    chosen = ended(untouched(tmp_path / "one" / "s"), "selection")
+    assert {(row["status"], row["gain"], row["trust"]) for row in chosen} == {("baseline", 0.0, "")}
+    study = untouched(tmp_path / "two" / "s")
+    final = ended(study, "confirmation")
+    assert len(final) == len(chosen) and {(row["status"], row["trust"]) for row in final} == {("ok", "verified")}
+    (drift,) = {round(row["gain"], 12) for row in final}  # without noise it is all that there is
+    assert abs(drift) > 1e-3
+    assert against(study, entered(study, "confirmation").match_id).touched == {"champion": 1.0, "control": 1.0}
+
+
+def test_a_confirmation_of_untouched_runs_is_resumed_to_the_same_bits(tmp_path: Path) -> None:
+    whole = ended(untouched(tmp_path / "whole" / "s", noise=0.02), "confirmation")
+    study, seen = untouched(tmp_path / "cut" / "s", noise=0.02), []
+
+    def stop_soon(event: Mapping[str, Any]) -> None:
+        seen.append(event)
+        if len(seen) == 8:
+            study.request_stop()
+
+    with pytest.raises(Drained):
+        ended(study, "confirmation", progress=stop_soon)
+    assert 0 < len(query(study.folder, "SELECT * FROM verifications")) < len(whole)
+    assert ended(Study.open(study.folder), "confirmation") == whole
+
+
+def test_a_ledger_that_counts_untouched_runs_as_0_is_gone_on_with(tmp_path: Path) -> None:
+    """As earlier versions wrote it: what stands is kept, and the claim takes it for what it is."""
+    study = untouched(tmp_path / "s", noise=0.02)
+    match = entered(study, "confirmation")
+    old = run_job(study, match, match.arms[0], 0)
+    with study, InProcessExecutor(study, silent) as executor:
+        announce(study, match, silent)
+        for seed in old.verify_seeds:
+            row = {"seed": seed, "stream": "confirmation", "status": "baseline", "metric": 2.0, "gain": 0.0}
+            study.record({"kind": "verification", "run_id": old.run_id, "arm_id": old.arm_id, "trust": "", **row})
+        play(study, executor, match, Allocation({arm.arm_id: 3 for arm in match.arms}), silent)
+    statuses = query(study.folder, "SELECT run_id, status FROM verifications")
+    assert {row["status"] for row in statuses if row["run_id"] == old.run_id} == {"baseline"}
+    assert {row["status"] for row in statuses if row["run_id"] != old.run_id} == {"ok"}
+    assert against(study, match.match_id).touched == {"champion": 2 / 3, "control": 1.0}

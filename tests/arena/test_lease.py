@@ -147,9 +147,11 @@ def test_what_a_run_waits_for_a_device_is_no_part_of_its_experiment(tmp_path: Pa
         yield
 
     trainer.lease = late
+    began = time.monotonic()
     landing = carry_out(trainer, Spec(task.baseline(), 1, "search"))
-    assert landing.outcome.status == "ok" and trainer.waited >= 0.5
-    assert landing.ended - landing.began < 0.5 and landing.outcome.wall_seconds < 0.5
+    rest = time.monotonic() - began - trainer.waited
+    assert landing.outcome.status == "ok" and trainer.waited > 0.0
+    assert landing.ended - landing.began <= rest and landing.outcome.wall_seconds <= rest
 
 
 @pytest.mark.slow

@@ -83,10 +83,10 @@ def test_a_job_goes_to_its_class_of_hardware_only() -> None:
     made: Scheduler[Ask] = Scheduler(want)
     made.join(Node("old", "a100", 8))
     jobs = iter([Ask("a", 1, "h200"), Ask("b", 1, "a100")])
-    assert made.place(jobs) is None and [job.job_id for job in made.stranded()] == ["a"]
+    assert made.place(jobs) is None and [job.job_id for job in made.waiting] == ["a"]
     made.join(Node("new", "h200", 1))
     assert [(p.job.job_id, p.node) for p in place_all(made, jobs)] == [("a", "new"), ("b", "old")]
-    assert made.stranded() == []
+    assert made.waiting == []
 
 
 def test_a_large_job_does_not_starve_behind_small_ones() -> None:
@@ -249,7 +249,7 @@ def test_a_lost_class_of_hardware_does_not_stop_another() -> None:
     made.leave("a")
     made.result(placed["2"].ticket)
     assert [p.job.job_id for p in place_all(made, jobs)] == ["3"]
-    assert [job.job_id for job in made.stranded()] == ["1"]
+    assert [job.job_id for job in made.waiting] == ["1"]
 
 
 def test_a_node_is_here_once() -> None:

@@ -152,6 +152,18 @@ def test_a_study_that_does_not_say_was_made_without_a_sandbox(tmp_path: Path) ->
     assert Study.open(study.folder).config.sandbox is False
 
 
+def test_a_study_that_does_not_say_goes_on_with_its_small_seeds_of_data(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    path, label = study.folder / "study.toml", ("search", "split", study.task.task_id)
+    assert study.streams.data_seed(*label) > 1 << 31
+    path.write_text(path.read_text().replace("data_bits = 128\n", ""))
+    old = Study.open(study.folder).streams
+    assert old.data_seed(*label) == study.streams.seed(*label)
+    path.write_text("data_bits = 64\n" + path.read_text())
+    with pytest.raises(Corrupt, match="data_bits"):
+        Study.open(study.folder)
+
+
 def test_a_machine_without_a_sandbox_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bwrap, "_candidates", list)  # neither the wheel nor the system has one
     sandbox.require(Task.load("strokes"), False)

@@ -17,7 +17,10 @@ BLOBS = Path(__file__).parent / "blobs"
 STREAMS_OF_TESTS = Streams.from_seed(7)
 FULL = 0.2  # charge of a full experiment with fixed steps, s
 #: What a machine measures and a repetition need not repeat.
-MACHINE = ("device_seconds_spent", "wall_seconds", "peak_memory_mb", "started_at", "cached")
+MACHINE = (
+    "device_seconds_spent", "wall_seconds", "peak_memory_mb", "started_at", "cached", "training_seconds",
+    "prediction_seconds",
+)  # fmt: skip
 Event = dict[str, Any]
 
 

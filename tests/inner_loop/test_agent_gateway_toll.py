@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from contextlib import suppress
@@ -16,6 +17,7 @@ import pytest
 from inner_loop.gateway import server as agent_gateway
 from inner_loop.gateway.route import COMMON, routes
 from inner_loop.gateway.server import Gateway
+from inner_loop.gateway.usage import Reading
 from inner_loop.models.purse import Purse
 from programs.errors import CapReached, UsageError
 from tests.llm.apis import ApiServer
@@ -249,3 +251,32 @@ def _ask_for_ever(where: Any, study: Path) -> None:
     with calling(where, study=study, max_tokens=10_000, call_timeout=300) as caller:
         caller.client.timeout = 300
         caller.ask("chat")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reply", "finish"),
+    [
+        ("responses", {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}, "length"),
+        ("responses", {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}, "content_filter"),
+        ("responses", {"status": "incomplete"}, "incomplete"),
+        ("responses", {"status": "completed", "incomplete_details": {"reason": "x"}}, "stop"),
+        ("chat", {"choices": [{"finish_reason": "length"}]}, "length"),
+        ("chat", {"choices": []}, ""),
+        ("messages", {"stop_reason": "end_turn"}, "stop"),
+        ("messages", {"stop_reason": "refusal"}, "content_filter"),
+    ],
+)
+def test_why_a_reply_ended_is_told_in_one_language(kind: Any, reply: dict[str, Any], finish: str) -> None:
+    reading = Reading(kind)
+    reading.whole(json.dumps(reply | {"model": "m"}).encode())
+    assert (reading.finish, reading.model, reading.ended) == (finish, "m", True)
+
+
+def test_a_chunk_of_a_stream_need_not_have_choices() -> None:
+    reading = Reading("chat")
+    for chunk in ({"model": "m"}, {"choices": None}, {"choices": []}, {"choices": "x"}):
+        assert not reading.event(b"data: " + json.dumps(chunk).encode())
+    assert reading.finish == "" and not reading.ended
+    assert not reading.event(b'data: {"choices": [{"finish_reason": "stop"}]}') and reading.finish == "stop"
+    assert reading.event(b'data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}')
+    assert reading.ended and reading.usage is not None and reading.usage.tokens == 7

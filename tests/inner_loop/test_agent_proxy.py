@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -120,10 +119,8 @@ def test_connections_are_bounded_and_closing_cuts_them(echo: int) -> None:
             client.sendall(connect("127.0.0.1", echo))
         answers = [client.recv(1 << 16).split()[1] for client in clients]
         assert answers.count(b"200") == 64 and answers.count(b"503") == 1
-        started = time.monotonic()
-    assert time.monotonic() - started < 50
     for client in clients:
-        with suppress(OSError):
+        with suppress(ConnectionError), client:  # one that is still open would run into its timeout
             while client.recv(1 << 16):
                 pass
         client.close()

@@ -67,7 +67,7 @@ def test_what_is_not_there_is_said_with_its_cure(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """npm's prefix for a package, a virtual environment with its Python for a script in one, else the file alone."""
+    """npm's packages for one of them, a virtual environment with its Python for a script in one, else the file."""
     prefix = tmp_path / "node"
     package = prefix / "lib" / "node_modules" / "@acme" / "claude"
     package.mkdir(parents=True)
@@ -77,7 +77,7 @@ def test_an_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.Mon
     (prefix / "bin" / "claude").symlink_to(package / "cli.js")
     monkeypatch.setenv("PATH", str(prefix / "bin"))
     found = agent_recipe.find(agent_recipe.load("claude"))
-    assert found.path == package / "cli.js" and found.readable == (prefix,)
+    assert found.path == package / "cli.js" and found.readable == (prefix / "lib/node_modules", prefix / "bin")
 
     tool = tmp_path / "home" / "tools" / "aider"
     (tool / "bin").mkdir(parents=True)

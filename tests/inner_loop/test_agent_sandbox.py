@@ -228,11 +228,10 @@ print(os.wait()[1])"""
 
 def test_a_fork_bomb_ends_at_the_limits(worktree: Path) -> None:
     limits = AgentLimits(processes=64, wall_seconds=3, memory_mb=512)
-    started = time.monotonic()
     ended = python(
         AgentSandbox(worktree, limits=limits), "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass"
     )
-    assert ended.killed == "wall" and time.monotonic() - started < 100
+    assert ended.killed == "wall"
 
 
 def test_a_daemon_that_is_left_behind_is_dead(worktree: Path) -> None:
@@ -250,7 +249,7 @@ def test_a_daemon_that_is_left_behind_is_dead(worktree: Path) -> None:
 def test_the_wall_limit_ends_all_of_it(worktree: Path) -> None:
     sleep = f"sleep {20_000 + os.getpid()}"  # another test may let a sleep begin
     ended = shell(AgentSandbox(worktree), f"trap '' TERM INT HUP; setsid {sleep} & {sleep}", timeout=1)
-    assert (ended.exit_code, ended.killed) == (137, "wall") and ended.wall_seconds < 100
+    assert (ended.exit_code, ended.killed) == (137, "wall")
     alive = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert sleep not in alive.splitlines()
 

@@ -9,6 +9,7 @@ import pytest
 from inner_loop import keep
 from inner_loop.citations import Citations
 from inner_loop.contracts import KeepRule
+from inner_loop.keep.better import verdict
 from inner_loop.keep.margin import card_sd
 from programs.charter import Keep
 from tests.inner_loop.play import FULL, open_bench, program
@@ -32,10 +33,10 @@ def test_conformance(trainer: Trainer, rule: str) -> None:
     for edit, kept in ((GOOD, True), (BAD, False), (Edit({"FAULT": "nan"}), False)):
         candidate = bench.experiment(edit)
         before = bench.remaining
-        verdict = judge.judge(bench, candidate, bench.baseline)
-        assert verdict.keep is kept
-        assert verdict.reason
-        assert (verdict.gain or 0) > 0 or not kept
+        found = judge.judge(bench, candidate, bench.baseline)
+        assert found.keep is kept
+        assert found.reason
+        assert (found.gain or 0) > 0 or not kept
         assert before - bench.remaining <= judge.extra * FULL + 1e-9
         assert candidate.decision == ""
     assert all(record.decision for record in bench.history if record.replicate > 0)
@@ -71,18 +72,25 @@ def test_margin_takes_the_sd_of_the_card_where_there_is_one(trainer: Trainer) ->
 def test_paired_uses_seeds_that_neither_was_chosen_by(trainer: Trainer) -> None:
     bench, events = open_bench(trainer, 40)
     candidate = bench.experiment(GOOD)
-    verdict = make("paired", pairs=3).judge(bench, candidate, bench.baseline)
+    found = make("paired", pairs=3).judge(bench, candidate, bench.baseline)
     extra = [e for e in events if e["kind"] == "experiment" and e["number"] > 1]
     assert [e["replicate"] for e in extra] == [1, 1, 2, 2, 3, 3]
     of = {(e["source_id"], e["replicate"]): e["metric"] for e in extra}
     mine, base = candidate.source.source_id, bench.baseline.source.source_id
     mean = sum(of[base, k] - of[mine, k] for k in (1, 2, 3)) / 3
-    assert verdict.gain == pytest.approx(mean)
+    assert found.gain == pytest.approx(mean)
 
 
 def test_paired_does_not_keep_what_it_could_not_pair(trainer: Trainer) -> None:
     bench, _ = open_bench(trainer, 3)
     candidate = bench.experiment(GOOD)
-    verdict = make("paired").judge(bench, candidate, bench.baseline)
-    assert not verdict.keep
-    assert "no budget left" in verdict.reason
+    found = make("paired").judge(bench, candidate, bench.baseline)
+    assert not found.keep
+    assert "no budget left" in found.reason
+
+
+def test_what_is_equal_is_not_kept() -> None:
+    """A change that does nothing would be credited with what follows it."""
+    assert not verdict(0.0, 0.0, "nats").keep and not verdict(0.2, 0.2, "nats").keep
+    assert verdict(1e-9, 0.0, "nats").keep and verdict(0.3, 0.2, "nats").keep
+    assert not verdict(None, 0.0, "nats").keep

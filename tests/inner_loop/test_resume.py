@@ -98,4 +98,4 @@ def test_another_program_under_the_same_run_is_noticed(trainer: Trainer) -> None
 def test_events_of_other_runs_are_passed_over(trainer: Trainer) -> None:
     whole = play(trainer, program(), 3, run_id="ra")
     replay = Replay("rb", whole.events)
-    assert not replay.has(0)
+    assert replay.from_number(0) == [] and Replay("ra", whole.events).from_number(0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from inner_loop.confirm import confirm
 from inner_loop.frontier import Frontier
 from inner_loop.pace import promoted
 from inner_loop.record import Record
@@ -150,6 +151,22 @@ def test_confirmation_spends_its_share_on_fresh_seeds_of_the_best(trainer: Train
     assert {len(values) for values in fresh.values()} == {2}
     assert played.result.final.source_id == min(fresh, key=lambda name: sum(fresh[name]))
     assert played.result.forfeited == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(("left", "candidates"), [(20, 4), (6, 3), (4, 2), (3, 2), (1, 0)])
+def test_at_most_four_candidates_are_confirmed_and_each_on_two_seeds_if_it_can(
+    trainer: Trainer, left: int, candidates: int
+) -> None:
+    """Six sources were measured; what is left buys so many experiments."""
+    bench, _ = open_bench(trainer, 6 + left)
+    for rate in (0.02, 0.03, 0.1, 0.2, 0.3):
+        bench.decide(bench.experiment(Edit({"LR": rate})), "discard", "a test")
+    before = len(bench.history)
+    assert int(bench.remaining / bench.cost() + 1e-9) == left
+    winner = confirm(bench)
+    fresh = [record.source.source_id for record in bench.history[before:]]
+    assert len(set(fresh)) == candidates and len(fresh) == (left // candidates * candidates if candidates else 0)
+    assert (winner is bench.head) and (winner.source.source_id in fresh or not fresh)
 
 
 def test_a_share_too_small_to_confirm_anything_is_used_for_the_search(trainer: Trainer) -> None:

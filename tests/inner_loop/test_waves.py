@@ -288,7 +288,7 @@ def test_leased_devices_that_wait_are_charged_once(task: Task, tmp_path: Path) -
     records = bench.experiments(asks(3))
     (wave,) = [event for event in events if event["kind"] == "wave"]
     assert (wave["number"], wave["count"], wave["devices"]) == (2, 3, 2) and events[-1] is wave
-    assert 0.05 < wave["idle_seconds"] < 10
+    assert wave["idle_seconds"] > 0.0
     paid = sum(record.charged for record in (bench.baseline, one, *records)) + wave["idle_seconds"]
     assert bench.meter.charged == pytest.approx(paid) and bench.meter.idle == wave["idle_seconds"]
     again, more = open_bench(trainer, 2, 200, recorded=events)

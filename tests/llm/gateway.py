@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from inner_loop.gateway.route import COMMON, routes
+from inner_loop.gateway.route import COMMON, Upstream, routes
 from inner_loop.gateway.server import Gateway
 from tests.llm.apis import ApiServer
 from tests.llm.kits import kit
@@ -21,6 +21,12 @@ from tests.llm.wild import WildServer
 OPENAI_KEY, ANTHROPIC_KEY = "sk-openai-0123456789", "sk-ant-9876543210"
 TEXT = "It is a matter of taste, and of patience; try the smaller steps first."
 PATHS = {"chat": "openai/v1/chat/completions", "responses": "openai/v1/responses", "messages": "anthropic/v1/messages"}
+UPSTREAMS = {
+    **COMMON,
+    "openrouter": Upstream(
+        protocol="openai", url="https://openrouter.ai/api/v1", base=["OPENROUTER_BASE_URL"], keys=["OPENROUTER_API_KEY"]
+    ),
+}
 
 
 def ours(server: ApiServer | WildServer) -> dict[str, str]:
@@ -28,6 +34,7 @@ def ours(server: ApiServer | WildServer) -> dict[str, str]:
     return {
         "OPENAI_API_KEY": OPENAI_KEY, "OPENAI_BASE_URL": server.url,
         "ANTHROPIC_API_KEY": ANTHROPIC_KEY, "ANTHROPIC_BASE_URL": server.root,
+        "OPENROUTER_API_KEY": OPENAI_KEY, "OPENROUTER_BASE_URL": server.url,
     }  # fmt: skip
 
 
@@ -66,7 +73,7 @@ def body(kind: str, model: str = "m", **more: Any) -> dict[str, Any]:
 def calling(server: ApiServer | WildServer, **how: Any) -> Iterator[Caller]:
     """A gateway on its socket; ``how`` goes into the kit. Whatever is left in flight is settled at the end."""
     events: list[dict[str, Any]] = []
-    with Gateway(COMMON, routes(COMMON, ours(server)), kit(events, **how), shared=False) as gateway:
+    with Gateway(UPSTREAMS, routes(UPSTREAMS, ours(server)), kit(events, **how), shared=False) as gateway:
         transport = httpx.HTTPTransport(uds=str(gateway.socket))
         with httpx.Client(transport=transport, base_url="http://127.0.0.1/", timeout=30) as client:
             yield Caller(gateway, client, events)

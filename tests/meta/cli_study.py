@@ -16,6 +16,7 @@ from analysis.ledger import Ledger
 from arena.settings import StudyConfig, Versions
 from programs.program import Program
 from programs.shelf import starter
+from trainer.places import private_folder
 
 BASELINE, RUNS = 0.80, 3
 GAINS = {"stock": (0.020, 0.030, 0.025), "local": (0.050, 0.060, 0.055), "child": (0.070, 0.075, 0.080)}
@@ -57,7 +58,7 @@ def programs() -> dict[str, Program]:
 
 def write_study(folder: Path) -> Path:
     """Three programs, one match, three runs each of three experiments, verified on two seeds."""
-    (folder / "ledger").mkdir(parents=True)
+    private_folder(folder / "ledger")
     config(folder)
     own = programs()
     with Ledger(folder / "ledger", "main") as ledger:

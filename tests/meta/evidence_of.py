@@ -11,16 +11,16 @@ def edit(knob: str, value: Value, gain: float, se: float | None = 0.01, runs: in
         "credit_id": f"c-{knob}-{value}", "task": "t", "estimate": gain, "se": se, "low": None, "high": None,
         "n": 2 * runs, "q": None, "design": "randomised", "unit": "nats", "knob": knob, "value": value,
         "label": f"+{knob}" if value is True else f"{knob.lower()}={value}", "failures": 0, "runs": runs,
-        "joint_estimate": None, "device_seconds": 1.0,
+        "device_seconds": 1.0,
     }  # fmt: skip
     return EditCredit(**{**fields, **more})  # type: ignore[arg-type]
 
 
 def idea(directive_id: str, text: str, kept_gain: float, n: int = 10) -> DirectiveCredit:
     return DirectiveCredit(
-        credit_id=f"c-{directive_id}", task="t", estimate=kept_gain, se=None, low=None, high=None, n=n, q=None,
+        credit_id=f"c-{directive_id}", task="t", estimate=kept_gain * n, se=None, low=None, high=None, n=n, q=None,
         design="observational", unit="nats", directive_id=directive_id, text=text, heading="Ideas", kind="idea",
-        program_ids=(), kept_gain=kept_gain, device_seconds=1.0, failures=0, runs_held=n, runs_followed=n,
+        program_ids=(), device_seconds=1.0, failures=0, runs_held=n, runs_followed=n,
     )  # fmt: skip
 
 

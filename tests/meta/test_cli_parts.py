@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from analysis.decision import twins
+from analysis.decision_text import line
 from analysis.ledger import Ledger
 from meta.claim import claim as claim_of
 from meta.cli import errors, render, resolve
@@ -24,10 +27,11 @@ from meta.cli.program import directive_text
 from meta.cli.progress import line_of
 from meta.cli.screen import arm_rows, header, status_item
 from meta.cli.standings import _table as table_of
-from meta.cli.standings import aa_spread, rank_text, remarks, runs_to_separate
-from meta.verdict import verdict
+from meta.cli.standings import rank_text, remarks, runs_to_separate
+from meta.verdict import decide
 from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
 from programs.shelf import starter
+from trainer.task import Task
 
 from .cli_study import cli, on_terminal, programs, write_study
 
@@ -206,10 +210,11 @@ def test_the_board_tells_weak_trust_and_findings(tmp_path: Path) -> None:
 
 def test_a_verdict_tells_how_little_it_can_be_trusted() -> None:
     claim = claim_of({"champion": [1.0, 1.1, 1.2], "control": [0.1, 0.2, 0.1]})
-    sentence = verdict(starter("local"), claim, "nats", "self-reported")
+    decision = decide(starter("local"), claim, [Task.load("strokes")], trust="self-reported")
+    sentence = line(decision)
     assert sentence.startswith("local beats stock")
     assert sentence.endswith("; self-reported: the script printed these numbers itself")
-    assert "; " not in verdict(starter("local"), claim, "nats", "verified").rpartition(")")[2]
+    assert "; " not in line(replace(decision, trust="verified")).rpartition(")")[2]
 
 
 def test_a_half_written_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
@@ -266,7 +271,9 @@ def test_remarks_of_the_standings() -> None:
         "gain": 2.0,
     }
     rows = [row, {**row, "program_id": "q", "gain": 1.0}, {**row, "role": "a/a", "gain": 2.5}]
-    assert aa_spread(rows) == 0.5
+    named = [{**each, "role": role, "task": "strokes"} for each, role in ((row, "control"), (rows[2], "a/a"))]
+    check = twins(named)  # se of the difference √(.5² + .5²)
+    assert check and (check.difference, check.se) == (0.5, pytest.approx(0.5**0.5)) and check.passed
     # s = se·√n = 1 per run: 2.8² · (1 + 1) / 1² = 15.7 runs, of which 4 are there
     assert runs_to_separate(rows) == 12
     assert runs_to_separate([{**row, "rank_high": 1}, {**row, "rank_low": 2}]) is None

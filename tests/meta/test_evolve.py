@@ -57,8 +57,12 @@ def test_the_claim_can_be_recomputed_from_the_runs(ended: Ended) -> None:
         "SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'confirmation' GROUP BY 1",
     )
     gains = {row["role"]: (row["gain"], row["n"]) for row in rows}
-    assert gains["champion"] == pytest.approx((champion.claim.champion.mean, 3))
-    assert gains["control"] == pytest.approx((champion.claim.stock.mean, 3))
+    assert gains["champion"] == pytest.approx((champion.claim.champion.mean, TINY.confirm_runs))
+    (first, n), (second, other) = gains["control"], gains["a/a"]  # one sample: they are the same program
+    pooled = (first * n + second * other) / (n + other)
+    assert (champion.claim.stock.mean, champion.claim.stock.n) == (pytest.approx(pooled), n + other)
+    check = champion.claim.check
+    assert check and check.difference == pytest.approx(second - first) and (check.n, check.n_other) == (n, other)
 
 
 def test_confirmation_shares_no_run_seed_and_no_training_seed_with_the_search(ended: Ended) -> None:

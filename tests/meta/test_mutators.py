@@ -40,11 +40,13 @@ def propose(mutator: Mutator, first: Program, second: Program, seed: int, facts:
 @pytest.mark.parametrize("seed", range(2))
 def test_children_are_sound(mutator: Mutator, seed: int) -> None:
     programs = shelf.starters()
+    proposals = 0
     for place, first in enumerate(programs):
         second = programs[(place + 5 + seed) % len(programs)]
         proposal = propose(mutator, first, second, seed)
         if proposal is None:
             continue
+        proposals += 1
         child = Program.parse(proposal.text)
         assert child.program_id not in {first.program_id}
         assert not [m for m in lint(child) if m.level == "error"]
@@ -56,24 +58,33 @@ def test_children_are_sound(mutator: Mutator, seed: int) -> None:
         known = {c.credit_id for c in PLANTED.edits}
         assert set(proposal.evidence_ids) <= known
         assert propose(mutator, first, second, seed) == proposal
+    assert proposals > 0
 
 
 @EACH
 @pytest.mark.parametrize("name", HARD)
 def test_any_markdown_can_be_a_parent(mutator: Mutator, name: str) -> None:
     first, second = Program.parse(HARD[name], "first"), Program.parse(FIXTURES["mixed"], "second")
-    for seed in range(2):
-        for a, b in ((first, second), (second, first)):
-            proposal = propose(mutator, a, b, seed)
-            if proposal is not None:
-                Program.parse(proposal.text)
+    asked = [propose(mutator, a, b, seed) for seed in range(2) for a, b in ((first, second), (second, first))]
+    proposals = [proposal for proposal in asked if proposal is not None]
+    for proposal in proposals:
+        Program.parse(proposal.text)
+    alike = mutator.parents > 1 and first.text == second.text
+    assert bool(proposals) == (not alike and mutator.name != "reorder-ideas")  # these have no ideas to put in order
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_ideas_are_put_in_order_in_any_markdown(name: str) -> None:
+    text = Program.parse(HARD[name]).text.rstrip() + "\n\n## Ideas\n\n- `depth=4`\n- `batch=64`\n"
+    proposal = propose(ReorderIdeas(), Program.parse(text), Program.parse("x"), 0)
+    assert proposal is not None
+    assert [i.terms for i in Program.parse(proposal.text).ideas][:1] == [("batch=64",)]
 
 
 @EACH
 def test_no_evidence_is_no_failure(mutator: Mutator) -> None:
     proposal = propose(mutator, shelf.starter("local"), shelf.starter("idea-queue"), 0, evidence())
-    if mutator.name in ("write-ideas", "reorder-ideas"):
-        assert proposal is None
+    assert (proposal is None) == (mutator.name in ("write-ideas", "reorder-ideas"))
 
 
 def test_reorder_puts_the_best_first_and_losers_last() -> None:

@@ -180,9 +180,9 @@ def test_a_lucky_seed_in_the_source(world: World, tmp_path: Path) -> None:
 def test_fitting_the_feedback(world: World, tmp_path: Path) -> None:
     """24 adaptive overfitting: noise that happened to help on the search split is kept, ten times and more."""
     ground = world.ground("points")
-    with researching(world, ground, tmp_path, 24) as bench:
+    with researching(world, ground, tmp_path, 48) as bench:
         kept: list[int] = []
-        for number in range(24):
+        for number in range(48):
             record = bench.experiment(Edit(), source=noisy(ground, [*kept, number]))
             better = record.metric is not None and record.metric < (bench.head.metric or 0.0)
             bench.decide(record, "keep" if better else "discard", "the search score")

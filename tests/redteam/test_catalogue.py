@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.redteam import catalogue
 
 HERE = Path(__file__).parent
-EXPLOITS = 43
+FEWEST = 43
 NEEDS_A_GPU = 41
 
 
@@ -26,7 +26,7 @@ def marked() -> dict[str, set[int]]:
 
 
 def test_every_exploit_has_a_row() -> None:
-    assert sorted(catalogue()) == list(range(1, EXPLOITS + 1))
+    assert sorted(catalogue()) == list(range(1, max(FEWEST, len(catalogue())) + 1))
 
 
 def test_a_row_names_the_tests_that_try_it() -> None:

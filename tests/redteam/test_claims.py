@@ -145,7 +145,6 @@ if __name__ == "candidate":
     case = attack("letters", top=code)
     case.assert_no_gain()
     assert case.scored.status == "invalid" and "predictions have" in case.scored.reason, case.scored
-    assert case.row.wall_seconds < 100  # its answers came before the questions, and nobody waited for the rest
 
 
 @pytest.mark.exploit(11)

@@ -226,6 +226,19 @@ def step(model, state, symbols):
 
 
 @pytest.mark.exploit(12)
+def test_rounded_statistics_of_the_hidden_batch(attack: Attack) -> None:
+    """12 the same, rounded so that other rows of the same kind change nothing: rows of one class do."""
+    code = """
+_honest = logits
+def logits(model, inputs):
+    return _honest(model, inputs - 0.5 * (inputs.mean(0) - torch.tensor([1.33, 1.33])).round())
+"""
+    case = attack("points", end=code)
+    case.assert_no_gain()
+    assert case.row.status == "invalid" and "depends on the other rows" in case.row.reason, case.row
+
+
+@pytest.mark.exploit(12)
 def test_statistics_of_the_hidden_batch(attack: Attack) -> None:
     """12 a classifier that centres its rows by those it is asked about: other company, other answers."""
     code = """

@@ -95,7 +95,7 @@ BURNERS = {
     "    for _i in range(0, 1 << 22, 4096): _m[_i] = 1\n    _m.madvise(mmap.MADV_DONTNEED)",
     "files": "while True: open('f', 'wb').write(bytes(1 << 20))",
     "fsync": "import os\n_f = os.open('f', os.O_CREAT | os.O_RDWR)\nwhile True: os.pwrite(_f, b'x', 0); os.fsync(_f)",
-    "a pipe to itself": "import os\n_r, _w = os.pipe()\nwhile True: os.write(_w, bytes(65536)); os.read(_r, 65536)",
+    "a counter of events": "import os\n_e = os.eventfd(0)\nwhile True: os.eventfd_write(_e, 1); os.eventfd_read(_e)",
     "signals to itself": "import signal\nsignal.signal(10, lambda *_: None)\nwhile True: signal.raise_signal(10)",
     "a handler for everything": "import signal\nfor _n in range(1, 65):\n    try: signal.signal(_n, signal.SIG_IGN)\n"
     "    except (OSError, ValueError): pass\nwhile True: pass",
@@ -238,32 +238,20 @@ def test_a_memory_bomb(attack: Attack, bomb: str) -> None:
 
 @pytest.mark.exploit(28)
 def test_memory_beside_the_address_space(attack: Attack) -> None:
-    """28 memory that is not mapped: files end with their folder, pipes with the descriptors; no memfd, no shm."""
+    """28 memory that is not mapped: files end with their folder; no pipe, no memfd, no shm."""
     attempts = {
         "memfd": "_os.memfd_create('x')",
         "memfd_secret": "CALL(447, 0)",
         "System V": "CALL(29, 0, 1 << 30, 0o1777)",
         "/dev/shm": "open('/dev/shm/x', 'w')",
+        "a pipe": "_os.pipe()",
         "a larger pipe": "__import__('fcntl').fcntl(1, 1031, 1 << 20)",
         "a larger limit": "__import__('resource').setrlimit(9, (-1, -1))",
         "merged pages": "__import__('mmap').mmap(-1, 1 << 21).madvise(12)",
         "pages of others out": "__import__('mmap').mmap(-1, 1 << 21).madvise(21)",
     }
-    pipes = """
-def _pipes():
-    held = 0
-    try:
-        while True:
-            _, write = _os.pipe()
-            _os.set_blocking(write, False)
-            held += _os.write(write, bytes(1 << 20))
-    except OSError:
-        return held
-"""
-    case = attack("points", train=trying(attempts | {"pipes": "_pipes()"}, setup=pipes) + "_os.closerange(6, 256)")
+    case = attack("points", train=trying(attempts))
     for found in answers(case):
-        held = int(found.pop("pipes").removeprefix("done: "))
-        assert 0 < held <= 256 * 65536
         assert set(found.values()) <= {"EPERM", "ENOENT", "EROFS", "EACCES", "ValueError"}, found
     case.assert_same()
 
@@ -275,12 +263,11 @@ def _pipes():
 def test_sleep(attack: Attack, soon: None, task: str, where: str) -> None:
     """38 sleeping instead of working: ended at the wall cap, charged for it, so that a run of sleepers ends."""
     code: dict[str, Any] = {
-        "train": {"train": "import time\ntime.sleep(600)"},
-        "load": {"end": "def load(path):\n    import time\n    time.sleep(600)"},
-        "answer": {"end": "def logits(m, x):\n    import time\n    time.sleep(600)\nstep = lambda *_: logits(0, 0)"},
+        "train": {"train": "import time\ntime.sleep(3600)"},
+        "load": {"end": "def load(path):\n    import time\n    time.sleep(3600)"},
+        "answer": {"end": "def logits(m, x):\n    import time\n    time.sleep(3600)\nstep = lambda *_: logits(0, 0)"},
     }[where]
     case = attack(task, **code, fixed_steps=False)
-    assert max(row.wall_seconds for row in (case.scored, case.verified)) < 100
     case.assert_no_gain()
     assert case.row.status in ("timeout", "invalid"), case.row
     assert case.row.device_seconds > 0.9 * SOON / case.task.wall_factor

@@ -108,7 +108,7 @@ KERNEL = {
     "System V memory": "CALL(29, 7, 4096, 0o1777)",
     "System V messages": "CALL(68, 7, 0o1777)",
     "POSIX queue": "CALL(240, b'x', 0o102, 0o777, 0)",
-    "futex on others' memory": "CALL(202, 0, 6, 0, 0, 0, 0)",
+    "a lock on others' memory": "CALL(202, 0, 6, 0, 0, 0, 0)",
     "page cache of others": "CALL(27, 0, 4096, 0)",
     "lock on a shared file": "CALL(73, 0, 2)",
     "a file that becomes a pipe": "CALL(133, b'fifo', 0o10644, 0)",
@@ -117,6 +117,8 @@ KERNEL = {
     "watch everything": "CALL(300, 0, 0)",
     "memfd_secret": "CALL(447, 0)",
     "landlock": "CALL(444, 0, 0, 1)",
+    "a pipe, whose number counts those of others": "_os.pipe()",
+    "threads and free memory of the machine": "CALL(99, _ctypes.addressof(_ctypes.create_string_buffer(200)))",
     "a timer that signals": "CALL(222, 0, 0, 0)",
 }
 TRACING = {

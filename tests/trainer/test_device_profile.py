@@ -260,6 +260,29 @@ def test_the_first_experiment_finds_it_filled_and_does_not_pay_for_it(
     assert cache.path.is_file()
 
 
+FILLING = """
+    import os
+    folder = os.environ["TORCHINDUCTOR_CACHE_DIR"]
+    if os.path.exists(folder + "/steps"):
+        print("filled in", open(folder + "/steps").read(), "steps")
+    else:
+        os.makedirs(folder, exist_ok=True)
+        open(folder + "/steps", "w").write(os.environ["METALOOP_TRAIN_STEPS"])
+"""
+
+
+def test_it_is_filled_by_a_few_steps_of_the_untouched_source(
+    cache: CompileCache, plain_device: LocalLauncher, task: Task, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(task.folder, tmp_path / "task")
+    text = (folder / "train.py").read_text().replace("def main():\n", f"def main():{FILLING}", 1)
+    (folder / "train.py").write_text(text)
+    filling = Task.load(folder)
+    assert filling.steps > 8
+    trainer = Trainer(filling, DataStore(filling, Streams.from_seed(1), tmp_path / "data"), launcher=plain_device)
+    assert "filled in 4 steps" in trainer.run(Spec(filling.baseline(), seed=1)).log
+
+
 def test_links_out_of_it_are_not_taken(cache: CompileCache, script: Script) -> None:
     link = f"{FILL}\nos.symlink('/etc/ld.so.cache', os.environ['TRITON_CACHE_DIR'] + '/link')"
     cache.ensure(lambda: script(link))

@@ -23,7 +23,10 @@ from trainer.task import Task
 
 pytestmark = pytest.mark.slow
 
-WHAT_A_MACHINE_MEASURES = ("device_seconds_spent", "wall_seconds", "peak_memory_mb", "started_at", "cached")
+WHAT_A_MACHINE_MEASURES = (
+    "device_seconds_spent", "wall_seconds", "peak_memory_mb", "started_at", "cached", "training_seconds",
+    "prediction_seconds",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -81,6 +80,11 @@ def test_work_folders_are_removed(task: Task, data: DataStore, bare_launcher: Lo
         ("import os; os.mkdir('checkpoint.pt', 0)\nreturn", "invalid", ""),
         ("open('checkpoint.pt', 'wb').truncate(65 << 20)\nreturn", "invalid", "plain file"),
         ("x = bytearray(8 << 30)", "oom", "MemoryError"),
+        (
+            "raise RuntimeError('first: out of memory\\nthen: out of memory')",
+            "oom",
+            "RuntimeError: first: out of memory",
+        ),
         ("torch.zeros(8 << 30)", "oom", "memory"),
         ("while True: pass", "timeout", "hard line"),
     ],
@@ -150,12 +154,10 @@ def test_sleeper_meets_the_wall_cap(
             return 0.5
 
     impatient = Impatient(**{name: getattr(task, name) for name in task.__dataclass_fields__})
-    started = time.monotonic()
-    source = with_main("import time; time.sleep(60)")
+    source = with_main("import time; time.sleep(3600)")
     outcome = Trainer(impatient, data, launcher=launcher).run(Spec(source, seed=1))
     assert outcome.status == "timeout"
     assert "wall" in outcome.reason
-    assert time.monotonic() - started < 5
 
 
 def test_output_flood_is_cut_and_harms_nobody(outcome_of: Run) -> None:
@@ -238,10 +240,28 @@ def test_environment_of_the_worker_is_hidden(outcome_of: Run, monkeypatch: pytes
     assert "'5'" not in outcome.log  # 0, 1, 2, the error channel, and the listing itself
 
 
+def test_the_cache_keeps_apart_whatever_an_outcome_depends_on(
+    task: Task, data: DataStore, launcher: LocalLauncher, bare_launcher: LocalLauncher
+) -> None:
+    trainer, spec = Trainer(task, data, launcher=launcher), Spec(task.baseline(), 1)
+    other = task.baseline().with_text("train.py", task.baseline().text() + "\n")
+    keys = [
+        trainer.key(spec),
+        *(trainer.key(replace(spec, **change)) for change in ({"seed": 2}, {"fraction": 0.5}, {"stream": "selection"})),
+        trainer.key(replace(spec, source=other)),
+        Trainer(task, data, launcher=bare_launcher).key(spec),
+        Trainer(task, data, launcher=launcher, fixed_steps=True).key(spec),
+        Trainer(replace(task, budget_seconds=2 * task.budget_seconds), data, launcher=launcher).key(spec),
+        Trainer(replace(task, task_id="t0123456789ab"), data, launcher=launcher).key(spec),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert Trainer(task, data, launcher=launcher).key(Spec(task.baseline(), 1)) == keys[0]
+
+
 def test_a_cache_that_cannot_be_written_is_one_clear_line(
     task: Task, data: DataStore, launcher: LocalLauncher, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     trainer = Trainer(task, data, launcher=launcher, cache=Cache(tmp_path / "file" / "cache"))
-    with pytest.raises(EnvironmentProblem, match="cannot write: Not a directory"):
+    with pytest.raises(EnvironmentProblem, match=r"cannot write: (Not a directory|File exists)"):
         trainer.run(Spec(task.baseline(), seed=1))

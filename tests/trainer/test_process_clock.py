@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from trainer.inside.metering import cpu_seconds
 from trainer.process_clock import ProcessClock
 
 
@@ -40,6 +41,24 @@ def test_work_counts_and_sleep_does_not(worker: tuple[int, int, int]) -> None:
         os.read(answer, 1)
         used[what] = clock.now() - began
     assert used[b"s"] >= 0.1 > 5 * used[b"z"] >= 0  # the first is what the process itself has counted
+
+
+def test_a_process_that_has_used_nothing_yet_has_a_clock() -> None:
+    """On one processor a child runs when its parent waits; who asks before must not be given the wall's clock."""
+    mine, asked = os.sched_getaffinity(0), 0
+    os.sched_setaffinity(0, {min(mine)})
+    try:
+        while not asked:
+            if (pid := os.fork()) == 0:
+                os._exit(0)
+            fresh = cpu_seconds(pid) == 0.0
+            clock = ProcessClock(pid)
+            if fresh and cpu_seconds(pid) == 0.0:  # it had not run when it was asked for, either
+                assert clock.process == pid
+                asked += 1
+            os.waitpid(pid, 0)
+    finally:
+        os.sched_setaffinity(0, mine)
 
 
 def test_without_a_process_it_is_the_wall_s() -> None:

@@ -140,6 +140,36 @@ def test_the_current_folder_is_not_searched_by_a_generator(
     ).is_file()
 
 
+def test_seeds_of_hidden_data_have_128_bits_and_old_studies_keep_theirs() -> None:
+    streams = Streams.from_seed(1)
+    assert streams.seed("search", "split", "t1") == 2047589977  # as it was before
+    assert Streams(streams.secret, 31).data_seed("search", "split", "t1") == 2047589977
+    seed = streams.data_seed("search", "split", "t1")
+    assert seed >> 97 == 2047589977 and 1 << 100 < seed < 1 << 128  # the rest of the same digest
+
+
+def test_no_seed_of_hidden_data_can_be_read_by_others(
+    folder: Path, tmp_path: Path, with_generator: Callable[[Path, str], None]
+) -> None:
+    """Neither on the command line of its generator, which all users may see, nor in a folder's name."""
+    code = "def make(split, seed, out):\n    (out / 'told').write_bytes(open('/proc/self/cmdline', 'rb').read())\n"
+    with_generator(folder, code + "    (out / 'seed').write_text(str(seed))")
+    store = DataStore(Task.load(folder), Streams.from_seed(1), tmp_path / "splits")
+    split, seed = store.split("search"), store.split_seed("search")
+    shown = (split / "told").read_bytes().decode() + split.name
+    assert (split / "seed").read_text() == str(seed)
+    assert str(split.parent) in shown and str(seed) not in shown and f"{seed:x}"[:8] not in shown
+
+
+def test_a_generator_of_small_seeds_is_told_of_large_ones(
+    folder: Path, tmp_path: Path, with_generator: Callable[[Path, str], None]
+) -> None:
+    with_generator(folder, "import numpy\ndef make(split, seed, out): numpy.random.RandomState(seed)")
+    with pytest.raises(TaskError) as problem:
+        DataStore(Task.load(folder), Streams.from_seed(1), tmp_path / "splits").split("search")
+    assert "128 bits" in (problem.value.hint or "")
+
+
 def test_a_generator_that_fails(folder: Path, tmp_path: Path, with_generator: Callable[[Path, str], None]) -> None:
     with_generator(folder, "def make(split, seed, out): raise ValueError('no such split')")
     store = DataStore(Task.load(folder), Streams.from_seed(1), tmp_path / "splits")

@@ -99,7 +99,7 @@ def test_a_variable_of_the_environment_holds_the_budget(tmp_path: Path) -> None:
 def test_a_budget_in_minutes_is_read_from_the_text(tmp_path: Path) -> None:
     found = {fact.field: fact for fact in draft(wild_repos.trader(tmp_path / "repo"), Wanted()).facts}
     assert found["budget"].value == 120.0 and found["budget"].where == "program.md:5"
-    assert "autotrader-of-nobody: not there yet" in found["readable"].note
+    assert "autotrader-of-nobody: only mentioned, not shown" in found["cache"].note and "readable" not in found
 
 
 def test_options_of_the_command_take_seed_and_budget(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from programs.errors import NotFound, UsageError
+from trainer import login_keys
 
 _FOLDERS = {
     "__pycache__", "node_modules", "target", "wandb", "runs", "build", "dist", "studies",
@@ -126,7 +127,9 @@ def _walk(
                 continue
             yield from _walk(root, name, depth + 1, left, links)
         elif stat.S_ISREG(form.st_mode):
-            if not entry.name.startswith(".") or entry.name == ".python-version":
+            if login_keys.holds_key(Path(entry.path)):
+                left.append(f"{name}: may hold keys")
+            elif not entry.name.startswith(".") or entry.name == ".python-version":
                 yield name, form
         elif stat.S_ISLNK(form.st_mode):
             links[name] = os.readlink(entry.path)

@@ -8,11 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from programs.errors import UsageError
+from trainer import login_keys
 from trainer.foreign.facts import Fact
 from trainer.foreign.repository import Repository
 
 FLAG = "--readable"
-_CACHE = re.compile(r"""["'](\.cache)["']\s*,\s*["']([\w.-]{1,60})["']|~/\.cache/([\w.-]{1,60})""")
+_CACHE = re.compile(
+    r"""["']\.cache["']\s*[,/]\s*["']([\w./-]{1,200})["']|(?:~|\$HOME|\$\{HOME\})/\.cache/([\w./-]{1,200})"""
+)
+_FETCHED = re.compile(r"""(from_pretrained|load_dataset|snapshot_download)\(\s*["']([\w.-]+/[\w.-]+)["']""")
+_COMMENT = re.compile(r"^\s*(#|//|--|\*|%|;)|\s#\s.*$|\s//\s.*$")
+_HUB = "~/.cache/huggingface"
 _GPU = re.compile(r"""torch\.cuda\.|\.cuda\(|device\s*=\s*["']cuda|nvidia-smi|\bnvcc\b|jax\.devices\(["']gpu""")
 _ENVIRONMENTS = (".venv", "venv")
 
@@ -21,26 +27,55 @@ def find(repository: Repository, given: Sequence[str]) -> list[Fact]:
     """Paths that the command must see, and what stands in the way of running it here."""
     facts = [Fact("readable", _absolute(path), "given", FLAG) for path in given]
     facts += _packages(repository)
-    seen: set[str] = set()
-    for file in [*repository.code, *repository.prose]:
-        for line in repository.lines(file):
-            for match in _CACHE.finditer(line.text):
-                path = f"~/.cache/{match[2] or match[3]}"
-                if path in seen or "metaloop" in path:
-                    continue
-                seen.add(path)
-                there = Path(path).expanduser().is_dir()
-                note = "shown read-only" if there else "not there yet: prepare the data first, then init again"
-                facts.append(Fact("readable", path if there else None, line.where, FLAG, f"{path}: {note}"))
+    facts += _caches(repository)
     gpu = next((line for file in repository.code for line in repository.lines(file) if _GPU.search(line.text)), None)
     if gpu is not None:
         facts.append(Fact("gpu", None, gpu.where, "", "asks for a GPU: the sandbox of a command shows none"))
     return facts
 
 
+def _caches(repository: Repository) -> list[Fact]:
+    """Folders of the user's cache that the code names. What only a comment or the prose mentions is not shown, nor a
+    cache that programs share: of that one the folder of the model or the data set that is fetched."""
+    found: dict[str, Fact] = {}
+    for file in [*repository.code, *repository.prose]:
+        for line in repository.lines(file):
+            code = "" if file in repository.prose else _COMMENT.sub("", line.text)
+            for kind, name in _FETCHED.findall(code):
+                folder = name.replace("/", "--")
+                sets = [f"{_HUB}/hub/datasets--{folder}", f"{_HUB}/datasets/{name.replace('/', '___').lower()}"]
+                for path in [f"{_HUB}/hub/models--{folder}"] if kind == "from_pretrained" else sets:
+                    if Path(path).expanduser().is_dir():
+                        found.setdefault(path, Fact("readable", path, line.where, FLAG, f"{path}: shown read-only"))
+            named = {_own(match) for match in _CACHE.finditer(code)}
+            for path in dict.fromkeys(_own(match) for match in _CACHE.finditer(line.text)):
+                if "metaloop" not in path and not (path in found and found[path].found):
+                    found[path] = _cache(path, path in named, line.where)
+    return list(found.values())
+
+
+def _own(match: re.Match[str]) -> str:
+    """The folder of the repository's own in the cache, or all that is said where programs share it."""
+    parts = (match[1] or match[2]).strip("/").split("/")
+    deep = parts if parts[0].lower() in login_keys.SHARED_CACHES else parts[:1]
+    return "/".join(["~/.cache", *deep])
+
+
+def _cache(path: str, in_code: bool, where: str) -> Fact:
+    there = Path(path).expanduser()
+    if not in_code:
+        return Fact("cache", None, where, FLAG, f"{path}: only mentioned, not shown; {FLAG} {path} shows it")
+    if reason := login_keys.refusal(there):
+        return Fact("cache", None, where, FLAG, f"{path}: {reason}")
+    note = "shown read-only" if there.is_dir() else "not there yet: prepare the data first, then init again"
+    return Fact("readable", path if there.is_dir() else None, where, FLAG, f"{path}: {note}")
+
+
 def _absolute(text: str) -> str:
     """A path as task.toml may name it; what starts with ``~/`` keeps its place in a home. UsageError if it is none."""
     path = Path(text).expanduser().absolute()
+    if reason := login_keys.refusal(path):
+        raise UsageError(f"{FLAG} {text}: {reason}", hint="name a folder that holds data alone")
     if not path.exists():
         raise UsageError(f"{FLAG} {text}: is not there", hint="name a file or folder of this machine")
     return text if text.startswith("~/") else str(path)

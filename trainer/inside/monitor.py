@@ -58,7 +58,8 @@ class Place:
         if root:
             return cls(Path(tempfile.mkdtemp(dir=root)), request["data"], False, device)
         megabytes = request["file_mb"] + (COMPILED_MB if device else 64)
-        namespaces.isolate(megabytes, request["library_mb"], device=device)
+        training = request["kind"] not in ("predict", "converse")
+        namespaces.isolate(megabytes, request["library_mb"], device=device, training=training)
         return cls(Path(namespaces.WORK), namespaces.DATA, True, device)
 
     def fill(self, request: dict[str, Any], descriptors: dict[str, int]) -> None:

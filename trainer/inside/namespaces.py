@@ -15,6 +15,8 @@ WORK = "/metaloop/work"  # the only place that can be written, in the new root
 DATA = "/metaloop/data"  # the training split, in the new root
 BUILT = "/metaloop/built"  # a compiled kernel, read-only and the only thing of an experiment that may be executed
 
+DEVICES = ("null", "zero", "urandom")  # all that a sandbox without a GPU has of /dev
+
 _NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
 _NEWUSER, _NEWPID, _NEWNET = 0x10000000, 0x20000000, 0x40000000
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
@@ -45,12 +47,13 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def isolate(megabytes: int, built: int = 0, *, device: bool = False) -> None:
+def isolate(megabytes: int, built: int = 0, *, device: bool = False, training: bool = True) -> None:
     """Move this process into a root of its own; its next child is process 1 there. OSError where the kernel refuses.
 
     ``megabytes`` is the size of the only writable folder, `WORK`, which no program can be started from but with a
     ``device``, where compilers leave programs in it and use shared memory. ``built``: the size of `BUILT`, which is to
-    be filled and then closed by `seal`; without a size there is none.
+    be filled and then closed by `seal`; without a size there is none. Only ``training`` shows what is in `DATA`: who
+    could read it while it is scored could train on there.
     """
     uid, gid = os.getuid(), os.getgid()
     everything = _NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP
@@ -67,6 +70,12 @@ def isolate(megabytes: int, built: int = 0, *, device: bool = False) -> None:
     _mount("tmpfs", INNER + WORK, "tmpfs", _NOSUID | _NODEV | closed, options)
     if device:
         _mount("tmpfs", INNER + "/dev/shm", "tmpfs", _NOSUID | _NODEV | _NOEXEC, "size=64m,mode=1777")
+    for name in DEVICES:  # they can be written all the same; else who sets their times tells it to all sandboxes
+        path = f"{INNER}/dev/{name}"
+        kept = os.statvfs(path).f_flag & (_NOSUID | _NODEV | _NOEXEC)
+        _mount("none", path, "", _REMOUNT | _BIND | _RDONLY | kept)
+    if not training:
+        _mount("tmpfs", INNER + DATA, "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC, "size=4k,nr_inodes=1,mode=0755")
     if built:
         _mount("tmpfs", INNER + BUILT, "tmpfs", _NOSUID | _NODEV, f"size={built}m,nr_inodes=8,mode=0755")
     os.chdir(INNER)

@@ -18,7 +18,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.inside.seccomp_table import CHECKS, WALL, Check, Flags, OneOf, OwnProcess, rows
+from trainer.inside.seccomp_table import CHECKS, WALL, Check, Flags, OneOf, OwnProcess, Refuse, rows
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,13 @@ def place_of(index: int, upper: bool = False) -> int:
 
 
 def _emit_check(out: Assembler, check: Check) -> None:
-    """Go to "deny" unless the check holds, else on to the next instruction."""
+    """Go to "deny", or to the error that the check names, unless it holds; else on to the next instruction."""
     out.add(LOAD, place_of(check.argument))
     match check:
+        case Refuse(values=values, ignoring=ignoring, error=error):
+            out.add(_AND, ~ignoring & 0xFFFF_FFFF)
+            for value in values:
+                out.add(EQUAL, value, yes=error)
         case OneOf(values=values, ignoring=ignoring):
             if ignoring:
                 out.add(_AND, ~ignoring & 0xFFFF_FFFF)
@@ -147,7 +151,9 @@ def _assembled(machine: str) -> tuple[bytes, tuple[int, ...]]:
             for check in CHECKS[row.name]:
                 _emit_check(out, check)
             out.add(_RETURN, _ALLOW)
-    refusals = {name: _ERRNO | getattr(errno, name) for name in set(labels.values()) - set(CHECKS) - {"allow"}}
+    named = set(labels.values()) - set(CHECKS) - {"allow"}
+    named |= {check.error for checks in CHECKS.values() for check in checks if isinstance(check, Refuse)}
+    refusals = {name: _ERRNO | getattr(errno, name) for name in named}
     answers = {"allow": _ALLOW, "deny": _ERRNO | errno.EPERM, "kill": _KILL_PROCESS, **refusals}
     for name, answer in sorted(answers.items()):
         out.label(name)

@@ -7,6 +7,10 @@
 - the name of an error: refused with it, where a library or Python then takes another way. EPERM would stop it.
 - "checked": allowed if all that `CHECKS` asks of its arguments holds.
 
+Two experiments that run at the same time must not signal each other. So nothing is allowed that changes a count or a
+queue which the kernel keeps for all of them: futexes on shared pages (of a library's file, say), pipes (their inode
+numbers count those of the whole machine) and `sysinfo` (threads and free memory of the machine).
+
 What is not in the table is refused with EPERM. Numbers: asm/unistd_64.h and asm-generic/unistd.h of Linux.
 """
 
@@ -38,8 +42,6 @@ close_range                 436     436
 dup                          32      23
 dup2                         33       -
 dup3                        292      24
-pipe                         22       -
-pipe2                       293      59
 eventfd2                    290      19
 fcntl                        72      25 checked
 ioctl                        16      29 checked
@@ -163,7 +165,6 @@ prlimit64                   302     261 checked
 prctl                       157     167 checked
 arch_prctl                  158       - checked
 uname                        63     160
-sysinfo                      99     179
 getrandom                   318     278
 """
 
@@ -200,6 +201,16 @@ class OneOf:
 
 
 @dataclass(frozen=True)
+class Refuse:
+    """The call fails with ``error`` if the lower 32 bits of an argument, those in ``ignoring`` aside, are a value."""
+
+    argument: int
+    values: tuple[int, ...]
+    ignoring: int
+    error: str
+
+
+@dataclass(frozen=True)
 class Flags:
     """All bits of ``required`` are set in an argument, and none outside ``required | optional`` in all its 64."""
 
@@ -215,15 +226,21 @@ class OwnProcess:
     argument: int
 
 
-Check = OneOf | Flags | OwnProcess
+Check = OneOf | Refuse | Flags | OwnProcess
 
 CHECKS: dict[str, tuple[Check, ...]] = {
     # A thread: CLONE_VM, SIGHAND, THREAD; it may share FS, FILES, SYSVSEM, and have SETTLS, PARENT_SETTID,
     # CHILD_CLEARTID, DETACHED (ignored, set by musl), CHILD_SETTID. No namespace, VFORK, PARENT, PTRACE or exit signal.
     "clone": (Flags(0, required=0x10900, optional=0x017C0600),),
-    # WAIT, WAKE, WAIT_BITSET, WAKE_BITSET, REQUEUE, CMP_REQUEUE, WAKE_OP; PRIVATE or not, CLOCK_REALTIME or not.
-    # Not the priority-inheriting ones: a source of kernel bugs, and nothing here uses them.
-    "futex": (OneOf(1, (0, 1, 9, 10, 3, 4, 5), ignoring=0x180),),
+    # WAIT, WAKE, WAIT_BITSET, WAKE_BITSET, REQUEUE, CMP_REQUEUE, WAKE_OP; PRIVATE, CLOCK_REALTIME or not. A futex that
+    # is not PRIVATE belongs to its page, and pages of a library's file, however they are mapped, are those of all
+    # sandboxes. The kernel also wakes such a futex when a thread ends (CHILD_CLEARTID, robust lists), which cannot be
+    # refused, so nobody may wait on one: EAGAIN, "the value has changed", makes pthread_join look again until the
+    # thread has ended. Not the priority-inheriting ones: a source of kernel bugs, and nothing here uses them.
+    "futex": (
+        Refuse(1, (0, 9), ignoring=0x100, error="EAGAIN"),
+        OneOf(1, (0x80, 0x81, 0x89, 0x8A, 0x83, 0x84, 0x85), ignoring=0x100),
+    ),
     # DUPFD, GETFD, SETFD, GETFL, SETFL, DUPFD_CLOEXEC. No locks, leases, seals, owners, pipe sizes.
     "fcntl": (OneOf(1, (0, 1, 2, 3, 4, 1030)),),
     # TCGETS and TCGETS2 (isatty; every open() of a text file asks), FIOCLEX, FIONCLEX, FIONBIO, FIONREAD

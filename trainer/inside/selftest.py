@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from trainer.inside.namespaces import DATA
+from trainer.inside.namespaces import DATA, DEVICES
 
 _ELSEWHERE = (
     "/etc/passwd",
@@ -64,6 +64,9 @@ def holes(request: dict[str, Any]) -> Iterator[str]:
     for path in ("/", DATA, os.path.dirname(os.__file__), *(("/sys", "/usr", "/proc/sys/kernel") if device else ())):
         if os.path.isdir(path) and _succeeds(lambda path=path: os.mkdir(f"{path}/written")):  # type: ignore[misc]
             yield f"writes into {path}"
+    for name in DEVICES:
+        if _succeeds(lambda name=name: os.utime(f"/dev/{name}")):  # type: ignore[misc]
+            yield f"sets the times of /dev/{name}"
     for family in _FAMILIES[1:] if device else _FAMILIES:
         if _succeeds(lambda family=family: socket.socket(family, socket.SOCK_STREAM)):  # type: ignore[misc]
             yield f"opens a socket of family {family}"

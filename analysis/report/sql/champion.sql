@@ -11,6 +11,6 @@ SELECT c.program_id, p.name, p.generation, p.operator, p.parent_ids, p.words, p.
     (c.details -> 'without_ideas' ->> 'mean')::DOUBLE AS bare_gain,
     (c.details -> 'ratio_without_ideas' ->> 'ratio')::DOUBLE AS bare_ratio,
     (c.details -> 'ratio_without_ideas' ->> 'lower')::DOUBLE AS bare_lower,
-    c.details -> 'tasks' AS tasks, c.details -> 'reserve' AS reserve
+    c.details -> 'tasks' AS tasks, c.details -> 'reserve' AS reserve, c.details
 FROM champions AS c LEFT JOIN programs AS p USING (program_id)
 ORDER BY c.named_at DESC LIMIT 1

@@ -9,6 +9,9 @@ SELECT what, n, coalesce(charged, 0.0) AS charged, coalesce(spent, 0.0) AS spent
 UNION ALL
 SELECT 'forfeited', count(*) FILTER (forfeited > 0), coalesce(sum(forfeited ORDER BY run_id), 0.0), 0.0::DOUBLE, 'run' FROM runs
 UNION ALL
+SELECT 'sandbox', count(*) FILTER (sandbox > 0), coalesce(sum(sandbox ORDER BY run_id), 0.0),
+    coalesce(sum(sandbox ORDER BY run_id), 0.0), 'run' FROM runs
+UNION ALL
 SELECT 'verification', count(*), NULL, coalesce(sum(device_seconds_spent ORDER BY run_id, seed), 0.0), 'arena'
 FROM verifications
 UNION ALL

@@ -7,9 +7,9 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -29,7 +29,7 @@ from arena.contest.views import (
     queue_view,
 )
 from arena.contest.web.host import Host
-from arena.contest.web.limits import HEAVY
+from arena.contest.web.limits import HEAVY, Chosen, EntryId, Limit, Offset
 from programs.errors import NotFound, UsageError
 from programs.text import one_line
 
@@ -70,9 +70,7 @@ def _reading(routes: APIRouter, host: Host) -> None:
         return plain(contest_view(host.contest))
 
     @routes.get("/board", summary="The leaderboard: verified gains with intervals and ranges of ranks")
-    def board(
-        request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = PAGE, offset: Annotated[int, Query(ge=0)] = 0
-    ) -> Any:
+    def board(request: Request, limit: Limit = PAGE, offset: Offset = 0) -> Any:
         return plain(board_view(host.contest, Part(offset, limit), host.viewer(request)))
 
     @routes.get("/board.csv", summary="The whole of it as CSV", response_class=Response)
@@ -80,13 +78,11 @@ def _reading(routes: APIRouter, host: Host) -> None:
         return StreamingResponse(csv_parts(whole_board(host.contest)), media_type="text/csv; charset=utf-8")
 
     @routes.get("/queue", summary="Who waits, in order, and for how long")
-    def queue(
-        request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = PAGE, offset: Annotated[int, Query(ge=0)] = 0
-    ) -> Any:
+    def queue(request: Request, limit: Limit = PAGE, offset: Offset = 0) -> Any:
         return plain(queue_view(host.contest, Part(offset, limit), host.viewer(request)))
 
     @routes.get("/entries/{entry_id}", summary="An entry; its text where it may be read")
-    def entry(entry_id: str, request: Request) -> Any:
+    def entry(entry_id: EntryId, request: Request) -> Any:
         try:
             found = entry_of(host.contest, entry_id)
         except NotFound as problem:
@@ -111,7 +107,7 @@ def _entering(routes: APIRouter, host: Host) -> None:
         return plain(person_view(host.contest, host.person(request)))
 
     @routes.post("/entries", status_code=201, summary="Enter: the body is the program.md; 201 means that it is stored")
-    async def enter(request: Request, response: Response, parent: str = Query("", max_length=100)) -> Any:
+    async def enter(request: Request, response: Response, parent: Chosen = "") -> Any:
         from starlette.concurrency import run_in_threadpool
 
         person = await run_in_threadpool(host.person, request)

@@ -12,9 +12,10 @@ from starlette.concurrency import run_in_threadpool
 from arena.contest import disputes
 from arena.contest.tables import Person
 from arena.contest.views import plain
-from arena.contest.web.entry import entry_or_404, entry_page
+from arena.contest.web.entry import Asked, entry_or_404, entry_page
 from arena.contest.web.forms import field, posted
 from arena.contest.web.host import Host
+from arena.contest.web.limits import EntryId
 from programs.errors import UsageError
 
 
@@ -38,7 +39,7 @@ def _raise(host: Host, request: Request, entry_id: str, person: Person, reason: 
 
 def _by_form(routes: APIRouter, host: Host) -> None:
     @routes.post("/entry/{entry_id}/dispute", include_in_schema=False)
-    async def dispute(entry_id: str, request: Request) -> Response:
+    async def dispute(entry_id: EntryId, request: Request) -> Response:
         form = await posted(host, request)
         person = await run_in_threadpool(host.viewer, request)
         if person is None:
@@ -47,7 +48,7 @@ def _by_form(routes: APIRouter, host: Host) -> None:
         try:
             made = await run_in_threadpool(_raise, host, request, entry_id, person, reason)
         except UsageError as problem:
-            return await run_in_threadpool(entry_page, host, request, entry_id, problem, reason)
+            return await run_in_threadpool(entry_page, host, request, entry_id, Asked(), problem, reason)
         return RedirectResponse(f"/entry/{entry_id}#dispute-{made.dispute_id}", status_code=303)
 
 
@@ -57,11 +58,11 @@ def _by_api(routes: APIRouter, host: Host) -> None:
         return plain({"rows": disputes.disputes(host.contest)})
 
     @routes.get("/api/v1/entries/{entry_id}/disputes", summary="The disputes about an entry")
-    def of_entry(entry_id: str) -> Any:
+    def of_entry(entry_id: EntryId) -> Any:
         return plain({"rows": disputes.disputes_of(host.contest, entry_or_404(host, entry_id).number)})
 
     @routes.post("/api/v1/entries/{entry_id}/disputes", status_code=201, summary="Raise a dispute about an entry")
-    def raised(entry_id: str, asked: Raised, request: Request) -> Any:
+    def raised(entry_id: EntryId, asked: Raised, request: Request) -> Any:
         person = host.person(request)
         try:
             return plain(_raise(host, request, entry_id, person, asked.reason).row())

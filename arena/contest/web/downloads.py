@@ -28,7 +28,7 @@ from arena.contest.tables import Entry
 from arena.contest.web.api import as_csv
 from arena.contest.web.entry import entry_or_404
 from arena.contest.web.host import Host
-from arena.contest.web.limits import Rate
+from arena.contest.web.limits import EntryId, Rate, Word
 from arena.contest.web.pages import show
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def download_routes(host: Host) -> APIRouter:
 
     @routes.get("/download/{name}.{kind}", summary="board, entries, runs or experiments as csv, json or parquet",
                 response_class=Response)  # fmt: skip
-    def table(name: str, kind: str, request: Request) -> Response:
+    def table(name: Word, kind: Word, request: Request) -> Response:
         if name not in TABLES or kind not in KINDS:
             told = {"message": f"no table {name}.{kind}"[:80], "hint": "/downloads lists them"}
             raise HTTPException(404, detail=told)
@@ -71,7 +71,7 @@ def download_routes(host: Host) -> APIRouter:
 
     @routes.get("/entry/{entry_id}/experiments.{kind}", summary="The experiments of one entry, with their diffs",
                 response_class=Response)  # fmt: skip
-    def log(entry_id: str, kind: str, request: Request) -> Response:
+    def log(entry_id: EntryId, kind: Word, request: Request) -> Response:
         found = entry_or_404(host, entry_id)
         if kind not in ("csv", "json"):
             raise HTTPException(404, detail={"message": f"no {kind} here"[:80], "hint": "csv or json"})

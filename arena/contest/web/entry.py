@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from sqlalchemy import select
 
 from analysis.report.champion import METHODS, is_proven, passages
@@ -18,12 +19,23 @@ from arena.contest.tables import Entry, Person
 from arena.contest.web.changes import Base, between
 from arena.contest.web.curve import curve
 from arena.contest.web.host import Host
+from arena.contest.web.limits import Chosen, EntryId
 from arena.contest.web.pages import MARKDOWN, show
 from programs.errors import NotFound, UsageError
 
 MOST_CURVES, MOST_EXPERIMENTS = 12, 40  # on one page
 TITLES = {CONTEST: "Run {}", CONFIRMATION: "Confirming run {}", RESERVE: "Run {} on {}", SCREENING: "Screening run"}
 Row = dict[str, Any]
+From = Annotated[int, Query(alias="from", ge=0, le=1_000_000)]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of an entry is to be shown: a run's experiments from a number on, the differences from another entry."""
+
+    run: str = ""
+    against: str = ""
+    start: int = 0
 
 
 def entry_routes(host: Host) -> APIRouter:
@@ -31,11 +43,11 @@ def entry_routes(host: Host) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/entry/{entry_id}")
-    def entry(entry_id: str, request: Request) -> Response:
-        return entry_page(host, request, entry_id)
+    def entry(entry_id: EntryId, request: Request, run: Chosen = "", against: Chosen = "", start: From = 0) -> Response:
+        return entry_page(host, request, entry_id, Asked(run, against, start))
 
     @routes.get("/entry/{entry_id}/program.md")
-    def text(entry_id: str, request: Request) -> Response:
+    def text(entry_id: EntryId, request: Request) -> Response:
         found = entry_or_404(host, entry_id)
         if not views.may_read(host.contest, found, host.viewer(request), host.is_admin(request)):
             raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {found.sha256}"})
@@ -54,7 +66,7 @@ def entry_or_404(host: Host, entry_id: str) -> Entry:
 
 
 def entry_page(
-    host: Host, request: Request, entry_id: str, problem: UsageError | None = None, reason: str = ""
+    host: Host, request: Request, entry_id: str, asked: Asked, problem: UsageError | None = None, reason: str = ""
 ) -> Response:  # fmt: skip
     """``problem``: with a dispute whose ``reason`` was just sent. Raises 404."""
     found = entry_or_404(host, entry_id.removesuffix(".md"))
@@ -62,12 +74,12 @@ def entry_page(
     seen = views.entry_view(host.contest, found, viewer, admin)
     return show(
         host, request, "entry", 422 if problem else 200, entry=seen, problem=problem, reason=reason,
-        disputes=disputes_of(host.contest, found.number), runs=runs_shown(host, found, seen, request),
-        text=text_shown(host, found, seen, request, viewer, admin),
+        disputes=disputes_of(host.contest, found.number), runs=runs_shown(host, found, seen, asked),
+        text=text_shown(host, found, seen, asked.against, viewer, admin),
     )  # fmt: skip
 
 
-def runs_shown(host: Host, entry: Entry, seen: Row, request: Request) -> Row | None:
+def runs_shown(host: Host, entry: Entry, seen: Row, asked: Asked) -> Row | None:
     """The curves, and the experiments of the run that was asked for; nothing of an entry that is sealed."""
     if seen["sealed"]:
         return None
@@ -77,8 +89,8 @@ def runs_shown(host: Host, entry: Entry, seen: Row, request: Request) -> Row | N
     runs = named(courses_of(host.contest, entry.number, tuple(purposes)))
     if not runs:
         return None
-    chosen = next((run for run in runs if run["run_id"] == request.query_params.get("run")), None) or typical(runs)
-    start = first_shown(request.query_params.get("from", ""), len(chosen["experiments"]))
+    chosen = next((run for run in runs if run["run_id"] == asked.run), None) or typical(runs)
+    start = first_shown(asked.start, len(chosen["experiments"]))
     shown = drawn(runs)
     return {
         "all": runs, "curves": [(run, curve(run)) for run in shown], "chosen": chosen, "from": start,
@@ -109,20 +121,19 @@ def typical(runs: Sequence[Row]) -> Row:
     return ranked[len(ranked) // 2] if ranked else runs[0]
 
 
-def first_shown(told: str, length: int) -> int:
-    """Where the page of experiments begins, as the address tells it, from 0."""
-    at = int(told) if told.isdecimal() and len(told) < 7 else 0
+def first_shown(at: int, length: int) -> int:
+    """Where the page of experiments begins that holds number ``at``, from 0; the first page where there is no such."""
     return at // MOST_EXPERIMENTS * MOST_EXPERIMENTS if at < length else 0
 
 
 def text_shown(
-    host: Host, entry: Entry, seen: Row, request: Request, viewer: Person | None, admin: bool
+    host: Host, entry: Entry, seen: Row, against: str, viewer: Person | None, admin: bool
 ) -> Row | None:  # fmt: skip
     """The text with its credit, and its differences from what was asked for: parent, kin or stock."""
     if seen["sealed"]:
         return None
     bases = bases_of(host, entry, viewer, admin)
-    base = next((one for one in bases if one.key == request.query_params.get("against")), bases[0])
+    base = next((one for one in bases if one.key == against), bases[0])
     credit = credit_shown(host, entry)
     proven = [row for row in credit if is_proven(row)]
     return {

@@ -53,7 +53,7 @@ class Host:
 
     async def accept(self, person: Person, raw: bytes, parent: str = "") -> Accepted:
         """Lint and store an upload; it is on the disk on return. Raises as `entries.accept` does."""
-        read = await run_in_threadpool(checked, self.contest, raw, self.knows, parent)
+        read = await run_in_threadpool(checked, self.contest, person, raw, self.knows, parent)
         return await asyncio.wrap_future(self.intake.take(person, read))
 
     def viewer(self, request: Request) -> Person | None:

@@ -19,6 +19,7 @@ from arena.contest.views import host_rows, plain
 from arena.contest.web.api import error
 from arena.contest.web.forms import Posted, field, posted
 from arena.contest.web.host import Host
+from arena.contest.web.limits import IN_A_FORM, DisputeId, EntryId
 from arena.contest.web.pages import show
 from arena.contest.web.security import HOSTING, remember
 from programs.errors import NotFound, UsageError
@@ -95,7 +96,7 @@ def _buttons(routes: APIRouter, host: Host) -> None:
         return _acted(host, lambda: acts.unvoid(contest, field(form, "entry"), field(form, "because")))
 
     def answer(form: Posted) -> object:
-        return disputes.answer(contest, int(field(form, "dispute") or 0), field(form, "answer"))
+        return disputes.answer(contest, IN_A_FORM.validate_python(field(form, "dispute")), field(form, "answer"))
 
     for name, done in (("void", void), ("unvoid", unvoid), ("answer", answer)):
         routes.add_api_route(f"/host/{name}", _button(host, done), methods=["POST"], include_in_schema=False)
@@ -145,17 +146,17 @@ def _by_api(routes: APIRouter, host: Host) -> None:
         return plain({"rows": acts.acts(host.contest)})
 
     @routes.post("/api/v1/entries/{entry_id}/void", summary="The host's: declare an entry void")
-    def void(entry_id: str, asked: Because, request: Request) -> Any:
+    def void(entry_id: EntryId, asked: Because, request: Request) -> Any:
         hosts(request)
         return told(lambda: _acted(host, lambda: acts.void(host.contest, entry_id, asked.because)))
 
     @routes.post("/api/v1/entries/{entry_id}/unvoid", summary="The host's: take that back")
-    def unvoid(entry_id: str, asked: Because, request: Request) -> Any:
+    def unvoid(entry_id: EntryId, asked: Because, request: Request) -> Any:
         hosts(request)
         return told(lambda: _acted(host, lambda: acts.unvoid(host.contest, entry_id, asked.because)))
 
     @routes.post("/api/v1/disputes/{dispute_id}/answer", summary="The host's: answer a dispute")
-    def answered(dispute_id: int, asked: Said, request: Request) -> Any:
+    def answered(dispute_id: DisputeId, asked: Said, request: Request) -> Any:
         hosts(request)
         return told(lambda: disputes.answer(host.contest, dispute_id, asked.answer).row())
 

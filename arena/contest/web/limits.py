@@ -1,11 +1,14 @@
-"""What a client may send: how much at once, and how often."""
+"""What a client may send: how much at once, how often, and within which bounds a number or a name lies."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import OrderedDict
+from typing import Annotated
 
+from fastapi import Path, Query
+from pydantic import Field, TypeAdapter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from programs.text import MAX_BYTES
@@ -14,6 +17,17 @@ MOST_BODY = MAX_BYTES + (16 << 10)  # a program, and what a form wraps it in
 REMEMBERED = 20_000  # clients
 BODY_SECONDS = 30.0  # for a body to arrive, from its first byte
 HEAVY = 32 << 10  # bytes of a program that count as one more upload: what is long takes long to read
+MOST_NUMBER = (1 << 63) - 1  # that SQLite knows
+MOST_NAME = 100  # characters of an id, or of a word that chooses
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Offset = Annotated[int, Query(ge=0, le=1_000_000_000)]
+PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
+Chosen = Annotated[str, Query(max_length=MOST_NAME)]
+EntryId = Annotated[str, Path(max_length=MOST_NAME)]
+Word = Annotated[str, Path(max_length=MOST_NAME)]
+DisputeId = Annotated[int, Path(ge=1, le=MOST_NUMBER)]
+IN_A_FORM = TypeAdapter(Annotated[int, Field(ge=1, le=MOST_NUMBER)])  # what of a form is a number
 
 
 class Rate:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, StreamingResponse
 
 import analysis
@@ -14,12 +14,12 @@ from arena.contest import views
 from arena.contest.settings import RULES
 from arena.contest.standing import Part
 from arena.contest.web.host import Host, client_of
+from arena.contest.web.limits import Chosen, PageNumber
 from arena.contest.web.markdown import to_html
 from arena.contest.web.render import HERE, page
 from arena.contest.web.security import SESSION, VISITOR, form_token, remember, visitor_of
 
 MARKDOWN = "text/markdown; charset=utf-8"
-Number = Annotated[int, Query(ge=1, le=1_000_000)]  # of a page of a long list
 VARY = "accept, authorization, cookie, host"
 
 
@@ -59,13 +59,13 @@ def show(host: Host, request: Request, name: str, status: int = 200, **values: A
 def _public(routes: APIRouter, host: Host) -> None:
     @routes.get("/")
     @routes.get("/index.md")
-    def board(request: Request, page: Number = 1, rest: Number = 1) -> Response:
+    def board(request: Request, page: PageNumber = 1, rest: PageNumber = 1) -> Response:
         part = Part.page(page, views.PAGE)
         return show(host, request, "board", board=views.board_view(host.contest, part, host.viewer(request), rest))
 
     @routes.get("/queue")
     @routes.get("/queue.md")
-    def queue(request: Request, page: Number = 1) -> Response:
+    def queue(request: Request, page: PageNumber = 1) -> Response:
         part = Part.page(page, views.PAGE)
         return show(host, request, "queue", queue=views.queue_view(host.contest, part, host.viewer(request)))
 
@@ -95,12 +95,12 @@ def _public(routes: APIRouter, host: Host) -> None:
 def _own(routes: APIRouter, host: Host) -> None:
     @routes.get("/me")
     @routes.get("/me.md")
-    def me(request: Request) -> Response:
+    def me(request: Request, parent: Chosen = "") -> Response:
         viewer = host.viewer(request)
         if viewer is None:
             return RedirectResponse("/join", status_code=303)
         return show(host, request, "me", me=views.person_view(host.contest, viewer), problem=None, text="",
-                    parent=request.query_params.get("parent", "")[:100])  # fmt: skip
+                    parent=parent)  # fmt: skip
 
 
 def _files(routes: APIRouter, host: Host) -> None:

@@ -20,6 +20,7 @@ from inner_loop.researchers.edits_text import BadEdit, parse
 from meta.mutators.llm import prompts
 from meta.mutators.llm.briefing import clipped
 from programs.errors import Corrupt
+from trainer.places import private_folder
 
 if TYPE_CHECKING:
     from analysis.evidence import Evidence
@@ -178,7 +179,7 @@ def _write(study: Path, name: str, text: str) -> None:
     """Below the study's own folder of traces, through no link: a study that comes from elsewhere may hold some."""
     path = study / "traces" / name
     _require_own(study, path.parent)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     path.unlink(missing_ok=True)
     path.write_text(text, encoding="utf-8", newline="")
 

@@ -170,7 +170,9 @@ def test_each_figure_names_its_queries(folder: Path) -> None:
     """Below every figure stands at least one statement, and each names a view."""
     with open_study(folder) as con:
         html = page.report(con, str(folder))
-    for figure in re.findall(r"<figure .*?</figure>", html, flags=re.S):
+    figures = re.findall(r"<figure .*?</figure>", html, flags=re.S)
+    assert len(figures) > 5 and len(figures) == html.count("<figure ")
+    for figure in figures:
         statements = re.findall(r"metaloop sql .*?SQL</code>", figure, flags=re.S)
         assert statements, figure[:80]
         assert all(re.search(r"\bFROM\s+\w+", text) for text in statements)

@@ -71,6 +71,7 @@ def test_a_node_that_is_killed_in_mid_match_changes_nothing(
     assert of_each(study.folder) == {"ended": 6, "runs": 6, "verified": 12, "twice": 0}
     assert check(study.folder / "ledger") == [] and [p.stem for p in segments(study.folder / "ledger")] == [
         "cluster-1",
+        "end-1",
         "main-1",
     ]
     again = Study.open(study.folder)

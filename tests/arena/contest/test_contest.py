@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import pytest
 
 from arena.contest import accounts
 from arena.contest.contest import Contest, found
-from arena.contest.entries import NotOpen, NotTaken, QuotaSpent, accept
+from arena.contest.entries import NotOpen, NotTaken, QuotaSpent, accept, checked, enter
 from arena.contest.serve import serve
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry
+from arena.contest.tables import Entry, HostSession, Session
+from arena.contest.views import entry_of, entry_view, may_read
 from programs.errors import Corrupt, UsageError
 from programs.shelf import starter
 from tests.arena.contest.hosting import founded, wishes
@@ -75,6 +77,30 @@ def test_forged_tokens_are_nobody(tmp_path: Path, token: str) -> None:
     assert accounts.logged_in(made.contest.database, token) is None
 
 
+def test_a_session_ends(tmp_path: Path) -> None:
+    """An entrant's after two weeks, the host's after a day; a cookie that a browser still has is nobody's then."""
+    made = founded(tmp_path)
+    database = made.contest.database
+    _, token = accounts.join(database, made.contest.config, "Ada", "")
+    cookie, hosts = accounts.log_in(database, token), accounts.log_in_host(database, made.admin_token)
+    for table, days in ((Session, accounts.SESSION_DAYS), (HostSession, 1)):
+        for ago, there in ((days - 0.01, True), (days + 0.01, False)):
+            with database.write() as connection:
+                (session,) = connection.query(table).all()
+                session.expires_at = utc_now() + timedelta(days=days - ago)
+            known = (
+                accounts.logged_in(database, cookie) if table is Session else accounts.host_logged_in(database, hosts)
+            )
+            assert bool(known) is there, f"{table.__name__} after {ago} days"
+    accounts.log_in(database, token)
+    accounts.log_in_host(database, made.admin_token)
+    with database.read() as connection:  # those that have ended are gone with the next login
+        assert [connection.query(table).count() for table in (Session, HostSession)] == [1, 1]
+        (mine,), (theirs,) = connection.query(Session).all(), connection.query(HostSession).all()
+    assert timedelta(days=13.9) < mine.expires_at - utc_now() < timedelta(days=14.1)
+    assert timedelta(hours=23) < theirs.expires_at - utc_now() < timedelta(hours=25)
+
+
 def test_a_token_is_good_for_one_thing(tmp_path: Path) -> None:
     made = founded(tmp_path)
     _, token = accounts.join(made.contest.database, made.contest.config, "Ada", "")
@@ -115,6 +141,62 @@ def test_the_same_text_again_is_the_same_entry_and_free(tmp_path: Path) -> None:
     assert accept(contest, person, ONE_LINE).new
     with pytest.raises(QuotaSpent, match="2 of 2"):
         accept(contest, person, b"# Another\n\nDo better.\n")
+
+
+def test_the_quota_is_looked_at_before_the_text(tmp_path: Path) -> None:
+    """What cannot become an entry is not read: nobody's upload is linted for nothing, however dear that would be."""
+    contest = founded(tmp_path, entries_per_person=1).contest
+    person, _ = accounts.join(contest.database, contest.config, "Ada", "")
+    assert accept(contest, person, LOCAL).new
+    read = Counter[str]()
+
+    def knows(term: str) -> bool:
+        read[term] += 1
+        return True
+
+    ideas = b"# A\n\n## Ideas\n\n- Try `lr=0.1`.\n"
+    for raw in (ideas, b"---\nmetaloop: [\n---\n", b"\xff", b"", b"![" * 130_000):
+        with pytest.raises(QuotaSpent, match="1 of 1") as refused:
+            accept(contest, person, raw, knows)
+        assert refused.value.lint == ()
+    assert not read
+    assert not accept(contest, person, LOCAL.replace(b"\n", b"\r\n"), knows).new  # the same text stays free
+    bob, _ = accounts.join(contest.database, contest.config, "Bob", "")
+    assert accept(contest, bob, ideas, knows).new and read["lr=0.1"]
+
+
+def test_an_entry_that_waited_past_the_closing_is_too_late(tmp_path: Path) -> None:
+    """It was read in time; then it stood in line for the database while the contest closed."""
+    contest = founded(tmp_path).contest
+    person, _ = accounts.join(contest.database, contest.config, "Ada", "")
+    read = checked(contest, person, LOCAL)
+    contest.state(close_asked=utc_now().isoformat())
+    with pytest.raises(NotOpen, match="no more entries"), contest.database.write() as connection:
+        enter(connection, contest, person, read)
+    with contest.database.read() as connection:
+        assert connection.query(Entry).filter(Entry.role == "program").count() == 0
+
+
+def test_a_sealed_text_stays_sealed_while_the_decision_runs(tmp_path: Path) -> None:
+    made = founded(tmp_path, sealed=True)
+    contest = made.contest
+    ada, bob = (accounts.join(contest.database, contest.config, name, "")[0] for name in ("Ada", "Bob"))
+    entry = accept(contest, ada, LOCAL).entry
+    for state, phase, readers in (
+        ({}, "open", {ada}),
+        ({"close_asked": "now"}, "closing", {ada}),
+        ({"deciding": "now"}, "deciding", {ada}),
+        ({"decided": "now"}, "decided", {ada, bob, None}),
+    ):
+        contest.state(**state)
+        assert contest.phase() == phase
+        whole = entry_of(contest, entry.entry_id)
+        for viewer in (ada, bob, None):
+            shown = entry_view(contest, whole, viewer)
+            assert may_read(contest, whole, viewer) is (viewer in readers)
+            assert (shown["text"] == LOCAL.decode()) is (viewer in readers) and shown["sealed"] is (
+                viewer not in readers
+            )
 
 
 def test_two_people_with_one_text_are_two_entries(tmp_path: Path) -> None:

@@ -41,5 +41,17 @@ def test_who_wins(first: str, second: str, stock: str, outcome: str, winners: li
     assert ("Nobody won" in decided["headline"]) == (outcome == "none") and decided["low"] < decided["gain"]
 
 
+@pytest.mark.parametrize("near", [0, 1])
+def test_the_first_has_to_beat_both_arms_of_stock(near: int) -> None:
+    """One arm of stock was lucky, or the other unlucky: the same program cannot be beaten and not be beaten."""
+    stock = [GAINS["low"], GAINS["low"]]
+    stock[near] = GAINS["near"]
+    decided = decide(
+        entries("program", "program", "control", "a/a"),
+        plain(dict(enumerate([GAINS["middle"], GAINS["low"], *stock]))),
+    )
+    assert (decided["outcome"], decided["winners"]) == ("none", []) and "Nobody won" in decided["headline"]
+
+
 def test_nobody_took_part() -> None:
     assert decide(entries("control", "a/a"), plain({0: [1.0, 2.0], 1: [1.0, 2.0]}))["outcome"] == "empty"

@@ -17,11 +17,11 @@ def test_one_who_left_stops_nobody(tmp_path: Path) -> None:
     person, _ = accounts.join(contest.database, contest.config, "P", "")
     intake = Intake(contest)
     with contest.database.write():  # the writer waits for this transaction
-        first = intake.take(person, checked(contest, starter("local").raw))
+        first = intake.take(person, checked(contest, person, starter("local").raw))
         until = time.monotonic() + 10
         while not first.running() and time.monotonic() < until:
             time.sleep(0.01)
-        second = intake.take(person, checked(contest, starter("one-line").raw))
+        second = intake.take(person, checked(contest, person, starter("one-line").raw))
         assert not first.cancel() and second.cancel()  # the one is being stored, the other waits in line
     assert first.result(10).new
-    assert intake.take(person, checked(contest, starter("one-line").raw)).result(10).new
+    assert intake.take(person, checked(contest, person, starter("one-line").raw)).result(10).new

@@ -77,6 +77,37 @@ def test_an_error_of_the_scale_moves_both_sides_of_a_difference() -> None:
     assert high < t_quantile(0.975, 2) * math.sqrt(own)
 
 
+def test_the_error_of_an_arm_of_stock_is_counted_once() -> None:
+    """An entry against one arm of stock, by hand: what moves that arm moves the scale too, and it is one error."""
+    terms, difference = [], 0.0
+    for on in GAINS.values():
+        own, arm, both = (mean_interval(values) for values in (on["a"], on["stock"], [*on["stock"], *on["again"]]))
+        assert own.se and both.se and own.mean and arm.mean and both.mean
+        apart, share = own.mean - arm.mean, arm.n / both.n
+        difference += apart / both.mean / 2
+        moved = -1 / (2 * both.mean) - apart / (2 * both.mean**2) * share  # by the mean of this arm
+        others = -apart / (2 * both.mean**2) * (1 - share)  # by that of the other
+        one_run = both.se**2 * both.n
+        terms += [((own.se / 2 / both.mean) ** 2, 2)]
+        terms += [(one_run * (moved**2 / arm.n + others**2 / (both.n - arm.n)), both.n - 1)]
+    se = math.sqrt(sum(term for term, _ in terms))
+    df = se**4 / sum(term**2 / d for term, d in terms)
+    told, low, high = scores_of(GAINS).over("a", "stock")
+    assert told == pytest.approx(difference)
+    assert (low, high) == pytest.approx([difference + sign * t_quantile(0.975, df) * se for sign in (-1, 1)])
+
+
+@pytest.mark.parametrize(("stock", "counts"), [((-2.0, 3.0, 2.5), False), ((0.5, 3.0, 2.5), True)])
+def test_a_task_counts_once_stock_surely_gains_there(stock: tuple[float, ...], counts: bool) -> None:
+    """A mean above 0 is not enough: a score over something that may be 0 would have no interval."""
+    unsure = GAINS | {"red": GAINS["red"] | {"stock": list(stock), "again": list(stock)}}
+    scores = scores_of(unsure)
+    (red, green) = scores.scales
+    assert red.gain is not None and red.low is not None and red.gain > 0 and (red.low > 0) is counts
+    assert (red.counts, green.counts) == (counts, True)
+    assert scores.tasks == (["red", "green"] if counts else ["green"])
+
+
 def test_one_task_is_welchs_test_of_the_gains() -> None:
     rng = random.Random(4)
     gains = {f"p{k}": [rng.gauss(k / 3, 1.0) for _ in range(3 + k % 3)] for k in range(9)}

@@ -12,7 +12,8 @@ from .play import play
 def test_halving_spends_its_last_runs_on_the_best() -> None:
     rng = np.random.default_rng(1)
     means = {f"a{i}": float(i) for i in range(8)}
-    gains = play(SequentialHalving.halve(8, 2, 16), lambda a: means[a] + 0.1 * rng.standard_normal(), list(means))
+    racer = SequentialHalving([Stage(None, 2), Stage(4, 4), Stage(2, 8)])
+    gains = play(racer, lambda a: means[a] + 0.1 * rng.standard_normal(), list(means))
     assert {a: len(g) for a, g in gains.items()} == {
         "a0": 2, "a1": 2, "a2": 2, "a3": 2, "a4": 4, "a5": 4, "a6": 8, "a7": 8,
     }  # fmt: skip

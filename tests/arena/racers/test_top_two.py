@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.statistics import Posterior
 from arena.race import ArmScore, TopTwo
-from arena.racers.top_two import in_doubt
+from arena.racers.top_two import in_doubt, top_two
 
 from .play import play
 
@@ -65,3 +65,13 @@ def test_doubt_is_the_chance_that_another_is_better_by_more_than_matters() -> No
     assert abs(in_doubt(scored, 0.0) - fmean((b > a).tolist())) < 0.005
     three = [Posterior(9.0, 0.5, 4, 9.0, 0.5), Posterior(8.8, 0.5, 4, 8.8, 0.5), Posterior(0.0, 0.5, 4, 0.0, 0.5)]
     assert in_doubt(three, 0.0) > in_doubt(three, 0.1) > in_doubt(three, 0.2) > 0.0
+
+
+def test_half_of_the_runs_go_to_the_leader_and_half_to_a_rival() -> None:
+    """The leader of nearly every draw gets the toss of a fair coin; two rivals share the rest by how near they are."""
+    scored = [
+        Posterior(3.0, 0.5, 4, 3.0, 0.5), Posterior(2.0, 0.5, 4, 2.0, 0.5), Posterior(-9.0, 0.5, 4, -9.0, 0.5),
+    ]  # fmt: skip
+    rng = np.random.default_rng(5)
+    picked = np.bincount([top_two(scored, rng) for _ in range(4000)], minlength=3) / 4000
+    assert abs(picked[0] - 0.5) < 0.04 and abs(picked[1] - 0.5) < 0.04 and picked[2] == 0.0

@@ -82,8 +82,8 @@ def test_a_model_that_always_says_nothing_has_said_nothing(server: LlmServer) ->
 def test_retry_after_is_kept(server: LlmServer) -> None:
     server.fault, server.retry_after = (lambda number, _: "429" if number == 0 else None), "0.3"
     events: list[dict[str, Any]] = []
-    ask(Client(kit(events, backoff=60.0), 1))
-    assert 0.3 <= events[0]["wall_seconds"] < 30
+    ask(Client(kit(events, backoff=3600.0, patience=100.0), 1))  # by its own clock it would wait longer than it may
+    assert (events[0]["status"], events[0]["attempts"]) == ("ok", 2)
 
 
 def test_a_storm_on_one_model_falls_over_to_the_next_and_is_remembered(server: LlmServer) -> None:

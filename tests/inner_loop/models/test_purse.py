@@ -15,7 +15,7 @@ import pytest
 from inner_loop.models import prices
 from inner_loop.models.client import Client
 from inner_loop.models.contract import Message, NoReply
-from inner_loop.models.purse import Cost, Purse
+from inner_loop.models.purse import Cost, Purse, Share, ShareSpent
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, NotFound, UsageError
 from tests.llm.fixtures import dropped
 from tests.llm.kits import KEY, MODEL, kit, staff
@@ -64,6 +64,38 @@ def test_what_a_dead_process_had_reserved_stays_reserved_until_its_run_goes_on(t
     purse.finish(orphan.account, orphan.reserved)
     purse.finish(orphan.account, orphan.reserved)
     assert purse.orphans("r1") == [] and purse.spent() == Cost(5, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("cap", "held", "fits", "over"),
+    [
+        ({"max_usd": 1.0}, Cost(0, 0.4), Cost(0, 0.6), Cost(0, 0.7)),
+        ({"max_tokens": 100}, Cost(40), Cost(60), Cost(61)),
+    ],
+)
+def test_the_whole_worst_case_of_a_call_has_to_fit(cap: dict[str, Any], held: Cost, fits: Cost, over: Cost) -> None:
+    purse = Purse(None, **cap)
+    purse.reserve("a", held, {})
+    with pytest.raises(CapReached):
+        purse.reserve("b", over, {})
+    purse.reserve("b", fits, {})
+    with pytest.raises(CapReached):
+        purse.reserve("c", Cost(1, 0.01), {})
+    purse.settle("a", Cost(), {})  # it took nothing: what it had set aside is free again
+    purse.reserve("c", held, {})
+
+
+@pytest.mark.parametrize("how", [{"run_usd": 1.0}, {"run_tokens": 100}])
+def test_a_run_that_is_resumed_has_spent_what_it_had_spent(how: dict[str, Any]) -> None:
+    """Calls of its earlier attempt count, lost ones too; those of another run and of the study do not."""
+    call = {"kind": "call", "run_id": "r0", "tokens": 30, "usd": 0.3, "lost_tokens": 20, "lost_usd": 0.2}
+    recorded = [call, {**call, "run_id": "r1"}, {"kind": "experiment", "run_id": "r0", "usd": 9.0, "tokens": 900}]
+    resumed = Share.of(kit(run_id="r0", recorded=recorded, **how))
+    with pytest.raises(ShareSpent, match="one run may take"):
+        resumed.reserve("next", Cost(60, 0.6))
+    resumed.reserve("next", Cost(50, 0.5))
+    anew = Share.of(kit(run_id="r2", recorded=recorded, **how))
+    anew.reserve("next", Cost(100, 1.0))
 
 
 def test_a_purse_that_cannot_be_read_is_no_empty_purse(tmp_path: Path) -> None:

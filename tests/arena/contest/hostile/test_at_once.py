@@ -38,6 +38,7 @@ def test_one_text_sent_many_times_at_once_is_one_entry(ground: Ground) -> None:
     assert len({answer.json["entry_id"] for answer in answers}) == 1
 
 
+@pytest.mark.exploit(65)
 def test_many_texts_at_once_do_not_pass_the_quota(tmp_path: Path) -> None:
     with ground_in(tmp_path, entries_per_person=3) as found:
         answers = together([f"# Text {i}\n\nAnother.\n".encode() for i in range(FEW)], found.mallory)
@@ -82,6 +83,7 @@ def test_after_an_early_close(tmp_path: Path) -> None:
         assert "because" in page and "\u202e" not in page and "\u001b" not in page
 
 
+@pytest.mark.exploit(67)
 def test_a_cookie_after_logging_out(ground: Ground) -> None:
     browser = Browser(ground.port)
     browser.form("/login", token=ground.mallory.token)
@@ -91,6 +93,7 @@ def test_a_cookie_after_logging_out(ground: Ground) -> None:
     assert Browser(ground.port, cookies=old).get("/me").status == 303
 
 
+@pytest.mark.exploit(67)
 def test_a_cookie_after_its_time(ground: Ground) -> None:
     browser = Browser(ground.port)
     browser.form("/login", token=ground.mallory.token)
@@ -117,6 +120,7 @@ def test_no_token_lies_on_the_disk(ground: Ground) -> None:
         assert not [secret for secret in secrets if secret.encode() in raw], path
 
 
+@pytest.mark.exploit(66)
 def test_the_join_code_cannot_be_tried_out(tmp_path: Path) -> None:
     """Nor by saying to be forwarded for others: a proxy writes the address that counts at the end."""
     made = founded(tmp_path, join_open=False)
@@ -129,6 +133,7 @@ def test_the_join_code_cannot_be_tried_out(tmp_path: Path) -> None:
     assert [answer.status for answer in told] == [403] * 10 + [429] * 4
 
 
+@pytest.mark.exploit(66)
 def test_tokens_cannot_be_tried_out(tmp_path: Path) -> None:
     with served(founded(tmp_path).contest, Limits(token=Rate(5, 60.0))) as port:
         told = [Browser(port, f"mlt_{i:043d}").get("/api/v1/me").status for i in range(4)]
@@ -164,12 +169,14 @@ def test_a_body_of_the_largest_size_many_times(ground: Ground) -> None:
         assert b"HTTP/1.1 413" in said(ground.port, head.encode())  # not one byte of it was waited for
 
 
+@pytest.mark.exploit(68)
 def test_a_body_that_does_not_come(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "BODY_SECONDS", 0.3)
     head = f"POST /join HTTP/1.1\r\nHost: {ground.host}\r\nContent-Length: 100\r\n\r\nproof="
     assert b"HTTP/1.1 408" in said(ground.port, head.encode())
 
 
+@pytest.mark.exploit(68)
 def test_headers_that_do_not_end(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """A line a moment: the connection is closed all the same, while others are answered."""
     monkeypatch.setattr(wire, "HEAD_SECONDS", 0.4)

@@ -27,6 +27,7 @@ def taken(ground: Ground) -> list[str]:
 
 
 @attacks("names")
+@pytest.mark.exploit(59)
 def test_no_name_is_taken_for_another(ground: Ground, taken: list[str], case: Case) -> None:
     before = ground.count()
     answer = Browser(ground.port).send("/api/v1/join", {"name": case.told["text"]})
@@ -45,6 +46,7 @@ def test_a_name_of_any_alphabet_is_given(ground: Ground, name: str) -> None:
 
 
 @attacks("paths")
+@pytest.mark.exploit(60)
 def test_no_path_leads_out(ground: Ground, case: Case) -> None:
     head = f" HTTP/1.1\r\nHost: {ground.host}\r\nAccept: text/html\r\nConnection: close\r\n\r\n".encode()
     answer = said(ground.port, b"GET " + case.raw + head)
@@ -65,6 +67,7 @@ def sent(case: Case, ground: Ground) -> bytes:
 
 
 @attacks("wire")
+@pytest.mark.exploit(61)
 def test_one_answer_to_one_request(ground: Ground, case: Case) -> None:
     before = ground.untouched()
     answer = said(ground.port, sent(case, ground))
@@ -103,6 +106,7 @@ def proof_of(whose: str, ground: Ground, key: str) -> str:
 
 
 @attacks("forms")
+@pytest.mark.exploit(62)
 def test_no_form_that_is_not_ours_does_anything(ground: Ground, elsewhere: tuple[int, str], case: Case) -> None:
     told = dict(case.told)
     proof = proof_of(told.get("proof", "own"), ground, elsewhere[1])
@@ -131,6 +135,7 @@ def stranger(elsewhere: tuple[int, str]) -> str:
 
 
 @attacks("tokens")
+@pytest.mark.exploit(63)
 def test_no_token_but_the_right_one(ground: Ground, stranger: str, tmp_path: Path, case: Case) -> None:
     made = ground.made
     other = made if not case.told["text"].startswith("other") else founded(tmp_path)

@@ -23,6 +23,7 @@ FORMULA = re.compile(r"(?:^|[,;|\s])[=+\-@＝＋－＠]")
 
 
 @attacks("cells")
+@pytest.mark.exploit(64)
 def test_no_cell_is_a_formula(case: Case) -> None:
     text = case.told["text"]
     raw = "".join(as_csv([{"entrant": text, "name": "x", "gain": -0.5}]))

@@ -39,6 +39,7 @@ def refused(case: Case, answer: Answer) -> None:
 
 
 @attacks("markup")
+@pytest.mark.exploit(55)
 def test_what_a_program_says_is_shown_and_never_done(ground: Ground, case: Case) -> None:
     raw = b"# " + case.name.encode() + b"\n\n" + case.raw + b"\n"
     answer = ground.mallory.enter(raw)
@@ -58,6 +59,7 @@ def test_what_names_and_fields_say(ground: Ground, case: Case) -> None:
 
 
 @attacks("yaml")
+@pytest.mark.exploit(56)
 def test_what_yaml_can_say(ground: Ground, case: Case) -> None:
     answer = ground.mallory.enter(case.raw)
     if case.refused:
@@ -68,6 +70,7 @@ def test_what_yaml_can_say(ground: Ground, case: Case) -> None:
 
 
 @attacks("bytes")
+@pytest.mark.exploit(57)
 def test_what_is_no_text(ground: Ground, case: Case) -> None:
     before = ground.untouched()
     refused(case, ground.mallory.enter(case.raw))
@@ -78,6 +81,7 @@ FILES = corpus("files")[0]["text"].encode()
 
 
 @attacks("files")
+@pytest.mark.exploit(58)
 def test_what_a_file_is_called(ground: Ground, case: Case, tmp_path: Path) -> None:
     raw = FILES + case.name.encode() + b"\n"
     name = case.raw.replace(b"%00", b"\0")

@@ -1,0 +1,204 @@
+"""What a study announces of its champion: decided once, from its confirmation, and recorded with the claim.
+
+Every text about the verdict (the last lines of ``evolve``, the report, the evidence page, the standings' remarks, the
+card) is made from this object by `analysis.decision_text`, so that no two of them can disagree.
+
+The error budget. One one-sided test at LEVEL is announced, of champion minus the reference: stock (with its A/A arm) or
+the user's own program. First the control is checked: where stock's two arms differ at CHECK_LEVEL (two-sided), nothing
+is announced, whatever the test says. The study may then be confirmed once more, on a split that nothing has used.
+The check is a permutation test: given all runs of stock, whichever arm they were in, it fails at random in 1% of
+studies, and the announced test sees stock's runs together alone. So the two are independent, and P(a false claim) =
+P(passes) x LEVEL + P(fails) x LEVEL = LEVEL. The claims that the first look gives up where the check fails (1% of 2.5%)
+are the share that the second look uses; no other study pays for it (`python -m bench.second_look`). A second failure
+ends the study without a verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from analysis.same_spend import SameSpend
+from analysis.scales import UNIT
+from analysis.statistics import Mean, Ratio, t_test
+
+LEVEL = 0.025
+CHECK_LEVEL = 0.01
+LOOKS = 2
+BETTER, OPEN, CONTROL_FAILED = "better", "open", "control failed"
+
+
+@dataclass(frozen=True)
+class Check:
+    """The A/A check: stock's second arm minus its first, on one task (of several: the one that differs most).
+
+    ``p`` is two-sided, by permutation of the runs (from means and errors alone: Welch), times the number of tasks; None
+    where an arm has fewer than two runs.
+    """
+
+    task: str
+    unit: str
+    difference: float
+    se: float | None
+    p: float | None
+    n: int
+    n_other: int
+
+    @property
+    def passed(self) -> bool:
+        return self.p is None or self.p >= CHECK_LEVEL
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The champion against another program: its name, its gain, champion minus it with a 95% interval, the ratio."""
+
+    name: str
+    gain: Mean
+    difference: float
+    low: float | None
+    high: float | None
+    ratio: Ratio
+
+
+@dataclass(frozen=True)
+class OnOneTask:
+    """One of several home tasks, in its own unit: what its gains are divided by (``of_stock``: stock's gain in the
+    search, else a standard deviation between runs), champion and reference there."""
+
+    task: str
+    unit: str
+    scale: float
+    of_stock: bool
+    champion: Mean
+    tested: Mean
+    low: float | None
+    high: float | None
+    ratio: Ratio
+
+
+@dataclass(frozen=True)
+class Decision:
+    """``state``: better, open (not shown) or control failed. Gains in ``unit``, positive is better.
+
+    ``tested``: the program that the one announced test is against, with its one-sided ``p``; ``beside``: stock, where
+    that is the user's own program. ``own``: the program that ``improve`` was asked to improve; ``same_as``: stock or
+    champion, where it behaves like that one and the test is against stock. ``fresh``: what of the confirmation is
+    fresh, ``cures``: what would make it verifiable (`trainer.freshness`). ``recorded``: False for a study of an older
+    version, which pooled no arms and made no check.
+    """
+
+    state: str
+    name: str
+    unit: str
+    tasks: tuple[OnOneTask, ...]
+    champion: Mean
+    tested: Compared
+    p: float
+    beside: Compared | None = None
+    bare: Mean | None = None
+    bare_ratio: Ratio | None = None
+    check: Check | None = None
+    own: str = ""
+    same_as: str = ""
+    trust: str | None = None
+    fresh: str = ""
+    cures: tuple[str, ...] = ()
+    look: int = 1
+    match_ids: tuple[str, ...] = ()
+    spend: tuple[SameSpend, ...] = ()
+    recorded: bool = True
+
+    @property
+    def holds(self) -> bool:
+        return self.state == BETTER
+
+    @property
+    def against_own(self) -> bool:
+        return self.beside is not None
+
+    @property
+    def can_be_confirmed_again(self) -> bool:
+        return self.state == CONTROL_FAILED and self.look < LOOKS
+
+    def record(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def state_of(p: float, check: Check | None) -> str:
+    """The rule. ``p``: one-sided, of the announced test."""
+    if check is not None and not check.passed:
+        return CONTROL_FAILED
+    return BETTER if p < LEVEL else OPEN
+
+
+def check_of(first: Mapping[str, Any], second: Mapping[str, Any], unit: str = "") -> Check:
+    """The A/A check of two rows of the view `standings`, each of one arm of the same program (Welch)."""
+    difference, count, other = second["gain"] - first["gain"], first["n"], second["n"]
+    if first["se"] is None or second["se"] is None:
+        return Check(str(first["task"] or ""), unit, difference, None, None, count, other)
+    errors = first["se"] ** 2, second["se"] ** 2
+    total = sum(errors)
+    df = total**2 / (errors[0] ** 2 / (count - 1) + errors[1] ** 2 / (other - 1)) if total else count + other - 2.0
+    se = math.sqrt(total)
+    return Check(str(first["task"] or ""), unit, difference, se, t_test(difference, se, df), count, other)
+
+
+def twins(rows: Sequence[Mapping[str, Any]]) -> Check | None:
+    """The A/A check of a match's standings: of the control and its second arm; None where there is none."""
+    found = [row for row in rows if row["gain"] is not None]
+    for twin in (row for row in found if row["role"] == "a/a"):
+        for row in found:
+            if row is not twin and row["program_id"] == twin["program_id"] and row["role"] != "a/a":
+                return check_of(row, twin, str(row.get("unit") or ""))
+    return None
+
+
+def decision_of(event: Mapping[str, Any]) -> Decision:
+    """The decision of a `champion` event; of one that an older version wrote, what that announced."""
+    told = event.get("decision")
+    if told is None:
+        return _announced(event)
+    return Decision(**{
+        **told, "tasks": tuple(map(_on_task, told["tasks"])), "match_ids": tuple(told["match_ids"]),
+        "cures": tuple(told["cures"]), "spend": tuple(SameSpend(**each) for each in told.get("spend", ())),
+        "champion": Mean(**told["champion"]), "tested": _compared(told["tested"]),
+        "beside": told["beside"] and _compared(told["beside"]),
+        "bare": told["bare"] and Mean(**told["bare"]),
+        "bare_ratio": told["bare_ratio"] and Ratio(**told["bare_ratio"]),
+        "check": told["check"] and Check(**told["check"]),
+    })  # fmt: skip
+
+
+def _announced(event: Mapping[str, Any]) -> Decision:
+    several = event.get("tasks") or ()
+    figures = {key: event.get(key) for key in ("difference", "low", "high")}
+    return Decision(
+        state=BETTER if event["holds"] else OPEN, name=str(event.get("name") or event["program_id"]),
+        unit=UNIT if several else "",
+        tasks=tuple(_on_task({
+            **{key: on[key] for key in ("task", "unit", "scale", "of_stock")}, "champion": on["claim"]["champion"],
+            "tested": on["claim"]["stock"], **{key: on["claim"][key] for key in ("low", "high", "ratio")},
+        }) for on in several),
+        champion=Mean(**event["champion"]),
+        tested=Compared("stock", Mean(**event["stock"]), ratio=_ratio(event["ratio"]), **figures),  # type: ignore[arg-type]
+        p=event["p"], bare=Mean(**event["without_ideas"]) if event.get("without_ideas") else None,
+        bare_ratio=_ratio(event["ratio_without_ideas"]) if event.get("ratio_without_ideas") else None,
+        trust=event.get("trust"), recorded=False,
+    )  # fmt: skip
+
+
+def _on_task(told: Mapping[str, Any]) -> OnOneTask:
+    parts = {"champion": Mean(**told["champion"]), "tested": Mean(**told["tested"]), "ratio": _ratio(told["ratio"])}
+    return OnOneTask(**{**told, **parts})
+
+
+def _compared(told: Mapping[str, Any]) -> Compared:
+    return Compared(**{**told, "gain": Mean(**told["gain"]), "ratio": Ratio(**told["ratio"])})
+
+
+def _ratio(told: Mapping[str, Any]) -> Ratio:
+    """Of a record that may lack the level and the counts."""
+    return Ratio(**{"level": 0.95, "n_top": 0, "n_bottom": 0, **told})

@@ -1,0 +1,240 @@
+"""The experiments of a task as the mixed model takes them, and what it says of edits, bundles and tries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from analysis.credit import Value
+from analysis.mixed_fit import Table, fit
+from analysis.mixed_model import Answer, Fitted
+from analysis.scope import Scope
+from analysis.settings import settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+Key = tuple[str, str]  # (knob in lower case, value in its one canonical text)
+MOST_EDITS = 600  # with a column of their own, those that most experiments hold; the others are held as unnamed changes
+FAR = 5.0  # times the best gains seen: further down an outcome only says that the script is useless
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What the model knows of a task. ``fitted`` is None where too few experiments ran.
+
+    ``column``: edit → its column; ``seeds`` [columns]: training seeds under which an experiment held it.
+    ``held`` [rows, columns]: what each experiment's source holds; ``parent`` [rows]: the row it was made from, or -1.
+    """
+
+    fitted: Fitted | None
+    column: dict[Key, int]
+    seeds: Ints
+    held: csr_array
+    parent: Ints
+    finder: Finder
+
+    def edits(self) -> dict[Key, Answer]:
+        """The effect of each edit on the untouched source."""
+        import numpy as np
+
+        if self.fitted is None or not self.column:
+            return {}
+        weights = np.zeros((len(self.column), len(self.fitted.mean)))
+        weights[np.arange(len(weights)), self.fitted.levels + np.array(list(self.column.values()))] = 1.0
+        return dict(zip(self.column, self.fitted.answers(weights), strict=True))
+
+    def bundle(self, edits: Iterable[Key], on: Iterable[Key] = ()) -> Answer | None:
+        """What these edits together add to a source that holds ``on``; None where one was never in an experiment."""
+        wanted, given = list(edits), list(on)
+        if self.fitted is None or not wanted or any(key not in self.column for key in (*wanted, *given)):
+            return None
+        weights, unseen = self.fitted.weights([self.column[k] for k in wanted], [self.column[k] for k in given])
+        return self.fitted.answers(weights[None, :], [unseen])[0]
+
+    def changes(self, rows: Ints) -> csr_array:
+        """[len(rows), columns of the model]: what each of these rows changed of its parent; -1 for what it took away.
+
+        A row without a parent changed nothing, and neither did row -1, an experiment that did not run.
+        """
+        import numpy as np
+        from scipy.sparse import csr_array, hstack
+
+        assert self.fitted is not None
+        known = np.flatnonzero((rows >= 0) & (self.parent[rows] >= 0))
+        places = np.concatenate([known, known]), np.concatenate([rows[known], self.parent[rows[known]]])
+        signs = np.repeat([1.0, -1.0], len(known))
+        edits = csr_array((signs, places), shape=(len(rows), self.held.shape[0])) @ self._columns()
+        return csr_array(hstack([csr_array((len(rows), self.fitted.levels)), edits]))
+
+    def _columns(self) -> csr_array:
+        """[rows, columns of the model after the levels]: the edits of each row, and the pairs that they make."""
+        import numpy as np
+        from scipy.sparse import csr_array, hstack
+
+        assert self.fitted is not None
+        missing = len(self.fitted.mean) - self.fitted.levels - self.fitted.width
+        if not self.fitted.pairs:
+            return csr_array(hstack([self.held, csr_array((self.held.shape[0], missing))]))
+        pairs = np.array(list(self.fitted.pairs))
+        columns = self.held.tocsc()
+        both = columns[:, pairs[:, 0]].multiply(columns[:, pairs[:, 1]])
+        return csr_array(hstack([self.held, both, csr_array((self.held.shape[0], missing - len(pairs)))]))
+
+
+def canonical(value: Value) -> str:
+    """One text for one value: a constant set to 2 and one that reads 2.0 hold the same."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f"{value:.12g}" if number else json.dumps(value)
+
+
+def key_of(term: str) -> Key:
+    """The edit that a term names as ideas do: ``lr=0.002``, ``optimizer=adamw``; a bare name is a patch."""
+    knob, sign, text = term.strip().lstrip("+").partition("=")
+    if not sign:
+        return knob.lower(), canonical(True)
+    try:
+        return knob.lower(), canonical(float(text.replace("_", "")))
+    except ValueError:
+        return knob.lower(), canonical(text.strip("'\""))
+
+
+def edit_effects(scope: Scope) -> Effects:
+    """The model of all experiments of the task that ran, whatever became of them.
+
+    The same source under the same seed is one measurement, however often it came out of the cache.
+    """
+    import numpy as np
+
+    settings(scope.con)
+    try:
+        scope.table("task_runs")
+        told = scope.con.execute("SELECT place, run FROM task_runs").fetchall()
+        data, marks, names = scope.columns("effect_rows"), scope.columns("effect_held"), scope.rows("effect_names")
+        code = scope.columns("effect_code")
+    finally:
+        scope.con.execute("DROP TABLE IF EXISTS task_runs")
+    places, ranks = np.array(told, dtype=np.int64).reshape(-1, 2).T
+    rank = np.zeros(places.max(initial=0) + 1, dtype=np.int64)
+    rank[places] = ranks
+    finder = Finder(data["run"], data["number"])
+    data = {name: column[finder.order] for name, column in data.items()}
+    row = finder.places(rank[marks["run"]], marks["number"])
+    ids = marks["id"][row >= 0] - (names[0]["id"] if names else 0)
+    values = [(found["knob"].lower(), canonical(json.loads(found["value"]))) for found in names]
+    parent = finder.places(data["run"], data["parent"])
+    changed = finder.places(code["run"], code["number"])
+    column, held, spare = _columns(len(parent), values, (row[row >= 0], ids), changed[changed >= 0], parent)
+    fitted, seeds = _fitted(data, held, spare)
+    return Effects(fitted, column, seeds, held, parent, finder)
+
+
+def _fitted(data: dict[str, Any], held: csr_array, spare: csr_array) -> tuple[Fitted | None, Ints]:
+    """(the model, number of seeds that held each column)."""
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    n = len(data["run"])
+    seed = np.where(data["seed"] >= 0, data["seed"], -1 - data["run"])
+    block = np.unique(seed, return_inverse=True)[1].astype(np.int64)
+    short = np.unique(np.append(-data["fraction"], -1.0), return_inverse=True)[1][:-1].astype(np.int64)
+    by_seed = csr_array((np.ones(n), (block, np.arange(n))), shape=(int(block.max(initial=-1)) + 1, n)) @ held
+    seeds = np.bincount(by_seed.nonzero()[1], minlength=held.shape[1])
+    key = np.stack([data["source"].astype(np.int64), block, short])
+    once = np.sort(np.unique(key, axis=1, return_index=True)[1]) if n else np.zeros(0, dtype=np.int64)
+    if not n or not held.shape[1]:
+        return None, seeds
+    outcome = _bounded(data["outcome"], data["gain"], short)[once]
+    table = Table(outcome, block[once], data["run"][once], short[once], held[once], spare[once])
+    return fit(table), seeds
+
+
+def _bounded(outcome: Floats, gain: Floats, short: Ints) -> Floats:
+    """A loss counts as at most ``FAR`` times the best gains seen: one that diverged may be a million times worse."""
+    import numpy as np
+
+    full = short == 0
+    best = float(np.quantile(np.maximum(gain[full], 0.0), 0.99)) if full.any() else 0.0
+    if best <= 0.0:
+        return outcome
+    limited: Floats = outcome + np.where(full, np.maximum(gain, -FAR * best) - gain, 0.0)
+    return limited
+
+
+def _columns(
+    count: int, values: list[Key], marks: tuple[Ints, Ints], changed: Ints, parent: Ints
+) -> tuple[dict[Key, int], csr_array, csr_array]:  # fmt: skip
+    """(column of each edit, [rows, columns] that each row holds, [rows, unnamed changes] that each row holds).
+
+    The same number written in two ways is one edit. A change of the source that no knob describes is a column of its
+    own, as the edits are; a row has those of the row that it was made from. What finds no room is unnamed.
+    """
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    uses: dict[Key, int] = {}
+    for key, n in zip(values, np.bincount(marks[1], minlength=len(values)).tolist(), strict=True):
+        uses[key] = uses.get(key, 0) + n
+    ordered = sorted((key for key, n in uses.items() if n), key=lambda key: (-uses[key], key))
+    column = {key: i for i, key in enumerate(sorted(ordered[:MOST_EDITS]))}
+    first = len(column) + len(ordered[MOST_EDITS:])  # of the changes that no knob describes
+    place = column | {key: len(column) + i for i, key in enumerate(ordered[MOST_EDITS:])}
+    row, token = _inherited(changed, parent)
+    rows = np.concatenate([marks[0], row])
+    at = np.concatenate([np.array([place.get(key, -1) for key in values], dtype=np.int64)[marks[1]], first + token])
+    room = max(0, MOST_EDITS - len(column)) if first == len(column) else 0
+    width = len(column) + min(room, len(changed))
+    named = at < width
+    ones = np.ones(len(at))
+    held = csr_array((ones[named], (rows[named], at[named])), shape=(count, width))
+    rest = max(first + len(changed) - width, 1)
+    spare = csr_array((ones[~named], (rows[~named], at[~named] - width)), shape=(count, rest))
+    return column, held, spare
+
+
+def _inherited(changed: Ints, parent: Ints) -> tuple[Ints, Ints]:
+    """(rows, which of the changes they hold): their own, and those of the row that each was made from."""
+    import numpy as np
+
+    own = {row: i for i, row in enumerate(np.sort(changed).tolist())}
+    found: dict[int, list[int]] = {}
+    for row in range(len(parent)) if own else ():
+        before = found.get(int(parent[row]), []) if parent[row] < row else []
+        if mine := [*before, *([own[row]] if row in own else [])]:
+            found[row] = mine
+    pairs = [(row, token) for row, mine in found.items() for token in mine]
+    rows, tokens = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return rows, tokens
+
+
+class Finder:
+    """Puts rows in order of run and number, whatever order they were written in, and finds them again."""
+
+    def __init__(self, run: Ints, number: Ints) -> None:
+        import numpy as np
+
+        self._first = min(number.min(initial=0), 0)  # an imported log may have rows before its baseline
+        self._room = np.zeros(run.max(initial=0) + 2, dtype=np.int64)
+        np.maximum.at(self._room, run + 1, number - self._first + 1)  # that a run needs, after those of the runs before
+        self._start = np.cumsum(self._room)
+        at = self._start[run] + number - self._first
+        self.order = np.argsort(at)
+        self._places = np.full(self._start[-1] + 1, -1)
+        self._places[at[self.order]] = np.arange(len(self.order))
+
+    def places(self, run: Ints, number: Ints) -> Ints:
+        """Row of each pair of run and number, -1 where there is none."""
+        import numpy as np
+
+        inside = run < len(self._room) - 1
+        run = np.where(inside, run, 0)
+        known = inside & (number >= self._first) & (number - self._first < self._room[run + 1])
+        found: Ints = self._places[np.where(known, self._start[run] + number - self._first, -1)]
+        return np.where(known, found, -1)

@@ -1,0 +1,27 @@
+"""What is in the way of a ledger, each as the one line that a user reads."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from programs.errors import Corrupt, EnvironmentProblem, MetaloopError
+
+SCHEMA = 1
+
+
+def schema_problem(path: Path | str, schema: object) -> MetaloopError:
+    """The one clear line for a ledger that another version of metaloop has written."""
+    text = f"{path}: ledger schema {schema}, this metaloop reads schema {SCHEMA}"
+    if isinstance(schema, int) and schema > SCHEMA:
+        return Corrupt(text, hint="the study is newer than this metaloop: pip install --upgrade metaloop")
+    hint = "the study is older than this metaloop: open it with the version in its study.toml, or start anew"
+    return Corrupt(text, hint=hint)
+
+
+def cannot_write(path: Path, error: OSError) -> EnvironmentProblem:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    what = "the disk is full" if full else (error.strerror or str(error))
+    cure = "free some space there" if full else "make the folder writable"
+    hint = f"{cure}, then run the same command again"
+    return EnvironmentProblem(f"{path}: cannot write the ledger: {what}", hint=hint)

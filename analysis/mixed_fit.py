@@ -1,0 +1,249 @@
+"""Fits the mixed model of experiments (`analysis.mixed_model`): blocks, variances, posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.mixed_model import Block, Fitted, Ratios, root_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+BLOCKS = 400  # that variances are estimated from; effects are estimated from all of them
+LARGEST = 400  # rows of a block; a larger one is taken apart by runs
+PAIRS = 300  # pairs of edits that have a column, the most often seen ones
+SEEN = 3  # blocks in which a pair must have been seen
+OUTLIER = 4.0  # robust sd beyond which a residual is drawn in
+LEAST, MOST = 1e-4, 1e4  # variance ratios
+FREE = 1e-6  # precision of an effect that is taken as fixed, against the noise's: what is not estimable stays unknown
+
+
+@dataclass(frozen=True)
+class Table:
+    """Experiments [n]. ``outcome``: higher is better; ``block``: number of the training seed; ``run``: number of the
+    run; ``short``: 0 for a full training, else the number of its fraction. ``held`` [n, width]: which rows hold which
+    edits; ``code`` [n, any]: which rows hold which further changes, that have no column and only add variance."""
+
+    outcome: Floats
+    block: Ints
+    run: Ints
+    short: Ints
+    held: csr_array
+    code: csr_array
+
+    @property
+    def width(self) -> int:
+        return int(self.held.shape[1])
+
+
+def fit(table: Table) -> Fitted | None:
+    """The model of all rows; None where there are fewer than three of them, or all are equal."""
+    from threadpoolctl import threadpool_limits
+
+    # Thousands of small matrices: a second thread of the linear algebra only waits, on a busy machine for long.
+    with threadpool_limits(1, "blas"):
+        return _fit(table)
+
+
+def _fit(table: Table) -> Fitted | None:
+    import numpy as np
+
+    if len(table.outcome) < 3:
+        return None
+    scale = float(np.median(np.abs(table.outcome - np.median(table.outcome)))) or float(np.std(table.outcome))
+    if scale == 0.0:
+        return None
+    shape = _Shape.of(table)
+    outcome = table.outcome / scale
+    blocks = shape.blocks(outcome)
+    ratios = _estimated(shape, blocks, Ratios())
+    found = _solved(shape, blocks, ratios, scale)
+    rest = _residuals(found, len(outcome))
+    sd = 1.4826 * float(np.median(np.abs(rest)))
+    if sd > 0.0 and float(np.max(np.abs(rest))) > OUTLIER * sd:
+        # One diverged script would hide what the others show: what strays too far is drawn in, and all is fitted anew.
+        blocks = shape.blocks(outcome - rest + np.clip(rest, -OUTLIER * sd, OUTLIER * sd))
+        found = _solved(shape, blocks, _estimated(shape, blocks, ratios), scale)
+    return found
+
+
+@dataclass(frozen=True)
+class _Shape:
+    table: Table
+    levels: int
+    pairs: dict[tuple[int, int], int]
+    columns: int
+
+    @classmethod
+    def of(cls, table: Table) -> _Shape:
+        levels = int(table.short.max()) + 1
+        first = levels + table.width
+        pairs = {pair: first + i for i, pair in enumerate(_pairs(table))}
+        return cls(table, levels, pairs, first + len(pairs) + (table.width if levels > 1 else 0))
+
+    def prior(self, ratios: Ratios) -> Floats:
+        """Prior variances of the columns, against the noise's."""
+        import numpy as np
+
+        width, pairs = self.table.width, len(self.pairs)
+        bends = self.columns - self.levels - width - pairs
+        kinds = ((np.inf, self.levels), (ratios.effect, width), (ratios.pair, pairs), (ratios.bend, bends))
+        return np.concatenate([np.full(count, ratio) for ratio, count in kinds])
+
+    def blocks(self, outcome: Floats) -> list[Block]:
+        table = self.table
+        return [self._block(rows, outcome[rows]) for rows in _groups(table.block, table.run)]
+
+    def _block(self, rows: Ints, y: Floats) -> Block:
+        import numpy as np
+
+        short, mine, own = self.table.short[rows], *_dense(self.table.held[rows])
+        code = _dense(self.table.code[rows])[1]
+        parts, at = [np.eye(self.levels)[short], own], [np.arange(self.levels), self.levels + mine]
+        known = self._together(mine)
+        if known:
+            parts.append(np.stack([own[:, i] * own[:, j] for _, i, j in known], axis=1))
+            at.append(np.array([column for column, _, _ in known]))
+        if self.levels > 1:
+            parts.append(own * (short > 0)[:, None])
+            at.append(self.columns - self.table.width + mine)
+        x, places = np.concatenate(parts, axis=1), np.concatenate(at)
+        there = x.any(axis=0)
+        both = np.column_stack([x[:, there], y])
+        return Block(both, places[there], short > 0, own @ own.T, code @ code.T if code.size else None, rows)
+
+    def _together(self, mine: Ints) -> list[tuple[int, int, int]]:
+        """(column, places among ``mine``) of the pairs that these edits make."""
+        at = {edit: i for i, edit in enumerate(mine.tolist())}
+        return [(column, at[a], at[b]) for (a, b), column in self.pairs.items() if a in at and b in at]
+
+
+def _dense(rows: csr_array) -> tuple[Ints, Floats]:
+    """(columns that any of the rows has, the rows in these columns)."""
+    import numpy as np
+
+    columns, at = np.unique(rows.indices, return_inverse=True)
+    out = np.zeros((rows.shape[0], len(columns)))
+    out[np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)), at] = rows.data
+    return columns.astype(np.int64), out
+
+
+def _pairs(table: Table) -> list[tuple[int, int]]:
+    """The pairs of edits that most blocks hold together, ordered."""
+    counts: dict[tuple[int, int], int] = {}
+    for rows in _groups(table.block, table.run):
+        held = table.held[rows]
+        together = (held.T @ held).tocoo()
+        for i, j in zip(together.row.tolist(), together.col.tolist(), strict=True):
+            if i < j:
+                counts[i, j] = counts.get((i, j), 0) + 1
+    often = sorted(((-count, pair) for pair, count in counts.items() if count >= SEEN))[:PAIRS]
+    return sorted(pair for _, pair in often)
+
+
+def _groups(block: Ints, run: Ints) -> list[Ints]:
+    """Rows of each block, in order; a block that is too large is taken apart by runs."""
+    import numpy as np
+
+    def split(keys: Ints, rows: Ints) -> list[Ints]:
+        order = np.argsort(keys, kind="stable")
+        return np.split(rows[order], np.flatnonzero(np.diff(keys[order])) + 1)
+
+    found: list[Ints] = []
+    for rows in split(block, np.arange(len(block))):
+        found += [rows] if len(rows) <= LARGEST else split(run[rows], rows)
+    return found
+
+
+def _sums(shape: _Shape, blocks: Sequence[Block], ratios: Ratios) -> tuple[Floats, Floats, float, float]:
+    """X'V⁻¹X, X'V⁻¹y, y'V⁻¹y and log |V| over the blocks."""
+    import numpy as np
+    from scipy.linalg.lapack import dtrtrs
+
+    gram, moment, total, log = np.zeros((shape.columns, shape.columns)), np.zeros(shape.columns), 0.0, 0.0
+    for block in blocks:
+        root = root_of(block, ratios)
+        both = dtrtrs(root, block.both, lower=1)[0]
+        products = both.T @ both
+        gram[block.at[:, None], block.at] += products[:-1, :-1]
+        moment[block.at] += products[:-1, -1]
+        total += float(products[-1, -1])
+        log += 2.0 * float(np.log(root.ravel()[:: len(root) + 1]).sum())
+    return gram, moment, total, log
+
+
+def _estimated(shape: _Shape, blocks: list[Block], start: Ratios) -> Ratios:
+    """The variance ratios that maximise the restricted likelihood of (at most BLOCKS, evenly chosen) blocks."""
+    import numpy as np
+    from scipy.optimize import minimize
+
+    step = max(1, len(blocks) // BLOCKS)
+    chosen = blocks[::step]
+    names = ["meeting", "level", "effect"]
+    names += ["pair"] if shape.pairs else []
+    names += ["short", "bend"] if shape.levels > 1 else []
+    count = sum(len(block.y) for block in chosen)
+
+    def loss(logs: Floats) -> float:
+        ratios = Ratios(**{**vars(start), **dict(zip(names, np.exp(logs).tolist(), strict=True))})
+        gram, moment, total, log = _sums(shape, chosen, ratios)
+        prior = shape.prior(ratios)
+        seen = np.flatnonzero(np.diag(gram) > 0)
+        gram, moment, prior = gram[np.ix_(seen, seen)], moment[seen], prior[seen]
+        gram[np.diag_indices_from(gram)] += 1.0 / prior
+        levels = int(np.isinf(prior).sum())
+        root = np.linalg.cholesky(gram)
+        half = np.linalg.solve(root, moment)
+        left = max(total - float(half @ half), 1e-12)
+        random = prior[np.isfinite(prior)]
+        away = sum(value for name, value in zip(names, logs.tolist(), strict=True) if name != "short")
+        fit = log + 2.0 * float(np.log(np.diag(root)).sum()) + float(np.log(random).sum())
+        return float(fit + (count - levels) * np.log(left / (count - levels)) - away)
+
+    if count <= shape.levels + 1:
+        return start
+    bounds = [(float(np.log(LEAST)), float(np.log(MOST)))] * len(names)
+    first = np.log([getattr(start, name) for name in names])
+    found = minimize(loss, first, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-5, "eps": 1e-3, "maxiter": 40})
+    return Ratios(**{**vars(start), **dict(zip(names, np.exp(found.x).tolist(), strict=True))})
+
+
+def _solved(shape: _Shape, blocks: list[Block], ratios: Ratios, scale: float) -> Fitted:
+    """Posterior and least squares at these ratios."""
+    import numpy as np
+
+    gram, moment, total, _ = _sums(shape, blocks, ratios)
+    prior = shape.prior(ratios)
+    tiny = np.where(np.isinf(prior), FREE * 1e-3, 0.0)  # a level that no row of the table has
+    posterior = np.linalg.inv(gram + np.diag(1.0 / prior + tiny)).astype(float)
+    mean = posterior @ moment
+    count = sum(len(block.y) for block in blocks)
+    noise = max(total - float(moment @ mean), 1e-12) / max(count - shape.levels, 1)
+    edits = np.zeros(shape.columns, dtype=bool)
+    edits[shape.levels : shape.levels + shape.table.width] = True
+    spread = np.linalg.inv(gram + np.diag(np.where(edits, FREE, 1.0 / prior) + tiny)).astype(float)
+    return Fitted(
+        width=shape.table.width, levels=shape.levels, pairs=shape.pairs, ratios=ratios, scale=scale, noise=noise,
+        mean=mean, covariance=posterior * noise, prior=prior * noise, fixed=spread @ moment, spread=spread,
+        _blocks=blocks,
+    )  # fmt: skip
+
+
+def _residuals(found: Fitted, count: int) -> Floats:
+    """What is left of each outcome when all that the model knows of its row is taken off."""
+    import numpy as np
+    from scipy.linalg import cho_solve
+
+    out = np.zeros(count)
+    for block in found._blocks:
+        root = root_of(block, found.ratios)
+        own = np.where(block.short, found.ratios.short, 1.0)
+        out[block.rows] = own * cho_solve((root, True), block.y - block.x @ found.mean[block.at])
+    return out

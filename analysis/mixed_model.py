@@ -1,0 +1,191 @@
+"""A linear mixed model of experiments: what each edit does to the metric, from every experiment that ran.
+
+    outcome = level + Σ effects of the edits that the source holds + Σ what pairs of them add + Σ (seed × edit) + noise
+
+Selection does not bias it: what was kept or dropped was decided by outcomes that are all in the likelihood (Rubin
+1976), whereas the difference of a kept child and its lucky parent is biased, however the edit was drawn. Effects are
+random with mean 0, and so are pairs, seed × edit interactions, levels of seeds and code that no knob describes; their
+variances maximise the restricted likelihood (Patterson and Thompson 1971), held off zero by one factor sd for each
+(Chung et al. 2013). Experiments trained under one seed are a block: blocks are independent and add up, so a large
+study costs a sum over its seeds. Shortened trainings have a level, an error and a deviation of each edit of their own.
+
+Two answers are given of each sum of effects. The posterior says how large it is. The test takes effects as fixed
+(generalised least squares), its variance moderated by what the blocks themselves show about it: the model's counts for
+`POOLED_DF` degrees of freedom (Smyth 2004), so neither a few runs that agree nor a few that stray decide alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from analysis.statistics import POOLED_DF, interval, t_test
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+TINY = 1e-200
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A sum of effects: posterior mean, sd and 95% interval, and the two-sided p of the test against 0.
+
+    ``df``: degrees of freedom of interval and test.
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    df: float
+    p: float | None
+    estimate: float  # generalised least squares, not shrunk; for checks, not for display
+    se: float
+
+
+@dataclass(frozen=True)
+class Block:
+    """The rows of one seed. ``both`` [n, k + 1]: the columns ``at`` of the model, then the outcome; ``shared`` [n, n]
+    counts the edits that two rows share, ``code`` the changes without a column, None where there are none."""
+
+    both: Floats
+    at: Ints
+    short: NDArray[np.bool_]
+    shared: Floats
+    code: Floats | None
+    rows: Ints
+
+    @property
+    def x(self) -> Floats:
+        return self.both[:, :-1]
+
+    @property
+    def y(self) -> Floats:
+        return self.both[:, -1]
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Variances as multiples of the noise of one full training: (seed × edit), level of a seed, noise of a
+    short training; then prior variances of effects, pairs, deviations of edits in short trainings."""
+
+    meeting: float = 0.3
+    level: float = 0.3
+    short: float = 2.0
+    effect: float = 3.0
+    pair: float = 0.3
+    bend: float = 1.0
+
+
+@dataclass
+class Fitted:
+    """The model with its variances. Columns: levels, edits, pairs, deviations of edits in short trainings."""
+
+    width: int
+    levels: int
+    pairs: dict[tuple[int, int], int]  # two edits → column
+    ratios: Ratios
+    scale: float  # of the outcome: what follows is in this unit
+    noise: float  # variance of one full training
+    mean: Floats  # posterior, all columns
+    covariance: Floats
+    prior: Floats  # prior variances; infinite for levels
+    fixed: Floats  # generalised least squares, edits fixed
+    spread: Floats  # its covariance / noise
+    _blocks: list[Block] = field(repr=False)
+
+    def weights(self, edits: Sequence[int], given: Sequence[int] = ()) -> tuple[Floats, int]:
+        """(weights [columns] of what the edits add to a source that holds ``given``, pairs that have no column)."""
+        import numpy as np
+
+        found, unseen = np.zeros(len(self.mean)), 0
+        for place, edit in enumerate(edits):
+            found[self.levels + edit] += 1.0
+            for other in [*given, *edits[:place]]:
+                column = self.pairs.get((min(edit, other), max(edit, other)))
+                if column is None:
+                    unseen += 1
+                else:
+                    found[column] += 1.0
+        return found, unseen
+
+    def answers(self, weights: Floats, unseen: Sequence[int] | None = None) -> list[Answer]:
+        """Of each row of ``weights`` [m, columns]; ``unseen`` [m]: how many unknown pairs are added to each."""
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, "blas"):
+            return self._answers(weights, unseen)
+
+    def _answers(self, weights: Floats, unseen: Sequence[int] | None) -> list[Answer]:
+        import numpy as np
+
+        extra = self.ratios.pair * self.noise * np.asarray(unseen if unseen is not None else np.zeros(len(weights)))
+        means = weights @ self.mean
+        variances = np.maximum(np.einsum("ij,ij->i", weights @ self.covariance, weights) + extra, TINY)
+        finite = np.where(np.isfinite(self.prior), self.prior, 0.0)
+        priors = (weights**2) @ finite + extra
+        ratio, freedom = self._observed(weights)
+        estimates = weights @ self.fixed
+        ses = np.sqrt(np.einsum("ij,ij->i", weights @ self.spread, weights) * self.noise * ratio)
+        known = np.maximum(1.0 / variances - 1.0 / np.maximum(priors, TINY), 0.0)  # what the data add to the prior
+        scaled = 1.0 / (1.0 / np.maximum(priors, TINY) + known / ratio)
+        means = means * scaled / variances / ratio
+        out = []
+        figures = (means * self.scale, np.sqrt(scaled) * self.scale, freedom, estimates * self.scale, ses * self.scale)
+        for mean, sd, df, estimate, se in zip(*(each.tolist() for each in figures), strict=True):
+            low, high = interval(mean, sd, df)
+            p = t_test(estimate, se, df) if se > 0 else None
+            out.append(Answer(mean, sd, low or 0.0, high or 0.0, df, p, estimate, se))
+        return out
+
+    def _observed(self, weights: Floats) -> tuple[Floats, Floats]:
+        """(variance over the model's, degrees of freedom) of each least squares estimate, both [m].
+
+        Block b adds a_b to an estimate; the model expects its residual part to have the variance h_b.
+        """
+        import numpy as np
+
+        towards = weights @ self.spread  # [m, columns]
+        seen, expected, squares = (np.zeros(len(weights)) for _ in range(3))
+        for block, (whitened, rest) in zip(self._blocks, self._whitened(), strict=True):
+            own = towards[:, block.at]
+            active = np.flatnonzero(np.any(own != 0.0, axis=1))
+            part = own[active] @ (whitened.T @ whitened)
+            added = own[active] @ (whitened.T @ rest)
+            inner = self.spread[np.ix_(block.at, block.at)]
+            h = np.maximum(np.einsum("ij,ij->i", part, own[active] - part @ inner), 0.0)
+            seen[active] += added**2 / self.noise
+            expected[active] += h
+            squares[active] += h**2
+        told = expected > 1e-12
+        own_df = np.where(told, expected**2 / np.maximum(squares, TINY), 0.0)
+        own_ratio = np.where(told, seen / np.maximum(expected, TINY), 1.0)
+        return (POOLED_DF + own_df * own_ratio) / (POOLED_DF + own_df), POOLED_DF + own_df
+
+    def _whitened(self) -> Iterator[tuple[Floats, Floats]]:
+        from scipy.linalg import solve_triangular
+
+        for block in self._blocks:
+            root = root_of(block, self.ratios)
+            rest = block.y - block.x @ self.fixed[block.at]
+            yield solve_triangular(root, block.x, lower=True), solve_triangular(root, rest, lower=True)
+
+
+def root_of(block: Block, ratios: Ratios) -> Floats:
+    """Lower Cholesky factor of the block's covariance over the noise's variance."""
+    import numpy as np
+    from scipy.linalg.lapack import dpotrf
+
+    v: Floats = ratios.meeting * block.shared
+    v += ratios.level
+    if block.code is not None:
+        v += ratios.effect * block.code
+    v.ravel()[:: len(v) + 1] += np.where(block.short, ratios.short, 1.0)
+    root: Floats = dpotrf(v, lower=1)[0]
+    return root

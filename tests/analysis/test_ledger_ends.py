@@ -1,0 +1,209 @@
+"""What is cut from the end of a ledger that was ended in good order is noticed; what came before is read as ever."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.ledger import Ledger, check, missing, read, require_whole, segments, verify
+from analysis.study import open_study
+from arena.study import Study
+from programs.errors import Corrupt
+from tests.studies import make_study
+
+#: Two segments as an earlier version wrote them, which knew no `closed` record.
+OLD = {
+    "main-1.jsonl": """\
+{"seq":0,"at":"2026-11-21T09:19:21.969503Z","prev":"","schema":1,"kind":"segment","writer":"main","heads":{},"hash":"dd3990fa9b8f98a5fb46e64055b8a4f318f4362595dfdd887773ea8815d6368c"}
+{"seq":1,"at":"2026-01-01T00:00:00.000000Z","prev":"dd3990fa9b8f98a5fb46e64055b8a4f318f4362595dfdd887773ea8815d6368c","schema":1,"kind":"study","study_id":"y1","hash":"d3210f04b6b6778a63da532e0fff6050599cfc719504d28cd8a46d8c20cfd6f6"}
+{"seq":2,"at":"2026-11-21T09:19:21.996910Z","prev":"d3210f04b6b6778a63da532e0fff6050599cfc719504d28cd8a46d8c20cfd6f6","schema":1,"kind":"champion","text":"überall","hash":"85385bc4cc4de61ea5413849c39e5a7d2f93ce4ce5d6cc42457cf4fda3121b43"}
+""",
+    "worker-0-1.jsonl": """\
+{"seq":0,"at":"2026-11-21T09:19:21.981578Z","prev":"","schema":1,"kind":"segment","writer":"worker-0","heads":{"main-1.jsonl":{"seq":1,"hash":"d3210f04b6b6778a63da532e0fff6050599cfc719504d28cd8a46d8c20cfd6f6"}},"hash":"d39a58514a71ca7bbd5b7ef695c50ccc76b529388bdaf87f595142c869fb6ec5"}
+{"seq":1,"at":"2026-11-21T09:19:21.992627Z","prev":"d39a58514a71ca7bbd5b7ef695c50ccc76b529388bdaf87f595142c869fb6ec5","schema":1,"kind":"experiment","metric":0.5,"hash":"327bde4eb3b9393d9559e5d424c68d798b4297c98d61f0332e091f79ed7f1611"}
+""",
+}
+
+
+def ended(folder: Path) -> Path:
+    """A ledger of two workers and a main process that ended in good order: 5, 4 and 5 records, and the end's one."""
+    main = Ledger(folder, "main")
+    for name, count in (("worker-0", 4), ("worker-1", 3)):
+        with Ledger(folder, name) as worker:
+            for number in range(count):
+                worker.append({"kind": "experiment", "number": number}, sync=False)
+    for kind in ("study", "program", "champion"):
+        main.append({"kind": kind})
+    main.finish()
+    return folder
+
+
+def lines(path: Path) -> list[bytes]:
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def sealed(record: dict[str, Any]) -> bytes:
+    """A line with the right hash, as anybody can make it who knows the form."""
+    body = json.dumps({k: v for k, v in record.items() if k != "hash"}, separators=(",", ":")).encode()[:-1]
+    return body + b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
+
+
+def test_an_end_in_good_order_names_all_heads_twice(tmp_path: Path) -> None:
+    ended(tmp_path)
+    assert check(tmp_path) == [] and missing(tmp_path) == []
+    closed = json.loads(lines(tmp_path / "main-1.jsonl")[-1])
+    (again,) = map(json.loads, lines(tmp_path / "end-1.jsonl"))
+    counts = {name: head["seq"] + 1 for name, head in again["heads"].items()}
+    assert counts == {"main-1.jsonl": 5, "worker-0-1.jsonl": 5, "worker-1-1.jsonl": 4}
+    assert closed["kind"] == "closed" and closed["named_again_in"] == "end-1.jsonl"
+    assert closed["heads"].keys() == again["heads"].keys()
+    assert again["heads"]["main-1.jsonl"]["hash"] == closed["hash"]
+
+
+@pytest.mark.parametrize("name", ["main-1.jsonl", "worker-0-1.jsonl", "worker-1-1.jsonl"])
+@pytest.mark.exploit(52)
+def test_records_cut_from_an_end_are_counted(tmp_path: Path, name: str) -> None:
+    path = ended(tmp_path) / name
+    whole = lines(path)
+    for cut in range(1, len(whole) + 1):
+        path.write_bytes(b"".join(whole[:-cut]))
+        verify(tmp_path)  # the chain itself is sound
+        (problem,) = missing(tmp_path)
+        assert problem.startswith(f"{path}: {cut} of its {len(whole)} records, which ") and "\n" not in problem
+        with pytest.raises(Corrupt, match="were cut from its end") as caught:
+            require_whole(tmp_path)
+        assert caught.value.hint
+    path.write_bytes(b"".join(whole))
+    require_whole(tmp_path)
+
+
+def test_half_a_record_cut_from_an_end_is_noticed_too(tmp_path: Path) -> None:
+    path = ended(tmp_path) / "worker-0-1.jsonl"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert "1 of its 5 records" in missing(tmp_path)[0]
+
+
+@pytest.mark.parametrize("name", ["main-1.jsonl", "worker-0-1.jsonl", "end-1.jsonl"])
+@pytest.mark.exploit(52)
+def test_a_whole_segment_that_is_gone_is_named(tmp_path: Path, name: str) -> None:
+    (ended(tmp_path) / name).unlink()
+    (problem,) = missing(tmp_path)
+    assert problem.startswith(f"{tmp_path / name}: this segment is missing")
+
+
+@pytest.mark.parametrize("more", [0, 2])
+@pytest.mark.exploit(52)
+def test_a_replaced_end_is_noticed(tmp_path: Path, more: int) -> None:
+    """Somebody writes other results over the last ones, with a chain that is right, and some more behind them."""
+    path = ended(tmp_path) / "worker-1-1.jsonl"
+    whole = lines(path)
+    record = json.loads(whole[-1]) | {"number": 99}
+    forged = [sealed(record)]
+    for _ in range(more):
+        previous = hashlib.sha256(forged[-1].split(b',"hash"')[0]).hexdigest()
+        record |= {"seq": record["seq"] + 1, "prev": previous}
+        forged.append(sealed(record))
+    path.write_bytes(b"".join(whole[:-1] + forged))
+    verify(tmp_path)
+    (problem,) = missing(tmp_path)
+    assert problem.startswith(f"{path}:4: ") and "the end was replaced" in problem
+
+
+def test_what_is_written_after_an_end_may_stand_there(tmp_path: Path) -> None:
+    ended(tmp_path)
+    with Ledger(tmp_path, "main") as again:
+        again.append({"kind": "program"})
+        again.finish()
+    assert check(tmp_path) == []
+    path = tmp_path / "worker-0-1.jsonl"
+    record = json.loads(lines(path)[-1])
+    with path.open("ab") as late:  # of a worker that had not ended yet
+        late.write(sealed(record | {"seq": record["seq"] + 1, "prev": record["hash"]}))
+    assert check(tmp_path) == []
+
+
+def test_after_a_kill_nothing_is_compared(tmp_path: Path) -> None:
+    """What was not synced may be lost then, and is made again."""
+    with Ledger(tmp_path, "worker-0") as worker:
+        worker.append({"kind": "decision"}, sync=False)
+    Ledger(tmp_path, "main").close()
+    path = tmp_path / "worker-0-1.jsonl"
+    path.write_bytes(b"".join(lines(path)[:-1]))
+    require_whole(tmp_path)
+    assert "record 1, which main-1.jsonl names, is missing" in check(tmp_path)[0]
+
+
+def test_a_kill_between_the_two_records_of_an_end_is_none_of_these(tmp_path: Path) -> None:
+    (ended(tmp_path) / "end-1.jsonl").write_bytes(b"")
+    require_whole(tmp_path)
+    path = tmp_path / "worker-0-1.jsonl"
+    path.write_bytes(b"".join(lines(path)[:-1]))
+    assert "which main-1.jsonl counts" in missing(tmp_path)[0]
+
+
+def test_a_ledger_of_an_earlier_version_is_read_to_the_byte(tmp_path: Path) -> None:
+    for name, text in OLD.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    require_whole(tmp_path)
+    assert check(tmp_path) == []
+    assert [record["kind"] for record in read(tmp_path)] == ["segment", "study", "segment", "experiment", "champion"]
+    with Ledger(tmp_path, "main") as ledger:
+        ledger.finish()
+    assert check(tmp_path) == []
+    assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in OLD} == OLD
+    assert len(segments(tmp_path)) == 4
+
+
+def test_a_study_that_lost_its_end_does_not_open(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    with study:
+        study.record({"kind": "run_ended", "run_id": "r1"})
+    path = study.folder / "ledger" / "main-1.jsonl"
+    path.write_bytes(b"".join(lines(path)[:-2]))
+    opened: list[Callable[[], object]] = [Study.open(study.folder).look, lambda: open_study(study.folder, views=())]
+    for attempt in opened:
+        with pytest.raises(Corrupt, match=r"main-1\.jsonl: 2 of its 4 records, which end-1\.jsonl counts") as caught:
+            attempt()
+        assert "\n" not in caught.value.message and caught.value.hint
+    with pytest.raises(Corrupt, match="were cut"), study:
+        pass
+
+
+def test_where_nothing_was_written_nothing_is_promised_anew(tmp_path: Path) -> None:
+    """A finished study is opened again and again; one that was killed after its last end is written down once more."""
+    ended(tmp_path)
+    for _ in range(2):
+        with Ledger(tmp_path, "main") as idle:
+            idle.finish()
+    assert {path.name for path in segments(tmp_path) if path.name.startswith("end-")} == {"end-1.jsonl"}
+    with Ledger(tmp_path, "worker-2") as killed:
+        killed.append({"kind": "experiment"})
+    with Ledger(tmp_path, "main") as idle:
+        idle.finish()
+    path = tmp_path / "worker-2-1.jsonl"
+    path.write_bytes(lines(path)[0])
+    assert "1 of its 2 records" in missing(tmp_path)[0]
+
+
+def test_what_is_promised_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut may take what a worker did not wait for; from an end on nothing is missing that was counted."""
+    synced: list[tuple[int, int]] = []
+    real = os.fsync
+
+    def watched(file: int) -> None:
+        real(file)
+        synced.append((os.fstat(file).st_ino, os.fstat(file).st_size))
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with Ledger(tmp_path, "worker-0") as worker, Ledger(tmp_path, "main") as main:
+        worker.append({"kind": "decision"}, sync=False)
+        state = worker.path.stat()
+        assert (state.st_ino, state.st_size) not in synced
+        main.finish()
+        assert (state.st_ino, state.st_size) in synced

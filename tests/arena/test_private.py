@@ -1,0 +1,155 @@
+"""Other users of the machine cannot read what a study keeps secret; an older study that they can read is told of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from analysis.study import query
+from arena.contest.contest import Contest
+from arena.match import Entry
+from arena.private import exposed
+from arena.settings import StudyConfig
+from arena.standalone import play_entries
+from meta.cli.main import run
+from tests.arena.contest.hosting import founded
+from tests.studies import make_study, program, silent
+from trainer.data import DataStore
+
+READ = """
+import os, sys
+os.setgroups([]); os.setresgid(*3 * [65534]); os.setresuid(*3 * [65534])
+for path in sys.argv[1:]:
+    try:
+        os.listdir(path) if os.path.isdir(path) else open(path, "rb").read()
+    except OSError:
+        continue
+    print("read", path)
+"""
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that everybody may walk to, under the umask that most machines have."""
+    folder = Path("/tmp") / f"metaloop-private-{os.getpid()}"
+    folder.mkdir(mode=0o755)
+    before = os.umask(0o022)
+    try:
+        yield folder
+    finally:
+        os.umask(before)
+        shutil.rmtree(folder)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """Every file and folder of it, itself too, with rights that others have."""
+    found = {str(path.relative_to(folder)): path.lstat().st_mode & 0o777 for path in (folder, *folder.rglob("*"))}
+    return {name: mode for name, mode in found.items() if mode & 0o077}
+
+
+def read_by_another_user(paths: list[Path]) -> str:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    done = subprocess.run([sys.executable, "-c", READ, *map(str, paths)], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.exploit(50)
+def test_what_a_study_keeps_secret_is_closed_to_others(public: Path) -> None:
+    study = make_study(public / "s")
+    with study:
+        DataStore(study.task, study.streams, study.folder / "data").split("confirmation")
+    open_to_others = {name for name in modes(study.folder) if not name.startswith("data/")}
+    assert open_to_others <= {"lock"}, "an empty file that holds nothing"
+    everything = [study.folder, *study.folder.rglob("*")]
+    assert any(path.name == "targets.npy" for path in everything)
+    assert read_by_another_user(everything) == ""
+    assert exposed(study.folder) == ""
+
+
+def test_a_folder_that_was_there_already_is_closed_too(public: Path) -> None:
+    (public / "s").mkdir(mode=0o777)
+    (public / "s" / "study.partial").write_text("of a creation that was cut off")
+    make_study(public / "s")
+    assert not modes(public / "s")
+
+
+@pytest.mark.exploit(50)
+def test_what_a_contest_keeps_secret_is_closed_to_others(public: Path) -> None:
+    contest = founded(public).contest
+    with contest.database.write():  # so that SQLite has its other files open beside the first
+        beside = list(contest.folder.glob("contest.sqlite*"))
+        assert {path.name for path in beside} == {"contest.sqlite", "contest.sqlite-wal", "contest.sqlite-shm"}
+        assert {path.stat().st_mode & 0o777 for path in beside} == {0o600}
+        assert read_by_another_user([contest.folder, contest.folder / "study.toml", *beside]) == ""
+    assert exposed(contest.folder) == ""
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o711])
+def test_an_open_study_is_told_of_with_a_cure_that_works(
+    public: Path, mode: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(public / "an older study")
+    with study:
+        pass
+    study.folder.chmod(mode)
+    (study.folder / "study.toml").chmod(0o644)
+    assert run(["status", str(study.folder)]) == 0
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert told.startswith(f"warning: {study.folder} is open to other users of this machine (mode {mode:04o})")
+    cure = told.rsplit("close it: ", 1)[1]
+    subprocess.run(cure, shell=True, check=True)
+    assert exposed(study.folder) == "" and not modes(study.folder)
+    assert run(["status", str(study.folder)]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["study.toml", "ledger", "data", "cache"])
+def test_each_secret_part_is_looked_at(public: Path, name: str) -> None:
+    study = make_study(public / "s")
+    (study.folder / name).chmod(0o755)
+    assert exposed(study.folder).startswith(f"{study.folder / name} is open")
+
+
+def test_an_open_contest_is_told_of(public: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contest = founded(public).contest
+    (contest.folder / "contest.sqlite").chmod(0o644)
+    assert run(["contest", "status", str(contest.folder)]) == 0
+    assert "contest.sqlite is open to other users" in capsys.readouterr().err
+    assert Contest.open(contest.folder).config == contest.config
+
+
+def test_a_config_that_is_written_again_stays_closed(public: Path) -> None:
+    """`contest caps` writes study.toml anew; what an earlier version left half-written was open."""
+    study = make_study(public / "s")
+    partial = study.folder / "study.partial"
+    partial.write_text("half")
+    partial.chmod(0o644)
+    study.config.dump(study.folder / "study.toml")
+    assert not modes(study.folder)
+    assert StudyConfig.read(study.folder / "study.toml") == study.config
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives experiments another user's id")
+def test_experiments_of_root_go_on_below_a_closed_folder(public: Path) -> None:
+    """They run as another user, in sandboxes: what they need reaches them all the same, and nothing is left open."""
+    study = make_study(public / "s", workers=1)
+    play_entries(study, [Entry(program("stock"), "control")], 1, silent)
+    rows = query(study.folder, "SELECT DISTINCT status FROM experiments")
+    assert rows == [{"status": "ok"}]
+    held = ("study.toml", "ledger", "cache", "data")
+    assert not [name for name in modes(study.folder) if name.startswith(held) and name.count("/") < 2]
+    assert read_by_another_user([study.folder, *study.folder.rglob("*")]) == ""
+
+
+def test_what_keeps_no_secret_may_be_open(public: Path) -> None:
+    (public / "imported").mkdir(mode=0o755)
+    (public / "imported" / "study.toml").write_text('schema = 1\ncommand = "import"\n')
+    assert exposed(public / "imported") == exposed(public / "nothing is here") == ""

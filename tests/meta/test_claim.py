@@ -1,0 +1,55 @@
+"""The one test, over several tasks."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from scipy.stats import t as student
+
+from analysis.scales import Scale
+from analysis.statistics import mean_interval
+from meta.claim import Against, Gains, claim, claim_over
+
+BASE = [-1.0, -0.5, 0.0, 0.0, 0.5, 1.0]  # its variance is .5; symmetric, so that nothing is corrected for skewness
+KNOWN = Against((), {})
+
+
+def scale(task: str, size: float) -> Scale:
+    return Scale(task, "nats", size, True, mean_interval([size, size]))
+
+
+def gains(size: float, by: float = 0.7, **more: list[float]) -> Gains:
+    """Of a task on which everything is so many times as large."""
+    return {"champion": [size * (v + by) for v in BASE], "control": [size * v for v in BASE], **more}
+
+
+def test_of_equal_tasks_the_error_shrinks_and_the_degrees_of_freedom_add_up() -> None:
+    """Each task: difference .7, variance .5 / 6 + .5 / 6 on 10 degrees of freedom; of both, half of it on 20."""
+    one = claim(gains(1.0), KNOWN)
+    both = claim_over([(scale("a", 1.0), gains(1.0), KNOWN), (scale("b", 50.0), gains(50.0), KNOWN)])
+    se = math.sqrt(1 / 6 / 2)
+    assert both.difference == pytest.approx(one.difference) == pytest.approx(0.7)
+    assert both.p == pytest.approx(student.sf(0.7 / se, 20))
+    assert (both.low, both.high) == pytest.approx(
+        (0.7 - student.ppf(0.975, 20) * se, 0.7 + student.ppf(0.975, 20) * se)
+    )
+    assert one.p == pytest.approx(student.sf(0.7 / math.sqrt(1 / 6), 10))
+    assert [on.task for on in both.tasks] == ["a", "b"]
+    assert both.champion.mean == pytest.approx(0.7) and both.champion.n == 6
+
+
+def test_the_degrees_of_freedom_of_unequal_tasks_are_those_of_satterthwaite() -> None:
+    """A task that is twice as noisy in its own scale: variances 1/6 and 4/6 on 10 each."""
+    loud = {"champion": [2 * v + 0.7 for v in BASE], "control": [2 * v for v in BASE]}
+    both = claim_over([(scale("a", 1.0), gains(1.0), KNOWN), (scale("b", 1.0), loud, KNOWN)])
+    df = (5 / 6) ** 2 / ((1 / 6) ** 2 / 10 + (4 / 6) ** 2 / 10)
+    assert both.p == pytest.approx(student.sf(0.7 / math.sqrt(5 / 6 / 4), df))
+
+
+def test_without_its_ideas_it_is_told_of_where_it_ran_on_every_task() -> None:
+    with_it = gains(1.0, **{"without-ideas": BASE})
+    everywhere = claim_over([(scale("a", 1.0), with_it, KNOWN), (scale("b", 1.0), with_it, KNOWN)])
+    assert everywhere.without_ideas is not None and everywhere.ratio_without_ideas is not None
+    once = claim_over([(scale("a", 1.0), with_it, KNOWN), (scale("b", 1.0), gains(1.0), KNOWN)])
+    assert once.without_ideas is None and once.ratio_without_ideas is None

@@ -1,0 +1,292 @@
+"""One decision: whatever a confirmation comes to, every page and command says the same of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analysis import decision_text
+from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, OPEN, decision_of
+from analysis.ledger import Ledger, read
+from analysis.report import page
+from analysis.study import open_study, query
+from meta.begin import champion_of, found, take_up
+from meta.champion import Champion
+from meta.claim import Against, claim
+from meta.cli.evolve import present
+from meta.cli.output import Output
+from meta.cli.standings import present as standings
+from meta.evolve import evolve
+from programs.errors import UsageError
+from programs.program import Program
+from tests.studies import TINY, silent
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+PLAN = replace(TINY, generations=0, confirm_runs=6, control_runs=4, best_of_seeds=0, run_budget=0.8)
+OWN = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n# Mine\n\nTake care.\n"
+WRITTEN = ("seq", "prev", "hash", "schema", "at")
+
+# Gains of the confirmation's runs by role.
+APART = {"champion": [1.0, 1.1, 0.9, 1.0, 1.05, 0.95], "control": [0.1, 0.12, 0.08, 0.1, 0.11, 0.09],
+         "a/a": [0.6, 0.62, 0.58, 0.6]}  # fmt: skip
+# The champion beats stock's first arm alone (p = .006), not both arms; these two differ by chance (p = .04).
+POOLED = {"champion": [0.6, 0.9, 0.4, 0.7, 0.8, 0.5], "control": [0.1, 0.5, 0.3, 0.2, 0.45, 0.25],
+          "a/a": [0.9, 0.5, 0.8, 0.6]}  # fmt: skip
+AHEAD = {"champion": [1.0, 1.1, 0.9, 1.0, 1.05, 0.95], "control": [0.1, 0.3, 0.2, 0.15, 0.25, 0.2],
+         "a/a": [0.2, 0.25, 0.15, 0.3]}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of a simulated task that has ended, of which the tests change what its confirmation measured."""
+    folder = tmp_path_factory.mktemp("decision")
+    task = Task.load(simulated_task(random_law(2), folder / "law", experiments=8))
+    made, starters = found(folder / "study", task=task, plan=PLAN, workers=1, seed=3)
+    evolve(made, PLAN, starters, silent)
+    return folder / "study"
+
+
+def measured(study: Path, folder: Path, gains: Mapping[str, Sequence[float]], trust: str = "verified") -> Path:
+    """A copy of the study whose confirmation came to these gains, and that has not been crowned yet."""
+    shutil.copytree(study, folder, symlinks=True)
+    events = list(read(folder / "ledger"))
+    shutil.rmtree(folder / "ledger")
+    (folder / "ledger").mkdir()
+    confirming = [e for e in events if e["kind"] == "match" and e["stream"] == "confirmation"]
+    arms = {arm["arm_id"]: arm["role"] for match in confirming for arm in match["arms"]}
+    order: dict[str, list[str]] = {}
+    with Ledger(folder / "ledger", "main") as ledger:
+        for event in events:
+            kept = {key: value for key, value in event.items() if key not in WRITTEN}
+            if event["kind"] == "verification" and arms.get(event["arm_id"]) in gains:
+                runs = order.setdefault(event["arm_id"], [])
+                runs += [event["run_id"]] if event["run_id"] not in runs else []
+                gain = gains[arms[event["arm_id"]]][runs.index(event["run_id"])]
+                kept |= {"gain": gain, "status": "ok", "trust": trust}
+            if event["kind"] not in ("segment", "closed", "champion"):
+                ledger.append(kept, sync=False)
+    return folder
+
+
+def crowned(folder: Path, again: bool = False) -> Champion:
+    return evolve(*take_up(folder), silent, again)
+
+
+def printed(show: Callable[[Output], None], **mode: bool) -> str:
+    with redirect_stdout(StringIO()) as stdout:
+        show(Output(**(mode or {"person": True})))
+    return " ".join(stdout.getvalue().split())
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """Everything that speaks of the verdict."""
+    with open_study(folder) as con:
+        html, card = page.report(con, str(folder)), page.card(con, str(folder))
+        last = con.execute("SELECT match_id FROM matches WHERE purpose = 'confirmation' ORDER BY started_at DESC")
+        match_id = str(last.fetchall()[0][0])
+    return {
+        "page": (folder / "champion.evidence.md").read_text(), "report": html, "card": card,
+        "ledger": str((champion_of(folder) or {})["verdict"]),
+        "standings": printed(lambda out: standings(out, folder, [match_id])),
+        "ends": printed(lambda out: present(out, folder)),
+        "json": printed(lambda out: present(out, folder), as_json=True),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gains", "trust", "state", "headline"),
+    [
+        (APART, "verified", CONTROL_FAILED, "No verdict: the control failed its own check"),
+        (POOLED, "verified", OPEN, "is not shown to beat stock"),
+        (AHEAD, "unverified", BETTER, "beats stock"),
+    ],
+)
+def test_all_outputs_agree_on_contradictory_data(
+    study: Path, tmp_path: Path, gains: Mapping[str, Sequence[float]], trust: str, state: str, headline: str
+) -> None:
+    folder = measured(study, tmp_path / "study", gains, trust=trust)
+    champion = crowned(folder)
+    assert champion.decision.state == state
+    assert champion.claim.holds == (state == BETTER) == (champion_of(folder) or {})["holds"]
+    others = {"No verdict: the control failed its own check", "is not shown to beat stock", "beats stock"} - {headline}
+    texts = outputs(folder)
+    for where, text in texts.items():
+        assert headline in text, where
+        if state != CONTROL_FAILED:  # there a caveat may say what the test alone would have been
+            assert not any(other in text for other in others), where
+        assert ("beats stock" in text) == (state == BETTER), where
+    caveats = {caveat.title for caveat in decision_text.caveats(champion.decision)}
+    assert ("Weak trust" in caveats) == (trust == "unverified")
+    assert ("A/A check passed" in caveats) == (state != CONTROL_FAILED)
+    if trust == "unverified":
+        assert all("what ran was not sandboxed" in texts[name] for name in ("page", "ledger", "report", "standings"))
+    check = decision_text.check(champion.decision.check) if champion.decision.check else ""
+    assert "standard error" in check and all(check in texts[name] for name in ("page", "standings"))
+
+
+def test_the_decision_is_recorded_whole_and_read_back(study: Path, tmp_path: Path) -> None:
+    folder = measured(study, tmp_path / "study", APART)
+    decision = crowned(folder).decision
+    event = champion_of(folder) or {}
+    assert decision_of(event) == decision and decision.can_be_confirmed_again
+    matches = query(folder, "SELECT match_id FROM matches WHERE purpose = 'confirmation'")
+    assert [row["match_id"] for row in matches] == list(decision.match_ids)
+
+
+def test_a_record_of_an_older_version_is_what_it_announced(study: Path, tmp_path: Path) -> None:
+    """Without a decision in its champion's record; all pages are made from what the record holds."""
+    folder = measured(study, tmp_path / "study", AHEAD)
+    crowned(folder)
+    events = [event for event in read(folder / "ledger") if event["kind"] not in ("segment", "closed")]
+    shutil.rmtree(folder / "ledger")
+    (folder / "ledger").mkdir()
+    with Ledger(folder / "ledger", "main") as ledger:
+        for event in events:
+            old = {k: v for k, v in event.items() if k not in (*WRITTEN, "decision", "check")}
+            ledger.append(old, sync=False)
+    decision = decision_of(champion_of(folder) or {})
+    assert decision.holds and not decision.recorded and decision.check is None
+    crowned(folder)  # has ended: only its pages are written again
+    text = outputs(folder)
+    assert all("beats stock" in text[name] for name in text)
+    assert "older version" in text["page"] and "older version" in text["report"]
+    with pytest.raises(UsageError, match="has a verdict"):
+        crowned(folder, again=True)
+
+
+@pytest.mark.slow
+def test_the_control_that_failed_is_followed_by_one_confirmation_on_a_new_split(study: Path, tmp_path: Path) -> None:
+    folder = measured(study, tmp_path / "study", APART)
+    first = crowned(folder)
+    assert crowned(folder) == first  # without being asked, nothing is run again
+    second = crowned(folder, again=True)
+    assert (second.decision.look, second.program) == (2, first.program)
+    matches = query(folder, "SELECT * FROM matches WHERE purpose = 'confirmation' ORDER BY started_at")
+    assert [row["stream"] for row in matches] == ["confirmation", "reserve"]
+    assert list(second.decision.match_ids) == [matches[1]["match_id"]]
+    seeds = [
+        {row["run_seed"] for row in query(folder, f"SELECT run_seed FROM runs WHERE match_id = '{m['match_id']}'")}
+        for m in matches
+    ]
+    assert seeds[0] and seeds[1] and not seeds[0] & seeds[1]
+    assert decision_of(champion_of(folder) or {}) == second.decision
+    assert "This is the second, on new data." in (folder / "champion.evidence.md").read_text()
+    failed = replace(first.decision, look=2)
+    assert not failed.can_be_confirmed_again and "failed twice" in decision_text.caveats(failed)[0].text
+
+
+@pytest.mark.slow
+def test_a_second_confirmation_that_was_cut_off_goes_on_unasked(study: Path, tmp_path: Path) -> None:
+    folder = measured(study, tmp_path / "study", APART)
+    crowned(folder)
+    made, plan, starters = take_up(folder)
+
+    def stop(event: Mapping[str, Any]) -> None:
+        if event.get("kind") == "run_ended":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evolve(made, plan, starters, stop, True)
+    assert champion_of(folder) is None  # it is under way
+    assert crowned(folder).decision.look == 2
+
+
+def improved(folder: Path, text: str) -> tuple[Path, Champion]:
+    own = Program.parse(text, "mine")
+    task = Task.load(simulated_task(random_law(2), folder / "law", experiments=8))
+    plan = replace(PLAN, own_arm=1, generations=1, child_runs=2)
+    study, starters = found(folder / "s", task=task, plan=plan, own=[own], workers=1, seed=2, command="improve")
+    return folder / "s", evolve(study, plan, starters, silent)
+
+
+def test_improve_is_tested_against_the_users_own_program(tmp_path: Path) -> None:
+    folder, champion = improved(tmp_path, OWN)
+    decision = champion.decision
+    gains = {
+        row["role"]: row["gain"]
+        for row in query(folder, "SELECT role, avg(verified_gain) AS gain FROM runs WHERE purpose = 'confirmation' "
+                                 "GROUP BY 1")
+    }  # fmt: skip
+    assert decision.against_own and decision.tested.name == "mine" and decision.beside is not None
+    assert decision.tested.difference == pytest.approx(gains["champion"] - gains["own"])
+    text = outputs(folder)
+    assert all("your program mine" in text[name] for name in text)
+    assert "champion minus stock" in text["report"] and "champion minus stock" in text["page"]
+
+
+@pytest.mark.slow
+def test_an_own_program_that_behaves_like_stock_is_compared_with_stock_and_told_so(tmp_path: Path) -> None:
+    folder, champion = improved(tmp_path, "# Mine\n\nTake care.\n")
+    assert champion.decision.same_as == "stock" and not champion.decision.against_own
+    roles = {row["role"] for row in query(folder, "SELECT role FROM runs WHERE purpose = 'confirmation'")}
+    assert "own" not in roles and "control" in roles
+    told = "Your program mine behaves like stock for this researcher"
+    text = outputs(folder)
+    assert all(told in text[name] for name in ("page", "report", "standings"))
+
+
+def drawn(rng: np.random.Generator, shift: float = 0.0) -> dict[str, list[float]]:
+    sizes = {"champion": 10, "control": 10, "a/a": 4}
+    return {role: rng.normal(shift if role == "a/a" else 0.0, 0.3, n).tolist() for role, n in sizes.items()}
+
+
+def test_the_check_fails_as_often_as_it_should_and_is_independent_of_the_test() -> None:
+    rng = np.random.default_rng(20)
+    made = [claim(drawn(rng)) for _ in range(2000)]
+    failed = sum(not one.check.passed for one in made if one.check)
+    assert 0.3 * CHECK_LEVEL < failed / len(made) < 2 * CHECK_LEVEL
+    assert 0.015 < sum(one.holds for one in made) / len(made) < 0.035
+    differences = np.array([(one.difference, one.check.difference if one.check else 0.0) for one in made])
+    assert abs(np.corrcoef(differences.T)[0, 1]) < 0.07  # 3 se
+    apart = [claim(drawn(rng, 1.0)) for _ in range(50)]
+    assert sum(not one.check.passed for one in apart if one.check) > 25
+
+
+def test_shares_of_untouched_runs_are_pooled_by_their_runs() -> None:
+    gains = {"champion": [0.3, 0.4, 0.5], "control": [0.0, 0.2, 0.1], "a/a": [0.1]}
+    against = Against((1.0, 1.2, 0.9), {"champion": 1.0, "control": 1.0, "a/a": 0.0})
+    alone = claim({"champion": gains["champion"], "control": [0.0, 0.2, 0.1, 0.1]},
+                  Against(against.baseline, {"champion": 1.0, "control": 0.75}))  # fmt: skip
+    assert replace(claim(gains, against), check=None) == alone
+
+
+@pytest.mark.parametrize(
+    ("fresh", "cures", "told"),
+    [
+        ("seeds", ("give --score-command",), "no hidden split"),
+        ("nothing", ("put {seed} into the command",), "takes no training seed"),
+    ],
+)
+def test_what_is_not_fresh_is_told_with_its_cure(
+    study: Path, tmp_path: Path, fresh: str, cures: tuple[str, ...], told: str
+) -> None:
+    decision = replace(crowned(measured(study, tmp_path / "study", AHEAD)).decision, fresh=fresh, cures=cures)
+    [text] = [caveat.text for caveat in decision_text.caveats(decision) if "fresh" in caveat.title]
+    assert told in text and cures[0] in text
+
+
+@pytest.mark.slow
+def test_the_same_spend_on_stock_is_estimated_or_measured_and_said_which(study: Path, tmp_path: Path) -> None:
+    folder = measured(study, tmp_path / "study", AHEAD)
+    [found_] = crowned(folder).decision.spend
+    spent = query(folder, "SELECT sum(device_seconds_charged) AS s, max(device_seconds_budget) AS b FROM runs")[0]
+    assert found_.runs >= int(spent["s"] / spent["b"]) and not found_.measured
+    assert found_.best_of == found_.known // 2 < found_.runs and found_.low <= found_.gain <= found_.high
+    texts = outputs(folder)
+    assert all(f"best of {found_.runs} is unknown" in texts[name] for name in ("page", "report"))
+    made, plan, starters = take_up(study)
+    again, starters = found(tmp_path / "measured", task=made.task, plan=replace(plan, same_spend=1), workers=1, seed=3)
+    [ran] = evolve(again, replace(plan, same_spend=1), starters, silent).decision.spend
+    assert ran.measured and ran.best_of == ran.runs == found_.runs
+    roles = query(tmp_path / "measured", "SELECT role, count(*) AS n FROM runs WHERE purpose = 'same-spend' GROUP BY 1")
+    assert roles == [{"role": "same-spend", "n": ran.runs}]
+    assert "Measured: the best script" in outputs(tmp_path / "measured")["page"]

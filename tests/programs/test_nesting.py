@@ -1,0 +1,97 @@
+"""Brackets that are nested without end cost a reader much more than prose does, so they have a bound of their own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from programs.errors import ProgramError
+from programs.lint import check
+from programs.program import Program, program_id
+from programs.shelf import names, starter
+from programs.structure import _parser
+from programs.text import DEEP, MAX_NESTED, refuse_nested
+
+SENTENCE = "Try a smaller learning rate and see whether it helps here, then go on from what was kept.\n\n"
+SIZE = 2_400
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("![" * 130_000, 1),
+        ("[" * 260_000, 1),
+        ("# A\n\nProse.\n\n" + "[![" * 80_000, 5),
+        ("![" * 40_000 + "]" * 40_000, 1),
+        (("[" * 8 + "\n") * 400, 126),
+        (("[" * 8 + "\r\n") * 400, 126),
+        (("[" * 8 + "]" * 4) * 400, 1),
+    ],
+)
+@pytest.mark.exploit(54)
+def test_brackets_without_end_are_refused_with_their_line(text: str, line: int) -> None:
+    (message,) = check(text.encode(), "program.md")
+    assert (message.level, message.line) == ("error", line)
+    assert message.message == f"more than {MAX_NESTED:,} square brackets stand within {DEEP} others that are still open"
+    with pytest.raises(ProgramError, match=rf"^program.md:{line}: more than 1,000 square brackets") as caught:
+        Program.parse(text, "program.md")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- [ ] a box, [a link](b) and [an interval, 0)\n\n" * 3_000,
+        "[" * (MAX_NESTED + DEEP),
+        ("[" * DEEP + "]" * DEEP) * 10_000,
+        ("![" * 8 + "\n\n") * (MAX_NESTED // 4),
+        ("![" * 8 + "\r\n \t\r\n") * (MAX_NESTED // 4),
+        "]" * 50_000 + "[a]",
+    ],
+)
+def test_brackets_that_end_are_taken(text: str) -> None:
+    refuse_nested(text, "program.md")
+
+
+def calls(done: Callable[[str], object], text: str) -> int:
+    """Calls of functions that something takes: what it costs, the same on every machine."""
+    count = 0
+
+    def seen(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(seen)
+    try:
+        done(text)
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+def lint(text: str) -> None:
+    check(text.encode(), "program.md")
+
+
+@pytest.mark.parametrize("unit", ["![![![![]]]]", "[![[![ ]]]] ", "![![![![\n\n", "[a[a[a[a\n\n"])
+def test_as_deep_as_may_be_costs_less_than_half_of_what_it_would_without_end(unit: str) -> None:
+    text = (unit * SIZE)[:SIZE]
+    refuse_nested(text, "program.md")
+    parse = _parser().parse
+    assert calls(parse, text) < calls(parse, "![" * (SIZE // 2)) / 2
+
+
+@pytest.mark.exploit(54)
+def test_what_is_refused_is_not_parsed() -> None:
+    lint("# What is loaded once.\n")
+    assert calls(lint, "![" * 100_000) < calls(lint, SENTENCE)
+
+
+def test_the_id_of_bytes_is_that_of_their_program() -> None:
+    for name in names():
+        raw = starter(name).raw
+        assert program_id(raw) == program_id(raw.replace(b"\n", b"\r\n")) == Program.parse(raw).program_id
+    assert program_id(b"\xff") == program_id(b"") == ""

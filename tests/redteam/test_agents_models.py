@@ -1,0 +1,301 @@
+"""What an agent may ask its models for, at the real gateway: no network through the vendor, no other model, no text
+that lies elsewhere; and every request that the known agents send."""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from inner_loop.gateway.fields import FIELDS
+from tests.llm.apis import ApiServer
+from tests.llm.fixtures import litellm_loaded
+from tests.llm.gateway import PATHS, Caller, api, body, calling
+from tests.redteam.harness import Harm
+
+__all__ = ["api", "litellm_loaded"]
+pytestmark = pytest.mark.usefixtures("litellm_loaded")
+PATHS_ = {**PATHS, "openrouter": "openrouter/v1/chat/completions"}
+FUNCTION = {"type": "function", "name": "shell", "parameters": {"type": "object", "properties": {"plugins": {}}}}
+PICTURE = "data:image/png;base64,iVBORw0KGgo="
+
+
+@pytest.fixture
+def caller(api: ApiServer) -> Iterator[Caller]:
+    with calling(api) as found:
+        yield found
+
+
+def user(*parts: Any) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": [*parts] or "hello"}]
+
+
+def send(caller: Caller, kind: str, more: dict[str, Any]) -> Any:
+    basic = body("chat" if kind == "openrouter" else kind) | more
+    return caller.client.post(PATHS_[kind], json=basic, headers=caller.key(kind))
+
+
+def refuse(caller: Caller, api: ApiServer, kind: str, more: dict[str, Any]) -> str:
+    """The line that the agent is told; Harm where anything of it was passed on."""
+    before = len(api.seen), len(api.paths)
+    response = send(caller, kind, more)
+    if response.status_code == 200 or (len(api.seen), len(api.paths)) != before or caller.events:
+        raise Harm(f"passed on: {kind} {more}")
+    assert response.status_code == 400, response.text
+    told = str(response.json()["error"]["message"])
+    assert told and "\n" not in told and len(told) < 200
+    return told
+
+
+ROUTING: dict[str, Any] = {  # https://openrouter.ai/docs/api-reference/parameters
+    "plugins": [{"id": "web"}], "models": ["openai/gpt-5.4-pro"], "route": "fallback", "fallbacks": ["x"],
+    "provider": {"order": ["dear"]}, "preset": "mine", "transforms": ["middle-out"], "web_search_options": {},
+}  # fmt: skip
+ELSEWHERE: dict[str, dict[str, Any]] = {
+    "chat": ROUTING | {"best_of": 4, "mcp_servers": [{"url": "http://x"}], "extra_body": {"plugins": []}},
+    "openrouter": ROUTING | {"session_id": "s", "debug": {}},
+    "responses": ROUTING | {
+        "background": True, "previous_response_id": "resp_1", "conversation": "conv_1", "prompt": {"id": "pmpt_1"},
+        "context_management": [{"type": "compaction", "compact_threshold": 1}], "moderation": {"model": "m"},
+        "max_tokens": 9, "n": 4,
+    },
+    "messages": ROUTING | {
+        "mcp_servers": [{"type": "url", "url": "http://x"}], "container": "c", "user_profile_id": "u",
+        "context_management": {"edits": [{"type": "compact_20260112"}]}, "inference_geo": "us", "fallback": {},
+        "compaction": {}, "n": 4,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.exploit(47)
+def test_every_field_that_leads_elsewhere_is_refused_by_its_name(caller: Caller, api: ApiServer) -> None:
+    for kind, fields in ELSEWHERE.items():
+        for name, value in fields.items():
+            assert name in refuse(caller, api, kind, {name: value}), (kind, name)
+
+
+ITEMS: list[tuple[str, Any]] = [
+    ("responses", {"input": [{"type": "item_reference", "id": "msg_1"}]}),
+    ("responses", {"input": [{"id": "msg_1"}]}),  # its type is optional
+    ("responses", {"input": [{"type": None, "id": "msg_1"}]}),
+    ("responses", {"input": [{"type": "message", "id": "msg_1"}]}),
+    ("responses", {"input": ["msg_1"]}),
+    ("responses", {"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]}),
+    ("responses", {"input": [{"type": "file_search_call", "id": "fs_1", "queries": [], "status": "completed"}]}),
+    ("responses", {"input": [{"type": "mcp_approval_response", "approval_request_id": "a", "approve": True}]}),
+    ("responses", {"input": [{"type": "compaction_trigger"}]}),
+    ("responses", {"input": [{"type": "program", "id": "p", "call_id": "c", "code": "fetch()", "fingerprint": "f"}]}),
+    ("responses", {"input": user({"type": "input_image", "image_url": "https://x/?told"})}),
+    ("responses", {"input": user({"type": "input_image", "file_id": "file-1"})}),
+    ("responses", {"input": user({"type": "input_file", "file_url": "https://x"})}),
+    ("responses", {"input": user({"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf,x"})}),
+    ("responses", {"input": [{"type": "function_call_output", "call_id": "c",
+                              "output": [{"type": "input_image", "image_url": "http://x"}]}]}),
+    ("responses", {"tools": {"0": {"type": "web_search"}}}),
+    ("responses", {"tool_choice": {"type": "web_search"}}),
+    ("responses", {"tool_choice": {"type": "mcp", "server_label": "x"}}),
+    ("chat", {"messages": user({"type": "image_url", "image_url": {"url": "https://x/?told"}})}),
+    ("chat", {"messages": user({"type": "image_url", "image_url": "https://x/?told"})}),
+    ("chat", {"messages": user({"type": "image_url", "imageUrl": {"url": "https://x/?told"}})}),
+    ("chat", {"messages": user({"type": "image_url", "image_url": {"url": ["https://x/?told"]}})}),
+    ("chat", {"messages": user({"type": "image_url", "image_url": {"url": " https://x/?told"}})}),
+    ("messages", {"messages": user({"type": "image", "url": "https://x/?told"})}),
+    ("messages", {"context_management": {"edits": [], "other": 1}}),
+    ("messages", {"context_management": {"edits": {"type": "compact_20260112"}}}),
+    ("chat", {"messages": user({"type": "video_url", "video_url": {"url": "https://x"}})}),
+    ("chat", {"messages": user({"type": "file", "file": {"file_data": "https://x/a.pdf"}})}),
+    ("chat", {"messages": user({"type": "file", "file": {"file_id": "f"}})}),
+    ("chat", {"messages": user({"type": "input_audio", "input_audio": {"data": "", "format": "wav"}})}),
+    ("chat", {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]}),
+    ("chat", {"tools": {"type": "openrouter:web_search"}}),
+    ("messages", {"messages": user({"type": "image", "source": {"type": "url", "url": "https://x/?told"}})}),
+    ("messages", {"messages": user({"type": "image", "source": {"type": "file", "file_id": "f"}})}),
+    ("messages", {"messages": user({"type": "document", "source": {"type": "base64", "data": "JVBERi0="}})}),
+    ("messages", {"messages": user({"type": "document", "source": {"type": "url", "url": "https://x"}})}),
+    ("messages", {"messages": user({"type": "container_upload", "file_id": "f"})}),
+    ("messages", {"messages": user({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}})}),
+    ("messages", {"system": [{"type": "document", "source": {"type": "url", "url": "https://x"}}]}),
+    ("messages", {"messages": user({"type": "tool_result", "tool_use_id": "t", "content": [
+        {"type": "image", "source": {"type": "url", "url": "https://x/?told"}}]})}),
+]  # fmt: skip
+
+
+@pytest.mark.exploit(47)
+def test_every_item_that_stands_for_something_elsewhere_is_refused(caller: Caller, api: ApiServer) -> None:
+    for kind, more in ITEMS:
+        refuse(caller, api, kind, more)
+
+
+@pytest.mark.exploit(47)
+def test_a_model_has_one_name_and_no_tools(caller: Caller, api: ApiServer) -> None:
+    for kind in PATHS_:
+        for model in ("m:online", "m:ONLINE", "m:free:online", "m@preset/mine", "@preset/mine"):
+            assert model in refuse(caller, api, kind, {"model": model})
+    for model in ("openrouter/auto", "OpenRouter/Auto", "a/m:nitro", "a/m:floor", "a/m:batch", "a/m:any"):
+        assert model in refuse(caller, api, "openrouter", {"model": model})
+    for kind, model in (("openrouter", "a/m:free"), ("openrouter", "a/m"), ("chat", "qwen3:7b"), ("chat", "ft:m:o::i")):
+        assert send(caller, kind, {"model": model}).status_code == 200
+        assert api.seen[-1]["model"] == model
+
+
+@pytest.mark.exploit(47)
+def test_counting_tokens_reaches_nothing_either(caller: Caller, api: ApiServer) -> None:
+    """It is free, so a picture by its address would be a way out that nothing counts."""
+    path, key = "anthropic/v1/messages/count_tokens", caller.key("messages")
+    far = user({"type": "image", "source": {"type": "url", "url": "https://x/?told"}})
+    for more in ({"messages": far}, {"mcp_servers": [{"url": "http://x"}]}, {"model": "m:online"}):
+        response = caller.client.post(path, json={"model": "m", "messages": user()} | more, headers=key)
+        if response.status_code == 200 or api.paths:
+            raise Harm(f"passed on: {more}")
+    tools = [{"type": "web_fetch_20250910", "name": "w"}]
+    response = caller.client.post(path, json={"model": "m", "messages": user(), "tools": tools}, headers=key)
+    assert response.status_code == 200 and len(api.paths) == 1
+
+
+HOSTED = [{"type": name} for name in (
+    "web_search", "web_search_preview", "file_search", "mcp", "code_interpreter", "image_generation", "shell",
+    "programmatic_tool_calling", "tool_search", "computer_use_preview", "openrouter:web_search", "Function ",
+    "web_search_20250305", "web_fetch_20250910", "code_execution_20250825", "mcp_toolset", "advisor_20260301",
+    "tool_search_tool_regex_20251119",
+)]  # fmt: skip
+
+
+def hosted_in(value: Any) -> bool:
+    """Whether a tool of the vendor's is anywhere in there."""
+    if isinstance(value, dict):
+        return value.get("type") in [tool["type"] for tool in HOSTED] or any(map(hosted_in, value.values()))
+    return isinstance(value, list) and any(map(hosted_in, value))
+
+
+@pytest.mark.exploit(47)
+def test_tools_that_run_at_the_vendors_are_taken_out_wherever_they_stand(caller: Caller, api: ApiServer) -> None:
+    """codex and Claude Code offer a web search by default: they go on without it."""
+    space = {"type": "namespace", "name": "functions", "tools": [*HOSTED, {"type": "custom", "name": "exec"}]}
+    deep = {"type": "namespace", "name": "outer", "tools": [space]}
+    client = {"type": "tool_search", "execution": "client", "parameters": {}}
+    items = [
+        *user(), {"type": "additional_tools", "role": "developer", "tools": [*HOSTED, deep]},
+        {"type": "tool_search_output", "execution": "client", "call_id": "c", "tools": [*HOSTED, FUNCTION]},
+    ]  # fmt: skip
+    for kind in PATHS_:
+        assert send(caller, kind, {"tools": [*HOSTED, FUNCTION]}).status_code == 200
+        assert api.seen[-1]["tools"] == [FUNCTION]
+        assert send(caller, kind, {"tools": HOSTED, "tool_choice": "auto"}).status_code == 200
+        assert not {"tools", "tool_choice"} & api.seen[-1].keys()
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [*HOSTED, FUNCTION]}}
+    assert send(caller, "chat", {"tools": [FUNCTION], "tool_choice": choice}).status_code == 200
+    assert api.seen[-1]["tool_choice"]["allowed_tools"]["tools"] == [FUNCTION]
+    assert send(caller, "responses", {"input": items}).status_code == 200
+    passed = api.seen[-1]["input"]
+    assert passed[1]["tools"][0]["tools"][0]["tools"] == [{"type": "custom", "name": "exec"}]
+    if hosted_in(passed):
+        raise Harm(f"passed on: {passed}")
+    assert send(caller, "responses", {"tools": [client]}).status_code == 200 and api.seen[-1]["tools"] == [client]
+
+
+@pytest.mark.exploit(47)
+def test_what_a_reply_is_kept_under_is_nothing(caller: Caller, api: ApiServer) -> None:
+    for store in ({}, {"store": True}):
+        assert send(caller, "responses", store).status_code == 200 and api.seen[-1]["store"] is False
+    assert send(caller, "chat", {"store": True, "metadata": {"a": "b"}}).status_code == 200
+    assert not {"store", "metadata"} & api.seen[-1].keys()
+
+
+@pytest.mark.exploit(47)
+def test_a_picture_is_reserved_for_as_what_it_may_cost(api: ApiServer) -> None:
+    with calling(api, max_tokens=40_000) as caller:
+        picture = user({"type": "image_url", "image_url": {"url": PICTURE}})
+        assert send(caller, "chat", {"messages": picture}).status_code == 402 and not api.seen
+
+
+@pytest.mark.exploit(47)
+def test_unknown_fields_and_items_by_chance(caller: Caller, api: ApiServer) -> None:
+    """Fuzz: 600 bodies with one field, type or tool too many, drawn from all words that any API here knows, and from
+    letters. What is passed on holds nothing but what its list names."""
+    rng = random.Random(5)
+    words = sorted({name for fields in (*FIELDS.values(), *ELSEWHERE.values()) for name in fields})
+    types = sorted({str(tool["type"]) for tool in HOSTED} | {"item_reference", "file", "url", "mcp_call", "input_file"})
+    free = {"store", "service_tier", "metadata"}
+    for _ in range(600):
+        kind = rng.choice(list(PATHS))
+        drawn = "".join(rng.choices(string.ascii_letters + "_-. \u00e9\x00", k=rng.randint(1, 12)))
+        name = rng.choice([rng.choice(words), drawn, rng.choice(words).upper(), f" {rng.choice(words)}"])
+        value = rng.choice([1, True, "x", {}, [], {"type": rng.choice(types)}, [{"type": rng.choice(types)}]])
+        if name in FIELDS[kind]:  # type: ignore[index]
+            place = "input" if kind == "responses" else "messages"
+            refuse(caller, api, kind, {place: user({"type": rng.choice([*types, drawn]), "x": value})})
+        elif name not in free:
+            refuse(caller, api, kind, {name: value})
+    assert not api.seen
+
+
+AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mini-swe-agent": ("chat", {  # LiteLLM: the fields of completion()
+        "temperature": 0.0, "parallel_tool_calls": True, "tools": [{"type": "function", "function": {"name": "bash"}}],
+        "messages": [
+            {"role": "system", "content": "s"}, *user(),
+            {"role": "assistant", "content": None, "reasoning_content": "r", "thinking_blocks": [{"type": "thinking"}],
+             "tool_calls": [{"id": "c", "type": "function", "function": {"name": "bash", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "c", "content": "done", "cache_control": {"type": "ephemeral"}},
+        ]}),
+    "aider": ("chat", {"temperature": 0, "stream": True, "reasoning_effort": "high", "stop": ["x"], "user": "u"}),
+    "opencode": ("openrouter", {  # @openrouter/ai-sdk-provider
+        "usage": {"include": True}, "reasoning": {"effort": "high"}, "prompt_cache_key": "s", "stream": True,
+        "stream_options": {"include_usage": True}, "tool_choice": "auto", "top_p": 1, "reasoningEffort": "low",
+        "messages": [{"role": "assistant", "content": "a", "reasoning_details": [
+            {"type": "reasoning.text", "text": "t"}, {"type": "reasoning.encrypted", "data": "d"}]}, *user()]}),
+    "codex": ("responses", {  # codex-rs/codex-api/src/common.rs, ResponsesApiRequest; items: protocol/src/models.rs
+        "instructions": "i", "tools": [
+            FUNCTION, {"type": "custom", "name": "apply_patch", "format": {"type": "grammar"}},
+            {"type": "web_search", "external_web_access": False}],
+        "tool_choice": "auto", "parallel_tool_calls": True, "reasoning": {"effort": "high", "summary": "auto"},
+        "store": False, "stream": True, "include": ["reasoning.encrypted_content"], "service_tier": "flex",
+        "prompt_cache_key": "k", "text": {"verbosity": "low", "format": {"type": "json_schema", "schema": {}}},
+        "client_metadata": {"x": "y"}, "stream_options": {"include_obfuscation": False},
+        "input": [
+            {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "d"}]},
+            {"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": PICTURE}]},
+            {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "s"}],
+             "encrypted_content": "gAAAA"},
+            {"type": "function_call", "name": "shell", "arguments": "{}", "call_id": "c"},
+            {"type": "function_call_output", "call_id": "c", "output": "done"},
+            {"type": "custom_tool_call", "call_id": "d", "name": "apply_patch", "input": "*** Begin Patch"},
+            {"type": "custom_tool_call_output", "call_id": "d", "output": [{"type": "input_text", "text": "ok"}]},
+            {"type": "local_shell_call", "call_id": "e", "status": "completed", "action": {"type": "exec"}},
+            {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "t"}]},
+        ]}),
+    "Claude Code": ("messages", {  # a request of 2.1 with thinking, tools, caching and context management
+        "stream": True, "metadata": {"user_id": "u"}, "thinking": {"type": "adaptive"}, "max_tokens": 32000,
+        "system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}], "temperature": 1,
+        "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}, "speed": "fast",
+        "output_config": {"effort": "high"}, "tool_choice": {"type": "auto"},
+        "tools": [{"name": "Bash", "input_schema": {"type": "object"}, "eager_input_streaming": True},
+                  {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}],
+        "messages": [
+            *user({"type": "text", "text": "t"}), {"role": "system", "content": "s"},
+            {"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "t", "signature": "s"}, {"type": "redacted_thinking", "data": "d"},
+                {"type": "tool_use", "id": "t", "name": "Bash", "input": {"type": "url", "url": "http://x"},
+                 "caller": {"type": "direct"}}]},
+            *user({"type": "tool_result", "tool_use_id": "t", "is_error": False, "content": [
+                {"type": "text", "text": "ok"}, {"type": "tool_reference", "tool_name": "Read"},
+                {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}]}),
+        ]}),
+}  # fmt: skip
+TAKEN_OUT = {"reasoningEffort", "service_tier", "client_metadata", "speed"}
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_the_known_agents_are_not_disturbed(agent: str, caller: Caller, api: ApiServer) -> None:
+    kind, more = AGENTS[agent]
+    response = send(caller, kind, json.loads(json.dumps(more)))
+    assert response.status_code == 200, response.text
+    for name, value in more.items():
+        if name == "tools":
+            value = [tool for tool in value if not str(tool.get("type")).startswith("web_search")]
+        assert name in TAKEN_OUT or api.seen[0][name] == value, name
+    assert not TAKEN_OUT & api.seen[0].keys()

@@ -1,0 +1,132 @@
+"""Every command of bench/ runs once at its smallest size, and its figures can be read."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from trainer.planted import random_law, simulated_task
+
+ROOT = Path(__file__).resolve().parents[1]
+NUMBER = r"([-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?)"
+
+
+@dataclass(frozen=True)
+class Case:
+    """``words`` of a command: {one} and {two} are simulated tasks, {tmp} is a folder, {quick} a study that has ended.
+    ``figures`` stand in what it prints; each # is a finite number. ``code``: its exit status, 1 where it wants more."""
+
+    words: str
+    figures: tuple[str, ...]
+    code: int = 0
+
+
+CASES = {
+    "agent_call": Case("1", ("one call, wall # ms", "besides training # ms")),
+    "agent_session": Case("1", ("whole run, s: #", "besides, s: #")),
+    "attribution": Case("2", ("paired_coverage: #", "factorial_rmse: #", "top3_study_alone: #")),
+    "charging": Case("{quick}", ("runs: #", "spent_over_charged: #", "busy_share: #")),
+    "chat": Case("replay", ("replay_rows_identical: True, # experiments", "replay_sockets_opened: 0")),
+    "clock": Case("4", ("training_beyond_experiment: #, #, #, # CPU-s", "refused: # of 4")),
+    "cluster_simulated": Case("1 0", ("utilization: # [#, #]", "jain_first_hour: #")),
+    "command_tasks": Case("-n 1", ("trivial wall #", "trivial cgroup #")),
+    "credit": Case("{tmp}/credit.jsonl 5 1", ("significant row, all: # of 5", "planted, edit, observational: # of #")),
+    "evolved": Case("{tmp} 1 {one} {two}", ("study 1, wall_seconds: #", "study 1, champion on one: #")),
+    "fuzz": Case("-n 30", ("task.toml refused: #", "failures: #")),
+    "gateway": Case("2", ("whole: straight # ms, through the gateway # ms", "streamed: straight # ms")),
+    "homes": Case("--studies 2 --generations 1", ("0.25 | # | # | # [#, #]",)),
+    "hostile": Case("-k terminal_is_given", ("attacks tried: 9", "through: 0"), code=1),
+    "imports": Case("2 20", ("import_rows: 40", "import_lost: 0", "import_bytes: #")),
+    "language": Case("{tmp} 120s {one}", ("wall_seconds: #",)),
+    "launch": Case("-n 1", ("launch_to_first_step_cpu_s: #", "charged_cpu_s: #")),
+    "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),
+    "microgpt": Case("-n 1", ("by_hand_to_first_step: # ms", "launched_to_first_step: # ms")),
+    "mutants": Case("check", ("mutations: #", "lost: 0")),
+    "nulls": Case("drawn 5", ("drawn_null_claims, normal: # [#, #]",)),
+    "pairing": Case("5", ("strangers: shared #", "own #")),
+    "pictures": Case("{quick} {tmp}", ("credit.svg", "champion.svg")),
+    "planted": Case("1", ("coverage, paired, normal: # [#, #] of #",)),
+    "posterior": Case("5", ("3 programs, runs 4: # of intervals hold the truth",)),
+    "prior": Case("1 1", ("confirmed, prior: none: # of 1", "champion's gain, same task minus none: #")),
+    "quick": Case("{tmp} {one}", ("quick_wall_seconds: #", "quick_experiments: #", "quick_experiments_trained: #")),
+    "racing": Case("2", ("uniform_14: # ± # runs", "uniform_needs: # runs")),
+    "ratios": Case("20", ("ratio_coverage, 8 quiet seeds, ratio 2, baseline with its error: # [#, #] of 20",)),
+    "redteam": Case("-n 2 {root}/tests/redteam/test_books.py", ("exploits_tried: 4 of #", "with_gain_or_harm: 0")),
+    "report": Case("200", ("experiments: #", "views and attribution: # s", "report: # s")),
+    "sandbox": Case("-n 1", ("sandboxed_launch: # ms", "added_by_the_sandbox: # ms")),
+    "scaling": Case("1 {one}", ("two_workers_against_one: #",)),
+    "scoring": Case("-n 1", ("streaming_against_chunks: #", "difference_bpb: #", "verified_over_scored_cpu_s: #")),
+    "second_look": Case("20", ("runs: quick: champion #, stock #, A/A #", "normal: claims of the study: # of 20")),
+    "selection": Case("HEAD 2 1", ("in stock's gains: # [#, #] of 2 studies", "mean gain of champions, old: #")),
+    "simulated": Case("1 1", ("confirmed: # of 1", "mean_gains: champion #, stock #")),
+    "startup": Case("1", ("help_wall_seconds: #",)),
+    "stopping": Case("5", ("planted_noise_1_0.01: saves at most #%",)),
+    "studies": Case("{tmp} 1 {one}", ("mean_ratio: #", "bounds_above_1: # of 1")),
+    "surrogate": Case("1 1", ("effects: said to beat chance: # of 1", "null: said to beat chance: # of 1")),
+    "tasks": Case("20", ("tasks 2  runs 12 score # difference # n #",)),
+    "transfer": Case("ranks 2", ("ranks_5_programs_4_runs_rho_0.5: held # [#, #]",)),
+    "waves": Case("-n 1 --budget 0.4", ("fixed steps: wall with 1 over wall with 2: #",)),
+}
+#: Why a command is not run here.
+NOT_HERE = {
+    "cluster": "two real nodes of Ray and a match on each: tests/arena/cluster/test_two_nodes.py runs what it measures",
+    "contest": "a whole contest with all defaults on a real task, half an hour of CPU at its smallest",
+    "contest_clients": "a part of contest_load, started by it",
+    "contest_kills": "a host killed under load; tests/arena/contest/test_kill.py does it once",
+    "contest_load": "readers by the hundred; its parts are tried by tests/arena/contest/test_web.py",
+    "gpt": "needs a GPU",
+    "gpu": "needs a GPU",
+    "skewness": "real training, minutes at its smallest",
+}
+
+
+def commands() -> set[str]:
+    return {path.stem for path in (ROOT / "bench").glob("*.py") if '__name__ == "__main__"' in path.read_text()}
+
+
+def test_every_command_is_run_here_or_there_is_a_reason() -> None:
+    assert commands() == {*CASES, *NOT_HERE} and not CASES.keys() & NOT_HERE
+
+
+def run(name: str, **places: object) -> str:
+    """What the command prints, blanks made one."""
+    words = [word.format(root=ROOT, **places) for word in CASES[name].words.split()]
+    done = subprocess.run(
+        [sys.executable, "-m", f"bench.{name}", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == CASES[name].code, done.stdout[-2000:] + done.stderr[-3000:]
+    return " ".join(done.stdout.split())
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("tasks")
+    laws = {"one": random_law(2), "two": random_law(3)}
+    return {name: simulated_task(law, folder / name, name=name, experiments=8) for name, law in laws.items()}
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory, tasks: dict[str, Path]) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("quick")
+    return folder / "quick", run("quick", tmp=folder, **tasks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_command_prints_its_figures(
+    name: str, tmp_path: Path, tasks: dict[str, Path], request: pytest.FixtureRequest
+) -> None:
+    needs = name == "quick" or "{quick}" in CASES[name].words
+    study, printed = request.getfixturevalue("quick") if needs else (tmp_path, "")
+    shown = printed if name == "quick" else run(name, tmp=tmp_path, quick=study, **tasks)
+    for figure in CASES[name].figures:
+        pattern = re.escape(" ".join(figure.split())).replace(r"\#", NUMBER)
+        found = re.search(pattern, shown)
+        assert found, f"{figure}: not in {shown[:3000]}"
+        assert all(math.isfinite(float(number.replace(",", ""))) for number in found.groups())

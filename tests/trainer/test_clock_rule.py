@@ -1,0 +1,57 @@
+"""What a verification may use beyond the experiments of its source."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainer.clock_rule import overrun, own_experiments
+from trainer.outcome import Outcome
+
+
+def used(training: float | None, prediction: float | None) -> Outcome:
+    return Outcome("ok", 1.0, 0.1, 0.1, 0.1, training_seconds=training, prediction_seconds=prediction)
+
+
+def row(training: float | None, prediction: float | None, **more: object) -> dict[str, object]:
+    figures = {"training_seconds": training, "prediction_seconds": prediction}
+    return {"source_id": "s1", "fraction": 1.0, **figures, **more}
+
+
+@pytest.mark.parametrize(
+    ("own", "found", "text"),
+    [
+        ([(0.08, 0.01)], (0.0949, 0.0284), ""),  # a twentieth and .011, a quarter and .016
+        (
+            [(0.08, 0.01)],
+            (0.0951, 0.01),
+            "clock: 0.095 CPU-s of training, at most 0.080 in the source's own experiments",
+        ),
+        (
+            [(0.08, 0.01)],
+            (0.08, 0.0286),
+            "clock: 0.029 CPU-s of predicting, at most 0.010 in the source's own experiments",
+        ),
+        ([(0.08, 0.01), (0.1, 0.01)], (0.11, 0.01), ""),  # the longest counts
+        ([(2.0, 0.2)], (2.11, 0.26), ""),
+        ([(2.0, 0.2)], (2.12, 0.2), "clock: 2.120 CPU-s of training, at most 2.000 in the source's own experiments"),
+        ([], (9.0, 9.0), ""),  # nothing to compare with
+        ([(None, None)], (9.0, 9.0), ""),  # an experiment of an older version
+        ([(0.08, None)], (0.08, 9.0), ""),
+        ([(0.08, 0.01)], (None, None), ""),  # a simulated one, or a GPU
+    ],
+)
+def test_tolerances(own: list[tuple[float, float]], found: tuple[float, float], text: str) -> None:
+    assert overrun([row(*figures) for figures in own], used(*found)) == text
+
+
+def test_full_experiments_of_the_same_source_count() -> None:
+    rows = [
+        row(0.08, 0.01),
+        row(0.5, 0.5, source_id="s2"),
+        row(0.02, 0.01, fraction=0.25),
+        {"source_id": "s1", "fraction": 1},
+    ]
+    assert own_experiments(rows, "s1") == (
+        {"training_seconds": 0.08, "prediction_seconds": 0.01},
+        {"training_seconds": None, "prediction_seconds": None},
+    )

@@ -1,0 +1,88 @@
+"""What is said of a process that did not end well, and of what a machine's memory holds."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+
+import pytest
+
+from programs.errors import NotFound
+from trainer.inside import metering
+from trainer.launcher import Ended, Limits
+from trainer.referee import Failed, judge
+from trainer.source import Source
+
+LIMITS = Limits(cpu_seconds=2.0, wall_seconds=40.0, memory_mb=512)
+
+
+def ended(code: int = 0, killed: str = "", *, cpu: float = 0.5, error: str = "", log: str = "") -> Ended:
+    return Ended(code, killed, cpu, 3.0, 100.0, error=error, log=log)
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "reason"),
+    [
+        (ended(-9, "wall"), "timeout", "killed at the hard line after 3.0 s by the clock (wall)"),
+        (ended(-9, "cpu", cpu=2.1), "timeout", "killed at the hard line after 2.10 CPU-s (cpu)"),
+        (ended(-9, "memory"), "oom", "killed: more than 512 MB of memory"),
+        (ended(-9, "processes"), "crash", "killed: too many processes"),
+        (ended(-9, cpu=2.1), "timeout", "stopped by its CPU limit after 2.10 CPU-s"),
+        (ended(-24, cpu=2.1), "timeout", "stopped by its CPU limit after 2.10 CPU-s"),
+        (ended(-9), "oom", "killed from outside, as the kernel does when memory runs out"),
+        (ended(-9, error="MemoryError: 3 GB"), "oom", "MemoryError: 3 GB"),
+        (ended(1, error="MemoryError: 3 GB"), "oom", "MemoryError: 3 GB"),
+        (ended(-24), "crash", "exit code -24"),
+        (ended(-10), "crash", "exit code -10"),
+        (ended(1, error="ValueError: x"), "crash", "ValueError: x"),
+        (ended(3, log="one\nlast words\n\n"), "crash", "exit code 3: last words"),
+    ],
+)
+def test_each_bad_end_has_its_status_and_reason(end: Ended, status: str, reason: str) -> None:
+    with pytest.raises(Failed) as caught:
+        judge(end, LIMITS, "crash")
+    assert (caught.value.status, caught.value.reason) == (status, reason)
+
+
+def test_a_good_end_is_none_of_them() -> None:
+    judge(ended(0, log="all is well"), LIMITS, "crash")
+
+
+def test_memory_that_is_shared_counts_once_and_private_memory_for_each() -> None:
+    """Two forks touch 32 MB of their own and the same 32 MB together."""
+    size = 32 << 20
+    common = mmap.mmap(-1, size, mmap.MAP_SHARED)
+    gates = [os.pipe() for _ in range(2)]
+    children = []
+    for _, ready in gates:
+        child = os.fork()
+        if not child:
+            common[:] = b"\1" * size
+            own = mmap.mmap(-1, size, mmap.MAP_PRIVATE)
+            own[:] = b"\1" * size
+            os.write(ready, b"x")
+            os.read(os.pipe()[0], 1)  # until it is killed
+        children.append(child)
+    try:
+        for reading, _ in gates:
+            assert os.read(reading, 1) == b"x"
+        one, other = (metering.private_mb([child]) for child in children)
+        both = metering.private_mb(children)
+        assert one > 64 and other > 64
+        assert one + other - 40 < both < one + other - 24  # the shared part, 32 MB and what else is shared, once less
+        assert metering.private_mb([]) == 0.0
+    finally:
+        for child in children:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+        for pair in gates:
+            for descriptor in pair:
+                os.close(descriptor)
+
+
+def test_a_file_that_the_task_names_and_that_is_not_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("x = 1\n")
+    assert Source.from_folder(tmp_path, ["train.py"]).files == (("train.py", "x = 1\n"),)
+    with pytest.raises(NotFound, match=r"model\.py: no such file"):
+        Source.from_folder(tmp_path, ["train.py", "model.py"])

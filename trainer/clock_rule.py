@@ -1,0 +1,64 @@
+"""Whether a verification used more CPU than the experiments of the same source did.
+
+A source can recognise that it is verified, by its training seed, say. It could then train longer than in its
+experiments, up to the hard line, or train once more while it is scored: both are paid by nobody. Such a verification is
+not `verified`. An honest source stops by its own CPU clock, so what it uses hardly depends on the seed or the load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from trainer.experiment import Spec, Trainer
+from trainer.outcome import Outcome
+
+#: (share, CPU-seconds) that a verification may use beyond the longest of the source's own experiments. The seconds are
+#: twice the 99% quantile of what 300 honest verifications on strokes did, at load 11; the shares are for longer tasks.
+_RULES = {"training_seconds": ("training", 0.05, 0.011), "prediction_seconds": ("predicting", 0.25, 0.016)}
+TRIES = 3  # a verification is refused if it used more each time: what a busy machine did is not there again
+
+
+def own_experiments(events: Iterable[Mapping[str, Any]], source_id: str) -> tuple[dict[str, Any], ...]:
+    """What the full experiments of a source used, of `experiment` rows of its run; old rows lack the figures."""
+    full = (event for event in events if event["source_id"] == source_id and event["fraction"] >= 1.0)
+    return tuple({key: event.get(key) for key in _RULES} for event in full)
+
+
+def excess(own: Iterable[Mapping[str, Any]], found: Outcome, key: str) -> float | None:
+    """CPU-seconds by which ``found`` exceeds the longest of ``own`` (rows of `experiment`); None without figures."""
+    known = [row[key] for row in own if row.get(key) is not None]
+    mine = getattr(found, key)
+    return None if mine is None or not known else float(mine - max(known))
+
+
+def overrun(own: Iterable[Mapping[str, Any]], found: Outcome) -> str:
+    """The finding ``clock: …`` where a verification used more than its source's own experiments; empty if none did.
+
+    ``own``: `experiment` rows of the same source at full budget; old ones without figures say nothing.
+    """
+    own = list(own)
+    for key, (what, share, seconds) in _RULES.items():
+        over, mine = excess(own, found, key), getattr(found, key)
+        if over is not None and over > share * (mine - over) + seconds:
+            return f"clock: {mine:.3f} CPU-s of {what}, at most {mine - over:.3f} in the source's own experiments"
+    return ""
+
+
+def verification(trainer: Trainer, spec: Spec, own: Iterable[Mapping[str, Any]]) -> Outcome:
+    """The outcome of ``spec``; invalid, with a finding, if it used more CPU than ``own`` in each of `TRIES` trainings.
+
+    ``own``: `experiment` rows of the same source at full budget; without any there is nothing to compare with.
+    """
+    own, spent = tuple(own), 0.0
+    for number in range(TRIES):
+        outcome = trainer.run(spec, use_cache=number == 0)
+        spent += outcome.spent_seconds
+        text = overrun(own, outcome) if outcome.status == "ok" else ""
+        if not text:
+            return replace(outcome, spent_seconds=spent)
+    findings = (*outcome.findings, text)
+    return replace(
+        outcome, status="invalid", metric=None, trust="scored", reason=text, spent_seconds=spent, findings=findings
+    )

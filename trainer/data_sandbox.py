@@ -1,0 +1,49 @@
+"""A task's data.py in a sandbox: it sees the system, the interpreter, the task's folder and its text, and no network.
+
+For tasks that somebody else names: what makes their data would otherwise run as the user. What comes out is arrays,
+which the trusted side reads without pickle.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from trainer.command_process import run_command
+from trainer.command_view import CommandLimits, Job
+from trainer.task import Task
+from trainer.text_source import STDLIB
+
+LIMITS = CommandLimits(600.0, 1800.0, memory_mb=4096, disk_mb=2048, processes=64, output_mb=1, result_mb=1024)
+OUT, SEED = "out", "seed"
+_MAKE = f"""
+import pathlib, sys
+sys.path.insert(0, sys.argv[1])
+import data
+out = pathlib.Path("{OUT}")
+out.mkdir()
+data.make(sys.argv[2], int(pathlib.Path("{SEED}").read_text()), out)
+"""
+
+
+def make(task: Task, split: str, seed: int, out: Path) -> str:
+    """Fill ``out`` with what data.make leaves; what went wrong in one line, empty where nothing did.
+
+    Raises EnvironmentProblem where no sandbox can be made, TaskError for a folder that may not be shown.
+    """
+    text = [task.text] if task.text and task.text != STDLIB else []
+    job = Job(
+        ["python", "-s", "-P", "-c", _MAKE, str(task.folder), split],
+        {SEED: (str(seed).encode(), False)},  # in a file: every user of this machine may read a command line
+        environment={"OMP_NUM_THREADS": "1"}, readable=[str(task.folder), *text], wanted=[OUT],
+    )  # fmt: skip
+    ended = run_command(job, LIMITS)
+    if ended.killed or ended.exit_code or ended.missing:
+        last = next((line for line in reversed(ended.log.splitlines()) if line.strip()), "no message")
+        return f"too much {ended.killed}" if ended.killed else last if ended.exit_code else ended.missing[0]
+    for name, content in ended.files.items():
+        path = out.joinpath(*PurePosixPath(name).parts[1:])
+        if ".." in path.parts or not path.is_relative_to(out) or path == out:
+            return f"a file {name!r} that lies elsewhere"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return ""

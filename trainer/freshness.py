@@ -1,0 +1,54 @@
+"""What is fresh when a task's final script is trained again, and what would make its result verifiable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainer.task import Task
+
+SPLIT, SEEDS, NOTHING = "split", "seeds", "nothing"
+
+SAID = {
+    SPLIT: "Fresh: run seeds, training seeds, and a split that no researcher saw.",
+    SEEDS: "Fresh: run seeds and training seeds only. This task has no hidden split: the data that chose the script "
+    "also score it.",
+    NOTHING: "Fresh: run seeds only. The command takes no training seed and there is no hidden split, so training "
+    "again repeats the same measurement.",
+}  # fmt: skip
+#: What a sentence calls them: "trained again on …".
+SHORT = {SPLIT: "fresh seeds and data", SEEDS: "fresh seeds", NOTHING: "the same data, with no seed to change"}
+
+
+def freshness(task: Task) -> str:
+    """``split``: fresh seeds and a hidden split; ``seeds``: fresh seeds alone; ``nothing``: not even these."""
+    if task.run is not None:
+        return SEEDS if takes_seed(task) else NOTHING
+    return SEEDS if task.scoring.get("kind") == "printed" and not task.has_data else SPLIT
+
+
+def said(tasks: Sequence[Task]) -> str:
+    """What is fresh, of the task of which least is, and what would make it verifiable."""
+    worst = max(tasks, key=lambda task: tuple(SAID).index(freshness(task)))
+    cure = cures(worst)
+    return SAID[freshness(worst)] + (f" To make it verifiable: {'; '.join(cure)}." if cure else "")
+
+
+def takes_seed(task: Task) -> bool:
+    """Whether a command gets the training seed: by {seed}, a constant, or METALOOP_TRAIN_SEED in its environment."""
+    run = task.run
+    if run is None or run.seed_constant or "{seed}" in f"{run.command} {run.environment}":
+        return True
+    editable = (text.encode() for _, text in task.baseline().files)
+    return any(b"METALOOP_TRAIN_SEED" in body for body in (*editable, *task.laid_files().values()))
+
+
+def cures(task: Task) -> list[str]:
+    """What would make the result of a command's task verifiable; none where nothing is missing."""
+    if task.run is None:
+        return []
+    found = [] if takes_seed(task) else ["put {seed} into the command, so that training again uses a fresh seed"]
+    if not task.run.score_command:
+        found.append("give --score-command and --artifact, so that a command apart scores what training leaves")
+    return found
