@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from analysis.mixed_model import Block, Fitted, Ratios, root_of
@@ -62,14 +62,15 @@ def _fit(table: Table) -> Fitted | None:
         return None
     shape = _Shape.of(table)
     outcome = table.outcome / scale
-    blocks = shape.blocks(outcome)
+    blocks = [shape.block(rows, outcome[rows]) for rows in shape.groups]
     ratios = _estimated(shape, blocks, Ratios())
     found = _solved(shape, blocks, ratios, scale)
     rest = _residuals(found, len(outcome))
     sd = 1.4826 * float(np.median(np.abs(rest)))
     if sd > 0.0 and float(np.max(np.abs(rest))) > OUTLIER * sd:
         # One diverged script would hide what the others show: what strays too far is drawn in, and all is fitted anew.
-        blocks = shape.blocks(outcome - rest + np.clip(rest, -OUTLIER * sd, OUTLIER * sd))
+        outcome = outcome - rest + np.clip(rest, -OUTLIER * sd, OUTLIER * sd)
+        blocks = [replace(block, both=np.column_stack([block.x, outcome[block.rows]])) for block in blocks]
         found = _solved(shape, blocks, _estimated(shape, blocks, ratios), scale)
     return found
 
@@ -77,6 +78,7 @@ def _fit(table: Table) -> Fitted | None:
 @dataclass(frozen=True)
 class _Shape:
     table: Table
+    groups: list[Ints]
     levels: int
     pairs: dict[tuple[int, int], int]
     columns: int
@@ -85,8 +87,9 @@ class _Shape:
     def of(cls, table: Table) -> _Shape:
         levels = int(table.short.max()) + 1
         first = levels + table.width
-        pairs = {pair: first + i for i, pair in enumerate(_pairs(table))}
-        return cls(table, levels, pairs, first + len(pairs) + (table.width if levels > 1 else 0))
+        groups = _groups(table.block, table.run)
+        pairs = {pair: first + i for i, pair in enumerate(_pairs(table, groups))}
+        return cls(table, groups, levels, pairs, first + len(pairs) + (table.width if levels > 1 else 0))
 
     def prior(self, ratios: Ratios) -> Floats:
         """Prior variances of the columns, against the noise's."""
@@ -97,11 +100,7 @@ class _Shape:
         kinds = ((np.inf, self.levels), (ratios.effect, width), (ratios.pair, pairs), (ratios.bend, bends))
         return np.concatenate([np.full(count, ratio) for ratio, count in kinds])
 
-    def blocks(self, outcome: Floats) -> list[Block]:
-        table = self.table
-        return [self._block(rows, outcome[rows]) for rows in _groups(table.block, table.run)]
-
-    def _block(self, rows: Ints, y: Floats) -> Block:
+    def block(self, rows: Ints, y: Floats) -> Block:
         import numpy as np
 
         short, mine, own = self.table.short[rows], *_dense(self.table.held[rows])
@@ -135,10 +134,10 @@ def _dense(rows: csr_array) -> tuple[Ints, Floats]:
     return columns.astype(np.int64), out
 
 
-def _pairs(table: Table) -> list[tuple[int, int]]:
+def _pairs(table: Table, groups: Sequence[Ints]) -> list[tuple[int, int]]:
     """The pairs of edits that most blocks hold together, ordered."""
     counts: dict[tuple[int, int], int] = {}
-    for rows in _groups(table.block, table.run):
+    for rows in groups:
         held = table.held[rows]
         together = (held.T @ held).tocoo()
         for i, j in zip(together.row.tolist(), together.col.tolist(), strict=True):

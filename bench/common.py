@@ -1,17 +1,23 @@
-"""What the bench scripts share: run the installed command, read studies back, print figures."""
+"""What the bench scripts share: run the installed command, read studies back, go on with a file, print figures."""
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from analysis.study import query
 
+Line = TypeVar("Line")
+Job = TypeVar("Job")
 METALOOP = str(Path(sys.executable).with_name("metaloop"))
 
 
@@ -26,6 +32,22 @@ def metaloop(*arguments: str) -> float:
 
 def sql(study: Path, statement: str) -> list[dict[str, Any]]:
     return query(study, statement)
+
+
+def kept(file: Path, kind: Callable[..., Line]) -> list[Line]:
+    """The lines of a file, each a dataclass as JSON; the last one may have been cut short."""
+    lines = file.read_text("utf-8").split("\n")[:-1] if file.is_file() else []
+    return [kind(**json.loads(line)) for line in lines]
+
+
+def go_on(file: Path, make: Callable[[Job], Any], jobs: Iterable[Job], workers: int) -> None:
+    """Append what ``make`` makes of each job, in their order, so that it can be stopped at any time."""
+    whole = file.read_bytes() if file.is_file() else b""
+    with file.open("ab") as out, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        out.truncate(whole.rfind(b"\n") + 1)
+        for made in pool.map(make, jobs):
+            out.write(json.dumps(asdict(made)).encode() + b"\n")
+            out.flush()
 
 
 def ratio(values: Sequence[float], digits: int = 3) -> str:

@@ -18,14 +18,12 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from analysis.study import open_study, rows
-from bench.common import figure
+from bench.common import figure, go_on, kept
 from bench.nulls import SMALL
 from bench.simulated import EXPERIMENTS, told
 from meta import plan as plans
@@ -142,24 +140,6 @@ def jobs(count: int) -> Iterator[Job]:
             yield Job(list(PLANTED)[i // 5 % 2], PLANS[i // 10 % 2], FIRST + 500_000 + i)
 
 
-def known(file: Path) -> list[Seen]:
-    """The studies that a file holds; the last line may have been cut short."""
-    lines = file.read_text("utf-8").split("\n")[:-1] if file.is_file() else []
-    return [Seen(**json.loads(line)) for line in lines]
-
-
-def study(file: Path, count: int, workers: int) -> None:
-    """Make the studies that ``file`` lacks."""
-    done = {(seen.law, seen.plan, seen.seed) for seen in known(file)}
-    wanted = [job for job in jobs(count) if (job.law, job.plan, job.seed) not in done]
-    whole = file.read_bytes() if file.is_file() else b""
-    with file.open("ab") as out, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        out.truncate(whole.rfind(b"\n") + 1)
-        for seen in pool.map(make, wanted):
-            out.write(json.dumps(asdict(seen)).encode() + b"\n")
-            out.flush()
-
-
 def show(seen: Sequence[Seen]) -> None:
     null = [each for each in seen if each.law in NULLS]
     for name in (*NULLS, *PLANS, "all"):
@@ -193,8 +173,9 @@ def share(part: int, whole: int) -> str:
 def main() -> None:
     file = Path(sys.argv[1])
     count, workers = (int(word) for word in (*sys.argv[2:], *("1000", "2")[len(sys.argv) - 2 :]))
-    study(file, count, workers)
-    show(known(file))
+    done = {(seen.law, seen.plan, seen.seed) for seen in kept(file, Seen)}
+    go_on(file, make, [job for job in jobs(count) if (job.law, job.plan, job.seed) not in done], workers)
+    show(kept(file, Seen))
 
 
 if __name__ == "__main__":

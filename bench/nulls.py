@@ -23,9 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +32,7 @@ import numpy as np
 from analysis.planted import RunLaw
 from analysis.statistics import Estimate, mean_interval, one_sided, skewed_difference
 from analysis.study import query
-from bench.common import figure
+from bench.common import figure, go_on, kept
 from bench.simulated import EXPERIMENTS, LAWS, told
 from meta import plan as plans
 from meta.claim import LEVEL, Against, claim
@@ -130,27 +128,14 @@ def welch(gains: Mapping[str, Sequence[float]]) -> bool:
     return one_sided(apart._replace(skewness=0.0)) < LEVEL
 
 
-def known(file: Path) -> list[Made]:
-    """The studies that a file holds; the last line may have been cut short."""
-    lines = file.read_text("utf-8").split("\n")[:-1] if file.is_file() else []
-    return [Made(**json.loads(line)) for line in lines]
-
-
 def study(file: Path, wanted: Mapping[str, int], workers: int) -> None:
     """Make the studies that ``file`` lacks, by turns over the plans so that any part of them has both."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
-    done = {(made.plan, made.seed) for made in known(file)}
+    done = {(made.plan, made.seed) for made in kept(file, Made)}
     jobs = [Job(plan, FIRST[plan] + i, commit.strip()) for plan, count in wanted.items() for i in range(count)]
     jobs.sort(key=lambda job: (job.seed - FIRST[job.plan]) / wanted[job.plan])
     jobs = [job for job in jobs if (job.plan, job.seed) not in done]
-    if not jobs:
-        return
-    whole = file.read_bytes() if file.is_file() else b""
-    with file.open("ab") as out, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        out.truncate(whole.rfind(b"\n") + 1)
-        for made in pool.map(make, jobs):
-            out.write(json.dumps(asdict(made)).encode() + b"\n")
-            out.flush()
+    go_on(file, make, jobs, workers)
 
 
 def show(made: Sequence[Made]) -> None:
@@ -285,7 +270,7 @@ def main() -> None:
     if command == "whole" and words:
         small, quick, workers = (int(word) for word in (*words[1:], *("2000", "1000", "1")[len(words) - 1 :]))
         study(Path(words[0]), {"small": small, "quick": quick}, workers)
-        show(known(Path(words[0])))
+        show(kept(Path(words[0]), Made))
     elif command == "level":
         level(int(words[0]) if words else 40_000)
     elif command == "drawn":

@@ -1,9 +1,10 @@
 """Whether evolution picks better champions by the credit of this code than by that of an earlier commit.
 
-python -m bench.selection COMMIT [STUDIES] [WORKERS]      default 500 2; needs the git repository
+python -m bench.selection COMMIT FILE [STUDIES] [WORKERS]      default 500 2; needs the git repository
 
 The same planted tasks, plan (quick) and seeds are evolved by both, each in a process of its own; nothing is trained.
-Verified gain of the champion in the confirmation, new minus old, in units of stock's mean gain on the task.
+Each pair is one line appended to FILE; those that FILE has are not made again. Verified gain of the champion in the
+confirmation, new minus old, in units of stock's mean gain on the task.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+
+from analysis.statistics import mean_interval
+from bench.common import figure, go_on, kept
 
 ROOT = Path(__file__).resolve().parents[1]
 LAWS = 20
@@ -36,6 +40,25 @@ print(json.dumps([claim.champion.mean, claim.stock.mean]))
 """
 
 
+@dataclass(frozen=True)
+class Pair:
+    """One seed by both codes: verified gains of the champion and of stock, in metric units."""
+
+    seed: int
+    new: tuple[float, float]
+    old: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Job:
+    seed: int
+    old: Path
+
+
+def make(job: Job) -> Pair:
+    return Pair(job.seed, gains(ROOT, job.seed), gains(job.old, job.seed))
+
+
 def gains(tree: Path, seed: int) -> tuple[float, float]:
     """Champion's and stock's mean verified gain in one study by the code in ``tree``."""
     environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
@@ -46,33 +69,29 @@ def gains(tree: Path, seed: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    from analysis.statistics import mean_interval
-    from bench.common import figure
-
-    commit = sys.argv[1]
-    count, workers = (int(word) for word in (*sys.argv[2:], *("500", "2")[len(sys.argv) - 2 :]))
+    commit, file = sys.argv[1], Path(sys.argv[2])
+    count, workers = (int(word) for word in (*sys.argv[3:], *("500", "2")[len(sys.argv) - 3 :]))
+    git = ["git", "-C", str(ROOT)]
+    done = {pair.seed for pair in kept(file, Pair)}
     with tempfile.TemporaryDirectory() as place:
         old = Path(place) / "old"
-        git = ["git", "-C", str(ROOT)]
         subprocess.run([*git, "worktree", "add", "-q", "--detach", str(old), commit], check=True)
         try:
-            seeds = range(FIRST, FIRST + count)
-            with ThreadPoolExecutor(workers) as pool:
-                new = list(pool.map(lambda seed: gains(ROOT, seed), seeds))
-                before = list(pool.map(lambda seed: gains(old, seed), seeds))
+            go_on(file, make, [Job(seed, old) for seed in range(FIRST, FIRST + count) if seed not in done], workers)
         finally:
             subprocess.run([*git, "worktree", "remove", "--force", str(old)], check=True)
+    show(kept(file, Pair))
+
+
+def show(pairs: list[Pair]) -> None:
     stock: dict[int, list[float]] = {}
-    for seed, pair in zip([*seeds, *seeds], [*new, *before], strict=True):
-        stock.setdefault(seed % LAWS, []).append(pair[1])
-    found = [
-        (a[0] - b[0]) / statistics.fmean(stock[seed % LAWS]) for seed, a, b in zip(seeds, new, before, strict=True)
-    ]
-    mean = mean_interval(found)
+    for pair in pairs:
+        stock.setdefault(pair.seed % LAWS, []).extend((pair.new[1], pair.old[1]))
+    mean = mean_interval([(p.new[0] - p.old[0]) / statistics.fmean(stock[p.seed % LAWS]) for p in pairs])
     ends = f" [{mean.low:.3f}, {mean.high:.3f}]" if mean.low is not None and mean.high is not None else ""
     figure("champion's gain, new minus old, in stock's gains", f"{mean.mean:.3f}{ends} of {mean.n} studies", GOAL)
-    for name, run in (("new", new), ("old", before)):
-        figure(f"mean gain of champions, {name}", f"{statistics.fmean(pair[0] for pair in run):.4f}")
+    for name in ("new", "old"):
+        figure(f"mean gain of champions, {name}", f"{statistics.fmean(getattr(p, name)[0] for p in pairs):.4f}")
 
 
 if __name__ == "__main__":

@@ -29,10 +29,6 @@ class Earned:
     sd: float
 
     @property
-    def tries(self) -> str:
-        return f"{self.credit.n} tries" if self.credit.n != 1 else "one try"
-
-    @property
     def low(self) -> float:
         """One posterior sd below the gain: 84% are above it."""
         return self.gain - self.sd
@@ -44,7 +40,7 @@ class Earned:
 
     def figure(self) -> str:
         """``expected gain 0.12 ± 0.02, 9 tries``."""
-        return f"expected gain {plus_minus(self.gain, self.sd)}, {self.tries}"
+        return f"expected gain {plus_minus(self.gain, self.sd)}, {tries(self.credit.n)}"
 
 
 @dataclass(frozen=True)
@@ -98,6 +94,10 @@ class Table:
         for (knob, _), row in self.rows.items():
             knobs.setdefault(knob, []).append(row)
         return {knob: sorted(rows, key=lambda r: (-r.gain, r.term)) for knob, rows in knobs.items()}
+
+
+def tries(n: int) -> str:
+    return f"{n} tries" if n != 1 else "one try"
 
 
 def plus_minus(gain: float, sd: float) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meta.mutators.base import Parent, Proposal, parent_ids
-from meta.mutators.earned import Earned, Key, Table, idea_terms, key_of_term, plus_minus
+from meta.mutators.earned import Earned, Key, Table, idea_terms, key_of_term, plus_minus, tries
 from meta.mutators.ladder import untried
 from meta.mutators.queue_first import queue_first
 from meta.mutators.several import by_turns, helps_everywhere, tables
@@ -167,8 +167,7 @@ def _joint_ideas(table: Table) -> list[Item]:
         terms = [term for term in idea_terms(credit.text) if key_of_term(term)]
         if len(_keys(terms)) > 1 and credit.gain > 0:
             shown = " ".join(f"`{term}`" for term in terms)
-            tries = f"{credit.n} tries" if credit.n != 1 else "one try"
-            text = f"Together {shown}: expected gain {credit.gain:.2g}, {tries}."
+            text = f"Together {shown}: expected gain {credit.gain:.2g}, {tries(credit.n)}."
             out.setdefault(_keys(terms), Item(text, credit.gain, credit.ids, _keys(terms)))
     return list(out.values())[:JOINT]
 

@@ -175,7 +175,7 @@ def test_fraction_shortens_the_budget(trainer: Trainer, task: Task) -> None:
     long = with_budget(trainer, 30.0)
     outcome = long.run(Spec(task.baseline(), seed=1, fraction=0.01))
     assert outcome.status == "ok", outcome
-    assert 0.3 < outcome.spent_seconds < 15
+    assert 0.1 < outcome.spent_seconds < 15  # 0.3 by the clock that the script reads, which is not the one that charges
 
 
 def test_fraction_shortens_the_hard_line(trainer: Trainer, with_main: Callable[[str], Source]) -> None:
