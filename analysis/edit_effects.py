@@ -152,7 +152,7 @@ def _fitted(data: dict[str, Any], held: csr_array, spare: csr_array) -> tuple[Fi
     if not n or not held.shape[1]:
         return None, seeds
     outcome = _bounded(data["outcome"], data["gain"], short)[once]
-    table = Table(outcome, block[once], data["run"][once], short[once], held[once], spare[once])
+    table = Table(outcome, block[once], data["run"][once], short[once], key[0, once], held[once], spare[once])
     return fit(table), seeds
 
 

@@ -20,6 +20,7 @@ BLOCKS = 400  # that variances are estimated from; effects are estimated from al
 LARGEST = 400  # rows of a block; a larger one is taken apart by runs
 PAIRS = 300  # pairs of edits that have a column, the most often seen ones
 SEEN = 3  # blocks in which a pair must have been seen
+REPEATED = 200  # sources trained shortly in several blocks that have a column, the most often seen ones
 OUTLIER = 4.0  # robust sd beyond which a residual is drawn in
 LEAST, MOST = 1e-4, 1e4  # variance ratios
 FREE = 1e-6  # precision of an effect that is taken as fixed, against the noise's: what is not estimable stays unknown
@@ -28,13 +29,15 @@ FREE = 1e-6  # precision of an effect that is taken as fixed, against the noise'
 @dataclass(frozen=True)
 class Table:
     """Experiments [n]. ``outcome``: higher is better; ``block``: number of the training seed; ``run``: number of the
-    run; ``short``: 0 for a full training, else the number of its fraction. ``held`` [n, width]: which rows hold which
-    edits; ``code`` [n, any]: which rows hold which further changes, that have no column and only add variance."""
+    run; ``short``: 0 for a full training, else the number of its fraction; ``source``: number of the source.
+    ``held`` [n, width]: which rows hold which edits; ``code`` [n, any]: which rows hold which further changes, that
+    have no column and only add variance."""
 
     outcome: Floats
     block: Ints
     run: Ints
     short: Ints
+    source: Ints
     held: csr_array
     code: csr_array
 
@@ -60,7 +63,7 @@ def _fit(table: Table) -> Fitted | None:
     scale = float(np.median(np.abs(table.outcome - np.median(table.outcome)))) or float(np.std(table.outcome))
     if scale == 0.0:
         return None
-    shape = _Shape.of(table)
+    shape = Shape.of(table)
     outcome = table.outcome / scale
     blocks = [shape.block(rows, outcome[rows]) for rows in shape.groups]
     ratios = _estimated(shape, blocks, Ratios())
@@ -76,29 +79,42 @@ def _fit(table: Table) -> Fitted | None:
 
 
 @dataclass(frozen=True)
-class _Shape:
+class Shape:
     table: Table
     groups: list[Ints]
     levels: int
     pairs: dict[tuple[int, int], int]
+    bends: int  # first column of the deviations of edits in short trainings
+    repeated: dict[tuple[int, int], int]  # a source and the number of a fraction → column
     columns: int
 
     @classmethod
-    def of(cls, table: Table) -> _Shape:
+    def of(cls, table: Table) -> Shape:
         levels = int(table.short.max()) + 1
         first = levels + table.width
         groups = _groups(table.block, table.run)
         pairs = {pair: first + i for i, pair in enumerate(_pairs(table, groups))}
-        return cls(table, groups, levels, pairs, first + len(pairs) + (table.width if levels > 1 else 0))
+        bends = first + len(pairs)
+        own = bends + (table.width if levels > 1 else 0)
+        repeated = {key: own + i for i, key in enumerate(_repeated(table))}
+        return cls(table, groups, levels, pairs, bends, repeated, own + len(repeated))
 
     def prior(self, ratios: Ratios) -> Floats:
         """Prior variances of the columns, against the noise's."""
         import numpy as np
 
-        width, pairs = self.table.width, len(self.pairs)
-        bends = self.columns - self.levels - width - pairs
-        kinds = ((np.inf, self.levels), (ratios.effect, width), (ratios.pair, pairs), (ratios.bend, bends))
-        return np.concatenate([np.full(count, ratio) for ratio, count in kinds])
+        out = np.full(self.columns, np.inf)
+        for name, (start, end) in self.ranges().items():
+            out[start:end] = getattr(ratios, name)
+        return out
+
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        """Columns of each kind of random effect."""
+        pairs, own = self.levels + self.table.width, self.columns - len(self.repeated)
+        return {
+            "effect": (self.levels, pairs), "pair": (pairs, self.bends), "bend": (self.bends, own),
+            "own": (own, self.columns),
+        }  # fmt: skip
 
     def block(self, rows: Ints, y: Floats) -> Block:
         import numpy as np
@@ -112,7 +128,14 @@ class _Shape:
             at.append(np.array([column for column, _, _ in known]))
         if self.levels > 1:
             parts.append(own * (short > 0)[:, None])
-            at.append(self.columns - self.table.width + mine)
+            at.append(self.bends + mine)
+        again = [
+            self.repeated.get(key, -1) for key in zip(self.table.source[rows].tolist(), short.tolist(), strict=True)
+        ]
+        if max(again) >= 0:
+            columns = np.unique([column for column in again if column >= 0])
+            parts.append((np.array(again)[:, None] == columns).astype(float))
+            at.append(columns)
         x, places = np.concatenate(parts, axis=1), np.concatenate(at)
         there = x.any(axis=0)
         both = np.column_stack([x[:, there], y])
@@ -147,6 +170,20 @@ def _pairs(table: Table, groups: Sequence[Ints]) -> list[tuple[int, int]]:
     return sorted(pair for _, pair in often)
 
 
+def _repeated(table: Table) -> list[tuple[int, int]]:
+    """The sources, each with the number of a fraction, that were trained shortly in several blocks, ordered.
+
+    What one of them does in a short training it does there under every seed: no number of seeds averages it out.
+    """
+    import numpy as np
+
+    short = table.short > 0
+    seen = np.unique(np.stack([table.source, table.short, table.block])[:, short], axis=1)
+    keys, counts = np.unique(seen[:2], axis=1, return_counts=True)
+    often = sorted((-n, source, at) for source, at, n in zip(*keys.tolist(), counts.tolist(), strict=True) if n > 1)
+    return sorted((source, at) for _, source, at in often[:REPEATED])
+
+
 def _groups(block: Ints, run: Ints) -> list[Ints]:
     """Rows of each block, in order; a block that is too large is taken apart by runs."""
     import numpy as np
@@ -161,12 +198,23 @@ def _groups(block: Ints, run: Ints) -> list[Ints]:
     return found
 
 
-def _sums(shape: _Shape, blocks: Sequence[Block], ratios: Ratios) -> tuple[Floats, Floats, float, float]:
-    """X'V⁻¹X, X'V⁻¹y, y'V⁻¹y and log |V| over the blocks."""
+@dataclass(frozen=True)
+class _Sums:
+    """X'V⁻¹X, X'V⁻¹y, y'V⁻¹y and log |V| over the blocks; ``halves``: of each the root of V and root⁻¹ (X, y)."""
+
+    gram: Floats
+    moment: Floats
+    total: float
+    log: float
+    halves: list[tuple[Floats, Floats]]
+
+
+def _sums(shape: Shape, blocks: Sequence[Block], ratios: Ratios) -> _Sums:
     import numpy as np
     from scipy.linalg.lapack import dtrtrs
 
     gram, moment, total, log = np.zeros((shape.columns, shape.columns)), np.zeros(shape.columns), 0.0, 0.0
+    halves = []
     for block in blocks:
         root = root_of(block, ratios)
         both = dtrtrs(root, block.both, lower=1)[0]
@@ -175,10 +223,11 @@ def _sums(shape: _Shape, blocks: Sequence[Block], ratios: Ratios) -> tuple[Float
         moment[block.at] += products[:-1, -1]
         total += float(products[-1, -1])
         log += 2.0 * float(np.log(root.ravel()[:: len(root) + 1]).sum())
-    return gram, moment, total, log
+        halves.append((root, both))
+    return _Sums(gram, moment, total, log, halves)
 
 
-def _estimated(shape: _Shape, blocks: list[Block], start: Ratios) -> Ratios:
+def _estimated(shape: Shape, blocks: list[Block], start: Ratios) -> Ratios:
     """The variance ratios that maximise the restricted likelihood of (at most BLOCKS, evenly chosen) blocks."""
     import numpy as np
     from scipy.optimize import minimize
@@ -188,43 +237,87 @@ def _estimated(shape: _Shape, blocks: list[Block], start: Ratios) -> Ratios:
     names = ["meeting", "level", "effect"]
     names += ["pair"] if shape.pairs else []
     names += ["short", "bend"] if shape.levels > 1 else []
-    count = sum(len(block.y) for block in chosen)
-
-    def loss(logs: Floats) -> float:
-        ratios = Ratios(**{**vars(start), **dict(zip(names, np.exp(logs).tolist(), strict=True))})
-        gram, moment, total, log = _sums(shape, chosen, ratios)
-        prior = shape.prior(ratios)
-        seen = np.flatnonzero(np.diag(gram) > 0)
-        gram, moment, prior = gram[np.ix_(seen, seen)], moment[seen], prior[seen]
-        gram[np.diag_indices_from(gram)] += 1.0 / prior
-        levels = int(np.isinf(prior).sum())
-        root = np.linalg.cholesky(gram)
-        half = np.linalg.solve(root, moment)
-        left = max(total - float(half @ half), 1e-12)
-        random = prior[np.isfinite(prior)]
-        away = sum(value for name, value in zip(names, logs.tolist(), strict=True) if name != "short")
-        fit = log + 2.0 * float(np.log(np.diag(root)).sum()) + float(np.log(random).sum())
-        return float(fit + (count - levels) * np.log(left / (count - levels)) - away)
-
-    if count <= shape.levels + 1:
+    names += ["own"] if shape.repeated else []
+    if sum(len(block.y) for block in chosen) <= shape.levels + 1:
         return start
+
+    def at(logs: Floats) -> Ratios:
+        return Ratios(**{**vars(start), **dict(zip(names, np.exp(logs).tolist(), strict=True))})
+
+    def loss(logs: Floats) -> tuple[float, Floats]:
+        value, slopes = restricted(shape, chosen, at(logs))
+        away = np.array([name != "short" for name in names])
+        return value - float(logs[away].sum()), np.array([slopes[name] for name in names]) - away
+
     bounds = [(float(np.log(LEAST)), float(np.log(MOST)))] * len(names)
     first = np.log([getattr(start, name) for name in names])
-    found = minimize(loss, first, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-5, "eps": 1e-3, "maxiter": 40})
-    return Ratios(**{**vars(start), **dict(zip(names, np.exp(found.x).tolist(), strict=True))})
+    found = minimize(loss, first, method="L-BFGS-B", jac=True, bounds=bounds, options={"ftol": 1e-5, "maxiter": 40})
+    return at(found.x)
 
 
-def _solved(shape: _Shape, blocks: list[Block], ratios: Ratios, scale: float) -> Fitted:
+def restricted(shape: Shape, blocks: Sequence[Block], ratios: Ratios) -> tuple[float, dict[str, float]]:
+    """-2 log restricted likelihood with the noise's variance profiled out, and its slope in the log of each ratio."""
+    import numpy as np
+    from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtrs
+
+    sums, prior = _sums(shape, blocks, ratios), shape.prior(ratios)
+    seen = np.flatnonzero(np.diag(sums.gram) > 0)
+    place = np.zeros(shape.columns, dtype=np.int64)
+    place[seen] = np.arange(len(seen))
+    prior = prior[seen]
+    inner = sums.gram[np.ix_(seen, seen)] + np.diag(1.0 / prior)
+    root = dpotrf(inner, lower=1)[0]
+    mean = dpotrs(root, sums.moment[seen], lower=1)[0]
+    left = max(sums.total - float(sums.moment[seen] @ mean), 1e-12)
+    random = np.isfinite(prior)
+    freedom = sum(len(block.y) for block in blocks) - int((~random).sum())
+    value = sums.log + 2.0 * float(np.log(np.diag(root)).sum()) + float(np.log(prior[random]).sum())
+    value += freedom * float(np.log(left / freedom))
+
+    spread = _mirrored(dpotri(root, lower=1)[0])
+    share = freedom / left
+    slopes = dict.fromkeys(vars(ratios), 0.0)
+    for block, (half, both) in zip(blocks, sums.halves, strict=True):
+        own = place[block.at]
+        whole = dtrtrs(half, both, lower=1, trans=1)[0]  # V⁻¹ (X, y)
+        rest = whole[:, -1] - whole[:, :-1] @ mean[own]
+        turn = _mirrored(dpotri(half, lower=1)[0])
+        turn -= whole[:, :-1] @ spread[np.ix_(own, own)] @ whole[:, :-1].T
+        turn -= share * np.outer(rest, rest)
+        slopes["meeting"] += ratios.meeting * float((turn * block.shared).sum())
+        slopes["level"] += ratios.level * float(turn.sum())
+        slopes["short"] += ratios.short * float(np.diag(turn)[block.short].sum())
+        if block.code is not None:
+            slopes["effect"] += ratios.effect * float((turn * block.code).sum())
+    of_columns = np.where(random, 1.0 - (np.diag(spread) + share * mean**2) / prior, 0.0)
+    columns = np.zeros(shape.columns)
+    columns[seen] = of_columns
+    for name, (start, end) in shape.ranges().items():
+        slopes[name] += float(columns[start:end].sum())
+    return value, slopes
+
+
+def _mirrored(lower: Floats) -> Floats:
+    """The symmetric matrix of a lower triangle."""
+    import numpy as np
+
+    half = np.tril(lower)
+    whole: Floats = half + np.tril(half, -1).T
+    return whole
+
+
+def _solved(shape: Shape, blocks: list[Block], ratios: Ratios, scale: float) -> Fitted:
     """Posterior and least squares at these ratios."""
     import numpy as np
 
-    gram, moment, total, _ = _sums(shape, blocks, ratios)
+    sums = _sums(shape, blocks, ratios)
+    gram, moment = sums.gram, sums.moment
     prior = shape.prior(ratios)
     tiny = np.where(np.isinf(prior), FREE * 1e-3, 0.0)  # a level that no row of the table has
     posterior = np.linalg.inv(gram + np.diag(1.0 / prior + tiny)).astype(float)
     mean = posterior @ moment
     count = sum(len(block.y) for block in blocks)
-    noise = max(total - float(moment @ mean), 1e-12) / max(count - shape.levels, 1)
+    noise = max(sums.total - float(moment @ mean), 1e-12) / max(count - shape.levels, 1)
     edits = np.zeros(shape.columns, dtype=bool)
     edits[shape.levels : shape.levels + shape.table.width] = True
     spread = np.linalg.inv(gram + np.diag(np.where(edits, FREE, 1.0 / prior) + tiny)).astype(float)

@@ -7,7 +7,8 @@ Selection does not bias it: what was kept or dropped was decided by outcomes tha
 random with mean 0, and so are pairs, seed × edit interactions, levels of seeds and code that no knob describes; their
 variances maximise the restricted likelihood (Patterson and Thompson 1971), held off zero by one factor sd for each
 (Chung et al. 2013). Experiments trained under one seed are a block: blocks are independent and add up, so a large
-study costs a sum over its seeds. Shortened trainings have a level, an error and a deviation of each edit of their own.
+study costs a sum over its seeds. Shortened trainings have a level, an error and a deviation of each edit of their own,
+and so has each source that was shortened under several seeds.
 
 Two answers are given of each sum of effects. The posterior says how large it is. The test takes effects as fixed
 (generalised least squares), its variance moderated by what the blocks themselves show about it: the model's counts for
@@ -73,7 +74,8 @@ class Block:
 @dataclass(frozen=True)
 class Ratios:
     """Variances as multiples of the noise of one full training: (seed × edit), level of a seed, noise of a
-    short training; then prior variances of effects, pairs, deviations of edits in short trainings."""
+    short training; then prior variances of effects, pairs, deviations of edits in short trainings, and of sources
+    there."""
 
     meeting: float = 0.3
     level: float = 0.3
@@ -81,11 +83,13 @@ class Ratios:
     effect: float = 3.0
     pair: float = 0.3
     bend: float = 1.0
+    own: float = 1.0
 
 
 @dataclass
 class Fitted:
-    """The model with its variances. Columns: levels, edits, pairs, deviations of edits in short trainings."""
+    """The model with its variances. Columns: levels, edits, pairs, deviations of edits and of sources in short
+    trainings."""
 
     width: int
     levels: int

@@ -63,7 +63,9 @@ CASES = {
     "scaling": Case("1 {one}", ("two_workers_against_one: #",)),
     "scoring": Case("-n 1", ("streaming_against_chunks: #", "difference_bpb: #", "verified_over_scored_cpu_s: #")),
     "second_look": Case("20", ("runs: quick: champion #, stock #, A/A #", "normal: claims of the study: # of 20")),
-    "selection": Case("HEAD {tmp}/pairs.jsonl 2 1", ("in stock's gains: # [#, #] of 2 studies", "mean gain of champions, old: #")),
+    "selection": Case(
+        "HEAD {tmp}/pairs.jsonl 2 1", ("in stock's gains: # [#, #] of 2 studies", "mean gain of champions, old: #")
+    ),
     "simulated": Case("1 1", ("confirmed: # of 1", "mean_gains: champion #, stock #")),
     "startup": Case("1", ("help_wall_seconds: #",)),
     "stopping": Case("5", ("planted_noise_1_0.01: saves at most #%",)),

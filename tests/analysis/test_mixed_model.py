@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from analysis.mixed_fit import Table, fit
-from analysis.mixed_model import Answer
+from analysis.mixed_fit import Shape, Table, fit, restricted
+from analysis.mixed_model import Answer, Ratios
 from analysis.statistics import bh
 
 VALUES = 3  # of a knob
@@ -43,8 +46,15 @@ def greedy(
     n = len(outcome)
     rows, columns = np.array(marks).T
     held = csr_array((np.ones(len(rows)), (rows, columns)), shape=(n, effects.size))
-    numbers = np.array(block)
-    return Table(np.array(outcome), numbers, numbers, np.zeros(n, dtype=np.int64), held, csr_array((n, 1)))
+    return table_of(outcome, block, held)
+
+
+def table_of(outcome: Sequence[float], block: Sequence[int], held: csr_array, short: Sequence[int] = (),
+             source: Sequence[int] = ()) -> Table:  # fmt: skip
+    """A run for each seed; unless told, full trainings of sources that are all different."""
+    n, numbers = len(outcome), np.array(block)
+    how = np.array(short or [0] * n), np.array(source or range(n))
+    return Table(np.array(outcome), numbers, numbers, *how, held, csr_array((n, 1)))
 
 
 def answers(table: Table) -> list[Answer]:
@@ -89,21 +99,17 @@ def test_a_run_that_strays_alone_does_not_decide() -> None:
             rows += [len(outcome)] * edit
             outcome.append(float(rng.normal(0, 0.02)) + (gains[run] if edit else 0.0))
             block.append(run)
-    n, numbers = len(outcome), np.array(block)
-    held = csr_array((np.ones(len(rows)), (rows, [0] * len(rows))), shape=(n, 1))
-    [told] = answers(Table(np.array(outcome), numbers, numbers, np.zeros(n, dtype=np.int64), held, csr_array((n, 1))))
+    held = csr_array((np.ones(len(rows)), (rows, [0] * len(rows))), shape=(len(outcome), 1))
+    [told] = answers(table_of(outcome, block, held))
     assert told.p is not None and told.p > 0.05 and told.low < 0.0
 
 
 def test_what_cannot_be_told_stays_unknown() -> None:
     """An edit that is only ever held with another one has the sum of both, and neither of the parts."""
     rng = np.random.default_rng(2)
-    block = np.repeat(np.arange(12), 2)
     both = np.tile([0.0, 1.0], 12)
-    table = Table(
-        both * 0.5 + rng.normal(0, 0.02, 24), block, block, np.zeros(24, dtype=np.int64),
-        csr_array(np.stack([both, both], axis=1)), csr_array((24, 1)),
-    )  # fmt: skip
+    outcome = (both * 0.5 + rng.normal(0, 0.02, 24)).tolist()
+    table = table_of(outcome, [seed for seed in range(12) for _ in range(2)], csr_array(np.stack([both, both], axis=1)))
     first, second = answers(table)
     assert first.p is not None and first.p > 0.5 and first.sd > 0.1
     fitted = fit(table)
@@ -114,8 +120,47 @@ def test_what_cannot_be_told_stays_unknown() -> None:
 
 
 def test_equal_outcomes_and_too_few_have_no_model() -> None:
-    short = np.zeros(4, dtype=np.int64)
-    held = csr_array(np.eye(4))
-    assert fit(Table(np.ones(4), np.arange(4), np.arange(4), short, held, csr_array((4, 1)))) is None
-    few = csr_array(np.eye(2))
-    assert fit(Table(np.array([0.0, 1.0]), short[:2], short[:2], short[:2], few, csr_array((2, 1)))) is None
+    assert fit(table_of([1.0] * 4, range(4), csr_array(np.eye(4)))) is None
+    assert fit(table_of([0.0, 1.0], [0, 0], csr_array(np.eye(2)))) is None
+
+
+def shortened(seed: int) -> Table:
+    """No edit does anything. Each is trained in full under four seeds; twelve bundles of three are trained in full
+    once and shortened under ten seeds, and what a bundle tells when shortened is off by sd 0.2 under each of them."""
+    rng = np.random.default_rng(seed)
+    rows: list[tuple[float, int, int, int, list[int]]] = []
+    for block in range(12):
+        rows += [(rng.normal(0, 0.02), block, 0, edit, [edit]) for edit in range(10) if (edit + block) % 3 == 0]
+    for bundle in range(12):
+        held, off = rng.choice(10, 3, replace=False).tolist(), rng.normal(0, 0.2)
+        rows.append((rng.normal(0, 0.02), bundle, 0, 10 + bundle, held))
+        rows += [(off + rng.normal(0, 0.02), block, 1, 10 + bundle, held) for block in range(10)]
+    marks = np.array([(at, edit) for at, row in enumerate(rows) for edit in row[4]]).T
+    edits = csr_array((np.ones(marks.shape[1]), (marks[0], marks[1])), shape=(len(rows), 10))
+    outcome, block, short, source, _ = zip(*rows, strict=True)
+    return table_of(outcome, block, edits, short, source)
+
+
+def test_what_a_source_does_when_shortened_is_not_averaged_out_over_seeds() -> None:
+    outside, total = 0, 0
+    for seed in range(6):
+        table = shortened(seed)
+        fitted = fit(table)
+        assert fitted is not None
+        bundles = np.unique(table.held.toarray()[table.source >= 10], axis=0)
+        weights = np.stack([fitted.weights(np.flatnonzero(held).tolist())[0] for held in bundles])
+        found = fitted.answers(weights)
+        outside, total = outside + sum(not a.low <= 0.0 <= a.high for a in found), total + len(found)
+    assert outside <= 0.1 * total
+
+
+def test_the_slope_of_the_likelihood_is_its_slope() -> None:
+    table = shortened(0)
+    shape = Shape.of(table)
+    blocks = [shape.block(rows, table.outcome[rows] / 0.02) for rows in shape.groups]
+    ratios, step = Ratios(), 1e-4
+    assert shape.pairs and shape.repeated
+    for name, slope in restricted(shape, blocks, ratios)[1].items():
+        sides = [replace(ratios, **{name: getattr(ratios, name) * np.exp(by)}) for by in (-step, step)]
+        below, above = (restricted(shape, blocks, side)[0] for side in sides)
+        assert abs((above - below) / (2 * step) - slope) < 1e-3 * (1 + abs(slope)), name

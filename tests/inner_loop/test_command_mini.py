@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import shared
 from tests.inner_loop.play import Event
 from tests.inner_loop.test_command import STOCK, said, work
 from tests.llm.server import LlmServer
@@ -36,20 +38,27 @@ KEY = "sk-of-the-tests"
 
 @pytest.fixture(scope="module")
 def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its program, in a virtual environment of its own; METALOOP_TEST_MINI names one that is there already.
+    """Its program, in a virtual environment of its own that is made once for all processes of this run of the tests;
+    METALOOP_TEST_MINI names one that is there already.
 
     With mcp, which LiteLLM 1.106 imports at its first call without requiring it.
     """
     if given := os.environ.get("METALOOP_TEST_MINI"):
         return Path(given)
-    place = tmp_path_factory.mktemp("mini") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", place], check=True)
-    done = subprocess.run(
-        [place / "bin" / "pip", "install", "-q", "mini-swe-agent==2.4.6", "mcp"], capture_output=True, check=False
-    )
-    if done.returncode:
-        pytest.skip("mini-swe-agent cannot be installed here")
+    place = shared(tmp_path_factory) / "mini"
+    with place.with_suffix(".made").open("a+") as made:
+        fcntl.flock(made, fcntl.LOCK_EX)
+        if not made.tell():
+            made.write(install(place))
     return place / "bin" / "mini"
+
+
+def install(place: Path) -> str:
+    subprocess.run([sys.executable, "-m", "venv", place], check=True)
+    pip = [place / "bin" / "pip", "install", "-q", "mini-swe-agent==2.4.6", "mcp"]
+    if subprocess.run(pip, capture_output=True, check=False).returncode:
+        pytest.skip("mini-swe-agent cannot be installed here")
+    return "installed"
 
 
 def scripted(body: dict[str, Any]) -> str:
