@@ -55,12 +55,14 @@ def test_json_has_all_of_it(played: Path) -> None:
     assert all("help" not in row["words"] for row in told["across"] if not row["causal"])
 
 
+@pytest.mark.slow
 def test_a_person_sees_a_table_a_task(played: Path) -> None:
     code, shown = on_terminal("transfer", str(played), cwd=played.parent)
     assert code == 0 and "home (home), gains in nats" in shown and "away (elsewhere)" in shown
     assert "× stock" in shown and "stock again (A/A)" in shown
 
 
+@pytest.mark.slow
 def test_looking_runs_nothing_and_resuming_an_ended_study_neither(played: Path) -> None:
     count = "SELECT count(*) AS n FROM experiments"
     before = query(played, count)
@@ -112,6 +114,7 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert message in done.stderr
 
 
+@pytest.mark.slow
 def test_a_study_on_one_task_tells_nothing_of_transfer(here: Path) -> None:
     assert cli("match", "local", "-t", "home", "-n", "2", "-s", "single", "--no-controls", cwd=here).returncode == 0
     done = cli("transfer", "single", cwd=here)

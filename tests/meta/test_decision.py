@@ -208,6 +208,7 @@ def improved(folder: Path, text: str) -> tuple[Path, Champion]:
     return folder / "s", evolve(study, plan, starters, silent)
 
 
+@pytest.mark.slow
 def test_improve_is_tested_against_the_users_own_program(tmp_path: Path) -> None:
     folder, champion = improved(tmp_path, OWN)
     decision = champion.decision

@@ -107,6 +107,7 @@ def test_the_verdict_and_the_page_name_every_task(ended: Ended) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_study_that_is_taken_up_again_says_the_same(ended: Ended, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(ended[0], tmp_path / "study", symlinks=True))
     before = [event for event in read(folder / "ledger") if event["kind"] != "segment"]

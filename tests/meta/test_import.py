@@ -111,6 +111,7 @@ def _read(leader: int) -> bytes:
         return b""
 
 
+@pytest.mark.slow
 def test_log_show_sql_status_work_on_an_import(here: Path) -> None:
     log = json.loads(cli("log", "studies/night", "--all", "--json", cwd=here).stdout)
     assert [row["number"] for row in log["items"]] == list(range(7))

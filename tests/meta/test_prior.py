@@ -64,6 +64,7 @@ def test_half_of_the_seats_go_to_the_best_of_the_past(past: tuple[Path, Task]) -
     assert len({program.program_id for program in racing}) == len(racing)
 
 
+@pytest.mark.slow
 def test_it_is_written_down_and_the_study_goes_on_without_the_past(past: tuple[Path, Task], tmp_path: Path) -> None:
     study, began = found(tmp_path / "new", task=past[1], plan=PLAN, workers=2, seed=7, known=gather([past[0]]))
     evolve(study, PLAN, began, silent)

@@ -155,6 +155,7 @@ def test_what_is_written_down_of_a_reserved_task_is_under_that_rule(ended: Ended
     assert told == [champion.claim.holds and (there.p_adjusted or 0.0) < 0.025 for there in champion.elsewhere]
 
 
+@pytest.mark.slow
 def test_a_study_that_is_taken_up_again_says_the_same(ended: Ended, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(ended[0], tmp_path / "study", symlinks=True))
     study, plan, starters = take_up(folder)

@@ -118,6 +118,7 @@ print(prepare.BUDGET, prepare.HALF, torch.cuda.is_initialized())
 """
 
 
+@pytest.mark.slow
 def test_on_a_gpu_it_has_its_full_size_and_is_read_without_the_compiler() -> None:
     """As it is read there, up to its first word to CUDA. (Tensors on meta load the compiler themselves.)"""
     environment = {**os.environ, "METALOOP_TRAIN_DEVICE": "cuda"}

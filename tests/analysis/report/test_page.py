@@ -185,6 +185,7 @@ def test_the_policy_names_each_script_by_its_hash(tmp_path: Path) -> None:
             assert page.script_hash(text) in policy
 
 
+@pytest.mark.slow
 def test_every_figure_follows_from_its_query(tmp_path: Path) -> None:
     """What the page shows under "Query behind it" gives, through `metaloop sql`, the rows that the page is made of."""
     folder = studies.finished(tmp_path)

@@ -33,6 +33,7 @@ def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(
     assert "closed early by the host: heavy rain" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_void_after_the_decision_is_told_beside_the_announcement(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

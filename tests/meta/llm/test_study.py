@@ -98,6 +98,7 @@ def test_the_ledger_holds_prompt_and_reply_of_every_call(ended: Path) -> None:
         assert call["number"] // 10_000 == record["generation"]
 
 
+@pytest.mark.slow
 def test_a_stopped_study_goes_on_with_the_same_children_and_asks_nothing_twice(play: Play, ended: Path) -> None:
     folder = ended.parent / "stopped"
 
@@ -125,6 +126,7 @@ def test_a_study_that_ended_needs_neither_key_nor_server(ended: Path, monkeypatc
     assert outcome(ended) == before
 
 
+@pytest.mark.slow
 def test_faults_cost_nothing_but_time(play: Play, ended: Path) -> None:
     passing = tuple(kind for kind in FAULTS if kind not in ("truncated", "refusal", "hang"))
     folder = play("faults", fault=every(passing, 2))
