@@ -56,7 +56,7 @@ def test_run_ends_with_a_verified_gain_and_can_be_looked_at(tmp_path: Path) -> N
 
 def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> None:
     folder = tmp_path / "drained"
-    process = start("match", "local", "stock", "-n", "2", *SMALL, "-s", str(folder), cwd=tmp_path)
+    process = start("match", "local", "stock", "-n", "4", *SMALL, "-s", str(folder), cwd=tmp_path)
     wait_for_experiments(folder, 3)
     status = json.loads(cli("status", str(folder), "--json", cwd=tmp_path).stdout)
     assert status["state"] == "running"
@@ -73,7 +73,7 @@ def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> No
     rows = json.loads(done.stdout)["items"]
     assert len(rows) == 4  # local, stock, the control one-line, and stock once more
     assert {row["role"] for row in rows} == {"program", "control", "a/a"}
-    assert {row["n"] for row in rows} == {2}
+    assert {row["n"] for row in rows} == {4}
     refused = cli("match", "--resume", str(folder), "-b", "9s", cwd=tmp_path)
     assert refused.returncode == 2
     assert "run_budget" in refused.stderr
