@@ -17,12 +17,27 @@ from arena.contest.tables import Entry
 from arena.contest.views import board_view
 from arena.contest.web.curve import curve
 from arena.contest.work import carry_on
+from programs.program import Program
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, Browser, founded, served
 
 LOCAL = starter("local").raw
 SECRET = "A phrase that nobody else knows"
 CHILD = LOCAL + f"\n## More\n\n- {SECRET}.\n- <b>Bold</b> as it stands.\n".encode()
+LISTED = b"""---
+metaloop:
+  proposers: {queue: 1.0}
+---
+# A list
+
+Work the list.
+
+## Ideas
+
+- Set `LADDER1=0.1`.
+- Set `LADDER2=20`.
+- Set `CHOICE3=second`.
+"""
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +118,20 @@ def test_credit_is_that_of_the_programs_own_directives(opened: tuple[Contest, di
     assert {row["directive_id"] for row in told} <= own
     assert told == []  # its one statement is cited by every experiment, so that citations say nothing of it
     assert browser.get(f"/entry/{ids['first']}").text.count('<div class="credit ') == 0
+
+
+def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) -> None:
+    contest = founded(tmp_path, sealed=False).contest
+    ada, _ = accounts.join(contest.database, contest.config, "Ada", "")
+    entry = accept(contest, ada, LISTED).entry
+    carry_on(contest, quiet, until_idle=True)
+    rows = [row for row in credit_of(contest, entry.program_id) if row["estimate"] is not None]
+    ideas = Program.parse(LISTED.decode(), "list").ideas
+    assert {row["directive_id"] for row in rows} == {idea.directive_id for idea in ideas}
+    assert all(row["low"] < row["estimate"] < row["high"] for row in rows)
+    with served(contest) as port:
+        page = Browser(port).get(f"/entry/{entry.entry_id}").text
+    assert page.count('<div class="credit ') == len(ideas) == 3
 
 
 def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, str], Browser]) -> None:
