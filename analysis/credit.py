@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 from analysis.statistics import bh
 
 Value = str | float | int | bool
+Key = tuple[str, str]  # of an edit: the knob in lower case, the value in its one canonical text
 Design = Literal["randomised", "paired", "observational"]
 LEAST_RUNS = 3  # that a row must rest on to be called significant
 
@@ -66,6 +68,10 @@ class EditCredit(Estimate):
     runs: int  # with a try of it, and seeds of its own
     device_seconds: float  # charged for these tries
     df: float = field(default=0.0, kw_only=True)  # of interval and test
+
+    @property
+    def key(self) -> Key:
+        return self.knob.lower(), canonical(self.value)
 
     @property
     def rests_on(self) -> int:
@@ -257,6 +263,12 @@ def row(item: Estimate) -> Credit:
     shared = {each.name: getattr(item, each.name) for each in fields(Estimate) if each.name != "of"}
     empty = {each.name: None for each in fields(Credit)} | {"causal": item.causal}
     return Credit(**{**empty, **shared, **item.columns()})
+
+
+def canonical(value: Value) -> str:
+    """One text for one value: a constant set to 2 and one that reads 2.0 hold the same."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f"{value:.12g}" if number else json.dumps(value)
 
 
 def plain(value: Value) -> str:

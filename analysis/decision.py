@@ -22,7 +22,7 @@ from typing import Any
 
 from analysis.same_spend import SameSpend
 from analysis.scales import UNIT
-from analysis.statistics import Mean, Ratio, t_test
+from analysis.statistics import Mean, Ratio, satterthwaite, t_test
 
 LEVEL = 0.025
 CHECK_LEVEL = 0.01
@@ -141,7 +141,7 @@ def check_of(first: Mapping[str, Any], second: Mapping[str, Any], unit: str = ""
         return Check(str(first["task"] or ""), unit, difference, None, None, count, other)
     errors = first["se"] ** 2, second["se"] ** 2
     total = sum(errors)
-    df = total**2 / (errors[0] ** 2 / (count - 1) + errors[1] ** 2 / (other - 1)) if total else count + other - 2.0
+    df = satterthwaite([(errors[0], count - 1), (errors[1], other - 1)]) if total else count + other - 2.0
     se = math.sqrt(total)
     return Check(str(first["task"] or ""), unit, difference, se, t_test(difference, se, df), count, other)
 

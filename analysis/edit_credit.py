@@ -11,8 +11,8 @@ import json
 from collections import defaultdict
 from typing import Any
 
-from analysis.credit import EditCredit, Value, plain
-from analysis.edit_effects import Effects, Key, canonical, edit_effects
+from analysis.credit import EditCredit, Key, Value, canonical, plain
+from analysis.edit_effects import Effects, edit_effects
 from analysis.mixed_model import Answer
 from analysis.scope import Scope
 from programs.ids import content_id

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.credit import Value
+from analysis.credit import Key, canonical
 from analysis.mixed_fit import Table, fit
 from analysis.mixed_model import Answer, Fitted
 from analysis.scope import Scope
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-Key = tuple[str, str]  # (knob in lower case, value in its one canonical text)
 MOST_EDITS = 600  # with a column of their own, those that most experiments hold; the others are held as unnamed changes
 FAR = 5.0  # times the best gains seen: further down an outcome only says that the script is useless
 
@@ -87,12 +86,6 @@ class Effects:
         columns = self.held.tocsc()
         both = columns[:, pairs[:, 0]].multiply(columns[:, pairs[:, 1]])
         return csr_array(hstack([self.held, both, csr_array((self.held.shape[0], missing - len(pairs)))]))
-
-
-def canonical(value: Value) -> str:
-    """One text for one value: a constant set to 2 and one that reads 2.0 hold the same."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return f"{value:.12g}" if number else json.dumps(value)
 
 
 def key_of(term: str) -> Key:

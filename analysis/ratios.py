@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.statistics import Ratio, error_of, ratio, t_quantile
+from analysis.statistics import Ratio, error_of, ratio, satterthwaite, t_quantile
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def mean_of_ratios(tasks: Sequence[Sides], level: float = 0.95) -> Ratio:
     total = math.fsum(part for part, _ in parts)
     if total == 0.0:
         return Ratio(mean, mean, level, n_top, n_bottom)
-    t = t_quantile(level, total**2 / math.fsum(part**2 / df for part, df in parts))
+    t = t_quantile(level, satterthwaite(parts))
     return Ratio(mean, mean - t * math.sqrt(total) / len(found), level, n_top, n_bottom)
 
 

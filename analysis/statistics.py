@@ -98,6 +98,11 @@ def mean_interval(values: Sequence[float]) -> Mean:
     return Mean(mean, se, n, low, high)
 
 
+def satterthwaite(parts: Sequence[tuple[float, float]]) -> float:
+    """Degrees of freedom of a sum of independent variances, of each with its own (1946); the sum is not 0."""
+    return math.fsum(part for part, _ in parts) ** 2 / math.fsum(part**2 / df for part, df in parts)
+
+
 def welch_difference(
     a: Sequence[float], b: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[float | None, float | None, float]:
@@ -246,11 +251,11 @@ def ratio(
         return point
     vx, vy = _variance(top) / len(top), _variance(bottom) / len(bottom)
     v, (wx, wy) = (_variance(baseline) / len(baseline), touched) if len(baseline) > 1 else (0.0, (0.0, 0.0))
-    parts = (vx, len(top)), ((x / y) ** 2 * vy, len(bottom)), ((wx - x / y * wy) ** 2 * v, max(2, len(baseline)))
-    total = math.fsum(part for part, _ in parts)
-    if total == 0.0:
+    shared = (wx - x / y * wy) ** 2 * v, max(2, len(baseline)) - 1
+    parts = (vx, len(top) - 1), ((x / y) ** 2 * vy, len(bottom) - 1), shared
+    if not any(part for part, _ in parts):
         return Ratio(x / y, x / y, level, len(top), len(bottom))
-    t2 = t_quantile(level, total**2 / math.fsum(part**2 / (n - 1) for part, n in parts)) ** 2
+    t2 = t_quantile(level, satterthwaite(parts)) ** 2
     a, b, c = y * y - t2 * (vy + wy**2 * v), x * y - t2 * wx * wy * v, x * x - t2 * (vx + wx**2 * v)
     if a <= 0:
         return point

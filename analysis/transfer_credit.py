@@ -21,14 +21,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from analysis.credit import LEAST_RUNS, Design, DirectiveCredit, EditCredit
+from analysis.credit import LEAST_RUNS, Design, DirectiveCredit, EditCredit, canonical
 from analysis.directive_credit import directive_credits
 from analysis.directive_effects import having_credits
 from analysis.edit_credit import edit_credits
-from analysis.edit_effects import Effects, canonical, edit_effects
+from analysis.edit_effects import Effects, edit_effects
 from analysis.factorial_credit import factorial_credits
 from analysis.scope import Scope, scopes
-from analysis.statistics import bh, mean_interval, t_test
+from analysis.statistics import bh, mean_interval, satterthwaite, t_test
 from analysis.transfer import BARE, Cell, Places
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _difference(one: There, other: There) -> float | None:
     a, b = one.scaled_se**2, other.scaled_se**2
     if a + b == 0.0:
         return 0.0
-    df = (a + b) ** 2 / (a**2 / max(one.df, 1.0) + b**2 / max(other.df, 1.0))
+    df = satterthwaite([(a, max(one.df, 1.0)), (b, max(other.df, 1.0))])
     return t_test((one.scaled or 0.0) - (other.scaled or 0.0), math.sqrt(a + b), df)
 
 
@@ -216,8 +216,8 @@ def _edits(views: Sequence[Scope], effects: Mapping[str, Effects]) -> list[Acros
     labels: dict[str, tuple[str, str, str]] = {}
     for scope in views:
         for row in edit_credits(scope, effects[scope.task]):
-            key = f"{row.knob.lower()}={canonical(row.value)}"
-            labels.setdefault(key, (row.label, row.knob.lower(), canonical(row.value)))
+            key = "=".join(row.key)
+            labels.setdefault(key, (row.label, *row.key))
             found[key][scope.task] = There(
                 scope.task, "open", row.estimate, row.se, _freedom(row), row.low, row.high, row.n, unit=row.unit,
                 design=row.design,

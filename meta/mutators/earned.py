@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.edit_effects import canonical
 from programs.program import Program
 
 if TYPE_CHECKING:
@@ -77,8 +76,7 @@ class Table:
     def together(self, rows: Sequence[Earned]) -> Together:
         """What these edits gain at once: by the model where it knows them, else their sum."""
         share = math.prod(1.0 - row.credit.failures / row.credit.n for row in rows if row.credit.n)
-        keys = [(row.credit.knob.lower(), canonical(row.credit.value)) for row in rows]
-        told = self._effects.bundle(keys) if self._effects is not None else None
+        told = self._effects.bundle([row.credit.key for row in rows]) if self._effects is not None else None
         if told is not None:
             return Together(told.mean * share, told.sd * share)
         return Together(math.fsum(row.gain for row in rows), math.sqrt(math.fsum(row.sd**2 for row in rows)))
