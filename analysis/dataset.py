@@ -12,11 +12,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.evidence import Evidence, evidence, page
+from analysis.evidence import Evidence, evidence
+from analysis.evidence_text import page
 from analysis.ledger import read
 from analysis.mutation_credit import compare
 from analysis.statistics import interval
-from analysis.study import ledger_folder, open_study, rows, statement
+from analysis.study import ledger_folder, open_study
+from analysis.tables import rows, statement
 from programs.errors import EnvironmentProblem
 
 if TYPE_CHECKING:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.attribution import found
-from analysis.credit import DirectiveCredit, EditCredit, Estimate, MutationCredit, NeverFollowed, Value
+from analysis.credit import DirectiveCredit, EditCredit, MutationCredit, NeverFollowed, Value
 from analysis.scales import Scale
 from analysis.scope import Scope
 from analysis.statistics import mean_interval, posterior
-from analysis.trust import marked, weakest
-from programs.text import one_line
+from analysis.trust import weakest
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,11 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DirectiveCredit", "EditCredit", "Evidence", "MutationCredit", "NeverFollowed", "ProgramScore", "Value", "Waste",
-    "evidence", "page",
+    "evidence",
 ]  # fmt: skip
-
-TEMPLATES = Path(__file__).parent / "templates"
-SHOWN = 40  # rows of one section of the page; the rest is counted, not listed
 
 
 @dataclass(frozen=True)
@@ -135,56 +130,3 @@ def program_scores(scope: Scope) -> list[ProgramScore]:
             generation=first["generation"],
         ))  # fmt: skip
     return sorted(table, key=lambda s: (-s.shrunk_mean, -s.mean, s.program_id))
-
-
-def page(facts: Evidence) -> str:
-    """The evidence as markdown: facts with id, design, interval, n; causal words for randomised and paired ones only.
-
-    Texts of programs are quoted as one short line of inline code each: they are data, whatever they say. Over several
-    tasks: what they have in common first, then the page of each.
-    """
-    if facts.parts:
-        from analysis.evidence_over import sections
-
-        whole = _render("evidence.several.md.j2", facts=facts, shown=SHOWN // 2, **sections(facts))
-        return "\n".join([whole.rstrip("\n") + "\n", *(page(part) for part in facts.parts)])
-    return _render("evidence.md.j2", facts=facts, shown=SHOWN)
-
-
-def _render(template: str, **values: Any) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    environment.filters.update(number=number, signed=signed, fact=fact, quoted=quoted, marked=marked, scale=told_scale)
-    return environment.get_template(template).render(**values)
-
-
-def number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3g}"
-
-
-def told_scale(scale: Scale) -> str:
-    size = f"{number(scale.size)} {scale.unit} on {scale.task}"
-    return size if scale.of_stock else f"{size} (a standard deviation between runs, stock is not shown to gain there)"
-
-
-def signed(value: float) -> str:
-    return f"{value:+.3g}"
-
-
-def fact(item: Estimate) -> str:
-    """``+0.12 nats, 95% 0.08 to 0.16, n=14, randomised, q=0.001``."""
-    parts = [f"{signed(item.estimate)} {item.unit}"]
-    known = item.low is not None and item.high is not None
-    parts.append(f"95% {signed(item.low or 0.0)} to {signed(item.high or 0.0)}" if known else "no interval (one run)")
-    parts += [f"n={item.n}", item.design]
-    return ", ".join(parts + ([f"q={item.q:.2g}"] if item.q is not None else []))
-
-
-def quoted(text: str, limit: int = 160) -> str:
-    """A program's own words as one line of inline code, whatever they hold."""
-    line = one_line(text.replace("`", "'"))
-    return f"`{line if len(line) <= limit else line[: limit - 1] + '…'}`"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.scales import scale_of
-from analysis.study import rows, statement
+from analysis.tables import rows, statement
 from programs.shelf import starter
 
 if TYPE_CHECKING:

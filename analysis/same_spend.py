@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.study import rows, statement
+from analysis.tables import rows, statement
 
 if TYPE_CHECKING:
     import duckdb

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from analysis.study import rows, statement
+from analysis.tables import rows, statement
 
 if TYPE_CHECKING:
     import duckdb

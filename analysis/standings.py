@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.ranks import ALPHA as ALPHA
 from analysis.ranks import shown
 from analysis.statistics import error_of, mean_interval, posterior, t_quantile
-from analysis.study import rows, statement
+from analysis.tables import rows, statement
 from analysis.trust import weakest
 
 if TYPE_CHECKING:

@@ -7,25 +7,20 @@ columns with their units.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.compact import opened
 from analysis.ledger import require_whole, segments, verify
-from analysis.tables import SQL_VIEWS as SQL_VIEWS
-from analysis.tables import make
-from analysis.tables import statement as statement
+from analysis.tables import SQL_VIEWS, make, plain, rows
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
     import duckdb
 
-_PLAIN = frozenset({"VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "VARCHAR[]", "BIGINT[]"})  # what JSON knows as it is
 _COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN"}
 COMPUTED_VIEWS = ("standings", "power", "scales", "credit", "transfer")
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
@@ -113,17 +108,6 @@ def _place_beside(con: duckdb.DuckDBPyConnection, name: str, path: Path | str, v
     con.execute("USE main")
 
 
-def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """The rows of an executed query as dicts of plain values; empty for a statement that returns nothing."""
-    columns = [(name, str(kind)) for name, kind, *_ in result.description or ()]
-    found = result.fetchall()
-    if not columns or not found:
-        return []
-    values = [_plain_column(kind, column) for (_, kind), column in zip(columns, zip(*found, strict=True), strict=True)]
-    names = [name for name, _ in columns]
-    return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
-
-
 def ledger_folder(path: Path | str) -> Path:
     """The folder with the segments of the study at ``path``; raises NotFound where there are none."""
     folder = Path(path)
@@ -137,39 +121,7 @@ def ledger_folder(path: Path | str) -> Path:
 def _add(con: duckdb.DuckDBPyConnection, name: str, kind: type[Any], records: Sequence[Any]) -> None:
     """Registers frozen dataclasses of plain fields as a table, a column per field."""
     structure = {field: _COLUMN[str(hint).split(" | ")[0]] for field, hint in kind.__annotations__.items()}
-    data = json.dumps([_plain(asdict(record)) for record in records])
+    data = json.dumps([plain(asdict(record)) for record in records])
     con.execute(
         f"CREATE TABLE {name} AS SELECT unnest(from_json(?, ?), recursive := true)", [data, json.dumps([structure])]
     )
-
-
-def _plain_column(kind: str, values: Sequence[Any]) -> Sequence[Any]:
-    """The values of a column of that type as `_plain` makes them, without looking at each where the type tells."""
-    if kind in _PLAIN:
-        return values
-    if kind == "DOUBLE[]":
-        return [value if _finite(value) else _plain(value) for value in values]
-    return [_plain(value, kind == "JSON") for value in values]
-
-
-def _finite(values: Sequence[Any] | None) -> bool:
-    try:
-        return values is None or math.isfinite(sum(values))
-    except TypeError:  # a NULL
-        return False
-
-
-def _plain(value: Any, is_json: bool = False) -> Any:
-    if is_json and isinstance(value, str):
-        return json.loads(value)
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="milliseconds") + ("Z" if value.tzinfo is None else "")
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return str(value)

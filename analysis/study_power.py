@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis.power import LEVEL, POWER, Noise, Sample, detectable, pooled
-from analysis.study import rows, statement
+from analysis.tables import rows, statement
 from programs.errors import NotFound
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from analysis.study import rows, statement
+from analysis.tables import rows, statement
 
 if TYPE_CHECKING:
     import duckdb

@@ -6,10 +6,13 @@ A small ledger becomes tables in memory. A large one becomes Parquet files in a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.ledger import refuse, sound
 from analysis.merged import BATCH, Disordered, batches
@@ -24,6 +27,7 @@ SQL_VIEWS = (
     "ablations", "replays", "imports", "import_rows", "quarantine",
 )  # fmt: skip
 LARGE_VIEWS = frozenset({"experiments", "edits", "import_rows"})  # with a row or more an experiment
+_PLAIN = frozenset({"VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "VARCHAR[]", "BIGINT[]"})  # what JSON knows as it is
 EVENTS = 'place, written_at, segment, seq, kind, run_id, match_id, "schema", record'  # columns of `events`
 PARSED = 'SELECT place, "at" AS written_at, * EXCLUDE (place, "at") FROM parsed'
 GROUP = 20_480  # rows of a group of records.parquet: 20 MB, so that a few records can be read without the others
@@ -141,6 +145,49 @@ def _lines(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
     con.execute(f"SET VARIABLE segments = [{names}]")
     for name in ("lines", "parsed"):
         con.execute(f"CREATE TEMP VIEW {name} AS {statement(name, 'views')}")
+
+
+def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """The rows of an executed query as dicts of plain values; empty for a statement that returns nothing."""
+    columns = [(name, str(kind)) for name, kind, *_ in result.description or ()]
+    found = result.fetchall()
+    if not columns or not found:
+        return []
+    values = [_plain_column(kind, column) for (_, kind), column in zip(columns, zip(*found, strict=True), strict=True)]
+    names = [name for name, _ in columns]
+    return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _plain_column(kind: str, values: Sequence[Any]) -> Sequence[Any]:
+    """The values of a column of that type as `_plain` makes them, without looking at each where the type tells."""
+    if kind in _PLAIN:
+        return values
+    if kind == "DOUBLE[]":
+        return [value if _finite(value) else plain(value) for value in values]
+    return [plain(value, kind == "JSON") for value in values]
+
+
+def _finite(values: Sequence[Any] | None) -> bool:
+    try:
+        return values is None or math.isfinite(sum(values))
+    except TypeError:  # a NULL
+        return False
+
+
+def plain(value: Any, is_json: bool = False) -> Any:
+    if is_json and isinstance(value, str):
+        return json.loads(value)
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds") + ("Z" if value.tzinfo is None else "")
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value)
 
 
 def copy(con: duckdb.DuckDBPyConnection, sql: str, target: Path, group: int = 122_880) -> None:

@@ -28,7 +28,7 @@ from analysis.statistics import (
     shared_error,
     skewed_difference,
 )
-from analysis.study import rows, statement
+from analysis.tables import rows, statement
 from analysis.trust import weakest
 from programs.shelf import starter
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from analysis.statistics import mean_interval
-from analysis.study import open_study, rows
+from analysis.study import open_study
+from analysis.tables import rows
 from analysis.trust import weakest
 from arena.drain import drained
 from arena.executor import Executor

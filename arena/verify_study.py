@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.audit import Effect, Lead, around_zero, lead, study_verdict
 from analysis.ledger import Ledger, check
-from analysis.study import open_study, rows, statement
+from analysis.study import open_study
+from analysis.tables import rows, statement
 from arena.choice import hardware_of_jobs
 from arena.scratch import Told
 from arena.study import Study

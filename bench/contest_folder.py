@@ -16,7 +16,8 @@ from typing import Any
 
 from analysis.ledger import Ledger, read
 from arena.contest import accounts, arms
-from arena.contest.contest import Contest, Wishes, found
+from arena.contest.contest import Contest
+from arena.contest.create import ContestOptions, create_contest
 from arena.contest.entries import accept, store
 from arena.contest.settings import utc_now
 from arena.contest.tables import Entry, Person
@@ -56,7 +57,7 @@ class Bulk(Study):
 def founded(folder: Path, entrants: int, runs: int = RUNS) -> Contest:
     """A new contest on a simulated task, open for a day, with so many people in it; tokens.json has their tokens."""
     task = Task.load(str(init_simulated(folder / "law", 7)))
-    made = found(folder / "contest", Wishes(
+    made = create_contest(folder / "contest", ContestOptions(
         title="Load", task=task, opens=utc_now() - timedelta(days=1), closes=utc_now() + timedelta(days=1),
         run_budget=0.4, runs=runs, confirm_runs=3, entries_per_person=100_000, sealed=False, join_open=True, workers=1,
         fixed_steps=False, sandbox=True,

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.study import open_study, rows
+from analysis.study import open_study
+from analysis.tables import rows
 from bench.common import figure, go_on, kept
 from bench.nulls import SMALL
 from bench.simulated import EXPERIMENTS, told

@@ -26,8 +26,8 @@ from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.inside import monitor, wire
 from trainer.launcher import Ended, LauncherFault, read_reply
+from trainer.predictions import InvalidPredictions
 from trainer.referee import Failed, LocalReferee, Tally
-from trainer.scoring import InvalidPredictions
 from trainer.streams import Streams
 from trainer.task import TASKS, Task
 

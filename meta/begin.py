@@ -11,7 +11,7 @@ from analysis.decision import decision_of
 from analysis.ledger import read
 from arena.study import Study, beside
 from inner_loop.kit import Staff
-from meta.champion import LOOKS
+from meta.confirmation import LOOKS
 from meta.plan import Plan
 from meta.population import starters
 from meta.prior import Known, seat

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import decision_text
 from analysis.decision import LEVEL, twins
-from analysis.evidence import EditCredit, evidence, quoted
+from analysis.evidence import EditCredit, evidence
+from analysis.evidence_text import quoted
 from analysis.scales import UNIT
-from analysis.study import open_study, rows, statement
+from analysis.study import open_study
+from analysis.tables import rows, statement
 from analysis.trust import findings_line
 from arena.public import public_lines
 from arena.study import Study
 from inner_loop.behaviour import inert_directives, resolved_ideas
-from meta.champion import FINAL, LOOKS, Champion
+from meta.confirmation import FINAL, LOOKS
 from meta.transfer_page import tasks_of, together
+from meta.verdict import Champion
 from programs.diff import Diff, diff
 from programs.program import Program
 from programs.text import one_line

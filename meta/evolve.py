@@ -9,7 +9,8 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from analysis.evidence import Evidence, page
+from analysis.evidence import Evidence
+from analysis.evidence_text import page
 from analysis.study import open_study
 from arena.drain import drain_on_interrupt
 from arena.executor import Executor, Progress
@@ -19,8 +20,9 @@ from arena.race import SequentialHalving, Stage
 from arena.study import Study
 from meta.archive import Archive
 from meta.breed import breed, write_down
-from meta.champion import FINAL, Champion, confirm, crown, look_of
+from meta.champion import crown
 from meta.claim import Claim
+from meta.confirmation import FINAL, confirm, look_of
 from meta.gate import gate_over
 from meta.homes import Homes
 from meta.lineage import Lineage
@@ -30,6 +32,7 @@ from meta.plan import Plan
 from meta.population import descendants, entries, twin_of_stock
 from meta.prior import informed
 from meta.reserve import confirm_elsewhere
+from meta.verdict import Champion
 from programs.program import Program
 from programs.shelf import starter
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from analysis.study import open_study
 from arena.study import Study
-from meta.champion import FINAL
+from meta.confirmation import FINAL
 from programs.program import Program
 
 if TYPE_CHECKING:

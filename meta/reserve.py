@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 from analysis.statistics import holm
 from arena.executor import Executor, Progress
 from arena.study import Study
-from meta.champion import arms, own_of, play_final
 from meta.claim import LEVEL, Claim, Elsewhere
+from meta.confirmation import arms, own_of, play_final
 from meta.homes import Homes
 from meta.lineage import Lineage
 from meta.plan import Plan

@@ -10,7 +10,7 @@ from analysis.transfer import transfer
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from meta.champion import Champion
+    from meta.verdict import Champion
 
 
 def tasks_of(con: DuckDBPyConnection, champion: Champion) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from analysis.decision import Compared, Decision, OnOneTask, state_of
 from analysis.decision_text import interval, times
@@ -12,6 +13,20 @@ from meta.claim import Claim, Elsewhere
 from programs.program import Program
 from trainer import freshness
 from trainer.task import Task
+
+
+@dataclass(frozen=True)
+class Champion:
+    program: Program
+    claim: Claim
+    verdict: str
+    decision: Decision
+    elsewhere: tuple[Elsewhere, ...] = ()  # on reserved tasks
+
+    @property
+    def trust(self) -> str | None:
+        """The weakest of the confirmation's verifications."""
+        return self.decision.trust
 
 
 def decide(

@@ -81,3 +81,17 @@ def one_line(text: str) -> str:
 def with_newline(text: str, newline: str) -> str:
     """``text`` (LF) with another line end."""
     return text if newline == "\n" else text.replace("\n", newline)
+
+
+def clipped(text: str, most: int) -> str:
+    """Whole lines up to so many bytes, and a line that says what was left out."""
+    if len(text.encode("utf-8", "replace")) <= most:
+        return text
+    lines: list[str] = []
+    size = 0
+    for line in text.splitlines(keepends=True):
+        size += len(line.encode("utf-8", "replace"))
+        if size > most:
+            return "".join(lines) + "(the rest is left out)\n"
+        lines.append(line)
+    return "".join(lines)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trainer.inside import serving
-from trainer.scoring import InvalidPredictions
+from trainer.predictions import InvalidPredictions
 from trainer.streaming import Channel
 
 T = TypeVar("T")

@@ -9,14 +9,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from programs.errors import MetaloopError
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
+from trainer.finding import Finding
 from trainer.kernel import make_cases
 from trainer.launcher import Launcher
 from trainer.launchers import launcher_for
@@ -26,7 +27,6 @@ from trainer.simulated import trainer_for
 from trainer.streams import STREAMS, Stream, Streams
 from trainer.task import Task
 
-Level = Literal["ok", "warning", "error"]
 _OURS = {"meta", "programs", "inner_loop", "trainer", "arena", "analysis"}
 CLAUSES = (
     "text", "data", "law", "baseline", "soft budget", "fixed steps", "chunks", "streaming", "referee", "edits",
@@ -54,16 +54,6 @@ _CHAINED = 0.5  # share of rows that start with the last target of the row befor
 _SHORT = 1.0  # seconds of a budget that the start of train.py may use up
 _OFFERED = {"classification": ("SEED", "DEVICE", "load_train", "clock", "save", "summary"), "optimizer": ("train",)}
 _OFFERED["language_model"] = _OFFERED["classification"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One clause: what was tried, what came out, and the cure where it is not ok."""
-
-    level: Level
-    clause: str
-    message: str
-    hint: str = ""
 
 
 def _error(clause: str, message: str, hint: str = "") -> Finding:

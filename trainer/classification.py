@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trainer.scoring import Referee, Score, negative_log_likelihood, refuse_different, refuse_diverged
+from trainer.predictions import negative_log_likelihood, refuse_different, refuse_diverged
+from trainer.scoring import Referee, Score
 
 _SHARE = 4  # one row of so many is predicted again where the score is to be verified
 

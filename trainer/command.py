@@ -24,13 +24,13 @@ from trainer.command_view import CommandLimits, Job, readable_path
 from trainer.data import DataStore
 from trainer.device_profile import DeviceProfile
 from trainer.experiment import SOURCE_BYTES, Spec, Trainer
-from trainer.gpus import usable
+from trainer.gpus import Seat, usable
 from trainer.launcher import Ended, LauncherFault, Request
-from trainer.launchers import Seat
 from trainer.outcome import Outcome, Trust
+from trainer.predictions import InvalidPredictions
 from trainer.printed import Printed
 from trainer.referee import LEAST, OUT_OF_MEMORY, Failed, Tally, judge
-from trainer.scoring import InvalidPredictions, Score
+from trainer.scoring import Score
 from trainer.task import Task
 
 _CALIBRATION_RUNS = 3

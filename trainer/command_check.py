@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from programs.errors import MetaloopError
-from trainer.check import Finding
 from trainer.command import CommandTrainer, check_run
 from trainer.command_budget import misleads, write_measured
 from trainer.command_cures import cure
 from trainer.data import DataStore
 from trainer.edits import EditError
 from trainer.experiment import Spec
+from trainer.finding import Finding
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
 from trainer.streams import Streams

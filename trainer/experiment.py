@@ -23,8 +23,9 @@ from trainer.hardware import hardware_class
 from trainer.launcher import Launcher, LauncherFault, Limits, Request
 from trainer.launchers import launcher_for
 from trainer.outcome import Outcome, Status
+from trainer.predictions import InvalidPredictions
 from trainer.referee import LEAST, Failed, LocalReferee, Tally, judge
-from trainer.scoring import InvalidPredictions, Score, scorer_of
+from trainer.scoring import Score, scorer_of
 from trainer.source import Source
 from trainer.streams import DECIDING, Stream
 from trainer.task import Task

@@ -7,8 +7,10 @@ Built from the manuals; docs/gpu.md says what was never tried on a GPU.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import PathFinder
@@ -17,6 +19,8 @@ from typing import Literal
 
 from programs.errors import EnvironmentProblem
 from trainer import gpu
+
+_SEATS = 64  # launchers at a GPU that are told apart
 
 Device = Literal["cpu", "gpu"]
 VARIABLE = "METALOOP_DEVICES"
@@ -131,3 +135,35 @@ def _torch_says(pattern: str) -> str:
         return ""
     match = re.search(pattern, text, re.MULTILINE)
     return match[1] if match else ""
+
+
+class Seat:
+    """A place at the GPU at which the fewest launchers of this user's are. It spreads them; the lease is what counts.
+
+    A lock on a file for each place, so that nothing stays behind where its holder is killed.
+    """
+
+    def __init__(self, gpus: tuple[Gpu, ...], folder: Path | None = None) -> None:
+        if not gpus:
+            raise EnvironmentProblem("no GPU that can be used", hint="metaloop doctor looks at them")
+        folder = folder or gpu.runtime_folder()
+        self._file = -1
+        for number in range(_SEATS):
+            for one in gpus:
+                if self._take(folder, f"seat-{one.index}-{number}.lock"):
+                    self.gpu = one
+                    return
+        raise EnvironmentProblem(f"{_SEATS} launchers at each GPU", hint="let some of them end")
+
+    def _take(self, folder: Path, name: str) -> bool:
+        self._file = gpu.open_lock(folder, name)
+        with suppress(BlockingIOError):
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        self.close()
+        return False
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

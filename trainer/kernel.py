@@ -22,9 +22,10 @@ from typing import Any, TypeVar
 from programs.errors import TaskError
 from trainer.building import trusted
 from trainer.launcher import LauncherFault
+from trainer.predictions import InvalidPredictions
 from trainer.process_clock import ProcessClock
 from trainer.referee import Failed
-from trainer.scoring import InvalidPredictions, Referee, Score
+from trainer.scoring import Referee, Score
 from trainer.streaming import Channel
 
 T = TypeVar("T")

@@ -15,14 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from programs.errors import TaskError
-from trainer.scoring import (
-    InvalidPredictions,
-    Referee,
-    Score,
-    negative_log_likelihood,
-    refuse_different,
-    refuse_diverged,
-)
+from trainer.predictions import InvalidPredictions, negative_log_likelihood, refuse_different, refuse_diverged
+from trainer.scoring import Referee, Score
 from trainer.streaming import stream_losses
 
 _PROBE_SHARE, _MIN_PROBES = 20, 4  # one probe to so many rows, and so many at least

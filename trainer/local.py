@@ -22,14 +22,14 @@ from trainer.blob import Blob
 from trainer.cgroup import Group
 from trainer.device_profile import DeviceProfile, train_environment
 from trainer.inside import compilers, wire
-from trainer.inside.monitor import COMPILED_MB as _COMPILED_MB
+from trainer.inside.place import COMPILED_MB as _COMPILED_MB
 from trainer.launcher import Ended, LauncherFault, Libraries, Limits, Request, StopProcess, read_reply
 from trainer.tree import offspring
 from trainer.work_folder import WorkFolder
 
 if TYPE_CHECKING:
     from trainer.compile_cache import CompileCache
-    from trainer.launchers import Seat
+    from trainer.gpus import Seat
 
 _PACKAGES = str(Path(__file__).resolve().parent.parent)
 _START_SECONDS = 300.0  # import of torch on a busy machine, from a cold disk: 80 s were seen

@@ -20,7 +20,8 @@ from typing import Any, Self
 
 from programs.errors import TaskError
 from trainer.inside import wire
-from trainer.scoring import InvalidPredictions, Referee, Score
+from trainer.predictions import InvalidPredictions
+from trainer.scoring import Referee, Score
 from trainer.streaming import Channel
 
 _HOME = str(Path(__file__).resolve().parent.parent)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trainer.inside import serving, wire
-from trainer.scoring import InvalidPredictions, refuse_diverged
+from trainer.predictions import InvalidPredictions, refuse_diverged
 from trainer.streaming import Channel
 
 

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from trainer.scoring import InvalidPredictions, Referee, Score
+from trainer.predictions import InvalidPredictions
+from trainer.scoring import Referee, Score
 
 _LINE = 400  # characters; no line with a figure is longer
 _LARGEST = 1e300

@@ -16,7 +16,8 @@ from trainer.blob import Blob
 from trainer.data import DataStore
 from trainer.launcher import Ended, Launcher, Limits, Request, StopProcess
 from trainer.outcome import Status
-from trainer.scoring import InvalidPredictions, scorer_of
+from trainer.predictions import InvalidPredictions
+from trainer.scoring import scorer_of
 from trainer.streaming import Channel
 from trainer.streams import DECIDING, Stream
 

@@ -15,13 +15,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DIVERGED = 2.0  # a loss of so many times a blind guess's is no model: it is told as invalid, not as a number
-_PART = 1 << 20  # numbers whose softmax is taken at a time: 8 MB of float64
-
-
-class InvalidPredictions(Exception):
-    """Predictions of the wrong size, not finite, too late, or not what they claim; the candidate's fault."""
-
 
 @dataclass(frozen=True)
 class Score:
@@ -97,43 +90,6 @@ class Scorer(Protocol):
 
     def score(self, referee: Referee) -> Score:
         """InvalidPredictions for the candidate's fault, TaskError for the task's."""
-
-
-def negative_log_likelihood(logits: Any, targets: Any) -> Any:
-    """Nats of each target, float64 [n], by our own log-softmax of ``logits`` [n, classes]; 0 for targets below 0.
-
-    Raw logits whose probabilities would sum to anything else than 1 gain nothing. InvalidPredictions if not finite.
-    """
-    import numpy as np
-
-    losses = np.empty(len(targets))
-    step = max(1, _PART // logits.shape[1])
-    for start in range(0, len(targets), step):
-        part, wanted = logits[start : start + step], targets[start : start + step]
-        if not np.isfinite(part).all():
-            raise InvalidPredictions("predictions are not finite")
-        rows = part.astype(np.float64)
-        rows -= rows.max(axis=1, keepdims=True)
-        picked = rows[np.arange(len(rows)), np.maximum(wanted, 0)]
-        np.exp(rows, out=rows)
-        losses[start : start + step] = np.where(wanted < 0, 0.0, np.log(rows.sum(axis=1)) - picked)
-    return losses
-
-
-def refuse_diverged(loss: float, guess: float, unit: str) -> float:
-    """``loss``, unless it is far worse than guessing all classes alike: one such seed would outweigh a whole study."""
-    if loss > DIVERGED * guess:
-        raise InvalidPredictions(f"diverged: {loss:.4g} {unit}, a blind guess gets {guess:.4g}")
-    return loss
-
-
-def refuse_different(first: Any, second: Any, tolerance: float, what: str) -> None:
-    """InvalidPredictions unless two arrays of losses agree within ``tolerance``, absolute plus relative."""
-    import numpy as np
-
-    apart = np.abs(first - second)
-    if wrong := int((apart > tolerance * (1.0 + np.abs(first))).sum()):
-        raise InvalidPredictions(f"{what}: {wrong} of {apart.size} differ, by up to {apart.max():.3g} nats")
 
 
 KINDS: dict[str, str] = {

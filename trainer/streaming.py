@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from trainer.scoring import InvalidPredictions, negative_log_likelihood
+from trainer.predictions import InvalidPredictions, negative_log_likelihood
 
 
 class HangUp(InvalidPredictions):

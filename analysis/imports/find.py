@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.imports.text import MAX_BYTES, Refused, read_bytes
+from analysis.imports.text import MAX_BYTES, Refused, is_log, read_bytes
 
 MOST_ENTRIES = 300_000  # of the folders searched
 MOST_LOGS = 20_000
@@ -17,11 +16,6 @@ DEEPEST = 12
 HEAD = 4096  # bytes by which beginnings are compared first
 LEAST_LINES = 3  # of a log that may be told to be the beginning of another
 _SKIPPED = frozenset({".git", "node_modules", ".venv", "venv", "__pycache__", "site-packages", ".tox", ".cache"})
-_LOG = re.compile(
-    r"(?:.*[-_.])?(?:results?|experiments?|exps?|history|journal|trials?|runs?|log|ledger|autoresearch)(?:[-_.].*)?\.tsv"
-    r"|(?:results?|experiments?)(?:[-_.].*)?\.(?:csv|txt|md)",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -45,11 +39,6 @@ class Found:
         plain = stem.lower() in ("results", "result", "experiments", "log", "history")
         folder = (self.repository or self.path.absolute().parent).name
         return (folder or stem) if plain else stem
-
-
-def is_log(name: str) -> bool:
-    """Whether a file of this name is looked into when a folder is searched."""
-    return _LOG.fullmatch(name) is not None
 
 
 def find(paths: Sequence[Path]) -> list[Found]:

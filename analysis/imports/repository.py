@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.imports.text import Refused
+from analysis.imports.text import Refused, is_log
 
 if TYPE_CHECKING:
     from git import Commit, Repo
@@ -146,8 +146,6 @@ def _borrow(ours: Path, objects: Path) -> None:
 
 def logs_in_branches(folder: Path) -> list[tuple[str, str]]:
     """(path, commit) of logs at the top of HEAD and of the branches; of one path the newest commit's."""
-    from analysis.imports.find import is_log
-
     newest: dict[str, tuple[int, str]] = {}
     tips = _tips(folder)
     with suppress(Refused), opened(folder) as commits:

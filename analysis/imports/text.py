@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -15,6 +16,18 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 
 class Refused(Exception):
     """A file that is not read, with the reason in a few words."""
+
+
+_LOG = re.compile(
+    r"(?:.*[-_.])?(?:results?|experiments?|exps?|history|journal|trials?|runs?|log|ledger|autoresearch)(?:[-_.].*)?\.tsv"
+    r"|(?:results?|experiments?)(?:[-_.].*)?\.(?:csv|txt|md)",
+    re.IGNORECASE,
+)
+
+
+def is_log(name: str) -> bool:
+    """Whether a file of this name is looked into when a folder is searched."""
+    return _LOG.fullmatch(name) is not None
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.study import rows
+from analysis.tables import rows
 
 if TYPE_CHECKING:
     import duckdb

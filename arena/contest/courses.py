@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ForeignKey, LargeBinary, select
-from sqlalchemy.orm import Mapped, mapped_column, undefer
+from sqlalchemy import select
+from sqlalchemy.orm import undefer
 
 from analysis.ledger import segments
-from arena.contest.tables import Base, Entry
+from arena.contest.tables import Course, Entry
 from programs.ids import content_id
 
 if TYPE_CHECKING:
@@ -28,26 +28,6 @@ if TYPE_CHECKING:
 MOST_EXPERIMENTS, MOST_TEXT, MOST_DIFF = 2000, 300, 8000  # of a run that are kept; characters of a text, of a diff
 SCREENING, CONTEST, CONFIRMATION, RESERVE = "screening", "contest", "confirmation", "reserve"  # purposes
 Row = dict[str, Any]
-
-
-class Course(Base):
-    """One run that has ended. ``purpose``: contest, screening, confirmation or reserve; ``body``: see `told`."""
-
-    __tablename__ = "courses"
-
-    run_id: Mapped[str] = mapped_column(primary_key=True)
-    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), index=True)
-    purpose: Mapped[str]
-    task: Mapped[str]
-    place: Mapped[int]  # in the order in which they were stored
-    body: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
-
-    @property
-    def told(self) -> Row:
-        """``experiments`` in order, of the task its ``direction``, ``metric`` and ``unit``; ``sd`` of its noise;
-        ``gain``: verified; ``final``: metric of what the run ended with, trained again on fresh seeds."""
-        found: Row = json.loads(zlib.decompress(self.body))
-        return found
 
 
 class Tail:

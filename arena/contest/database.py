@@ -12,8 +12,6 @@ from sqlalchemy import create_engine, event, inspect
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import sessionmaker
 
-import arena.contest.disputes
-import arena.contest.insight  # noqa: F401 - their tables belong to every contest
 from arena.contest.settings import DATABASE, utc_now
 from arena.contest.tables import Base, Fact
 from trainer.places import write_private

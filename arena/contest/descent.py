@@ -11,10 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ForeignKey, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import select
 
-from arena.contest.tables import Base
+from arena.contest.tables import Descent, Parent
 from programs.diff import diff
 from programs.directives import ORDER, Directive
 from programs.program import Program
@@ -27,26 +26,6 @@ if TYPE_CHECKING:
 MOST_TEXT = 200  # characters of a directive that are kept
 MOST_COMPARED = 60_000  # characters of a program whose directives are paired by their text; that takes time
 Row = dict[str, Any]
-
-
-class Parent(Base):
-    """What an entry is based on, as its entrant says."""
-
-    __tablename__ = "parents"
-
-    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), primary_key=True)
-    parent: Mapped[int] = mapped_column(ForeignKey("entries.number"))
-
-
-class Descent(Base):
-    """The ideas of an entry: ``ideas`` a row per directive that stock does not have."""
-
-    __tablename__ = "descents"
-
-    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), primary_key=True)
-    source: Mapped[int | None]
-    named: Mapped[bool]  # whether the entrant named the source
-    ideas: Mapped[list[Any]]
 
 
 class Descents:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ForeignKey, func, select
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import func, select
 
 from arena.contest.settings import utc_now
-from arena.contest.tables import Base, Entry, Person
+from arena.contest.tables import Dispute, Person
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -20,35 +18,6 @@ if TYPE_CHECKING:
 LEAST_REASON, MOST_REASON, MOST_ANSWER = 10, 1000, 4000  # characters
 MOST_OPEN, MOST_EVER = 5, 50  # disputes of one person
 MOST_LISTED = 500
-
-
-class Dispute(Base):
-    """One dispute. Open until the host has answered; an answer may be given anew, the dispute stays."""
-
-    __tablename__ = "disputes"
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own
-
-    dispute_id: Mapped[int] = mapped_column(primary_key=True)
-    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), index=True)  # of the entry
-    person_id: Mapped[int] = mapped_column(ForeignKey("people.person_id"), index=True)
-    reason: Mapped[str]
-    raised_at: Mapped[datetime]
-    answer: Mapped[str] = mapped_column(default="")
-    answered_at: Mapped[datetime | None] = mapped_column(index=True)
-    person: Mapped[Person] = relationship(lazy="joined")
-    entry: Mapped[Entry] = relationship(lazy="joined")
-
-    @property
-    def state(self) -> str:
-        return "answered" if self.answered_at else "open"
-
-    def row(self) -> dict[str, Any]:
-        """As everybody may read it."""
-        return {
-            "dispute_id": self.dispute_id, "entry_id": self.entry.entry_id, "number": self.number,
-            "entrant": self.entry.entrant, "by": self.person.name, "reason": self.reason, "raised_at": self.raised_at,
-            "state": self.state, "answer": self.answer, "answered_at": self.answered_at,
-        }  # fmt: skip
 
 
 def raise_dispute(contest: Contest, number: int, person: Person, reason: str) -> Dispute:

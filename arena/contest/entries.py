@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session as Connection
 
-from arena.contest.descent import Parent
 from arena.contest.settings import ContestConfig, utc_now
-from arena.contest.tables import Act, Entry, Person
+from arena.contest.tables import Act, Entry, Parent, Person
 from programs.errors import UsageError
 from programs.ids import content_id
 from programs.lint import LintMessage, check

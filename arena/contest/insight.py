@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Mapped, mapped_column
 
 from analysis.ledger import segments
-from analysis.study import open_study, rows
+from analysis.study import open_study
+from analysis.tables import rows
 from arena.contest.courses import Courses
 from arena.contest.descent import Descents, lineage
 from arena.contest.settings import utc_now
-from arena.contest.tables import Base
+from arena.contest.tables import Credit
 
 if TYPE_CHECKING:
     from arena.contest.contest import Contest
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
 PATIENCE = 20.0  # times as long as the last credit took, at least, before the next one: workers wait meanwhile
 LEAST_SECONDS = 5.0
 Row = dict[str, Any]
-
-
-class Credit(Base):
-    """What the directives of a program are credited with, a row per directive: the columns of `directive_credit`."""
-
-    __tablename__ = "credits"
-
-    program_id: Mapped[str] = mapped_column(primary_key=True)
-    rows: Mapped[list[Any]]
 
 
 class Insight:

@@ -16,7 +16,8 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from arena.contest.contest import Contest, refuse_public
+from arena.contest.contest import Contest
+from arena.contest.create import refuse_public
 from arena.contest.settings import utc_now
 from arena.contest.tables import Entry
 from programs.errors import EnvironmentProblem

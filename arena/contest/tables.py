@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -172,3 +174,81 @@ def _fill(_: MetaData, connection: Connection, tables: Sequence[Table], **more: 
         if script.is_file():
             for statement in script.read_text(encoding="utf-8").split("\n\n"):
                 connection.exec_driver_sql(statement)
+
+
+class Parent(Base):
+    """What an entry is based on, as its entrant says."""
+
+    __tablename__ = "parents"
+
+    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), primary_key=True)
+    parent: Mapped[int] = mapped_column(ForeignKey("entries.number"))
+
+
+class Descent(Base):
+    """The ideas of an entry: ``ideas`` a row per directive that stock does not have."""
+
+    __tablename__ = "descents"
+
+    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), primary_key=True)
+    source: Mapped[int | None]
+    named: Mapped[bool]  # whether the entrant named the source
+    ideas: Mapped[list[Any]]
+
+
+class Course(Base):
+    """One run that has ended. ``purpose``: contest, screening, confirmation or reserve; ``body``: see `told`."""
+
+    __tablename__ = "courses"
+
+    run_id: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), index=True)
+    purpose: Mapped[str]
+    task: Mapped[str]
+    place: Mapped[int]  # in the order in which they were stored
+    body: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """``experiments`` in order, of the task its ``direction``, ``metric`` and ``unit``; ``sd`` of its noise;
+        ``gain``: verified; ``final``: metric of what the run ended with, trained again on fresh seeds."""
+        found: dict[str, Any] = json.loads(zlib.decompress(self.body))
+        return found
+
+
+class Dispute(Base):
+    """One dispute. Open until the host has answered; an answer may be given anew, the dispute stays."""
+
+    __tablename__ = "disputes"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own
+
+    dispute_id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), index=True)  # of the entry
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.person_id"), index=True)
+    reason: Mapped[str]
+    raised_at: Mapped[datetime]
+    answer: Mapped[str] = mapped_column(default="")
+    answered_at: Mapped[datetime | None] = mapped_column(index=True)
+    person: Mapped[Person] = relationship(lazy="joined")
+    entry: Mapped[Entry] = relationship(lazy="joined")
+
+    @property
+    def state(self) -> str:
+        return "answered" if self.answered_at else "open"
+
+    def row(self) -> dict[str, Any]:
+        """As everybody may read it."""
+        return {
+            "dispute_id": self.dispute_id, "entry_id": self.entry.entry_id, "number": self.number,
+            "entrant": self.entry.entrant, "by": self.person.name, "reason": self.reason, "raised_at": self.raised_at,
+            "state": self.state, "answer": self.answer, "answered_at": self.answered_at,
+        }  # fmt: skip
+
+
+class Credit(Base):
+    """What the directives of a program are credited with, a row per directive: the columns of `directive_credit`."""
+
+    __tablename__ = "credits"
+
+    program_id: Mapped[str] = mapped_column(primary_key=True)
+    rows: Mapped[list[Any]]

@@ -21,7 +21,7 @@ from inner_loop.kit import Staff
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from inner_loop.agents.sandbox import Network
+    from inner_loop.agents.access import Network
 
 RECIPES = Path(__file__).parent / "recipes"
 

@@ -17,7 +17,7 @@ from programs.errors import UsageError
 from trainer.system_view import SystemView, checked, interpreter
 
 if TYPE_CHECKING:
-    from inner_loop.agents.sandbox import AgentSandbox
+    from inner_loop.agents.access import AgentAccess
 
 HOME = "/home/agent"
 DOOR, PROXY, TOOLS = "/run/metaloop/door", "/run/metaloop/proxy", "/run/metaloop/bin"
@@ -32,7 +32,7 @@ class View(SystemView):
     ``ready`` is the descriptor on which the inside says that the sandbox stands; ``proxy`` a socket, for "proxy".
     """
 
-    def __init__(self, sandbox: AgentSandbox, worktree: Path, proxy: Path | None) -> None:
+    def __init__(self, sandbox: AgentAccess, worktree: Path, proxy: Path | None) -> None:
         super().__init__()
         try:
             self._build(sandbox, worktree, proxy)
@@ -40,7 +40,7 @@ class View(SystemView):
             self.close()
             raise
 
-    def command(self, sandbox: AgentSandbox, worktree: Path, command: Sequence[str], ready: int) -> list[str]:
+    def command(self, sandbox: AgentAccess, worktree: Path, command: Sequence[str], ready: int) -> list[str]:
         """What bwrap starts: the script that sets the limits and becomes, or supervises, the agent's command."""
         order = {
             "command": list(command),
@@ -55,7 +55,7 @@ class View(SystemView):
         self.options += ["--remount-ro", "/"]
         return ["--", os.path.realpath(sys.executable), "-I", "-S", "-B", _START, _ORDER]
 
-    def _build(self, sandbox: AgentSandbox, worktree: Path, proxy: Path | None) -> None:
+    def _build(self, sandbox: AgentAccess, worktree: Path, proxy: Path | None) -> None:
         self._enter(sandbox.network == "full")
         self._system()
         self._hide(sandbox.hidden)
@@ -78,7 +78,7 @@ class View(SystemView):
         self._bind("--bind", worktree, str(worktree))
         self.options += [word for place in ("/dev", *self._masked) for word in ("--remount-ro", place)]
 
-    def _memory(self, sandbox: AgentSandbox) -> None:
+    def _memory(self, sandbox: AgentAccess) -> None:
         """What is writable beside the worktree: in memory and limited."""
         limits = sandbox.limits
         for place, size in (("/tmp", limits.tmp_mb), ("/dev/shm", 64), (HOME, limits.tmp_mb)):
@@ -103,7 +103,7 @@ class View(SystemView):
                 raise UsageError(f"{path} is too large to be copied into an agent's home", hint="name its folder")
             self._write(place, data, mode="0600")
 
-    def _environment(self, sandbox: AgentSandbox) -> dict[str, str]:
+    def _environment(self, sandbox: AgentAccess) -> dict[str, str]:
         tools = [str(path / "bin") for path in sandbox.readable if (path / "bin").is_dir()]
         tools += [str(path) for path in sandbox.readable if path.name == "bin"]
         tools = [*([TOOLS] if sandbox.tools else []), *tools]

@@ -17,7 +17,7 @@ from trainer.cgroup import Group
 from trainer.tree import CpuCount, descendants, pidfd, resident_mb
 
 if TYPE_CHECKING:
-    from inner_loop.agents.sandbox import AgentLimits
+    from inner_loop.agents.access import AgentLimits
 
 _POLL_SECONDS, _LOOK_SECONDS = 0.2, 0.05  # the latter where no cgroup counts the CPU of processes that end between
 _DISK_SHARE = 0.05  # of the watching, at most, goes into walking the worktree

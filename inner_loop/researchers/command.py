@@ -17,11 +17,12 @@ from pathlib import Path
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents import tools as agent_tools
 from inner_loop.agents import worktree as agent_worktree
+from inner_loop.agents.access import AgentLimits
 from inner_loop.agents.charge import SandboxCharge
 from inner_loop.agents.desk import Desk
 from inner_loop.agents.door import Door
 from inner_loop.agents.recall import recall
-from inner_loop.agents.sandbox import AgentEnded, AgentLimits, AgentSandbox
+from inner_loop.agents.sandbox import AgentEnded, AgentSandbox
 from inner_loop.agents.verdicts import Verdicts
 from inner_loop.bench import Bench, RunStopped
 from inner_loop.gateway.route import routes

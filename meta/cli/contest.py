@@ -19,7 +19,7 @@ from meta.cli.output import Column, Output
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
-    from arena.contest.contest import Wishes
+    from arena.contest.create import ContestOptions
 
 CONTESTS = (
     Column("folder", style="bold", flex=True),
@@ -100,10 +100,11 @@ def init(out: Output, folder: str, **flags: Any) -> None:
     """Found a contest: a folder that is a study too, with rules whose hash is fixed
     and the hash of the secret that every seed comes from. Prints the host's token
     and the code to join with, this once."""
-    from arena.contest.contest import found
+
+    from arena.contest.create import create_contest
 
     wishes = wishes_of(folder, flags)
-    made = found(Path(folder).expanduser(), wishes)
+    made = create_contest(Path(folder).expanduser(), wishes)
     config = made.contest.config
     told = {
         "folder": folder, "contest_id": config.contest_id, "title": config.title, "task": config.task,
@@ -119,10 +120,10 @@ def init(out: Output, folder: str, **flags: Any) -> None:
     out.note(f"next: metaloop contest serve {resolve.typed(Path(folder))}")
 
 
-def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:
+def wishes_of(folder: str, flags: dict[str, Any]) -> ContestOptions:
     """The flags of init, checked against the task and this machine."""
     from arena import sandbox
-    from arena.contest.contest import Wishes
+    from arena.contest.create import ContestOptions
 
     crew = contest_staff.take(flags)
     task, *further = launch.load_tasks(flags["task"]) or [launch.load_task(None)]
@@ -133,7 +134,7 @@ def wishes_of(folder: str, flags: dict[str, Any]) -> Wishes:
         sandbox.require(each, not flags["unsafe_no_sandbox"])
     opens = moment(flags["opens"], datetime.now(UTC), "--opens")
     devices = flags["devices_per_run"] or 1
-    return Wishes(
+    return ContestOptions(
         title=flags["title"] or Path(folder).name, task=task, opens=opens,
         closes=moment(flags["closes"], opens, "--closes"), run_budget=budget, runs=flags["runs"],
         confirm_runs=flags["confirm_runs"] or 3 * flags["runs"], entries_per_person=flags["entries_per_person"],

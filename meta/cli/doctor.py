@@ -221,7 +221,8 @@ def check_agent_sandbox(network: str) -> Finding:
     """What a coding agent would work in, started once on an empty folder."""
     from typing import cast
 
-    from inner_loop.agents.sandbox import AgentSandbox, Network, describe
+    from inner_loop.agents.access import Network
+    from inner_loop.agents.sandbox import AgentSandbox, describe
     from programs.errors import MetaloopError
 
     known = cast(Network, network)

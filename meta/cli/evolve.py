@@ -75,7 +75,7 @@ def improve(out: Output, program: str | None, **flags: Any) -> None:
 
 def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]) -> None:
     from meta.begin import champion_of, confirmed_again, found, take_up
-    from meta.champion import look_of
+    from meta.confirmation import look_of
     from meta.prior import gather, sentence
     from meta.reserve import refuse_twice
     from trainer.task import Task

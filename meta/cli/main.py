@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import Any, cast
 import click
 
 from meta.cli import errors, guard
-from meta.cli.options import COMMON, CONTEXT, with_flags, write_examples
+from meta.cli.options import COMMON, CONTEXT, resolve_or_suggest, with_flags, write_examples
 from meta.cli.table import SECTIONS, VERBS
 
 CLOSING = (
@@ -24,23 +23,6 @@ EXAMPLES = (
     ("metaloop improve my/program.md", "start from a program of your own"),
     ("metaloop standings studies/NAME", "who won, and how sure that is"),
 )
-
-
-class UnknownVerb(click.UsageError):
-    """No such verb; carries the nearest one as a hint."""
-
-    def __init__(self, message: str, hint: str, ctx: click.Context) -> None:
-        super().__init__(message, ctx)
-        self.hint = hint
-
-
-def resolve_or_suggest(group: click.Group, ctx: click.Context, args: list[str]) -> None:
-    """Raise UnknownVerb with the nearest name unless ``args[0]`` is a command of the group (or an option)."""
-    if not args or args[0].startswith("-") or args[0] in group.list_commands(ctx):
-        return
-    near = difflib.get_close_matches(args[0], group.list_commands(ctx), n=1)
-    hint = f"{ctx.command_path} {near[0]} --help" if near else f"{ctx.command_path} --help"
-    raise UnknownVerb(f"no such command {args[0]!r}", hint, ctx)
 
 
 class LazyGroup(click.Group):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import re
 from collections.abc import Callable, Sequence
@@ -101,6 +102,23 @@ class Verb(click.Command):
         write_examples(self.examples, formatter)
 
 
+class UnknownVerb(click.UsageError):
+    """No such verb; carries the nearest one as a hint."""
+
+    def __init__(self, message: str, hint: str, ctx: click.Context) -> None:
+        super().__init__(message, ctx)
+        self.hint = hint
+
+
+def resolve_or_suggest(group: click.Group, ctx: click.Context, args: list[str]) -> None:
+    """Raise UnknownVerb with the nearest name unless ``args[0]`` is a command of the group (or an option)."""
+    if not args or args[0].startswith("-") or args[0] in group.list_commands(ctx):
+        return
+    near = difflib.get_close_matches(args[0], group.list_commands(ctx), n=1)
+    hint = f"{ctx.command_path} {near[0]} --help" if near else f"{ctx.command_path} --help"
+    raise UnknownVerb(f"no such command {args[0]!r}", hint, ctx)
+
+
 class Noun(click.Group):
     """A group of verbs about one kind of thing; bare, it lists."""
 
@@ -112,8 +130,6 @@ class Noun(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        from meta.cli.main import resolve_or_suggest
-
         resolve_or_suggest(self, ctx, args)
         return super().resolve_command(ctx, args)
 

@@ -141,14 +141,15 @@ def by_prefix(prefix: str, candidates: Iterable[str], what: str = "id") -> str:
 
 def connect(folder: Path, computed: Sequence[str] | None = None) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with the views of a study; ``computed``: only these of the computed ones."""
-    from analysis.study import COMPUTED_VIEWS, SQL_VIEWS, open_study
+    from analysis.study import COMPUTED_VIEWS, open_study
+    from analysis.tables import SQL_VIEWS
 
     return open_study(folder, views=(*SQL_VIEWS, *(COMPUTED_VIEWS if computed is None else computed)))
 
 
 def fetch(con: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
     """Rows of a query as dicts of values that JSON knows."""
-    from analysis.study import rows
+    from analysis.tables import rows
 
     return rows(con.execute(query, list(parameters)))
 

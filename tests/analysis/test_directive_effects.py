@@ -13,8 +13,9 @@ from analysis import designs
 from analysis.directive_effects import Contrast, contrasts, directive_effects
 from analysis.ledger import Ledger
 from analysis.planted import DirectiveLaw, RunLaw
-from analysis.study import open_study, query, rows
+from analysis.study import open_study, query
 from analysis.support import support
+from analysis.tables import rows
 from tests.analysis import synthetic
 
 EFFECTS = {"d0": 1.0, "d1": -0.8, "d2": 0.0, "d3": 0.5}

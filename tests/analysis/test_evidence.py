@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.evidence import Evidence, evidence, page, quoted
+from analysis.evidence import Evidence, evidence
+from analysis.evidence_text import page, quoted
 from analysis.ledger import Ledger
 from analysis.study import open_study, query
 from tests.analysis import synthetic

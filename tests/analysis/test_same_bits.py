@@ -11,7 +11,8 @@ import numpy as np
 
 from analysis.evidence import evidence
 from analysis.ledger import Ledger, read
-from analysis.study import open_study, rows
+from analysis.study import open_study
+from analysis.tables import rows
 from tests.analysis import synthetic
 from tests.analysis.test_attribution import WORLD
 

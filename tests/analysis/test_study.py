@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
-from analysis.study import VIEWS, open_study, query, rows
+from analysis.study import VIEWS, open_study, query
+from analysis.tables import rows
 from programs.errors import Corrupt, NotFound, UsageError
 from tests.analysis import synthetic
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.agents.sandbox import NETWORKS, AgentEnded, AgentLimits, AgentSandbox, describe
+from inner_loop.agents.access import NETWORKS, AgentLimits
+from inner_loop.agents.sandbox import AgentEnded, AgentSandbox, describe
 from programs.errors import UsageError
 from trainer import bwrap, call_filter, lowered
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from analysis.evidence import ProgramScore
 from meta.archive import Archive, front
-from meta.champion import without_ideas
 from meta.claim import Against, claim
 from meta.novelty import Novelty
 from meta.population import descendants, entries, starters
+from programs.bare import without_ideas
 from programs.program import Program
 from tests.studies import program
 from trainer.task import Task

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.credit import ClaimedCredit, CommitCredit, DirectiveEffect, Estimate, MutationCredit
-from analysis.evidence import page
+from analysis.evidence_text import page
 from meta.cli import credit as cli_credit
 from meta.evidence_page import TEMPLATES, interval, line, verb
 from meta.mutators.base import Parent

@@ -19,12 +19,12 @@ from analysis.ledger import Ledger, read
 from analysis.report import page
 from analysis.study import open_study, query
 from meta.begin import champion_of, found, take_up
-from meta.champion import Champion
 from meta.claim import Against, claim
 from meta.cli.evolve import present
 from meta.cli.output import Output
 from meta.cli.standings import present as standings
 from meta.evolve import evolve
+from meta.verdict import Champion
 from programs.errors import UsageError
 from programs.program import Program
 from tests.studies import TINY, silent

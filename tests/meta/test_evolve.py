@@ -15,10 +15,10 @@ from arena.executor import LocalExecutor
 from arena.match import Entry, enter, play
 from arena.race import Allocation
 from meta.begin import champion_of, found, take_up
-from meta.champion import Champion
 from meta.evolve import Evolution, evolve
 from meta.lineage import Lineage
 from meta.plan import Plan
+from meta.verdict import Champion
 from meta.whole import whole_study
 from programs.program import Program
 from programs.shelf import starter

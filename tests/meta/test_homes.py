@@ -19,10 +19,11 @@ from analysis.statistics import mean_interval
 from analysis.study import open_study, query
 from arena.match import ArmScore
 from meta.begin import champion_of, found, take_up
-from meta.champion import Champion, write_page_again
+from meta.champion import write_page_again
 from meta.evolve import evolve
 from meta.homes import Homes
 from meta.reserve import refuse_twice
+from meta.verdict import Champion
 from programs.errors import UsageError
 from programs.shelf import starter
 from tests.studies import TINY, silent

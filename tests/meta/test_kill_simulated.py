@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from analysis.ledger import check
-from analysis.study import VIEWS, open_study, rows
+from analysis.study import VIEWS, open_study
+from analysis.tables import rows
 from meta.begin import found
 from tests.studies import TINY
 from trainer.planted import random_law, simulated_task

@@ -21,13 +21,14 @@ from analysis.transfer import transfer_cells
 from arena.executor import Executor
 from arena.study import Study
 from meta.begin import found, take_up
-from meta.champion import Champion, write_page_again
+from meta.champion import write_page_again
 from meta.claim import Claim, claim
 from meta.evolve import evolve
 from meta.lineage import Lineage
 from meta.mutators.llm.briefing import Control, brief, control_of
 from meta.plan import Plan, within
 from meta.reserve import confirm_elsewhere, gated, refuse_twice, seconds_elsewhere
+from meta.verdict import Champion
 from programs.errors import NotComparable, UsageError
 from programs.shelf import meta_program, starter
 from tests.studies import TINY, silent

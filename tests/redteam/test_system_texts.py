@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.evidence import page
+from analysis.evidence_text import page
 from meta import evidence_page
 from meta.cli.output import bare, clean
 from programs.errors import ProgramError

@@ -16,9 +16,8 @@ from trainer.data import DataStore
 from trainer.device_profile import DeviceProfile
 from trainer.experiment import Spec, Trainer
 from trainer.gpu import Lease
-from trainer.gpus import Gpu
+from trainer.gpus import Gpu, Seat
 from trainer.launcher import Ended, Limits
-from trainer.launchers import Seat
 from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
 from trainer.referee import Failed, Tally, judge

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from trainer import scaffold
-from trainer.check import Finding, check
+from trainer.check import check
+from trainer.finding import Finding
 from trainer.local import LocalLauncher
 from trainer.task import TASKS
 

@@ -10,7 +10,8 @@ import pytest
 
 from tests.forked import ForkedReferee
 from trainer.classification import Classification
-from trainer.scoring import InvalidPredictions, Score, negative_log_likelihood
+from trainer.predictions import InvalidPredictions, negative_log_likelihood
+from trainer.scoring import Score
 
 HONEST = """
 import torch

@@ -11,7 +11,8 @@ import pytest
 from programs.errors import TaskError
 from tests.forked import ForkedReferee
 from trainer.kernel import Kernel, make_cases
-from trainer.scoring import InvalidPredictions, Score
+from trainer.predictions import InvalidPredictions
+from trainer.scoring import Score
 
 DATA = """
 import time

@@ -12,7 +12,8 @@ import pytest
 from programs.errors import TaskError
 from tests.forked import ForkedReferee
 from trainer.language_model import LanguageModel, Text
-from trainer.scoring import InvalidPredictions, Score
+from trainer.predictions import InvalidPredictions
+from trainer.scoring import Score
 
 ROWS, POSITIONS, CLASSES = 60, 96, 12
 SCORING = {"kind": "language_model", "classes": CLASSES, "seconds": 60.0}

@@ -10,7 +10,8 @@ import pytest
 from programs.errors import TaskError
 from tests.forked import ForkedReferee
 from trainer.optimizer import Optimizer
-from trainer.scoring import InvalidPredictions, Score
+from trainer.predictions import InvalidPredictions
+from trainer.scoring import Score
 
 STEPS = 20
 # a parabola whose minimum is drawn by the seed: the gradient is known, and so is where each optimizer gets

@@ -9,14 +9,8 @@ import pytest
 
 from programs.errors import TaskError
 from trainer.language_model import Text
-from trainer.scoring import (
-    KINDS,
-    InvalidPredictions,
-    negative_log_likelihood,
-    refuse_different,
-    refuse_diverged,
-    scorer_of,
-)
+from trainer.predictions import InvalidPredictions, negative_log_likelihood, refuse_different, refuse_diverged
+from trainer.scoring import KINDS, scorer_of
 
 
 def test_uniform_logits_cost_the_log_of_the_classes() -> None:

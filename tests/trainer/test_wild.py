@@ -12,11 +12,12 @@ import pytest
 
 from programs.errors import TaskError, UsageError
 from tests.trainer import foreign_repos, wild_repos
-from trainer.check import Finding, check
+from trainer.check import check
 from trainer.command import CommandTrainer
 from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Spec
+from trainer.finding import Finding
 from trainer.foreign.init import Draft, Wanted, draft, write
 from trainer.outcome import Outcome
 from trainer.streams import Streams

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from trainer.inside import compilers, device_filter, metering, namespaces, plain, seccomp, selftest, serving
 
 if TYPE_CHECKING:
-    from trainer.inside.monitor import Place
+    from trainer.inside.place import Place
 
 PASSED = ("inputs", "output", "receive", "reply", "shared")  # descriptors that an experiment is given
 _STATUS = 3  # the descriptor through which an error is told

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from arena.contest import disputes
-from arena.contest.tables import Person
+from arena.contest.tables import Dispute, Person
 from arena.contest.views import plain
 from arena.contest.web.entry import Asked, entry_or_404, entry_page
 from arena.contest.web.forms import field, posted
@@ -32,7 +32,7 @@ def dispute_routes(host: Host) -> APIRouter:
     return routes
 
 
-def _raise(host: Host, request: Request, entry_id: str, person: Person, reason: str) -> disputes.Dispute:
+def _raise(host: Host, request: Request, entry_id: str, person: Person, reason: str) -> Dispute:
     host.limited(host.limits.dispute, request, f"person {person.person_id}")
     return disputes.raise_dispute(host.contest, entry_or_404(host, entry_id).number, person, reason)
 

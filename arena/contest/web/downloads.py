@@ -21,10 +21,9 @@ from sqlalchemy.orm import undefer
 
 from arena.contest import views
 from arena.contest.contest import Contest
-from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, Course
-from arena.contest.descent import Descent
+from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING
 from arena.contest.standing import whole_board
-from arena.contest.tables import Entry
+from arena.contest.tables import Course, Descent, Entry
 from arena.contest.web.api import as_csv
 from arena.contest.web.entry import entry_or_404
 from arena.contest.web.host import Host

@@ -12,10 +12,9 @@ from sqlalchemy import select
 from analysis.report.champion import METHODS, is_proven, passages
 from arena.contest import views
 from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, courses_of
-from arena.contest.descent import Parent
 from arena.contest.disputes import disputes_of
 from arena.contest.insight import credit_of
-from arena.contest.tables import Entry, Person
+from arena.contest.tables import Entry, Parent, Person
 from arena.contest.web.changes import Base, between
 from arena.contest.web.curve import curve
 from arena.contest.web.host import Host

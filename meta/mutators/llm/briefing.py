@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from analysis.study import open_study, rows, statement
+from analysis.study import open_study
+from analysis.tables import rows, statement
 from meta.mutators.llm import prompts
 from meta.mutators.llm.sight import BLIND, TURNS, Sight
 from programs.charter import fields
 from programs.program import Program
+from programs.text import clipped
 from trainer.task import Task
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class Briefing:
 
     def system(self, evidence: Evidence) -> tuple[str, frozenset[str]]:
         """The system message, and the ids of the rows that it shows."""
-        from analysis.evidence import page
+        from analysis.evidence_text import page
 
         credit = {m.child_id: m for m in evidence.mutations}
         tried = [
@@ -97,17 +99,3 @@ def control_of(arms: Sequence[dict[str, Any]]) -> Control | None:
     known = first["var"] is not None and second["var"] is not None
     se = math.sqrt(first["var"] / first["n"] + second["var"] / second["n"]) if known else None
     return Control(first["mean"], second["mean"], min(first["n"], second["n"]), se)
-
-
-def clipped(text: str, most: int) -> str:
-    """Whole lines up to so many bytes, and a line that says what was left out."""
-    if len(text.encode("utf-8", "replace")) <= most:
-        return text
-    lines: list[str] = []
-    size = 0
-    for line in text.splitlines(keepends=True):
-        size += len(line.encode("utf-8", "replace"))
-        if size > most:
-            return "".join(lines) + "(the rest is left out)\n"
-        lines.append(line)
-    return "".join(lines)

@@ -29,7 +29,7 @@ def fenced(text: str, name: str) -> str:
 def _environment() -> jinja2.Environment:
     import jinja2
 
-    from analysis.evidence import fact, number, quoted
+    from analysis.evidence_text import fact, number, quoted
     from programs.text import one_line
 
     environment = jinja2.Environment(

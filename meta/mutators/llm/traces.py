@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.study import open_study, rows, statement
+from analysis.study import open_study
+from analysis.tables import rows, statement
 from inner_loop.models.scrub import scrub
 from inner_loop.researchers.edits_text import BadEdit, parse
 from meta.mutators.llm import prompts
-from meta.mutators.llm.briefing import clipped
 from programs.errors import Corrupt
+from programs.text import clipped
 from trainer.places import private_folder
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def joined(traces: Sequence[Trace], most: int) -> tuple[str, str]:
 
 
 def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
-    from analysis.evidence import page
+    from analysis.evidence_text import page
 
     scores = {score.program_id: score for score in facts.programs}
     reasons = {m["child_id"]: m["reason"] for m in study.history.mutations if m["accepted"]}

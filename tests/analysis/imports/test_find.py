@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.imports.find import Found, find, is_log
-from analysis.imports.text import MAX_BYTES, Refused, read_bytes
+from analysis.imports.find import Found, find
+from analysis.imports.text import MAX_BYTES, Refused, is_log, read_bytes
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import git, repository
 

@@ -14,7 +14,8 @@ from analysis.report import ablation, page, verdict
 from analysis.report.facts import gather
 from analysis.report.model import Section
 from analysis.report.source import Answer, Source, clean
-from analysis.study import open_study, query, rows
+from analysis.study import open_study, query
+from analysis.tables import rows
 from tests.analysis import synthetic
 from tests.analysis.report import studies
 

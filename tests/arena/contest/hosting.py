@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from arena.contest.contest import Contest, Founded, Wishes, found
+from arena.contest.contest import Contest
+from arena.contest.create import ContestOptions, NewContest, create_contest
 from arena.contest.settings import utc_now
 from arena.contest.web.host import Limits
 from trainer.scaffold import init_simulated
@@ -24,10 +25,10 @@ from trainer.task import Task
 RUNS = 2
 
 
-def wishes(folder: Path, **changes: Any) -> Wishes:
+def wishes(folder: Path, **changes: Any) -> ContestOptions:
     """Open since a minute, for an hour; two runs an entry; anybody may join."""
     task = Task.load(str(init_simulated(folder / "law", 7)))
-    plain = Wishes(
+    plain = ContestOptions(
         title="Trial", task=task, opens=utc_now() - timedelta(minutes=1), closes=utc_now() + timedelta(hours=1),
         run_budget=task.run_budget, runs=RUNS, confirm_runs=3, entries_per_person=2, sealed=False, join_open=True,
         workers=1, fixed_steps=False, sandbox=True,
@@ -35,8 +36,8 @@ def wishes(folder: Path, **changes: Any) -> Wishes:
     return replace(plain, **changes)
 
 
-def founded(folder: Path, **changes: Any) -> Founded:
-    return found(folder / "contest", wishes(folder, **changes))
+def founded(folder: Path, **changes: Any) -> NewContest:
+    return create_contest(folder / "contest", wishes(folder, **changes))
 
 
 @dataclass

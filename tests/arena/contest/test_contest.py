@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from arena.contest import accounts
-from arena.contest.contest import Contest, found
+from arena.contest.contest import Contest
+from arena.contest.create import create_contest
 from arena.contest.entries import NotOpen, NotTaken, QuotaSpent, accept, checked, enter
 from arena.contest.serve import serve
 from arena.contest.settings import utc_now
@@ -235,12 +236,12 @@ def test_an_accepted_entry_is_synced(tmp_path: Path) -> None:
 def test_a_folder_that_is_taken_says_by_what(tmp_path: Path) -> None:
     founded(tmp_path)
     with pytest.raises(UsageError, match="is a contest already") as caught:
-        found(tmp_path / "contest", wishes(tmp_path / "again"))
+        create_contest(tmp_path / "contest", wishes(tmp_path / "again"))
     assert caught.value.hint.startswith("metaloop contest serve ") and caught.value.hint.endswith("goes on")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match="is not empty") as caught:
-        found(tmp_path / "other", wishes(tmp_path / "third"))
+        create_contest(tmp_path / "other", wishes(tmp_path / "third"))
     assert "--study" not in caught.value.hint
 
 

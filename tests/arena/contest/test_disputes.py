@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from arena.contest import disputes
-from arena.contest.contest import Contest, Founded
+from arena.contest.contest import Contest
+from arena.contest.create import NewContest
 from arena.contest.settings import DATABASE
 from arena.contest.web.host import Limits
 from arena.contest.web.limits import Rate
@@ -17,7 +18,7 @@ from programs.errors import NotFound, UsageError
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, joined, served
 
-Place = tuple[Founded, int]
+Place = tuple[NewContest, int]
 WHY = "It cites a text that its author cannot have written alone."
 
 

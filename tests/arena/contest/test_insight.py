@@ -10,10 +10,10 @@ import pytest
 
 from arena.contest import accounts
 from arena.contest.contest import Contest
-from arena.contest.courses import CONTEST, Course, courses_of
+from arena.contest.courses import CONTEST, courses_of
 from arena.contest.entries import NotTaken, accept
 from arena.contest.insight import credit_of
-from arena.contest.tables import Entry
+from arena.contest.tables import Course, Entry
 from arena.contest.views import board_view
 from arena.contest.web.curve import curve
 from arena.contest.work import carry_on

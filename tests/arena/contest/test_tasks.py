@@ -16,7 +16,8 @@ import pytest
 from analysis.report.words import number
 from analysis.study import query
 from arena.contest import accounts
-from arena.contest.contest import Contest, found
+from arena.contest.contest import Contest
+from arena.contest.create import create_contest
 from arena.contest.entries import accept
 from arena.contest.score import UNIT
 from arena.contest.settings import RULES
@@ -169,4 +170,4 @@ def test_a_contest_of_one_task_is_what_it_was(tmp_path: Path) -> None:
 def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
     asked = wishes(tmp_path)
     with pytest.raises(UsageError, match="named twice"):
-        found(tmp_path / "contest", wishes(tmp_path / "again", further=(asked.task,)))
+        create_contest(tmp_path / "contest", wishes(tmp_path / "again", further=(asked.task,)))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from arena.contest.contest import Founded
+from arena.contest.create import NewContest
 from arena.contest.web.host import Limits
 from arena.contest.web.limits import MOST_BODY, Rate
 from programs.shelf import starter
@@ -24,7 +24,7 @@ PAGES = ("/", "/queue", "/lineage", "/downloads", "/rules", "/join")
 class Place:
     """A contest that is being served."""
 
-    made: Founded
+    made: NewContest
     port: int
 
     def browser(self) -> Browser:

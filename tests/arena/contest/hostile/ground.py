@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from arena.contest.contest import Founded
+from arena.contest.create import NewContest
 from arena.contest.tables import Entry, Person
 from arena.contest.web.host import Limits
 from arena.contest.web.limits import Rate
@@ -42,7 +42,7 @@ class Errors(logging.Handler):
 class Ground:
     """A contest that is being served. ``entry``: the honest entrant's."""
 
-    made: Founded
+    made: NewContest
     port: int
     honest: Browser
     mallory: Browser

@@ -7,10 +7,10 @@ import secrets
 from collections.abc import Callable
 
 from arena.contest.accounts import ADMIN, CODE, PERSON
-from arena.contest.contest import Founded
+from arena.contest.create import NewContest
 
 
-def forged(make: str, token: str, made: Founded, other: Founded, others: str, cookie: str) -> str:
+def forged(make: str, token: str, made: NewContest, other: NewContest, others: str, cookie: str) -> str:
     """A header Authorization. ``token``: a real entrant's; ``others``: one of another contest."""
     admin, code = made.admin_token, made.join_code
     ways: dict[str, Callable[[], str]] = {
