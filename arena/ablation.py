@@ -6,9 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
+
+from pydantic import JsonValue
 
 from analysis import designs
 from analysis.designs import Design
+from analysis.events import AblationEvent
 from arena.drain import drain_on_interrupt
 from arena.executor import Executor, Progress
 from arena.inprocess import executor_of
@@ -154,16 +158,23 @@ def program_of(program: Program, design: Design, row: Sequence[bool]) -> Program
 def write_down(study: Study, program: Program, design: Design, match: Match) -> None:
     """The plan, before anything of it is made; a resumed or a smaller one is not written again."""
     ablation_id = content_id("x", match.match_id)
-    known = study.history.ablations.get(ablation_id)
-    if known is not None and known["plan"]["blocks"] >= design.blocks:
+    known = study.state.ablations.get(ablation_id)
+    if known is not None and cast(int, known.plan["blocks"]) >= design.blocks:
         return
-    study.record({
-        "kind": "ablation", "ablation_id": ablation_id, "method": "factorial", "match_id": match.match_id,
-        "program_id": program.program_id, "task": study.task.name, "stream": match.stream,
-        "factors": list(design.factors), "planned_at": datetime.now(UTC).isoformat(),
-        "plan": {"blocks": design.blocks, "order": design.order, "runs": design.runs,
-                 "rows": [list(row) for row in design.plain]},
-    })  # fmt: skip
+    rows: list[JsonValue] = [list(row) for row in design.plain]
+    study.record(
+        AblationEvent(
+            ablation_id=ablation_id,
+            method="factorial",
+            match_id=match.match_id,
+            program_id=program.program_id,
+            task=study.task.name,
+            stream=match.stream,
+            factors=tuple(design.factors),
+            planned_at=datetime.now(UTC).isoformat(),
+            plan={"blocks": design.blocks, "order": design.order, "runs": design.runs, "rows": rows},
+        )
+    )
 
 
 def ablate(study: Study, program: Program, design: Design, progress: Progress) -> Match:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from analysis.events import AlikeEvent
 from arena.drain import drain_on_interrupt
 from arena.executor import Progress
 from arena.inprocess import executor_of
@@ -99,9 +100,14 @@ def announced(study: Study, programs: Sequence[Program], bare: bool, progress: P
     for program, like in who.alike:
         note = f"{program.name} behaves like {like.name} on {study.task.name}: not run twice"
         progress({"kind": "note", "text": note})
-        if match.match_id not in study.history.matches:
-            study.record({
-                "kind": "alike", "match_id": match.match_id, "task": study.task.name, "stream": match.stream,
-                "program_id": program.program_id, "like_id": like.program_id,
-            })  # fmt: skip
+        if match.match_id not in study.state.matches:
+            study.record(
+                AlikeEvent(
+                    match_id=match.match_id,
+                    task=study.task.name,
+                    stream=match.stream,
+                    program_id=program.program_id,
+                    like_id=like.program_id,
+                )
+            )
     return match

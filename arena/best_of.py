@@ -6,8 +6,7 @@ metric picks, and flatters its pick; so the source is trained anew under seeds t
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-
+from analysis.events import BestOfEvent
 from analysis.statistics import mean_interval
 from analysis.study import open_study
 from analysis.tables import rows
@@ -25,36 +24,12 @@ WHERE arm_id = ? AND state = 'finished' AND claimed_gain IS NOT NULL ORDER BY cl
 """
 
 
-@dataclass(frozen=True)
-class BestOf:
-    """A record of kind `best_of`. Gains in the task's unit, positive is better; the 95% interval is over seeds."""
-
-    match_id: str
-    arm_id: str
-    program_id: str
-    role: str
-    task: str
-    stream: str
-    of: int  # runs that it was picked from
-    run_id: str
-    source_id: str
-    claimed_gain: float
-    gain: float | None
-    se: float | None
-    low: float | None
-    high: float | None
-    n: int  # fresh seeds
-    failed: int  # of them, each gains 0
-    trust: str | None
-    device_seconds_spent: float
-
-
-def best_of(study: Study, executor: Executor, match: Match, arm: Arm, seeds: int) -> BestOf | None:
+def best_of(study: Study, executor: Executor, match: Match, arm: Arm, seeds: int) -> BestOfEvent | None:
     """Pick, re-measure and write down, once for an arm; None where none of its runs ended.
 
     Raises Drained where the study is stopped meanwhile.
     """
-    if arm.arm_id in study.history.best_of:
+    if arm.arm_id in study.state.best_of:
         return None
     with open_study(study.folder, views=()) as con:
         runs = rows(con.execute(RUNS, [arm.arm_id]))
@@ -75,12 +50,12 @@ def best_of(study: Study, executor: Executor, match: Match, arm: Arm, seeds: int
     gains = [study.task.sign * (baseline - m.metric) if m.status == "ok" and m.metric is not None else 0.0
              for m in measured]  # fmt: skip
     mean = mean_interval(gains)
-    told = BestOf(
+    told = BestOfEvent(
         match_id=match.match_id, arm_id=arm.arm_id, program_id=arm.program.program_id, role=arm.role,
         task=study.task.name, stream=match.stream, of=len(runs), run_id=runs[0]["run_id"],
         source_id=source.source_id, claimed_gain=runs[0]["claimed_gain"], gain=mean.mean, se=mean.se, low=mean.low,
         high=mean.high, n=mean.n, failed=sum(m.status != "ok" for m in measured),
         trust=weakest(m.trust for m in measured), device_seconds_spent=sum(m.spent_seconds for m in measured),
     )  # fmt: skip
-    study.record({"kind": "best_of", **asdict(told)})
+    study.record(told)
     return told

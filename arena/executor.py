@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
-from arena.history import History
+from analysis.run_state import StudyState
 from arena.jobs import Job, JobResult, RunJob, to_json
 from arena.scheduler import Node, Patience, Scheduler, Want
 from programs.errors import EnvironmentProblem, MetaloopError
@@ -186,7 +186,7 @@ class LocalExecutor:
         """The job with what the dead worker had already written down of it, which is not done again."""
         if not isinstance(job, RunJob):
             return job
-        return replace(job, recorded=History.read(self.folder / "ledger").recorded(job.run_id))
+        return replace(job, recorded=StudyState.read(self.folder / "ledger").run(job.run_id).recorded)
 
     def close(self) -> None:
         for worker in self.workers.values():

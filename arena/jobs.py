@@ -6,9 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from analysis.events import Event, read_event
+from inner_loop.events import RunEndedEvent
+from trainer.clock_rule import CpuUse
 from trainer.streams import DECIDING, Stream
 
 
@@ -33,7 +38,7 @@ class RunJob:
     researcher: str
     verify_seeds: tuple[int, ...]
     luck: str
-    recorded: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
+    recorded: tuple[Event, ...] = field(default=(), compare=False)
     kind: str = "run"
     task: str = ""
 
@@ -79,14 +84,16 @@ class MeasureJob:
     fraction: float = 1.0
     kind: str = "measure"
     task: str = ""
-    own: tuple[Mapping[str, Any], ...] = field(default=(), compare=False)
+    own: tuple[CpuUse, ...] = field(default=(), compare=False)
 
 
 Job = RunJob | BaselineJob | MeasureJob
 
 
 def to_json(job: Job) -> dict[str, Any]:
-    return asdict(job)
+    if not isinstance(job, RunJob):
+        return asdict(job)
+    return {**asdict(replace(job, recorded=())), "recorded": [event.to_record() for event in job.recorded]}
 
 
 def from_json(data: Mapping[str, Any]) -> Job:
@@ -96,9 +103,9 @@ def from_json(data: Mapping[str, Any]) -> Job:
         return BaselineJob(**fields)
     if kind == "measure":
         files = tuple((name, text) for name, text in fields["files"])
-        return MeasureJob(**{**fields, "files": files, "own": tuple(fields.get("own", ()))})
+        return MeasureJob(**{**fields, "files": files, "own": tuple(CpuUse(**used) for used in fields["own"])})
     fields["verify_seeds"] = tuple(fields["verify_seeds"])
-    fields["recorded"] = tuple(fields["recorded"])
+    fields["recorded"] = tuple(event for record in fields["recorded"] if (event := read_event(record)))
     return RunJob(**fields)
 
 
@@ -124,7 +131,7 @@ class JobResult:
     state: str
     measurements: tuple[Measurement, ...] = ()
     final_is_baseline: bool = False
-    run: Mapping[str, Any] = field(default_factory=dict)
+    run: RunEndedEvent | None = None  # of a run that was finished
     worker: int = 0
     problem: Mapping[str, Any] | None = None  # of an interrupted run: what has to be mended, as `rebuild` takes it
 
@@ -133,7 +140,8 @@ class JobResult:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> JobResult:
-        fields = dict(data)
-        told = [{**m, "findings": tuple(m.get("findings", ()))} for m in fields["measurements"]]
-        fields["measurements"] = tuple(Measurement(**m) for m in told)
-        return cls(**fields)
+        """Raises pydantic.ValidationError for what is no result."""
+        return _RESULT.validate_python(data)
+
+
+_RESULT = TypeAdapter(JobResult)

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from analysis.events import BaselineEvent, MatchArm, MatchConfig, MatchEndedEvent, MatchEvent, VerificationEvent
 from arena.drain import drained
 from arena.executor import Executor, Progress, rebuild
 from arena.jobs import BaselineJob, JobResult, Measurement, RunJob
 from arena.race import ArmScore, Racer
 from arena.study import Study
-from inner_loop.record import finding_event
+from inner_loop.events import FindingEvent
 from programs.diff import diff
 from programs.directives import CHARTER
 from programs.errors import TaskError
@@ -83,8 +84,8 @@ def enter(
     A match that the ledger knows keeps the kinship that it was announced with, or without.
     """
     match_id = content_id("m", study.config.study_id, label)
-    announced = study.history.matches.get(match_id)
-    kinship = {arm["arm_id"]: arm.get("kin", "") for arm in announced["arms"]} if announced else None
+    announced = study.state.matches.get(match_id)
+    kinship = {arm.arm_id: arm.kin or "" for arm in announced.arms} if announced else None
     arms: list[Arm] = []
     for entry in entries:
         twin = sum(arm.program.program_id == entry.program.program_id for arm in arms)
@@ -132,8 +133,8 @@ def play_on(
     while wanted := racer.next_round(over([scores(*place) for place in places])):
         carry_out(places, executor, wanted, baselines, progress)
     for study, match in places:
-        if match.match_id not in study.history.ended_matches:
-            study.record({"kind": "match_ended", "match_id": match.match_id, "state": "finished"})
+        if match.match_id not in study.state.ended_matches:
+            study.record(MatchEndedEvent(match_id=match.match_id, state="finished"))
         progress({"kind": "match_ended", "match_id": match.match_id, "label": match.label})
     return [scores(*place) for place in places]
 
@@ -174,76 +175,67 @@ def _renamed(wanted: Mapping[str, int], first: Sequence[str], match: Match) -> d
 
 def announce(study: Study, match: Match, progress: Progress) -> None:
     """Write the match down before anything of it is run."""
-    if match.match_id not in study.history.matches:
+    if match.match_id not in study.state.matches:
         study.record(announcement(study, match))
-    arms = [{**_entered(arm), "name": arm.program.name} for arm in match.arms]
+    arms = [
+        {"arm_id": arm.arm_id, "program_id": arm.program.program_id, "role": arm.role, "name": arm.program.name}
+        for arm in match.arms
+    ]
     shown = {"match_id": match.match_id, "label": match.label, "purpose": match.purpose, "arms": arms}
     progress({"kind": "match_started", **shown})
 
 
-def announcement(study: Study, match: Match) -> dict[str, Any]:
-    """The `match` event: who plays on what, and under which settings."""
+def announcement(study: Study, match: Match) -> MatchEvent:
+    """Who plays on what, and under which settings."""
     task, config = study.task, study.config
-    return {
-        "kind": "match",
-        "match_id": match.match_id,
-        "study_id": config.study_id,
-        "label": match.label,
-        "purpose": match.purpose,
-        "generation": match.generation,
-        "stream": match.stream,
-        "task": task.name,
-        "task_id": task.task_id,
-        **({"text_hash": task.text_hash} if task.text_hash else {}),
-        "run_budget": config.run_budget,
-        "hardware_class": config.hardware_class,
-        "started_at": datetime.now(UTC).isoformat(),
-        "config": {
-            "direction": task.direction,
-            "metric": task.metric,
-            "unit": task.unit,
-            "verify_seeds": config.verify_seeds,
-            "fixed_steps": config.fixed_steps,
-        },
-        "arms": [_entered(arm) | ({"kin": arm.kin} if arm.kin else {}) for arm in match.arms],
-    }
-
-
-def _entered(arm: Arm) -> dict[str, str]:
-    return {"arm_id": arm.arm_id, "program_id": arm.program.program_id, "role": arm.role}
+    return MatchEvent(
+        match_id=match.match_id,
+        study_id=config.study_id,
+        label=match.label,
+        purpose=match.purpose,
+        generation=match.generation,
+        stream=match.stream,
+        task=task.name,
+        task_id=task.task_id,
+        text_hash=task.text_hash or None,
+        run_budget=config.run_budget,
+        hardware_class=config.hardware_class,
+        started_at=datetime.now(UTC).isoformat(),
+        config=MatchConfig(task.direction, task.metric, task.unit, config.verify_seeds, config.fixed_steps),
+        arms=tuple(MatchArm(arm.arm_id, arm.program.program_id, arm.role, arm.kin or None) for arm in match.arms),
+    )
 
 
 def measure_baseline(study: Study, executor: Executor, stream: Stream, match_id: str) -> float:
     """Mean metric of the untouched baseline over the shared fresh seeds of ``stream``; measured once a study."""
     seeds = [study.streams.seed(stream, "baseline", i) for i in range(study.config.baseline_seeds)]
-    known, task = study.history.baselines, study.task.name
+    known, task = study.state.baselines, study.task.name
     jobs = [BaselineJob(stream, seed, task=study.away) for seed in seeds if (task, stream, seed) not in known]
     for result in executor.run(jobs):
         (m,) = result.measurements
         tell_findings(study, m, source_id=study.task.baseline().source_id, stream=stream)
         study.record(
-            {
-                "kind": "baseline",
-                "match_id": match_id,
-                "task": study.task.name,
-                "stream": stream,
-                "seed": m.seed,
-                "status": m.status,
-                "metric": m.metric,
-                "reason": m.reason,
-                "source_id": study.task.baseline().source_id,
-                "trust": m.trust,
-                "device_seconds_spent": m.spent_seconds,
-                "wall_seconds": m.wall_seconds,
-            }
+            BaselineEvent(
+                match_id=match_id,
+                task=study.task.name,
+                stream=stream,
+                seed=m.seed,
+                status=m.status,
+                metric=m.metric,
+                reason=m.reason,
+                source_id=study.task.baseline().source_id,
+                trust=m.trust,
+                device_seconds_spent=m.spent_seconds,
+                wall_seconds=m.wall_seconds,
+            )
         )
     rows = [known.get((task, stream, seed)) for seed in seeds]
     if not all(rows):
         raise drained(study)
-    values = [row["metric"] for row in rows if row and row["status"] == "ok"]
+    values = [row.metric for row in rows if row and row.status == "ok" and row.metric is not None]
     if not values:
         raise TaskError(
-            f"{study.task.folder}: its baseline fails on all {len(seeds)} seeds: {rows[0] and rows[0]['reason']}",
+            f"{study.task.folder}: its baseline fails on all {len(seeds)} seeds: {rows[0] and rows[0].reason}",
             hint=f"metaloop task check {shlex.quote(study.config.task)}",
         )
     return statistics.fmean(values)
@@ -277,14 +269,14 @@ def run_job(study: Study, match: Match, arm: Arm, index: int) -> RunJob:
             study.streams.seed(match.stream, "verify", run_id, k) for k in range(study.config.verify_seeds)
         ),
         luck=content_id("r", arm.kin, str(index)) if arm.kin else run_id,
-        recorded=study.history.recorded(run_id),
+        recorded=study.state.run(run_id).recorded,
         task=study.away,
     )
 
 
 def settled(study: Study, job: RunJob) -> bool:
     """Whether the ledger holds all verifications of the run, which are the last that is written of it."""
-    return len(study.history.verifications.get(job.run_id, {})) >= len(job.verify_seeds)
+    return len(study.state.run(job.run_id).verifications) >= len(job.verify_seeds)
 
 
 def settle(study: Study, job: RunJob, arm: Arm, result: JobResult, baseline: float) -> None:
@@ -301,36 +293,35 @@ def settle(study: Study, job: RunJob, arm: Arm, result: JobResult, baseline: flo
         trust = "" if study.config.sandbox else "unverified"
         measured = tuple(Measurement(seed, "baseline", baseline, "", trust, 0.0, 0.0) for seed in job.verify_seeds)
     for m in measured:
-        if m.seed in study.history.verifications.get(job.run_id, {}):
+        if m.seed in study.state.run(job.run_id).verifications:
             continue
         gain = study.task.sign * (baseline - m.metric) if m.status == "ok" and m.metric is not None else 0.0
-        final = result.run.get("final_source_id")
+        final = result.run.final_source_id if result.run else None
         tell_findings(study, m, run_id=job.run_id, source_id=final, stream=job.stream)
         study.record(
-            {
-                "kind": "verification",
-                "run_id": job.run_id,
-                "arm_id": arm.arm_id,
-                "program_id": arm.program.program_id,
-                "task": study.task.name,
-                "stream": job.stream,
-                "seed": m.seed,
-                "status": m.status,
-                "reason": m.reason,
-                "metric": m.metric,
-                "baseline_metric": baseline,
-                "gain": gain,
-                "trust": m.trust,
-                "device_seconds_spent": m.spent_seconds,
-                "wall_seconds": m.wall_seconds,
-            }
+            VerificationEvent(
+                run_id=job.run_id,
+                arm_id=arm.arm_id,
+                program_id=arm.program.program_id,
+                task=study.task.name,
+                stream=job.stream,
+                seed=m.seed,
+                status=m.status,
+                reason=m.reason,
+                metric=m.metric,
+                baseline_metric=baseline,
+                gain=gain,
+                trust=m.trust,
+                device_seconds_spent=m.spent_seconds,
+                wall_seconds=m.wall_seconds,
+            )
         )
 
 
-def tell_findings(study: Study, measured: Measurement, **about: Any) -> None:
+def tell_findings(study: Study, measured: Measurement, **about: str | None) -> None:
     """Before the row of the measurement itself: once that stands, it is not made again and these would be lost."""
     for text in measured.findings:
-        study.record(finding_event(text, seed=measured.seed, **about))
+        study.record(FindingEvent.of_line(text, seed=measured.seed, **about))
 
 
 def ended(study: Study, job: RunJob, result: JobResult) -> Mapping[str, Any]:
@@ -342,7 +333,7 @@ def ended(study: Study, job: RunJob, result: JobResult) -> Mapping[str, Any]:
         "program": job.program_name,
         "gain": run_gain(study, job.run_id),
         "state": result.state,
-        "run": dict(result.run),
+        "run": result.run.to_record() if result.run else {},
     }
 
 
@@ -360,5 +351,5 @@ def gains_of(study: Study, arm_id: str) -> tuple[float, ...]:
 
 def run_gain(study: Study, run_id: str) -> float | None:
     """Verified gain of a run: mean over its fresh training seeds; None while it is not settled."""
-    rows = study.history.verifications.get(run_id, {}).values()
-    return statistics.fmean(r["gain"] for r in rows) if len(rows) >= study.config.verify_seeds else None
+    run = study.state.run(run_id)
+    return run.gain if len(run.verifications) >= study.config.verify_seeds else None

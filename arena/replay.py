@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from analysis import replays
+from analysis.events import AblationEvent, ReplayEvent
 from analysis.replays import Replay, Set
 from arena.drain import drain_on_interrupt, drained
 from arena.executor import Executor, Progress
@@ -15,6 +16,7 @@ from arena.inprocess import executor_of
 from arena.jobs import MeasureJob
 from arena.match import tell_findings
 from arena.study import Study
+from inner_loop.events import ExperimentEvent
 from programs.errors import Corrupt, UsageError
 from programs.ids import content_id
 from trainer.edits import Edit, EditError
@@ -38,16 +40,16 @@ def commits_of(study: Study, run: Mapping[str, Any]) -> list[Commit]:
     Raises UsageError for a run that kept nothing or whose edits are not declared ones, Corrupt where they do not lead
     to its final source.
     """
-    events = {e["number"]: e for e in study.history.experiments.get(run["run_id"], {}).values()}
-    final = next((e for e in events.values() if e["source_id"] == run["final_source_id"]), None)
-    chain: list[Mapping[str, Any]] = []
-    while final is not None and final["number"] and final["parent_number"] is not None:
-        if final["source_id"] != final["parent_source_id"]:
+    events = {e.number: e for e in study.state.run(run["run_id"]).experiments.values()}
+    final = next((e for e in events.values() if e.source_id == run["final_source_id"]), None)
+    chain: list[ExperimentEvent] = []
+    while final is not None and final.number and final.parent_number is not None:
+        if final.source_id != final.parent_source_id:
             chain.insert(0, final)
-        final = events.get(final["parent_number"])
+        final = events.get(final.parent_number)
     if not chain:
         raise UsageError(f"run {run['run_id']} kept nothing: there is no commit to replay")
-    commits = [Commit(e["experiment_id"], Edit.from_json(e["edit"])) for e in chain]
+    commits = [Commit(e.experiment_id, e.edit) for e in chain]
     if not all(commit.edit for commit in commits):
         raise UsageError(
             f"run {run['run_id']} kept free edits of its files, which cannot be told apart",
@@ -89,7 +91,7 @@ def play_replay(
     jobs: dict[str, tuple[Set, MeasureJob, list[str]]] = {}
     for number, (chosen, k) in enumerate(replay.trainings):
         names = tuple(commits[i].experiment_id for i in chosen)
-        if (names, seeds[k]) not in study.history.replays[ablation_id]:
+        if (names, seeds[k]) not in study.state.replays[ablation_id]:
             source, skipped = built_of(study, commits, chosen)
             job_id = f"replay {number + 1}"
             jobs[job_id] = chosen, MeasureJob(job_id, source.files, STREAM, seeds[k], task=study.away), skipped
@@ -99,13 +101,23 @@ def play_replay(
         (measured,) = result.measurements
         source_id = Source(job.files).source_id
         tell_findings(study, measured, run_id=run_id, source_id=source_id, stream=STREAM)
-        study.record({
-            "kind": "replay", "ablation_id": ablation_id, "run_id": run_id,
-            "commits": [commits[i].experiment_id for i in chosen], "skipped": skipped, "source_id": source_id,
-            "stream": STREAM, "seed": measured.seed, "status": measured.status, "metric": measured.metric,
-            "reason": measured.reason, "trust": measured.trust, "device_seconds_spent": measured.spent_seconds,
-            "wall_seconds": measured.wall_seconds,
-        })  # fmt: skip
+        study.record(
+            ReplayEvent(
+                ablation_id=ablation_id,
+                run_id=run_id,
+                commits=tuple(commits[i].experiment_id for i in chosen),
+                skipped=tuple(skipped),
+                source_id=source_id,
+                stream=STREAM,
+                seed=measured.seed,
+                status=measured.status,
+                metric=measured.metric,
+                reason=measured.reason,
+                trust=measured.trust,
+                device_seconds_spent=measured.spent_seconds,
+                wall_seconds=measured.wall_seconds,
+            )
+        )
         left -= 1
         progress({"kind": "note", "text": f"{len(jobs) - left} of {len(jobs)}: {said(commits, chosen)}"})
     if left:
@@ -121,16 +133,26 @@ def write_down(
     study: Study, ablation_id: str, run_id: str, commits: Sequence[Commit], replay: Replay, seeds: Sequence[int]
 ) -> None:
     """The plan, before anything of it is made; one with no more seeds than the last is not written again."""
-    known = study.history.ablations.get(ablation_id)
-    if known is not None and known["seeds"] >= replay.seeds:
+    known = study.state.ablations.get(ablation_id)
+    if known is not None and (known.seeds or 0) >= replay.seeds:
         return
-    study.record({
-        "kind": "ablation", "ablation_id": ablation_id, "method": "replay", "run_id": run_id,
-        "task": study.task.name, "stream": STREAM, "factors": [commit.experiment_id for commit in commits],
-        "seeds": replay.seeds, "planned_at": datetime.now(UTC).isoformat(),
-        "plan": {"labels": [commit.edit.label() for commit in commits], "training_seeds": list(seeds),
-                 "orders": [[list(order) for order in drawn] for drawn in replay.orders]},
-    })  # fmt: skip
+    study.record(
+        AblationEvent(
+            ablation_id=ablation_id,
+            method="replay",
+            run_id=run_id,
+            task=study.task.name,
+            stream=STREAM,
+            factors=tuple(commit.experiment_id for commit in commits),
+            seeds=replay.seeds,
+            planned_at=datetime.now(UTC).isoformat(),
+            plan={
+                "labels": [commit.edit.label() for commit in commits],
+                "training_seeds": list(seeds),
+                "orders": [[list(order) for order in drawn] for drawn in replay.orders],
+            },
+        )
+    )
 
 
 def replay_run(

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from inner_loop.events import CallEvent
 
 
-def spend_of(calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Tokens and dollars of `call` events, the failed ones too. ``usd`` is None where one of them has no price.
+@dataclass(frozen=True)
+class Spend:
+    """``usd`` is None where one of the calls has no price."""
 
-    Added up by their numbers: threads tell them in any order, and sums of floats depend on it.
+    calls: int
+    tokens: int
+    usd: float | None
+
+
+def spend_of(calls: Iterable[CallEvent]) -> Spend:
+    """Tokens and dollars, of the failed calls too.
+
+    Added up by their numbers: threads emit them in any order, and sums of floats depend on it.
     """
-    made = sorted(calls, key=lambda call: (int(call["number"]), str(call["status"])))
-    prices = [call["usd"] for call in made]
-    return {
-        "calls": len(made),
-        "tokens": sum(int(call["tokens"]) for call in made),
-        "usd": None if None in prices else math.fsum(prices),
-    }
+    made = sorted(calls, key=lambda call: (call.number, call.status))
+    prices = [call.usd for call in made]
+    usd = None if None in prices else math.fsum(price for price in prices if price is not None)
+    return Spend(len(made), sum(call.tokens for call in made), usd)

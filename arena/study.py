@@ -14,9 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
+from analysis.events import DirectiveEntry, Event, ProgramEvent, StudyEvent
 from analysis.ledger import Ledger, missing
+from analysis.run_state import StudyState
 from arena.choice import hardware_of_jobs, on_cluster
-from arena.history import History
 from arena.same_task import require_same, with_texts
 from arena.sandbox import holds
 from arena.settings import Prior, Reserved, StudyConfig, Versions
@@ -43,7 +44,7 @@ class Study:
         self.away = ""  # task_id of the task that it is on, where that is not its first; its jobs name it
         self._ledger: Ledger | None = None
         self._lock: TextIO | None = None
-        self.history = History()
+        self.state = StudyState()
 
     @classmethod
     def create(
@@ -164,15 +165,14 @@ class Study:
             (self.folder / "stop").unlink(missing_ok=True)
             self.look()
             self._ledger = Ledger(self.folder / "ledger", "main")
-            if not self.history.study:
+            if self.state.study is None:
                 self.record(
-                    {
-                        "kind": "study",
-                        "study_id": self.config.study_id,
-                        "version": self.config.versions.metaloop,
-                        "started_at": self.config.created_at,
-                        "config": self.public_config(),
-                    }
+                    StudyEvent(
+                        study_id=self.config.study_id,
+                        version=self.config.versions.metaloop,
+                        started_at=self.config.created_at,
+                        config=self.public_config(),
+                    )
                 )
         except BaseException:
             self.__exit__()
@@ -190,12 +190,12 @@ class Study:
 
     def look(self) -> None:
         """Read the ledger without holding it. Raises Corrupt where it and study.toml do not belong together."""
-        vars(self.history).update(vars(History.read(self.folder / "ledger")))  # in place: one for all its tasks
+        vars(self.state).update(vars(StudyState.read(self.folder / "ledger")))  # in place: one for all its tasks
         self._compare_with_ledger()
 
     def _compare_with_ledger(self) -> None:
         """Raise Corrupt where study.toml is not the one that the ledger began with, or a segment is missing."""
-        begun = self.history.study.get("config", {})
+        begun = dict(self.state.study.config) if self.state.study else {}
         if begun:
             begun = {"sandbox": False} | begun  # a ledger that does not say was begun before there was one
         for name in ("study_id", "task_id", "hardware_class", "baseline_seeds", *SETTLED[1:]):
@@ -214,8 +214,8 @@ class Study:
         problems = missing(self.folder / "ledger")
         problems += [
             f"{self.folder}/ledger: run {run_id} was verified, but the segment with its experiments is missing"
-            for run_id in self.history.verifications
-            if run_id not in self.history.experiments
+            for run_id, run in self.state.runs.items()
+            if run.verifications and not run.experiments
         ]
         if problems:
             raise Corrupt(problems[0], hint="restore the ledger from a copy, or start a new study")
@@ -249,43 +249,35 @@ class Study:
         """Ask the process that works on this study to finish its experiments in flight and stop."""
         (self.folder / "stop").write_text(f"{os.getpid()}\n", encoding="utf-8")
 
-    def record(self, event: Mapping[str, Any]) -> None:
-        """Write an event down and take it into the history of this process."""
+    def record(self, event: Event) -> None:
+        """Write an event down and take it into the state that this process knows."""
         if self._ledger is None:
             raise Corrupt(f"{self.folder} is not open for writing")
-        self._ledger.append(dict(event))
-        self.history.take(event)
+        self._ledger.append(event.to_record())
+        self.state.take(event)
 
     def admit(self, program: Program, *, generation: int, operator: str, parent_ids: Iterable[str] = ()) -> None:
         """Write a program down once; the same text again is the same program."""
-        if program.program_id in self.history.programs:
+        if program.program_id in self.state.programs:
             return
         self.record(
-            {
-                "kind": "program",
-                "program_id": program.program_id,
-                "name": program.name,
-                "generation": generation,
-                "operator": operator,
-                "parent_ids": list(parent_ids),
-                "words": program.words,
-                "text": program.text,
-                "directives": [
-                    {
-                        "directive_id": d.directive_id,
-                        "heading": d.heading,
-                        "kind": d.kind,
-                        "text": d.text,
-                        "position": d.position,
-                    }
-                    for d in program.directives
-                ],
-            }
+            ProgramEvent(
+                program_id=program.program_id,
+                name=program.name,
+                generation=generation,
+                operator=operator,
+                parent_ids=tuple(parent_ids),
+                words=program.words,
+                text=program.text,
+                directives=tuple(
+                    DirectiveEntry(d.directive_id, d.heading, d.kind, d.text, d.position) for d in program.directives
+                ),
+            )
         )
 
     def program(self, program_id: str) -> Program:
-        event = self.history.programs[program_id]
-        return Program.parse(event["text"], event["name"])
+        event = self.state.programs[program_id]
+        return Program.parse(event.text, event.name)
 
 
 def _require_free(folder: Path) -> None:

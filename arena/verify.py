@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.audit import Effect, gain_over, one_draw, source_verdict
+from analysis.events import AuditEvent
 from analysis.trust import counts, weakest
 from arena import embedded
 from arena.jobs import MeasureJob, Measurement
 from arena.scratch import Told, measure, scratch, secret_hash
 from arena.study import reference
-from inner_loop.record import finding_event
+from inner_loop.events import FindingEvent
 from programs.errors import TaskError
 from programs.ids import content_id
+from trainer.clock_rule import CpuUse
 from trainer.source import Source
 from trainer.streams import Stream, Streams
 from trainer.task import Task
@@ -48,7 +50,7 @@ class Sample:
     source: Source
     seeds: int
     ablate: bool = False
-    own: tuple[Mapping[str, Any], ...] = ()
+    own: tuple[CpuUse, ...] = ()
 
     def jobs(self, task: Task, how: How) -> list[MeasureJob]:
         found = [self._job(how, f"{self.label} {k}", k, 1.0) for k in range(self.seeds)]
@@ -143,18 +145,18 @@ def carry_out(task: Task, samples: Sequence[Sample], seeds: int, how: How, told:
     return Round(task, how, tuple(baseline), taken, tuple(measured.items()))
 
 
-def findings(found: Round, runs: Mapping[str, str | None]) -> list[dict[str, Any]]:
-    """The `finding` rows of a check: what the referee noticed of each source, what the scan of its text did.
+def findings(found: Round, runs: Mapping[str, str | None]) -> list[FindingEvent]:
+    """The findings of a check: what the referee noticed of each source, what the scan of its text did.
 
     ``runs``: label → the run that the source is of; None for a source of no run.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[FindingEvent] = []
     for label, taken in found.taken.items():
         about = {"run_id": runs.get(label), "source_id": taken.sample.source.source_id, "stream": FRESH}
-        rows += [finding_event(t, **about, seed=m.seed) for m in taken.trained for t in m.findings]
-        rows += [finding_event(text, **about) for text in embedded.scan(found.task, taken.sample.source)]
+        rows += [FindingEvent.of_line(t, **about, seed=m.seed) for m in taken.trained for t in m.findings]
+        rows += [FindingEvent.of_line(text, **about) for text in embedded.scan(found.task, taken.sample.source)]
         still = embedded.unmoved(taken.metrics, found.baseline)
-        rows += [finding_event(still, **about)] if still else []
+        rows += [FindingEvent.of_line(still, **about)] if still else []
     return rows
 
 
@@ -168,7 +170,7 @@ class Audit:
     subject: str
     verdict: str
     figures: Mapping[str, Any]
-    findings: Sequence[Mapping[str, Any]]
+    findings: Sequence[FindingEvent]
     round: Round
     why: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -186,22 +188,22 @@ class Audit:
         """False where what was claimed is known to be wrong: invalid, or contradicted by fresh data."""
         return not self.verdict.startswith(("invalid", "contradicted"))
 
-    def event(self) -> dict[str, Any]:
-        """The `audit` row; the secret is told now that it has been used."""
+    def event(self) -> AuditEvent:
+        """The secret is told now that it has been used."""
         streams = self.round.how.streams
-        return {
-            "kind": "audit", "audit_id": self.audit_id, "subject": self.subject, "verdict": self.verdict,
+        return AuditEvent(body={
+            "audit_id": self.audit_id, "subject": self.subject, "verdict": self.verdict,
             "why": self.why, **self.figures, "unit": self.round.task.unit, "trust": self.trust,
             "findings": len(self.findings), "device_seconds_spent": self.round.spent,
             "sandbox": self.round.how.sandbox, "secret_hash": secret_hash(streams), "secret": streams.secret.hex(),
             "stream": FRESH, **self.details,
             "measurements": [_row(label, m) for label, m in self.round.everything],
-        }  # fmt: skip
+        })  # fmt: skip
 
 
 def verify_source(
     task: Task, source: Source, seeds: int, how: How, told: Told,
-    run_id: str | None = None, own: tuple[Mapping[str, Any], ...] = (),
+    run_id: str | None = None, own: tuple[CpuUse, ...] = (),
 ) -> Audit:  # fmt: skip
     """A source under ``seeds`` fresh seeds, trained and untrained, against as many of the task's untouched baseline."""
     label = run_id or "source"
@@ -209,7 +211,7 @@ def verify_source(
     gain, hollow, failed = found.gain([label]), found.ablation([label]), found.taken[label].failures
     rows = findings(found, {label: run_id})
     if hollow:
-        rows.append(finding_event(hollow, run_id=run_id, source_id=source.source_id, stream=FRESH))
+        rows.append(FindingEvent.of_line(hollow, run_id=run_id, source_id=source.source_id, stream=FRESH))
     measured = (gain.gain, gain.low, gain.high) if len(failed) < seeds else (None, None, None)
     return Audit(
         "run" if run_id else "source",

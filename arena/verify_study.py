@@ -14,9 +14,9 @@ from arena.choice import hardware_of_jobs
 from arena.scratch import Told
 from arena.study import Study
 from arena.verify import FRESH, Audit, How, Sample, carry_out, findings, verify_source
-from inner_loop.record import finding_event
+from inner_loop.events import FindingEvent
 from programs.errors import Corrupt, NotFound, UsageError
-from trainer.clock_rule import own_experiments
+from trainer.clock_rule import CpuUse, own_experiments
 from trainer.source import Source
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ def final_source(study: Study, run: Row) -> Source:
     return source
 
 
-def used_by(study: Study, run: Row) -> tuple[dict[str, Any], ...]:
+def used_by(study: Study, run: Row) -> tuple[CpuUse, ...]:
     """CPU that the run's own experiments of its final source used."""
-    return own_experiments(study.history.experiments.get(run["run_id"], {}).values(), run["final_source_id"])
+    return own_experiments(study.state.run(run["run_id"]).experiments.values(), run["final_source_id"])
 
 
 def run_of(study: Study, run_id: str) -> Row:
@@ -145,7 +145,7 @@ def verify_study(study: Study, whole: Claim, drawn: Claim, how: How, told: Told)
     hollow = found.ablation([run["run_id"] for run in drawn.first if run["run_id"] in found.taken])
     verdict, why = study_verdict(recorded, fresh, hollow)
     noticed = findings(found, {sample.label: sample.label for sample in samples})
-    noticed += [finding_event(hollow, stream=FRESH)] if hollow else []
+    noticed += [FindingEvent.of_line(hollow, stream=FRESH)] if hollow else []
     audit = Audit("study", verdict, figures_of(whole, recorded, fresh), noticed, found, why, {
         "failed_seeds": sum(len(taken.failures) for taken in found.taken.values()),
         "ratio": asdict(fresh.ratio), "recorded_ratio": asdict(recorded.ratio), "match_id": whole.match["match_id"],
@@ -159,9 +159,11 @@ def verify_study(study: Study, whole: Claim, drawn: Claim, how: How, told: Told)
 def recorded_lead(study: Study, claim: Claim) -> Lead:
     """The claim again, from all verifications that the ledger holds of its two arms."""
     values = [
-        event["metric"]
-        for (task, stream, _), event in study.history.baselines.items()
-        if (task, stream) == (claim.match["task"], claim.match["stream"]) and event["status"] == "ok"
+        event.metric
+        for (task, stream, _), event in study.state.baselines.items()
+        if (task, stream) == (claim.match["task"], claim.match["stream"])
+        and event.status == "ok"
+        and event.metric is not None
     ]
     if not values or not claim.first or not claim.second:
         raise NotFound(f"{study.folder}: its claim has not been measured yet", hint="finish the study first")
@@ -221,6 +223,6 @@ def store(study: Study, audit: Audit) -> None:
     """Into a segment of its own, so that the study's chain stays as it is and goes on from here."""
     with Ledger(study.folder / "ledger", "audit") as ledger:
         for event in audit.findings:
-            ledger.append(event, sync=False)
-        ledger.append(audit.event())
+            ledger.append(event.to_record(), sync=False)
+        ledger.append(audit.event().to_record())
         ledger.finish()

@@ -13,27 +13,28 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 from analysis.ledger import Ledger
+from analysis.run_state import RunState
 from arena.jobs import Job, JobResult, MeasureJob, Measurement, RunJob, from_json
 from arena.settings import StudyConfig
 from arena.spend import spend_of
 from arena.trainers import Trainers
+from inner_loop.events import DecisionEvent, Event, ExperimentEvent, FaultEvent, RunEndedEvent, RunStartedEvent
 from inner_loop.kit import Kit
 from inner_loop.run import RunResult, run
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program
-from trainer.clock_rule import own_experiments, verification
+from trainer.clock_rule import CpuUse, own_experiments, verification
 from trainer.devices import Devices
 from trainer.experiment import Spec, Trainer
 from trainer.inside.metering import die_with_parent
 from trainer.source import Source
 
 Tell = Callable[[Mapping[str, Any]], None]
-SHOWN = ("kind", "run_id", "number", "status", "metric", "decision", "description", "device_seconds_charged")
+SHOWN = ("run_id", "number", "status", "metric", "decision", "description", "device_seconds_charged")
 
 
 class Writer(Protocol):
@@ -44,9 +45,11 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
-def shown(event: Mapping[str, Any]) -> dict[str, Any] | None:
+def shown(event: Event) -> dict[str, Any] | None:
     """What is shown of an event while a run goes on; None for one that is not shown."""
-    return {k: event[k] for k in SHOWN if k in event} if event["kind"] in ("experiment", "decision") else None
+    if not isinstance(event, ExperimentEvent | DecisionEvent):
+        return None
+    return {"kind": event.kind, **{name: getattr(event, name) for name in SHOWN if hasattr(event, name)}}
 
 
 class Worker:
@@ -71,19 +74,15 @@ class Worker:
         self.repositories = repositories
         self.synced = ("experiment", "run_ended", "call") if sync_each else ("run_ended", "call")
         self.ledger: Writer = ledger or Ledger(folder / "ledger", f"worker-{index}")
-        self.calls: list[Mapping[str, Any]] = []  # of models, of the run in hand
-        self.experiments: list[Mapping[str, Any]] = []  # of the run in hand, those of an interrupted attempt too
+        self.run = RunState()  # the one in hand, with what an interrupted attempt left
 
     def should_stop(self) -> bool:
         return (self.folder / "stop").exists()
 
-    def emit(self, event: dict[str, Any]) -> None:
+    def emit(self, event: Event) -> None:
         """Write an event down, then show it to the parent. Outcomes and ends are synced, decisions can be replayed."""
-        self.ledger.append(event, sync=event["kind"] in self.synced)
-        if event["kind"] == "call":
-            self.calls.append(event)
-        if event["kind"] == "experiment":
-            self.experiments.append(event)
+        self.ledger.append(event.to_record(), sync=event.kind in self.synced)
+        self.run.take(event)
         if (told := shown(event)) is not None:
             self.tell({"progress": told})
 
@@ -98,7 +97,7 @@ class Worker:
         measured = self.measure(Spec(source, job.seed, job.stream, fraction), own=own)
         return JobResult(job.job_id, "finished", (measured,))
 
-    def measure(self, spec: Spec, run_id: str | None = None, own: Iterable[Mapping[str, Any]] = ()) -> Measurement:
+    def measure(self, spec: Spec, run_id: str | None = None, own: Iterable[CpuUse] = ()) -> Measurement:
         """Train a source from scratch under a fresh seed and score it on the hidden split of the stream.
 
         ``own``: experiments of the same source; a measurement that used more CPU than they did is invalid.
@@ -107,8 +106,14 @@ class Worker:
         began = time.perf_counter()
         outcome = self.trainer.run(spec) if self.config.fixed_steps else verification(self.trainer, spec, tuple(own))
         if outcome.status == "fault":
-            told = {"run_id": run_id, "source_id": spec.source.source_id, "stream": spec.stream, "seed": spec.seed}
-            self.ledger.append({"kind": "fault", **told, "reason": outcome.reason})
+            fault = FaultEvent(
+                run_id=run_id,
+                source_id=spec.source.source_id,
+                stream=spec.stream,
+                seed=spec.seed,
+                reason=outcome.reason,
+            )
+            self.ledger.append(fault.to_record())
             message = f"an experiment could not be carried out: {outcome.reason}"
             raise EnvironmentProblem(message, hint="metaloop doctor")
         return Measurement(
@@ -123,17 +128,16 @@ class Worker:
         )
 
     def play(self, job: RunJob) -> JobResult:
-        started = {k: v for k, v in asdict(job).items() if k in STARTED_FIELDS}
+        self.run = RunState()
+        for event in job.recorded:
+            self.run.take(event)
         self.emit(
-            {
-                "kind": "run_started",
-                "task": self.trainer.task.name,
-                "device_seconds_budget": job.budget,
-                **started,
-            }
+            RunStartedEvent(
+                task=self.trainer.task.name,
+                device_seconds_budget=job.budget,
+                **{name: getattr(job, name) for name in STARTED_FIELDS},
+            )
         )
-        self.calls = [event for event in job.recorded if event["kind"] == "call"]
-        self.experiments = [event for event in job.recorded if event["kind"] == "experiment"]
         folder = self.folder / "runs" / job.run_id if self.repositories else None
         result = run(
             Program.parse(job.program_text, job.program_name),
@@ -153,14 +157,24 @@ class Worker:
         )
         if result.state != "finished" and result.problem is None:
             return JobResult(job.run_id, "interrupted")
-        summary = {k: v for k, v in asdict(result).items() if k not in ("final", "run_id", "problem")}
-        summary |= {"final_source_id": result.final.source_id, "claimed_best": result.final_metric}
-        summary |= spend_of(self.calls)
-        claimed = {"claimed_gain": self.claimed_gain(result.baseline_metric, result.final_metric)}
-        self.emit({"kind": "run_ended", "run_id": job.run_id, **summary, **claimed})
+        ended = self.ended(result)
+        self.emit(ended)
         if result.problem is not None:
             return JobResult(job.run_id, "interrupted", problem=describe(result.problem))
-        return self.verify(job, result, summary)
+        return self.verify(job, result, ended)
+
+    def ended(self, result: RunResult) -> RunEndedEvent:
+        figures = {key: value for key, value in vars(result).items() if key not in ("final", "problem")}
+        spend = spend_of(self.run.calls)
+        return RunEndedEvent(
+            **figures,
+            final_source_id=result.final.source_id,
+            claimed_best=result.final_metric,
+            calls=spend.calls,
+            tokens=spend.tokens,
+            usd=spend.usd,
+            claimed_gain=self.claimed_gain(result.baseline_metric, result.final_metric),
+        )
 
     def kit(self, job: RunJob, folder: Path | None) -> Kit:
         """What a researcher with a model is given. Where to record to and replay from is up to the command."""
@@ -170,13 +184,13 @@ class Worker:
             emit=self.emit, should_stop=self.should_stop, record=record, replay=replay,
         )  # fmt: skip
 
-    def verify(self, job: RunJob, result: RunResult, summary: Mapping[str, Any]) -> JobResult:
+    def verify(self, job: RunJob, result: RunResult, ended: RunEndedEvent) -> JobResult:
         """Train what a run ended with on seeds that no researcher saw."""
         untouched = result.final.source_id == self.trainer.task.baseline().source_id
         specs = [Spec(result.final, seed, job.stream, block=job.match_id) for seed in job.fresh_seeds(untouched)]
-        own = own_experiments(self.experiments, result.final.source_id)
+        own = own_experiments(self.run.experiments.values(), result.final.source_id)
         measured = tuple(self.measure(spec, job.run_id, own) for spec in specs)
-        return JobResult(job.run_id, "finished", measured, untouched, summary)
+        return JobResult(job.run_id, "finished", measured, untouched, ended)
 
     def claimed_gain(self, baseline: float | None, final: float | None) -> float | None:
         return None if baseline is None or final is None else self.trainer.task.sign * (baseline - final)

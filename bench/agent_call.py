@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.common import appended
 from inner_loop.kit import Kit, Staff
 from inner_loop.run import run
 from programs.program import Program
@@ -59,12 +60,18 @@ def main(calls: int) -> None:
         agent.write_text(AGENT % calls)
         agent.chmod(0o755)
         events: list[dict[str, Any]] = []
+        emit = appended(events)
         task, streams = Task.load(TASK), Streams.from_seed(7)
-        kit = Kit(Staff(agent=str(agent), agent_network="none"), run_id="r0", folder=folder / "run", emit=events.append)
+        kit = Kit(
+            Staff(agent=str(agent), agent_network="none"),
+            run_id="r0",
+            folder=folder / "run",
+            emit=emit,
+        )
         with Timed(task, DataStore(task, streams, folder / "splits"), fixed_steps=True) as trainer:
             run(
                 Program.parse("# Research\n\nLower it.\n"), trainer, run_id="r0", run_seed=1, streams=streams,
-                budget_seconds=(calls + 2) * 0.2, researcher="command", emit=events.append, folder=folder / "run",
+                budget_seconds=(calls + 2) * 0.2, researcher="command", emit=emit, folder=folder / "run",
                 kit=kit,
             )  # fmt: skip
         said = next((folder / "run" / "agent").glob("session-*-1.out")).read_text().split("\n")

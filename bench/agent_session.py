@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.common import figure
+from bench.common import appended, figure
 from inner_loop.kit import Kit, Staff
 from inner_loop.run import run
 from programs.program import Program
@@ -46,13 +46,19 @@ def main(runs: int) -> None:
 def _one(task: Task, agent: Path, folder: Path) -> tuple[float, float, float, float]:
     """Wall seconds of a run of one session: all, the agent's sandbox, the agent's own, and all but its own."""
     events: list[dict[str, Any]] = []
+    emit = appended(events)
     streams = Streams(bytes(16))
-    kit = Kit(Staff(agent=str(agent), agent_network="none"), run_id="r0", folder=folder, emit=events.append)
+    kit = Kit(
+        Staff(agent=str(agent), agent_network="none"),
+        run_id="r0",
+        folder=folder,
+        emit=emit,
+    )
     with trainer_for(task, DataStore(task, streams, folder / "none"), fixed_steps=True) as trainer:
         began = time.perf_counter()
         result = run(
             Program.parse("# One\n\nTry one thing.\n"), trainer, run_id="r0", run_seed=1, streams=streams,
-            budget_seconds=task.run_budget, researcher="command", emit=events.append, folder=folder, kit=kit,
+            budget_seconds=task.run_budget, researcher="command", emit=emit, folder=folder, kit=kit,
         )  # fmt: skip
         whole = time.perf_counter() - began
     assert result.experiments == 2, result

@@ -22,6 +22,7 @@ from typing import Any
 
 from analysis.study import query
 from bench.common import figure
+from inner_loop.events import Event
 from inner_loop.kit import Kit, Staff
 from inner_loop.models.client import Client
 from inner_loop.models.contract import Message, NoReply
@@ -83,8 +84,8 @@ def played(task: Task, team: Staff, folder: Path, seconds: float, number: int = 
         name = f"r{number}"
         result = run(
             Program.parse(THREE), trainer, run_id=name, run_seed=number, streams=streams, researcher="chat",
-            budget_seconds=task.run_budget, emit=events.append, folder=folder / name,
-            kit=Kit(staff=team, run_id=name, emit=events.append, study=folder),
+            budget_seconds=task.run_budget, emit=lambda event: events.append(event.to_record()), folder=folder / name,
+            kit=Kit(staff=team, run_id=name, emit=lambda event: events.append(event.to_record()), study=folder),
         )  # fmt: skip
     return result, events
 
@@ -108,9 +109,9 @@ def overhead(place: Path) -> None:
         events: list[Any] = []
         ends: list[float] = []
 
-        def emit(event: dict[str, Any]) -> None:
+        def emit(event: Event) -> None:
             events.append(event)
-            if event["kind"] == "decision":
+            if event.kind == "decision":
                 ends.append(time.perf_counter())
 
         streams, cpu = Streams.from_seed(1), time.process_time()

@@ -15,14 +15,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from bench.common import figure
 from trainer.cache import Cache
-from trainer.clock_rule import excess, overrun, verification
+from trainer.clock_rule import CpuUse, excess, overrun, verification
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Outcome, Spec, Trainer
@@ -61,6 +60,10 @@ def load(processes: int) -> Iterator[None]:
             process.wait()
 
 
+def use(outcome: Outcome) -> CpuUse:
+    return CpuUse(outcome.training_seconds, outcome.prediction_seconds)
+
+
 def verifications(trainer: Trainer, count: int, seed: int) -> Iterator[tuple[Outcome, Outcome, Outcome]]:
     """(experiment, first training, what was made of it) of honest sources, ``count`` times; failures are left out."""
     streams, made = Streams.from_seed(seed), 0
@@ -70,8 +73,8 @@ def verifications(trainer: Trainer, count: int, seed: int) -> Iterator[tuple[Out
             spec = Spec(source, streams.seed("confirmation", "verify", number, k), "confirmation")
             first = trainer.run(spec)
             if first.status == "ok":
-                again = overrun([asdict(own)], first)
-                yield own, first, verification(trainer, spec, [asdict(own)]) if again else first
+                again = overrun([use(own)], first)
+                yield own, first, verification(trainer, spec, [use(own)]) if again else first
                 made += 1
             if made == count:
                 return
@@ -91,8 +94,8 @@ def main() -> None:
         data = DataStore(task, Streams.from_seed(asked.seed), Path(folder))
         with Trainer(task, data, cache=Cache(Path(folder) / "cache")) as trainer:
             for own, first, found in verifications(trainer, asked.number, asked.seed):
-                over.append([excess([asdict(own)], first, key) for key in ("training_seconds", "prediction_seconds")])
-                repeated += bool(overrun([asdict(own)], first))
+                over.append([excess([use(own)], first, key) for key in ("training_seconds", "prediction_seconds")])
+                repeated += bool(overrun([use(own)], first))
                 refused += [found.reason] if found.status == "invalid" else []
                 loads.append(os.getloadavg()[0])
     figure("verifications", f"{len(over)} of strokes, load {np.mean(loads):.1f} ({min(loads):.1f} to {max(loads):.1f})")

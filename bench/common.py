@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from analysis.study import query
+from inner_loop.events import Emit
 
 Line = TypeVar("Line")
 Job = TypeVar("Job")
@@ -59,3 +60,8 @@ def ratio(values: Sequence[float], digits: int = 3) -> str:
 def figure(name: str, value: object, goal: str = "") -> None:
     """One measured figure a line, grep-able."""
     print(f"{name}: {value}" + (f"   (goal {goal})" if goal else ""), flush=True)
+
+
+def appended(records: list[dict[str, Any]]) -> Emit:
+    """An ``emit`` that keeps the records of a run."""
+    return lambda event: records.append(event.to_record())

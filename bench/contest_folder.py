@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from analysis.events import Event, VerificationEvent
 from analysis.ledger import Ledger, read
 from arena.contest import accounts, arms
 from arena.contest.contest import Contest
@@ -35,23 +36,23 @@ RUNS, BATCH = 2, 500
 POOL = 400  # ideas that programs choose from
 TOKENS = "tokens.json"
 OWN = frozenset({"seq", "prev", "hash", "schema", "at"})
-Event = dict[str, Any]
+Record = dict[str, Any]
 
 
 class Bulk(Study):
     """A study whose events go to the disk by the batch."""
 
-    batch: list[Mapping[str, Any]]
+    batch: list[Event]
 
-    def record(self, event: Mapping[str, Any]) -> None:
+    def record(self, event: Event) -> None:
         if self._ledger is None:
             raise RuntimeError("not open")
         self.__dict__.setdefault("batch", []).append(event)
-        self.history.take(event)
+        self.state.take(event)
 
     def flush(self) -> None:
         if self._ledger is not None:
-            self._ledger.extend(self.__dict__.pop("batch", []), sync=False)
+            self._ledger.extend((event.to_record() for event in self.__dict__.pop("batch", [])), sync=False)
 
 
 def founded(folder: Path, entrants: int, runs: int = RUNS) -> Contest:
@@ -109,9 +110,9 @@ def stored(contest: Contest, people: Sequence[Person], rng: random.Random) -> li
     return rows
 
 
-def patterns(contest: Contest) -> dict[str, list[Event]]:
+def patterns(contest: Contest) -> dict[str, list[Record]]:
     """The events of a screening run and of a run at full budget, as a worker wrote them."""
-    runs: dict[str, list[Event]] = {}
+    runs: dict[str, list[Record]] = {}
     ids: dict[str, str] = {}
     screening = content_id("m", contest.study.study_id, arms.SCREENING)
     for event in read(contest.folder / "ledger"):
@@ -123,8 +124,8 @@ def patterns(contest: Contest) -> dict[str, list[Event]]:
 
 
 def results(
-    contest: Contest, study: Bulk, entry: Entry, pattern: Mapping[str, Sequence[Event]], rng: random.Random
-) -> Iterable[Event]:
+    contest: Contest, study: Bulk, entry: Entry, pattern: Mapping[str, Sequence[Record]], rng: random.Random
+) -> Iterable[Record]:
     """Tell the ledger of an entry and of the verifications of its runs; returns the events of its worker."""
     board, screening = (arms.match_of(study, label) for label in (arms.BOARD, arms.SCREENING))
     pair = (arms.arm_of(screening, entry, 0), arms.arm_of(board, entry, 0))
@@ -134,17 +135,17 @@ def results(
     merit = 0.0 if rng.random() < 0.1 else rng.gauss(0.1, 0.08)  # a tenth end at the untouched script
     for job in jobs:
         ids = {"run_id": job.run_id, "arm_id": job.arm_id, "program_id": job.program_id, "match_id": job.match_id}
-        for event in pattern[arms.BOARD if job.verify_seeds else arms.SCREENING]:
-            own = {k: v for k, v in ids.items() if k in event}
-            if "experiment_id" in event:
-                own["experiment_id"] = content_id("e", job.run_id, event["experiment_id"])
-            yield event | own | ({"run_seed": job.run_seed} if "run_seed" in event else {})
+        for told in pattern[arms.BOARD if job.verify_seeds else arms.SCREENING]:
+            own = {k: v for k, v in ids.items() if k in told}
+            if "experiment_id" in told:
+                own["experiment_id"] = content_id("e", job.run_id, told["experiment_id"])
+            yield told | own | ({"run_seed": job.run_seed} if "run_seed" in told else {})
         luck = rng.gauss(0.0, 0.03) if merit else 0.0
         for seed in job.verify_seeds:
             gain = merit + luck + rng.gauss(0.0, 0.01) if merit else 0.0
-            study.record({
-                "kind": "verification", "run_id": job.run_id, "arm_id": job.arm_id, "program_id": job.program_id,
-                "task": study.task.name, "stream": job.stream, "seed": seed, "status": "ok" if merit else "baseline",
-                "reason": "", "metric": 2.0 - gain, "baseline_metric": 2.0, "gain": gain,
-                "trust": "scored" if merit else "", "device_seconds_spent": 0.1, "wall_seconds": 0.1,
-            })  # fmt: skip
+            event = VerificationEvent(
+                run_id=job.run_id, arm_id=job.arm_id, program_id=job.program_id, task=study.task.name,
+                stream=job.stream, seed=seed, status="ok" if merit else "baseline", metric=2.0 - gain,
+                baseline_metric=2.0, gain=gain, trust="scored" if merit else "",
+            )  # fmt: skip
+            study.record(event)

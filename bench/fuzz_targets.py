@@ -153,11 +153,9 @@ def _open(path: Path) -> None:
 
 
 def _jobs() -> list[bytes]:
-    run = jobs.RunJob(
-        "r1", "m1", "a1", "p1", "stock", "Try `lr=0.02`.\n", 7, "search", 120.0, "scripted", (1, 2), "r1", ({},)
-    )
+    run = jobs.RunJob("r1", "m1", "a1", "p1", "stock", "Try `lr=0.02`.\n", 7, "search", 120.0, "scripted", (1, 2), "r1")
     measured = jobs.Measurement(3, "ok", 1.25, "", "scored", 4.0, 5.0)
-    result = jobs.JobResult("r1", "finished", (measured,), run={"final": "s1"})
+    result = jobs.JobResult("r1", "finished", (measured,))
     data = [jobs.to_json(run), jobs.to_json(jobs.BaselineJob("search", 3)), result.to_json()]
     return [json.dumps(item).encode() for item in data]
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.common import figure, ratio
+from bench.common import appended, figure, ratio
 from inner_loop.run import RunResult, run
 from programs.shelf import starter
 from trainer.data import DataStore
@@ -56,9 +56,10 @@ class Played:
 
 def play(devices: Devices, seed: int, budget: float) -> Played:
     events: list[dict[str, Any]] = []
+    emit = appended(events)
     result = run(
         starter(PROGRAM), devices.trainer, run_id=f"r{seed}", run_seed=seed, streams=devices.trainer.data.streams,
-        budget_seconds=budget, emit=events.append, folder=None, devices=devices,
+        budget_seconds=budget, emit=emit, folder=None, devices=devices,
     )  # fmt: skip
     return Played(result, events)
 

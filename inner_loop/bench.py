@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from inner_loop.events import (
+    DecisionEvent,
+    Emit,
+    Event,
+    ExperimentEvent,
+    FaultEvent,
+    FindingEvent,
+    WaveEvent,
+    experiment_id,
+)
 from inner_loop.meter import Meter
-from inner_loop.record import Record, decision_event, experiment_event, experiment_id, finding_event, wave_event
+from inner_loop.record import Record, experiment_event
 from inner_loop.replay import Replay
 from inner_loop.repository import Repository
 from inner_loop.results_tsv import ResultsTable
 from inner_loop.wave import Ask, Known, Planned, fly
-from programs.errors import EnvironmentProblem, TaskError, UsageError
+from programs.errors import Corrupt, EnvironmentProblem, TaskError, UsageError
 from trainer.devices import Devices, Landing, busy_seconds, idle_seconds
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
@@ -58,9 +68,9 @@ class Bench:
         run_seed: int,
         streams: Streams,
         budget_seconds: float,
-        emit: Callable[[dict[str, Any]], None],
+        emit: Emit,
         repository: Repository | None = None,
-        recorded: Sequence[Mapping[str, Any]] = (),
+        recorded: Sequence[Event] = (),
         should_stop: Callable[[], bool] = never,
         devices: Devices | None = None,
     ) -> None:
@@ -228,20 +238,34 @@ class Bench:
         if self._table:
             self._table.add(record, self._repository.hash_of(record) if self._repository else "")
         if not self._replay.was_decided(record.experiment_id, decision):
-            self._emit(decision_event(self.run_id, record))
+            self._emit(
+                DecisionEvent(
+                    run_id=self.run_id,
+                    experiment_id=record.experiment_id,
+                    decision=record.decision,
+                    reason=record.reason,
+                )
+            )
 
-    def recall(self, rebuild: Callable[[Mapping[str, Any], Record], Source]) -> None:
+    def recall(self, rebuild: Callable[[ExperimentEvent, Record], Source]) -> None:
         """Take up what an earlier attempt recorded, unasked: for a researcher that would not ask the same again.
 
         History, charges, decisions and head stand as they did; nothing is trained or emitted. ``rebuild`` makes an
         experiment's source of its event and its parent. Raises Corrupt where that is not the source that was trained.
         """
         for event in self._replay.from_number(len(self.history)):
-            parent = self.history[event["parent_number"]]
+            if event.parent_number is None:
+                raise Corrupt(f"run {self.run_id}: experiment {event.number} has no parent")
+            parent = self.history[event.parent_number]
             ask = Ask(
-                Edit.from_json(event["edit"]), parent, tuple(event["directive_ids"]), event["fraction"],
-                event["replicate"], event["description"], event["proposer"],
-            )  # fmt: skip
+                event.edit,
+                parent,
+                event.directive_ids,
+                event.fraction,
+                event.replicate,
+                event.description,
+                event.proposer,
+            )
             (record,) = self._carry_out([self._planned(ask, parent, rebuild(event, parent))])
             decided = self._replay.decision(record.experiment_id)
             if decided is not None:
@@ -324,7 +348,11 @@ class Bench:
         if idle is None and self._trainer.leased and not self._trainer.fixed_steps:
             idle = idle_seconds(landings, self.devices)
             if idle > 0:
-                self._emit(wave_event(self.run_id, first, len(landings), self.devices, idle))
+                self._emit(
+                    WaveEvent(
+                        run_id=self.run_id, number=first, count=len(landings), devices=self.devices, idle_seconds=idle
+                    )
+                )
         self.meter.wait(idle or 0.0)
 
     def _take(self, planned: Planned, ended: Known) -> None:
@@ -360,7 +388,7 @@ class Bench:
             self._emit(experiment_event(self.run_id, record, parent))
 
     def _refuse(self, planned: Planned, outcome: Outcome) -> NoReturn:
-        self._emit({"kind": "fault", "run_id": self.run_id, "number": planned.number, "reason": outcome.reason})
+        self._emit(FaultEvent(run_id=self.run_id, number=planned.number, reason=outcome.reason))
         raise EnvironmentProblem(
             f"run {self.run_id}: experiment {planned.number} could not be carried out: {outcome.reason}",
             hint="nothing was charged; the run can be resumed",
@@ -371,7 +399,7 @@ class Bench:
         """Before the experiment's own row: whoever finds that row does not run it again and would not tell them."""
         about = {"run_id": self.run_id, "experiment_id": record.experiment_id, "source_id": record.source.source_id}
         for text in record.outcome.findings:
-            self._emit(finding_event(text, **about, stream="search", seed=record.seed))
+            self._emit(FindingEvent.of_line(text, **about, stream="search", seed=record.seed))
 
 
 def _meter(trainer: Trainer, budget_seconds: float) -> Meter:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from inner_loop.events import CallEvent, Emit, Event
 
 
 class Staff(BaseModel):
@@ -73,12 +75,12 @@ class Kit:
     run_id: str = ""
     study: Path | None = None
     folder: Path | None = None
-    recorded: Sequence[Mapping[str, Any]] = ()
-    emit: Callable[[dict[str, Any]], None] = field(default=lambda _: None)
+    recorded: Sequence[Event] = ()
+    emit: Emit = field(default=lambda _: None)
     should_stop: Callable[[], bool] = field(default=lambda: False)
     record: Path | None = None  # --record DIR: exchanges with models are written there
     replay: Path | None = None  # --replay DIR: they are answered from there, and no socket is opened
 
-    def calls(self) -> list[Mapping[str, Any]]:
-        """The `call` events of an earlier attempt at this run."""
-        return [e for e in self.recorded if e.get("kind") == "call" and e.get("run_id", "") == self.run_id]
+    def calls(self) -> list[CallEvent]:
+        """The calls of an earlier attempt at this run."""
+        return [e for e in self.recorded if isinstance(e, CallEvent) and (e.run_id or "") == self.run_id]

@@ -1,14 +1,15 @@
-"""One experiment as the bench remembers it, and its two event rows: what was measured, what was decided."""
+"""One experiment as the bench remembers it, and its event."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
-from programs.ids import content_id
+from inner_loop.events import ExperimentEvent
 from trainer.edits import Edit, Value
 from trainer.experiment import Outcome
+from trainer.outcome import Status, Trust
 from trainer.source import Source
 
 
@@ -50,93 +51,61 @@ class Record:
         return self.fraction >= 1.0
 
 
-def experiment_id(run_id: str, number: int) -> str:
-    """The id of a run's experiment: by its place, so that a resumed run gives the same one."""
-    return content_id("e", run_id, str(number))
-
-
-def experiment_event(run_id: str, record: Record, parent: Record | None) -> dict[str, Any]:
-    """The `experiment` row; times in seconds, `started_at` in UTC."""
+def experiment_event(run_id: str, record: Record, parent: Record | None) -> ExperimentEvent:
     outcome = record.outcome
-    return {
-        "kind": "experiment",
-        "run_id": run_id,
-        "experiment_id": record.experiment_id,
-        "number": record.number,
-        "parent_number": record.parent,
-        "source_id": record.source.source_id,
-        "parent_source_id": parent.source.source_id if parent else None,
-        "edit": record.edit.to_json(),
-        "config": dict(record.config),
-        "seed": record.seed,
-        "replicate": record.replicate,
-        "fraction": record.fraction,
-        "status": outcome.status,
-        "metric": outcome.metric,
-        "device_seconds_charged": outcome.device_seconds,
-        "device_seconds_spent": outcome.spent_seconds,
-        "training_seconds": outcome.training_seconds,
-        "prediction_seconds": outcome.prediction_seconds,
-        "wall_seconds": outcome.wall_seconds,
-        "peak_memory_mb": outcome.peak_memory_mb,
-        "utilization": outcome.utilization,
-        "steps": outcome.steps,
-        "description": record.description,
-        "proposer": record.proposer,
-        "directive_ids": list(record.because),
-        "trust": outcome.trust,
-        "findings": list(outcome.findings),
-        "cached": outcome.cached,
-        "reason": outcome.reason,
-        "diff": record.diff,
-        "started_at": record.started_at,
-    }
-
-
-def decision_event(run_id: str, record: Record) -> dict[str, Any]:
-    return {
-        "kind": "decision",
-        "run_id": run_id,
-        "experiment_id": record.experiment_id,
-        "decision": record.decision,
-        "reason": record.reason,
-    }
-
-
-def wave_event(run_id: str, number: int, count: int, devices: int, idle: float) -> dict[str, Any]:
-    """The `wave` row of leased devices: of the wave that began with experiment ``number``, ``idle`` device-seconds were
-    spent waiting for its last experiment, and are charged."""
-    return {
-        "kind": "wave", "run_id": run_id, "number": number, "count": count, "devices": devices, "idle_seconds": idle,
-    }  # fmt: skip
-
-
-def recorded_outcome(event: Mapping[str, Any]) -> Outcome:
-    """The outcome that an `experiment` row tells of; its log is not in the ledger and comes back empty."""
-    return Outcome(
-        status=event["status"],
-        metric=event["metric"],
-        device_seconds=event["device_seconds_charged"],
-        spent_seconds=event["device_seconds_spent"],
-        wall_seconds=event["wall_seconds"],
-        steps=event["steps"],
-        peak_memory_mb=event["peak_memory_mb"],
-        utilization=event.get("utilization"),
-        training_seconds=event.get("training_seconds"),
-        prediction_seconds=event.get("prediction_seconds"),
-        reason=event["reason"],
-        log="",
-        trust=event["trust"],
-        cached=event["cached"],
-        findings=tuple(event.get("findings", ())),
+    return ExperimentEvent(
+        run_id=run_id,
+        experiment_id=record.experiment_id,
+        number=record.number,
+        parent_number=record.parent,
+        source_id=record.source.source_id,
+        parent_source_id=parent.source.source_id if parent else None,
+        edit=record.edit,
+        config=dict(record.config),
+        seed=record.seed,
+        replicate=record.replicate,
+        fraction=record.fraction,
+        status=outcome.status,
+        metric=outcome.metric,
+        device_seconds_charged=outcome.device_seconds,
+        device_seconds_spent=outcome.spent_seconds,
+        training_seconds=outcome.training_seconds,
+        prediction_seconds=outcome.prediction_seconds,
+        wall_seconds=outcome.wall_seconds,
+        peak_memory_mb=outcome.peak_memory_mb,
+        utilization=outcome.utilization,
+        steps=outcome.steps,
+        description=record.description,
+        proposer=record.proposer,
+        directive_ids=record.because,
+        trust=outcome.trust,
+        findings=outcome.findings,
+        cached=outcome.cached,
+        reason=outcome.reason,
+        diff=record.diff,
+        started_at=record.started_at,
     )
 
 
-def finding_event(text: str, **about: Any) -> dict[str, Any]:
-    """The `finding` row of one line "kind: text" that the referee noticed; ``about``: run_id, source_id, seed …"""
-    kind, colon, rest = text.partition(":")
-    told = (kind.strip(), rest.strip()) if colon else ("other", text.strip())
-    return {"kind": "finding", "finding": told[0], "text": told[1], **about}
+def recorded_outcome(event: ExperimentEvent) -> Outcome:
+    """The outcome of a recorded experiment; its log is not in the ledger and comes back empty."""
+    return Outcome(
+        status=cast(Status, event.status),
+        metric=event.metric,
+        device_seconds=event.device_seconds_charged,
+        spent_seconds=event.device_seconds_spent,
+        wall_seconds=event.wall_seconds,
+        steps=event.steps,
+        peak_memory_mb=event.peak_memory_mb,
+        utilization=event.utilization,
+        training_seconds=event.training_seconds,
+        prediction_seconds=event.prediction_seconds,
+        reason=event.reason,
+        log="",
+        trust=cast(Trust, event.trust),
+        cached=event.cached,
+        findings=event.findings,
+    )
 
 
 def measurements(history: Sequence[Record], source_id: str) -> dict[int, float]:

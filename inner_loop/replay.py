@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from inner_loop.events import DecisionEvent, Event, ExperimentEvent, WaveEvent
 from inner_loop.record import recorded_outcome
 from programs.errors import Corrupt
 from trainer.experiment import Outcome
@@ -17,17 +17,22 @@ class Replay:
     same experiments again. Whatever was recorded is answered from here and neither run nor emitted a second time.
     """
 
-    def __init__(self, run_id: str, recorded: Sequence[Mapping[str, Any]] = ()) -> None:
-        mine = [event for event in recorded if event.get("run_id") == run_id]
+    def __init__(self, run_id: str, recorded: Sequence[Event] = ()) -> None:
         self.run_id = run_id
-        self._experiments = {int(e["number"]): e for e in mine if e.get("kind", "experiment") == "experiment"}
-        self._idle = {int(e["number"]): float(e["idle_seconds"]) for e in mine if e.get("kind") == "wave"}
-        self._decided = {e["experiment_id"]: str(e["decision"]) for e in mine if e.get("kind") == "decision"}
-        self._reasons = {e["experiment_id"]: str(e["reason"]) for e in mine if e.get("kind") == "decision"}
+        self._experiments: dict[int, ExperimentEvent] = {}
+        self._idle: dict[int, float] = {}
+        self._decided: dict[str, DecisionEvent] = {}
+        for event in recorded:
+            if isinstance(event, ExperimentEvent) and event.run_id == run_id:
+                self._experiments[event.number] = event
+            elif isinstance(event, WaveEvent) and event.run_id == run_id:
+                self._idle[event.number] = event.idle_seconds
+            elif isinstance(event, DecisionEvent) and event.run_id == run_id:
+                self._decided[event.experiment_id] = event
 
-    def from_number(self, number: int) -> list[Mapping[str, Any]]:
+    def from_number(self, number: int) -> list[ExperimentEvent]:
         """The recorded experiments from that number on, as far as none is missing, in their order."""
-        found: list[Mapping[str, Any]] = []
+        found: list[ExperimentEvent] = []
         while (event := self._experiments.get(number + len(found))) is not None:
             found.append(event)
         return found
@@ -35,7 +40,7 @@ class Replay:
     def decision(self, experiment_id: str) -> tuple[str, str] | None:
         """What was decided of an experiment, and why; None if it was cut off before that."""
         decided = self._decided.get(experiment_id)
-        return None if decided is None else (decided, self._reasons[experiment_id])
+        return None if decided is None else (decided.decision, decided.reason)
 
     def outcome(
         self, number: int, *, source_id: str, seed: int, fraction: float, replicate: int
@@ -49,13 +54,13 @@ class Replay:
             return None
         asked = {"source_id": source_id, "seed": seed, "fraction": fraction, "replicate": replicate}
         for name, value in asked.items():
-            if event[name] != value:
+            if (recorded := getattr(event, name)) != value:
                 raise Corrupt(
-                    f"run {self.run_id}: experiment {number} was recorded with {name} {event[name]}, now it is {value}",
+                    f"run {self.run_id}: experiment {number} was recorded with {name} {recorded}, now it is {value}",
                     hint="the program, the task or metaloop changed since; start this run anew under another id",
-                    ids=[self.run_id, event["experiment_id"]],
+                    ids=[self.run_id, event.experiment_id],
                 )
-        return recorded_outcome(event), str(event["started_at"])
+        return recorded_outcome(event), event.started_at
 
     def idle(self, number: int) -> float | None:
         """Device-seconds that the wave which began with an experiment was charged for waiting; None: not recorded."""
@@ -64,9 +69,9 @@ class Replay:
     def was_decided(self, experiment_id: str, decision: str) -> bool:
         """Whether that decision is recorded already. Raises Corrupt if another one is."""
         earlier = self._decided.get(experiment_id)
-        if earlier is not None and earlier != decision:
+        if earlier is not None and earlier.decision != decision:
             raise Corrupt(
-                f"run {self.run_id}: experiment {experiment_id} was decided {earlier!r}, now {decision!r}",
+                f"run {self.run_id}: experiment {experiment_id} was decided {earlier.decision!r}, now {decision!r}",
                 hint="the program, the task or metaloop changed since; start this run anew under another id",
                 ids=[self.run_id, experiment_id],
             )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent, never
 from inner_loop.comparison import mean_metric
+from inner_loop.events import Emit, Event
 from inner_loop.kit import Kit
 from inner_loop.models.contract import NoReply
 from inner_loop.models.purse import ShareSpent
@@ -62,9 +63,9 @@ def run(
     streams: Streams,
     budget_seconds: float,
     researcher: str = "scripted",
-    emit: Callable[[dict[str, Any]], None],
+    emit: Emit,
     folder: Path | None,
-    recorded: Sequence[Mapping[str, Any]] = (),
+    recorded: Sequence[Event] = (),
     should_stop: Callable[[], bool] = never,
     luck: str | None = None,
     kit: Kit | None = None,

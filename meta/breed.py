@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from analysis.events import MutationEvent, PromptMessage
 from analysis.evidence import Evidence
 from arena.study import Study
 from meta.archive import Archive
@@ -93,22 +94,29 @@ def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], gene
         if program is not None and not attempt.refusal:
             lineage.add(program, operator=p.operator, parent_ids=p.parent_ids, reason=p.reason)
             study.admit(program, generation=generation, operator=p.operator, parent_ids=p.parent_ids)
-        study.record({
-            "kind": "mutation", "generation": generation, "attempt": number,
-            "child_id": program.program_id if program else None, "parent_ids": list(p.parent_ids),
-            "operator": p.operator, "accepted": not attempt.refusal,
-            "reason": attempt.refusal or p.reason, "evidence_ids": list(p.evidence_ids), **taken(p.asked),
-        })  # fmt: skip
+        event = MutationEvent(
+            generation=generation,
+            attempt=number,
+            child_id=program.program_id if program else None,
+            parent_ids=tuple(p.parent_ids),
+            operator=p.operator,
+            accepted=not attempt.refusal,
+            reason=attempt.refusal or p.reason,
+            evidence_ids=tuple(p.evidence_ids),
+        )
+        study.record(replace(event, **_model_call(p.asked)) if p.asked else event)
     return [a.program for a in attempts if a.program is not None and not a.refusal]
 
 
-def taken(asked: Asked | None) -> dict[str, Any]:
-    """What the ledger says of the model behind a proposal."""
-    if asked is None:
-        return {"model": None, "tokens": 0, "usd": 0.0}
-    prompt = [{"role": role, "text": text} for role, text in asked.prompt]
+def _model_call(asked: Asked) -> dict[str, Any]:
+    """The fields of the event about the model behind a proposal."""
     return {
-        "model": asked.model, "tokens": asked.tokens, "usd": asked.usd, "call": asked.call, "prompt": prompt,
-        "meta_program_id": asked.meta_program_id, "repairs": asked.repairs,
-        **({"turns": list(asked.turns)} if asked.turns else {}),
-    }  # fmt: skip
+        "model": asked.model,
+        "tokens": asked.tokens,
+        "usd": asked.usd,
+        "call": asked.call,
+        "prompt": tuple(PromptMessage(role, text) for role, text in asked.prompt),
+        "meta_program_id": asked.meta_program_id,
+        "repairs": asked.repairs,
+        "turns": tuple(asked.turns) or None,
+    }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from analysis.decision import Decision, decision_of
 from analysis.decision_text import line
+from analysis.events import ChampionEvent
 from analysis.same_spend import SameSpend, same_spend
 from analysis.study import open_study
 from analysis.trust import counts, weakest
@@ -28,20 +29,30 @@ def crown(
 
     In this order a study that is killed in between goes on, and writes them again.
     """
-    event = study.history.champion
-    ended = event is not None and decision_of(event).look >= look
-    decision = decision_of(event) if event and ended else decided(study, program, claim, look)
-    said = event["verdict"] if event and ended else "; ".join([line(decision), *map(sentence, elsewhere)])
-    claim = recorded(event) if event and ended else claim
+    event = study.state.champion
+    ended = event is not None and decision_of(event.body).look >= look
+    decision = decision_of(event.body) if event and ended else decided(study, program, claim, look)
+    said = str(event.body["verdict"]) if event and ended else "; ".join([line(decision), *map(sentence, elsewhere)])
+    claim = recorded(event.body) if event and ended else claim
     champion = Champion(program, claim, said, decision, tuple(elsewhere))
     lineage.crown(program.program_id)
     write_whole(study.folder / "champion.md", program.raw)
     write_page(study, champion)
     if not ended:
-        study.record({"kind": "champion", "program_id": program.program_id, "name": program.name,
-                      "verdict": champion.verdict, "holds": decision.holds, "trust": decision.trust,
-                      "decision": decision.record(), **record(claim),
-                      **({"reserve": [there.record() for there in elsewhere]} if elsewhere else {})})  # fmt: skip
+        study.record(
+            ChampionEvent(
+                body={
+                    "program_id": program.program_id,
+                    "name": program.name,
+                    "verdict": champion.verdict,
+                    "holds": decision.holds,
+                    "trust": decision.trust,
+                    "decision": decision.record(),
+                    **record(claim),
+                    **({"reserve": [there.record() for there in elsewhere]} if elsewhere else {}),
+                }
+            )
+        )
     return champion
 
 
@@ -49,13 +60,13 @@ def decided(study: Study, program: Program, claim: Claim, look: int) -> Decision
     """The decision, from the claim and what the study holds of the matches that it was made from."""
     homes, stream = Homes.of(study), LOOKS[look][1]
     played = {
-        match_id: [arm["arm_id"] for arm in match["arms"]]
-        for match_id, match in study.history.matches.items()
-        if match["purpose"] == "confirmation" and match["stream"] == stream
+        match_id: [arm.arm_id for arm in match.arms]
+        for match_id, match in study.state.matches.items()
+        if match.purpose == "confirmation" and match.stream == stream
     }
     arm_ids = {arm_id for arms in played.values() for arm_id in arms}
-    verified = [event for of_run in study.history.verifications.values() for event in of_run.values()]
-    trust = weakest(event["trust"] for event in verified if event["arm_id"] in arm_ids and counts(event))
+    verified = [event for event in study.state.verifications() if event.arm_id in arm_ids]
+    trust = weakest(event.trust for event in verified if counts({"status": event.status, "trust": event.trust}))
     origin = study.config.plan.get("origin")
     own = study.program(origin) if origin else None
     same = same_as(homes, own, program) if own else ""
@@ -86,14 +97,14 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def write_page_again(study: Study) -> bool:
     """champion.evidence.md from what the ledger holds by now, the claim as recorded; False without a champion."""
-    event = study.history.champion
+    event = study.state.champion
     if event is None:
         return False
     elsewhere = tuple(
         Elsewhere(**{**there, "claim": recorded(there["claim"]) if there["claim"] else None})
-        for there in event.get("reserve", ())
+        for there in event.body.get("reserve", ())
     )
-    program = study.program(event["program_id"])
-    champion = Champion(program, recorded(event), event["verdict"], decision_of(event), elsewhere)
+    program = study.program(str(event.body["program_id"]))
+    champion = Champion(program, recorded(event.body), str(event.body["verdict"]), decision_of(event.body), elsewhere)
     write_page(study, champion)
     return True

@@ -115,11 +115,11 @@ def look_of(study: Study, again: bool) -> int:
 
     Raises UsageError where it is asked for and the control has not failed its check.
     """
-    begun = any(match["label"] == LOOKS[2][0] for match in study.history.matches.values())
+    begun = any(match.label == LOOKS[2][0] for match in study.state.matches.values())
     if not again or begun:
         return 2 if begun else 1
-    event = study.history.champion
-    decision = decision_of(event) if event else None
+    event = study.state.champion
+    decision = decision_of(event.body) if event else None
     if decision is None or not decision.can_be_confirmed_again:
         why = "has no champion yet" if decision is None else "has a verdict"
         raise UsageError(

@@ -80,20 +80,20 @@ def steps(study: Study, program: Program, con: DuckDBPyConnection) -> list[dict[
 
     The facts are as they stood when the child was written: later tries of an edit start from better sources.
     """
-    made = {m["child_id"]: m for m in study.history.mutations if m["accepted"]}
+    made = {m.child_id: m for m in study.state.mutations if m.accepted}
     credit = rows(con.execute("SELECT * FROM credit WHERE method = 'mutation'"))
     at_home = {task.name for task in homes(study)}
     chain: list[dict[str, Any]] = []
     child = program.program_id
     while child in made:
         mutation = made[child]
-        parents = [study.program(p) for p in mutation["parent_ids"]]
-        known = edit_facts(con, study, mutation["generation"] - 1)
+        parents = [study.program(p) for p in mutation.parent_ids]
+        known = edit_facts(con, study, mutation.generation - 1)
         chain.insert(0, {
             "child": study.program(child), "parents": parents, "mutation": mutation,
             "change": changes(diff(parents[0], study.program(child))),
             "credits": [row for row in credit if row["child_id"] == child and row["task"] in at_home],
-            "facts": [fact for fact in known if fact.credit_id in mutation["evidence_ids"]],
+            "facts": [fact for fact in known if fact.credit_id in mutation.evidence_ids],
         })  # fmt: skip
         child = parents[0].program_id
     return chain
@@ -102,7 +102,7 @@ def steps(study: Study, program: Program, con: DuckDBPyConnection) -> list[dict[
 def edit_facts(con: DuckDBPyConnection, study: Study, generation: int | None) -> tuple[EditCredit, ...]:
     """What single edits had earned by the end of ``generation`` (None: by now), without the confirmation; of each
     home task, in its own unit."""
-    confirming = [m for m, event in study.history.matches.items() if event["purpose"] in FINAL]
+    confirming = [m for m, event in study.state.matches.items() if event.purpose in FINAL]
     found = [evidence(con, task.name, exclude_matches=confirming, until_generation=generation) for task in homes(study)]
     return tuple(edit for facts in found for edit in facts.edits)
 

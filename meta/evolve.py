@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cached_property, partial
 
 import numpy as np
 
+from analysis.events import GenerationEvent
 from analysis.evidence import Evidence
 from analysis.evidence_text import page
 from analysis.study import open_study
@@ -91,12 +92,12 @@ class Evolution:
 
     def open(self, starters: Sequence[Program]) -> None:
         """Generation 0: admit the starters and race those that behave differently, with stock twice (A/A)."""
-        if 0 not in self.study.history.generations:
+        if 0 not in self.study.state.generations:
             for program in starters:
                 self.lineage.add(program, operator="starter", parent_ids=(), reason="starter")
                 self.study.admit(program, generation=0, operator="starter")
             self.close_generation(0, starters, ())
-        entered, self.twins = entries(self.listed(0, "program_ids"), self.novelty)
+        entered, self.twins = entries(self.listed(self.study.state.generations[0].program_ids), self.novelty)
         for later, first in self.twins.items():
             note = f"{self.name(later)} behaves like {self.name(first)} {self.homes.here}: not run twice"
             self.progress({"kind": "note", "text": note})
@@ -104,7 +105,7 @@ class Evolution:
 
     def advance(self, generation: int) -> None:
         """Write children from the evidence, then race them beside the elites, which are measured again."""
-        if generation not in self.study.history.generations:
+        if generation not in self.study.state.generations:
             archive, facts = self.archive()
             archive, elites = self.breeders(archive, generation)
             mix = self.author.chooser(self.mix, generation, facts) if self.author else self.mix
@@ -116,7 +117,8 @@ class Evolution:
             children = write_down(self.study, self.lineage, attempts, generation)
             self.leave_page(generation, facts)
             self.close_generation(generation, children, elites)
-        children, elites = self.listed(generation, "program_ids"), self.listed(generation, "elite_ids")
+        closed = self.study.state.generations[generation]
+        children, elites = self.listed(closed.program_ids), self.listed(closed.elite_ids)
         for child in children:
             self.novelty.meet(child)
         racers = [Entry(program) for program in [*children, *elites]]
@@ -139,9 +141,9 @@ class Evolution:
 
         Once its confirmation has begun, the champion stays what it is: that stream is used once.
         """
-        for arm in self.study.history.arms("confirmation"):
-            if arm["role"] == "champion":
-                return self.study.program(arm["program_id"])
+        for arm in self.study.state.arms("confirmation"):
+            if arm.role == "champion":
+                return self.study.program(arm.program_id)
         archive, _ = self.archive()
         stock = starter("stock").program_id
         among = self.lineage_of_own() or [p for p in archive.programs if p != stock]
@@ -156,10 +158,10 @@ class Evolution:
     def archive(self) -> tuple[Archive, Evidence]:
         """What the ledger knows now: the posterior of every program that ran, and the page of facts."""
         # What confirms a champion may not help to choose it, not even when a finished part of it is resumed.
-        last = [m for m, event in self.study.history.matches.items() if event["purpose"] in FINAL]
+        last = [m for m, event in self.study.state.matches.items() if event.purpose in FINAL]
         with open_study(self.study.folder, views=()) as con:
             facts = self.homes.evidence(con, exclude_matches=last)
-        bred = Counter(p for m in self.study.history.mutations if m["accepted"] for p in m["parent_ids"])
+        bred = Counter(p for m in self.study.state.mutations if m.accepted for p in m.parent_ids)
         # The user's own program may breed even where it behaves like another one and was not run itself.
         twins = {later: first for later, first in self.twins.items() if later == self.own}
         known = [*(score.program_id for score in facts.programs), *twins]
@@ -174,17 +176,20 @@ class Evolution:
 
     def close_generation(self, number: int, children: Sequence[Program], elites: Sequence[Program]) -> None:
         """Write down who plays, all at once: a resumed study reads this and proposes nothing again."""
-        self.study.record({
-            "kind": "generation", "generation": number,
-            "program_ids": [p.program_id for p in children], "elite_ids": [p.program_id for p in elites],
-        })  # fmt: skip
+        self.study.record(
+            GenerationEvent(
+                generation=number,
+                program_ids=tuple(p.program_id for p in children),
+                elite_ids=tuple(p.program_id for p in elites),
+            )
+        )
 
-    def listed(self, generation: int, column: str) -> list[Program]:
-        return [self.study.program(p) for p in self.study.history.generations[generation][column]]
+    def listed(self, program_ids: Iterable[str]) -> list[Program]:
+        return [self.study.program(p) for p in program_ids]
 
     def lineage_of_own(self) -> list[str] | None:
         """Ids of the user's own program and its descendants; None where the study improves nobody's own."""
-        return None if self.own is None else descendants(self.own, self.study.history.programs)
+        return None if self.own is None else descendants(self.own, self.study.state.programs)
 
     def name(self, program_id: str) -> str:
-        return str(self.study.history.programs[program_id]["name"])
+        return self.study.state.programs[program_id].name

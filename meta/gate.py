@@ -60,7 +60,7 @@ def gate_of(study: Study) -> Gate | None:
     """The gate of a study on one task as its ledger stands now, confirmations left out; see `gate_among`."""
     from analysis.surrogate import known_programs
 
-    last = [m for m, event in study.history.matches.items() if event["purpose"] in FINAL]
+    last = [m for m, event in study.state.matches.items() if event.purpose in FINAL]
     with open_study(study.folder, views=()) as con:
         known = known_programs(con, study.task.name, last)
     return gate_among(study.task.name, known)

@@ -112,17 +112,18 @@ class Homes:
         """By task, from all races that have ended, of earlier generations than ``before``; none before there is one."""
         if not self.several:
             return []
-        history, stock = self.places[0].history, starter("stock").program_id
+        state, stock = self.places[0].state, starter("stock").program_id
         raced = [
-            match for match_id, match in history.matches.items()
-            if match_id in history.ended_matches and match["purpose"] in PAIRED
-            and (before is None or match["generation"] < before)
-        ]  # fmt: skip
-        played = [[m for m in raced if m["task"] == place.task.name] for place in self.places]
+            match
+            for match_id, match in state.matches.items()
+            if match_id in state.ended_matches and match.purpose in PAIRED
+            if before is None or (match.generation or 0) < before
+        ]
+        played = [[m for m in raced if m.task == place.task.name] for place in self.places]
         if not all(played):
             return []
         return [
-            _scale(place, [(arm["program_id"], gains_of(place, arm["arm_id"])) for m in on for arm in m["arms"]], stock)
+            _scale(place, [(arm.program_id, gains_of(place, arm.arm_id)) for m in on for arm in m.arms], stock)
             for place, on in zip(self.places, played, strict=True)
         ]
 
@@ -145,15 +146,14 @@ class Homes:
 
 def against(study: Study, match_id: str) -> Against:
     """Of the match that confirms, as the ledger holds it."""
-    match = study.history.matches[match_id]
-    roles = {arm["arm_id"]: arm["role"] for arm in match["arms"]}
+    match = study.state.matches[match_id]
+    roles = {arm.arm_id: arm.role for arm in match.arms}
     held: dict[str, list[bool]] = {role: [] for role in roles.values()}
-    for of_run in study.history.verifications.values():
-        for event in of_run.values():
-            if event["arm_id"] in roles:
-                held[roles[event["arm_id"]]].append(event["status"] == "ok")
-    measured = [row for key, row in study.history.baselines.items() if key[:2] == (match["task"], match["stream"])]
-    metrics = [row["metric"] for row in measured if row["status"] == "ok"]
+    for event in study.state.verifications():
+        if event.arm_id in roles:
+            held[roles[event.arm_id]].append(event.status == "ok")
+    measured = [row for key, row in study.state.baselines.items() if key[:2] == (match.task, match.stream)]
+    metrics = [row.metric for row in measured if row.status == "ok" and row.metric is not None]
     return Against(tuple(metrics), {role: sum(seen) / max(1, len(seen)) for role, seen in held.items()})
 
 

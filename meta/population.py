@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from analysis.events import ProgramEvent
 from arena.match import Entry
 from meta.novelty import Novelty
 from programs.program import Program
@@ -51,10 +51,10 @@ def twin_of_stock() -> Entry:
     return Entry(starter("stock"), "a/a")
 
 
-def descendants(origin: str, programs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def descendants(origin: str, programs: Mapping[str, ProgramEvent]) -> list[str]:
     """``origin`` and every program that descends from it by any parent, in the order of their birth."""
     family = [origin]
     for program_id, row in programs.items():
-        if program_id != origin and any(parent in family for parent in row["parent_ids"]):
+        if program_id != origin and any(parent in family for parent in row.parent_ids):
             family.append(program_id)
     return family

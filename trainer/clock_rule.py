@@ -7,9 +7,9 @@ not `verified`. An honest source stops by its own CPU clock, so what it uses har
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from trainer.experiment import Spec, Trainer
 from trainer.outcome import Outcome
@@ -20,23 +20,47 @@ _RULES = {"training_seconds": ("training", 0.05, 0.011), "prediction_seconds": (
 TRIES = 3  # a verification is refused if it used more each time: what a busy machine did is not there again
 
 
-def own_experiments(events: Iterable[Mapping[str, Any]], source_id: str) -> tuple[dict[str, Any], ...]:
-    """What the full experiments of a source used, of `experiment` rows of its run; old rows lack the figures."""
-    full = (event for event in events if event["source_id"] == source_id and event["fraction"] >= 1.0)
-    return tuple({key: event.get(key) for key in _RULES} for event in full)
+class Experiment(Protocol):
+    """What the rule reads of an experiment's event."""
+
+    @property
+    def source_id(self) -> str: ...
+
+    @property
+    def fraction(self) -> float: ...
+
+    @property
+    def training_seconds(self) -> float | None: ...
+
+    @property
+    def prediction_seconds(self) -> float | None: ...
 
 
-def excess(own: Iterable[Mapping[str, Any]], found: Outcome, key: str) -> float | None:
-    """CPU-seconds by which ``found`` exceeds the longest of ``own`` (rows of `experiment`); None without figures."""
-    known = [row[key] for row in own if row.get(key) is not None]
+@dataclass(frozen=True)
+class CpuUse:
+    """CPU-seconds of a full experiment; None where an older version did not record them."""
+
+    training_seconds: float | None = None
+    prediction_seconds: float | None = None
+
+
+def own_experiments(events: Iterable[Experiment], source_id: str) -> tuple[CpuUse, ...]:
+    """What the full experiments of a source used."""
+    full = (event for event in events if event.source_id == source_id and event.fraction >= 1.0)
+    return tuple(CpuUse(event.training_seconds, event.prediction_seconds) for event in full)
+
+
+def excess(own: Iterable[CpuUse], found: Outcome, key: str) -> float | None:
+    """CPU-seconds by which ``found`` exceeds the longest of ``own``; None without figures."""
+    known = [used for row in own if (used := getattr(row, key)) is not None]
     mine = getattr(found, key)
     return None if mine is None or not known else float(mine - max(known))
 
 
-def overrun(own: Iterable[Mapping[str, Any]], found: Outcome) -> str:
+def overrun(own: Iterable[CpuUse], found: Outcome) -> str:
     """The finding ``clock: …`` where a verification used more than its source's own experiments; empty if none did.
 
-    ``own``: `experiment` rows of the same source at full budget; old ones without figures say nothing.
+    ``own``: of the same source at full budget; those without figures say nothing.
     """
     own = list(own)
     for key, (what, share, seconds) in _RULES.items():
@@ -46,10 +70,10 @@ def overrun(own: Iterable[Mapping[str, Any]], found: Outcome) -> str:
     return ""
 
 
-def verification(trainer: Trainer, spec: Spec, own: Iterable[Mapping[str, Any]]) -> Outcome:
+def verification(trainer: Trainer, spec: Spec, own: Iterable[CpuUse]) -> Outcome:
     """The outcome of ``spec``; invalid, with a finding, if it used more CPU than ``own`` in each of `TRIES` trainings.
 
-    ``own``: `experiment` rows of the same source at full budget; without any there is nothing to compare with.
+    ``own``: of the same source at full budget; without any there is nothing to compare with.
     """
     own, spent = tuple(own), 0.0
     for number in range(TRIES):

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.events import Event
 from analysis.ledger import Ledger
 from arena.cluster import runs
 from arena.cluster.connect import Cluster, connect
@@ -246,10 +247,10 @@ class RayExecutor:
         self._call(place, json.dumps({"stop": self.draining}).encode() if waits else None)
         return None
 
-    def _write(self, event: dict[str, Any] | None) -> None:
+    def _write(self, event: Event | None) -> None:
         if event is None:
             return
-        self.ledger.append(event, sync=event["kind"] in SYNCED)
+        self.ledger.append(event.to_record(), sync=event.kind in SYNCED)
         if (told := shown(event)) is not None:
             self.progress(told)
 

@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
 
-from arena.history import History
+from analysis.events import Event, read_event
+from analysis.run_state import RunState
 from arena.jobs import BaselineJob, Job, JobResult, MeasureJob, RunJob
-from inner_loop.record import experiment_id
+from inner_loop.events import ExperimentEvent, experiment_id
 from trainer.devices import MOST_DEVICES
 
 MOST_LINE = 16 << 20  # bytes of one message; an experiment with the diff of its sources has some tens of KB
@@ -48,48 +49,52 @@ class Hand:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self._past = History()
+        self._past = RunState()
         self._told: set[str] = set()
         for event in job.recorded if isinstance(job, RunJob) else ():
             self._past.take(event)
 
-    def recorded(self) -> tuple[Mapping[str, Any], ...]:
+    def recorded(self) -> tuple[Event, ...]:
         """What the ledger holds of the run now, as `RunJob.recorded` takes it."""
-        return self._past.recorded(self.job.job_id)
+        return self._past.recorded
 
-    def take(self, event: object) -> dict[str, Any] | None:
+    def take(self, record: object) -> Event | None:
         """The event as it is to be written; None for one that stands already. Raises Malformed."""
-        if not isinstance(event, dict) or not isinstance(event.get("kind"), str):
+        if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
             raise Malformed("an event without a kind")
-        kind, run_id = event["kind"], event.get("run_id")
+        kind, run_id = record["kind"], record.get("run_id")
         if isinstance(self.job, RunJob):
             if kind not in OF_A_RUN or run_id != self.job.run_id:
                 raise Malformed(f"an event {kind!r} of {run_id!r} while run {self.job.run_id} was in hand")
         elif kind != "fault":
             raise Malformed(f"an event {kind!r} while {self.job.job_id} was in hand")
-        if {"seq", "prev", "hash", "schema"} & event.keys():
+        if {"seq", "prev", "hash", "schema"} & record.keys():
             raise Malformed(f"an event {kind!r} that claims a place in the ledger")
-        if self._stands(kind, event):
-            return None
+        if "number" in record and type(record["number"]) is not int:
+            raise Malformed(f"an event {kind!r} with number {record['number']!r}")
         try:
-            self._past.take(event)
-        except (KeyError, TypeError):
-            raise Malformed(f"an event {kind!r} without what it needs") from None
+            event = read_event(record)
+        except ValidationError:
+            event = None
+        if event is None:
+            raise Malformed(f"an event {kind!r} without what it needs")
+        if self._stands(event):
+            return None
+        self._past.take(event)
         return event
 
-    def _stands(self, kind: str, event: Mapping[str, Any]) -> bool:
-        if kind == "experiment":
-            number, named = event.get("number"), event.get("experiment_id")
-            if type(number) is not int or named != experiment_id(self.job.job_id, number):
-                raise Malformed(f"an experiment {named!r} with number {number!r}")
-            known = self._past.experiments.get(self.job.job_id, {})
-            if named in known:  # it was told what is recorded: who does an experiment again is not to be trusted
-                raise Malformed(f"experiment {number} again")
-            if not 0 <= number < len(known) + MOST_DEVICES:  # those of a wave end in any order
-                raise Malformed(f"experiment {number} after {len(known)}")
-        if kind in ONCE and event.get("state", "finished") == "finished":
-            before = kind in self._told
-            self._told.add(kind)
+    def _stands(self, event: Event) -> bool:
+        if isinstance(event, ExperimentEvent):
+            if event.experiment_id != experiment_id(self.job.job_id, event.number):
+                raise Malformed(f"an experiment {event.experiment_id!r} with number {event.number!r}")
+            known = self._past.experiments
+            if event.experiment_id in known:  # it was told what is recorded: who does it again is not to be trusted
+                raise Malformed(f"experiment {event.number} again")
+            if not 0 <= event.number < len(known) + MOST_DEVICES:  # those of a wave end in any order
+                raise Malformed(f"experiment {event.number} after {len(known)}")
+        if event.kind in ONCE and getattr(event, "state", "finished") == "finished":
+            before = event.kind in self._told
+            self._told.add(event.kind)
             return before
         return False
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from analysis.events import ActEvent
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
@@ -125,7 +126,7 @@ def tell(contest: Contest, study: Study) -> int:
         news = connection.scalars(select(Act).where(Act.in_ledger.is_(False)).order_by(Act.act_id)).all()
     for act in news:
         told = row(act) | {"at": act.at.isoformat(), "arm_ids": arm_ids(contest, act.entry.entry_id, act.phase)}
-        study.record({"kind": "act", **told})
+        study.record(ActEvent(body=told))
         with contest.database.write() as connection:
             connection.get_one(Act, act.act_id).in_ledger = True
     return len(news)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from analysis.events import EntryEvent
 from arena.contest.tables import Entry
 from arena.jobs import RunJob
 from arena.match import Arm, Match, announcement, run_job
@@ -47,11 +48,18 @@ def admit(study: Study, entry: Entry, arms: Sequence[tuple[Study, Match, Arm]]) 
     study.admit(program, generation=0, operator="entry" if entry.person_id else "control")
     for on, match, arm in arms:
         study.record(announcement(on, replace(match, arms=(arm,))))
-    study.record({
-        "kind": "entry", "entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant,
-        "role": entry.role, "program_id": entry.program_id, "sha256": entry.sha256,
-        "received_at": entry.received_at.isoformat(), "arm_ids": [arm.arm_id for _, _, arm in arms],
-    })  # fmt: skip
+    study.record(
+        EntryEvent(
+            entry_id=entry.entry_id,
+            number=entry.number,
+            entrant=entry.entrant,
+            role=entry.role,
+            program_id=entry.program_id,
+            sha256=entry.sha256,
+            received_at=entry.received_at.isoformat(),
+            arm_ids=tuple(arm.arm_id for _, _, arm in arms),
+        )
+    )
 
 
 def screening_job(study: Study, match: Match, arm: Arm, budget: float) -> RunJob:

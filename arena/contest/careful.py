@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis.events import ActEvent
 from arena.contest import acts
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
@@ -89,7 +90,7 @@ def record(contest: Contest, study: Study, number: int, arm_ids: Sequence[str], 
     """Into the ledger, by which the views leave arms that were given up out of the ranks."""
     with contest.database.read() as connection:
         entry = connection.get_one(Entry, number)
-    study.record({
-        "kind": "act", "what": acts.VOID, "entry_id": entry.entry_id, "number": number, "entrant": entry.entrant,
+    study.record(ActEvent(body={
+        "what": acts.VOID, "entry_id": entry.entry_id, "number": number, "entrant": entry.entrant,
         "because": because, "at": utc_now().isoformat(), "phase": contest.phase(), "arm_ids": list(arm_ids),
-    })  # fmt: skip
+    }))  # fmt: skip

@@ -38,27 +38,25 @@ class Descents:
         self._held: dict[int, set[str]] = {}
         self._holders: dict[str, list[int]] = defaultdict(list)
         self._programs = {
-            event["number"]: event["program_id"]
-            for event in study.history.entries.values() if event["role"] == "program"
-        }  # fmt: skip
+            event.number: event.program_id for event in study.state.entries.values() if event.role == "program"
+        }
         with contest.database.read() as connection:
             for found in connection.scalars(select(Descent).order_by(Descent.number)).all():
                 self._remember(found.number, (idea["directive_id"] for idea in found.ideas))
 
     def follow(self) -> int:
         """Take the entries that the ledger has been told of since; returns how many there were."""
-        events = self.study.history.entries.values()
-        new = sorted((e for e in events if e["role"] == "program" and e["number"] not in self._held),
-                     key=lambda event: int(event["number"]))  # fmt: skip
+        events = self.study.state.entries.values()
+        new = [e for e in events if e.role == "program" and e.number not in self._held]
         if not new:
             return 0
         with self.contest.database.read() as connection:
             named = {row.number: row.parent for row in connection.scalars(select(Parent)).all()}
         made = []
-        for event in new:
-            number = int(event["number"])
-            self._programs[number] = event["program_id"]
-            made.append(self._descent(number, self.study.program(event["program_id"]), named.get(number)))
+        for event in sorted(new, key=lambda event: event.number):
+            self._programs[event.number] = event.program_id
+            program = self.study.program(event.program_id)
+            made.append(self._descent(event.number, program, named.get(event.number)))
         self.contest.database.merge(made)
         return len(made)
 

@@ -20,10 +20,10 @@ class Kin:
         self._common = {d.directive_id for d in starter("stock").directives}
         self._holders: dict[str, list[int]] = defaultdict(list)
         self._sizes: dict[int, int] = {}
-        for event in study.history.entries.values():
-            if event["role"] == "program":
-                directives = study.history.programs[event["program_id"]]["directives"]
-                self._keep(event["number"], {d["directive_id"] for d in directives} - self._common)
+        for event in study.state.entries.values():
+            if event.role == "program":
+                directives = study.state.programs[event.program_id].directives
+                self._keep(event.number, {d.directive_id for d in directives} - self._common)
 
     def take(self, number: int, directive_ids: Iterable[str]) -> list[dict[str, Any]]:
         """Remember an entry; returns the earlier ones that it resembles, the most alike first."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from arena.contest.contest import Contest
 from arena.contest.entries import change
+from inner_loop.events import Event, ExperimentEvent
 
 SECONDS = 0.5  # between two writes for one entry
 
@@ -22,7 +23,7 @@ class Live:
         self.shown: set[int] = set()  # entries that the database has progress of
 
     def take(
-        self, number: int, index: int | None, event: Mapping[str, Any], before: Sequence[Mapping[str, Any]] = ()
+        self, number: int, index: int | None, event: Mapping[str, Any], before: Sequence[Event] = ()
     ) -> None:  # fmt: skip
         """``before``: what the ledger had of the run when it was begun again, which no worker tells once more."""
         self.written.setdefault(number, time.monotonic())
@@ -52,7 +53,7 @@ class Live:
         change(self.contest, number, progress={"runs": list(self.runs.get(number, {}).values())})
 
 
-def made(before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def made(before: Sequence[Event]) -> dict[str, Any]:
     """Experiments of a run and what they were charged, by the events that the ledger has of it."""
-    charged = [float(e["device_seconds_charged"]) for e in before if e.get("kind") == "experiment"]
+    charged = [e.device_seconds_charged for e in before if isinstance(e, ExperimentEvent)]
     return {"experiments": len(charged), "charged": round(sum(charged), 3)}

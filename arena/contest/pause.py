@@ -40,8 +40,8 @@ def answers(study: Study) -> bool:
     staff = StudyConfig.read(study.folder / "study.toml").staff  # as it is now
     if not staff.models or os.environ.get("METALOOP_REPLAY"):
         return True
-    told = study.history.calls.get("", [])
-    number = 1 + max((int(event["number"]) for event in told), default=-1)
+    told = tuple(study.state.calls)
+    number = 1 + max((event.number for event in told), default=-1)
     kit = Kit(staff=staff.model_copy(update={"patience": min(PATIENCE, staff.patience)}), study=study.folder,
               recorded=told, emit=study.record, should_stop=(study.folder / "stop").exists)  # fmt: skip
     try:

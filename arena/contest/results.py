@@ -12,20 +12,19 @@ from arena.contest.entries import set_columns
 from arena.contest.tables import Entry
 from arena.match import run_gain
 from arena.study import Study
+from inner_loop.events import RunEndedEvent
 
 TOLD = ("experiments", "kept", "baseline_metric", "final_metric", "reason")
 
 
-def run_result(study: Study, run_id: str, run: Mapping[str, Any]) -> dict[str, Any]:
+def run_result(study: Study, run_id: str, run: RunEndedEvent) -> dict[str, Any]:
     """A measured run: its verified gain, per fresh seed too, beside what it claimed."""
-    rows = study.history.verifications.get(run_id, {}).values()
-    baseline, final = run.get("baseline_metric"), run.get("final_metric")
-    claimed = None if baseline is None or final is None else study.task.sign * (baseline - final)
     seeds = [
-        {"seed": row["seed"], "status": row["status"], "metric": row["metric"], "gain": row["gain"]} for row in rows
+        {"seed": v.seed, "status": v.status, "metric": v.metric, "gain": v.gain}
+        for v in study.state.run(run_id).verifications.values()
     ]
-    told = {key: run.get(key) for key in TOLD} | {"task": study.task.name}
-    return {"run_id": run_id, "gain": run_gain(study, run_id), "claimed": claimed, "seeds": seeds, **told}
+    told = {key: getattr(run, key) for key in TOLD} | {"task": study.task.name}
+    return {"run_id": run_id, "gain": run_gain(study, run_id), "claimed": run.claimed_gain, "seeds": seeds, **told}
 
 
 def tell_result(contest: Contest, number: int, run: int, result: Mapping[str, Any], **values: Any) -> None:

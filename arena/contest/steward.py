@@ -31,6 +31,7 @@ from arena.executor import Executor
 from arena.jobs import JobResult, RunJob
 from arena.match import Arm, Match, measure_baseline, run_gain, run_job, settle
 from arena.study import Study
+from inner_loop.events import RunEndedEvent
 from programs.ids import content_id
 
 Say = Callable[[str], None]
@@ -144,7 +145,7 @@ class Steward:
                 twin = len(connection.scalars(same).all())
             matches = [(self.study, self.screening), *((place.study, place.board) for place in self.places)]
             found = [(on, match, arms.arm_of(match, entry, twin)) for on, match in matches]
-            if entry.entry_id not in self.study.history.entries:
+            if entry.entry_id not in self.study.state.entries:
                 arms.admit(self.study, entry, found)
                 if entry.role == "program":
                     alike = self.kin.take(number, (d.directive_id for d in found[0][2].program.directives))
@@ -189,6 +190,7 @@ class Steward:
                 self.problems.append((hand, result.problem))
             return
         self.pause.over()
+        assert result.run is not None
         if hand.index is None:
             self._screened(hand, result.run)
             return
@@ -201,9 +203,9 @@ class Steward:
         self.shown.refresh(force=False)
         self.insight.refresh()
 
-    def _screened(self, hand: InHand, run: Mapping[str, Any]) -> None:
-        if run.get("baseline_metric") is None or run.get("final_metric") is None:
-            why = str(run.get("reason") or "not one experiment of its screening run succeeded")
+    def _screened(self, hand: InHand, run: RunEndedEvent) -> None:
+        if run.baseline_metric is None or run.final_metric is None:
+            why = run.reason or "not one experiment of its screening run succeeded"
             change(self.contest, hand.number, state="failed", reason=why)
             self.say(f"entry {hand.number} failed: {why}")
         else:
@@ -250,7 +252,7 @@ class Steward:
             columns = (Entry.number, Entry.entry_id, Entry.state, Entry.runs_done)
             rows = connection.execute(select(*columns)).all()
         for number, entry_id, state, done in rows:
-            if state in ("queued", "verified", "failed") or entry_id not in self.study.history.entries:
+            if state in ("queued", "verified", "failed") or entry_id not in self.study.state.entries:
                 continue
             counted = self._counted(number)  # of a void one too: it may be taken back
             if counted["runs_done"] != done or (counted["state"] == "verified" and state != "void"):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from analysis.events import AnnouncementEvent, ContestEvent, MatchEndedEvent
 from arena.contest import careful
 from arena.contest.contest import Contest
 from arena.contest.decision import confirm
@@ -43,9 +44,9 @@ def carry_on(contest: Contest, say: Say, until_idle: bool = False) -> None:
     study = Study.open(contest.folder)
     study.agree()
     with study:
-        if not study.history.entries:
+        if not study.state.entries:
             told = contest.config.model_dump(mode="json", by_alias=True)
-            study.record({"kind": "contest", **{key: value for key, value in told.items() if key != "schema"}})
+            study.record(ContestEvent(body={key: value for key, value in told.items() if key != "schema"}))
         steward = Steward(contest, study, say)
         steward.beat()
         steward.put_right()
@@ -125,7 +126,7 @@ def close(steward: Steward, executor: Executor) -> None:
     steward.say("deciding: the leaders play on fresh seeds and data")
     told = confirm(contest, study, executor, steward.progress)
     steward.pause.over()
-    study.record({"kind": "announcement", "contest_id": contest.config.contest_id, **told})
+    study.record(AnnouncementEvent(body={"contest_id": contest.config.contest_id, **told}))
     contest.database.tell("announcement", **told)
     steward.insight.refresh(force=True)
     contest.state(decided=utc_now().isoformat())
@@ -133,8 +134,8 @@ def close(steward: Steward, executor: Executor) -> None:
 
 
 def _end(study: Study, match_id: str) -> None:
-    if match_id in study.history.matches and match_id not in study.history.ended_matches:
-        study.record({"kind": "match_ended", "match_id": match_id, "state": "finished"})
+    if match_id in study.state.matches and match_id not in study.state.ended_matches:
+        study.record(MatchEndedEvent(match_id=match_id, state="finished"))
 
 
 def healthy(study: Study, steward: Steward, say: Say) -> bool:

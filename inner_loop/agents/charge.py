@@ -9,11 +9,12 @@ Not charged where a budget is not counted in device time: with fixed steps, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from inner_loop.agents.watch import Watch
 from inner_loop.bench import Bench
+from inner_loop.events import AgentSandboxEvent, Emit, Event
 
 FREE_SHARE = 0.02
 GRACE_CPU_SECONDS = 2.0  # for an agent to end by itself when the budget is spent; charged, as what went beyond it
@@ -23,12 +24,10 @@ _TOLD_SHARE = 0.01  # of the budget, of which a further use is written down befo
 class SandboxCharge:
     """Of one run, over all its sandboxes. ``recorded`` are its events of an earlier attempt."""
 
-    def __init__(
-        self, bench: Bench, emit: Callable[[dict[str, Any]], None], recorded: Sequence[Mapping[str, Any]] = ()
-    ) -> None:
-        mine = (e for e in recorded if e.get("run_id") == bench.run_id and e.get("what") == "sandbox")
+    def __init__(self, bench: Bench, emit: Emit, recorded: Sequence[Event] = ()) -> None:
+        mine = (e for e in recorded if isinstance(e, AgentSandboxEvent) and e.run_id == bench.run_id)
         self._bench, self._emit = bench, emit
-        self._ended = self._told = max((float(event["cpu_seconds"]) for event in mine), default=0.0)
+        self._ended = self._told = max((event.cpu_seconds for event in mine), default=0.0)
         self._watch: Watch | None = None
         self._last: float | None = None  # CPU-seconds after which nothing goes on, once the budget is spent
         self.free = FREE_SHARE * bench.budget_seconds if bench.counts_device_time else float("inf")
@@ -67,8 +66,8 @@ class SandboxCharge:
         if used > self._told and self.free != float("inf"):
             self._told = used
             charged = self._bench.meter.sandbox
-            about = {"run_id": self._bench.run_id, "after": len(self._bench.history)}
-            self._emit({"kind": "agent", "what": "sandbox", "cpu_seconds": used, "charged_seconds": charged, **about})
+            run_id, after = self._bench.run_id, len(self._bench.history)
+            self._emit(AgentSandboxEvent(run_id=run_id, cpu_seconds=used, charged_seconds=charged, after=after))
 
     def facts(self) -> dict[str, Any]:
         """For the agent; seconds. Empty where nothing is charged."""

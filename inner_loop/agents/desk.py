@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from inner_loop.agents import answer as answers
 from inner_loop.agents.charge import SandboxCharge
@@ -19,6 +18,7 @@ from inner_loop.agents.recall import source_event
 from inner_loop.agents.verdicts import Verdicts, blobs
 from inner_loop.agents.worktree import shown_files
 from inner_loop.bench import Bench, BudgetSpent
+from inner_loop.events import AgentHeadEvent, Emit
 from inner_loop.record import Record
 from inner_loop.worktree import read_file
 from programs.errors import UsageError
@@ -35,7 +35,7 @@ class Desk:
     """``emit`` writes an event of the ledger; ``logs`` holds NUMBER.log of experiments of earlier attempts."""
 
     def __init__(
-        self, bench: Bench, program: Program, worktree: Path, *, emit: Callable[[dict[str, Any]], None],
+        self, bench: Bench, program: Program, worktree: Path, *, emit: Emit,
         charge: SandboxCharge, logs: Path | None = None,
     ) -> None:  # fmt: skip
         self._bench = bench
@@ -226,6 +226,6 @@ class Desk:
     def _tell_head(self) -> None:
         """Write down where the head went back to: no decision tells it. After the first time, where it stands."""
         if self._bench.head is not self._head and self._verdicts.rewound:
-            about = {"run_id": self._bench.run_id, "number": self._bench.head.number, "after": len(self._bench.history)}
-            self._emit({"kind": "agent", "what": "head", **about})
+            number, after = self._bench.head.number, len(self._bench.history)
+            self._emit(AgentHeadEvent(run_id=self._bench.run_id, number=number, after=after))
         self._head = self._bench.head

@@ -7,10 +7,10 @@ where a diff does not tell it all. Heads that the agent went back to are events 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from inner_loop.bench import Bench
+from inner_loop.events import AgentEvent, AgentHeadEvent, AgentSourceEvent, Event, ExperimentEvent
 from inner_loop.record import Record
 from programs.errors import Corrupt
 from trainer.source import Source
@@ -18,32 +18,29 @@ from trainer.source import Source
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+\d+(?:,\d+)? @@")
 
 
-def recall(bench: Bench, recorded: Sequence[Mapping[str, Any]]) -> None:
+def recall(bench: Bench, recorded: Sequence[Event]) -> None:
     """History, charges, decisions and head as an earlier attempt left them. Corrupt where that cannot be."""
-    mine = [event for event in recorded if event.get("run_id") == bench.run_id and event.get("kind") == "agent"]
-    texts = {event["source_id"]: event["files"] for event in mine if event["what"] == "source"}
+    mine = [event for event in recorded if isinstance(event, AgentEvent) and event.run_id == bench.run_id]
+    texts = {event.source_id: event.files for event in mine if isinstance(event, AgentSourceEvent)}
 
-    def rebuild(event: Mapping[str, Any], parent: Record) -> Source:
-        given = texts.get(event["source_id"])
-        if given is not None:
-            return Source(tuple((str(name), str(text)) for name, text in given))
-        return patched(parent.source, event["diff"])
+    def rebuild(event: ExperimentEvent, parent: Record) -> Source:
+        given = texts.get(event.source_id)
+        return patched(parent.source, event.diff) if given is None else Source(given)
 
     bench.recall(rebuild)
-    heads = [event for event in mine if event["what"] == "head" and event["after"] <= len(bench.history)]
-    if heads and not any(r.decision == "keep" for r in bench.history[heads[-1]["after"] :]):
-        bench.move_head(bench.history[heads[-1]["number"]])
+    heads = [event for event in mine if isinstance(event, AgentHeadEvent) and event.after <= len(bench.history)]
+    if heads and not any(r.decision == "keep" for r in bench.history[heads[-1].after :]):
+        bench.move_head(bench.history[heads[-1].number])
 
 
-def source_event(run_id: str, parent: Source, source: Source) -> dict[str, Any] | None:
-    """The `agent` event that holds a source's text; None where the diff of the experiment's own row is enough."""
+def source_event(run_id: str, parent: Source, source: Source) -> AgentSourceEvent | None:
+    """The event that holds a source's text; None where the diff of the experiment's own row is enough."""
     try:
         if patched(parent, parent.diff(source)) == source:
             return None
     except Corrupt:
         pass  # line ends that a diff by lines does not show
-    about = {"run_id": run_id, "source_id": source.source_id, "files": [list(file) for file in source.files]}
-    return {"kind": "agent", "what": "source", **about}
+    return AgentSourceEvent(run_id=run_id, source_id=source.source_id, files=source.files)
 
 
 def patched(source: Source, diff: str) -> Source:

@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from inner_loop.events import CallEvent
 from inner_loop.gateway.fields import Refused
 from inner_loop.gateway.request import Ask
 from inner_loop.gateway.route import Route
@@ -59,6 +60,7 @@ class Toll:
     def __init__(self, kit: Kit) -> None:
         staff = kit.staff
         self.problem: MetaloopError | None = None
+        self.run_id = kit.run_id
         self._kit = kit
         self._purse = Purse(kit.study, max_usd=staff.max_usd, max_tokens=staff.max_tokens, share=Share.of(kit))
         self._lanes = Lanes(kit.study / "calls" if kit.study else None, staff.calls_at_once)
@@ -68,7 +70,7 @@ class Toll:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         mine = kit.calls()
-        numbers = [int(event["number"]) for event in mine] + take_over(self._purse, kit.run_id, mine, kit.emit)
+        numbers = [event.number for event in mine] + take_over(self._purse, kit.run_id, mine, kit.emit)
         self._next = max(numbers, default=-1) + 1
 
     @contextmanager
@@ -90,11 +92,11 @@ class Toll:
         for passage in list(self._open):
             passage.lost("the run ended while it was made")
 
-    def settle(self, passage: Passage, cost: Cost, event: dict[str, Any]) -> None:
+    def settle(self, passage: Passage, cost: Cost, event: CallEvent) -> None:
         """Called once for each passage. First the event, then the purse: who goes on after a kill finds both, or the
         purse's account alone."""
         with self._lock:
-            bare = event["status"] == "failed" and not event["lost_tokens"]
+            bare = event.status == "failed" and not event.lost_tokens
             self._failed += bare
         with self.watched():
             if not bare or self._failed <= FAILED:
@@ -162,13 +164,10 @@ class Toll:
     def _within(self, ask: Ask, tariff: Tariff, most_out: int) -> Passage:
         usd = tariff.price.most(ask.most_in, most_out) if tariff.price else 0.0
         worst = Cost(ask.most_in + most_out, usd)
-        passage = Passage(self, ask, tariff, worst, f"{self._kit.run_id}:{self._next}:0", self._about(self._next))
+        passage = Passage(self, ask, tariff, worst, f"{self._kit.run_id}:{self._next}:0", self._next)
         self._purse.reserve(passage.account, worst, passage.about)
         self._next += 1
         return passage
-
-    def _about(self, number: int) -> dict[str, Any]:
-        return {"run_id": self._kit.run_id, "number": number} if self._kit.run_id else {"number": number}
 
     def _tariff(self, route: Route, model: str) -> Tariff:
         key = route.name, model
@@ -181,15 +180,15 @@ class Passage:
     """One call that was let through. The first settlement counts."""
 
     def __init__(
-        self, toll: Toll, ask: Ask, tariff: Tariff, worst: Cost, account: str, about: dict[str, Any]
+        self, toll: Toll, ask: Ask, tariff: Tariff, worst: Cost, account: str, number: int
     ) -> None:  # fmt: skip
         self.account = account
         self.content = ask.content()
-        nothing = 0.0 if tariff.price else None
-        self.about = about | {
-            "purpose": "agent", "request": hashlib.sha256(self.content).hexdigest(), "tokens": 0, "usd": 0.0,
-            "lost_tokens": 0, "lost_usd": nothing, "wall_seconds": 0.0, "attempts": 0, "faults": [],
-        }  # fmt: skip
+        self.about = CallEvent(
+            run_id=toll.run_id or None, number=number, purpose="agent",
+            request=hashlib.sha256(self.content).hexdigest(), tokens=0, usd=0.0, wall_seconds=0.0, attempts=0,
+            lost_usd=0.0 if tariff.price else None,
+        )  # fmt: skip
         self._toll, self._ask, self._tariff, self._worst = toll, ask, tariff, worst
         self._began = time.monotonic()
         self._settled = False
@@ -224,26 +223,25 @@ class Passage:
         seconds = round(time.monotonic() - self._began, 4)
         fault = f"{self._ask.model}: {scrub(reason)}"[:200] if reason else ""
         lost = Cost() if usage else cost
-        event = self.about | {
-            "kind": "call",
-            "status": status,
-            "reason": scrub(reason)[:300],
-            "faults": [fault] if fault else [],
-            "attempts": 1,
-            "wall_seconds": seconds,
-            "tokens": usage.tokens if usage else 0,
-            "usd": usd,
-            "lost_tokens": lost.tokens,
-            "lost_usd": lost.usd if self._tariff.price or not lost.tokens else None,
-            "model": (reading and reading.model) or self._ask.model,
-            "tokens_in": usage.tokens_in if usage else 0,
-            "tokens_out": usage.tokens_out if usage else 0,
-            "tokens_cached": usage.cached if usage else 0,
-            "reply_usd": usd if usage else None,
-            "reply_seconds": seconds if usage else 0.0,
-            "finish": reading.finish if reading else "",
-            "text": "",  # it is the agent's; what it does with it is in its session's output
-        }
+        event = replace(
+            self.about,
+            tokens=usage.tokens if usage else 0,
+            usd=usd,
+            lost_tokens=lost.tokens,
+            lost_usd=lost.usd if self._tariff.price or not lost.tokens else None,
+            wall_seconds=seconds,
+            attempts=1,
+            faults=(fault,) if fault else (),
+            model=(reading and reading.model) or self._ask.model,
+            tokens_in=usage.tokens_in if usage else 0,
+            tokens_out=usage.tokens_out if usage else 0,
+            tokens_cached=usage.cached if usage else 0,
+            reply_usd=usd if usage else None,
+            reply_seconds=seconds if usage else 0.0,
+            finish=reading.finish if reading else "",  # no text: it is the agent's, and in its session's output
+            status=status,
+            reason=scrub(reason)[:300],
+        )
         self._toll.settle(self, cost, event)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from inner_loop.events import CallEvent, Emit
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.provider import Fault
 from inner_loop.models.purse import Cost, Orphan, Purse
@@ -62,34 +63,56 @@ class Call:
             "tokens": self.tokens, "usd": self.usd, "lost_tokens": self.lost_tokens, "lost_usd": self.lost_usd,
         }  # fmt: skip
 
-    def so_far(self) -> dict[str, Any]:
+    def so_far(self) -> CallEvent:
         """What its account holds, for the case that its process is killed."""
-        about = {"run_id": self.run_id} if self.run_id else {}
-        return {
-            **about, "number": self.number, "purpose": self.purpose, "request": self.request, **self.spent(),
-            "wall_seconds": round(self.seconds, 4), "attempts": self.attempts, "faults": self.faults[-FAULTS:],
-        }  # fmt: skip
+        return CallEvent(
+            run_id=self.run_id or None,
+            number=self.number,
+            purpose=self.purpose,
+            request=self.request,
+            tokens=self.tokens,
+            usd=self.usd,
+            lost_tokens=self.lost_tokens,
+            lost_usd=self.lost_usd,
+            wall_seconds=round(self.seconds, 4),
+            attempts=self.attempts,
+            faults=tuple(self.faults[-FAULTS:]),
+        )
 
-    def event(self, reply: Reply | None, status: str, reason: str) -> dict[str, Any]:
+    def event(self, reply: Reply | None, status: str, reason: str) -> CallEvent:
         """Tokens, dollars and wall seconds are of all attempts."""
-        return {"kind": "call", **self.so_far(), **_replied(reply), "status": status, "reason": reason}
+        event = replace(self.so_far(), status=status, reason=reason)
+        if reply is None:
+            return event
+        return replace(
+            event,
+            model=reply.model,
+            tokens_in=reply.tokens_in,
+            tokens_out=reply.tokens_out,
+            tokens_cached=reply.tokens_cached,
+            reply_usd=reply.usd,
+            reply_seconds=reply.wall_seconds,
+            finish=reply.finish,
+            text=reply.text,
+            tools=reply.calls or None,
+        )
 
 
-def orphan_event(orphan: Orphan) -> dict[str, Any]:
+def orphan_event(orphan: Orphan) -> CallEvent:
     """The event of a call whose process was killed: what was in flight is lost, at its worst."""
-    about = dict(orphan.about)
-    if orphan.reserved != Cost():
-        about["attempts"] += 1
-        about["faults"] = [*about["faults"], "its process ended before it was answered"]
-        about["lost_tokens"] += orphan.reserved.tokens
-        about["lost_usd"] = _sum(about["lost_usd"], orphan.reserved.usd)  # None where the model has no price
-    reason = "the process that made it was killed"
-    return {"kind": "call", **about, **_replied(None), "status": "failed", "reason": reason}
+    about = replace(orphan.about, status="failed", reason="the process that made it was killed")
+    if orphan.reserved == Cost():
+        return about
+    return replace(
+        about,
+        attempts=about.attempts + 1,
+        faults=(*about.faults, "its process ended before it was answered"),
+        lost_tokens=about.lost_tokens + orphan.reserved.tokens,
+        lost_usd=_sum(about.lost_usd, orphan.reserved.usd),  # None where the model has no price
+    )
 
 
-def take_over(
-    purse: Purse, run_id: str, told: Sequence[Mapping[str, Any]], emit: Callable[[dict[str, Any]], None]
-) -> list[int]:
+def take_over(purse: Purse, run_id: str, told: Sequence[CallEvent], emit: Emit) -> list[int]:
     """Tell of the calls that an earlier attempt at a run did not live to tell of; their numbers.
 
     ``told``: the run's `call` events. An account is named ``RUN:NUMBER:COUNT``, the COUNT-th call of its number.
@@ -97,7 +120,7 @@ def take_over(
     numbers = []
     for orphan in purse.orphans(run_id):
         number, count = (int(part) for part in orphan.account.rsplit(":", 2)[1:])
-        earlier = [event for event in told if int(event["number"]) == number]
+        earlier = [event for event in told if event.number == number]
         if len(earlier) > count:  # killed between its event and the end of its account
             purse.finish(orphan.account, cost_of(earlier[count]) - cost_of(orphan.about))
         else:
@@ -107,24 +130,9 @@ def take_over(
     return numbers
 
 
-def cost_of(event: Mapping[str, Any]) -> Cost:
+def cost_of(event: CallEvent) -> Cost:
     """What the purse holds of a call that was told: unpriced is 0 there."""
-    usd = (event.get("usd") or 0.0) + (event.get("lost_usd") or 0.0)
-    return Cost(event["tokens"] + event["lost_tokens"], usd)
-
-
-def _replied(reply: Reply | None) -> dict[str, Any]:
-    return {
-        "model": reply.model if reply else None,
-        "tokens_in": reply.tokens_in if reply else 0,
-        "tokens_out": reply.tokens_out if reply else 0,
-        "tokens_cached": reply.tokens_cached if reply else 0,
-        "reply_usd": reply.usd if reply else None,
-        "reply_seconds": reply.wall_seconds if reply else 0.0,
-        "finish": reply.finish if reply else "",
-        "text": reply.text if reply else "",
-        **({"tools": [asdict(tool) for tool in reply.calls]} if reply and reply.calls else {}),
-    }
+    return Cost(event.tokens + event.lost_tokens, (event.usd or 0.0) + (event.lost_usd or 0.0))
 
 
 def _sum(one: float | None, other: float | None) -> float | None:

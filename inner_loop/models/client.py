@@ -9,8 +9,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
+from inner_loop.events import CallEvent
 from inner_loop.kit import Kit
 from inner_loop.models import bounds, prices, provider
 from inner_loop.models.call import Call, take_over
@@ -21,7 +22,7 @@ from inner_loop.models.patience import Patience
 from inner_loop.models.provider import Answer, Fault
 from inner_loop.models.purse import Cost, Purse, Share
 from inner_loop.models.scrub import scrub
-from inner_loop.models.tools import NOTHING, Offer, called
+from inner_loop.models.tools import NOTHING, Offer
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError
 
 EMPTY = 3  # empty replies in a row after which the emptiness is the answer
@@ -48,7 +49,7 @@ class Client:
         self._lock = threading.Lock()
         mine = kit.calls()
         self._recorded = _answered(mine)
-        self._told = Counter(int(event["number"]) for event in mine)
+        self._told = Counter(event.number for event in mine)
         self._tape = Tape(kit.replay, kit.run_id) if kit.replay else None
         self._recorder = Recorder(kit.record, kit.run_id) if kit.record else None
         self._purse = Purse(kit.study, max_usd=staff.max_usd, max_tokens=staff.max_tokens, share=Share.of(kit))
@@ -103,17 +104,17 @@ class Client:
         event = self._recorded.get(number)
         if event is None:
             return None
-        if event["request"] != request:
+        if event.request != request:
             raise Corrupt(
-                f"run {self.kit.run_id}: call {number} was recorded with request {event['request'][:12]}, "
+                f"run {self.kit.run_id}: call {number} was recorded with request {event.request[:12]}, "
                 f"now it is {request[:12]}",
                 hint="the program, the task or metaloop changed since; start this run anew under another id",
                 ids=[self.kit.run_id],
             )
         return Reply(
-            text=event["text"], model=event["model"], tokens_in=event["tokens_in"], tokens_out=event["tokens_out"],
-            tokens_cached=event["tokens_cached"], usd=event["reply_usd"], wall_seconds=event["reply_seconds"],
-            finish=event["finish"], attempts=event["attempts"], calls=called(event.get("tools")),
+            text=event.text, model=event.model or "", tokens_in=event.tokens_in, tokens_out=event.tokens_out,
+            tokens_cached=event.tokens_cached, usd=event.reply_usd, wall_seconds=event.reply_seconds,
+            finish=event.finish, attempts=event.attempts, calls=event.tools or (),
         )  # fmt: skip
 
     def _replay(self, call: Call) -> Reply:
@@ -197,7 +198,7 @@ class Client:
     def _reserve(self, call: Call, model: str, price: prices.Price | None) -> None:
         """Set aside the worst case of an attempt: by the bytes of its prompt, and if a cap does not hold that, by the
         model's own tokens where they can be counted. Raises NoReply where a cap is reached."""
-        about = call.so_far() | ({} if price else {"lost_usd": None})
+        about = call.so_far() if price else replace(call.so_far(), lost_usd=None)
         asked = bounds.most_tokens(call.messages, call.offer)
         worst = Cost(asked + call.max_tokens, price.most(asked, call.max_tokens) if price else 0.0)
         try:
@@ -262,12 +263,12 @@ class Client:
         return next(name for name in names if name not in self._used)
 
 
-def _answered(told: Sequence[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+def _answered(told: Sequence[CallEvent]) -> dict[int, CallEvent]:
     """The calls of an earlier attempt that were answered, by number; one that failed is made again."""
-    found: dict[int, Mapping[str, Any]] = {}
+    found: dict[int, CallEvent] = {}
     for event in told:
-        if event["status"] != "failed":
-            found.setdefault(int(event["number"]), event)
+        if event.status != "failed":
+            found.setdefault(event.number, event)
     return found
 
 

@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inner_loop.events import CallEvent, read_event
 from programs.errors import CapReached, Corrupt
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Orphan:
     """A call that its process did not live to write down: what it had told of itself, what it had reserved."""
 
     account: str
-    about: Mapping[str, Any]
+    about: CallEvent
     reserved: Cost
 
 
@@ -69,8 +70,8 @@ class Share:
         if not kit.run_id:  # the study's own calls are no run
             return cls(None, None)
         calls = kit.calls()
-        tokens = sum(int(call.get("tokens") or 0) + int(call.get("lost_tokens") or 0) for call in calls)
-        usd = sum(float(call.get("usd") or 0.0) + float(call.get("lost_usd") or 0.0) for call in calls)
+        tokens = sum(call.tokens + call.lost_tokens for call in calls)
+        usd = sum((call.usd or 0.0) + (call.lost_usd or 0.0) for call in calls)
         return cls(kit.staff.run_usd, kit.staff.run_tokens, Cost(tokens, usd))
 
     @property
@@ -111,8 +112,8 @@ class Purse:
     def capped(self) -> bool:
         return self._max_usd is not None or self._max_tokens is not None or self._share.capped
 
-    def reserve(self, account: str, worst: Cost, about: Mapping[str, Any]) -> None:
-        """Set aside what an attempt may cost. ``about``: the call so far, JSON.
+    def reserve(self, account: str, worst: Cost, about: CallEvent) -> None:
+        """Set aside what an attempt may cost. ``about``: the call so far.
 
         Raises CapReached where it may not be; ShareSpent where the run has taken what one run may.
         """
@@ -120,17 +121,21 @@ class Purse:
         try:
             with self._open() as state:
                 self._check(_used(state), worst)
-                state["open"][account] = {"by": _self(), "reserved": [worst.tokens, worst.usd], "about": dict(about)}
+                state["open"][account] = {
+                    "by": _self(),
+                    "reserved": [worst.tokens, worst.usd],
+                    "about": about.to_record(),
+                }
         except CapReached:
             self._share.settle(account, Cost())
             raise
 
-    def settle(self, account: str, cost: Cost, about: Mapping[str, Any]) -> None:
+    def settle(self, account: str, cost: Cost, about: CallEvent) -> None:
         """Replace what was reserved by what the attempt took; its call goes on."""
         self._share.settle(account, cost)
         with self._open() as state:
             _add(state, cost)
-            state["open"][account] |= {"reserved": [0, 0.0], "about": dict(about)}
+            state["open"][account] |= {"reserved": [0, 0.0], "about": about.to_record()}
 
     def finish(self, account: str, cost: Cost = Cost()) -> None:
         """As ``settle``, of a call whose event is written down."""
@@ -143,7 +148,7 @@ class Purse:
         """Calls of a run whose process is no more. They are to be told of, then finished."""
         with self._open() as state:
             return [
-                Orphan(name, entry["about"], Cost(*entry["reserved"]))
+                Orphan(name, _call(entry["about"]), Cost(*entry["reserved"]))
                 for name, entry in state["open"].items()
                 if entry["about"].get("run_id", "") == run_id and not _alive(entry["by"])
             ]
@@ -198,6 +203,12 @@ class Purse:
             partial = path.with_suffix(".partial")
             partial.write_text(after, encoding="utf-8")
             partial.replace(path)  # not synced: a file that a power cut tore is told of, and `calls` holds the sums
+
+
+def _call(about: Mapping[str, Any]) -> CallEvent:
+    event = read_event({**about, "kind": "call"})
+    assert isinstance(event, CallEvent)
+    return event
 
 
 def _empty() -> dict[str, Any]:

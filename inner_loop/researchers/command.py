@@ -25,11 +25,11 @@ from inner_loop.agents.recall import recall
 from inner_loop.agents.sandbox import AgentEnded, AgentSandbox
 from inner_loop.agents.verdicts import Verdicts
 from inner_loop.bench import Bench, RunStopped
+from inner_loop.events import AgentSessionEvent, FindingEvent
 from inner_loop.gateway.route import routes
 from inner_loop.gateway.server import PORT, Gateway
 from inner_loop.kit import Kit
 from inner_loop.models.contract import NoReply
-from inner_loop.record import finding_event
 from programs.errors import EnvironmentProblem
 from programs.program import Program
 from programs.text import one_line
@@ -175,23 +175,21 @@ class CommandResearcher:
         for data, end in ((ended.stdout, "out"), (ended.stderr, "err")):
             (folder / f"{name}.{end}").write_text(plain(data.decode("utf-8", "replace")), encoding="utf-8")
         self._kit.emit(
-            {
-                "kind": "agent",
-                "what": "session",
-                "run_id": self._kit.run_id,
-                "command": os.path.basename(self._recipe.command[0]),
-                "exit_code": ended.exit_code,
-                "killed": ended.killed,
-                "experiments": experiments,
-                "wall_seconds": ended.wall_seconds,
-                "cpu_seconds": ended.cpu_seconds,
-                "counted_by": ended.counted_by,
-                "peak_memory_mb": ended.peak_memory_mb,
-                "requests": len(ended.asked),
-                "bytes_sent": sum(one.sent for one in ended.asked),
-                "bytes_received": sum(one.received for one in ended.asked),
-                "refused_hosts": sorted({f"{one.host}:{one.port}" for one in ended.asked if one.refused})[:20],
-            }
+            AgentSessionEvent(
+                run_id=self._kit.run_id,
+                command=os.path.basename(self._recipe.command[0]),
+                exit_code=ended.exit_code,
+                killed=ended.killed,
+                experiments=experiments,
+                wall_seconds=ended.wall_seconds,
+                cpu_seconds=ended.cpu_seconds,
+                counted_by=ended.counted_by,
+                peak_memory_mb=ended.peak_memory_mb,
+                requests=len(ended.asked),
+                bytes_sent=sum(one.sent for one in ended.asked),
+                bytes_received=sum(one.received for one in ended.asked),
+                refused_hosts=tuple(sorted({f"{one.host}:{one.port}" for one in ended.asked if one.refused})[:20]),
+            )
         )
 
     def _complain(self, bench: Bench, ended: AgentEnded) -> None:
@@ -203,9 +201,17 @@ class CommandResearcher:
         if ended.killed or ended.exit_code == 0 or ended.exit_code > 128:
             if len(bench.history) == 1:
                 first = bench.baseline
-                about = {"source_id": first.source.source_id, "experiment_id": first.experiment_id, "seed": first.seed}
                 text = f"agent: ended without one experiment (exit code {ended.exit_code})"
-                self._kit.emit(finding_event(text, run_id=bench.run_id, **about, stream="search"))
+                self._kit.emit(
+                    FindingEvent.of_line(
+                        text,
+                        run_id=bench.run_id,
+                        experiment_id=first.experiment_id,
+                        source_id=first.source.source_id,
+                        stream="search",
+                        seed=first.seed,
+                    )
+                )
             return
         said = plain((ended.stderr or ended.stdout).decode("utf-8", "replace")).strip().splitlines()
         command = os.path.basename(self._recipe.command[0])

@@ -100,10 +100,10 @@ def _run_id(study: Study | None, asked: Asked) -> str | None:
     if study is None:
         return None
     if asked.what is None:
-        last = next(reversed(study.history.ablations.values()), {})
-        return last.get("run_id")
+        last = next(reversed(study.state.ablations.values()), None)
+        return last.run_id if last else None
     path, prefix = Path(asked.what).expanduser(), asked.what
-    known = [run_id for run_id in study.history.experiments if run_id.startswith(prefix)]
+    known = [run_id for run_id in study.state.runs if run_id.startswith(prefix)]
     return resolve.by_prefix(prefix, known, "run") if known and not path.exists() else None
 
 
@@ -136,8 +136,8 @@ def _factorial(out: Output, study: Study | None, asked: Asked, settings: Setting
     launch.announce(out, plan)
     ready = study
     match = launch.drive(out, study.folder, "ablate", plan, lambda p: ablate(ready, program, design, p))
-    champion = study.history.champion
-    if champion is not None and champion["program_id"] == program.program_id and write_page_again(study):
+    champion = study.state.champion
+    if champion is not None and champion.body["program_id"] == program.program_id and write_page_again(study):
         out.note("champion.evidence.md tells it, too")
     present(out, study.folder, match.match_id)
 
@@ -146,13 +146,13 @@ def _program(study: Study | None, asked: Asked) -> tuple[Program, tuple[str, ...
     """(program, the directives that narrow it, the budget): as asked, else as the study began."""
     if asked.what is not None:
         if study is not None and not Path(asked.what).expanduser().exists():
-            known = [p for p in study.history.programs if p.startswith(asked.what)]
+            known = [p for p in study.state.programs if p.startswith(asked.what)]
             if known:
                 return study.program(resolve.by_prefix(asked.what, known, "program")), asked.only, asked.budget
         return resolve.one_program(asked.what), asked.only, asked.budget
-    last = next(reversed(study.history.ablations.values()), None) if study else None
+    last = next(reversed(study.state.ablations.values()), None) if study else None
     if study is not None and last is not None:
-        return study.program(last["program_id"]), asked.only or tuple(last["factors"]), asked.budget
+        return study.program(last.program_id or ""), asked.only or last.factors, asked.budget
     if study is not None and study.config.command == "ablate" and study.config.programs:
         from programs.program import Program
 
@@ -163,8 +163,8 @@ def _program(study: Study | None, asked: Asked) -> tuple[Program, tuple[str, ...
 
 def _begun(study: Study, price: Any) -> float | None:
     """The budget of the ablation that is gone on with."""
-    last = next(reversed(study.history.ablations.values()), None)
-    return float(price.seconds(last["plan"]["runs"])) if last else None
+    last = next(reversed(study.state.ablations.values()), None)
+    return float(price.seconds(last.plan["runs"])) if last else None
 
 
 def _founded(out: Output, program: Program, task: Task, asked: Asked, settings: Settings) -> Study:
@@ -237,8 +237,8 @@ def _replay(out: Output, study: Study, run_id: str, asked: Asked, settings: Sett
         hint = "name a run of a race: metaloop log, or metaloop sql STUDY \"FROM runs WHERE stream = 'selection'\""
         raise UsageError(f"run {run_id} is of the confirmation, which credit leaves alone", hint=hint)
     commits = commits_of(study, run)
-    last = next(reversed(study.history.ablations.values()), {}) if asked.what is None else {}
-    replay = plan_of(study, run_id, commits, asked.seeds or last.get("seeds") or SEEDS)
+    last = next(reversed(study.state.ablations.values()), None) if asked.what is None else None
+    replay = plan_of(study, run_id, commits, asked.seeds or (last and last.seeds) or SEEDS)
     methods = ["add-one-in", "leave-one-out"] + ["shapley"] * any(replay.orders)
     seconds = len(replay.trainings) * study.task.cost_seconds
     plan: dict[str, Any] = {

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.report.words import many
+from arena.spend import spend_of
+from inner_loop.events import CallEvent
 from meta.cli.output import Column, Output, brief, clean
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def show(out: Output, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
             gap = True
 
 
-def tell(out: Output, rows: Sequence[Row], calls: Sequence[Mapping[str, Any]], old: str, new: str) -> None:
+def tell(out: Output, rows: Sequence[Row], calls: Sequence[CallEvent], old: str, new: str) -> None:
     """What it amounts to, and what it took, in a line; what lint has against the new charter."""
     count = Counter(row["status"] for row in rows)
     fields = len({row["field"] for row in rows if row["status"] in READ})
@@ -91,15 +93,10 @@ def tell(out: Output, rows: Sequence[Row], calls: Sequence[Mapping[str, Any]], o
         out.warn(message)
 
 
-def bill_of(calls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def bill_of(calls: Sequence[CallEvent]) -> dict[str, Any]:
     """Of all calls; ``usd`` is None where one of them is not priced."""
-    priced = [call["usd"] for call in calls]
-    return {
-        "models": sorted({call["model"] for call in calls if call["model"]}),
-        "calls": len(calls),
-        "tokens": sum(call["tokens"] for call in calls),
-        "usd": None if None in priced else sum(priced),
-    }
+    spend = spend_of(calls)
+    return {"models": sorted({call.model for call in calls if call.model}), **vars(spend)}
 
 
 def _new_complaints(old: str, new: str) -> list[str]:

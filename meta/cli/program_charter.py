@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from inner_loop.events import CallEvent
 from meta.cli import charter_shown, resolve
 from meta.cli.crew import Crew
 from meta.cli.options import flag, model_flag, price_flag, record_flag, replay_flag, verb, yes_flag
@@ -114,7 +115,7 @@ def _file(program: str, target: str | None, into: bool) -> Path | None:
     return file
 
 
-def _read(out: Output, loaded: Program, flags: dict[str, Any]) -> tuple[Reading, list[dict[str, Any]]]:
+def _read(out: Output, loaded: Program, flags: dict[str, Any]) -> tuple[Reading, list[CallEvent]]:
     """The reading, and the events of the calls that it took."""
     from programs.charter_read import read_phrases
 
@@ -130,7 +131,7 @@ def _read(out: Output, loaded: Program, flags: dict[str, Any]) -> tuple[Reading,
     return _ask(out, crew, base)
 
 
-def _ask(out: Output, crew: Crew, base: Reading) -> tuple[Reading, list[dict[str, Any]]]:
+def _ask(out: Output, crew: Crew, base: Reading) -> tuple[Reading, list[CallEvent]]:
     from inner_loop.kit import Kit
     from inner_loop.models.client import Client
     from inner_loop.models.contract import NoReply
@@ -148,19 +149,21 @@ def _ask(out: Output, crew: Crew, base: Reading) -> tuple[Reading, list[dict[str
         times = charter_reader.most_calls()
         out.note(f"{crew.staff.models[0]}: a call of about {tokens + said:,} tokens, {cost}; at most {times} calls")
     crew.ready(None)
-    events: list[dict[str, Any]] = []
+    calls: list[CallEvent] = []
     kit = Kit(
-        staff=crew.staff, emit=events.append, record=Path(record) if record else None,
+        staff=crew.staff,
+        emit=lambda event: calls.append(cast(CallEvent, event)),
+        record=Path(record) if record else None,
         replay=Path(replay) if replay else None,
-    )  # fmt: skip
+    )
     try:
-        return charter_reader.ask(Client(kit, 0), base, max_tokens=crew.staff.reply_tokens), events
+        return charter_reader.ask(Client(kit, 0), base, max_tokens=crew.staff.reply_tokens), calls
     except NoReply as gone:
         raise gone.problem from None
 
 
 def _give(
-    out: Output, name: str, loaded: Program, reading: Reading, spent: Sequence[dict[str, Any]], *,
+    out: Output, name: str, loaded: Program, reading: Reading, spent: Sequence[CallEvent], *,
     file: Path | None, stdout: bool, yes: bool,
 ) -> None:  # fmt: skip
     """Show what was read, and write the program where that was asked for."""

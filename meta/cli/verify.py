@@ -296,9 +296,10 @@ def present(out: Output, what: str, audit: Audit) -> None:
     """The verdict first, then the figures, what was noticed, and how to make the same check again."""
     from analysis.trust import remarks
 
-    event = audit.event()
+    event = audit.event().body
     if out.mode == "json":
-        out.json({"of": what, **{k: v for k, v in event.items() if k != "kind"}, "noticed": list(audit.findings)})
+        noticed = [{"run_id": None, **finding.to_record()} for finding in audit.findings]
+        out.json({"of": what, **event, "noticed": noticed})
         return
     figures = {k: v for k, v in event.items() if k not in HIDDEN and v is not None}
     if out.mode == "person":
@@ -306,10 +307,8 @@ def present(out: Output, what: str, audit: Audit) -> None:
         out.rows(event.get("arms", []), ARMS)
     else:
         out.thing(figures)
-    for row in audit.findings:
-        out.note(
-            f"finding: {row['finding']}: {row['text']}  {row.get('run_id') or row.get('source_id') or ''}".rstrip()
-        )
+    for found in audit.findings:
+        out.note(f"finding: {found.finding}: {found.text}  {found.run_id or found.source_id or ''}".rstrip())
     for line in remarks([audit.trust]):
         out.note(line)
     if event.get("same_hardware") is False:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from analysis.events import MutationEvent
 from analysis.statistics import between_variance
 from meta.mutators.base import Mutator, Proposal
 from meta.mutators.mix import Mix
@@ -57,18 +58,18 @@ class Believed:
         return (mean * below + self.spread * density) / self.cost
 
 
-def past(mutations: Sequence[Mapping[str, Any]], credits: Sequence[MutationCredit]) -> dict[Name, Past]:
-    """By arm, from the `mutation` events of a study. A repaired reply counts for the operator whose reply it was."""
+def past(mutations: Sequence[MutationEvent], credits: Sequence[MutationCredit]) -> dict[Name, Past]:
+    """By arm, from the mutations of a study. A repaired reply counts for the operator whose reply it was."""
     credit = {c.child_id: c for c in credits}
     known = [c.se**2 for c in credits if c.se]
     usual = sum(known) / len(known) if known else 1.0
     arms: dict[Name, Past] = {}
     for event in mutations:
-        arm = arms.setdefault((event.get("repairs") or event["operator"], event["model"]), Past())
-        arm.usd += event["usd"] or 0.0
+        arm = arms.setdefault((event.repairs or event.operator, event.model), Past())
+        arm.usd += event.usd or 0.0
         arm.attempts += 1
-        arm.children += event["accepted"]
-        measured = credit.get(event["child_id"]) if event["accepted"] else None
+        arm.children += event.accepted
+        measured = credit.get(event.child_id) if event.accepted and event.child_id else None
         if measured is not None:
             arm.effects.append((measured.estimate, measured.se**2 if measured.se else usual))
     return arms

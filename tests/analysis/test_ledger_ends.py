@@ -14,7 +14,9 @@ import pytest
 from analysis.ledger import Ledger, check, missing, read, require_whole, segments, verify
 from analysis.study import open_study
 from arena.study import Study
+from inner_loop.events import RunEndedEvent
 from programs.errors import Corrupt
+from tests.events import example
 from tests.studies import make_study
 
 #: Two segments as an earlier version wrote them, which knew no `closed` record.
@@ -163,7 +165,7 @@ def test_a_ledger_of_an_earlier_version_is_read_to_the_byte(tmp_path: Path) -> N
 def test_a_study_that_lost_its_end_does_not_open(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s")
     with study:
-        study.record({"kind": "run_ended", "run_id": "r1"})
+        study.record(example(RunEndedEvent, run_id="r1"))
     path = study.folder / "ledger" / "main-1.jsonl"
     path.write_bytes(b"".join(lines(path)[:-2]))
     opened: list[Callable[[], object]] = [Study.open(study.folder).look, lambda: open_study(study.folder, views=())]

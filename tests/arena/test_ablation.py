@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from arena.race import Allocation
 from arena.study import Study
 from programs.errors import NotFound, UsageError
 from tests.studies import program, silent
+from trainer.edits import Edit
 from trainer.law import Law
 from trainer.planted import simulated_task
 from trainer.task import Task
@@ -186,7 +188,8 @@ def test_a_run_with_one_free_edit_is_not_replayed(tmp_path: Path) -> None:
     study.look()
     [run] = query(study.folder, f"SELECT * FROM runs WHERE run_id = '{run_id}'")
     assert len(replay.commits_of(study, run)) >= 2
-    kept = [e for e in study.history.experiments[run_id].values() if e["source_id"] == run["final_source_id"]]
-    kept[0]["edit"] = {"set": {}, "apply": []}
+    experiments = study.state.run(run_id).experiments
+    kept = next(e for e in experiments.values() if e.source_id == run["final_source_id"])
+    experiments[kept.experiment_id] = replace(kept, edit=Edit())
     with pytest.raises(UsageError, match="kept free edits"):
         replay.commits_of(study, run)

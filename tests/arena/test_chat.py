@@ -15,6 +15,7 @@ from arena.study import Study
 from inner_loop.run import RunResult, run
 from programs.errors import CapReached, EnvironmentProblem
 from programs.program import Program
+from tests.events import into, typed
 from tests.inner_loop.play import STREAMS_OF_TESTS, told
 from tests.llm import researcher
 from tests.llm.fixtures import dropped, litellm_loaded, server
@@ -45,7 +46,8 @@ def alone(
     with trainer_for(task, DataStore(task, STREAMS_OF_TESTS, Path("none")), fixed_steps=True) as trainer:
         result = run(
             Program.parse(text), trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, researcher="chat",
-            budget_seconds=task.run_budget, emit=events.append, folder=folder, recorded=recorded or (), kit=staffed,
+            budget_seconds=task.run_budget, emit=into(events), folder=folder, recorded=typed(recorded or ()),
+            kit=staffed,
         )  # fmt: skip
     return result, events
 

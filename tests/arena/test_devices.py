@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
+from analysis.run_state import StudyState
 from analysis.study import query
-from arena.history import History
 from arena.match import Entry
 from arena.settings import StudyConfig
 from arena.standalone import play_entries
 from arena.study import Study
+from inner_loop.events import WaveEvent
 from programs.errors import NotComparable, UsageError
 from tests.arena.test_executor import workers_of
+from tests.events import example
 from tests.studies import make_study, program, silent
 
 WAVES = program("waves", "  wave: 6\n  screen: {fraction: 0.25, promote: 0.34}\n")
@@ -53,9 +55,10 @@ def test_a_plan_says_how_many_work_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_leased_devices_waited_is_handed_back_to_a_resumed_run() -> None:
-    history = History()
-    history.take({"kind": "wave", "run_id": "r1", "number": 3, "count": 4, "devices": 2, "idle_seconds": 0.5})
-    assert [event["number"] for event in history.recorded("r1")] == [3] and history.recorded("r2") == ()
+    state = StudyState()
+    wave = example(WaveEvent, run_id="r1", number=3)
+    state.take(wave)
+    assert state.run("r1").recorded == (wave,) and state.run("r2").recorded == ()
 
 
 @pytest.mark.slow

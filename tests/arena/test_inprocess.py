@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis.events import VerificationEvent
 from analysis.study import query
 from arena.drain import Drained
 from arena.executor import LocalExecutor
@@ -20,6 +22,7 @@ from programs.edit import set_charter
 from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
+from tests.events import example
 from tests.studies import make_study, silent
 from trainer.planted import COST, null_law, random_law, simulated_task
 from trainer.streams import Stream
@@ -105,7 +108,9 @@ def test_near_identical_programs_share_their_luck_and_strangers_do_not(tmp_path:
         kin = [arm.kin for arm in match.arms]
         assert kin == ["", match.arms[0].arm_id, match.arms[0].arm_id, ""] and not any(a.kin for a in apart.arms)
         assert [a.kin for a in enter(study, "kin", entries, purpose="generation", stream="selection").arms] == kin
-        del study.history.matches[match.match_id]["arms"][1]["kin"]  # as an earlier version announced it
+        announced = study.state.matches[match.match_id]
+        arms = tuple(replace(arm, kin=None) for arm in announced.arms)  # as an earlier version announced it
+        study.state.matches[match.match_id] = replace(announced, arms=arms)
         assert enter(study, "kin", entries, purpose="generation", stream="selection").arms[1].kin == ""
     first = "SELECT r.arm_id, r.run_seed, e.source_id FROM experiments e JOIN runs r USING (run_id) WHERE e.number = 1"
     rows = query(study.folder, first)
@@ -170,7 +175,7 @@ def test_a_ledger_that_counts_untouched_runs_as_0_is_gone_on_with(tmp_path: Path
         announce(study, match, silent)
         for seed in old.verify_seeds:
             row = {"seed": seed, "stream": "confirmation", "status": "baseline", "metric": 2.0, "gain": 0.0}
-            study.record({"kind": "verification", "run_id": old.run_id, "arm_id": old.arm_id, "trust": "", **row})
+            study.record(example(VerificationEvent, run_id=old.run_id, arm_id=old.arm_id, **row))
         play(study, executor, match, Allocation({arm.arm_id: 3 for arm in match.arms}), silent)
     statuses = query(study.folder, "SELECT run_id, status FROM verifications")
     assert {row["status"] for row in statuses if row["run_id"] == old.run_id} == {"baseline"}

@@ -75,12 +75,15 @@ def test_the_hash_of_the_text_stands_in_the_ledger(tmp_path: Path, task: Task) -
     with made(tmp_path / "s", task) as study:
         match = enter(study, "trial", [Entry(starter("stock"))], purpose="race", stream="search")
         told = announcement(study, match)
-    assert told["text_hash"] == task.text_hash
+    assert told.text_hash == task.text_hash
     begun = "".join(path.read_text() for path in (tmp_path / "s" / "ledger").iterdir())
     assert f'"text_hash":"{task.text_hash}"' in begun.replace('": "', '":"')
     with made(tmp_path / "plain", Task.load(BLOBS)) as plain:
-        assert "text_hash" not in announcement(
-            plain, enter(plain, "t", [Entry(starter("stock"))], purpose="race", stream="search")
+        assert (
+            "text_hash"
+            not in announcement(
+                plain, enter(plain, "t", [Entry(starter("stock"))], purpose="race", stream="search")
+            ).to_record()
         )
     assert "text_hash" not in (tmp_path / "plain" / "study.toml").read_text()
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from analysis.events import VerificationEvent
 from arena import sandbox
 from arena.study import Study
 from programs.errors import Busy, Corrupt, EnvironmentProblem, NotComparable, NotFound, UsageError
+from tests.events import example
 from tests.studies import make_study
 from trainer import bwrap
 from trainer.task import Task
@@ -81,7 +83,7 @@ def test_a_missing_segment_is_noticed(tmp_path: Path) -> None:
 def test_runs_whose_segment_is_missing_are_noticed(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s")
     with study:
-        study.record({"kind": "verification", "run_id": "r1", "seed": 1, "gain": 0.1})
+        study.record(example(VerificationEvent, run_id="r1"))
     with pytest.raises(Corrupt, match="run r1 was verified"), study:
         pass
 

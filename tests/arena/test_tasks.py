@@ -118,7 +118,7 @@ def test_all_tasks_see_what_is_read_anew(tmp_path: Path) -> None:
         away = study.on_task(1)
         study.admit(starter("stock"), generation=0, operator="entry")
         study.look()
-        assert away.history is study.history and away.history.programs
+        assert away.state is study.state and away.state.programs
 
 
 @pytest.mark.slow

@@ -64,10 +64,10 @@ def test_a_source_that_is_better_is_shown_to_be(study: Study) -> None:
     better = study.task.edits.apply(study.task.baseline(), Edit({"LR": 0.3}))
     audit = verify_source(study.task, better, 3, HOW, quiet)
     assert audit.verdict == "better than the baseline" and audit.findings == [] and audit.stands
-    assert audit.figures["low"] > 0 and audit.event()["failed_seeds"] == 0
+    assert audit.figures["low"] > 0 and audit.event().body["failed_seeds"] == 0
     again = verify_source(study.task, better, 3, HOW, quiet)
-    assert [row["metric"] for row in again.event()["measurements"]] == [
-        row["metric"] for row in audit.event()["measurements"]
+    assert [row["metric"] for row in again.event().body["measurements"]] == [
+        row["metric"] for row in audit.event().body["measurements"]
     ]
     other = verify_source(study.task, better, 3, How(Streams.from_seed(1), 1, True), quiet)
     assert other.figures["gain"] != audit.figures["gain"]
@@ -81,7 +81,7 @@ def test_the_untouched_baseline_is_not_shown_to_be_better(study: Study) -> None:
 def test_weights_in_the_text_are_found_though_they_score(study: Study) -> None:
     audit = verify_source(study.task, carried(study), 3, HOW, quiet)
     assert audit.verdict.startswith("invalid: embedded: ") and audit.figures["gain"] > 0
-    assert "embedded" in [row["finding"] for row in audit.findings]
+    assert "embedded" in [found.finding for found in audit.findings]
 
 
 def test_a_source_that_always_fails_is_invalid(study: Study) -> None:
@@ -89,7 +89,7 @@ def test_a_source_that_always_fails_is_invalid(study: Study) -> None:
     audit = verify_source(study.task, broken, 2, HOW, quiet)
     assert audit.verdict.startswith("invalid: crash: RuntimeError: this source is broken")
     assert audit.figures["gain"] is None and audit.trust is None and not audit.stands
-    assert sentence(audit.event()).endswith("(no gain, 2 of 2 seeds failed)")
+    assert sentence(audit.event().body).endswith("(no gain, 2 of 2 seeds failed)")
 
 
 def test_a_study_is_checked_on_data_of_its_own_and_told_in_a_segment_of_its_own(copy: Study) -> None:
@@ -114,7 +114,7 @@ def test_a_run_is_shown_beside_what_was_recorded_and_claimed(copy: Study) -> Non
     (row,) = query(copy.folder, "SELECT run_id FROM runs WHERE role = 'program' ORDER BY run_id LIMIT 1")
     run = run_of(copy, row["run_id"])
     audit = verify_run(copy, run, 2, HOW, quiet)
-    event = audit.event()
+    event = audit.event().body
     assert (event["recorded_gain"], event["claimed_gain"]) == (run["verified_gain"], run["claimed_gain"])
     assert event["recorded_in_interval"] == (event["low"] <= run["verified_gain"] <= event["high"])
     assert query(copy.folder, "SELECT subject, run_id FROM audits") == [{"subject": "run", "run_id": run["run_id"]}]

@@ -10,6 +10,7 @@ from typing import Any
 from inner_loop.bench import Bench
 from inner_loop.run import RunResult, run
 from programs.program import Program
+from tests.events import into, typed
 from trainer.experiment import Trainer
 from trainer.streams import Streams
 
@@ -70,9 +71,9 @@ def play(
         run_seed=run_seed,
         streams=STREAMS_OF_TESTS,
         budget_seconds=experiments * full,
-        emit=events.append,
+        emit=into(events),
         folder=folder,
-        recorded=recorded,
+        recorded=typed(recorded),
         **({"should_stop": should_stop} if should_stop else {}),
     )
     return Played(result, events)
@@ -87,7 +88,7 @@ def open_bench(trainer: Trainer, experiments: float = 20, run_id: str = "r0", **
         run_seed=3,
         streams=STREAMS_OF_TESTS,
         budget_seconds=experiments * FULL,
-        emit=events.append,
+        emit=into(events),
         **more,
     )
     bench.start()

@@ -16,6 +16,7 @@ from inner_loop.agents.recall import patched, source_event
 from inner_loop.agents.verdicts import blobs
 from programs.errors import Corrupt
 from programs.program import Program
+from tests.events import into
 from tests.inner_loop.play import Event, open_bench
 from trainer.experiment import Trainer
 from trainer.source import Source
@@ -94,7 +95,7 @@ class Stand:
         for name, data in trainer.task.read_only_files:
             (folder / name).write_bytes(data)
         self.desk = Desk(
-            self.bench, TEXT, folder, emit=self.events.append, charge=SandboxCharge(self.bench, self.events.append)
+            self.bench, TEXT, folder, emit=into(self.events), charge=SandboxCharge(self.bench, into(self.events))
         )
 
     def lay(self, source: Source) -> Source:
@@ -246,7 +247,7 @@ def test_a_source_comes_back_from_its_diff_or_from_its_text(old: str, new: str) 
     if event is None:
         assert patched(before, before.diff(after)) == after
     else:
-        assert Source(tuple((name, text) for name, text in event["files"])) == after
+        assert Source(event.files) == after
     with pytest.raises(Corrupt):
         patched(
             Source((("train.py", "another\n"),)), Source((("train.py", "k\n"),)).diff(Source((("train.py", "j\n"),)))

@@ -14,12 +14,14 @@ from typing import Any
 import httpx
 import pytest
 
+from inner_loop.events import CallEvent
 from inner_loop.gateway import server as agent_gateway
 from inner_loop.gateway.route import COMMON, routes
 from inner_loop.gateway.server import Gateway
 from inner_loop.gateway.usage import Reading
 from inner_loop.models.purse import Purse
 from programs.errors import CapReached, UsageError
+from tests.events import example
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
 from tests.llm.gateway import ANTHROPIC_KEY, OPENAI_KEY, PATHS, TEXT, Caller, api, body, calling, fails, said, until
@@ -219,9 +221,7 @@ def _leave(caller: Caller) -> None:
 
 
 def test_numbers_go_on_where_a_run_was_cut(api: ApiServer) -> None:
-    before: list[dict[str, Any]] = [
-        {"kind": "call", "run_id": "r0", "number": 6, "status": "ok"}, {"kind": "call", "number": 9},
-    ]  # fmt: skip
+    before = [example(CallEvent, run_id="r0", number=6).to_record(), example(CallEvent, number=9).to_record()]
     with calling(api, recorded=before) as caller:
         caller.ask("chat")
     assert caller.events[0]["number"] == 7

@@ -9,6 +9,7 @@ import pytest
 
 from inner_loop.bench import Bench, BudgetSpent, RunStopped
 from programs.errors import EnvironmentProblem
+from tests.events import into, typed
 from tests.inner_loop.play import FULL, STREAMS_OF_TESTS, open_bench, play, program
 from trainer.cache import Cache
 from trainer.data import DataStore
@@ -136,7 +137,7 @@ def test_findings_are_told_before_the_experiment_and_not_again(trainer: Trainer,
     assert (first["finding"], first["text"]) == ("leak", f"0.1 under seed {bench.baseline.seed}")
     assert (second["finding"], second["text"]) == ("other", "odd")
     assert first["experiment_id"] == experiment["experiment_id"] and first["stream"] == "search"
-    again, told = open_bench(watchful, 3, recorded=events)
+    again, told = open_bench(watchful, 3, recorded=typed(events))
     assert told == [] and again.baseline.outcome.findings == bench.baseline.outcome.findings
 
 
@@ -156,7 +157,7 @@ def test_a_fault_of_ours_is_no_outcome_and_never_charged(trainer: Trainer, data:
         run_seed=3,
         streams=STREAMS_OF_TESTS,
         budget_seconds=1,
-        emit=events.append,
+        emit=into(events),
     )
     with pytest.raises(EnvironmentProblem, match="no process can be started"):
         bench.start()

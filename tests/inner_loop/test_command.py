@@ -18,6 +18,7 @@ from inner_loop.researchers import command
 from inner_loop.run import run
 from programs.errors import EnvironmentProblem, UsageError
 from programs.program import Program
+from tests.events import into, typed
 from tests.inner_loop.play import FULL, STREAMS_OF_TESTS, Event, Played, told
 from trainer import bwrap
 from trainer.experiment import Trainer
@@ -52,12 +53,12 @@ def work(
     told_of: list[Event] = [] if events is None else events
     stop = {"should_stop": should_stop} if should_stop else {}
     kit = Kit(
-        Staff(agent=agent, **{"agent_network": "none", **staff}), run_id="r0", folder=folder, recorded=recorded,
-        emit=told_of.append, **stop,
+        Staff(agent=agent, **{"agent_network": "none", **staff}), run_id="r0", folder=folder, recorded=typed(recorded),
+        emit=into(told_of), **stop,
     )  # fmt: skip
     result = run(
         text, trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=experiments * FULL,
-        researcher=researcher, emit=told_of.append, folder=folder, recorded=recorded, kit=kit, **stop,
+        researcher=researcher, emit=into(told_of), folder=folder, recorded=typed(recorded), kit=kit, **stop,
     )  # fmt: skip
     return Played(result, told_of)
 

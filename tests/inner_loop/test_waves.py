@@ -17,6 +17,7 @@ from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent
 from inner_loop.run import run
 from inner_loop.wave import Ask
 from programs.errors import EnvironmentProblem
+from tests.events import into, typed
 from tests.inner_loop.play import STREAMS_OF_TESTS, Event, Played, program, told
 from trainer.data import DataStore
 from trainer.devices import Devices, Landing, busy_seconds, idle_seconds
@@ -93,7 +94,7 @@ def play(trainer: Trainer, charter: str, devices: int, budget: float = 16, **mor
     with Devices(trainer, devices) as held:
         result = run(
             program(charter), trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=budget * cost,
-            emit=events.append, folder=None, devices=held, **more,
+            emit=into(events), folder=None, devices=held, **more,
         )  # fmt: skip
     return Played(result, events)
 
@@ -135,7 +136,7 @@ def open_bench(trainer: Trainer, devices: int, budget: float, **more: Any) -> tu
     events: list[Event] = []
     cost = trainer.task.steps * trainer.task.seconds_per_step if trainer.fixed_steps else trainer.task.cost_seconds
     bench = Bench(
-        trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=budget * cost, emit=events.append,
+        trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=budget * cost, emit=into(events),
         devices=Devices(trainer, devices), **more,
     )  # fmt: skip
     bench.start()
@@ -201,7 +202,7 @@ def test_a_run_that_is_stopped_within_a_wave_goes_on_to_the_same_end(slow: Calla
     looks: Iterator[int] = iter(range(1000))
     first = play(slow(before=Reversed(2)), SCREEN, 2, should_stop=lambda: next(looks) >= 5)
     assert first.result.state == "stopped" and 3 < len(first.experiments) < 8
-    after = play(slow(before=Reversed(2)), SCREEN, 2, recorded=first.events)
+    after = play(slow(before=Reversed(2)), SCREEN, 2, recorded=typed(first.events))
     assert told([*first.events, *after.events]) == told(whole.events)
     assert after.result.charged == whole.result.charged
 
@@ -209,7 +210,7 @@ def test_a_run_that_is_stopped_within_a_wave_goes_on_to_the_same_end(slow: Calla
 @pytest.mark.parametrize("cut", range(1, 20, 2))
 def test_a_wave_cut_by_a_kill_is_gone_on_with(slow: Callable[..., Slow], cut: int) -> None:
     whole = play(slow(), SCREEN, 2, 10)
-    after = play(slow(before=Reversed(2)), SCREEN, 2, 10, recorded=whole.events[:cut])
+    after = play(slow(before=Reversed(2)), SCREEN, 2, 10, recorded=typed(whole.events[:cut]))
     assert told([*whole.events[:cut], *after.events]) == told(whole.events)
     assert after.result.charged == whole.result.charged
 
@@ -236,7 +237,7 @@ def test_a_fault_within_a_wave_keeps_what_came_before_it(slow: Callable[..., Slo
     assert len(tried) == 3  # it is known before the others have ended, and nothing is launched any more
     assert bench.meter.charged == pytest.approx(2 * bench.cost())
     faulty.clear()
-    again, more = open_bench(trainer, 2, 20, recorded=events)
+    again, more = open_bench(trainer, 2, 20, recorded=typed(events))
     again.experiments(asks(8))
     assert [event["number"] for event in more] == list(range(2, 9))
 
@@ -291,7 +292,7 @@ def test_leased_devices_that_wait_are_charged_once(task: Task, tmp_path: Path) -
     assert wave["idle_seconds"] > 0.0
     paid = sum(record.charged for record in (bench.baseline, one, *records)) + wave["idle_seconds"]
     assert bench.meter.charged == pytest.approx(paid) and bench.meter.idle == wave["idle_seconds"]
-    again, more = open_bench(trainer, 2, 200, recorded=events)
+    again, more = open_bench(trainer, 2, 200, recorded=typed(events))
     again.experiment(Edit(), replicate=9)
     again.experiments(asks(3))
     assert more == [] and again.meter.charged == bench.meter.charged

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from inner_loop.kit import Kit, Staff
+from tests.events import into, typed
 
 KEY = "sk-test-0123456789abcdef"
 MODEL = "openai/test"
@@ -33,7 +34,13 @@ def kit(
     recorded: Sequence[dict[str, Any]] = (), record: Path | None = None, replay: Path | None = None, **how: Any,
 ) -> Kit:  # fmt: skip
     """A kit whose events go to a list."""
-    emit = events.append if events is not None else (lambda _: None)
+    emit = into([] if events is None else events)
     return Kit(
-        staff=staff(**how), run_id=run_id, study=study, recorded=recorded, emit=emit, record=record, replay=replay
+        staff=staff(**how),
+        run_id=run_id,
+        study=study,
+        recorded=typed(recorded),
+        emit=emit,
+        record=record,
+        replay=replay,
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from analysis.events import ProgramEvent
 from analysis.evidence import ProgramScore
 from meta.archive import Archive, front
 from meta.claim import Against, claim
@@ -14,6 +15,7 @@ from meta.novelty import Novelty
 from meta.population import descendants, entries, starters
 from programs.bare import without_ideas
 from programs.program import Program
+from tests.events import example
 from tests.studies import program
 from trainer.task import Task
 
@@ -93,8 +95,9 @@ def test_programs_that_behave_alike_enter_once() -> None:
 
 
 def test_descendants_follow_any_parent() -> None:
-    rows = {"a": [], "b": ["a"], "c": ["x", "b"], "d": ["x"]}
-    assert descendants("a", {k: {"parent_ids": v} for k, v in rows.items()}) == ["a", "b", "c"]
+    rows: dict[str, tuple[str, ...]] = {"a": (), "b": ("a",), "c": ("x", "b"), "d": ("x",)}
+    programs = {k: example(ProgramEvent, program_id=k, parent_ids=v) for k, v in rows.items()}
+    assert descendants("a", programs) == ["a", "b", "c"]
 
 
 def test_without_ideas_keeps_the_process() -> None:

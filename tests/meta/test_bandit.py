@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from analysis.credit import MutationCredit
+from analysis.events import MutationEvent
 from meta.mutators.bandit import SECONDS_PER_USD, Bandit, Believed, believe, past
 from meta.mutators.base import Asked, Proposal
 from meta.mutators.mix import Mix
+from tests.events import example
 
 MODEL = "openai/test"
 
@@ -31,9 +33,9 @@ class Asking:
         """What siblings tried is no concern of these tests."""
 
 
-def event(number: int, operator: str, usd: float | None = 0.0, **more: Any) -> dict[str, Any]:
+def event(number: int, operator: str, usd: float | None = 0.0, **more: Any) -> MutationEvent:
     base = {"child_id": f"{operator}{number}", "operator": operator, "model": MODEL, "usd": usd, "accepted": True}
-    return base | more
+    return example(MutationEvent, **(base | more))
 
 
 def gained(child: str, estimate: float) -> MutationCredit:
@@ -49,7 +51,7 @@ def drawn(bandit: Bandit, times: int = 300) -> Counter[tuple[str, str | None]]:
     return Counter((m.name, getattr(m, "model", None)) for m in found)
 
 
-def bandit(events: list[dict[str, Any]], gains: dict[str, float], first_usd: float = 0.0, **how: Any) -> Bandit:
+def bandit(events: list[MutationEvent], gains: dict[str, float], first_usd: float = 0.0, **how: Any) -> Bandit:
     arms = past(events, [gained(child, gain) for child, gain in gains.items()])
     return Bandit(Mix(), [Asking("add", **how), Asking("bold", **how)], arms, 60.0, {MODEL: first_usd})
 

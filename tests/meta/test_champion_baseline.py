@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from analysis.events import BaselineEvent, VerificationEvent
 from arena.match import Entry, announce, enter
 from meta.homes import against
 from programs.shelf import starter
+from tests.events import example
 from tests.studies import make_study, silent
 
 
@@ -21,11 +23,11 @@ def test_a_row_that_failed_or_ended_where_it_began_was_not_held_against_the_base
         announce(study, match, silent)
         for seed, metric in enumerate((0.5, 0.7)):
             row = {"stream": "confirmation", "seed": seed, "status": "ok", "metric": metric}
-            study.record({"kind": "baseline", "match_id": match.match_id, "task": study.task.name, **row})
+            study.record(example(BaselineEvent, match_id=match.match_id, task=study.task.name, **row))
         for arm in match.arms:
             for k, status in enumerate(statuses[arm.role]):
                 told = {"run_id": f"r{arm.role}{k // 2}", "seed": k, "status": status, "stream": "confirmation"}
-                study.record({"kind": "verification", "arm_id": arm.arm_id, **told})
+                study.record(example(VerificationEvent, arm_id=arm.arm_id, **told))
         found = against(study, match.match_id)
     assert found.baseline == (0.5, 0.7)
     assert found.touched == {"champion": 0.5, "control": 1 / 3}

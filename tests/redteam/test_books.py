@@ -31,7 +31,7 @@ def researching(world: World, ground: Ground, folder: Path, experiments: int) ->
     with Ledger(folder / "ledger", "worker-0") as ledger:
         bench = Bench(
             trainer, run_id="r0", run_seed=3, streams=world.streams,
-            emit=lambda event: ledger.append(event, sync=False),
+            emit=lambda event: ledger.append(event.to_record(), sync=False),
             budget_seconds=(experiments + 1.5) * ground.task.steps * ground.task.seconds_per_step,
         )  # fmt: skip
         bench.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import pytest
 
@@ -11,9 +10,12 @@ from arena.jobs import Measurement, RunJob
 from arena.scratch import scratch
 from arena.trainers import Trainers
 from arena.worker import Worker
+from inner_loop.events import ExperimentEvent, RunEndedEvent
 from inner_loop.run import RunResult
+from tests.events import example
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import Cheat, Gain, World
+from trainer.clock_rule import CpuUse
 from trainer.experiment import Outcome, Spec, Trainer
 from trainer.source import Source
 from trainer.streams import Streams
@@ -86,7 +88,9 @@ def strokes() -> Iterator[Worker]:
 def tried(worker: Worker, source: Source) -> tuple[Outcome, Measurement]:
     """An experiment of a source, and a verification as a run of that experiment makes it."""
     own = worker.trainer.run(Spec(source, KNOWN))
-    return own, worker.measure(Spec(source, FRESH, "confirmation"), own=[asdict(own)])
+    return own, worker.measure(
+        Spec(source, FRESH, "confirmation"), own=[CpuUse(own.training_seconds, own.prediction_seconds)]
+    )
 
 
 @pytest.mark.slow
@@ -159,10 +163,19 @@ def test_more_cpu_than_in_its_experiments_is_refused(world: World, where: str) -
 def in_a_run(worker: Worker, source: Source) -> tuple[Outcome, Measurement]:
     """The only experiment of a run, and what its worker makes of the run's end."""
     own = worker.trainer.run(Spec(source, KNOWN))
-    worker.emit({"kind": "experiment", "source_id": source.source_id, "fraction": 1.0, **asdict(own)})
+    worker.emit(
+        example(
+            ExperimentEvent,
+            source_id=source.source_id,
+            fraction=1.0,
+            status=own.status,
+            training_seconds=own.training_seconds,
+            prediction_seconds=own.prediction_seconds,
+        )
+    )
     job = RunJob("r1", "m1", "a1", "p1", "cheat", "", 1, "confirmation", 1.0, "scripted", (FRESH,), "r1")
     result = RunResult("r1", "finished", source, own.metric, None, 1, 1, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0)
-    (found,) = worker.verify(job, result, {}).measurements
+    (found,) = worker.verify(job, result, example(RunEndedEvent)).measurements
     return own, found
 
 

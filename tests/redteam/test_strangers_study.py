@@ -19,9 +19,11 @@ from arena.scratch import scratch
 from arena.settings import StudyConfig
 from arena.study import Study
 from arena.trainers import Trainers
+from inner_loop.events import RunEndedEvent, RunStartedEvent
 from meta.cli.main import run
 from programs.errors import TaskError, UsageError
 from programs.shelf import starter
+from tests.events import example, typed
 from tests.inner_loop.play import BLOBS
 from tests.meta.cli_study import match_event, program_event, write_run
 from trainer.data import DataStore
@@ -106,7 +108,7 @@ def strangers_study(place: Path, task: Task) -> Study:
     with study:
         assert study._ledger is not None
         for event in (program_event(program, []), match_event([{"arm_id": "a1", "program_id": program.program_id}])):
-            study.record(event)
+            study.record(*typed([event]))
         write_run(study._ledger, "a1", program, 0, 0.1)
     return study
 
@@ -224,12 +226,11 @@ def test_with_consent_it_is_verified_and_nothing_is_harmed(
     study = strangers_study(place, task)
     baseline = task.baseline()
     with study:
-        study.record({"kind": "run_started", "run_id": "rown", "match_id": "m1", "arm_id": "a1", "run_seed": 5,
-                      "program_id": starter("local").program_id, "task": task.name, "stream": "selection",
-                      "researcher": "scripted", "device_seconds_budget": 1.2})  # fmt: skip
-        study.record({"kind": "run_ended", "run_id": "rown", "state": "finished", "charged": 1.2, "spent": 1.0,
-                      "claimed_best": 0.5, "claimed_gain": 0.0, "final_source_id": baseline.source_id, "tokens": 0,
-                      "usd": 0.0, "wall_seconds": 1.0})  # fmt: skip
+        program_id = starter("local").program_id
+        named = {"run_id": "rown", "match_id": "m1", "arm_id": "a1", "program_id": program_id, "task": task.name}
+        study.record(example(RunStartedEvent, **named, stream="selection", researcher="scripted"))
+        ended = {"state": "finished", "charged": 1.2, "claimed_gain": 0.0, "final_source_id": baseline.source_id}
+        study.record(example(RunEndedEvent, run_id="rown", **ended))
     assert run(["verify", "rown", "-s", str(study.folder), "-n", "2", "--yes", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["run_id"] == "rown" and told["trust"] == "verified"

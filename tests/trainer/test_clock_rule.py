@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.clock_rule import overrun, own_experiments
+from inner_loop.events import ExperimentEvent
+from tests.events import example
+from trainer.clock_rule import CpuUse, Experiment, overrun, own_experiments
 from trainer.outcome import Outcome
 
 
@@ -12,9 +14,14 @@ def used(training: float | None, prediction: float | None) -> Outcome:
     return Outcome("ok", 1.0, 0.1, 0.1, 0.1, training_seconds=training, prediction_seconds=prediction)
 
 
-def row(training: float | None, prediction: float | None, **more: object) -> dict[str, object]:
-    figures = {"training_seconds": training, "prediction_seconds": prediction}
-    return {"source_id": "s1", "fraction": 1.0, **figures, **more}
+def row(training: float | None, prediction: float | None, source_id: str = "s1", fraction: float = 1.0) -> Experiment:
+    return example(
+        ExperimentEvent,
+        source_id=source_id,
+        fraction=fraction,
+        training_seconds=training,
+        prediction_seconds=prediction,
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,7 +48,7 @@ def row(training: float | None, prediction: float | None, **more: object) -> dic
     ],
 )
 def test_tolerances(own: list[tuple[float, float]], found: tuple[float, float], text: str) -> None:
-    assert overrun([row(*figures) for figures in own], used(*found)) == text
+    assert overrun([CpuUse(*figures) for figures in own], used(*found)) == text
 
 
 def test_full_experiments_of_the_same_source_count() -> None:
@@ -49,9 +56,6 @@ def test_full_experiments_of_the_same_source_count() -> None:
         row(0.08, 0.01),
         row(0.5, 0.5, source_id="s2"),
         row(0.02, 0.01, fraction=0.25),
-        {"source_id": "s1", "fraction": 1},
+        row(None, None),
     ]
-    assert own_experiments(rows, "s1") == (
-        {"training_seconds": 0.08, "prediction_seconds": 0.01},
-        {"training_seconds": None, "prediction_seconds": None},
-    )
+    assert own_experiments(rows, "s1") == (CpuUse(0.08, 0.01), CpuUse(None, None))

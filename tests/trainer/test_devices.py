@@ -13,6 +13,7 @@ import pytest
 
 from inner_loop.run import RunResult, run
 from programs.shelf import starter
+from tests.events import into
 from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.devices import Devices, Landing
@@ -115,7 +116,7 @@ def play(task: Task, data: DataStore, devices: int, cache: Cache) -> tuple[RunRe
     with Trainer(task, data, fixed_steps=True, cache=cache) as trainer, Devices(trainer, devices) as held:
         result = run(
             starter("screen-waves"), trainer, run_id="r1", run_seed=2, streams=data.streams,
-            budget_seconds=16 * task.steps * task.seconds_per_step, emit=events.append, folder=None, devices=held,
+            budget_seconds=16 * task.steps * task.seconds_per_step, emit=into(events), folder=None, devices=held,
         )  # fmt: skip
     return result, events
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.evidence import Evidence
-from analysis.ledger import read
 from arena.drain import drained
 from arena.executor import Progress
 from inner_loop.kit import Kit, Staff
@@ -39,7 +38,7 @@ class Author:
         self.study = study
         self.progress = progress
         staff = study.config.staff
-        recorded = [e for e in read(study.folder / "ledger") if e["kind"] == "call" and not e.get("run_id")]
+        recorded = tuple(study.state.calls)
         self.instruction = instruction(study.config.meta_program)
         record, replay = (Path(told) if (told := os.environ.get(name)) else None for name in (RECORD, REPLAY))
         seed = study.streams.seed("search", "calls")
@@ -70,7 +69,7 @@ class Author:
         race = plan["child_runs"] * sum(
             at.config.run_budget + config.verify_seeds * at.task.cost_seconds for at in self.study.on_tasks()
         )
-        arms = past(self.study.history.mutations, facts.mutations)
+        arms = past(self.study.state.mutations, facts.mutations)
         return Bandit(mix, asking, arms, race, bill.usual_usd(config.staff))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from analysis.events import MutationEvent
 from analysis.study import open_study
 from analysis.tables import rows, statement
 from meta.mutators.llm import prompts
@@ -41,13 +42,13 @@ class Control:
 
 @dataclass(frozen=True)
 class Briefing:
-    """``tried``: `mutation` events of the generations before, oldest first; ``siblings``: proposals of this one."""
+    """``tried``: mutations of the generations before, oldest first; ``siblings``: proposals of this one."""
 
     instruction: Program
     task: Task
     researcher: str
     control: Control | None
-    tried: Sequence[dict[str, Any]]
+    tried: Sequence[MutationEvent]
     siblings: list[dict[str, Any]] = field(default_factory=list)
     sight: Sight = BLIND
     traces: Sequence[Trace] = ()
@@ -60,8 +61,8 @@ class Briefing:
         credit = {m.child_id: m for m in evidence.mutations}
         tried = [
             {
-                "operator": m["operator"], "parents": ", ".join(m["parent_ids"]), "reason": m["reason"],
-                "accepted": m["accepted"], "credit": credit.get(m["child_id"]) if m["accepted"] else None,
+                "operator": m.operator, "parents": ", ".join(m.parent_ids), "reason": m.reason, "accepted": m.accepted,
+                "credit": credit.get(m.child_id) if m.accepted and m.child_id else None,
             }
             for m in list(self.tried)[: -TRIED - 1 : -1]
         ]  # fmt: skip
@@ -84,7 +85,7 @@ def brief(study: Study, instruction: Program, sight: Sight = BLIND, traces: Sequ
     """As the study's ledger stands now."""
     with open_study(study.folder, views=()) as con:
         arms = rows(con.execute(statement("null_control"), {"task": study.task.name}))
-    tried = [dict(m) for m in study.history.mutations]
+    tried = study.state.mutations
     return Briefing(
         instruction, study.task, study.config.researcher, control_of(arms), tried, sight=sight, traces=traces,
         further=[place.task for place in study.on_tasks()[1:]],

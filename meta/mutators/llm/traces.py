@@ -102,11 +102,11 @@ def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
     from analysis.evidence_text import page
 
     scores = {score.program_id: score for score in facts.programs}
-    reasons = {m["child_id"]: m["reason"] for m in study.history.mutations if m["accepted"]}
+    reasons = {m.child_id: m.reason for m in study.state.mutations if m.accepted}
     known = [
-        {**p, "score": scores.get(i), "reason": reasons.get(i, "")}
-        for i, p in study.history.programs.items()
-        if (p["generation"] or 0) < generation and p["operator"] not in VARIANTS
+        {**vars(p), "score": scores.get(i), "reason": reasons.get(i, "")}
+        for i, p in study.state.programs.items()
+        if (p.generation or 0) < generation and p.operator not in VARIANTS
     ]
     lineage = prompts.render("lineage.txt.j2", programs=known, unit=facts.unit)
     place = f"generation-{generation}"

@@ -15,8 +15,9 @@ from arena.cluster.link import Link
 from arena.cluster.parcel import files_of, lay, parcel_of
 from arena.cluster.protocol import Hand, Malformed, parse, result_of
 from arena.jobs import BaselineJob, RunJob
-from inner_loop.record import experiment_id
+from inner_loop.events import Event, ExperimentEvent, RunEndedEvent, RunStartedEvent, experiment_id
 from programs.errors import TaskError
+from tests.events import example
 from tests.studies import make_study
 from trainer.task import Task
 
@@ -24,12 +25,12 @@ RUN = RunJob("r1", "m", "a", "p", "stock", "# x", 1, "selection", 1.0, "scripted
 
 
 def experiment(number: int, /, **other: Any) -> dict[str, Any]:
-    return {
-        "kind": "experiment",
-        "run_id": "r1",
-        "experiment_id": experiment_id("r1", number),
-        "number": number,
-    } | other
+    event = example(ExperimentEvent, run_id="r1", experiment_id=experiment_id("r1", number), number=number)
+    return event.to_record() | other
+
+
+def other(kind: type[Event], **given: Any) -> dict[str, Any]:
+    return example(kind, run_id="r1", **given).to_record()
 
 
 def measured(seed: int, **other: Any) -> dict[str, Any]:
@@ -49,15 +50,15 @@ def test_a_line_that_is_no_message_is_refused(line: bytes) -> None:
 
 def test_events_stand_once_and_in_order() -> None:
     hand = Hand(RUN)
-    assert hand.take({"kind": "run_started", "run_id": "r1"}) is not None
-    assert hand.take({"kind": "run_started", "run_id": "r1"}) is None  # told again by a second worker
+    assert hand.take(other(RunStartedEvent)) is not None
+    assert hand.take(other(RunStartedEvent)) is None  # told again by a second worker
     assert hand.take(experiment(0)) is not None and hand.take(experiment(1)) is not None
     with pytest.raises(Malformed, match="experiment 1 again"):
         hand.take(experiment(1))
-    assert [event["number"] for event in hand.recorded()] == [0, 1]
-    assert hand.take({"kind": "run_ended", "run_id": "r1", "state": "stopped"}) is not None
-    assert hand.take({"kind": "run_ended", "run_id": "r1", "state": "finished"}) is not None
-    assert hand.take({"kind": "run_ended", "run_id": "r1", "state": "finished"}) is None
+    assert [getattr(event, "number", None) for event in hand.recorded()] == [0, 1]
+    assert hand.take(other(RunEndedEvent, state="stopped")) is not None
+    assert hand.take(other(RunEndedEvent, state="finished")) is not None
+    assert hand.take(other(RunEndedEvent, state="finished")) is None
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,11 @@ from arena.contest.tables import Base
 from arena.contest.views import board_view, queue_view
 from arena.match import announcement, run_job
 from arena.study import Study
+from inner_loop.events import CallEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
 from programs.ids import content_id
 from programs.program import Program
 from tests.arena.contest.hosting import Browser, founded, served
+from tests.events import example
 
 ENTRIES = 12
 
@@ -55,25 +57,45 @@ def events(contest: Contest, study: Study, rng: random.Random) -> list[tuple[str
     for number, entry_id, program_id in entries:
         program = Program.parse(f"# {number}\n".encode(), place="program.md")
         arm = arms.Arm(content_id("a", board.match_id, entry_id), program, "program", 0)
-        told.append(("main", announcement(study, arms.replace(board, arms=(arm,)))))
+        told.append(("main", announcement(study, arms.replace(board, arms=(arm,))).to_record()))
         for job in (run_job(study, board, arm, i) for i in range(2)):
             own = {"run_id": job.run_id, "arm_id": arm.arm_id, "program_id": program_id}
-            start = {"kind": "run_started", "match_id": board.match_id, "task": study.task.name, "stream": job.stream}
-            told.append(("worker-0", {**start, **own, "run_seed": job.run_seed, "researcher": "scripted"}))
+            start = example(
+                RunStartedEvent,
+                match_id=board.match_id,
+                task=study.task.name,
+                stream=job.stream,
+                run_seed=job.run_seed,
+                **own,
+            )
+            told.append(("worker-0", start.to_record()))
             for n in range(2):
-                told.append(("worker-0", {
-                    "kind": "experiment", "run_id": job.run_id, "experiment_id": content_id("e", job.run_id, str(n)),
-                    "number": n, "status": "ok", "metric": 1.0, "device_seconds_charged": rng.random(),
-                }))  # fmt: skip
+                tried = example(
+                    ExperimentEvent,
+                    run_id=job.run_id,
+                    experiment_id=content_id("e", job.run_id, str(n)),
+                    number=n,
+                    status="ok",
+                    metric=1.0,
+                    device_seconds_charged=rng.random(),
+                )
+                told.append(("worker-0", tried.to_record()))
             if rng.random() < 0.3:
-                told.append(("worker-0", {"kind": "call", "run_id": job.run_id, "number": 0, "tokens": 7, "usd": 0.25}))
+                called = example(CallEvent, run_id=job.run_id, tokens=7, usd=0.25)
+                told.append(("worker-0", called.to_record()))
             if rng.random() < 0.2:
                 continue
             spend = {"tokens": 11, "usd": rng.choice((None, 0.5))} if rng.random() < 0.5 else {"tokens": None}
-            told.append(("worker-0", {
-                "kind": "run_ended", "run_id": job.run_id, "state": "finished", "charged": rng.random(), "spent": 1.0,
-                "claimed_gain": rng.random(), "final_source_id": "s", "wall_seconds": 2.0, **spend,
-            }))  # fmt: skip
+            ended = example(
+                RunEndedEvent,
+                run_id=job.run_id,
+                state="finished",
+                charged=rng.random(),
+                claimed_gain=rng.random(),
+                wall_seconds=2.0,
+                **spend,
+            )
+            told.append(("worker-0", ended.to_record()))
             for seed in job.verify_seeds:
                 status = rng.choice(("ok", "ok", "ok", "crash", "baseline", "fault"))
                 told.append(("main", {

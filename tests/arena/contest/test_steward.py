@@ -20,9 +20,11 @@ from arena.contest.views import queue_view
 from arena.jobs import JobResult
 from arena.match import run_job, settle
 from arena.study import Study
+from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
 from programs.program import Program
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, founded
+from tests.events import example
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def test_nothing_of_an_entry_is_run_beside_its_screening(steward: Steward) -> No
 def test_a_screening_run_without_a_result_fails_the_entry_alone(steward: Steward) -> None:
     hand = begun(steward, 3)
     del steward.in_hand[hand.job.run_id]
-    steward._screened(hand, {"baseline_metric": None, "final_metric": None})
+    steward._screened(hand, example(RunEndedEvent))
     told, why = state(steward.contest, 3)
     assert told == "failed" and "not one experiment" in why
     assert {waiting.number for waiting in steward.waiting()[0]} == {1, 2, 4}
@@ -134,9 +136,10 @@ def measured(steward: Steward, number: int) -> None:
         place, arm, nth = steward._on(number, index)
         job = run_job(place.study, place.board, arm, nth)
         started = {key: getattr(job, key) for key in ("run_id", "match_id", "arm_id", "program_id", "stream")}
-        place.study.record({"kind": "run_started", "task": place.study.task.name, **started})
-        place.study.record({"kind": "run_ended", "run_id": job.run_id, "state": "finished"})
-        result = JobResult(job.job_id, "finished", final_is_baseline=True, run={})
+        place.study.record(example(RunStartedEvent, task=place.study.task.name, **started))
+        ended = example(RunEndedEvent, run_id=job.run_id, state="finished")
+        place.study.record(ended)
+        result = JobResult(job.job_id, "finished", final_is_baseline=True, run=ended)
         settle(place.study, job, arm, result, 1.0)
 
 
@@ -161,7 +164,7 @@ def test_a_run_that_is_begun_again_is_shown_with_what_the_ledger_has_of_it(stewa
     job = steward.next_job()
     assert job is not None
     hand = steward.in_hand[job.run_id]
-    before = [{"kind": "experiment", "device_seconds_charged": 0.5}, {"kind": "decision"}]
+    before = [example(ExperimentEvent, device_seconds_charged=0.5), example(DecisionEvent)]
     told = {"kind": "experiment", "run_id": job.run_id, "device_seconds_charged": 0.25, "status": "ok"}
     steward.live.take(hand.number, hand.index, told, before)
     (run,) = steward.live.runs[hand.number].values()

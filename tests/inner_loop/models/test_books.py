@@ -7,15 +7,18 @@ import os
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inner_loop.events import CallEvent, Emit
 from inner_loop.models.call import Call, cost_of
 from inner_loop.models.client import Client, Stopped
 from inner_loop.models.contract import Message, NoReply, request_id
 from inner_loop.models.purse import Cost, Purse
+from tests.events import typed
 from tests.llm.fixtures import dropped
 from tests.llm.kits import MODEL, kit
 from tests.llm.server import FAULTS, LlmServer, every
@@ -29,7 +32,7 @@ def books(folder: Path, events: list[Event]) -> tuple[Cost, Cost]:
     """What the purse says, and what the events come to; no account is open."""
     purse = json.loads((folder / "purse.json").read_text())
     assert purse["open"] == {}
-    told = sum((cost_of(event) for event in events), Cost())
+    told = sum((cost_of(event) for event in typed(events) if isinstance(event, CallEvent)), Cost())
     return Cost(purse["tokens"], round(purse["usd"], 9)), Cost(told.tokens, round(told.usd, 9))
 
 
@@ -95,27 +98,27 @@ def test_a_call_that_was_never_made_leaves_nothing(server: LlmServer, tmp_path: 
     assert events == []
 
 
-def _in_flight(purse: Purse, call: Call, told: Callable[[Event], None]) -> None:
+def _in_flight(purse: Purse, call: Call, told: Emit) -> None:
     purse.reserve(call.account, Cost(100, 0.1), call.so_far())
 
 
-def _between_attempts(purse: Purse, call: Call, told: Callable[[Event], None]) -> None:
+def _between_attempts(purse: Purse, call: Call, told: Emit) -> None:
     _in_flight(purse, call, told)
     call.attempts, call.faults = 1, [f"{MODEL}: malformed: x"]
     call.lose(100, 0.1)
     purse.settle(call.account, Cost(100, 0.1), call.so_far())
 
 
-def _second_attempt(purse: Purse, call: Call, told: Callable[[Event], None]) -> None:
+def _second_attempt(purse: Purse, call: Call, told: Emit) -> None:
     _between_attempts(purse, call, told)
     _in_flight(purse, call, told)
 
 
-def _told_but_open(purse: Purse, call: Call, told: Callable[[Event], None]) -> None:
+def _told_but_open(purse: Purse, call: Call, told: Emit) -> None:
     _second_attempt(purse, call, told)
     call.attempts = 2
     call.add(40, 0.04)
-    told(call.event(None, "ok", "") | {"text": "hello", "model": MODEL})
+    told(replace(call.event(None, "ok", ""), text="hello", model=MODEL))
 
 
 @pytest.mark.parametrize("moment", [_in_flight, _between_attempts, _second_attempt, _told_but_open])
@@ -128,7 +131,7 @@ def test_after_a_kill(server: LlmServer, tmp_path: Path, moment: Callable[..., N
     if not child:
         request = request_id(first.kit.staff.models, asked, 50)
         call = Call("r0", 0, "turn", asked, 50, request, random.Random(0), "r0:0:0")
-        moment(Purse(tmp_path), call, lambda event: ledger.write_text(json.dumps(event)))
+        moment(Purse(tmp_path), call, lambda event: ledger.write_text(json.dumps(event.to_record())))
         os._exit(0)
     os.waitpid(child, 0)
     recorded = [json.loads(ledger.read_text())] if ledger.exists() else []
@@ -138,7 +141,7 @@ def test_after_a_kill(server: LlmServer, tmp_path: Path, moment: Callable[..., N
     (event,) = events  # the later client finds nothing left to tell of, and knows which accounts were used
     assert later._account(0) == again._account(0) == "r0:0:1"
     expected = {_in_flight: (1, 100), _between_attempts: (1, 100), _second_attempt: (2, 200), _told_but_open: (2, 140)}
-    assert (event["attempts"], cost_of(event).tokens) == expected[moment]
+    assert (event["attempts"], event["tokens"] + event["lost_tokens"]) == expected[moment]
     assert ask(again) == "hello" and len(server.seen) == (moment is not _told_but_open)
     purse, told = books(tmp_path, events)
     assert purse == told and purse.usd >= 0.1

@@ -13,12 +13,14 @@ from urllib.parse import quote
 
 import pytest
 
+from inner_loop.events import CallEvent
 from inner_loop.models import provider
 from inner_loop.models.client import Client
 from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.purse import Cost, Purse
 from inner_loop.models.scrub import scrub
 from programs.errors import Corrupt
+from tests.events import example
 from tests.llm.fixtures import close_connections, dropped
 from tests.llm.kits import KEY, MODEL, environment, kit
 from tests.llm.wild import WildServer, whole
@@ -160,7 +162,7 @@ def test_a_purse_whose_figures_are_none_is_not_taken(tmp_path: Path, broken: str
     for side in ('"tokens": %s, "usd": 0.0', '"tokens": 0, "usd": %s'):
         (tmp_path / "purse.json").write_text(f'{{{side % broken}, "open": {{}}, "buried": []}}')
         with pytest.raises(Corrupt):
-            Purse(tmp_path, max_usd=1.0, max_tokens=5).reserve("r", Cost(1), {})
+            Purse(tmp_path, max_usd=1.0, max_tokens=5).reserve("r", Cost(1), example(CallEvent))
 
 
 def test_a_secret_is_found_as_others_write_it(monkeypatch: pytest.MonkeyPatch) -> None:

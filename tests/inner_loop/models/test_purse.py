@@ -7,22 +7,26 @@ import multiprocessing
 import os
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inner_loop.events import CallEvent, ExperimentEvent
 from inner_loop.models import prices
 from inner_loop.models.client import Client
 from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.purse import Cost, Purse, Share, ShareSpent
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, NotFound, UsageError
+from tests.events import example
 from tests.llm.fixtures import dropped
 from tests.llm.kits import KEY, MODEL, kit, staff
 from tests.llm.server import FAULTS, LlmServer, every
 
 ASKED = [Message("user", "x" * 300)]
 pytestmark = dropped
+CALL = example(CallEvent)
 
 
 def spend(folder: Path, times: int) -> None:
@@ -30,7 +34,7 @@ def spend(folder: Path, times: int) -> None:
     for number in range(times):
         name = f"{os.getpid()} {number}"
         try:
-            purse.reserve(name, Cost(10), {})
+            purse.reserve(name, Cost(10), CALL)
         except CapReached:
             return
         purse.finish(name, Cost(7))
@@ -50,7 +54,7 @@ def test_several_processes_share_one_purse(tmp_path: Path) -> None:
 def test_what_a_dead_process_had_reserved_stays_reserved_until_its_run_goes_on(tmp_path: Path) -> None:
     child = os.fork()
     if not child:
-        Purse(tmp_path, max_usd=1.0).reserve("r1:0:0", Cost(5, 0.6), {"run_id": "r1"})
+        Purse(tmp_path, max_usd=1.0).reserve("r1:0:0", Cost(5, 0.6), replace(CALL, run_id="r1"))
         os._exit(0)
     purse = Purse(tmp_path, max_usd=1.0)
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # a dead process that nobody has waited for is dead
@@ -58,8 +62,8 @@ def test_what_a_dead_process_had_reserved_stays_reserved_until_its_run_goes_on(t
     os.waitpid(child, 0)
     assert purse.orphans("r0") == [] and purse.orphans("r1") == [orphan] and orphan.reserved == Cost(5, 0.6)
     with pytest.raises(CapReached, match="--max-usd 1 is reached"):
-        purse.reserve("r2:0:0", Cost(5, 0.6), {"run_id": "r2"})
-    purse.reserve("r2:0:0", Cost(5, 0.3), {"run_id": "r2"})
+        purse.reserve("r2:0:0", Cost(5, 0.6), replace(CALL, run_id="r2"))
+    purse.reserve("r2:0:0", Cost(5, 0.3), replace(CALL, run_id="r2"))
     assert purse.orphans("r2") == [] and purse.spent() == Cost()
     purse.finish(orphan.account, orphan.reserved)
     purse.finish(orphan.account, orphan.reserved)
@@ -75,21 +79,33 @@ def test_what_a_dead_process_had_reserved_stays_reserved_until_its_run_goes_on(t
 )
 def test_the_whole_worst_case_of_a_call_has_to_fit(cap: dict[str, Any], held: Cost, fits: Cost, over: Cost) -> None:
     purse = Purse(None, **cap)
-    purse.reserve("a", held, {})
+    purse.reserve("a", held, CALL)
     with pytest.raises(CapReached):
-        purse.reserve("b", over, {})
-    purse.reserve("b", fits, {})
+        purse.reserve("b", over, CALL)
+    purse.reserve("b", fits, CALL)
     with pytest.raises(CapReached):
-        purse.reserve("c", Cost(1, 0.01), {})
-    purse.settle("a", Cost(), {})  # it took nothing: what it had set aside is free again
-    purse.reserve("c", held, {})
+        purse.reserve("c", Cost(1, 0.01), CALL)
+    purse.settle("a", Cost(), CALL)  # it took nothing: what it had set aside is free again
+    purse.reserve("c", held, CALL)
 
 
 @pytest.mark.parametrize("how", [{"run_usd": 1.0}, {"run_tokens": 100}])
 def test_a_run_that_is_resumed_has_spent_what_it_had_spent(how: dict[str, Any]) -> None:
     """Calls of its earlier attempt count, lost ones too; those of another run and of the study do not."""
-    call = {"kind": "call", "run_id": "r0", "tokens": 30, "usd": 0.3, "lost_tokens": 20, "lost_usd": 0.2}
-    recorded = [call, {**call, "run_id": "r1"}, {"kind": "experiment", "run_id": "r0", "usd": 9.0, "tokens": 900}]
+    call = {
+        **example(CallEvent).to_record(),
+        "run_id": "r0",
+        "tokens": 30,
+        "usd": 0.3,
+        "lost_tokens": 20,
+        "lost_usd": 0.2,
+    }
+    other = {**example(ExperimentEvent, run_id="r0").to_record(), "usd": 9.0, "tokens": 900}
+    recorded = [
+        call,
+        {**call, "run_id": "r1"},
+        other,
+    ]
     resumed = Share.of(kit(run_id="r0", recorded=recorded, **how))
     with pytest.raises(ShareSpent, match="one run may take"):
         resumed.reserve("next", Cost(60, 0.6))
@@ -101,7 +117,7 @@ def test_a_run_that_is_resumed_has_spent_what_it_had_spent(how: dict[str, Any]) 
 def test_a_purse_that_cannot_be_read_is_no_empty_purse(tmp_path: Path) -> None:
     (tmp_path / "purse.json").write_text("{}")
     with pytest.raises(Corrupt, match=r"purse\.json: cannot be read"):
-        Purse(tmp_path, max_tokens=5).reserve("r", Cost(1), {})
+        Purse(tmp_path, max_tokens=5).reserve("r", Cost(1), CALL)
 
 
 @pytest.mark.parametrize("cap", [{"max_tokens": 6000}, {"max_usd": 0.01, "prices": {MODEL: (1.0, 2.0)}}])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from analysis.credit import MutationCredit
+from analysis.events import MutationEvent
 from inner_loop.models.client import Client
 from meta.mutators.base import Mutator, Parent, Proposal
 from meta.mutators.llm.briefing import Briefing, Control
@@ -20,6 +21,7 @@ from meta.mutators.llm.mutator import LlmMutator, problems
 from programs.errors import CredentialMissing, MetaloopError, NotFound
 from programs.program import Program
 from programs.shelf import meta_program, starter
+from tests.events import example
 from tests.llm.kits import KEY, MODEL, environment, kit
 from tests.llm.server import LlmServer, dead_server
 from tests.llm.writer import form
@@ -96,7 +98,7 @@ def test_prompts_say_causes_of_randomised_and_paired_rows_only(make: Make) -> No
         credit_id="c-child", design="observational", child_id="p2", name="kid", operator="bold", parent_ids=("p1",),
         task="t", estimate=0.2, se=0.01, low=0.18, high=0.22, n=9, q=0.001, unit="nats",
     )  # fmt: skip
-    tried = [{"operator": "bold", "parent_ids": ["p1"], "reason": "new", "accepted": True, "child_id": "p2"}]
+    tried = [example(MutationEvent, operator="bold", parent_ids=("p1",), reason="new", accepted=True, child_id="p2")]
     for design, causal in (("observational", False), ("paired", True)):
         facts = evidence(replace(chosen, design=design), ideas=(idea("d1", "a `lr=1` b", 0.3),))
         facts = replace(facts, mutations=(replace(child, design=design),))

@@ -1,0 +1,296 @@
+"""What happens in a study, a frozen type for each kind of event; those of a run are in `inner_loop.events`.
+
+`read_event` reads them all. Imported logs and the ledger's own records (`segment`, `closed`) have no type: nothing goes
+on from them, and the views read them by SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+
+from inner_loop.events import Event, read_event
+
+__all__ = ["Event", "read_event"]
+
+LEDGER_KEYS = frozenset({"seq", "prev", "hash", "schema", "kind"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyEvent(Event, kind="study"):
+    """The study has begun. ``config``: study.toml without its secret."""
+
+    study_id: str
+    version: str
+    started_at: str
+    config: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class DirectiveEntry:
+    directive_id: str
+    heading: str
+    kind: str
+    text: str
+    position: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramEvent(Event, kind="program"):
+    """A program is part of the study from now on."""
+
+    program_id: str
+    name: str
+    generation: int | None
+    operator: str
+    parent_ids: tuple[str, ...]
+    words: int
+    text: str
+    directives: tuple[DirectiveEntry, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationEvent(Event, kind="generation"):
+    """Who plays in a generation. Written when all of it has been proposed: nothing is proposed again after it."""
+
+    generation: int
+    program_ids: tuple[str, ...]
+    elite_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PromptMessage:
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns")):
+    """One proposal of a generation, accepted or not, with the model behind it if there was one.
+
+    ``reason``: the proposer's, or why it was refused. ``usd`` is None where no price is known.
+    """
+
+    generation: int
+    attempt: int
+    child_id: str | None
+    parent_ids: tuple[str, ...]
+    operator: str
+    accepted: bool
+    reason: str
+    evidence_ids: tuple[str, ...] = ()
+    model: str | None = None
+    tokens: int = 0
+    usd: float | None = 0.0
+    call: int | None = None  # number of the study's own call
+    prompt: tuple[PromptMessage, ...] | None = None
+    meta_program_id: str | None = None
+    repairs: str | None = None  # the operator whose reply it repairs
+    turns: tuple[JsonValue, ...] | None = None  # rounds of tools before the reply
+
+
+@dataclass(frozen=True)
+class MatchConfig:
+    direction: str
+    metric: str
+    unit: str = ""
+    verify_seeds: int = 2
+    fixed_steps: bool = False
+
+
+@dataclass(frozen=True)
+class MatchArm:
+    """``kin``: the arm of a near-identical program whose proposal seeds it shares; None: seeds of its own."""
+
+    arm_id: str
+    program_id: str
+    role: str
+    kin: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchEvent(Event, kind="match", sparse=("text_hash",)):
+    """A match is announced, before anything of it is run."""
+
+    match_id: str
+    study_id: str = ""
+    label: str
+    purpose: str
+    generation: int | None
+    stream: str
+    task: str
+    task_id: str
+    text_hash: str | None = None
+    run_budget: float
+    hardware_class: str
+    started_at: str
+    config: MatchConfig
+    arms: tuple[MatchArm, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchEndedEvent(Event, kind="match_ended"):
+    match_id: str
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlikeEvent(Event, kind="alike"):
+    """On this task a program behaves like another one of the match, and is not run."""
+
+    match_id: str
+    task: str
+    stream: str
+    program_id: str
+    like_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineEvent(Event, kind="baseline"):
+    """The untouched source, trained under one of the seeds that all gains on the stream are measured against."""
+
+    match_id: str
+    task: str
+    stream: str
+    seed: int
+    status: str
+    metric: float | None
+    reason: str = ""
+    source_id: str = ""
+    trust: str = ""
+    device_seconds_spent: float = 0.0
+    wall_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationEvent(Event, kind="verification"):
+    """A run's final source, trained from scratch under a fresh seed and scored on a split that no researcher saw.
+
+    ``gain``: better than the baseline is positive; 0 where the source failed under the seed.
+    """
+
+    run_id: str
+    arm_id: str
+    program_id: str
+    task: str
+    stream: str
+    seed: int
+    status: str
+    reason: str = ""
+    metric: float | None
+    baseline_metric: float | None = None
+    gain: float
+    trust: str = ""
+    device_seconds_spent: float = 0.0
+    wall_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOfEvent(Event, kind="best_of"):
+    """The best of an arm's runs by their own claims, measured anew. The 95% interval is over fresh seeds."""
+
+    match_id: str
+    arm_id: str
+    program_id: str
+    role: str
+    task: str
+    stream: str
+    of: int  # runs that it was picked from
+    run_id: str
+    source_id: str
+    claimed_gain: float
+    gain: float | None
+    se: float | None
+    low: float | None
+    high: float | None
+    n: int  # fresh seeds
+    failed: int  # of them, each gains 0
+    trust: str | None
+    device_seconds_spent: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationEvent(Event, kind="ablation", sparse=("match_id", "run_id", "program_id", "seeds")):
+    """The plan of an ablation, before anything of it is made; the last one written of an id counts."""
+
+    ablation_id: str
+    method: str  # factorial, of a program's directives; replay, of a run's commits
+    match_id: str | None = None
+    run_id: str | None = None
+    program_id: str | None = None
+    task: str
+    stream: str
+    factors: tuple[str, ...]
+    seeds: int | None = None
+    planned_at: str
+    plan: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayEvent(Event, kind="replay"):
+    """Some commits of a run applied to the untouched source, which was trained once."""
+
+    ablation_id: str
+    run_id: str
+    commits: tuple[str, ...]
+    skipped: tuple[str, ...]
+    source_id: str
+    stream: str
+    seed: int
+    status: str
+    metric: float | None
+    reason: str
+    trust: str
+    device_seconds_spent: float
+    wall_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryEvent(Event, kind="entry"):
+    """An entry of a contest."""
+
+    entry_id: str
+    number: int
+    entrant: str
+    role: str
+    program_id: str
+    sha256: str
+    received_at: str
+    arm_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentEvent(Event):
+    """A record whose shape belongs to the module that makes and reads it. ``body``: all of it but its kind."""
+
+    body: Mapping[str, Any]
+
+    def to_record(self) -> dict[str, JsonValue]:
+        return {**self.tags, **self.body}
+
+    @classmethod
+    def parse(cls, record: Mapping[str, JsonValue]) -> Event:
+        return cls(body={key: value for key, value in record.items() if key not in LEDGER_KEYS})
+
+
+class ChampionEvent(DocumentEvent, kind="champion"):
+    """The end of a study: its decision (`analysis.decision`) and the claim's figures (`meta.claim`)."""
+
+
+class AuditEvent(DocumentEvent, kind="audit"):
+    """What `metaloop verify` found (`arena.verify`)."""
+
+
+class ContestEvent(DocumentEvent, kind="contest"):
+    """A contest's settings when its queue first ran (`arena.contest.settings`)."""
+
+
+class ActEvent(DocumentEvent, kind="act"):
+    """The host declared an entry void, or took that back (`arena.contest.acts`)."""
+
+
+class AnnouncementEvent(DocumentEvent, kind="announcement"):
+    """What a contest announced (`arena.contest.decision`)."""

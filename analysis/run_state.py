@@ -1,0 +1,241 @@
+"""What the events of a study add up to: one fold over its ledger, for whoever goes on from there or shows it live.
+
+Told twice, after a kill, an event counts once: `RunState` has the rules, which the views of ``views/*.sql`` share.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import JsonValue, ValidationError
+
+from analysis.events import (
+    AblationEvent,
+    BaselineEvent,
+    BestOfEvent,
+    ChampionEvent,
+    EntryEvent,
+    GenerationEvent,
+    MatchArm,
+    MatchEndedEvent,
+    MatchEvent,
+    MutationEvent,
+    ProgramEvent,
+    ReplayEvent,
+    StudyEvent,
+    VerificationEvent,
+)
+from analysis.ledger import read, segments
+from inner_loop.events import (
+    AgentEvent,
+    CallEvent,
+    DecisionEvent,
+    Event,
+    ExperimentEvent,
+    RunEndedEvent,
+    RunStartedEvent,
+    WaveEvent,
+    read_event,
+)
+from programs.errors import Corrupt
+
+_KIND = re.compile(rb'"kind":"([a-z_-]+)"')
+_HEAD = 320  # bytes of a line that hold all that stands before its event, and its kind
+
+
+@dataclass
+class RunState:
+    """A run so far. ``verifications`` by seed, on the run's own stream; ``calls`` of models in the order of arrival."""
+
+    started: RunStartedEvent | None = None
+    ended: RunEndedEvent | None = None
+    experiments: dict[str, ExperimentEvent] = field(default_factory=dict)
+    decisions: dict[str, DecisionEvent] = field(default_factory=dict)
+    waves: list[WaveEvent] = field(default_factory=list)
+    calls: list[CallEvent] = field(default_factory=list)
+    agents: list[AgentEvent] = field(default_factory=list)
+    verifications: dict[int, VerificationEvent] = field(default_factory=dict)
+
+    def take(self, event: Event) -> None:
+        """Of an experiment the first record counts, of a decision the last, of an end the first that finished; of a
+        verification the first that was no fault of ours."""
+        if isinstance(event, ExperimentEvent):
+            self.experiments.setdefault(event.experiment_id, event)
+        elif isinstance(event, DecisionEvent):
+            self.decisions[event.experiment_id] = event
+        elif isinstance(event, VerificationEvent):
+            before = self.verifications.get(event.seed)
+            if before is None or (before.status == "fault" and event.status != "fault"):
+                self.verifications[event.seed] = event
+        elif isinstance(event, CallEvent):
+            self.calls.append(event)
+        elif isinstance(event, WaveEvent):
+            self.waves.append(event)
+        elif isinstance(event, AgentEvent):
+            self.agents.append(event)
+        elif isinstance(event, RunStartedEvent):
+            self.started = self.started or event
+        elif isinstance(event, RunEndedEvent) and (self.ended is None or self.ended.state != "finished"):
+            self.ended = event
+
+    @property
+    def gain(self) -> float | None:
+        """Verified gain: the mean over fresh seeds so far, in the metric's unit. A source that failed under a seed
+        gains 0 there, faults of ours count for nothing. The view `runs` has the same (`verified_gain`)."""
+        gains = [gain for _, v in sorted(self.verifications.items()) if (gain := gain_of(v)) is not None]
+        return sum(gains) / len(gains) if gains else None  # in the order of the view, so that the bits are the same
+
+    @property
+    def charged(self) -> float:
+        """Device-seconds: those of its end, else of its experiments so far."""
+        if self.ended is not None:
+            return self.ended.charged
+        return sum(e.device_seconds_charged for e in sorted(self.experiments.values(), key=lambda e: e.number))
+
+    @property
+    def recorded(self) -> tuple[Event, ...]:
+        """What a further attempt at the run goes on from: experiments in order, decisions, waits, calls and agents."""
+        experiments = sorted(self.experiments.values(), key=lambda e: e.number)
+        return (*experiments, *self.decisions.values(), *self.waves, *self.calls, *self.agents)
+
+
+def gain_of(verification: VerificationEvent) -> float | None:
+    """What one seed counts for; None for a fault of ours."""
+    if verification.status == "ok":
+        return verification.gain
+    return None if verification.status == "fault" else 0.0
+
+
+_NOTHING = RunState()
+
+
+class StudyState:
+    """Events by what they are about. A resumed study asks it before it does anything again."""
+
+    def __init__(self) -> None:
+        self.study: StudyEvent | None = None
+        self.programs: dict[str, ProgramEvent] = {}
+        self.matches: dict[str, MatchEvent] = {}
+        self.ended_matches: dict[str, MatchEndedEvent] = {}
+        self.generations: dict[int, GenerationEvent] = {}
+        self._mutations: dict[tuple[int, int], MutationEvent] = {}
+        self.baselines: dict[tuple[str, str, int], BaselineEvent] = {}  # by task, stream and seed
+        self.runs: dict[str, RunState] = defaultdict(RunState)
+        self.calls: list[CallEvent] = []  # of the outer loop
+        self.ablations: dict[str, AblationEvent] = {}  # the one written last is the last
+        self.replays: dict[str, dict[tuple[tuple[str, ...], int], ReplayEvent]] = defaultdict(dict)
+        self.best_of: dict[str, BestOfEvent] = {}  # by arm
+        self.champion: ChampionEvent | None = None
+        self.entries: dict[str, EntryEvent] = {}  # of a contest
+
+    @classmethod
+    def read(cls, folder: Path) -> StudyState:
+        """Of a ledger's folder. Raises Corrupt for a record that lacks what its kind has."""
+        state = cls()
+        for record in read(folder):
+            if (event := parsed(record, folder)) is not None:
+                state.take(event)
+        return state
+
+    @property
+    def mutations(self) -> list[MutationEvent]:
+        """Attempts of the closed generations; those of one that was cut short are made anew."""
+        return [m for m in self._mutations.values() if m.generation in self.generations]
+
+    def run(self, run_id: str) -> RunState:
+        """The state of a run, empty where nothing is known of it."""
+        return self.runs.get(run_id, _NOTHING)
+
+    def verifications(self) -> Iterator[VerificationEvent]:
+        """Of all runs."""
+        for run in self.runs.values():
+            yield from run.verifications.values()
+
+    def arms(self, purpose: str) -> list[MatchArm]:
+        """The arms of the matches of that purpose, as they were announced."""
+        return [arm for match in self.matches.values() if match.purpose == purpose for arm in match.arms]
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, StudyEvent):
+            self.study = event
+        elif isinstance(event, ProgramEvent):
+            self.programs.setdefault(event.program_id, event)
+        elif isinstance(event, MatchEvent):
+            self.matches.setdefault(event.match_id, event)
+        elif isinstance(event, MatchEndedEvent):
+            self.ended_matches.setdefault(event.match_id, event)
+        elif isinstance(event, GenerationEvent):
+            self.generations.setdefault(event.generation, event)
+        elif isinstance(event, MutationEvent):
+            self._mutations[event.generation, event.attempt] = event
+        elif isinstance(event, BaselineEvent):
+            self.baselines.setdefault((event.task, event.stream, event.seed), event)
+        elif isinstance(event, AblationEvent):
+            self.ablations.pop(event.ablation_id, None)
+            self.ablations[event.ablation_id] = event
+        elif isinstance(event, ReplayEvent):
+            self.replays[event.ablation_id].setdefault((event.commits, event.seed), event)
+        elif isinstance(event, BestOfEvent):
+            self.best_of.setdefault(event.arm_id, event)
+        elif isinstance(event, EntryEvent):
+            self.entries.setdefault(event.entry_id, event)
+        elif isinstance(event, ChampionEvent):
+            self.champion = event
+        elif isinstance(event, CallEvent) and event.run_id is None:
+            self.calls.append(event)
+        elif (run_id := getattr(event, "run_id", None)) is not None:
+            self.runs[run_id].take(event)
+
+
+class Tail:
+    """The events of a ledger since the last look, in no order but that within a segment.
+
+    ``kinds``: the others are skipped unread; None: all.
+    """
+
+    def __init__(self, folder: Path, kinds: frozenset[str] | None = None) -> None:
+        self.folder, self.kinds = folder, kinds
+        self._read: dict[str, int] = {}  # name of a segment → bytes taken in
+
+    def news(self) -> Iterator[Event]:
+        for path in sorted(segments(self.folder), key=_natural):
+            yield from self._of(path)
+
+    def _of(self, path: Path) -> Iterator[Event]:
+        begin = self._read.get(path.name, 0)
+        if path.stat().st_size <= begin:
+            return
+        with path.open("rb") as file:
+            file.seek(begin)
+            for line in file:
+                if not line.endswith(b"\n"):  # still being written, or torn for ever
+                    break
+                begin += len(line)
+                self._read[path.name] = begin
+                kind = _KIND.search(line, 0, _HEAD)
+                if self.kinds is None or kind is None or kind[1].decode() in self.kinds:
+                    event = parsed(json.loads(line), path)
+                    if event is not None and (self.kinds is None or event.kind in self.kinds):
+                        yield event
+
+
+def parsed(record: Mapping[str, JsonValue], place: Path) -> Event | None:
+    """The event of a record; None for a kind that nothing goes on from. Raises Corrupt."""
+    try:
+        return read_event(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Corrupt(
+            f"{place}: a record {record.get('kind')!r} with a wrong {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            hint="another version of metaloop wrote it, or it was changed by hand",
+        ) from None
+
+
+def _natural(path: Path) -> list[int | str]:
+    """main-10 after main-9: the order in which one writer's segments were opened."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
