@@ -1,0 +1,103 @@
+"""One fold over events: which of two records counts, and what a live ledger shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis.events import BaselineEvent, MatchEvent, VerificationEvent
+from analysis.ledger import Ledger
+from analysis.run_state import RunState, StudyState, Tail
+from inner_loop.events import CallEvent, DecisionEvent, ExperimentEvent, RunEndedEvent, WaveEvent
+from programs.errors import Corrupt
+from tests.events import example
+
+
+def verification(seed: int, gain: float, status: str = "ok") -> VerificationEvent:
+    return example(VerificationEvent, run_id="r1", seed=seed, gain=gain, status=status)
+
+
+@pytest.mark.parametrize(
+    ("told", "gain"),
+    [
+        ([], None),
+        ([verification(1, 0.2), verification(2, 0.4)], pytest.approx(0.3)),
+        ([verification(1, 0.2), verification(2, 0.4, "crash")], 0.1),  # failed under a seed: 0 there
+        ([verification(1, 0.2), verification(2, 0.0, "baseline")], 0.1),
+        ([verification(1, 0.2), verification(2, 0.4, "fault")], 0.2),  # ours: it counts for nothing
+        ([verification(1, 0.4, "fault"), verification(1, 0.2)], 0.2),
+        ([verification(1, 0.2), verification(1, 0.9)], 0.2),  # told twice: the first
+        ([verification(1, 0.4, "fault")], None),
+    ],
+)
+def test_the_gain_of_a_run(told: list[VerificationEvent], gain: float | None) -> None:
+    run = RunState()
+    for event in told:
+        run.take(event)
+    assert run.gain == gain
+
+
+def test_what_was_told_twice_counts_once() -> None:
+    run = RunState()
+    first = example(ExperimentEvent, experiment_id="e1", number=1, device_seconds_charged=2.0)
+    for event in (
+        example(ExperimentEvent, experiment_id="e2", number=2, device_seconds_charged=3.0),
+        first,
+        example(ExperimentEvent, experiment_id="e1", number=1, device_seconds_charged=9.0),
+        example(DecisionEvent, experiment_id="e1", decision="keep"),
+        example(DecisionEvent, experiment_id="e1", decision="discard"),
+        example(RunEndedEvent, state="stopped", charged=4.0),
+    ):
+        run.take(event)
+    assert run.experiments["e1"] is first and run.decisions["e1"].decision == "discard" and run.charged == 4.0
+    run.take(example(RunEndedEvent, state="finished", charged=5.0))
+    run.take(example(RunEndedEvent, state="finished", charged=6.0))
+    assert run.charged == 5.0
+
+
+def test_a_run_goes_on_from_its_experiments_in_order() -> None:
+    state = StudyState()
+    events = [
+        example(WaveEvent, run_id="r1", number=1),
+        example(CallEvent, run_id="r1"),
+        example(ExperimentEvent, run_id="r1", experiment_id="e2", number=2),
+        example(ExperimentEvent, run_id="r1", experiment_id="e1", number=1),
+        example(DecisionEvent, run_id="r1", experiment_id="e1"),
+    ]
+    for event in (*events, example(CallEvent), example(ExperimentEvent, run_id="r2", experiment_id="e9")):
+        state.take(event)
+    assert state.run("r1").recorded == (events[3], events[2], events[4], events[0], events[1])
+    assert state.run("r3").recorded == () and len(state.calls) == 1
+
+
+def test_a_tail_tells_what_is_new_of_its_kinds(tmp_path: Path) -> None:
+    tail, all_of_it = Tail(tmp_path, frozenset({"baseline"})), Tail(tmp_path)
+    told = [example(BaselineEvent, seed=seed, metric=0.5) for seed in range(4)]
+    with Ledger(tmp_path, "main") as ledger:
+        ledger.append(told[0].to_record())
+        assert list(tail.news()) == told[:1] and list(tail.news()) == []
+        ledger.append({"kind": "segment of a later version"})
+        ledger.append(told[1].to_record())
+    with Ledger(tmp_path, "worker-0") as worker:
+        worker.append(told[2].to_record())
+        worker.append(example(WaveEvent, run_id="r1").to_record())
+        with worker.path.open("ab") as torn:
+            torn.write(b'{"seq":7,"kind":"baseline"')
+    assert list(tail.news()) == told[1:3] and list(tail.news()) == []
+    assert [event.kind for event in all_of_it.news()].count("wave") == 1
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ({"kind": "match", "match_id": "m1"}, "a record 'match' with a wrong label: Field required"),
+        (example(BaselineEvent).to_record() | {"seed": "x"}, "a record 'baseline' with a wrong seed: "),
+    ],
+)
+def test_a_record_that_lacks_what_its_kind_has_is_refused(tmp_path: Path, record: dict[str, str], problem: str) -> None:
+    with Ledger(tmp_path, "main") as ledger:
+        ledger.append(example(MatchEvent, config={"direction": "lower", "metric": "nll"}).to_record())
+        ledger.append(record)
+    with pytest.raises(Corrupt, match=problem):
+        StudyState.read(tmp_path)

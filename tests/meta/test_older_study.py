@@ -1,0 +1,74 @@
+"""A study that an older version began is gone on with to the same end.
+
+study-0de225c.tar.xz was written by the code of that commit: `metaloop task init law --simulated`, then `metaloop evolve
+study-0de225c.tar.xz was written by the code of that commit: `metaloop task init law --simulated`, then `metaloop
+in it holds what the same code showed after it had gone on to the end.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.events import LEDGER_KEYS, read_event
+from analysis.ledger import read
+from analysis.run_state import StudyState
+from analysis.study import query
+from meta.cli.main import run
+
+MADE_IN = "/tmp/fix"
+ARCHIVE = Path(__file__).parent / "study-0de225c.tar.xz"
+SHOWN = {
+    "runs": "SELECT run_id, arm_id, program_id, run_seed, state, verified_gain, claimed_gain, experiments, kept, "
+    "final_source_id, device_seconds_charged, trust FROM runs ORDER BY run_id",
+    "standings": "SELECT match_id, arm_id, name, role, gain, se, low, high, rank_low, rank_high, n FROM standings "
+    "ORDER BY match_id, arm_id",
+    "credit": "SELECT credit_id, method, estimate, low, high, q, n, design FROM credit ORDER BY credit_id",
+    "experiments": "SELECT count(*) AS n, sum(metric ORDER BY run_id, number) AS metrics, "
+    "sum(device_seconds_charged ORDER BY run_id, number) AS charged FROM experiments",
+}
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """The study, with its task where the test has it."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    config = tmp_path / "study" / "study.toml"
+    config.write_text(config.read_text().replace(f"{MADE_IN}/law", str(tmp_path / "law")))
+    return tmp_path / "study"
+
+
+def test_its_records_are_events_and_events_are_its_records(older: Path) -> None:
+    kinds = set()
+    for record in read(older / "ledger"):
+        event = read_event(record)
+        if event is not None:
+            kinds.add(event.kind)
+            told = {key: value for key, value in record.items() if key not in LEDGER_KEYS - {"kind"} | {"at"}}
+            assert json.dumps(event.to_record()) == json.dumps(told)
+    assert kinds >= {"study", "program", "match", "run_started", "experiment", "decision", "run_ended", "verification"}
+
+
+def test_a_gain_is_the_same_in_code_and_in_the_view(older: Path) -> None:
+    state = StudyState.read(older / "ledger")
+    rows = query(older, "SELECT run_id, verified_gain, device_seconds_charged FROM runs")
+    assert len(rows) == 24 and any(row["verified_gain"] for row in rows)
+    for row in rows:
+        told = state.run(row["run_id"])
+        assert (told.gain, told.charged) == (row["verified_gain"], row["device_seconds_charged"])
+
+
+@pytest.mark.slow
+def test_it_goes_on_to_the_same_end(older: Path) -> None:
+    expected: dict[str, Any] = json.loads((older.parent / "expected.json").read_text())
+    assert run(["evolve", "--resume", str(older), "-y", "-q"]) == 0
+    for name, sql in SHOWN.items():
+        assert query(older, sql) == expected[name], name
+    assert (older / "champion.md").read_text() == expected["champion.md"]
+    page = (older / "champion.evidence.md").read_text().replace(str(older.parent), MADE_IN)
+    assert page == expected["champion.evidence.md"]
