@@ -1,8 +1,8 @@
 """A study that an older version began is gone on with to the same end.
 
-study-0de225c.tar.xz was written by the code of that commit: `metaloop task init law --simulated`, then `metaloop evolve
 study-0de225c.tar.xz was written by the code of that commit: `metaloop task init law --simulated`, then `metaloop
-in it holds what the same code showed after it had gone on to the end.
+evolve --quick --generations 1 -n 3 -t law -b 0.8s --seed 3`, stopped by Ctrl-C when its generation began to play.
+expected.json holds what the same code showed after it had gone on to the end.
 """
 
 from __future__ import annotations
