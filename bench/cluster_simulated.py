@@ -2,7 +2,7 @@
 
 python -m bench.cluster_simulated [SEEDS] [LARGE_SEEDS]      default 5 3; some 10 minutes; `5 0`: no 1,024 devices
 
-What is assumed stands in `arena/simulation/world.py`; nodes have 8 devices and come back after 10 minutes (spread by
+What is assumed stands in `bench/simulation/world.py`; nodes have 8 devices and come back after 10 minutes (spread by
 half), a run has 24 experiments of 5 minutes and 2 that verify it, 12 organizations have 16 runs each, on 1,024 devices
 1,024 each, a day's work. One failure a minute among 128 nodes is one a node every 2 h 8 min. For comparison:
 419 unexpected interruptions in 54 days on 16,384 GPUs (Llama 3, arXiv 2407.21783) are one a node of 8 every 264 days.
@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from arena.simulation.course import simulate
-from arena.simulation.meter import Figures
-from arena.simulation.world import Spread, World, think_for
 from bench.common import figure
+from bench.simulation.course import simulate
+from bench.simulation.meter import Figures
+from bench.simulation.world import Spread, World, think_for
 
 THINK = Spread(think_for(90, 192), 0.5)
 SMALL = World()

@@ -27,8 +27,8 @@ from analysis.tables import rows
 from bench.common import figure, go_on, kept
 from bench.nulls import SMALL
 from bench.simulated import EXPERIMENTS, told
+from bench.whole import whole_study
 from meta import plan as plans
-from meta.whole import whole_study
 from trainer.law import Law
 from trainer.planted import null_law, random_law, simulated_task
 from trainer.task import Task

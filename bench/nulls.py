@@ -34,11 +34,11 @@ from analysis.statistics import Estimate, mean_interval, one_sided, skewed_diffe
 from analysis.study import query
 from bench.common import figure, go_on, kept
 from bench.simulated import EXPERIMENTS, LAWS, told
+from bench.whole import whole_study
 from meta import plan as plans
 from meta.claim import LEVEL, Against, claim
 from meta.plan import QUICK, Plan
 from meta.simulate import Design, World, simulate
-from meta.whole import whole_study
 from trainer.law import Law
 from trainer.planted import COST, null_law, simulated_task
 from trainer.task import Task

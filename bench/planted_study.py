@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis import designs, planted_events
+from analysis import designs
 from analysis.ledger import Ledger
 from analysis.planted import DirectiveLaw
 from analysis.statistics import mean_interval, posterior
 from arena.race import ArmScore, SequentialHalving, Stage
+from bench import planted_events
 from meta.plan import DEFAULT
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from analysis.statistics import mean_interval
 from bench.common import figure
 from bench.simulated import EXPERIMENTS, told
+from bench.whole import whole_study
 from meta import plan as plans
 from meta.claim import Claim
 from meta.prior import gather
-from meta.whole import whole_study
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from analysis.statistics import share_interval
 from bench.common import figure
+from bench.whole import whole_study
 from meta import plan as plans
 from meta.plan import Plan
-from meta.whole import whole_study
 from trainer.law import Law
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task

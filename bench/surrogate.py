@@ -18,9 +18,9 @@ from statistics import fmean
 from analysis.statistics import mean_interval
 from analysis.study import open_study
 from analysis.surrogate import Known, Skill, known_programs, skill
+from bench.whole import whole_study
 from meta.gate import gate_among
 from meta.plan import quick
-from meta.whole import whole_study
 from trainer.planted import null_law, random_law, simulated_task
 from trainer.task import Task
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from analysis.ledger import Ledger
-from analysis.planted_events import decide, end, experiment, match, program, start, verify
+from bench.planted_events import decide, end, experiment, match, program, start, verify
 
 __all__ = ["World", "decide", "end", "match", "program", "race", "search", "sid", "start", "study", "verify"]
 

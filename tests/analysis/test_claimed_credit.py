@@ -30,7 +30,7 @@ def study(folder: Path, effect: float) -> Path:
             synthetic.start(ledger, f"r{run}", "m1", "a1", "stock", run)
             # as a run tells it: metrics are noisy, and it keeps whatever looks better
             best = first = 2.0 + rng.normal(0, NOISE)
-            from analysis.planted_events import experiment
+            from bench.planted_events import experiment
 
             base: dict[str, int] = dict.fromkeys(world.baseline, 0)
             experiment(ledger, f"r{run}", 0, decision="baseline", metric=first, source_id="s0", config=base)

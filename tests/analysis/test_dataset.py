@@ -11,7 +11,7 @@ import pytest
 
 from analysis.dataset import dataset
 from analysis.study import query
-from meta.whole import whole_study
+from bench.whole import whole_study
 from programs.errors import EnvironmentProblem
 from tests.studies import TINY
 from trainer.planted import random_law, simulated_task

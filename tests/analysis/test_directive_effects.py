@@ -50,7 +50,7 @@ class Writer:
                 run_id, arm = f"r-{match_id}-{who}-{seed}", f"a-{match_id}-{who}"
                 synthetic.start(self.ledger, run_id, match_id, arm, who, seed)
                 for number, cited in enumerate(([], sorted(done))) if cite else ():
-                    from analysis.planted_events import experiment
+                    from bench.planted_events import experiment
 
                     experiment(self.ledger, run_id, number, decision="discard", metric=2.0, cited=cited)
                 synthetic.end(self.ledger, run_id)

@@ -11,9 +11,9 @@ from scipy import stats
 from analysis.ledger import Ledger
 from analysis.mutation_credit import mutation_credits
 from analysis.planted import DirectiveLaw, RunLaw, planted_directives
-from analysis.planted_events import Population
 from analysis.scope import Scope
 from analysis.study import open_study
+from bench.planted_events import Population
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ from analysis.study import query
 from arena.executor import LocalExecutor
 from arena.match import Entry, enter, play
 from arena.race import Allocation
+from bench.whole import whole_study
 from meta.begin import champion_of, found, take_up
 from meta.evolve import Evolution, evolve
 from meta.lineage import Lineage
 from meta.plan import Plan
 from meta.verdict import Champion
-from meta.whole import whole_study
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS

@@ -12,13 +12,13 @@ from analysis.study import open_study, query
 from analysis.surrogate import known_programs, skill
 from arena.inprocess import InProcessExecutor
 from arena.study import Study
+from bench.whole import Unwritten
 from meta.begin import found, take_up
 from meta.breed import judge
 from meta.evolve import search
 from meta.gate import SHARE, gate_of
 from meta.novelty import Novelty
 from meta.plan import quick
-from meta.whole import Unwritten
 from programs.program import Program
 from tests.llm import fixtures, writer
 from tests.llm.kits import environment, staff

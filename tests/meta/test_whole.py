@@ -11,9 +11,9 @@ import pytest
 
 from analysis.study import query
 from arena.drain import Drained
+from bench.whole import whole_study
 from meta.claim import Claim
 from meta.plan import Plan
-from meta.whole import whole_study
 from programs.errors import NotComparable, UsageError
 from tests.studies import TINY
 from trainer.planted import null_law, random_law, simulated_task

@@ -12,9 +12,9 @@ import pytest
 from analysis.study import query
 from arena.drain import Drained
 from arena.inprocess import InProcessExecutor
+from bench.whole import Unwritten
 from meta.begin import found, take_up
 from meta.evolve import search
-from meta.whole import Unwritten
 from programs.program import Program
 from programs.shelf import meta_program
 from tests.llm import writer

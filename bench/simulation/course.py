@@ -9,10 +9,10 @@ from functools import partial
 from random import Random
 
 from arena.scheduler import Node, Placement, Scheduler, Want
-from arena.simulation.clock import Clock
-from arena.simulation.meter import Figures, Meter, figures
-from arena.simulation.order import Run, Seeds, Turns, entries_of, want
-from arena.simulation.world import World
+from bench.simulation.clock import Clock
+from bench.simulation.meter import Figures, Meter, figures
+from bench.simulation.order import Run, Seeds, Turns, entries_of, want
+from bench.simulation.world import World
 
 
 @dataclass(frozen=True)

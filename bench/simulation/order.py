@@ -8,7 +8,7 @@ from random import Random
 
 from arena.contest.queue import Costs, Waiting, turns
 from arena.scheduler import Want
-from arena.simulation.world import World
+from bench.simulation.world import World
 
 
 @dataclass

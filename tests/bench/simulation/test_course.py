@@ -9,9 +9,9 @@ from random import Random
 import pytest
 
 from arena.contest.queue import Costs, Waiting, turns
-from arena.simulation.course import Course, simulate
-from arena.simulation.order import Entry, Turns, entries_of
-from arena.simulation.world import Spread, World, think_for
+from bench.simulation.course import Course, simulate
+from bench.simulation.order import Entry, Turns, entries_of
+from bench.simulation.world import Spread, World, think_for
 
 EXACT = World(
     nodes=1, devices_per_node=2, organizations=2, entries=1, runs=2, experiments=3, verify=1,
