@@ -166,7 +166,7 @@ def features(program: Program) -> dict[str, float]:
     """The charter in numbers; each edit that the ideas name, by how early it stands; each other directive it holds."""
     charter = program.charter
     total = sum(charter.proposers.values())
-    found = {f"proposer {name}": charter.proposers.get(name, 0.0) / total for name in PROPOSERS}
+    found = {f"proposer {name}": charter.proposers.get(name, 0.0) / total for name in PROPOSERS.built_in}
     found |= {
         "keep margin": charter.keep.margin if charter.keep.rule == "margin" else 0.0,
         "keep paired": float(charter.keep.rule == "paired"), "replicates": math.log(charter.replicates),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from inner_loop.record import Record
+from programs.ideas import Idea
 from trainer.edits import Edit, EditSpace, Knob
 from trainer.source import Source
 
@@ -48,6 +49,15 @@ class Situation:
     was_tried: Callable[[Edit], bool]
 
 
+@dataclass(frozen=True)
+class ProposerStart:
+    """What a proposer is made from: the ideas of the program that the task knows, each with its edit, in their order;
+    and the directives to cite for what is proposed without an idea."""
+
+    ideas: tuple[tuple[Idea, Edit], ...]
+    because: tuple[str, ...]
+
+
 class Proposer(Protocol):
     """Says what to try next. It sees the history of its own run only and draws from the run's generator only."""
 
@@ -83,7 +93,7 @@ class KeepRule(Protocol):
 class Researcher(Protocol):
     """Follows a program at a bench until it has nothing more to try or the budget is spent.
 
-    A kind is made from (program, task, seed, kit), see `researchers.find_researcher`. `BudgetSpent` and `RunStopped`
+    A kind is made from (program, task, seed, kit), see `researchers`. `BudgetSpent` and `RunStopped`
     may be left to surface from `work`; the bench's head is the result.
     """
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.fields import FieldInfo
 
+from programs.registry import Registry
+
 VERSION = 1
-ProposerName = Literal["queue", "random", "local", "tpe", "recombine"]
-PROPOSERS: tuple[ProposerName, ...] = get_args(ProposerName)
+PROPOSERS: Registry[Any] = Registry(
+    "proposers", "inner_loop.proposers", first=("queue", "random", "local", "tpe", "recombine")
+)
+KEEP_RULES: Registry[Any] = Registry("keep_rules", "inner_loop.keep", first=("better", "margin", "paired"))
 Share = Annotated[float, Field(gt=0, le=1_000_000)]
 
 
-def _stock_proposers() -> dict[ProposerName, float]:
+def _stock_proposers() -> dict[str, float]:
     return {"random": 1.0}
 
 
@@ -25,7 +29,7 @@ class Part(BaseModel):
 
 
 class Keep(Part):
-    rule: Literal["better", "margin", "paired"] = Field(
+    rule: Annotated[str, KEEP_RULES] = Field(
         default="better",
         description="When a candidate replaces what is kept: its metric is better; better by a margin; better"
         " on average over fresh paired seeds. Default better.",
@@ -71,7 +75,7 @@ class Charter(Part):
     """How a run spends its budget. Every field has a default, and the defaults are the stock loop."""
 
     version: int = Field(default=VERSION, ge=1, le=VERSION, description="Version of the charter's format. Default 1.")
-    proposers: dict[ProposerName, Share] = Field(
+    proposers: dict[Annotated[str, PROPOSERS], Share] = Field(
         default_factory=_stock_proposers, min_length=1,
         description="Where the next edit comes from, with shares (relative weights above 0): queue = the"
         " program's ideas in their order, random, local = neighbours of kept values, tpe, recombine = kept"
@@ -117,9 +121,10 @@ class Charter(Part):
 
     @field_validator("proposers")
     @classmethod
-    def _in_canonical_order(cls, shares: dict[ProposerName, float]) -> dict[ProposerName, float]:
+    def _in_canonical_order(cls, shares: dict[str, float]) -> dict[str, float]:
         # The order in which shares are written means nothing; equal charters must dump to equal text.
-        return {name: float(shares[name]) for name in PROPOSERS if name in shares}
+        known = PROPOSERS.built_in if shares.keys() <= set(PROPOSERS.built_in) else PROPOSERS.names
+        return {name: float(shares[name]) for name in known if name in shares}
 
     def get(self, field: str) -> Any:
         """The value of a dotted field, e.g. ``screen.fraction``. Raises KeyError for an unknown one."""

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
+from programs.registry import Registry
+
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
@@ -26,14 +28,22 @@ def _kind(annotation: Any, bounds: Iterable[Any]) -> str:
     inner = get_args(annotation)
     match get_origin(annotation):
         case kind if kind is Annotated:
+            if parts := next((extra for extra in inner[1:] if isinstance(extra, Registry)), None):
+                return _one_of(parts.names)
             return _kind(inner[0], [b for extra in inner[1:] for b in getattr(extra, "metadata", [extra])])
         case kind if kind is Literal:
-            return f"one of {', '.join(json.dumps(name) for name in inner)}"
+            return _one_of(inner)
         case kind if kind is dict:
             return f"an object: its keys are {_kind(inner[0], ())}, each value is {_kind(inner[1], ())}"
         case kind if kind is tuple:
             return f"a list, each part is {_kind(inner[0], ())}"
+    if parts := next((bound for bound in bounds if isinstance(bound, Registry)), None):
+        return _one_of(parts.names)
     return _WORDS[annotation] + _range(bounds)
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return f"one of {', '.join(json.dumps(name) for name in names)}"
 
 
 def _range(bounds: Iterable[Any]) -> str:

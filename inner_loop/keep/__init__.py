@@ -1,8 +1,10 @@
-"""What replaces what is kept: one rule per file."""
+"""What replaces what is kept: one rule per file, made from the charter's section `keep`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from programs.charter import KEEP_RULES
 
 if TYPE_CHECKING:
     from inner_loop.citations import Citations
@@ -12,12 +14,5 @@ if TYPE_CHECKING:
 
 def make(keep: Keep, citations: Citations) -> KeepRule:
     """The rule that a charter names."""
-    from inner_loop.keep.better import Better
-    from inner_loop.keep.margin import Margin
-    from inner_loop.keep.paired import Paired
-
-    if keep.rule == "margin":
-        return Margin(keep.margin, citations.cite("keep.rule", "keep.margin"))
-    if keep.rule == "paired":
-        return Paired(keep.pairs, citations.cite("keep.rule", "keep.pairs"))
-    return Better()
+    rule: KeepRule = KEEP_RULES.get(keep.rule)(keep, citations)
+    return rule

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from inner_loop.bench import Bench
+from inner_loop.citations import Citations
 from inner_loop.comparison import gain_over
 from inner_loop.contracts import Verdict
 from inner_loop.record import Record
+from programs.charter import Keep
 
 
 class Better:
@@ -29,3 +31,7 @@ def verdict(gain: float | None, needed: float, unit: str, what: str = "") -> Ver
     keep = gain > needed
     need = f", needs more than {needed:.6g}" if needed > 0 else ""
     return Verdict(keep, f"{'better' if keep else 'not better'}: {gain:+.6f} {unit}{what}{need}", gain)
+
+
+def make(keep: Keep, citations: Citations) -> Better:
+    return Better()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 from inner_loop.bench import Bench
+from inner_loop.citations import Citations
 from inner_loop.comparison import gain_over
 from inner_loop.contracts import Verdict
 from inner_loop.keep.better import verdict
 from inner_loop.record import Record, measurements
+from programs.charter import Keep
 from trainer.edits import Edit
 from trainer.task import Task
 
@@ -61,3 +63,7 @@ def _sd(values: list[float]) -> float:
         return 0.0
     mean = sum(values) / len(values)
     return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def make(keep: Keep, citations: Citations) -> Margin:
+    return Margin(keep.margin, citations.cite("keep.rule", "keep.margin"))

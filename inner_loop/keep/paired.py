@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from inner_loop.bench import Bench, BudgetSpent
+from inner_loop.citations import Citations
 from inner_loop.comparison import gain_over
 from inner_loop.contracts import Verdict
 from inner_loop.keep.better import verdict
 from inner_loop.record import Record
+from programs.charter import Keep
 from trainer.edits import Edit
 
 
@@ -61,3 +63,7 @@ class Paired:
             bench.decide(again, "replicate", f"fresh pair of {candidate.number} and {parent.number}")
             found.append(again)
         return bench.gain(found[0], found[1])
+
+
+def make(keep: Keep, citations: Citations) -> Paired:
+    return Paired(keep.pairs, citations.cite("keep.rule", "keep.pairs"))

@@ -1,13 +1,15 @@
-"""Where the next edit comes from: one way per file."""
+"""Where the next edit comes from: one way per file, made from a `ProposerStart`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from inner_loop.contracts import ProposerStart
+from inner_loop.proposers._mixture import Mixture
+from programs.charter import PROPOSERS
+
 if TYPE_CHECKING:
-    from inner_loop.contracts import Proposer
-    from inner_loop.proposers.mixture import Mixture
     from programs.charter import Charter
     from programs.ideas import Idea
     from trainer.edits import Edit
@@ -15,18 +17,6 @@ if TYPE_CHECKING:
 
 def make(charter: Charter, ideas: Sequence[tuple[Idea, Edit]], because: tuple[str, ...] = ()) -> Mixture:
     """The charter's mixture. `ideas` are those that the task knows, `because` is cited for all but the queue's."""
-    from inner_loop.proposers.local import LocalProposer
-    from inner_loop.proposers.mixture import Mixture
-    from inner_loop.proposers.queue import QueueProposer
-    from inner_loop.proposers.random import RandomProposer
-    from inner_loop.proposers.recombine import RecombineProposer
-    from inner_loop.proposers.tpe import TpeProposer
-
-    known: dict[str, Proposer] = {
-        "queue": QueueProposer(ideas),
-        "random": RandomProposer(because),
-        "local": LocalProposer(because),
-        "tpe": TpeProposer(because),
-        "recombine": RecombineProposer(because),
-    }
-    return Mixture(dict(charter.proposers.items()), known, fallback=RandomProposer(because))
+    start = ProposerStart(tuple(ideas), because)
+    known = {name: PROPOSERS.get(name)(start) for name in charter.proposers}
+    return Mixture(charter.proposers, known, fallback=PROPOSERS.get("random")(start))

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from inner_loop.contracts import Proposal, Situation
+from inner_loop.contracts import Proposal, ProposerStart, Situation
 from inner_loop.moves import Move, changed, direction, neighbours
 from inner_loop.record import Record
 from trainer.edits import Value
@@ -38,6 +38,10 @@ class LocalProposer:
         weights = np.array([_weight(move, lessons.get(move.knob.name, []), situation) for move in moves])
         chosen = moves[rng.choice(len(moves), p=weights / weights.sum())]
         return Proposal(chosen.edit, self.name, self._because)
+
+
+def make(start: ProposerStart) -> LocalProposer:
+    return LocalProposer(start.because)
 
 
 def _lessons(situation: Situation) -> dict[str, list[tuple[Record, Value]]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from inner_loop.contracts import Proposal, Situation
+from inner_loop.contracts import Proposal, ProposerStart, Situation
 from programs.ideas import Idea
 from trainer.edits import Edit
 
@@ -25,3 +25,7 @@ class QueueProposer:
             if situation.allowed(edit):
                 return Proposal(edit, self.name, (idea.directive_id,), f"{edit.label()}: {idea.text}")
         return None
+
+
+def make(start: ProposerStart) -> QueueProposer:
+    return QueueProposer(start.ideas)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from inner_loop.contracts import Proposal, Situation
+from inner_loop.contracts import Proposal, ProposerStart, Situation
 from inner_loop.moves import others
 
 
@@ -23,3 +23,7 @@ class RandomProposer:
             if edits:
                 return Proposal(edits[rng.integers(len(edits))], self.name, self._because)
         return None
+
+
+def make(start: ProposerStart) -> RandomProposer:
+    return RandomProposer(start.because)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from inner_loop.contracts import Proposal, Situation
+from inner_loop.contracts import Proposal, ProposerStart, Situation
 from inner_loop.moves import changed
 from inner_loop.record import Record
 from trainer.edits import Edit, Value
@@ -46,6 +46,10 @@ class RecombineProposer:
         near = [r for at, r in enumerate(missed) if at < NEAR * len(missed) or gained[r.number] > 0]
         ordered = sorted(kept + near, key=lambda r: -gained[r.number])
         return list(dict.fromkeys(record.edit for record in ordered))
+
+
+def make(start: ProposerStart) -> RecombineProposer:
+    return RecombineProposer(start.because)
 
 
 def union(edits: Sequence[Edit]) -> Edit:

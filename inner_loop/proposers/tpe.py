@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inner_loop.contracts import Proposal, Situation
+from inner_loop.contracts import Proposal, ProposerStart, Situation
 from inner_loop.moves import others, rung
 from trainer.edits import Knob, Value
 
@@ -47,6 +47,10 @@ class TpeProposer:
             if edit and situation.allowed(edit):
                 return Proposal(edit, self.name, self._because)
         return None
+
+
+def make(start: ProposerStart) -> TpeProposer:
+    return TpeProposer(start.because)
 
 
 def _study(situation: Situation, seed: int) -> Study:

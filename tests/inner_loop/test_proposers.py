@@ -42,7 +42,7 @@ def make(name: str) -> Proposer:
     return proposers.make(Charter.model_validate({"proposers": {name: 1.0}}), ideas, ("d0",))
 
 
-@pytest.mark.parametrize("name", PROPOSERS)
+@pytest.mark.parametrize("name", PROPOSERS.built_in)
 def test_conformance(bench: Bench, name: str) -> None:
     """Proposals change something, are allowed, come from the generator alone, and spend nothing.
 
@@ -61,12 +61,12 @@ def test_conformance(bench: Bench, name: str) -> None:
             if len(proposal.edit.apply) < 2:
                 assert bench.source_of(proposal.edit, situation.parent) != situation.parent.source
             assert proposal.because
-            assert proposal.proposer in PROPOSERS
+            assert proposal.proposer in PROPOSERS.built_in
         assert (bench.remaining, len(bench.history)) == (spent, length)
         assert one.random() == other.random()
 
 
-@pytest.mark.parametrize("name", PROPOSERS)
+@pytest.mark.parametrize("name", PROPOSERS.built_in)
 def test_nothing_left_to_try_is_said(bench: Bench, name: str) -> None:
     from dataclasses import replace
 

@@ -36,7 +36,7 @@ def random_value(field: str, luck: random.Random) -> Any:
     real = luck.choice((luck.random(), round(luck.random(), 2), 10 ** luck.uniform(-9, -1)))
     match field:
         case "proposers":
-            names = luck.sample(PROPOSERS, luck.randint(1, 5))
+            names = luck.sample(PROPOSERS.built_in, luck.randint(1, 5))
             return {name: luck.choice((1.0, real or 0.5, luck.uniform(0.1, 90))) for name in names}
         case "keep.rule":
             return luck.choice(("better", "margin", "paired"))

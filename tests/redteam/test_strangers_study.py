@@ -107,7 +107,10 @@ def strangers_study(place: Path, task: Task) -> Study:
     program = starter("local")
     with study:
         assert study._ledger is not None
-        for event in (program_event(program, []), match_event([{"arm_id": "a1", "program_id": program.program_id}])):
+        for event in (
+            program_event(program, []),
+            match_event([{"arm_id": "a1", "program_id": program.program_id, "role": "program"}]),
+        ):
             study.record(*typed([event]))
         write_run(study._ledger, "a1", program, 0, 0.1)
     return study
