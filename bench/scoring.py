@@ -18,7 +18,7 @@ from typing import Any
 from bench.common import figure
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.language_model import LanguageModel, Text
+from trainer.scorers.language_model import LanguageModel, Text
 from trainer.scoring import Referee, Score
 from trainer.streams import Stream, Streams
 from trainer.task import Task

@@ -24,13 +24,17 @@ Make = TypeVar("Make", bound=Callable[..., Any])
 
 
 class Registry(Generic[Make]):
-    """The parts of a kind. ``first``: names that lead, in their order, for what is drawn depends on it.
+    """The parts of a kind. ``first``: names that lead, in their order, for what is drawn depends on it; with ``only``
+    the package has no further parts, but modules that serve them. ``joint`` stands in names for the underscores of
+    modules.
 
     As metadata of a pydantic field it admits the names of its parts.
     """
 
-    def __init__(self, kind: str, package: str, first: Sequence[str] = ()) -> None:
-        self.kind, self.package, self.first = kind, package, tuple(first)
+    def __init__(
+        self, kind: str, package: str, first: Sequence[str] = (), *, only: bool = False, joint: str = "-"
+    ) -> None:
+        self.kind, self.package, self.first, self.only, self.joint = kind, package, tuple(first), only, joint
 
     @property
     def group(self) -> str:
@@ -39,9 +43,13 @@ class Registry(Generic[Make]):
     @cached_property
     def built_in(self) -> tuple[str, ...]:
         """Found by their files: none is imported."""
+        if self.only:
+            return self.first
         spec = find_spec(self.package)
         places = spec.submodule_search_locations if spec else None
-        names = [module.name.replace("_", "-") for module in pkgutil.iter_modules(places) if module.name[0] != "_"]
+        names = [
+            module.name.replace("_", self.joint) for module in pkgutil.iter_modules(places) if module.name[0] != "_"
+        ]
         return (*self.first, *sorted(set(names) - set(self.first)))
 
     @cached_property
@@ -56,7 +64,7 @@ class Registry(Generic[Make]):
     def get(self, name: str) -> Make:
         """What makes the part of that name. Raises NotFound."""
         if name in self.built_in:
-            return cast(Make, import_module(f"{self.package}.{name.replace('-', '_')}").make)
+            return cast(Make, import_module(f"{self.package}.{name.replace(self.joint, '_')}").make)
         if name in self.added:
             (point, *_) = entry_points(group=self.group, name=name)
             return cast(Make, point.load())

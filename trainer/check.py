@@ -18,11 +18,11 @@ from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
 from trainer.finding import Finding
-from trainer.kernel import make_cases
 from trainer.launcher import Launcher
 from trainer.launchers import launcher_for
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
+from trainer.scorers.kernel import make_cases
 from trainer.simulated import trainer_for
 from trainer.streams import STREAMS, Stream, Streams
 from trainer.task import Task

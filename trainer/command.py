@@ -28,8 +28,8 @@ from trainer.gpus import Seat, usable
 from trainer.launcher import Ended, LauncherFault, Request
 from trainer.outcome import Outcome, Trust
 from trainer.predictions import InvalidPredictions
-from trainer.printed import Printed
 from trainer.referee import LEAST, OUT_OF_MEMORY, Failed, Tally, judge
+from trainer.scorers.printed import Printed
 from trainer.scoring import Score
 from trainer.task import Task
 

@@ -1,4 +1,4 @@
-"""The trusted loop of `trainer.optimizer`, in a process of its own: model and data here, the optimizer elsewhere.
+"""The trusted loop of the scorer `optimizer`, in a process of its own: model and data here, the optimizer elsewhere.
 
 A process, and not a thread of the worker: its BLAS has one thread, so that a metric does not hang on the number of
 cores and all CPU is counted, and what a task's data.py imports stays out of the worker.

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from programs.errors import TaskError
+from programs.errors import NotFound, TaskError
+from programs.registry import Registry
 from trainer.outcome import Trust
 
 if TYPE_CHECKING:
@@ -92,29 +93,18 @@ class Scorer(Protocol):
         """InvalidPredictions for the candidate's fault, TaskError for the task's."""
 
 
-KINDS: dict[str, str] = {
-    "classification": "trainer.classification:Classification",
-    "language_model": "trainer.language_model:LanguageModel",
-    "kernel": "trainer.kernel:Kernel",
-    "optimizer": "trainer.optimizer:Optimizer",
-    "printed": "trainer.printed:Printed",
-    "simulated": "trainer.simulated:Unscored",
-}
+MakeScorer = Callable[[dict[str, Any]], Scorer]  # of the section [score] of task.toml
+SCORERS: Registry[MakeScorer] = Registry("scorers", "trainer.scorers", joint="_")
 
 
-def scorer_kind(kind: str) -> Any:
-    """The class of scorer that a task names; those not built in are found by entry point ``metaloop.scorers``."""
-    from importlib.metadata import EntryPoint, entry_points
-
-    if kind in KINDS:
-        return EntryPoint(kind, KINDS[kind], "metaloop.scorers").load()
-    found = [point for point in entry_points(group="metaloop.scorers") if point.name == kind]
-    if not found:
-        raise TaskError(f"no scorer {kind!r}", hint=f"task.toml [score] kind is one of {', '.join(KINDS)}")
-    return found[0].load()
+def scorer_kind(kind: str) -> MakeScorer:
+    """What makes the scorer that a task names. Raises TaskError."""
+    try:
+        return SCORERS.get(kind)
+    except NotFound as error:
+        raise TaskError(error.message, hint=f"task.toml [score] kind is one of {', '.join(SCORERS.names)}") from None
 
 
 def scorer_of(scoring: dict[str, Any]) -> Scorer:
     """The scorer of a task's ``[score]`` section."""
-    scorer: Scorer = scorer_kind(scoring["kind"])(scoring)
-    return scorer
+    return scorer_kind(scoring["kind"])(scoring)

@@ -13,7 +13,6 @@ from trainer.experiment import Spec, Trainer
 from trainer.launcher import Ended, Launcher, LauncherFault, Request
 from trainer.law import Law
 from trainer.outcome import Outcome, Trust
-from trainer.scoring import Referee, Score
 from trainer.task import Task
 
 _VERIFYING = ("confirmation", "reserve")
@@ -98,16 +97,3 @@ class _Idle:
 
     def close(self) -> None:
         """Nothing to end."""
-
-
-class Unscored:
-    """Scorer of the kind simulated: there are no predictions, the law tells the metric."""
-
-    per_position = False
-    needs_checkpoint = False
-
-    def __init__(self, scoring: dict[str, Any]) -> None:
-        """Nothing of ``[score]`` but its kind is read."""
-
-    def score(self, referee: Referee) -> Score:
-        raise TaskError("a simulated task has nothing to score", hint="make its trainer by trainer_for")

@@ -4,54 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from programs.errors import NotFound
+from programs.registry import Registry
 
 if TYPE_CHECKING:
     from inner_loop.contracts import Researcher
-    from inner_loop.kit import Kit
-    from programs.program import Program
-    from trainer.task import Task
 
-    Maker = Callable[[Program, Task, int, Kit], Researcher]
+    Maker = Callable[..., Researcher]  # of (program, task, seed, kit)
 
-GROUP = "metaloop.researchers"
+RESEARCHERS: Registry[Maker] = Registry(
+    "researchers", "inner_loop.researchers", first=("scripted", "chat", "command"), only=True
+)
 
 
 def find_researcher(name: str) -> Maker:
-    """What makes a researcher of that kind from a program, a task, a seed and a kit; `kind:MORE` is of that kind."""
-    kind, _, rest = name.partition(":")
-    if kind == "command":
-        return partial(_command, rest)
-    if kind in BUILT_IN:
-        return BUILT_IN[kind]
-    for point in entry_points(group=GROUP, name=kind):
-        return cast("Maker", point.load())
-    known = ", ".join([*BUILT_IN, "command", *sorted({point.name for point in entry_points(group=GROUP)})])
-    raise NotFound(f"no researcher {name!r}", hint=f"known are {known}")
+    """What makes a researcher from a program, a task, a seed and a kit. ``kind:MORE`` is made with ``more=MORE``.
 
-
-def _scripted(program: Program, task: Task, seed: int, kit: Kit) -> Researcher:
-    import numpy as np
-
-    from inner_loop.researchers.scripted import ScriptedResearcher
-
-    return ScriptedResearcher(program, task, np.random.default_rng(seed))
-
-
-def _chat(program: Program, task: Task, seed: int, kit: Kit) -> Researcher:
-    from inner_loop.researchers.chat import ChatResearcher
-
-    return ChatResearcher(program, task, seed, kit)
-
-
-def _command(recipe: str, program: Program, task: Task, seed: int, kit: Kit) -> Researcher:
-    """`command:claude` has the recipe `claude`; `command` alone takes the staff's own command line."""
-    from inner_loop.researchers.command import CommandResearcher
-
-    return CommandResearcher(program, task, kit, recipe)
-
-
-BUILT_IN: dict[str, Maker] = {"scripted": _scripted, "chat": _chat}
+    Raises NotFound.
+    """
+    kind, _, more = name.partition(":")
+    make = RESEARCHERS.get(kind)
+    return partial(make, more=more) if more else make

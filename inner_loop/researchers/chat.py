@@ -229,3 +229,7 @@ def structured(space: EditSpace, parent: Record, source: Source) -> Edit:
         return edit if edit and space.apply(parent.source, edit) == source else Edit()
     except EditError:
         return Edit()
+
+
+def make(program: Program, task: Task, seed: int, kit: Kit) -> ChatResearcher:
+    return ChatResearcher(program, task, seed, kit)

@@ -261,3 +261,8 @@ class _Sitting:
             self._closing = self._closing or now + GRACE_SECONDS
         over = self._closing is not None and now > self._closing
         return not over and now < self._deadline and now - self._last < IDLE_SECONDS
+
+
+def make(program: Program, task: Task, seed: int, kit: Kit, more: str = "") -> CommandResearcher:
+    """``command:claude`` has the recipe ``claude``; ``command`` alone takes the staff's own command line."""
+    return CommandResearcher(program, task, kit, more)

@@ -13,6 +13,7 @@ from inner_loop.comparison import value
 from inner_loop.confirm import confirm
 from inner_loop.contracts import Proposal, Situation
 from inner_loop.frontier import Frontier
+from inner_loop.kit import Kit
 from inner_loop.pace import next_wave
 from inner_loop.record import Record
 from inner_loop.surroundings import Surroundings
@@ -160,3 +161,9 @@ class ScriptedResearcher:
 
 def _with(proposal: Proposal, because: tuple[str, ...]) -> Proposal:
     return Proposal(proposal.edit, proposal.proposer, joined(proposal.because, because), proposal.description)
+
+
+def make(program: Program, task: Task, seed: int, kit: Kit) -> ScriptedResearcher:
+    import numpy as np
+
+    return ScriptedResearcher(program, task, np.random.default_rng(seed))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.forked import ForkedReferee
-from trainer.classification import Classification
 from trainer.predictions import InvalidPredictions, negative_log_likelihood
+from trainer.scorers.classification import Classification
 from trainer.scoring import Score
 
 HONEST = """

@@ -11,8 +11,8 @@ from trainer.command import CommandTrainer
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.outcome import Outcome
-from trainer.printed import Printed
 from trainer.referee import LEAST
+from trainer.scorers.printed import Printed
 from trainer.streams import Streams
 from trainer.task import Task
 

@@ -10,8 +10,8 @@ import pytest
 
 from programs.errors import TaskError
 from tests.forked import ForkedReferee
-from trainer.kernel import Kernel, make_cases
 from trainer.predictions import InvalidPredictions
+from trainer.scorers.kernel import Kernel, make_cases
 from trainer.scoring import Score
 
 DATA = """

@@ -11,8 +11,8 @@ import pytest
 
 from programs.errors import TaskError
 from tests.forked import ForkedReferee
-from trainer.language_model import LanguageModel, Text
 from trainer.predictions import InvalidPredictions
+from trainer.scorers.language_model import LanguageModel, Text
 from trainer.scoring import Score
 
 ROWS, POSITIONS, CLASSES = 60, 96, 12

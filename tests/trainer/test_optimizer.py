@@ -9,8 +9,8 @@ import pytest
 
 from programs.errors import TaskError
 from tests.forked import ForkedReferee
-from trainer.optimizer import Optimizer
 from trainer.predictions import InvalidPredictions
+from trainer.scorers.optimizer import Optimizer
 from trainer.scoring import Score
 
 STEPS = 20

@@ -8,7 +8,7 @@ import pytest
 
 from tests.forked import ForkedReferee
 from trainer.predictions import InvalidPredictions
-from trainer.printed import Printed
+from trainer.scorers.printed import Printed
 from trainer.scoring import Score, scorer_of
 
 PATTERN = r"^val_bpb:\s*([-+0-9.eE]+)"

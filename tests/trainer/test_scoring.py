@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from programs.errors import TaskError
-from trainer.language_model import Text
 from trainer.predictions import InvalidPredictions, negative_log_likelihood, refuse_different, refuse_diverged
-from trainer.scoring import KINDS, scorer_of
+from trainer.scorers.language_model import Text
+from trainer.scoring import SCORERS, scorer_of
 
 
 def test_uniform_logits_cost_the_log_of_the_classes() -> None:
@@ -58,7 +58,7 @@ def test_a_loss_far_over_a_blind_guess_is_no_model() -> None:
 
 
 def test_kinds() -> None:
-    for kind in KINDS:
+    for kind in SCORERS.built_in:
         scorer = scorer_of({"kind": kind, "classes": 2, "pattern": "(x)"})
         assert scorer.per_position is (kind == "language_model")
         assert scorer.needs_checkpoint is (kind in ("classification", "language_model"))

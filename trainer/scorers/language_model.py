@@ -159,3 +159,6 @@ def _log_softmax(logits: Any) -> Any:
     rows = logits.astype(np.float64)
     rows -= rows.max(axis=1, keepdims=True)
     return rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
+
+
+make = LanguageModel

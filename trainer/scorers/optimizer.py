@@ -124,3 +124,6 @@ class _Trainee:
             self._process.kill()
             self._process.wait()
         self._errors.close()
+
+
+make = Optimizer

@@ -58,3 +58,6 @@ def _of_classes(rng: Any, targets: Any, classes: Any) -> Any:
 
     found = np.flatnonzero(np.isin(targets, classes))
     return rng.permutation(found if len(found) else len(targets))
+
+
+make = Classification

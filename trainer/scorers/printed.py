@@ -93,3 +93,6 @@ def _last_json(text: str) -> Any:
         except (ValueError, RecursionError):
             continue
     raise InvalidPredictions("the result is no JSON")
+
+
+make = Printed

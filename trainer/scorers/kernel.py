@@ -193,3 +193,6 @@ def make_cases(data: Path, seeds: list[int], seconds: float) -> list[Case]:
     if any(case.settings("") != cases[0].settings("") for case in cases):
         raise TaskError(f"{data}: other shapes or types for another seed", hint=hint)
     return cases
+
+
+make = Kernel
