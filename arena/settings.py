@@ -123,9 +123,11 @@ class StudyConfig(BaseModel):
     @classmethod
     def _known_words(cls, plan: dict[str, Any]) -> dict[str, Any]:
         """What is no number in a plan; the numbers are looked at by the command that goes by them."""
-        only, budget, origin = (plan.get(name) for name in ("only", "budget", "origin"))
-        if only is not None and not (isinstance(only, list) and all(isinstance(one, str) for one in only)):
-            raise ValueError("only is no list of directive ids")
+        budget, origin = plan.get("budget"), plan.get("origin")
+        for name, what in (("only", "directive ids"), ("operators", "names")):
+            given = plan.get(name, [])
+            if not (isinstance(given, list) and all(isinstance(one, str) for one in given)):
+                raise ValueError(f"{name} is no list of {what}")
         if budget is not None and (type(budget) not in (int, float) or not 0 < budget < float("inf")):
             raise ValueError("budget is no number of seconds")
         if origin is not None and not isinstance(origin, str):

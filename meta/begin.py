@@ -12,6 +12,7 @@ from analysis.ledger import read
 from arena.study import Study, beside
 from inner_loop.kit import Staff
 from meta.confirmation import LOOKS
+from meta.mutators.mix import MUTATORS
 from meta.plan import Plan
 from meta.population import starters
 from meta.prior import Known, seat
@@ -45,6 +46,8 @@ def found(
     if known:
         chosen, prior = seat(known, chosen, [task, *further], researcher)
     settings: dict[str, Any] = asdict(plan)
+    if MUTATORS.added:
+        settings["operators"] = list(MUTATORS.names)
     if command == "improve":
         settings["origin"] = own[0].program_id
     study = Study.create(
@@ -60,7 +63,7 @@ def found(
 def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
     """An existing study, its plan and its starters, to go on from where its ledger stands."""
     study = Study.open(folder)
-    given = {k: v for k, v in study.config.plan.items() if k != "origin"}
+    given = {k: v for k, v in study.config.plan.items() if k not in ("origin", "operators")}
     try:
         plan = Plan(**given)
     except TypeError:

@@ -28,7 +28,7 @@ from meta.gate import gate_over
 from meta.homes import Homes
 from meta.lineage import Lineage
 from meta.mutators.llm.author import Author, author_of
-from meta.mutators.mix import Mix
+from meta.mutators.mix import Mix, named_operators
 from meta.plan import Plan
 from meta.population import descendants, entries, twin_of_stock
 from meta.prior import informed
@@ -81,7 +81,7 @@ class Evolution:
         self.lineage = lineage
         self.progress = progress
         self.novelty = self.homes.novelty()
-        self.mix = Mix()
+        self.mix = Mix(named_operators(study.config.plan.get("operators", ())))
         self.own: str | None = study.config.plan.get("origin")
         self.twins: dict[str, str] = {}  # starters that behave like an earlier one and were not run
 

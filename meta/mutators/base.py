@@ -70,6 +70,14 @@ class Mutator(Protocol):
         """A child that differs from its parents; None where this evidence and these parents offer nothing."""
 
 
+class OfflineMutator(Mutator, Protocol):
+    """One that asks no model."""
+
+    @property
+    def share(self) -> float:
+        """How often it is asked, relative to the others; the levers that were measured largest lead."""
+
+
 def parent_ids(parents: Sequence[Parent]) -> tuple[str, ...]:
     """Ids in order, each once."""
     return tuple(dict.fromkeys(parent.program.program_id for parent in parents))

@@ -13,7 +13,7 @@ from analysis.study import open_study
 from meta.mutators.base import Parent
 from meta.mutators.earned import Table, key_of_term
 from meta.mutators.ladder import untried
-from meta.mutators.write_ideas import WriteIdeas, written
+from meta.mutators.offline.write_ideas import WriteIdeas, written
 from programs import shelf
 from programs.program import Program
 from tests.analysis import synthetic

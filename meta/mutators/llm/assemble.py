@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from meta.mutators.cross_sections import chapters, joined
 from meta.mutators.llm.reply import Answer, BadReply
+from meta.mutators.offline.cross_sections import chapters, joined
 from programs.directives import ORDER
 from programs.edit import replace_section, sections, take_charter
 from programs.layout import spaced

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.scrub import scrub
 from meta.mutators.base import Asked, Parent, Proposal, parent_ids
-from meta.mutators.cross_sections import chapters
 from meta.mutators.llm import assemble, prompts
 from meta.mutators.llm.briefing import Briefing
 from meta.mutators.llm.conversation import converse
@@ -19,6 +18,7 @@ from meta.mutators.llm.kinds import Kind, kind
 from meta.mutators.llm.reply import Answer, BadReply, parse
 from meta.mutators.llm.toolbox import Toolbox, related
 from meta.mutators.llm.traces import Trace, joined
+from meta.mutators.offline.cross_sections import chapters
 from programs.errors import ProgramError
 from programs.lint import check
 from programs.program import Program

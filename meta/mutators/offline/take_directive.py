@@ -28,6 +28,7 @@ class TakeDirective:
     """``shelf_share``: how often the donor is a starter instead of the second parent."""
 
     name: str = "take-directive"
+    share: float = 0.15
     parents: int = 2
     shelf_share: float = 0.5
 
@@ -101,3 +102,6 @@ def _with_idea(program: Program, taken: Directive, table: Table, rng: np.random.
     if (gain := gains[new]) is not None:
         at = next((k for k, i in enumerate(others) if (gains[i] or 0.0) < gain), len(others))
     return reorder_ideas(text, [*others[:at], new, *others[at:]])
+
+
+make = TakeDirective

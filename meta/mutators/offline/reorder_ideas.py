@@ -20,6 +20,7 @@ class ReorderIdeas:
     """Best expected gain first; ideas without evidence stand between those that earned and those that lost."""
 
     name = "reorder-ideas"
+    share = 0.15
     parents = 1
 
     def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
@@ -33,3 +34,6 @@ class ReorderIdeas:
         ids = dict.fromkeys(c for idea in program.ideas for c in table.credit_ids(idea.directive_id, idea.terms))
         reason = f"{len(gains)} ideas in the order of what is expected of them; {len(known)} of them were tried"
         return Proposal(text, self.name, reason, tuple(ids), parent_ids(parents))
+
+
+make = ReorderIdeas

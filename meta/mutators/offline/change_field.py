@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 class ChangeField:
     name = "change-field"
+    share = 0.20
     parents = 1
 
     def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
@@ -29,3 +30,6 @@ class ChangeField:
         move = choices[places[int(rng.integers(len(places)))]]
         text = carry_out(program.text, move)
         return Proposal(text, self.name, told(program.charter, move), (), parent_ids(parents))
+
+
+make = ChangeField

@@ -23,6 +23,7 @@ class DeleteDirective:
     """Ideas that lost are the likeliest to go, then charter fields, then anything else."""
 
     name = "delete-directive"
+    share = 0.10
     parents = 1
 
     def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
@@ -61,3 +62,6 @@ def _weight(program: Program, directive: Directive, table: Table) -> float:
 
 def _terms(program: Program, directive: Directive) -> tuple[str, ...]:
     return next((i.terms for i in program.ideas if i.directive_id == directive.directive_id), ())
+
+
+make = DeleteDirective

@@ -21,6 +21,7 @@ TRIES = 8
 
 class CrossSections:
     name = "cross-sections"
+    share = 0.10
     parents = 2
 
     def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
@@ -84,3 +85,6 @@ def chapters(text: str) -> dict[str, str]:
 def _apart(part: str, newline: str, last: bool) -> str:
     """A section ends with a blank line, so that the next one cannot run into it; the text with one line end."""
     return part.rstrip("\r\n") + newline * (1 if last else 2) if part.strip() else part
+
+
+make = CrossSections

@@ -50,6 +50,7 @@ class WriteIdeas:
     """``bundles``: whether the list opens with bundles of winners."""
 
     name: str = "write-ideas"
+    share: float = 0.30
     parents: int = 1
     bundles: bool = True
     most: int = 30  # items with figures; length is a cost
@@ -199,3 +200,6 @@ def _is_news(text: str, terms: tuple[str, ...], table: Table) -> bool:
         return False  # written anew from the winners of today
     keys = [key for term in terms if (key := key_of_term(term))]
     return not keys or any(key not in table.rows for key in keys)
+
+
+make = WriteIdeas
