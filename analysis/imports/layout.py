@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from analysis.imports.cells import is_hash, is_missing, number
-from analysis.imports.words import held_out, meaning, named_direction, plain_name, roles
+from analysis.imports.words import held_out, meaning, roles
+from trainer.metric_names import named_direction, plain_name
 
 SAMPLE = 200  # rows that a guess looks at
 CLEAR = 3  # rows by which statuses must speak for one metric more than for another

@@ -16,7 +16,7 @@ from analysis.imports.repository import Joined, opened
 from analysis.imports.runs import Run, runs_of
 from analysis.imports.table import Aside, Table, read_table, set_aside
 from analysis.imports.text import Refused, decode, lines
-from analysis.imports.words import plain_name
+from trainer.metric_names import plain_name
 
 SHOWN = 5  # lines set aside and contradictions that a summary quotes of a log
 Key = str | tuple[str, ...] | None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from trainer.foreign.facts import Fact, missing
 from trainer.foreign.repository import Line, Repository
+from trainer.metric_names import loose_direction
 
 METRIC, FILE, DIRECTION = "--metric", "--metric-file", "--direction"
 # what is no number is matched, too: a run that ends in NaN must not be judged by an earlier line
@@ -24,20 +25,11 @@ _SHOWN = re.compile(rf"\s*({_NAME})\s*[:=]\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*
 _GREP = re.compile(rf"""grep\s+(?:-\w+\s+)*["']?\^?({_NAME})[:=\\|"']""")
 _JSON_FILE = re.compile(r"""["'`\s(]([\w./-]{1,80}\.json)["'`\s),.:;]""")
 _JSON_KEY = re.compile(r"""\\?["']([A-Za-z_][\w-]{1,39})\\?["']\s*:""")
-_LOWER = re.compile(
-    r"(?:loss|bpb|ppl|milli|micro|nano|msec|usec|perplex|error|rmse|mae|mse|nll|fid|wer|cer|time|seconds|_ms|_us|_ns"
-    r"|latency|runtime|memory|cost|size)"
-)
-_HIGHER = re.compile(
-    r"(?:acc|score|f1|auc|map|bleu|rouge|sharpe|reward|return|throughput|tok|per_sec|_per_|flops|gbps|speedup|pass|win"
-    r"|r2)"
-)
 _SAYS = (
     ("lower", re.compile(r"lower(?: is|=| are)? better|lowest|minimi[sz]|as (?:low|small)|smaller is", re.I)),
     ("higher", re.compile(r"higher(?: is|=| are)? better|highest|maximi[sz]|as (?:high|large)|larger is", re.I)),
 )  # fmt: skip
 _QUICK = re.compile(r"\b(?:faster|fastest|as fast)\b", re.I)  # lower for a time, higher for a rate
-_RATE = re.compile(r"(?:bits|bytes|loss|cost|time|sec|seconds|[mun]s)_per_")  # less of it is better all the same
 _AUXILIARY = re.compile(
     r"^(?:num_|n_|total|peak|startup|step|epoch|depth|seed|commit|status|training_seconds|warmup|mfu|gpu|device|params"
     r"|url|http)",
@@ -127,7 +119,7 @@ def _best(repository: Repository, form: re.Pattern[str]) -> tuple[str, Line] | N
 
 
 def _weight(name: str, told: int) -> float:
-    known = bool(_LOWER.search(name.lower()) or _HIGHER.search(name.lower()))
+    known = loose_direction(name) is not None
     side = bool(_AUXILIARY.match(name))
     return told + 5 * known + 3 * name.lower().startswith(("val", "test", "score", "metric")) - 100 * side
 
@@ -172,9 +164,7 @@ def direction(repository: Repository, metric: str | None, given: str | None) -> 
     """From a sentence that names the metric, any sentence of the prose, or the metric's own name."""
     if given:
         return Fact("direction", given, "given", DIRECTION)
-    lower = (metric or "").lower()
-    low = bool(_LOWER.search(lower)) and (bool(_RATE.search(lower)) or not _HIGHER.search(lower))
-    high = bool(_HIGHER.search(lower)) and not low and not _LOWER.search(lower)
+    named = loose_direction(metric or "")
     said: list[tuple[str, Line, bool]] = []
     for file in repository.prose:
         for line in repository.lines(file):
@@ -182,14 +172,12 @@ def direction(repository: Repository, metric: str | None, given: str | None) -> 
                 if says.search(line.text):
                     said.append((way, line, bool(metric and metric in line.text)))
             if _QUICK.search(line.text):
-                said.append(("higher" if high else "lower", line, False))
+                said.append((named or "lower", line, False))
     for near in (True, False):
-        ways = {way for way, _, named in said if named or not near}
+        ways = {way: line for way, line, about in reversed(said) if about or not near}
         if len(ways) == 1:
-            line = next(line for way, line, named in said if named or not near)
-            return Fact("direction", ways.pop(), line.where, DIRECTION)
-    if low or high:
-        return Fact(
-            "direction", "lower" if low else "higher", "by its name", DIRECTION, "no sentence says which way is better"
-        )
+            [(way, line)] = ways.items()
+            return Fact("direction", way, line.where, DIRECTION)
+    if named:
+        return Fact("direction", named, "by its name", DIRECTION, "no sentence says which way is better")
     return missing("direction", DIRECTION, "lower or higher: nothing says which way is better")
