@@ -18,8 +18,15 @@ from programs.errors import NotFound, UsageError
 from trainer import login_keys
 
 _FOLDERS = {
-    "__pycache__", "node_modules", "target", "wandb", "runs", "build", "dist", "studies",
-}  # fmt: skip
+    "__pycache__",
+    "node_modules",
+    "target",
+    "wandb",
+    "runs",
+    "build",
+    "dist",
+    "studies",
+}
 _LEFT_OUT = ("*.pyc", "*.o", "*.so", "results.tsv", "run.log", "*.log", "task.toml", "card.json", "uv.lock")
 _MOST_FILES, _MOST_MB, _DEEPEST = 2_000, 256, 12
 _TEXT_BYTES, _LINE = 1 << 20, 400
@@ -57,11 +64,12 @@ class Repository:
             self._texts[name] = _read(self.folder / name)
         return self._texts[name]
 
-    def lines(self, name: str) -> Iterator[Line]:
-        """The lines of a file that a person could have written."""
-        for number, text in enumerate(self.text(name).splitlines(), 1):
-            if len(text) <= _LINE:
-                yield Line(name, number, text)
+    def lines(self, *names: str) -> Iterator[Line]:
+        """The lines of files that a person could have written."""
+        for name in names:
+            for number, text in enumerate(self.text(name).splitlines(), 1):
+                if len(text) <= _LINE:
+                    yield Line(name, number, text)
 
     @cached_property
     def prose(self) -> list[str]:
