@@ -111,7 +111,7 @@ def _kept(item: Judged, decided: bool) -> bool:
 
 
 def _best(items: Sequence[Judged], sign: float) -> Judged | None:
-    return min(items, key=lambda item: sign * (item.metric or 0.0), default=None) if items else None
+    return min(items, key=lambda item: sign * (item.metric or 0.0), default=None)
 
 
 def _gain(base: float | None, best: Judged | None, sign: float) -> float | None:

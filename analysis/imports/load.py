@@ -10,7 +10,7 @@ from analysis.imports import events
 from analysis.imports.direction import Direction
 from analysis.imports.figures import Figures, figures
 from analysis.imports.find import Found, contents
-from analysis.imports.judge import Judgement, judge
+from analysis.imports.judge import Judged, Judgement, judge
 from analysis.imports.program import beside
 from analysis.imports.repository import Joined, opened
 from analysis.imports.runs import Run, runs_of
@@ -35,6 +35,10 @@ class Options:
     @property
     def wanted(self) -> str | None:
         return plain_name(self.metric) if self.metric else None
+
+    @property
+    def stated(self) -> dict[str, str | float | None]:
+        return {"metric": self.metric, "direction": self.direction, "noise": self.noise}
 
     def answer(self, key: Key) -> str | None:
         return dict(self.answers).get(key)
@@ -146,8 +150,9 @@ def _written(
         report.events.append(event)
         yield event
         counts = dict.fromkeys(counts, 0)  # they are the file's, so they stand with its first run alone
-    report.asides = list(events.aside_events(identity, found.place, aside[:SHOWN]))
-    yield from events.aside_events(identity, found.place, aside)
+    set_apart = events.aside_events(identity, found.place, aside)
+    report.asides = set_apart[:SHOWN]
+    yield from set_apart
     if not sure:
         event = shared | counts | {"rows": 0, "reason": unsure[0][1] if unsure else "a header without rows"}
         report.events.append(event)
@@ -174,6 +179,10 @@ def _run_part(identity: str, run: Run, told: Figures, commits: dict[int, Joined]
     }
 
 
+def _was_kept(item: Judged) -> bool:
+    return item.decision in ("keep", "baseline") or item.step is not None
+
+
 def joined(found: Found, judged: Judgement) -> tuple[dict[int, Joined], str]:
     """(line → commit, a remark) for the rows whose commit the repository has, the kept ones first.
 
@@ -182,18 +191,18 @@ def joined(found: Found, judged: Judgement) -> tuple[dict[int, Joined], str]:
     """
     if found.repository is None:
         return {}, ""
-    kept = [item for item in judged.rows if item.decision in ("keep", "baseline") or item.step is not None]
-    rest = [item for item in judged.rows if item.decision not in ("keep", "baseline") and item.step is None]
     out: dict[int, Joined] = {}
+    held: set[str] = set()  # commits of kept rows
     try:
         with opened(found.repository) as commits:
-            for item in kept:
-                if (commit := commits.join(item.row.commit, found.path.name)) is not None:
+            for item in sorted(judged.rows, key=_was_kept, reverse=True):
+                kept = _was_kept(item)
+                if not kept and not held and judged.decided:
+                    break
+                commit = commits.join(item.row.commit, found.path.name)
+                if commit is not None and (kept or commit.commit not in held):
                     out[item.row.line] = commit
-            held = {commit.commit for commit in out.values()}
-            for item in rest if held or not judged.decided else ():
-                if (commit := commits.join(item.row.commit, found.path.name)) is not None and commit.commit not in held:
-                    out[item.row.line] = commit
+                    held |= {commit.commit} if kept else set()
     except Refused as error:
         return out, str(error)
     return out, "" if out else "it has none of the commits that the log names"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from analysis.imports import events
 from analysis.imports.find import Found, find
 from analysis.imports.load import Doubt, Key, LogReport, Options, load
 from analysis.imports.text import Refused
-from analysis.ledger import Ledger, segments
+from analysis.ledger import Ledger, segments, sync_file
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 from programs.ids import content_id
 
@@ -97,7 +96,7 @@ def _read_all(
         ledger.extend([_study_event(study_id, options), *programs.values(), *_matches(logs)], sync=False)
         ledger.extend([log for log in logs if log["state"] in ("refused", "duplicate")])
     for path in segments(stage / "ledger"):
-        _on_disk(path)
+        sync_file(path)
     _write_config(stage / "study.toml", study_id, options)
     asides = [aside for report in reports for aside in report.asides]
     return Imported(folder, study_id, logs, len(programs), asides, [line for r in reports for line in r.told])
@@ -185,28 +184,19 @@ def _matches(logs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _study_event(study_id: str, options: Options) -> dict[str, Any]:
-    config = {"command": "import", "metric": options.metric, "direction": options.direction, "noise": options.noise}
+    config = {"command": "import", **options.stated}
     return {"kind": "study", "study_id": study_id, "version": version("metaloop"), "config": config}
 
 
 def _write_config(path: Path, study_id: str, options: Options) -> None:
     import tomli_w
 
-    stated = {"metric": options.metric, "direction": options.direction, "noise": options.noise}
     body = {
         "schema": 1,
         "study_id": study_id,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": "import",
         "versions": {"metaloop": version("metaloop")},
-        "stated": {key: value for key, value in stated.items() if value is not None},
+        "stated": {key: value for key, value in options.stated.items() if value is not None},
     }
     path.write_text(tomli_w.dumps(body), encoding="utf-8")
-
-
-def _on_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

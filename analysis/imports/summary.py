@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from analysis.imports.study import Imported
@@ -34,7 +34,7 @@ def summary(done: Imported) -> dict[str, Any]:
         "keep_rate_by_quarter": _quarters(runs),
         "metrics": _metrics(runs),
         "noise": _noise(runs),
-        "contradictions": dict(_counted(run["contradictions"] for run in runs)),
+        "contradictions": dict(sum((Counter(run["contradictions"]) for run in runs), Counter())),
         "categories": categories(runs),
         "commits_joined": _sum(runs, "commits_joined"),
         "trust": "self-reported",
@@ -116,13 +116,6 @@ def _noise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "kept": _sum(runs, "kept"),
         "kept_by_chance": sum(run["chance_keeps"] for run in runs),
     }
-
-
-def _counted(maps: Iterable[dict[str, int]]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for one in maps:
-        total.update(one)
-    return total
 
 
 def _sum(rows: Sequence[dict[str, Any]], key: str) -> int:

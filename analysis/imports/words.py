@@ -104,18 +104,13 @@ def rerun_patterns() -> Mapping[str, re.Pattern[str]]:
 
 @cache
 def _category_pattern(group: str) -> tuple[re.Pattern[str], Mapping[str, str]]:
-    known: dict[str, str] = {}
-    for category, words in tables("categories")[group].items():
-        for word in words:
-            known.setdefault(word, category)
+    groups = tables("categories")[group]
+    known: dict[str, str] = {word: name for name, words in reversed(groups.items()) for word in words}
     stems = sorted((w[:-1] for w in known if w.endswith("*")), key=len, reverse=True)
     whole = sorted((w for w in known if not w.endswith("*")), key=len, reverse=True)
-    parts = rf"(?:{_alternatives(whole)})(?![a-z0-9])|(?:{_alternatives(stems)})"
+    either, stem = ("|".join(map(re.escape, words)) for words in (whole, stems))
+    parts = rf"(?:{either})(?![a-z0-9])|(?:{stem})"
     return re.compile(rf"(?<![a-z0-9_])(?:{parts})"), {w.rstrip("*"): c for w, c in known.items()}
-
-
-def _alternatives(words: list[str]) -> str:
-    return "|".join(re.escape(word) for word in words)
 
 
 def category(description: str) -> str:
