@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -105,8 +105,8 @@ def _experiment(identity: str, run: str, item: Judged, joined: Joined | None) ->
     return event | {key: value for key, value in stated.items() if value is not None}
 
 
-def aside_events(identity: str, place: str, asides: Sequence[Aside]) -> list[dict[str, Any]]:
-    return [{"kind": "quarantine", "import_id": identity, "path": place, **asdict(aside)} for aside in asides]
+def aside_event(identity: str, place: str, aside: Aside) -> dict[str, Any]:
+    return {"kind": "quarantine", "import_id": identity, "path": place, **asdict(aside)}
 
 
 def figures_event(told: Figures) -> dict[str, Any]:

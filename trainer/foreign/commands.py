@@ -20,17 +20,7 @@ _BEFORE = re.compile(r"^(?:\$|>|%|❯)\s+|^(?:time|nohup|timeout\s+\S+)\s+")
 _WORDS = re.compile(r"run|experiment|train|bench|test|score|measure", re.IGNORECASE)
 _SETUP = re.compile(r"\b(?:prepare|setup|install|download|sync|clean|clone|plot|analy[sz]e|-m venv)", re.IGNORECASE)
 _TARGETS = ("bench", "benchmark", "train", "run", "eval", "score", "test")
-_FILES = (
-    "train.py",
-    "run.sh",
-    "bench.sh",
-    "train.sh",
-    "benchmark.py",
-    "bench.py",
-    "evaluate.py",
-    "main.py",
-    "run.py",
-)
+_FILES = ("train.py", "run.sh", "bench.sh", "train.sh", "benchmark.py", "bench.py", "evaluate.py", "main.py", "run.py")
 _MAKEFILES = ("Makefile", "makefile", "GNUmakefile")
 
 

@@ -21,6 +21,7 @@ _COMMENT = re.compile(r"^\s*(#|//|--|\*|%|;)|\s#\s.*$|\s//\s.*$")
 _HUB = "~/.cache/huggingface"
 _GPU = re.compile(r"""torch\.cuda\.|\.cuda\(|device\s*=\s*["']cuda|nvidia-smi|\bnvcc\b|jax\.devices\(["']gpu""")
 _ENVIRONMENTS = (".venv", "venv")
+_PACKAGE_LISTS = ("uv.lock", "pyproject.toml", "requirements.txt")
 
 
 def find(repository: Repository, given: Sequence[str]) -> list[Fact]:
@@ -93,12 +94,8 @@ def _packages(repository: Repository) -> list[Fact]:
         if outside and any((base / "lib").glob("python3*/os.py")):
             facts.append(Fact("readable", str(base), f"{name}/bin/python", FLAG, "the interpreter of that environment"))
         return facts
-    wanted = next((one for one in ("uv.lock", "pyproject.toml", "requirements.txt") if _has(repository, one)), None)
+    wanted = next((one for one in _PACKAGE_LISTS if (repository.folder / one).is_file()), None)
     if wanted is None:
         return []
     note = "no .venv: runs with Metaloop's own interpreter; make one there (uv sync) for packages of its own"
     return [Fact("packages", None, wanted, FLAG, note)]
-
-
-def _has(repository: Repository, name: str) -> bool:
-    return (repository.folder / name).is_file()
