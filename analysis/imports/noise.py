@@ -67,16 +67,17 @@ def _is_baseline(row: Row, text: str) -> bool:
 
 
 class _Seen:
-    """What later rows may know an earlier one by: its commit or id, and its description."""
+    """What later rows may know an earlier one by: its commit or id, and, if that is ever asked for, its description."""
 
     def __init__(self, rows: Sequence[Row], texts: Sequence[str]) -> None:
         self._rows, self._texts = rows, texts
         self._commits: dict[str, int] = {}
         self._by_text: dict[str, int] = {}
+        self._unread: list[tuple[int, int]] = []  # arguments of `add` whose description is not in _by_text yet
 
     def add(self, place: int, first: int) -> None:
         commit = self._rows[place].commit.lower()
-        self._by_text.setdefault(_bare(self._texts[place]), first)
+        self._unread.append((place, first))
         if commit not in _GENERIC:
             self._commits.setdefault(commit, first)
             if len(commit) > 7 and is_hash(commit):
@@ -92,6 +93,9 @@ class _Seen:
             return best
         if baseline is not None and rerun_patterns()["baseline"].search(text):
             return baseline
+        for earlier, first in self._unread:
+            self._by_text.setdefault(_bare(self._texts[earlier]), first)
+        self._unread.clear()
         bare = _bare(text)
         return self._by_text.get(bare) if bare else None
 
