@@ -144,7 +144,7 @@ class Ledger:
         with Ledger(self.folder, END, begin=False) as end:
             try:
                 for path in segments(self.folder):  # what a power cut may still take must not be promised
-                    _sync(path)
+                    sync_file(path)
             except OSError as error:
                 raise cannot_write(self.folder, error) from error
             self.append({"kind": "closed", "heads": _heads(self.folder), "named_again_in": end.path.name})
@@ -372,7 +372,7 @@ def _last(path: Path, block: int = 1 << 16) -> dict[str, Any] | None:
             block *= 8
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
 

@@ -22,10 +22,7 @@ def number(cell: str) -> float | None:
         found = _NUMBER.match(cell.strip()) if len(cell) < 80 else None
         if found is None:
             return None
-        try:
-            value = float(found[1].replace(",", ""))
-        except ValueError:
-            return None
+        value = float(found[1].replace(",", ""))
     return value if math.isfinite(value) else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis.imports.words import named_direction
+from trainer.metric_names import named_direction
 
 SURE = 2.0  # rows that must speak for one direction more than for the other
 NAME, WEAK_NAME = 3.0, 1.0  # rows that a name counts for

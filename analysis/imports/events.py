@@ -9,7 +9,6 @@ from typing import Any
 from analysis.imports.figures import Figures
 from analysis.imports.judge import Judged, Judgement
 from analysis.imports.repository import Joined
-from analysis.imports.rows import Row
 from analysis.imports.runs import Run
 from analysis.imports.table import Aside
 from programs.ids import content_id, content_ids
@@ -74,7 +73,7 @@ def run_events(
 
 def _experiment(identity: str, run: str, item: Judged, joined: Joined | None) -> dict[str, Any]:
     row = item.row
-    event: dict[str, Any] = {
+    event = {
         "kind": "experiment",
         "run_id": run,
         "experiment_id": identity,
@@ -88,48 +87,26 @@ def _experiment(identity: str, run: str, item: Judged, joined: Joined | None) ->
         "category": item.category,
         "best_so_far": item.best,
     }
-    if row.commit:
-        event["commit"] = row.commit
-    if row.word:
-        event["word"] = row.word
-    if item.step is not None:
-        event |= {"step_gain": item.step, "step_tries": item.tries}
-    if item.again is not None:
-        event["again"] = item.again
-    if item.contradiction:
-        event["contradiction"] = item.contradiction
-    if row.extra:
-        event["extra"] = row.extra
-    for key, value in _measured(row):
-        event[key] = value
+    stated = {
+        "commit": row.commit or None,
+        "word": row.word or None,
+        "step_gain": item.step,
+        "step_tries": None if item.step is None else item.tries,
+        "again": item.again,
+        "contradiction": item.contradiction or None,
+        "extra": row.extra or None,
+        "peak_memory_mb": row.memory_mb,
+        "wall_seconds": row.seconds,
+        "seed": row.seed,
+        "steps": row.steps,
+    }
     if joined is not None:
-        event |= {"full_commit": joined.commit, "committed_at": joined.committed_at}
-        event |= {"diff": joined.diff} if joined.diff is not None else {}
-    return event
+        stated |= {"full_commit": joined.commit, "committed_at": joined.committed_at, "diff": joined.diff}
+    return event | {key: value for key, value in stated.items() if value is not None}
 
 
-def _measured(row: Row) -> Iterator[tuple[str, float]]:
-    """What the log says of a try's cost and seed."""
-    if row.memory_mb is not None:
-        yield "peak_memory_mb", row.memory_mb
-    if row.seconds is not None:
-        yield "wall_seconds", row.seconds
-    if row.seed is not None:
-        yield "seed", row.seed
-    if row.steps is not None:
-        yield "steps", row.steps
-
-
-def aside_events(identity: str, place: str, asides: list[Aside]) -> Iterator[dict[str, Any]]:
-    for aside in asides:
-        yield {
-            "kind": "quarantine",
-            "import_id": identity,
-            "path": place,
-            "line": aside.line,
-            "reason": aside.reason,
-            "text": aside.text,
-        }
+def aside_event(identity: str, place: str, aside: Aside) -> dict[str, Any]:
+    return {"kind": "quarantine", "import_id": identity, "path": place, **asdict(aside)}
 
 
 def figures_event(told: Figures) -> dict[str, Any]:

@@ -70,10 +70,10 @@ def figures(judged: Judgement, stated: float | None = None) -> Figures:
     """The figures of a judged run; ``stated``: the sd of one measurement, as the user gives it."""
     rows, sign = judged.rows, judged.sign
     tries = [item for item in rows if item.decision != "baseline" and _was_run(item)]
-    kept = [item for item in tries if _kept(item, judged.decided)]
+    kept = [item for item in tries if item.kept]
     measured = [item for item in rows if item.metric is not None]
     base = judged.base
-    best = _best([i for i in measured if i.decision == "baseline" or _kept(i, judged.decided)], sign)
+    best = _best([i for i in measured if i.decision == "baseline" or i.kept], sign)
     noise = _noise(judged) if stated is None else Noise(stated, 0, "stated")
     ran = sum(item.metric is not None and item.again is None for item in tries)
     return Figures(
@@ -90,12 +90,12 @@ def figures(judged: Judgement, stated: float | None = None) -> Figures:
         claimed_gain=_gain(base, best, sign),
         rerun_gain=_rerun_gain(judged, base),
         best_line=best.row.line if best else None,
-        parts=_parts(tries, judged.decided),
+        parts=_parts(tries),
         noise=noise,
         noise_steps=_noise_steps(kept, noise.sd),
         chance_keeps=chance_keeps(ran),
         chance_gain=None if noise.sd is None else chance_gain(ran, noise.sd),
-        categories=_categories(tries, judged.decided),
+        categories=_categories(tries),
         contradictions=dict(sorted(Counter(item.contradiction for item in rows if item.contradiction).items())),
         reruns=len(judged.again),
     )
@@ -106,12 +106,8 @@ def _was_run(item: Judged) -> bool:
     return item.metric is not None or item.row.status is not None or item.decision is not None
 
 
-def _kept(item: Judged, decided: bool) -> bool:
-    return item.decision == "keep" if decided else item.step is not None
-
-
 def _best(items: Sequence[Judged], sign: float) -> Judged | None:
-    return min(items, key=lambda item: sign * (item.metric or 0.0), default=None) if items else None
+    return min(items, key=lambda item: sign * (item.metric or 0.0), default=None)
 
 
 def _gain(base: float | None, best: Judged | None, sign: float) -> float | None:
@@ -145,17 +141,17 @@ def _rerun_gain(judged: Judgement, base: float | None) -> float | None:
         return None
     values = []
     for place, item in enumerate(judged.rows):
-        if item.metric is not None and place not in judged.again and (_kept(item, judged.decided)):
+        if item.metric is not None and place not in judged.again and item.kept:
             later = groups.get(place)
             values.append(judged.sign * (base - (sum(later) / len(later) if later else item.metric)))
     return max(values, default=None)
 
 
-def _parts(tries: Sequence[Judged], decided: bool) -> tuple[Part, ...]:
+def _parts(tries: Sequence[Judged]) -> tuple[Part, ...]:
     out = []
     for k in range(PARTS):
         some = tries[k * len(tries) // PARTS : (k + 1) * len(tries) // PARTS]
-        kept = [item for item in some if _kept(item, decided)]
+        kept = [item for item in some if item.kept]
         out.append(Part(len(some), len(kept), sum(max(item.step or 0.0, 0.0) for item in kept)))
     return tuple(out)
 
@@ -166,14 +162,14 @@ def _noise_steps(kept: Sequence[Judged], sd: float | None) -> int | None:
     return sum(item.step is not None and is_explained(item.step, item.tries, sd) for item in kept)
 
 
-def _categories(tries: Sequence[Judged], decided: bool) -> tuple[CategoryFigures, ...]:
+def _categories(tries: Sequence[Judged]) -> tuple[CategoryFigures, ...]:
     """Every category that was tried, the one that gained most first."""
     found: dict[str, list[Judged]] = defaultdict(list)
     for item in tries:
         found[item.category].append(item)
     table = []
     for name, items in found.items():
-        kept = [item for item in items if _kept(item, decided)]
+        kept = [item for item in items if item.kept]
         failed = sum(item.row.status not in ("ok", None) for item in items)
         gain = sum(max(item.step or 0.0, 0.0) for item in kept)
         table.append(CategoryFigures(name, len(items), len(kept), failed, gain))

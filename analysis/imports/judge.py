@@ -25,6 +25,7 @@ class Judged:
     step: float | None = None  # of a kept row: gain over the best kept before
     best: float | None = None  # metric of the best kept up to this row
     tries: int = 0  # of a kept row: measured tries since the last kept one, itself included
+    kept: bool = False  # said so, or a new best in a log that does not say what was kept
     again: int | None = None  # line of the row that it measures again
     category: str = "other"
     contradiction: str = ""
@@ -64,6 +65,7 @@ def judge(run: Run) -> Judgement:
     again = reruns(run.rows, metrics, bests)
     for item in judged:
         item.category = category(item.row.description)
+        item.kept = item.decision == "keep" if decided else item.step is not None
         _row_alone(item)
     for i, first in again.items():
         judged[i].again = run.rows[first].line

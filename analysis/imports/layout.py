@@ -6,21 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from analysis.imports.cells import is_hash, is_missing, number
-from analysis.imports.words import held_out, meaning, named_direction, plain_name, roles
+from analysis.imports.direction import votes
+from analysis.imports.words import held_out, meaning, roles
+from trainer.metric_names import named_direction, plain_name
 
 SAMPLE = 200  # rows that a guess looks at
 CLEAR = 3  # rows by which statuses must speak for one metric more than for another
-_SURE_OF_ROLE = {
-    "commit",
-    "status",
-    "description",
-    "metric_name",
-    "metric",
-    "memory_gb",
-    "memory_mb",
-    "after",
-    "before",
-}
+_TELLING = ("commit", "status", "description", "metric_name", "metric", "memory_gb", "memory_mb", "after", "before")
 
 
 @dataclass(frozen=True)
@@ -49,12 +41,9 @@ def is_header(cells: Sequence[str]) -> bool:
         return False
     names = [plain_name(cell) for cell in cells]
     found = [roles()[name][0] for name in names if name in roles()]
-    telling = sum(role in _SURE_OF_ROLE for role in found) + sum(_named(n) for n in names if n not in roles())
+    metrics = sum(named_direction(name)[0] is not None for name in names if name not in roles())
+    telling = metrics + sum(role in _TELLING for role in found)
     return telling >= 2 or (telling >= 1 and len(found) >= 2)
-
-
-def _named(name: str) -> bool:
-    return named_direction(name)[0] is not None
 
 
 def from_header(
@@ -86,12 +75,8 @@ def from_cells(sample: Sequence[Sequence[str]], wanted: str | None = None) -> La
     texts = [i for i in range(width) if i not in at.values() and i not in numeric]
     if not numeric or not at or (len(at) == 1 and not texts):
         return None
-    if (
-        "commit" not in at
-        and texts[:1] == [0]
-        and len(texts) > 1
-        and not any(" " in cell.strip() for cell in columns[0])
-    ):
+    first_is_text = "commit" not in at and texts[:1] == [0] and len(texts) > 1
+    if first_is_text and not any(" " in cell.strip() for cell in columns[0]):
         at["commit"] = texts.pop(0)
     if texts:
         at["description"] = max(texts, key=lambda i: shares[i]["length"])
@@ -103,13 +88,11 @@ def from_cells(sample: Sequence[Sequence[str]], wanted: str | None = None) -> La
 
 
 def _shares(column: Sequence[str]) -> dict[str, float]:
-    n = len(column)
+    n, any_number = len(column), any(number(cell) is not None for cell in column)
     return {
         "status": sum(meaning(cell) is not None and number(cell) is None for cell in column) / n,
         "commit": sum(is_hash(cell) for cell in column) / n,
-        "number": sum(number(cell) is not None or is_missing(cell) for cell in column) / n
-        if any(number(cell) is not None for cell in column)
-        else 0.0,
+        "number": sum(number(cell) is not None or is_missing(cell) for cell in column) / n if any_number else 0.0,
         "length": sum(map(len, column)) / n,
     }
 
@@ -134,10 +117,10 @@ def _places(names: Sequence[str], sample: Sequence[Sequence[str]], wanted: str |
 
 def _fits(role: str, name: str, place: int, sample: Sequence[Sequence[str]]) -> bool:
     """Whether the cells are what the role says; a column "result" holds statuses here and the metric there."""
-    cells = [row[place] for row in sample if place < len(row) and not is_missing(row[place])]
+    cells = _filled(place, sample)
     if not cells:
         return True
-    numbers = sum(number(cell) is not None for cell in cells) / len(cells)
+    numbers = _share_of_numbers(cells)
     if role == "status":
         return sum(meaning(cell) is not None for cell in cells) >= 0.3 * len(cells) and numbers < 0.5
     if role in ("metric", "after"):
@@ -145,6 +128,14 @@ def _fits(role: str, name: str, place: int, sample: Sequence[Sequence[str]]) -> 
     if role == "description":
         return numbers < 0.9
     return True
+
+
+def _filled(place: int, sample: Sequence[Sequence[str]]) -> list[str]:
+    return [row[place] for row in sample if place < len(row) and not is_missing(row[place])]
+
+
+def _share_of_numbers(cells: Sequence[str]) -> float:
+    return sum(number(cell) is not None for cell in cells) / len(cells)
 
 
 def _wordy(place: int, sample: Sequence[Sequence[str]]) -> bool:
@@ -174,8 +165,8 @@ def _with_metric(
 
 
 def _numbers(place: int, sample: Sequence[Sequence[str]]) -> bool:
-    cells = [row[place] for row in sample if place < len(row) and not is_missing(row[place])]
-    return not cells or sum(number(cell) is not None for cell in cells) >= 0.6 * len(cells)
+    cells = _filled(place, sample)
+    return not cells or _share_of_numbers(cells) >= 0.6
 
 
 def _choose(
@@ -187,20 +178,17 @@ def _choose(
     pool = fresh or list(free)
     if len(pool) < 2:
         return (pool[0], "its name" if fresh else "the only column of numbers", ()) if pool else (None, "", ())
-    votes = {i: abs(_agreement(i, at, sample)) for i in pool}
-    best = max(pool, key=lambda i: votes[i])
-    if votes[best] - votes[pool[0]] < CLEAR and fresh:
+    agreeing = {i: abs(_agreement(i, at, sample)) for i in pool}
+    best = max(pool, key=lambda i: agreeing[i])
+    if agreeing[best] - agreeing[pool[0]] < CLEAR and fresh:
         return pool[0], "the first of several", ()
-    others = sorted((votes[i] for i in pool if i != best), reverse=True)
-    if votes[best] - others[0] >= CLEAR and not fresh:
+    if agreeing[best] - max(agreeing[i] for i in pool if i != best) >= CLEAR and not fresh:
         return best, "the statuses follow it", ()
     return None, "", tuple(names[i] for i in pool)
 
 
 def _agreement(place: int, at: Mapping[str, int], sample: Sequence[Sequence[str]]) -> int:
     """Rows whose status says that lower is better in this column, less those that say higher."""
-    from analysis.imports.direction import votes
-
     if "status" not in at:
         return 0
     told = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,13 +10,13 @@ from analysis.imports import events
 from analysis.imports.direction import Direction
 from analysis.imports.figures import Figures, figures
 from analysis.imports.find import Found, contents
-from analysis.imports.judge import Judgement, judge
+from analysis.imports.judge import Judged, Judgement, judge
 from analysis.imports.program import beside
 from analysis.imports.repository import Joined, opened
 from analysis.imports.runs import Run, runs_of
-from analysis.imports.table import Aside, Table, read_table, set_aside
+from analysis.imports.table import Table, read_table, set_aside
 from analysis.imports.text import Refused, decode, lines
-from analysis.imports.words import plain_name
+from trainer.metric_names import plain_name
 
 SHOWN = 5  # lines set aside and contradictions that a summary quotes of a log
 Key = str | tuple[str, ...] | None
@@ -30,18 +30,19 @@ class Options:
     direction: str | None = None
     noise: float | None = None
     skip_unsure: bool = False
-    answers: tuple[tuple[Key, str | None], ...] = ()
+    answers: Mapping[Key, str | None] = field(default_factory=dict)
 
     @property
     def wanted(self) -> str | None:
         return plain_name(self.metric) if self.metric else None
 
-    def answer(self, key: Key) -> str | None:
-        return dict(self.answers).get(key)
+    @property
+    def stated(self) -> dict[str, str | float | None]:
+        return {"metric": self.metric, "direction": self.direction, "noise": self.noise}
 
     def closed(self, key: Key) -> bool:
         """Whether a doubt is not to be raised again."""
-        return self.skip_unsure or key in dict(self.answers)
+        return self.skip_unsure or key in self.answers
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,16 @@ class LogReport:
 def load(found: Found, options: Options) -> tuple[LogReport, Iterable[dict[str, Any]]]:
     """(what came of a log, the events to write). With a doubt left, there is nothing to write."""
     report = LogReport()
-    base = {"kind": "import", "import_id": events.import_id(found.digest or found.place), "path": found.place,
-            "name": found.name, "bytes": found.size, "digest": found.digest}  # fmt: skip
+    identity = events.import_id(found.digest or found.place)
+    base: dict[str, Any] = {"kind": "import", "import_id": identity, "path": found.place, "name": found.name}
+    base |= {"bytes": found.size, "digest": found.digest}
     if found.reason or found.duplicate_of:
         other = events.import_id(found.duplicate_of) if found.duplicate_of else None
         state = "duplicate" if other else "refused"
         report.events.append(base | {"state": state, "duplicate_of": other, "reason": found.reason})
         return report, ()
     try:
-        table, runs, asides = _read(found, options)
+        table, runs = _read(found, options)
     except Refused as error:
         report.events.append(base | {"state": "refused", "reason": str(error)})
         return report, ()
@@ -90,22 +92,25 @@ def load(found: Found, options: Options) -> tuple[LogReport, Iterable[dict[str, 
     report.doubts = [d for run in runs if (d := _doubt(found, run)) and not options.closed(d.key)]
     if report.doubts:
         return report, ()
-    return report, _written(found, options, base, report, table, runs, [*table.asides, *asides])
+    return report, _written(found, options, base, report, table, runs)
 
 
-def _read(found: Found, options: Options) -> tuple[Table, list[Run], list[Aside]]:
+def _read(found: Found, options: Options) -> tuple[Table, list[Run]]:
     text = lines(decode(contents(found)))
-    table = read_table(text, options.wanted)
-    runs, asides = runs_of(table, options.wanted, options.direction)
-    chosen = next((name for run in runs if run.doubt and (name := options.answer(run.doubt))), None)
-    if chosen is not None:
-        table = read_table(text, chosen)
-        runs, asides = runs_of(table, chosen, options.direction)
-    return table, runs, asides
+    table, runs = _runs(text, options.wanted, options)
+    chosen = next((name for run in runs if run.doubt and (name := options.answers.get(run.doubt))), None)
+    return (table, runs) if chosen is None else _runs(text, chosen, options)
+
+
+def _runs(text: Sequence[str], metric: str | None, options: Options) -> tuple[Table, list[Run]]:
+    table = read_table(text, metric)
+    runs, asides = runs_of(table, metric, options.direction)
+    table.asides += asides
+    return table, runs
 
 
 def _answered(run: Run, options: Options) -> Direction:
-    way = None if run.direction.way else options.answer(run.metric)
+    way = None if run.direction.way else options.answers.get(run.metric)
     return Direction(way, "given") if way else run.direction
 
 
@@ -119,16 +124,15 @@ def _doubt(found: Found, run: Run) -> Doubt | None:
 
 
 def _written(
-    found: Found, options: Options, base: dict[str, Any], report: LogReport, table: Table, runs: Sequence[Run],
-    asides: Sequence[Aside],
-) -> Iterator[dict[str, Any]]:  # fmt: skip
+    found: Found, options: Options, base: dict[str, Any], report: LogReport, table: Table, runs: Sequence[Run]
+) -> Iterator[dict[str, Any]]:
     """The events of a log, its `import` events among them; `report` is whole once all of them are taken."""
     identity = base["import_id"]
     report.program, problem = beside(found.path, found.repository, found.name)
     program_id = report.program["program_id"] if report.program else None
     sure = [run for run in runs if run.direction.way and not run.doubt]
     unsure = [(run, _why(run)) for run in runs if not run.direction.way or run.doubt]
-    aside = [*asides, *(a for run, why in unsure for row in run.rows for a in set_aside(row, why))]
+    aside = [*table.asides, *(a for run, why in unsure for row in run.rows for a in set_aside(row, why))]
     shared = base | {
         "state": "imported" if sure else ("unsure" if unsure else "empty"),
         "program_id": program_id,
@@ -146,8 +150,8 @@ def _written(
         report.events.append(event)
         yield event
         counts = dict.fromkeys(counts, 0)  # they are the file's, so they stand with its first run alone
-    report.asides = list(events.aside_events(identity, found.place, aside[:SHOWN]))
-    yield from events.aside_events(identity, found.place, aside)
+    report.asides = [events.aside_event(identity, found.place, item) for item in aside[:SHOWN]]
+    yield from (events.aside_event(identity, found.place, item) for item in aside)
     if not sure:
         event = shared | counts | {"rows": 0, "reason": unsure[0][1] if unsure else "a header without rows"}
         report.events.append(event)
@@ -174,6 +178,10 @@ def _run_part(identity: str, run: Run, told: Figures, commits: dict[int, Joined]
     }
 
 
+def _was_kept(item: Judged) -> bool:
+    return item.decision in ("keep", "baseline") or item.step is not None
+
+
 def joined(found: Found, judged: Judgement) -> tuple[dict[int, Joined], str]:
     """(line → commit, a remark) for the rows whose commit the repository has, the kept ones first.
 
@@ -182,18 +190,18 @@ def joined(found: Found, judged: Judgement) -> tuple[dict[int, Joined], str]:
     """
     if found.repository is None:
         return {}, ""
-    kept = [item for item in judged.rows if item.decision in ("keep", "baseline") or item.step is not None]
-    rest = [item for item in judged.rows if item.decision not in ("keep", "baseline") and item.step is None]
     out: dict[int, Joined] = {}
+    held: set[str] = set()  # commits of kept rows
     try:
         with opened(found.repository) as commits:
-            for item in kept:
-                if (commit := commits.join(item.row.commit, found.path.name)) is not None:
+            for item in sorted(judged.rows, key=_was_kept, reverse=True):
+                kept = _was_kept(item)
+                if not kept and not held and judged.decided:
+                    break
+                commit = commits.join(item.row.commit, found.path.name)
+                if commit is not None and (kept or commit.commit not in held):
                     out[item.row.line] = commit
-            held = {commit.commit for commit in out.values()}
-            for item in rest if held or not judged.decided else ():
-                if (commit := commits.join(item.row.commit, found.path.name)) is not None and commit.commit not in held:
-                    out[item.row.line] = commit
+                    held |= {commit.commit} if kept else set()
     except Refused as error:
         return out, str(error)
     return out, "" if out else "it has none of the commits that the log names"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -40,7 +40,7 @@ def reruns(rows: Sequence[Row], values: Sequence[float | None], bests: Sequence[
     texts = [row.description.lower() for row in rows]
     words = rerun_patterns()["words"].search
     again = [words(text) is not None for text in texts]
-    seen = _Seen(rows, texts, found) if any(again) else None
+    seen = _Seen(rows, texts) if any(again) else None
     baseline: int | None = None
     for place, row in enumerate(rows):
         if values[place] is None:
@@ -69,16 +69,15 @@ def _is_baseline(row: Row, text: str) -> bool:
 class _Seen:
     """What later rows may know an earlier one by: its commit or id, and, if that is ever asked for, its description."""
 
-    def __init__(self, rows: Sequence[Row], texts: Sequence[str], found: Mapping[int, int]) -> None:
-        self._rows, self._texts, self._found = rows, texts, found
+    def __init__(self, rows: Sequence[Row], texts: Sequence[str]) -> None:
+        self._rows, self._texts = rows, texts
         self._commits: dict[str, int] = {}
-        self._measured: list[int] = []
         self._by_text: dict[str, int] = {}
-        self._indexed = 0
+        self._unread: list[tuple[int, int]] = []  # arguments of `add` whose description is not in _by_text yet
 
     def add(self, place: int, first: int) -> None:
         commit = self._rows[place].commit.lower()
-        self._measured.append(place)
+        self._unread.append((place, first))
         if commit not in _GENERIC:
             self._commits.setdefault(commit, first)
             if len(commit) > 7 and is_hash(commit):
@@ -94,12 +93,9 @@ class _Seen:
             return best
         if baseline is not None and rerun_patterns()["baseline"].search(text):
             return baseline
-        return self._same_text(text)
-
-    def _same_text(self, text: str) -> int | None:
-        for place in self._measured[self._indexed :]:
-            self._by_text.setdefault(_bare(self._texts[place]), self._found.get(place, place))
-        self._indexed = len(self._measured)
+        for earlier, first in self._unread:
+            self._by_text.setdefault(_bare(self._texts[earlier]), first)
+        self._unread.clear()
         bare = _bare(text)
         return self._by_text.get(bare) if bare else None
 

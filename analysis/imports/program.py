@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from analysis.events import DirectiveEntry
 from analysis.imports.text import Refused, read_bytes
 from programs.errors import MetaloopError
 from programs.ids import content_id, normalise
@@ -40,24 +42,8 @@ def _event(path: Path, name: str) -> tuple[dict[str, Any] | None, str]:
     try:
         program = Program.parse(raw, name, place=path.name)
     except MetaloopError as error:
-        identity = content_id("p", normalise(text))
-        return {
-            **base,
-            "program_id": identity,
-            "name": name,
-            "words": None,
-            "text": text,
-            "directives": [],
-        }, error.message
-    directives = [
-        {
-            "directive_id": d.directive_id,
-            "heading": d.heading,
-            "kind": d.kind,
-            "text": d.text,
-            "position": d.position,
-        }
-        for d in program.directives
-    ]
-    told = {"program_id": program.program_id, "name": program.name, "words": program.words, "text": program.text}
-    return {**base, **told, "directives": directives}, ""
+        base |= {"program_id": content_id("p", normalise(text)), "name": name, "words": None, "text": text}
+        return base | {"directives": []}, error.message
+    base |= {"program_id": program.program_id, "name": program.name, "words": program.words, "text": program.text}
+    entries = [DirectiveEntry(d.directive_id, d.heading, d.kind, d.text, d.position) for d in program.directives]
+    return base | {"directives": [asdict(entry) for entry in entries]}, ""

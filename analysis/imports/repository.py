@@ -150,14 +150,10 @@ def logs_in_branches(folder: Path) -> list[tuple[str, str]]:
     tips = _tips(folder)
     with suppress(Refused), opened(folder) as commits:
         for name in tips:
-            commit = commits.commit(name)
-            for blob in commit.tree.blobs if commit else ():
-                if (
-                    commit
-                    and is_log(str(blob.name))
-                    and commit.committed_date > newest.get(str(blob.name), (-1, ""))[0]
-                ):
-                    newest[str(blob.name)] = commit.committed_date, commit.hexsha
+            if (commit := commits.commit(name)) is not None:
+                for log in filter(is_log, (str(blob.name) for blob in commit.tree.blobs)):
+                    if commit.committed_date > newest.get(log, (-1, ""))[0]:
+                        newest[log] = commit.committed_date, commit.hexsha
     return [(name, ref) for name, (_, ref) in sorted(newest.items())]
 
 

@@ -6,10 +6,20 @@ from dataclasses import dataclass, field
 
 from analysis.imports.cells import is_missing, number
 from analysis.imports.layout import Layout
-from analysis.imports.words import meaning, said_direction
+from analysis.imports.words import Meaning, meaning, said_direction
 
 GB, MINUTE = 1024.0, 60.0
 _EMPTY: dict[str, str] = {}
+_MEASURES = {  # role → (attribute of a row, its unit; None for a whole number)
+    "memory_gb": ("memory_mb", GB),
+    "memory_mb": ("memory_mb", 1.0),
+    "minutes": ("seconds", MINUTE),
+    "seconds": ("seconds", 1.0),
+    "seed": ("seed", None),
+    "steps": ("steps", None),
+    "before": ("before", 1.0),
+    "delta": ("delta", 1.0),
+}
 
 
 @dataclass(slots=True)
@@ -48,15 +58,7 @@ class Reader:
         self._name, self._direction = at.get("metric_name"), at.get("direction")
         self._least = max(self._metric, -1 if self._status is None else self._status) + 1
         self._last_is_text = self._description == layout.width - 1
-        self._numbers = tuple(
-            (attribute, at[role], scale)
-            for role, attribute, scale in (
-                ("memory_gb", "memory_mb", GB), ("memory_mb", "memory_mb", 1.0), ("minutes", "seconds", MINUTE),
-                ("seconds", "seconds", 1.0), ("seed", "seed", 0.0), ("steps", "steps", 0.0), ("before", "before", 1.0),
-                ("delta", "delta", 1.0),
-            )
-            if role in at
-        )  # fmt: skip
+        self._measures = [(name, at[role], unit) for role, (name, unit) in _MEASURES.items() if role in at]
 
     def row(self, line: int, cells: list[str]) -> Row | str:
         """The row, or why this line is none."""
@@ -67,7 +69,7 @@ class Reader:
                 return f"{len(cells)} field{'s' if len(cells) > 1 else ''} where the table has {width}"
         written = cells[self._metric].strip()
         value = number(written)
-        word = "" if self._status is None else cells[self._status].strip()
+        word = _cell(cells, self._status)
         said = meaning(word) if word else None
         if value is None and not is_missing(written):
             said = said or (meaning(written) if self._status is None else None)
@@ -79,33 +81,20 @@ class Reader:
             return "the status is no status"
         return self._made(line, cells, value, word, said)
 
-    def _made(self, line: int, cells: list[str], value: float | None, word: str, said: object) -> Row:
-        status, decision = said if isinstance(said, tuple) else (None, None)
-        row = Row(
-            line,
-            value,
-            status,
-            decision,
-            word,
-            "" if self._description is None or self._description >= len(cells) else cells[self._description].strip(),
-            "" if self._commit is None or self._commit >= len(cells) else cells[self._commit].strip(),
-        )
-        if self._numbers:
-            self._measures(row, cells)
+    def _made(self, line: int, cells: list[str], value: float | None, word: str, said: Meaning | None) -> Row:
+        status, decision = said or (None, None)
+        row = Row(line, value, status, decision, word, _cell(cells, self._description), _cell(cells, self._commit))
+        for name, place, unit in self._measures:
+            measured = number(_cell(cells, place))
+            if measured is not None and (unit is not None or abs(measured) <= 2**53):
+                setattr(row, name, int(measured) if unit is None else measured * unit)
         if self._name is not None:
-            row.name = cells[self._name].strip() if self._name < len(cells) else None
-        if self._direction is not None and self._direction < len(cells):
-            row.direction = said_direction(cells[self._direction])
+            row.name = _cell(cells, self._name) if self._name < len(cells) else None
+        if self._direction is not None:
+            row.direction = said_direction(_cell(cells, self._direction))
         if self.layout.extra:
-            row.extra = {n: c for i, n in self.layout.extra if i < len(cells) and (c := cells[i].strip())}
+            row.extra = {name: cell for place, name in self.layout.extra if (cell := _cell(cells, place))}
         return row
-
-    def _measures(self, row: Row, cells: list[str]) -> None:
-        for attribute, place, scale in self._numbers:
-            found = number(cells[place]) if place < len(cells) else None
-            if found is None or (scale == 0.0 and abs(found) > 2**53):
-                continue
-            setattr(row, attribute, int(found) if scale == 0.0 else found * scale)
 
     def _fitted(self, cells: list[str]) -> list[str]:
         """Cells beyond the table's width that are empty, or a description with the separator in it."""
@@ -115,3 +104,7 @@ class Reader:
         if len(cells) > width and self._last_is_text:
             cells = [*cells[: width - 1], " ".join(cells[width - 1 :])]
         return cells
+
+
+def _cell(cells: list[str], place: int | None) -> str:
+    return "" if place is None or place >= len(cells) else cells[place].strip()

@@ -53,8 +53,8 @@ def _primary(table: Table, wanted: str | None) -> str | None:
     names = Counter(row.name for _, row in each_row(table) if row.name is not None)
     if not names:
         return None
-    lowered = {name.lower(): name for name in names}
-    return lowered.get(wanted, max(names, key=lambda n: names[n])) if wanted else max(names, key=lambda n: names[n])
+    most = max(names, key=lambda name: names[name])
+    return {name.lower(): name for name in names}.get(wanted, most) if wanted else most
 
 
 def _attach(run: Run | None, apart: list[tuple[Layout, Row]]) -> list[Aside]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -16,9 +15,9 @@ from typing import Any
 
 from analysis.imports import events
 from analysis.imports.find import Found, find
-from analysis.imports.load import Doubt, Key, LogReport, Options, load
+from analysis.imports.load import Doubt, LogReport, Options, load
 from analysis.imports.text import Refused
-from analysis.ledger import Ledger, segments
+from analysis.ledger import Ledger, segments, sync_file
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 from programs.ids import content_id
 
@@ -82,13 +81,11 @@ def _read_all(
     found: Sequence[Found], stage: Path, folder: Path, options: Options, workers: int, ask: Answer | None
 ) -> Imported:
     reports = _load_all(found, stage, options, workers)
-    doubts = [(item, report.doubts) for item, report in zip(found, reports, strict=True) if report.doubts]
-    while doubts:
-        options = _settled([doubt for _, more in doubts for doubt in more], options, ask)
-        again = _load_all([item for item, _ in doubts], stage, options, workers)
-        by_place = {item.place: report for (item, _), report in zip(doubts, again, strict=True)}
-        reports = [by_place.get(item.place, report) for item, report in zip(found, reports, strict=True)]
-        doubts = [(item, report.doubts) for (item, _), report in zip(doubts, again, strict=True) if report.doubts]
+    while doubtful := [place for place, report in enumerate(reports) if report.doubts]:
+        options = _settled([doubt for place in doubtful for doubt in reports[place].doubts], options, ask)
+        again = _load_all([found[place] for place in doubtful], stage, options, workers)
+        for place, report in zip(doubtful, again, strict=True):
+            reports[place] = report
     logs = [event for report in reports for event in report.events]
     _check(found, logs, options)
     study_id = content_id("y", *sorted({log["import_id"] for log in logs}), datetime.now(UTC).isoformat())
@@ -97,7 +94,7 @@ def _read_all(
         ledger.extend([_study_event(study_id, options), *programs.values(), *_matches(logs)], sync=False)
         ledger.extend([log for log in logs if log["state"] in ("refused", "duplicate")])
     for path in segments(stage / "ledger"):
-        _on_disk(path)
+        sync_file(path)
     _write_config(stage / "study.toml", study_id, options)
     asides = [aside for report in reports for aside in report.asides]
     return Imported(folder, study_id, logs, len(programs), asides, [line for r in reports for line in r.told])
@@ -112,11 +109,11 @@ def _settled(doubts: Sequence[Doubt], options: Options, ask: Answer | None) -> O
         raise UsageError(
             f"{first.place}: {first.why}{more}", hint=f"give {given}, or --skip-unsure to set such logs aside"
         )
-    answers: dict[Key, str | None] = dict(options.answers)
+    answers = dict(options.answers)
     for doubt in doubts:
         if doubt.key not in answers:
             answers[doubt.key] = ask(doubt)
-    return replace(options, answers=tuple(answers.items()))
+    return replace(options, answers=answers)
 
 
 def _check(found: Sequence[Found], logs: Sequence[dict[str, Any]], options: Options) -> None:
@@ -178,35 +175,26 @@ def _matches(logs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for (metric, way), entries in arms.items():
         name = events.match_id(metric, way)
         label = f"{metric or 'a metric without a name'}, {way} is better"
-        out.append({"kind": "match", "match_id": name, "purpose": "import", "direction": way, "metric": metric,
-                    "label": label, "arms": entries})  # fmt: skip
+        event = {"kind": "match", "match_id": name, "purpose": "import", "direction": way, "metric": metric}
+        out.append(event | {"label": label, "arms": entries})
         out.append({"kind": "match_ended", "match_id": name, "state": events.STATE})
     return out
 
 
 def _study_event(study_id: str, options: Options) -> dict[str, Any]:
-    config = {"command": "import", "metric": options.metric, "direction": options.direction, "noise": options.noise}
+    config = {"command": "import", **options.stated}
     return {"kind": "study", "study_id": study_id, "version": version("metaloop"), "config": config}
 
 
 def _write_config(path: Path, study_id: str, options: Options) -> None:
     import tomli_w
 
-    stated = {"metric": options.metric, "direction": options.direction, "noise": options.noise}
     body = {
         "schema": 1,
         "study_id": study_id,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": "import",
         "versions": {"metaloop": version("metaloop")},
-        "stated": {key: value for key, value in stated.items() if value is not None},
+        "stated": {key: value for key, value in options.stated.items() if value is not None},
     }
     path.write_text(tomli_w.dumps(body), encoding="utf-8")
-
-
-def _on_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

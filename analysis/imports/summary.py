@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from analysis.imports.study import Imported
@@ -34,7 +34,7 @@ def summary(done: Imported) -> dict[str, Any]:
         "keep_rate_by_quarter": _quarters(runs),
         "metrics": _metrics(runs),
         "noise": _noise(runs),
-        "contradictions": dict(_counted(run["contradictions"] for run in runs)),
+        "contradictions": dict(sum((Counter(run["contradictions"]) for run in runs), Counter())),
         "categories": categories(runs),
         "commits_joined": _sum(runs, "commits_joined"),
         "trust": "self-reported",
@@ -94,12 +94,8 @@ def _metrics(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for (metric, way), some in groups.items():
         gains = [run["claimed_gain"] for run in some if run["claimed_gain"] is not None]
         again = [run["rerun_gain"] for run in some if run["rerun_gain"] is not None]
-        rows.append({
-            "metric": metric, "direction": way, "runs": len(some),
-            "claimed_gain_median": statistics.median(gains) if gains else None,
-            "claimed_gain_best": max(gains, default=None),
-            "rerun_gain_median": statistics.median(again) if again else None,
-        })  # fmt: skip
+        row = {"metric": metric, "direction": way, "runs": len(some), "claimed_gain_median": _median(gains)}
+        rows.append(row | {"claimed_gain_best": max(gains, default=None), "rerun_gain_median": _median(again)})
     return sorted(rows, key=lambda r: (-r["runs"], r["metric"] or ""))
 
 
@@ -112,17 +108,14 @@ def _noise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "runs_unknown": len(runs) - len(known),
         "kept_where_known": _sum(known, "kept"),
         "kept_steps_explained": _sum(known, "noise_steps") if known else None,
-        "share_of_gain_median": statistics.median(shares) if shares else None,
+        "share_of_gain_median": _median(shares),
         "kept": _sum(runs, "kept"),
         "kept_by_chance": sum(run["chance_keeps"] for run in runs),
     }
 
 
-def _counted(maps: Iterable[dict[str, int]]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for one in maps:
-        total.update(one)
-    return total
+def _median(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None
 
 
 def _sum(rows: Sequence[dict[str, Any]], key: str) -> int:

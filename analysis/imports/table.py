@@ -138,21 +138,17 @@ def _find(lines: Sequence[str]) -> tuple[Split, int]:
 
 
 def _new_layout(
-    lines: Sequence[str], number: int, cells: Sequence[str], split: Split, reader: Reader | None, wanted: str | None
+    lines: Sequence[str], number: int, cells: list[str], split: Split, reader: Reader | None, wanted: str | None
 ) -> Layout | None:
     """The layout that begins with this line, if one does."""
     if is_header(cells):
-        if reader is not None and len(cells) == reader.layout.width and _same(cells, lines, reader, split):
+        header = reader.layout.header if reader else None
+        if reader and header and split(lines[header - 1]) == cells:
             return reader.layout  # the header again
         return from_header(cells, number, list(_sample(lines, number, split, len(cells))), wanted)
     if reader is None:
         return from_cells(_sample(lines, number - 1, split, len(cells)))
     return None
-
-
-def _same(cells: Sequence[str], lines: Sequence[str], reader: Reader, split: Split) -> bool:
-    header = reader.layout.header
-    return header is not None and split(lines[header - 1]) == list(cells)
 
 
 def _sample(lines: Sequence[str], start: int, split: Split, width: int) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""The words of ``words.toml`` and ``categories.toml``, as look-ups: statuses, columns, metrics, re-runs, categories."""
+"""The words of the .toml files beside this module, as look-ups: statuses, columns, directions, re-runs, categories."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from trainer.metric_names import plain_name
 
 _MARKS = re.compile(r"[*_`\"'()\[\]{}:;,.!?~|]+")
 _OTHER = "other"
@@ -37,11 +39,6 @@ _MEANINGS = {
 def tables(name: str = "words") -> dict[str, Any]:
     """One of the .toml files beside this module."""
     return tomllib.loads((Path(__file__).parent / f"{name}.toml").read_text(encoding="utf-8"))
-
-
-def plain_name(cell: str) -> str:
-    """A column's name as the tables have it: lower case, ``_`` for what is no letter or digit."""
-    return re.sub(r"\W+", "_", cell.strip().lower().lstrip("\ufeff#")).strip("_")
 
 
 @cache
@@ -91,40 +88,13 @@ def said_direction(cell: str) -> str | None:
     return next((way for way, names in words.items() if text in names), None)
 
 
-@lru_cache(maxsize=4096)
-def named_direction(name: str) -> tuple[str | None, bool]:
-    """(which way a metric of this name is better, whether the name leaves no doubt)."""
-    metrics: dict[str, list[str]] = tables()["metrics"]
-    plain = plain_name(name)
-    parts = plain.split("_")
-    for end in range(len(parts), 0, -1):  # the last word of a name says most: val_loss, error_rate, tok_per_sec
-        for start in range(max(0, end - 3), end):
-            part = "_".join(parts[start:end])
-            for way in ("lower", "higher"):
-                if part in metrics[way]:
-                    return (_turned(way, parts[:start]), True)
-            if part in metrics["weak"]:
-                return "higher", False
-    return None, False
-
-
-def _turned(way: str, before: list[str]) -> str:
-    """``error_rate`` and ``neg_loss``: a word before turns the last one around."""
-    lower = set(tables()["metrics"]["lower"]) - {"bits", "size", "bytes"}
-    if way == "higher" and before and before[-1] in lower:
-        return "lower"
-    if before and before[-1] in ("neg", "negative", "minus"):
-        return "higher" if way == "lower" else "lower"
-    return way
-
-
 def held_out(name: str) -> bool | None:
     """True for a metric of held-out data, False for one of training data, None where its name does not say."""
     parts = set(plain_name(name).split("_"))
-    metrics = tables()["metrics"]
-    if parts & set(metrics["held_out"]):
+    data = tables()["data"]
+    if parts & set(data["held_out"]):
         return True
-    return False if parts & set(metrics["training"]) else None
+    return False if parts & set(data["training"]) else None
 
 
 @cache
@@ -134,18 +104,13 @@ def rerun_patterns() -> Mapping[str, re.Pattern[str]]:
 
 @cache
 def _category_pattern(group: str) -> tuple[re.Pattern[str], Mapping[str, str]]:
-    known: dict[str, str] = {}
-    for category, words in tables("categories")[group].items():
-        for word in words:
-            known.setdefault(word, category)
+    groups = tables("categories")[group]
+    known: dict[str, str] = {word: name for name, words in reversed(groups.items()) for word in words}
     stems = sorted((w[:-1] for w in known if w.endswith("*")), key=len, reverse=True)
     whole = sorted((w for w in known if not w.endswith("*")), key=len, reverse=True)
-    parts = rf"(?:{_alternatives(whole)})(?![a-z0-9])|(?:{_alternatives(stems)})"
+    either, stem = ("|".join(map(re.escape, words)) for words in (whole, stems))
+    parts = rf"(?:{either})(?![a-z0-9])|(?:{stem})"
     return re.compile(rf"(?<![a-z0-9_])(?:{parts})"), {w.rstrip("*"): c for w, c in known.items()}
-
-
-def _alternatives(words: list[str]) -> str:
-    return "|".join(re.escape(word) for word in words)
 
 
 def category(description: str) -> str:

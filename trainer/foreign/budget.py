@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import operator
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ _VARIABLES = (
     re.compile(rf"""(?:environ(?:\.get)?|getenv)\s*[(\[]\s*["']({_NAMES})["']\s*,\s*["']?{_NUMBER}["']?\s*\)"""),
     re.compile(rf"""\$\{{({_NAMES}):?[-=]{_NUMBER}\}}"""),
     re.compile(rf"""process\.env\.({_NAMES})\s*(?:\|\||\?\?)\s*["']?{_NUMBER}\b"""),
-)  # fmt: skip
+)
 _OPTION = re.compile(
     r"(\s--?(?:time[-_]budget|train(?:ing)?[-_]seconds|max[-_]seconds|max[-_]time|time[-_]limit|budget|seconds)[= ])"
     rf"{_NUMBER}(?=\s|$)"
@@ -38,6 +39,7 @@ _SPOKEN = re.compile(
 )
 _ASSUMED = 60.0
 _LONGEST = 1e7
+_OPERATORS = {ast.Mult: operator.mul, ast.Div: operator.truediv, ast.Add: operator.add, ast.Sub: operator.sub}
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 Basis = Literal["given", "stated", "assumed"]
@@ -82,10 +84,9 @@ def filled(command: str) -> str:
 
 
 def _held(repository: Repository) -> Iterator[Budget]:
-    for file in repository.code:
-        for line in repository.lines(file):
-            if found := _of_line(repository, line):
-                yield found
+    for line in repository.lines(*repository.code):
+        if found := _of_line(repository, line):
+            yield found
 
 
 def _of_line(repository: Repository, line: Line) -> Budget | None:
@@ -101,12 +102,11 @@ def _of_line(repository: Repository, line: Line) -> Budget | None:
 
 
 def _spoken(repository: Repository) -> Iterator[Budget]:
-    for file in repository.prose:
-        for line in repository.lines(file):
-            if spoken := _SPOKEN.search(line.text):
-                seconds = float(spoken[1]) * _UNITS[spoken[2][0].lower()]
-                if 0 < seconds < _LONGEST:
-                    yield Budget(Fact("budget", seconds, line.where, FLAG, "as the text says"))
+    for line in repository.lines(*repository.prose):
+        if spoken := _SPOKEN.search(line.text):
+            seconds = float(spoken[1]) * _UNITS[spoken[2][0].lower()]
+            if 0 < seconds < _LONGEST:
+                yield Budget(Fact("budget", seconds, line.where, FLAG, "as the text says"))
 
 
 def _arithmetic(text: str) -> float | None:
@@ -120,14 +120,6 @@ def _arithmetic(text: str) -> float | None:
 def _value(node: ast.expr) -> float:
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         return float(node.value)
-    if isinstance(node, ast.BinOp):
-        left, right = _value(node.left), _value(node.right)
-        if isinstance(node.op, ast.Mult):
-            return left * right
-        if isinstance(node.op, ast.Div):
-            return left / right
-        if isinstance(node.op, ast.Add):
-            return left + right
-        if isinstance(node.op, ast.Sub):
-            return left - right
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        return float(_OPERATORS[type(node.op)](_value(node.left), _value(node.right)))
     raise ValueError("no such arithmetic")

@@ -20,17 +20,8 @@ _BEFORE = re.compile(r"^(?:\$|>|%|❯)\s+|^(?:time|nohup|timeout\s+\S+)\s+")
 _WORDS = re.compile(r"run|experiment|train|bench|test|score|measure", re.IGNORECASE)
 _SETUP = re.compile(r"\b(?:prepare|setup|install|download|sync|clean|clone|plot|analy[sz]e|-m venv)", re.IGNORECASE)
 _TARGETS = ("bench", "benchmark", "train", "run", "eval", "score", "test")
-_SCRIPTS = (
-    "train.py",
-    "run.sh",
-    "bench.sh",
-    "train.sh",
-    "benchmark.py",
-    "bench.py",
-    "evaluate.py",
-    "main.py",
-    "run.py",
-)
+_FILES = ("train.py", "run.sh", "bench.sh", "train.sh", "benchmark.py", "bench.py", "evaluate.py", "main.py", "run.py")
+_MAKEFILES = ("Makefile", "makefile", "GNUmakefile")
 
 
 def find(repository: Repository, given: str | None) -> Fact:
@@ -38,22 +29,17 @@ def find(repository: Repository, given: str | None) -> Fact:
     if given:
         return Fact("command", given, "given", FLAG)
     spoken = [(line, command) for line in _spoken(repository) if (command := _command(line.text, repository))]
-    spoken.sort(key=lambda pair: _rank(repository, *pair))
-    for line, command in spoken[:1]:
+    if spoken:
+        line, command = min(spoken, key=lambda pair: _rank(repository, *pair))
         return Fact("command", command, line.where, FLAG)
-    for name in ("Makefile", "makefile", "GNUmakefile"):
-        targets = {
-            match[1]: line for line in repository.lines(name) if (match := re.match(r"([\w-]+)\s*:(?!=)", line.text))
-        }
+    named = [(name, r"([\w-]+)\s*:(?!=)", "make") for name in _MAKEFILES]
+    for name, pattern, runner in [*named, ("package.json", r'\s*"([\w:-]+)"\s*:\s*"', "npm run")]:
+        lines = repository.lines(name) if name in repository.files else ()
+        targets = {match[1]: line for line in lines if (match := re.match(pattern, line.text))}
         for target in _TARGETS:
             if target in targets:
-                return Fact("command", f"make {target}", targets[target].where, FLAG)
-    scripts = {match[1]: line for line in repository.lines("package.json")
-               if (match := re.match(r'\s*"([\w:-]+)"\s*:\s*"', line.text))}  # fmt: skip
-    for target in _TARGETS if "package.json" in repository.files else ():
-        if target in scripts:
-            return Fact("command", f"npm run {target}", scripts[target].where, FLAG)
-    for name in _SCRIPTS:
+                return Fact("command", f"{runner} {target}", targets[target].where, FLAG)
+    for name in _FILES:
         if name in repository.files:
             runner = "python" if name.endswith(".py") else "bash"
             return Fact("command", f"{runner} {name}", name, FLAG, "the file is there; nothing says how it is run")
@@ -106,7 +92,7 @@ def _is_there(text: str, repository: Repository) -> bool:
     if words[0] in ("python", "python3", "bash", "sh") and not named:
         return len(words) > 2 and words[1] == "-m"
     if words[0] == "make":
-        return any(name in repository.files for name in ("Makefile", "makefile", "GNUmakefile"))
+        return any(name in repository.files for name in _MAKEFILES)
     return all(name in repository.files for name in named)
 
 

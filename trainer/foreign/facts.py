@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -21,7 +21,7 @@ class Fact:
         return self.value is not None and self.value != []
 
     def to_json(self) -> dict[str, Any]:
-        return {"field": self.field, "value": self.value, "where": self.where, "flag": self.flag, "note": self.note}
+        return asdict(self)
 
 
 def missing(field: str, flag: str, note: str) -> Fact:

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from programs.errors import UsageError
 from trainer import constants
@@ -80,24 +79,7 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
     facts += beside.missing(source, led)
     facts.append(_scoring(wanted))
     found = Draft(source, tuple(facts), "")
-    if found.lacking:
-        return found
-    parts = {
-        "name": wanted.name or task_name(folder),
-        "facts": facts,
-        "command": command.value,
-        "metric": metric,
-        "direction": way.value,
-        "editable": editable.value,
-        "budget": seconds,
-        "seed": seed.value or "",
-        "readable": [
-            fact.value for fact in around if fact.field == "readable" and fact.value and fact.value not in led.values()
-        ],
-        "links": led,
-        "knobs": knobs,
-    }
-    return Draft(source, tuple(facts), _toml(source, wanted, parts))
+    return found if found.lacking else replace(found, toml=_toml(found, wanted, metric, seconds, led, knobs))
 
 
 def write(found: Draft, into: Path | None) -> Path:
@@ -149,8 +131,8 @@ def _environment(source: repository.Repository, seconds: budget.Budget) -> dict[
 
 
 def _seed_variables(source: repository.Repository) -> list[str]:
-    lines = (line for file in source.code for line in source.lines(file))
-    return list(dict.fromkeys(match[1] or match[2] for line in lines for match in _SEED_READ.finditer(line.text)))
+    matches = (match for line in source.lines(*source.code) for match in _SEED_READ.finditer(line.text))
+    return list(dict.fromkeys(match[1] or match[2] for match in matches))
 
 
 def _scoring(wanted: Wanted) -> Fact:
@@ -170,22 +152,27 @@ def _edits_note(knobs: Sequence[ladders.Ladder]) -> str:
     return "ladders of multiples around each constant, for a researcher without a model"
 
 
-def _toml(source: repository.Repository, wanted: Wanted, parts: Mapping[str, Any]) -> str:
-    metric: metrics.Metric = parts["metric"]
-    seconds: budget.Budget = parts["budget"]
-    edits = parts["editable"]
-    where = {fact.field: fact.where for fact in parts["facts"]}
+def _toml(
+    found: Draft,
+    wanted: Wanted,
+    metric: metrics.Metric,
+    seconds: budget.Budget,
+    links: Mapping[str, str],
+    knobs: Sequence[ladders.Ladder],
+) -> str:
+    source = found.source
+    where, value = ({fact.field: getattr(fact, key) for fact in found.facts} for key in ("where", "value"))
+    edits = value["editable"]
+    shown = [fact.value for fact in found.facts if fact.field == "readable" and fact.value]
     lines = [
         "# Written by `metaloop task init --from`: runs this repository as it is. Behind a line: where it was found.",
         "[task]",
-        f"name = {_text(parts['name'])}",
-        f"metric = {_text(metric.name.value)}  # {where['metric']}",
-        f"direction = {_text(parts['direction'])}  # {where['direction']}",
-        f"editable = {_list(edits)}  # {where['editable']}",
-        f"read_only = {_list(roles.read_only(source, edits))}",
+        f"name = {_toml_value(wanted.name or task_name(source.folder))}",
+        *(f"{key} = {_toml_value(value[key])}  # {where[key]}" for key in ("metric", "direction", "editable")),
+        f"read_only = {_toml_value(roles.read_only(source, edits))}",
         "",
         "[budget]",
-        f"seconds = {_float(seconds.fact.value)}  # {where['budget']}",
+        f"seconds = {_toml_value(float(value['budget']))}  # {where['budget']}",
         f'basis = "{seconds.basis}"  # what speaks for these seconds; `metaloop task check DIR --write` measures them',
         f"hard_factor = {_HARD_FACTOR}  # killed at so many times the budget, plus hard_extra seconds of CPU,",
         f"hard_extra = {_HARD_EXTRA}",
@@ -195,67 +182,47 @@ def _toml(source: repository.Repository, wanted: Wanted, parts: Mapping[str, Any
         "[score]",
         'kind = "printed"',
     ]
-    lines += [f"file = {_text(metric.file)}"] if metric.file else []
-    lines += [f"key = {_text(metric.key)}"] if metric.key else [f"pattern = {_text(metric.pattern)}"]
-    lines += ["", "[run]", f"command = {_text(parts['command'])}  # {where['command']}"]
-    run: dict[str, Any] = {
-        "seed_constant": parts["seed"],
+    lines += [f"file = {_toml_value(metric.file)}"] if metric.file else []
+    lines += [f"key = {_toml_value(metric.key)}" if metric.key else f"pattern = {_toml_value(metric.pattern)}"]
+    lines += ["", "[run]", f"command = {_toml_value(value['command'])}  # {where['command']}"]
+    run = {
+        "seed_constant": value["seed"],
         "budget_constant": seconds.constant,
-        "readable": parts["readable"],
+        "readable": [path for path in shown if path not in links.values()],
         "executable": roles.executable(source),
-        "score_command": wanted.score_command or "",
-        "artifacts": list(wanted.artifacts),
+        "score_command": wanted.score_command,
+        "artifacts": wanted.artifacts,
         "environment": _environment(source, seconds),
-        "links": parts["links"],
+        "links": links,
     }
-    lines += [f"{key} = {_any(value)}" for key, value in run.items() if value]
-    if parts["knobs"]:
-        lines += ["", "# Made from the constants' present values: all that a researcher without a model can try.",
-                  "# Correct or remove what makes no sense; one with a model edits the files freely."]  # fmt: skip
-    for knob in parts["knobs"]:
-        lines += _knob(knob)
-    return "\n".join(lines) + "\n"
+    lines += [f"{key} = {_toml_value(entry)}" for key, entry in run.items() if entry]
+    if knobs:
+        lines += [
+            "",
+            "# Made from the constants' present values: all that a researcher without a model can try.",
+            "# Correct or remove what makes no sense; one with a model edits the files freely.",
+        ]
+    return "\n".join([*lines, *(line for knob in knobs for line in _knob(knob))]) + "\n"
 
 
 def _knob(knob: ladders.Ladder) -> list[str]:
+    file = f"file = {_toml_value(knob.file)}"
     if knob.kind != "patch":
-        values = ", ".join(_value(value) for value in knob.values)
-        lines = ["", f"[edits.{knob.name}]  # {knob.where}", f'kind = "{knob.kind}"', f"values = [{values}]"]
-        if knob.kind != "choice":
-            lines += [f"low = {_value(knob.values[0])}", f"high = {_value(knob.values[-1])}"]
-        return [*lines, f"file = {_text(knob.file)}"]
+        values = [_toml_value(value) for value in knob.values]
+        lines = ["", f"[edits.{knob.name}]  # {knob.where}", f'kind = "{knob.kind}"', f"values = [{', '.join(values)}]"]
+        return [*lines, *([f"low = {values[0]}", f"high = {values[-1]}"] if knob.kind != "choice" else []), file]
     lines = []
     for name, now, then in knob.patches:
-        lines += ["", f"[edits.{name}]  # {knob.where}", 'kind = "patch"', f"group = {_text(knob.name)}"]
-        lines += [f"file = {_text(knob.file)}", f"[[edits.{name}.replace]]", f"file = {_text(knob.file)}"]
-        lines += [f"find = {_text(now)}", f"with = {_text(then)}"]
+        lines += ["", f"[edits.{name}]  # {knob.where}", 'kind = "patch"', f"group = {_toml_value(knob.name)}", file]
+        lines += [f"[[edits.{name}.replace]]", file, f"find = {_toml_value(now)}", f"with = {_toml_value(then)}"]
     return lines
 
 
-def _text(value: Any) -> str:
-    """A TOML basic string; JSON's escapes are TOML's, but for DEL."""
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _list(values: Sequence[str]) -> str:
-    if len(values) < 4:
-        return "[" + ", ".join(_text(value) for value in values) + "]"
-    return "[\n" + "".join(f"    {_text(value)},\n" for value in values) + "]"
-
-
-def _any(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_text(name)} = {_text(text)}" for name, text in value.items()) + " }"
-    return _list(value) if isinstance(value, list) else _text(value)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return _text(value) if isinstance(value, str) else _float(value) if isinstance(value, float) else str(value)
-
-
-def _float(value: float) -> str:
-    """TOML wants a digit on both sides of the point."""
-    text = repr(float(value))
-    return text if "." in text or "e" in text else f"{text}.0"
+def _toml_value(value: object) -> str:
+    """A value as TOML writes it on one line, or an item a line from four on; JSON's escapes are TOML's, but for DEL."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_toml_value(name)} = {_toml_value(entry)}" for name, entry in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        items = [_toml_value(item) for item in value]
+        return f"[{', '.join(items)}]" if len(items) < 4 else "[\n" + "".join(f"    {item},\n" for item in items) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -23,16 +23,16 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
 _NO_KNOB = re.compile(
     r"SEED|PATH|DIR|FILE|VERSION|PORT|VOCAB|TIME_|BUDGET|SECONDS|DEVICE|URL|HOST|REPEAT|TRIALS|EVAL", re.I
 )
+_VALUE = r"(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)"
 _DEFINITIONS = (
-    re.compile(r"\s*#\s*define\s+(?P<name>\w+)\s+(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)[fFuUlL]*\s*(?://.*|/\*.*)?"),
+    re.compile(rf"\s*#\s*define\s+(?P<name>\w+)\s+{_VALUE}[fFuUlL]*\s*(?://.*|/\*.*)?"),
     re.compile(
         r"\s*(?:pub\s+|static\s+|export\s+)*(?:const|constexpr|let|final|var)\s+(?:\w+\s+)?(?P<name>[A-Z]\w+)"
-        r"(?:\s*:\s*\w+)?\s*=\s*(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)\w*\s*;?\s*(?://.*)?"
+        rf"(?:\s*:\s*\w+)?\s*=\s*{_VALUE}\w*\s*;?\s*(?://.*)?"
     ),
-    re.compile(r"(?:export )?(?P<name>[A-Z][A-Z0-9_]*)=[\"']?(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)[\"']?\s*(?:#.*)?"),
-    re.compile(r"(?P<name>[A-Z][A-Z0-9_]*)\s*[:?]?=\s*(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)\s*(?:#.*)?"),
-)  # fmt: skip
-_VALUE = r"(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)"
+    re.compile(rf"(?:export )?(?P<name>[A-Z][A-Z0-9_]*)=[\"']?{_VALUE}[\"']?\s*(?:#.*)?"),
+    re.compile(rf"(?P<name>[A-Z][A-Z0-9_]*)\s*[:?]?=\s*{_VALUE}\s*(?:#.*)?"),
+)
 _FIELD = re.compile(rf"\s+(?P<name>[A-Za-z]\w*)\s*:\s*(?:int|float)\s*=\s*{_VALUE}\s*(?:#.*)?")  # of a class
 _OPTION = re.compile(
     rf"""\s*\w+\.add_argument\(\s*["']--(?P<name>[A-Za-z][\w-]*)["'].*?default\s*=\s*{_VALUE}\s*[,)].*"""
@@ -40,9 +40,10 @@ _OPTION = re.compile(
 _KEY = re.compile(rf"\s*(?:- )?(?P<name>[A-Za-z]\w*)\s*[:=]\s*{_VALUE}\s*(?:[#;].*)?")
 _MEMBER = re.compile(rf'\s*"(?P<name>[A-Za-z]\w*)"\s*:\s*{_VALUE}\s*,?')
 _FORMS = {
-    "py": (_FIELD, _OPTION), "json": (_MEMBER,),
+    "py": (_FIELD, _OPTION),
+    "json": (_MEMBER,),
     **dict.fromkeys(("yaml", "yml", "toml", "ini", "cfg", "conf"), (_KEY,)),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from trainer.foreign.facts import Fact, missing
 from trainer.foreign.repository import Line, Repository
+from trainer.metric_names import loose_direction, plain_name
 
 METRIC, FILE, DIRECTION = "--metric", "--metric-file", "--direction"
 # what is no number is matched, too: a run that ends in NaN must not be judged by an earlier line
@@ -24,20 +25,11 @@ _SHOWN = re.compile(rf"\s*({_NAME})\s*[:=]\s*[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?\s*
 _GREP = re.compile(rf"""grep\s+(?:-\w+\s+)*["']?\^?({_NAME})[:=\\|"']""")
 _JSON_FILE = re.compile(r"""["'`\s(]([\w./-]{1,80}\.json)["'`\s),.:;]""")
 _JSON_KEY = re.compile(r"""\\?["']([A-Za-z_][\w-]{1,39})\\?["']\s*:""")
-_LOWER = re.compile(
-    r"(?:loss|bpb|ppl|milli|micro|nano|msec|usec|perplex|error|rmse|mae|mse|nll|fid|wer|cer|time|seconds|_ms|_us|_ns"
-    r"|latency|runtime|memory|cost|size)"
-)
-_HIGHER = re.compile(
-    r"(?:acc|score|f1|auc|map|bleu|rouge|sharpe|reward|return|throughput|tok|per_sec|_per_|flops|gbps|speedup|pass|win"
-    r"|r2)"
-)
-_SAYS = (
-    ("lower", re.compile(r"lower(?: is|=| are)? better|lowest|minimi[sz]|as (?:low|small)|smaller is", re.I)),
-    ("higher", re.compile(r"higher(?: is|=| are)? better|highest|maximi[sz]|as (?:high|large)|larger is", re.I)),
-)  # fmt: skip
+_SAYS = {
+    "lower": re.compile(r"lower(?: is|=| are)? better|lowest|minimi[sz]|as (?:low|small)|smaller is", re.I),
+    "higher": re.compile(r"higher(?: is|=| are)? better|highest|maximi[sz]|as (?:high|large)|larger is", re.I),
+}
 _QUICK = re.compile(r"\b(?:faster|fastest|as fast)\b", re.I)  # lower for a time, higher for a rate
-_RATE = re.compile(r"(?:bits|bytes|loss|cost|time|sec|seconds|[mun]s)_per_")  # less of it is better all the same
 _AUXILIARY = re.compile(
     r"^(?:num_|n_|total|peak|startup|step|epoch|depth|seed|commit|status|training_seconds|warmup|mfu|gpu|device|params"
     r"|url|http)",
@@ -64,15 +56,7 @@ def pattern_of(name: str, first: bool = True) -> str:
 def find(repository: Repository, name: str | None, file: str | None) -> Metric:
     """The metric that the flags name, or the likeliest that the repository prints or writes."""
     if file is not None:
-        key = name or _key_near(repository, file)
-        fact = (
-            Fact("metric", key, "given" if name else file, METRIC)
-            if key
-            else missing("metric", METRIC, f"which key of {file}?")
-        )
-        return Metric(fact, file=file, key=key or "") if file.endswith(".json") else Metric(
-            fact, pattern=pattern_of(key or "?"), file=file
-        )  # fmt: skip
+        return _in_file(file, name or _key_near(repository, file), "given" if name else file)
     if name is not None:
         return Metric(Fact("metric", name, "given", METRIC), pattern=pattern_of(name, first=False))
     for form, first in ((_PRINTED, True), (_WITHIN, False)):
@@ -84,69 +68,63 @@ def find(repository: Repository, name: str | None, file: str | None) -> Metric:
     return written if written.name.found else _in_words(repository) or written
 
 
+def _in_file(file: str, key: str, where: str) -> Metric:
+    fact = Fact("metric", key, where, METRIC) if key else missing("metric", METRIC, f"which key of {file}?")
+    if file.endswith(".json"):
+        return Metric(fact, file=file, key=key)
+    return Metric(fact, pattern=pattern_of(key or "?"), file=file)
+
+
 def _in_words(repository: Repository) -> Metric | None:
     """A figure with a name of several words, ``Final loss: 0.1``; the last such that sounds like a metric."""
     found = None
-    for file in repository.code:
-        for line in repository.lines(file):
-            for match in _IN_WORDS.finditer(line.text):
-                name = re.sub(r"\W+", "_", match[1].lower()).strip("_")
-                if _weight(name, 0) > 0:
-                    found = Metric(Fact("metric", name, line.where, METRIC), pattern=pattern_of(match[1]))
+    for line in repository.lines(*repository.code):
+        for match in _IN_WORDS.finditer(line.text):
+            name = plain_name(match[1])
+            if _weight(name, 0) > 0:
+                found = Metric(Fact("metric", name, line.where, METRIC), pattern=pattern_of(match[1]))
     return found
 
 
 def _best(repository: Repository, form: re.Pattern[str]) -> tuple[str, Line] | None:
     """The printed name with the most reason to be the metric: grepped for, spoken of, known, not a side figure."""
     printed: dict[str, Line] = {}
-    for file in repository.code:
-        for line in repository.lines(file):
-            for match in form.finditer(line.text):
-                printed.setdefault(match[1].rstrip("."), line)
-    told: Counter[str] = Counter()
-    for file in repository.prose:
-        for line in repository.lines(file):
-            if shown := _SHOWN.fullmatch(line.text):
-                printed.setdefault(shown[1], line)
-                told[shown[1]] += 1
-            for match in _GREP.finditer(line.text):
-                printed.setdefault(match[1], line)
-                told[match[1]] += 20
-            for name in printed:
-                if name in line.text:
-                    told[name] += 3 if any(says.search(line.text) for _, says in _SAYS) else 1
-    for file in repository.code:
-        for line in repository.lines(file):
-            for match in _GREP.finditer(line.text):
-                told[match[1]] += 20 if match[1] in printed else 0
+    for line in repository.lines(*repository.code):
+        for match in form.finditer(line.text):
+            printed.setdefault(match[1].rstrip("."), line)
+    mentions: Counter[str] = Counter()
+    for line in repository.lines(*repository.prose):
+        if shown := _SHOWN.fullmatch(line.text):
+            printed.setdefault(shown[1], line)
+            mentions[shown[1]] += 1
+        for match in _GREP.finditer(line.text):
+            printed.setdefault(match[1], line)
+            mentions[match[1]] += 20
+        for name in printed:
+            if name in line.text:
+                mentions[name] += 3 if any(says.search(line.text) for says in _SAYS.values()) else 1
+    for line in repository.lines(*repository.code):
+        for match in _GREP.finditer(line.text):
+            mentions[match[1]] += 20 if match[1] in printed else 0
     if not printed:
         return None
-    ranked = sorted(printed, key=lambda name: (-_weight(name, told[name]), list(printed).index(name)))
-    best = ranked[0]
-    return (best, printed[best]) if _weight(best, told[best]) > 0 else None
+    best = max(printed, key=lambda name: _weight(name, mentions[name]))
+    return (best, printed[best]) if _weight(best, mentions[best]) > 0 else None
 
 
-def _weight(name: str, told: int) -> float:
-    known = bool(_LOWER.search(name.lower()) or _HIGHER.search(name.lower()))
+def _weight(name: str, mentions: int) -> float:
+    known = loose_direction(name) is not None
     side = bool(_AUXILIARY.match(name))
-    return told + 5 * known + 3 * name.lower().startswith(("val", "test", "score", "metric")) - 100 * side
+    return mentions + 5 * known + 3 * name.lower().startswith(("val", "test", "score", "metric")) - 100 * side
 
 
 def _written(repository: Repository) -> Metric:
     """A JSON file that the code or the prose names and that is not there yet: it is written by a run."""
-    for file in [*repository.prose, *repository.code]:
-        for line in repository.lines(file):
-            for match in _JSON_FILE.finditer(f" {line.text} "):
-                name = match[1].removeprefix("./")
-                if name in repository.files or name in ("package.json", "config.json"):
-                    continue
-                key = _key_near(repository, name)
-                fact = (
-                    Fact("metric", key, line.where, METRIC)
-                    if key
-                    else missing("metric", METRIC, f"which key of {name}?")
-                )
-                return Metric(fact, file=name, key=key)
+    for line in repository.lines(*repository.prose, *repository.code):
+        for match in _JSON_FILE.finditer(f" {line.text} "):
+            name = match[1].removeprefix("./")
+            if name not in repository.files and name not in ("package.json", "config.json"):
+                return _in_file(name, _key_near(repository, name), line.where)
     return Metric(missing("metric", METRIC, "nothing prints NAME: VALUE, nothing writes JSON; also --metric-file"))
 
 
@@ -159,37 +137,32 @@ def _key_near(repository: Repository, file: str) -> str:
 
 def _likeliest_key(repository: Repository, names: list[str]) -> str:
     weights: Counter[str] = Counter()
-    for name in names:
-        for line in repository.lines(name):
-            for match in _JSON_KEY.finditer(line.text):
-                key = match[1]
-                spoken = sum(f"`{key}`" in repository.text(one) for one in repository.prose)
-                weights[key] += int(_weight(key, 5 * spoken)) + 1
-    return weights.most_common(1)[0][0] if weights and weights.most_common(1)[0][1] > 0 else ""
+    for line in repository.lines(*names):
+        for match in _JSON_KEY.finditer(line.text):
+            key = match[1]
+            spoken = sum(f"`{key}`" in repository.text(one) for one in repository.prose)
+            weights[key] += int(_weight(key, 5 * spoken)) + 1
+    best = max(weights, key=lambda key: weights[key], default="")
+    return best if weights[best] > 0 else ""
 
 
 def direction(repository: Repository, metric: str | None, given: str | None) -> Fact:
     """From a sentence that names the metric, any sentence of the prose, or the metric's own name."""
     if given:
         return Fact("direction", given, "given", DIRECTION)
-    lower = (metric or "").lower()
-    low = bool(_LOWER.search(lower)) and (bool(_RATE.search(lower)) or not _HIGHER.search(lower))
-    high = bool(_HIGHER.search(lower)) and not low and not _LOWER.search(lower)
+    named = loose_direction(metric or "")
     said: list[tuple[str, Line, bool]] = []
-    for file in repository.prose:
-        for line in repository.lines(file):
-            for way, says in _SAYS:
-                if says.search(line.text):
-                    said.append((way, line, bool(metric and metric in line.text)))
-            if _QUICK.search(line.text):
-                said.append(("higher" if high else "lower", line, False))
+    for line in repository.lines(*repository.prose):
+        for way, says in _SAYS.items():
+            if says.search(line.text):
+                said.append((way, line, bool(metric and metric in line.text)))
+        if _QUICK.search(line.text):
+            said.append((named or "lower", line, False))
     for near in (True, False):
-        ways = {way for way, _, named in said if named or not near}
+        ways = {way: line for way, line, about in reversed(said) if about or not near}
         if len(ways) == 1:
-            line = next(line for way, line, named in said if named or not near)
-            return Fact("direction", ways.pop(), line.where, DIRECTION)
-    if low or high:
-        return Fact(
-            "direction", "lower" if low else "higher", "by its name", DIRECTION, "no sentence says which way is better"
-        )
+            [(way, line)] = ways.items()
+            return Fact("direction", way, line.where, DIRECTION)
+    if named:
+        return Fact("direction", named, "by its name", DIRECTION, "no sentence says which way is better")
     return missing("direction", DIRECTION, "lower or higher: nothing says which way is better")

@@ -17,9 +17,7 @@ from pathlib import Path
 from programs.errors import NotFound, UsageError
 from trainer import login_keys
 
-_FOLDERS = {
-    "__pycache__", "node_modules", "target", "wandb", "runs", "build", "dist", "studies",
-}  # fmt: skip
+_FOLDERS = {"__pycache__", "node_modules", "target", "wandb", "runs", "build", "dist", "studies"}
 _LEFT_OUT = ("*.pyc", "*.o", "*.so", "results.tsv", "run.log", "*.log", "task.toml", "card.json", "uv.lock")
 _MOST_FILES, _MOST_MB, _DEEPEST = 2_000, 256, 12
 _TEXT_BYTES, _LINE = 1 << 20, 400
@@ -57,11 +55,12 @@ class Repository:
             self._texts[name] = _read(self.folder / name)
         return self._texts[name]
 
-    def lines(self, name: str) -> Iterator[Line]:
-        """The lines of a file that a person could have written."""
-        for number, text in enumerate(self.text(name).splitlines(), 1):
-            if len(text) <= _LINE:
-                yield Line(name, number, text)
+    def lines(self, *names: str) -> Iterator[Line]:
+        """The lines of files that a person could have written."""
+        for name in names:
+            for number, text in enumerate(self.text(name).splitlines(), 1):
+                if len(text) <= _LINE:
+                    yield Line(name, number, text)
 
     @cached_property
     def prose(self) -> list[str]:
@@ -117,11 +116,11 @@ def _walk(
     for entry in entries:
         name = f"{inner}/{entry.name}" if inner else entry.name
         form = entry.stat(follow_symlinks=False)
-        if not name.isprintable() or not _is_text(name):
+        if not name.isprintable():  # nor is what is no UTF-8
             left.append(f"{inner or '.'}: a name that cannot be written")
         elif stat.S_ISDIR(form.st_mode):
-            if entry.name in _FOLDERS or entry.name.startswith(".") or _is_environment(Path(entry.path)):
-                continue
+            if entry.name in _FOLDERS or entry.name.startswith(".") or (Path(entry.path) / "pyvenv.cfg").is_file():
+                continue  # a virtual environment has any name, and a package may be called env
             if depth >= _DEEPEST:
                 left.append(f"{name}: nested too deeply")
                 continue
@@ -135,19 +134,6 @@ def _walk(
             links[name] = os.readlink(entry.path)
         else:
             left.append(f"{name}: no file")
-
-
-def _is_environment(folder: Path) -> bool:
-    """A virtual environment, whatever its name; a package may be called env, too."""
-    return (folder / "pyvenv.cfg").is_file()
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _read(path: Path) -> str:

@@ -24,23 +24,7 @@ _MAY_NOT = re.compile(
 _ONLY_THEN = re.compile(r"\b(?:cannot|can't|must not|not allowed|off limits|read-only)\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.;!])\s+")
 _FILE = re.compile(r"`?((?:[\w-]+/)*[\w.-]+\.\w{1,5}|(?:[\w-]+/)+\*?)`?")
-_SOURCES = (
-    ".py",
-    ".c",
-    ".cc",
-    ".cpp",
-    ".cu",
-    ".rs",
-    ".go",
-    ".js",
-    ".ts",
-    ".jl",
-    ".sh",
-    ".java",
-    ".zig",
-    ".f90",
-    ".lua",
-)
+_SOURCE = re.compile(r"\.(?:py|cc?|cpp|cu|rs|go|[jt]s|jl|sh|java|zig|f90|lua)$")
 _MOST = 20
 
 
@@ -55,11 +39,10 @@ def editable(repository: Repository, given: Sequence[str], command: str | None) 
     if allowed:
         return Fact("editable", allowed, where, FLAG)
     if "train.py" in repository.files:
-        return Fact(
-            "editable", ["train.py"], "train.py", FLAG, "the file is there; no sentence says what may be edited"
-        )
+        note = "the file is there; no sentence says what may be edited"
+        return Fact("editable", ["train.py"], "train.py", FLAG, note)
     scripts = [name for name in scripts_of(command or "", repository) if not re.search(r"bench|eval|test|score", name)]
-    sources = [name for name in repository.files if name.endswith(_SOURCES) and not name.endswith(".sh")]
+    sources = [name for name in repository.files if _SOURCE.search(name) and not name.endswith(".sh")]
     if not scripts and len(sources) == 1:
         return Fact("editable", sources, sources[0], FLAG, "the only source file")
     if scripts:
@@ -113,7 +96,7 @@ def _expanded(text: str, repository: Repository) -> list[str]:
         return [text]
     if text.endswith(("/", "/*")):
         folder = text.rstrip("*")
-        return [name for name in repository.files if name.startswith(folder) and name.endswith(_SOURCES)]
+        return [name for name in repository.files if name.startswith(folder) and _SOURCE.search(name)]
     return []
 
 

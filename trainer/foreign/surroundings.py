@@ -21,6 +21,7 @@ _COMMENT = re.compile(r"^\s*(#|//|--|\*|%|;)|\s#\s.*$|\s//\s.*$")
 _HUB = "~/.cache/huggingface"
 _GPU = re.compile(r"""torch\.cuda\.|\.cuda\(|device\s*=\s*["']cuda|nvidia-smi|\bnvcc\b|jax\.devices\(["']gpu""")
 _ENVIRONMENTS = (".venv", "venv")
+_PACKAGE_LISTS = ("uv.lock", "pyproject.toml", "requirements.txt")
 
 
 def find(repository: Repository, given: Sequence[str]) -> list[Fact]:
@@ -28,7 +29,7 @@ def find(repository: Repository, given: Sequence[str]) -> list[Fact]:
     facts = [Fact("readable", _absolute(path), "given", FLAG) for path in given]
     facts += _packages(repository)
     facts += _caches(repository)
-    gpu = next((line for file in repository.code for line in repository.lines(file) if _GPU.search(line.text)), None)
+    gpu = next((line for line in repository.lines(*repository.code) if _GPU.search(line.text)), None)
     if gpu is not None:
         facts.append(Fact("gpu", None, gpu.where, "", "asks for a GPU: the sandbox of a command shows none"))
     return facts
@@ -38,19 +39,18 @@ def _caches(repository: Repository) -> list[Fact]:
     """Folders of the user's cache that the code names. What only a comment or the prose mentions is not shown, nor a
     cache that programs share: of that one the folder of the model or the data set that is fetched."""
     found: dict[str, Fact] = {}
-    for file in [*repository.code, *repository.prose]:
-        for line in repository.lines(file):
-            code = "" if file in repository.prose else _COMMENT.sub("", line.text)
-            for kind, name in _FETCHED.findall(code):
-                folder = name.replace("/", "--")
-                sets = [f"{_HUB}/hub/datasets--{folder}", f"{_HUB}/datasets/{name.replace('/', '___').lower()}"]
-                for path in [f"{_HUB}/hub/models--{folder}"] if kind == "from_pretrained" else sets:
-                    if Path(path).expanduser().is_dir():
-                        found.setdefault(path, Fact("readable", path, line.where, FLAG, f"{path}: shown read-only"))
-            named = {_own(match) for match in _CACHE.finditer(code)}
-            for path in dict.fromkeys(_own(match) for match in _CACHE.finditer(line.text)):
-                if "metaloop" not in path and not (path in found and found[path].found):
-                    found[path] = _cache(path, path in named, line.where)
+    for line in repository.lines(*repository.code, *repository.prose):
+        code = "" if line.file in repository.prose else _COMMENT.sub("", line.text)
+        for kind, name in _FETCHED.findall(code):
+            folder = name.replace("/", "--")
+            sets = [f"{_HUB}/hub/datasets--{folder}", f"{_HUB}/datasets/{name.replace('/', '___').lower()}"]
+            for path in [f"{_HUB}/hub/models--{folder}"] if kind == "from_pretrained" else sets:
+                if Path(path).expanduser().is_dir():
+                    found.setdefault(path, Fact("readable", path, line.where, FLAG, f"{path}: shown read-only"))
+        named = {_own(match) for match in _CACHE.finditer(code)}
+        for path in dict.fromkeys(_own(match) for match in _CACHE.finditer(line.text)):
+            if "metaloop" not in path and not (path in found and found[path].found):
+                found[path] = _cache(path, path in named, line.where)
     return list(found.values())
 
 
@@ -94,12 +94,8 @@ def _packages(repository: Repository) -> list[Fact]:
         if outside and any((base / "lib").glob("python3*/os.py")):
             facts.append(Fact("readable", str(base), f"{name}/bin/python", FLAG, "the interpreter of that environment"))
         return facts
-    wanted = next((one for one in ("uv.lock", "pyproject.toml", "requirements.txt") if _has(repository, one)), None)
+    wanted = next((one for one in _PACKAGE_LISTS if (repository.folder / one).is_file()), None)
     if wanted is None:
         return []
     note = "no .venv: runs with Metaloop's own interpreter; make one there (uv sync) for packages of its own"
     return [Fact("packages", None, wanted, FLAG, note)]
-
-
-def _has(repository: Repository, name: str) -> bool:
-    return (repository.folder / name).is_file()

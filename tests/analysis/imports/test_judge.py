@@ -9,10 +9,11 @@ import statistics
 import pytest
 
 from analysis.imports.noise import chance_gain, chance_keeps, explained, is_explained, spread
-from analysis.imports.words import category, meaning, named_direction
+from analysis.imports.words import category, meaning
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import judged, read, rows, told
 from tests.analysis.imports.samples import tsv
+from trainer.metric_names import named_direction
 
 
 @pytest.mark.parametrize(
