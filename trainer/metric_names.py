@@ -42,9 +42,15 @@ def named_direction(name: str) -> tuple[str | None, bool]:
 
 @lru_cache(maxsize=4096)
 def loose_direction(name: str) -> str | None:
-    """The better direction of what a program prints: costs, amounts, rates and compounds count, too."""
+    """The better direction of what a program prints: costs, amounts, rates and compounds count, too.
+
+    None also where its words speak for both (``acc_time``): a task that is made from it would go the wrong way.
+    """
     words = plain_name(_JOINT.sub("_", name))
     head, clause, _ = (*_CLAUSE.split(words, maxsplit=1), "", "")[:3]
+    certain = {way for word in head.split("_") for way, clear in [_ways(True).get(word, ("", False))] if clear}
+    if len(certain) > 1 and not words.endswith("_rate"):
+        return None
     return _direction(head.split("_"), loose=True)[0] or ("higher" if clause == "per" else None)
 
 

@@ -10,7 +10,7 @@ NAMES = {
     "lower": "val_loss valLoss time walltime milliseconds peak_memory_gb bits_per_byte ms_per_token error_rate"
     " time_to_accuracy loss_at_best_acc",
     "higher": "testAcc mAP map50 AUROC top1_acc Passed GFLOPS gflops_per_sec images_per_minute neg_loss pass@1",
-    None: "performance _",
+    None: "performance _ acc_time time_acc",
 }
 
 
