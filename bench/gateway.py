@@ -1,7 +1,7 @@
 """What the gateway of model APIs adds to a call of a coding agent: python -m bench.gateway [CALLS]
 
 Calls one after another to the server of the tests, whole and streamed, in turns straight and through the gateway with a
-capped purse on disk. Prints medians in milliseconds.
+capped `purse.json` on disk. Prints medians in milliseconds.
 """
 
 from __future__ import annotations

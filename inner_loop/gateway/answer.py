@@ -22,7 +22,7 @@ from programs.errors import MetaloopError
 if TYPE_CHECKING:
     import httpx
 
-    from inner_loop.gateway.toll import Passage
+    from inner_loop.gateway.call_meter import MeteredCall
 
 _BODY_BYTES = 32 << 20  # Anthropic's own limit: https://docs.anthropic.com/en/api/overview
 _BODY_SECONDS = 60.0
@@ -75,8 +75,8 @@ class Handler(BaseHTTPRequestHandler):
                 self._metered(route, rest, kind, data)
         except Refused as refused:
             self._refuse(protocol, refused)
-        except MetaloopError as error:  # of ours: the purse cannot be read
-            with self.server.gateway.toll.watched():
+        except MetaloopError as error:  # of ours: purse.json cannot be read
+            with self.server.gateway.meter.watched():
                 raise error
             self._refuse(protocol, Refused(503, "metaloop cannot go on"))
 
@@ -130,32 +130,32 @@ class Handler(BaseHTTPRequestHandler):
         import httpx
 
         asked = ask(kind, read(data), route)
-        with self.server.gateway.toll.passage(asked, route) as passage:
+        with self.server.gateway.meter.call(asked, route) as call:
             try:
-                with self._open(route, rest, passage.content) as response:
-                    self._pass_on(response, asked, passage)
+                with self._open(route, rest, call.content) as response:
+                    self._pass_on(response, asked, call)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                passage.free(f"{type(error).__name__}: {error}")
+                call.free(f"{type(error).__name__}: {error}")
                 raise _unreachable(error) from None
             except httpx.HTTPError as error:
-                passage.lost(f"{type(error).__name__}: {error}")
+                call.lost(f"{type(error).__name__}: {error}")
                 raise _unreachable(error) from None
 
-    def _pass_on(self, response: httpx.Response, asked: Ask, passage: Passage) -> None:
+    def _pass_on(self, response: httpx.Response, asked: Ask, call: MeteredCall) -> None:
         reading = Reading(asked.kind)
         if not response.is_success:
             data = self._read(response)
-            passage.free(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}")
+            call.free(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}")
             self._whole(response, data)
         elif response.headers.get("content-type", "").startswith("text/event-stream"):
-            self._stream(response, asked, passage, reading)
+            self._stream(response, asked, call, reading)
         else:
             data = self._read(response)
             reading.whole(data)
-            passage.answered(reading)  # before it is told: what the agent has, is paid
+            call.answered(reading)  # before it is told: what the agent has, is paid
             self._whole(response, data)
 
-    def _stream(self, response: httpx.Response, asked: Ask, passage: Passage, reading: Reading) -> None:
+    def _stream(self, response: httpx.Response, asked: Ask, call: MeteredCall, reading: Reading) -> None:
         """Event by event. One that breaks off ends for the agent without the mark of an end, as it did for us."""
         import httpx
 
@@ -166,12 +166,12 @@ class Handler(BaseHTTPRequestHandler):
                 if there and not (bare and asked.hides_usage):
                     there = self._write(b"%x\r\n%s\r\n" % (len(event), event))
         except httpx.HTTPError as error:
-            passage.lost(f"{type(error).__name__}: {error}")
+            call.lost(f"{type(error).__name__}: {error}")
             return
         if not reading.ended:
-            passage.lost("the stream broke off")
+            call.lost("the stream broke off")
             return
-        passage.answered(reading)
+        call.answered(reading)
         if there:
             self._write(b"0\r\n\r\n")
 

@@ -2,7 +2,7 @@
 
 A small HTTP server on a unix socket that is bound into the sandbox, where `agents/relay` gives it an address. It passes
 requests on to the APIs of its routes and to nothing else: no other path, no redirect, no header of the agent that could
-name another account. Each call is metered (`gateway/toll`). Who calls must know the pass that was given out.
+name another account. Each call is metered (`gateway/call_meter`). Who calls must know the pass that was given out.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from inner_loop.gateway.answer import Handler
+from inner_loop.gateway.call_meter import CallMeter
 from inner_loop.gateway.route import Route, Upstream, bases, given
-from inner_loop.gateway.toll import Toll
 from inner_loop.kit import Kit
 from inner_loop.models.scrub import forms
 from programs.errors import EnvironmentProblem
@@ -44,7 +44,7 @@ class Gateway:
         self.routes = routes
         self.closing = False
         self.token = f"metaloop-{secrets.token_hex(20)}"
-        self.toll = Toll(kit)
+        self.meter = CallMeter(kit)
         self.client = _client(kit)
         self._upstreams = upstreams
         self._folder = Path(tempfile.mkdtemp(prefix="metaloop-gateway-"))  # mode 700
@@ -75,7 +75,7 @@ class Gateway:
         self._server.shutdown()
         self._thread.join()
         self.closing = True  # what is cut now fails as it may
-        self.toll.close(_DRAIN_SECONDS)
+        self.meter.close(_DRAIN_SECONDS)
         self._server.server_close()
         self.client.close()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from inner_loop.models.purse import Purse
+from inner_loop.models.spend_limiter import SpendLimiter
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
 from tests.llm.gateway import OPENAI_KEY, TEXT, Caller, api, body, calling
@@ -57,7 +57,7 @@ def status(answer: bytes) -> int:
         ("POST /openai/v1/chat/completions?a=%0d%0aX:1 HTTP/1.1", 400),
     ],
 )  # fmt: skip
-def test_no_path_leads_past_the_toll(
+def test_no_path_leads_past_the_meter(
     api: ApiServer, line: str, expected: int, capfd: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     with calling(api, **CAPS) as caller:
@@ -96,7 +96,7 @@ def test_a_second_request_behind_the_first_is_not_read(api: ApiServer) -> None:
 def test_a_model_has_a_name_that_can_be_shown(api: ApiServer, model: Any) -> None:
     with calling(api, **CAPS) as caller:
         assert status(raw(caller, data=json.dumps(body("chat", model=model)).encode())) == 400
-        assert caller.gateway.toll.problem is None and not api.seen
+        assert caller.gateway.meter.problem is None and not api.seen
 
 
 def test_what_is_billed_in_other_tokens_is_taken_out(api: ApiServer) -> None:
@@ -136,7 +136,7 @@ LIES: dict[str, Any] = {
 def test_a_lie_about_usage_gives_nothing_back(lie: str, tmp_path: Path) -> None:
     with wild(whole(completion(LIES[lie]))) as server, calling(server, study=tmp_path, **CAPS) as caller:
         assert caller.ask("chat").status_code == 200
-        (event,), spent = caller.events, Purse(tmp_path).spent()
+        (event,), spent = caller.events, SpendLimiter(tmp_path).spent()
         assert spent.tokens == event["tokens"] + event["lost_tokens"] > 0
         assert spent.usd == pytest.approx(event["usd"] + event["lost_usd"]) and spent.usd > 0
 
@@ -145,7 +145,7 @@ def test_an_answer_under_another_status_is_not_free(tmp_path: Path) -> None:
     answer = whole(completion(used(100, 50)), status="201 Created")
     with wild(answer) as server, calling(server, study=tmp_path, **CAPS) as caller:
         assert caller.ask("chat").status_code == 201
-        assert Purse(tmp_path).spent().tokens == 150
+        assert SpendLimiter(tmp_path).spent().tokens == 150
 
 
 def test_words_of_an_api_are_written_down_plainly() -> None:
@@ -183,8 +183,8 @@ def test_what_is_no_answer_is_told_and_counted(
     with wild(RAW[answer]) as server, calling(server, study=tmp_path, **CAPS) as caller:
         caller.ask("chat")
         (event,) = caller.events
-        assert len(server.heard) == 1 and caller.gateway.toll.problem is None
-        assert Purse(tmp_path).spent().tokens == event["lost_tokens"] and (event["lost_tokens"] > 0) == (
+        assert len(server.heard) == 1 and caller.gateway.meter.problem is None
+        assert SpendLimiter(tmp_path).spent().tokens == event["lost_tokens"] and (event["lost_tokens"] > 0) == (
             answer != "elsewhere"
         )
     assert capfd.readouterr() == ("", "")
@@ -201,4 +201,4 @@ def test_a_stream_cut_in_the_middle_of_a_letter(tmp_path: Path) -> None:
 
     with WildServer(letters) as server, calling(server, study=tmp_path, **CAPS) as caller:
         assert "größer" in caller.ask("chat", stream=True).content.decode()
-        assert Purse(tmp_path).spent().tokens == 15
+        assert SpendLimiter(tmp_path).spent().tokens == 15
