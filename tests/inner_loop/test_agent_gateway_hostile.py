@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from inner_loop.gateway import server as agent_gateway
+from inner_loop.gateway.answer import Handler
 from inner_loop.models.spend_limiter import SpendLimiter
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
-from tests.llm.gateway import OPENAI_KEY, TEXT, Caller, api, body, calling
+from tests.llm.gateway import OPENAI_KEY, TEXT, Caller, api, body, calling, until
 from tests.llm.wild import WildServer, whole
 
 __all__ = ["api", "litellm_loaded"]
@@ -202,3 +204,20 @@ def test_a_stream_cut_in_the_middle_of_a_letter(tmp_path: Path) -> None:
     with WildServer(letters) as server, calling(server, study=tmp_path, **CAPS) as caller:
         assert "größer" in caller.ask("chat", stream=True).content.decode()
         assert SpendLimiter(tmp_path).spent().tokens == 15
+
+
+def test_an_agent_that_stops_reading_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reply is read to its end and paid, and the one connection there is serves the next request."""
+    monkeypatch.setattr(Handler, "timeout", 1.0)
+    monkeypatch.setattr(agent_gateway, "_CONNECTIONS", 1)
+    chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "x" * 60_000}}]}).encode()
+    last = json.dumps({"choices": [], "usage": used(10, 5)}).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+    answer = head + (b"data: " + chunk + b"\n\n") * 30 + b"data: " + last + b"\n\ndata: [DONE]\n\n"
+    asked = json.dumps(body("chat", stream=True)).encode()
+    with wild(answer) as server, calling(server, **CAPS) as caller, socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(str(caller.gateway.socket))
+        line = f"{POST}\r\nAuthorization: Bearer {caller.gateway.token}\r\nContent-Length: {len(asked)}\r\n\r\n"
+        silent.sendall(line.encode() + asked)
+        assert until(lambda: bool(caller.events)) and caller.events[0]["tokens"] == 15
+        assert until(lambda: caller.ask("chat", stream=True).status_code == 200)
