@@ -102,7 +102,7 @@ def device(place: Path) -> None:
 
 
 def overhead(place: Path) -> None:
-    """A turn besides model and training: prompt, LiteLLM, reading the reply, purse, git; without a ledger's fsync."""
+    """A turn besides model and training: prompt, LiteLLM, reading the reply, caps, git; without a ledger's fsync."""
     task, turns = planted(place / "task", 200), 199
     with served_apart(0.0) as url:
         played(planted(place / "warm", 4), staff(call_timeout=60), place, 0.0, 99)
@@ -231,7 +231,7 @@ def caps(place: Path) -> None:
 
 
 def spend(team: Staff, folder: Path) -> None:
-    """Two clients, as two workers have them, four threads each, until the purse is empty."""
+    """Two clients, as two workers have them, four threads each, until the cap is reached."""
 
     def work(client: Client) -> None:
         try:

@@ -1,7 +1,7 @@
 """What the gateway of model APIs adds to a call of a coding agent: python -m bench.gateway [CALLS]
 
 Calls one after another to the server of the tests, whole and streamed, in turns straight and through the gateway with a
-capped purse on disk. Prints medians in milliseconds.
+capped `purse.json` on disk. Prints medians in milliseconds.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ def main(calls: int) -> None:
             for _ in range(calls):
                 asked = body("chat", stream=stream)
                 began = time.perf_counter()
-                straight.post(f"{server.url}/chat/completions", json=asked, headers={"Connection": "close"})
+                answer = straight.post(f"{server.url}/chat/completions", json=asked, headers={"Connection": "close"})
                 took["straight"].append(time.perf_counter() - began)
+                answer.raise_for_status()
                 began = time.perf_counter()
-                caller.client.post(PATHS["chat"], json=asked, headers=caller.key("chat"))
+                answer = caller.client.post(PATHS["chat"], json=asked, headers=caller.key("chat"))
                 took["gateway"].append(time.perf_counter() - began)
+                answer.raise_for_status()  # a refusal is fast, and no figure
             direct, through = (statistics.median(took[name]) * 1000 for name in ("straight", "gateway"))
             kind = "streamed" if stream else "whole"
             more = f"more {through - direct:.1f} ms"

@@ -13,7 +13,7 @@ from inner_loop.comparison import mean_metric
 from inner_loop.events import Emit, Event
 from inner_loop.kit import Kit
 from inner_loop.models.contract import NoReply
-from inner_loop.models.purse import ShareSpent
+from inner_loop.models.spend_limiter import ShareSpent
 from inner_loop.repository import Repository
 from inner_loop.researchers import find_researcher
 from programs.errors import MetaloopError

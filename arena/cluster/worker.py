@@ -25,7 +25,7 @@ from trainer.task import Task
 
 
 class FarWorker(Worker):
-    """As any worker, but for where its events go, who asks it to stop, and where the study's purse lies."""
+    """As any worker, but for where its events go, who asks it to stop, and where the study's purse.json lies."""
 
     def __init__(self, *args: Any, link: Link, study: Path, **named: Any) -> None:
         super().__init__(*args, ledger=link, **named)

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
+import httpx
+
 from inner_loop.gateway.fields import Kind, Refused
 from inner_loop.gateway.request import Ask, ask, counted, find, read
 from inner_loop.gateway.route import Protocol, Route
@@ -20,9 +22,7 @@ from inner_loop.gateway.usage import Reading
 from programs.errors import MetaloopError
 
 if TYPE_CHECKING:
-    import httpx
-
-    from inner_loop.gateway.toll import Passage
+    from inner_loop.gateway.call_meter import MeteredCall
 
 _BODY_BYTES = 32 << 20  # Anthropic's own limit: https://docs.anthropic.com/en/api/overview
 _BODY_SECONDS = 60.0
@@ -52,16 +52,10 @@ class Handler(BaseHTTPRequestHandler):
         return "metaloop"
 
     def do_HEAD(self) -> None:
-        """Clients ask whether anybody is there."""
+        """Clients ask whether a server is there."""
         self._answer(200, b"", {})
 
     def do_GET(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def _serve(self) -> None:
         self.close_connection = True
         protocol: Protocol = "anthropic" if self.path.startswith("/anthropic") else "openai"
         try:
@@ -75,10 +69,16 @@ class Handler(BaseHTTPRequestHandler):
                 self._metered(route, rest, kind, data)
         except Refused as refused:
             self._refuse(protocol, refused)
-        except MetaloopError as error:  # of ours: the purse cannot be read
-            with self.server.gateway.toll.watched():
+        except httpx.TimeoutException:
+            self._refuse(protocol, Refused(504, "the API did not answer in time"))
+        except httpx.HTTPError:
+            self._refuse(protocol, Refused(502, "the API cannot be reached"))
+        except MetaloopError as error:  # of ours: purse.json cannot be read
+            with self.server.gateway.meter.watched():
                 raise error
             self._refuse(protocol, Refused(503, "metaloop cannot go on"))
+
+    do_POST = do_GET
 
     def _let_in(self) -> None:
         """The pass is where the client puts its key; it goes no further."""
@@ -118,88 +118,65 @@ class Handler(BaseHTTPRequestHandler):
         return self.server.gateway.client.stream(self.command, route.url + rest, headers=headers, content=content)
 
     def _free(self, route: Route, rest: str, content: bytes | None) -> None:
-        import httpx
-
-        try:
-            with self._open(route, rest, content) as response:
-                self._whole(response, self._read(response))
-        except httpx.HTTPError as error:
-            raise _unreachable(error) from None
+        with self._open(route, rest, content) as response:
+            self._whole(response, self._read(response))
 
     def _metered(self, route: Route, rest: str, kind: Kind, data: bytes) -> None:
-        import httpx
-
         asked = ask(kind, read(data), route)
-        with self.server.gateway.toll.passage(asked, route) as passage:
+        with self.server.gateway.meter.call(asked, route) as call:
             try:
-                with self._open(route, rest, passage.content) as response:
-                    self._pass_on(response, asked, passage)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                passage.free(f"{type(error).__name__}: {error}")
-                raise _unreachable(error) from None
+                with self._open(route, rest, call.content) as response:
+                    self._pass_on(response, asked, call)
             except httpx.HTTPError as error:
-                passage.lost(f"{type(error).__name__}: {error}")
-                raise _unreachable(error) from None
+                settle = call.free if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else call.lost
+                settle(f"{type(error).__name__}: {error}")
+                raise
 
-    def _pass_on(self, response: httpx.Response, asked: Ask, passage: Passage) -> None:
+    def _pass_on(self, response: httpx.Response, asked: Ask, call: MeteredCall) -> None:
         reading = Reading(asked.kind)
         if not response.is_success:
             data = self._read(response)
-            passage.free(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}")
+            call.free(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}")
             self._whole(response, data)
         elif response.headers.get("content-type", "").startswith("text/event-stream"):
-            self._stream(response, asked, passage, reading)
+            self._stream(response, asked, call, reading)
         else:
             data = self._read(response)
             reading.whole(data)
-            passage.answered(reading)  # before it is told: what the agent has, is paid
+            call.answered(reading)  # before it is told: what the agent has, is paid
             self._whole(response, data)
 
-    def _stream(self, response: httpx.Response, asked: Ask, passage: Passage, reading: Reading) -> None:
+    def _stream(self, response: httpx.Response, asked: Ask, call: MeteredCall, reading: Reading) -> None:
         """Event by event. One that breaks off ends for the agent without the mark of an end, as it did for us."""
-        import httpx
-
-        there = self._begin(response, {"Transfer-Encoding": "chunked"})
+        there = self._head(response.status_code, self._kept(response) | {"Transfer-Encoding": "chunked"})
         try:
             for event in self._events(response):
                 bare = reading.event(event)
                 if there and not (bare and asked.hides_usage):
                     there = self._write(b"%x\r\n%s\r\n" % (len(event), event))
         except httpx.HTTPError as error:
-            passage.lost(f"{type(error).__name__}: {error}")
+            call.lost(f"{type(error).__name__}: {error}")
             return
         if not reading.ended:
-            passage.lost("the stream broke off")
+            call.lost("the stream broke off")
             return
-        passage.answered(reading)
+        call.answered(reading)
         if there:
             self._write(b"0\r\n\r\n")
 
     def _events(self, response: httpx.Response) -> Iterator[bytes]:
         """Server-sent events with the empty line that ends each; what stands behind the last one too."""
-        import httpx
-
-        rest, total = b"", 0
-        for piece in response.iter_bytes():
-            rest += piece
-            total += len(piece)
-            if total > _ANSWER_BYTES:
-                raise httpx.ReadError("the answer is too long")
-            *events, rest = rest.replace(b"\r\n", b"\n").split(b"\n\n")
+        rest = b""
+        for piece in _pieces(response, _ANSWER_BYTES):
+            *events, rest = (rest + piece).replace(b"\r\n", b"\n").split(b"\n\n")
             for event in events:
                 yield self.server.gateway.clean(event + b"\n\n")
         if rest.strip():
             yield self.server.gateway.clean(rest)
 
     def _read(self, response: httpx.Response) -> bytes:
-        import httpx
-
-        data, most = bytearray(), _ANSWER_BYTES if response.status_code == 200 else _ERROR_BYTES
-        for piece in response.iter_bytes():
-            data += piece
-            if len(data) > most:
-                raise httpx.ReadError("the answer is too long")
-        return bytes(self.server.gateway.clean(bytes(data)))
+        most = _ANSWER_BYTES if response.status_code == 200 else _ERROR_BYTES
+        return bytes(self.server.gateway.clean(b"".join(_pieces(response, most))))
 
     # --- to the agent ----------------------------------------------------------------------------------------------
 
@@ -213,9 +190,6 @@ class Handler(BaseHTTPRequestHandler):
         clean = self.server.gateway.clean
         found = {name: response.headers[name] for name in _PASSED if name in response.headers}
         return {name: clean(value.encode("latin-1", "replace")).decode("latin-1") for name, value in found.items()}
-
-    def _begin(self, response: httpx.Response, more: dict[str, str]) -> bool:
-        return self._head(response.status_code, self._kept(response) | more)
 
     def _answer(self, status: int, data: bytes, headers: dict[str, str]) -> None:
         if self._head(status, headers | {"Content-Length": str(len(data))}) and data:
@@ -257,8 +231,10 @@ def _plain(value: str) -> bool:
     return value.isascii() and value.isprintable()
 
 
-def _unreachable(error: httpx.HTTPError) -> Refused:
-    import httpx
-
-    late = isinstance(error, httpx.TimeoutException)
-    return Refused(504 if late else 502, f"the API {'did not answer in time' if late else 'cannot be reached'}")
+def _pieces(response: httpx.Response, most: int) -> Iterator[bytes]:
+    """The body of an answer as it comes, with so many bytes at most."""
+    for piece in response.iter_bytes():
+        most -= len(piece)
+        if most < 0:
+            raise httpx.ReadError("the answer is too long")
+        yield piece

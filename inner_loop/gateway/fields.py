@@ -70,18 +70,8 @@ _OPAQUE = {
 _IMAGES = ("image_url", "input_image", "image")
 #: Types of tools that the agent carries out itself; all others run at the vendor's, with a network and a price.
 _OWN_TOOLS = re.compile(r"function|custom|namespace|local_shell|apply_patch|(bash|text_editor|memory|computer)_\d+")
-_CHOICES = (
-    "auto",
-    "any",
-    "none",
-    "required",
-    "tool",
-    "function",
-    "custom",
-    "allowed_tools",
-    "local_shell",
-    "apply_patch",
-)
+#: A list: an agent's word is compared, and need not be one that can be hashed.
+_CHOICES = [*_words("auto any none required tool function custom allowed_tools local_shell apply_patch")]
 _CLEARS = re.compile(r"clear_(tool_uses|thinking)_\d+")  # other edits of a context are further calls of the model
 _REFERENCES = ("file_id", "file_url", "video_url", "file_data")
 _MODEL = re.compile(r"[!-~]{1,200}")  # it is shown on the user's terminal

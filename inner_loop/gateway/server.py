@@ -2,13 +2,14 @@
 
 A small HTTP server on a unix socket that is bound into the sandbox, where `agents/relay` gives it an address. It passes
 requests on to the APIs of its routes and to nothing else: no other path, no redirect, no header of the agent that could
-name another account. Each call is metered (`gateway/toll`). Who calls must know the pass that was given out.
+name another account. Each call is metered (`gateway/call_meter`). Who calls must know the pass that was given out.
 """
 
 from __future__ import annotations
 
 import secrets
 import shutil
+import socket
 import socketserver
 import sys
 import tempfile
@@ -16,17 +17,16 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
+
+import httpx
 
 from inner_loop.gateway.answer import Handler
+from inner_loop.gateway.call_meter import CallMeter
 from inner_loop.gateway.route import Route, Upstream, bases, given
-from inner_loop.gateway.toll import Toll
 from inner_loop.kit import Kit
 from inner_loop.models.scrub import forms
 from programs.errors import EnvironmentProblem
-
-if TYPE_CHECKING:
-    import httpx
 
 PORT = 8114  # in the sandbox's own network
 _CONNECTIONS = 64
@@ -44,19 +44,18 @@ class Gateway:
         self.routes = routes
         self.closing = False
         self.token = f"metaloop-{secrets.token_hex(20)}"
-        self.toll = Toll(kit)
+        self.meter = CallMeter(kit)
         self.client = _client(kit)
         self._upstreams = upstreams
         self._folder = Path(tempfile.mkdtemp(prefix="metaloop-gateway-"))  # mode 700
         path = self._folder / "socket"
         self.socket = None if shared else path
         try:
-            self._server = _Server(("127.0.0.1", 0), Handler) if shared else _UnixServer(str(path), Handler)
+            self._server = _Server(self, ("127.0.0.1", 0) if shared else str(path))
         except OSError as error:
             shutil.rmtree(self._folder, ignore_errors=True)
             hint = "TMPDIR must be a short path that can be written"  # a socket's path has 107 bytes at most
             raise EnvironmentProblem(f"{path}: {error.strerror or error}", hint=hint) from None
-        self._server.gateway = self
         if not shared:
             path.chmod(0o666)  # the folder keeps others out; the agent's uid is not ours
         self._thread = threading.Thread(
@@ -75,7 +74,7 @@ class Gateway:
         self._server.shutdown()
         self._thread.join()
         self.closing = True  # what is cut now fails as it may
-        self.toll.close(_DRAIN_SECONDS)
+        self.meter.close(_DRAIN_SECONDS)
         self._server.server_close()
         self.client.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -102,23 +101,24 @@ class Gateway:
         return data
 
 
-class _Bounded(socketserver.ThreadingMixIn):
-    """A thread for each connection, and so many at most."""
+class _Server(socketserver.ThreadingTCPServer):
+    """A thread for each connection, and so many at most. ``where``: the path of a socket, or host and port."""
 
     daemon_threads = True
     request_queue_size = 64
-    gateway: Gateway
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, gateway: Gateway, where: Any) -> None:
+        self.gateway = gateway
+        self.address_family = socket.AF_UNIX if isinstance(where, str) else socket.AF_INET
         self._free = threading.BoundedSemaphore(_CONNECTIONS)
-        super().__init__(*args)
+        super().__init__(where, Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._free.acquire(blocking=False):
             request.setblocking(False)
             with suppress(OSError):  # it did not wait for it
                 request.send(_FULL)
-            self.shutdown_request(request)  # type: ignore[attr-defined]
+            self.shutdown_request(request)
             return
         super().process_request(request, client_address)
 
@@ -131,20 +131,10 @@ class _Bounded(socketserver.ThreadingMixIn):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """An agent that hung up is none of our business; everything else is shown."""
         if not isinstance(sys.exc_info()[1], OSError) and not self.gateway.closing:
-            super().handle_error(request, client_address)  # type: ignore[misc]
-
-
-class _UnixServer(_Bounded, socketserver.UnixStreamServer):
-    pass
-
-
-class _Server(_Bounded, socketserver.TCPServer):
-    pass
+            super().handle_error(request, client_address)
 
 
 def _client(kit: Kit) -> httpx.Client:
     """Redirects are not followed; the proxies and certificates of our own environment hold."""
-    import httpx
-
     timeout = httpx.Timeout(kit.staff.call_timeout, connect=_CONNECT_SECONDS)
     return httpx.Client(follow_redirects=False, timeout=timeout, limits=httpx.Limits(max_connections=None))

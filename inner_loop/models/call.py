@@ -12,7 +12,7 @@ from typing import Any
 from inner_loop.events import CallEvent, Emit
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.provider import Fault
-from inner_loop.models.purse import Cost, Orphan, Purse
+from inner_loop.models.spend_limiter import Cost, Orphan, SpendLimiter
 from inner_loop.models.tools import NOTHING, Offer
 
 FAULTS = 20  # that an event tells of, the latest ones
@@ -112,26 +112,26 @@ def orphan_event(orphan: Orphan) -> CallEvent:
     )
 
 
-def take_over(purse: Purse, run_id: str, told: Sequence[CallEvent], emit: Emit) -> list[int]:
+def take_over(limiter: SpendLimiter, run_id: str, told: Sequence[CallEvent], emit: Emit) -> list[int]:
     """Tell of the calls that an earlier attempt at a run did not live to tell of; their numbers.
 
     ``told``: the run's `call` events. An account is named ``RUN:NUMBER:COUNT``, the COUNT-th call of its number.
     """
     numbers = []
-    for orphan in purse.orphans(run_id):
+    for orphan in limiter.orphans(run_id):
         number, count = (int(part) for part in orphan.account.rsplit(":", 2)[1:])
         earlier = [event for event in told if event.number == number]
         if len(earlier) > count:  # killed between its event and the end of its account
-            purse.finish(orphan.account, cost_of(earlier[count]) - cost_of(orphan.about))
+            limiter.finish(orphan.account, cost_of(earlier[count]) - cost_of(orphan.about))
         else:
             emit(orphan_event(orphan))
             numbers.append(number)
-            purse.bury(orphan)
+            limiter.bury(orphan)
     return numbers
 
 
 def cost_of(event: CallEvent) -> Cost:
-    """What the purse holds of a call that was told: unpriced is 0 there."""
+    """What purse.json holds of a call that is in the ledger: unpriced is 0 there."""
     return Cost(event.tokens + event.lost_tokens, (event.usd or 0.0) + (event.lost_usd or 0.0))
 
 

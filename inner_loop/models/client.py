@@ -1,4 +1,4 @@
-"""The client of both loops: answers from what is recorded, else asks with patience, within the purse, and tells it."""
+"""The client of both loops: answers from what is recorded, else asks with patience, within the caps, and tells it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from inner_loop.models.contract import Message, NoReply, Reply, request_id
 from inner_loop.models.lanes import Lanes
 from inner_loop.models.patience import Patience
 from inner_loop.models.provider import Answer, Fault
-from inner_loop.models.purse import Cost, Purse, Share
 from inner_loop.models.scrub import scrub
+from inner_loop.models.spend_limiter import Cost, Share, SpendLimiter
 from inner_loop.models.tools import NOTHING, Offer
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError
 
@@ -52,7 +52,7 @@ class Client:
         self._told = Counter(event.number for event in mine)
         self._tape = Tape(kit.replay, kit.run_id) if kit.replay else None
         self._recorder = Recorder(kit.record, kit.run_id) if kit.record else None
-        self._purse = Purse(kit.study, max_usd=staff.max_usd, max_tokens=staff.max_tokens, share=Share.of(kit))
+        self._limiter = SpendLimiter(kit.study, max_usd=staff.max_usd, max_tokens=staff.max_tokens, share=Share.of(kit))
         self._lanes = Lanes(kit.study / "calls" if kit.study else None, staff.calls_at_once)
         self._patience = Patience(staff.models, staff.backoff)
         self._prices: dict[str, prices.Price | None] = {}
@@ -60,8 +60,8 @@ class Client:
         self._closing = threading.Event()
         self._deadline = deadline
         if self._tape is None:
-            take_over(self._purse, kit.run_id, mine, kit.emit)
-            self._used = self._purse.buried()
+            take_over(self._limiter, kit.run_id, mine, kit.emit)
+            self._used = self._limiter.buried()
 
     def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> Reply:
         with self._lock:
@@ -178,7 +178,7 @@ class Client:
                 lost = self._most(call, model, price) if fault.billed else Cost()
                 if fault.billed:  # nobody tells what it cost: what it could
                     call.lose(lost.tokens, lost.usd if price else None)
-                self._purse.settle(call.account, lost, call.so_far())
+                self._limiter.settle(call.account, lost, call.so_far())
                 raise
         usd = _usd(answer, price)
         took = Cost(answer.tokens_in + answer.tokens_out, usd or 0.0)
@@ -186,7 +186,7 @@ class Client:
         spoke = answer.text.strip() or answer.calls or answer.finish in ("length", "content_filter")
         if not spoke and call.met["empty"] < EMPTY - 1:
             call.met["empty"] += 1
-            self._purse.settle(call.account, took, call.so_far())
+            self._limiter.settle(call.account, took, call.so_far())
             raise Fault("empty", "an empty reply")
         call.held = took
         return Reply(
@@ -202,10 +202,10 @@ class Client:
         asked = bounds.most_tokens(call.messages, call.offer)
         worst = Cost(asked + call.max_tokens, price.most(asked, call.max_tokens) if price else 0.0)
         try:
-            self._purse.reserve(call.account, worst, about)
+            self._limiter.reserve(call.account, worst, about)
         except CapReached:
             try:
-                self._purse.reserve(call.account, self._most(call, model, price), about)
+                self._limiter.reserve(call.account, self._most(call, model, price), about)
             except CapReached as cap:
                 raise NoReply(cap) from None
 
@@ -255,10 +255,10 @@ class Client:
         account alone."""
         self.kit.emit(call.event(reply, status, scrub(reason)))
         if self._tape is None and call.attempts:
-            self._purse.finish(call.account, call.held or Cost())
+            self._limiter.finish(call.account, call.held or Cost())
 
     def _account(self, number: int) -> str:
-        """The name of a call in the purse: the n-th of this number, after n that the ledger tells of."""
+        """The name of a call in purse.json: the n-th of this number, after n that the ledger tells of."""
         names = (f"{self.kit.run_id}:{number}:{count}" for count in itertools.count(self._told[number]))
         return next(name for name in names if name not in self._used)
 

@@ -183,7 +183,7 @@ def _answer(response: Any, messages: Sequence[Message]) -> Answer:
         tokens_in, tokens_out = int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0)
         usd = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
         if min(tokens_in, tokens_out) < 0 or max(tokens_in, tokens_out) > MOST_TOKENS:
-            tokens_in = tokens_out = 0  # no usage at all; a negative one would fill the purse
+            tokens_in = tokens_out = 0  # no usage at all; a negative one would give tokens back
         cached, written = _cached(usage, tokens_in)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise Fault("malformed", f"a reply without its parts: {error}", billed=True) from None

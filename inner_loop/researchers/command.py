@@ -75,8 +75,8 @@ class CommandResearcher:
             while bench.is_open and time.monotonic() < deadline:
                 before = len(bench.history)
                 ended = self._session(bench, folder, installed, deadline, charge)
-                if bench.is_open and self._gateway is not None and self._gateway.toll.problem is not None:
-                    raise NoReply(self._gateway.toll.problem)
+                if bench.is_open and self._gateway is not None and self._gateway.meter.problem is not None:
+                    raise NoReply(self._gateway.meter.problem)
                 if len(bench.history) == before:
                     self._complain(bench, ended)
                     break
@@ -256,7 +256,7 @@ class _Sitting:
             raise RunStopped(f"run {self._bench.run_id} was asked to stop while its agent worked")
         if self._desk.asked != self._asked:
             self._asked, self._last = self._desk.asked, now
-        capped = self._gateway is not None and self._gateway.toll.problem is not None
+        capped = self._gateway is not None and self._gateway.meter.problem is not None
         if capped or not self._bench.is_open:
             self._closing = self._closing or now + GRACE_SECONDS
         over = self._closing is not None and now > self._closing

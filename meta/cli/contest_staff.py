@@ -16,7 +16,7 @@ from programs.errors import UsageError
 if TYPE_CHECKING:
     from inner_loop.kit import Staff
 
-SHARES = 50  # runs that a purse is for, where nobody says what one of them may take
+SHARES = 50  # runs that the caps are for, where no flag says what one of them may take
 LEAST_REPLIES = 4  # the longest replies that one run must be able to pay for
 run_usd_flag = flag(
     "--run-usd", type=click.FloatRange(min=0, min_open=True), metavar="USD",
@@ -48,7 +48,7 @@ def take(flags: dict[str, Any]) -> Crew:
 
 
 def with_shares(staff: Staff, run_usd: float | None, run_tokens: int | None) -> Staff:
-    """What one run may take: as asked, else a share of the whole, so that no entry eats the purse."""
+    """What one run may take: as asked, else a share of the whole, so that no entry spends it all."""
     usd = run_usd or (staff.max_usd / SHARES if staff.max_usd else None)
     least = LEAST_REPLIES * staff.reply_tokens
     tokens = run_tokens
@@ -72,7 +72,7 @@ def caps(out: Output, folder: str, **flags: Any) -> None:
     """Show or change what a contest's models may take. What one run may take stands in
     the rules and cannot be changed after the founding."""
     from arena.contest.contest import Contest
-    from inner_loop.models.purse import Purse
+    from inner_loop.models.spend_limiter import SpendLimiter
     from meta.cli.crew import CAPS as KEPT
 
     place = resolve.contest_folder(folder, out)
@@ -86,7 +86,7 @@ def caps(out: Output, folder: str, **flags: Any) -> None:
         config = found.study.model_copy(update={"staff": found.study.staff.model_copy(update=given)})
         config.dump(place / resolve.MARK)
         found = Contest.open(place)
-    staff, spent = found.study.staff, Purse(place).spent()
+    staff, spent = found.study.staff, SpendLimiter(place).spent()
     out.thing({
         "researcher": found.study.researcher, "models": ", ".join(staff.models), "max_usd": staff.max_usd,
         "max_tokens": staff.max_tokens, "run_usd": staff.run_usd, "run_tokens": staff.run_tokens,

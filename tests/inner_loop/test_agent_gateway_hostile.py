@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from inner_loop.models.purse import Purse
+from inner_loop.gateway import server as agent_gateway
+from inner_loop.gateway.answer import Handler
+from inner_loop.models.spend_limiter import SpendLimiter
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
-from tests.llm.gateway import OPENAI_KEY, TEXT, Caller, api, body, calling
+from tests.llm.gateway import OPENAI_KEY, TEXT, Caller, api, body, calling, until
 from tests.llm.wild import WildServer, whole
 
 __all__ = ["api", "litellm_loaded"]
@@ -57,7 +59,7 @@ def status(answer: bytes) -> int:
         ("POST /openai/v1/chat/completions?a=%0d%0aX:1 HTTP/1.1", 400),
     ],
 )  # fmt: skip
-def test_no_path_leads_past_the_toll(
+def test_no_path_leads_past_the_meter(
     api: ApiServer, line: str, expected: int, capfd: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     with calling(api, **CAPS) as caller:
@@ -96,7 +98,7 @@ def test_a_second_request_behind_the_first_is_not_read(api: ApiServer) -> None:
 def test_a_model_has_a_name_that_can_be_shown(api: ApiServer, model: Any) -> None:
     with calling(api, **CAPS) as caller:
         assert status(raw(caller, data=json.dumps(body("chat", model=model)).encode())) == 400
-        assert caller.gateway.toll.problem is None and not api.seen
+        assert caller.gateway.meter.problem is None and not api.seen
 
 
 def test_what_is_billed_in_other_tokens_is_taken_out(api: ApiServer) -> None:
@@ -136,7 +138,7 @@ LIES: dict[str, Any] = {
 def test_a_lie_about_usage_gives_nothing_back(lie: str, tmp_path: Path) -> None:
     with wild(whole(completion(LIES[lie]))) as server, calling(server, study=tmp_path, **CAPS) as caller:
         assert caller.ask("chat").status_code == 200
-        (event,), spent = caller.events, Purse(tmp_path).spent()
+        (event,), spent = caller.events, SpendLimiter(tmp_path).spent()
         assert spent.tokens == event["tokens"] + event["lost_tokens"] > 0
         assert spent.usd == pytest.approx(event["usd"] + event["lost_usd"]) and spent.usd > 0
 
@@ -145,7 +147,7 @@ def test_an_answer_under_another_status_is_not_free(tmp_path: Path) -> None:
     answer = whole(completion(used(100, 50)), status="201 Created")
     with wild(answer) as server, calling(server, study=tmp_path, **CAPS) as caller:
         assert caller.ask("chat").status_code == 201
-        assert Purse(tmp_path).spent().tokens == 150
+        assert SpendLimiter(tmp_path).spent().tokens == 150
 
 
 def test_words_of_an_api_are_written_down_plainly() -> None:
@@ -183,8 +185,8 @@ def test_what_is_no_answer_is_told_and_counted(
     with wild(RAW[answer]) as server, calling(server, study=tmp_path, **CAPS) as caller:
         caller.ask("chat")
         (event,) = caller.events
-        assert len(server.heard) == 1 and caller.gateway.toll.problem is None
-        assert Purse(tmp_path).spent().tokens == event["lost_tokens"] and (event["lost_tokens"] > 0) == (
+        assert len(server.heard) == 1 and caller.gateway.meter.problem is None
+        assert SpendLimiter(tmp_path).spent().tokens == event["lost_tokens"] and (event["lost_tokens"] > 0) == (
             answer != "elsewhere"
         )
     assert capfd.readouterr() == ("", "")
@@ -201,4 +203,21 @@ def test_a_stream_cut_in_the_middle_of_a_letter(tmp_path: Path) -> None:
 
     with WildServer(letters) as server, calling(server, study=tmp_path, **CAPS) as caller:
         assert "größer" in caller.ask("chat", stream=True).content.decode()
-        assert Purse(tmp_path).spent().tokens == 15
+        assert SpendLimiter(tmp_path).spent().tokens == 15
+
+
+def test_an_agent_that_stops_reading_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reply is read to its end and paid, and the one connection there is serves the next request."""
+    monkeypatch.setattr(Handler, "timeout", 1.0)
+    monkeypatch.setattr(agent_gateway, "_CONNECTIONS", 1)
+    chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "x" * 60_000}}]}).encode()
+    last = json.dumps({"choices": [], "usage": used(10, 5)}).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+    answer = head + (b"data: " + chunk + b"\n\n") * 30 + b"data: " + last + b"\n\ndata: [DONE]\n\n"
+    asked = json.dumps(body("chat", stream=True)).encode()
+    with wild(answer) as server, calling(server, **CAPS) as caller, socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(str(caller.gateway.socket))
+        line = f"{POST}\r\nAuthorization: Bearer {caller.gateway.token}\r\nContent-Length: {len(asked)}\r\n\r\n"
+        silent.sendall(line.encode() + asked)
+        assert until(lambda: bool(caller.events)) and caller.events[0]["tokens"] == 15
+        assert until(lambda: caller.ask("chat", stream=True).status_code == 200)

@@ -17,7 +17,7 @@ from inner_loop.events import CallEvent, Emit
 from inner_loop.models.call import Call, cost_of
 from inner_loop.models.client import Client, Stopped
 from inner_loop.models.contract import Message, NoReply, request_id
-from inner_loop.models.purse import Cost, Purse
+from inner_loop.models.spend_limiter import Cost, SpendLimiter
 from tests.events import typed
 from tests.llm.fixtures import dropped
 from tests.llm.kits import MODEL, kit
@@ -98,24 +98,24 @@ def test_a_call_that_was_never_made_leaves_nothing(server: LlmServer, tmp_path: 
     assert events == []
 
 
-def _in_flight(purse: Purse, call: Call, told: Emit) -> None:
-    purse.reserve(call.account, Cost(100, 0.1), call.so_far())
+def _in_flight(limiter: SpendLimiter, call: Call, told: Emit) -> None:
+    limiter.reserve(call.account, Cost(100, 0.1), call.so_far())
 
 
-def _between_attempts(purse: Purse, call: Call, told: Emit) -> None:
-    _in_flight(purse, call, told)
+def _between_attempts(limiter: SpendLimiter, call: Call, told: Emit) -> None:
+    _in_flight(limiter, call, told)
     call.attempts, call.faults = 1, [f"{MODEL}: malformed: x"]
     call.lose(100, 0.1)
-    purse.settle(call.account, Cost(100, 0.1), call.so_far())
+    limiter.settle(call.account, Cost(100, 0.1), call.so_far())
 
 
-def _second_attempt(purse: Purse, call: Call, told: Emit) -> None:
-    _between_attempts(purse, call, told)
-    _in_flight(purse, call, told)
+def _second_attempt(limiter: SpendLimiter, call: Call, told: Emit) -> None:
+    _between_attempts(limiter, call, told)
+    _in_flight(limiter, call, told)
 
 
-def _told_but_open(purse: Purse, call: Call, told: Emit) -> None:
-    _second_attempt(purse, call, told)
+def _told_but_open(limiter: SpendLimiter, call: Call, told: Emit) -> None:
+    _second_attempt(limiter, call, told)
     call.attempts = 2
     call.add(40, 0.04)
     told(replace(call.event(None, "ok", ""), text="hello", model=MODEL))
@@ -131,7 +131,7 @@ def test_after_a_kill(server: LlmServer, tmp_path: Path, moment: Callable[..., N
     if not child:
         request = request_id(first.kit.staff.models, asked, 50)
         call = Call("r0", 0, "turn", asked, 50, request, random.Random(0), "r0:0:0")
-        moment(Purse(tmp_path), call, lambda event: ledger.write_text(json.dumps(event.to_record())))
+        moment(SpendLimiter(tmp_path), call, lambda event: ledger.write_text(json.dumps(event.to_record())))
         os._exit(0)
     os.waitpid(child, 0)
     recorded = [json.loads(ledger.read_text())] if ledger.exists() else []

@@ -17,8 +17,8 @@ from inner_loop.events import CallEvent
 from inner_loop.models import provider
 from inner_loop.models.client import Client
 from inner_loop.models.contract import Message, NoReply
-from inner_loop.models.purse import Cost, Purse
 from inner_loop.models.scrub import scrub
+from inner_loop.models.spend_limiter import Cost, SpendLimiter
 from programs.errors import Corrupt
 from tests.events import example
 from tests.llm.fixtures import close_connections, dropped
@@ -49,7 +49,7 @@ def used(asked: Any, said: Any, **more: Any) -> dict[str, Any]:
 
 
 def ask(folder: Path | None = None, **how: Any) -> tuple[str | None, list[dict[str, Any]], Cost]:
-    """The reply's text (None: nobody answered), what was told, and what the purse holds of it."""
+    """The reply's text (None: nobody answered), what was told, and what purse.json holds of it."""
     events: list[dict[str, Any]] = []
     client = Client(kit(events, study=folder, patience=0.05, **(CAPS | how)), 0)
     try:
@@ -57,7 +57,7 @@ def ask(folder: Path | None = None, **how: Any) -> tuple[str | None, list[dict[s
     except NoReply:
         text = None
     json.dumps(events, ensure_ascii=False).encode()
-    return text, events, Purse(folder).spent() if folder else Cost()
+    return text, events, SpendLimiter(folder).spent() if folder else Cost()
 
 
 LIES: dict[str, Any] = {
@@ -158,11 +158,11 @@ def test_a_drip_ends(wild: WildServer, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("broken", ["NaN", "-5", "Infinity", "[]", '"5"', "null"])
-def test_a_purse_whose_figures_are_none_is_not_taken(tmp_path: Path, broken: str) -> None:
+def test_a_file_whose_figures_are_none_is_not_taken(tmp_path: Path, broken: str) -> None:
     for side in ('"tokens": %s, "usd": 0.0', '"tokens": 0, "usd": %s'):
         (tmp_path / "purse.json").write_text(f'{{{side % broken}, "open": {{}}, "buried": []}}')
         with pytest.raises(Corrupt):
-            Purse(tmp_path, max_usd=1.0, max_tokens=5).reserve("r", Cost(1), example(CallEvent))
+            SpendLimiter(tmp_path, max_usd=1.0, max_tokens=5).reserve("r", Cost(1), example(CallEvent))
 
 
 def test_a_secret_is_found_as_others_write_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from inner_loop.events import CallEvent, ExperimentEvent
 from inner_loop.models import prices
 from inner_loop.models.client import Client
 from inner_loop.models.contract import Message, NoReply
-from inner_loop.models.purse import Cost, Purse, Share, ShareSpent
+from inner_loop.models.spend_limiter import Cost, Share, ShareSpent, SpendLimiter
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, NotFound, UsageError
 from tests.events import example
 from tests.llm.fixtures import dropped
@@ -30,44 +30,44 @@ CALL = example(CallEvent)
 
 
 def spend(folder: Path, times: int) -> None:
-    purse = Purse(folder, max_tokens=100)
+    limiter = SpendLimiter(folder, max_tokens=100)
     for number in range(times):
         name = f"{os.getpid()} {number}"
         try:
-            purse.reserve(name, Cost(10), CALL)
+            limiter.reserve(name, Cost(10), CALL)
         except CapReached:
             return
-        purse.finish(name, Cost(7))
+        limiter.finish(name, Cost(7))
 
 
-def test_several_processes_share_one_purse(tmp_path: Path) -> None:
+def test_several_processes_share_one_limiter(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     workers = [context.Process(target=spend, args=(tmp_path, 10)) for _ in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    spent = Purse(tmp_path, max_tokens=100).spent().tokens
+    spent = SpendLimiter(tmp_path, max_tokens=100).spent().tokens
     assert 90 < spent <= 100
 
 
 def test_what_a_dead_process_had_reserved_stays_reserved_until_its_run_goes_on(tmp_path: Path) -> None:
     child = os.fork()
     if not child:
-        Purse(tmp_path, max_usd=1.0).reserve("r1:0:0", Cost(5, 0.6), replace(CALL, run_id="r1"))
+        SpendLimiter(tmp_path, max_usd=1.0).reserve("r1:0:0", Cost(5, 0.6), replace(CALL, run_id="r1"))
         os._exit(0)
-    purse = Purse(tmp_path, max_usd=1.0)
+    limiter = SpendLimiter(tmp_path, max_usd=1.0)
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # a dead process that nobody has waited for is dead
-    (orphan,) = purse.orphans("r1")
+    (orphan,) = limiter.orphans("r1")
     os.waitpid(child, 0)
-    assert purse.orphans("r0") == [] and purse.orphans("r1") == [orphan] and orphan.reserved == Cost(5, 0.6)
+    assert limiter.orphans("r0") == [] and limiter.orphans("r1") == [orphan] and orphan.reserved == Cost(5, 0.6)
     with pytest.raises(CapReached, match="--max-usd 1 is reached"):
-        purse.reserve("r2:0:0", Cost(5, 0.6), replace(CALL, run_id="r2"))
-    purse.reserve("r2:0:0", Cost(5, 0.3), replace(CALL, run_id="r2"))
-    assert purse.orphans("r2") == [] and purse.spent() == Cost()
-    purse.finish(orphan.account, orphan.reserved)
-    purse.finish(orphan.account, orphan.reserved)
-    assert purse.orphans("r1") == [] and purse.spent() == Cost(5, 0.6)
+        limiter.reserve("r2:0:0", Cost(5, 0.6), replace(CALL, run_id="r2"))
+    limiter.reserve("r2:0:0", Cost(5, 0.3), replace(CALL, run_id="r2"))
+    assert limiter.orphans("r2") == [] and limiter.spent() == Cost()
+    limiter.finish(orphan.account, orphan.reserved)
+    limiter.finish(orphan.account, orphan.reserved)
+    assert limiter.orphans("r1") == [] and limiter.spent() == Cost(5, 0.6)
 
 
 @pytest.mark.parametrize(
@@ -78,15 +78,15 @@ def test_what_a_dead_process_had_reserved_stays_reserved_until_its_run_goes_on(t
     ],
 )
 def test_the_whole_worst_case_of_a_call_has_to_fit(cap: dict[str, Any], held: Cost, fits: Cost, over: Cost) -> None:
-    purse = Purse(None, **cap)
-    purse.reserve("a", held, CALL)
+    limiter = SpendLimiter(None, **cap)
+    limiter.reserve("a", held, CALL)
     with pytest.raises(CapReached):
-        purse.reserve("b", over, CALL)
-    purse.reserve("b", fits, CALL)
+        limiter.reserve("b", over, CALL)
+    limiter.reserve("b", fits, CALL)
     with pytest.raises(CapReached):
-        purse.reserve("c", Cost(1, 0.01), CALL)
-    purse.settle("a", Cost(), CALL)  # it took nothing: what it had set aside is free again
-    purse.reserve("c", held, CALL)
+        limiter.reserve("c", Cost(1, 0.01), CALL)
+    limiter.settle("a", Cost(), CALL)  # it took nothing: what it had set aside is free again
+    limiter.reserve("c", held, CALL)
 
 
 @pytest.mark.parametrize("how", [{"run_usd": 1.0}, {"run_tokens": 100}])
@@ -114,10 +114,10 @@ def test_a_run_that_is_resumed_has_spent_what_it_had_spent(how: dict[str, Any]) 
     anew.reserve("next", Cost(100, 1.0))
 
 
-def test_a_purse_that_cannot_be_read_is_no_empty_purse(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_no_empty_one(tmp_path: Path) -> None:
     (tmp_path / "purse.json").write_text("{}")
     with pytest.raises(Corrupt, match=r"purse\.json: cannot be read"):
-        Purse(tmp_path, max_tokens=5).reserve("r", Cost(1), CALL)
+        SpendLimiter(tmp_path, max_tokens=5).reserve("r", Cost(1), CALL)
 
 
 @pytest.mark.parametrize("cap", [{"max_tokens": 6000}, {"max_usd": 0.01, "prices": {MODEL: (1.0, 2.0)}}])

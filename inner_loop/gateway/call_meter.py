@@ -1,7 +1,7 @@
-"""The toll of an agent's model calls: the worst case is reserved before a call, what it took is settled and told after.
+"""Meters an agent's model calls: the worst case is reserved before a call, the actual cost is settled after it.
 
-Caps, prices and lanes are those of the chat researcher. A call that nobody tells the cost of, because its connection
-broke, it took too long or its answer names no usage, has cost what it could.
+Caps, prices and lanes are those of the chat researcher. A call whose cost is unknown, because its connection broke, it
+took too long or its answer names no usage, counts as the worst case.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from inner_loop.models import prices
 from inner_loop.models.call import take_over
 from inner_loop.models.lanes import Lanes
 from inner_loop.models.provider import litellm
-from inner_loop.models.purse import Cost, Purse, Share
 from inner_loop.models.scrub import scrub
+from inner_loop.models.spend_limiter import Cost, Share, SpendLimiter
 from programs.errors import CapReached, EnvironmentProblem, MetaloopError, UsageError
 
 UNKNOWN_REPLY = 32_768  # tokens that a model nobody knows may answer, where a cap holds and no length is named
@@ -54,34 +54,34 @@ class Tariff:
         return self.price.of(usage.tokens_in, usage.tokens_out, usage.cached, usage.written)
 
 
-class Toll:
-    """Of one run. ``problem`` is why the run cannot go on, once a cap is reached; threads share it."""
+class CallMeter:
+    """Meters the calls of one run; threads share it. ``problem``: why the run cannot go on, once a cap is reached."""
 
     def __init__(self, kit: Kit) -> None:
         staff = kit.staff
         self.problem: MetaloopError | None = None
         self.run_id = kit.run_id
         self._kit = kit
-        self._purse = Purse(kit.study, max_usd=staff.max_usd, max_tokens=staff.max_tokens, share=Share.of(kit))
+        self._limiter = SpendLimiter(kit.study, max_usd=staff.max_usd, max_tokens=staff.max_tokens, share=Share.of(kit))
         self._lanes = Lanes(kit.study / "calls" if kit.study else None, staff.calls_at_once)
         self._tariffs: dict[tuple[str, str], Tariff] = {}
-        self._open: set[Passage] = set()
+        self._open: set[MeteredCall] = set()
         self._failed = 0
         self._lock = threading.Lock()
         self._closing = threading.Event()
         mine = kit.calls()
-        numbers = [event.number for event in mine] + take_over(self._purse, kit.run_id, mine, kit.emit)
+        numbers = [event.number for event in mine] + take_over(self._limiter, kit.run_id, mine, kit.emit)
         self._next = max(numbers, default=-1) + 1
 
     @contextmanager
-    def passage(self, ask: Ask, route: Route) -> Iterator[Passage]:
+    def call(self, ask: Ask, route: Route) -> Iterator[MeteredCall]:
         """One call, from its reservation to its settlement. Raises Refused where it may not be made."""
         with self._lanes.one(route.name, self._pause):
-            passage = self._reserve(ask, self._tariff(route, ask.model))
+            call = self._reserve(ask, self._tariff(route, ask.model))
             try:
-                yield passage
+                yield call
             finally:
-                passage.lost("the call was broken off")  # unless it was settled
+                call.lost("the call was broken off")  # unless it was settled
 
     def close(self, seconds: float) -> None:
         """Let no further call start, give those in flight so long to end, and settle the rest by the worst case."""
@@ -89,21 +89,21 @@ class Toll:
         end = time.monotonic() + seconds
         while self._open and time.monotonic() < end:
             time.sleep(_LOOK_SECONDS)
-        for passage in list(self._open):
-            passage.lost("the run ended while it was made")
+        for call in list(self._open):
+            call.lost("the run ended while it was made")
 
-    def settle(self, passage: Passage, cost: Cost, event: CallEvent) -> None:
-        """Called once for each passage. First the event, then the purse: who goes on after a kill finds both, or the
-        purse's account alone."""
+    def settle(self, call: MeteredCall, cost: Cost, event: CallEvent) -> None:
+        """Called once for each call. First the event, then purse.json: a run that is resumed after a kill finds both,
+        or the account alone."""
         with self._lock:
             bare = event.status == "failed" and not event.lost_tokens
             self._failed += bare
         with self.watched():
             if not bare or self._failed <= FAILED:
                 self._kit.emit(event)
-            self._purse.finish(passage.account, cost)
+            self._limiter.finish(call.account, cost)
         with self._lock:
-            self._open.discard(passage)
+            self._open.discard(call)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -112,7 +112,7 @@ class Toll:
             yield
         except MetaloopError as error:
             self.problem = self.problem or error
-        except OSError as error:  # the purse's disk
+        except OSError as error:  # the disk of purse.json
             told = f"{error.filename or 'the study'}: {error.strerror or error}"
             self.problem = self.problem or EnvironmentProblem(told, hint="the same command goes on once it is mended")
 
@@ -120,7 +120,7 @@ class Toll:
         if self._closing.wait(seconds):
             raise Refused(503, "the run is at its end")
 
-    def _reserve(self, ask: Ask, tariff: Tariff) -> Passage:
+    def _reserve(self, ask: Ask, tariff: Tariff) -> MeteredCall:
         if self._closing.is_set():
             raise Refused(503, "the run is at its end")
         if self._kit.staff.max_usd is not None and tariff.price is None and self.problem is None:
@@ -131,11 +131,11 @@ class Toll:
             )
         end = time.monotonic() + _PAUSE_SECONDS
         while self.problem is None:
-            with self._lock:  # between a look at the purse and one at the calls in flight none may settle
+            with self._lock:  # no call may settle between the reservation and the look at the calls in flight
                 try:
-                    passage = self._held(ask, tariff)
-                    self._open.add(passage)
-                    return passage
+                    call = self._held(ask, tariff)
+                    self._open.add(call)
+                    return call
                 except CapReached as cap:
                     if not self._open or time.monotonic() > end:
                         self.problem = cap
@@ -144,10 +144,10 @@ class Toll:
         assert self.problem is not None
         raise Refused(402, f"metaloop: {self.problem.message}. Do not try again: the run ends here.")
 
-    def _held(self, ask: Ask, tariff: Tariff) -> Passage:
-        """A passage whose worst case is reserved. Where the agent names no length and the longest reply is more than
+    def _held(self, ask: Ask, tariff: Tariff) -> MeteredCall:
+        """A call whose worst case is reserved. Where the agent names no length and the longest reply is more than
         what is left, the reply is bounded, and not below that of a chat researcher. Raises CapReached."""
-        if ask.named or not self._purse.capped:
+        if ask.named or not self._limiter.capped:
             most_out = ask.most_out if ask.named else (tariff.longest or 0) * ask.replies
             return self._within(ask, tariff, most_out or 0)
         length, least = tariff.longest or UNKNOWN_REPLY, self._kit.staff.reply_tokens
@@ -161,13 +161,13 @@ class Toll:
                     raise
                 length = max(least, length // 2)
 
-    def _within(self, ask: Ask, tariff: Tariff, most_out: int) -> Passage:
+    def _within(self, ask: Ask, tariff: Tariff, most_out: int) -> MeteredCall:
         usd = tariff.price.most(ask.most_in, most_out) if tariff.price else 0.0
         worst = Cost(ask.most_in + most_out, usd)
-        passage = Passage(self, ask, tariff, worst, f"{self._kit.run_id}:{self._next}:0", self._next)
-        self._purse.reserve(passage.account, worst, passage.about)
+        call = MeteredCall(self, ask, tariff, worst, f"{self._kit.run_id}:{self._next}:0", self._next)
+        self._limiter.reserve(call.account, worst, call.about)
         self._next += 1
-        return passage
+        return call
 
     def _tariff(self, route: Route, model: str) -> Tariff:
         key = route.name, model
@@ -176,20 +176,20 @@ class Toll:
         return self._tariffs[key]
 
 
-class Passage:
-    """One call that was let through. The first settlement counts."""
+class MeteredCall:
+    """One call whose worst case is reserved. Only its first settlement counts."""
 
     def __init__(
-        self, toll: Toll, ask: Ask, tariff: Tariff, worst: Cost, account: str, number: int
+        self, meter: CallMeter, ask: Ask, tariff: Tariff, worst: Cost, account: str, number: int
     ) -> None:  # fmt: skip
         self.account = account
         self.content = ask.content()
         self.about = CallEvent(
-            run_id=toll.run_id or None, number=number, purpose="agent",
+            run_id=meter.run_id or None, number=number, purpose="agent",
             request=hashlib.sha256(self.content).hexdigest(), tokens=0, usd=0.0, wall_seconds=0.0, attempts=0,
             lost_usd=0.0 if tariff.price else None,
         )  # fmt: skip
-        self._toll, self._ask, self._tariff, self._worst = toll, ask, tariff, worst
+        self._meter, self._ask, self._tariff, self._worst = meter, ask, tariff, worst
         self._began = time.monotonic()
         self._settled = False
         self._lock = threading.Lock()
@@ -242,7 +242,7 @@ class Passage:
             status=status,
             reason=scrub(reason)[:300],
         )
-        self._toll.settle(self, cost, event)
+        self._meter.settle(self, cost, event)
 
 
 def tariff(route: Route, model: str, kit: Kit) -> Tariff:

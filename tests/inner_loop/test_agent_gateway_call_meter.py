@@ -19,7 +19,7 @@ from inner_loop.gateway import server as agent_gateway
 from inner_loop.gateway.route import COMMON, routes
 from inner_loop.gateway.server import Gateway
 from inner_loop.gateway.usage import Reading
-from inner_loop.models.purse import Purse
+from inner_loop.models.spend_limiter import SpendLimiter
 from programs.errors import CapReached, UsageError
 from tests.events import example
 from tests.llm.apis import ApiServer
@@ -44,8 +44,8 @@ def test_a_cap_ends_it_with_an_error_that_an_agent_can_read(api: ApiServer, kind
         assert "--max-tokens 4000 is reached" in error["error"]["message"]
         assert answers[-1].headers["x-should-retry"] == "false"
         assert error["error"]["type"] == ("billing_error" if kind == "messages" else "insufficient_quota")
-        assert isinstance(caller.gateway.toll.problem, CapReached)
-    spent = Purse(tmp_path, max_tokens=4000).spent()
+        assert isinstance(caller.gateway.meter.problem, CapReached)
+    spent = SpendLimiter(tmp_path, max_tokens=4000).spent()
     assert spent.tokens == sum(api.billed) == sum(call["tokens"] for call in caller.events) <= 4000
     assert len(api.seen) == len(caller.events) == passed
 
@@ -74,8 +74,8 @@ def test_a_cap_in_dollars_needs_a_price(api: ApiServer) -> None:
     with calling(api, max_usd=1.0) as caller:
         response = caller.ask("chat", model="nobody-knows")
         assert response.status_code == 402 and "no price is known for nobody-knows" in response.text
-        assert isinstance(caller.gateway.toll.problem, UsageError)
-        assert "--price openai/nobody-knows=" in caller.gateway.toll.problem.hint
+        assert isinstance(caller.gateway.meter.problem, UsageError)
+        assert "--price openai/nobody-knows=" in caller.gateway.meter.problem.hint
     assert not api.seen and not caller.events
 
 
@@ -111,7 +111,7 @@ def test_an_api_that_dies_in_the_middle_has_cost_what_it_could(api: ApiServer, k
         assert caller.ask(kind).status_code == 502
         with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):  # no end that looks like one
             caller.ask(kind, stream=True)
-    spent = Purse(tmp_path, max_tokens=100_000).spent().tokens
+    spent = SpendLimiter(tmp_path, max_tokens=100_000).spent().tokens
     assert [call["tokens"] for call in caller.events] == [0, 0]
     assert spent == sum(call["lost_tokens"] for call in caller.events) > sum(api.billed)
 
@@ -124,7 +124,8 @@ def test_a_reply_that_tells_no_usage_has_cost_what_it_could(api: ApiServer, tmp_
         for kind in KINDS:
             assert said(caller.ask(kind, stream=True), kind) == TEXT
     assert all(call["status"] == "ok" and call["lost_tokens"] > 2200 for call in caller.events)
-    assert Purse(tmp_path, max_tokens=100_000).spent().tokens == sum(call["lost_tokens"] for call in caller.events)
+    spent = SpendLimiter(tmp_path, max_tokens=100_000).spent().tokens
+    assert spent == sum(call["lost_tokens"] for call in caller.events)
 
 
 def test_errors_of_an_api_pass_and_cost_nothing(api: ApiServer, tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_errors_of_an_api_pass_and_cost_nothing(api: ApiServer, tmp_path: Path) 
                 assert (response.headers.get("retry-after") == "0.01") == (status == 429)
         assert [call["status"] for call in caller.events] == ["failed"] * 3
         assert {call["lost_tokens"] for call in caller.events} == {0}
-    assert Purse(tmp_path, max_tokens=10_000).spent().tokens == 0
+    assert SpendLimiter(tmp_path, max_tokens=10_000).spent().tokens == 0
 
 
 def test_no_redirect_is_followed(api: ApiServer) -> None:
@@ -209,7 +210,8 @@ def test_what_is_in_flight_at_the_end_is_settled(
         thread.start()
         assert until(lambda: len(api.seen) == 1)
     [call] = caller.events
-    assert call["status"] == "failed" and call["lost_tokens"] == Purse(tmp_path, max_tokens=10_000).spent().tokens > 0
+    spent = SpendLimiter(tmp_path, max_tokens=10_000).spent().tokens
+    assert call["status"] == "failed" and call["lost_tokens"] == spent > 0
     api.closing.set()
     thread.join(20)
     assert len(caller.events) == 1
@@ -238,13 +240,13 @@ def test_a_call_whose_process_was_killed_is_told_when_the_run_goes_on(api: ApiSe
     process.kill()
     process.join()
     api.fault = lambda *_: ""
-    held = Purse(tmp_path).orphans("r0")[0].reserved.tokens
+    held = SpendLimiter(tmp_path).orphans("r0")[0].reserved.tokens
     with calling(api, study=tmp_path, max_tokens=10_000) as caller:
         caller.ask("chat")
     lost, after = caller.events
     assert (lost["number"], lost["status"], lost["lost_tokens"], lost["attempts"]) == (0, "failed", held, 1)
-    assert after["number"] == 1 and held > 200 and not Purse(tmp_path).orphans("r0")
-    assert Purse(tmp_path).spent().tokens == after["tokens"] + held
+    assert after["number"] == 1 and held > 200 and not SpendLimiter(tmp_path).orphans("r0")
+    assert SpendLimiter(tmp_path).spent().tokens == after["tokens"] + held
 
 
 def _ask_for_ever(where: Any, study: Path) -> None:

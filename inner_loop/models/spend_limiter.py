@@ -1,4 +1,4 @@
-"""The purse: what a study's model calls took, and its caps in dollars and tokens, shared by its worker processes.
+"""What a study's model calls spent, and its caps in dollars and tokens, shared by its worker processes.
 
 The worst case of an attempt is reserved before it starts and settled by what it took. So spending never passes a
 cap, however many calls are in flight. A call has an account from its first attempt until its event is in the ledger:
@@ -56,8 +56,8 @@ class ShareSpent(CapReached):
 
 
 class Share:
-    """What one run may take of a purse; in this process alone, for a run is in one process at a time. ``spent``: by
-    its calls of an earlier attempt."""
+    """What one run may spend of a study's caps; in this process alone, for a run is in one process at a time.
+    ``spent``: by its calls of an earlier attempt."""
 
     def __init__(self, max_usd: float | None, max_tokens: int | None, spent: Cost = Cost()) -> None:
         self._max_usd, self._max_tokens = max_usd, max_tokens
@@ -95,7 +95,7 @@ class Share:
                 self._spent += cost
 
 
-class Purse:
+class SpendLimiter:
     """``purse.json`` in a folder, under its lock; without a folder it is this object's own."""
 
     def __init__(
