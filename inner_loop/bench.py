@@ -78,7 +78,7 @@ class Bench:
         self.run_id = run_id
         self.run_seed = run_seed
         self.budget_seconds = budget_seconds
-        self.meter = _meter(trainer, budget_seconds)
+        self.meter = Meter.of_run(trainer.task, budget_seconds, trainer.fixed_steps)
         self.history: list[Record] = []
         self.experiment_wall_seconds = 0.0
         self._trainer = trainer
@@ -400,12 +400,3 @@ class Bench:
         about = {"run_id": self.run_id, "experiment_id": record.experiment_id, "source_id": record.source.source_id}
         for text in record.outcome.findings:
             self._emit(FindingEvent.of_line(text, **about, stream="search", seed=record.seed))
-
-
-def _meter(trainer: Trainer, budget_seconds: float) -> Meter:
-    """A meter that expects what the task's card says; in fixed-step mode the nominal time per step is all there is."""
-    task = trainer.task
-    if trainer.fixed_steps:
-        nominal = task.steps * task.seconds_per_step
-        return Meter(budget_seconds, prior=nominal, soft=nominal)
-    return Meter(budget_seconds, prior=task.cost_seconds, soft=task.budget_seconds)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from trainer.experiment import Outcome
+from trainer.task import Task
 
 #: Slack for sums of floats: a billionth of a second.
 EPSILON = 1e-9
@@ -31,6 +32,14 @@ class Meter:
     idle: float = 0.0
     sandbox: float = 0.0
     _seen: dict[float, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    @classmethod
+    def of_run(cls, task: Task, budget: float, fixed_steps: bool) -> Meter:
+        """Expects what the task's card says; in fixed-step mode the nominal time per step is all there is."""
+        if fixed_steps:
+            nominal = task.steps * task.seconds_per_step
+            return cls(budget, prior=nominal, soft=nominal)
+        return cls(budget, prior=task.cost_seconds, soft=task.budget_seconds)
 
     @property
     def remaining(self) -> float:
