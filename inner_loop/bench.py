@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import NoReturn
 
 from inner_loop.events import (
-    DecisionEvent,
     Emit,
     Event,
     ExperimentEvent,
@@ -18,7 +17,7 @@ from inner_loop.events import (
     experiment_id,
 )
 from inner_loop.meter import Meter
-from inner_loop.record import Record, experiment_event
+from inner_loop.record import Record, decision_event, experiment_event
 from inner_loop.replay import Replay
 from inner_loop.repository import Repository
 from inner_loop.results_tsv import ResultsTable
@@ -238,14 +237,7 @@ class Bench:
         if self._table:
             self._table.add(record, self._repository.hash_of(record) if self._repository else "")
         if not self._replay.was_decided(record.experiment_id, decision):
-            self._emit(
-                DecisionEvent(
-                    run_id=self.run_id,
-                    experiment_id=record.experiment_id,
-                    decision=record.decision,
-                    reason=record.reason,
-                )
-            )
+            self._emit(decision_event(self.run_id, record))
 
     def recall(self, rebuild: Callable[[ExperimentEvent, Record], Source]) -> None:
         """Take up what an earlier attempt recorded, unasked: for a researcher that would not ask the same again.

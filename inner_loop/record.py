@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from inner_loop.events import ExperimentEvent
+from inner_loop.events import DecisionEvent, ExperimentEvent
 from trainer.edits import Edit, Value
 from trainer.experiment import Outcome
 from trainer.outcome import Status, Trust
@@ -84,6 +84,12 @@ def experiment_event(run_id: str, record: Record, parent: Record | None) -> Expe
         reason=outcome.reason,
         diff=record.diff,
         started_at=record.started_at,
+    )
+
+
+def decision_event(run_id: str, record: Record) -> DecisionEvent:
+    return DecisionEvent(
+        run_id=run_id, experiment_id=record.experiment_id, decision=record.decision, reason=record.reason
     )
 
 
