@@ -28,7 +28,7 @@ class ProgramRow:
 
 
 @dataclass(frozen=True)
-class Node:
+class DrawnProgram:
     """A program as the picture embeds it."""
 
     id: str
@@ -91,23 +91,23 @@ def over_tasks(facts: Facts) -> str:
     return f" Gains are means over {len(facts.homes)} tasks, on each in units of what stock gains there: {told}."
 
 
-def node(row: ProgramRow, champion: str | None) -> Node:
+def node(row: ProgramRow, champion: str | None) -> DrawnProgram:
     runs = row.n or 0
     low, high = interval(row.gain, row.se, runs - 1) if row.gain is not None else (None, None)
-    return Node(
+    return DrawnProgram(
         row.program_id, row.name or short(row.program_id), row.generation, row.operator or "", row.parent_ids or [],
         row.gain, low, high, runs, row.program_id == champion, row.reason or "",
     )  # fmt: skip
 
 
-def tree(nodes: Sequence[Node]) -> list[Node]:
+def tree(nodes: Sequence[DrawnProgram]) -> list[DrawnProgram]:
     """Every parent before its children, a family together, the best family first; ``depth`` is set."""
     there = {item.id for item in nodes}
-    children: dict[str | None, list[Node]] = {}
+    children: dict[str | None, list[DrawnProgram]] = {}
     for item in nodes:
         first = next((parent for parent in item.parents if parent in there and parent != item.id), None)
         children.setdefault(first, []).append(item)
-    out: list[Node] = []
+    out: list[DrawnProgram] = []
     stack = [(item, 0) for item in reversed(children.get(None, []))]
     while stack:
         item, depth = stack.pop()
@@ -145,7 +145,7 @@ def summary(edge: Mapping[str, Sequence[str]]) -> str:
     return told or ("order" if edge.get("order") else "")
 
 
-def table(nodes: Sequence[Node], edges: Mapping[str, Mapping[str, Sequence[str]]], unit: str) -> Table:
+def table(nodes: Sequence[DrawnProgram], edges: Mapping[str, Mapping[str, Sequence[str]]], unit: str) -> Table:
     widths = (item.high - item.low for item in nodes if item.high is not None and item.low is not None)
     digits = decimals(typical(width / 4 for width in widths))
     names = {item.id: item.name for item in nodes}

@@ -43,7 +43,7 @@ class FinalRow:
 
 
 @dataclass(frozen=True)
-class Course:
+class DrawnRun:
     """A run as the page embeds it; ``points``: number, metric, letter, description."""
 
     id: str
@@ -57,13 +57,13 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Courses:
+class DrawnRuns:
     """The runs of both figures, embedded once; ``shown``: which is drawn close up."""
 
     unit: str
     metric: str
     direction: str
-    runs: Sequence[Course]
+    runs: Sequence[DrawnRun]
     shown: int
 
 
@@ -84,7 +84,7 @@ def section(facts: Facts) -> Section:
     return Section("progress", "How the runs went", lead, (*drawn, close_up(facts, data, answers)))
 
 
-def courses(facts: Facts, points: Sequence[PointRow], final: Sequence[FinalRow]) -> Courses:
+def courses(facts: Facts, points: Sequence[PointRow], final: Sequence[FinalRow]) -> DrawnRuns:
     by_run: dict[str, list[tuple[int, float | None, str, str]]] = defaultdict(list)
     for row in points:
         what = letter(row.number, row.decision, row.status, row.metric, row.fraction)
@@ -92,14 +92,14 @@ def courses(facts: Facts, points: Sequence[PointRow], final: Sequence[FinalRow])
     ended = {row.run_id: row.metric for row in final}
     noise = {(row.match_id, row.stream): row.sd for row in facts.noise.rows}
     runs = [
-        Course(
+        DrawnRun(
             row.run_id, label(row, index), MARKS.get(row.role or "", "program"), row.deciding, row.program,
             ended.get(row.run_id), noise.get((row.match_id, row.score_stream)) or row.noise_sd, by_run[row.run_id],
         )
         for index, row in _numbered(facts.runs.rows)
     ]  # fmt: skip
     direction = facts.deciding.direction or facts.runs.rows[0].direction or "lower"
-    return Courses(facts.unit, facts.measure, direction, runs, _median(runs))
+    return DrawnRuns(facts.unit, facts.measure, direction, runs, _median(runs))
 
 
 def letter(number: int, decision: str | None, status: str | None, metric: float | None, fraction: float) -> str:
@@ -113,7 +113,7 @@ def letter(number: int, decision: str | None, status: str | None, metric: float 
     return KEPT if decision == "keep" else DISCARDED
 
 
-def overview(facts: Facts, data: Courses, answers: tuple[Answer[object], ...]) -> Figure:
+def overview(facts: Facts, data: DrawnRuns, answers: tuple[Answer[object], ...]) -> Figure:
     shown = [run for run in data.runs if run.deciding] or data.runs
     what = f"{many(len(shown), 'run')} of {many(len({(run.program, run.role) for run in shown}), 'program')}"
     if facts.logs.rows:
@@ -135,7 +135,7 @@ def overview(facts: Facts, data: Courses, answers: tuple[Answer[object], ...]) -
     )
 
 
-def close_up(facts: Facts, data: Courses, answers: tuple[Answer[object], ...]) -> Figure:
+def close_up(facts: Facts, data: DrawnRuns, answers: tuple[Answer[object], ...]) -> Figure:
     known = [run.sd for run in data.runs if run.sd]
     whose = "repeated measurements in the log" if facts.logs.rows else "one unchanged script over training seeds"
     band = (
@@ -179,7 +179,7 @@ def run_table(facts: Facts) -> Table:
     )
 
 
-def point_table(data: Courses) -> Table:
+def point_table(data: DrawnRuns) -> Table:
     """The run that is drawn first; page.js puts another in its place when one is chosen."""
     words = {BASELINE: "baseline", KEPT: "kept", DISCARDED: "discarded", FAILED: "failed", ASIDE: "aside"}
     points = data.runs[data.shown].points
@@ -204,7 +204,7 @@ def _numbered(rows: Sequence[RunRow]) -> list[tuple[int, RunRow]]:
     return out
 
 
-def _median(runs: Sequence[Course]) -> int:
+def _median(runs: Sequence[DrawnRun]) -> int:
     """The place of a typical run of the champion (of the first program, where there is none): not its luckiest."""
     best = [i for i, run in enumerate(runs) if run.role == "champion" and run.deciding]
     mine = best or [i for i, run in enumerate(runs) if run.program == runs[0].program and run.deciding] or [0]

@@ -75,7 +75,7 @@ def test_lineage_counts_what_a_child_changed(tmp_path: Path) -> None:
 
 def test_a_family_stays_together_and_a_loop_of_parents_ends() -> None:
     families = {"a": [], "b": [], "c": ["b"], "d": ["c", "a"], "own": ["own"]}
-    rows = [lineage.Node(name, name, 0, "", parents) for name, parents in families.items()]
+    rows = [lineage.DrawnProgram(name, name, 0, "", parents) for name, parents in families.items()]
     assert [(row.id, row.depth) for row in lineage.tree(rows)] == [
         ("a", 0),
         ("b", 0),
