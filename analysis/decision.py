@@ -16,8 +16,8 @@ ends the study without a verdict.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from analysis.same_spend import SameSpend
@@ -28,6 +28,25 @@ LEVEL = 0.025
 CHECK_LEVEL = 0.01
 LOOKS = 2
 BETTER, OPEN, CONTROL_FAILED = "better", "open", "control failed"
+
+
+@dataclass(frozen=True)
+class CheckedArm:
+    """What the A/A check needs of a row of the view `standings`."""
+
+    program_id: str | None
+    role: str | None
+    task: str | None
+    unit: str | None
+    n: int
+    gain: float | None
+    se: float | None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> CheckedArm:
+        return cls(
+            row["program_id"], row["role"], row.get("task"), row.get("unit"), row["n"], row["gain"], row.get("se")
+        )
 
 
 @dataclass(frozen=True)
@@ -134,25 +153,26 @@ def state_of(p: float, check: Check | None) -> str:
     return BETTER if p < LEVEL else OPEN
 
 
-def check_of(first: Mapping[str, Any], second: Mapping[str, Any], unit: str = "") -> Check:
-    """The A/A check of two rows of the view `standings`, each of one arm of the same program (Welch)."""
-    difference, count, other = second["gain"] - first["gain"], first["n"], second["n"]
-    if first["se"] is None or second["se"] is None:
-        return Check(str(first["task"] or ""), unit, difference, None, None, count, other)
-    errors = first["se"] ** 2, second["se"] ** 2
+def check_of(first: CheckedArm, second: CheckedArm) -> Check:
+    """The A/A check of two arms of the same program, both with a gain (Welch)."""
+    assert first.gain is not None and second.gain is not None
+    check = Check(first.task or "", first.unit or "", second.gain - first.gain, None, None, first.n, second.n)
+    if first.se is None or second.se is None:
+        return check
+    errors = first.se**2, second.se**2
     total = sum(errors)
-    df = satterthwaite([(errors[0], count - 1), (errors[1], other - 1)]) if total else count + other - 2.0
+    df = satterthwaite([(errors[0], first.n - 1), (errors[1], second.n - 1)]) if total else first.n + second.n - 2.0
     se = math.sqrt(total)
-    return Check(str(first["task"] or ""), unit, difference, se, t_test(difference, se, df), count, other)
+    return replace(check, se=se, p=t_test(check.difference, se, df))
 
 
-def twins(rows: Sequence[Mapping[str, Any]]) -> Check | None:
+def twins(arms: Iterable[CheckedArm]) -> Check | None:
     """The A/A check of a match's standings: of the control and its second arm; None where there is none."""
-    found = [row for row in rows if row["gain"] is not None]
-    for twin in (row for row in found if row["role"] == "a/a"):
-        for row in found:
-            if row is not twin and row["program_id"] == twin["program_id"] and row["role"] != "a/a":
-                return check_of(row, twin, str(row.get("unit") or ""))
+    known = [arm for arm in arms if arm.gain is not None]
+    for twin in (arm for arm in known if arm.role == "a/a"):
+        for arm in known:
+            if arm.program_id == twin.program_id and arm.role != "a/a":
+                return check_of(arm, twin)
     return None
 
 

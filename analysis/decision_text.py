@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, Check, Compared, Decision
-from analysis.report.words import chance, listed, many, number, places, span
 from analysis.same_spend import SameSpend
 from analysis.statistics import Mean, Ratio
 from analysis.trust import marked
+from analysis.wording import at_least, bracket, decimals, interval_decimals, listed, many, number, p_text, span
 from trainer import freshness
 
 
@@ -33,14 +33,14 @@ def reference(d: Decision) -> str:
 
 def sentence(d: Decision, where: str = "") -> str:
     """The figures in one sentence; ``where``: ``on TASK``, as the reader knows it."""
-    digits = _digits(d.tested.low, d.tested.high)
+    digits = interval_decimals(d.tested.low, d.tested.high)
     ours = f"{number(d.champion.mean, digits)} {d.unit} [{span(d.champion.low, d.champion.high, digits)}]"
     theirs = f"{number(d.tested.gain.mean, digits)} [{span(d.tested.gain.low, d.tested.gain.high, digits)}]"
     interval_ = span(d.tested.low, d.tested.high, digits)
     lead = f"{number(d.tested.difference, digits, True)} {d.unit}, 95% interval {interval_}"
     figures = (
         f"Verified gain{where and ' ' + where}: {ours} for {d.name}, {theirs} for {reference(d)}. "
-        f"Difference: {lead} ({runs(d)}, one-sided p {_p(d.p)})."
+        f"Difference: {lead} ({runs(d)}, one-sided p {p_text(d.p)})."
     )
     if d.state == CONTROL_FAILED:
         return f"{figures} Nothing is announced, because two arms of stock disagree."
@@ -55,7 +55,7 @@ def line(d: Decision) -> str:
             f"on {on.task} gain {interval(on.champion)} {on.unit} against {interval(on.tested)}{times(on.ratio)}"
             for on in d.tasks
         ]
-        apart = f"{d.tested.difference:.4g}{_bracket(d.tested.low, d.tested.high)} {d.unit}"
+        apart = f"{d.tested.difference:.4g}{bracket(d.tested.low, d.tested.high)} {d.unit}"
         figures = f"mean over {len(each)} tasks, difference {apart}; {'; '.join(each)}; {runs(d)} on each"
     doubt = f"; {marked(d.trust)}" if marked(d.trust) else ""
     ratio = times(d.tested.ratio) if d.holds else ""
@@ -80,9 +80,10 @@ def notes(d: Decision) -> list[str]:
     """Further figures, none of which is tested."""
     found = []
     if d.holds and d.tested.ratio.ratio is not None:
-        found.append(f"That is {d.tested.ratio.ratio:.2f} times the gain of {reference(d)} ({bound(d.tested.ratio)}).")
+        at = at_least(d.tested.ratio.lower, 95)
+        found.append(f"That is {d.tested.ratio.ratio:.2f} times the gain of {reference(d)} ({at}).")
     if d.beside is not None:
-        digits = _digits(d.beside.low, d.beside.high)
+        digits = interval_decimals(d.beside.low, d.beside.high)
         lead = f"{number(d.beside.difference, digits, True)} {d.unit}, 95% interval "
         found.append(
             f"Beside it, not tested: champion minus stock is {lead}{span(d.beside.low, d.beside.high, digits)}"
@@ -93,7 +94,7 @@ def notes(d: Decision) -> list[str]:
         these = "these tasks" if d.tasks else "this task"
         found.append(
             f"Without its list of ideas it reaches {d.bare_ratio.ratio:.2f} times the gain of {reference(d)} "
-            f"({bound(d.bare_ratio)}): what the list adds may be memory of {these}."
+            f"({at_least(d.bare_ratio.lower, 95)}): what the list adds may be memory of {these}."
         )
     return found + [spend(each, d) for each in d.spend]
 
@@ -105,7 +106,7 @@ def spend(found: SameSpend, d: Decision) -> str:
     told = f"The whole study's spend{where} buys {many(found.runs, 'stock run')}. "
     if found.gain is None:
         return f"{told}What the best of them gains is unknown: {many(found.known, 'stock run')} say nothing of it."
-    digits = _digits(found.low, found.high)
+    digits = interval_decimals(found.low, found.high)
     gain = f"{number(found.gain, digits)} {found.unit} [{span(found.low, found.high, digits)}]"
     beside = f"one run of {d.name} gains {number(on.mean, digits)}"
     if found.measured:
@@ -121,7 +122,7 @@ def spend(found: SameSpend, d: Decision) -> str:
 def on_task(task: str, d: Decision) -> str:
     """One of several home tasks: gains there, and what they are divided by in the mean over all."""
     on = next(each for each in d.tasks if each.task == task)
-    digits, size = _digits(on.low, on.high), number(on.scale, places(on.scale))
+    digits, size = interval_decimals(on.low, on.high), number(on.scale, decimals(on.scale))
     what = "stock's gain in the search" if on.of_stock else "a standard deviation between runs"
     ours, theirs = number(on.champion.mean, digits), number(on.tested.mean, digits)
     return (
@@ -167,10 +168,10 @@ def check(found: Check) -> str:
     on = f" on {found.task}" if found.task else ""
     if found.p is None or found.se is None:
         return f"A/A: two arms of stock{on} differ by {found.difference:.3g} {found.unit}; too few runs for a check."
-    digits = places(found.se)
+    digits = decimals(found.se)
     size = f"{number(found.difference, digits, True)} {found.unit}, standard error {number(found.se, digits)}"
     result = "not significant" if found.passed else f"significant at {CHECK_LEVEL:.0%}"
-    return f"A/A: two arms of stock{on} differ by {size} ({result}, p {_p(found.p)})."
+    return f"A/A: two arms of stock{on} differ by {size} ({result}, p {p_text(found.p)})."
 
 
 def _failed(d: Decision) -> str:
@@ -198,25 +199,8 @@ def _same(d: Decision) -> str:
 
 
 def interval(mean: Mean) -> str:
-    return "not measured" if mean.mean is None else f"{mean.mean:.4g}{_bracket(mean.low, mean.high)}"
+    return "not measured" if mean.mean is None else f"{mean.mean:.4g}{bracket(mean.low, mean.high)}"
 
 
 def times(ratio: Ratio) -> str:
-    return "" if ratio.ratio is None else f", {ratio.ratio:.2f} times its gain ({bound(ratio)})"
-
-
-def bound(ratio: Ratio) -> str:
-    return "no lower bound" if ratio.lower is None else f"at least {ratio.lower:.2f} at 95%"
-
-
-def _bracket(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" [{low:.4g}, {high:.4g}]"
-
-
-def _p(p: float) -> str:
-    text = chance(p)
-    return text if text.startswith("<") else f"= {text}"
-
-
-def _digits(low: float | None, high: float | None) -> int:
-    return places(None if low is None or high is None else (high - low) / 4)
+    return "" if ratio.ratio is None else f", {ratio.ratio:.2f} times its gain ({at_least(ratio.lower, 95)})"

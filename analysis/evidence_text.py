@@ -11,6 +11,7 @@ from analysis.credit import Estimate
 from analysis.evidence import Evidence
 from analysis.scales import Scale
 from analysis.trust import marked
+from analysis.wording import significant
 from programs.text import one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -36,16 +37,14 @@ def _render(template: str, **values: Any) -> str:
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters.update(number=number, signed=signed, fact=fact, quoted=quoted, marked=marked, scale=told_scale)
+    environment.filters.update(
+        number=significant, signed=signed, fact=fact, quoted=quoted, marked=marked, scale=told_scale
+    )
     return environment.get_template(template).render(**values)
 
 
-def number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3g}"
-
-
 def told_scale(scale: Scale) -> str:
-    size = f"{number(scale.size)} {scale.unit} on {scale.task}"
+    size = f"{significant(scale.size)} {scale.unit} on {scale.task}"
     return size if scale.of_stock else f"{size} (a standard deviation between runs, stock is not shown to gain there)"
 
 

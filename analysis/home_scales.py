@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.scales import scale_of
-from analysis.tables import rows, statement
+from analysis.study_power import arm_gains
 from programs.shelf import starter
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ class TaskScale:
 def task_scales(con: duckdb.DuckDBPyConnection) -> Iterator[TaskScale]:
     """By the verified runs of all matches that choose, in the order in which the tasks were first played on."""
     by_task: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for arm in rows(con.execute(statement("arm_gains"))):
-        if arm["purpose"] in CHOOSING:
-            by_task[arm["task"], arm["unit"] or ""][arm["program_id"]] += arm["gains"]
+    for arm in arm_gains(con):
+        if arm.purpose in CHOOSING:
+            by_task[arm.task, arm.unit or ""][arm.program_id] += arm.gains
     stock = starter("stock").program_id
     for (task, unit), gains in by_task.items():
         found = scale_of(task, unit, gains.pop(stock, []), gains.values())

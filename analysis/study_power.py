@@ -6,10 +6,10 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.power import LEVEL, POWER, Noise, Sample, detectable, pooled
-from analysis.tables import rows, statement
+from analysis.tables import statement, typed_rows
 from programs.errors import NotFound
 
 if TYPE_CHECKING:
@@ -42,6 +42,34 @@ class Power:
 
 
 @dataclass(frozen=True)
+class ArmGains:
+    """An arm with its verified gains, and what its runs cost together with their verification, in device-seconds."""
+
+    match_id: str
+    task: str
+    purpose: str | None
+    generation: int | None
+    stream: str | None
+    run_budget: float | None
+    hardware_class: str | None
+    unit: str | None
+    program_id: str
+    name: str | None
+    role: str | None
+    gains: Sequence[float]
+    device_seconds: float
+
+    @property
+    def is_stock(self) -> bool:
+        return self.role in STOCK and self.name == "stock"
+
+    @property
+    def conditions(self) -> tuple[object, ...]:
+        """What the runs of two arms must share to be compared."""
+        return self.task, self.run_budget, self.hardware_class
+
+
+@dataclass(frozen=True)
 class Measured:
     """Noise of a study's runs, and what one of them costs in device-seconds, its verification included."""
 
@@ -56,9 +84,9 @@ class Measured:
 
 def power_rows(con: duckdb.DuckDBPyConnection) -> list[Power]:
     """One row a match that has two arms with two runs each: what it can tell."""
-    by_match: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    by_match: dict[str, list[ArmGains]] = defaultdict(list)
     for arm in arm_gains(con):
-        by_match[arm["match_id"]].append(arm)
+        by_match[arm.match_id].append(arm)
     return [row for arms in by_match.values() if (row := _row(arms)) is not None]
 
 
@@ -69,42 +97,38 @@ def measured(con: duckdb.DuckDBPyConnection) -> Measured:
     Raises NotFound where no program has two verified runs.
     """
     arms = arm_gains(con)
-    latest: dict[str, Any] = next((a for a in reversed(arms) if a["stream"] != "reserve"), {})
-    arms = [a for a in arms if all(a[k] == latest[k] for k in ("task", "run_budget", "hardware_class"))]
-    stock = pooled([a["gains"] for a in arms if is_stock(a)])
-    others = pooled([a["gains"] for a in arms if not is_stock(a)])
+    latest = next((a for a in reversed(arms) if a.stream != "reserve"), None)
+    arms = [a for a in arms if latest and a.conditions == latest.conditions]
+    stock = pooled([a.gains for a in arms if a.is_stock])
+    others = pooled([a.gains for a in arms if not a.is_stock])
     found = [part for part in (stock, others) if part is not None]
-    if not found:
+    if latest is None or not found:
         hint = "give the noise yourself with --sd, or run more: metaloop match stock my/program.md"
         raise NotFound("no program of this study has two verified runs, so its noise is unknown", hint=hint)
-    gains = [gain for a in arms for gain in a["gains"]]
-    mine = [gain for a in arms if is_stock(a) for gain in a["gains"]]
+    gains = [gain for a in arms for gain in a.gains]
+    mine = [gain for a in arms if a.is_stock for gain in a.gains]
     sd = math.sqrt(math.fsum(sd**2 for sd, _ in found) / len(found))
     noise = Noise(sd, _degrees(found), math.fsum(mine) / len(mine) if mine else None)
-    seconds = math.fsum(a["device_seconds"] for a in arms) / len(gains)
+    seconds = math.fsum(a.device_seconds for a in arms) / len(gains)
     return Measured(
-        noise, stock and stock[0], others and others[0], seconds, len(gains), latest["task"], latest["unit"] or ""
+        noise, stock and stock[0], others and others[0], seconds, len(gains), latest.task, latest.unit or ""
     )
 
 
-def arm_gains(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+def arm_gains(con: duckdb.DuckDBPyConnection) -> list[ArmGains]:
     """Arms with verified runs, in the order of their matches."""
-    return rows(con.execute(statement("arm_gains")))
+    return typed_rows(con.execute(statement("arm_gains")), ArmGains)
 
 
-def is_stock(arm: dict[str, Any]) -> bool:
-    return arm["role"] in STOCK and arm["name"] == "stock"
-
-
-def _row(arms: Sequence[dict[str, Any]]) -> Power | None:
-    stock = [gain for a in arms if is_stock(a) for gain in a["gains"]]
-    champion = next((a["gains"] for a in arms if a["role"] == "champion"), None)
+def _row(arms: Sequence[ArmGains]) -> Power | None:
+    stock = [gain for a in arms if a.is_stock for gain in a.gains]
+    champion = next((a.gains for a in arms if a.role == "champion"), None)
     if champion is not None and min(len(champion), len(stock)) > 1:
         sides, level, comparison = (champion, stock), LEVEL, "champion and stock"
         samples = [Sample(pooled([side])[0], len(side)) for side in sides]  # type: ignore[index]
     else:
-        within = pooled([a["gains"] for a in arms])
-        counts = sorted(len(a["gains"]) for a in arms)
+        within = pooled([a.gains for a in arms])
+        counts = sorted(len(a.gains) for a in arms)
         if within is None or len(arms) < 2 or counts[len(counts) // 2] < 2:
             return None
         level, comparison = ALPHA / 2 / math.comb(len(arms), 2), "any two"
@@ -113,10 +137,10 @@ def _row(arms: Sequence[dict[str, Any]]) -> Power | None:
     least = detectable(samples[0], samples[1], POWER, level)
     first = arms[0]
     return Power(
-        match_id=first["match_id"], task=first["task"], purpose=first["purpose"], generation=first["generation"],
-        stream=first["stream"], comparison=comparison, n=samples[0].n, n_other=samples[1].n, sd=samples[0].sd,
+        match_id=first.match_id, task=first.task, purpose=first.purpose, generation=first.generation,
+        stream=first.stream, comparison=comparison, n=samples[0].n, n_other=samples[1].n, sd=samples[0].sd,
         sd_other=samples[1].sd, stock_gain=gain, level=level, power=POWER, detectable=least,
-        detectable_ratio=1.0 + least / gain if least is not None and gain and gain > 0 else None, unit=first["unit"],
+        detectable_ratio=1.0 + least / gain if least is not None and gain and gain > 0 else None, unit=first.unit,
     )  # fmt: skip
 
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.ledger import refuse, sound
 from analysis.merged import BATCH, Disordered, batches
 
 if TYPE_CHECKING:
     import duckdb
+    from _typeshed import DataclassInstance
 
+Record = TypeVar("Record", bound="DataclassInstance")
 # In order: a view may read those before it.
 SQL_VIEWS = (
     "events", "studies", "matches", "arms", "programs", "directives", "run_starts", "verifications", "experiments",
@@ -156,6 +159,26 @@ def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     values = [_plain_column(kind, column) for (_, kind), column in zip(columns, zip(*found, strict=True), strict=True)]
     names = [name for name, _ in columns]
     return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def typed_rows(
+    result: duckdb.DuckDBPyConnection, kind: type[Record], through: Callable[[Any], Any] | None = None
+) -> list[Record]:
+    """The same as dataclasses of that kind; columns without a field are left out.
+
+    ``through`` changes each value. Raises LookupError for a field without a column.
+    """
+    names = [field.name for field in fields(kind)]
+    columns = {name for name, *_ in result.description or ()}
+    if missing := [name for name in names if name not in columns]:
+        raise LookupError(f"{kind.__name__}: the query has no column {', '.join(missing)}")
+    change = through or (lambda value: value)
+    return [kind(**{name: change(row[name]) for name in names}) for row in rows(result)]
+
+
+def record(row: Mapping[str, Any], kind: type[Record]) -> Record:
+    """The same of one row that is there as a mapping."""
+    return kind(**{field.name: row[field.name] for field in fields(kind)})
 
 
 def _plain_column(kind: str, values: Sequence[Any]) -> Sequence[Any]:

@@ -18,29 +18,30 @@ def champion_picture(study: Path, target: Path) -> Path:
     """Draws the ideas of the champion with their credit and the confirmation's arms. IndexError without a champion."""
     import jinja2
 
-    from analysis.report import champion, standings
+    from analysis.report import champion
     from analysis.report.facts import gather
     from analysis.report.source import Source
     from analysis.study import open_study
 
     with open_study(study) as con:
         facts = gather(Source(con, str(study)))
-        credit = facts.source.ask("directive_credit", program=facts.champion.first["program_id"]).rows
-        passages = champion.passages(facts.champion.first["text"], credit)
+        row = facts.champion.rows[0]
+        credit = facts.source.ask("directive_credit", champion.CreditRow, program=row.program_id).rows
+        passages = champion.passages(row.text or "", credit)
         board = facts.board
     # one unit in one picture: ideas by what the experiments that cite them kept
     ideas = [p for p in passages if p.marks and p.text.lstrip().startswith("-")]
     marked = [p for p in ideas if all(mark.design.endswith(", directive") for mark in p.marks)]
     strong = sorted(marked, key=lambda passage: -passage.strength)[:MOST]
     shown = [line(passage, TOP + i * STEP) for i, passage in enumerate(p for p in marked if p in strong)]
-    low = min(0.0, *(row["low"] for row in board))
-    high = max(max(row["high"], row["claimed"] or 0.0) for row in board)
-    arms = [arm(row, i, low, high, standings.label(row)) for i, row in enumerate(board)]
+    low = min(0.0, *(row.low for row in board))
+    high = max(max(row.high, row.claimed or 0.0) for row in board)
+    arms = [arm(row, i, low, high) for i, row in enumerate(board)]
     height = max(TOP + len(shown) * STEP, TOP + len(arms) * ARM + 40) + 34
     text = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True).get_template(
         "champion.svg.j2"
     )
-    name = facts.champion.first["name"]
+    name = row.name
     drawn = text.render(
         width=WIDTH, split=SPLIT, height=height, title=f"{name}, tinted by credit, and the standings", name=name,
         unit=facts.unit, lines=shown, arms=arms, floor=TOP + len(arms) * ARM, ticks=ticks(low, high),
@@ -65,16 +66,16 @@ def place(value: float, low: float, high: float) -> float:
     return round(SPLIT + 10 + (value - low) / (high - low) * (WIDTH - SPLIT - 90), 1)
 
 
-def arm(row: dict[str, Any], number: int, low: float, high: float, name: str) -> dict[str, Any]:
-    from analysis.report.words import ranks
+def arm(row: Any, number: int, low: float, high: float) -> dict[str, Any]:
+    from analysis.wording import ranks
 
-    known = row["low"] is not None
+    known = row.low is not None
     return {
-        "y": TOP + 22 + number * ARM, "name": name, "rank": ranks(row["rank_low"], row["rank_high"]),
-        "at": place(row["gain"], low, high), "low": place(row["low"], low, high) if known else None,
-        "high": place(row["high"], low, high) if known else None,
-        "claimed": None if row["claimed"] is None else place(row["claimed"], low, high),
-        "way": "ours" if row["role"] == "champion" else "theirs",
+        "y": TOP + 22 + number * ARM, "name": row.display_name, "rank": ranks(row.rank_low, row.rank_high),
+        "at": place(row.gain, low, high), "low": place(row.low, low, high) if known else None,
+        "high": place(row.high, low, high) if known else None,
+        "claimed": None if row.claimed is None else place(row.claimed, low, high),
+        "way": "ours" if row.role == "champion" else "theirs",
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import decision_text
-from analysis.decision import LEVEL, twins
+from analysis.decision import LEVEL, CheckedArm, twins
 from analysis.evidence import EditCredit, evidence
 from analysis.evidence_text import quoted
 from analysis.scales import UNIT
@@ -62,7 +62,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         unit=UNIT if champion.claim.tasks else study.task.unit,
         confirmed=[row for row in standings if confirming(row["match_id"], purpose, champion)],
         twins=[decision_text.check(found) for task in tasks if (found := twins([
-            row | {"unit": task.unit}
+            CheckedArm.of(row | {"unit": task.unit})
             for row in standings
             if purpose[row["match_id"]] == "race" and row["task"] == task.name
         ]))],

@@ -15,9 +15,9 @@ from pathlib import Path
 from analysis.evidence import ProgramScore
 from analysis.ledger import state_of
 from analysis.prior import Told, expected, told
-from analysis.report.words import many
 from analysis.study import ledger_folder, open_study
 from analysis.tables import rows
+from analysis.wording import many
 from arena.settings import Prior, PriorProgram, PriorStudy, StudyConfig
 from inner_loop.behaviour import behaviour_id
 from meta.population import DIVERSE

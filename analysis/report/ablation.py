@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from analysis.report.model import Facts, Figure, Section, Table
+from analysis.report.model import Facts, Figure, Point, Section, Table
+from analysis.report.rows import EffectRow
 from analysis.report.source import Answer
-from analysis.report.words import chance, count, number, places, short, span, typical
+from analysis.wording import chance, count, decimals, number, short, span, typical
 
 MOST = 40  # rows of one picture
 # (title, caption) of a method; {} is the program, or the run.
@@ -35,7 +35,7 @@ NOTHING = ("{}", "Gain with minus gain without.")
 
 
 def section(facts: Facts) -> Section | None:
-    found = facts.source.ask("ablation")
+    found = facts.source.ask("ablation", EffectRow)
     if not found.rows:
         return None
     lead = (
@@ -43,23 +43,23 @@ def section(facts: Facts) -> Section | None:
         "remained was measured again. So a difference here is the effect of what was left out, and not of what it "
         "came with."
     )
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str], list[EffectRow]] = {}
     for row in found.rows:
-        groups.setdefault((row["method"], row["run_id"] or row["program_id"] or ""), []).append(row)
+        groups.setdefault((row.method, row.run_id or row.program_id or ""), []).append(row)
     figures = [figure(method, number_, rows, found) for number_, ((method, _), rows) in enumerate(groups.items())]
     return Section("ablation", "Planned ablation", lead, tuple(figures))
 
 
-def figure(method: str, number_: int, rows: Sequence[dict[str, Any]], found: Answer) -> Figure:
-    unit = rows[0]["unit"]
-    digits = places(typical(row["se"] for row in rows))
-    designs = ", ".join(sorted({row["design"] for row in rows}))
+def figure(method: str, number_: int, rows: Sequence[EffectRow], found: Answer[EffectRow]) -> Figure:
+    unit = rows[0].unit
+    digits = decimals(typical(row.se for row in rows))
+    designs = ", ".join(sorted({row.design for row in rows}))
     left = f" The {MOST} largest are drawn." if len(rows) > MOST else ""
     title, caption = WORDS.get(method, NOTHING)
     return Figure(
         name=f"effects-{method}-{number_}",
         kind="effects",
-        title=f"{title.format(short(rows[0]['run_id']) or rows[0]['program'])}: effect in {unit}",
+        title=f"{title.format(short(rows[0].run_id) or rows[0].program)}: effect in {unit}",
         caption=f"{caption} 95% intervals; filled where the interval leaves zero out and false discoveries are held at "
         f"5%. Design: {designs}.{left}",
         data={"unit": unit, "digits": digits, "rows": [point(row) for row in rows[:MOST]]},
@@ -70,20 +70,21 @@ def figure(method: str, number_: int, rows: Sequence[dict[str, Any]], found: Ans
     )
 
 
-def told(row: dict[str, Any]) -> bool:
-    """Whether an effect is told from zero, with false discoveries held at 5% over its method."""
-    known = row["q"] is not None and row["low"] is not None
-    return known and row["q"] < 0.05 and not row["low"] <= 0 <= row["high"]
+def point(row: EffectRow) -> Point:
+    ends: Point = {"estimate": row.estimate, "low": row.low, "high": row.high}
+    return {**ends, "n": row.n, "name": row.label or "", "told": row.is_significant}
 
 
-def point(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: row[key] for key in ("estimate", "low", "high", "n")} | {"name": row["label"] or "", "told": told(row)}
-
-
-def table(rows: Sequence[dict[str, Any]], digits: int) -> Table:
-    titles = ("what", ">effect", "95% interval", ">n", ">q", "design", "row")
-    return Table.of(titles, [
-        (row["label"] or "", number(row["estimate"], digits, True), span(row["low"], row["high"], digits),
-         count(row["n"]), chance(row["q"]), row["design"], short(row["credit_id"]))
-        for row in rows
-    ])  # fmt: skip
+def table(rows: Sequence[EffectRow], digits: int) -> Table:
+    return Table.of(
+        rows,
+        {
+            "what": lambda row: row.label or "",
+            ">effect": lambda row: number(row.estimate, digits, True),
+            "95% interval": lambda row: span(row.low, row.high, digits),
+            ">n": lambda row: count(row.n),
+            ">q": lambda row: chance(row.q),
+            "design": lambda row: row.design,
+            "row": lambda row: short(row.credit_id),
+        },
+    )

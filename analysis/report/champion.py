@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from analysis.report.model import Facts, Section, Table
+from analysis.report.rows import TextRow
 from analysis.report.source import Answer
-from analysis.report.words import chance, count, number, places, short, span
+from analysis.wording import chance, count, decimals, interval_decimals, number, short, span
 from programs.errors import ProgramError
 
 LEVEL = 0.05
@@ -24,6 +24,38 @@ METHODS = {
     "directive": "what experiments that cite the line gained and kept, for each second of device time",
 }
 SCRIPTED_READS = ("charter", "idea", "order")  # the kinds that a scripted researcher carries out
+
+
+@dataclass(frozen=True)
+class CreditRow:
+    """A directive of a program with the best row of credit that there is of it; without an estimate: none."""
+
+    directive_id: str
+    kind: str
+    text: str
+    credit_id: str | None
+    method: str | None
+    design: str | None
+    estimate: float | None
+    low: float | None
+    high: float | None
+    n: int | None
+    q: float | None
+    unit: str | None
+    causal: bool | None
+
+    @property
+    def is_proven(self) -> bool:
+        """The interval leaves zero out, and the false discovery rate over all rows of the method holds."""
+        if self.q is None or self.low is None or self.high is None:
+            return False
+        return self.q < LEVEL and (self.low > 0 or self.high < 0)
+
+    @property
+    def digits(self) -> int:
+        if self.low is None or self.high is None:
+            return decimals(abs(self.estimate or 0.0))
+        return interval_decimals(self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -54,100 +86,92 @@ class Passage:
 
 
 def section(facts: Facts) -> Section:
-    program = facts.champion if facts.champion.first.get("text") else _leader(facts)
+    program: Answer[TextRow] | None = facts.champion
+    if facts.champion.first is None or not facts.champion.first.text:
+        program = _leader(facts)
     title = "The champion's text" if facts.champion.rows else "The leader's text"
-    if not program or not program.first.get("text"):
+    row = program.first if program else None
+    if program is None or row is None or not row.text:
         return Section("champion", "The champion's text", "There is no program text on record.")
-    row = program.first
-    credit = facts.source.ask("directive_credit", program=row["program_id"])
-    proven = [found for found in credit.rows if is_proven(found)]
+    credit = facts.source.ask("directive_credit", CreditRow, program=row.program_id)
+    proven = [found for found in credit.rows if found.is_proven]
     more = {
-        "name": row["name"] or row["program_id"],
-        "program_id": row["program_id"],
-        "words": row["words"],
-        "passages": passages(row["text"], credit.rows),
+        "name": row.name or row.program_id,
+        "program_id": row.program_id,
+        "words": row.words,
+        "passages": passages(row.text, credit.rows),
         "methods": methods(credit.rows),
-        "long": (row["words"] or 0) > LONG,
+        "long": (row.words or 0) > LONG,
         "table": table(credit.rows),
         "proven": len(proven),
         "directives": len(credit.rows),
-        "causal": any(found["causal"] for found in proven),
+        "causal": any(found.causal for found in proven),
         "inert": inert(facts, credit.rows),
     }
     return Section("champion", title, template="champion.html.j2", more=more, answers=(program, credit))
 
 
-def is_proven(row: Mapping[str, Any]) -> bool:
-    """The interval leaves zero out, and the false discovery rate over all rows of the method holds."""
-    low, high, q = row["low"], row["high"], row["q"]
-    return q is not None and q < LEVEL and low is not None and high is not None and (low > 0 or high < 0)
-
-
-def passages(text: str, credit: Sequence[Mapping[str, Any]]) -> list[Passage]:
+def passages(text: str, credit: Sequence[CreditRow]) -> list[Passage]:
     """The program cut at its directives; foreign text that does not parse is one plain passage."""
-    by_id = {row["directive_id"]: row for row in credit}
-    largest: dict[str, float] = defaultdict(float)
+    by_id = {row.directive_id: row for row in credit}
+    largest: dict[str | None, float] = defaultdict(float)
     for row in credit:
-        if is_proven(row):
-            largest[row["unit"]] = max(largest[row["unit"]], abs(row["estimate"]))
+        if row.is_proven:
+            largest[row.unit] = max(largest[row.unit], abs(row.estimate or 0.0))
     out = []
     for lines, ids in _pieces(text):
-        rows = [by_id[i] for i in ids if i in by_id and by_id[i]["estimate"] is not None]
+        rows = [by_id[i] for i in ids if i in by_id and by_id[i].estimate is not None]
         out.append(Passage(lines, tuple(mark(row, largest) for row in rows)))
     return out
 
 
-def mark(row: Mapping[str, Any], largest: Mapping[str, float]) -> Mark:
-    known = row["low"] is not None
-    digits = places((row["high"] - row["low"]) / 4) if known else places(abs(row["estimate"]))
-    inside = f" [{number(row['low'], digits)}, {number(row['high'], digits)}]" if known else " (one run)"
-    proven = is_proven(row)
-    strength = 1 + round(3 * abs(row["estimate"]) / largest[row["unit"]]) if proven else 0
+def mark(row: CreditRow, largest: Mapping[str | None, float]) -> Mark:
+    estimate, digits = row.estimate or 0.0, row.digits
+    inside = " (one run)"
+    if row.low is not None:
+        inside = f" [{number(row.low, digits)}, {number(row.high, digits)}]"
+    strength = 1 + round(3 * abs(estimate) / largest[row.unit]) if row.is_proven else 0
     return Mark(
-        label=f"{number(row['estimate'], digits, True)}{inside} n={count(row['n'])}",
-        design=f"{row['design']}, {row['method']}",
-        way=("up" if row["estimate"] > 0 else "down") if proven else "none",
+        label=f"{number(estimate, digits, True)}{inside} n={count(row.n)}",
+        design=f"{row.design}, {row.method}",
+        way=("up" if estimate > 0 else "down") if row.is_proven else "none",
         strength=min(strength, 4),
-        credit_id=str(row["credit_id"]),
+        credit_id=str(row.credit_id),
     )
 
 
-def methods(credit: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+def methods(credit: Sequence[CreditRow]) -> list[tuple[str, str, str]]:
     """(method, its unit, what it compares) of the rows that are shown."""
-    found = {(row["method"], row["unit"]) for row in credit if row["unit"]}
+    found = {(row.method, row.unit) for row in credit if row.unit and row.method}
     return [(method, unit, METHODS.get(method, method)) for method, unit in sorted(found)]
 
 
-def inert(facts: Facts, credit: Sequence[Mapping[str, Any]]) -> int:
+def inert(facts: Facts, credit: Sequence[CreditRow]) -> int:
     """How many directives are prose that a scripted researcher does not read."""
     scripted = facts.config.get("researcher") == "scripted"
-    return sum(1 for row in credit if row["kind"] not in SCRIPTED_READS) if scripted else 0
+    return sum(1 for row in credit if row.kind not in SCRIPTED_READS) if scripted else 0
 
 
-def table(credit: Sequence[Mapping[str, Any]]) -> Table:
-    titles = ("directive", ">estimate", "95% interval", ">n", ">q", "design", "method", "row")
-    found = []
-    for row in (row for row in credit if row["estimate"] is not None):
-        digits = places((row["high"] - row["low"]) / 4) if row["low"] is not None else places(abs(row["estimate"]))
-        found.append(
-            (
-                row["text"][:160],
-                number(row["estimate"], digits, True),
-                span(row["low"], row["high"], digits),
-                count(row["n"]),
-                chance(row["q"]),
-                row["design"],
-                row["method"],
-                short(row["credit_id"]),
-            )
-        )
-    return Table.of(titles, found)
+def table(credit: Sequence[CreditRow]) -> Table:
+    return Table.of(
+        [row for row in credit if row.estimate is not None],
+        {
+            "directive": lambda row: row.text[:160],
+            ">estimate": lambda row: number(row.estimate, row.digits, True),
+            "95% interval": lambda row: span(row.low, row.high, row.digits),
+            ">n": lambda row: count(row.n),
+            ">q": lambda row: chance(row.q),
+            "design": lambda row: row.design or "",
+            "method": lambda row: row.method or "",
+            "row": lambda row: short(row.credit_id),
+        },
+    )
 
 
-def _leader(facts: Facts) -> Answer | None:
+def _leader(facts: Facts) -> Answer[TextRow] | None:
     """The text of the best arm of the deciding match, where there is no champion."""
-    best = next((row for row in facts.board if row["program_id"]), None)
-    return facts.source.ask("leader", program=best["program_id"]) if best else None
+    best = next((row for row in facts.board if row.program_id), None)
+    return facts.source.ask("leader", TextRow, program=best.program_id) if best else None
 
 
 def _pieces(text: str) -> list[tuple[str, list[str]]]:

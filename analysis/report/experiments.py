@@ -3,24 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from analysis.report.model import Facts, Figure, Section, Table
-from analysis.report.words import brief, count, short
+from analysis.wording import brief, count, short
 
 MOST = 6_000  # rows on the page
 DIFFS = 900_000  # characters of diffs on the page; equal diffs count once
 PLAIN = 60  # rows for those without JavaScript
 
 
+@dataclass(frozen=True)
+class ExperimentCountRow:
+    decision: str
+    status: str
+    n: int
+
+
+@dataclass(frozen=True)
+class ExperimentRow:
+    experiment_id: str
+    run_id: str
+    number: int
+    program: str | None
+    decision: str | None
+    status: str | None
+    metric: float | None
+    gain: float | None
+    seconds: float | None
+    description: str | None
+    reason: str | None
+    directive_ids: Sequence[str] | None
+    diff: str | None
+
+
+@dataclass(frozen=True)
+class DirectiveTextRow:
+    directive_id: str
+    text: str
+
+
 def section(facts: Facts) -> Section:
-    counts = facts.source.ask("experiment_counts")
-    total = sum(row["n"] for row in counts.rows)
+    counts = facts.source.ask("experiment_counts", ExperimentCountRow)
+    total = sum(row.n for row in counts.rows)
     if not total:
         return Section("experiments", "Every experiment", "No experiment is on record.")
-    first = facts.champion.first.get("program_id") or (facts.board[0]["program_id"] if facts.board else None)
-    found, said = facts.source.ask("experiments", most=MOST, first=first), facts.source.ask("directive_texts")
-    data, cut = embedded(found.rows, {row["directive_id"]: row["text"] for row in said.rows})
+    first = facts.champion_id or (facts.board[0].program_id if facts.board else None)
+    found = facts.source.ask("experiments", ExperimentRow, most=MOST, first=first)
+    texts = facts.source.ask("directive_texts", DirectiveTextRow)
+    data, cut = embedded(found.rows, {row.directive_id: row.text for row in texts.rows})
     lead = f"All {count(total)} experiments, the discarded ones too."
     if total > MOST:
         lead = (
@@ -36,7 +67,7 @@ def section(facts: Facts) -> Section:
         f"baseline, as the researcher saw it, so luck is in it.{more_cut}",
         data=data | {"unit": facts.unit, "metric": facts.metric, "whose": "log" if facts.logs.rows else "program"},
         table=plain(found.rows),
-        answers=(found, counts, said),
+        answers=(found, counts, texts),
     )
     return Section(
         "experiments",
@@ -46,14 +77,18 @@ def section(facts: Facts) -> Section:
         template="experiments.html.j2",
         more={
             "counts": Table.of(
-                ("decision", "status", ">experiments"),
-                [(row["decision"], row["status"], count(row["n"])) for row in counts.rows],
+                counts.rows,
+                {
+                    "decision": lambda row: row.decision,
+                    "status": lambda row: row.status,
+                    ">experiments": lambda row: count(row.n),
+                },
             )
         },
     )
 
 
-COLUMNS = (
+COLUMNS = [
     "id",
     "run",
     "number",
@@ -67,31 +102,37 @@ COLUMNS = (
     "why",
     "cites",
     "diff",
-)
+]
 
 
-def embedded(rows: Sequence[Mapping[str, Any]], said: Mapping[str, str]) -> tuple[dict[str, Any], bool]:
+def embedded(rows: Sequence[ExperimentRow], texts: Mapping[str, str]) -> tuple[dict[str, Sequence[object]], bool]:
     """The rows as lists, with texts that repeat kept once; and whether a diff had to be left out."""
     words, diffs, cites = Pool(), Pool(DIFFS), Pool()
     table = [
         [
-            row["experiment_id"],
-            words.put(row["run_id"]),
-            row["number"],
-            words.put(row["program"]),
-            words.put(row["decision"]),
-            words.put(row["status"]),
-            rounded(row["metric"]),
-            rounded(row["gain"]),
-            rounded(row["seconds"], 4),
-            words.put(row["description"]),
-            words.put(row["reason"]),
-            [cites.put(said.get(d, d)) for d in row["directive_ids"] or ()],
-            diffs.put(body(row["diff"])),
+            row.experiment_id,
+            words.put(row.run_id),
+            row.number,
+            words.put(row.program),
+            words.put(row.decision),
+            words.put(row.status),
+            rounded(row.metric),
+            rounded(row.gain),
+            rounded(row.seconds, 4),
+            words.put(row.description),
+            words.put(row.reason),
+            [cites.put(texts.get(d, d)) for d in row.directive_ids or ()],
+            diffs.put(body(row.diff)),
         ]
         for row in rows
     ]
-    data = {"columns": COLUMNS, "rows": table, "words": words.texts, "cites": cites.texts, "diffs": diffs.texts}
+    data: dict[str, Sequence[object]] = {
+        "columns": COLUMNS,
+        "rows": table,
+        "words": words.texts,
+        "cites": cites.texts,
+        "diffs": diffs.texts,
+    }
     return data, diffs.full
 
 
@@ -129,24 +170,20 @@ def rounded(value: float | None, digits: int = 7) -> float | None:
     return None if value is None else float(f"{value:.{digits}g}")
 
 
-def plain(rows: Sequence[Mapping[str, Any]]) -> Table:
+def plain(rows: Sequence[ExperimentRow]) -> Table:
     """The kept ones with the largest gain: what is there without JavaScript."""
-    kept = [row for row in rows if row["decision"] == "keep" and row["gain"] is not None]
-    best = sorted(kept, key=lambda row: -row["gain"])[:PLAIN]
-    titles = ("id", "program", "run", ">number", "decision", ">metric", ">gain", "what was tried")
+    kept = [row for row in rows if row.decision == "keep" and row.gain is not None]
+    best = sorted(kept, key=lambda row: -(row.gain or 0.0))[:PLAIN]
     return Table.of(
-        titles,
-        [
-            (
-                short(row["experiment_id"]),
-                row["program"] or "",
-                short(row["run_id"]),
-                count(row["number"]),
-                row["decision"],
-                brief(row["metric"], 5),
-                brief(row["gain"]),
-                row["description"] or "",
-            )
-            for row in best
-        ],
+        best,
+        {
+            "id": lambda row: short(row.experiment_id),
+            "program": lambda row: row.program or "",
+            "run": lambda row: short(row.run_id),
+            ">number": lambda row: count(row.number),
+            "decision": lambda row: row.decision or "",
+            ">metric": lambda row: brief(row.metric, 5),
+            ">gain": lambda row: brief(row.gain),
+            "what was tried": lambda row: row.description or "",
+        },
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from analysis.home_scales import TaskScale
 from analysis.report.model import Again, Facts
+from analysis.report.rows import ChampionRow, LogRow, MatchRow, NoiseRow, OverviewRow, RunRow, StandingRow, StudyRow
 from analysis.report.source import Source
 from programs.errors import MetaloopError
 
@@ -19,22 +21,22 @@ POINTS = 12_000  # experiments of those runs together
 
 
 def gather(source: Source, again: Again | None = None) -> Facts:
-    matches = source.ask("matches")
-    champion = source.ask("champion")
+    matches = source.ask("matches", MatchRow)
+    champion = source.ask("champion", ChampionRow)
     deciding = deciding_match(matches.rows, bool(champion.rows))
-    shown = [row["match_id"] for row in matches.rows if row["ended"]][-MATCHES:]
-    wanted = list(dict.fromkeys([*shown, *([deciding["match_id"]] if deciding else [])]))
+    shown = [row.match_id for row in matches.rows if row.ended][-MATCHES:]
+    wanted = list(dict.fromkeys([*shown, *([deciding.match_id] if deciding.match_id else [])]))
     return Facts(
         source=source,
-        study=source.ask("study"),
-        overview=source.ask("overview"),
+        study=source.ask("study", StudyRow),
+        overview=source.ask("overview", OverviewRow),
         matches=matches,
-        standings=source.ask("standings", matches=wanted),
+        standings=source.ask("standings", StandingRow, matches=wanted),
         champion=champion,
-        runs=source.ask("runs", match=deciding.get("match_id"), points=POINTS, most=RUNS),
-        noise=source.ask("noise"),
-        logs=source.ask("logs", metric=deciding.get("metric"), most=LOGS),
-        scales=source.ask("scales"),
+        runs=source.ask("runs", RunRow, match=deciding.match_id, points=POINTS, most=RUNS),
+        noise=source.ask("noise", NoiseRow),
+        logs=source.ask("logs", LogRow, metric=deciding.metric, most=LOGS),
+        scales=source.ask("scales", TaskScale),
         deciding=deciding,
         again=again,
     )
@@ -50,12 +52,12 @@ def known_task(name: str) -> Task | None:
         return None
 
 
-def deciding_match(matches: Sequence[Mapping[str, Any]], crowned: bool) -> Mapping[str, Any]:
+def deciding_match(matches: Sequence[MatchRow], crowned: bool) -> MatchRow:
     """The confirmation of a crowned champion, else the latest match with a result, else the one with most runs.
 
     An ablation decides only where there is nothing else.
     """
-    ended = [row for row in matches if row["ended"]]
-    ended = [row for row in ended if row["purpose"] != "ablation"] or ended
-    confirmed = [row for row in ended if row["purpose"] == "confirmation"] if crowned else []
-    return (confirmed or ended or sorted(matches, key=lambda row: row["runs"]) or [{}])[-1]
+    ended = [row for row in matches if row.ended]
+    ended = [row for row in ended if row.purpose != "ablation"] or ended
+    confirmed = [row for row in ended if row.purpose == "confirmation"] if crowned else []
+    return (confirmed or ended or sorted(matches, key=lambda row: row.runs) or [MatchRow()])[-1]

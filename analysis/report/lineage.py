@@ -3,33 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 from analysis.report.model import Facts, Figure, Section, Table
-from analysis.report.words import count, listed, number, places, short, span, typical
 from analysis.statistics import interval
+from analysis.wording import count, decimals, listed, number, short, span, typical
 from programs.errors import ProgramError
 
 MOST = 40  # programs drawn
 
 
+@dataclass(frozen=True)
+class ProgramRow:
+    program_id: str
+    name: str | None
+    generation: int
+    operator: str | None
+    parent_ids: Sequence[str] | None
+    n: int | None
+    gain: float | None
+    se: float | None
+    text: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class DrawnProgram:
+    """A program as the picture embeds it."""
+
+    id: str
+    name: str
+    generation: int
+    operator: str
+    parents: Sequence[str]
+    gain: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    champion: bool = False
+    reason: str = ""
+    depth: int = 0
+    change: str = ""
+
+
 def section(facts: Facts) -> Section | None:
     """None of a match or an import: nothing there descends from anything."""
-    champion = facts.champion.first.get("program_id")
-    found = facts.source.ask("lineage", champion=champion or "", most=MOST)
-    if not any(row["parent_ids"] for row in found.rows):
+    champion = facts.champion_id
+    found = facts.source.ask("lineage", ProgramRow, champion=champion or "", most=MOST)
+    if not any(row.parent_ids for row in found.rows):
         return None
-    nodes = tree([node(row, champion) for row in found.rows])
-    edges = {row["program_id"]: change(row, found.rows) for row in found.rows}
-    for item in nodes:
-        item["change"] = summary(edges[item["id"]])
-    left = (facts.overview.first["programs"] or 0) - len(nodes)
+    edges = {row.program_id: change(row, found.rows) for row in found.rows}
+    nodes = tree([replace(node(row, champion), change=summary(edges[row.program_id])) for row in found.rows])
+    left = facts.totals.programs - len(nodes)
     lead = (
         "Each row is a program, below the one that it was made from; the line leads from its parent, and one that "
         "runs to the right is a gain. Beside it: how many directives the child added (+), removed (−) and changed "
         "(~). A name like g2-1-write-ideas is generation 2, child 1, made by the operator write-ideas."
     )
-    unrun = any(item["gain"] is None for item in nodes)
+    unrun = any(item.gain is None for item in nodes)
     note = (
         f"The champion, its ancestors and the best of the rest; {count(left)} more are left out. " if left > 0 else ""
     )
@@ -40,7 +71,7 @@ def section(facts: Facts) -> Section | None:
         caption=f"{note}Mean over the runs that chose who goes on (not those of the confirmation), with its 95% "
         "interval; what was chosen for its mean is flattered by "
         f"it.{over_tasks(facts)}{' Not run: it behaves like another one, or the study ended first.' * unrun}",
-        data={"unit": facts.score_unit, "rows": nodes},
+        data={"unit": facts.score_unit, "rows": [asdict(item) for item in nodes]},
         table=table(nodes, edges, facts.score_unit),
         answers=(found,),
         legend=(
@@ -55,55 +86,47 @@ def over_tasks(facts: Facts) -> str:
     """What a score over several tasks is."""
     if not facts.homes:
         return ""
-    sizes = (f"{number(row['size'], places(row['size']))} {row['unit']} on {row['task']}" for row in facts.scales.rows)
+    sizes = (f"{number(row.size, decimals(row.size))} {row.unit} on {row.task}" for row in facts.scales.rows)
     told = listed(list(sizes))
     return f" Gains are means over {len(facts.homes)} tasks, on each in units of what stock gains there: {told}."
 
 
-def node(row: Mapping[str, Any], champion: str | None) -> dict[str, Any]:
-    low, high = interval(row["gain"], row["se"], row["n"] - 1) if row["gain"] is not None else (None, None)
-    return {
-        "id": row["program_id"],
-        "name": row["name"] or short(row["program_id"]),
-        "generation": row["generation"],
-        "operator": row["operator"] or "",
-        "parents": row["parent_ids"] or [],
-        "gain": row["gain"],
-        "low": low,
-        "high": high,
-        "n": row["n"] or 0,
-        "champion": row["program_id"] == champion,
-        "reason": row["reason"] or "",
-    }
+def node(row: ProgramRow, champion: str | None) -> DrawnProgram:
+    runs = row.n or 0
+    low, high = interval(row.gain, row.se, runs - 1) if row.gain is not None else (None, None)
+    return DrawnProgram(
+        row.program_id, row.name or short(row.program_id), row.generation, row.operator or "", row.parent_ids or [],
+        row.gain, low, high, runs, row.program_id == champion, row.reason or "",
+    )  # fmt: skip
 
 
-def tree(nodes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def tree(nodes: Sequence[DrawnProgram]) -> list[DrawnProgram]:
     """Every parent before its children, a family together, the best family first; ``depth`` is set."""
-    there = {item["id"]: item for item in nodes}
-    children: dict[str | None, list[dict[str, Any]]] = {}
+    there = {item.id for item in nodes}
+    children: dict[str | None, list[DrawnProgram]] = {}
     for item in nodes:
-        first = next((parent for parent in item["parents"] if parent in there and parent != item["id"]), None)
+        first = next((parent for parent in item.parents if parent in there and parent != item.id), None)
         children.setdefault(first, []).append(item)
-    out: list[dict[str, Any]] = []
+    out: list[DrawnProgram] = []
     stack = [(item, 0) for item in reversed(children.get(None, []))]
     while stack:
         item, depth = stack.pop()
-        out.append(item | {"depth": depth})
-        stack += [(child, depth + 1) for child in reversed(children.pop(item["id"], []))]
+        out.append(replace(item, depth=depth))
+        stack += [(child, depth + 1) for child in reversed(children.pop(item.id, []))]
     return out
 
 
-def change(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+def change(row: ProgramRow, rows: Sequence[ProgramRow]) -> dict[str, list[str]]:
     """What the directives of a program are against its first parent: added, removed, changed, as text."""
     from programs.diff import diff
     from programs.program import Program
 
-    texts = {other["program_id"]: other["text"] for other in rows}
-    parent = next((p for p in row["parent_ids"] or () if texts.get(p)), None)
-    if parent is None or not row["text"]:
+    texts = {other.program_id: other.text for other in rows if other.text}
+    parent = next((p for p in row.parent_ids or () if p in texts), None)
+    if parent is None or not row.text:
         return {}
     try:
-        found = diff(Program.parse(texts[parent]), Program.parse(row["text"]))
+        found = diff(Program.parse(texts[parent]), Program.parse(row.text))
     except ProgramError:
         return {}
     moved = any(new.kind == "order" for _, new in found.changed)
@@ -122,36 +145,24 @@ def summary(edge: Mapping[str, Sequence[str]]) -> str:
     return told or ("order" if edge.get("order") else "")
 
 
-def table(nodes: Sequence[dict[str, Any]], edges: Mapping[str, Mapping[str, Sequence[str]]], unit: str) -> Table:
-    digits = places(typical((item["high"] - item["low"]) / 4 for item in nodes if item["high"] is not None))
-    names = {item["id"]: item["name"] for item in nodes}
-    titles = (
-        "program",
-        ">generation",
-        "from",
-        "made by",
-        f">gain, {unit}",
-        "95% interval",
-        ">runs",
-        "added",
-        "removed",
-        "changed",
-    )
+def table(nodes: Sequence[DrawnProgram], edges: Mapping[str, Mapping[str, Sequence[str]]], unit: str) -> Table:
+    widths = (item.high - item.low for item in nodes if item.high is not None and item.low is not None)
+    digits = decimals(typical(width / 4 for width in widths))
+    names = {item.id: item.name for item in nodes}
     return Table.of(
-        titles,
-        [
-            (
-                item["name"],
-                count(item["generation"]),
-                " × ".join(names.get(p, short(p)) for p in item["parents"]),
-                item["reason"] or item["operator"],
-                number(item["gain"], digits),
-                span(item["low"], item["high"], digits),
-                count(item["n"]),
-                *(texts(edges[item["id"]].get(kind, [])) for kind in ("added", "removed", "changed")),
-            )
-            for item in nodes
-        ],
+        nodes,
+        {
+            "program": lambda item: item.name,
+            ">generation": lambda item: count(item.generation),
+            "from": lambda item: " × ".join(names.get(p, short(p)) for p in item.parents),
+            "made by": lambda item: item.reason or item.operator,
+            f">gain, {unit}": lambda item: number(item.gain, digits),
+            "95% interval": lambda item: span(item.low, item.high, digits),
+            ">runs": lambda item: count(item.n),
+            "added": lambda item: texts(edges[item.id].get("added", [])),
+            "removed": lambda item: texts(edges[item.id].get("removed", [])),
+            "changed": lambda item: texts(edges[item.id].get("changed", [])),
+        },
     )
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from analysis.home_scales import TaskScale
+from analysis.report import rows
 from analysis.report.source import Answer, Source
-from analysis.report.words import listed
 from analysis.scales import UNIT
+from analysis.wording import listed
+
+Row = TypeVar("Row")
+Point = dict[str, str | float | None]  # what a picture is told of one row
 
 
 @dataclass(frozen=True)
@@ -19,8 +24,9 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(cls, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-        return cls(tuple(titles), tuple(tuple(row) for row in rows))
+    def of(cls, rows: Sequence[Row], columns: Mapping[str, Callable[[Row], str]]) -> Table:
+        """``columns``: the text of each column's cells by its title."""
+        return cls(tuple(columns), tuple(tuple(cell(row) for cell in columns.values()) for row in rows))
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Figure:
     caption: str
     data: Any
     table: Table
-    answers: tuple[Answer, ...]
+    answers: tuple[Answer[object], ...]
     legend: tuple[tuple[str, str], ...] = ()
     open: bool = False  # whether the table is shown unasked
 
@@ -51,7 +57,7 @@ class Section:
     figures: tuple[Figure, ...] = ()
     template: str = "figures.html.j2"
     more: Mapping[str, Any] = field(default_factory=dict)
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[Answer[object], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,27 +74,26 @@ class Facts:
     """What several parts need to know: asked once."""
 
     source: Source
-    study: Answer
-    overview: Answer
-    matches: Answer
-    standings: Answer
-    champion: Answer
-    runs: Answer
-    noise: Answer
-    logs: Answer  # of an import: its logs; else without rows
-    scales: Answer  # of the tasks on which programs were chosen
-    deciding: Mapping[str, Any]  # the match that the verdict rests on; empty where there is no match
+    study: Answer[rows.StudyRow]
+    overview: Answer[rows.OverviewRow]
+    matches: Answer[rows.MatchRow]
+    standings: Answer[rows.StandingRow]
+    champion: Answer[rows.ChampionRow]
+    runs: Answer[rows.RunRow]
+    noise: Answer[rows.NoiseRow]
+    logs: Answer[rows.LogRow]  # of an import: its logs; else without rows
+    scales: Answer[TaskScale]  # of the tasks on which programs were chosen
+    deciding: rows.MatchRow  # the match that the verdict rests on; without values where there is no match
     again: Again | None = None  # of whoever asks for the report, for only the command line knows its own flags
 
     @property
     def unit(self) -> str:
-        match = self.deciding or self.matches.last
-        return str(match.get("unit") or match.get("metric") or "metric units")
+        return self.deciding.unit or self.deciding.metric or "metric units"
 
     @property
     def homes(self) -> list[str]:
         """The tasks that programs are scored over, where these are several."""
-        return [row["task"] for row in self.scales.rows] if len(self.scales.rows) > 1 else []
+        return [row.task for row in self.scales.rows] if len(self.scales.rows) > 1 else []
 
     @property
     def on(self) -> str:
@@ -102,7 +107,7 @@ class Facts:
 
     @property
     def metric(self) -> str:
-        return str((self.deciding or self.matches.last).get("metric") or "metric")
+        return self.deciding.metric or "metric"
 
     @property
     def measure(self) -> str:
@@ -111,20 +116,37 @@ class Facts:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        return self.study.first.get("config") or {}
+        return next((row.config for row in self.study.rows), None) or {}
+
+    @property
+    def has_search(self) -> bool:
+        """Whether the study bred programs."""
+        return self.config.get("command") in ("evolve", "improve")
+
+    @property
+    def further(self) -> Sequence[Mapping[str, Any]]:
+        """The tasks beside the first on which programs are chosen, as the config has them."""
+        return self.config.get("further") or ()
+
+    @property
+    def totals(self) -> rows.OverviewRow:
+        return self.overview.rows[0]
+
+    @property
+    def champion_id(self) -> str | None:
+        return next((row.program_id for row in self.champion.rows), None)
 
     @property
     def task(self) -> str:
         if self.logs.rows:
             return "imported logs"
-        named = self.deciding or self.matches.last
-        return str(named.get("task") or self.config.get("task") or "its task")
+        return str(self.deciding.task or self.config.get("task") or "its task")
 
-    def of_match(self, match_id: str | None) -> list[dict[str, Any]]:
+    def of_match(self, match_id: str | None) -> list[rows.StandingRow]:
         """The standings of one match, best first."""
-        return [row for row in self.standings.rows if row["match_id"] == match_id]
+        return [row for row in self.standings.rows if row.match_id == match_id]
 
     @property
-    def board(self) -> list[dict[str, Any]]:
+    def board(self) -> list[rows.StandingRow]:
         """The standings that the verdict rests on: the arms with a verified gain, best first."""
-        return [row for row in self.of_match(self.deciding.get("match_id")) if row["gain"] is not None]
+        return [row for row in self.of_match(self.deciding.match_id) if row.gain is not None]

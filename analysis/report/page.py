@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,8 @@ from analysis.report import (
     verdict,
 )
 from analysis.report.facts import gather
-from analysis.report.model import Again, Facts, Section
+from analysis.report.model import Again, Facts, Point, Section
+from analysis.report.rows import StandingRow
 from analysis.report.source import Source
 
 if TYPE_CHECKING:
@@ -90,7 +91,6 @@ def render(facts: Facts, parts: Sequence[Section]) -> str:
 def card(con: duckdb.DuckDBPyConnection, place: str) -> str:
     """A page of 1200 by 630 pixels: the verdict and the standings that it rests on, for `metaloop report --card`."""
     facts = gather(Source(con, place))
-    rows = [row for row in facts.board if row["gain"] is not None][:6]
     return (
         environment()
         .get_template("card.html.j2")
@@ -98,16 +98,16 @@ def card(con: duckdb.DuckDBPyConnection, place: str) -> str:
             facts=facts,
             verdict=verdict.verdict(facts),
             cost=verdict.cost(facts),
-            arms=bars(rows),
+            arms=bars(facts.board[:6]),
             name=name_of(facts),
             style=_markup(template_text("style.css")),
         )
     )
 
 
-def bars(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def bars(rows: Sequence[StandingRow]) -> list[Point]:
     """Where the dots and intervals of the card lie, in percent of its axis."""
-    ends = [0.0, *(row[key] for row in rows for key in ("gain", "low", "high") if row[key] is not None)]
+    ends = [0.0, *(end for row in rows for end in (row.gain, row.low, row.high) if end is not None)]
     low, width = min(ends), (max(ends) - min(ends)) or 1.0
 
     def at(value: float | None) -> float | None:
@@ -115,13 +115,12 @@ def bars(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     return [
         {
-            "name": standings.label(dict(row)),
-            "role": row["role"],
-            "gain": row["gain"],
+            "name": row.display_name,
+            "role": row.role,
             "zero": at(0.0),
-            "at": at(row["gain"]),
-            "low": at(row["low"]),
-            "high": at(row["high"]),
+            "at": at(row.gain),
+            "low": at(row.low),
+            "high": at(row.high),
         }
         for row in rows
     ]
@@ -136,7 +135,7 @@ def name_of(facts: Facts) -> str:
 def environment() -> Environment:
     import jinja2
 
-    from analysis.report import words
+    from analysis import wording
 
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -145,7 +144,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"embed": embed, "number": words.number, "places": words.places, "typical": words.typical}
+    made.filters |= {"embed": embed, "number": wording.number, "places": wording.decimals, "typical": wording.typical}
     return made
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 from analysis.report.model import Facts, Figure, Section, Table
+from analysis.report.rows import RunRow
 from analysis.report.source import Answer
 from analysis.report.standings import MARKS
-from analysis.report.words import brief, count, many, number, places, short
+from analysis.wording import brief, count, decimals, many, number, short
 
 # What became of an experiment, as one letter of the data on the page.
 BASELINE, KEPT, DISCARDED, FAILED, ASIDE = "b", "k", "d", "x", "s"
@@ -22,66 +23,106 @@ LINES = {
 ASIDE_DECISIONS = ("screen", "replicate", "confirm")
 
 
+@dataclass(frozen=True)
+class PointRow:
+    """An experiment of a run."""
+
+    run_id: str
+    number: int
+    metric: float | None
+    status: str | None
+    decision: str | None
+    fraction: float
+    description: str | None
+
+
+@dataclass(frozen=True)
+class FinalRow:
+    run_id: str
+    metric: float | None
+
+
+@dataclass(frozen=True)
+class DrawnRun:
+    """A run as the page embeds it; ``points``: number, metric, letter, description."""
+
+    id: str
+    label: str
+    role: str
+    deciding: bool
+    program: str
+    final: float | None
+    sd: float | None
+    points: Sequence[tuple[int, float | None, str, str]]
+
+
+@dataclass(frozen=True)
+class DrawnRuns:
+    """The runs of both figures, embedded once; ``shown``: which is drawn close up."""
+
+    unit: str
+    metric: str
+    direction: str
+    runs: Sequence[DrawnRun]
+    shown: int
+
+
 def section(facts: Facts) -> Section:
     if not facts.runs.rows:
         return Section("progress", "How the runs went", "No run has more than its baseline.")
-    runs = [row["run_id"] for row in facts.runs.rows]
-    points, final = facts.source.ask("points", runs=runs), facts.source.ask("final_metrics", runs=runs)
-    data = courses(facts, points, final)
+    runs = [row.run_id for row in facts.runs.rows]
+    points = facts.source.ask("points", PointRow, runs=runs)
+    final = facts.source.ask("final_metrics", FinalRow, runs=runs)
+    data = courses(facts, points.rows, final.rows)
     lead = (
         "One dot is one experiment: the script was changed, trained and scored, and the change kept if it was better. "
         "Everything drawn here is what the researcher saw"
         + ("; the diamond is what the final script scores on fresh seeds." if final.rows else ", never measured again.")
     )
     answers = (facts.runs, points, final, facts.noise)
-    drawn = (overview(facts, data, answers),) if len(data["runs"]) > 1 else ()
+    drawn = (overview(facts, data, answers),) if len(data.runs) > 1 else ()
     return Section("progress", "How the runs went", lead, (*drawn, close_up(facts, data, answers)))
 
 
-def courses(facts: Facts, points: Answer, final: Answer) -> dict[str, Any]:
-    """The runs with their points ``[number, metric, letter, description]``, for both figures; embedded once."""
-    by_run: dict[str, list[list[Any]]] = defaultdict(list)
-    for row in points.rows:
-        by_run[row["run_id"]].append([row["number"], row["metric"], letter(row), row["description"] or ""])
-    ended = {row["run_id"]: row["metric"] for row in final.rows}
-    noise = {(row["match_id"], row["stream"]): row["sd"] for row in facts.noise.rows}
+def courses(facts: Facts, points: Sequence[PointRow], final: Sequence[FinalRow]) -> DrawnRuns:
+    by_run: dict[str, list[tuple[int, float | None, str, str]]] = defaultdict(list)
+    for row in points:
+        what = letter(row.number, row.decision, row.status, row.metric, row.fraction)
+        by_run[row.run_id].append((row.number, row.metric, what, row.description or ""))
+    ended = {row.run_id: row.metric for row in final}
+    noise = {(row.match_id, row.stream): row.sd for row in facts.noise.rows}
     runs = [
-        {
-            "id": row["run_id"],
-            "label": label(row, number_),
-            "role": MARKS.get(row["role"] or "", "program"),
-            "deciding": row["deciding"],
-            "program": row["name"] or short(row["program_id"]),
-            "final": ended.get(row["run_id"]),
-            "sd": noise.get((row["match_id"], row["score_stream"])) or row["noise_sd"],
-            "points": by_run[row["run_id"]],
-        }
-        for number_, row in _numbered(facts.runs.rows)
-    ]
-    direction = (facts.deciding or facts.matches.last).get("direction") or facts.runs.first.get("direction") or "lower"
-    return {"unit": facts.unit, "metric": facts.measure, "direction": direction, "runs": runs, "shown": _median(runs)}
+        DrawnRun(
+            row.run_id, label(row, index), MARKS.get(row.role or "", "program"), row.deciding, row.program,
+            ended.get(row.run_id), noise.get((row.match_id, row.score_stream)) or row.noise_sd, by_run[row.run_id],
+        )
+        for index, row in _numbered(facts.runs.rows)
+    ]  # fmt: skip
+    direction = facts.deciding.direction or facts.runs.rows[0].direction or "lower"
+    return DrawnRuns(facts.unit, facts.measure, direction, runs, _median(runs))
 
 
-def letter(row: Mapping[str, Any]) -> str:
-    if row["number"] == 0 or row["decision"] == "baseline":
+def letter(number: int, decision: str | None, status: str | None, metric: float | None, fraction: float) -> str:
+    """What became of an experiment; ``fraction``: of the full training budget."""
+    if number == 0 or decision == "baseline":
         return BASELINE
-    if row["status"] != "ok" or row["metric"] is None:
+    if status != "ok" or metric is None:
         return FAILED
-    if row["decision"] in ASIDE_DECISIONS or row["fraction"] != 1.0:
+    if decision in ASIDE_DECISIONS or fraction != 1.0:
         return ASIDE
-    return KEPT if row["decision"] == "keep" else DISCARDED
+    return KEPT if decision == "keep" else DISCARDED
 
 
-def overview(facts: Facts, data: Mapping[str, Any], answers: tuple[Answer, ...]) -> Figure:
-    shown = [run for run in data["runs"] if run["deciding"]] or data["runs"]
-    what = f"{many(len(shown), 'run')} of {many(len({(run['program'], run['role']) for run in shown}), 'program')}"
+def overview(facts: Facts, data: DrawnRuns, answers: tuple[Answer[object], ...]) -> Figure:
+    shown = [run for run in data.runs if run.deciding] or data.runs
+    what = f"{many(len(shown), 'run')} of {many(len({(run.program, run.role) for run in shown}), 'program')}"
     if facts.logs.rows:
         what = many(len(shown), "log")
     return Figure(
         name="courses",
         kind="courses",
-        title=f"Best so far, run by run ({data['metric']})",
-        caption=f"{what}; {data['direction']} is better. "
+        title=f"Best so far, run by run ({data.metric})",
+        caption=f"{what}; {data.direction} is better. "
         + ("" if facts.logs.rows else "Runs of one program differ by luck alone: it is why one run proves nothing."),
         data={"of": "one-run"},
         table=run_table(facts),
@@ -89,26 +130,26 @@ def overview(facts: Facts, data: Mapping[str, Any], answers: tuple[Answer, ...])
         legend=tuple(
             (f"line-{role}", "logs" if facts.logs.rows else meaning)
             for role, meaning in LINES.items()
-            if role in {r["role"] for r in shown}
+            if role in {r.role for r in shown}
         ),
     )
 
 
-def close_up(facts: Facts, data: Mapping[str, Any], answers: tuple[Answer, ...]) -> Figure:
-    known = [run["sd"] for run in data["runs"] if run["sd"]]
+def close_up(facts: Facts, data: DrawnRuns, answers: tuple[Answer[object], ...]) -> Figure:
+    known = [run.sd for run in data.runs if run.sd]
     whose = "repeated measurements in the log" if facts.logs.rows else "one unchanged script over training seeds"
     band = (
         f"The band is twice the spread (sd {brief(known[0], 2)}) of {whose}: a step smaller than the band may be noise."
         if known
         else "There is no measurement of the noise here, so no band can be drawn."
     )
-    ended = any(run["final"] is not None for run in data["runs"])
+    ended = any(run.final is not None for run in data.runs)
     return Figure(
         name="one-run",
         kind="run",
-        title=f"One run, close up ({data['metric']})",
+        title=f"One run, close up ({data.metric})",
         caption=f"{band} Values beyond the frame are drawn at its edge. Short looks and repeats are left out.",
-        data=data,
+        data=asdict(data),
         table=point_table(data),
         answers=answers,
         legend=(
@@ -122,57 +163,51 @@ def close_up(facts: Facts, data: Mapping[str, Any], answers: tuple[Answer, ...])
 
 
 def run_table(facts: Facts) -> Table:
-    digits = places(_spread([row["verified_gain"] for row in facts.runs.rows]))
-    titles = ("run", "program", "role", ">experiments", ">kept", ">claimed gain", ">verified gain", "trust")
+    digits = decimals(_spread([row.verified_gain for row in facts.runs.rows]))
     return Table.of(
-        titles,
-        [
-            (
-                short(row["run_id"]),
-                row["name"] or short(row["program_id"]),
-                row["role"] or "",
-                count(row["experiments"]),
-                count(row["kept"]),
-                number(row["claimed_gain"], digits),
-                number(row["verified_gain"], digits),
-                row["trust"] or "",
-            )
-            for row in facts.runs.rows
-        ],
+        facts.runs.rows,
+        {
+            "run": lambda row: short(row.run_id),
+            "program": lambda row: row.program,
+            "role": lambda row: row.role or "",
+            ">experiments": lambda row: count(row.experiments),
+            ">kept": lambda row: count(row.kept),
+            ">claimed gain": lambda row: number(row.claimed_gain, digits),
+            ">verified gain": lambda row: number(row.verified_gain, digits),
+            "trust": lambda row: row.trust or "",
+        },
     )
 
 
-def point_table(data: Mapping[str, Any]) -> Table:
+def point_table(data: DrawnRuns) -> Table:
     """The run that is drawn first; page.js puts another in its place when one is chosen."""
     words = {BASELINE: "baseline", KEPT: "kept", DISCARDED: "discarded", FAILED: "failed", ASIDE: "aside"}
-    run = data["runs"][data["shown"]]
-    return Table.of(
-        (">number", "what became of it", f">{data['metric']}", "what was tried"),
-        [(count(point[0]), words[point[2]], brief(point[1], 5), point[3]) for point in run["points"]],
-    )
+    points = data.runs[data.shown].points
+    rows = tuple((count(at), words[what], brief(metric, 5), tried) for at, metric, what, tried in points)
+    return Table((">number", "what became of it", f">{data.metric}", "what was tried"), rows)
 
 
-def label(row: Mapping[str, Any], number_: int) -> str:
-    role = f", {row['role']}" if row["role"] not in (None, "program") else ""
-    gain = f", verified gain {brief(row['verified_gain'])}" if row["verified_gain"] is not None else ""
-    return f"{row['name'] or short(row['program_id'])}{role}: run {number_}{gain}"
+def label(row: RunRow, index: int) -> str:
+    role = f", {row.role}" if row.role not in (None, "program") else ""
+    gain = f", verified gain {brief(row.verified_gain)}" if row.verified_gain is not None else ""
+    return f"{row.program}{role}: run {index}{gain}"
 
 
-def _numbered(rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
+def _numbered(rows: Sequence[RunRow]) -> list[tuple[int, RunRow]]:
     """Each run with its number among those of its program and match."""
-    seen: dict[Any, int] = defaultdict(int)
+    seen: Counter[tuple[str | None, ...]] = Counter()
     out = []
     for row in rows:
-        key = (row["match_id"], row["program_id"], row["role"])
+        key = (row.match_id, row.program_id, row.role)
         seen[key] += 1
         out.append((seen[key], row))
     return out
 
 
-def _median(runs: Sequence[Mapping[str, Any]]) -> int:
+def _median(runs: Sequence[DrawnRun]) -> int:
     """The place of a typical run of the champion (of the first program, where there is none): not its luckiest."""
-    best = [i for i, run in enumerate(runs) if run["role"] == "champion" and run["deciding"]]
-    mine = best or [i for i, run in enumerate(runs) if run["program"] == runs[0]["program"] and run["deciding"]] or [0]
+    best = [i for i, run in enumerate(runs) if run.role == "champion" and run.deciding]
+    mine = best or [i for i, run in enumerate(runs) if run.program == runs[0].program and run.deciding] or [0]
     return mine[len(mine) // 2]
 
 

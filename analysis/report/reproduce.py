@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from analysis.report.model import Facts, Section, Table
-from analysis.report.words import count, duration
+from analysis.wording import count, duration
 
 # What the numbers of a plan are called where their names do not say it.
 PLAN = {
@@ -17,11 +18,23 @@ PLAN = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class SegmentRow:
+    segment: str
+    records: int
+    head: str | None
+
+
 def section(facts: Facts) -> Section:
-    heads = facts.source.ask("heads")
-    segments = Table.of(("segment", ">records", "hash of its last record"), [
-        (row["segment"], count(row["records"]), row["head"] or "") for row in heads.rows
-    ])  # fmt: skip
+    heads = facts.source.ask("heads", SegmentRow)
+    segments = Table.of(
+        heads.rows,
+        {
+            "segment": lambda row: row.segment,
+            ">records": lambda row: count(row.records),
+            "hash of its last record": lambda row: row.head or "",
+        },
+    )
     more = {"commands": commands(facts), "again": facts.again, "pins": pins(facts), "versions": versions(facts),
             "segments": segments}  # fmt: skip
     lead = "The ledger is the only truth; everything on this page is a query over it."
@@ -43,8 +56,8 @@ def commands(facts: Facts) -> list[tuple[str, str]]:
         if facts.champion.rows:
             found.append((f"metaloop verify {place}", "the lead again, on fresh seeds and fresh hidden data"))
         found += [(f"metaloop credit {place} --all", "every row of credit")]
-        if facts.runs.rows:
-            shown = f"metaloop show {facts.runs.first['run_id']} -s {place}"
+        if (run := facts.runs.first) is not None:
+            shown = f"metaloop show {run.run_id} -s {place}"
             found.append((shown, "one run; any id of this page will do, or the first letters of one"))
     return [
         *found,
@@ -55,15 +68,15 @@ def commands(facts: Facts) -> list[tuple[str, str]]:
 
 def pins(facts: Facts) -> list[tuple[str, str]]:
     """(name, hash or figure) of what the figures hold for."""
-    row, match = facts.study.first, facts.deciding or facts.matches.last
+    row, match = facts.study.first, facts.deciding
     found = [
-        ("study", row.get("study_id")),
-        ("founded", moment(row.get("started_at"))),
-        ("last record", moment(row.get("last_record_at"))),
-        ("task", f"{match['task']} ({match['task_id']})" if match.get("task") else None),
-        ("hardware class", match.get("hardware_class")),
-        ("budget of a run", f"{duration(match['run_budget'])} of device time" if match.get("run_budget") else None),
-        ("champion", facts.champion.first.get("program_id")),
+        ("study", row and row.study_id),
+        ("founded", moment(row.started_at if row else None)),
+        ("last record", moment(row.last_record_at if row else None)),
+        ("task", f"{match.task} ({match.task_id})" if match.task else None),
+        ("hardware class", match.hardware_class),
+        ("budget of a run", f"{duration(match.run_budget)} of device time" if match.run_budget else None),
+        ("champion", facts.champion_id),
         ("matches", None if facts.logs.rows else count(len(facts.matches.rows))),
         ("workers", facts.config.get("workers")),
         ("plan", plan(facts.config.get("plan") or {})),
@@ -71,9 +84,9 @@ def pins(facts: Facts) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in found if value]
 
 
-def moment(at: Any) -> str | None:
+def moment(at: str | None) -> str | None:
     """``2026-11-20 14:05:10 UTC`` of ``2026-11-20T14:05:10.123Z``."""
-    return f"{str(at)[:19].replace('T', ' ')} UTC" if at else None
+    return f"{at[:19].replace('T', ' ')} UTC" if at else None
 
 
 def plan(numbers: Mapping[str, Any]) -> str:
@@ -84,5 +97,5 @@ def plan(numbers: Mapping[str, Any]) -> str:
 
 def versions(facts: Facts) -> list[tuple[str, str]]:
     """What the study ran with, as it was recorded then."""
-    known: Mapping[str, Any] = facts.config.get("versions") or {"metaloop": facts.study.first.get("version")}
+    known = facts.config.get("versions") or {"metaloop": facts.study.first and facts.study.first.version}
     return [(name, str(version)) for name, version in known.items() if version]

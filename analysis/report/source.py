@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from analysis.tables import rows
+from analysis.tables import Record, typed_rows
 
 if TYPE_CHECKING:
     import duckdb
@@ -24,22 +24,20 @@ _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u20
 _NAME = re.compile(r"\$([a-z_]+)")
 
 
+AnyRecord = TypeVar("AnyRecord", covariant=True)
+
+
 @dataclass(frozen=True)
-class Answer:
+class Answer(Generic[AnyRecord]):
     """A statement as it was executed, and its rows."""
 
     name: str
     sql: str
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[AnyRecord, ...]
 
     @property
-    def first(self) -> dict[str, Any]:
-        """The first row; empty where there is none."""
-        return self.rows[0] if self.rows else {}
-
-    @cached_property
-    def last(self) -> dict[str, Any]:
-        return self.rows[-1] if self.rows else {}
+    def first(self) -> AnyRecord | None:
+        return self.rows[0] if self.rows else None
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,15 @@ class Source:
     con: duckdb.DuckDBPyConnection
     place: str
 
-    def ask(self, name: str, **given: Any) -> Answer:
+    def ask(self, name: str, kind: type[Record], **given: Any) -> Answer[Record]:
         """Runs ``sql/NAME.sql`` with the values of ``given`` written in place of $names."""
         text = filled((SQL / f"{name}.sql").read_text(encoding="utf-8").strip(), given)
-        return Answer(name, text, tuple(clean(row) for row in rows(self.con.execute(text))))
+        return Answer(name, text, tuple(typed_rows(self.con.execute(text), kind, clean)))
+
+    def ask_one(self, name: str, kind: type[Record], **given: Any) -> tuple[Answer[Record], Record]:
+        """The same for a query that always has one row, with that row."""
+        answer = self.ask(name, kind, **given)
+        return answer, answer.rows[0]
 
     @cached_property
     def tables(self) -> frozenset[str]:

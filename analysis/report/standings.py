@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 from analysis.decision import Check, decision_of, twins
 from analysis.decision_text import check
-from analysis.report.model import Facts, Figure, Section, Table
+from analysis.report.model import Facts, Figure, Point, Section, Table
+from analysis.report.rows import StandingRow
 from analysis.report.source import Answer
-from analysis.report.words import count, duration, many, number, places, ranks, short, span, typical
+from analysis.wording import count, decimals, duration, many, number, ranks, short, span, typical
 
 TITLES = {
     "race": "the opening race",
@@ -33,15 +34,42 @@ MARKS = {
 }
 
 
+@dataclass(frozen=True)
+class BestOfRow:
+    match_id: str
+    arm_id: str
+    program_id: str | None
+    name: str | None
+    of: int
+    gain: float | None
+    low: float | None
+    high: float | None
+    se: float | None
+    n: int
+    claimed: float | None
+    trust: str | None
+    device_seconds_spent: float | None
+    words: int | None
+
+    def standing(self, beside: StandingRow) -> StandingRow:
+        """As a row of the standings, without ranks."""
+        return replace(
+            beside, arm_id=f"best-of-{self.arm_id}", program_id=self.program_id, role="best-of",
+            name=f"best-of-{self.of} {self.name}", n=self.n, gain=self.gain, se=self.se, low=self.low, high=self.high,
+            claimed=self.claimed, rank_low=None, rank_high=None, words=self.words, trust=self.trust,
+            device_seconds_charged=self.device_seconds_spent,
+        )  # fmt: skip
+
+
 def section(facts: Facts) -> Section:
     order = _order(facts)
-    best = facts.source.ask("best_of", matches=order)
+    best = facts.source.ask("best_of", BestOfRow, matches=order)
     figures = tuple(figure(facts, match_id, best) for match_id in order)
     lead = (
         "Gain is how much better than the untouched script the final script of a run is, trained again from scratch on "
         "seeds and data that no researcher saw. An arm is one entry of a program in a match."
     )
-    shown = [row for row in facts.matches.rows if row["ended"] and row["purpose"] != "ablation"]
+    shown = [row for row in facts.matches.rows if row.ended and row.purpose != "ablation"]
     left = len(shown) - len(figures)
     told = f"{many(left, 'earlier match')} left out: metaloop standings --all has them."
     more = {"note": told} if left > 0 else {}
@@ -52,10 +80,10 @@ def section(facts: Facts) -> Section:
     return Section("standings", "Standings", lead, figures, more=more)
 
 
-def figure(facts: Facts, match_id: str, best: Answer) -> Figure:
-    arms = [row for row in facts.of_match(match_id) if row["gain"] is not None]
-    digits, unit = places(typical(row["se"] for row in arms)), str(arms[0]["unit"] or facts.unit)
-    extra = [best_arm(row) for row in best.rows if row["match_id"] == match_id and row["gain"] is not None]
+def figure(facts: Facts, match_id: str, best: Answer[BestOfRow]) -> Figure:
+    arms = [row for row in facts.of_match(match_id) if row.gain is not None]
+    digits, unit = decimals(typical(row.se for row in arms)), arms[0].unit or facts.unit
+    extra = [row.standing(arms[0]) for row in best.rows if row.match_id == match_id and row.gain is not None]
     rows = [*arms, *extra]
     return Figure(
         name=f"standings-{short(match_id, 13)}",
@@ -66,84 +94,67 @@ def figure(facts: Facts, match_id: str, best: Answer) -> Figure:
         table=table(rows, digits, unit),
         answers=(facts.standings, *([best] if extra else [])),
         legend=legend(rows),
-        open=match_id == facts.deciding.get("match_id"),
+        open=match_id == facts.deciding.match_id,
     )
 
 
-def checked(facts: Facts, arms: Sequence[dict[str, Any]]) -> Check | None:
+def checked(facts: Facts, arms: Sequence[StandingRow]) -> Check | None:
     """The A/A check of a match: of the one that decides, as it was decided."""
-    if facts.champion.rows and "holds" in facts.champion.first["details"]:
-        found = decision_of(facts.champion.first["details"])
-        if found.check is not None and len(found.match_ids) == 1 and arms[0]["match_id"] in found.match_ids:
+    if (champion := facts.champion.first) is not None and "holds" in champion.details:
+        found = decision_of(champion.details)
+        if found.check is not None and len(found.match_ids) == 1 and arms[0].match_id in found.match_ids:
             return found.check
     return twins(arms)
 
 
-def caption(facts: Facts, arms: Sequence[dict[str, Any]], unit: str, extra: Sequence[dict[str, Any]]) -> str:
+def caption(facts: Facts, arms: Sequence[StandingRow], unit: str, extra: Sequence[StandingRow]) -> str:
     told = [
         "Further right is better. Arms whose ranks overlap are tied: Welch's test of every pair, at 5% over the whole "
         "match (Holm)."
     ]
-    ties = [row["rank_low"] == 1 for row in arms]
+    ties = [row.rank_low == 1 for row in arms]
     if ties != sorted(ties, reverse=True):
         told.append("An arm with few or scattered runs can tie with the first where one of a higher mean does not.")
     aa = checked(facts, arms)
     if aa is not None:
         told.append(check(aa))
     if extra:
-        told.append(f"Best-of-N is another question, of {extra[0]['n']} fresh seeds of one script and not of runs.")
+        told.append(f"Best-of-N is another question, of {extra[0].n} fresh seeds of one script and not of runs.")
     return " ".join(told)
 
 
-def best_arm(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the view `best_of` as one of the standings that has no rank."""
-    shared = {key: row[key] for key in ("match_id", "program_id", "gain", "se", "low", "high", "n", "claimed", "trust")}
-    return shared | {
-        "arm_id": f"best-of-{row['arm_id']}", "name": f"best-of-{row['of']} {row['name']}", "role": "best-of",
-        "rank_low": None, "rank_high": None, "words": row["words"],
-        "device_seconds_charged": row["device_seconds_spent"],
-    }  # fmt: skip
-
-
-def point(row: dict[str, Any]) -> dict[str, Any]:
+def point(row: StandingRow) -> Point:
     """What the drawing needs of an arm."""
-    kept = ("gain", "low", "high", "claimed", "n", "role")
-    return {key: row[key] for key in kept} | {
-        "id": row["arm_id"], "name": label(row), "ranks": ranks(row["rank_low"], row["rank_high"]),
-        "tie": row["rank_low"] == 1,
-    }  # fmt: skip
+    figures: Point = {"gain": row.gain, "low": row.low, "high": row.high, "claimed": row.claimed, "n": row.n}
+    shown = ranks(row.rank_low, row.rank_high)
+    who: Point = {"role": row.role, "id": row.arm_id, "name": row.display_name}
+    return {**figures, **who, "ranks": shown, "tie": row.rank_low == 1}
 
 
-def table(rows: Sequence[dict[str, Any]], digits: int, unit: str) -> Table:
-    seeds = any(row["role"] == "best-of" for row in rows)
-    titles = (
-        "rank",
-        "program",
-        f">gain, {unit}",
-        "95% interval",
-        ">claimed",
-        ">runs (seeds)" if seeds else ">runs",
-        "role",
-        ">words",
-        ">device time",
-        "trust",
+def table(rows: Sequence[StandingRow], digits: int, unit: str) -> Table:
+    seeds = any(row.role == "best-of" for row in rows)
+    return Table.of(
+        rows,
+        {
+            "rank": lambda row: ranks(row.rank_low, row.rank_high),
+            "program": lambda row: row.program,
+            f">gain, {unit}": lambda row: number(row.gain, digits),
+            "95% interval": lambda row: span(row.low, row.high, digits),
+            ">claimed": lambda row: number(row.claimed, digits),
+            ">runs (seeds)" if seeds else ">runs": lambda row: f"({row.n})" if row.role == "best-of" else count(row.n),
+            "role": lambda row: row.role or "",
+            ">words": lambda row: count(row.words),
+            ">device time": lambda row: duration(row.device_seconds_charged),
+            "trust": lambda row: row.trust or "unknown",
+        },
     )
-    return Table.of(titles, [
-        (ranks(row["rank_low"], row["rank_high"]), row["name"] or short(row["program_id"]),
-         number(row["gain"], digits), span(row["low"], row["high"], digits), number(row["claimed"], digits),
-         f"({row['n']})" if row["role"] == "best-of" else count(row["n"]), row["role"] or "", count(row["words"]),
-         duration(row["device_seconds_charged"]), row["trust"] or "unknown")
-        for row in rows
-    ])  # fmt: skip
 
 
-def legend(rows: Sequence[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
+def legend(rows: Sequence[StandingRow]) -> tuple[tuple[str, str], ...]:
     """The marks that this match has, and what they mean."""
-    there = {MARKS.get(row["role"] or "", "program") for row in rows}
-    tied = sum(row["rank_low"] == 1 for row in rows)
-    claimed = (
-        [("claimed", "what the runs themselves claimed")] if any(row["claimed"] is not None for row in rows) else []
-    )
+    there = {MARKS.get(row.role or "", "program") for row in rows}
+    tied = sum(row.rank_low == 1 for row in rows)
+    claimed = [("claimed", "what the runs themselves claimed")] if any(row.claimed is not None for row in rows) else []
     return (
         *((mark, meaning) for mark, meaning in MEANING.items() if mark in there),
         *claimed,
@@ -151,39 +162,22 @@ def legend(rows: Sequence[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def aa_spread(rows: Sequence[dict[str, Any]]) -> float | None:
-    """Largest difference between the arms of one program that plays twice."""
-    twins = [row for row in rows if row["role"] == "a/a"]
-    apart = [
-        abs(row["gain"] - other["gain"])
-        for row in twins
-        for other in rows
-        if other["program_id"] == row["program_id"] and other is not row
-    ]
-    return max(apart, default=None)
-
-
-def label(row: dict[str, Any]) -> str:
-    name = str(row["name"] or short(row["program_id"]))
-    return f"{name} (A/A)" if row["role"] == "a/a" else name
-
-
-def title(row: dict[str, Any], facts: Facts) -> str:
-    known = TITLES.get(row["purpose"] or "", row["label"] or "match")
-    if row["purpose"] == "race" and facts.config.get("command") == "match":
+def title(row: StandingRow, facts: Facts) -> str:
+    known = TITLES.get(row.purpose or "", row.label or "match")
+    if row.purpose == "race" and facts.config.get("command") == "match":
         known = "the race" if "batch" in (facts.config.get("plan") or {}) else "the match"
-    text = f"{known} {row['generation']}" if row["purpose"] == "generation" else str(known)
+    text = f"{known} {row.generation}" if row.purpose == "generation" else known
     return text[:1].upper() + text[1:]
 
 
-def place(row: dict[str, Any], facts: Facts) -> str:
+def place(row: StandingRow, facts: Facts) -> str:
     """`` on TASK`` where the matches are on several tasks."""
-    return f" on {row['task']}" if len({other["task"] for other in facts.standings.rows}) > 1 else ""
+    return f" on {row.task}" if len({other.task for other in facts.standings.rows}) > 1 else ""
 
 
 def _order(facts: Facts) -> list[str]:
     """The deciding match, then the others, the latest first; an ablation, whose arms are no entrants, is no match."""
-    races = [row for row in facts.standings.rows if row["gain"] is not None and row["purpose"] != "ablation"]
-    found = dict.fromkeys(row["match_id"] for row in races)
-    first = facts.deciding.get("match_id")
+    races = [row for row in facts.standings.rows if row.gain is not None and row.purpose != "ablation"]
+    found = dict.fromkeys(row.match_id for row in races)
+    first = facts.deciding.match_id
     return sorted(found, key=lambda match_id: match_id != first)

@@ -6,14 +6,14 @@ Absent where all runs of a study are on one task.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from analysis.rank_correlation import RankCorrelation
-from analysis.report.model import Facts, Figure, Section, Table
+from analysis.report.model import Facts, Figure, Point, Section, Table
+from analysis.report.rows import Unread
 from analysis.report.source import Answer, clean
-from analysis.report.words import chance, count, many, number, percent, places, span, typical
 from analysis.transfer import TWIN, Cell, Transfer, transfer, transfer_runs
 from analysis.transfer_credit import STATES, Across, There, across
+from analysis.wording import chance, count, decimals, many, number, percent, span, typical
 
 MOST, FEW = 30, 8  # programs of a picture, rows of a kind
 TITLES = {
@@ -30,7 +30,7 @@ def section(facts: Facts) -> Section | None:
     found = transfer(facts.source.con)
     if not found.cells:
         return None
-    answer = facts.source.ask("transfer")
+    answer = facts.source.ask("transfer", Unread)
     moved = across(facts.source.con, found.places, found.cells, transfer_runs(facts.source.con))
     figures = [figure(found, task, answer) for task in found.places.all]
     methods = list(dict.fromkeys(row.method for row in moved))
@@ -55,7 +55,7 @@ def of_ranks(told: RankCorrelation) -> str:
     )
 
 
-def figure(found: Transfer, task: str, answer: Any) -> Figure:
+def figure(found: Transfer, task: str, answer: Answer[Unread]) -> Figure:
     """The programs on one task."""
     cells = [cell for cell in found.cells if cell.task == task]
     place = cells[0].kept
@@ -77,9 +77,9 @@ def figure(found: Transfer, task: str, answer: Any) -> Figure:
     )
 
 
-def point(cell: Cell) -> dict[str, Any]:
+def point(cell: Cell) -> Point:
     scale = cell.stock_gain if cell.stock_gain and cell.stock_gain > 0 else None
-    ends = {
+    ends: Point = {
         key: None if value is None or scale is None else value / scale
         for key, value in (("estimate", cell.gain), ("low", cell.low), ("high", cell.high))
     }
@@ -97,17 +97,24 @@ def seen(text: str | None) -> str:
 
 
 def table(cells: Sequence[Cell]) -> Table:
-    digits = places(typical(cell.se for cell in cells))
+    digits = decimals(typical(cell.se for cell in cells))
     unit = cells[0].unit
     names = {cell.program_id: seen(cell.name) for cell in cells}
-    titles = ("program", "role", f">gain, {unit}", "95% interval", ">× stock", ">at least", ">p (Holm)", ">runs",
-              "stream", "remark")  # fmt: skip
-    return Table.of(titles, [
-        (seen(cell.name), cell.role, number(cell.gain, digits), span(cell.low, cell.high, digits),
-         number(cell.ratio, 2), number(cell.ratio_lower, 2), chance(cell.p_adjusted), count(cell.n), cell.stream,
-         f"behaves like {names.get(cell.like_id, cell.like_id)} here" if cell.like_id else "")
-        for cell in cells
-    ])  # fmt: skip
+    return Table.of(
+        cells,
+        {
+            "program": lambda cell: seen(cell.name),
+            "role": lambda cell: cell.role,
+            f">gain, {unit}": lambda cell: number(cell.gain, digits),
+            "95% interval": lambda cell: span(cell.low, cell.high, digits),
+            ">× stock": lambda cell: number(cell.ratio, 2),
+            ">at least": lambda cell: number(cell.ratio_lower, 2),
+            ">p (Holm)": lambda cell: chance(cell.p_adjusted),
+            ">runs": lambda cell: count(cell.n),
+            "stream": lambda cell: cell.stream,
+            "remark": lambda cell: f"behaves like {names.get(cell.like_id, cell.like_id)} here" if cell.like_id else "",
+        },
+    )
 
 
 def credited(method: str, rows: Sequence[Across], found: Transfer, facts: Facts) -> Figure:
@@ -131,15 +138,16 @@ def credited(method: str, rows: Sequence[Across], found: Transfer, facts: Facts)
     )
 
 
-def behind(method: str, facts: Facts) -> Answer:
+def behind(method: str, facts: Facts) -> Answer[Unread]:
     """The query behind a method's figures."""
     if method in ("having", "factorial"):
-        return facts.source.ask("transfer_effects", method=method)
-    return facts.source.ask({"edit": "transfer_edit", "tries": "transfer_tries"}.get(method, "transfer_lists"))
+        return facts.source.ask("transfer_effects", Unread, method=method)
+    name = {"edit": "transfer_edit", "tries": "transfer_tries"}.get(method, "transfer_lists")
+    return facts.source.ask(name, Unread)
 
 
-def mark(row: Across, there: There) -> dict[str, Any]:
-    ends = {"estimate": there.scaled, "low": there.scaled_low, "high": there.scaled_high}
+def mark(row: Across, there: There) -> Point:
+    ends: Point = {"estimate": there.scaled, "low": there.scaled_low, "high": there.scaled_high}
     return {**ends, "n": there.n, "name": f"{label(row)} on {there.task}", "told": there.state != "open"}
 
 
@@ -149,9 +157,9 @@ def label(row: Across) -> str:
 
 def across_table(rows: Sequence[Across], found: Transfer) -> Table:
     titles = ("what", "found", *(f">{task}" for task in found.places.all), "design")
-    return Table.of(titles, [
+    return Table(titles, tuple(
         (label(row), row.words, *(cell_of(there) for there in row.there), row.design) for row in rows
-    ])  # fmt: skip
+    ))  # fmt: skip
 
 
 def cell_of(there: There) -> str:

@@ -12,11 +12,10 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from analysis import decision_text
-from analysis.decision import twins
+from analysis.decision import CheckedArm, twins
 from analysis.ledger import segments
 from analysis.power import runs_needed
 from analysis.ranks import shown
-from analysis.report.standings import aa_spread
 from analysis.standings import gains_of, standing, standings
 from analysis.statistics import error_of
 from analysis.study import open_study
@@ -149,9 +148,20 @@ class Board:
             )  # fmt: skip
 
 
+def aa_spread(rows: Sequence[Row]) -> float | None:
+    """Largest difference between the arms of one program that plays twice."""
+    apart = [
+        abs(row["gain"] - other["gain"])
+        for row in rows
+        for other in rows
+        if row["role"] == "a/a" and other["program_id"] == row["program_id"] and other is not row
+    ]
+    return max(apart, default=None)
+
+
 def aa_check(rows: Sequence[Row]) -> str | None:
     """What the two arms of stock say of each other, with the standard error; None where there are not two."""
-    found = twins([{**row, "task": None} for row in rows])
+    found = twins(CheckedArm.of({**row, "task": None}) for row in rows)
     return decision_text.check(found) if found else None
 
 

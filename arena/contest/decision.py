@@ -8,10 +8,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from analysis.report.standings import aa_spread
 from analysis.statistics import mean_interval
 from arena.contest import acts, arms, careful
-from arena.contest.board import board_rows, over_tasks
+from arena.contest.board import aa_spread, board_rows, over_tasks
 from arena.contest.contest import Contest
 from arena.contest.pace import Deciding
 from arena.contest.score import Scores, plain

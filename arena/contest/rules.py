@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.report.words import duration, many
+from analysis.wording import duration, many
 from arena.contest.settings import ContestConfig, shown
 
 if TYPE_CHECKING:

@@ -6,18 +6,16 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from analysis.events import ActEvent, VerificationEvent
 from analysis.run_state import RunState, Tail
+from analysis.standings import StandingRun
 from analysis.trust import counts, weakest
 from arena.spend import spend_of
 from inner_loop.events import Event, ExperimentEvent, RunStartedEvent
 from trainer.edits import Edit
 
 KINDS = frozenset({"run_started", "run_ended", "experiment", "verification", "call", "act"})
-
-Row = dict[str, Any]
 
 
 class Tally:
@@ -41,9 +39,9 @@ class Tally:
                 touched.add(arm)
         return touched
 
-    def rows(self, arm: str) -> list[Row]:
+    def rows(self, arm: str) -> list[StandingRun]:
         """The arm's runs, in the order of the view."""
-        return [row_of(run_id, self.runs[run_id]) | {"void": arm in self.void} for run_id in sorted(self.arms[arm])]
+        return [row_of(self.runs[run_id], arm in self.void) for run_id in sorted(self.arms[arm])]
 
     def _act(self, event: ActEvent) -> set[str]:
         arms = set(event.body["arm_ids"])
@@ -75,24 +73,24 @@ def _slim(event: Event) -> Event:
 _NO_EDIT = Edit()
 
 
-def row_of(run_id: str, run: RunState) -> Row:
+def row_of(run: RunState, void: bool) -> StandingRun:
     """The columns of the view `runs` that standings are made from."""
     assert run.started is not None
     started, ended = run.started, run.ended
     scores = [v for _, v in sorted(run.verifications.items()) if v.stream == started.stream]
     calls = spend_of(run.calls) if run.calls else None
     spend = ended if ended and ended.tokens is not None else calls
-    return {
-        "run_id": run_id, "match_id": started.match_id, "arm_id": started.arm_id, "program_id": started.program_id,
-        "task": started.task, "stream": started.stream, "state": ended.state if ended else "running",
-        "claimed_gain": ended.claimed_gain if ended else None, "verified_gain": run.gain,
-        "failed_seeds": sum(v.status not in ("ok", "baseline", "fault") for v in scores),
-        "trust": weakest(v.trust for v in scores if _counts(v)), "device_seconds_charged": run.charged,
-        "tokens": spend and spend.tokens, "usd": spend and spend.usd,
-        "wall_seconds": ended.wall_seconds if ended else None,
-        "experiment_wall_seconds": ended.experiment_wall_seconds if ended else None,
-        "score_stream": started.stream if scores else None, "role": None, "name": None, "words": None, "purpose": None,
-    }  # fmt: skip
+    return StandingRun(
+        match_id=started.match_id, arm_id=started.arm_id, program_id=started.program_id,
+        task=started.task, stream=started.stream, state=ended.state if ended else "running",
+        claimed_gain=ended.claimed_gain if ended else None, verified_gain=run.gain,
+        failed_seeds=sum(v.status not in ("ok", "baseline", "fault") for v in scores),
+        trust=weakest(v.trust for v in scores if _counts(v)), device_seconds_charged=run.charged,
+        tokens=spend.tokens if spend else None, usd=spend.usd if spend else None,
+        wall_seconds=ended.wall_seconds if ended else None,
+        experiment_wall_seconds=ended.experiment_wall_seconds if ended else None,
+        score_stream=started.stream if scores else None, role=None, name=None, words=None, purpose=None, void=void,
+    )  # fmt: skip
 
 
 def _counts(verification: VerificationEvent) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analysis.report.words import many
+from analysis.wording import many, plain_number
 from meta.cli import launch, options, render, resolve, trust
 from meta.cli.launch import Settings
 from meta.cli.match import resume
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 SEEDS = 4
 COLUMNS = (
     Column("label", flex=True, style="bold"),
-    Column("estimate", "effect", right=True, style="green", show=lambda v: render.number(v, 4, sign=True)),
-    Column("low", right=True, show=lambda v: render.number(v, 4)),
-    Column("high", right=True, show=lambda v: render.number(v, 4)),
+    Column("estimate", "effect", right=True, style="green", show=lambda v: plain_number(v, 4, sign=True)),
+    Column("low", right=True, show=lambda v: plain_number(v, 4)),
+    Column("high", right=True, show=lambda v: plain_number(v, 4)),
     Column("n", right=True),
-    Column("q", right=True, show=lambda v: render.number(v, 3)),
+    Column("q", right=True, show=lambda v: plain_number(v, 3)),
     Column("method"),
     Column("credit_id", "row", style="dim", show=resolve.short, optional=True),
     *(Column(key, person=False) for key in ("se", "unit", "design", "directive_id", "experiment_id", "task")),

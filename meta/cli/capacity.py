@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from analysis.report.words import many
+from analysis.wording import many
 from programs.errors import UsageError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from analysis.report.words import many
+from analysis.wording import many
 from arena.spend import spend_of
 from inner_loop.events import CallEvent
 from meta.cli.output import Column, Output, brief, clean

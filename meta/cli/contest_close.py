@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analysis.report.words import many, number, places, span, typical
+from analysis.wording import decimals, many, number, span, typical
 from meta.cli import resolve
 from meta.cli.contest_entrant import columns, shown
 from meta.cli.options import flag, verb
@@ -96,7 +96,7 @@ def present(out: Output, contest: Contest) -> None:
     if out.mode == "json":
         out.json(told)
         return
-    digits = places(typical(row["se"] for row in told["rows"]))
+    digits = decimals(typical(row["se"] for row in told["rows"]))
     early = contest.state().get("early")
     if early:
         out.note(f"closed early by the host: {early}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analysis.report.words import number, places, ranks, span, typical
+from analysis.wording import decimals, number, ranks, span, typical
 from meta.cli.options import duration, flag, verb
 from meta.cli.output import Column, Output
 from programs.errors import UsageError
@@ -82,7 +82,7 @@ def submit(out: Output, program: str, to: str | None, token: str | None, parent:
 
 def shown(row: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
     """A row of the board with its figures as they are read; the entry's own keys stay."""
-    digits = places(typical(other["se"] for other in rows))
+    digits = decimals(typical(other["se"] for other in rows))
     who = {"control": "stock (control)", "a/a": "stock (A/A)"}.get(row["role"], f"{row['entrant']}: {row['name']}")
     return row | {
         "rank": ranks(row["rank_low"], row["rank_high"]), "entry": who, "gain": number(row["gain"], digits),

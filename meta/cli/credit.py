@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from analysis.wording import decimals, plain_number, plain_span
 from meta.cli import render, resolve, trust
 from meta.cli.options import flag, study_argument, study_flag, verb
 from meta.cli.output import Column, Output, table
@@ -24,7 +25,7 @@ PLAIN = tuple(
 BUNDLE = (
     Column("edits", style="bold"),
     Column("on"),
-    *(Column(key, right=True, show=lambda v: render.number(v, 3)) for key in ("estimate", "low", "high")),
+    *(Column(key, right=True, show=lambda v: plain_number(v, 3)) for key in ("estimate", "low", "high")),
     Column("unit"),
     Column("task"),
 )
@@ -111,14 +112,14 @@ def _show(out: Output, rows: list[dict[str, Any]]) -> None:
     wide = min(max(out.console.width - OTHERS, PLOT_LEAST), PLOT_MOST)
     axis = render.Axis.of_intervals([(r["low"], r["estimate"], r["high"]) for r in rows], wide)
     scale = [r["se"] for r in rows if r["se"]] or [abs(r["estimate"]) / 10 for r in rows if r["estimate"]]
-    places = render.decimals(min(scale, default=None))
+    places = decimals(min(scale, default=None))
     columns = (
         Column("label", flex=True, style="bold"),
         Column("estimate", right=True, style="green"),
         Column("95%", right=True),
         Column("plot", title=axis.header()),
         Column("n", right=True),
-        Column("q", right=True, show=lambda v: "<.001" if v is not None and v < 0.001 else render.number(v, 3)),
+        Column("q", right=True, show=lambda v: "<.001" if v is not None and v < 0.001 else plain_number(v, 3)),
         *([Column("design", title=" ")] if len(designs(rows)) > 1 else []),
     )
     out.show(table([_row(r, axis, places) for r in rows], columns, out.console.width))
@@ -145,8 +146,8 @@ def design(r: dict[str, Any]) -> str:
 def _row(r: dict[str, Any], axis: render.Axis, places: int) -> dict[str, Any]:
     return {
         "label": r.get("label") or resolve.short(r.get("directive_id") or r.get("child_id") or r["credit_id"]),
-        "estimate": render.number(r["estimate"], places, sign=True),
-        "95%": render.span(r["low"], r["high"], places),
+        "estimate": plain_number(r["estimate"], places, sign=True),
+        "95%": plain_span(r["low"], r["high"], places),
         "plot": axis.interval(r["low"], r["estimate"], r["high"]),
         "n": str(r["n"]),
         "q": r["q"],

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analysis.report.words import many
-from meta.cli import render, resolve
+from analysis.wording import many
+from meta.cli import resolve
 from meta.cli.launch import cores
 from meta.cli.options import flag, verb, workers_flag
 from meta.cli.output import Column, Output, key_values, table
@@ -205,4 +205,4 @@ def _percent(share: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:+.4g}" if value else render.number(0.0, 0)
+    return "unknown" if value is None else f"{value:+.4g}" if value else "0"

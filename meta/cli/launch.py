@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from analysis.report.words import many
+from analysis.wording import many
 from arena import sandbox
 from meta.cli import capacity, plan_words, resolve
 from meta.cli.capacity import cores as cores

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from meta.cli import render, resolve, trust
+from analysis.wording import plain_number
+from meta.cli import resolve, trust
 from meta.cli.options import study_argument, study_flag, verb
 from meta.cli.output import Column, Output
 
@@ -37,8 +38,8 @@ TRUSTS = "SELECT DISTINCT trust FROM runs WHERE score_stream = 'selection'"
 COLUMNS = (
     Column("tree", "program", flex=True, style="bold"),
     Column("operator", "by", flex=True),
-    Column("gain", right=True, style="green", show=lambda v: render.number(v, 4, sign=True)),
-    Column("se", "se", right=True, show=lambda v: render.number(v, 4)),
+    Column("gain", right=True, style="green", show=lambda v: plain_number(v, 4, sign=True)),
+    Column("se", "se", right=True, show=lambda v: plain_number(v, 4)),
     Column("n", right=True),
     Column("words", right=True),
     Column("program_id", "id", style="dim", show=resolve.short),

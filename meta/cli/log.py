@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from meta.cli import render, resolve, trust
+from analysis.wording import plain_number
+from meta.cli import resolve, trust
 from meta.cli.options import duration, flag, study_argument, study_flag, verb
 from meta.cli.output import Column, Output
 
@@ -19,8 +20,8 @@ COLUMNS = (
     Column("number", "#", right=True),
     Column("status", person=False),
     Column("decision", "did"),
-    Column("metric", right=True, show=lambda v: render.number(v, 4)),
-    Column("gain", right=True, show=lambda v: render.number(v, 4, sign=True)),
+    Column("metric", right=True, show=lambda v: plain_number(v, 4)),
+    Column("gain", right=True, show=lambda v: plain_number(v, 4, sign=True)),
     Column("device_seconds_charged", "cost", right=True, show=duration, optional=True),
     Column("fraction", person=False),
     Column("seed", person=False),
@@ -91,4 +92,4 @@ def coloured(gain: float | None) -> Any:
     """A gain as a person sees it: green above 0, red below."""
     from rich.text import Text
 
-    return Text(render.number(gain, 4, sign=True), "" if not gain else "green" if gain > 0 else "red")
+    return Text(plain_number(gain, 4, sign=True), "" if not gain else "green" if gain > 0 else "red")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.report.words import many
+from analysis.wording import many
 from meta.cli import capacity
 from meta.cli.options import duration
 from meta.cli.output import brief

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analysis.report.words import many
-from meta.cli import options, render, resolve
+from analysis.wording import decimals, many, plain_number
+from meta.cli import options, resolve
 from meta.cli.options import duration, flag, study_argument, study_flag, verb
 from meta.cli.output import Column, Output
 from programs.errors import NotFound, UsageError
@@ -158,7 +158,7 @@ def present(out: Output, basis: Basis, items: list[dict[str, Any]], tells: dict[
     out.note(noise_line(basis))
     if items:
         shown = [{**item, "usd": "not priced" if item["usd"] is None else item["usd"]} for item in items]
-        out.rows(shown, columns(render.decimals(basis.noise.sd)))
+        out.rows(shown, columns(decimals(basis.noise.sd)))
     for line in said(basis, tells):
         out.show(Text(line)) if out.mode == "person" else out.note(line)
     out.note(method)
@@ -166,7 +166,7 @@ def present(out: Output, basis: Basis, items: list[dict[str, Any]], tells: dict[
 
 def noise_line(basis: Basis) -> str:
     """``noise: sd 0.167 nats [0.139, 0.210] between runs of one program, …``."""
-    noise, places = basis.noise, render.decimals(basis.noise.sd)
+    noise, places = basis.noise, decimals(basis.noise.sd)
     span = f" [{noise.interval[0]:.{places}f}, {noise.interval[1]:.{places}f}]" if noise.interval else ""
     gains = f"; stock gains {noise.mean:.{places}f}" if noise.mean is not None else ""
     unit = f" {basis.unit}" if basis.unit else ""
@@ -178,7 +178,7 @@ def columns(places: int) -> list[Column]:
         return f"{value:,}"
 
     return [
-        Column("difference", right=True, style="green", show=lambda v: render.number(v, places)),
+        Column("difference", right=True, style="green", show=lambda v: plain_number(v, places)),
         Column("ratio", right=True, show=lambda v: f"{v:.2f}"),
         Column("runs", "runs each", right=True, style="bold", show=count),
         Column("runs_low", "at low sd", right=True, show=count, optional=True),
@@ -190,7 +190,7 @@ def columns(places: int) -> list[Column]:
 
 def said(basis: Basis, tells: dict[str, Any] | None) -> list[str]:
     """What runs of a stated number tell, and what each match of the study could."""
-    places = render.decimals(basis.noise.sd)
+    places = decimals(basis.noise.sd)
     lines = []
     if tells is not None:
         lines.append(f"{many(tells['runs'], 'run')} of each program tell {_size(tells, places)} or more")
@@ -203,4 +203,4 @@ def said(basis: Basis, tells: dict[str, Any] | None) -> list[str]:
 
 def _size(row: dict[str, Any], places: int) -> str:
     ratio = f" (a ratio of {row['detectable_ratio']:.2f})" if row["detectable_ratio"] else ""
-    return f"a difference of {render.number(row['detectable'], places)}{ratio}"
+    return f"a difference of {plain_number(row['detectable'], places)}{ratio}"

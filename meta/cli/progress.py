@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.wording import plain_number
 from meta.cli import render, spend
 from meta.cli.board import Board, Tail
 from meta.cli.output import Output, clean
@@ -123,7 +124,7 @@ def _run_line(event: Mapping[str, Any]) -> str:
     counts = f"kept {run['kept']} of {run['experiments']}, " if "kept" in run and "experiments" in run else ""
     gain = event.get("gain")
     state = str(event.get("state", ""))
-    shown = state if gain is None else f"verified gain {render.number(gain, 4, sign=True)}"
+    shown = state if gain is None else f"verified gain {plain_number(gain, 4, sign=True)}"
     took = f", {_took(run)}" if run.get("calls") else ""
     return f"run {str(event.get('run_id'))[:7]} {event.get('program')}: {counts}{shown}{took}"
 

@@ -1,4 +1,4 @@
-"""Pictures in text: intervals on an axis, meters, and numbers at the precision that their error deserves."""
+"""Pictures in text: intervals on an axis, and meters."""
 
 from __future__ import annotations
 
@@ -79,27 +79,6 @@ def tick_label(value: float, step: float) -> str:
     text = f"{value:.{places}f}"
     text = text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
     return "0" if value == 0 else text
-
-
-def decimals(scale: float | None, digits: int = 2) -> int:
-    """Decimal places that show ``digits`` significant digits of ``scale`` (a standard error, usually)."""
-    if scale is None or not math.isfinite(scale) or scale <= 0:
-        return 3
-    return min(max(digits - 1 - math.floor(math.log10(scale)), 0), 6)
-
-
-def number(value: float | None, places: int = 3, sign: bool = False) -> str:
-    """A number with fixed decimals, ``-`` where there is none."""
-    if value is None or not math.isfinite(value):
-        return "-"
-    return f"{value:+.{places}f}" if sign else f"{value:.{places}f}"
-
-
-def span(low: float | None, high: float | None, places: int = 3) -> str:
-    """``9.1 to 15.6``."""
-    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
-        return "-"
-    return f"{low:.{places}f} to {high:.{places}f}"
 
 
 def meter(done: float, total: float, width: int = 40) -> str:

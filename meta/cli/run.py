@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from analysis.wording import plain_number
 from meta.cli import launch, options, render, resolve, spend, staffing, trust
 from meta.cli.launch import Settings
 from meta.cli.match import found, plan_of, recorded_entries, resume
@@ -95,7 +96,7 @@ def present(out: Output, folder: Path, match_id: str) -> None:
     words |= {"tokens": spend.tokens(row["tokens"]), "usd": spend.dollars(row["usd"])}
     out.thing(shown, shown=words | {"utilization": f"{spend.share(row['utilization'])} of the time"})
     for line in kept if out.mode == "person" else ():
-        metric, gain = render.number(line["metric"], 4), render.number(line["gain"], 4, sign=True)
+        metric, gain = plain_number(line["metric"], 4), plain_number(line["gain"], 4, sign=True)
         out.text(f"  {line['number']:>3}  {metric}  {gain}  {render.fit(line['description'] or '', 50)}")
     for remark in said:
         out.note(remark)

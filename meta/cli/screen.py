@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from analysis.report.words import many
 from analysis.trust import marked, weakest
+from analysis.wording import many, plain_number
 from meta.cli import capacity, render, spend
 from meta.cli.board import ArmView, Board, MatchView
 from meta.cli.options import duration
@@ -120,8 +120,8 @@ def _arm_row(board: Board, match: MatchView, arm: ArmView) -> dict[str, Any]:
         "from": origin(board, arm),
         "runs": "".join(MARKS.get(run.state, "x") for run in arm.runs) or ".",
         "tried": f"{sum(r.kept for r in arm.runs)}/{sum(r.tried for r in arm.runs)}",
-        "claimed": render.number(claimed, 4),
-        "gain": render.number(gain, 4, sign=True),
+        "claimed": plain_number(claimed, 4),
+        "gain": plain_number(gain, 4, sign=True),
         "state": arm.trust or "-",
         "spent": duration(sum(r.spent for r in arm.runs)),
         "doing": at_work[-1] if at_work else ("done" if arm.runs else "waiting"),

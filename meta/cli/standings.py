@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import decision_text
-from analysis.decision import Decision, decision_of, twins
-from analysis.report.words import many
+from analysis.decision import CheckedArm, Decision, decision_of, twins
+from analysis.wording import decimals, many, plain_number, plain_span
 from meta.cli import render, resolve, spend, trust
 from meta.cli.options import duration, flag, study_argument, study_flag, verb
 from meta.cli.output import Column, Output, table
@@ -156,7 +156,7 @@ def _table(rows: Sequence[Row], width: int) -> tuple[list[dict[str, Any]], list[
     """Rows and columns of one match, the intervals drawn in a table of ``width`` characters."""
     plot = min(max(width - OTHERS, PLOT_LEAST), PLOT_MOST)
     axis = render.Axis.of_intervals([(r["low"], r["gain"], r["high"]) for r in rows], plot)
-    places = render.decimals(_typical([r["se"] for r in rows]))
+    places = decimals(_typical([r["se"] for r in rows]))
     columns = [
         Column("rank", right=True),
         Column("program", flex=True, style="bold"),
@@ -208,10 +208,10 @@ def _row(r: Row, axis: render.Axis, places: int) -> dict[str, Any]:
     return {
         "rank": rank_text(r["rank_low"], r["rank_high"]),
         "program": _name(r),
-        "gain": render.number(r["gain"], places),
-        "95%": render.span(r["low"], r["high"], places),
+        "gain": plain_number(r["gain"], places),
+        "95%": plain_span(r["low"], r["high"], places),
         "plot": axis.interval(r["low"], r["gain"], r["high"]),
-        "claimed": render.number(r["claimed"], places),
+        "claimed": plain_number(r["claimed"], places),
         "n": str(r["n"]),
         "words": r["words"],
         "state": r["trust"] or "-",
@@ -236,7 +236,7 @@ def remarks(rows: Sequence[Row], decision: Decision | None = None) -> list[str]:
             f"best-of-N: the one script of N runs that they saw as best, trained again on {best[0]['n']} fresh seeds; "
             "it ranks nothing."
         )
-    aa = None if decision else twins(rows)
+    aa = None if decision else twins(map(CheckedArm.of, rows))
     if aa is not None:
         out.append(decision_text.check(aa))
     more = None if decision else runs_to_separate(rows)

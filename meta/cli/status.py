@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from analysis.report.words import many
+from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.board import Board, load_board
 from meta.cli.options import flag, study_argument, study_flag, verb

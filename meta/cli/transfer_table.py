@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.report.words import many
-from meta.cli import render, resolve
+from analysis.wording import at_least, decimals, many, plain_number, plain_span
+from meta.cli import resolve
 from meta.cli.output import Column, Output, table
 from programs.errors import NotComparable
 
@@ -88,10 +88,10 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
         first = own[0]
         streams = "/".join(dict.fromkeys(cell.stream for cell in own))
         out.show(Text(f"{task} ({first.kept}), gains in {first.unit}, {streams} stream", style="bold"))
-        places = render.decimals(min((cell.se for cell in own if cell.se), default=None))
+        places = decimals(min((cell.se for cell in own if cell.se), default=None))
         out.show(table([_row(cell, places, own, claims) for cell in own], COLUMNS, out.console.width))
         for cell in list({cell.stream: cell for cell in own if cell.stream != first.stream}.values()):
-            stock = render.number(cell.stock_gain, places)
+            stock = plain_number(cell.stock_gain, places)
             out.show(Text(f"{MARK} on the {cell.stream} stream, where stock gained {stock}", style="dim"))
         if any(cell.like_id for cell in own):
             out.show(Text("a = b: a behaves like b on this task and was not run; it shares b's figures", style="dim"))
@@ -102,9 +102,9 @@ def _row(cell: Cell, places: int, others: Sequence[Cell], claims: Mapping[str, f
     p = tested if claims is not None else cell.p_adjusted
     marked = MARK if cell.stream != others[0].stream else ""
     return {
-        "program": f"{name_of(cell)}{like(cell, others)}{marked}", "gain": render.number(cell.gain, places),
-        "95%": render.span(cell.low, cell.high, places), "ratio": render.number(cell.ratio, 2),
-        "lower": render.number(cell.ratio_lower, 2), "p": _chance(p), "n": str(cell.n),
+        "program": f"{name_of(cell)}{like(cell, others)}{marked}", "gain": plain_number(cell.gain, places),
+        "95%": plain_span(cell.low, cell.high, places), "ratio": plain_number(cell.ratio, 2),
+        "lower": plain_number(cell.ratio_lower, 2), "p": _chance(p), "n": str(cell.n),
     }  # fmt: skip
 
 
@@ -200,7 +200,7 @@ def _told(row: Across, short: bool = False) -> dict[str, Any]:
             clear = (there.scaled_low or 0.0) > 0 or (there.scaled_high or 0.0) < 0
             cells[there.task] = f"{there.scaled:+.2f}{'*' if clear else ' '}"
         else:
-            ends = render.span(there.scaled_low, there.scaled_high, 2)
+            ends = plain_span(there.scaled_low, there.scaled_high, 2)
             cells[there.task] = f"{there.scaled:+.2f} ({ends})"
     return {"what": " ".join(row.label.split()), **cells}
 
@@ -269,13 +269,8 @@ class Champion:
             out.note(f"on {task} the champion behaves like stock: it was not run there")
 
 
-def at_least(lower: float | None) -> str:
-    """The lower bound of a ratio in words."""
-    return "no lower bound" if lower is None else f"at least {lower:.2f}"
-
-
 def times(ratio: float | None, lower: float | None) -> str:
-    return f"{render.number(ratio, 2)}, {at_least(lower)}"
+    return f"{plain_number(ratio, 2)}, {at_least(lower)}"
 
 
 def over_the_reserved(over: OverReserved) -> str:
@@ -288,7 +283,7 @@ def over_the_reserved(over: OverReserved) -> str:
 def over_homes(champion: Mapping[str, Any]) -> str:
     """The mean over several home tasks, of which the one announced test is."""
     names = ", ".join(str(on["task"]) for on in champion["tasks"])
-    told = [f"{render.number(champion['ratio']['ratio'], 2)} × stock, {at_least(champion['ratio']['lower'])}"]
+    told = [f"{plain_number(champion['ratio']['ratio'], 2)} × stock, {at_least(champion['ratio']['lower'])}"]
     bare = champion.get("ratio_without_ideas")
     told += [f"without its ideas {times(bare['ratio'], bare['lower'])}"] if bare else []
     return f"over the home tasks ({names}): {'; '.join(told)}; p = {champion['p']:.2g}"

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from analysis.wording import bracket, plain_number, significant
 from arena import embedded, sandbox
 from arena.public import public_line
-from meta.cli import launch, options, render, resolve
+from meta.cli import launch, options, resolve
 from meta.cli.options import duration, flag, verb
 from meta.cli.output import Column, Output
 from meta.cli.progress import ticker
@@ -32,10 +33,10 @@ HIDDEN = ("arms", "measurements", "kind", "found", "ratio", "recorded_ratio")
 ARMS = (
     Column("program", style="bold", flex=True),
     Column("role"),
-    Column("gain", right=True, style="green", show=lambda v: render.number(v, 4, sign=True)),
-    Column("low", right=True, show=lambda v: render.number(v, 4)),
-    Column("high", right=True, show=lambda v: render.number(v, 4)),
-    Column("recorded_gain", "recorded", right=True, show=lambda v: render.number(v, 4, sign=True)),
+    Column("gain", right=True, style="green", show=lambda v: plain_number(v, 4, sign=True)),
+    Column("low", right=True, show=lambda v: plain_number(v, 4)),
+    Column("high", right=True, show=lambda v: plain_number(v, 4)),
+    Column("recorded_gain", "recorded", right=True, show=lambda v: plain_number(v, 4, sign=True)),
     Column("checked", right=True),
     Column("runs", "of", right=True),
 )
@@ -324,10 +325,10 @@ def sentence(event: Mapping[str, Any]) -> str:
     """``confirmed: …``, with the figures that decide."""
     unit = event["unit"]
     if event["subject"] == "study":
-        fresh = f"{event['difference']:.4g}{_span(event['difference_low'], event['difference_high'])}"
+        fresh = f"{event['difference']:.4g}{bracket(event['difference_low'], event['difference_high'])}"
         told = f"lead {fresh} {unit} on fresh data, recorded {event['recorded_difference']:.4g}"
         return f"{event['verdict']}: {event['why']} ({told})"
-    told = f"gain {_number(event['gain'])}{_span(event['low'], event['high'])} {unit}, n = {event['n']}"
+    told = f"gain {_number(event['gain'])}{bracket(event['low'], event['high'])} {unit}, n = {event['n']}"
     if event["gain"] is None:
         told = f"no gain, {event['failed_seeds']} of {event['n']} seeds failed"
     if event["subject"] == "run":
@@ -337,9 +338,5 @@ def sentence(event: Mapping[str, Any]) -> str:
     return f"{event['verdict']} ({told})"
 
 
-def _span(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" [{low:.4g}, {high:.4g}]"
-
-
 def _number(value: float | None) -> str:
-    return "nothing" if value is None else f"{value:.4g}"
+    return significant(value, 4, "nothing")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
-from analysis.standings import rank_ranges, standing
+from analysis.standings import StandingRun, rank_ranges, standing
 from analysis.study import open_study, query
 from tests.analysis import synthetic
 
@@ -87,13 +88,14 @@ def test_stopped_runs_spend_and_do_not_gain(tmp_path: Path) -> None:
     assert (second["n"], second["gain"], second["rank_low"]) == (0, None, None)
 
 
-def run_row(**more: object) -> dict[str, object]:
-    return {
+def run_row(**more: Any) -> StandingRun:
+    row = {
         "match_id": "m", "arm_id": "a", "program_id": "p", "task": "t", "state": "finished", "verified_gain": 1.0,
         "claimed_gain": 1.5, "device_seconds_charged": 2.0, "failed_seeds": 0, "role": "program", "name": "n",
         "words": 3, "trust": "verified", "score_stream": "selection", "stream": "search", "purpose": "race",
         "tokens": None, "usd": None, "wall_seconds": 4.0, "experiment_wall_seconds": 3.0, **more,
     }  # fmt: skip
+    return StandingRun(**row)
 
 
 def test_spend_is_that_of_all_runs_and_gains_are_those_of_the_runs_that_count() -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.decision import twins
+from analysis.decision import CheckedArm, twins
 from analysis.decision_text import line
 from analysis.ledger import Ledger
+from analysis.wording import decimals, plain_number
 from meta.claim import claim as claim_of
 from meta.cli import errors, render, resolve
 from meta.cli.board import Board, load_board
@@ -87,12 +88,12 @@ def test_one_wild_interval_does_not_squash_the_others() -> None:
 
 
 def test_numbers_get_the_precision_of_their_error() -> None:
-    assert render.decimals(0.0029) == 4
-    assert render.decimals(2.9) == 1
-    assert render.decimals(290.0) == 0
-    assert render.decimals(None) == render.decimals(0.0) == 3
-    assert render.number(0.5, 2, sign=True) == "+0.50"
-    assert render.number(math.nan) == "-"
+    assert decimals(0.0029) == 4
+    assert decimals(2.9) == 1
+    assert decimals(290.0) == 0
+    assert decimals(None) == decimals(0.0) == 3
+    assert plain_number(0.5, 2, sign=True) == "+0.50"
+    assert plain_number(math.nan) == "-"
 
 
 def test_a_narrow_table_shortens_flexible_columns_then_drops_optional_ones() -> None:
@@ -272,7 +273,7 @@ def test_remarks_of_the_standings() -> None:
     }
     rows = [row, {**row, "program_id": "q", "gain": 1.0}, {**row, "role": "a/a", "gain": 2.5}]
     named = [{**each, "role": role, "task": "strokes"} for each, role in ((row, "control"), (rows[2], "a/a"))]
-    check = twins(named)  # se of the difference √(.5² + .5²)
+    check = twins(map(CheckedArm.of, named))  # se of the difference √(.5² + .5²)
     assert check and (check.difference, check.se) == (0.5, pytest.approx(0.5**0.5)) and check.passed
     # s = se·√n = 1 per run: 2.8² · (1 + 1) / 1² = 15.7 runs, of which 4 are there
     assert runs_to_separate(rows) == 12

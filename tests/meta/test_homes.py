@@ -13,10 +13,10 @@ from analysis.ledger import read
 from analysis.report.facts import gather
 from analysis.report.source import Source
 from analysis.report.verdict import intro
-from analysis.report.words import duration
 from analysis.scales import UNIT
 from analysis.statistics import mean_interval
 from analysis.study import open_study, query
+from analysis.wording import duration
 from arena.match import ArmScore
 from meta.begin import champion_of, found, take_up
 from meta.champion import write_page_again

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from analysis.report.progress import ASIDE, BASELINE, DISCARDED, FAILED, KEPT, letter
-from analysis.report.words import brief, many, number, places
+from analysis.wording import brief, decimals, many, number
 
 WIDTH, HEIGHT = 420, 240
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 10, 30
@@ -46,7 +46,10 @@ class Curve:
 
 def curve(run: Mapping[str, Any], digits: int = 5) -> Curve:
     """The drawing of one run as `courses.courses_of` tells it."""
-    marked = [(row, letter({**row, "fraction": row["fraction"] or 1.0})) for row in run["experiments"]]
+    marked = [
+        (row, letter(row["number"], row["decision"], row["status"], row["metric"], row["fraction"] or 1.0))
+        for row in run["experiments"]
+    ]
     higher = run["direction"] == "higher"
     steps = best_so_far(marked, higher)
     plane = Plane.of(steps, run, higher, last=max((row["number"] for row, _ in marked), default=1))
@@ -140,7 +143,7 @@ class Plane:
         step = nice((self.high - self.low) / 4)
         first = math.ceil(self.low / step)
         values = [step * k for k in range(first, math.floor(self.high / step) + 1)]
-        return tuple((self.y(value), number(value, places(step, 1))) for value in values)
+        return tuple((self.y(value), number(value, decimals(step, 1))) for value in values)
 
     def columns(self) -> tuple[tuple[float, str], ...]:
         step = max(1, round(nice(self.last / 4)))

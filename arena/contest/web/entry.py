@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from sqlalchemy import select
 
-from analysis.report.champion import METHODS, is_proven, passages
+from analysis.report.champion import CreditRow, methods, passages
+from analysis.tables import record
 from arena.contest import views
 from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, courses_of
 from arena.contest.disputes import disputes_of
@@ -134,11 +135,11 @@ def text_shown(
     bases = bases_of(host, entry, viewer, admin)
     base = next((one for one in bases if one.key == against), bases[0])
     credit = credit_shown(host, entry)
-    proven = [row for row in credit if is_proven(row)]
+    proven = [row for row in credit if row.is_proven]
     return {
         "bases": bases, "base": base, "changed": between(base, seen["text"], entry.name), "credit": credit,
         "passages": passages(seen["text"], credit), "proven": len(proven), "methods": methods(credit),
-        "causal": any(row["causal"] for row in proven), "told": credit_told(host),
+        "causal": any(row.causal for row in proven), "told": credit_told(host),
     }  # fmt: skip
 
 
@@ -147,14 +148,9 @@ def credit_told(host: Host) -> bool:
     return not host.contest.config.sealed or host.contest.phase() == "decided"
 
 
-def credit_shown(host: Host, entry: Entry) -> list[Row]:
+def credit_shown(host: Host, entry: Entry) -> list[CreditRow]:
     rows = credit_of(host.contest, entry.program_id) if credit_told(host) else []
-    return [row for row in rows if row["estimate"] is not None]
-
-
-def methods(credit: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    found = {(row["method"], row["unit"]) for row in credit}
-    return [(method, unit, METHODS.get(method, method)) for method, unit in sorted(found)]
+    return [record(row, CreditRow) for row in rows if row["estimate"] is not None]
 
 
 def bases_of(host: Host, entry: Entry, viewer: Person | None, admin: bool) -> list[Base]:

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
-from analysis.report.words import number, places
+from analysis.wording import decimals, number
 from arena.contest.contest import Contest
 from arena.contest.tables import Entry
 from arena.contest.web.host import Host
@@ -82,7 +82,7 @@ class Drawing:
 def drawing(nodes: Sequence[Mapping[str, Any]]) -> Drawing:
     values = [value for node in nodes for value in (node["low"], node["high"], node["gain"]) if value is not None]
     low, high = min([0.0, *values]), max([0.0, *values])
-    digits = places((high - low) / 20)
+    digits = decimals((high - low) / 20)
 
     def across(value: float | None) -> float | None:
         room = WIDTH - LEFT - 20

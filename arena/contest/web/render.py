@@ -7,9 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.report import words
-from analysis.report.champion import is_proven
-from analysis.report.words import number, places, typical
+from analysis import wording
+from analysis.wording import decimals, number, typical
 from arena.contest.settings import shown
 from programs.text import one_line
 
@@ -34,11 +33,11 @@ def _environment() -> Environment:
         autoescape=lambda name: bool(name) and ".html" in str(name),
     )  # fmt: skip
     environment.filters |= {
-        "utc": _utc, "duration": words.duration, "count": words.count, "number": number, "span": words.span,
-        "ranks": words.ranks, "many": words.many, "cell": cell, "fenced": fenced,
-        "brief": words.brief, "proven": is_proven,
+        "utc": _utc, "duration": wording.duration, "count": wording.count, "number": number, "span": wording.span,
+        "ranks": wording.ranks, "many": wording.many, "cell": cell, "fenced": fenced,
+        "brief": wording.brief,
     }  # fmt: skip
-    environment.globals |= {"places": places, "typical": typical, "scale": Scale}
+    environment.globals |= {"places": decimals, "typical": typical, "scale": Scale}
     return environment
 
 

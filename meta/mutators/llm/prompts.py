@@ -29,12 +29,13 @@ def fenced(text: str, name: str) -> str:
 def _environment() -> jinja2.Environment:
     import jinja2
 
-    from analysis.evidence_text import fact, number, quoted
+    from analysis.evidence_text import fact, quoted
+    from analysis.wording import significant
     from programs.text import one_line
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER), undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters.update(fenced=fenced, number=number, fact=fact, quoted=quoted, one_line=one_line)
+    environment.filters.update(fenced=fenced, number=significant, fact=fact, quoted=quoted, one_line=one_line)
     return environment

@@ -12,8 +12,8 @@ import pytest
 
 from analysis.ledger import Ledger
 from analysis.report import page
-from analysis.report.words import brief, count, duration, number
 from analysis.study import open_study, query
+from analysis.wording import brief, count, duration, number
 from tests.analysis.report import studies
 
 BEST_OF = {

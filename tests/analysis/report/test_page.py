@@ -6,6 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,10 @@ from analysis.ledger import Ledger
 from analysis.report import ablation, page, verdict
 from analysis.report.facts import gather
 from analysis.report.model import Section
+from analysis.report.rows import Unread
 from analysis.report.source import Answer, Source, clean
 from analysis.study import open_study, query
-from analysis.tables import rows
+from analysis.tables import record, typed_rows
 from tests.analysis import synthetic
 from tests.analysis.report import studies
 
@@ -129,7 +131,7 @@ def sections(folder: Path) -> list[Section]:
         return page.sections(gather(Source(con, str(folder))))
 
 
-def answers(parts: list[Section]) -> list[Answer]:
+def answers(parts: list[Section]) -> list[Answer[Any]]:
     found = [answer for part in parts for answer in part.answers]
     return [*found, *(answer for part in parts for figure in part.figures for answer in figure.answers)]
 
@@ -195,9 +197,11 @@ def test_every_figure_follows_from_its_query(tmp_path: Path) -> None:
     assert len(found) > 15
     with open_study(folder) as con:
         for sql, answer in found.items():
-            assert clean(rows(con.execute(sql))) == list(answer.rows), answer.name
+            kind = type(answer.rows[0]) if answer.rows else Unread
+            assert typed_rows(con.execute(sql), kind, clean) == list(answer.rows), answer.name
     for sql, answer in list(found.items())[::7]:  # opening a study takes its time
-        assert clean(query(folder, sql)) == list(answer.rows), answer.name
+        again = [record(clean(row), type(answer.rows[0])) for row in query(folder, sql)]
+        assert again == list(answer.rows), answer.name
     assert html.count("metaloop sql ") >= len(found)
 
 

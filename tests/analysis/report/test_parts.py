@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from analysis.report import caveats, champion, experiments, lineage, progress, source, words
+from analysis import wording
+from analysis.report import caveats, champion, experiments, lineage, progress, source
 from analysis.report.caveats import Caveat
 from analysis.report.model import Section
 from analysis.study import open_study
@@ -19,13 +21,13 @@ def part(folder: Path, name: str) -> Section:
 def test_of_many_experiments_kept_ones_and_a_share_of_each_kind_are_shown(tmp_path: Path) -> None:
     with open_study(studies.finished(tmp_path)) as con:
         asked = source.Source(con, "x")
-        counts = asked.ask("experiment_counts").rows
-        rows = asked.ask("experiments", most=60, first="stock").rows
-    kinds = {(row["decision"], row["status"]) for row in counts}
-    assert len(rows) == 60 < sum(row["n"] for row in counts)
-    assert {(row["decision"], row["status"]) for row in rows} == kinds
-    assert sum(row["decision"] == "keep" for row in rows) >= 30
-    assert len({(row["run_id"], row["experiment_id"]) for row in rows}) == 60
+        counts = asked.ask("experiment_counts", experiments.ExperimentCountRow).rows
+        rows = asked.ask("experiments", experiments.ExperimentRow, most=60, first="stock").rows
+    kinds = {(row.decision, row.status) for row in counts}
+    assert len(rows) == 60 < sum(row.n for row in counts)
+    assert {(row.decision, row.status) for row in rows} == kinds
+    assert sum(row.decision == "keep" for row in rows) >= 30
+    assert len({(row.run_id, row.experiment_id) for row in rows}) == 60
 
 
 def test_all_experiments_are_shown_where_they_are_few(tmp_path: Path) -> None:
@@ -45,11 +47,12 @@ def test_passages_are_the_whole_text_with_its_credit() -> None:
     from programs.program import Program
 
     ideas = [d for d in Program.parse(studies.TEXT).directives if d.kind == "idea"]
-    shared = {"unit": "nats", "n": 14, "design": "randomised", "method": "factorial", "credit_id": "c1"}
-    rows = [
-        {"directive_id": ideas[0].directive_id, "estimate": 1.8, "low": 0.6, "high": 3.0, "q": 0.01, **shared},
-        {"directive_id": ideas[1].directive_id, "estimate": 0.4, "low": -0.6, "high": 1.4, "q": 0.6, **shared},
-    ]
+    first = champion.CreditRow(
+        ideas[0].directive_id, "idea", ideas[0].text, "c1", "factorial", "randomised", 1.8, 0.6, 3.0, 14, 0.01, "nats",
+        True,
+    )  # fmt: skip
+    second = replace(first, directive_id=ideas[1].directive_id, estimate=0.4, low=-0.6, high=1.4, q=0.6)
+    rows = [first, second]
     found = champion.passages(studies.TEXT, rows)
     assert "\n".join(passage.text for passage in found) == studies.TEXT.rstrip("\n")
     tinted = [passage for passage in found if passage.strength]
@@ -71,14 +74,9 @@ def test_lineage_counts_what_a_child_changed(tmp_path: Path) -> None:
 
 
 def test_a_family_stays_together_and_a_loop_of_parents_ends() -> None:
-    rows = [
-        {"id": "a", "parents": []},
-        {"id": "b", "parents": []},
-        {"id": "c", "parents": ["b"]},
-        {"id": "d", "parents": ["c", "a"]},
-        {"id": "own", "parents": ["own"]},
-    ]
-    assert [(row["id"], row["depth"]) for row in lineage.tree(rows)] == [
+    families = {"a": [], "b": [], "c": ["b"], "d": ["c", "a"], "own": ["own"]}
+    rows = [lineage.DrawnProgram(name, name, 0, "", parents) for name, parents in families.items()]
+    assert [(row.id, row.depth) for row in lineage.tree(rows)] == [
         ("a", 0),
         ("b", 0),
         ("c", 1),
@@ -97,16 +95,11 @@ def test_the_run_that_is_seen_first_is_a_typical_one(tmp_path: Path) -> None:
 
 
 def test_an_experiment_is_told_by_a_letter() -> None:
-    base = {"number": 3, "decision": "keep", "status": "ok", "metric": 1.0, "fraction": 1.0}
     cases = (
-        {},
-        {"decision": "discard"},
-        {"status": "crash"},
-        {"fraction": 0.25},
-        {"decision": "screen"},
-        {"number": 0},
-    )
-    assert [progress.letter(base | case) for case in cases] == ["k", "d", "x", "s", "s", "b"]
+        (3, "keep", "ok", 1.0, 1.0), (3, "discard", "ok", 1.0, 1.0), (3, "keep", "crash", 1.0, 1.0),
+        (3, "keep", "ok", 1.0, 0.25), (3, "screen", "ok", 1.0, 1.0), (0, "keep", "ok", 1.0, 1.0),
+    )  # fmt: skip
+    assert [progress.letter(*case) for case in cases] == ["k", "d", "x", "s", "s", "b"]
 
 
 def test_caveats_fire_for_what_they_name(tmp_path: Path) -> None:
@@ -118,11 +111,11 @@ def test_caveats_fire_for_what_they_name(tmp_path: Path) -> None:
 
 def test_a_machine_whose_pace_changes_is_told() -> None:
     """84 to 106 steps were made on a quiet machine, 42 to 91 on a busy one (bench; LOG.md)."""
-    quiet, busy = ({"pace": {"low": low, "high": high, "n": 20}} for low, high in ((84.0, 106.0), (42.0, 91.0)))
-    assert list(caveats.of_the_pace(quiet)) == [] == list(caveats.of_the_pace({"pace": None}))
+    quiet, busy = ({"low": low, "high": high, "n": 20} for low, high in ((84.0, 106.0), (42.0, 91.0)))
+    assert list(caveats.of_the_pace(quiet)) == [] == list(caveats.of_the_pace(None))
     (found,) = caveats.of_the_pace(busy)
     assert found.level == "mind" and "42 steps at one moment and 91 at another" in found.text
-    assert list(caveats.of_the_pace({"pace": {"low": 42.0, "high": 91.0, "n": 2}})) == []
+    assert list(caveats.of_the_pace({"low": 42.0, "high": 91.0, "n": 2})) == []
 
 
 def test_tables_hold_what_the_pictures_show(tmp_path: Path) -> None:
@@ -142,23 +135,23 @@ def test_literals_are_safe() -> None:
 
 
 def test_words() -> None:
-    assert words.number(-0.12345, 2) == "−0.12" and words.number(None) == "–"
-    assert [words.duration(s) for s in (0.42, 42, 145, 7500, 200_000)] == [
+    assert wording.number(-0.12345, 2) == "−0.12" and wording.number(None) == "–"
+    assert [wording.duration(s) for s in (0.42, 42, 145, 7500, 200_000)] == [
         "0.42 s",
         "42 s",
         "2 min 25 s",
         "2 h 05 min",
         "2 d 7 h",
     ]
-    assert [words.brief(v) for v in (0.0, 0.0123456, 12.345, 1234.7)] == ["0", "0.0123", "12.3", "1235"]
-    assert words.brief(1e-9) == "1.00e−09" and words.brief(None) == "–"
-    assert words.money(None) == "not priced" and words.money(0.0) == "$0.00"
-    assert words.listed(["a", "b", "c"]) == "a, b and c" and words.listed("abcdef") == "a, b, c, d and 2 more"
-    assert [words.many(n, noun) for n, noun in ((1, "run"), (2, "match"), (3, "try"), (1200, "day"))] == [
+    assert [wording.brief(v) for v in (0.0, 0.0123456, 12.345, 1234.7)] == ["0", "0.0123", "12.3", "1235"]
+    assert wording.brief(1e-9) == "1.00e−09" and wording.brief(None) == "–"
+    assert wording.money(None) == "not priced" and wording.money(0.0) == "$0.00"
+    assert wording.listed(["a", "b", "c"]) == "a, b and c" and wording.listed("abcdef") == "a, b, c, d and 2 more"
+    assert [wording.many(n, noun) for n, noun in ((1, "run"), (2, "match"), (3, "try"), (1200, "day"))] == [
         "1 run", "2 matches", "3 tries", "1,200 days",
     ]  # fmt: skip
-    assert words.number(-0.0004, 3) == "0.000" and words.number(-0.0004, 3, sign=True) == "+0.000"
-    assert words.ranks(1, 4) == "1–4" and words.ranks(2, 2) == "2"
+    assert wording.number(-0.0004, 3) == "0.000" and wording.number(-0.0004, 3, sign=True) == "+0.000"
+    assert wording.ranks(1, 4) == "1–4" and wording.ranks(2, 2) == "2"
 
 
 def test_several_tasks_have_a_part_of_their_own(tmp_path: Path) -> None:

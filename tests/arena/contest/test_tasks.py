@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from analysis.report.words import number
 from analysis.study import query
+from analysis.wording import number
 from arena.contest import accounts
 from arena.contest.contest import Contest
 from arena.contest.create import create_contest

@@ -1,4 +1,7 @@
-"""Figures as people read them: as many digits as the error allows, times in minutes, shares in percent."""
+"""Figures as people read them: as many digits as the error allows, times in minutes, shares in percent.
+
+Pages have a true minus and a dash; terminals and plain files have ASCII (`plain_number`, `plain_span`).
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,16 @@ from collections.abc import Iterable
 MINUS = "\u2212"
 
 
-def places(scale: float | None, digits: int = 2) -> int:
+def decimals(scale: float | None, digits: int = 2) -> int:
     """Decimal places that show ``digits`` significant digits of ``scale``, which is an error or a spread."""
     if scale is None or not math.isfinite(scale) or scale <= 0:
         return 3
     return min(max(digits - 1 - math.floor(math.log10(scale)), 0), 6)
+
+
+def interval_decimals(low: float | None, high: float | None) -> int:
+    """The same for a 95% interval, which is about four errors wide."""
+    return decimals(None if low is None or high is None else (high - low) / 4)
 
 
 def typical(values: Iterable[float | None]) -> float | None:
@@ -39,11 +47,41 @@ def brief(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits - 1}e}".replace("-", MINUS)
 
 
+def plain_number(value: float | None, decimals: int = 3, sign: bool = False) -> str:
+    """The same in ASCII; a minus stays before what rounds to zero."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
+
+
+def significant(value: float | None, digits: int = 3, none: str = "unknown") -> str:
+    """Significant digits in ASCII."""
+    return none if value is None else f"{value:.{digits}g}"
+
+
 def span(low: float | None, high: float | None, decimals: int = 3) -> str:
     """``0.55 to 0.70``."""
     if low is None or high is None:
         return "no interval"
     return f"{number(low, decimals)} to {number(high, decimals)}"
+
+
+def plain_span(low: float | None, high: float | None, decimals: int = 3) -> str:
+    """The same in ASCII."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return "-"
+    return f"{low:.{decimals}f} to {high:.{decimals}f}"
+
+
+def bracket(low: float | None, high: float | None) -> str:
+    """`` [9.1, 15.6]``; nothing where there is no interval."""
+    return "" if low is None or high is None else f" [{low:.4g}, {high:.4g}]"
+
+
+def at_least(lower: float | None, level: int | None = None) -> str:
+    """The lower bound of a ratio; ``level`` in percent."""
+    at = f" at {level}%" if level else ""
+    return "no lower bound" if lower is None else f"at least {lower:.2f}{at}"
 
 
 def count(value: float | None) -> str:
@@ -99,6 +137,12 @@ def chance(p: float | None) -> str:
     if p is None:
         return "–"
     return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
+def p_text(p: float | None) -> str:
+    """``= 0.013``, ``< 0.0001``: what stands behind the letter p."""
+    text = chance(p)
+    return text if text.startswith("<") else f"= {text}"
 
 
 def listed(items: Iterable[str], most: int = 4) -> str:

@@ -1,0 +1,194 @@
+"""The rows that several parts of a report read, a class for each query of ``sql/`` with the columns that are used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.decision import CheckedArm
+from analysis.wording import short
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A row that only the reader of the page looks at, who gets the query."""
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    study_id: str | None
+    version: str | None
+    config: Mapping[str, Any] | None
+    started_at: str | None
+    last_record_at: str | None
+
+
+@dataclass(frozen=True)
+class OverviewRow:
+    runs: int
+    programs: int
+    experiments: int
+    research_seconds: float
+    verification_seconds: float
+    tokens: int | None
+    usd: float | None
+    mutation_tokens: int | None
+    mutation_usd: float | None
+
+    @property
+    def device_seconds(self) -> float:
+        return self.research_seconds + self.verification_seconds
+
+    @property
+    def model_tokens(self) -> int:
+        return (self.tokens or 0) + (self.mutation_tokens or 0)
+
+    @property
+    def model_usd(self) -> float | None:
+        """None where a part has no price."""
+        return None if self.usd is None or self.mutation_usd is None else self.usd + self.mutation_usd
+
+
+@dataclass(frozen=True)
+class MatchRow:
+    """``ended``: arms with a verified gain. Without values: no match."""
+
+    match_id: str | None = None
+    purpose: str | None = None
+    task: str | None = None
+    task_id: str | None = None
+    direction: str | None = None
+    metric: str | None = None
+    unit: str | None = None
+    run_budget: float | None = None
+    hardware_class: str | None = None
+    ended: int = 0
+    runs: int = 0
+
+
+@dataclass(frozen=True)
+class StandingRow(CheckedArm):
+    """An arm of a match; ``label``, ``purpose`` and ``generation`` are those of the match."""
+
+    match_id: str
+    label: str | None
+    purpose: str | None
+    generation: int | None
+    arm_id: str
+    name: str | None
+    low: float | None
+    high: float | None
+    claimed: float | None
+    rank_low: int | None
+    rank_high: int | None
+    words: int | None
+    trust: str | None
+    device_seconds_charged: float | None
+
+    @property
+    def program(self) -> str:
+        return self.name or short(self.program_id)
+
+    @property
+    def display_name(self) -> str:
+        return f"{self.program} (A/A)" if self.role == "a/a" else self.program
+
+
+@dataclass(frozen=True)
+class TextRow:
+    """A program with its text."""
+
+    program_id: str
+    name: str | None
+    words: int | None
+    text: str | None
+
+
+@dataclass(frozen=True)
+class ChampionRow(TextRow):
+    holds: bool | None
+    difference: float | None
+    reserve: Sequence[Mapping[str, Any]] | None  # what was run on reserved tasks
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunRow:
+    run_id: str
+    match_id: str | None
+    deciding: bool
+    program_id: str | None
+    name: str | None
+    role: str | None
+    experiments: int
+    kept: int
+    claimed_best: float | None
+    claimed_gain: float | None
+    verified_gain: float | None
+    score_stream: str | None
+    trust: str | None
+    direction: str | None
+    noise_sd: float | None
+
+    @property
+    def program(self) -> str:
+        return self.name or short(self.program_id)
+
+
+@dataclass(frozen=True)
+class NoiseRow:
+    match_id: str | None
+    stream: str | None
+    sd: float | None
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """A log that was imported."""
+
+    name: str | None
+    path: str
+    state: str
+    reason: str | None
+    run_id: str | None
+    metric: str | None
+    direction: str | None
+    quarantined: int | None
+    tried: int | None
+    kept: int | None
+    failed: int | None
+    baseline: float | None
+    best_kept: float | None
+    claimed_gain: float | None
+    rerun_gain: float | None
+    noise_share: float | None
+    chance_gain: float | None
+    contradictions: int | None
+
+
+@dataclass(frozen=True)
+class EffectRow:
+    """What a planned ablation estimated."""
+
+    credit_id: str
+    program_id: str | None
+    program: str | None
+    run_id: str | None
+    label: str | None
+    method: str
+    design: str
+    estimate: float
+    se: float | None
+    low: float | None
+    high: float | None
+    n: int
+    q: float | None
+    unit: str
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the interval excludes zero, with false discoveries held at 5% over the method."""
+        if self.q is None or self.low is None or self.high is None:
+            return False
+        return self.q < 0.05 and not self.low <= 0 <= self.high
