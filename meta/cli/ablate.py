@@ -6,15 +6,14 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Annotated, Any
 
 from analysis.report.words import many
-from meta.cli import launch, options, render, resolve, trust
+from meta.cli import launch, render, resolve, trust
+from meta.cli.flags import BudgetFlag, PlayingFlags, RunBudgetFlag, StartFlags, StudyFlags, TaskFlag
 from meta.cli.launch import Settings
 from meta.cli.match import resume
-from meta.cli.options import duration, flag, verb
+from meta.cli.options import argument, duration, flag, verb
 from meta.cli.output import Column, Output
 from programs.errors import NotFound, UsageError
 
@@ -58,21 +57,19 @@ class Asked:
     ("metaloop ablate my/program.md -t tinylm --budget 2h", "its directives, by a planned design"),
     ("metaloop ablate studies/NAME/champion.md -s studies/NAME --dry-run", "the plan and the bill"),
     ("metaloop ablate r3f2 -s studies/NAME", "the kept commits of one run"),
-    flags=[
-        click.argument("what", metavar="[PROGRAM|RUN]", required=False),
-        options.study_flag,
-        options.resume_flag,
-        options.task_flag,
-        options.run_budget_flag,
-        options.budget_flag,
-        flag("--only", metavar="ID", multiple=True, help="Switch just this directive; may be given again."),
-        flag("-n", "--seeds", type=click.IntRange(2, 64), help=f"Fresh seeds of a RUN's sources  [default: {SEEDS}]."),
-        *options.PLAYING_FLAGS,
-        options.dry_run_flag,
-        options.yes_flag,
-    ],
-)  # fmt: skip
-def ablate(out: Output, what: str | None, **flags: Any) -> None:
+)
+def ablate(
+    out: Output,
+    what: Annotated[str | None, argument(metavar="[PROGRAM|RUN]", required=False)],
+    which: StudyFlags,
+    task: TaskFlag,
+    run_budget: RunBudgetFlag,
+    budget: BudgetFlag,
+    only: Annotated[tuple[str, ...], flag("Switch just this directive; may be given again.", metavar="ID")],
+    seeds: Annotated[int | None, flag(f"Fresh seeds of a RUN's sources  [default: {SEEDS}].", "-n", min=2, max=64)],
+    playing: PlayingFlags,
+    start: StartFlags,
+) -> None:
     """PROGRAM: switch its directives on and off by a two-level design (Hadamard, with
     mirrored blocks), every variant at equal budget under shared run seeds, and
     estimate what each does. Directives that change nothing here are left out.
@@ -82,8 +79,8 @@ def ablate(out: Output, what: str | None, **flags: Any) -> None:
 
     With --study the result goes into that study's ledger, and its report.
     """
-    asked = Asked(what, *(flags.pop(name) for name in ("budget", "seeds", "only")))
-    settings = Settings.take(flags)
+    asked = Asked(what, budget, seeds, only)
+    settings = Settings.of(which, task, run_budget, playing, start)
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     if study is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from meta.cli import render, resolve, trust
-from meta.cli.options import flag, study_argument, study_flag, verb
+from meta.cli.flags import AnyStudy
+from meta.cli.options import flag, verb
 from meta.cli.output import Column, Output, table
 from programs.errors import NotFound, UsageError
 
@@ -35,16 +36,17 @@ QUERY = "SELECT * FROM credit ORDER BY method, estimate DESC NULLS LAST, credit_
     ("metaloop credit studies/NAME", "the clearest, method by method"),
     ('metaloop credit studies/NAME --bundle "norm=batch" --on "lr=0.01"', "what one edit adds to another"),
     ("metaloop credit studies/NAME --all --json", "every row, for a script"),
-    flags=[
-        study_argument,
-        study_flag,
-        flag("--method", metavar="NAME", help="Only this method (edits, directives, mutations …)."),
-        flag("--all", is_flag=True, help="Also what no interval tells from zero."),
-        flag("--bundle", metavar="EDITS", help='The gain of these edits at once: "optimizer=adamw lr=0.003".'),
-        flag("--on", metavar="EDITS", help="With --bundle: on top of a source that holds these."),
-    ],
 )
-def credit(out: Output, study: str | None, method: str | None, all: bool, bundle: str | None, on: str | None) -> None:
+def credit(
+    out: Output,
+    study: AnyStudy,
+    method: Annotated[str | None, flag("Only this method (edits, directives, mutations …).", metavar="NAME")],
+    all: Annotated[bool, flag("Also what no interval tells from zero.")],
+    bundle: Annotated[
+        str | None, flag('The gain of these edits at once: "optimizer=adamw lr=0.003".', metavar="EDITS")
+    ],
+    on: Annotated[str | None, flag("With --bundle: on top of a source that holds these.", metavar="EDITS")],
+) -> None:
     """Gain by edit, directive and mutation: estimate, 95% interval, n, design. What
     is no experiment but an association says so."""
     from analysis.attribution import recomputed

@@ -6,12 +6,14 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import click
 
-from meta.cli import staffing
+from meta.cli import resolve, staffing
+from meta.cli.flags import ModelFlags, TapeFlags
+from meta.cli.staffing import AgentFlags
 from programs.errors import NotComparable, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -19,8 +21,10 @@ if TYPE_CHECKING:
     from inner_loop.kit import Staff
     from trainer.task import Task
 
+NO_AGENT = AgentFlags()
 LOCAL = ("127.0.0.1", "localhost", "::1")
 CAPS = ("max_usd", "max_tokens", "max_wall", "prices")
+Traces = Literal["auto", "tools", "prompt", "none"]
 LIMITS = ("reply_tokens", "call_timeout", "patience", "calls_at_once")  # of calls
 
 
@@ -43,21 +47,23 @@ class Crew:
         return self.asked or "scripted"
 
     @classmethod
-    def take(cls, flags: dict[str, Any]) -> Crew:
-        """Take the staff flags out of a command's parameters. Naming a model asks for the chat researcher."""
+    def of(cls, models: ModelFlags, agent: AgentFlags = NO_AGENT, *, traces: Traces | None = None, yes: bool) -> Crew:
+        """As the flags of a command say. Naming a model asks for the chat researcher."""
         from inner_loop.kit import Staff
 
-        models = tuple(name.strip() for name in (flags.pop("model", None) or "").split(",") if name.strip())
+        calls = {name: value for name, value in vars(models.calls).items() if value is not None}
         staff = Staff(
-            models=models, max_usd=flags.pop("max_usd", None), max_tokens=flags.pop("max_tokens", None),
-            prices=dict(_price(text) for text in flags.pop("price", ())), **staffing.take(flags),
-            traces=flags.pop("traces", None) or "auto",
-            **{name: given for name in LIMITS if (given := flags.pop(name, None)) is not None},
-        )  # fmt: skip
-        _tapes(flags.pop("record", None), flags.pop("replay", None))
-        implied = "command" if staff.agent else "chat" if models else None
-        asked = flags.pop("researcher", None) or implied
-        return cls(asked, staff, bool(flags.pop("yes", False)))
+            models=tuple(resolve.listed(models.model)),
+            max_usd=models.max_usd,
+            max_tokens=models.max_tokens,
+            prices=dict(_price(text) for text in models.price),
+            **agent.given(),
+            **calls,
+            traces=traces or "auto",
+        )
+        _tapes(models.tapes)
+        implied = "command" if staff.agent else "chat" if staff.models else None
+        return cls(models.researcher or implied, staff, yes)
 
     def ready(self, study: Study | None) -> None:
         """Before anything is founded: raise where a model cannot be asked; on a study that goes on, raise its caps.
@@ -138,8 +144,9 @@ def _price(text: str) -> tuple[str, tuple[float, float] | tuple[float, float, fl
     return name, (asked, said, cached[0]) if cached else (asked, said)
 
 
-def _tapes(record: str | None, replay: str | None) -> None:
+def _tapes(tapes: TapeFlags) -> None:
     """Workers are told by the environment: where to record belongs to a command, not to its study."""
+    record, replay = tapes.record, tapes.replay
     if record and replay:
         raise UsageError("--record and --replay exclude each other", hint="leave one of them out")
     if replay and not Path(replay).is_dir():

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
@@ -34,13 +34,17 @@ MODULES = ("numpy", "scipy", "optuna", "duckdb", "pandas", "pydantic", "jinja2",
     ("metaloop doctor", "look at this machine"),
     ("metaloop doctor -t my-law/", "what is needed for this task; a simulated one needs no sandbox"),
     ("metaloop doctor --json", "the same for a script; exits with 1 on a failure"),
-    flags=[
-        flag("-t", "--task", metavar="NAME|DIR", help="Look with the eyes of this task."),
-        flag("--agent-network", type=click.Choice(("none", "proxy", "full")), default="none", show_default=True,
-             help="The network that coding agents are to have."),
+)
+def doctor(
+    out: Output,
+    task: Annotated[str | None, flag("Look with the eyes of this task.", "-t", metavar="NAME|DIR")],
+    agent_network: Annotated[
+        str,
+        flag(
+            "The network that coding agents are to have.", type=click.Choice(("none", "proxy", "full")), default="none"
+        ),
     ],
-)  # fmt: skip
-def doctor(out: Output, task: str | None, agent_network: str) -> int:
+) -> int:
     """Can it run here? Devices, memory, disk, git, sandbox, metering, keys: ok, warn
     or fail, each problem with its cure. Exits with 1 where something fails.
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from analysis.report.words import many
 from meta.cli import render, resolve
+from meta.cli.flags import WorkersFlag
 from meta.cli.launch import cores
-from meta.cli.options import flag, verb, workers_flag
+from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, key_values, table
 
 if TYPE_CHECKING:
@@ -44,17 +45,19 @@ LOGS = (
     ("metaloop import results.tsv", "what an overnight log amounts to"),
     ("metaloop import runs/ --skip-unsure -s studies/old", "every log below a folder"),
     ("metaloop import results.tsv --direction higher --noise .002", "say what the log does not"),
-    flags=[
-        click.argument("paths", nargs=-1, required=True, metavar="PATH..."),
-        flag("-s", "--study", metavar="DIR", help="The new study's folder  [default: studies/import-...]."),
-        flag("--metric", metavar="NAME", help="The column that holds the metric."),
-        flag("--direction", type=click.Choice(["lower", "higher"]), help="Which way the metric is better."),
-        flag("--noise", type=click.FloatRange(min=0, min_open=True), metavar="SD", help="Sd of one measurement."),
-        flag("--skip-unsure", is_flag=True, help="Set logs aside whose metric or direction is unclear."),
-        workers_flag,
-    ],
 )
-def import_(out: Output, paths: tuple[str, ...], study: str | None, workers: int | None, **stated: Any) -> None:
+def import_(
+    out: Output,
+    paths: Annotated[tuple[str, ...], argument(nargs=-1, required=True, metavar="PATH...")],
+    study: Annotated[str | None, flag("The new study's folder  [default: studies/import-...].", "-s", metavar="DIR")],
+    metric: Annotated[str | None, flag("The column that holds the metric.", metavar="NAME")],
+    direction: Annotated[str | None, flag("Which way the metric is better.", type=click.Choice(["lower", "higher"]))],
+    noise: Annotated[
+        float | None, flag("Sd of one measurement.", type=click.FloatRange(min=0, min_open=True), metavar="SD")
+    ],
+    skip_unsure: Annotated[bool, flag("Set logs aside whose metric or direction is unclear.")],
+    workers: WorkersFlag,
+) -> None:
     """Read results.tsv files, folders of them and repositories of loops like
     autoresearch into a study, and tell what they amount to. Nothing is run; every
     line is imported or set aside with its number and the reason."""
@@ -67,7 +70,7 @@ def import_(out: Output, paths: tuple[str, ...], study: str | None, workers: int
     done = import_logs(
         [Path(path).expanduser() for path in paths],
         folder,
-        Options(**stated),
+        Options(metric, direction, noise, skip_unsure),
         workers=workers or cores(),
         ask=_ask if asks else None,
     )

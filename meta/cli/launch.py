@@ -13,6 +13,7 @@ from meta.cli import capacity, plan_words, resolve
 from meta.cli.capacity import cores as cores
 from meta.cli.capacity import workers_of as workers_of
 from meta.cli.crew import Crew
+from meta.cli.flags import PlayingFlags, StartFlags, StudyFlags
 from meta.cli.options import duration
 from meta.cli.output import Output, key_values
 from meta.cli.progress import Progress
@@ -49,10 +50,29 @@ class Settings:
     crew: Crew = field(default_factory=Crew)
 
     @classmethod
-    def take(cls, flags: dict[str, Any]) -> Settings:
-        """Take the shared flags out of a command's parameters."""
-        crew = Crew.take(flags)
-        return cls(**{name: flags.pop(name) for name in cls.__dataclass_fields__ if name != "crew"}, crew=crew)
+    def of(
+        cls,
+        which: StudyFlags,
+        task: str | None,
+        run_budget: float | None,
+        playing: PlayingFlags,
+        start: StartFlags,
+        crew: Crew | None = None,
+    ) -> Settings:
+        """As the flags of a command say, in the groups in which it takes them."""
+        return cls(
+            study=which.study,
+            resume=which.resume,
+            task=task,
+            run_budget=run_budget,
+            seed=playing.seed,
+            workers=playing.workers,
+            fixed_steps=playing.fixed_steps,
+            unsafe_no_sandbox=playing.unsafe_no_sandbox,
+            dry_run=start.dry_run,
+            devices_per_run=playing.devices_per_run,
+            crew=crew or Crew(yes=start.yes),
+        )
 
     def existing(self, out: Output) -> Path | None:
         """The folder of the study to go on with, or None where a new one is to be made."""

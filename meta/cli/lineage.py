@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from meta.cli import render, resolve, trust
-from meta.cli.options import study_argument, study_flag, verb
+from meta.cli.flags import AnyStudy
+from meta.cli.options import verb
 from meta.cli.output import Column, Output
 
 QUERY = """
@@ -53,9 +54,8 @@ COLUMNS = (
 @verb(
     ("metaloop lineage studies/NAME", "the tree, the best first"),
     ("metaloop lineage studies/NAME --json", "programs with their parents"),
-    flags=[study_argument, study_flag],
 )
-def lineage(out: Output, study: str | None) -> None:
+def lineage(out: Output, study: AnyStudy) -> None:
     """The tree of programs: who descends from whom by which operator, with the mean
     verified gain on the selection stream. A program of two parents hangs under its
     first and names the other."""

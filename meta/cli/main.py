@@ -10,7 +10,7 @@ from typing import Any, cast
 import click
 
 from meta.cli import errors, guard
-from meta.cli.options import COMMON, CONTEXT, resolve_or_suggest, with_flags, write_examples
+from meta.cli.options import CONTEXT, CommonFlags, click_parameters, resolve_or_suggest, write_examples
 from meta.cli.table import SECTIONS, VERBS
 
 CLOSING = (
@@ -71,16 +71,21 @@ def _root(**_flags: bool) -> None:
         click.echo(ctx.get_help())
 
 
-_version = click.option(
-    "--version",
+_version = click.Option(
+    ["--version"],
     is_flag=True,
     expose_value=False,
     is_eager=True,
     callback=_print_version,
     help="Print the version.",
 )
-root = click.group("metaloop", cls=LazyGroup, context_settings=CONTEXT, invoke_without_command=True)(
-    with_flags(_root, [*COMMON, _version])
+root = LazyGroup(
+    "metaloop",
+    params=[*click_parameters(CommonFlags), _version],
+    callback=_root,
+    help=_root.__doc__,
+    context_settings=CONTEXT,
+    invoke_without_command=True,
 )
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
-
-from meta.cli import launch, options, resolve, staffing
+from meta.cli import launch, resolve
+from meta.cli.crew import Crew
+from meta.cli.flags import ModelFlags, PlayingFlags, Programs, RunBudgetFlag, StartFlags, StudyFlags, TaskFlag
 from meta.cli.launch import Settings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
+from meta.cli.staffing import AgentFlags
 from programs.errors import Corrupt, NotComparable, UsageError
 
 if TYPE_CHECKING:
@@ -27,45 +28,43 @@ CONTROLS = ("stock", "one-line")
     ("metaloop match stock local-screen my/program.md", "with controls, 4 runs each"),
     ("metaloop match a.md b.md -t tinylm -n 12 --race", "which is best? 12 runs each at most"),
     ("metaloop match --resume studies/NAME", "go on with one that was stopped"),
-    flags=[
-        click.argument("programs", metavar="[PROGRAM]...", nargs=-1),
-        options.study_flag,
-        options.resume_flag,
-        options.task_flag,
-        options.run_budget_flag,
-        flag("-n", "--seeds", type=click.IntRange(min=1), help=f"Runs per program  [default: {RUNS}]."),
-        flag("--controls/--no-controls", default=True, show_default=True, help="Add stock, one-line and A/A."),
-        flag("--race", is_flag=True, help="Give runs where it is in doubt who is best, and end when it is not."),
-        *options.PLAYING_FLAGS,
-        *options.STAFF_FLAGS,
-        *staffing.FLAGS,
-        options.dry_run_flag,
-        options.yes_flag,
-    ],
 )
-def match(out: Output, programs: tuple[str, ...], seeds: int | None, controls: bool, race: bool, **flags: Any) -> None:
+def match(
+    out: Output,
+    programs: Programs,
+    which: StudyFlags,
+    task: TaskFlag,
+    run_budget: RunBudgetFlag,
+    seeds: Annotated[int | None, flag(f"Runs per program  [default: {RUNS}].", "-n", min=1)],
+    controls: Annotated[bool, flag("Add stock, one-line and A/A.", "--controls/--no-controls", default=True)],
+    race: Annotated[bool, flag("Give runs where it is in doubt who is best, and end when it is not.")],
+    playing: PlayingFlags,
+    models: ModelFlags,
+    agent: AgentFlags,
+    start: StartFlags,
+) -> None:
     """Play programs against each other: same task, same run seeds, same budget of
     device time a run. PROGRAM is a path, or the name of a starter. Every program
     gets as many runs as any other, unless they --race."""
     from arena.standalone import play_entries
     from meta.cli.standings import present
 
-    settings = Settings.take(flags)
+    settings = Settings.of(which, task, run_budget, playing, start, Crew.of(models, agent, yes=start.yes))
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     entries, runs = entries_of(study, programs, seeds, controls)
-    task = study.task if study else launch.load_task(settings.task)
+    loaded = study.task if study else launch.load_task(settings.task)
     if settings.dry_run or study is None:
-        plan = plan_of(task, len(entries), runs, settings, study)
+        plan = plan_of(loaded, len(entries), runs, settings, study)
         if settings.dry_run:
             launch.dry_run(out, plan)
             return
-    settings.ready(task, study)
+    settings.ready(loaded, study)
     if study is None:
         at_a_time = settings.workers_or_cores() if race else None
-        study = found(task, entries, runs, "match", settings, out, at_a_time)
+        study = found(loaded, entries, runs, "match", settings, out, at_a_time)
     batch = recorded_batch(study, race)
-    plan = plan_of(task, len(entries), runs, settings, study)
+    plan = plan_of(loaded, len(entries), runs, settings, study)
     if batch is not None:
         out.note("a race: the plan is the most that it takes; it ends as soon as the best is clear")
     launch.announce(out, plan)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import click
 
 from meta.cli import resolve
+from meta.cli.crew import Traces
 from meta.cli.options import flag
 from programs.errors import NotComparable, UsageError
 
@@ -19,13 +21,19 @@ if TYPE_CHECKING:
     from meta.plan import Plan
     from programs.program import Program
 
-meta_program_flag = flag("--meta-program", metavar="FILE", help="What a model follows that writes programs.")
-traces_flag = flag(
-    "--traces",
-    type=click.Choice(("auto", "tools", "prompt", "none")),
-    help="How a model that writes programs sees raw traces of runs  [default: what it can do].",
-)
-FLAGS = (meta_program_flag, traces_flag)
+
+@dataclass(frozen=True)
+class MutationFlags:
+    """What a model that writes programs follows, and sees."""
+
+    meta_program: Annotated[str | None, flag("What a model follows that writes programs.", metavar="FILE")]
+    traces: Annotated[
+        Traces | None,
+        flag(
+            "How a model that writes programs sees raw traces of runs  [default: what it can do].",
+            type=click.Choice(get_args(Traces)),
+        ),
+    ]
 
 
 def load(path: str | None) -> Program | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from analysis.report.words import many
-from meta.cli import options, render, resolve
-from meta.cli.options import duration, flag, study_argument, study_flag, verb
+from meta.cli import render, resolve
+from meta.cli.flags import AnyStudy, RunBudgetFlag, TaskFlag
+from meta.cli.options import duration, flag, verb
 from meta.cli.output import Column, Output
 from programs.errors import NotFound, UsageError
 
@@ -43,28 +44,29 @@ class Basis:
     ("metaloop power studies/NAME", "from the noise in its ledger"),
     ("metaloop power studies/NAME --ratio 1.2 --usd-per-hour 2.5", "a fifth more than stock"),
     ("metaloop power --sd .11 --mean .33 --ratio 1.3 -t strokes", "before there is a study"),
-    flags=[
-        study_argument,
-        study_flag,
-        flag("--sd", type=Above0, metavar="GAIN", help="Sd between runs of one program, in place of a ledger's."),
-        flag("--mean", type=Above0, metavar="GAIN", help="What stock gains; ratios refer to it."),
-        flag("--difference", type=Above0, metavar="GAIN", help="The difference to be told."),
-        flag("--ratio", type=click.FloatRange(min=1, min_open=True), metavar="X", help="The same, times stock's gain."),
-        flag("-n", "--seeds", type=click.IntRange(min=2), help="Runs a program: the least that they tell."),
-        options.task_flag,
-        options.run_budget_flag,
-        flag("--usd-per-hour", type=click.FloatRange(min=0), metavar="USD", help="Price of an hour of the device."),
-        flag("--power", type=click.FloatRange(0, 1, True, True), metavar="P", default=0.8, show_default=True,
-             help="Chance to tell it."),
-        flag("--level", type=click.FloatRange(0, 0.5, True, True), metavar="P", default=0.025, show_default=True,
-             help="Of the one-sided test."),
-    ],
-)  # fmt: skip
+)
 def power(
-    out: Output, study: str | None, sd: float | None, mean: float | None, difference: float | None,
-    ratio: float | None, seeds: int | None, task: str | None, run_budget: float | None,
-    usd_per_hour: float | None, power: float, level: float,
-) -> None:  # fmt: skip
+    out: Output,
+    study: AnyStudy,
+    sd: Annotated[
+        float | None, flag("Sd between runs of one program, in place of a ledger's.", type=Above0, metavar="GAIN")
+    ],
+    mean: Annotated[float | None, flag("What stock gains; ratios refer to it.", type=Above0, metavar="GAIN")],
+    difference: Annotated[float | None, flag("The difference to be told.", type=Above0, metavar="GAIN")],
+    ratio: Annotated[
+        float | None, flag("The same, times stock's gain.", type=click.FloatRange(min=1, min_open=True), metavar="X")
+    ],
+    seeds: Annotated[int | None, flag("Runs a program: the least that they tell.", "-n", min=2)],
+    task: TaskFlag,
+    run_budget: RunBudgetFlag,
+    usd_per_hour: Annotated[float | None, flag("Price of an hour of the device.", min=0, metavar="USD")],
+    power: Annotated[
+        float, flag("Chance to tell it.", type=click.FloatRange(0, 1, True, True), metavar="P", default=0.8)
+    ],
+    level: Annotated[
+        float, flag("Of the one-sided test.", type=click.FloatRange(0, 0.5, True, True), metavar="P", default=0.025)
+    ],
+) -> None:
     """How many runs of each of two programs tell a difference of a given size, in
     device time and dollars; and the smallest difference that the matches of a study
     can tell."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Annotated, Any
 
 from meta.cli import resolve
-from meta.cli.options import flag, noun, verb
+from meta.cli.options import argument, flag, noun, verb
 from meta.cli.output import Column, Output
 from meta.cli.program_charter import charter
 
@@ -71,9 +69,8 @@ def ls(out: Output) -> None:
 @verb(
     ("metaloop program show stock", "the text, as it is"),
     ("metaloop program show my/program.md --json", "its id, directives and charter"),
-    flags=[click.argument("program", metavar="PROGRAM")],
 )
-def show(out: Output, program: str) -> None:
+def show(out: Output, program: Annotated[str, argument(metavar="PROGRAM")]) -> None:
     """Print a program: a path, or the name of a starter."""
     loaded = resolve.one_program(program)
     out.text(loaded.text, item=described(loaded))
@@ -82,12 +79,12 @@ def show(out: Output, program: str) -> None:
 @verb(
     ("metaloop program lint my/program.md", "messages with file and line"),
     ("metaloop program lint my/*.md -t tinylm", "also: which ideas that task knows"),
-    flags=[
-        click.argument("programs", metavar="PROGRAM...", nargs=-1, required=True),
-        flag("-t", "--task", metavar="NAME|DIR", help="Say which ideas name an edit of this task."),
-    ],
 )
-def lint(out: Output, programs: tuple[str, ...], task: str | None) -> int:
+def lint(
+    out: Output,
+    programs: Annotated[tuple[str, ...], argument(metavar="PROGRAM...", nargs=-1, required=True)],
+    task: Annotated[str | None, flag("Say which ideas name an edit of this task.", "-t", metavar="NAME|DIR")],
+) -> int:
     """Check programs. Exits with 2 where there is an error; warnings are no errors."""
     from programs.lint import lint as examine
 
@@ -104,9 +101,8 @@ def lint(out: Output, programs: tuple[str, ...], task: str | None) -> int:
 @verb(
     ("metaloop program diff stock local", "two starters"),
     ("metaloop program diff champion.md my/program.md", "two files"),
-    flags=[click.argument("old"), click.argument("new")],
 )
-def diff(out: Output, old: str, new: str) -> None:
+def diff(out: Output, old: Annotated[str, argument()], new: Annotated[str, argument()]) -> None:
     """Compare two programs by directive: added, removed, changed."""
     items = differences(resolve.one_program(old), resolve.one_program(new))
     out.rows(items, DIFF, empty="the same directives")

@@ -6,14 +6,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import click
 
 from inner_loop.events import CallEvent
 from meta.cli import charter_shown, resolve
 from meta.cli.crew import Crew
-from meta.cli.options import flag, model_flag, price_flag, record_flag, replay_flag, verb, yes_flag
+from meta.cli.flags import ModelFlags, ModelNames, PriceFlag, ProgramOrNone, TapeFlags, YesFlag
+from meta.cli.options import flag, verb
 from meta.cli.output import Column, Output, brief
 from programs.errors import UsageError
 
@@ -35,20 +36,23 @@ READING = ("prose", "model", "output", "write", "record", "replay")
     ("metaloop program charter", "every field: default, unit, what it does"),
     ("metaloop program charter screen-waves", "as this program's front matter sets it"),
     ("metaloop program charter my/program.md -m gpt-4o-mini", "what its prose says, with the lines"),
-    flags=[
-        click.argument("program", metavar="[PROGRAM]", required=False),
-        flag("--prose", is_flag=True, help="Without a model: the sentences that export --prose writes."),
-        model_flag,
-        flag("--max-usd", type=click.FloatRange(min=0, min_open=True), help="Most dollars of this command."),
-        price_flag,
-        record_flag,
-        replay_flag,
-        flag("-o", "--output", metavar="FILE|-", help="The program with that charter, as a new file; - is stdout."),
-        flag("--write", is_flag=True, help="The same, into PROGRAM itself; asks before it changes a value."),
-        yes_flag,
-    ],
 )
-def charter(out: Output, program: str | None, **flags: Any) -> None:
+def charter(
+    out: Output,
+    program: ProgramOrNone,
+    prose: Annotated[bool, flag("Without a model: the sentences that export --prose writes.")],
+    model: ModelNames,
+    max_usd: Annotated[
+        float | None, flag("Most dollars of this command.", type=click.FloatRange(min=0, min_open=True))
+    ],
+    price: PriceFlag,
+    tapes: TapeFlags,
+    output: Annotated[
+        str | None, flag("The program with that charter, as a new file; - is stdout.", "-o", metavar="FILE|-")
+    ],
+    write: Annotated[bool, flag("The same, into PROGRAM itself; asks before it changes a value.")],
+    yes: YesFlag,
+) -> None:
     """The charter, field by field: what the harness itself carries out.
 
     With -m a model reads it out of the prose: each field with the sentence that
@@ -63,13 +67,12 @@ def charter(out: Output, program: str | None, **flags: Any) -> None:
         return
     if program is None:
         raise UsageError("no program is named whose prose is to be read", hint="metaloop program charter FILE -m NAME")
-    target, into = flags.pop("output"), flags.pop("write")
-    flags.pop("prose")
-    file, loaded = _file(program, target, into), resolve.one_program(program)
-    if into and not flags["yes"]:
+    file, loaded = _file(program, output, write), resolve.one_program(program)
+    if write and not yes:
         _somebody_there(program, loaded)
-    reading, spent = _read(out, loaded, flags)
-    _give(out, program, loaded, reading, spent, file=file, stdout=target == "-", yes=bool(flags["yes"]))
+    models = ModelFlags(model=model, max_usd=max_usd, price=price, tapes=tapes)
+    reading, spent = _read(out, loaded, models, yes)
+    _give(out, program, loaded, reading, spent, file=file, stdout=output == "-", yes=yes)
 
 
 def as_set(out: Output, program: str | None) -> None:
@@ -115,20 +118,17 @@ def _file(program: str, target: str | None, into: bool) -> Path | None:
     return file
 
 
-def _read(out: Output, loaded: Program, flags: dict[str, Any]) -> tuple[Reading, list[CallEvent]]:
+def _read(out: Output, loaded: Program, models: ModelFlags, yes: bool) -> tuple[Reading, list[CallEvent]]:
     """The reading, and the events of the calls that it took."""
     from programs.charter_read import read_phrases
 
     base = read_phrases(loaded.text)
-    if not flags.get("model"):
-        if flags.get("record") or flags.get("replay"):
+    if not models.model:
+        if models.tapes.record or models.tapes.replay:
             raise UsageError("--record and --replay are of a model's replies", hint="name it: -m NAME")
         out.note("no model: only sentences that `metaloop export --prose` writes are read; -m NAME reads all")
         return base, []
-    yes = flags["yes"]
-    crew = Crew.take(flags)
-    flags["yes"] = yes  # once for the calls, once for the file
-    return _ask(out, crew, base)
+    return _ask(out, Crew.of(models, yes=yes), base)
 
 
 def _ask(out: Output, crew: Crew, base: Reading) -> tuple[Reading, list[CallEvent]]:

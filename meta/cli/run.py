@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import click
-
-from meta.cli import launch, options, render, resolve, spend, staffing, trust
+from meta.cli import launch, render, resolve, spend, trust
+from meta.cli.crew import Crew
+from meta.cli.flags import (
+    DevicesFlag,
+    ExecutorFlag,
+    FixedStepsFlag,
+    ModelFlags,
+    PlayingFlags,
+    ProgramOrNone,
+    RunBudgetFlag,
+    SeedFlag,
+    StartFlags,
+    StudyFlags,
+    TaskFlag,
+    UnsafeFlag,
+)
 from meta.cli.launch import Settings
 from meta.cli.match import found, plan_of, recorded_entries, resume
 from meta.cli.options import duration, verb
 from meta.cli.output import Output
+from meta.cli.staffing import AgentFlags
 from programs.errors import UsageError
 
 RUN = "SELECT * EXCLUDE (started_at, ended_at) FROM runs WHERE match_id = ? ORDER BY started_at DESC LIMIT 1"
@@ -25,43 +38,42 @@ WHERE run_id = ? AND decision IN ('baseline', 'keep') ORDER BY number
     ("metaloop run stock", "a starter on the default task"),
     ("metaloop run my/program.md -t tinylm -b 60s", "your own, a minute of device time"),
     ("metaloop run --resume studies/NAME", "go on with one that was stopped"),
-    flags=[
-        click.argument("program", metavar="[PROGRAM]", required=False),
-        options.study_flag,
-        options.resume_flag,
-        options.task_flag,
-        options.run_budget_flag,
-        options.seed_flag,
-        options.devices_flag,
-        options.fixed_steps_flag,
-        options.executor_flag,
-        options.unsafe_flag,
-        *options.STAFF_FLAGS,
-        *staffing.FLAGS,
-        options.dry_run_flag,
-        options.yes_flag,
-    ],
 )
-def run(out: Output, program: str | None, **flags: Any) -> None:
+def run(
+    out: Output,
+    program: ProgramOrNone,
+    which: StudyFlags,
+    task: TaskFlag,
+    run_budget: RunBudgetFlag,
+    seed: SeedFlag,
+    devices_per_run: DevicesFlag,
+    fixed_steps: FixedStepsFlag,
+    executor: ExecutorFlag,
+    unsafe_no_sandbox: UnsafeFlag,
+    models: ModelFlags,
+    agent: AgentFlags,
+    start: StartFlags,
+) -> None:
     """Run one program once: the inner loop edits train.py, trains, keeps or discards,
     until its budget is spent; then its result is trained anew and verified."""
     from arena.match import Entry
     from arena.standalone import play_entries
 
-    settings = Settings.take(flags | {"workers": 1})
+    playing = PlayingFlags(seed, 1, devices_per_run, fixed_steps, executor, None, unsafe_no_sandbox)
+    settings = Settings.of(which, task, run_budget, playing, start, Crew.of(models, agent, yes=start.yes))
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     if program is None and (study is None or study.config.command != "run"):
         raise UsageError("name a program", hint="metaloop run stock")
     entries = [Entry(resolve.one_program(program))] if program else recorded_entries(study) if study else []
-    task = study.task if study else launch.load_task(settings.task)
-    plan = plan_of(task, 1, 1, settings, study)
+    loaded = study.task if study else launch.load_task(settings.task)
+    plan = plan_of(loaded, 1, 1, settings, study)
     if settings.dry_run:
         launch.dry_run(out, plan)
         return
-    settings.ready(task, study)
+    settings.ready(loaded, study)
     if study is None:
-        study = found(task, entries, 1, "run", settings, out)
+        study = found(loaded, entries, 1, "run", settings, out)
     launch.announce(out, plan)
     played = launch.drive(out, study.folder, "run", plan, lambda p: play_entries(study, entries, 1, p))
     present(out, study.folder, played.match_id)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Annotated, Any
 
 from meta.cli import resolve
-from meta.cli.options import study_flag, verb
+from meta.cli.flags import StudyFlag
+from meta.cli.options import argument, verb
 from meta.cli.output import Output, key_values
 from programs.errors import NotFound
 
@@ -43,9 +42,8 @@ HIDDEN = {"text", "diff", "config", "details"}
     ("metaloop show e3f2", "an experiment with its diff"),
     ("metaloop show p77e -s studies/NAME", "a program, and what sets it apart from its parents"),
     ("metaloop show r031 --json", "a run, for a script"),
-    flags=[click.argument("identity", metavar="ID"), study_flag],
 )
-def show(out: Output, identity: str, study: str | None) -> None:
+def show(out: Output, identity: Annotated[str, argument(metavar="ID")], study: StudyFlag) -> None:
     """Show a program, directive, experiment, run, match, arm, source, row of credit
     or imported log by its id or any prefix of it."""
     folder = resolve.study_folder(study, out)

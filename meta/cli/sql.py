@@ -6,12 +6,10 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import click
+from typing import Annotated, Any
 
 from meta.cli import resolve
-from meta.cli.options import flag, verb
+from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output
 from programs.errors import UsageError
 
@@ -20,13 +18,13 @@ from programs.errors import UsageError
     ('metaloop sql studies/NAME "FROM standings"', "a whole view"),
     ('metaloop sql studies/NAME "SELECT name, verified_gain FROM runs"', "a question"),
     ("metaloop sql studies/a --beside studies/b - < query.sql", "from stdin; b.runs is the other's"),
-    flags=[
-        click.argument("study"),
-        click.argument("query"),
-        flag("--beside", metavar="DIR", multiple=True, help="A further study; its views are FOLDER.runs and so on."),
-    ],
 )
-def sql(out: Output, study: str, query: str, beside: tuple[str, ...]) -> None:
+def sql(
+    out: Output,
+    study: Annotated[str, argument()],
+    query: Annotated[str, argument()],
+    beside: Annotated[tuple[str, ...], flag("A further study; its views are FOLDER.runs and so on.", metavar="DIR")],
+) -> None:
     """Query a study with DuckDB SQL. Views: studies, matches, programs, directives,
     runs, experiments, baselines, verifications, mutations, findings, faults, audits,
     standings, credit. With --json a list of row objects."""

@@ -8,13 +8,14 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from analysis import decision_text
 from analysis.decision import Decision, decision_of, twins
 from analysis.report.words import many
 from meta.cli import render, resolve, spend, trust
-from meta.cli.options import duration, flag, study_argument, study_flag, verb
+from meta.cli.flags import AnyStudy
+from meta.cli.options import duration, flag, verb
 from meta.cli.output import Column, Output, table
 
 if TYPE_CHECKING:
@@ -65,14 +66,13 @@ WIDE = 96  # characters from which a table has all its columns
     ("metaloop standings studies/NAME", "the last match"),
     ("metaloop standings studies/NAME --all", "every match, oldest first"),
     ("metaloop standings studies/NAME --match m3f --json", "one match, for a script"),
-    flags=[
-        study_argument,
-        study_flag,
-        flag("--match", metavar="ID", help="This match  [default: the last one]."),
-        flag("--all", is_flag=True, help="Every match of the study."),
-    ],
 )
-def standings(out: Output, study: str | None, match: str | None, all: bool) -> None:
+def standings(
+    out: Output,
+    study: AnyStudy,
+    match: Annotated[str | None, flag("This match  [default: the last one].", metavar="ID")],
+    all: Annotated[bool, flag("Every match of the study.")],
+) -> None:
     """Verified gain of each program with its 95% interval and the ranks it may
     hold; ranks that overlap are ties. What runs claimed stands beside, it ranks
     nothing, and so does best-of-N: the one best script of a program's runs."""

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from meta.cli import resolve
-from meta.cli.options import study_argument, study_flag, verb
+from meta.cli.flags import AnyStudy
+from meta.cli.options import verb
 from meta.cli.output import Column, Output
 from programs.errors import NotFound
 
@@ -21,9 +22,8 @@ COLUMNS = [
 @verb(
     ("metaloop surrogate studies/NAME", "predicted beside measured, held-out programs only"),
     ("metaloop surrogate studies/NAME --json", "with the rank correlation and its interval"),
-    flags=[study_argument, study_flag],
 )
-def surrogate(out: Output, study: str | None) -> None:
+def surrogate(out: Output, study: AnyStudy) -> None:
     """Fit a small model to the programs of a study, their charters and directives, and
     tell how well it ranks programs that it was not fitted to."""
     from analysis.surrogate import known_programs, skill

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Annotated, Any
 
 from meta.cli import resolve
-from meta.cli.options import duration, flag, noun, verb
+from meta.cli.options import argument, duration, flag, noun, verb
 from meta.cli.output import Column, Output, brief
-from meta.cli.task_from import FROM_FLAGS, from_repository
+from meta.cli.task_from import RepositoryFlags, from_repository
 from meta.cli.task_work import check, measure
 from programs.errors import UsageError
 
@@ -65,9 +63,8 @@ def ls(out: Output) -> None:
 @verb(
     ("metaloop task show strokes", "its budget, its edits, its measured card"),
     ("metaloop task show my-task/ --json", "a folder of your own, for a script"),
-    flags=[click.argument("task", metavar="NAME|DIR")],
 )
-def show(out: Output, task: str) -> None:
+def show(out: Output, task: Annotated[str, argument(metavar="NAME|DIR")]) -> None:
     """Show a task: budget, edits that an idea can name, and the measured card."""
     from trainer.task import Task
 
@@ -87,26 +84,20 @@ def show(out: Output, task: str) -> None:
     ("metaloop task init my-task", "a small task that passes its check"),
     ("metaloop task init --from my-repo", "runs your repository as it is"),
     ("metaloop task init my-text --text ~/notes", "a small GPT on a text of your own"),
-    flags=[
-        click.argument("folder", metavar="[DIR]", required=False),
-        *FROM_FLAGS,
-        flag("--like", metavar="NAME", help="Copy a built-in task  [default: codelm with --text, else tinylm]."),
-        flag("--text", metavar="PATH", help="Its text: a file, or a folder of UTF-8 files; is read where it lies."),
-        flag("--grammar", type=click.IntRange(0, 2**30), metavar="N", help="Number of another generated language."),
-        flag("--simulated", is_flag=True, help="Nothing is trained: a law says what each edit is worth."),
-        flag("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the law that is drawn."),
-    ],
 )
 def init(
     out: Output,
-    folder: str | None,
-    source: str | None,
-    simulated: bool,
-    seed: int,
-    like: str | None,
-    text: str | None,
-    grammar: int | None,
-    **repository: Any,
+    folder: Annotated[str | None, argument(metavar="[DIR]", required=False)],
+    repository: RepositoryFlags,
+    like: Annotated[
+        str | None, flag("Copy a built-in task  [default: codelm with --text, else tinylm].", metavar="NAME")
+    ],
+    text: Annotated[
+        str | None, flag("Its text: a file, or a folder of UTF-8 files; is read where it lies.", metavar="PATH")
+    ],
+    grammar: Annotated[int | None, flag("Number of another generated language.", min=0, max=2**30, metavar="N")],
+    simulated: Annotated[bool, flag("Nothing is trained: a law says what each edit is worth.")],
+    seed: Annotated[int, flag("Of the law that is drawn.", min=0, default=1)],
 ) -> int:
     """Write the files of a new task: task.toml, train.py, prepare.py, data.py; of a
     simulated one, task.toml with its law, and train.py. With --like, --text, --grammar:
@@ -115,12 +106,12 @@ def init(
     any language."""
     wanted = {"--like": like, "--text": text, "--grammar": grammar}
     copied = next((name for name, value in wanted.items() if value is not None), None)
-    if copied and (simulated or source is not None):
+    if copied and (simulated or repository.source is not None):
         other = "--simulated" if simulated else "--from"
         raise UsageError(f"{copied} and {other}: a task is made in one way", hint="leave one of them out")
-    if source is not None:
-        return from_repository(out, source, folder, repository)
-    if named := next((name for name, value in repository.items() if value), None):
+    if repository.source is not None:
+        return from_repository(out, repository.source, folder, repository)
+    if named := next((name for name, value in vars(repository).items() if value), None):
         raise UsageError(f"--{named.replace('_', '-')} goes with --from DIR", hint="metaloop task init --from my-repo")
     if folder is None:
         raise UsageError("name the folder of the new task", hint="metaloop task init my-task")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
-
-from meta.cli import launch, options, resolve, staffing, transfer_table
+from meta.cli import launch, resolve, transfer_table
+from meta.cli.crew import Crew
+from meta.cli.flags import ModelFlags, PlayingFlags, RunBudgetFlag, StartFlags, StudyFlags
 from meta.cli.launch import Settings
-from meta.cli.options import flag, verb
+from meta.cli.options import argument, flag, verb
 from meta.cli.output import Output
+from meta.cli.staffing import AgentFlags
 from programs.errors import Corrupt, NotComparable, UsageError
 
 if TYPE_CHECKING:
@@ -28,23 +29,19 @@ COMMAND = "transfer"
     ("metaloop transfer my/program.md local --task strokes,tinylm", "strokes is home; 8 runs each"),
     ("metaloop transfer a.md b.md -t strokes,my/task --dry-run", "the plan and the bill, nothing else"),
     ("metaloop transfer studies/NAME", "the table of a study on several tasks; runs nothing"),
-    flags=[
-        click.argument("programs", metavar="[PROGRAM|STUDY]...", nargs=-1),
-        options.study_flag,
-        options.resume_flag,
-        flag("-t", "--task", metavar="NAME|DIR,…", help="The tasks, with commas; the first is home."),
-        options.run_budget_flag,
-        flag("-n", "--seeds", type=click.IntRange(min=1), help=f"Runs per program and task  [default: {RUNS}]."),
-        flag("--bare/--no-bare", default=True, show_default=True, help="Also each program without its idea list."),
-        *options.PLAYING_FLAGS,
-        *options.STAFF_FLAGS,
-        *staffing.FLAGS,
-        options.dry_run_flag,
-        options.yes_flag,
-    ],
 )
 def transfer(
-    out: Output, programs: tuple[str, ...], task: str | None, seeds: int | None, bare: bool, **flags: Any
+    out: Output,
+    programs: Annotated[tuple[str, ...], argument(metavar="[PROGRAM|STUDY]...", nargs=-1)],
+    which: StudyFlags,
+    task: Annotated[str | None, flag("The tasks, with commas; the first is home.", "-t", metavar="NAME|DIR,…")],
+    run_budget: RunBudgetFlag,
+    seeds: Annotated[int | None, flag(f"Runs per program and task  [default: {RUNS}].", "-n", min=1)],
+    bare: Annotated[bool, flag("Also each program without its idea list.", "--bare/--no-bare", default=True)],
+    playing: PlayingFlags,
+    models: ModelFlags,
+    agent: AgentFlags,
+    start: StartFlags,
 ) -> None:
     """Does a program that wins at home win elsewhere? Runs each PROGRAM on every task at
     equal budget (as many experiments as at home), beside stock, stock again (A/A)
@@ -54,12 +51,12 @@ def transfer(
     With a STUDY that has runs on several tasks, of any command: its table."""
     from arena.abroad import play_abroad
 
-    looked_at = finished(programs, task, flags, out)
+    looked_at = finished(programs, task, which, start, out)
     if looked_at is not None:
         transfer_table.present(out, looked_at)
         return
     wanted = launch.load_tasks(task)
-    settings = Settings.take({**flags, "task": None})
+    settings = Settings.of(which, None, run_budget, playing, start, Crew.of(models, agent, yes=start.yes))
     folder = settings.existing(out)
     study = go_on(folder, settings, wanted, programs) if folder else None
     own, runs, bare = asked_of(study, programs, seeds, bare)
@@ -81,10 +78,12 @@ def transfer(
     transfer_table.present(out, begun.folder)
 
 
-def finished(programs: Sequence[str], task: str | None, flags: dict[str, Any], out: Output) -> Path | None:
+def finished(
+    programs: Sequence[str], task: str | None, which: StudyFlags, start: StartFlags, out: Output
+) -> Path | None:
     """The study that is only to be looked at: named in place of a program, or by -s with no program and no task."""
-    named = flags["study"]
-    if task is None and flags["resume"] is None and not flags["dry_run"]:
+    named = which.study
+    if task is None and which.resume is None and not start.dry_run:
         if not programs and named:
             return resolve.study_folder(named, out)
         if len(programs) == 1 and named is None and is_study(programs[0]):

@@ -8,14 +8,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from arena import embedded, sandbox
 from arena.public import public_line
-from meta.cli import launch, options, render, resolve
-from meta.cli.options import duration, flag, verb
+from meta.cli import launch, render, resolve
+from meta.cli.flags import DryRunFlag, ExecutorFlag, FixedStepsFlag, StudyFlag, UnsafeFlag, WorkersFlag, YesFlag
+from meta.cli.options import argument, duration, flag, verb
 from meta.cli.output import Column, Output
 from meta.cli.progress import ticker
 from programs.errors import NotFound, UsageError
@@ -42,19 +43,20 @@ ARMS = (
 
 
 @dataclass(frozen=True)
-class Asked:
+class AuditFlags:
     """The flags of one check."""
 
-    study: str | None
-    task: str | None
-    seeds: int
-    runs: int
-    workers: int | None
-    fixed_steps: bool
-    unsafe_no_sandbox: bool
-    secret: str | None
-    dry_run: bool
-    yes: bool
+    study: StudyFlag
+    task: Annotated[str | None, flag("The task of a SOURCE.", "-t", metavar="NAME|DIR")]
+    seeds: Annotated[int, flag("Fresh seeds of a source or run.", "-n", min=2, max=64, default=SEEDS)]
+    runs: Annotated[int, flag("Runs drawn from each arm of a study.", min=2, max=1000, default=RUNS)]
+    workers: WorkersFlag
+    fixed_steps: FixedStepsFlag
+    executor: ExecutorFlag
+    unsafe_no_sandbox: UnsafeFlag
+    secret: Annotated[str | None, flag("Make an earlier check again, with the secret it told.", metavar="HEX")]
+    dry_run: DryRunFlag
+    yes: YesFlag
 
     def how(self, fixed_steps: bool) -> How:
         from arena.verify import How
@@ -73,24 +75,8 @@ class Asked:
     ("metaloop verify studies/NAME", "does the champion's lead stand on fresh data?"),
     ("metaloop verify r3f2 -s studies/NAME", "one run's final train.py"),
     ("metaloop verify my/train.py -t strokes", "any train.py against the task's baseline; exits with 1 if invalid"),
-    flags=[
-        click.argument("what", metavar="STUDY|RUN|SOURCE"),
-        options.study_flag,
-        flag("-t", "--task", metavar="NAME|DIR", help="The task of a SOURCE."),
-        flag("-n", "--seeds", type=click.IntRange(2, 64), default=SEEDS, show_default=True,
-             help="Fresh seeds of a source or run."),
-        flag("--runs", type=click.IntRange(2, 1000), default=RUNS, show_default=True,
-             help="Runs drawn from each arm of a study."),
-        options.workers_flag,
-        options.fixed_steps_flag,
-        options.executor_flag,
-        options.unsafe_flag,
-        flag("--secret", metavar="HEX", help="Make an earlier check again, with the secret it told."),
-        options.dry_run_flag,
-        options.yes_flag,
-    ],
-)  # fmt: skip
-def verify(out: Output, what: str, **flags: Any) -> int:
+)
+def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE")], asked: AuditFlags) -> int:
     """Train again from scratch what is claimed, under seeds and on a hidden split
     that nobody has seen, drawn from a fresh secret: its hash is told before, the
     secret at the end.
@@ -114,7 +100,6 @@ def verify(out: Output, what: str, **flags: Any) -> int:
     The verdict is on stdout in any case. Exits with 1 where it is invalid or
     contradicted; not shown, worse and not confirmed exit with 0.
     """
-    asked = Asked(**flags)
     audit = (_source if _is_source(what) else _of_study)(out, what, asked)
     if audit is None:
         return 0
@@ -127,7 +112,7 @@ def _is_source(what: str) -> bool:
     return path.is_file() or path.suffix == ".py"
 
 
-def _source(out: Output, what: str, asked: Asked) -> Audit | None:
+def _source(out: Output, what: str, asked: AuditFlags) -> Audit | None:
     from arena.verify import verify_source
 
     if asked.task is None:
@@ -140,7 +125,7 @@ def _source(out: Output, what: str, asked: Asked) -> Audit | None:
         return verify_source(task, source, asked.seeds, how, told)
 
 
-def _of_study(out: Output, what: str, asked: Asked) -> Audit | None:
+def _of_study(out: Output, what: str, asked: AuditFlags) -> Audit | None:
     """A study where one is named so, else a run of the study of ``--study``."""
     from arena.study import Study
     from arena.verify_study import intact
@@ -158,7 +143,7 @@ def _of_study(out: Output, what: str, asked: Asked) -> Audit | None:
     return _run(out, study, run, asked)
 
 
-def _run(out: Output, study: Study, prefix: str, asked: Asked) -> Audit | None:
+def _run(out: Output, study: Study, prefix: str, asked: AuditFlags) -> Audit | None:
     from arena.verify_study import run_of, verify_run
 
     with resolve.connect(study.folder, []) as con:
@@ -170,7 +155,7 @@ def _run(out: Output, study: Study, prefix: str, asked: Asked) -> Audit | None:
         return verify_run(study, run, asked.seeds, how, told)
 
 
-def _whole_study(out: Output, study: Study, asked: Asked) -> Audit | None:
+def _whole_study(out: Output, study: Study, asked: AuditFlags) -> Audit | None:
     from arena.verify_study import claim_of, samples_of, verify_study
 
     how = asked.how(study.config.fixed_steps)
@@ -246,7 +231,7 @@ def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = 
 
 
 def _begin(
-    out: Output, asked: Asked, how: How, plan: Mapping[str, Any], task: Task, study: Study | None = None
+    out: Output, asked: AuditFlags, how: How, plan: Mapping[str, Any], task: Task, study: Study | None = None
 ) -> bool:  # fmt: skip
     """Tell the bill and the hash of the secret; whether to go on. Raises EnvironmentProblem without a sandbox.
 
