@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from analysis.report.words import many
 from meta.cli import launch, render, resolve, trust
-from meta.cli.flags import BudgetFlag, PlayingFlags, RunBudgetFlag, StartFlags, StudyFlags, TaskFlag
+from meta.cli.flags import BudgetFlag, PlayingFlags, StartFlags, StudyFlags
 from meta.cli.launch import Settings
 from meta.cli.match import resume
 from meta.cli.options import argument, duration, flag, verb
 from meta.cli.output import Column, Output
+from meta.planned_work import PlannedWork
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -62,8 +63,6 @@ def ablate(
     out: Output,
     what: Annotated[str | None, argument(metavar="[PROGRAM|RUN]", required=False)],
     which: StudyFlags,
-    task: TaskFlag,
-    run_budget: RunBudgetFlag,
     budget: BudgetFlag,
     only: Annotated[tuple[str, ...], flag("Switch just this directive; may be given again.", metavar="ID")],
     seeds: Annotated[int | None, flag(f"Fresh seeds of a RUN's sources  [default: {SEEDS}].", "-n", min=2, max=64)],
@@ -80,7 +79,7 @@ def ablate(
     With --study the result goes into that study's ledger, and its report.
     """
     asked = Asked(what, budget, seeds, only)
-    settings = Settings.of(which, task, run_budget, playing, start)
+    settings = Settings.of(which, playing, start)
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     if study is not None:
@@ -182,7 +181,7 @@ def _founded(out: Output, program: Program, task: Task, asked: Asked, settings: 
 def _plan(
     program: Program, found: Switches, design: Design, seconds: float, task: Task, study: Study | None,
     settings: Settings,
-) -> dict[str, Any]:  # fmt: skip
+) -> PlannedWork:  # fmt: skip
     """The design and the bill, and what it can tell."""
     run_budget = study.config.run_budget if study else settings.run_budget or task.run_budget
     verify_seeds = study.config.verify_seeds if study else 2
@@ -204,11 +203,11 @@ def _plan(
     }  # fmt: skip
 
 
-def _tell(out: Output, found: Switches, plan: dict[str, Any]) -> None:
+def _tell(out: Output, found: Switches, plan: PlannedWork) -> None:
     out.note(
         f"design: {many(plan['directives'], 'directive')} of {plan['program']}, each switched on and off; "
         f"{many(plan['blocks'], 'block')} of {plan['runs_per_block']} runs, every second block the mirror of the one "
-        f"before; {many(plan['programs'], 'variant')} of the program"
+        f"before; {many(int(plan['programs']), 'variant')} of the program"
     )
     room = (min(shutil.get_terminal_size().columns, 100) if sys.stderr.isatty() else 100) - 11
     for directive in found.factors:
@@ -238,7 +237,7 @@ def _replay(out: Output, study: Study, run_id: str, asked: Asked, settings: Sett
     replay = plan_of(study, run_id, commits, asked.seeds or (last and last.seeds) or SEEDS)
     methods = ["add-one-in", "leave-one-out"] + ["shapley"] * any(replay.orders)
     seconds = len(replay.trainings) * study.task.cost_seconds
-    plan: dict[str, Any] = {
+    plan: PlannedWork = {
         "run_id": run_id, "task": study.task.name, "commits": len(commits), "seeds": replay.seeds,
         "methods": methods, "runs": len(replay.trainings), "run_budget_s": study.task.cost_seconds,
         "experiments": len(replay.trainings), "device_seconds": round(seconds, 1),

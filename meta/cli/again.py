@@ -162,6 +162,8 @@ def dials(homes: Sequence[Task], plan: Plan, reserve: Sequence[Task]) -> Iterato
             quick="--quick" in flags,
             seeds=plan.opening_runs if taken[1] else None,
             generations=plan.generations if taken[2] else None,
+            confirm_again=False,
+            same_spend=False,
             best_of_n=bool(best_of),
         )
         try:

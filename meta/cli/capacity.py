@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.report.words import many
+from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def told(workers: int, devices: int) -> str:
     return f"{many(workers, 'run')} at a time, of {devices} devices each"
 
 
-def crowd(plan: Mapping[str, Any]) -> str:
+def crowd(plan: PlannedWork) -> str:
     """What to say of a plan whose runs take more devices than there are cores; else empty."""
     devices, here = int(plan.get("devices_per_run", 1)), cores()
     if devices == 1 or plan.get("workers", 1) * devices <= here:

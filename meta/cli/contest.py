@@ -13,18 +13,10 @@ from meta.cli.contest_entrant import join, submit
 from meta.cli.contest_hosting import answer, disputes, unvoid, void
 from meta.cli.contest_staff import caps
 from meta.cli.contest_status import status
-from meta.cli.flags import (
-    ContestFolder,
-    DevicesFlag,
-    ExecutorFlag,
-    FixedStepsFlag,
-    RunBudgetFlag,
-    ShareFlag,
-    UnsafeFlag,
-    WorkersFlag,
-)
-from meta.cli.options import flag, noun, parse_duration, verb
+from meta.cli.flags import ContestFolder, ModelFlags, PlayingFlags, RunBudgetFlag, YesFlag
+from meta.cli.options import flag, noun, only, parse_duration, verb, without
 from meta.cli.output import Column, Output
+from meta.cli.staffing import AgentFlags
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -100,11 +92,10 @@ class ContestFlags:
     entries_per_person: Annotated[int, flag("Entries each.", min=1, default=3)]
     sealed: Annotated[bool, flag("Only hashes of entries are public until the decision.")]
     open_join: Annotated[bool, flag("Anybody may join, without the code.")]
-    staff: contest_staff.ContestStaffFlags
-    workers: WorkersFlag
-    devices_per_run: DevicesFlag
-    fixed_steps: FixedStepsFlag
-    unsafe_no_sandbox: UnsafeFlag
+    models: Annotated[ModelFlags, without("record", "replay")]
+    agent: AgentFlags
+    yes: YesFlag
+    playing: Annotated[PlayingFlags, only("workers", "devices_per_run", "fixed_steps", "unsafe_no_sandbox")]
 
 
 @verb(
@@ -141,22 +132,22 @@ def wishes_of(folder: str, flags: ContestFlags) -> ContestOptions:
     from arena import sandbox
     from arena.contest.create import ContestOptions
 
-    crew = contest_staff.crew_of(flags.staff)
+    crew = contest_staff.crew_of(flags.models, flags.agent, flags.yes)
     task, *further = launch.load_tasks(flags.task) or [launch.load_task(None)]
     budget = flags.run_budget or task.run_budget
-    launch.refuse_small(task, budget, flags.fixed_steps)
+    launch.refuse_small(task, budget, flags.playing.fixed_steps)
     hidden = launch.load_tasks(flags.hidden)
     for each in (task, *further, *hidden):
-        sandbox.require(each, not flags.unsafe_no_sandbox)
+        sandbox.require(each, not flags.playing.unsafe_no_sandbox)
     opens = moment(flags.opens, datetime.now(UTC), "--opens")
-    devices = flags.devices_per_run or 1
+    devices = flags.playing.devices_per_run or 1
     return ContestOptions(
         title=flags.title or Path(folder).name, task=task, opens=opens,
         closes=moment(flags.closes, opens, "--closes"), run_budget=budget, runs=flags.runs,
         confirm_runs=flags.confirm_runs or 3 * flags.runs, entries_per_person=flags.entries_per_person,
         sealed=flags.sealed, join_open=flags.open_join,
-        workers=launch.workers_of(flags.workers, devices), devices=devices,
-        fixed_steps=flags.fixed_steps, sandbox=not flags.unsafe_no_sandbox,
+        workers=launch.workers_of(flags.playing.workers, devices), devices=devices,
+        fixed_steps=flags.playing.fixed_steps, sandbox=not flags.playing.unsafe_no_sandbox,
         hidden=tuple(hidden), further=tuple(further), researcher=crew.researcher, staff=crew.staff,
     )  # fmt: skip
 
@@ -185,8 +176,7 @@ def serve(
     folder: ContestFolder,
     host: Annotated[str, flag("The address to listen on.", default="127.0.0.1")],
     port: Annotated[int, flag("0: any that is free.", min=0, max=65535, default=PORT)],
-    executor: ExecutorFlag,
-    runs_per_device: ShareFlag,
+    _playing: Annotated[PlayingFlags, only("executor", "runs_per_device")],
 ) -> None:
     """Host a contest: its pages, its API, and the runs of its entries beside them.
     What was accepted survives a kill; the same command goes on."""

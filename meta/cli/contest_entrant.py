@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from analysis.report.words import number, places, ranks, span, typical
 from meta.cli.options import argument, duration, flag, verb
-from meta.cli.output import Column, Output
+from meta.cli.output import Column, Output, Row
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,11 +79,12 @@ def submit(
     return 0
 
 
-def shown(row: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+def shown(row: Row, rows: Sequence[Row]) -> Row:
     """A row of the board with its figures as they are read; the entry's own keys stay."""
     digits = places(typical(other["se"] for other in rows))
     who = {"control": "stock (control)", "a/a": "stock (A/A)"}.get(row["role"], f"{row['entrant']}: {row['name']}")
-    return row | {
+    return {
+        **row,
         "rank": ranks(row["rank_low"], row["rank_high"]), "entry": who, "gain": number(row["gain"], digits),
         "interval": span(row["low"], row["high"], digits), "claimed": number(row["claimed"], digits),
     }  # fmt: skip

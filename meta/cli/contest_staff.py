@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
-
-import click
 
 from meta.cli import resolve
 from meta.cli.crew import Crew
-from meta.cli.flags import (
-    CallFlags,
-    ContestFolder,
-    MaxTokensFlag,
-    MaxUsdFlag,
-    ModelFlags,
-    ModelNames,
-    PriceFlag,
-    ResearcherFlag,
-    YesFlag,
-)
-from meta.cli.options import flag, verb
+from meta.cli.flags import SHARES, ContestFolder, ModelFlags
+from meta.cli.options import only, verb
 from meta.cli.output import Output
 from meta.cli.staffing import AgentFlags
 from programs.errors import UsageError
@@ -29,46 +17,13 @@ from programs.errors import UsageError
 if TYPE_CHECKING:
     from inner_loop.kit import Staff
 
-SHARES = 50  # runs that a purse is for, where nobody says what one of them may take
 LEAST_REPLIES = 4  # the longest replies that one run must be able to pay for
 
 
-@dataclass(frozen=True)
-class CapFlags:
-    """What the models of a contest may take, in all and in one run."""
-
-    max_usd: MaxUsdFlag
-    max_tokens: MaxTokensFlag
-    run_usd: Annotated[
-        float | None,
-        flag(
-            f"Most dollars of one run  [default: --max-usd / {SHARES}].",
-            type=click.FloatRange(min=0, min_open=True),
-            metavar="USD",
-        ),
-    ]
-    run_tokens: Annotated[int | None, flag(f"Most tokens of one run  [default: --max-tokens / {SHARES}].", min=1)]
-    price: PriceFlag
-
-
-@dataclass(frozen=True)
-class ContestStaffFlags:
-    """Who follows the programs of a contest."""
-
-    researcher: ResearcherFlag
-    model: ModelNames
-    caps: CapFlags
-    calls: CallFlags
-    agent: AgentFlags
-    yes: YesFlag
-
-
-def crew_of(flags: ContestStaffFlags) -> Crew:
+def crew_of(models: ModelFlags, agent: AgentFlags, yes: bool) -> Crew:
     """The crew of a contest, ready to be asked. Raises UsageError where calls may cost money and nothing caps them."""
-    caps = flags.caps
-    models = ModelFlags(flags.researcher, flags.model, caps.max_usd, caps.max_tokens, caps.price, flags.calls)
-    crew = Crew.of(models, flags.agent, yes=flags.yes)
-    crew = replace(crew, staff=with_shares(crew.staff, caps.run_usd, caps.run_tokens))
+    crew = Crew.of(models, agent, yes=yes)
+    crew = replace(crew, staff=with_shares(crew.staff, models.run_usd, models.run_tokens))
     kind = crew.researcher.partition(":")[0]
     if kind != "scripted" and not crew.staff.caps() and not crew.staff.agent_direct:
         raise UsageError(
@@ -99,7 +54,11 @@ def with_shares(staff: Staff, run_usd: float | None, run_tokens: int | None) -> 
     ("metaloop contest caps my-contest", "what models have taken, and may"),
     ("metaloop contest caps my-contest --max-usd 40", "raise a cap; a queue that waits for it goes on"),
 )
-def caps(out: Output, folder: ContestFolder, asked: CapFlags) -> None:
+def caps(
+    out: Output,
+    folder: ContestFolder,
+    asked: Annotated[ModelFlags, only("max_usd", "max_tokens", "run_usd", "run_tokens", "price")],
+) -> None:
     """Show or change what a contest's models may take. What one run may take stands in
     the rules and cannot be changed after the founding."""
     from arena.contest.contest import Contest
@@ -108,8 +67,7 @@ def caps(out: Output, folder: ContestFolder, asked: CapFlags) -> None:
 
     place = resolve.contest_folder(folder, out)
     found = Contest.open(place)
-    models = ModelFlags(max_usd=asked.max_usd, max_tokens=asked.max_tokens, price=asked.price)
-    wanted = Crew.of(models, yes=False).staff
+    wanted = Crew.of(asked, yes=False).staff
     given = {name: getattr(wanted, name) for name in KEPT if getattr(wanted, name)}
     if asked.run_usd or asked.run_tokens:
         raise UsageError("what one run may take stands in the rules", hint="found another contest for other rules")

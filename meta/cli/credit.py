@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import render, resolve, trust
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag, verb
-from meta.cli.output import Column, Output, table
+from meta.cli.output import Column, Output, Row, table
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -77,12 +78,12 @@ def credit(
         _show(out, [r for r in rows if r["method"] == name])
 
 
-def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> list[dict[str, Any]]:
+def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> list[Row]:
     """What these edits add at once, on each task of the study that had them in an experiment."""
     from analysis.attribution import searched
     from analysis.edit_effects import edit_effects, key_of
 
-    found = []
+    found: list[Row] = []
     for scope in searched(con):
         told = edit_effects(scope).bundle([key_of(edit) for edit in edits], [key_of(edit) for edit in on])
         if told is not None:
@@ -97,7 +98,7 @@ def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> 
     return found
 
 
-def resolved(row: dict[str, Any]) -> bool:
+def resolved(row: Row) -> bool:
     """Whether the interval leaves zero out."""
     low, high = row.get("low"), row.get("high")
     return low is not None and high is not None and (low > 0 or high < 0)
@@ -106,7 +107,7 @@ def resolved(row: dict[str, Any]) -> bool:
 SHORT = 1  # letters of a design in a table, told in its title
 
 
-def _show(out: Output, rows: list[dict[str, Any]]) -> None:
+def _show(out: Output, rows: Sequence[Row]) -> None:
     from rich.text import Text
 
     out.show(Text(title(rows), style="bold"))
@@ -126,7 +127,7 @@ def _show(out: Output, rows: list[dict[str, Any]]) -> None:
     out.show(table([_row(r, axis, places) for r in rows], columns, out.console.width))
 
 
-def title(rows: list[dict[str, Any]]) -> str:
+def title(rows: Sequence[Row]) -> str:
     """Method and unit of one method's rows; the design too where it is one, else each row names its own."""
     kinds = designs(rows)
     if len(kinds) == 1:
@@ -135,16 +136,16 @@ def title(rows: list[dict[str, Any]]) -> str:
     return f"{rows[0]['method']}: in {rows[0]['unit']} ({legend})"
 
 
-def designs(rows: list[dict[str, Any]]) -> list[str]:
+def designs(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(design(r) for r in rows))
 
 
-def design(r: dict[str, Any]) -> str:
+def design(r: Row) -> str:
     """The design, with a word of warning where it allows no causal words."""
     return str(r["design"]) + ("" if r["causal"] else ", an association")
 
 
-def _row(r: dict[str, Any], axis: render.Axis, places: int) -> dict[str, Any]:
+def _row(r: Row, axis: render.Axis, places: int) -> Row:
     return {
         "label": r.get("label") or resolve.short(r.get("directive_id") or r.get("child_id") or r["credit_id"]),
         "estimate": render.number(r["estimate"], places, sign=True),

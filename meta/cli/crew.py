@@ -6,14 +6,15 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import click
 
 from meta.cli import resolve, staffing
-from meta.cli.flags import ModelFlags, TapeFlags
+from meta.cli.flags import ModelFlags
 from meta.cli.staffing import AgentFlags
+from meta.planned_work import PlannedWork
 from programs.errors import NotComparable, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Crew:
         """As the flags of a command say. Naming a model asks for the chat researcher."""
         from inner_loop.kit import Staff
 
-        calls = {name: value for name, value in vars(models.calls).items() if value is not None}
+        calls = {name: value for name in LIMITS if (value := getattr(models, name)) is not None}
         staff = Staff(
             models=tuple(resolve.listed(models.model)),
             max_usd=models.max_usd,
@@ -61,7 +62,7 @@ class Crew:
             **calls,
             traces=traces or "auto",
         )
-        _tapes(models.tapes)
+        _tapes(models.record, models.replay)
         implied = "command" if staff.agent else "chat" if staff.models else None
         return cls(models.researcher or implied, staff, yes)
 
@@ -97,7 +98,7 @@ class Crew:
         if not self.yes and not _free(staff):
             _consent()
 
-    def bill(self, task: Task, experiments: int, study: Study | None) -> dict[str, Any]:
+    def bill(self, task: Task, experiments: int, study: Study | None) -> PlannedWork:
         """What the models may take, in the words of a plan; nothing where none is called."""
         researcher = study.config.researcher if study else self.researcher
         staff = _with_caps(study.config.staff, self.staff) if study else self.staff
@@ -109,7 +110,7 @@ class Crew:
             return {}
         if researcher != "chat":
             return limits(staff)
-        named = {"researcher": researcher, "models": ", ".join(staff.models), **limits(staff)}
+        named: PlannedWork = {"researcher": researcher, "models": ", ".join(staff.models), **limits(staff)}
         if staff.max_wall is not None:
             named["max_wall_s"] = staff.max_wall
         if os.environ.get("METALOOP_REPLAY"):
@@ -122,7 +123,7 @@ class Crew:
         return named | {"tokens": whole.tokens, "usd": whole.usd, "price": told(whole, staff)}
 
 
-def limits(staff: Staff) -> dict[str, Any]:
+def limits(staff: Staff) -> PlannedWork:
     """The limits of calls, in the words of a plan; times in seconds."""
     return {
         "reply_tokens": staff.reply_tokens, "call_timeout_s": staff.call_timeout, "patience_s": staff.patience,
@@ -144,9 +145,8 @@ def _price(text: str) -> tuple[str, tuple[float, float] | tuple[float, float, fl
     return name, (asked, said, cached[0]) if cached else (asked, said)
 
 
-def _tapes(tapes: TapeFlags) -> None:
+def _tapes(record: str | None, replay: str | None) -> None:
     """Workers are told by the environment: where to record belongs to a command, not to its study."""
-    record, replay = tapes.record, tapes.replay
     if record and replay:
         raise UsageError("--record and --replay exclude each other", hint="leave one of them out")
     if replay and not Path(replay).is_dir():

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from meta.cli.doctor_gpu import check_gpu_sandbox, check_gpus
 from meta.cli.finding import Finding
 from meta.cli.options import flag, verb
-from meta.cli.output import Column, Output
+from meta.cli.output import Column, Output, Row
 
 if TYPE_CHECKING:
     from trainer.task import Task
@@ -69,13 +69,12 @@ COLUMNS = (
 )
 
 
-def _row(finding: Finding, mode: str) -> dict[str, Any]:
-    row: dict[str, Any] = asdict(finding)
-    if mode == "person":
-        from rich.text import Text
+def _row(finding: Finding, mode: str) -> Row:
+    if mode != "person":
+        return asdict(finding)
+    from rich.text import Text
 
-        row["state"] = Text(finding.state, style=STYLES[finding.state])
-    return row
+    return asdict(finding) | {"state": Text(finding.state, style=STYLES[finding.state])}
 
 
 def check_python() -> Finding:

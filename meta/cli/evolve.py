@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import launch, mutation, resolve, transfer_table
 from meta.cli.crew import Crew
 from meta.cli.flags import (
     BudgetFlag,
-    ModelFlags,
     PlayingFlags,
     ProgramOrNone,
     Programs,
     RunBudgetFlag,
     StartFlags,
     StudyFlags,
+    StudyModelFlags,
 )
 from meta.cli.launch import Settings
 from meta.cli.mutation import MutationFlags
-from meta.cli.options import flag, verb
-from meta.cli.output import Output
+from meta.cli.options import flag, only, verb
+from meta.cli.output import Output, Row
 from meta.cli.staffing import AgentFlags
+from meta.planned_work import PlannedWork
 from programs.errors import NotComparable, UsageError
 
 if TYPE_CHECKING:
@@ -37,25 +38,21 @@ if TYPE_CHECKING:
 class Dial:
     """The size of a study: from one of the first two, or the default; then what single flags change."""
 
-    run_budget: RunBudgetFlag = None
-    budget: BudgetFlag = None
-    quick: Annotated[bool, flag("A small study: 2 minutes on 2 idle cores.")] = False
-    generations: Annotated[int | None, flag("Generations of children.", min=0)] = None
-    seeds: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)] = None
-    confirm_again: Annotated[bool, flag("With --resume, where the control failed its check: once, on new data.")] = (
-        False
-    )
-    same_spend: Annotated[bool, flag("Also: spend as much again on stock runs, and measure their best train.py.")] = (
-        False
-    )
-    best_of_n: Annotated[bool, flag("Also: the best train.py of the champion's runs, and of stock's.")] = False
+    run_budget: RunBudgetFlag
+    budget: BudgetFlag
+    quick: Annotated[bool, flag("A small study: 2 minutes on 2 idle cores.")]
+    generations: Annotated[int | None, flag("Generations of children.", min=0)]
+    seeds: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)]
+    confirm_again: Annotated[bool, flag("With --resume, where the control failed its check: once, on new data.")]
+    same_spend: Annotated[bool, flag("Also: spend as much again on stock runs, and measure their best train.py.")]
+    best_of_n: Annotated[bool, flag("Also: the best train.py of the champion's runs, and of stock's.")]
 
 
 @dataclass(frozen=True)
 class EvolveFlags:
     """The flags of both commands."""
 
-    which: StudyFlags
+    which: Annotated[StudyFlags, only("study", "resume")]
     task: Annotated[
         str | None,
         flag("The task, or several that every program is run on  [default: strokes].", "-t", metavar="TASK,…"),
@@ -66,7 +63,7 @@ class EvolveFlags:
     ]
     dial: Dial
     playing: PlayingFlags
-    models: ModelFlags
+    models: StudyModelFlags
     agent: AgentFlags
     mutation: MutationFlags
     start: StartFlags
@@ -110,7 +107,8 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
     follows = mutation.load(flags.mutation.meta_program)
     dial, again = flags.dial, flags.dial.confirm_again
     crew = Crew.of(flags.models, flags.agent, traces=flags.mutation.traces, yes=flags.start.yes)
-    settings = Settings.of(flags.which, flags.task, dial.run_budget, flags.playing, flags.start, crew)
+    which = replace(flags.which, task=flags.task, run_budget=dial.run_budget)
+    settings = Settings.of(which, flags.playing, flags.start, crew)
     folder = settings.existing(out)
     if folder is not None:
         study, plan, starters = take_up(folder)
@@ -243,7 +241,7 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None) 
 
 def describe(
     plan: Plan, homes: Sequence[Task], settings: Settings, study: Study | None, reserve: Sequence[Task] = ()
-) -> dict[str, Any]:
+) -> PlannedWork:
     """What is about to be spent, and what the confirmation can tell. ``study``: the one that goes on."""
     from meta.reserve import runs_elsewhere, seconds_elsewhere
 
@@ -265,7 +263,7 @@ def describe(
 
 
 def play(
-    out: Output, command: str, study: Study, plan: Plan, starters: list[Program], described: dict[str, Any],
+    out: Output, command: str, study: Study, plan: Plan, starters: list[Program], described: PlannedWork,
     again: bool = False,
 ) -> None:  # fmt: skip
     """The outer loop, with its progress on stderr."""
@@ -299,7 +297,7 @@ def present(out: Output, folder: Path) -> None:
 
 
 def _show(
-    out: Output, folder: Path, verdict: str, changes: list[dict[str, Any]], files: dict[str, str],
+    out: Output, folder: Path, verdict: str, changes: Sequence[Row], files: dict[str, str],
     abroad: transfer_table.Champion,
 ) -> None:  # fmt: skip
     """The end of a study for a person: verdict, the confirmation's standings, all tasks, the diff, the files."""
@@ -318,7 +316,7 @@ def _show(
         out.text(f"{name}: {path}")
 
 
-def _changes(folder: Path, champion: str | None) -> list[dict[str, Any]]:
+def _changes(folder: Path, champion: str | None) -> list[Row]:
     """How the champion differs from the program that was to be improved, or from its first parent."""
     from arena.settings import StudyConfig
     from meta.cli.program import differences

@@ -6,14 +6,14 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import click
 
 from meta.cli import resolve
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag, verb
-from meta.cli.output import Output
+from meta.cli.output import Output, Row
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def as_prose(out: Output, study: str | None, target: Path | None) -> None:
     out.text(text, item={"text": text, "sentences": said})
 
 
-def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> dict[str, Any]:
+def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> Row:
     """Write a view to ``path`` and say what was written."""
     from analysis.export import write
 

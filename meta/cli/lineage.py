@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from meta.cli import render, resolve, trust
 from meta.cli.flags import AnyStudy
 from meta.cli.options import verb
-from meta.cli.output import Column, Output
+from meta.cli.output import Column, Output, Row
 
 QUERY = """
 WITH on_tasks AS (  -- several tasks are told in units of what stock gains on each
@@ -82,7 +81,7 @@ def lineage(out: Output, study: AnyStudy) -> None:
         out.note(f'why they were refused: metaloop sql {resolve.typed(folder)} "{asked}"')
 
 
-def told(proposals: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def told(proposals: Sequence[Row]) -> Iterator[str]:
     """Who proposed children, and how many of them were turned away before any device time."""
     for row in proposals:
         tokens = "" if row["tokens"] is None else f", {row['tokens']:,} tokens"
@@ -90,19 +89,17 @@ def told(proposals: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{by} proposed {row['proposals']}, {row['refused']} of them refused{tokens}"
 
 
-def tree(programs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def tree(programs: Sequence[Row]) -> Iterator[tuple[str, Row]]:
     """Every program once, depth first, with the branch lines to draw before it."""
     known = {p["program_id"] for p in programs}
-    children: dict[str | None, list[Mapping[str, Any]]] = {}
+    children: dict[str | None, list[Row]] = {}
     for p in programs:
         first = next((i for i in p["parent_ids"] or () if i in known and i != p["program_id"]), None)
         children.setdefault(first, []).append(p)
     yield from _branch(children, None, "")
 
 
-def _branch(
-    children: Mapping[str | None, list[Mapping[str, Any]]], parent: str | None, indent: str
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _branch(children: Mapping[str | None, list[Row]], parent: str | None, indent: str) -> Iterator[tuple[str, Row]]:
     own = children.get(parent, [])
     for index, p in enumerate(own):
         last = index == len(own) - 1
@@ -112,7 +109,7 @@ def _branch(
         yield from _branch(children, p["program_id"], indent + further)
 
 
-def _title(p: Mapping[str, Any], programs: Sequence[Mapping[str, Any]]) -> str:
+def _title(p: Row, programs: Sequence[Row]) -> str:
     names = {q["program_id"]: q["name"] for q in programs}
     others = [names.get(i, resolve.short(i)) for i in (p["parent_ids"] or ())[1:]]
     crossed = f" x {', '.join(others)}" if others else ""

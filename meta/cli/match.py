@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from meta.cli import launch, resolve
 from meta.cli.crew import Crew
-from meta.cli.flags import ModelFlags, PlayingFlags, Programs, RunBudgetFlag, StartFlags, StudyFlags, TaskFlag
+from meta.cli.flags import PlayingFlags, Programs, StartFlags, StudyFlags, StudyModelFlags
 from meta.cli.launch import Settings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
 from meta.cli.staffing import AgentFlags
+from meta.planned_work import PlannedWork
 from programs.errors import Corrupt, NotComparable, UsageError
 
 if TYPE_CHECKING:
@@ -33,13 +34,11 @@ def match(
     out: Output,
     programs: Programs,
     which: StudyFlags,
-    task: TaskFlag,
-    run_budget: RunBudgetFlag,
     seeds: Annotated[int | None, flag(f"Runs per program  [default: {RUNS}].", "-n", min=1)],
     controls: Annotated[bool, flag("Add stock, one-line and A/A.", "--controls/--no-controls", default=True)],
     race: Annotated[bool, flag("Give runs where it is in doubt who is best, and end when it is not.")],
     playing: PlayingFlags,
-    models: ModelFlags,
+    models: StudyModelFlags,
     agent: AgentFlags,
     start: StartFlags,
 ) -> None:
@@ -49,22 +48,22 @@ def match(
     from arena.standalone import play_entries
     from meta.cli.standings import present
 
-    settings = Settings.of(which, task, run_budget, playing, start, Crew.of(models, agent, yes=start.yes))
+    settings = Settings.of(which, playing, start, Crew.of(models, agent, yes=start.yes))
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     entries, runs = entries_of(study, programs, seeds, controls)
-    loaded = study.task if study else launch.load_task(settings.task)
+    task = study.task if study else launch.load_task(settings.task)
     if settings.dry_run or study is None:
-        plan = plan_of(loaded, len(entries), runs, settings, study)
+        plan = plan_of(task, len(entries), runs, settings, study)
         if settings.dry_run:
             launch.dry_run(out, plan)
             return
-    settings.ready(loaded, study)
+    settings.ready(task, study)
     if study is None:
         at_a_time = settings.workers_or_cores() if race else None
-        study = found(loaded, entries, runs, "match", settings, out, at_a_time)
+        study = found(task, entries, runs, "match", settings, out, at_a_time)
     batch = recorded_batch(study, race)
-    plan = plan_of(loaded, len(entries), runs, settings, study)
+    plan = plan_of(task, len(entries), runs, settings, study)
     if batch is not None:
         out.note("a race: the plan is the most that it takes; it ends as soon as the best is clear")
     launch.announce(out, plan)
@@ -150,7 +149,7 @@ def bad_plan(study: Study, name: str, wanted: str) -> Corrupt:
     return Corrupt(f"{place}: [plan] {name} is not {wanted}", hint="restore study.toml from a copy")
 
 
-def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study | None) -> dict[str, Any]:
+def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study | None) -> PlannedWork:
     """What is about to be spent, and what it can tell."""
     seconds = study.config.run_budget if study else settings.run_budget or task.run_budget
     workers, devices = settings.at_once(study)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import click
 
 from meta.cli import resolve
 from meta.cli.crew import Traces
 from meta.cli.options import flag
+from meta.planned_work import PlannedWork
 from programs.errors import NotComparable, UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def check_traces(study: Study, asked: str | None) -> None:
         )
 
 
-def bill(plan: Plan, staff: Staff, told: Mapping[str, Any]) -> dict[str, Any]:
+def bill(plan: Plan, staff: Staff, told: PlannedWork) -> PlannedWork:
     """What mutation may take at most, in the words of a plan; nothing where no model is at hand."""
     if not staff.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
         return {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import click
@@ -18,6 +18,7 @@ import click
 from meta.cli.output import Output
 
 Example = tuple[str, str]
+Choice = Callable[[str], bool]  # of the flags of a group, by name; bool: all of them
 Maker = Callable[[str, object], click.Parameter]  # from the name and the type of a parameter
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -47,6 +48,10 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.2f}s" if seconds < 1 else f"{seconds:.1f}s"
     minutes = round(seconds) // 60
     return f"{minutes}m{round(seconds) % 60:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+Above0 = click.FloatRange(min=0, min_open=True)
+SECOND = "_option"  # after the name of a value that may also be given in a second way
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -96,34 +101,39 @@ def argument(**settings: Any) -> Maker:
     return lambda name, _hint: click.Argument([name], **settings)
 
 
-def click_parameters(owner: object) -> Iterator[click.Parameter]:
+def only(*names: str) -> Choice:
+    """Of a group of flags these; the others keep their defaults. ``Annotated[PlayingFlags, only("workers")]``."""
+    return lambda name: name in names
+
+
+def without(*names: str) -> Choice:
+    """Of a group of flags all but these."""
+    return lambda name: name not in names
+
+
+def click_parameters(owner: object, choice: Choice = bool) -> Iterator[click.Parameter]:
     """The click parameters of a verb, or of a dataclass of flags, in the order in which they are written."""
-    for name, hint in _hints(owner).items():
-        if _is_group(hint):
-            yield from click_parameters(hint)
-        for number, make in enumerate(getattr(hint, "__metadata__", ())):
-            yield make(name + SECOND * number, hint.__origin__)
+    for name, kind, more in _values(owner, choice):
+        if is_dataclass(kind):
+            yield from click_parameters(kind, *more)
+        else:
+            yield from (make(name + SECOND * number, kind) for number, make in enumerate(more))
 
 
-SECOND = "_option"  # after the name of a value that may also be given in a second way
+def _values(owner: object, choice: Choice) -> Iterator[tuple[str, Any, Sequence[Any]]]:
+    """(name, type, what its annotation says beside the type) of each parameter of a verb, or field of a dataclass."""
+    for name, hint in get_type_hints(owner, include_extras=True).items():
+        if name not in ("out", "return") and choice(name):
+            yield name, getattr(hint, "__origin__", hint), getattr(hint, "__metadata__", ())
 
 
-def _hints(owner: object) -> dict[str, Any]:
-    hints = get_type_hints(owner, include_extras=True)
-    return {name: hint for name, hint in hints.items() if name not in ("out", "return")}
-
-
-def _is_group(hint: object) -> bool:
-    return hasattr(hint, "__dataclass_fields__") and not hasattr(hint, "__metadata__")
-
-
-def _typed(owner: object, values: Mapping[str, Any]) -> dict[str, Any]:
+def _typed(owner: object, values: Mapping[str, Any], choice: Choice = bool) -> dict[str, Any]:
     """What click has read, as the parameters of a verb or the fields of a dataclass want it."""
     return {
-        name: hint(**_typed(hint, values))
-        if _is_group(hint)
+        name: kind(**_typed(kind, values, *more))
+        if is_dataclass(kind) and isinstance(kind, type)
         else values[name] or values.get(name + SECOND, values[name])
-        for name, hint in _hints(owner).items()
+        for name, kind, more in _values(owner, choice)
     }
 
 

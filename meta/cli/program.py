@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
 from meta.cli.options import argument, flag, noun, verb
-from meta.cli.output import Column, Output
+from meta.cli.output import Column, Output, Row
 from meta.cli.program_charter import charter
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def list_starters(out: Output) -> None:
     out.rows(items, LIST)
 
 
-def described(program: Program) -> dict[str, Any]:
+def described(program: Program) -> Row:
     """A program as an object."""
     return {
         "program_id": program.program_id,
@@ -143,7 +143,7 @@ def described(program: Program) -> dict[str, Any]:
     }
 
 
-def differences(old: Program, new: Program) -> list[dict[str, Any]]:
+def differences(old: Program, new: Program) -> list[Row]:
     """One row for each directive that differs; for a changed one ``before`` is its old text."""
     from programs.diff import diff as compare
 
@@ -153,13 +153,12 @@ def differences(old: Program, new: Program) -> list[dict[str, Any]]:
     return rows + [_change("added", d) for d in found.added]
 
 
-def _change(change: str, directive: Directive, before: str = "") -> dict[str, Any]:
-    body = _directive(directive)
-    del body["position"]
+def _change(change: str, directive: Directive, before: str = "") -> Row:
+    body = {key: value for key, value in _directive(directive).items() if key != "position"}
     return {"change": change, **body, "before": before}
 
 
-def _directive(d: Directive) -> dict[str, Any]:
+def _directive(d: Directive) -> Row:
     return {
         "directive_id": d.directive_id,
         "heading": d.heading,

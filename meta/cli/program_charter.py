@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import click
 
 from inner_loop.events import CallEvent
 from meta.cli import charter_shown, resolve
 from meta.cli.crew import Crew
-from meta.cli.flags import ModelFlags, ModelNames, PriceFlag, ProgramOrNone, TapeFlags, YesFlag
-from meta.cli.options import flag, verb
-from meta.cli.output import Column, Output, brief
+from meta.cli.flags import ModelFlags, ProgramOrNone, YesFlag
+from meta.cli.options import Above0, flag, only, verb
+from meta.cli.output import Column, Output, Row, brief
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,12 +42,9 @@ def charter(
     out: Output,
     program: ProgramOrNone,
     prose: Annotated[bool, flag("Without a model: the sentences that export --prose writes.")],
-    model: ModelNames,
-    max_usd: Annotated[
-        float | None, flag("Most dollars of this command.", type=click.FloatRange(min=0, min_open=True))
-    ],
-    price: PriceFlag,
-    tapes: TapeFlags,
+    chosen: Annotated[ModelFlags, only("model")],
+    max_usd: Annotated[float | None, flag("Most dollars of this command.", type=Above0)],
+    more: Annotated[ModelFlags, only("price", "record", "replay")],
     output: Annotated[
         str | None, flag("The program with that charter, as a new file; - is stdout.", "-o", metavar="FILE|-")
     ],
@@ -70,7 +68,7 @@ def charter(
     file, loaded = _file(program, output, write), resolve.one_program(program)
     if write and not yes:
         _somebody_there(program, loaded)
-    models = ModelFlags(model=model, max_usd=max_usd, price=price, tapes=tapes)
+    models = replace(more, model=chosen.model, max_usd=max_usd)
     reading, spent = _read(out, loaded, models, yes)
     _give(out, program, loaded, reading, spent, file=file, stdout=output == "-", yes=yes)
 
@@ -124,7 +122,7 @@ def _read(out: Output, loaded: Program, models: ModelFlags, yes: bool) -> tuple[
 
     base = read_phrases(loaded.text)
     if not models.model:
-        if models.tapes.record or models.tapes.replay:
+        if models.record or models.replay:
             raise UsageError("--record and --replay are of a model's replies", hint="name it: -m NAME")
         out.note("no model: only sentences that `metaloop export --prose` writes are read; -m NAME reads all")
         return base, []
@@ -200,7 +198,7 @@ def _somebody_there(name: str, loaded: Program) -> None:
         )
 
 
-def _may_replace(file: Path, rows: Sequence[dict[str, Any]], yes: bool) -> None:
+def _may_replace(file: Path, rows: Sequence[Row], yes: bool) -> None:
     """Ask before a value that somebody set gives way to that of the prose. A new file holds nobody's."""
     changed = [row["field"] for row in rows if row["status"] == "changed"]
     if changed and not yes and file.exists():

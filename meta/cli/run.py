@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 from meta.cli import launch, render, resolve, spend, trust
 from meta.cli.crew import Crew
-from meta.cli.flags import (
-    DevicesFlag,
-    ExecutorFlag,
-    FixedStepsFlag,
-    ModelFlags,
-    PlayingFlags,
-    ProgramOrNone,
-    RunBudgetFlag,
-    SeedFlag,
-    StartFlags,
-    StudyFlags,
-    TaskFlag,
-    UnsafeFlag,
-)
+from meta.cli.flags import PlayingFlags, ProgramOrNone, StartFlags, StudyFlags, StudyModelFlags
 from meta.cli.launch import Settings
 from meta.cli.match import found, plan_of, recorded_entries, resume
-from meta.cli.options import duration, verb
+from meta.cli.options import duration, verb, without
 from meta.cli.output import Output
 from meta.cli.staffing import AgentFlags
 from programs.errors import UsageError
@@ -43,14 +32,8 @@ def run(
     out: Output,
     program: ProgramOrNone,
     which: StudyFlags,
-    task: TaskFlag,
-    run_budget: RunBudgetFlag,
-    seed: SeedFlag,
-    devices_per_run: DevicesFlag,
-    fixed_steps: FixedStepsFlag,
-    executor: ExecutorFlag,
-    unsafe_no_sandbox: UnsafeFlag,
-    models: ModelFlags,
+    playing: Annotated[PlayingFlags, without("workers", "runs_per_device")],
+    models: StudyModelFlags,
     agent: AgentFlags,
     start: StartFlags,
 ) -> None:
@@ -59,21 +42,20 @@ def run(
     from arena.match import Entry
     from arena.standalone import play_entries
 
-    playing = PlayingFlags(seed, 1, devices_per_run, fixed_steps, executor, None, unsafe_no_sandbox)
-    settings = Settings.of(which, task, run_budget, playing, start, Crew.of(models, agent, yes=start.yes))
+    settings = Settings.of(which, replace(playing, workers=1), start, Crew.of(models, agent, yes=start.yes))
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     if program is None and (study is None or study.config.command != "run"):
         raise UsageError("name a program", hint="metaloop run stock")
     entries = [Entry(resolve.one_program(program))] if program else recorded_entries(study) if study else []
-    loaded = study.task if study else launch.load_task(settings.task)
-    plan = plan_of(loaded, 1, 1, settings, study)
+    task = study.task if study else launch.load_task(settings.task)
+    plan = plan_of(task, 1, 1, settings, study)
     if settings.dry_run:
         launch.dry_run(out, plan)
         return
-    settings.ready(loaded, study)
+    settings.ready(task, study)
     if study is None:
-        study = found(loaded, entries, 1, "run", settings, out)
+        study = found(task, entries, 1, "run", settings, out)
     launch.announce(out, plan)
     played = launch.drive(out, study.folder, "run", plan, lambda p: play_entries(study, entries, 1, p))
     present(out, study.folder, played.match_id)

@@ -6,11 +6,11 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from meta.cli import resolve
 from meta.cli.options import argument, flag, verb
-from meta.cli.output import Column, Output
+from meta.cli.output import Column, Output, Row
 from programs.errors import UsageError
 
 
@@ -54,16 +54,16 @@ def schemas(folders: Sequence[Path]) -> dict[str, Path]:
     return named
 
 
-def columns_of(rows: list[dict[str, Any]]) -> list[Column]:
+def columns_of(rows: Sequence[Row]) -> list[Column]:
     """A column for each key: numbers to the right, long text gives way."""
     first = rows[0] if rows else {}
     return [Column(key, right=_is_number(rows, key), flex=_is_long(rows, key)) for key in first]
 
 
-def _is_number(rows: list[dict[str, Any]], key: str) -> bool:
+def _is_number(rows: Sequence[Row], key: str) -> bool:
     values = [row[key] for row in rows if row[key] is not None]
     return bool(values) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
 
-def _is_long(rows: list[dict[str, Any]], key: str) -> bool:
+def _is_long(rows: Sequence[Row], key: str) -> bool:
     return any(len(str(row[key])) > 14 for row in rows)

@@ -8,7 +8,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from analysis import decision_text
 from analysis.decision import Decision, decision_of, twins
@@ -126,7 +126,7 @@ def announced(con: DuckDBPyConnection) -> Decision | None:
 
 
 def show_match(
-    out: Output, rows: list[dict[str, Any]], said: Sequence[str], models: Models, decision: Decision | None = None
+    out: Output, rows: Sequence[Row], said: Sequence[str], models: Models, decision: Decision | None = None
 ) -> None:
     """One match for a person: a title, the table with intervals drawn, the use of models where any took part, and the
     remarks.
@@ -152,7 +152,7 @@ def show_match(
         out.show(Text(line, style="dim"))
 
 
-def _table(rows: Sequence[Row], width: int) -> tuple[list[dict[str, Any]], list[Column]]:
+def _table(rows: Sequence[Row], width: int) -> tuple[list[Row], list[Column]]:
     """Rows and columns of one match, the intervals drawn in a table of ``width`` characters."""
     plot = min(max(width - OTHERS, PLOT_LEAST), PLOT_MOST)
     axis = render.Axis.of_intervals([(r["low"], r["gain"], r["high"]) for r in rows], plot)
@@ -187,7 +187,7 @@ def _used(models: Models, row: Row) -> float | None:
     return took.used if took else None
 
 
-def _took(row: Row, models: Models) -> dict[str, Any]:
+def _took(row: Row, models: Models) -> Row:
     """An arm's line in the table of what models took; ``device`` is of the time, ``answers`` of the tokens."""
     took = models[row["match_id"], row["arm_id"]]
     return {
@@ -204,7 +204,7 @@ def _name(r: Row) -> str:
     return ROLES[r["role"]].format(name) if r["role"] in ROLES else f"{role}{name}"
 
 
-def _row(r: Row, axis: render.Axis, places: int) -> dict[str, Any]:
+def _row(r: Row, axis: render.Axis, places: int) -> Row:
     return {
         "rank": rank_text(r["rank_low"], r["rank_high"]),
         "program": _name(r),

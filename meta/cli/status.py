@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from analysis.report.words import many
 from meta.cli import resolve
 from meta.cli.board import Board, load_board
 from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag, verb
-from meta.cli.output import Column, Output
+from meta.cli.output import Column, Output, Row
 from meta.cli.screen import arm_rows, screen, status_item
 
 EVERY_SECONDS = 2.0
@@ -87,7 +87,7 @@ def running(folder: Path) -> bool:
     return False
 
 
-def item_of(board: Board, folder: Path) -> dict[str, Any]:
+def item_of(board: Board, folder: Path) -> Row:
     """The state of a study as one object; of an import what was read, for nothing of it was run here."""
     item = status_item(board, str(folder), running(folder))
     if item["purpose"] != "import":
@@ -95,10 +95,10 @@ def item_of(board: Board, folder: Path) -> dict[str, Any]:
     with resolve.connect(folder, []) as con:
         (read,) = resolve.fetch(con, IMPORTED)
     nothing = dict.fromkeys(("device_seconds_charged", "runs_finished", "runs_running", "runs_unfinished"))
-    return item | nothing | {"state": "imported"} | read
+    return {**item, **nothing, "state": "imported", **read}
 
 
-def _imported(out: Output, item: dict[str, Any], place: str) -> None:
+def _imported(out: Output, item: Row, place: str) -> None:
     """An import for a person."""
     from rich.text import Text
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from meta.cli import resolve
 from meta.cli.options import argument, duration, flag, noun, verb
-from meta.cli.output import Column, Output, brief
+from meta.cli.output import Column, Output, Row, brief
 from meta.cli.task_from import RepositoryFlags, from_repository
 from meta.cli.task_work import check, measure
 from programs.errors import UsageError
@@ -71,7 +71,7 @@ def show(out: Output, task: Annotated[str, argument(metavar="NAME|DIR")]) -> Non
     loaded = Task.load(task)
     item = described(loaded)
     if out.mode == "json":
-        out.json(item | {"edits": edits_of(loaded), "card": loaded.card})
+        out.json({**item, "edits": edits_of(loaded), "card": loaded.card})
         return
     out.thing({k: v for k, v in item.items() if k != "edits"})
     if out.mode == "person":
@@ -157,7 +157,7 @@ def list_tasks(out: Output) -> None:
     )
 
 
-def described(task: Task) -> dict[str, Any]:
+def described(task: Task) -> Row:
     """A task as an object; times in device-seconds."""
     from trainer.card_summary import summary
 
@@ -189,19 +189,19 @@ def described(task: Task) -> dict[str, Any]:
     }
 
 
-def origin(task: Task) -> dict[str, Any]:
+def origin(task: Task) -> Row:
     """Where a task's text comes from, as far as it says."""
-    found: dict[str, Any] = {"source": task.text, "text_hash": task.text_hash, "grammar": task.grammar}
+    found: Row = {"source": task.text, "text_hash": task.text_hash, "grammar": task.grammar}
     return {key: value for key, value in found.items() if value not in ("", None)} | {"public": task.public}
 
 
-def edits_of(task: Task) -> list[dict[str, Any]]:
+def edits_of(task: Task) -> list[Row]:
     """One row for each knob, with the value that the baseline has."""
     now = task.edits.config(task.baseline())
     return [_edit(knob, now.get(knob.name)) for knob in task.edits.knobs]
 
 
-def _edit(knob: Knob, now: Any) -> dict[str, Any]:
+def _edit(knob: Knob, now: Any) -> Row:
     return {
         "name": knob.name,
         "kind": knob.kind,

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from meta.cli.flags import UnsafeFlag
-from meta.cli.options import argument, flag, verb
+from meta.cli.flags import PlayingFlags
+from meta.cli.options import argument, flag, only, verb
 from meta.cli.output import Column, Output
 from meta.cli.progress import ticker
 
@@ -40,13 +40,13 @@ def check(
             "--noise/--no-noise",
         ),
     ],
-    unsafe_no_sandbox: UnsafeFlag,
+    playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> int:
     """Try each clause of a task's contract: data, budget, steps, scoring, edits; of one
     that runs a command, its baseline. Exits with 2 where one is broken."""
     from trainer.check import check as examine
 
-    with ticker(out) as progress, launcher_of(_reference(task), unsafe_no_sandbox) as launcher:
+    with ticker(out) as progress, launcher_of(_reference(task), playing.unsafe_no_sandbox) as launcher:
         findings = examine(_reference(task), launcher=launcher, write=write, noise=noise, progress=progress)
     out.rows([asdict(finding) for finding in findings], FINDINGS)
     return 2 if any(finding.level == "error" for finding in findings) else 0
@@ -64,7 +64,7 @@ def measure(
     per_knob: Annotated[int | None, flag("Values tried of each knob  [default: all].", min=1)],
     stack: Annotated[bool, flag("Stack the best edits for headroom.", "--stack/--no-stack", default=True)],
     write: Annotated[bool, flag("Save card.json in the task's folder.")],
-    unsafe_no_sandbox: UnsafeFlag,
+    playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> None:
     """Measure a task's card from real runs: seed noise, cost of an experiment, effect
     of each declared edit, headroom."""
@@ -72,7 +72,7 @@ def measure(
     from trainer.task import Task
 
     loaded = Task.load(_reference(task))
-    with ticker(out) as progress, launcher_of(loaded, unsafe_no_sandbox) as launcher:
+    with ticker(out) as progress, launcher_of(loaded, playing.unsafe_no_sandbox) as launcher:
         card = carry_out(
             loaded, launcher=launcher, progress=progress, seeds=seeds, repeats=repeats, per_knob=per_knob, stack=stack
         )

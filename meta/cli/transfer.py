@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import launch, resolve, transfer_table
 from meta.cli.crew import Crew
-from meta.cli.flags import ModelFlags, PlayingFlags, RunBudgetFlag, StartFlags, StudyFlags
+from meta.cli.flags import PlayingFlags, RunBudgetFlag, StartFlags, StudyFlags, StudyModelFlags
 from meta.cli.launch import Settings
-from meta.cli.options import argument, flag, verb
+from meta.cli.options import argument, flag, only, verb
 from meta.cli.output import Output
 from meta.cli.staffing import AgentFlags
+from meta.planned_work import PlannedWork
 from programs.errors import Corrupt, NotComparable, UsageError
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ COMMAND = "transfer"
 def transfer(
     out: Output,
     programs: Annotated[tuple[str, ...], argument(metavar="[PROGRAM|STUDY]...", nargs=-1)],
-    which: StudyFlags,
+    which: Annotated[StudyFlags, only("study", "resume")],
     task: Annotated[str | None, flag("The tasks, with commas; the first is home.", "-t", metavar="NAME|DIR,…")],
     run_budget: RunBudgetFlag,
     seeds: Annotated[int | None, flag(f"Runs per program and task  [default: {RUNS}].", "-n", min=1)],
     bare: Annotated[bool, flag("Also each program without its idea list.", "--bare/--no-bare", default=True)],
     playing: PlayingFlags,
-    models: ModelFlags,
+    models: StudyModelFlags,
     agent: AgentFlags,
     start: StartFlags,
 ) -> None:
@@ -56,7 +57,7 @@ def transfer(
         transfer_table.present(out, looked_at)
         return
     wanted = launch.load_tasks(task)
-    settings = Settings.of(which, None, run_budget, playing, start, Crew.of(models, agent, yes=start.yes))
+    settings = Settings.of(replace(which, run_budget=run_budget), playing, start, Crew.of(models, agent, yes=start.yes))
     folder = settings.existing(out)
     study = go_on(folder, settings, wanted, programs) if folder else None
     own, runs, bare = asked_of(study, programs, seeds, bare)
@@ -72,8 +73,8 @@ def transfer(
     if study is None:
         study = found(wanted, own, runs, bare, settings, out)
     launch.announce(out, plan)
-    going = {**plan, "run_budget_s": plan["device_seconds"] / plan["runs"]}  # for how far it is: the mean over tasks
-    begun = study
+    going, begun = plan.copy(), study
+    going["run_budget_s"] = plan["device_seconds"] / plan["runs"]  # for how far it is: the mean over tasks
     launch.drive(out, begun.folder, COMMAND, going, lambda progress: play_abroad(begun, own, runs, bare, progress))
     transfer_table.present(out, begun.folder)
 
@@ -158,7 +159,7 @@ def asked_of(
 
 def plan_of(
     tasks: Sequence[Task], own: Sequence[Program], runs: int, bare: bool, settings: Settings, study: Study | None
-) -> dict[str, Any]:
+) -> PlannedWork:
     """What is about to be spent, task by task and in all, and what it can tell."""
     from arena.abroad import entered_on
 
@@ -174,8 +175,10 @@ def plan_of(
         parts.append(launch.as_it_runs(part, task, sandboxed, devices))
         told += [f"{a.name} behaves like {b.name} on {task.name}" for a, b in who.alike]
     whole = parts[0] | {"task": ", ".join(task.name for task in tasks), "home": tasks[0].name}
-    whole |= {key: sum(part[key] for part in parts) for key in ("runs", "experiments", "device_seconds")}
-    whole |= {"wall_seconds": round(sum(part["wall_seconds"] for part in parts), 1)}
+    whole["runs"] = sum(part["runs"] for part in parts)
+    whole["experiments"] = sum(part["experiments"] for part in parts)
+    whole["device_seconds"] = sum(part["device_seconds"] for part in parts)
+    whole["wall_seconds"] = round(sum(part["wall_seconds"] for part in parts), 1)
     if len({part["runs"] for part in parts}) == 1:
         whole["run_budgets_s"] = {part["task"]: part["run_budget_s"] for part in parts}
     whole["programs"] = ", ".join(
@@ -213,7 +216,7 @@ def found(
     for task, seconds in zip(tasks, (budget, *(away.run_budget for away in further)), strict=True):
         launch.refuse_small(task, seconds, settings.fixed_steps)
     return Study.create(
-        replace(settings, task=home.name).fresh(home, out), task=home, run_budget=budget, command=COMMAND,
+        settings.fresh(home, out), task=home, run_budget=budget, command=COMMAND,
         workers=settings.workers_or_cores(), devices=settings.devices, seed=settings.seed,
         fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, further=further,
         researcher=settings.crew.researcher, staff=settings.crew.staff, plan={"seeds": runs, "bare": bare},

@@ -15,8 +15,8 @@ import click
 from arena import embedded, sandbox
 from arena.public import public_line
 from meta.cli import launch, render, resolve
-from meta.cli.flags import DryRunFlag, ExecutorFlag, FixedStepsFlag, StudyFlag, UnsafeFlag, WorkersFlag, YesFlag
-from meta.cli.options import argument, duration, flag, verb
+from meta.cli.flags import PlayingFlags, StartFlags, StudyFlag
+from meta.cli.options import argument, duration, flag, only, verb
 from meta.cli.output import Column, Output
 from meta.cli.progress import ticker
 from programs.errors import NotFound, UsageError
@@ -50,13 +50,9 @@ class AuditFlags:
     task: Annotated[str | None, flag("The task of a SOURCE.", "-t", metavar="NAME|DIR")]
     seeds: Annotated[int, flag("Fresh seeds of a source or run.", "-n", min=2, max=64, default=SEEDS)]
     runs: Annotated[int, flag("Runs drawn from each arm of a study.", min=2, max=1000, default=RUNS)]
-    workers: WorkersFlag
-    fixed_steps: FixedStepsFlag
-    executor: ExecutorFlag
-    unsafe_no_sandbox: UnsafeFlag
+    playing: Annotated[PlayingFlags, only("workers", "fixed_steps", "executor", "unsafe_no_sandbox")]
     secret: Annotated[str | None, flag("Make an earlier check again, with the secret it told.", metavar="HEX")]
-    dry_run: DryRunFlag
-    yes: YesFlag
+    start: StartFlags
 
     def how(self, fixed_steps: bool) -> How:
         from arena.verify import How
@@ -68,7 +64,7 @@ class AuditFlags:
             streams = Streams(bytes.fromhex(self.secret))
         else:
             raise UsageError("--secret is no 32 hex digits", hint="an earlier check told its secret at the end")
-        return How(streams, launch.workers_of(self.workers), fixed_steps, not self.unsafe_no_sandbox)
+        return How(streams, launch.workers_of(self.playing.workers), fixed_steps, not self.playing.unsafe_no_sandbox)
 
 
 @verb(
@@ -118,7 +114,7 @@ def _source(out: Output, what: str, asked: AuditFlags) -> Audit | None:
     if asked.task is None:
         raise UsageError(f"name the task of {what}", hint=f"metaloop verify {shlex.quote(what)} -t strokes")
     task = launch.load_task(asked.task)
-    source, how = read_source(Path(what).expanduser(), task), asked.how(asked.fixed_steps)
+    source, how = read_source(Path(what).expanduser(), task), asked.how(asked.playing.fixed_steps)
     if not _begin(out, asked, how, bill(task, 2 * asked.seeds, asked.seeds, how), task):
         return None
     with ticker(out) as told:
@@ -237,11 +233,11 @@ def _begin(
 
     ``study``: that names the task, which may be a stranger's.
     """
-    if asked.dry_run:
+    if asked.start.dry_run:
         out.thing(plan, shown={key: duration(plan[key]) for key in ("device_seconds", "wall_seconds")})
         return False
     if study is not None and task.has_data and not task.is_builtin:
-        consent(study, how, asked.yes)
+        consent(study, how, asked.start.yes)
     sandbox.require(task, how.sandbox)
     share = f", {plan['share']:.1%} of what the study spent" if plan["share"] else ""
     out.note(
