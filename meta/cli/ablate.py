@@ -46,12 +46,12 @@ ORDER BY method, estimate DESC, credit_id
 
 @dataclass(frozen=True)
 class Asked:
-    """The flags that only this command has, as given."""
+    """What only this command is told."""
 
-    what: str | None
-    budget: float | None
-    seeds: int | None
-    only: tuple[str, ...]
+    what: Annotated[str | None, argument(metavar="[PROGRAM|RUN]", required=False)]
+    budget: BudgetFlag
+    only: Annotated[tuple[str, ...], flag("Switch just this directive; may be given again.", metavar="ID")]
+    seeds: Annotated[int | None, flag(f"Fresh seeds of a RUN's sources  [default: {SEEDS}].", "-n", min=2, max=64)]
 
 
 @verb(
@@ -59,16 +59,7 @@ class Asked:
     ("metaloop ablate studies/NAME/champion.md -s studies/NAME --dry-run", "the plan and the bill"),
     ("metaloop ablate r3f2 -s studies/NAME", "the kept commits of one run"),
 )
-def ablate(
-    out: Output,
-    what: Annotated[str | None, argument(metavar="[PROGRAM|RUN]", required=False)],
-    which: StudyFlags,
-    budget: BudgetFlag,
-    only: Annotated[tuple[str, ...], flag("Switch just this directive; may be given again.", metavar="ID")],
-    seeds: Annotated[int | None, flag(f"Fresh seeds of a RUN's sources  [default: {SEEDS}].", "-n", min=2, max=64)],
-    playing: PlayingFlags,
-    start: StartFlags,
-) -> None:
+def ablate(out: Output, which: StudyFlags, asked: Asked, playing: PlayingFlags, start: StartFlags) -> None:
     """PROGRAM: switch its directives on and off by a two-level design (Hadamard, with
     mirrored blocks), every variant at equal budget under shared run seeds, and
     estimate what each does. Directives that change nothing here are left out.
@@ -78,7 +69,6 @@ def ablate(
 
     With --study the result goes into that study's ledger, and its report.
     """
-    asked = Asked(what, budget, seeds, only)
     settings = Settings.of(which, playing, start)
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None

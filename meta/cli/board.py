@@ -105,7 +105,6 @@ class Board:
         self.matches: dict[str, MatchView] = {}
         self.runs: dict[str, RunView] = {}
         self.champion: Event | None = None
-        self.baselines = 0
         self.faults = 0
         self.models = Spend()
         self.findings: Counter[str] = Counter()
@@ -244,9 +243,6 @@ class Board:
             if counts({"status": "ok", "trust": "", **event}):
                 run.trusts.add(str(event.get("trust") or ""))
                 self.trusts.add(str(event.get("trust") or ""))
-
-    def _on_baseline(self, _event: Event) -> None:
-        self.baselines += 1
 
     def _on_fault(self, _event: Event) -> None:
         self.faults += 1

@@ -10,7 +10,7 @@ from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
-    from arena.study import Study
+    pass
 
 WORKERS_A_CORE, LEAST_MOST_WORKERS = 4, 8  # more are a slip of the finger
 
@@ -41,11 +41,6 @@ def workers_of(asked: int | None, devices: int = 1) -> int:
             hint="give fewer of -j or of --devices-per-run; each device holds torch",
         )
     return found
-
-
-def of_study(study: Study | None, workers: int, devices: int) -> tuple[int, int]:
-    """(runs at a time, devices of each): what a study was founded with, else what is asked for."""
-    return (study.config.workers, study.config.devices) if study else (workers, devices)
 
 
 def told(workers: int, devices: int) -> str:

@@ -37,9 +37,8 @@ PORT = 8321
     ("metaloop contest serve my-contest", "2: host it on http://127.0.0.1:8321"),
     ("metaloop contest close my-contest", "3: run the leaders again, and announce"),
 )
-def contest(out: Output) -> None:
+def contest() -> None:
     """Contests of programs: hosted on the web, decided on seeds nobody has seen."""
-    listed(out)
 
 
 @verb(
@@ -49,11 +48,6 @@ def contest(out: Output) -> None:
 )
 def ls(out: Output) -> None:
     """List the contests in this folder and under studies/."""
-    listed(out)
-
-
-def listed(out: Output) -> None:
-    """One row a contest; one that cannot be opened is told of and does not hide the others."""
     from arena.contest.contest import Contest
     from arena.contest.settings import MARK, shown
     from programs.errors import MetaloopError
@@ -194,9 +188,7 @@ def serve(
     ("metaloop standings data", "exported after the decision it is a study to look at"),
 )
 def export(
-    out: Output,
-    folder: ContestFolder,
-    to: Annotated[str, flag("A new folder.", metavar="DIR", required=True)],
+    out: Output, folder: ContestFolder, to: Annotated[str, flag("A new folder.", metavar="DIR", required=True)]
 ) -> None:
     """Write every program, ledger and standing of a contest into a folder. Texts that
     are sealed are in it too: hand it on after the decision."""

@@ -79,9 +79,7 @@ def unvoid(
     ("metaloop contest disputes my-contest --open", "those that wait for an answer"),
 )
 def disputes(
-    out: Output,
-    folder: ContestFolder,
-    only_open: Annotated[bool, flag("Only those without an answer.", "--open")],
+    out: Output, folder: ContestFolder, only_open: Annotated[bool, flag("Only those without an answer.", "--open")]
 ) -> None:
     """List the disputes of a contest with the host's answers."""
     from arena.contest.disputes import disputes as found

@@ -22,10 +22,7 @@ MOST = 500  # rows of the board
     ("metaloop contest status --to URL --json", "all of it for a script"),
 )
 def status(
-    out: Output,
-    folder: Annotated[str | None, argument(metavar="[DIR]", required=False)],
-    to: ToFlag,
-    token: TokenFlag,
+    out: Output, folder: Annotated[str | None, argument(metavar="[DIR]", required=False)], to: ToFlag, token: TokenFlag
 ) -> None:
     """Where a contest stands: phase, board and, with a token, your own entries; of a
     folder on this machine, how queue and workers do."""

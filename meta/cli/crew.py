@@ -15,7 +15,7 @@ from meta.cli import resolve, staffing
 from meta.cli.flags import ModelFlags
 from meta.cli.staffing import AgentFlags
 from meta.planned_work import PlannedWork
-from programs.errors import NotComparable, NotFound, UsageError
+from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
@@ -175,10 +175,7 @@ def _same_replies(study: Study, asked: Staff) -> None:
     """The length of replies is part of each request, by which recorded calls are known."""
     made = study.config.staff.reply_tokens
     if "reply_tokens" in asked.model_fields_set and asked.reply_tokens != made:
-        raise NotComparable(
-            f"the study was made with --reply-tokens {made}",
-            hint="leave --reply-tokens out to go on, or name a new folder with --study",
-        )
+        raise resolve.made_otherwise(f"the study was made with --reply-tokens {made}", "--reply-tokens")
 
 
 def _free(staff: Staff) -> bool:

@@ -25,7 +25,7 @@ from meta.cli.options import flag, only, verb
 from meta.cli.output import Output, Row
 from meta.cli.staffing import AgentFlags
 from meta.planned_work import PlannedWork
-from programs.errors import NotComparable, UsageError
+from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
@@ -175,10 +175,10 @@ def refuse_others(folder: Path, asked: list[Program], starters: list[Program]) -
     known = {program.program_id for program in starters}
     others = [program for program in asked if program.program_id not in known]
     if others:
-        raise NotComparable(
+        raise resolve.made_otherwise(
             f"{resolve.shown(folder)} was founded without {', '.join(program.name for program in others)}",
-            hint="leave the programs out to go on, or name a new folder with --study",
-            ids=[program.program_id for program in others],
+            "the programs",
+            [program.program_id for program in others],
         )
 
 
@@ -186,9 +186,8 @@ def refuse_reserve(study: Study, asked: list[Task]) -> None:
     """Its reserved tasks are part of what a study is: naming others later is an error."""
     known = {away.task_id for away in study.config.reserve}
     if asked and {task.task_id for task in asked} != known:
-        raise NotComparable(
-            f"{resolve.shown(study.folder)} was founded with other reserved tasks",
-            hint="leave --reserve out to go on, or name a new folder with --study",
+        raise resolve.made_otherwise(
+            f"{resolve.shown(study.folder)} was founded with other reserved tasks", "--reserve"
         )
 
 

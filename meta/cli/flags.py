@@ -107,15 +107,13 @@ class ModelFlags:
     max_usd: Annotated[float | None, flag("Most dollars of the study.", type=Above0, metavar="USD")] = None
     max_tokens: Annotated[int | None, flag("Most tokens of the study, in and out.", min=1)] = None
     run_usd: Annotated[
-        float | None,
-        flag(f"Most dollars of one run  [default: --max-usd / {SHARES}].", type=Above0, metavar="USD"),
+        float | None, flag(f"Most dollars of one run  [default: --max-usd / {SHARES}].", type=Above0, metavar="USD")
     ] = None
     run_tokens: Annotated[int | None, flag(f"Most tokens of one run  [default: --max-tokens / {SHARES}].", min=1)] = (
         None
     )
     price: Annotated[
-        tuple[str, ...],
-        flag("Dollars per million tokens of a model without a price.", metavar="NAME=IN/OUT[/CACHED]"),
+        tuple[str, ...], flag("Dollars per million tokens of a model without a price.", metavar="NAME=IN/OUT[/CACHED]")
     ] = ()
     reply_tokens: Annotated[int | None, flag("Longest reply of a model  [default: 8192].", min=1)] = None
     call_timeout: Annotated[

@@ -65,10 +65,7 @@ class Settings(StudyFlags, PlayingFlags, StartFlags):
         asked = load_tasks(self.task)
         made = {study.config.task_id, *(away.task_id for away in study.config.further)}
         if len(asked) > 1 and {task.task_id for task in asked} != made:
-            raise NotComparable(
-                f"{resolve.shown(study.folder)} was founded on other tasks",
-                hint="leave --task out to go on, or name a new folder with --study",
-            )
+            raise resolve.made_otherwise(f"{resolve.shown(study.folder)} was founded on other tasks", "--task")
         study.agree(
             task=reference(asked[0]) if len(asked) == 1 else None,
             run_budget=self.run_budget,
@@ -108,7 +105,7 @@ class Settings(StudyFlags, PlayingFlags, StartFlags):
 
     def at_once(self, study: Study | None) -> tuple[int, int]:
         """(runs at a time, devices of each) of a study that goes on, or of the one that is asked for."""
-        return capacity.of_study(study, self.workers_or_cores(), self.devices)
+        return (study.config.workers, study.config.devices) if study else (self.workers_or_cores(), self.devices)
 
 
 def refuse_small(task: Task, run_budget: float, fixed_steps: bool) -> None:
@@ -162,10 +159,6 @@ def as_it_runs(plan: PlannedWork, task: Task, sandboxed: bool, devices: int = 1)
     if not sandbox.runs_code(task):
         told |= {"workers": 1, "wall_seconds": round(1.0 + LAW_SECONDS * plan["experiments"], 1)}
     return told
-
-
-def shut_in(plan: PlannedWork) -> bool:
-    return plan.get("sandbox") != sandbox.OPEN
 
 
 def power_sentence(runs: int, pairs: int = 1, noise: Noise | None = None, unit: str = "") -> str:
@@ -237,7 +230,7 @@ def drive(out: Output, folder: Path, command: str, plan: PlannedWork, work: Call
 
     budgets = list(plan.get("run_budgets_s", {"": plan["run_budget_s"]}).values())
     goal: PlannedWork = {"runs": plan["runs"], "device_seconds": plan["runs"] * sum(budgets) / len(budgets)}
-    unsafe = "" if shut_in(plan) else f" {sandbox.FLAG}"
+    unsafe = f" {sandbox.FLAG}" if plan.get("sandbox") == sandbox.OPEN else ""
     again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}"
     with Progress(out, folder, command, goal) as progress:
         try:

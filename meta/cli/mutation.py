@@ -13,7 +13,7 @@ from meta.cli import resolve
 from meta.cli.crew import Traces
 from meta.cli.options import flag
 from meta.planned_work import PlannedWork
-from programs.errors import NotComparable, UsageError
+from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
@@ -47,9 +47,8 @@ def check(study: Study, asked: Program | None) -> None:
     """The instruction is part of what a study is: naming another one later is an error."""
     if asked is None or asked.text == study.config.meta_program:
         return
-    raise NotComparable(
-        f"{resolve.shown(study.folder)} was founded with another meta program",
-        hint="leave --meta-program out to go on, or name a new folder with --study",
+    raise resolve.made_otherwise(
+        f"{resolve.shown(study.folder)} was founded with another meta program", "--meta-program"
     )
 
 
@@ -57,10 +56,7 @@ def check_traces(study: Study, asked: str | None) -> None:
     """What prompts hold was settled when the study was founded; asking for something else later is an error."""
     made = study.config.staff.traces
     if asked not in (None, "auto", made):
-        raise NotComparable(
-            f"{resolve.shown(study.folder)} was founded with --traces {made}",
-            hint="leave --traces out to go on, or name a new folder with --study",
-        )
+        raise resolve.made_otherwise(f"{resolve.shown(study.folder)} was founded with --traces {made}", "--traces")
 
 
 def bill(plan: Plan, staff: Staff, told: PlannedWork) -> PlannedWork:

@@ -172,28 +172,26 @@ class UnknownVerb(click.UsageError):
         self.hint = hint
 
 
-def resolve_or_suggest(group: click.Group, ctx: click.Context, args: list[str]) -> None:
-    """Raise UnknownVerb with the nearest name unless ``args[0]`` is a command of the group (or an option)."""
-    if not args or args[0].startswith("-") or args[0] in group.list_commands(ctx):
-        return
-    near = difflib.get_close_matches(args[0], group.list_commands(ctx), n=1)
-    hint = f"{ctx.command_path} {near[0]} --help" if near else f"{ctx.command_path} --help"
-    raise UnknownVerb(f"no such command {args[0]!r}", hint, ctx)
+class SuggestingGroup(click.Group):
+    """A group that names the nearest command where there is none of that name."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f"{ctx.command_path} {near[0]} --help" if near else f"{ctx.command_path} --help"
+            raise UnknownVerb(f"no such command {args[0]!r}", hint, ctx)
+        return super().resolve_command(ctx, args)
 
 
-class Noun(click.Group):
+class Noun(SuggestingGroup):
     """A group of verbs about one kind of thing; bare, it lists."""
 
     examples: tuple[Example, ...] = ()
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         write_examples(self.examples, formatter)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        resolve_or_suggest(self, ctx, args)
-        return super().resolve_command(ctx, args)
 
 
 def write_examples(examples: Sequence[Example], formatter: click.HelpFormatter) -> None:
@@ -224,19 +222,22 @@ def verb(*examples: Example, name: str | None = None) -> Callable[[Callable[...,
     return make
 
 
-def noun(*examples: Example) -> Callable[[Callable[[Output], int | None]], Noun]:
-    """Make a group of ``function(out)``, which lists when no verb follows."""
+def noun(*examples: Example) -> Callable[[Callable[[], None]], Noun]:
+    """Make a group of ``function``, which has the name and the words; bare, the group calls its verb ``ls``."""
 
-    def make(function: Callable[[Output], int | None]) -> Noun:
+    def make(function: Callable[[], None]) -> Noun:
         def call(**_common: bool) -> int:
-            if click.get_current_context().invoked_subcommand is not None:
-                return 0
-            return function(_output()) or 0
+            context = click.get_current_context()
+            return context.invoke(group.commands["ls"]) if context.invoked_subcommand is None else 0
 
         group = Noun(
-            function.__name__, params=[*click_parameters(CommonFlags)], callback=call, help=function.__doc__,
-            invoke_without_command=True, context_settings=CONTEXT,
-        )  # fmt: skip
+            function.__name__,
+            params=[*click_parameters(CommonFlags)],
+            callback=call,
+            help=function.__doc__,
+            invoke_without_command=True,
+            context_settings=CONTEXT,
+        )
         group.examples = examples
         return group
 

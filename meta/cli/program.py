@@ -23,12 +23,7 @@ LIST = (
     Column("program_id", "id", style="dim", show=resolve.short, optional=True),
     Column("bet", person=False),
 )
-LINT = (
-    Column("place", style="bold"),
-    Column("level"),
-    Column("code", style="dim"),
-    Column("message", wrap=True),
-)
+LINT = (Column("place", style="bold"), Column("level"), Column("code", style="dim"), Column("message", wrap=True))
 
 
 def directive_text(text: str) -> str:
@@ -52,18 +47,27 @@ DIFF = (
     ("metaloop program lint my/program.md", "what would be read of it, and what not"),
     ("metaloop program diff stock my/program.md", "what differs, by directive"),
 )
-def program(out: Output) -> None:
+def program() -> None:
     """Programs of research: the library's starters and your own .md files."""
-    list_starters(out)
 
 
-@verb(
-    ("metaloop program ls", "the starters of the library"),
-    ("metaloop program ls --json", "the same for a script"),
-)
+@verb(("metaloop program ls", "the starters of the library"), ("metaloop program ls --json", "the same for a script"))
 def ls(out: Output) -> None:
     """List the starters of the library."""
-    list_starters(out)
+    from programs.shelf import starters
+
+    items = [
+        {
+            "name": p.name,
+            "words": p.words,
+            "ideas": len(p.ideas),
+            "charter": _set_fields(p),
+            "program_id": p.program_id,
+            "bet": next((d.text for d in p.directives if d.kind == "paragraph"), ""),
+        }
+        for p in starters()
+    ]
+    out.rows(items, LIST)
 
 
 @verb(
@@ -112,24 +116,6 @@ for command in (ls, show, lint, diff, charter):
     program.add_command(command)
 
 
-def list_starters(out: Output) -> None:
-    """The rows of ``program ls``."""
-    from programs.shelf import starters
-
-    items = [
-        {
-            "name": p.name,
-            "words": p.words,
-            "ideas": len(p.ideas),
-            "charter": _set_fields(p),
-            "program_id": p.program_id,
-            "bet": next((d.text for d in p.directives if d.kind == "paragraph"), ""),
-        }
-        for p in starters()
-    ]
-    out.rows(items, LIST)
-
-
 def described(program: Program) -> Row:
     """A program as an object."""
     return {
@@ -159,13 +145,7 @@ def _change(change: str, directive: Directive, before: str = "") -> Row:
 
 
 def _directive(d: Directive) -> Row:
-    return {
-        "directive_id": d.directive_id,
-        "heading": d.heading,
-        "kind": d.kind,
-        "text": d.text,
-        "position": d.position,
-    }
+    return {key: getattr(d, key) for key in ("directive_id", "heading", "kind", "text", "position")}
 
 
 def _set_fields(program: Program) -> list[str]:

@@ -48,11 +48,7 @@ class Progress:
             console = Console(stderr=True, highlight=False, markup=False, emoji=False)
             # Child processes inherit the real streams, which rich's stand-ins do not offer.
             self.live = Live(
-                console=console,
-                auto_refresh=False,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
+                console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
             )
             self.live.start()
         return self

@@ -22,6 +22,17 @@ SELECT number, experiment_id, metric, gain, description FROM experiments
 WHERE run_id = ? AND decision IN ('baseline', 'keep') ORDER BY number
 """
 
+SHOWN = (
+    "task",
+    "experiments",
+    "kept",
+    "device_seconds_charged",
+    "claimed_best",
+    "claimed_gain",
+    "verified_gain",
+    "trust",
+)
+
 
 @verb(
     ("metaloop run stock", "a starter on the default task"),
@@ -74,14 +85,7 @@ def present(out: Output, folder: Path, match_id: str) -> None:
         "study": resolve.shown(folder),
         "run_id": row["run_id"],
         "program": row["name"],
-        "task": row["task"],
-        "experiments": row["experiments"],
-        "kept": row["kept"],
-        "device_seconds_charged": row["device_seconds_charged"],
-        "claimed_best": row["claimed_best"],
-        "claimed_gain": row["claimed_gain"],
-        "verified_gain": row["verified_gain"],
-        "trust": row["trust"],
+        **{name: row[name] for name in SHOWN},
         **({name: row[name] for name in ("tokens", "usd", "utilization")} if row["calls"] else {}),
         **({"reason": row["reason"]} if row["reason"] else {}),
     }

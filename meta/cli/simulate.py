@@ -66,12 +66,10 @@ def simulate(
         float | None, flag("As good as the best  [default: a tenth of the spread].", min=0, metavar="GAIN")
     ],
     replicates: Annotated[
-        int,
-        flag("Studies to draw, and as many without any difference.", min=1, max=1_000_000, default=2000),
+        int, flag("Studies to draw, and as many without any difference.", min=1, max=1_000_000, default=2000)
     ],
     seconds: Annotated[
-        float,
-        flag("Time after which it ends with what it has.", min=0.1, max=86_400, metavar="S", default=20.0),
+        float, flag("Time after which it ends with what it has.", min=0.1, max=86_400, metavar="S", default=20.0)
     ],
     null: Annotated[bool, flag("Only studies in which no program is better.")],
     seed: Annotated[int, flag("Of what is drawn.", min=0, default=1)],

@@ -57,13 +57,11 @@ def schemas(folders: Sequence[Path]) -> dict[str, Path]:
 def columns_of(rows: Sequence[Row]) -> list[Column]:
     """A column for each key: numbers to the right, long text gives way."""
     first = rows[0] if rows else {}
-    return [Column(key, right=_is_number(rows, key), flex=_is_long(rows, key)) for key in first]
+    return [
+        Column(key, right=_is_number(rows, key), flex=any(len(str(row[key])) > 14 for row in rows)) for key in first
+    ]
 
 
 def _is_number(rows: Sequence[Row], key: str) -> bool:
     values = [row[key] for row in rows if row[key] is not None]
     return bool(values) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-
-
-def _is_long(rows: Sequence[Row], key: str) -> bool:
-    return any(len(str(row[key])) > 14 for row in rows)

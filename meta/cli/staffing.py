@@ -9,7 +9,6 @@ import click
 
 from meta.cli import resolve
 from meta.cli.options import Duration, flag
-from programs.errors import NotComparable
 
 if TYPE_CHECKING:
     from inner_loop.kit import Staff
@@ -69,7 +68,4 @@ def same(made: Staff, asked: Staff) -> None:
         wanted = getattr(asked, name)
         if wanted != getattr(nothing, name) and wanted != getattr(made, name):
             flag_name = "--agent-command" if name == "agent" else "--" + name.replace("_", "-")
-            raise NotComparable(
-                f"the study was made with another {flag_name}",
-                hint="leave the --agent flags out to go on, or name a new folder with --study",
-            )
+            raise resolve.made_otherwise(f"the study was made with another {flag_name}", "the --agent flags")

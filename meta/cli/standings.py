@@ -90,9 +90,7 @@ def present(out: Output, folder: Path, matches: list[str] | None, told: bool = F
         best = resolve.fetch(con, BEST_OF, [matches])
         models = _models(resolve.fetch(con, CALLS, [matches]))
         said = {
-            match: [
-                *trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match]),
-            ]
+            match: trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match])
             for match in dict.fromkeys(row["match_id"] for row in rows)
         }
         decision = announced(con)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
 from meta.cli.options import argument, duration, flag, noun, verb
@@ -15,7 +15,6 @@ from meta.cli.task_work import check, measure
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
-    from trainer.edits import Knob
     from trainer.task import Task
 
 LIST = (
@@ -46,18 +45,19 @@ EDITS = (
     ("metaloop task show strokes", "its budget, its edits, its measured card"),
     ("metaloop task init my-task", "the files of a task of your own"),
 )
-def task(out: Output) -> None:
+def task() -> None:
     """Tasks: what is trained, what may be edited, how it is scored."""
-    list_tasks(out)
 
 
-@verb(
-    ("metaloop task ls", "the built-in tasks"),
-    ("metaloop task ls --json", "the same for a script"),
-)
+@verb(("metaloop task ls", "the built-in tasks"), ("metaloop task ls --json", "the same for a script"))
 def ls(out: Output) -> None:
     """List the built-in tasks."""
-    list_tasks(out)
+    from trainer.task import Task, builtin_tasks
+
+    out.rows([described(Task.load(name)) for name in builtin_tasks()], LIST)
+    out.note(
+        "headroom: gain of stacked edits in sd of the seeds; resolved: share of edits that one run tells from noise"
+    )
 
 
 @verb(
@@ -147,16 +147,6 @@ for command in (ls, show, init, check, measure):
     task.add_command(command)
 
 
-def list_tasks(out: Output) -> None:
-    """The rows of ``task ls``."""
-    from trainer.task import Task, builtin_tasks
-
-    out.rows([described(Task.load(name)) for name in builtin_tasks()], LIST)
-    out.note(
-        "headroom: gain of stacked edits in sd of the seeds; resolved: share of edits that one run tells from noise"
-    )
-
-
 def described(task: Task) -> Row:
     """A task as an object; times in device-seconds."""
     from trainer.card_summary import summary
@@ -198,15 +188,14 @@ def origin(task: Task) -> Row:
 def edits_of(task: Task) -> list[Row]:
     """One row for each knob, with the value that the baseline has."""
     now = task.edits.config(task.baseline())
-    return [_edit(knob, now.get(knob.name)) for knob in task.edits.knobs]
-
-
-def _edit(knob: Knob, now: Any) -> Row:
-    return {
-        "name": knob.name,
-        "kind": knob.kind,
-        "group": knob.group,
-        "now": now,
-        "values": list(knob.values),
-        "note": knob.note,
-    }
+    return [
+        {
+            "name": k.name,
+            "kind": k.kind,
+            "group": k.group,
+            "now": now.get(k.name),
+            "values": list(k.values),
+            "note": k.note,
+        }
+        for k in task.edits.knobs
+    ]

@@ -119,16 +119,10 @@ def go_on(folder: Path, settings: Settings, wanted: Sequence[Task], programs: Se
     settings.check(study)
     known = [study.config.task_id, *(away.task_id for away in study.config.further)]
     if wanted and [task.task_id for task in wanted] != known:
-        raise NotComparable(
-            f"{resolve.shown(folder)} was founded with other tasks",
-            hint="leave --task out to go on, or name a new folder with --study",
-        )
+        raise resolve.made_otherwise(f"{resolve.shown(folder)} was founded with other tasks", "--task")
     asked = {program.program_id for program in resolve.programs(programs)}
     if asked - {program.program_id for program in recorded(study)}:
-        raise NotComparable(
-            f"{resolve.shown(folder)} was founded with other programs",
-            hint="leave the programs out to go on, or name a new folder with --study",
-        )
+        raise resolve.made_otherwise(f"{resolve.shown(folder)} was founded with other programs", "the programs")
     return study
 
 
