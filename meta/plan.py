@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from arena.race import Stage
+from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 from trainer.task import Task
 
@@ -90,14 +91,12 @@ class Plan:
         """Expected device time on home tasks beside the first, where runs have as many experiments as there."""
         return sum(self.device_seconds(home) * task.cost_seconds / home.cost_seconds for task in further)
 
-    def describe(
-        self, task: Task, workers: int, elsewhere: float = 0.0, further: Sequence[Task] = ()
-    ) -> dict[str, Any]:
+    def describe(self, task: Task, workers: int, elsewhere: float = 0.0, further: Sequence[Task] = ()) -> PlannedWork:
         """What is about to be spent, and on what; ``elsewhere``: device-seconds on tasks that are no home tasks."""
         per_run = max(1, int(self.run_budget / task.cost_seconds))
         seconds = self.device_seconds(task) + self.seconds_on(task, further) + elsewhere
         runs = (self.runs + self.stock_runs(task)) * (1 + len(further))
-        return {
+        planned: PlannedWork = {
             "task": ", ".join(each.name for each in (task, *further)),
             "runs": runs,
             "experiments_per_run": per_run,
@@ -108,8 +107,10 @@ class Plan:
             "wall_seconds": round(seconds / workers * OVERHEAD + SETUP, 1),
             "price": "own device, no model is called",
             "plan": asdict(self),
-            **({"run_budgets_s": self.budgets(task, further)} if further else {}),
         }
+        if further:
+            planned["run_budgets_s"] = self.budgets(task, further)
+        return planned
 
     def budgets(self, home: Task, further: Sequence[Task]) -> dict[str, float]:
         """Device-seconds of a run by task: as many experiments on each."""

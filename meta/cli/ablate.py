@@ -6,16 +6,16 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Annotated, Any
 
 from analysis.wording import many, plain_number
-from meta.cli import launch, options, render, resolve, trust
+from meta.cli import launch, render, resolve, trust
+from meta.cli.flags import BudgetFlag, PlayingFlags, StartFlags, StudyFlags
 from meta.cli.launch import Settings
 from meta.cli.match import resume
-from meta.cli.options import duration, flag, verb
+from meta.cli.options import argument, duration, flag, verb
 from meta.cli.output import Column, Output
+from meta.planned_work import PlannedWork
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -46,33 +46,20 @@ ORDER BY method, estimate DESC, credit_id
 
 @dataclass(frozen=True)
 class Asked:
-    """The flags that only this command has, as given."""
+    """What only this command is told."""
 
-    what: str | None
-    budget: float | None
-    seeds: int | None
-    only: tuple[str, ...]
+    what: Annotated[str | None, argument(metavar="[PROGRAM|RUN]", required=False)]
+    budget: BudgetFlag
+    only: Annotated[tuple[str, ...], flag("Switch just this directive; may be given again.", metavar="ID")]
+    seeds: Annotated[int | None, flag(f"Fresh seeds of a RUN's sources  [default: {SEEDS}].", "-n", min=2, max=64)]
 
 
 @verb(
     ("metaloop ablate my/program.md -t tinylm --budget 2h", "its directives, by a planned design"),
     ("metaloop ablate studies/NAME/champion.md -s studies/NAME --dry-run", "the plan and the bill"),
     ("metaloop ablate r3f2 -s studies/NAME", "the kept commits of one run"),
-    flags=[
-        click.argument("what", metavar="[PROGRAM|RUN]", required=False),
-        options.study_flag,
-        options.resume_flag,
-        options.task_flag,
-        options.run_budget_flag,
-        options.budget_flag,
-        flag("--only", metavar="ID", multiple=True, help="Switch just this directive; may be given again."),
-        flag("-n", "--seeds", type=click.IntRange(2, 64), help=f"Fresh seeds of a RUN's sources  [default: {SEEDS}]."),
-        *options.PLAYING_FLAGS,
-        options.dry_run_flag,
-        options.yes_flag,
-    ],
-)  # fmt: skip
-def ablate(out: Output, what: str | None, **flags: Any) -> None:
+)
+def ablate(out: Output, which: StudyFlags, asked: Asked, playing: PlayingFlags, start: StartFlags) -> None:
     """PROGRAM: switch its directives on and off by a two-level design (Hadamard, with
     mirrored blocks), every variant at equal budget under shared run seeds, and
     estimate what each does. Directives that change nothing here are left out.
@@ -82,8 +69,7 @@ def ablate(out: Output, what: str | None, **flags: Any) -> None:
 
     With --study the result goes into that study's ledger, and its report.
     """
-    asked = Asked(what, *(flags.pop(name) for name in ("budget", "seeds", "only")))
-    settings = Settings.take(flags)
+    settings = Settings.of(which, playing, start)
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     if study is not None:
@@ -185,7 +171,7 @@ def _founded(out: Output, program: Program, task: Task, asked: Asked, settings: 
 def _plan(
     program: Program, found: Switches, design: Design, seconds: float, task: Task, study: Study | None,
     settings: Settings,
-) -> dict[str, Any]:  # fmt: skip
+) -> PlannedWork:  # fmt: skip
     """The design and the bill, and what it can tell."""
     run_budget = study.config.run_budget if study else settings.run_budget or task.run_budget
     verify_seeds = study.config.verify_seeds if study else 2
@@ -207,11 +193,11 @@ def _plan(
     }  # fmt: skip
 
 
-def _tell(out: Output, found: Switches, plan: dict[str, Any]) -> None:
+def _tell(out: Output, found: Switches, plan: PlannedWork) -> None:
     out.note(
         f"design: {many(plan['directives'], 'directive')} of {plan['program']}, each switched on and off; "
         f"{many(plan['blocks'], 'block')} of {plan['runs_per_block']} runs, every second block the mirror of the one "
-        f"before; {many(plan['programs'], 'variant')} of the program"
+        f"before; {many(int(plan['programs']), 'variant')} of the program"
     )
     room = (min(shutil.get_terminal_size().columns, 100) if sys.stderr.isatty() else 100) - 11
     for directive in found.factors:
@@ -241,7 +227,7 @@ def _replay(out: Output, study: Study, run_id: str, asked: Asked, settings: Sett
     replay = plan_of(study, run_id, commits, asked.seeds or (last and last.seeds) or SEEDS)
     methods = ["add-one-in", "leave-one-out"] + ["shapley"] * any(replay.orders)
     seconds = len(replay.trainings) * study.task.cost_seconds
-    plan: dict[str, Any] = {
+    plan: PlannedWork = {
         "run_id": run_id, "task": study.task.name, "commits": len(commits), "seeds": replay.seeds,
         "methods": methods, "runs": len(replay.trainings), "run_budget_s": study.task.cost_seconds,
         "experiments": len(replay.trainings), "device_seconds": round(seconds, 1),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.report.model import Again
 from arena.sandbox import FLAG as WITHOUT_SANDBOX
-from meta.cli.launch import Settings, load_task
+from meta.cli.launch import load_task
 from programs.errors import MetaloopError, UsageError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def dials(homes: Sequence[Task], plan: Plan, reserve: Sequence[Task]) -> Iterato
     """Flags with the plans that they make: every size that may have been asked for, with and without single changes."""
     from itertools import product
 
-    from meta.cli.evolve import plan_of
+    from meta.cli.evolve import Dial, plan_of
     from meta.reserve import seconds_elsewhere
 
     task, *further = homes
@@ -156,13 +156,18 @@ def dials(homes: Sequence[Task], plan: Plan, reserve: Sequence[Task]) -> Iterato
     best_of = ["--best-of-n"] if plan.best_of_seeds else []
     for size, taken in product(sizes, product((False, True), repeat=len(changes))):
         flags = [*size, *(word for change, use in zip(changes, taken, strict=True) if use for word in change)]
-        asked = Settings(None, None, None, plan.run_budget if taken[0] else None, None, None, False, False)
+        dial = Dial(
+            run_budget=plan.run_budget if taken[0] else None,
+            budget=float(budget) if "--budget" in flags else None,
+            quick="--quick" in flags,
+            seeds=plan.opening_runs if taken[1] else None,
+            generations=plan.generations if taken[2] else None,
+            confirm_again=False,
+            same_spend=False,
+            best_of_n=bool(best_of),
+        )
         try:
-            made = plan_of(
-                homes, asked, reserve, budget=float(budget) if "--budget" in flags else None, quick="--quick" in flags,
-                seeds=plan.opening_runs if taken[1] else None, generations=plan.generations if taken[2] else None,
-                best_of_n=bool(best_of),
-            )  # fmt: skip
+            made = plan_of(homes, dial, reserve)
         except UsageError:  # too small a budget for any plan
             continue
         yield [*flags, *best_of], made

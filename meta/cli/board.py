@@ -105,7 +105,6 @@ class Board:
         self.matches: dict[str, MatchView] = {}
         self.runs: dict[str, RunView] = {}
         self.champion: Event | None = None
-        self.baselines = 0
         self.faults = 0
         self.models = Spend()
         self.findings: Counter[str] = Counter()
@@ -144,7 +143,7 @@ class Board:
         return sum(run.state == state for run in self.runs.values())
 
     @property
-    def caps(self) -> Mapping[str, Any]:
+    def caps(self) -> Event:
         """The models' caps as study.toml has them: a study may go on with larger ones than it was founded with."""
         config = self.study.get("config") or {}
         if self.folder is not None:
@@ -153,7 +152,7 @@ class Board:
         return config.get("staff") or {}
 
     @property
-    def config(self) -> Mapping[str, Any]:
+    def config(self) -> Event:
         """What the study was founded with, as its ledger tells it; empty before it does."""
         return self.study.get("config") or {}
 
@@ -245,9 +244,6 @@ class Board:
                 run.trusts.add(str(event.get("trust") or ""))
                 self.trusts.add(str(event.get("trust") or ""))
 
-    def _on_baseline(self, _event: Event) -> None:
-        self.baselines += 1
-
     def _on_fault(self, _event: Event) -> None:
         self.faults += 1
 
@@ -265,12 +261,12 @@ class Tail:
         self.folder = folder
         self.offsets: dict[Path, int] = {}
 
-    def fresh(self) -> Iterator[dict[str, Any]]:
+    def fresh(self) -> Iterator[Event]:
         """New events of all segments in the order of their times."""
         events = [event for path in sorted(self.folder.glob("*.jsonl")) for event in self._of(path)]
         yield from sorted(events, key=lambda e: (str(e.get("at", "")), e.get("seq", 0)))
 
-    def _of(self, path: Path) -> Iterator[dict[str, Any]]:
+    def _of(self, path: Path) -> Iterator[Event]:
         with path.open("rb") as file:
             file.seek(self.offsets.get(path, 0))
             data = file.read()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.wording import many
+from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
-    from arena.study import Study
+    pass
 
 WORKERS_A_CORE, LEAST_MOST_WORKERS = 4, 8  # more are a slip of the finger
 
@@ -43,11 +43,6 @@ def workers_of(asked: int | None, devices: int = 1) -> int:
     return found
 
 
-def of_study(study: Study | None, workers: int, devices: int) -> tuple[int, int]:
-    """(runs at a time, devices of each): what a study was founded with, else what is asked for."""
-    return (study.config.workers, study.config.devices) if study else (workers, devices)
-
-
 def told(workers: int, devices: int) -> str:
     """``2 workers``; with several devices ``2 runs at a time, of 4 devices each``."""
     if devices == 1:
@@ -55,7 +50,7 @@ def told(workers: int, devices: int) -> str:
     return f"{many(workers, 'run')} at a time, of {devices} devices each"
 
 
-def crowd(plan: Mapping[str, Any]) -> str:
+def crowd(plan: PlannedWork) -> str:
     """What to say of a plan whose runs take more devices than there are cores; else empty."""
     devices, here = int(plan.get("devices_per_run", 1)), cores()
     if devices == 1 or plan.get("workers", 1) * devices <= here:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.wording import many
 from arena.spend import spend_of
 from inner_loop.events import CallEvent
-from meta.cli.output import Column, Output, brief, clean
+from meta.cli.output import Column, Output, Row, brief, clean
 
 if TYPE_CHECKING:
     from programs.charter_read import Finding, Reading
 
 MOST_SHOWN = 240  # characters of a sentence, for a person
-Row = dict[str, Any]
 
 FIELD, VALUE = Column("field", style="bold"), Column("value", show=brief, wrap=True)
 BEFORE = Column("before", "now set", show=brief, wrap=True)
@@ -56,7 +55,7 @@ def rows_of(reading: Reading, text: str) -> list[Row]:
     return rows
 
 
-def show(out: Output, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
+def show(out: Output, rows: Sequence[Row], about: Row) -> None:
     """The table on stdout; for a person a table for each kind of outcome."""
     if out.mode != "person":
         out.rows(rows, ALL, extra=about)
@@ -93,7 +92,7 @@ def tell(out: Output, rows: Sequence[Row], calls: Sequence[CallEvent], old: str,
         out.warn(message)
 
 
-def bill_of(calls: Sequence[CallEvent]) -> dict[str, Any]:
+def bill_of(calls: Sequence[CallEvent]) -> Row:
     """Of all calls; ``usd`` is None where one of them is not priced."""
     spend = spend_of(calls)
     return {"models": sorted({call.model for call in calls if call.model}), **vars(spend)}
@@ -106,7 +105,7 @@ def _new_complaints(old: str, new: str) -> list[str]:
     return [m.message for m in check(new, "program") if m.level != "info" and (m.code, m.message) not in known]
 
 
-def _of_finding(found: Finding, status: str, given: Mapping[str, Any]) -> Row:
+def _of_finding(found: Finding, status: str, given: Row) -> Row:
     return _row(
         status, field=found.field, value=found.value, before=given.get(found.field), line=found.sentence.line,
         sentence=found.sentence.text, words=found.words, read_by="model" if found.by_model else "rule",
@@ -127,4 +126,4 @@ def _marked(row: Row) -> Row:
     text = Text(said if len(said) <= MOST_SHOWN else said[: MOST_SHOWN - 1] + "…")
     if row["words"] and row["words"] != row["sentence"]:
         text.highlight_words([row["words"]], style="underline")
-    return row | {"sentence": text}
+    return {**row, "sentence": text}

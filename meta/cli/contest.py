@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-import click
-
-from meta.cli import contest_staff, launch, options, resolve
+from meta.cli import contest_staff, launch, resolve
 from meta.cli.contest_close import close
 from meta.cli.contest_entrant import join, submit
 from meta.cli.contest_hosting import answer, disputes, unvoid, void
 from meta.cli.contest_staff import caps
 from meta.cli.contest_status import status
-from meta.cli.options import flag, noun, parse_duration, verb
+from meta.cli.flags import ContestFolder, ModelFlags, PlayingFlags, RunBudgetFlag, YesFlag
+from meta.cli.options import flag, noun, only, parse_duration, verb, without
 from meta.cli.output import Column, Output
+from meta.cli.staffing import AgentFlags
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,9 +37,8 @@ PORT = 8321
     ("metaloop contest serve my-contest", "2: host it on http://127.0.0.1:8321"),
     ("metaloop contest close my-contest", "3: run the leaders again, and announce"),
 )
-def contest(out: Output) -> None:
+def contest() -> None:
     """Contests of programs: hosted on the web, decided on seeds nobody has seen."""
-    listed(out)
 
 
 @verb(
@@ -48,11 +48,6 @@ def contest(out: Output) -> None:
 )
 def ls(out: Output) -> None:
     """List the contests in this folder and under studies/."""
-    listed(out)
-
-
-def listed(out: Output) -> None:
-    """One row a contest; one that cannot be opened is told of and does not hide the others."""
     from arena.contest.contest import Contest
     from arena.contest.settings import MARK, shown
     from programs.errors import MetaloopError
@@ -72,31 +67,37 @@ def listed(out: Output) -> None:
     out.rows(rows, CONTESTS, empty="no contest here: metaloop contest init DIR")
 
 
+@dataclass(frozen=True)
+class ContestFlags:
+    """What the host of a new contest says of it."""
+
+    title: Annotated[str | None, flag("What the pages call it  [default: the folder's name].", metavar="TEXT")]
+    task: Annotated[
+        str | None, flag("The task, or several that count alike  [default: strokes].", "-t", metavar="NAME|DIR,…")
+    ]
+    run_budget: RunBudgetFlag
+    hidden: Annotated[
+        str | None, flag("Tasks for the leaders after the decision, secret until then.", metavar="TASK,…")
+    ]
+    runs: Annotated[int, flag("Runs of each entry.", "-n", min=2, default=4)]
+    confirm_runs: Annotated[int | None, flag("Fresh runs of each leader  [default: 3 x --runs].", min=2)]
+    opens: Annotated[str | None, flag("2026-12-01T09:00 (UTC), or 2h from now  [default: now].", metavar="TIME")]
+    closes: Annotated[str, flag("A time, or so long after --opens.", metavar="TIME", default="7d")]
+    entries_per_person: Annotated[int, flag("Entries each.", min=1, default=3)]
+    sealed: Annotated[bool, flag("Only hashes of entries are public until the decision.")]
+    open_join: Annotated[bool, flag("Anybody may join, without the code.")]
+    models: Annotated[ModelFlags, without("record", "replay")]
+    agent: AgentFlags
+    yes: YesFlag
+    playing: Annotated[PlayingFlags, only("workers", "devices_per_run", "fixed_steps", "unsafe_no_sandbox")]
+
+
 @verb(
     ("metaloop contest init my-contest --closes 7d", "on strokes, open now, for a week"),
     ("metaloop contest init c2 -t tinylm -b 2m -n 6 --sealed", "2 minutes a run, 6 runs, texts sealed"),
     ("metaloop contest init c3 -t strokes,tinylm", "4 runs on each of two tasks, ranked over both"),
-    flags=[
-        click.argument("folder", metavar="DIR"),
-        flag("--title", metavar="TEXT", help="What the pages call it  [default: the folder's name]."),
-        flag("-t", "--task", metavar="NAME|DIR,…", help="The task, or several that count alike  [default: strokes]."),
-        options.run_budget_flag,
-        flag("--hidden", metavar="TASK,…", help="Tasks for the leaders after the decision, secret until then."),
-        flag("-n", "--runs", type=click.IntRange(min=2), default=4, show_default=True, help="Runs of each entry."),
-        flag("--confirm-runs", type=click.IntRange(min=2), help="Fresh runs of each leader  [default: 3 x --runs]."),
-        flag("--opens", metavar="TIME", help="2026-12-01T09:00 (UTC), or 2h from now  [default: now]."),
-        flag("--closes", metavar="TIME", default="7d", show_default=True, help="A time, or so long after --opens."),
-        flag("--entries-per-person", type=click.IntRange(min=1), default=3, show_default=True, help="Entries each."),
-        flag("--sealed", is_flag=True, help="Only hashes of entries are public until the decision."),
-        flag("--open-join", is_flag=True, help="Anybody may join, without the code."),
-        *contest_staff.FLAGS,
-        options.workers_flag,
-        options.devices_flag,
-        options.fixed_steps_flag,
-        options.unsafe_flag,
-    ],
 )
-def init(out: Output, folder: str, **flags: Any) -> None:
+def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     """Found a contest: a folder that is a study too, with rules whose hash is fixed
     and the hash of the secret that every seed comes from. Prints the host's token
     and the code to join with, this once."""
@@ -120,27 +121,27 @@ def init(out: Output, folder: str, **flags: Any) -> None:
     out.note(f"next: metaloop contest serve {resolve.typed(Path(folder))}")
 
 
-def wishes_of(folder: str, flags: dict[str, Any]) -> ContestOptions:
+def wishes_of(folder: str, flags: ContestFlags) -> ContestOptions:
     """The flags of init, checked against the task and this machine."""
     from arena import sandbox
     from arena.contest.create import ContestOptions
 
-    crew = contest_staff.take(flags)
-    task, *further = launch.load_tasks(flags["task"]) or [launch.load_task(None)]
-    budget = flags["run_budget"] or task.run_budget
-    launch.refuse_small(task, budget, flags["fixed_steps"])
-    hidden = launch.load_tasks(flags["hidden"])
+    crew = contest_staff.crew_of(flags.models, flags.agent, flags.yes)
+    task, *further = launch.load_tasks(flags.task) or [launch.load_task(None)]
+    budget = flags.run_budget or task.run_budget
+    launch.refuse_small(task, budget, flags.playing.fixed_steps)
+    hidden = launch.load_tasks(flags.hidden)
     for each in (task, *further, *hidden):
-        sandbox.require(each, not flags["unsafe_no_sandbox"])
-    opens = moment(flags["opens"], datetime.now(UTC), "--opens")
-    devices = flags["devices_per_run"] or 1
+        sandbox.require(each, not flags.playing.unsafe_no_sandbox)
+    opens = moment(flags.opens, datetime.now(UTC), "--opens")
+    devices = flags.playing.devices_per_run or 1
     return ContestOptions(
-        title=flags["title"] or Path(folder).name, task=task, opens=opens,
-        closes=moment(flags["closes"], opens, "--closes"), run_budget=budget, runs=flags["runs"],
-        confirm_runs=flags["confirm_runs"] or 3 * flags["runs"], entries_per_person=flags["entries_per_person"],
-        sealed=flags["sealed"], join_open=flags["open_join"],
-        workers=launch.workers_of(flags["workers"], devices), devices=devices,
-        fixed_steps=flags["fixed_steps"], sandbox=not flags["unsafe_no_sandbox"],
+        title=flags.title or Path(folder).name, task=task, opens=opens,
+        closes=moment(flags.closes, opens, "--closes"), run_budget=budget, runs=flags.runs,
+        confirm_runs=flags.confirm_runs or 3 * flags.runs, entries_per_person=flags.entries_per_person,
+        sealed=flags.sealed, join_open=flags.open_join,
+        workers=launch.workers_of(flags.playing.workers, devices), devices=devices,
+        fixed_steps=flags.playing.fixed_steps, sandbox=not flags.playing.unsafe_no_sandbox,
         hidden=tuple(hidden), further=tuple(further), researcher=crew.researcher, staff=crew.staff,
     )  # fmt: skip
 
@@ -163,15 +164,14 @@ def moment(text: str | None, start: datetime, name: str) -> datetime:
 @verb(
     ("metaloop contest serve my-contest", "on this machine only"),
     ("metaloop contest serve my-contest --host 0.0.0.0 --port 80", "for everybody who can reach it"),
-    flags=[
-        click.argument("folder", metavar="DIR"),
-        flag("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
-        flag("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0: any that is free."),
-        options.executor_flag,
-        options.share_flag,
-    ],
 )
-def serve(out: Output, folder: str, host: str, port: int) -> None:
+def serve(
+    out: Output,
+    folder: ContestFolder,
+    host: Annotated[str, flag("The address to listen on.", default="127.0.0.1")],
+    port: Annotated[int, flag("0: any that is free.", min=0, max=65535, default=PORT)],
+    _playing: Annotated[PlayingFlags, only("executor", "runs_per_device")],
+) -> None:
     """Host a contest: its pages, its API, and the runs of its entries beside them.
     What was accepted survives a kill; the same command goes on."""
     from arena.contest.serve import serve as carry_on
@@ -186,12 +186,10 @@ def serve(out: Output, folder: str, host: str, port: int) -> None:
 @verb(
     ("metaloop contest export my-contest --to data", "programs, ledger, board, Parquet tables"),
     ("metaloop standings data", "exported after the decision it is a study to look at"),
-    flags=[
-        click.argument("folder", metavar="DIR"),
-        flag("--to", metavar="DIR", required=True, help="A new folder."),
-    ],
 )
-def export(out: Output, folder: str, to: str) -> None:
+def export(
+    out: Output, folder: ContestFolder, to: Annotated[str, flag("A new folder.", metavar="DIR", required=True)]
+) -> None:
     """Write every program, ledger and standing of a contest into a folder. Texts that
     are sealed are in it too: hand it on after the decision."""
     from arena.contest.contest import Contest

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Annotated, Any
 
 from analysis.wording import decimals, many, number, span, typical
 from meta.cli import resolve
 from meta.cli.contest_entrant import columns, shown
+from meta.cli.flags import ContestFolder
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
 from programs.errors import UsageError
@@ -23,12 +22,12 @@ LOOK_SECONDS = 0.5
 @verb(
     ("metaloop contest close my-contest", "after the closing time of the rules"),
     ("metaloop contest close my-contest --early 'rain'", "before it; everybody is told why"),
-    flags=[
-        click.argument("folder", metavar="DIR"),
-        flag("--early", metavar="WHY", help="Close before the time in the rules; the reason is public."),
-    ],
 )
-def close(out: Output, folder: str, early: str | None) -> None:
+def close(
+    out: Output,
+    folder: ContestFolder,
+    early: Annotated[str | None, flag("Close before the time in the rules; the reason is public.", metavar="WHY")],
+) -> None:
     """Close a contest for good: entries that were accepted get their runs, the leaders
     play once more on fresh seeds and data, and the decision is announced with the
     secret. Works beside `serve` and without it; the same command goes on."""

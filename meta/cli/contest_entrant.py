@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import decimals, number, ranks, span, typical
-from meta.cli.options import duration, flag, verb
-from meta.cli.output import Column, Output
+from meta.cli.options import argument, duration, flag, verb
+from meta.cli.output import Column, Output, Row
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.contest.client import Client
 
-to_flag = flag("--to", metavar="URL", help="The contest's address: http://HOST:PORT.")
-token_flag = flag("--token", metavar="TOKEN", help="Your token; better in METALOOP_TOKEN.")
+ToFlag = Annotated[str | None, flag("The contest's address: http://HOST:PORT.", "--to", metavar="URL")]
+TokenFlag = Annotated[str | None, flag("Your token; better in METALOOP_TOKEN.", "--token", metavar="TOKEN")]
 LINT = (Column("line", right=True), Column("level"), Column("message", wrap=True), Column("code", style="dim"))
 
 
@@ -31,13 +30,13 @@ def client_of(to: str | None, token: str | None = None) -> Client:
 @verb(
     ("metaloop contest join --to URL --name Ada --code CODE", "prints your token, this once"),
     ("metaloop contest join --to URL --name Ada --json", "for a script, where anybody may join"),
-    flags=[
-        to_flag,
-        flag("--name", metavar="NAME", required=True, help="As the board shows you."),
-        flag("--code", metavar="CODE", default="", help="The code to join with, from the host."),
-    ],
 )
-def join(out: Output, to: str | None, name: str, code: str) -> None:
+def join(
+    out: Output,
+    to: ToFlag,
+    name: Annotated[str, flag("As the board shows you.", metavar="NAME", required=True)],
+    code: Annotated[str, flag("The code to join with, from the host.", metavar="CODE", default="")],
+) -> None:
     """Take part in a contest: a name for a token."""
     out.thing(client_of(to).post("/api/v1/join", {"name": name, "code": code}))
     out.note("keep the token: it is told this once. export METALOOP_TOKEN=…")
@@ -47,14 +46,14 @@ def join(out: Output, to: str | None, name: str, code: str) -> None:
     ("metaloop contest submit program.md --to http://HOST:8321", "enter it; the token from METALOOP_TOKEN"),
     ("metaloop contest submit mine.md --to URL --parent n_1f0c", "a child of an earlier entry, shown against it"),
     ("metaloop contest submit program.md --to URL --json", "for a script: entry_id, state, lint"),
-    flags=[
-        click.argument("program", metavar="PROGRAM"),
-        to_flag,
-        token_flag,
-        flag("--parent", metavar="ENTRY", default="", help="The entry that it is based on: its id or number."),
-    ],
 )
-def submit(out: Output, program: str, to: str | None, token: str | None, parent: str) -> int:
+def submit(
+    out: Output,
+    program: Annotated[str, argument(metavar="PROGRAM")],
+    to: ToFlag,
+    token: TokenFlag,
+    parent: Annotated[str, flag("The entry that it is based on: its id or number.", metavar="ENTRY", default="")],
+) -> int:
     """Enter a program. When this returns, the host has stored it; the same text again
     is the same entry."""
     from arena.contest.client import Turned
@@ -80,11 +79,12 @@ def submit(out: Output, program: str, to: str | None, token: str | None, parent:
     return 0
 
 
-def shown(row: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+def shown(row: Row, rows: Sequence[Row]) -> Row:
     """A row of the board with its figures as they are read; the entry's own keys stay."""
     digits = decimals(typical(other["se"] for other in rows))
     who = {"control": "stock (control)", "a/a": "stock (A/A)"}.get(row["role"], f"{row['entrant']}: {row['name']}")
-    return row | {
+    return {
+        **row,
         "rank": ranks(row["rank_low"], row["rank_high"]), "entry": who, "gain": number(row["gain"], digits),
         "interval": span(row["low"], row["high"], digits), "claimed": number(row["claimed"], digits),
     }  # fmt: skip

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import click
 
 from meta.cli import resolve
-from meta.cli.options import flag, verb
+from meta.cli.flags import ContestFolder
+from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output
 
-folder_argument = click.argument("folder", metavar="DIR")
-entry_argument = click.argument("entry", metavar="ENTRY")
+EntryName = Annotated[str, argument(metavar="ENTRY")]
 DISPUTES = (Column("dispute_id", "no.", right=True), Column("state"), Column("number", "entry", right=True),
             Column("entrant"), Column("by"), Column("reason", wrap=True), Column("answer", wrap=True),
             Column("raised_at", "raised", optional=True), Column("entry_id", person=False))  # fmt: skip
-because_flag = flag("--because", metavar="TEXT", required=True, help="Why; everybody reads it, and it stays.")
 
 
 def opened(folder: str, out: Output) -> Any:
@@ -37,9 +36,13 @@ def acted(out: Output, contest: Any, act: Any) -> None:
 @verb(
     ("metaloop contest void my-contest 7 --because 'sent twice'", "number 7 on the board"),
     ("metaloop contest unvoid my-contest 7", "takes it back"),
-    flags=[folder_argument, entry_argument, because_flag],
 )
-def void(out: Output, folder: str, entry: str, because: str) -> None:
+def void(
+    out: Output,
+    folder: ContestFolder,
+    entry: EntryName,
+    because: Annotated[str, flag("Why; everybody reads it, and it stays.", metavar="TEXT", required=True)],
+) -> None:
     """Declare an entry void: no queue, no rank, no part in the decision, no cost to its
     entrant. A run in hand ends by itself. ENTRY is a number on the board, or an
     entry_id. Works beside `serve` and without it."""
@@ -56,12 +59,13 @@ def void(out: Output, folder: str, entry: str, because: str) -> None:
 @verb(
     ("metaloop contest unvoid my-contest 7", "it goes on where it was"),
     ("metaloop contest unvoid my-contest 7 --because 'it was not'", "with a reason"),
-    flags=[
-        folder_argument, entry_argument,
-        flag("--because", metavar="TEXT", default="", help="Why; everybody reads it."),
-    ],
-)  # fmt: skip
-def unvoid(out: Output, folder: str, entry: str, because: str) -> None:
+)
+def unvoid(
+    out: Output,
+    folder: ContestFolder,
+    entry: EntryName,
+    because: Annotated[str, flag("Why; everybody reads it.", metavar="TEXT", default="")],
+) -> None:
     """Put a void entry back where the ledger says that it is. One that this host had
     given up by itself begins anew."""
     from arena.contest import acts
@@ -73,12 +77,10 @@ def unvoid(out: Output, folder: str, entry: str, because: str) -> None:
 @verb(
     ("metaloop contest disputes my-contest", "open ones first"),
     ("metaloop contest disputes my-contest --open", "those that wait for an answer"),
-    flags=[
-        folder_argument,
-        flag("--open", "only_open", is_flag=True, help="Only those without an answer."),
-    ],
 )
-def disputes(out: Output, folder: str, only_open: bool) -> None:
+def disputes(
+    out: Output, folder: ContestFolder, only_open: Annotated[bool, flag("Only those without an answer.", "--open")]
+) -> None:
     """List the disputes of a contest with the host's answers."""
     from arena.contest.disputes import disputes as found
     from arena.contest.views import plain
@@ -89,9 +91,13 @@ def disputes(out: Output, folder: str, only_open: bool) -> None:
 @verb(
     ("metaloop contest answer my-contest 3 'Seen, and void.'", "the answer to dispute 3"),
     ("metaloop contest answer my-contest 3 'Looked at again.'", "anew: the earlier answer is replaced"),
-    flags=[folder_argument, click.argument("dispute", type=click.IntRange(min=1)), click.argument("text")],
 )
-def answer(out: Output, folder: str, dispute: int, text: str) -> None:
+def answer(
+    out: Output,
+    folder: ContestFolder,
+    dispute: Annotated[int, argument(type=click.IntRange(min=1))],
+    text: Annotated[str, argument()],
+) -> None:
     """Answer a dispute; everybody reads it on the entry's page."""
     from arena.contest.disputes import answer as say
     from arena.contest.views import plain

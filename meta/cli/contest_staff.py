@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
-import click
-
-from meta.cli import options, resolve, staffing
+from meta.cli import resolve
 from meta.cli.crew import Crew
-from meta.cli.options import flag, verb
+from meta.cli.flags import SHARES, ContestFolder, ModelFlags
+from meta.cli.options import only, verb
 from meta.cli.output import Output
+from meta.cli.staffing import AgentFlags
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from inner_loop.kit import Staff
 
-SHARES = 50  # runs that the caps are for, where no flag says what one of them may take
 LEAST_REPLIES = 4  # the longest replies that one run must be able to pay for
-run_usd_flag = flag(
-    "--run-usd", type=click.FloatRange(min=0, min_open=True), metavar="USD",
-    help=f"Most dollars of one run  [default: --max-usd / {SHARES}].",
-)  # fmt: skip
-run_tokens_flag = flag(
-    "--run-tokens", type=click.IntRange(min=1), help=f"Most tokens of one run  [default: --max-tokens / {SHARES}]."
-)
-CAPS = (options.max_usd_flag, options.max_tokens_flag, run_usd_flag, run_tokens_flag, options.price_flag)
-FLAGS = (
-    options.researcher_flag, options.model_flag, *CAPS, options.reply_tokens_flag, options.call_timeout_flag,
-    options.patience_flag, options.calls_at_once_flag, *staffing.FLAGS, options.yes_flag,
-)  # fmt: skip
 
 
-def take(flags: dict[str, Any]) -> Crew:
+def crew_of(models: ModelFlags, agent: AgentFlags, yes: bool) -> Crew:
     """The crew of a contest, ready to be asked. Raises UsageError where calls may cost money and nothing caps them."""
-    shares = {name: flags.pop(name) for name in ("run_usd", "run_tokens")}
-    crew = Crew.take(flags)
-    crew = Crew(crew.asked, with_shares(crew.staff, **shares), crew.yes)
+    crew = Crew.of(models, agent, yes=yes)
+    crew = replace(crew, staff=with_shares(crew.staff, models.run_usd, models.run_tokens))
     kind = crew.researcher.partition(":")[0]
     if kind != "scripted" and not crew.staff.caps() and not crew.staff.agent_direct:
         raise UsageError(
@@ -66,9 +53,12 @@ def with_shares(staff: Staff, run_usd: float | None, run_tokens: int | None) -> 
 @verb(
     ("metaloop contest caps my-contest", "what models have taken, and may"),
     ("metaloop contest caps my-contest --max-usd 40", "raise a cap; a queue that waits for it goes on"),
-    flags=[click.argument("folder", metavar="DIR"), *CAPS],
 )
-def caps(out: Output, folder: str, **flags: Any) -> None:
+def caps(
+    out: Output,
+    folder: ContestFolder,
+    asked: Annotated[ModelFlags, only("max_usd", "max_tokens", "run_usd", "run_tokens", "price")],
+) -> None:
     """Show or change what a contest's models may take. What one run may take stands in
     the rules and cannot be changed after the founding."""
     from arena.contest.contest import Contest
@@ -77,10 +67,9 @@ def caps(out: Output, folder: str, **flags: Any) -> None:
 
     place = resolve.contest_folder(folder, out)
     found = Contest.open(place)
-    shares = {name: flags.pop(name) for name in ("run_usd", "run_tokens")}
-    asked = Crew.take(flags).staff
-    given = {name: getattr(asked, name) for name in KEPT if getattr(asked, name)}
-    if any(shares.values()):
+    wanted = Crew.of(asked, yes=False).staff
+    given = {name: getattr(wanted, name) for name in KEPT if getattr(wanted, name)}
+    if asked.run_usd or asked.run_tokens:
         raise UsageError("what one run may take stands in the rules", hint="found another contest for other rules")
     if given:
         config = found.study.model_copy(update={"staff": found.study.staff.model_copy(update=given)})

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import click
+from typing import Annotated, Any
 
 from meta.cli import resolve
-from meta.cli.contest_entrant import client_of, columns, shown, to_flag, token_flag
-from meta.cli.options import duration, verb
+from meta.cli.contest_entrant import ToFlag, TokenFlag, client_of, columns, shown
+from meta.cli.options import argument, duration, verb
 from meta.cli.output import Column, Output
 from programs.errors import UsageError
 
@@ -22,9 +20,10 @@ MOST = 500  # rows of the board
     ("metaloop contest status --to http://HOST:8321", "the board; with a token your entries too"),
     ("metaloop contest status my-contest", "the host's: queue and workers too, from the folder"),
     ("metaloop contest status --to URL --json", "all of it for a script"),
-    flags=[click.argument("folder", metavar="[DIR]", required=False), to_flag, token_flag],
 )
-def status(out: Output, folder: str | None, to: str | None, token: str | None) -> None:
+def status(
+    out: Output, folder: Annotated[str | None, argument(metavar="[DIR]", required=False)], to: ToFlag, token: TokenFlag
+) -> None:
     """Where a contest stands: phase, board and, with a token, your own entries; of a
     folder on this machine, how queue and workers do."""
     if folder and to:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import decimals, plain_number, plain_span
 from meta.cli import render, resolve, trust
-from meta.cli.options import flag, study_argument, study_flag, verb
-from meta.cli.output import Column, Output, table
+from meta.cli.flags import AnyStudy
+from meta.cli.options import flag, verb
+from meta.cli.output import Column, Output, Row, table
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -36,16 +38,17 @@ QUERY = "SELECT * FROM credit ORDER BY method, estimate DESC NULLS LAST, credit_
     ("metaloop credit studies/NAME", "the clearest, method by method"),
     ('metaloop credit studies/NAME --bundle "norm=batch" --on "lr=0.01"', "what one edit adds to another"),
     ("metaloop credit studies/NAME --all --json", "every row, for a script"),
-    flags=[
-        study_argument,
-        study_flag,
-        flag("--method", metavar="NAME", help="Only this method (edits, directives, mutations …)."),
-        flag("--all", is_flag=True, help="Also what no interval tells from zero."),
-        flag("--bundle", metavar="EDITS", help='The gain of these edits at once: "optimizer=adamw lr=0.003".'),
-        flag("--on", metavar="EDITS", help="With --bundle: on top of a source that holds these."),
-    ],
 )
-def credit(out: Output, study: str | None, method: str | None, all: bool, bundle: str | None, on: str | None) -> None:
+def credit(
+    out: Output,
+    study: AnyStudy,
+    method: Annotated[str | None, flag("Only this method (edits, directives, mutations …).", metavar="NAME")],
+    all: Annotated[bool, flag("Also what no interval tells from zero.")],
+    bundle: Annotated[
+        str | None, flag('The gain of these edits at once: "optimizer=adamw lr=0.003".', metavar="EDITS")
+    ],
+    on: Annotated[str | None, flag("With --bundle: on top of a source that holds these.", metavar="EDITS")],
+) -> None:
     """Gain by edit, directive and mutation: estimate, 95% interval, n, design. What
     is no experiment but an association says so."""
     from analysis.attribution import recomputed
@@ -76,12 +79,12 @@ def credit(out: Output, study: str | None, method: str | None, all: bool, bundle
         _show(out, [r for r in rows if r["method"] == name])
 
 
-def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> list[dict[str, Any]]:
+def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> list[Row]:
     """What these edits add at once, on each task of the study that had them in an experiment."""
     from analysis.attribution import searched
     from analysis.edit_effects import edit_effects, key_of
 
-    found = []
+    found: list[Row] = []
     for scope in searched(con):
         told = edit_effects(scope).bundle([key_of(edit) for edit in edits], [key_of(edit) for edit in on])
         if told is not None:
@@ -96,7 +99,7 @@ def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> 
     return found
 
 
-def resolved(row: dict[str, Any]) -> bool:
+def resolved(row: Row) -> bool:
     """Whether the interval leaves zero out."""
     low, high = row.get("low"), row.get("high")
     return low is not None and high is not None and (low > 0 or high < 0)
@@ -105,7 +108,7 @@ def resolved(row: dict[str, Any]) -> bool:
 SHORT = 1  # letters of a design in a table, told in its title
 
 
-def _show(out: Output, rows: list[dict[str, Any]]) -> None:
+def _show(out: Output, rows: Sequence[Row]) -> None:
     from rich.text import Text
 
     out.show(Text(title(rows), style="bold"))
@@ -125,7 +128,7 @@ def _show(out: Output, rows: list[dict[str, Any]]) -> None:
     out.show(table([_row(r, axis, places) for r in rows], columns, out.console.width))
 
 
-def title(rows: list[dict[str, Any]]) -> str:
+def title(rows: Sequence[Row]) -> str:
     """Method and unit of one method's rows; the design too where it is one, else each row names its own."""
     kinds = designs(rows)
     if len(kinds) == 1:
@@ -134,16 +137,16 @@ def title(rows: list[dict[str, Any]]) -> str:
     return f"{rows[0]['method']}: in {rows[0]['unit']} ({legend})"
 
 
-def designs(rows: list[dict[str, Any]]) -> list[str]:
+def designs(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(design(r) for r in rows))
 
 
-def design(r: dict[str, Any]) -> str:
+def design(r: Row) -> str:
     """The design, with a word of warning where it allows no causal words."""
     return str(r["design"]) + ("" if r["causal"] else ", an association")
 
 
-def _row(r: dict[str, Any], axis: render.Axis, places: int) -> dict[str, Any]:
+def _row(r: Row, axis: render.Axis, places: int) -> Row:
     return {
         "label": r.get("label") or resolve.short(r.get("directive_id") or r.get("child_id") or r["credit_id"]),
         "estimate": plain_number(r["estimate"], places, sign=True),

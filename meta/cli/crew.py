@@ -6,21 +6,26 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import click
 
-from meta.cli import staffing
-from programs.errors import NotComparable, NotFound, UsageError
+from meta.cli import resolve, staffing
+from meta.cli.flags import ModelFlags
+from meta.cli.staffing import AgentFlags
+from meta.planned_work import PlannedWork
+from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
     from inner_loop.kit import Staff
     from trainer.task import Task
 
+NO_AGENT = AgentFlags()
 LOCAL = ("127.0.0.1", "localhost", "::1")
 CAPS = ("max_usd", "max_tokens", "max_wall", "prices")
+Traces = Literal["auto", "tools", "prompt", "none"]
 LIMITS = ("reply_tokens", "call_timeout", "patience", "calls_at_once")  # of calls
 
 
@@ -43,21 +48,23 @@ class Crew:
         return self.asked or "scripted"
 
     @classmethod
-    def take(cls, flags: dict[str, Any]) -> Crew:
-        """Take the staff flags out of a command's parameters. Naming a model asks for the chat researcher."""
+    def of(cls, models: ModelFlags, agent: AgentFlags = NO_AGENT, *, traces: Traces | None = None, yes: bool) -> Crew:
+        """As the flags of a command say. Naming a model asks for the chat researcher."""
         from inner_loop.kit import Staff
 
-        models = tuple(name.strip() for name in (flags.pop("model", None) or "").split(",") if name.strip())
+        calls = {name: value for name in LIMITS if (value := getattr(models, name)) is not None}
         staff = Staff(
-            models=models, max_usd=flags.pop("max_usd", None), max_tokens=flags.pop("max_tokens", None),
-            prices=dict(_price(text) for text in flags.pop("price", ())), **staffing.take(flags),
-            traces=flags.pop("traces", None) or "auto",
-            **{name: given for name in LIMITS if (given := flags.pop(name, None)) is not None},
-        )  # fmt: skip
-        _tapes(flags.pop("record", None), flags.pop("replay", None))
-        implied = "command" if staff.agent else "chat" if models else None
-        asked = flags.pop("researcher", None) or implied
-        return cls(asked, staff, bool(flags.pop("yes", False)))
+            models=tuple(resolve.listed(models.model)),
+            max_usd=models.max_usd,
+            max_tokens=models.max_tokens,
+            prices=dict(_price(text) for text in models.price),
+            **agent.given(),
+            **calls,
+            traces=traces or "auto",
+        )
+        _tapes(models.record, models.replay)
+        implied = "command" if staff.agent else "chat" if staff.models else None
+        return cls(models.researcher or implied, staff, yes)
 
     def ready(self, study: Study | None) -> None:
         """Before anything is founded: raise where a model cannot be asked; on a study that goes on, raise its caps.
@@ -91,7 +98,7 @@ class Crew:
         if not self.yes and not _free(staff):
             _consent()
 
-    def bill(self, task: Task, experiments: int, study: Study | None) -> dict[str, Any]:
+    def bill(self, task: Task, experiments: int, study: Study | None) -> PlannedWork:
         """What the models may take, in the words of a plan; nothing where none is called."""
         researcher = study.config.researcher if study else self.researcher
         staff = _with_caps(study.config.staff, self.staff) if study else self.staff
@@ -103,7 +110,7 @@ class Crew:
             return {}
         if researcher != "chat":
             return limits(staff)
-        named = {"researcher": researcher, "models": ", ".join(staff.models), **limits(staff)}
+        named: PlannedWork = {"researcher": researcher, "models": ", ".join(staff.models), **limits(staff)}
         if staff.max_wall is not None:
             named["max_wall_s"] = staff.max_wall
         if os.environ.get("METALOOP_REPLAY"):
@@ -116,7 +123,7 @@ class Crew:
         return named | {"tokens": whole.tokens, "usd": whole.usd, "price": told(whole, staff)}
 
 
-def limits(staff: Staff) -> dict[str, Any]:
+def limits(staff: Staff) -> PlannedWork:
     """The limits of calls, in the words of a plan; times in seconds."""
     return {
         "reply_tokens": staff.reply_tokens, "call_timeout_s": staff.call_timeout, "patience_s": staff.patience,
@@ -168,10 +175,7 @@ def _same_replies(study: Study, asked: Staff) -> None:
     """The length of replies is part of each request, by which recorded calls are known."""
     made = study.config.staff.reply_tokens
     if "reply_tokens" in asked.model_fields_set and asked.reply_tokens != made:
-        raise NotComparable(
-            f"the study was made with --reply-tokens {made}",
-            hint="leave --reply-tokens out to go on, or name a new folder with --study",
-        )
+        raise resolve.made_otherwise(f"the study was made with --reply-tokens {made}", "--reply-tokens")
 
 
 def _free(staff: Staff) -> bool:

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from meta.cli.doctor_gpu import check_gpu_sandbox, check_gpus
 from meta.cli.finding import Finding
 from meta.cli.options import flag, verb
-from meta.cli.output import Column, Output
+from meta.cli.output import Column, Output, Row
 
 if TYPE_CHECKING:
     from trainer.task import Task
@@ -34,13 +34,17 @@ MODULES = ("numpy", "scipy", "optuna", "duckdb", "pandas", "pydantic", "jinja2",
     ("metaloop doctor", "look at this machine"),
     ("metaloop doctor -t my-law/", "what is needed for this task; a simulated one needs no sandbox"),
     ("metaloop doctor --json", "the same for a script; exits with 1 on a failure"),
-    flags=[
-        flag("-t", "--task", metavar="NAME|DIR", help="Look with the eyes of this task."),
-        flag("--agent-network", type=click.Choice(("none", "proxy", "full")), default="none", show_default=True,
-             help="The network that coding agents are to have."),
+)
+def doctor(
+    out: Output,
+    task: Annotated[str | None, flag("Look with the eyes of this task.", "-t", metavar="NAME|DIR")],
+    agent_network: Annotated[
+        str,
+        flag(
+            "The network that coding agents are to have.", type=click.Choice(("none", "proxy", "full")), default="none"
+        ),
     ],
-)  # fmt: skip
-def doctor(out: Output, task: str | None, agent_network: str) -> int:
+) -> int:
     """Can it run here? Devices, memory, disk, git, sandbox, metering, keys: ok, warn
     or fail, each problem with its cure. Exits with 1 where something fails.
 
@@ -65,13 +69,12 @@ COLUMNS = (
 )
 
 
-def _row(finding: Finding, mode: str) -> dict[str, Any]:
-    row: dict[str, Any] = asdict(finding)
-    if mode == "person":
-        from rich.text import Text
+def _row(finding: Finding, mode: str) -> Row:
+    if mode != "person":
+        return asdict(finding)
+    from rich.text import Text
 
-        row["state"] = Text(finding.state, style=STYLES[finding.state])
-    return row
+    return asdict(finding) | {"state": Text(finding.state, style=STYLES[finding.state])}
 
 
 def check_python() -> Finding:

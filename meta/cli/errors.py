@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import json
-import sys
 from dataclasses import dataclass
 
 import click
@@ -80,12 +79,6 @@ def wants(flag: str, argv: list[str]) -> bool:
     before = argv[: argv.index("--")] if "--" in argv else argv
     value = os.environ.get("METALOOP_" + flag.strip("-").upper(), "")
     return flag in before or value.lower() in {"1", "true", "yes", "on", "t", "y"}
-
-
-def print_traceback() -> None:
-    import traceback
-
-    traceback.print_exc(file=sys.stderr)
 
 
 def _from_click(error: click.ClickException) -> Problem:

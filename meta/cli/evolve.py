@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-import click
-
-from meta.cli import launch, mutation, options, resolve, staffing, transfer_table
+from meta.cli import launch, mutation, resolve, transfer_table
+from meta.cli.crew import Crew
+from meta.cli.flags import (
+    BudgetFlag,
+    PlayingFlags,
+    ProgramOrNone,
+    Programs,
+    RunBudgetFlag,
+    StartFlags,
+    StudyFlags,
+    StudyModelFlags,
+)
 from meta.cli.launch import Settings
-from meta.cli.options import flag, verb
-from meta.cli.output import Output
-from programs.errors import NotComparable, UsageError
+from meta.cli.mutation import MutationFlags
+from meta.cli.options import flag, only, verb
+from meta.cli.output import Output, Row
+from meta.cli.staffing import AgentFlags
+from meta.planned_work import PlannedWork
+from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
@@ -20,38 +33,48 @@ if TYPE_CHECKING:
     from programs.program import Program
     from trainer.task import Task
 
-FLAGS = [
-    options.study_flag,
-    options.resume_flag,
-    options.tasks_flag,
-    flag("--reserve", metavar="TASK,…", help="Tasks on which the champion is tested once, at the end."),
-    flag("--prior", metavar="STUDY,…", help="Past studies: what they say of programs is where this one starts."),
-    options.run_budget_flag,
-    options.budget_flag,
-    flag("--quick", is_flag=True, help="A small study: 2 minutes on 2 idle cores."),
-    flag("--generations", type=click.IntRange(min=0), help="Generations of children."),
-    flag("-n", "--seeds", type=click.IntRange(min=2), help="Runs per program in a race."),
-    flag("--confirm-again", is_flag=True, help="With --resume, where the control failed its check: once, on new data."),
-    flag(
-        "--same-spend", is_flag=True, help="Also: spend as much again on stock runs, and measure their best train.py."
-    ),
-    flag("--best-of-n", is_flag=True, help="Also: the best train.py of the champion's runs, and of stock's."),
-    *options.PLAYING_FLAGS,
-    *options.STAFF_FLAGS,
-    *staffing.FLAGS,
-    *mutation.FLAGS,
-    options.dry_run_flag,
-    options.yes_flag,
-]
+
+@dataclass(frozen=True)
+class Dial:
+    """The size of a study: from one of the first two, or the default; then what single flags change."""
+
+    run_budget: RunBudgetFlag
+    budget: BudgetFlag
+    quick: Annotated[bool, flag("A small study: 2 minutes on 2 idle cores.")]
+    generations: Annotated[int | None, flag("Generations of children.", min=0)]
+    seeds: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)]
+    confirm_again: Annotated[bool, flag("With --resume, where the control failed its check: once, on new data.")]
+    same_spend: Annotated[bool, flag("Also: spend as much again on stock runs, and measure their best train.py.")]
+    best_of_n: Annotated[bool, flag("Also: the best train.py of the champion's runs, and of stock's.")]
+
+
+@dataclass(frozen=True)
+class EvolveFlags:
+    """The flags of both commands."""
+
+    which: Annotated[StudyFlags, only("study", "resume")]
+    task: Annotated[
+        str | None,
+        flag("The task, or several that every program is run on  [default: strokes].", "-t", metavar="TASK,…"),
+    ]
+    reserve: Annotated[str | None, flag("Tasks on which the champion is tested once, at the end.", metavar="TASK,…")]
+    prior: Annotated[
+        str | None, flag("Past studies: what they say of programs is where this one starts.", metavar="STUDY,…")
+    ]
+    dial: Dial
+    playing: PlayingFlags
+    models: StudyModelFlags
+    agent: AgentFlags
+    mutation: MutationFlags
+    start: StartFlags
 
 
 @verb(
     ("metaloop evolve --quick", "offline, on CPU, no key; 2 minutes on 2 idle cores"),
     ("metaloop evolve -r scripted -m gpt-4o-mini", "a model writes programs, none follows them"),
     ("metaloop evolve --resume studies/NAME", "go on with one that was stopped"),
-    flags=[click.argument("programs", metavar="[PROGRAM]...", nargs=-1), *FLAGS],
 )
-def evolve(out: Output, programs: tuple[str, ...], **flags: Any) -> None:
+def evolve(out: Output, programs: Programs, flags: EvolveFlags) -> None:
     """Race programs (the library's starters, or those named), find out which of their
     sentences earned the gain, write better ones from that, and confirm the best
     against stock on fresh seeds."""
@@ -62,30 +85,30 @@ def evolve(out: Output, programs: tuple[str, ...], **flags: Any) -> None:
     ("metaloop improve my/program.md", "ends with champion.md, its evidence and the diff"),
     ("metaloop improve my/program.md --quick --dry-run", "the plan and the bill, nothing else"),
     ("metaloop improve --resume studies/NAME", "go on with one that was stopped"),
-    flags=[click.argument("program", metavar="[PROGRAM]", required=False), *FLAGS],
 )
-def improve(out: Output, program: str | None, **flags: Any) -> None:
+def improve(out: Output, program: ProgramOrNone, flags: EvolveFlags) -> None:
     """Evolve from a program of your own: only it and its descendants can become
     champion. Ends with champion.md, its evidence and the diff."""
     own = [resolve.one_program(program)] if program else []
-    if not own and not (flags["resume"] or flags["study"]):
+    if not own and not (flags.which.resume or flags.which.study):
         raise UsageError("name the program to improve", hint="metaloop improve my/program.md")
     _evolve(out, "improve", own, flags)
 
 
-def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]) -> None:
+def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -> None:
     from meta.begin import champion_of, confirmed_again, found, take_up
     from meta.confirmation import look_of
     from meta.prior import gather, sentence
     from meta.reserve import refuse_twice
     from trainer.task import Task
 
-    reserve = launch.load_tasks(flags.pop("reserve"))
-    past = [resolve.past_study(name, out) for name in resolve.listed(flags.pop("prior"))]
-    follows = mutation.load(flags.pop("meta_program"))
-    again = flags.pop("confirm_again")
-    dial = {name: flags.pop(name) for name in ("budget", "quick", "generations", "seeds", "best_of_n", "same_spend")}
-    settings = Settings.take(flags)
+    reserve = launch.load_tasks(flags.reserve)
+    past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
+    follows = mutation.load(flags.mutation.meta_program)
+    dial, again = flags.dial, flags.dial.confirm_again
+    crew = Crew.of(flags.models, flags.agent, traces=flags.mutation.traces, yes=flags.start.yes)
+    which = replace(flags.which, task=flags.task, run_budget=dial.run_budget)
+    settings = Settings.of(which, flags.playing, flags.start, crew)
     folder = settings.existing(out)
     if folder is not None:
         study, plan, starters = take_up(folder)
@@ -104,7 +127,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: dict[str, Any]
         homes = launch.load_tasks(settings.task) or [launch.load_task(None)]
         refuse_twice(homes, reserve)
         own_arm = command == "improve" and not like_stock(own[0], homes, settings.crew.researcher)
-        plan = plan_of(homes, settings, reserve, own_arm=own_arm, **dial)
+        plan = plan_of(homes, dial, reserve, own_arm=own_arm)
         known = gather(past, [other.name for other in reserve]) if past else None
     described = describe(plan, homes, settings, study if folder else None, reserve)
     if prior := study.config.prior if folder else known and known.prior:
@@ -152,10 +175,10 @@ def refuse_others(folder: Path, asked: list[Program], starters: list[Program]) -
     known = {program.program_id for program in starters}
     others = [program for program in asked if program.program_id not in known]
     if others:
-        raise NotComparable(
+        raise resolve.made_otherwise(
             f"{resolve.shown(folder)} was founded without {', '.join(program.name for program in others)}",
-            hint="leave the programs out to go on, or name a new folder with --study",
-            ids=[program.program_id for program in others],
+            "the programs",
+            [program.program_id for program in others],
         )
 
 
@@ -163,48 +186,35 @@ def refuse_reserve(study: Study, asked: list[Task]) -> None:
     """Its reserved tasks are part of what a study is: naming others later is an error."""
     known = {away.task_id for away in study.config.reserve}
     if asked and {task.task_id for task in asked} != known:
-        raise NotComparable(
-            f"{resolve.shown(study.folder)} was founded with other reserved tasks",
-            hint="leave --reserve out to go on, or name a new folder with --study",
+        raise resolve.made_otherwise(
+            f"{resolve.shown(study.folder)} was founded with other reserved tasks", "--reserve"
         )
 
 
-def plan_of(
-    homes: Sequence[Task],
-    settings: Settings,
-    reserve: Sequence[Task] = (),
-    *,
-    budget: float | None,
-    quick: bool,
-    generations: int | None,
-    seeds: int | None,
-    best_of_n: bool = False,
-    same_spend: bool = False,
-    own_arm: bool = False,
-) -> Plan:
-    """The size of the study from its dial: --quick, --budget, or the default; then what single flags change."""
+def plan_of(homes: Sequence[Task], dial: Dial, reserve: Sequence[Task] = (), *, own_arm: bool = False) -> Plan:
+    """The size of a study that is asked for by its dial."""
     from meta import plan as plans
     from meta.reserve import seconds_elsewhere
 
     task, *further = homes
-    if quick and budget is not None:
+    if dial.quick and dial.budget is not None:
         raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
-    if quick:
-        whole = plans.quick(task, settings.run_budget)
-    elif budget is not None:
+    if dial.quick:
+        whole = plans.quick(task, dial.run_budget)
+    elif dial.budget is not None:
         whole = plans.within(
-            budget, task, settings.run_budget,
+            dial.budget, task, dial.run_budget,
             lambda p: p.seconds_on(task, further) + seconds_elsewhere(p, task, reserve),
-            int(own_arm), int(same_spend),
+            int(own_arm), int(dial.same_spend),
         )  # fmt: skip
     else:
-        whole = plans.default(task, settings.run_budget)
-    if seeds is not None:
-        more = {"opening_more": max(seeds, whole.opening_more), "child_more": max(seeds, whole.child_more)}
-        whole = plans.override(whole, opening_runs=seeds, aa_runs=seeds, child_runs=seeds, **more)
-    best_of = plans.BEST_OF_SEEDS if best_of_n else None
-    more = {"own_arm": int(own_arm), "same_spend": int(same_spend)}
-    return plans.override(whole, generations=generations, best_of_seeds=best_of, **more)
+        whole = plans.default(task, dial.run_budget)
+    if dial.seeds is not None:
+        more = {"opening_more": max(dial.seeds, whole.opening_more), "child_more": max(dial.seeds, whole.child_more)}
+        whole = plans.override(whole, opening_runs=dial.seeds, aa_runs=dial.seeds, child_runs=dial.seeds, **more)
+    best_of = plans.BEST_OF_SEEDS if dial.best_of_n else None
+    more = {"own_arm": int(own_arm), "same_spend": int(dial.same_spend)}
+    return plans.override(whole, generations=dial.generations, best_of_seeds=best_of, **more)
 
 
 def like_stock(own: Program, homes: Sequence[Task], researcher: str) -> bool:
@@ -230,7 +240,7 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None) 
 
 def describe(
     plan: Plan, homes: Sequence[Task], settings: Settings, study: Study | None, reserve: Sequence[Task] = ()
-) -> dict[str, Any]:
+) -> PlannedWork:
     """What is about to be spent, and what the confirmation can tell. ``study``: the one that goes on."""
     from meta.reserve import runs_elsewhere, seconds_elsewhere
 
@@ -252,7 +262,7 @@ def describe(
 
 
 def play(
-    out: Output, command: str, study: Study, plan: Plan, starters: list[Program], described: dict[str, Any],
+    out: Output, command: str, study: Study, plan: Plan, starters: list[Program], described: PlannedWork,
     again: bool = False,
 ) -> None:  # fmt: skip
     """The outer loop, with its progress on stderr."""
@@ -286,7 +296,7 @@ def present(out: Output, folder: Path) -> None:
 
 
 def _show(
-    out: Output, folder: Path, verdict: str, changes: list[dict[str, Any]], files: dict[str, str],
+    out: Output, folder: Path, verdict: str, changes: Sequence[Row], files: dict[str, str],
     abroad: transfer_table.Champion,
 ) -> None:  # fmt: skip
     """The end of a study for a person: verdict, the confirmation's standings, all tasks, the diff, the files."""
@@ -305,7 +315,7 @@ def _show(
         out.text(f"{name}: {path}")
 
 
-def _changes(folder: Path, champion: str | None) -> list[dict[str, Any]]:
+def _changes(folder: Path, champion: str | None) -> list[Row]:
     """How the champion differs from the program that was to be improved, or from its first parent."""
     from arena.settings import StudyConfig
     from meta.cli.program import differences

@@ -6,13 +6,14 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import click
 
 from meta.cli import resolve
-from meta.cli.options import flag, study_argument, study_flag, verb
-from meta.cli.output import Output
+from meta.cli.flags import AnyStudy
+from meta.cli.options import flag, verb
+from meta.cli.output import Output, Row
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -27,18 +28,15 @@ FORMATS = ("tsv", "csv", "parquet", "jsonl")
     ("metaloop export studies/NAME --to csv > runs.csv", "the runs"),
     ("metaloop export studies/NAME --to jsonl --view all -o tables/", "every view, a file each"),
     ("metaloop export studies/NAME --prose -o program.md", "the champion, for any agent"),
-    flags=[
-        study_argument,
-        study_flag,
-        flag("--to", type=click.Choice(FORMATS), default="tsv", show_default=True, help="Format."),
-        flag("--view", default="runs", show_default=True, metavar="NAME|all", help="Which view."),
-        flag("--prose", is_flag=True, help="The champion (or the program FILE.md), its charter as sentences."),
-        flag("--dataset", metavar="DIR", help="Instead: outcomes, preferences and traces to learn from."),
-        flag("-o", "--output", metavar="PATH", help="File, or folder for all  [default: stdout]."),
-    ],
 )
 def export(
-    out: Output, study: str | None, to: str, view: str, prose: bool, output: str | None, dataset: str | None
+    out: Output,
+    study: AnyStudy,
+    to: Annotated[str, flag("Format.", type=click.Choice(FORMATS), default="tsv")],
+    view: Annotated[str, flag("Which view.", default="runs", metavar="NAME|all")],
+    prose: Annotated[bool, flag("The champion (or the program FILE.md), its charter as sentences.")],
+    dataset: Annotated[str | None, flag("Instead: outcomes, preferences and traces to learn from.", metavar="DIR")],
+    output: Annotated[str | None, flag("File, or folder for all  [default: stdout].", "-o", metavar="PATH")],
 ) -> None:
     """Write a view of a study as tsv, csv, parquet or jsonl. With --json and -o the
     files written are listed. With --prose: the champion as a program that says in
@@ -109,7 +107,7 @@ def as_prose(out: Output, study: str | None, target: Path | None) -> None:
     out.text(text, item={"text": text, "sentences": said})
 
 
-def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> dict[str, Any]:
+def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> Row:
     """Write a view to ``path`` and say what was written."""
     from analysis.export import write
 

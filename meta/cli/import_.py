@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from analysis.wording import many
 from meta.cli import resolve
+from meta.cli.flags import PlayingFlags
 from meta.cli.launch import cores
-from meta.cli.options import flag, verb, workers_flag
-from meta.cli.output import Column, Output, key_values, table
+from meta.cli.options import Above0, argument, flag, only, verb
+from meta.cli.output import Column, Output, Row, key_values, table
 
 if TYPE_CHECKING:
     from analysis.imports.load import Doubt
@@ -44,17 +46,17 @@ LOGS = (
     ("metaloop import results.tsv", "what an overnight log amounts to"),
     ("metaloop import runs/ --skip-unsure -s studies/old", "every log below a folder"),
     ("metaloop import results.tsv --direction higher --noise .002", "say what the log does not"),
-    flags=[
-        click.argument("paths", nargs=-1, required=True, metavar="PATH..."),
-        flag("-s", "--study", metavar="DIR", help="The new study's folder  [default: studies/import-...]."),
-        flag("--metric", metavar="NAME", help="The column that holds the metric."),
-        flag("--direction", type=click.Choice(["lower", "higher"]), help="Which way the metric is better."),
-        flag("--noise", type=click.FloatRange(min=0, min_open=True), metavar="SD", help="Sd of one measurement."),
-        flag("--skip-unsure", is_flag=True, help="Set logs aside whose metric or direction is unclear."),
-        workers_flag,
-    ],
 )
-def import_(out: Output, paths: tuple[str, ...], study: str | None, workers: int | None, **stated: Any) -> None:
+def import_(
+    out: Output,
+    paths: Annotated[tuple[str, ...], argument(nargs=-1, required=True, metavar="PATH...")],
+    study: Annotated[str | None, flag("The new study's folder  [default: studies/import-...].", "-s", metavar="DIR")],
+    metric: Annotated[str | None, flag("The column that holds the metric.", metavar="NAME")],
+    direction: Annotated[str | None, flag("Which way the metric is better.", type=click.Choice(["lower", "higher"]))],
+    noise: Annotated[float | None, flag("Sd of one measurement.", type=Above0, metavar="SD")],
+    skip_unsure: Annotated[bool, flag("Set logs aside whose metric or direction is unclear.")],
+    playing: Annotated[PlayingFlags, only("workers")],
+) -> None:
     """Read results.tsv files, folders of them and repositories of loops like
     autoresearch into a study, and tell what they amount to. Nothing is run; every
     line is imported or set aside with its number and the reason."""
@@ -67,8 +69,8 @@ def import_(out: Output, paths: tuple[str, ...], study: str | None, workers: int
     done = import_logs(
         [Path(path).expanduser() for path in paths],
         folder,
-        Options(**stated),
-        workers=workers or cores(),
+        Options(metric, direction, noise, skip_unsure),
+        workers=playing.workers or cores(),
         ask=_ask if asks else None,
     )
     item = summary(done)
@@ -98,7 +100,7 @@ def _ask(doubt: Doubt) -> str | None:
     return None if answer == "skip" else answer
 
 
-def _person(out: Output, item: dict[str, Any], done: Imported) -> None:
+def _person(out: Output, item: Row, done: Imported) -> None:
     from rich.text import Text
 
     runs = [log for log in done.logs if log["state"] == "imported"]
@@ -120,26 +122,26 @@ def _person(out: Output, item: dict[str, Any], done: Imported) -> None:
         out.show(table(rows, LOGS, out.console.width))
 
 
-def _log_row(run: dict[str, Any]) -> dict[str, Any]:
+def _log_row(run: Row) -> Row:
     steps = "?" if run["noise_steps"] is None else f"{run['noise_steps']} of {run['kept']}"
-    return run | {"by_noise": steps, "doubtful": sum(run["contradictions"].values())}
+    return {**run, "by_noise": steps, "doubtful": sum(run["contradictions"].values())}
 
 
-def _logs_line(item: dict[str, Any]) -> str:
+def _logs_line(item: Row) -> str:
     parts = [f"{item['imported_logs']} imported"]
     parts += [f"{item[f'{s}_logs']} {s}" for s in ("duplicate", "refused", "unsure", "empty") if item[f"{s}_logs"]]
     parts += [f"{item['programs']} with a program"] if item["programs"] else []
     return ", ".join(parts)
 
 
-def _rows_line(item: dict[str, Any]) -> str:
+def _rows_line(item: Row) -> str:
     return (
         f"{item['rows']} imported, {item['quarantined']} set aside; {item['tried']} tried: {item['kept']} kept, "
         f"{item['discarded']} discarded, {item['failed']} failed"
     )
 
 
-def _gain_pairs(item: dict[str, Any], runs: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _gain_pairs(item: Row, runs: Sequence[Row]) -> list[tuple[str, str]]:
     """The claimed gain of a single run with what it rests on, else the medians of each metric."""
     if len(runs) != 1:
         return [(str(m["metric"] or "unnamed metric"), _metric_line(m)) for m in item["metrics"][:SHOWN_LINES]]
@@ -155,17 +157,17 @@ def _gain_pairs(item: dict[str, Any], runs: list[dict[str, Any]]) -> list[tuple[
     return [("metric", f"{metric} (by {run['direction_from']})"), ("gain", gain)]
 
 
-def _metric_line(m: dict[str, Any]) -> str:
+def _metric_line(m: Row) -> str:
     gains = f"claimed gain median {_number(m['claimed_gain_median'])}, best {_number(m['claimed_gain_best'])}"
     return f"{m['direction']} is better, {many(m['runs'], 'run')}, {gains}"
 
 
-def _keep_line(item: dict[str, Any]) -> str:
+def _keep_line(item: Row) -> str:
     quarters = " ".join(_percent(q["keep_rate"]) for q in item["keep_rate_by_quarter"])
     return f"{_percent(item['keep_rate'])}; first to last quarter {quarters}"
 
 
-def _noise_line(item: dict[str, Any], runs: list[dict[str, Any]]) -> str:
+def _noise_line(item: Row, runs: Sequence[Row]) -> str:
     noise = item["noise"]
     kept = f"{noise['kept_by_chance']:.1f}"
     chance = f"as many tries without any effect would have kept {kept}, these kept {noise['kept']}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from analysis.wording import many
 from arena import sandbox
@@ -13,9 +13,11 @@ from meta.cli import capacity, plan_words, resolve
 from meta.cli.capacity import cores as cores
 from meta.cli.capacity import workers_of as workers_of
 from meta.cli.crew import Crew
+from meta.cli.flags import PlayingFlags, StartFlags, StudyFlags
 from meta.cli.options import duration
 from meta.cli.output import Output, key_values
 from meta.cli.progress import Progress
+from meta.planned_work import PlannedWork
 from programs.errors import NotComparable, UsageError
 from trainer import command_budget
 
@@ -33,26 +35,14 @@ LAW_SECONDS = 0.003  # a simulated experiment with all that is written of it, wa
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(StudyFlags, PlayingFlags, StartFlags):
     """The flags of a command that starts or resumes a study, as given; None where left out."""
 
-    study: str | None
-    resume: str | None
-    task: str | None
-    run_budget: float | None
-    seed: int | None
-    workers: int | None
-    fixed_steps: bool
-    unsafe_no_sandbox: bool
-    dry_run: bool = False
-    devices_per_run: int | None = None
     crew: Crew = field(default_factory=Crew)
 
     @classmethod
-    def take(cls, flags: dict[str, Any]) -> Settings:
-        """Take the shared flags out of a command's parameters."""
-        crew = Crew.take(flags)
-        return cls(**{name: flags.pop(name) for name in cls.__dataclass_fields__ if name != "crew"}, crew=crew)
+    def of(cls, which: StudyFlags, playing: PlayingFlags, start: StartFlags, crew: Crew | None = None) -> Settings:
+        return cls(**vars(which), **vars(playing), **vars(start), crew=crew or Crew(yes=start.yes))
 
     def existing(self, out: Output) -> Path | None:
         """The folder of the study to go on with, or None where a new one is to be made."""
@@ -75,10 +65,7 @@ class Settings:
         asked = load_tasks(self.task)
         made = {study.config.task_id, *(away.task_id for away in study.config.further)}
         if len(asked) > 1 and {task.task_id for task in asked} != made:
-            raise NotComparable(
-                f"{resolve.shown(study.folder)} was founded on other tasks",
-                hint="leave --task out to go on, or name a new folder with --study",
-            )
+            raise resolve.made_otherwise(f"{resolve.shown(study.folder)} was founded on other tasks", "--task")
         study.agree(
             task=reference(asked[0]) if len(asked) == 1 else None,
             run_budget=self.run_budget,
@@ -118,7 +105,7 @@ class Settings:
 
     def at_once(self, study: Study | None) -> tuple[int, int]:
         """(runs at a time, devices of each) of a study that goes on, or of the one that is asked for."""
-        return capacity.of_study(study, self.workers_or_cores(), self.devices)
+        return (study.config.workers, study.config.devices) if study else (self.workers_or_cores(), self.devices)
 
 
 def refuse_small(task: Task, run_budget: float, fixed_steps: bool) -> None:
@@ -143,7 +130,7 @@ def load_tasks(text: str | None) -> list[Task]:
     return [load_task(name) for name in resolve.listed(text)]
 
 
-def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify_seeds: int = 2) -> dict[str, Any]:
+def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify_seeds: int = 2) -> PlannedWork:
     """The plan of ``runs`` equal runs on one task, in the words of ``meta.plan.Plan.describe``."""
     per_run = max(1, int(run_budget / task.cost_seconds))
     baselines = 8
@@ -161,10 +148,10 @@ def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify
     }
 
 
-def as_it_runs(plan: Mapping[str, Any], task: Task, sandboxed: bool, devices: int = 1) -> dict[str, Any]:
+def as_it_runs(plan: PlannedWork, task: Task, sandboxed: bool, devices: int = 1) -> PlannedWork:
     """A plan that says whether what runs is shut in, and on how many devices a run carries out its waves; where nothing
     is trained, with the time that that takes."""
-    told = {**plan, "devices_per_run": devices, "sandbox": sandbox.said(task, sandboxed)}
+    told: PlannedWork = {**plan, "devices_per_run": devices, "sandbox": sandbox.said(task, sandboxed)}
     if task.run is not None:
         told["wall_seconds"] = round(plan["wall_seconds"] + COMMAND_SECONDS * plan["experiments"] / plan["workers"], 1)
         if said := command_budget.remarks(task):
@@ -172,10 +159,6 @@ def as_it_runs(plan: Mapping[str, Any], task: Task, sandboxed: bool, devices: in
     if not sandbox.runs_code(task):
         told |= {"workers": 1, "wall_seconds": round(1.0 + LAW_SECONDS * plan["experiments"], 1)}
     return told
-
-
-def shut_in(plan: Mapping[str, Any]) -> bool:
-    return plan.get("sandbox") != sandbox.OPEN
 
 
 def power_sentence(runs: int, pairs: int = 1, noise: Noise | None = None, unit: str = "") -> str:
@@ -212,7 +195,7 @@ def known_noise(study: Study | None) -> Noise | None:
         return None
 
 
-def announce(out: Output, plan: Mapping[str, Any]) -> None:
+def announce(out: Output, plan: PlannedWork) -> None:
     """The plan and the bill on stderr, before anything is started."""
     out.note(
         f"plan: {many(plan['runs'], 'run')} {plan_words.where(plan)}, about "
@@ -232,7 +215,7 @@ def announce(out: Output, plan: Mapping[str, Any]) -> None:
         out.note(plan["sandbox"])
 
 
-def dry_run(out: Output, plan: Mapping[str, Any]) -> None:
+def dry_run(out: Output, plan: PlannedWork) -> None:
     """``--dry-run``: the plan is the data; a person gets it in words, without its lists."""
     if out.mode == "person":
         out.show(key_values(plan_words.words(plan)))
@@ -241,15 +224,13 @@ def dry_run(out: Output, plan: Mapping[str, Any]) -> None:
     out.thing({key: value for key, value in plan.items() if key not in left})
 
 
-def drive(
-    out: Output, folder: Path, command: str, plan: Mapping[str, Any], work: Callable[[Progress], Result]
-) -> Result:
+def drive(out: Output, folder: Path, command: str, plan: PlannedWork, work: Callable[[Progress], Result]) -> Result:
     """Carry out ``work`` with progress shown; a drained or killed command says how to go on."""
     from arena.drain import Drained
 
     budgets = list(plan.get("run_budgets_s", {"": plan["run_budget_s"]}).values())
-    goal = {"runs": plan["runs"], "device_seconds": plan["runs"] * sum(budgets) / len(budgets)}
-    unsafe = "" if shut_in(plan) else f" {sandbox.FLAG}"
+    goal: PlannedWork = {"runs": plan["runs"], "device_seconds": plan["runs"] * sum(budgets) / len(budgets)}
+    unsafe = f" {sandbox.FLAG}" if plan.get("sandbox") == sandbox.OPEN else ""
     again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}"
     with Progress(out, folder, command, goal) as progress:
         try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from analysis.wording import plain_number
 from meta.cli import resolve, trust
-from meta.cli.options import study_argument, study_flag, verb
-from meta.cli.output import Column, Output
+from meta.cli.flags import AnyStudy
+from meta.cli.options import verb
+from meta.cli.output import Column, Output, Row
 
 QUERY = """
 WITH on_tasks AS (  -- several tasks are told in units of what stock gains on each
@@ -54,9 +54,8 @@ COLUMNS = (
 @verb(
     ("metaloop lineage studies/NAME", "the tree, the best first"),
     ("metaloop lineage studies/NAME --json", "programs with their parents"),
-    flags=[study_argument, study_flag],
 )
-def lineage(out: Output, study: str | None) -> None:
+def lineage(out: Output, study: AnyStudy) -> None:
     """The tree of programs: who descends from whom by which operator, with the mean
     verified gain on the selection stream. A program of two parents hangs under its
     first and names the other."""
@@ -83,7 +82,7 @@ def lineage(out: Output, study: str | None) -> None:
         out.note(f'why they were refused: metaloop sql {resolve.typed(folder)} "{asked}"')
 
 
-def told(proposals: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def told(proposals: Sequence[Row]) -> Iterator[str]:
     """Who proposed children, and how many of them were turned away before any device time."""
     for row in proposals:
         tokens = "" if row["tokens"] is None else f", {row['tokens']:,} tokens"
@@ -91,19 +90,17 @@ def told(proposals: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{by} proposed {row['proposals']}, {row['refused']} of them refused{tokens}"
 
 
-def tree(programs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def tree(programs: Sequence[Row]) -> Iterator[tuple[str, Row]]:
     """Every program once, depth first, with the branch lines to draw before it."""
     known = {p["program_id"] for p in programs}
-    children: dict[str | None, list[Mapping[str, Any]]] = {}
+    children: dict[str | None, list[Row]] = {}
     for p in programs:
         first = next((i for i in p["parent_ids"] or () if i in known and i != p["program_id"]), None)
         children.setdefault(first, []).append(p)
     yield from _branch(children, None, "")
 
 
-def _branch(
-    children: Mapping[str | None, list[Mapping[str, Any]]], parent: str | None, indent: str
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _branch(children: Mapping[str | None, list[Row]], parent: str | None, indent: str) -> Iterator[tuple[str, Row]]:
     own = children.get(parent, [])
     for index, p in enumerate(own):
         last = index == len(own) - 1
@@ -113,7 +110,7 @@ def _branch(
         yield from _branch(children, p["program_id"], indent + further)
 
 
-def _title(p: Mapping[str, Any], programs: Sequence[Mapping[str, Any]]) -> str:
+def _title(p: Row, programs: Sequence[Row]) -> str:
     names = {q["program_id"]: q["name"] for q in programs}
     others = [names.get(i, resolve.short(i)) for i in (p["parent_ids"] or ())[1:]]
     crossed = f" x {', '.join(others)}" if others else ""

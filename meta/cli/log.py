@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import Annotated, Any
 
 import click
 
 from analysis.wording import plain_number
 from meta.cli import resolve, trust
-from meta.cli.options import duration, flag, study_argument, study_flag, verb
+from meta.cli.flags import AnyStudy
+from meta.cli.options import duration, flag, verb
 from meta.cli.output import Column, Output
 
 COLUMNS = (
@@ -51,29 +52,21 @@ EVERYTHING = 2**62
     ("metaloop log studies/NAME", "the last 20 experiments"),
     ("metaloop log studies/NAME --run r3f --all", "one run from its beginning"),
     ("metaloop log studies/NAME --decision keep --all --json", "everything kept"),
-    flags=[
-        study_argument,
-        study_flag,
-        flag("--run", metavar="ID", help="Only this run."),
-        flag("--program", metavar="ID|NAME", help="Only runs of this program."),
-        flag("--decision", type=click.Choice(DECISIONS), help="Only these."),
-        flag("--status", type=click.Choice(STATUSES), help="Only these."),
-        flag(
-            "--limit",
-            type=click.IntRange(min=1),
-            default=20,
-            show_default=True,
-            help="How many, the last ones.",
-        ),
-        flag("--all", is_flag=True, help="No limit."),
-    ],
 )
-def log(out: Output, study: str | None, limit: int, all: bool, **where: Any) -> None:
+def log(
+    out: Output,
+    study: AnyStudy,
+    run: Annotated[str | None, flag("Only this run.", metavar="ID")],
+    program: Annotated[str | None, flag("Only runs of this program.", metavar="ID|NAME")],
+    decision: Annotated[str | None, flag("Only these.", type=click.Choice(DECISIONS))],
+    status: Annotated[str | None, flag("Only these.", type=click.Choice(STATUSES))],
+    limit: Annotated[int, flag("How many, the last ones.", min=1, default=20)],
+    all: Annotated[bool, flag("No limit.")],
+) -> None:
     """The experiments of a study in the order of time; the last ones, or all."""
     folder = resolve.study_folder(study, out)
-    keys = [where[name] for name in ("run", "program", "decision", "status")]
     with resolve.connect(folder, []) as con:
-        rows = resolve.fetch(con, QUERY, [*keys, EVERYTHING if all else limit])
+        rows = resolve.fetch(con, QUERY, [run, program, decision, status, EVERYTHING if all else limit])
         (total,) = resolve.fetch(con, "SELECT count(*) AS n FROM experiments")
         said = trust.lines(con, resolve.shown(folder), "SELECT DISTINCT trust FROM experiments", trust.COUNTS)
     for row in rows:

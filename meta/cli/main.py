@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, cast
 
 import click
 
 from meta.cli import errors, guard
-from meta.cli.options import COMMON, CONTEXT, resolve_or_suggest, with_flags, write_examples
+from meta.cli.options import CONTEXT, CommonFlags, SuggestingGroup, click_parameters, write_examples
 from meta.cli.table import SECTIONS, VERBS
 
 CLOSING = (
@@ -25,7 +26,7 @@ EXAMPLES = (
 )
 
 
-class LazyGroup(click.Group):
+class LazyGroup(SuggestingGroup):
     """Commands come from the static table; a command's module is imported when the command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -37,12 +38,6 @@ class LazyGroup(click.Group):
             return None
         module, attribute = entry.target.split(":")
         return cast(click.Command, getattr(importlib.import_module(module), attribute))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        resolve_or_suggest(self, ctx, args)
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section in SECTIONS:
@@ -71,16 +66,16 @@ def _root(**_flags: bool) -> None:
         click.echo(ctx.get_help())
 
 
-_version = click.option(
-    "--version",
-    is_flag=True,
-    expose_value=False,
-    is_eager=True,
-    callback=_print_version,
-    help="Print the version.",
+_version = click.Option(
+    ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Print the version."
 )
-root = click.group("metaloop", cls=LazyGroup, context_settings=CONTEXT, invoke_without_command=True)(
-    with_flags(_root, [*COMMON, _version])
+root = LazyGroup(
+    "metaloop",
+    params=[*click_parameters(CommonFlags), _version],
+    callback=_root,
+    help=_root.__doc__,
+    context_settings=CONTEXT,
+    invoke_without_command=True,
 )
 
 
@@ -107,7 +102,7 @@ def run(argv: Sequence[str]) -> int:
     except Exception as error:  # the boundary of the process: the one place where everything ends
         problem = errors.classify(error)
         if errors.wants("--debug", args):
-            errors.print_traceback()
+            traceback.print_exc(file=sys.stderr)
         errors.report(problem, as_json=errors.wants("--json", args))
         return problem.exit_code
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
-
-from meta.cli import launch, options, resolve, staffing
+from meta.cli import launch, resolve
+from meta.cli.crew import Crew
+from meta.cli.flags import PlayingFlags, Programs, StartFlags, StudyFlags, StudyModelFlags
 from meta.cli.launch import Settings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
+from meta.cli.staffing import AgentFlags
+from meta.planned_work import PlannedWork
 from programs.errors import Corrupt, NotComparable, UsageError
 
 if TYPE_CHECKING:
@@ -27,30 +29,26 @@ CONTROLS = ("stock", "one-line")
     ("metaloop match stock local-screen my/program.md", "with controls, 4 runs each"),
     ("metaloop match a.md b.md -t tinylm -n 12 --race", "which is best? 12 runs each at most"),
     ("metaloop match --resume studies/NAME", "go on with one that was stopped"),
-    flags=[
-        click.argument("programs", metavar="[PROGRAM]...", nargs=-1),
-        options.study_flag,
-        options.resume_flag,
-        options.task_flag,
-        options.run_budget_flag,
-        flag("-n", "--seeds", type=click.IntRange(min=1), help=f"Runs per program  [default: {RUNS}]."),
-        flag("--controls/--no-controls", default=True, show_default=True, help="Add stock, one-line and A/A."),
-        flag("--race", is_flag=True, help="Give runs where it is in doubt who is best, and end when it is not."),
-        *options.PLAYING_FLAGS,
-        *options.STAFF_FLAGS,
-        *staffing.FLAGS,
-        options.dry_run_flag,
-        options.yes_flag,
-    ],
 )
-def match(out: Output, programs: tuple[str, ...], seeds: int | None, controls: bool, race: bool, **flags: Any) -> None:
+def match(
+    out: Output,
+    programs: Programs,
+    which: StudyFlags,
+    seeds: Annotated[int | None, flag(f"Runs per program  [default: {RUNS}].", "-n", min=1)],
+    controls: Annotated[bool, flag("Add stock, one-line and A/A.", "--controls/--no-controls", default=True)],
+    race: Annotated[bool, flag("Give runs where it is in doubt who is best, and end when it is not.")],
+    playing: PlayingFlags,
+    models: StudyModelFlags,
+    agent: AgentFlags,
+    start: StartFlags,
+) -> None:
     """Play programs against each other: same task, same run seeds, same budget of
     device time a run. PROGRAM is a path, or the name of a starter. Every program
     gets as many runs as any other, unless they --race."""
     from arena.standalone import play_entries
     from meta.cli.standings import present
 
-    settings = Settings.take(flags)
+    settings = Settings.of(which, playing, start, Crew.of(models, agent, yes=start.yes))
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     entries, runs = entries_of(study, programs, seeds, controls)
@@ -151,7 +149,7 @@ def bad_plan(study: Study, name: str, wanted: str) -> Corrupt:
     return Corrupt(f"{place}: [plan] {name} is not {wanted}", hint="restore study.toml from a copy")
 
 
-def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study | None) -> dict[str, Any]:
+def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study | None) -> PlannedWork:
     """What is about to be spent, and what it can tell."""
     seconds = study.config.run_budget if study else settings.run_budget or task.run_budget
     workers, devices = settings.at_once(study)

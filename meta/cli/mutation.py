@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import click
 
 from meta.cli import resolve
+from meta.cli.crew import Traces
 from meta.cli.options import flag
-from programs.errors import NotComparable, UsageError
+from meta.planned_work import PlannedWork
+from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
@@ -19,13 +21,19 @@ if TYPE_CHECKING:
     from meta.plan import Plan
     from programs.program import Program
 
-meta_program_flag = flag("--meta-program", metavar="FILE", help="What a model follows that writes programs.")
-traces_flag = flag(
-    "--traces",
-    type=click.Choice(("auto", "tools", "prompt", "none")),
-    help="How a model that writes programs sees raw traces of runs  [default: what it can do].",
-)
-FLAGS = (meta_program_flag, traces_flag)
+
+@dataclass(frozen=True)
+class MutationFlags:
+    """What a model that writes programs follows, and sees."""
+
+    meta_program: Annotated[str | None, flag("What a model follows that writes programs.", metavar="FILE")]
+    traces: Annotated[
+        Traces | None,
+        flag(
+            "How a model that writes programs sees raw traces of runs  [default: what it can do].",
+            type=click.Choice(get_args(Traces)),
+        ),
+    ]
 
 
 def load(path: str | None) -> Program | None:
@@ -39,9 +47,8 @@ def check(study: Study, asked: Program | None) -> None:
     """The instruction is part of what a study is: naming another one later is an error."""
     if asked is None or asked.text == study.config.meta_program:
         return
-    raise NotComparable(
-        f"{resolve.shown(study.folder)} was founded with another meta program",
-        hint="leave --meta-program out to go on, or name a new folder with --study",
+    raise resolve.made_otherwise(
+        f"{resolve.shown(study.folder)} was founded with another meta program", "--meta-program"
     )
 
 
@@ -49,13 +56,10 @@ def check_traces(study: Study, asked: str | None) -> None:
     """What prompts hold was settled when the study was founded; asking for something else later is an error."""
     made = study.config.staff.traces
     if asked not in (None, "auto", made):
-        raise NotComparable(
-            f"{resolve.shown(study.folder)} was founded with --traces {made}",
-            hint="leave --traces out to go on, or name a new folder with --study",
-        )
+        raise resolve.made_otherwise(f"{resolve.shown(study.folder)} was founded with --traces {made}", "--traces")
 
 
-def bill(plan: Plan, staff: Staff, told: Mapping[str, Any]) -> dict[str, Any]:
+def bill(plan: Plan, staff: Staff, told: PlannedWork) -> PlannedWork:
     """What mutation may take at most, in the words of a plan; nothing where no model is at hand."""
     if not staff.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
         return {}

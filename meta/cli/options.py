@@ -1,19 +1,25 @@
-"""Flags that are the same everywhere, the duration parser, and the decorators that make a verb."""
+"""What makes a verb: its typed parameters become the arguments and flags of a command; flags that several verbs share.
+
+A parameter of a verb, or a field of a frozen dataclass that groups several, is annotated with its type and with the
+click parameter that it comes from: ``seeds: Annotated[int | None, flag("-n", "--seeds", type=..., help=...)]``. Help
+lists them in the order in which they are written. With two click parameters the first that is given counts.
+"""
 
 from __future__ import annotations
 
 import difflib
-import functools
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import click
 
 from meta.cli.output import Output
 
-F = TypeVar("F", bound=Callable[..., Any])
 Example = tuple[str, str]
+Choice = Callable[[str], bool]  # of the flags of a group, by name; bool: all of them
+Maker = Callable[[str, object], click.Parameter]  # from the name and the type of a parameter
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([smhd])")
@@ -44,6 +50,10 @@ def duration(seconds: float | None) -> str:
     return f"{minutes}m{round(seconds) % 60:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
 
 
+Above0 = click.FloatRange(min=0, min_open=True)
+SECOND = "_option"  # after the name of a value that may also be given in a second way
+
+
 class Duration(click.ParamType):  # type: ignore[type-arg]
     """A click type for :func:`parse_duration`."""
 
@@ -58,38 +68,90 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
-def flag(*names: str, **settings: Any) -> Callable[[F], F]:
-    """``click.option`` that is also read from METALOOP_NAME, by its long name."""
-    long = next(n for n in names if n.startswith("--")).split("/")[0]
-    if isinstance(settings.get("type"), click.IntRange):
-        settings.setdefault("metavar", "N")
-    settings.setdefault("envvar", "METALOOP_" + long[2:].upper().replace("-", "_"))
-    return click.option(*names, **settings)
+def flag(help: str, *names: str, **settings: Any) -> Maker:
+    """A click option, by default ``--`` and the name of its parameter; also read from METALOOP_NAME, by its long name.
+
+    Its click type follows from the type of the parameter: a bool is a switch, a tuple may be given again, ``min`` and
+    ``max`` bound a number. A default is shown in help.
+    """
+
+    def make(name: str, hint: object) -> click.Option:
+        long = next((n for n in names if n.startswith("--")), "--" + name.replace("_", "-"))
+        made = {"envvar": "METALOOP_" + long.split("/")[0][2:].upper().replace("-", "_"), **settings}
+        kinds = get_args(hint) or (hint,)
+        if bool in kinds:
+            made.setdefault("default", False if hint is bool else None)
+            made["is_flag"] = "/" not in long or None
+        elif int in kinds or float in kinds:
+            bounds = {bound: made.pop(bound, None) for bound in ("min", "max")}
+            if any(value is not None for value in bounds.values()):
+                made["type"] = (click.IntRange if int in kinds else click.FloatRange)(**bounds)
+            elif "type" not in made:
+                made["type"] = int if int in kinds else float
+            if int in kinds:
+                made.setdefault("metavar", "N")
+        made["multiple"] = get_origin(hint) is tuple
+        made["show_default"] = made.get("default") is not False and made.get("default") not in (None, "")
+        return click.Option([*dict.fromkeys([*names, long]), name], help=help, **made)
+
+    return make
 
 
-COMMON: tuple[Callable[[Any], Any], ...] = (
-    flag("--json", "as_json", is_flag=True, help="Data as JSON; errors as a JSON object."),
-    flag("-q", "--quiet", is_flag=True, help="No remarks on stderr."),
-    flag("--debug", is_flag=True, help="Traceback of an error."),
-)
+def argument(**settings: Any) -> Maker:
+    return lambda name, _hint: click.Argument([name], **settings)
 
 
-def with_flags(function: F, flags: Sequence[Callable[[Any], Any]]) -> F:
-    """Put ``flags`` on ``function``; they appear in help in the order given."""
-    for add in reversed(flags):
-        function = add(function)
-    return function
+def only(*names: str) -> Choice:
+    """Of a group of flags these; the others keep their defaults. ``Annotated[PlayingFlags, only("workers")]``."""
+    return lambda name: name in names
 
 
-def _output(params: dict[str, Any]) -> Output:
+def without(*names: str) -> Choice:
+    """Of a group of flags all but these."""
+    return lambda name: name not in names
+
+
+def click_parameters(owner: object, choice: Choice = bool) -> Iterator[click.Parameter]:
+    """The click parameters of a verb, or of a dataclass of flags, in the order in which they are written."""
+    for name, kind, more in _values(owner, choice):
+        if is_dataclass(kind):
+            yield from click_parameters(kind, *more)
+        else:
+            yield from (make(name + SECOND * number, kind) for number, make in enumerate(more))
+
+
+def _values(owner: object, choice: Choice) -> Iterator[tuple[str, Any, Sequence[Any]]]:
+    """(name, type, what its annotation says beside the type) of each parameter of a verb, or field of a dataclass."""
+    for name, hint in get_type_hints(owner, include_extras=True).items():
+        if name not in ("out", "return") and choice(name):
+            yield name, getattr(hint, "__origin__", hint), getattr(hint, "__metadata__", ())
+
+
+def _typed(owner: object, values: Mapping[str, Any], choice: Choice = bool) -> dict[str, Any]:
+    """What click has read, as the parameters of a verb or the fields of a dataclass want it."""
+    return {
+        name: kind(**_typed(kind, values, *more))
+        if is_dataclass(kind) and isinstance(kind, type)
+        else values[name] or values.get(name + SECOND, values[name])
+        for name, kind, more in _values(owner, choice)
+    }
+
+
+@dataclass(frozen=True)
+class CommonFlags:
+    """What every command takes, before the verb or after it."""
+
+    as_json: Annotated[bool, flag("Data as JSON; errors as a JSON object.", "--json")]
+    quiet: Annotated[bool, flag("No remarks on stderr.", "-q")]
+    debug: Annotated[bool, flag("Traceback of an error.")]
+
+
+def _output() -> Output:
     """The Output of this command; ``--json`` and ``-q`` may also stand before the verb."""
-    context: click.Context | None = click.get_current_context()
-    as_json, quiet = params.pop("as_json", False), params.pop("quiet", False)
-    params.pop("debug", None)
-    while context is not None:
-        as_json = as_json or bool(context.params.get("as_json"))
-        quiet = quiet or bool(context.params.get("quiet"))
-        context = context.parent
+    contexts = [context := click.get_current_context()]
+    while context.parent is not None:
+        contexts.append(context := context.parent)
+    as_json, quiet = (any(context.params.get(name) for context in contexts) for name in ("as_json", "quiet"))
     return Output(as_json=as_json, quiet=quiet)
 
 
@@ -110,28 +172,26 @@ class UnknownVerb(click.UsageError):
         self.hint = hint
 
 
-def resolve_or_suggest(group: click.Group, ctx: click.Context, args: list[str]) -> None:
-    """Raise UnknownVerb with the nearest name unless ``args[0]`` is a command of the group (or an option)."""
-    if not args or args[0].startswith("-") or args[0] in group.list_commands(ctx):
-        return
-    near = difflib.get_close_matches(args[0], group.list_commands(ctx), n=1)
-    hint = f"{ctx.command_path} {near[0]} --help" if near else f"{ctx.command_path} --help"
-    raise UnknownVerb(f"no such command {args[0]!r}", hint, ctx)
+class SuggestingGroup(click.Group):
+    """A group that names the nearest command where there is none of that name."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f"{ctx.command_path} {near[0]} --help" if near else f"{ctx.command_path} --help"
+            raise UnknownVerb(f"no such command {args[0]!r}", hint, ctx)
+        return super().resolve_command(ctx, args)
 
 
-class Noun(click.Group):
+class Noun(SuggestingGroup):
     """A group of verbs about one kind of thing; bare, it lists."""
 
     examples: tuple[Example, ...] = ()
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         write_examples(self.examples, formatter)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        resolve_or_suggest(self, ctx, args)
-        return super().resolve_command(ctx, args)
 
 
 def write_examples(examples: Sequence[Example], formatter: click.HelpFormatter) -> None:
@@ -146,126 +206,39 @@ def write_examples(examples: Sequence[Example], formatter: click.HelpFormatter) 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 
 
-def verb(
-    *examples: Example, flags: Sequence[Callable[[Any], Any]] = (), name: str | None = None
-) -> Callable[[Callable[..., int | None]], Verb]:
-    """Make a click command of ``function(out, **parameters) -> exit code or None``."""
+def verb(*examples: Example, name: str | None = None) -> Callable[[Callable[..., int | None]], Verb]:
+    """Make a click command of ``function(out, typed parameters) -> exit code or None``."""
 
     def make(function: Callable[..., int | None]) -> Verb:
-        @functools.wraps(function)
-        def call(**params: Any) -> int:
-            if "study_option" in params:
-                option = params.pop("study_option")
-                params["study"] = params.get("study") or option
-            return function(_output(params), **params) or 0
+        def call(**values: Any) -> int:
+            return function(_output(), **_typed(function, values)) or 0
 
-        wrapped = with_flags(call, [*flags, *COMMON])
         title = name or function.__name__.rstrip("_").replace("_", "-")
-        command = click.command(title, cls=Verb, context_settings=CONTEXT)(wrapped)
+        params = [*click_parameters(function), *click_parameters(CommonFlags)]
+        command = Verb(title, params=params, callback=call, help=function.__doc__, context_settings=CONTEXT)
         command.examples = examples
         return command
 
     return make
 
 
-def noun(*examples: Example) -> Callable[[Callable[..., int | None]], Noun]:
-    """Make a group of ``function(out)``, which lists when no verb follows."""
+def noun(*examples: Example) -> Callable[[Callable[[], None]], Noun]:
+    """Make a group of ``function``, which has the name and the words; bare, the group calls its verb ``ls``."""
 
-    def make(function: Callable[..., int | None]) -> Noun:
-        @functools.wraps(function)
-        def call(**params: Any) -> int:
-            if click.get_current_context().invoked_subcommand is not None:
-                return 0
-            return function(_output(params)) or 0
+    def make(function: Callable[[], None]) -> Noun:
+        def call(**_common: bool) -> int:
+            context = click.get_current_context()
+            return context.invoke(group.commands["ls"]) if context.invoked_subcommand is None else 0
 
-        wrapped = with_flags(call, COMMON)
-        group = click.group(cls=Noun, invoke_without_command=True, context_settings=CONTEXT)(wrapped)
+        group = Noun(
+            function.__name__,
+            params=[*click_parameters(CommonFlags)],
+            callback=call,
+            help=function.__doc__,
+            invoke_without_command=True,
+            context_settings=CONTEXT,
+        )
         group.examples = examples
         return group
 
     return make
-
-
-def _choose_executor(_context: click.Context, _parameter: click.Parameter, kind: str | None) -> None:
-    """Told to the executors by the environment, as it belongs to a command and not to its study."""
-    from arena.choice import choose
-
-    choose(kind)
-
-
-def _share_devices(_context: click.Context, _parameter: click.Parameter, runs: int | None) -> None:
-    """Like the executor, told by the environment: no result depends on it."""
-    from arena.lease import share
-
-    share(runs)
-
-
-# -- flags that several verbs share, one definition each ---------------------------------------------------------
-
-study_argument = click.argument("study", required=False)
-study_flag = flag(
-    "-s", "--study", "study_option", metavar="DIR", help="The study's folder, or its name under studies/."
-)
-task_flag = flag("-t", "--task", metavar="NAME|DIR", help="The task  [default: strokes].")
-tasks_flag = flag(
-    "-t", "--task", metavar="TASK,…", help="The task, or several that every program is run on  [default: strokes]."
-)
-seed_flag = flag(
-    "--seed", type=click.IntRange(min=0),
-    help="Seed of the study: guessable, so not where anybody may cheat. Without it, a fresh secret.",
-)  # fmt: skip
-workers_flag = flag("-j", "--workers", type=click.IntRange(min=1), help="Worker processes  [default: the cores].")
-devices_flag = flag(
-    "--devices-per-run", type=click.IntRange(1, 64), help="Devices that share the waves of one run  [default: 1]."
-)
-fixed_steps_flag = flag("--fixed-steps", is_flag=True, help="Steps in place of seconds: bit-reproducible.")
-unsafe_flag = flag("--unsafe-no-sandbox", is_flag=True, help="No sandbox: every row says unverified.")
-executor_flag = flag(
-    "--executor", type=click.Choice(["local", "ray"]), expose_value=False, callback=_choose_executor,
-    help="Where jobs run: this machine, or a Ray cluster  [default: local].",
-)  # fmt: skip
-share_flag = flag(
-    "--runs-per-device", type=click.IntRange(1, 8), expose_value=False, callback=_share_devices,
-    help="Runs that share each of the -j devices, one training there at a time: others think meanwhile  [default: 1].",
-)  # fmt: skip
-dry_run_flag = flag("--dry-run", is_flag=True, help="Print the plan, and stop.")
-yes_flag = flag("-y", "--yes", is_flag=True, help="Ask nothing.")
-resume_flag = flag("--resume", metavar="DIR", help="Go on with this study, as it was begun.")
-run_budget_flag = flag(
-    "-b",
-    "--run-budget",
-    type=Duration(),
-    help="Device time of one run: 20m, 5400s, 8h  [default: the task's].",
-)
-budget_flag = flag("--budget", type=Duration(), help="Device time of the whole command: 2h.")
-researcher_flag = flag(
-    "-r", "--researcher", metavar="KIND", help="Who follows the program: scripted, chat, command:NAME (an agent)."
-)
-model_flag = flag("-m", "--model", metavar="NAME,…", help="LiteLLM models; the next ones stand in for the first.")
-max_usd_flag = flag(
-    "--max-usd", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Most dollars of the study."
-)
-max_tokens_flag = flag("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the study, in and out.")
-price_flag = flag(
-    "--price", metavar="NAME=IN/OUT[/CACHED]", multiple=True,
-    help="Dollars per million tokens of a model without a price.",
-)  # fmt: skip
-reply_tokens_flag = flag(
-    "--reply-tokens", type=click.IntRange(min=1), help="Longest reply of a model  [default: 8192]."
-)
-call_timeout_flag = flag(
-    "--call-timeout", type=Duration(), help="Longest time of one attempt of a call  [default: 5m]."
-)
-patience_flag = flag("--patience", type=Duration(), help="How long a call waits for any model  [default: 15m].")
-calls_at_once_flag = flag(
-    "--calls-at-once", type=click.IntRange(min=1), help="Calls of one provider at a time  [default: 8]."
-)
-record_flag = flag("--record", metavar="DIR", help="Write each exchange with a model there.")
-replay_flag = flag("--replay", metavar="DIR", help="Answer from a recording: no network, no key.")
-PLAYING_FLAGS = (  # of a command that plays matches: how, and on what
-    seed_flag, workers_flag, devices_flag, fixed_steps_flag, executor_flag, share_flag, unsafe_flag,
-)  # fmt: skip
-STAFF_FLAGS = (
-    researcher_flag, model_flag, max_usd_flag, max_tokens_flag, price_flag, reply_tokens_flag, call_timeout_flag,
-    patience_flag, calls_at_once_flag, record_flag, replay_flag,
-)  # fmt: skip

@@ -9,6 +9,7 @@ from analysis.wording import many
 from meta.cli import capacity
 from meta.cli.options import duration
 from meta.cli.output import brief
+from meta.planned_work import PlannedWork
 
 _TOLD = (
     "task", "runs", "run_budget_s", "run_budgets_s",
@@ -19,7 +20,7 @@ _TOLD = (
 )  # fmt: skip
 
 
-def words(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
+def words(plan: PlannedWork) -> list[tuple[str, str]]:
     """Names and sentences, in the order of the questions; what this page does not know is shown as it is.
 
     Lists of records are left out, the remarks have told them.
@@ -42,7 +43,7 @@ def words(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, text) for name, text in lines if text]
 
 
-def wall(plan: Mapping[str, Any]) -> str:
+def wall(plan: PlannedWork) -> str:
     """``16.8s with 2 workers``; how long a model or an agent thinks is known to nobody beforehand.
 
     With several devices a run, it is the time that one device would take: how much of it falls into waves, and is
@@ -58,7 +59,7 @@ def wall(plan: Mapping[str, Any]) -> str:
     return f"{told}, and the time that the models take" if researcher != "scripted" or plan.get("models") else told
 
 
-def limits(plan: Mapping[str, Any]) -> str:
+def limits(plan: PlannedWork) -> str:
     """How long replies, calls, waits and runs may be, and how many calls are made at once."""
     if "reply_tokens" not in plan:
         return ""
@@ -70,14 +71,14 @@ def limits(plan: Mapping[str, Any]) -> str:
     )
 
 
-def where(plan: Mapping[str, Any]) -> str:
+def where(plan: PlannedWork) -> str:
     """``of 3.6s on strokes``; of several tasks ``of 3.6s on strokes and 52.8s on tinylm, as many on each``."""
     budgets = plan.get("run_budgets_s", {plan["task"]: plan["run_budget_s"]})
     told = " and ".join(f"{duration(budget)} on {task}" for task, budget in budgets.items())
     return f"of {told}" + (", as many on each" if len(budgets) > 1 else "")
 
 
-def _runs(plan: Mapping[str, Any]) -> str:
+def _runs(plan: PlannedWork) -> str:
     text = f"{plan['runs']:,}, each with {duration(plan['run_budget_s'])} of device time"
     if "run_budgets_s" in plan:
         count = plan["runs"] // len(plan["run_budgets_s"])
@@ -109,11 +110,11 @@ def _times(sizes: Mapping[str, Any], which: str) -> str:
     return f"{least} to {most} runs each" if most > least else f"{many(least, 'run')} each"
 
 
-def _device(plan: Mapping[str, Any]) -> str:
+def _device(plan: PlannedWork) -> str:
     return f"{duration(plan['device_seconds'])}: the runs, and fresh seeds to verify what each comes to"
 
 
-def _researcher(plan: Mapping[str, Any]) -> str:
+def _researcher(plan: PlannedWork) -> str:
     """Who follows the programs, and who writes new ones."""
     researcher = str(plan.get("researcher", ""))
     if not plan.get("mutation_calls"):
@@ -125,7 +126,7 @@ def _researcher(plan: Mapping[str, Any]) -> str:
     return told.get(researcher, f"{researcher}: the agent follows the programs; the models write new ones")
 
 
-def _price(plan: Mapping[str, Any]) -> str:
+def _price(plan: PlannedWork) -> str:
     """A line for each who is paid; where nobody knows a price, how to give one."""
     parts = str(plan.get("price", "")).split("; ")
     if plan.get("models") and plan.get("usd", plan.get("mutation_usd")) is None and "replayed" not in parts[0]:

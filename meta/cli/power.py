@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from analysis.wording import decimals, many, plain_number
-from meta.cli import options, resolve
-from meta.cli.options import duration, flag, study_argument, study_flag, verb
-from meta.cli.output import Column, Output
+from meta.cli import resolve
+from meta.cli.flags import AnyStudy, StudyFlags
+from meta.cli.options import Above0, duration, flag, only, verb
+from meta.cli.output import Column, Output, Row
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ METHOD = (
     "runs; the test that a study announces is corrected for skewness, which costs 0.05 of it at 10 runs a side, 0.02 "
     "at 20; runs, device time and dollars are of both programs' fresh runs, verification included"
 )
-Above0 = click.FloatRange(min=0, min_open=True)
 
 
 @dataclass(frozen=True)
@@ -43,34 +44,34 @@ class Basis:
     ("metaloop power studies/NAME", "from the noise in its ledger"),
     ("metaloop power studies/NAME --ratio 1.2 --usd-per-hour 2.5", "a fifth more than stock"),
     ("metaloop power --sd .11 --mean .33 --ratio 1.3 -t strokes", "before there is a study"),
-    flags=[
-        study_argument,
-        study_flag,
-        flag("--sd", type=Above0, metavar="GAIN", help="Sd between runs of one program, in place of a ledger's."),
-        flag("--mean", type=Above0, metavar="GAIN", help="What stock gains; ratios refer to it."),
-        flag("--difference", type=Above0, metavar="GAIN", help="The difference to be told."),
-        flag("--ratio", type=click.FloatRange(min=1, min_open=True), metavar="X", help="The same, times stock's gain."),
-        flag("-n", "--seeds", type=click.IntRange(min=2), help="Runs a program: the least that they tell."),
-        options.task_flag,
-        options.run_budget_flag,
-        flag("--usd-per-hour", type=click.FloatRange(min=0), metavar="USD", help="Price of an hour of the device."),
-        flag("--power", type=click.FloatRange(0, 1, True, True), metavar="P", default=0.8, show_default=True,
-             help="Chance to tell it."),
-        flag("--level", type=click.FloatRange(0, 0.5, True, True), metavar="P", default=0.025, show_default=True,
-             help="Of the one-sided test."),
-    ],
-)  # fmt: skip
+)
 def power(
-    out: Output, study: str | None, sd: float | None, mean: float | None, difference: float | None,
-    ratio: float | None, seeds: int | None, task: str | None, run_budget: float | None,
-    usd_per_hour: float | None, power: float, level: float,
-) -> None:  # fmt: skip
+    out: Output,
+    study: AnyStudy,
+    sd: Annotated[
+        float | None, flag("Sd between runs of one program, in place of a ledger's.", type=Above0, metavar="GAIN")
+    ],
+    mean: Annotated[float | None, flag("What stock gains; ratios refer to it.", type=Above0, metavar="GAIN")],
+    difference: Annotated[float | None, flag("The difference to be told.", type=Above0, metavar="GAIN")],
+    ratio: Annotated[
+        float | None, flag("The same, times stock's gain.", type=click.FloatRange(min=1, min_open=True), metavar="X")
+    ],
+    seeds: Annotated[int | None, flag("Runs a program: the least that they tell.", "-n", min=2)],
+    which: Annotated[StudyFlags, only("task", "run_budget")],
+    usd_per_hour: Annotated[float | None, flag("Price of an hour of the device.", min=0, metavar="USD")],
+    power: Annotated[
+        float, flag("Chance to tell it.", type=click.FloatRange(0, 1, True, True), metavar="P", default=0.8)
+    ],
+    level: Annotated[
+        float, flag("Of the one-sided test.", type=click.FloatRange(0, 0.5, True, True), metavar="P", default=0.025)
+    ],
+) -> None:
     """How many runs of each of two programs tell a difference of a given size, in
     device time and dollars; and the smallest difference that the matches of a study
     can tell."""
     if sd is not None and study is not None:
         raise UsageError("a study brings its own noise", hint="leave out --sd, or the study")
-    basis = stated(sd, mean, task, run_budget) if sd is not None else of_study(out, study, mean)
+    basis = stated(sd, mean, which.task, which.run_budget) if sd is not None else of_study(out, study, mean)
     items = [
         needed(basis, wanted, power, level, usd_per_hour) for wanted in asked(basis.noise, difference, ratio, seeds)
     ]
@@ -117,7 +118,7 @@ def asked(noise: Noise, difference: float | None, ratio: float | None, seeds: in
     return [noise.sd * sds for sds in SDS]
 
 
-def needed(basis: Basis, difference: float, power: float, level: float, price: float | None) -> dict[str, Any]:
+def needed(basis: Basis, difference: float, power: float, level: float, price: float | None) -> Row:
     """Runs of each of two programs for one difference, at the sd and at both ends of its interval; time and dollars."""
     from analysis.power import runs_needed
 
@@ -133,7 +134,7 @@ def needed(basis: Basis, difference: float, power: float, level: float, price: f
     }  # fmt: skip
 
 
-def least(noise: Noise, seeds: int | None, power: float, level: float) -> dict[str, Any] | None:
+def least(noise: Noise, seeds: int | None, power: float, level: float) -> Row | None:
     """What ``seeds`` runs a program tell."""
     from analysis.power import Sample, detectable
 
@@ -144,7 +145,7 @@ def least(noise: Noise, seeds: int | None, power: float, level: float) -> dict[s
     return {"runs": seeds, "detectable": found, "detectable_ratio": ratio}
 
 
-def present(out: Output, basis: Basis, items: list[dict[str, Any]], tells: dict[str, Any] | None, method: str) -> None:
+def present(out: Output, basis: Basis, items: Sequence[Row], tells: Row | None, method: str) -> None:
     from rich.text import Text
 
     noise = {**asdict(basis.noise), "interval": basis.noise.interval, "unit": basis.unit, "from": basis.told}
@@ -188,7 +189,7 @@ def columns(places: int) -> list[Column]:
     ]
 
 
-def said(basis: Basis, tells: dict[str, Any] | None) -> list[str]:
+def said(basis: Basis, tells: Row | None) -> list[str]:
     """What runs of a stated number tell, and what each match of the study could."""
     places = decimals(basis.noise.sd)
     lines = []
@@ -201,6 +202,6 @@ def said(basis: Basis, tells: dict[str, Any] | None) -> list[str]:
     return lines
 
 
-def _size(row: dict[str, Any], places: int) -> str:
+def _size(row: Row, places: int) -> str:
     ratio = f" (a ratio of {row['detectable_ratio']:.2f})" if row["detectable_ratio"] else ""
     return f"a difference of {plain_number(row['detectable'], places)}{ratio}"

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
-from meta.cli.options import flag, noun, verb
-from meta.cli.output import Column, Output
+from meta.cli.options import argument, flag, noun, verb
+from meta.cli.output import Column, Output, Row
 from meta.cli.program_charter import charter
 
 if TYPE_CHECKING:
@@ -25,12 +23,7 @@ LIST = (
     Column("program_id", "id", style="dim", show=resolve.short, optional=True),
     Column("bet", person=False),
 )
-LINT = (
-    Column("place", style="bold"),
-    Column("level"),
-    Column("code", style="dim"),
-    Column("message", wrap=True),
-)
+LINT = (Column("place", style="bold"), Column("level"), Column("code", style="dim"), Column("message", wrap=True))
 
 
 def directive_text(text: str) -> str:
@@ -54,70 +47,13 @@ DIFF = (
     ("metaloop program lint my/program.md", "what would be read of it, and what not"),
     ("metaloop program diff stock my/program.md", "what differs, by directive"),
 )
-def program(out: Output) -> None:
+def program() -> None:
     """Programs of research: the library's starters and your own .md files."""
-    list_starters(out)
 
 
-@verb(
-    ("metaloop program ls", "the starters of the library"),
-    ("metaloop program ls --json", "the same for a script"),
-)
+@verb(("metaloop program ls", "the starters of the library"), ("metaloop program ls --json", "the same for a script"))
 def ls(out: Output) -> None:
     """List the starters of the library."""
-    list_starters(out)
-
-
-@verb(
-    ("metaloop program show stock", "the text, as it is"),
-    ("metaloop program show my/program.md --json", "its id, directives and charter"),
-    flags=[click.argument("program", metavar="PROGRAM")],
-)
-def show(out: Output, program: str) -> None:
-    """Print a program: a path, or the name of a starter."""
-    loaded = resolve.one_program(program)
-    out.text(loaded.text, item=described(loaded))
-
-
-@verb(
-    ("metaloop program lint my/program.md", "messages with file and line"),
-    ("metaloop program lint my/*.md -t tinylm", "also: which ideas that task knows"),
-    flags=[
-        click.argument("programs", metavar="PROGRAM...", nargs=-1, required=True),
-        flag("-t", "--task", metavar="NAME|DIR", help="Say which ideas name an edit of this task."),
-    ],
-)
-def lint(out: Output, programs: tuple[str, ...], task: str | None) -> int:
-    """Check programs. Exits with 2 where there is an error; warnings are no errors."""
-    from programs.lint import lint as examine
-
-    known = _known_terms(task)
-    items = [
-        {"place": f"{text}:{m.line}", "level": m.level, "code": m.code, "message": m.message}
-        for text in programs
-        for m in examine(resolve.one_program(text), known)
-    ]
-    out.rows(items, LINT, empty="nothing to complain about")
-    return 2 if any(item["level"] == "error" for item in items) else 0
-
-
-@verb(
-    ("metaloop program diff stock local", "two starters"),
-    ("metaloop program diff champion.md my/program.md", "two files"),
-    flags=[click.argument("old"), click.argument("new")],
-)
-def diff(out: Output, old: str, new: str) -> None:
-    """Compare two programs by directive: added, removed, changed."""
-    items = differences(resolve.one_program(old), resolve.one_program(new))
-    out.rows(items, DIFF, empty="the same directives")
-
-
-for command in (ls, show, lint, diff, charter):
-    program.add_command(command)
-
-
-def list_starters(out: Output) -> None:
-    """The rows of ``program ls``."""
     from programs.shelf import starters
 
     items = [
@@ -134,7 +70,53 @@ def list_starters(out: Output) -> None:
     out.rows(items, LIST)
 
 
-def described(program: Program) -> dict[str, Any]:
+@verb(
+    ("metaloop program show stock", "the text, as it is"),
+    ("metaloop program show my/program.md --json", "its id, directives and charter"),
+)
+def show(out: Output, program: Annotated[str, argument(metavar="PROGRAM")]) -> None:
+    """Print a program: a path, or the name of a starter."""
+    loaded = resolve.one_program(program)
+    out.text(loaded.text, item=described(loaded))
+
+
+@verb(
+    ("metaloop program lint my/program.md", "messages with file and line"),
+    ("metaloop program lint my/*.md -t tinylm", "also: which ideas that task knows"),
+)
+def lint(
+    out: Output,
+    programs: Annotated[tuple[str, ...], argument(metavar="PROGRAM...", nargs=-1, required=True)],
+    task: Annotated[str | None, flag("Say which ideas name an edit of this task.", "-t", metavar="NAME|DIR")],
+) -> int:
+    """Check programs. Exits with 2 where there is an error; warnings are no errors."""
+    from programs.lint import lint as examine
+
+    known = _known_terms(task)
+    items = [
+        {"place": f"{text}:{m.line}", "level": m.level, "code": m.code, "message": m.message}
+        for text in programs
+        for m in examine(resolve.one_program(text), known)
+    ]
+    out.rows(items, LINT, empty="nothing to complain about")
+    return 2 if any(item["level"] == "error" for item in items) else 0
+
+
+@verb(
+    ("metaloop program diff stock local", "two starters"),
+    ("metaloop program diff champion.md my/program.md", "two files"),
+)
+def diff(out: Output, old: Annotated[str, argument()], new: Annotated[str, argument()]) -> None:
+    """Compare two programs by directive: added, removed, changed."""
+    items = differences(resolve.one_program(old), resolve.one_program(new))
+    out.rows(items, DIFF, empty="the same directives")
+
+
+for command in (ls, show, lint, diff, charter):
+    program.add_command(command)
+
+
+def described(program: Program) -> Row:
     """A program as an object."""
     return {
         "program_id": program.program_id,
@@ -147,7 +129,7 @@ def described(program: Program) -> dict[str, Any]:
     }
 
 
-def differences(old: Program, new: Program) -> list[dict[str, Any]]:
+def differences(old: Program, new: Program) -> list[Row]:
     """One row for each directive that differs; for a changed one ``before`` is its old text."""
     from programs.diff import diff as compare
 
@@ -157,20 +139,13 @@ def differences(old: Program, new: Program) -> list[dict[str, Any]]:
     return rows + [_change("added", d) for d in found.added]
 
 
-def _change(change: str, directive: Directive, before: str = "") -> dict[str, Any]:
-    body = _directive(directive)
-    del body["position"]
+def _change(change: str, directive: Directive, before: str = "") -> Row:
+    body = {key: value for key, value in _directive(directive).items() if key != "position"}
     return {"change": change, **body, "before": before}
 
 
-def _directive(d: Directive) -> dict[str, Any]:
-    return {
-        "directive_id": d.directive_id,
-        "heading": d.heading,
-        "kind": d.kind,
-        "text": d.text,
-        "position": d.position,
-    }
+def _directive(d: Directive) -> Row:
+    return {key: getattr(d, key) for key in ("directive_id", "heading", "kind", "text", "position")}
 
 
 def _set_fields(program: Program) -> list[str]:

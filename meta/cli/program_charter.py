@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import click
 
 from inner_loop.events import CallEvent
 from meta.cli import charter_shown, resolve
 from meta.cli.crew import Crew
-from meta.cli.options import flag, model_flag, price_flag, record_flag, replay_flag, verb, yes_flag
-from meta.cli.output import Column, Output, brief
+from meta.cli.flags import ModelFlags, ProgramOrNone, YesFlag
+from meta.cli.options import Above0, flag, only, verb
+from meta.cli.output import Column, Output, Row, brief
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,20 +37,20 @@ READING = ("prose", "model", "output", "write", "record", "replay")
     ("metaloop program charter", "every field: default, unit, what it does"),
     ("metaloop program charter screen-waves", "as this program's front matter sets it"),
     ("metaloop program charter my/program.md -m gpt-4o-mini", "what its prose says, with the lines"),
-    flags=[
-        click.argument("program", metavar="[PROGRAM]", required=False),
-        flag("--prose", is_flag=True, help="Without a model: the sentences that export --prose writes."),
-        model_flag,
-        flag("--max-usd", type=click.FloatRange(min=0, min_open=True), help="Most dollars of this command."),
-        price_flag,
-        record_flag,
-        replay_flag,
-        flag("-o", "--output", metavar="FILE|-", help="The program with that charter, as a new file; - is stdout."),
-        flag("--write", is_flag=True, help="The same, into PROGRAM itself; asks before it changes a value."),
-        yes_flag,
-    ],
 )
-def charter(out: Output, program: str | None, **flags: Any) -> None:
+def charter(
+    out: Output,
+    program: ProgramOrNone,
+    prose: Annotated[bool, flag("Without a model: the sentences that export --prose writes.")],
+    chosen: Annotated[ModelFlags, only("model")],
+    max_usd: Annotated[float | None, flag("Most dollars of this command.", type=Above0)],
+    more: Annotated[ModelFlags, only("price", "record", "replay")],
+    output: Annotated[
+        str | None, flag("The program with that charter, as a new file; - is stdout.", "-o", metavar="FILE|-")
+    ],
+    write: Annotated[bool, flag("The same, into PROGRAM itself; asks before it changes a value.")],
+    yes: YesFlag,
+) -> None:
     """The charter, field by field: what the harness itself carries out.
 
     With -m a model reads it out of the prose: each field with the sentence that
@@ -63,13 +65,12 @@ def charter(out: Output, program: str | None, **flags: Any) -> None:
         return
     if program is None:
         raise UsageError("no program is named whose prose is to be read", hint="metaloop program charter FILE -m NAME")
-    target, into = flags.pop("output"), flags.pop("write")
-    flags.pop("prose")
-    file, loaded = _file(program, target, into), resolve.one_program(program)
-    if into and not flags["yes"]:
+    file, loaded = _file(program, output, write), resolve.one_program(program)
+    if write and not yes:
         _somebody_there(program, loaded)
-    reading, spent = _read(out, loaded, flags)
-    _give(out, program, loaded, reading, spent, file=file, stdout=target == "-", yes=bool(flags["yes"]))
+    models = replace(more, model=chosen.model, max_usd=max_usd)
+    reading, spent = _read(out, loaded, models, yes)
+    _give(out, program, loaded, reading, spent, file=file, stdout=output == "-", yes=yes)
 
 
 def as_set(out: Output, program: str | None) -> None:
@@ -115,20 +116,17 @@ def _file(program: str, target: str | None, into: bool) -> Path | None:
     return file
 
 
-def _read(out: Output, loaded: Program, flags: dict[str, Any]) -> tuple[Reading, list[CallEvent]]:
+def _read(out: Output, loaded: Program, models: ModelFlags, yes: bool) -> tuple[Reading, list[CallEvent]]:
     """The reading, and the events of the calls that it took."""
     from programs.charter_read import read_phrases
 
     base = read_phrases(loaded.text)
-    if not flags.get("model"):
-        if flags.get("record") or flags.get("replay"):
+    if not models.model:
+        if models.record or models.replay:
             raise UsageError("--record and --replay are of a model's replies", hint="name it: -m NAME")
         out.note("no model: only sentences that `metaloop export --prose` writes are read; -m NAME reads all")
         return base, []
-    yes = flags["yes"]
-    crew = Crew.take(flags)
-    flags["yes"] = yes  # once for the calls, once for the file
-    return _ask(out, crew, base)
+    return _ask(out, Crew.of(models, yes=yes), base)
 
 
 def _ask(out: Output, crew: Crew, base: Reading) -> tuple[Reading, list[CallEvent]]:
@@ -200,7 +198,7 @@ def _somebody_there(name: str, loaded: Program) -> None:
         )
 
 
-def _may_replace(file: Path, rows: Sequence[dict[str, Any]], yes: bool) -> None:
+def _may_replace(file: Path, rows: Sequence[Row], yes: bool) -> None:
     """Ask before a value that somebody set gives way to that of the prose. A new file holds nobody's."""
     changed = [row["field"] for row in rows if row["status"] == "changed"]
     if changed and not yes and file.exists():

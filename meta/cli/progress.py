@@ -14,10 +14,11 @@ import click
 
 from analysis.wording import plain_number
 from meta.cli import render, spend
-from meta.cli.board import Board, Tail
+from meta.cli.board import Board, Event, Tail
 from meta.cli.output import Output, clean
 from meta.cli.resolve import shown
 from meta.cli.screen import screen
+from meta.planned_work import PlannedWork
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -31,7 +32,7 @@ class Progress:
     The screen is folded from the ledger itself: it shows what all workers wrote, a resumed study at once.
     """
 
-    def __init__(self, out: Output, folder: Path, title: str, plan: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, out: Output, folder: Path, title: str, plan: PlannedWork | None = None) -> None:
         self.out = out
         self.title = f"{title}  {shown(folder)}"
         self.plan = plan
@@ -48,11 +49,7 @@ class Progress:
             console = Console(stderr=True, highlight=False, markup=False, emoji=False)
             # Child processes inherit the real streams, which rich's stand-ins do not offer.
             self.live = Live(
-                console=console,
-                auto_refresh=False,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
+                console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
             )
             self.live.start()
         return self
@@ -64,7 +61,7 @@ class Progress:
             self.live.stop()
             self.live = None
 
-    def __call__(self, event: Mapping[str, Any]) -> None:
+    def __call__(self, event: Event) -> None:
         line = line_of(event)
         if event.get("kind") == "note" or self.live is None:
             self._say(line)
@@ -106,7 +103,7 @@ def ticker(out: Output) -> Iterator[Callable[[str], None]]:
         yield lambda line: click.echo(clean(line), err=True, color=False)
 
 
-def line_of(event: Mapping[str, Any]) -> str:
+def line_of(event: Event) -> str:
     """What a log says of an event; empty for those that only the screen shows."""
     kind = event.get("kind")
     if kind == "match_started":
@@ -119,7 +116,7 @@ def line_of(event: Mapping[str, Any]) -> str:
     return clean(event.get("text", ""))
 
 
-def _run_line(event: Mapping[str, Any]) -> str:
+def _run_line(event: Event) -> str:
     run = event.get("run") or {}
     counts = f"kept {run['kept']} of {run['experiments']}, " if "kept" in run and "experiments" in run else ""
     gain = event.get("gain")

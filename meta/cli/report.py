@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import webbrowser
 from pathlib import Path
+from typing import Annotated
 
 from meta.cli import resolve
-from meta.cli.options import flag, study_argument, study_flag, verb
+from meta.cli.flags import AnyStudy
+from meta.cli.options import flag, verb
 from meta.cli.output import Output
 from programs.errors import NotFound, UsageError
 
@@ -17,15 +19,14 @@ NAME = "report.html"
     ("metaloop report studies/NAME", "writes studies/NAME/report.html"),
     ("metaloop report studies/NAME -o page.html --open", "elsewhere, and look at it"),
     ("metaloop report studies/NAME --card card.png", "a picture of the verdict too"),
-    flags=[
-        study_argument,
-        study_flag,
-        flag("-o", "--out", "target", metavar="FILE", help=f"Where to  [default: STUDY/{NAME}]."),
-        flag("--card", metavar="PNG", help="The verdict as a picture of 1200 x 630; needs Chromium."),
-        flag("--open", "look", is_flag=True, help="Open it in the browser."),
-    ],
 )
-def report(out: Output, study: str | None, target: str | None, card: str | None, look: bool) -> None:
+def report(
+    out: Output,
+    study: AnyStudy,
+    target: Annotated[str | None, flag(f"Where to  [default: STUDY/{NAME}].", "-o", "--out", metavar="FILE")],
+    card: Annotated[str | None, flag("The verdict as a picture of 1200 x 630; needs Chromium.", metavar="PNG")],
+    look: Annotated[bool, flag("Open it in the browser.", "--open")],
+) -> None:
     """Write what a study shows as one HTML file that opens offline: verdict,
     standings, the champion's text by credit, runs, lineage, cost, caveats. Every
     figure stands beside the query that it follows from."""

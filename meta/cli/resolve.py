@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meta.cli.output import Output
-from programs.errors import Ambiguous, NotFound, UsageError
+from programs.errors import Ambiguous, NotComparable, NotFound, UsageError
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,9 +30,9 @@ def past_study(text: str, out: Output) -> Path:
         raise NotFound(f"--prior {text}: {error.message}", hint="name the folder of a study that has ended") from None
 
 
-def study_folder(text: str | None, out: Output, *, option: str | None = None) -> Path:
+def study_folder(text: str | None, out: Output) -> Path:
     """The folder of a study: a path, a name (or unique prefix) under studies/, or the newest one there."""
-    return looked_at(_study_folder(text or option, out), out)
+    return looked_at(_study_folder(text, out), out)
 
 
 def looked_at(folder: Path, out: Output) -> Path:
@@ -91,6 +91,11 @@ def fresh_folder(task: str, out: Output) -> Path:
     folder = STUDIES / f"{stem}-{number}"
     out.note(f"study: {folder}")
     return folder
+
+
+def made_otherwise(what: str, leave_out: str, ids: Sequence[str] = ()) -> NotComparable:
+    """For a study that is to go on under settings that it was not made with; ``leave_out``: which flags say so."""
+    return NotComparable(what, hint=f"leave {leave_out} out to go on, or name a new folder with --study", ids=ids)
 
 
 def shown(folder: Path) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import click
+from typing import Annotated
 
 from analysis.wording import plain_number
-from meta.cli import launch, options, render, resolve, spend, staffing, trust
+from meta.cli import launch, render, resolve, spend, trust
+from meta.cli.crew import Crew
+from meta.cli.flags import PlayingFlags, ProgramOrNone, StartFlags, StudyFlags, StudyModelFlags
 from meta.cli.launch import Settings
 from meta.cli.match import found, plan_of, recorded_entries, resume
-from meta.cli.options import duration, verb
+from meta.cli.options import duration, verb, without
 from meta.cli.output import Output
+from meta.cli.staffing import AgentFlags
 from programs.errors import UsageError
 
 RUN = "SELECT * EXCLUDE (started_at, ended_at) FROM runs WHERE match_id = ? ORDER BY started_at DESC LIMIT 1"
@@ -21,35 +23,38 @@ SELECT number, experiment_id, metric, gain, description FROM experiments
 WHERE run_id = ? AND decision IN ('baseline', 'keep') ORDER BY number
 """
 
+SHOWN = (
+    "task",
+    "experiments",
+    "kept",
+    "device_seconds_charged",
+    "claimed_best",
+    "claimed_gain",
+    "verified_gain",
+    "trust",
+)
+
 
 @verb(
     ("metaloop run stock", "a starter on the default task"),
     ("metaloop run my/program.md -t tinylm -b 60s", "your own, a minute of device time"),
     ("metaloop run --resume studies/NAME", "go on with one that was stopped"),
-    flags=[
-        click.argument("program", metavar="[PROGRAM]", required=False),
-        options.study_flag,
-        options.resume_flag,
-        options.task_flag,
-        options.run_budget_flag,
-        options.seed_flag,
-        options.devices_flag,
-        options.fixed_steps_flag,
-        options.executor_flag,
-        options.unsafe_flag,
-        *options.STAFF_FLAGS,
-        *staffing.FLAGS,
-        options.dry_run_flag,
-        options.yes_flag,
-    ],
 )
-def run(out: Output, program: str | None, **flags: Any) -> None:
+def run(
+    out: Output,
+    program: ProgramOrNone,
+    which: StudyFlags,
+    playing: Annotated[PlayingFlags, without("workers", "runs_per_device")],
+    models: StudyModelFlags,
+    agent: AgentFlags,
+    start: StartFlags,
+) -> None:
     """Run one program once: the inner loop edits train.py, trains, keeps or discards,
     until its budget is spent; then its result is trained anew and verified."""
     from arena.match import Entry
     from arena.standalone import play_entries
 
-    settings = Settings.take(flags | {"workers": 1})
+    settings = Settings.of(which, replace(playing, workers=1), start, Crew.of(models, agent, yes=start.yes))
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     if program is None and (study is None or study.config.command != "run"):
@@ -81,14 +86,7 @@ def present(out: Output, folder: Path, match_id: str) -> None:
         "study": resolve.shown(folder),
         "run_id": row["run_id"],
         "program": row["name"],
-        "task": row["task"],
-        "experiments": row["experiments"],
-        "kept": row["kept"],
-        "device_seconds_charged": row["device_seconds_charged"],
-        "claimed_best": row["claimed_best"],
-        "claimed_gain": row["claimed_gain"],
-        "verified_gain": row["verified_gain"],
-        "trust": row["trust"],
+        **{name: row[name] for name in SHOWN},
         **({name: row[name] for name in ("tokens", "usd", "utilization")} if row["calls"] else {}),
         **({"reason": row["reason"]} if row["reason"] else {}),
     }

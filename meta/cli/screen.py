@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.trust import marked, weakest
 from analysis.wording import many, plain_number
 from meta.cli import capacity, render, spend
 from meta.cli.board import ArmView, Board, MatchView
 from meta.cli.options import duration
-from meta.cli.output import Column, clean, table
+from meta.cli.output import Column, Row, clean, table
+from meta.planned_work import PlannedWork
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,7 +32,7 @@ ARM_COLUMNS = (
 )
 
 
-def screen(board: Board, title: str, *, width: int = 80, plan: Mapping[str, Any] | None = None) -> RenderableType:
+def screen(board: Board, title: str, *, width: int = 80, plan: PlannedWork | None = None) -> RenderableType:
     """Header, meter, the current match arm by arm, and the last kept experiments."""
     from rich.console import Group
     from rich.text import Text
@@ -49,7 +49,7 @@ def screen(board: Board, title: str, *, width: int = 80, plan: Mapping[str, Any]
     return Group(*parts)
 
 
-def header(board: Board, title: str, width: int, plan: Mapping[str, Any] | None = None) -> list[str]:
+def header(board: Board, title: str, width: int, plan: PlannedWork | None = None) -> list[str]:
     """Two lines: what and for how long; device time and runs against the plan where there is one."""
     plan = plan or {}
     left = f"metaloop {title}"
@@ -106,12 +106,12 @@ def match_line(match: MatchView) -> str:
     return f"{match.title}   {many(len(match.arms), 'arm')}, {budget} a run, on {event.get('task')}   {match.state}"
 
 
-def arm_rows(board: Board, match: MatchView) -> list[dict[str, Any]]:
+def arm_rows(board: Board, match: MatchView) -> list[Row]:
     """One row an arm, also what ``status --json`` gives."""
     return [_arm_row(board, match, arm) for arm in match.arms.values()]
 
 
-def _arm_row(board: Board, match: MatchView, arm: ArmView) -> dict[str, Any]:
+def _arm_row(board: Board, match: MatchView, arm: ArmView) -> Row:
     claimed = arm.claimed(match.sign)
     at_work = [run.doing for run in arm.runs if run.state == "running"]
     gain = arm.gain
@@ -137,7 +137,7 @@ def origin(board: Board, arm: ArmView) -> str:
     return " x ".join(board.name(p)[:9] for p in parents[:2])
 
 
-def status_item(board: Board, folder: str, running: bool) -> dict[str, Any]:
+def status_item(board: Board, folder: str, running: bool) -> Row:
     """The state of a study as one object."""
     match = board.current
     return {
@@ -166,7 +166,7 @@ def status_item(board: Board, folder: str, running: bool) -> dict[str, Any]:
     }
 
 
-def _models_item(board: Board) -> dict[str, Any]:
+def _models_item(board: Board) -> Row:
     """Nothing where no model took part; ``usd`` is None where one has no known price."""
     models = board.models
     if not models.calls:

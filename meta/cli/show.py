@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
-
-import click
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
-from meta.cli.options import study_flag, verb
-from meta.cli.output import Output, key_values
+from meta.cli.flags import StudyFlag
+from meta.cli.options import argument, verb
+from meta.cli.output import Output, Row, key_values
 from programs.errors import NotFound
 
 if TYPE_CHECKING:
@@ -43,9 +42,8 @@ HIDDEN = {"text", "diff", "config", "details"}
     ("metaloop show e3f2", "an experiment with its diff"),
     ("metaloop show p77e -s studies/NAME", "a program, and what sets it apart from its parents"),
     ("metaloop show r031 --json", "a run, for a script"),
-    flags=[click.argument("identity", metavar="ID"), study_flag],
 )
-def show(out: Output, identity: str, study: str | None) -> None:
+def show(out: Output, identity: Annotated[str, argument(metavar="ID")], study: StudyFlag) -> None:
     """Show a program, directive, experiment, run, match, arm, source, row of credit
     or imported log by its id or any prefix of it."""
     folder = resolve.study_folder(study, out)
@@ -78,11 +76,11 @@ def locate(con: duckdb.DuckDBPyConnection, prefix: str) -> tuple[str, str, str, 
     return (*found[full], full)
 
 
-def _plain_detail(_con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _plain_detail(_con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     return dict(rows[0])
 
 
-def _program_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _program_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     from meta.cli.program import differences
     from programs.program import Program
 
@@ -99,7 +97,7 @@ def _program_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) 
     return item | {"runs": resolve.fetch(con, runs, [item["program_id"]]), "changes": changes}
 
 
-def _run_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _run_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     query = """SELECT number, experiment_id, decision, status, metric, gain, description FROM experiments
         WHERE run_id = ? ORDER BY number"""
     run_id = rows[0]["run_id"]
@@ -111,14 +109,14 @@ def _run_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> d
     }
 
 
-def _experiment_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _experiment_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     identity = [rows[0]["experiment_id"]]
     read = resolve.fetch(con, "SELECT * FROM import_rows WHERE experiment_id = ?", identity)
     found = resolve.fetch(con, f"{FINDINGS} WHERE experiment_id = ?", identity)
-    return (read[0] if read else {}) | rows[0] | {"findings": found}
+    return {**(read[0] if read else {}), **rows[0], "findings": found}
 
 
-def _import_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _import_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     """A log: its runs (one per metric), what was set aside, what contradicts itself."""
     aside = "SELECT line, reason, text FROM quarantine WHERE import_id = ? ORDER BY line LIMIT 50"
     doubts = f"{FINDINGS} WHERE run_id = ANY (SELECT run_id FROM imports WHERE import_id = ?)"
@@ -131,7 +129,7 @@ def _import_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -
     }
 
 
-def _credit_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _credit_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     """The row, what it rests on, and the statement that gives that again."""
     from analysis.support import support
 
@@ -140,7 +138,7 @@ def _credit_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -
     return dict(rows[0]) | more | {"rests_on": found[:SUPPORT], "sql": sql}
 
 
-def _directive_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _directive_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     identity = rows[0]["directive_id"]
     cited = "SELECT count(*) AS n FROM experiments WHERE list_contains(directive_ids, ?)"
     item = {k: v for k, v in rows[0].items() if k not in ("program_id", "position")}
@@ -150,13 +148,13 @@ def _directive_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]
     }
 
 
-def _match_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _match_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     query = """SELECT a.arm_id, a.role, p.name, a.program_id FROM arms AS a LEFT JOIN programs AS p USING (program_id)
         WHERE a.match_id = ?"""
     return dict(rows[0]) | {"arms": resolve.fetch(con, query, [rows[0]["match_id"]])}
 
 
-def _source_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _source_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     first = rows[0]
     return {
         "source_id": first["source_id"],
@@ -168,7 +166,7 @@ def _source_detail(con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -
     }
 
 
-DETAILS: Mapping[str, Callable[[duckdb.DuckDBPyConnection, list[dict[str, Any]]], dict[str, Any]]] = {
+DETAILS: Mapping[str, Callable[[duckdb.DuckDBPyConnection, Sequence[Row]], Row]] = {
     "program": _program_detail,
     "directive": _directive_detail,
     "run": _run_detail,
@@ -180,7 +178,7 @@ DETAILS: Mapping[str, Callable[[duckdb.DuckDBPyConnection, list[dict[str, Any]]]
 }
 
 
-def _lists(item: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def _lists(item: Row) -> dict[str, list[Row]]:
     """The parts of a thing that are tables of their own."""
     found = {k: v for k, v in item.items() if isinstance(v, list) and v and isinstance(v[0], dict)}
     for parent, rows in (item.get("changes") or {}).items():
@@ -190,17 +188,17 @@ def _lists(item: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _scalars(item: Mapping[str, Any]) -> dict[str, Any]:
+def _scalars(item: Row) -> Row:
     tables = {k for k, v in item.items() if isinstance(v, list) and v and isinstance(v[0], dict)}
     return {k: v for k, v in item.items() if k not in tables | HIDDEN | APART and v is not None}
 
 
-def _plain(out: Output, item: Mapping[str, Any]) -> None:
+def _plain(out: Output, item: Row) -> None:
     out.thing(_scalars(item))
     _document(out, item)
 
 
-def _person(out: Output, item: Mapping[str, Any]) -> None:
+def _person(out: Output, item: Row) -> None:
     from meta.cli.sql import columns_of
 
     out.thing(_scalars(item))
@@ -210,7 +208,7 @@ def _person(out: Output, item: Mapping[str, Any]) -> None:
     _document(out, item)
 
 
-def _document(out: Output, item: Mapping[str, Any]) -> None:
+def _document(out: Output, item: Row) -> None:
     for key in ("diff", "text"):
         text = item.get(key)
         if text and not (key == "text" and item["kind"] == "directive"):

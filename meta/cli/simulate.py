@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
 from meta.cli.options import flag, verb
@@ -34,53 +32,48 @@ FIGURES = (
     Column("meaning", wrap=True, style="dim"),
 )
 MOST = 1e9
-Gain, Spread = click.FLOAT, click.FloatRange(min=0)
 
 
 @dataclass(frozen=True)
-class Asked:
+class LawFlags:
     """The flags that make the law; None where left out."""
 
-    programs: int | None
-    stock: float | None
-    spread: float | None
-    noise: float | None
-    effects: str | None
-    drift: float
-    like: str | None
+    programs: Annotated[int | None, flag(f"Programs raced, with stock  [default: {PROGRAMS}].", min=2, max=1000)]
+    stock: Annotated[float | None, flag(f"True gain of stock  [default: {STOCK:g}].", metavar="GAIN")]
+    spread: Annotated[
+        float | None, flag(f"Sd of true gains between programs  [default: {SPREAD:g}].", min=0, metavar="SD")
+    ]
+    noise: Annotated[
+        float | None, flag(f"Sd between the runs of one program  [default: {NOISE:g}].", min=0, metavar="SD")
+    ]
+    effects: Annotated[str | None, flag("True gains over stock's, one for each other program.", metavar="GAIN,…")]
+    drift: Annotated[float, flag("Sd between matches.", min=0, metavar="SD", default=0.0)]
+    like: Annotated[str | None, flag("Take stock, spread and noise from a study.", metavar="STUDY")]
 
 
 @verb(
     ("metaloop simulate --programs 8 --spread .2 --noise .33", "would it find the best?"),
     ("metaloop simulate --effects 0.3,0.1,0,0 -n 8 --confirm 40", "effects of your own"),
     ("metaloop simulate --like studies/NAME -n 8", "noise and spread of a study you have"),
-    flags=[
-        flag("--programs", type=click.IntRange(2, 1000), help=f"Programs raced, with stock  [default: {PROGRAMS}]."),
-        flag("--stock", type=Gain, metavar="GAIN", help=f"True gain of stock  [default: {STOCK:g}]."),
-        flag("--spread", type=Spread, metavar="SD", help=f"Sd of true gains between programs  [default: {SPREAD:g}]."),
-        flag("--noise", type=Spread, metavar="SD", help=f"Sd between the runs of one program  [default: {NOISE:g}]."),
-        flag("--effects", metavar="GAIN,…", help="True gains over stock's, one for each other program."),
-        flag("--drift", type=Spread, metavar="SD", default=0.0, show_default=True, help="Sd between matches."),
-        flag("--like", metavar="STUDY", help="Take stock, spread and noise from a study."),
-        flag("-n", "--seeds", type=click.IntRange(2, 10_000), default=4, show_default=True,
-             help="Runs of each program in the first round."),
-        flag("--rounds", type=click.IntRange(1, 12), default=2, show_default=True,
-             help="Each later one halves the programs and doubles the runs."),
-        flag("--confirm", type=click.IntRange(2, 10_000), default=20, show_default=True,
-             help="Fresh runs of the champion, and of stock."),
-        flag("--within", type=Spread, metavar="GAIN", help="As good as the best  [default: a tenth of the spread]."),
-        flag("--replicates", type=click.IntRange(1, 1_000_000), default=2000, show_default=True,
-             help="Studies to draw, and as many without any difference."),
-        flag("--seconds", type=click.FloatRange(0.1, 86_400), metavar="S", default=20.0, show_default=True,
-             help="Time after which it ends with what it has."),
-        flag("--null", is_flag=True, help="Only studies in which no program is better."),
-        flag("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of what is drawn."),
-    ],
-)  # fmt: skip
+)
 def simulate(
-    out: Output, seeds: int, rounds: int, confirm: int, within: float | None, replicates: int, seconds: float,
-    null: bool, seed: int, **law: Any,
-) -> None:  # fmt: skip
+    out: Output,
+    law: LawFlags,
+    seeds: Annotated[int, flag("Runs of each program in the first round.", "-n", min=2, max=10_000, default=4)],
+    rounds: Annotated[int, flag("Each later one halves the programs and doubles the runs.", min=1, max=12, default=2)],
+    confirm: Annotated[int, flag("Fresh runs of the champion, and of stock.", min=2, max=10_000, default=20)],
+    within: Annotated[
+        float | None, flag("As good as the best  [default: a tenth of the spread].", min=0, metavar="GAIN")
+    ],
+    replicates: Annotated[
+        int, flag("Studies to draw, and as many without any difference.", min=1, max=1_000_000, default=2000)
+    ],
+    seconds: Annotated[
+        float, flag("Time after which it ends with what it has.", min=0.1, max=86_400, metavar="S", default=20.0)
+    ],
+    null: Annotated[bool, flag("Only studies in which no program is better.")],
+    seed: Annotated[int, flag("Of what is drawn.", min=0, default=1)],
+) -> None:
     """Draw many studies under a stated law, race, crown and confirm each by the code
     that real ones go through, and say how often that finds the best program, what
     the champion is truly worth, how often its claim holds, and how often one holds
@@ -89,7 +82,7 @@ def simulate(
     from meta.simulate import Design
     from meta.simulate import simulate as draw
 
-    world, programs = world_of(Asked(**law), out)
+    world, programs = world_of(law, out)
     design = Design(programs, seeds, rounds, confirm)
     out.note(f"law: {law_sentence(world)}")
     out.note(f"study: {design_sentence(design)}")
@@ -101,7 +94,7 @@ def simulate(
     present(out, found)
 
 
-def world_of(asked: Asked, out: Output) -> tuple[World, int]:
+def world_of(asked: LawFlags, out: Output) -> tuple[World, int]:
     """The law, and how many programs it is about. Flags go before what ``--like`` found."""
     from analysis.planted import RunLaw
     from meta.simulate import World

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from meta.cli.output import Column
+from meta.cli.output import Column, Row
 
 PLAIN = (Column("tokens"), Column("usd"), Column("utilization"), Column("token_utilization"))
 COLUMNS = (
@@ -42,7 +41,7 @@ class Spend:
             whole._mended |= part._mended
         return whole
 
-    def take(self, call: Mapping[str, Any]) -> None:
+    def take(self, call: Row) -> None:
         tokens, usd = int(call.get("tokens") or 0), call.get("usd")
         self.calls += 1
         self.tokens += tokens

@@ -6,13 +6,11 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import click
+from typing import Annotated
 
 from meta.cli import resolve
-from meta.cli.options import flag, verb
-from meta.cli.output import Column, Output
+from meta.cli.options import argument, flag, verb
+from meta.cli.output import Column, Output, Row
 from programs.errors import UsageError
 
 
@@ -20,13 +18,13 @@ from programs.errors import UsageError
     ('metaloop sql studies/NAME "FROM standings"', "a whole view"),
     ('metaloop sql studies/NAME "SELECT name, verified_gain FROM runs"', "a question"),
     ("metaloop sql studies/a --beside studies/b - < query.sql", "from stdin; b.runs is the other's"),
-    flags=[
-        click.argument("study"),
-        click.argument("query"),
-        flag("--beside", metavar="DIR", multiple=True, help="A further study; its views are FOLDER.runs and so on."),
-    ],
 )
-def sql(out: Output, study: str, query: str, beside: tuple[str, ...]) -> None:
+def sql(
+    out: Output,
+    study: Annotated[str, argument()],
+    query: Annotated[str, argument()],
+    beside: Annotated[tuple[str, ...], flag("A further study; its views are FOLDER.runs and so on.", metavar="DIR")],
+) -> None:
     """Query a study with DuckDB SQL. Views: studies, matches, programs, directives,
     runs, experiments, baselines, verifications, mutations, findings, faults, audits,
     standings, credit. With --json a list of row objects."""
@@ -56,16 +54,14 @@ def schemas(folders: Sequence[Path]) -> dict[str, Path]:
     return named
 
 
-def columns_of(rows: list[dict[str, Any]]) -> list[Column]:
+def columns_of(rows: Sequence[Row]) -> list[Column]:
     """A column for each key: numbers to the right, long text gives way."""
     first = rows[0] if rows else {}
-    return [Column(key, right=_is_number(rows, key), flex=_is_long(rows, key)) for key in first]
+    return [
+        Column(key, right=_is_number(rows, key), flex=any(len(str(row[key])) > 14 for row in rows)) for key in first
+    ]
 
 
-def _is_number(rows: list[dict[str, Any]], key: str) -> bool:
+def _is_number(rows: Sequence[Row], key: str) -> bool:
     values = [row[key] for row in rows if row[key] is not None]
     return bool(values) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-
-
-def _is_long(rows: list[dict[str, Any]], key: str) -> bool:
-    return any(len(str(row[key])) > 14 for row in rows)

@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
+from meta.cli import resolve
 from meta.cli.options import Duration, flag
-from programs.errors import NotComparable
 
 if TYPE_CHECKING:
     from inner_loop.kit import Staff
 
 NETWORKS = ("none", "proxy", "full")
-FLAGS = (
-    flag("--agent-command", metavar="COMMAND", help="Start this agent; the prompt is its stdin, or {prompt}."),
-    flag("--agent-network", type=click.Choice(NETWORKS), help="What it may reach beside its models  [default: none]."),
-    flag("--agent-direct", is_flag=True, default=None, help="Give it your key or login: not priced, not capped."),
-    flag("--agent-allow", metavar="HOST,…", help="Further hosts that the proxy lets through."),
-    flag("--agent-readable", metavar="PATH,…", help="Further paths that an agent may read."),
-    flag("--agent-env", metavar="NAME,…", help="Further variables of yours that an agent is given."),
-    flag("--agent-home", metavar="NAME=FILE,…", help="Further files of yours in an agent's home."),
-    flag("--max-wall", type=Duration(), help="Wall time of one run with a model or an agent: 20m, 8h."),
-)
+
+
+@dataclass(frozen=True)
+class AgentFlags:
+    """Which coding agent follows a program, and what it sees and reaches."""
+
+    agent: Annotated[
+        str | None,
+        flag("Start this agent; the prompt is its stdin, or {prompt}.", "--agent-command", metavar="COMMAND"),
+    ] = None
+    agent_network: Annotated[
+        str | None, flag("What it may reach beside its models  [default: none].", type=click.Choice(NETWORKS))
+    ] = None
+    agent_direct: Annotated[bool | None, flag("Give it your key or login: not priced, not capped.")] = None
+    agent_allow: Annotated[str | None, flag("Further hosts that the proxy lets through.", metavar="HOST,…")] = None
+    agent_readable: Annotated[str | None, flag("Further paths that an agent may read.", metavar="PATH,…")] = None
+    agent_env: Annotated[str | None, flag("Further variables of yours that an agent is given.", metavar="NAME,…")] = (
+        None
+    )
+    agent_home: Annotated[str | None, flag("Further files of yours in an agent's home.", metavar="NAME=FILE,…")] = None
+    max_wall: Annotated[
+        float | None, flag("Wall time of one run with a model or an agent: 20m, 8h.", type=Duration())
+    ] = None
+
+    def given(self) -> dict[str, Any]:
+        """The fields of a `Staff` that were given, and no others."""
+        found = {name: value for name, value in vars(self).items() if value is not None}
+        return found | {name: tuple(resolve.listed(found[name])) for name in _LISTS if name in found}
+
+
 _LISTS = ("agent_allow", "agent_readable", "agent_env", "agent_home")
 _SETTLED = ("agent", "agent_network", "agent_direct", *_LISTS)
-
-
-def take(flags: dict[str, Any]) -> dict[str, Any]:
-    """Take the agent's fields of a `Staff` out of a command's parameters; those alone that were given."""
-    given = {}
-    for name in ("agent_command", "agent_network", "agent_direct", *_LISTS, "max_wall"):
-        value = flags.pop(name, None)
-        if value is not None:
-            given[name.replace("agent_command", "agent")] = value
-    for name in _LISTS:
-        if name in given:
-            given[name] = tuple(part.strip() for part in given[name].split(",") if part.strip())
-    return given
 
 
 def check(researcher: str, staff: Staff) -> None:
@@ -60,7 +68,4 @@ def same(made: Staff, asked: Staff) -> None:
         wanted = getattr(asked, name)
         if wanted != getattr(nothing, name) and wanted != getattr(made, name):
             flag_name = "--agent-command" if name == "agent" else "--" + name.replace("_", "-")
-            raise NotComparable(
-                f"the study was made with another {flag_name}",
-                hint="leave the --agent flags out to go on, or name a new folder with --study",
-            )
+            raise resolve.made_otherwise(f"the study was made with another {flag_name}", "the --agent flags")

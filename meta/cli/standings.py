@@ -8,13 +8,14 @@ import statistics
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
 from analysis import decision_text
 from analysis.decision import CheckedArm, Decision, decision_of, twins
 from analysis.wording import decimals, many, plain_number, plain_span
 from meta.cli import render, resolve, spend, trust
-from meta.cli.options import duration, flag, study_argument, study_flag, verb
+from meta.cli.flags import AnyStudy
+from meta.cli.options import duration, flag, verb
 from meta.cli.output import Column, Output, table
 
 if TYPE_CHECKING:
@@ -65,14 +66,13 @@ WIDE = 96  # characters from which a table has all its columns
     ("metaloop standings studies/NAME", "the last match"),
     ("metaloop standings studies/NAME --all", "every match, oldest first"),
     ("metaloop standings studies/NAME --match m3f --json", "one match, for a script"),
-    flags=[
-        study_argument,
-        study_flag,
-        flag("--match", metavar="ID", help="This match  [default: the last one]."),
-        flag("--all", is_flag=True, help="Every match of the study."),
-    ],
 )
-def standings(out: Output, study: str | None, match: str | None, all: bool) -> None:
+def standings(
+    out: Output,
+    study: AnyStudy,
+    match: Annotated[str | None, flag("This match  [default: the last one].", metavar="ID")],
+    all: Annotated[bool, flag("Every match of the study.")],
+) -> None:
     """Verified gain of each program with its 95% interval and the ranks it may
     hold; ranks that overlap are ties. What runs claimed stands beside, it ranks
     nothing, and so does best-of-N: the one best script of a program's runs."""
@@ -90,9 +90,7 @@ def present(out: Output, folder: Path, matches: list[str] | None, told: bool = F
         best = resolve.fetch(con, BEST_OF, [matches])
         models = _models(resolve.fetch(con, CALLS, [matches]))
         said = {
-            match: [
-                *trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match]),
-            ]
+            match: trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match])
             for match in dict.fromkeys(row["match_id"] for row in rows)
         }
         decision = announced(con)
@@ -126,7 +124,7 @@ def announced(con: DuckDBPyConnection) -> Decision | None:
 
 
 def show_match(
-    out: Output, rows: list[dict[str, Any]], said: Sequence[str], models: Models, decision: Decision | None = None
+    out: Output, rows: Sequence[Row], said: Sequence[str], models: Models, decision: Decision | None = None
 ) -> None:
     """One match for a person: a title, the table with intervals drawn, the use of models where any took part, and the
     remarks.
@@ -152,7 +150,7 @@ def show_match(
         out.show(Text(line, style="dim"))
 
 
-def _table(rows: Sequence[Row], width: int) -> tuple[list[dict[str, Any]], list[Column]]:
+def _table(rows: Sequence[Row], width: int) -> tuple[list[Row], list[Column]]:
     """Rows and columns of one match, the intervals drawn in a table of ``width`` characters."""
     plot = min(max(width - OTHERS, PLOT_LEAST), PLOT_MOST)
     axis = render.Axis.of_intervals([(r["low"], r["gain"], r["high"]) for r in rows], plot)
@@ -187,7 +185,7 @@ def _used(models: Models, row: Row) -> float | None:
     return took.used if took else None
 
 
-def _took(row: Row, models: Models) -> dict[str, Any]:
+def _took(row: Row, models: Models) -> Row:
     """An arm's line in the table of what models took; ``device`` is of the time, ``answers`` of the tokens."""
     took = models[row["match_id"], row["arm_id"]]
     return {
@@ -204,7 +202,7 @@ def _name(r: Row) -> str:
     return ROLES[r["role"]].format(name) if r["role"] in ROLES else f"{role}{name}"
 
 
-def _row(r: Row, axis: render.Axis, places: int) -> dict[str, Any]:
+def _row(r: Row, axis: render.Axis, places: int) -> Row:
     return {
         "rank": rank_text(r["rank_low"], r["rank_high"]),
         "program": _name(r),

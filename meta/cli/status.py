@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
-
-import click
+from typing import Annotated
 
 from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.board import Board, load_board
-from meta.cli.options import flag, study_argument, study_flag, verb
-from meta.cli.output import Column, Output
+from meta.cli.flags import AnyStudy
+from meta.cli.options import argument, flag, verb
+from meta.cli.output import Column, Output, Row
 from meta.cli.screen import arm_rows, screen, status_item
 
 EVERY_SECONDS = 2.0
@@ -36,14 +35,13 @@ STUDIES = (
     ("metaloop status", "the newest study under studies/"),
     ("metaloop status studies/NAME --watch", "again and again until it ends"),
     ("metaloop status --all", "every study here, a line each"),
-    flags=[
-        study_argument,
-        study_flag,
-        flag("--watch", is_flag=True, help="Go on until the study ends; with --json a line each time."),
-        flag("--all", is_flag=True, help="Every study under studies/."),
-    ],
 )
-def status(out: Output, study: str | None, watch: bool, all: bool) -> None:
+def status(
+    out: Output,
+    study: AnyStudy,
+    watch: Annotated[bool, flag("Go on until the study ends; with --json a line each time.")],
+    all: Annotated[bool, flag("Every study under studies/.")],
+) -> None:
     """What a study is doing: match, arms, device time, the last things kept."""
     if all:
         items = [item_of(load_board(path)[0], path) for path in resolve.known_studies()]
@@ -59,9 +57,8 @@ def status(out: Output, study: str | None, watch: bool, all: bool) -> None:
 @verb(
     ("metaloop stop studies/NAME", "finish what is in flight, then stop"),
     ("metaloop evolve --resume studies/NAME", "go on later"),
-    flags=[click.argument("study")],
 )
-def stop(out: Output, study: str) -> None:
+def stop(out: Output, study: Annotated[str, argument()]) -> None:
     """Ask a running study to drain: experiments in flight end and are kept, nothing
     new begins. It can be resumed."""
     from arena.study import Study
@@ -90,7 +87,7 @@ def running(folder: Path) -> bool:
     return False
 
 
-def item_of(board: Board, folder: Path) -> dict[str, Any]:
+def item_of(board: Board, folder: Path) -> Row:
     """The state of a study as one object; of an import what was read, for nothing of it was run here."""
     item = status_item(board, str(folder), running(folder))
     if item["purpose"] != "import":
@@ -98,10 +95,10 @@ def item_of(board: Board, folder: Path) -> dict[str, Any]:
     with resolve.connect(folder, []) as con:
         (read,) = resolve.fetch(con, IMPORTED)
     nothing = dict.fromkeys(("device_seconds_charged", "runs_finished", "runs_running", "runs_unfinished"))
-    return item | nothing | {"state": "imported"} | read
+    return {**item, **nothing, "state": "imported", **read}
 
 
-def _imported(out: Output, item: dict[str, Any], place: str) -> None:
+def _imported(out: Output, item: Row, place: str) -> None:
     """An import for a person."""
     from rich.text import Text
 

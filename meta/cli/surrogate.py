@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 from meta.cli import resolve
-from meta.cli.options import study_argument, study_flag, verb
-from meta.cli.output import Column, Output
+from meta.cli.flags import AnyStudy
+from meta.cli.options import verb
+from meta.cli.output import Column, Output, Row
 from programs.errors import NotFound
 
 COLUMNS = [
@@ -21,15 +21,14 @@ COLUMNS = [
 @verb(
     ("metaloop surrogate studies/NAME", "predicted beside measured, held-out programs only"),
     ("metaloop surrogate studies/NAME --json", "with the rank correlation and its interval"),
-    flags=[study_argument, study_flag],
 )
-def surrogate(out: Output, study: str | None) -> None:
+def surrogate(out: Output, study: AnyStudy) -> None:
     """Fit a small model to the programs of a study, their charters and directives, and
     tell how well it ranks programs that it was not fitted to."""
     from analysis.surrogate import known_programs, skill
 
     folder = resolve.study_folder(study, out)
-    found: list[dict[str, Any]] = []
+    found: list[Row] = []
     with resolve.connect(folder, []) as con:
         tasks = [row["task"] for row in resolve.fetch(con, "SELECT DISTINCT task FROM matches ORDER BY task")]
         for task in tasks:
@@ -46,7 +45,7 @@ def surrogate(out: Output, study: str | None) -> None:
         out.note(sentence(shown))
 
 
-def sentence(told: dict[str, Any]) -> str:
+def sentence(told: Row) -> str:
     """The verdict as one line."""
     about = f"{told['task']}: {told['programs']} programs, {told['held_out']} held out one by one ({told['parts']})"
     if told["correlation"] is None:

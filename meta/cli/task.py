@@ -5,19 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
-from meta.cli.options import duration, flag, noun, verb
-from meta.cli.output import Column, Output, brief
-from meta.cli.task_from import FROM_FLAGS, from_repository
+from meta.cli.options import argument, duration, flag, noun, verb
+from meta.cli.output import Column, Output, Row, brief
+from meta.cli.task_from import RepositoryFlags, from_repository
 from meta.cli.task_work import check, measure
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
-    from trainer.edits import Knob
     from trainer.task import Task
 
 LIST = (
@@ -48,33 +45,33 @@ EDITS = (
     ("metaloop task show strokes", "its budget, its edits, its measured card"),
     ("metaloop task init my-task", "the files of a task of your own"),
 )
-def task(out: Output) -> None:
+def task() -> None:
     """Tasks: what is trained, what may be edited, how it is scored."""
-    list_tasks(out)
 
 
-@verb(
-    ("metaloop task ls", "the built-in tasks"),
-    ("metaloop task ls --json", "the same for a script"),
-)
+@verb(("metaloop task ls", "the built-in tasks"), ("metaloop task ls --json", "the same for a script"))
 def ls(out: Output) -> None:
     """List the built-in tasks."""
-    list_tasks(out)
+    from trainer.task import Task, builtin_tasks
+
+    out.rows([described(Task.load(name)) for name in builtin_tasks()], LIST)
+    out.note(
+        "headroom: gain of stacked edits in sd of the seeds; resolved: share of edits that one run tells from noise"
+    )
 
 
 @verb(
     ("metaloop task show strokes", "its budget, its edits, its measured card"),
     ("metaloop task show my-task/ --json", "a folder of your own, for a script"),
-    flags=[click.argument("task", metavar="NAME|DIR")],
 )
-def show(out: Output, task: str) -> None:
+def show(out: Output, task: Annotated[str, argument(metavar="NAME|DIR")]) -> None:
     """Show a task: budget, edits that an idea can name, and the measured card."""
     from trainer.task import Task
 
     loaded = Task.load(task)
     item = described(loaded)
     if out.mode == "json":
-        out.json(item | {"edits": edits_of(loaded), "card": loaded.card})
+        out.json({**item, "edits": edits_of(loaded), "card": loaded.card})
         return
     out.thing({k: v for k, v in item.items() if k != "edits"})
     if out.mode == "person":
@@ -87,26 +84,20 @@ def show(out: Output, task: str) -> None:
     ("metaloop task init my-task", "a small task that passes its check"),
     ("metaloop task init --from my-repo", "runs your repository as it is"),
     ("metaloop task init my-text --text ~/notes", "a small GPT on a text of your own"),
-    flags=[
-        click.argument("folder", metavar="[DIR]", required=False),
-        *FROM_FLAGS,
-        flag("--like", metavar="NAME", help="Copy a built-in task  [default: codelm with --text, else tinylm]."),
-        flag("--text", metavar="PATH", help="Its text: a file, or a folder of UTF-8 files; is read where it lies."),
-        flag("--grammar", type=click.IntRange(0, 2**30), metavar="N", help="Number of another generated language."),
-        flag("--simulated", is_flag=True, help="Nothing is trained: a law says what each edit is worth."),
-        flag("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the law that is drawn."),
-    ],
 )
 def init(
     out: Output,
-    folder: str | None,
-    source: str | None,
-    simulated: bool,
-    seed: int,
-    like: str | None,
-    text: str | None,
-    grammar: int | None,
-    **repository: Any,
+    folder: Annotated[str | None, argument(metavar="[DIR]", required=False)],
+    repository: RepositoryFlags,
+    like: Annotated[
+        str | None, flag("Copy a built-in task  [default: codelm with --text, else tinylm].", metavar="NAME")
+    ],
+    text: Annotated[
+        str | None, flag("Its text: a file, or a folder of UTF-8 files; is read where it lies.", metavar="PATH")
+    ],
+    grammar: Annotated[int | None, flag("Number of another generated language.", min=0, max=2**30, metavar="N")],
+    simulated: Annotated[bool, flag("Nothing is trained: a law says what each edit is worth.")],
+    seed: Annotated[int, flag("Of the law that is drawn.", min=0, default=1)],
 ) -> int:
     """Write the files of a new task: task.toml, train.py, prepare.py, data.py; of a
     simulated one, task.toml with its law, and train.py. With --like, --text, --grammar:
@@ -115,12 +106,12 @@ def init(
     any language."""
     wanted = {"--like": like, "--text": text, "--grammar": grammar}
     copied = next((name for name, value in wanted.items() if value is not None), None)
-    if copied and (simulated or source is not None):
+    if copied and (simulated or repository.source is not None):
         other = "--simulated" if simulated else "--from"
         raise UsageError(f"{copied} and {other}: a task is made in one way", hint="leave one of them out")
-    if source is not None:
-        return from_repository(out, source, folder, repository)
-    if named := next((name for name, value in repository.items() if value), None):
+    if repository.source is not None:
+        return from_repository(out, repository.source, folder, repository)
+    if named := next((name for name, value in vars(repository).items() if value), None):
         raise UsageError(f"--{named.replace('_', '-')} goes with --from DIR", hint="metaloop task init --from my-repo")
     if folder is None:
         raise UsageError("name the folder of the new task", hint="metaloop task init my-task")
@@ -156,17 +147,7 @@ for command in (ls, show, init, check, measure):
     task.add_command(command)
 
 
-def list_tasks(out: Output) -> None:
-    """The rows of ``task ls``."""
-    from trainer.task import Task, builtin_tasks
-
-    out.rows([described(Task.load(name)) for name in builtin_tasks()], LIST)
-    out.note(
-        "headroom: gain of stacked edits in sd of the seeds; resolved: share of edits that one run tells from noise"
-    )
-
-
-def described(task: Task) -> dict[str, Any]:
+def described(task: Task) -> Row:
     """A task as an object; times in device-seconds."""
     from trainer.card_summary import summary
 
@@ -198,24 +179,23 @@ def described(task: Task) -> dict[str, Any]:
     }
 
 
-def origin(task: Task) -> dict[str, Any]:
+def origin(task: Task) -> Row:
     """Where a task's text comes from, as far as it says."""
-    found: dict[str, Any] = {"source": task.text, "text_hash": task.text_hash, "grammar": task.grammar}
+    found: Row = {"source": task.text, "text_hash": task.text_hash, "grammar": task.grammar}
     return {key: value for key, value in found.items() if value not in ("", None)} | {"public": task.public}
 
 
-def edits_of(task: Task) -> list[dict[str, Any]]:
+def edits_of(task: Task) -> list[Row]:
     """One row for each knob, with the value that the baseline has."""
     now = task.edits.config(task.baseline())
-    return [_edit(knob, now.get(knob.name)) for knob in task.edits.knobs]
-
-
-def _edit(knob: Knob, now: Any) -> dict[str, Any]:
-    return {
-        "name": knob.name,
-        "kind": knob.kind,
-        "group": knob.group,
-        "now": now,
-        "values": list(knob.values),
-        "note": knob.note,
-    }
+    return [
+        {
+            "name": k.name,
+            "kind": k.kind,
+            "group": k.group,
+            "now": now.get(k.name),
+            "values": list(k.values),
+            "note": k.note,
+        }
+        for k in task.edits.knobs
+    ]

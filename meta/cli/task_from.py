@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import click
 
@@ -19,36 +20,50 @@ FACTS = (
     Column("flag", "else give", style="dim"),
     Column("note", wrap=True, show=str),
 )
-FROM_FLAGS = (
-    flag("--from", "source", metavar="DIR", help="Read a repository instead, and run it as it is; runs nothing of it."),
-    flag("--into", metavar="DIR", help="Copy its files there first  [default: task.toml goes into the repository]."),
-    flag("--command", metavar="LINE", help="What an experiment runs, by sh; {seed} and {budget} are filled in."),
-    flag("--metric", metavar="NAME", help="As it is printed (NAME: 1.23), or a key of the JSON (a.b)."),
-    flag("--metric-file", metavar="FILE", help="Where the command writes it; JSON or lines  [default: the output]."),
-    flag("--direction", type=click.Choice(("lower", "higher")), help="Which way the metric is better."),
-    flag("--editable", metavar="FILE", multiple=True, help="A file that a researcher may edit; repeatable."),
-    flag("--budget", type=Duration(), metavar="TIME", help="CPU time of one experiment, e.g. 5m."),
-    flag("--values", metavar="NAME=1,2,4", multiple=True, help="What to try of a constant; repeatable."),
-    flag("--no-values", is_flag=True, help="No ladders made from the constants."),
-    flag("--readable", metavar="PATH", multiple=True, help="A path outside that the command reads; repeatable."),
-    flag("--exclude", metavar="GLOB", multiple=True, help="Files that are no part of the task; repeatable."),
-    flag("--score-command", metavar="LINE", help="Scores the artifacts afterwards, in a sandbox without the edits."),
-    flag("--artifact", metavar="PATH", multiple=True, help="What training leaves for it; repeatable."),
-)  # fmt: skip
 
 
-def from_repository(out: Output, source: str, folder: str | None, flags: dict[str, Any]) -> int:
+@dataclass(frozen=True)
+class RepositoryFlags:
+    """What is said of a repository; the rest is looked for in it."""
+
+    source: Annotated[
+        str | None, flag("Read a repository instead, and run it as it is; runs nothing of it.", "--from", metavar="DIR")
+    ]
+    into: Annotated[
+        str | None, flag("Copy its files there first  [default: task.toml goes into the repository].", metavar="DIR")
+    ]
+    command: Annotated[
+        str | None, flag("What an experiment runs, by sh; {seed} and {budget} are filled in.", metavar="LINE")
+    ]
+    metric: Annotated[str | None, flag("As it is printed (NAME: 1.23), or a key of the JSON (a.b).", metavar="NAME")]
+    metric_file: Annotated[
+        str | None, flag("Where the command writes it; JSON or lines  [default: the output].", metavar="FILE")
+    ]
+    direction: Annotated[str | None, flag("Which way the metric is better.", type=click.Choice(("lower", "higher")))]
+    editable: Annotated[tuple[str, ...], flag("A file that a researcher may edit; repeatable.", metavar="FILE")]
+    budget: Annotated[float | None, flag("CPU time of one experiment, e.g. 5m.", type=Duration(), metavar="TIME")]
+    values: Annotated[tuple[str, ...], flag("What to try of a constant; repeatable.", metavar="NAME=1,2,4")]
+    no_values: Annotated[bool, flag("No ladders made from the constants.")]
+    readable: Annotated[tuple[str, ...], flag("A path outside that the command reads; repeatable.", metavar="PATH")]
+    exclude: Annotated[tuple[str, ...], flag("Files that are no part of the task; repeatable.", metavar="GLOB")]
+    score_command: Annotated[
+        str | None, flag("Scores the artifacts afterwards, in a sandbox without the edits.", metavar="LINE")
+    ]
+    artifact: Annotated[tuple[str, ...], flag("What training leaves for it; repeatable.", metavar="PATH")]
+
+
+def from_repository(out: Output, source: str, folder: str | None, flags: RepositoryFlags) -> int:
     """Read, tell, write. Exit code 2 and no file where something essential was not found."""
     from trainer.foreign.init import Wanted, draft, write
     from trainer.task import Task
 
     wanted = Wanted(
-        command=flags["command"], metric=flags["metric"], metric_file=flags["metric_file"],
-        direction=flags["direction"], budget=flags["budget"], editable=flags["editable"],
-        exclude=flags["exclude"], readable=flags["readable"], values=_values(flags["values"]),
-        ladders=not flags["no_values"], score_command=flags["score_command"], artifacts=flags["artifact"],
+        command=flags.command, metric=flags.metric, metric_file=flags.metric_file,
+        direction=flags.direction, budget=flags.budget, editable=flags.editable,
+        exclude=flags.exclude, readable=flags.readable, values=_values(flags.values),
+        ladders=not flags.no_values, score_command=flags.score_command, artifacts=flags.artifact,
     )  # fmt: skip
-    into = flags["into"] or folder
+    into = flags.into or folder
     found = draft(Path(source).expanduser(), wanted)
     if found.lacking:
         out.rows([fact.to_json() for fact in found.facts], FACTS)

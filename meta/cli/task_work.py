@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-import click
-
-from meta.cli.options import flag, unsafe_flag, verb
+from meta.cli.flags import PlayingFlags
+from meta.cli.options import argument, flag, only, verb
 from meta.cli.output import Column, Output
 from meta.cli.progress import ticker
 
@@ -29,20 +28,25 @@ FINDINGS = (
 @verb(
     ("metaloop task check my-task/", "each clause of the contract, tried for real"),
     ("metaloop task check strokes --json", "the same for a script; exits with 2 on an error"),
-    flags=[
-        click.argument("task", metavar="NAME|DIR"),
-        flag("--write", is_flag=True, help="Of a task with a command: put the measured time into task.toml."),
-        flag("--noise/--no-noise", default=None, help="Of such a task: run its baseline three times more  [default: "
-             "if it takes less than 20 s]."),
-        unsafe_flag,
+)
+def check(
+    out: Output,
+    task: Annotated[str, argument(metavar="NAME|DIR")],
+    write: Annotated[bool, flag("Of a task with a command: put the measured time into task.toml.")],
+    noise: Annotated[
+        bool | None,
+        flag(
+            "Of such a task: run its baseline three times more  [default: if it takes less than 20 s].",
+            "--noise/--no-noise",
+        ),
     ],
-)  # fmt: skip
-def check(out: Output, task: str, write: bool, noise: bool | None, unsafe_no_sandbox: bool) -> int:
+    playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
+) -> int:
     """Try each clause of a task's contract: data, budget, steps, scoring, edits; of one
     that runs a command, its baseline. Exits with 2 where one is broken."""
     from trainer.check import check as examine
 
-    with ticker(out) as progress, launcher_of(_reference(task), unsafe_no_sandbox) as launcher:
+    with ticker(out) as progress, launcher_of(_reference(task), playing.unsafe_no_sandbox) as launcher:
         findings = examine(_reference(task), launcher=launcher, write=write, noise=noise, progress=progress)
     out.rows([asdict(finding) for finding in findings], FINDINGS)
     return 2 if any(finding.level == "error" for finding in findings) else 0
@@ -51,25 +55,27 @@ def check(out: Output, task: str, write: bool, noise: bool | None, unsafe_no_san
 @verb(
     ("metaloop task measure strokes", "noise, cost, headroom and each edit's effect"),
     ("metaloop task measure my-task/ --write", "and save it as my-task/card.json"),
-    flags=[
-        click.argument("task", metavar="NAME|DIR"),
-        flag("-n", "--seeds", type=click.IntRange(min=2), default=8, show_default=True, help="Baseline runs."),
-        flag("--repeats", type=click.IntRange(min=1), default=2, show_default=True, help="Runs of each edit."),
-        flag("--per-knob", type=click.IntRange(min=1), help="Values tried of each knob  [default: all]."),
-        flag("--stack/--no-stack", default=True, show_default=True, help="Stack the best edits for headroom."),
-        flag("--write", is_flag=True, help="Save card.json in the task's folder."),
-        unsafe_flag,
-    ],
 )
-def measure(out: Output, task: str, write: bool, unsafe_no_sandbox: bool, **how: Any) -> None:
+def measure(
+    out: Output,
+    task: Annotated[str, argument(metavar="NAME|DIR")],
+    seeds: Annotated[int, flag("Baseline runs.", "-n", min=2, default=8)],
+    repeats: Annotated[int, flag("Runs of each edit.", min=1, default=2)],
+    per_knob: Annotated[int | None, flag("Values tried of each knob  [default: all].", min=1)],
+    stack: Annotated[bool, flag("Stack the best edits for headroom.", "--stack/--no-stack", default=True)],
+    write: Annotated[bool, flag("Save card.json in the task's folder.")],
+    playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
+) -> None:
     """Measure a task's card from real runs: seed noise, cost of an experiment, effect
     of each declared edit, headroom."""
     from trainer.measure import measure as carry_out
     from trainer.task import Task
 
     loaded = Task.load(_reference(task))
-    with ticker(out) as progress, launcher_of(loaded, unsafe_no_sandbox) as launcher:
-        card = carry_out(loaded, launcher=launcher, progress=progress, **how)
+    with ticker(out) as progress, launcher_of(loaded, playing.unsafe_no_sandbox) as launcher:
+        card = carry_out(
+            loaded, launcher=launcher, progress=progress, seeds=seeds, repeats=repeats, per_knob=per_knob, stack=stack
+        )
     out.text("\n".join(card.lines()), item=card.to_json())
     if write:
         out.note(f"wrote {card.write(loaded.folder)}")

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-import click
-
-from meta.cli import launch, options, resolve, staffing, transfer_table
+from meta.cli import launch, resolve, transfer_table
+from meta.cli.crew import Crew
+from meta.cli.flags import PlayingFlags, RunBudgetFlag, StartFlags, StudyFlags, StudyModelFlags
 from meta.cli.launch import Settings
-from meta.cli.options import flag, verb
+from meta.cli.options import argument, flag, only, verb
 from meta.cli.output import Output
+from meta.cli.staffing import AgentFlags
+from meta.planned_work import PlannedWork
 from programs.errors import Corrupt, NotComparable, UsageError
 
 if TYPE_CHECKING:
@@ -28,23 +30,19 @@ COMMAND = "transfer"
     ("metaloop transfer my/program.md local --task strokes,tinylm", "strokes is home; 8 runs each"),
     ("metaloop transfer a.md b.md -t strokes,my/task --dry-run", "the plan and the bill, nothing else"),
     ("metaloop transfer studies/NAME", "the table of a study on several tasks; runs nothing"),
-    flags=[
-        click.argument("programs", metavar="[PROGRAM|STUDY]...", nargs=-1),
-        options.study_flag,
-        options.resume_flag,
-        flag("-t", "--task", metavar="NAME|DIR,…", help="The tasks, with commas; the first is home."),
-        options.run_budget_flag,
-        flag("-n", "--seeds", type=click.IntRange(min=1), help=f"Runs per program and task  [default: {RUNS}]."),
-        flag("--bare/--no-bare", default=True, show_default=True, help="Also each program without its idea list."),
-        *options.PLAYING_FLAGS,
-        *options.STAFF_FLAGS,
-        *staffing.FLAGS,
-        options.dry_run_flag,
-        options.yes_flag,
-    ],
 )
 def transfer(
-    out: Output, programs: tuple[str, ...], task: str | None, seeds: int | None, bare: bool, **flags: Any
+    out: Output,
+    programs: Annotated[tuple[str, ...], argument(metavar="[PROGRAM|STUDY]...", nargs=-1)],
+    which: Annotated[StudyFlags, only("study", "resume")],
+    task: Annotated[str | None, flag("The tasks, with commas; the first is home.", "-t", metavar="NAME|DIR,…")],
+    run_budget: RunBudgetFlag,
+    seeds: Annotated[int | None, flag(f"Runs per program and task  [default: {RUNS}].", "-n", min=1)],
+    bare: Annotated[bool, flag("Also each program without its idea list.", "--bare/--no-bare", default=True)],
+    playing: PlayingFlags,
+    models: StudyModelFlags,
+    agent: AgentFlags,
+    start: StartFlags,
 ) -> None:
     """Does a program that wins at home win elsewhere? Runs each PROGRAM on every task at
     equal budget (as many experiments as at home), beside stock, stock again (A/A)
@@ -54,12 +52,12 @@ def transfer(
     With a STUDY that has runs on several tasks, of any command: its table."""
     from arena.abroad import play_abroad
 
-    looked_at = finished(programs, task, flags, out)
+    looked_at = finished(programs, task, which, start, out)
     if looked_at is not None:
         transfer_table.present(out, looked_at)
         return
     wanted = launch.load_tasks(task)
-    settings = Settings.take({**flags, "task": None})
+    settings = Settings.of(replace(which, run_budget=run_budget), playing, start, Crew.of(models, agent, yes=start.yes))
     folder = settings.existing(out)
     study = go_on(folder, settings, wanted, programs) if folder else None
     own, runs, bare = asked_of(study, programs, seeds, bare)
@@ -75,16 +73,18 @@ def transfer(
     if study is None:
         study = found(wanted, own, runs, bare, settings, out)
     launch.announce(out, plan)
-    going = {**plan, "run_budget_s": plan["device_seconds"] / plan["runs"]}  # for how far it is: the mean over tasks
-    begun = study
+    going, begun = plan.copy(), study
+    going["run_budget_s"] = plan["device_seconds"] / plan["runs"]  # for how far it is: the mean over tasks
     launch.drive(out, begun.folder, COMMAND, going, lambda progress: play_abroad(begun, own, runs, bare, progress))
     transfer_table.present(out, begun.folder)
 
 
-def finished(programs: Sequence[str], task: str | None, flags: dict[str, Any], out: Output) -> Path | None:
+def finished(
+    programs: Sequence[str], task: str | None, which: StudyFlags, start: StartFlags, out: Output
+) -> Path | None:
     """The study that is only to be looked at: named in place of a program, or by -s with no program and no task."""
-    named = flags["study"]
-    if task is None and flags["resume"] is None and not flags["dry_run"]:
+    named = which.study
+    if task is None and which.resume is None and not start.dry_run:
         if not programs and named:
             return resolve.study_folder(named, out)
         if len(programs) == 1 and named is None and is_study(programs[0]):
@@ -119,16 +119,10 @@ def go_on(folder: Path, settings: Settings, wanted: Sequence[Task], programs: Se
     settings.check(study)
     known = [study.config.task_id, *(away.task_id for away in study.config.further)]
     if wanted and [task.task_id for task in wanted] != known:
-        raise NotComparable(
-            f"{resolve.shown(folder)} was founded with other tasks",
-            hint="leave --task out to go on, or name a new folder with --study",
-        )
+        raise resolve.made_otherwise(f"{resolve.shown(folder)} was founded with other tasks", "--task")
     asked = {program.program_id for program in resolve.programs(programs)}
     if asked - {program.program_id for program in recorded(study)}:
-        raise NotComparable(
-            f"{resolve.shown(folder)} was founded with other programs",
-            hint="leave the programs out to go on, or name a new folder with --study",
-        )
+        raise resolve.made_otherwise(f"{resolve.shown(folder)} was founded with other programs", "the programs")
     return study
 
 
@@ -159,7 +153,7 @@ def asked_of(
 
 def plan_of(
     tasks: Sequence[Task], own: Sequence[Program], runs: int, bare: bool, settings: Settings, study: Study | None
-) -> dict[str, Any]:
+) -> PlannedWork:
     """What is about to be spent, task by task and in all, and what it can tell."""
     from arena.abroad import entered_on
 
@@ -175,8 +169,10 @@ def plan_of(
         parts.append(launch.as_it_runs(part, task, sandboxed, devices))
         told += [f"{a.name} behaves like {b.name} on {task.name}" for a, b in who.alike]
     whole = parts[0] | {"task": ", ".join(task.name for task in tasks), "home": tasks[0].name}
-    whole |= {key: sum(part[key] for part in parts) for key in ("runs", "experiments", "device_seconds")}
-    whole |= {"wall_seconds": round(sum(part["wall_seconds"] for part in parts), 1)}
+    whole["runs"] = sum(part["runs"] for part in parts)
+    whole["experiments"] = sum(part["experiments"] for part in parts)
+    whole["device_seconds"] = sum(part["device_seconds"] for part in parts)
+    whole["wall_seconds"] = round(sum(part["wall_seconds"] for part in parts), 1)
     if len({part["runs"] for part in parts}) == 1:
         whole["run_budgets_s"] = {part["task"]: part["run_budget_s"] for part in parts}
     whole["programs"] = ", ".join(
@@ -214,7 +210,7 @@ def found(
     for task, seconds in zip(tasks, (budget, *(away.run_budget for away in further)), strict=True):
         launch.refuse_small(task, seconds, settings.fixed_steps)
     return Study.create(
-        replace(settings, task=home.name).fresh(home, out), task=home, run_budget=budget, command=COMMAND,
+        settings.fresh(home, out), task=home, run_budget=budget, command=COMMAND,
         workers=settings.workers_or_cores(), devices=settings.devices, seed=settings.seed,
         fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, further=further,
         researcher=settings.crew.researcher, staff=settings.crew.staff, plan={"seeds": runs, "bare": bare},

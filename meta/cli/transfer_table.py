@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.wording import at_least, decimals, many, plain_number, plain_span
 from meta.cli import resolve
-from meta.cli.output import Column, Output, table
+from meta.cli.output import Column, Output, Row, table
 from programs.errors import NotComparable
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def present(out: Output, folder: Path) -> None:
     out.note(f"next: metaloop standings {place} --all, metaloop transfer {place} --json, metaloop report {place}")
 
 
-def as_json(found: Transfer) -> dict[str, Any]:
+def as_json(found: Transfer) -> Row:
     return {
         "home": list(found.places.home), "elsewhere": list(found.places.elsewhere),
         "cells": [asdict(cell) for cell in found.cells],
@@ -75,7 +75,7 @@ def as_json(found: Transfer) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def row_json(row: Across) -> dict[str, Any]:
+def row_json(row: Across) -> Row:
     return {**asdict(row), "words": row.words, "design": row.design, "causal": row.causal}
 
 
@@ -97,7 +97,7 @@ def show_cells(out: Output, cells: Sequence[Cell], claims: Mapping[str, float | 
             out.show(Text("a = b: a behaves like b on this task and was not run; it shares b's figures", style="dim"))
 
 
-def _row(cell: Cell, places: int, others: Sequence[Cell], claims: Mapping[str, float | None] | None) -> dict[str, Any]:
+def _row(cell: Cell, places: int, others: Sequence[Cell], claims: Mapping[str, float | None] | None) -> Row:
     tested = claims.get(cell.task) if claims is not None and cell.role == "champion" else None
     p = tested if claims is not None else cell.p_adjusted
     marked = MARK if cell.stream != others[0].stream else ""
@@ -187,7 +187,7 @@ TITLES = {
 }  # fmt: skip
 
 
-def _told(row: Across, short: bool = False) -> dict[str, Any]:
+def _told(row: Across, short: bool = False) -> Row:
     from analysis.transfer_credit import STATES
 
     cells = {}
@@ -221,7 +221,7 @@ class Champion:
     over: OverReserved | None = None
 
     @classmethod
-    def of(cls, folder: Path, champion: Mapping[str, Any]) -> Champion:
+    def of(cls, folder: Path, champion: Row) -> Champion:
         """As the ledger has it; ``champion``: its event."""
         from analysis.over_reserved import over_reserved
         from analysis.transfer import transfer
@@ -240,7 +240,7 @@ class Champion:
         return cls(tuple(found.of(str(champion.get("program_id")))), claims, unrun, tuple(together), over)
 
     @property
-    def json(self) -> dict[str, Any]:
+    def json(self) -> Row:
         if not self.cells and not self.unrun:
             return {}
         rows = [{**asdict(cell), "p_announced": self.announced(cell)} for cell in self.cells]
@@ -280,7 +280,7 @@ def over_the_reserved(over: OverReserved) -> str:
     return f"over the {over.tasks} reserved tasks, × stock: {champion}{bare}"
 
 
-def over_homes(champion: Mapping[str, Any]) -> str:
+def over_homes(champion: Row) -> str:
     """The mean over several home tasks, of which the one announced test is."""
     names = ", ".join(str(on["task"]) for on in champion["tasks"])
     told = [f"{plain_number(champion['ratio']['ratio'], 2)} × stock, {at_least(champion['ratio']['lower'])}"]

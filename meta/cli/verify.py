@@ -8,15 +8,16 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from analysis.wording import bracket, plain_number, significant
 from arena import embedded, sandbox
 from arena.public import public_line
-from meta.cli import launch, options, resolve
-from meta.cli.options import duration, flag, verb
+from meta.cli import launch, resolve
+from meta.cli.flags import PlayingFlags, StartFlags, StudyFlag
+from meta.cli.options import argument, duration, flag, only, verb
 from meta.cli.output import Column, Output
 from meta.cli.progress import ticker
 from programs.errors import NotFound, UsageError
@@ -43,19 +44,16 @@ ARMS = (
 
 
 @dataclass(frozen=True)
-class Asked:
+class AuditFlags:
     """The flags of one check."""
 
-    study: str | None
-    task: str | None
-    seeds: int
-    runs: int
-    workers: int | None
-    fixed_steps: bool
-    unsafe_no_sandbox: bool
-    secret: str | None
-    dry_run: bool
-    yes: bool
+    study: StudyFlag
+    task: Annotated[str | None, flag("The task of a SOURCE.", "-t", metavar="NAME|DIR")]
+    seeds: Annotated[int, flag("Fresh seeds of a source or run.", "-n", min=2, max=64, default=SEEDS)]
+    runs: Annotated[int, flag("Runs drawn from each arm of a study.", min=2, max=1000, default=RUNS)]
+    playing: Annotated[PlayingFlags, only("workers", "fixed_steps", "executor", "unsafe_no_sandbox")]
+    secret: Annotated[str | None, flag("Make an earlier check again, with the secret it told.", metavar="HEX")]
+    start: StartFlags
 
     def how(self, fixed_steps: bool) -> How:
         from arena.verify import How
@@ -67,31 +65,15 @@ class Asked:
             streams = Streams(bytes.fromhex(self.secret))
         else:
             raise UsageError("--secret is no 32 hex digits", hint="an earlier check told its secret at the end")
-        return How(streams, launch.workers_of(self.workers), fixed_steps, not self.unsafe_no_sandbox)
+        return How(streams, launch.workers_of(self.playing.workers), fixed_steps, not self.playing.unsafe_no_sandbox)
 
 
 @verb(
     ("metaloop verify studies/NAME", "does the champion's lead stand on fresh data?"),
     ("metaloop verify r3f2 -s studies/NAME", "one run's final train.py"),
     ("metaloop verify my/train.py -t strokes", "any train.py against the task's baseline; exits with 1 if invalid"),
-    flags=[
-        click.argument("what", metavar="STUDY|RUN|SOURCE"),
-        options.study_flag,
-        flag("-t", "--task", metavar="NAME|DIR", help="The task of a SOURCE."),
-        flag("-n", "--seeds", type=click.IntRange(2, 64), default=SEEDS, show_default=True,
-             help="Fresh seeds of a source or run."),
-        flag("--runs", type=click.IntRange(2, 1000), default=RUNS, show_default=True,
-             help="Runs drawn from each arm of a study."),
-        options.workers_flag,
-        options.fixed_steps_flag,
-        options.executor_flag,
-        options.unsafe_flag,
-        flag("--secret", metavar="HEX", help="Make an earlier check again, with the secret it told."),
-        options.dry_run_flag,
-        options.yes_flag,
-    ],
-)  # fmt: skip
-def verify(out: Output, what: str, **flags: Any) -> int:
+)
+def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE")], asked: AuditFlags) -> int:
     """Train again from scratch what is claimed, under seeds and on a hidden split
     that nobody has seen, drawn from a fresh secret: its hash is told before, the
     secret at the end.
@@ -115,7 +97,6 @@ def verify(out: Output, what: str, **flags: Any) -> int:
     The verdict is on stdout in any case. Exits with 1 where it is invalid or
     contradicted; not shown, worse and not confirmed exit with 0.
     """
-    asked = Asked(**flags)
     audit = (_source if _is_source(what) else _of_study)(out, what, asked)
     if audit is None:
         return 0
@@ -128,20 +109,20 @@ def _is_source(what: str) -> bool:
     return path.is_file() or path.suffix == ".py"
 
 
-def _source(out: Output, what: str, asked: Asked) -> Audit | None:
+def _source(out: Output, what: str, asked: AuditFlags) -> Audit | None:
     from arena.verify import verify_source
 
     if asked.task is None:
         raise UsageError(f"name the task of {what}", hint=f"metaloop verify {shlex.quote(what)} -t strokes")
     task = launch.load_task(asked.task)
-    source, how = read_source(Path(what).expanduser(), task), asked.how(asked.fixed_steps)
+    source, how = read_source(Path(what).expanduser(), task), asked.how(asked.playing.fixed_steps)
     if not _begin(out, asked, how, bill(task, 2 * asked.seeds, asked.seeds, how), task):
         return None
     with ticker(out) as told:
         return verify_source(task, source, asked.seeds, how, told)
 
 
-def _of_study(out: Output, what: str, asked: Asked) -> Audit | None:
+def _of_study(out: Output, what: str, asked: AuditFlags) -> Audit | None:
     """A study where one is named so, else a run of the study of ``--study``."""
     from arena.study import Study
     from arena.verify_study import intact
@@ -159,7 +140,7 @@ def _of_study(out: Output, what: str, asked: Asked) -> Audit | None:
     return _run(out, study, run, asked)
 
 
-def _run(out: Output, study: Study, prefix: str, asked: Asked) -> Audit | None:
+def _run(out: Output, study: Study, prefix: str, asked: AuditFlags) -> Audit | None:
     from arena.verify_study import run_of, verify_run
 
     with resolve.connect(study.folder, []) as con:
@@ -171,7 +152,7 @@ def _run(out: Output, study: Study, prefix: str, asked: Asked) -> Audit | None:
         return verify_run(study, run, asked.seeds, how, told)
 
 
-def _whole_study(out: Output, study: Study, asked: Asked) -> Audit | None:
+def _whole_study(out: Output, study: Study, asked: AuditFlags) -> Audit | None:
     from arena.verify_study import claim_of, samples_of, verify_study
 
     how = asked.how(study.config.fixed_steps)
@@ -247,17 +228,17 @@ def bill(task: Task, full: int, untrained: int, how: How, study: Study | None = 
 
 
 def _begin(
-    out: Output, asked: Asked, how: How, plan: Mapping[str, Any], task: Task, study: Study | None = None
+    out: Output, asked: AuditFlags, how: How, plan: Mapping[str, Any], task: Task, study: Study | None = None
 ) -> bool:  # fmt: skip
     """Tell the bill and the hash of the secret; whether to go on. Raises EnvironmentProblem without a sandbox.
 
     ``study``: that names the task, which may be a stranger's.
     """
-    if asked.dry_run:
+    if asked.start.dry_run:
         out.thing(plan, shown={key: duration(plan[key]) for key in ("device_seconds", "wall_seconds")})
         return False
     if study is not None and task.has_data and not task.is_builtin:
-        consent(study, how, asked.yes)
+        consent(study, how, asked.start.yes)
     sandbox.require(task, how.sandbox)
     share = f", {plan['share']:.1%} of what the study spent" if plan["share"] else ""
     out.note(

@@ -1,0 +1,58 @@
+"""What a command is about to spend, before it starts: what ``--dry-run`` prints, and the screen measures against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+
+class PlannedWork(TypedDict, total=False):
+    """Keys in seconds end with ``_s`` or ``seconds``; a command gives those that apply to it, in its own order."""
+
+    task: str
+    home: str
+    program: str
+    program_id: str
+    run_id: str
+    runs: int
+    experiments_per_run: int
+    experiments: int
+    run_budget_s: float
+    run_budgets_s: dict[str, float]  # by task, where there are several
+    device_seconds: float
+    workers: int
+    wall_seconds: float
+    devices_per_run: int
+    price: str
+    plan: Mapping[str, Any]  # of meta.plan.Plan
+    sandbox: str
+    of_the_task: str
+    tells: str
+    researcher: str
+    models: str
+    reply_tokens: int
+    call_timeout_s: float
+    patience_s: float
+    calls_at_once: int
+    max_wall_s: float
+    tokens: int
+    usd: float | None
+    mutation_calls: int
+    mutation_tokens: int
+    mutation_usd: float | None
+    reserve: str
+    runs_on_reserve: int
+    prior: str
+    compared_with: str
+    programs: str | int
+    runs_by_task: str
+    seconds_by_task: str
+    not_run_twice: str
+    directives: int
+    blocks: int
+    runs_per_block: int
+    factors: list[dict[str, str]]
+    left_out: list[dict[str, str]]
+    commits: int
+    seeds: int
+    methods: list[str]
