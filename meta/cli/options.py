@@ -91,6 +91,8 @@ def flag(help: str, *names: str, **settings: Any) -> Maker:
             if int in kinds:
                 made.setdefault("metavar", "N")
         made["multiple"] = get_origin(hint) is tuple
+        if not (made["multiple"] or type(None) in kinds or made.get("required")) and made.get("default") is None:
+            raise TypeError(f"--{name} may be left out, so its type needs None or the flag a default")
         made["show_default"] = made.get("default") is not False and made.get("default") not in (None, "")
         return click.Option([*dict.fromkeys([*names, long]), name], help=help, **made)
 

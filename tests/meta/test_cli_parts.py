@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from meta.cli.credit import title
 from meta.cli.evolve import refuse_others
 from meta.cli.launch import dry_run, power_sentence
 from meta.cli.lineage import tree
-from meta.cli.options import duration, parse_duration
+from meta.cli.options import duration, flag, parse_duration, verb
 from meta.cli.output import Column, Output, clean, fit_columns, jsonable
 from meta.cli.program import directive_text
 from meta.cli.progress import line_of
@@ -345,3 +346,11 @@ def test_a_loss_in_the_log_is_not_green() -> None:
 
     assert [str(coloured(gain).style) for gain in (0.5, -0.5, 0.0, None)] == ["green", "red", "", ""]
     assert coloured(-0.5).plain == "-0.5000" and coloured(None).plain == "-"
+
+
+def test_a_flag_that_may_be_left_out_has_none_in_its_type_or_a_default() -> None:
+    def counted(out: Output, runs: Annotated[int, flag("Runs.")]) -> None:
+        """Counts."""
+
+    with pytest.raises(TypeError, match="--runs may be left out"):
+        verb()(counted)
