@@ -91,6 +91,14 @@ class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_prog
     repairs: str | None = None  # the operator whose reply it repairs
     turns: tuple[JsonValue, ...] | None = None  # rounds of tools before the reply
 
+    def to_record(self) -> dict[str, JsonValue]:
+        """What a model proposed always says whether it repairs a reply."""
+        record = super().to_record()
+        if self.call is not None and self.repairs is None:
+            turns = record.pop("turns", None)
+            record |= {"repairs": None} | ({"turns": turns} if turns is not None else {})
+        return record
+
 
 @dataclass(frozen=True)
 class MatchConfig:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.events import BaselineEvent, MatchEvent, VerificationEvent
+from analysis.events import BaselineEvent, MatchEvent, MutationEvent, VerificationEvent, read_event
 from analysis.ledger import Ledger
 from analysis.run_state import RunState, StudyState, Tail
 from inner_loop.events import CallEvent, DecisionEvent, ExperimentEvent, RunEndedEvent, WaveEvent
@@ -101,3 +101,14 @@ def test_a_record_that_lacks_what_its_kind_has_is_refused(tmp_path: Path, record
         ledger.append(record)
     with pytest.raises(Corrupt, match=problem):
         StudyState.read(tmp_path)
+
+
+def test_a_mutation_names_what_it_repairs_where_a_model_was_asked() -> None:
+    offline = ["kind", "generation", "attempt", "child_id", "parent_ids", "operator", "accepted", "reason",
+               "evidence_ids", "model", "tokens", "usd"]  # fmt: skip
+    assert list(example(MutationEvent).to_record()) == offline
+    asked = example(MutationEvent, call=3, prompt=(), meta_program_id="p1", turns=("t",)).to_record()
+    assert list(asked) == [*offline, "call", "prompt", "meta_program_id", "repairs", "turns"]
+    assert asked["repairs"] is None and read_event(asked) == example(
+        MutationEvent, call=3, prompt=(), meta_program_id="p1", turns=("t",)
+    )
