@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from pydantic import JsonValue
 
 from inner_loop.events import Event, read_event
+from programs.program import Program
 
 __all__ = ["Event", "read_event"]
 
@@ -36,6 +37,10 @@ class DirectiveEntry:
     kind: str
     text: str
     position: int
+
+    @classmethod
+    def all_of(cls, program: Program) -> tuple[DirectiveEntry, ...]:
+        return tuple(cls(d.directive_id, d.heading, d.kind, d.text, d.position) for d in program.directives)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,7 +285,7 @@ class DocumentEvent(Event):
         return {**self.tags, **self.body}
 
     @classmethod
-    def parse(cls, record: Mapping[str, JsonValue]) -> Event:
+    def parse(cls, record: Mapping[str, JsonValue]) -> Self:
         return cls(body={key: value for key, value in record.items() if key not in LEDGER_KEYS})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 ORDER = ("unverified", "self-reported", "scored", "verified")
@@ -19,9 +19,9 @@ def weakest(found: Iterable[str | None]) -> str | None:
     return min(there, key=lambda trust: ORDER.index(trust) if trust in ORDER else -1, default=None)
 
 
-def counts(row: Mapping[str, Any]) -> bool:
-    """Whether the trust of a row with a status and a trust says something: it was scored, or ran without a sandbox."""
-    return bool(row["status"] == "ok" or row["trust"] == "unverified")
+def counts(status: str, trust: str | None) -> bool:
+    """Whether the trust of a measurement says something: it was scored, or ran without a sandbox."""
+    return status == "ok" or trust == "unverified"
 
 
 def marked(trust: str | None) -> str:

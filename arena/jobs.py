@@ -139,7 +139,7 @@ class JobResult:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> JobResult:
+    def from_json(cls, data: object) -> JobResult:
         """Raises pydantic.ValidationError for what is no result."""
         return _RESULT.validate_python(data)
 

@@ -269,9 +269,7 @@ class Study:
                 parent_ids=tuple(parent_ids),
                 words=program.words,
                 text=program.text,
-                directives=tuple(
-                    DirectiveEntry(d.directive_id, d.heading, d.kind, d.text, d.position) for d in program.directives
-                ),
+                directives=DirectiveEntry.all_of(program),
             )
         )
 

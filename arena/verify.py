@@ -93,7 +93,7 @@ class Round:
     @property
     def trust(self) -> str | None:
         rows = [{"status": m.status, "trust": m.trust} for _, m in self.everything]
-        return weakest(row["trust"] for row in rows if counts(row))
+        return weakest(row["trust"] for row in rows if counts(row["status"], row["trust"]))
 
     @property
     def spent(self) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -26,7 +26,7 @@ class Event:
 
     tags: ClassVar[Mapping[str, str]] = MappingProxyType({})
     sparse: ClassVar[frozenset[str]] = frozenset()
-    _adapter: ClassVar[TypeAdapter[Event]]
+    _adapter: ClassVar[TypeAdapter[Any]]
 
     def __init_subclass__(cls, sparse: tuple[str, ...] = (), **tags: str) -> None:
         cls.tags, cls.sparse = tags, frozenset(sparse)
@@ -46,11 +46,12 @@ class Event:
         return record
 
     @classmethod
-    def parse(cls, record: Mapping[str, JsonValue]) -> Event:
+    def parse(cls, record: Mapping[str, JsonValue]) -> Self:
         """See `read_event`."""
         if "_adapter" not in vars(cls):
             cls._adapter = TypeAdapter(cls)
-        return cls._adapter.validate_python(record)
+        event: Self = cls._adapter.validate_python(record)
+        return event
 
 
 Emit = Callable[[Event], object]

@@ -66,7 +66,7 @@ def decided(study: Study, program: Program, claim: Claim, look: int) -> Decision
     }
     arm_ids = {arm_id for arms in played.values() for arm_id in arms}
     verified = [event for event in study.state.verifications() if event.arm_id in arm_ids]
-    trust = weakest(event.trust for event in verified if counts({"status": event.status, "trust": event.trust}))
+    trust = weakest(event.trust for event in verified if counts(event.status, event.trust))
     origin = study.config.plan.get("origin")
     own = study.program(origin) if origin else None
     same = same_as(homes, own, program) if own else ""

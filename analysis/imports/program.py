@@ -45,5 +45,4 @@ def _event(path: Path, name: str) -> tuple[dict[str, Any] | None, str]:
         base |= {"program_id": content_id("p", normalise(text)), "name": name, "words": None, "text": text}
         return base | {"directives": []}, error.message
     base |= {"program_id": program.program_id, "name": program.name, "words": program.words, "text": program.text}
-    entries = [DirectiveEntry(d.directive_id, d.heading, d.kind, d.text, d.position) for d in program.directives]
-    return base | {"directives": [asdict(entry) for entry in entries]}, ""
+    return base | {"directives": [asdict(entry) for entry in DirectiveEntry.all_of(program)]}, ""

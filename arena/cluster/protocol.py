@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from analysis.events import Event, read_event
 from analysis.run_state import RunState
@@ -20,7 +20,6 @@ OF_A_RUN = frozenset(
     {"run_started", "experiment", "wave", "decision", "finding", "call", "agent", "fault", "run_ended"}
 )
 ONCE = frozenset({"run_started", "run_ended"})
-_RESULT: TypeAdapter[JobResult] = TypeAdapter(JobResult)
 
 
 class Malformed(Exception):
@@ -102,7 +101,7 @@ class Hand:
 def result_of(told: object, job: Job) -> JobResult:
     """The result of ``job``. Raises Malformed where it is another's, or no whole one."""
     try:
-        result = _RESULT.validate_python(told)
+        result = JobResult.from_json(told)
     except ValidationError as error:
         raise Malformed(f"a result with {error.error_count()} faults, first in {error.errors()[0]['loc']}") from None
     if result.job_id != job.job_id or result.state not in ("finished", "interrupted"):

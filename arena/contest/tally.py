@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.events import ActEvent, VerificationEvent
+from analysis.events import ActEvent
 from analysis.run_state import RunState, Tail
 from analysis.standings import StandingRun
 from analysis.trust import counts, weakest
@@ -85,13 +85,9 @@ def row_of(run: RunState, void: bool) -> StandingRun:
         task=started.task, stream=started.stream, state=ended.state if ended else "running",
         claimed_gain=ended.claimed_gain if ended else None, verified_gain=run.gain,
         failed_seeds=sum(v.status not in ("ok", "baseline", "fault") for v in scores),
-        trust=weakest(v.trust for v in scores if _counts(v)), device_seconds_charged=run.charged,
+        trust=weakest(v.trust for v in scores if counts(v.status, v.trust)), device_seconds_charged=run.charged,
         tokens=spend.tokens if spend else None, usd=spend.usd if spend else None,
         wall_seconds=ended.wall_seconds if ended else None,
         experiment_wall_seconds=ended.experiment_wall_seconds if ended else None,
         score_stream=started.stream if scores else None, role=None, name=None, words=None, purpose=None, void=void,
     )  # fmt: skip
-
-
-def _counts(verification: VerificationEvent) -> bool:
-    return counts({"status": verification.status, "trust": verification.trust})

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inner_loop.events import CallEvent, read_event
+from inner_loop.events import CallEvent
 from programs.errors import CapReached, Corrupt
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class SpendLimiter:
         """Calls of a run whose process is no more. They are to be told of, then finished."""
         with self._open() as state:
             return [
-                Orphan(name, _call(entry["about"]), Cost(*entry["reserved"]))
+                Orphan(name, CallEvent.parse(entry["about"]), Cost(*entry["reserved"]))
                 for name, entry in state["open"].items()
                 if entry["about"].get("run_id", "") == run_id and not _alive(entry["by"])
             ]
@@ -203,12 +203,6 @@ class SpendLimiter:
             partial = path.with_suffix(".partial")
             partial.write_text(after, encoding="utf-8")
             partial.replace(path)  # not synced: a file that a power cut tore is told of, and `calls` holds the sums
-
-
-def _call(about: Mapping[str, Any]) -> CallEvent:
-    event = read_event({**about, "kind": "call"})
-    assert isinstance(event, CallEvent)
-    return event
 
 
 def _empty() -> dict[str, Any]:

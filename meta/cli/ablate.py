@@ -89,7 +89,7 @@ def _run_id(study: Study | None, asked: Asked) -> str | None:
         last = next(reversed(study.state.ablations.values()), None)
         return last.run_id if last else None
     path, prefix = Path(asked.what).expanduser(), asked.what
-    known = [run_id for run_id in study.state.runs if run_id.startswith(prefix)]
+    known = [run_id for run_id, run in study.state.runs.items() if run.experiments and run_id.startswith(prefix)]
     return resolve.by_prefix(prefix, known, "run") if known and not path.exists() else None
 
 

@@ -240,7 +240,7 @@ class Board:
         run = self.runs.get(event["run_id"])
         if run is not None and event.get("gain") is not None:
             run.gains.append(float(event["gain"]))
-            if counts({"status": "ok", "trust": "", **event}):
+            if counts(event.get("status", "ok"), event.get("trust", "")):
                 run.trusts.add(str(event.get("trust") or ""))
                 self.trusts.add(str(event.get("trust") or ""))
 
