@@ -13,12 +13,13 @@ from pydantic import JsonValue
 from analysis import designs
 from analysis.designs import Design
 from analysis.events import AblationEvent
-from arena.drain import drain_on_interrupt
+from arena.arms import Entry, Match, enter
 from arena.executor import Executor, Progress
-from arena.inprocess import executor_of
-from arena.match import Entry, Match, enter, play
+from arena.inprocess import at_work
+from arena.match import play
 from arena.race import Allocation
 from arena.study import Study
+from arena.task_study import TaskStudy
 from inner_loop.behaviour import inert_directives
 from programs.directives import ORDER, Directive
 from programs.edit import remove_directive
@@ -144,10 +145,10 @@ def play_design(study: Study, executor: Executor, program: Program, design: Desi
     for entry in entries:
         study.admit(entry.program, generation=0, operator=ROLE, parent_ids=[program.program_id])
     label = "ablation-" + content_id("", program.program_id, *design.factors)
-    match = enter(study, label, entries, purpose="ablation", stream="selection")
+    match = enter(TaskStudy(study), label, entries, purpose="ablation", stream="selection")
     write_down(study, program, design, match)
     runs = {arm.arm_id: count for arm, (_, count) in zip(match.arms, design.arms, strict=True)}
-    play(study, executor, match, Allocation(runs), progress)
+    play(TaskStudy(study), executor, match, Allocation(runs), progress)
     return match
 
 
@@ -179,9 +180,5 @@ def write_down(study: Study, program: Program, design: Design, match: Match) -> 
 
 def ablate(study: Study, program: Program, design: Design, progress: Progress) -> Match:
     """The whole ablation with an executor of its own; Ctrl-C drains it."""
-    with (
-        study,
-        drain_on_interrupt(study, progress),
-        executor_of(study, progress) as executor,
-    ):
+    with at_work(study, progress) as executor:
         return play_design(study, executor, program, design, progress)

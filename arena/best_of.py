@@ -11,11 +11,12 @@ from analysis.statistics import mean_interval
 from analysis.study import open_study
 from analysis.tables import rows
 from analysis.trust import weakest
+from arena.arms import Arm, Match
 from arena.drain import drained
 from arena.executor import Executor
 from arena.jobs import MeasureJob
-from arena.match import Arm, Match, measure_baseline, tell_findings
-from arena.study import Study
+from arena.measuring import measure_baseline, record_findings
+from arena.task_study import TaskStudy
 from arena.verify_study import final_source
 
 RUNS = """
@@ -24,38 +25,38 @@ WHERE arm_id = ? AND state = 'finished' AND claimed_gain IS NOT NULL ORDER BY cl
 """
 
 
-def best_of(study: Study, executor: Executor, match: Match, arm: Arm, seeds: int) -> BestOfEvent | None:
+def best_of(on: TaskStudy, executor: Executor, match: Match, arm: Arm, seeds: int) -> BestOfEvent | None:
     """Pick, re-measure and write down, once for an arm; None where none of its runs ended.
 
     Raises Drained where the study is stopped meanwhile.
     """
-    if arm.arm_id in study.state.best_of:
+    if arm.arm_id in on.state.best_of:
         return None
-    with open_study(study.folder, views=()) as con:
+    with open_study(on.folder, views=()) as con:
         runs = rows(con.execute(RUNS, [arm.arm_id]))
     if not runs:
         return None
-    source = final_source(study, runs[0])
-    baseline = measure_baseline(study, executor, match.stream, match.match_id)
-    fresh = [study.streams.seed(match.stream, "best-of", arm.arm_id, k) for k in range(seeds)]
+    source = final_source(on.study, runs[0])
+    baseline = measure_baseline(on, executor, match.stream, match.match_id)
+    fresh = [on.streams.seed(match.stream, "best-of", arm.arm_id, k) for k in range(seeds)]
     jobs = [
-        MeasureJob(f"best-of-{arm.arm_id}-{seed}", source.files, match.stream, seed, task=study.away) for seed in fresh
+        MeasureJob(f"best-of-{arm.arm_id}-{seed}", source.files, match.stream, seed, task=on.task_id) for seed in fresh
     ]
     found = {result.job_id: result.measurements[0] for result in executor.run(jobs)}
     if len(found) < len(jobs):
-        raise drained(study)
+        raise drained(on.study)
     measured = [found[job.job_id] for job in jobs]
     for m in measured:
-        tell_findings(study, m, source_id=source.source_id, stream=match.stream)
-    gains = [study.task.sign * (baseline - m.metric) if m.status == "ok" and m.metric is not None else 0.0
+        record_findings(on, m, source_id=source.source_id, stream=match.stream)
+    gains = [on.task.sign * (baseline - m.metric) if m.status == "ok" and m.metric is not None else 0.0
              for m in measured]  # fmt: skip
     mean = mean_interval(gains)
     told = BestOfEvent(
         match_id=match.match_id, arm_id=arm.arm_id, program_id=arm.program.program_id, role=arm.role,
-        task=study.task.name, stream=match.stream, of=len(runs), run_id=runs[0]["run_id"],
+        task=on.task.name, stream=match.stream, of=len(runs), run_id=runs[0]["run_id"],
         source_id=source.source_id, claimed_gain=runs[0]["claimed_gain"], gain=mean.mean, se=mean.se, low=mean.low,
         high=mean.high, n=mean.n, failed=sum(m.status != "ok" for m in measured),
         trust=weakest(m.trust for m in measured), device_seconds_spent=sum(m.spent_seconds for m in measured),
     )  # fmt: skip
-    study.record(told)
+    on.record(told)
     return told

@@ -10,12 +10,13 @@ from typing import Any
 from analysis import replays
 from analysis.events import AblationEvent, ReplayEvent
 from analysis.replays import Replay, Set
-from arena.drain import drain_on_interrupt, drained
+from arena.drain import drained
 from arena.executor import Executor, Progress
-from arena.inprocess import executor_of
+from arena.inprocess import at_work
 from arena.jobs import MeasureJob
-from arena.match import tell_findings
+from arena.measuring import record_findings
 from arena.study import Study
+from arena.task_study import TaskStudy
 from inner_loop.events import ExperimentEvent
 from programs.errors import Corrupt, UsageError
 from programs.ids import content_id
@@ -94,13 +95,13 @@ def play_replay(
         if (names, seeds[k]) not in study.state.replays[ablation_id]:
             source, skipped = built_of(study, commits, chosen)
             job_id = f"replay {number + 1}"
-            jobs[job_id] = chosen, MeasureJob(job_id, source.files, STREAM, seeds[k], task=study.away), skipped
-    left = len(jobs)
+            jobs[job_id] = chosen, MeasureJob(job_id, source.files, STREAM, seeds[k]), skipped
+    left, on = len(jobs), TaskStudy(study)
     for result in executor.run([job for _, job, _ in jobs.values()]):
         chosen, job, skipped = jobs[result.job_id]
         (measured,) = result.measurements
         source_id = Source(job.files).source_id
-        tell_findings(study, measured, run_id=run_id, source_id=source_id, stream=STREAM)
+        record_findings(on, measured, run_id=run_id, source_id=source_id, stream=STREAM)
         study.record(
             ReplayEvent(
                 ablation_id=ablation_id,
@@ -159,9 +160,5 @@ def replay_run(
     study: Study, run_id: str, commits: Sequence[Commit], replay: Replay, progress: Progress
 ) -> str:  # fmt: skip
     """The whole replay with an executor of its own; Ctrl-C drains it."""
-    with (
-        study,
-        drain_on_interrupt(study, progress),
-        executor_of(study, progress) as executor,
-    ):
+    with at_work(study, progress) as executor:
         return play_replay(study, executor, run_id, commits, replay, progress)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.statistics import mean_interval, posterior
-from arena.drain import drain_on_interrupt
+from arena.arms import Arm, Entry, Match, TaskMatch, enter
 from arena.executor import Progress
-from arena.inprocess import executor_of
-from arena.match import Arm, Entry, Match, enter, play, scores
+from arena.inprocess import at_work
+from arena.match import play, scores
 from arena.race import Allocation, Racer, TopTwo, in_doubt
 from arena.study import Study
+from arena.task_study import TaskStudy
 from programs.ids import content_id
 
 RACE_FIRST, RACE_DOUBT = 3, 0.1  # `bench.racing` says what they cost and how often they name a good program
@@ -25,15 +26,11 @@ def play_entries(
     """
     label = "match-" + content_id("", *(e.program.program_id for e in entries))
     purpose = "run" if len(entries) == 1 else "race"
-    with (
-        study,
-        drain_on_interrupt(study, progress),
-        executor_of(study, progress) as executor,
-    ):
+    with at_work(study, progress) as executor:
         for entry in entries:
             study.admit(entry.program, generation=0, operator="entry")
-        match = enter(study, label, entries, purpose=purpose, stream="selection", generation=0)
-        play(study, executor, match, racer(study, match, runs, batch), progress)
+        match = enter(TaskStudy(study), label, entries, purpose=purpose, stream="selection", generation=0)
+        play(TaskStudy(study), executor, match, racer(study, match, runs, batch), progress)
     return match
 
 
@@ -48,7 +45,7 @@ def racer(study: Study, match: Match, runs: int, batch: int | None) -> Racer:
 
 def leader(study: Study, match: Match) -> tuple[Arm, float]:
     """The raced arm of highest posterior gain, and the chance that another is better by more than matters."""
-    found = [score for score in scores(study, match) if score.raced and score.gains]
+    found = [score for score in scores(TaskMatch(TaskStudy(study), match)) if score.raced and score.gains]
     means = [mean_interval(score.gains) for score in found]
     scored = posterior([m.mean or 0.0 for m in means], [m.se for m in means], [m.n for m in means])
     first = max(range(len(found)), key=lambda i: scored[i].shrunk_mean)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import fcntl
 import os
 import platform
@@ -41,7 +40,6 @@ class Study:
         self.config = config
         self.task = Task.load(config.task)
         self.streams = config.streams
-        self.away = ""  # task_id of the task that it is on, where that is not its first; its jobs name it
         self._ledger: Ledger | None = None
         self._lock: TextIO | None = None
         self.state = StudyState()
@@ -115,29 +113,6 @@ class Study:
         require_same(study.task, study.config)
         return study
 
-    def on_task(self, number: int) -> Study:
-        """This study on its task of that number, from 0, the first: one ledger and one history, another run budget.
-
-        To be asked of the study on its first task, while it is open. Raises NotComparable where that task has changed.
-        """
-        return self._at(self.config.further[number - 1].task_id) if number else self
-
-    def on_tasks(self) -> list[Study]:
-        """This study on each of the tasks that it is played on, the first before the others."""
-        return [self.on_task(number) for number in range(1 + len(self.config.further))]
-
-    def on_reserve(self, number: int) -> Study:
-        """This study on one of its reserved tasks, as ``on_task`` does it."""
-        return self._at(self.config.reserve[number].task_id)
-
-    def _at(self, task_id: str) -> Study:
-        away = copy.copy(self)
-        away.away = task_id
-        away.config = self.config.at(task_id)
-        away.task = Task.load(away.config.task)
-        require_same(away.task, away.config)
-        return away
-
     def agree(self, **asked: Any) -> None:
         """Refuse to go on under other settings than the study was made with."""
         for name in SETTLED:
@@ -190,7 +165,7 @@ class Study:
 
     def look(self) -> None:
         """Read the ledger without holding it. Raises Corrupt where it and study.toml do not belong together."""
-        vars(self.state).update(vars(StudyState.read(self.folder / "ledger")))  # in place: one for all its tasks
+        self.state = StudyState.read(self.folder / "ledger")
         self._compare_with_ledger()
 
     def _compare_with_ledger(self) -> None:

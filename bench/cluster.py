@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.study import query
+from arena.arms import Entry
 from arena.choice import Kind, choose
-from arena.match import Entry
 from arena.standalone import play_entries
 from arena.study import Study
 from bench.common import figure, ratio

@@ -23,8 +23,9 @@ from arena.contest.entries import accept, store
 from arena.contest.settings import utc_now
 from arena.contest.tables import Entry, Person
 from arena.contest.work import carry_on
-from arena.match import run_job
+from arena.measuring import run_job
 from arena.study import Study
+from arena.task_study import TaskStudy
 from programs.ids import content_id
 from programs.program import Program
 from programs.shelf import starter
@@ -127,11 +128,11 @@ def results(
     contest: Contest, study: Bulk, entry: Entry, pattern: Mapping[str, Sequence[Record]], rng: random.Random
 ) -> Iterable[Record]:
     """Tell the ledger of an entry and of the verifications of its runs; returns the events of its worker."""
-    board, screening = (arms.match_of(study, label) for label in (arms.BOARD, arms.SCREENING))
+    board, screening = (arms.match_of(TaskStudy(study), label) for label in (arms.BOARD, arms.SCREENING))
     pair = (arms.arm_of(screening, entry, 0), arms.arm_of(board, entry, 0))
     arms.admit(study, entry, [(study, screening, pair[0]), (study, board, pair[1])])
-    jobs = [arms.screening_job(study, screening, pair[0], contest.config.screen_budget)]
-    jobs += [run_job(study, board, pair[1], i) for i in range(contest.config.runs)]
+    jobs = [arms.screening_job(TaskStudy(study), screening, pair[0], contest.config.screen_budget)]
+    jobs += [run_job(TaskStudy(study), board, pair[1], i) for i in range(contest.config.runs)]
     merit = 0.0 if rng.random() < 0.1 else rng.gauss(0.1, 0.08)  # a tenth end at the untouched script
     for job in jobs:
         ids = {"run_id": job.run_id, "arm_id": job.arm_id, "program_id": job.program_id, "match_id": job.match_id}

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.study import query
-from arena.match import Entry
+from arena.arms import Entry
 from arena.standalone import play_entries
 from arena.study import Study
 from bench.common import figure

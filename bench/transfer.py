@@ -26,9 +26,9 @@ from analysis.statistics import mean_interval, posterior, share_interval
 from analysis.study import open_study
 from analysis.transfer import transfer, transfer_runs
 from analysis.transfer_credit import WORDS, across
-from arena.abroad import play_abroad
 from arena.settings import Reserved
 from arena.study import Study, reference
+from arena.transfer import play_transfer
 from bench.common import figure
 from programs.shelf import starter
 from trainer.law import Law
@@ -121,7 +121,7 @@ def one_study(folder: Path, seed: int) -> tuple[dict[str, tuple[float, float]], 
     further = [Reserved(task=reference(tasks[1]), task_id=tasks[1].task_id, run_budget=budget)]
     study = Study.create(folder / "study", task=tasks[0], run_budget=budget, command="transfer", workers=1, seed=seed,
                          further=further)  # fmt: skip
-    play_abroad(study, [starter("local"), starter("local-screen")], 6, False, lambda _: None)
+    play_transfer(study, [starter("local"), starter("local-screen")], 6, False, lambda _: None)
     with open_study(folder / "study", views=()) as con:
         found = transfer(con)
         moved = across(con, found.places, found.cells, transfer_runs(con))

@@ -12,10 +12,10 @@ from analysis.same_spend import SameSpend, same_spend
 from analysis.study import open_study
 from analysis.trust import counts, weakest
 from arena.study import Study
+from arena.task_set import TaskSet
 from meta.claim import Claim, Elsewhere, record, recorded
 from meta.confirmation import LOOKS, same_as
 from meta.evidence_page import evidence_page
-from meta.homes import Homes
 from meta.lineage import Lineage
 from meta.verdict import Champion, decide, sentence
 from programs.program import Program
@@ -58,7 +58,7 @@ def crown(
 
 def decided(study: Study, program: Program, claim: Claim, look: int) -> Decision:
     """The decision, from the claim and what the study holds of the matches that it was made from."""
-    homes, stream = Homes.of(study), LOOKS[look][1]
+    tasks, stream = TaskSet.of(study), LOOKS[look][1]
     played = {
         match_id: [arm.arm_id for arm in match.arms]
         for match_id, match in study.state.matches.items()
@@ -69,18 +69,18 @@ def decided(study: Study, program: Program, claim: Claim, look: int) -> Decision
     trust = weakest(event.trust for event in verified if counts(event.status, event.trust))
     origin = study.config.plan.get("origin")
     own = study.program(origin) if origin else None
-    same = same_as(homes, own, program) if own else ""
+    same = same_as(tasks, own, program) if own else ""
     return decide(
-        program, claim, homes.tasks, trust=trust, own=own.name if own else "", same_as=same, look=look,
-        match_ids=sorted(played), spend=spend_of(homes),
+        program, claim, tasks.tasks, trust=trust, own=own.name if own else "", same_as=same, look=look,
+        match_ids=sorted(played), spend=spend_of(tasks),
     )  # fmt: skip
 
 
-def spend_of(homes: Homes) -> list[SameSpend]:
+def spend_of(tasks: TaskSet) -> list[SameSpend]:
     """On each home task, what stock reaches with all that the study has spent there."""
     stock = starter("stock").program_id
-    with open_study(homes.places[0].folder, views=()) as con:
-        found = [same_spend(con, task.name, task.unit, stock) for task in homes.tasks]
+    with open_study(tasks.study.folder, views=()) as con:
+        found = [same_spend(con, task.name, task.unit, stock) for task in tasks.tasks]
     return [each for each in found if each is not None]
 
 

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from analysis.decision import CONTROL_FAILED, decision_of
 from analysis.same_spend import ROLE, same_spend
 from analysis.study import open_study
+from arena.arms import Entry, Match, enter
 from arena.best_of import best_of
 from arena.executor import Executor, Progress
-from arena.match import Entry, Match, enter, play
+from arena.match import play
 from arena.race import Allocation
 from arena.study import Study
+from arena.task_set import Scores, TaskSet
+from arena.task_study import TaskStudy
 from inner_loop.behaviour import resolved_ideas
-from meta.claim import Claim
-from meta.homes import Homes
+from meta.claim import Against, Claim, claim, claim_over
 from meta.lineage import Lineage
+from meta.novelty import differ
 from meta.plan import BEST_OF_SEEDS, Plan
 from programs.bare import without_ideas
 from programs.errors import UsageError
@@ -29,51 +32,76 @@ LOOKS: dict[int, tuple[str, Stream]] = {1: ("confirmation", "confirmation"), 2: 
 
 
 def confirm(
-    homes: Homes, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress,
+    tasks: TaskSet, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress,
     look: int = 1,
 ) -> Claim:  # fmt: skip
     """Run champion, stock, the champion without its ideas and the other controls on fresh run seeds, once; as the
     second ``look`` on a split of its own."""
-    entered = arms(homes, champion, own_of(homes.places[0], plan)) + (controls(homes) if plan.control_runs else [])
+    entered = arms(tasks, champion, own_of(tasks.study, plan)) + (controls(tasks) if plan.control_runs else [])
     label, stream = LOOKS[look]
-    matches = homes.enter(label, entered, purpose="confirmation", stream=stream)
-    told = play_final(homes, executor, lineage, champion, matches, plan, "for the confirmation", progress)
-    for place, match in zip(homes.places, matches, strict=True):
+    matches = tasks.enter(label, entered, purpose="confirmation", stream=stream)
+    told = play_final(tasks, executor, lineage, champion, matches, plan, "for the confirmation", progress)
+    for on, match in zip(tasks, matches, strict=True):
         for arm in match.arms:
             if plan.best_of_seeds and arm.role in ("champion", "control"):
-                best_of(place, executor, match, arm, plan.best_of_seeds)
+                best_of(on, executor, match, arm, plan.best_of_seeds)
     if plan.same_spend and look == 1:
-        for place in homes.places:
-            spend_on_stock(place, executor, progress, plan.best_of_seeds or BEST_OF_SEEDS)
+        for on in tasks:
+            spend_on_stock(on, executor, progress, plan.best_of_seeds or BEST_OF_SEEDS)
     return told
 
 
-def spend_on_stock(study: Study, executor: Executor, progress: Progress, seeds: int) -> None:
+def spend_on_stock(on: TaskStudy, executor: Executor, progress: Progress, seeds: int) -> None:
     """Run stock as often as all that the study has spent on this task buys, and measure the best of its scripts."""
     stock = starter("stock")
-    with open_study(study.folder, views=()) as con:
-        found = same_spend(con, study.task.name, study.task.unit, stock.program_id)
-    if found is None:
+    with open_study(on.folder, views=()) as con:
+        spend = same_spend(con, on.task.name, on.task.unit, stock.program_id)
+    if spend is None:
         return
     entered = [Entry(stock, ROLE)]
-    label = f"{ROLE}-{study.task.name}"
-    match = enter(study, label, entered, purpose=ROLE, stream="confirmation")
-    play(study, executor, match, Allocation({match.arms[0].arm_id: found.runs}), progress)
-    best_of(study, executor, match, match.arms[0], seeds)
+    label = f"{ROLE}-{on.task.name}"
+    match = enter(on, label, entered, purpose=ROLE, stream="confirmation")
+    play(on, executor, match, Allocation({match.arms[0].arm_id: spend.runs}), progress)
+    best_of(on, executor, match, match.arms[0], seeds)
 
 
 def play_final(
-    homes: Homes, executor: Executor, lineage: Lineage, champion: Program, matches: Sequence[Match], plan: Plan,
+    tasks: TaskSet, executor: Executor, lineage: Lineage, champion: Program, matches: Sequence[Match], plan: Plan,
     reason: str, progress: Progress,
 ) -> Claim:  # fmt: skip
     """Write down who plays a match that only tells, on each task, play it, and read the claim from it."""
-    study, match = homes.places[0], matches[0]
+    study, match = tasks.study, matches[0]
     few = {"without-ideas": plan.ablation_runs, "a/a": plan.control_runs, "one-line": plan.control_runs}
     runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in match.arms})
     for arm in match.arms:
         lineage.add(arm.program, operator=arm.role, parent_ids=[champion.program_id], reason=reason)
         study.admit(arm.program, generation=plan.generations, operator=arm.role, parent_ids=[champion.program_id])
-    return homes.claim(matches, homes.play(executor, matches, runs, progress))
+    return claim_from(tasks, matches, tasks.play(executor, matches, runs, progress))
+
+
+def claim_from(tasks: TaskSet, matches: Sequence[Match], played: Scores) -> Claim:
+    """The announced test, from the gains of a match that chooses nothing."""
+    gains = [
+        {arm.role: score.gains for arm, score in zip(match.arms, scores, strict=True)}
+        for match, scores in zip(matches, played, strict=True)
+    ]
+    measured = [against(on, match.match_id) for on, match in zip(tasks, matches, strict=True)]
+    if not tasks.several:
+        return claim(gains[0], measured[0], (tasks.tasks[0].name, tasks.tasks[0].unit))
+    return claim_over(list(zip(tasks.scales(), gains, measured, strict=True)))
+
+
+def against(on: TaskStudy, match_id: str) -> Against:
+    """The baseline metrics of the confirming match, and the share of verifications that succeeded, by role."""
+    match = on.state.matches[match_id]
+    roles = {arm.arm_id: arm.role for arm in match.arms}
+    held: dict[str, list[bool]] = {role: [] for role in roles.values()}
+    for event in on.state.verifications():
+        if event.arm_id in roles:
+            held[roles[event.arm_id]].append(event.status == "ok")
+    measured = [row for key, row in on.state.baselines.items() if key[:2] == (match.task, match.stream)]
+    metrics = [row.metric for row in measured if row.status == "ok" and row.metric is not None]
+    return Against(tuple(metrics), {role: sum(seen) / max(1, len(seen)) for role, seen in held.items()})
 
 
 def own_of(study: Study, plan: Plan) -> Program | None:
@@ -82,32 +110,32 @@ def own_of(study: Study, plan: Plan) -> Program | None:
     return study.program(origin) if plan.own_arm and origin else None
 
 
-def arms(homes: Homes, champion: Program, own: Program | None = None) -> list[Entry]:
+def arms(tasks: TaskSet, champion: Program, own: Program | None = None) -> list[Entry]:
     """Champion and stock, the user's own program where it differs from both, and the champion without its ideas where
     these matter on any of the tasks."""
     entered = [Entry(champion, "champion"), Entry(starter("stock"), "control")]
-    if own is not None and not same_as(homes, own, champion):
+    if own is not None and not same_as(tasks, own, champion):
         entered.append(Entry(own, "own"))
     bare = without_ideas(champion)
-    if any(resolved_ideas(champion, task) for task in homes.tasks) and homes.tell_apart(bare, champion):
+    if any(resolved_ideas(champion, task) for task in tasks.tasks) and differ(tasks, bare, champion):
         entered.append(Entry(bare, "without-ideas"))
     return entered
 
 
-def same_as(homes: Homes, own: Program, champion: Program) -> str:
+def same_as(tasks: TaskSet, own: Program, champion: Program) -> str:
     """``champion`` or ``stock`` where the user's own program behaves like that one; else empty."""
-    if not homes.tell_apart(own, champion):
+    if not differ(tasks, own, champion):
         return "champion"
-    return "" if homes.tell_apart(own, starter("stock")) else "stock"
+    return "" if differ(tasks, own, starter("stock")) else "stock"
 
 
-def controls(homes: Homes) -> list[Entry]:
+def controls(tasks: TaskSet) -> list[Entry]:
     """What stands beside the champion to say how far figures of this table can be trusted; nothing tests them.
 
     Stock once more (A/A), and the one-line program where it does not behave like stock anyway.
     """
     stock, one_line = starter("stock"), starter("one-line")
-    return [Entry(stock, "a/a"), *([Entry(one_line, "one-line")] if homes.tell_apart(stock, one_line) else [])]
+    return [Entry(stock, "a/a"), *([Entry(one_line, "one-line")] if differ(tasks, stock, one_line) else [])]
 
 
 def look_of(study: Study, again: bool) -> int:

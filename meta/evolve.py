@@ -13,26 +13,27 @@ from analysis.events import GenerationEvent
 from analysis.evidence import Evidence
 from analysis.evidence_text import page
 from analysis.study import open_study
+from arena.arms import Entry
 from arena.drain import drain_on_interrupt
 from arena.executor import Executor, Progress
 from arena.inprocess import executor_of
-from arena.match import Entry
 from arena.race import SequentialHalving, Stage
 from arena.study import Study
+from arena.task_set import TaskSet
 from meta.archive import Archive
 from meta.breed import breed, write_down
 from meta.champion import crown
 from meta.claim import Claim
 from meta.confirmation import FINAL, confirm, look_of
 from meta.gate import gate_over
-from meta.homes import Homes
 from meta.lineage import Lineage
 from meta.mutators.llm.author import Author, author_of
 from meta.mutators.mix import Mix, named_operators
+from meta.novelty import novelty_on
 from meta.plan import Plan
 from meta.population import descendants, entries, twin_of_stock
 from meta.prior import informed
-from meta.reserve import confirm_elsewhere
+from meta.reserve import confirm_on_reserved
 from meta.verdict import Champion
 from programs.program import Program
 from programs.shelf import starter
@@ -53,8 +54,8 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
         with workers(study) as executor:
             champion, claim = search(study, plan, starters, executor, lineage, progress)
             if look > 1:
-                claim = confirm(Homes.of(study), executor, lineage, champion, plan, progress, look)
-        elsewhere = confirm_elsewhere(study, workers, lineage, champion, claim, plan, progress)
+                claim = confirm(TaskSet.of(study), executor, lineage, champion, plan, progress, look)
+        elsewhere = confirm_on_reserved(study, workers, lineage, champion, claim, plan, progress)
         return crown(study, lineage, champion, claim, elsewhere, look)
 
 
@@ -67,7 +68,7 @@ def search(
     for generation in range(1, plan.generations + 1):
         loop.advance(generation)
     champion = loop.best()
-    return champion, confirm(loop.homes, executor, lineage, champion, plan, progress)
+    return champion, confirm(loop.tasks, executor, lineage, champion, plan, progress)
 
 
 class Evolution:
@@ -75,12 +76,12 @@ class Evolution:
 
     def __init__(self, study: Study, plan: Plan, executor: Executor, lineage: Lineage, progress: Progress) -> None:
         self.study = study
-        self.homes = Homes.of(study)
+        self.tasks = TaskSet.of(study)
         self.plan = plan
         self.executor = executor
         self.lineage = lineage
         self.progress = progress
-        self.novelty = self.homes.novelty()
+        self.novelty = novelty_on(self.tasks)
         self.mix = Mix(named_operators(study.config.plan.get("operators", ())))
         self.own: str | None = study.config.plan.get("origin")
         self.twins: dict[str, str] = {}  # starters that behave like an earlier one and were not run
@@ -99,7 +100,8 @@ class Evolution:
             self.close_generation(0, starters, ())
         entered, self.twins = entries(self.listed(self.study.state.generations[0].program_ids), self.novelty)
         for later, first in self.twins.items():
-            note = f"{self.name(later)} behaves like {self.name(first)} {self.homes.here}: not run twice"
+            where = "on each of the tasks" if self.tasks.several else "on this task"
+            note = f"{self.name(later)} behaves like {self.name(first)} {where}: not run twice"
             self.progress({"kind": "note", "text": note})
         self.race("opening", [*entered, twin_of_stock()], self.plan.opening, 0)
 
@@ -112,7 +114,7 @@ class Evolution:
             attempts = breed(
                 self.study, archive, facts, self.novelty, mix,
                 generation=generation, count=self.plan.children, first_among=self.lineage_of_own(),
-                gate=gate_over(self.homes.places, self.plan.children) if self.author else None,
+                gate=gate_over(self.tasks.studies, self.plan.children) if self.author else None,
             )  # fmt: skip
             children = write_down(self.study, self.lineage, attempts, generation)
             self.leave_page(generation, facts)
@@ -152,15 +154,15 @@ class Evolution:
 
     def race(self, label: str, racers: Sequence[Entry], stages: Sequence[Stage], generation: int) -> None:
         purpose = "generation" if generation else "race"
-        matches = self.homes.enter(label, racers, purpose=purpose, stream="selection", generation=generation)
-        self.homes.play(self.executor, matches, SequentialHalving(stages), self.progress)
+        matches = self.tasks.enter(label, racers, purpose=purpose, stream="selection", generation=generation)
+        self.tasks.play(self.executor, matches, SequentialHalving(stages), self.progress)
 
     def archive(self) -> tuple[Archive, Evidence]:
         """What the ledger knows now: the posterior of every program that ran, and the page of facts."""
         # What confirms a champion may not help to choose it, not even when a finished part of it is resumed.
         last = [m for m, event in self.study.state.matches.items() if event.purpose in FINAL]
         with open_study(self.study.folder, views=()) as con:
-            facts = self.homes.evidence(con, exclude_matches=last)
+            facts = self.tasks.evidence(con, exclude_matches=last)
         bred = Counter(p for m in self.study.state.mutations if m.accepted for p in m.parent_ids)
         # The user's own program may breed even where it behaves like another one and was not run itself.
         twins = {later: first for later, first in self.twins.items() if later == self.own}

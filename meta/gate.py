@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.study import open_study
-from arena.study import Study
+from arena.task_study import TaskStudy
 from meta.confirmation import FINAL
 from programs.program import Program
 
@@ -50,20 +50,20 @@ class Gates:
         return said[0]
 
 
-def gate_over(places: Sequence[Study], most: int) -> Gates | None:
+def gate_over(studies: Sequence[TaskStudy], most: int) -> Gates | None:
     """The gates of a study's home tasks. None where one of them has none."""
-    gates = [gate for place in places if (gate := gate_of(place)) is not None]
-    return Gates(gates, most) if len(gates) == len(places) else None
+    gates = [gate for on in studies if (gate := gate_of(on)) is not None]
+    return Gates(gates, most) if len(gates) == len(studies) else None
 
 
-def gate_of(study: Study) -> Gate | None:
+def gate_of(on: TaskStudy) -> Gate | None:
     """The gate of a study on one task as its ledger stands now, confirmations left out; see `gate_among`."""
     from analysis.surrogate import known_programs
 
-    last = [m for m, event in study.state.matches.items() if event.purpose in FINAL]
-    with open_study(study.folder, views=()) as con:
-        known = known_programs(con, study.task.name, last)
-    return gate_among(study.task.name, known)
+    last = [m for m, event in on.state.matches.items() if event.purpose in FINAL]
+    with open_study(on.folder, views=()) as con:
+        known = known_programs(con, on.task.name, last)
+    return gate_among(on.task.name, known)
 
 
 def gate_among(task: str, known: Sequence[Known]) -> Gate | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from arena.task_set import TaskSet
 from inner_loop.behaviour import behaviour_id
 from programs.ids import content_id
 from programs.program import Program
@@ -16,8 +17,8 @@ class Novelty:
     On several tasks programs behave alike where they do so on each of them: one that differs on a single task is run.
     """
 
-    def __init__(self, task: Task, researcher: str, further: Sequence[Task] = ()) -> None:
-        self.tasks = (task, *further)
+    def __init__(self, tasks: Sequence[Task], researcher: str) -> None:
+        self.tasks = tuple(tasks)
         self.researcher = researcher
         self.seen: dict[str, str] = {}
 
@@ -31,3 +32,13 @@ class Novelty:
     def behaviour(self, program: Program) -> str:
         ids = [behaviour_id(program, task, self.researcher) for task in self.tasks]
         return ids[0] if len(ids) == 1 else content_id("b", *ids)
+
+
+def novelty_on(tasks: TaskSet) -> Novelty:
+    return Novelty(tasks.tasks, tasks.study.config.researcher)
+
+
+def differ(tasks: TaskSet, one: Program, other: Program) -> bool:
+    """Whether two programs behave differently on any of the tasks."""
+    novelty = novelty_on(tasks)
+    return novelty.behaviour(one) != novelty.behaviour(other)

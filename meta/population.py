@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from analysis.events import ProgramEvent
-from arena.match import Entry
+from arena.arms import Entry
 from meta.novelty import Novelty
 from programs.program import Program
 from programs.shelf import starter

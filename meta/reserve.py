@@ -13,17 +13,19 @@ from contextlib import AbstractContextManager
 from analysis.statistics import holm
 from arena.executor import Executor, Progress
 from arena.study import Study
+from arena.task_set import TaskSet
+from arena.task_study import reserved_tasks
 from meta.claim import LEVEL, Claim, Elsewhere
 from meta.confirmation import arms, own_of, play_final
-from meta.homes import Homes
 from meta.lineage import Lineage
+from meta.novelty import differ
 from meta.plan import Plan
 from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
 from trainer.task import Task
 
-At = Callable[[Study], AbstractContextManager[Executor]]  # workers for a study on one of its reserved tasks
+At = Callable[..., AbstractContextManager[Executor]]  # the executor of a study on some of its tasks
 
 
 def refuse_twice(homes: Sequence[Task], others: Sequence[Task] = ()) -> None:
@@ -49,21 +51,20 @@ def seconds_elsewhere(
     return sum((runs_elsewhere(plan) * each + baselines) * task.cost_seconds for task in others)
 
 
-def confirm_elsewhere(
+def confirm_on_reserved(
     study: Study, at: At, lineage: Lineage, champion: Program, home: Claim, plan: Plan, progress: Progress
 ) -> list[Elsewhere]:
     """Run the champion on every reserved task, one after the other."""
-    found: list[tuple[Study, Claim | None]] = []
-    for number in range(len(study.config.reserve)):
-        away = study.on_reserve(number)
-        if not Homes([away]).tell_apart(champion, starter("stock")):
-            note = f"{champion.name} behaves like stock on {away.task.name}: not run there"
+    claims: list[tuple[Task, Claim | None]] = []
+    for on in reserved_tasks(study):
+        if not differ(TaskSet((on,)), champion, starter("stock")):
+            note = f"{champion.name} behaves like stock on {on.task.name}: not run there"
             progress({"kind": "note", "text": note})
-            found.append((away, None))
+            claims.append((on.task, None))
             continue
-        with at(away) as executor:
-            found.append((away, confirm_there(away, executor, lineage, champion, plan, progress)))
-    return gated([(away.task, there) for away, there in found], home)
+        with at(study, tasks=[on]) as executor:
+            claims.append((on.task, confirm_on(TaskSet((on,)), executor, lineage, champion, plan, progress)))
+    return gated(claims, home)
 
 
 def gated(found: Sequence[tuple[Task, Claim | None]], home: Claim) -> list[Elsewhere]:
@@ -78,10 +79,10 @@ def gated(found: Sequence[tuple[Task, Claim | None]], home: Claim) -> list[Elsew
     return told
 
 
-def confirm_there(
-    away: Study, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress
+def confirm_on(
+    reserved: TaskSet, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress
 ) -> Claim:
-    there = Homes([away])
-    entered = arms(there, champion, own_of(away, plan))
-    matches = there.enter(f"reserve-{away.task.name}", entered, purpose="reserve", stream="reserve")
-    return play_final(there, executor, lineage, champion, matches, plan, "for a reserved task", progress)
+    entered = arms(reserved, champion, own_of(reserved.study, plan))
+    label = f"reserve-{reserved.tasks[0].name}"
+    matches = reserved.enter(label, entered, purpose="reserve", stream="reserve")
+    return play_final(reserved, executor, lineage, champion, matches, plan, "for a reserved task", progress)

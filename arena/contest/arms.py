@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analysis.events import EntryEvent
+from arena.arms import Arm, Match, TaskMatch
 from arena.contest.tables import Entry
 from arena.jobs import RunJob
-from arena.match import Arm, Match, announcement, run_job
+from arena.match import announcement
+from arena.measuring import run_job
 from arena.study import Study
+from arena.task_study import TaskStudy
 from programs.ids import content_id
 from programs.program import Program
 from trainer.streams import Stream
@@ -21,10 +24,10 @@ _STREAM: dict[str, Stream] = {
 }  # fmt: skip
 
 
-def match_of(study: Study, kind: str, arms: Sequence[Arm] = ()) -> Match:
-    """One of the contest's matches, by its kind, on the task that the study is on."""
-    label = label_on(kind, study.task.name if study.away else "")
-    match_id = content_id("m", study.config.study_id, label)
+def match_of(on: TaskStudy, kind: str, arms: Sequence[Arm] = ()) -> Match:
+    """One of the contest's matches, by its kind, on one task."""
+    label = label_on(kind, on.task.name if on.task_id else "")
+    match_id = content_id("m", on.config.study_id, label)
     return Match(match_id, label, _PURPOSE[kind], _STREAM[kind], tuple(arms))
 
 
@@ -42,12 +45,12 @@ def arm_of(match: Match, entry: Entry, twin: int) -> Arm:
     return Arm(content_id("a", match.match_id, entry.entry_id), program, entry.role, twin)
 
 
-def admit(study: Study, entry: Entry, arms: Sequence[tuple[Study, Match, Arm]]) -> None:
+def admit(study: Study, entry: Entry, arms: Sequence[tuple[TaskMatch, Arm]]) -> None:
     """Tell the ledger of an entry: its text, who sent it, its arms. Told twice, after a kill, it counts once."""
-    program = arms[0][2].program
+    program = arms[0][1].program
     study.admit(program, generation=0, operator="entry" if entry.person_id else "control")
-    for on, match, arm in arms:
-        study.record(announcement(on, replace(match, arms=(arm,))))
+    for each, arm in arms:
+        study.record(announcement(each.on, replace(each.match, arms=(arm,))))
     study.record(
         EntryEvent(
             entry_id=entry.entry_id,
@@ -57,11 +60,11 @@ def admit(study: Study, entry: Entry, arms: Sequence[tuple[Study, Match, Arm]]) 
             program_id=entry.program_id,
             sha256=entry.sha256,
             received_at=entry.received_at.isoformat(),
-            arm_ids=tuple(arm.arm_id for _, _, arm in arms),
+            arm_ids=tuple(arm.arm_id for _, arm in arms),
         )
     )
 
 
-def screening_job(study: Study, match: Match, arm: Arm, budget: float) -> RunJob:
+def screening_job(each: TaskMatch, arm: Arm, budget: float) -> RunJob:
     """A short run that nobody measures."""
-    return replace(run_job(study, match, arm, 0), budget=budget, verify_seeds=())
+    return replace(run_job(each.on, each.match, arm, 0), budget=budget, verify_seeds=())

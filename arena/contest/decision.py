@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from analysis.statistics import mean_interval
+from arena.arms import Match
 from arena.contest import acts, arms, careful
 from arena.contest.board import aa_spread, board_rows, over_tasks
 from arena.contest.contest import Contest
@@ -18,8 +19,10 @@ from arena.contest.settings import utc_now
 from arena.contest.tables import Entry
 from arena.executor import Executor, Progress
 from arena.inprocess import executor_of
-from arena.match import Match, gains_of, play
+from arena.match import play
+from arena.measuring import gains_of
 from arena.study import Study
+from arena.task_study import TaskStudy, reserved_tasks, tasks_of
 
 Gains = Mapping[int, Sequence[float]]  # entry's number → verified gains of its confirming runs
 
@@ -42,7 +45,7 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
         contest.state(deciding=utc_now().isoformat(), leaders=numbers)
     entries = taking_part(contest, numbers)
     counted = counter(contest, study, entries, progress)
-    gains = {each.task.name: run_again(contest, each, executor, entries, counted) for each in study.on_tasks()}
+    gains = {each.task.name: run_again(contest, each, executor, entries, counted) for each in tasks_of(study)}
     acts.tell(contest, study)
     left_out = careful.told(contest, entries)
     gone = {who["number"] for who in left_out}
@@ -52,31 +55,30 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
 
 def counter(contest: Contest, study: Study, entries: Sequence[Entry], progress: Progress) -> Deciding:
     """Tells the pages how many confirming runs there are and have been, on all tasks."""
-    matches = [(each, entered(each, entries, arms.CONFIRMATION)) for each in study.on_tasks()]
+    matches = [(each, entered(each, entries, arms.CONFIRMATION)) for each in tasks_of(study)]
     played = [gains_of(each, arm.arm_id) for each, match in matches for arm in match.arms]
     return Deciding(contest, progress, len(played) * contest.config.confirm_runs, sum(map(len, played)))
 
 
 def run_again(
-    contest: Contest, study: Study, executor: Executor, entries: Sequence[Entry], progress: Progress
+    contest: Contest, on: TaskStudy, executor: Executor, entries: Sequence[Entry], progress: Progress
 ) -> Gains:  # fmt: skip
-    """The fresh runs on the task that the study is on; of an entry that is left out as many as it has."""
-    match = entered(study, entries, arms.CONFIRMATION)
-    play(study, executor, match, careful.Careful(contest, entries, contest.config.confirm_runs), progress)
-    return {entry.number: gains_of(study, arm.arm_id) for entry, arm in zip(entries, match.arms, strict=True)}
+    """The fresh runs on one task; of an entry that is left out as many as it has."""
+    match = entered(on, entries, arms.CONFIRMATION)
+    play(on, executor, match, careful.Careful(contest, entries, contest.config.confirm_runs), progress)
+    return {entry.number: gains_of(on, arm.arm_id) for entry, arm in zip(entries, match.arms, strict=True)}
 
 
 def elsewhere(contest: Contest, study: Study, entries: Sequence[Entry], progress: Progress) -> list[dict[str, Any]]:
     """The same entries on each hidden task, with workers of its own; it decides nothing."""
     found = []
-    for number in range(len(study.config.reserve)):
-        away = study.on_reserve(number)
-        match = entered(away, entries, arms.HIDDEN)
-        runs = careful.Careful(contest, entries, contest.config.confirm_runs, away.task.name)
-        with executor_of(away, progress) as executor:
-            play(away, executor, match, runs, progress)
+    for on in reserved_tasks(study):
+        match = entered(on, entries, arms.HIDDEN)
+        runs = careful.Careful(contest, entries, contest.config.confirm_runs, on.task.name)
+        with executor_of(study, progress, [on]) as executor:
+            play(on, executor, match, runs, progress)
         rows = [row for row in board_rows(contest, match.label) if row["gain"] is not None]
-        found.append({"task": away.task.name, "unit": away.task.unit, "rows": rows, "aa_spread": aa_spread(rows)})
+        found.append({"task": on.task.name, "unit": on.task.unit, "rows": rows, "aa_spread": aa_spread(rows)})
     return found
 
 
@@ -90,15 +92,15 @@ def taking_part(contest: Contest, numbers: Sequence[int]) -> list[Entry]:
     )
 
 
-def entered(study: Study, entries: Sequence[Entry], kind: str) -> Match:
+def entered(on: TaskStudy, entries: Sequence[Entry], kind: str) -> Match:
     """The match of these entries, an arm each; further ones of the same program draw their own seeds."""
-    match = arms.match_of(study, kind)
+    match = arms.match_of(on, kind)
     before: list[str] = []
     found = []
     for entry in entries:
         found.append(arms.arm_of(match, entry, before.count(entry.program_id)))
         before.append(entry.program_id)
-    return arms.match_of(study, kind, found)
+    return arms.match_of(on, kind, found)
 
 
 def announcement(contest: Contest, entries: Sequence[Entry], gains: Mapping[str, Gains]) -> dict[str, Any]:

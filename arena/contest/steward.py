@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
+from arena.arms import Arm, TaskMatch
 from arena.contest import acts, arms, board, careful, pace
 from arena.contest.contest import Contest
 from arena.contest.entries import change
@@ -29,8 +30,9 @@ from arena.contest.settings import utc_now
 from arena.contest.tables import Entry
 from arena.executor import Executor
 from arena.jobs import JobResult, RunJob
-from arena.match import Arm, Match, measure_baseline, run_gain, run_job, settle
+from arena.measuring import measure_baseline, run_gain, run_job, settle
 from arena.study import Study
+from arena.task_study import tasks_of
 from inner_loop.events import RunEndedEvent
 from programs.ids import content_id
 
@@ -51,14 +53,6 @@ class InHand:
     began: float = field(default_factory=time.monotonic)
 
 
-@dataclass(frozen=True)
-class Place:
-    """One of the contest's tasks: the study on it, and the match of the board there."""
-
-    study: Study
-    board: Match
-
-
 class Steward:
     """Carries a contest's queue out. ``say`` tells the host's log.
 
@@ -71,8 +65,8 @@ class Steward:
         self.costs = contest.costs
         self.wanted = contest.config.wanted
         self.line = Line(self.costs, self.wanted)
-        self.places = [Place(each, arms.match_of(each, arms.BOARD)) for each in study.on_tasks()]
-        self.screening: Match = arms.match_of(study, arms.SCREENING)
+        self.boards = [TaskMatch(on, arms.match_of(on, arms.BOARD)) for on in tasks_of(study)]
+        self.screening = TaskMatch(self.boards[0].on, arms.match_of(self.boards[0].on, arms.SCREENING))
         self.arms: dict[int, tuple[Arm, ...]] = {}  # entry's number → its arms: of the screening, of each task's board
         self.in_hand: dict[str, InHand] = {}
         self.problems: list[tuple[InHand, Mapping[str, Any]]] = []  # why runs stopped, until the workers have ended
@@ -108,20 +102,20 @@ class Steward:
         screening = self._arms(number)[0]
         if waiting.screening:
             index, state = None, "screening"
-            job = arms.screening_job(self.study, self.screening, screening, self.costs.screen)
+            job = arms.screening_job(self.screening, screening, self.costs.screen)
         else:
             index, state = self._next_index(number), "running"
-            place, playing, nth = self._on(number, index)
-            job = run_job(place.study, place.board, playing, nth)
+            board, playing, nth = self._on(number, index)
+            job = run_job(board.on, board.match, playing, nth)
         if not change(self.contest, number, state=state):  # the host has just declared it void
             return None
         self.in_hand[job.run_id] = InHand(number, waiting.person, index, job, waiting.suspect)
         return job
 
-    def _on(self, number: int, index: int) -> tuple[Place, Arm, int]:
-        """Where a run of an entry is run, its arm there, and the how manyth run of that arm it is."""
-        nth, at = divmod(index, len(self.places))
-        return self.places[at], self._arms(number)[1 + at], nth
+    def _on(self, number: int, index: int) -> tuple[TaskMatch, Arm, int]:
+        """The board of the task that a run of an entry is on, its arm there, and the arm's run index."""
+        nth, at = divmod(index, len(self.boards))
+        return self.boards[at], self._arms(number)[1 + at], nth
 
     def _next_index(self, number: int) -> int:
         """The first run of the seed lists that is neither measured nor in a worker's hand."""
@@ -129,8 +123,8 @@ class Steward:
         return next(i for i in range(self.wanted) if i not in taken and not self._measured(number, i))
 
     def _measured(self, number: int, index: int) -> bool:
-        place, arm, nth = self._on(number, index)
-        return run_gain(place.study, content_id("r", arm.arm_id, str(nth))) is not None
+        board, arm, nth = self._on(number, index)
+        return run_gain(board.on, content_id("r", arm.arm_id, str(nth))) is not None
 
     def _done(self, number: int) -> int:
         """Runs of the entry that the ledger has measured."""
@@ -143,14 +137,14 @@ class Steward:
                 entry = connection.get_one(Entry, number, options=[undefer(Entry.raw)])
                 same = select(Entry.number).where(Entry.program_id == entry.program_id, Entry.number < number)
                 twin = len(connection.scalars(same).all())
-            matches = [(self.study, self.screening), *((place.study, place.board) for place in self.places)]
-            found = [(on, match, arms.arm_of(match, entry, twin)) for on, match in matches]
+            matches = (self.screening, *self.boards)
+            entered = [(each, arms.arm_of(each.match, entry, twin)) for each in matches]
             if entry.entry_id not in self.study.state.entries:
-                arms.admit(self.study, entry, found)
+                arms.admit(self.study, entry, entered)
                 if entry.role == "program":
-                    alike = self.kin.take(number, (d.directive_id for d in found[0][2].program.directives))
+                    alike = self.kin.take(number, (d.directive_id for d in entered[0][1].program.directives))
                     change(self.contest, number, alike=alike)
-            self.arms[number] = tuple(arm for _, _, arm in found)
+            self.arms[number] = tuple(arm for _, arm in entered)
         return self.arms[number]
 
     # -- what comes back -----------------------------------------------------------------------------------------
@@ -159,7 +153,7 @@ class Steward:
         """Carry out all that waits, whatever arrives meanwhile included; returns where nothing is left now."""
         self.tell_acts()
         baselines = [
-            measure_baseline(place.study, executor, place.board.stream, place.board.match_id) for place in self.places
+            measure_baseline(board.on, executor, board.match.stream, board.match.match_id) for board in self.boards
         ]
         for result in executor.run(Feed(self)):
             self._take(result, baselines)
@@ -195,9 +189,9 @@ class Steward:
             self._screened(hand, result.run)
             return
         pace.took(self.contest, time.monotonic() - hand.began)
-        place, arm, _ = self._on(hand.number, hand.index)
-        settle(place.study, hand.job, arm, result, baselines[self.places.index(place)])
-        told, counted = run_result(place.study, hand.job.run_id, result.run), self._counted(hand.number)
+        board, arm, _ = self._on(hand.number, hand.index)
+        settle(board.on, hand.job, arm, result, baselines[self.boards.index(board)])
+        told, counted = run_result(board.on, hand.job.run_id, result.run), self._counted(hand.number)
         tell_result(self.contest, hand.number, hand.index + 1, told, **counted)
         self._told(hand.number, counted)
         self.shown.refresh(force=False)

@@ -120,9 +120,9 @@ def close(steward: Steward, executor: Executor) -> None:
     """Decide, tell the ledger, then the pages."""
     contest, study = steward.contest, steward.study
     steward.shown.refresh(force=True)
-    _end(study, steward.screening.match_id)
-    for place in steward.places:
-        _end(study, place.board.match_id)
+    _end(study, steward.screening.match.match_id)
+    for board in steward.boards:
+        _end(study, board.match.match_id)
     steward.say("deciding: the leaders play on fresh seeds and data")
     told = confirm(contest, study, executor, steward.progress)
     steward.pause.over()

@@ -222,8 +222,7 @@ def like_stock(own: Program, homes: Sequence[Task], researcher: str) -> bool:
     from meta.novelty import Novelty
     from programs.shelf import starter
 
-    first, *further = homes
-    novelty = Novelty(first, researcher, further)
+    novelty = Novelty(homes, researcher)
     return novelty.behaviour(own) == novelty.behaviour(starter("stock"))
 
 

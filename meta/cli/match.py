@@ -17,7 +17,7 @@ from meta.planned_work import PlannedWork
 from programs.errors import Corrupt, NotComparable, UsageError
 
 if TYPE_CHECKING:
-    from arena.match import Entry, Match
+    from arena.arms import Entry, Match
     from arena.study import Study
     from trainer.task import Task
 
@@ -101,7 +101,7 @@ def entries_of(
 
 def with_controls(own: list[Any], controls: bool) -> list[Entry]:
     """The programs, then stock and one-line unless they are among them, and stock once more (A/A)."""
-    from arena.match import Entry
+    from arena.arms import Entry
     from programs.shelf import starter
 
     entries = [Entry(program) for program in own]
@@ -115,7 +115,7 @@ def with_controls(own: list[Any], controls: bool) -> list[Entry]:
 
 def recorded_entries(study: Study) -> list[Entry]:
     """The entries that a study was founded with."""
-    from arena.match import Entry
+    from arena.arms import Entry
     from programs.program import Program
 
     roles = study.config.plan.get("roles")

@@ -51,7 +51,7 @@ def run(
 ) -> None:
     """Run one program once: the inner loop edits train.py, trains, keeps or discards,
     until its budget is spent; then its result is trained anew and verified."""
-    from arena.match import Entry
+    from arena.arms import Entry
     from arena.standalone import play_entries
 
     settings = Settings.of(which, replace(playing, workers=1), start, Crew.of(models, agent, yes=start.yes))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from arena.task_study import tasks_of
 from meta.cli import launch, resolve, transfer_table
 from meta.cli.crew import Crew
 from meta.cli.flags import PlayingFlags, RunBudgetFlag, StartFlags, StudyFlags, StudyModelFlags
@@ -50,7 +51,7 @@ def transfer(
     rank correlations, and what helps everywhere or only at home.
 
     With a STUDY that has runs on several tasks, of any command: its table."""
-    from arena.abroad import play_abroad
+    from arena.transfer import play_transfer
 
     looked_at = finished(programs, task, which, start, out)
     if looked_at is not None:
@@ -62,7 +63,7 @@ def transfer(
     study = go_on(folder, settings, wanted, programs) if folder else None
     own, runs, bare = asked_of(study, programs, seeds, bare)
     if study is not None:
-        wanted = [there.task for there in study.on_tasks()]
+        wanted = [on.task for on in tasks_of(study)]
     refuse_one(wanted)
     plan = plan_of(wanted, own, runs, bare, settings, study)
     if settings.dry_run:
@@ -75,7 +76,7 @@ def transfer(
     launch.announce(out, plan)
     going, begun = plan.copy(), study
     going["run_budget_s"] = plan["device_seconds"] / plan["runs"]  # for how far it is: the mean over tasks
-    launch.drive(out, begun.folder, COMMAND, going, lambda progress: play_abroad(begun, own, runs, bare, progress))
+    launch.drive(out, begun.folder, COMMAND, going, lambda progress: play_transfer(begun, own, runs, bare, progress))
     transfer_table.present(out, begun.folder)
 
 
@@ -155,7 +156,7 @@ def plan_of(
     tasks: Sequence[Task], own: Sequence[Program], runs: int, bare: bool, settings: Settings, study: Study | None
 ) -> PlannedWork:
     """What is about to be spent, task by task and in all, and what it can tell."""
-    from arena.abroad import entered_on
+    from arena.transfer import entered_on
 
     seconds = study.config.run_budget if study else settings.run_budget or tasks[0].run_budget
     workers, devices = settings.at_once(study)

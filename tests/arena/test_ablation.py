@@ -13,11 +13,13 @@ from analysis import designs
 from analysis.study import query
 from arena import replay
 from arena.ablation import Price, design_of, design_seed, play_design, program_of, switches, variant
+from arena.arms import Entry, enter
 from arena.drain import Drained
 from arena.inprocess import InProcessExecutor
-from arena.match import Entry, enter, play
+from arena.match import play
 from arena.race import Allocation
 from arena.study import Study
+from arena.task_study import TaskStudy
 from programs.errors import NotFound, UsageError
 from tests.studies import program, silent
 from trainer.edits import Edit
@@ -128,8 +130,8 @@ def played(study: Study) -> str:
     """A run that follows the queue to its end; returns its id."""
     with study, InProcessExecutor(study, silent) as executor:
         study.admit(PROGRAM, generation=0, operator="entry")
-        match = enter(study, "race", [Entry(PROGRAM)], purpose="race", stream="selection")
-        play(study, executor, match, Allocation({match.arms[0].arm_id: 1}), silent)
+        match = enter(TaskStudy(study), "race", [Entry(PROGRAM)], purpose="race", stream="selection")
+        play(TaskStudy(study), executor, match, Allocation({match.arms[0].arm_id: 1}), silent)
     return str(query(study.folder, "SELECT run_id FROM runs")[0]["run_id"])
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from analysis.run_state import StudyState
 from analysis.study import query
-from arena.match import Entry
+from arena.arms import Entry
 from arena.settings import StudyConfig
 from arena.standalone import play_entries
 from arena.study import Study

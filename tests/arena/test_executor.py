@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 
 from analysis.study import query
+from arena.arms import Entry
 from arena.drain import Drained
 from arena.executor import LocalExecutor, WorkerProcess, rebuild
 from arena.jobs import BaselineJob
-from arena.match import Entry
 from arena.standalone import play_entries
 from arena.study import Study
 from programs.errors import EnvironmentProblem, UsageError

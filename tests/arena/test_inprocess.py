@@ -11,13 +11,16 @@ import pytest
 
 from analysis.events import VerificationEvent
 from analysis.study import query
+from arena.arms import Entry, Match, enter
 from arena.drain import Drained
 from arena.executor import LocalExecutor
 from arena.inprocess import InProcessExecutor
-from arena.match import Entry, Match, announce, enter, play, run_job
+from arena.match import announce, play
+from arena.measuring import run_job
 from arena.race import Allocation
 from arena.study import Study
-from meta.homes import against
+from arena.task_study import TaskStudy
+from meta.confirmation import against
 from programs.edit import set_charter
 from programs.errors import UsageError
 from programs.program import Program
@@ -44,8 +47,8 @@ def simulated(folder: Path, law_seed: int = 1, **how: Any) -> Study:
 
 def race(study: Study, executor: LocalExecutor | InProcessExecutor, progress: Any = silent) -> None:
     entries = [Entry(starter("stock"), "control"), Entry(starter("local-screen")), Entry(starter("stock"), "a/a")]
-    match = enter(study, "race", entries, purpose="race", stream="selection")
-    play(study, executor, match, Allocation({arm.arm_id: 3 for arm in match.arms}), progress)
+    match = enter(TaskStudy(study), "race", entries, purpose="race", stream="selection")
+    play(TaskStudy(study), executor, match, Allocation({arm.arm_id: 3 for arm in match.arms}), progress)
 
 
 def played(study: Study, progress: Any = silent) -> list[dict[str, Any]]:
@@ -94,7 +97,7 @@ def test_a_task_that_trains_is_refused(tmp_path: Path) -> None:
         InProcessExecutor(study, silent)
 
 
-def test_near_identical_programs_share_their_luck_and_strangers_do_not(tmp_path: Path) -> None:
+def test_near_identical_programs_are_paired_and_unrelated_ones_are_not(tmp_path: Path) -> None:
     """What a run proposes is drawn anew for each arm, unless one charter field is all that sets two programs apart."""
     stock = starter("stock")
     near = Program.parse(set_charter(stock.text, "no_repeat", True), "near")
@@ -102,16 +105,17 @@ def test_near_identical_programs_share_their_luck_and_strangers_do_not(tmp_path:
     entries = [Entry(p) for p in (stock, near, far, starter("local"))]
     study = simulated(tmp_path / "s")
     with study, InProcessExecutor(study, silent) as executor:
-        match = enter(study, "kin", entries, purpose="generation", stream="selection")
-        apart = enter(study, "test", entries, purpose="confirmation", stream="confirmation")
-        play(study, executor, match, Allocation({arm.arm_id: 2 for arm in match.arms}), silent)
-        kin = [arm.kin for arm in match.arms]
-        assert kin == ["", match.arms[0].arm_id, match.arms[0].arm_id, ""] and not any(a.kin for a in apart.arms)
-        assert [a.kin for a in enter(study, "kin", entries, purpose="generation", stream="selection").arms] == kin
+        on, settings = TaskStudy(study), {"purpose": "generation", "stream": "selection"}
+        match = enter(on, "near", entries, **settings)
+        apart = enter(on, "test", entries, purpose="confirmation", stream="confirmation")
+        play(on, executor, match, Allocation({arm.arm_id: 2 for arm in match.arms}), silent)
+        first, pairs = match.arms[0].arm_id, [arm.paired_with for arm in match.arms]
+        assert pairs == ["", first, first, ""] and not any(arm.paired_with for arm in apart.arms)
+        assert [arm.paired_with for arm in enter(on, "near", entries, **settings).arms] == pairs
         announced = study.state.matches[match.match_id]
         arms = tuple(replace(arm, kin=None) for arm in announced.arms)  # as an earlier version announced it
         study.state.matches[match.match_id] = replace(announced, arms=arms)
-        assert enter(study, "kin", entries, purpose="generation", stream="selection").arms[1].kin == ""
+        assert enter(on, "near", entries, **settings).arms[1].paired_with == ""
     first = "SELECT r.arm_id, r.run_seed, e.source_id FROM experiments e JOIN runs r USING (run_id) WHERE e.number = 1"
     rows = query(study.folder, first)
     stock, close, _, local = (
@@ -129,13 +133,13 @@ def untouched(folder: Path, *, noise: float = 0.0) -> Study:
 
 def entered(study: Study, stream: Stream) -> Match:
     entries = [Entry(starter("local"), "champion"), Entry(starter("stock"), "control")]
-    return enter(study, "last", entries, purpose="confirmation", stream=stream)
+    return enter(TaskStudy(study), "last", entries, purpose="confirmation", stream=stream)
 
 
 def ended(study: Study, stream: Stream, runs: int = 3, progress: Any = silent) -> list[dict[str, Any]]:
     with study, InProcessExecutor(study, progress) as executor:
         match = entered(study, stream)
-        play(study, executor, match, Allocation({arm.arm_id: runs for arm in match.arms}), progress)
+        play(TaskStudy(study), executor, match, Allocation({arm.arm_id: runs for arm in match.arms}), progress)
     return query(study.folder, "SELECT run_id, seed, status, metric, gain, trust FROM verifications ORDER BY ALL")
 
 
@@ -148,7 +152,10 @@ def test_a_run_that_ends_at_the_baseline_is_trained_again_where_arms_are_compare
     assert len(final) == len(chosen) and {(row["status"], row["trust"]) for row in final} == {("ok", "verified")}
     (drift,) = {round(row["gain"], 12) for row in final}  # without noise it is all that there is
     assert abs(drift) > 1e-3
-    assert against(study, entered(study, "confirmation").match_id).touched == {"champion": 1.0, "control": 1.0}
+    assert against(TaskStudy(study), entered(study, "confirmation").match_id).touched == {
+        "champion": 1.0,
+        "control": 1.0,
+    }
 
 
 def test_a_confirmation_of_untouched_runs_is_resumed_to_the_same_bits(tmp_path: Path) -> None:
@@ -170,14 +177,14 @@ def test_a_ledger_that_counts_untouched_runs_as_0_is_gone_on_with(tmp_path: Path
     """As earlier versions wrote it: what stands is kept, and the claim takes it for what it is."""
     study = untouched(tmp_path / "s", noise=0.02)
     match = entered(study, "confirmation")
-    old = run_job(study, match, match.arms[0], 0)
+    old = run_job(TaskStudy(study), match, match.arms[0], 0)
     with study, InProcessExecutor(study, silent) as executor:
-        announce(study, match, silent)
+        announce(TaskStudy(study), match, silent)
         for seed in old.verify_seeds:
             row = {"seed": seed, "stream": "confirmation", "status": "baseline", "metric": 2.0, "gain": 0.0}
             study.record(example(VerificationEvent, run_id=old.run_id, arm_id=old.arm_id, **row))
-        play(study, executor, match, Allocation({arm.arm_id: 3 for arm in match.arms}), silent)
+        play(TaskStudy(study), executor, match, Allocation({arm.arm_id: 3 for arm in match.arms}), silent)
     statuses = query(study.folder, "SELECT run_id, status FROM verifications")
     assert {row["status"] for row in statuses if row["run_id"] == old.run_id} == {"baseline"}
     assert {row["status"] for row in statuses if row["run_id"] != old.run_id} == {"ok"}
-    assert against(study, match.match_id).touched == {"champion": 2 / 3, "control": 1.0}
+    assert against(TaskStudy(study), match.match_id).touched == {"champion": 2 / 3, "control": 1.0}

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from analysis.study import query
+from arena.arms import Entry
 from arena.inprocess import executor_of
 from arena.lease import VARIABLE, Leases, processes, runs_per_device, share
-from arena.match import Entry
 from arena.standalone import play_entries
 from programs.errors import UsageError
 from tests.studies import make_study, program, silent

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.study import query
-from arena.match import Entry, Match
+from arena.arms import Entry, Match
 from arena.standalone import play_entries
 from arena.study import Study
 from tests.inner_loop.play import BLOBS

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from analysis.study import query
+from arena.arms import Entry
 from arena.contest.contest import Contest
-from arena.match import Entry
 from arena.private import exposed
 from arena.settings import StudyConfig
 from arena.standalone import play_entries

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from arena.match import Entry, announcement, enter
+from arena.arms import Entry, enter
+from arena.match import announcement
 from arena.public import public_line, public_lines
 from arena.settings import Reserved
 from arena.study import Study, reference
+from arena.task_study import TaskStudy, reserved_tasks
 from arena.trainers import Trainers
 from programs.errors import NotComparable
 from programs.shelf import starter
@@ -62,19 +64,19 @@ def test_other_files_are_told_of_as_before(tmp_path: Path, task: Task) -> None:
 def test_a_reserved_text_is_looked_at_too(tmp_path: Path, task: Task, text: Path) -> None:
     away = Reserved(task=reference(task), task_id=task.task_id, run_budget=1.2)
     study = made(tmp_path / "s", Task.load(BLOBS), reserve=[away])
-    assert study.config.reserve[0].text_hash == task.text_hash and study.on_reserve(0).task.text == str(text)
+    assert study.config.reserve[0].text_hash == task.text_hash and reserved_tasks(study)[0].task.text == str(text)
     assert Study.open(tmp_path / "s").config == study.config
     text.write_text("twice\n")
     with pytest.raises(NotComparable, match="the text of task"):
-        study.on_reserve(0)
+        reserved_tasks(study)
     with pytest.raises(NotComparable, match="the text of task"), Trainers(study.folder, study.config) as trainers:
         trainers.at(task.task_id)
 
 
 def test_the_hash_of_the_text_stands_in_the_ledger(tmp_path: Path, task: Task) -> None:
     with made(tmp_path / "s", task) as study:
-        match = enter(study, "trial", [Entry(starter("stock"))], purpose="race", stream="search")
-        told = announcement(study, match)
+        match = enter(TaskStudy(study), "trial", [Entry(starter("stock"))], purpose="race", stream="search")
+        told = announcement(TaskStudy(study), match)
     assert told.text_hash == task.text_hash
     begun = "".join(path.read_text() for path in (tmp_path / "s" / "ledger").iterdir())
     assert f'"text_hash":"{task.text_hash}"' in begun.replace('": "', '":"')

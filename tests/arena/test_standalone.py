@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from analysis.study import query
+from arena.arms import Entry, enter
 from arena.drain import Drained
 from arena.inprocess import InProcessExecutor
-from arena.match import Entry, enter, play
+from arena.match import play
 from arena.standalone import RACE_FIRST, racer
 from arena.study import Study
+from arena.task_study import TaskStudy
 from programs.shelf import starter
 from tests.studies import silent
 from trainer.planted import random_law, simulated_task
@@ -29,8 +31,10 @@ def raced(study: Study, progress: Any = silent) -> list[dict[str, Any]]:
     with study, InProcessExecutor(study, progress) as executor:
         for entry in entries:
             study.admit(entry.program, generation=0, operator="entry")
-        match = enter(study, "match", [*entries, Entry(starter("stock"), "a/a")], purpose="race", stream="selection")
-        play(study, executor, match, racer(study, match, RUNS, BATCH), progress)
+        match = enter(
+            TaskStudy(study), "match", [*entries, Entry(starter("stock"), "a/a")], purpose="race", stream="selection"
+        )
+        play(TaskStudy(study), executor, match, racer(study, match, RUNS, BATCH), progress)
     return query(study.folder, COUNTS)
 
 

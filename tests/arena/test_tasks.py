@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from analysis.study import query
+from arena.arms import Entry, Match, enter
 from arena.executor import LocalExecutor
 from arena.inprocess import InProcessExecutor, executor_of
 from arena.jobs import BaselineJob, from_json, to_json
-from arena.match import Entry, Match, enter, measure_baseline, play, run_job, settle
+from arena.match import play
+from arena.measuring import measure_baseline, run_job, settle
 from arena.race import Allocation
 from arena.settings import Reserved
 from arena.study import Study, reference
+from arena.task_study import TaskStudy, tasks_of
 from arena.trainers import MOST_OPEN, Trainers
 from programs.errors import NotComparable, NotFound
 from programs.shelf import starter
@@ -40,13 +43,15 @@ def simulated(folder: Path, *names: str) -> Study:
 
 
 def on(study: Study) -> Match:
-    return enter(study, f"match-{study.task.name}", [Entry(starter("stock"))], purpose="run", stream="selection")
+    return enter(
+        TaskStudy(study), f"match-{study.task.name}", [Entry(starter("stock"))], purpose="run", stream="selection"
+    )
 
 
 def test_one_queue_carries_runs_of_every_task(tmp_path: Path) -> None:
     with simulated(tmp_path, "red", "green", "blue") as study, executor_of(study, silent) as executor:
         assert isinstance(executor, InProcessExecutor)
-        places = {each.task.name: each for each in study.on_tasks()}
+        places = {each.task.name: each for each in tasks_of(study)}
         baselines = {
             name: measure_baseline(each, executor, "selection", on(each).match_id) for name, each in places.items()
         }
@@ -70,7 +75,7 @@ def test_one_queue_carries_runs_of_every_task(tmp_path: Path) -> None:
 def test_a_task_of_a_study_gives_what_it_gives_alone(tmp_path: Path) -> None:
     """The same match on the same task: with another task beside it or as a study's second, the figures are its own."""
     with simulated(tmp_path, "red", "green") as study, executor_of(study, silent) as executor:
-        second = study.on_task(1)
+        second = tasks_of(study)[1]
         match = on(second)
         (both,) = play(second, executor, match, Allocation({match.arms[0].arm_id: 2}), silent)
         green = second.task
@@ -78,13 +83,13 @@ def test_a_task_of_a_study_gives_what_it_gives_alone(tmp_path: Path) -> None:
                          workers=1, seed=3)  # fmt: skip
     with alone, executor_of(alone, silent) as executor:
         match = on(alone)
-        (single,) = play(alone, executor, match, Allocation({match.arms[0].arm_id: 2}), silent)
+        (single,) = play(TaskStudy(alone), executor, match, Allocation({match.arms[0].arm_id: 2}), silent)
     assert both.gains == single.gains and len(both.gains) == 2
 
 
 def test_a_job_that_names_no_task_is_for_the_first(tmp_path: Path) -> None:
     study = simulated(tmp_path, "red", "green")
-    config = study.on_task(1).config
+    config = tasks_of(study)[1].config
     assert to_json(BaselineJob("selection", 1))["task"] == ""
     assert from_json({"kind": "baseline", "stream": "selection", "seed": 1}) == BaselineJob("selection", 1)
     assert BaselineJob("selection", 1, task=config.task_id).job_id != BaselineJob("selection", 1).job_id
@@ -96,7 +101,7 @@ def test_a_job_that_names_no_task_is_for_the_first(tmp_path: Path) -> None:
 def test_a_few_trainers_are_kept_open(tmp_path: Path) -> None:
     study = simulated(tmp_path, *NAMES)
     with Trainers(study.folder, study.config, cached=False) as trainers:
-        ids = [each.config.task_id for each in study.on_tasks()]
+        ids = [each.config.task_id for each in tasks_of(study)]
         first = trainers.at("")
         assert trainers.at(ids[0]) is first
         for task_id in ids[1:]:
@@ -110,12 +115,12 @@ def test_a_further_task_that_has_changed_is_refused(tmp_path: Path) -> None:
     place = tmp_path / "green" / "task.toml"
     place.write_text(place.read_text() + "\n# another\n")
     with pytest.raises(NotComparable, match="green"):
-        study.on_task(1)
+        tasks_of(study)[1]
 
 
 def test_all_tasks_see_what_is_read_anew(tmp_path: Path) -> None:
     with simulated(tmp_path, "red", "green") as study:
-        away = study.on_task(1)
+        away = tasks_of(study)[1]
         study.admit(starter("stock"), generation=0, operator="entry")
         study.look()
         assert away.state is study.state and away.state.programs

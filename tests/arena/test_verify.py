@@ -10,7 +10,7 @@ import pytest
 
 from analysis.ledger import Ledger, check, read, segments
 from analysis.study import open_study, query
-from arena.match import Entry
+from arena.arms import Entry
 from arena.standalone import play_entries
 from arena.study import Study
 from arena.verify import Audit, How, Sample, carry_out, verify_source

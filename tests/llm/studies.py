@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from arena.arms import Entry, enter
 from arena.inprocess import InProcessExecutor
-from arena.match import Entry, enter, play
+from arena.match import play
 from arena.race import Allocation
 from arena.study import Study
+from arena.task_study import TaskStudy
 from inner_loop.kit import Staff
 from programs.program import Program
 from tests.llm.kits import staff
@@ -76,5 +78,5 @@ def race(study: Study, texts: Sequence[str] = (THREE, ONE), runs: int = 1) -> No
     with study, InProcessExecutor(study, silent) as executor:
         for entry in entries:
             study.admit(entry.program, generation=0, operator="entry")
-        match = enter(study, "race", entries, purpose="race", stream="selection")
-        play(study, executor, match, Allocation({arm.arm_id: runs for arm in match.arms}), silent)
+        match = enter(TaskStudy(study), "race", entries, purpose="race", stream="selection")
+        play(TaskStudy(study), executor, match, Allocation({arm.arm_id: runs for arm in match.arms}), silent)

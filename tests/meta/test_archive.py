@@ -66,7 +66,7 @@ def test_a_program_that_behaves_like_another_breeds_with_its_score_but_is_no_eli
 
 
 def test_prose_alone_is_no_new_behaviour_but_a_charter_is() -> None:
-    novelty = Novelty(STROKES, "scripted")
+    novelty = Novelty([STROKES], "scripted")
     assert novelty.meet(program("stock")) is None
     first = program("stock").program_id
     assert novelty.meet(Program.parse("# Other words\n\nDo your best.\n")) == first
@@ -74,7 +74,7 @@ def test_prose_alone_is_no_new_behaviour_but_a_charter_is() -> None:
 
 
 def test_the_same_child_twice_is_met_the_second_time() -> None:
-    novelty = Novelty(STROKES, "scripted")
+    novelty = Novelty([STROKES], "scripted")
     child = program("child", "  wave: 3\n  screen: {fraction: 0.5}\n")
     assert novelty.meet(child) is None
     assert novelty.meet(child) == child.program_id
@@ -89,7 +89,7 @@ def test_starters_begin_with_stock_and_the_users_own() -> None:
 
 
 def test_programs_that_behave_alike_enter_once() -> None:
-    entered, twins = entries([program("a"), Program.parse("# b\n\nsame\n", "b")], Novelty(STROKES, "scripted"))
+    entered, twins = entries([program("a"), Program.parse("# b\n\nsame\n", "b")], Novelty([STROKES], "scripted"))
     assert [e.program.name for e in entered] == ["a"]
     assert list(twins.values()) == [program("a").program_id]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.events import BaselineEvent, VerificationEvent
-from arena.match import Entry, announce, enter
-from meta.homes import against
+from arena.arms import Entry, enter
+from arena.match import announce
+from arena.task_study import TaskStudy
+from meta.confirmation import against
 from programs.shelf import starter
 from tests.events import example
 from tests.studies import make_study, silent
@@ -19,8 +21,8 @@ def test_a_row_that_failed_or_ended_where_it_began_was_not_held_against_the_base
     }
     with make_study(tmp_path / "s") as study:
         entries = [Entry(starter("local"), "champion"), Entry(starter("stock"), "control")]
-        match = enter(study, "confirmation", entries, purpose="confirmation", stream="confirmation")
-        announce(study, match, silent)
+        match = enter(TaskStudy(study), "confirmation", entries, purpose="confirmation", stream="confirmation")
+        announce(TaskStudy(study), match, silent)
         for seed, metric in enumerate((0.5, 0.7)):
             row = {"stream": "confirmation", "seed": seed, "status": "ok", "metric": metric}
             study.record(example(BaselineEvent, match_id=match.match_id, task=study.task.name, **row))
@@ -28,6 +30,6 @@ def test_a_row_that_failed_or_ended_where_it_began_was_not_held_against_the_base
             for k, status in enumerate(statuses[arm.role]):
                 told = {"run_id": f"r{arm.role}{k // 2}", "seed": k, "status": status, "stream": "confirmation"}
                 study.record(example(VerificationEvent, arm_id=arm.arm_id, **told))
-        found = against(study, match.match_id)
+        found = against(TaskStudy(study), match.match_id)
     assert found.baseline == (0.5, 0.7)
     assert found.touched == {"champion": 0.5, "control": 1 / 3}

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from analysis.study import query
+from arena.arms import Entry, enter
 from arena.executor import LocalExecutor
-from arena.match import Entry, enter, play
+from arena.match import play
 from arena.race import Allocation
+from arena.task_study import TaskStudy
 from bench.whole import whole_study
 from meta.begin import champion_of, found, take_up
 from meta.evolve import Evolution, evolve
@@ -179,7 +181,7 @@ def test_the_champion_stays_once_its_confirmation_has_begun(ended: Ended, tmp_pa
     study, plan, _ = take_up(Path(shutil.copytree(folder, tmp_path / "study", symlinks=True)))
     other = next(p for p in ("idea-queue", "local-screen") if p != champion.program.name)
     with study, Lineage(study.folder / "programs.git", 0) as lineage, LocalExecutor(study.folder, 2, silent) as workers:
-        late = enter(study, "late", [Entry(starter(other))], purpose="race", stream="selection")
-        for row in play(study, workers, late, Allocation({late.arms[0].arm_id: 2}), silent):
+        late = enter(TaskStudy(study), "late", [Entry(starter(other))], purpose="race", stream="selection")
+        for row in play(TaskStudy(study), workers, late, Allocation({late.arms[0].arm_id: 2}), silent):
             assert row.gains
         assert Evolution(study, plan, workers, lineage, silent).best() == champion.program

@@ -12,6 +12,7 @@ from analysis.study import open_study, query
 from analysis.surrogate import known_programs, skill
 from arena.inprocess import InProcessExecutor
 from arena.study import Study
+from arena.task_study import TaskStudy
 from bench.whole import Unwritten
 from meta.begin import found, take_up
 from meta.breed import judge
@@ -81,7 +82,7 @@ def test_where_gains_can_be_foretold_the_gate_opens_and_turns_the_poorest_away(p
     with open_study(study.folder, views=()) as con:
         last = con.execute("SELECT match_id FROM matches WHERE purpose = 'confirmation'").fetchall()
         known = known_programs(con, study.task.name, [match_id for (match_id,) in last])
-    gate = gate_of(study)
+    gate = gate_of(TaskStudy(study))
     assert gate is not None and skill(study.task.name, known)[0].beats_chance
     said = [judge_again(study, k.program.program_id, gate) for k in known]
     poor = [k.gain for k, refusal in zip(known, said, strict=True) if refusal]
@@ -99,10 +100,10 @@ def judge_again(study: Study, program_id: str, gate: Callable[..., str]) -> str:
 
     program = study.program(program_id)
     proposal = Proposal(program.text, "bold", "again", (), ())
-    return judge(proposal, program.name, Novelty(study.task, study.config.researcher), gate).refusal
+    return judge(proposal, program.name, Novelty([study.task], study.config.researcher), gate).refusal
 
 
 def test_where_there_is_nothing_to_foretell_it_stays_shut(played: Play) -> None:
     study = played("null", null_law(0), lists(random_law(0)))
-    assert gate_of(study) is None and not query(study.folder, TURNED_AWAY)
+    assert gate_of(TaskStudy(study)) is None and not query(study.folder, TURNED_AWAY)
     assert query(study.folder, "SELECT count(*) AS n FROM mutations WHERE model IS NOT NULL")[0]["n"] > 0

@@ -27,7 +27,7 @@ from meta.evolve import evolve
 from meta.lineage import Lineage
 from meta.mutators.llm.briefing import Control, brief, control_of
 from meta.plan import Plan, within
-from meta.reserve import confirm_elsewhere, gated, refuse_twice, seconds_elsewhere
+from meta.reserve import confirm_on_reserved, gated, refuse_twice, seconds_elsewhere
 from meta.verdict import Champion
 from programs.errors import NotComparable, UsageError
 from programs.shelf import meta_program, starter
@@ -206,12 +206,12 @@ def test_where_the_champion_behaves_like_stock_nothing_is_run(ended: Ended, tmp_
     study, plan, _ = take_up(folder)
     told: list[Mapping[str, Any]] = []
 
-    def workers(_: Study) -> AbstractContextManager[Executor]:
+    def workers(_: Study, tasks: object) -> AbstractContextManager[Executor]:
         raise AssertionError("no workers are needed")
 
     with study:
         lineage = Lineage(tmp_path / "programs.git", 0)
-        found = confirm_elsewhere(study, workers, lineage, starter("stock"), ended[1].claim, plan, told.append)
+        found = confirm_on_reserved(study, workers, lineage, starter("stock"), ended[1].claim, plan, told.append)
     assert [(there.task, there.claim, there.p_adjusted, there.holds) for there in found] == [
         ("far", None, None, False), ("farther", None, None, False),
     ]  # fmt: skip

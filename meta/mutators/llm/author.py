@@ -26,7 +26,7 @@ from programs.shelf import meta_program
 
 if TYPE_CHECKING:
     from arena.study import Study
-
+from arena.task_study import tasks_of
 
 RECORD, REPLAY = "METALOOP_RECORD", "METALOOP_REPLAY"  # folders: they belong to a command, not to its study
 
@@ -67,7 +67,7 @@ class Author:
         kinds = (*offered(config.researcher), kind("repair"))
         asking = [LlmMutator(k, model, desk, briefing) for model in config.staff.models for k in kinds]
         race = plan["child_runs"] * sum(
-            at.config.run_budget + config.verify_seeds * at.task.cost_seconds for at in self.study.on_tasks()
+            at.config.run_budget + config.verify_seeds * at.task.cost_seconds for at in tasks_of(self.study)
         )
         arms = past(self.study.state.mutations, facts.mutations)
         return Bandit(mix, asking, arms, race, bill.usual_usd(config.staff))

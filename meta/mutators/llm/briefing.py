@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.events import MutationEvent
 from analysis.study import open_study
 from analysis.tables import rows, statement
+from arena.task_study import tasks_of
 from meta.mutators.llm import prompts
 from meta.mutators.llm.sight import BLIND, TURNS, Sight
 from programs.charter import fields
@@ -88,7 +89,7 @@ def brief(study: Study, instruction: Program, sight: Sight = BLIND, traces: Sequ
     tried = study.state.mutations
     return Briefing(
         instruction, study.task, study.config.researcher, control_of(arms), tried, sight=sight, traces=traces,
-        further=[place.task for place in study.on_tasks()[1:]],
+        further=[on.task for on in tasks_of(study)[1:]],
     )  # fmt: skip
 
 

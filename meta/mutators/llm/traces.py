@@ -26,6 +26,7 @@ from trainer.places import private_folder
 if TYPE_CHECKING:
     from analysis.evidence import Evidence
     from arena.study import Study
+from arena.task_study import TaskStudy, tasks_of
 
 MOST_FILE = 60_000  # bytes of a run's trace; of a diff, and of the end of a log, there is less
 MOST_DIFF, MOST_LOG = 2_000, 1_500
@@ -55,7 +56,7 @@ class Trace:
 
 def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
     """All that may be read by who writes ``generation``, written to the study's folder on the way."""
-    places = {place.task.name: place for place in study.on_tasks()}
+    places = {on.task.name: on for on in tasks_of(study)}
     with open_study(study.folder, views=()) as con:
         runs = [
             run | {"task": task}
@@ -114,7 +115,9 @@ def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
     yield Trace(f"{place}/lineage.txt", "every program: parents, operator, gain, reason", scrub(lineage))
 
 
-def _of_run(study: Study, run: dict[str, Any], experiments: Sequence[dict[str, Any]], where: str) -> Iterable[Trace]:
+def _of_run(
+    study: TaskStudy, run: dict[str, Any], experiments: Sequence[dict[str, Any]], where: str
+) -> Iterable[Trace]:
     """``where``: on which of several home tasks, whose gains have units of their own."""
     text = prompts.render("trace.txt.j2", run=run, experiments=experiments, unit=study.task.unit, where=where)
     gain = "not verified" if run["verified_gain"] is None else f"verified gain {run['verified_gain']:.3g}"

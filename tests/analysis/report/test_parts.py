@@ -155,14 +155,14 @@ def test_words() -> None:
 
 
 def test_several_tasks_have_a_part_of_their_own(tmp_path: Path) -> None:
-    from arena.abroad import play_abroad
+    from arena.transfer import play_transfer
     from programs.shelf import starter
-    from tests.arena.test_abroad import HERE, THERE, study_on, task_of
+    from tests.arena.test_transfer import HERE, THERE, study_on, task_of
     from tests.studies import program, silent
 
     hostile = program("a </script>\u202e name")
     study = study_on(tmp_path / "study", task_of(tmp_path / "here", HERE), task_of(tmp_path / "there", THERE))
-    play_abroad(study, (starter("local"), hostile), 2, False, silent)
+    play_transfer(study, (starter("local"), hostile), 2, False, silent)
     found = part(tmp_path / "study", "transfer")
     first, second = found.figures[:2]
     assert first.title.startswith("On here (home)") and second.title.startswith("On there (elsewhere)")

@@ -20,8 +20,10 @@ from arena.contest.entries import store
 from arena.contest.standing import Part, whole_board
 from arena.contest.tables import Base
 from arena.contest.views import board_view, queue_view
-from arena.match import announcement, run_job
+from arena.match import announcement
+from arena.measuring import run_job
 from arena.study import Study
+from arena.task_study import TaskStudy
 from inner_loop.events import CallEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
 from programs.ids import content_id
 from programs.program import Program
@@ -50,15 +52,15 @@ def entered(contest: Contest, who: list[Person]) -> None:
 
 def events(contest: Contest, study: Study, rng: random.Random) -> list[tuple[str, dict[str, Any]]]:
     """(writer, event) of all sorts of runs: whole, failed under a seed, our own fault, without an end, with a model."""
-    board = arms.match_of(study, arms.BOARD)
+    board = arms.match_of(TaskStudy(study), arms.BOARD)
     with contest.database.read() as connection:
         entries = connection.execute(text("SELECT number, entry_id, program_id FROM entries")).all()
     told: list[tuple[str, dict[str, Any]]] = []
     for number, entry_id, program_id in entries:
         program = Program.parse(f"# {number}\n".encode(), place="program.md")
         arm = arms.Arm(content_id("a", board.match_id, entry_id), program, "program", 0)
-        told.append(("main", announcement(study, arms.replace(board, arms=(arm,))).to_record()))
-        for job in (run_job(study, board, arm, i) for i in range(2)):
+        told.append(("main", announcement(TaskStudy(study), arms.replace(board, arms=(arm,))).to_record()))
+        for job in (run_job(TaskStudy(study), board, arm, i) for i in range(2)):
             own = {"run_id": job.run_id, "arm_id": arm.arm_id, "program_id": program_id}
             start = example(
                 RunStartedEvent,

@@ -19,6 +19,7 @@ from arena.contest.tables import Entry
 from arena.contest.work import carry_on
 from arena.race import ArmScore
 from arena.study import Study
+from arena.task_study import TaskStudy
 from tests.arena.contest.hosting import founded
 from tests.arena.contest.test_run import entered as people
 from tests.arena.contest.test_run import quiet
@@ -53,7 +54,7 @@ def test_all_at_once_then_one_by_one_then_without(tmp_path: Path) -> None:
     contest.state(close_asked="2026-01-01T00:00:00+00:00", deciding="2026-01-01T00:00:00+00:00", leaders=[3, 4])
     with Study.open(contest.folder) as study:
         entries = taking_part(contest, [3, 4])
-        match = entered(study, entries, "confirmation")
+        match = entered(TaskStudy(study), entries, "confirmation")
         racer = careful.Careful(contest, entries, 3)
         scores = [ArmScore(arm.arm_id, True, ()) for arm in match.arms]
         first, second = match.arms[:2]

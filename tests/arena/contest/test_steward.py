@@ -18,7 +18,7 @@ from arena.contest.steward import MOST_ATTEMPTS, InHand, Steward
 from arena.contest.tables import Entry
 from arena.contest.views import queue_view
 from arena.jobs import JobResult
-from arena.match import run_job, settle
+from arena.measuring import run_job, settle
 from arena.study import Study
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
 from programs.program import Program
@@ -133,14 +133,14 @@ def test_of_an_entry_that_was_void_at_a_kill_no_run_is_asked_for_again(steward: 
 def measured(steward: Steward, number: int) -> None:
     """The ledger has all runs of the entry."""
     for index in range(steward.wanted):
-        place, arm, nth = steward._on(number, index)
-        job = run_job(place.study, place.board, arm, nth)
+        board, arm, nth = steward._on(number, index)
+        job = run_job(board.on, board.match, arm, nth)
         started = {key: getattr(job, key) for key in ("run_id", "match_id", "arm_id", "program_id", "stream")}
-        place.study.record(example(RunStartedEvent, task=place.study.task.name, **started))
+        board.on.record(example(RunStartedEvent, task=board.on.task.name, **started))
         ended = example(RunEndedEvent, run_id=job.run_id, state="finished")
-        place.study.record(ended)
+        board.on.record(ended)
         result = JobResult(job.job_id, "finished", final_is_baseline=True, run=ended)
-        settle(place.study, job, arm, result, 1.0)
+        settle(board.on, job, arm, result, 1.0)
 
 
 def test_an_entry_that_was_given_up_takes_no_leaders_place(steward: Steward) -> None:

@@ -1,4 +1,4 @@
-"""The same programs on several tasks, one match a task at equal budget: does who wins at home win elsewhere?"""
+"""The same programs on several tasks, one match a task at equal budget: does the winner on one task win on others?"""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis.events import AlikeEvent
-from arena.drain import drain_on_interrupt
+from arena.arms import Entry, Match, enter
 from arena.executor import Progress
-from arena.inprocess import executor_of
-from arena.match import Entry, Match, enter, play
+from arena.inprocess import at_work
+from arena.match import play
 from arena.race import Allocation
 from arena.study import Study
+from arena.task_study import TaskStudy, tasks_of
 from inner_loop.behaviour import behaviour_id, resolved_ideas
 from programs.bare import without_ideas
 from programs.ids import content_id
@@ -72,14 +73,14 @@ def variants_of(programs: Iterable[Program]) -> list[tuple[Program, Program]]:
     return list(first.values())
 
 
-def play_abroad(study: Study, programs: Sequence[Program], runs: int, bare: bool, progress: Progress) -> list[Match]:
+def play_transfer(study: Study, programs: Sequence[Program], runs: int, bare: bool, progress: Progress) -> list[Match]:
     """Play every program ``runs`` times on each task of ``study``, from wherever its ledger stands; a match a task."""
-    with study, drain_on_interrupt(study, progress), executor_of(study, progress) as executor:
+    with at_work(study, progress) as executor:
         admit(study, programs, bare)
         matches = []
-        for there in study.on_tasks():
-            match = announced(there, programs, bare, progress)
-            play(there, executor, match, Allocation({arm.arm_id: runs for arm in match.arms}), progress)
+        for on in tasks_of(study):
+            match = announced(on, programs, bare, progress)
+            play(on, executor, match, Allocation({arm.arm_id: runs for arm in match.arms}), progress)
             matches.append(match)
     return matches
 
@@ -92,19 +93,19 @@ def admit(study: Study, programs: Sequence[Program], bare: bool) -> None:
         study.admit(variant, generation=0, operator=BARE, parent_ids=[program.program_id])
 
 
-def announced(study: Study, programs: Sequence[Program], bare: bool, progress: Progress) -> Match:
-    """The match on the task that the study is on; who behaves like whom there is written down before it."""
-    who = entered_on(study.task, study.config.researcher, programs, bare)
-    label = f"transfer-{study.task.name}-{content_id('', *(e.program.program_id for e in who.entries))}"
-    match = enter(study, label, who.entries, purpose="race", stream="selection", generation=0)
+def announced(on: TaskStudy, programs: Sequence[Program], bare: bool, progress: Progress) -> Match:
+    """The match on one task; programs that behave alike there are recorded before it."""
+    who = entered_on(on.task, on.config.researcher, programs, bare)
+    label = f"transfer-{on.task.name}-{content_id('', *(e.program.program_id for e in who.entries))}"
+    match = enter(on, label, who.entries, purpose="race", stream="selection", generation=0)
     for program, like in who.alike:
-        note = f"{program.name} behaves like {like.name} on {study.task.name}: not run twice"
+        note = f"{program.name} behaves like {like.name} on {on.task.name}: not run twice"
         progress({"kind": "note", "text": note})
-        if match.match_id not in study.state.matches:
-            study.record(
+        if match.match_id not in on.state.matches:
+            on.record(
                 AlikeEvent(
                     match_id=match.match_id,
-                    task=study.task.name,
+                    task=on.task.name,
                     stream=match.stream,
                     program_id=program.program_id,
                     like_id=like.program_id,

@@ -9,9 +9,9 @@ import pytest
 from analysis.study import open_study, query
 from analysis.transfer import transfer, transfer_runs
 from analysis.transfer_credit import across
-from arena.abroad import play_abroad
 from arena.settings import Reserved
 from arena.study import Study, reference
+from arena.transfer import play_transfer
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.studies import silent
@@ -29,7 +29,7 @@ def test_two_real_tasks_share_one_study(tmp_path: Path) -> None:
         tmp_path / "study", task=home, run_budget=EXPERIMENTS * costs[home.name], command="transfer", workers=1, seed=1,
         fixed_steps=True, further=further,
     )  # fmt: skip
-    play_abroad(study, (starter("local"),), 2, True, silent)
+    play_transfer(study, (starter("local"),), 2, True, silent)
     with open_study(study.folder, views=()) as con:
         told = transfer(con)
         apart = across(con, told.places, told.cells, transfer_runs(con))

@@ -17,11 +17,11 @@ from analysis.scales import UNIT
 from analysis.statistics import mean_interval
 from analysis.study import open_study, query
 from analysis.wording import duration
-from arena.match import ArmScore
+from arena.race import ArmScore
+from arena.task_set import TaskSet
 from meta.begin import champion_of, found, take_up
 from meta.champion import write_page_again
 from meta.evolve import evolve
-from meta.homes import Homes
 from meta.reserve import refuse_twice
 from meta.verdict import Champion
 from programs.errors import UsageError
@@ -41,7 +41,7 @@ def planted(folder: Path, name: str, seed: int) -> Task:
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    folder = tmp_path_factory.mktemp("homes")
+    folder = tmp_path_factory.mktemp("tasks")
     north, south, far = (planted(folder, *task) for task in (NORTH, SOUTH, FAR))
     study, starters = found(
         folder / "study", task=north, further=[south], reserve=[far], plan=PLAN, workers=1, seed=1
@@ -135,12 +135,12 @@ def test_a_home_task_is_not_reserved_and_no_task_is_named_twice(tmp_path: Path) 
 def test_arms_are_promoted_by_the_mean_over_tasks_in_scales_that_later_rounds_do_not_change(ended: Ended) -> None:
     study, _, _ = take_up(ended[0])
     with study:
-        homes = Homes.of(study)
-        (match,) = homes.enter("race", [], purpose="race", stream="selection")[:1]
-        north, south = homes.scales()
+        tasks = TaskSet.of(study)
+        (match,) = tasks.enter("race", [], purpose="race", stream="selection")[:1]
+        north, south = tasks.scales()
         early = [[ArmScore("a", True, (1.0, 2.0)), ArmScore("b", True, (3.0, 0.0))],
                  [ArmScore("c", True, (4.0, 4.0, 9.0)), ArmScore("d", True, (2.0,))]]  # fmt: skip
-        first, second = homes.over(early, match, [north, south])
+        first, second = tasks.combined(early, match, [north, south])
     assert first == ArmScore("a", True, tuple(
         (n / north.size + s / south.size) / 2 for n, s in ((1.0, 4.0), (2.0, 4.0))
     ))  # fmt: skip
@@ -160,6 +160,6 @@ def test_the_report_says_how_long_a_run_is_on_each_task(ended: Ended) -> None:
 def test_the_view_tells_the_scales_that_the_study_chose_by(ended: Ended) -> None:
     study, _, _ = take_up(ended[0])
     with study:
-        used = {scale.task: (scale.size, scale.of_stock) for scale in Homes.of(study).scales()}
+        used = {scale.task: (scale.size, scale.of_stock) for scale in TaskSet.of(study).scales()}
     told = query(ended[0], "SELECT task, size, of_stock FROM scales")
     assert {row["task"]: (pytest.approx(row["size"]), row["of_stock"]) for row in told} == used

@@ -12,9 +12,9 @@ from analysis.statistics import ratio
 from analysis.study import open_study, query
 from analysis.transfer import Transfer, transfer, transfer_runs
 from analysis.transfer_credit import Across, across
-from arena.abroad import entered_on, play_abroad, variants_of
 from arena.settings import Reserved
 from arena.study import Study, reference
+from arena.transfer import entered_on, play_transfer, variants_of
 from programs.shelf import starter
 from tests.studies import program, silent
 from trainer.law import Law
@@ -49,7 +49,7 @@ def study_on(folder: Path, home: Task, *others: Task) -> Study:
 def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("abroad")
     study = study_on(folder / "study", task_of(folder / "here", HERE), task_of(folder / "there", THERE))
-    play_abroad(study, PROGRAMS, RUNS, True, silent)
+    play_transfer(study, PROGRAMS, RUNS, True, silent)
     return folder / "study"
 
 
@@ -174,7 +174,7 @@ def test_ranks_of_four_programs_are_told(told: Transfer) -> None:
 def test_taken_up_again_it_runs_nothing_and_says_the_same(played: Path, told: Transfer) -> None:
     count = "SELECT count(*) AS n FROM events WHERE kind <> 'segment'"
     before = query(played, count)
-    play_abroad(Study.open(played), PROGRAMS, RUNS, True, silent)
+    play_transfer(Study.open(played), PROGRAMS, RUNS, True, silent)
     assert query(played, count) == before
     with open_study(played, views=()) as con:
         assert transfer(con) == told
@@ -182,5 +182,5 @@ def test_taken_up_again_it_runs_nothing_and_says_the_same(played: Path, told: Tr
 
 def test_one_task_has_no_rows(tmp_path: Path) -> None:
     study = study_on(tmp_path / "study", task_of(tmp_path / "here", HERE))
-    play_abroad(study, (starter("local"),), 2, False, silent)
+    play_transfer(study, (starter("local"),), 2, False, silent)
     assert query(tmp_path / "study", "FROM transfer") == []

@@ -1,0 +1,138 @@
+"""Runs as jobs, and what the arena measures itself: the baseline, and each run's result on seeds that it never saw."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+
+from analysis.events import BaselineEvent, VerificationEvent
+from arena.arms import Arm, Match
+from arena.drain import drained
+from arena.executor import Executor
+from arena.jobs import BaselineJob, JobResult, Measurement, RunJob
+from arena.task_study import TaskStudy
+from inner_loop.events import FindingEvent
+from programs.errors import TaskError
+from programs.ids import content_id
+from trainer.streams import DECIDING, Stream
+
+
+def measure_baseline(on: TaskStudy, executor: Executor, stream: Stream, match_id: str) -> float:
+    """Mean metric of the untouched baseline over the shared fresh seeds of ``stream``; measured once a study."""
+    seeds = [on.streams.seed(stream, "baseline", i) for i in range(on.config.baseline_seeds)]
+    known, task = on.state.baselines, on.task.name
+    jobs = [BaselineJob(stream, seed, task=on.task_id) for seed in seeds if (task, stream, seed) not in known]
+    for result in executor.run(jobs):
+        (m,) = result.measurements
+        record_findings(on, m, source_id=on.task.baseline().source_id, stream=stream)
+        on.record(
+            BaselineEvent(
+                match_id=match_id,
+                task=on.task.name,
+                stream=stream,
+                seed=m.seed,
+                status=m.status,
+                metric=m.metric,
+                reason=m.reason,
+                source_id=on.task.baseline().source_id,
+                trust=m.trust,
+                device_seconds_spent=m.spent_seconds,
+                wall_seconds=m.wall_seconds,
+            )
+        )
+    rows = [known.get((task, stream, seed)) for seed in seeds]
+    if not all(rows):
+        raise drained(on.study)
+    values = [row.metric for row in rows if row and row.status == "ok" and row.metric is not None]
+    if not values:
+        raise TaskError(
+            f"{on.task.folder}: its baseline fails on all {len(seeds)} seeds: {rows[0] and rows[0].reason}",
+            hint=f"metaloop task check {shlex.quote(on.config.task)}",
+        )
+    return statistics.fmean(values)
+
+
+def run_job(on: TaskStudy, match: Match, arm: Arm, index: int) -> RunJob:
+    run_id = content_id("r", arm.arm_id, str(index))
+    seeds_of: Stream = match.stream if match.stream in DECIDING else "search"
+    # Arms share one list of run seeds; further arms of the same program draw their own, so that A/A is two samples.
+    twin = (str(arm.twin),) if arm.twin else ()
+    return RunJob(
+        run_id=run_id,
+        match_id=match.match_id,
+        arm_id=arm.arm_id,
+        program_id=arm.program.program_id,
+        program_name=arm.program.name,
+        program_text=arm.program.text,
+        run_seed=on.streams.seed(seeds_of, "run", match.label, index, *twin),
+        stream=match.stream,
+        budget=on.config.run_budget,
+        researcher=on.config.researcher,
+        verify_seeds=tuple(on.streams.seed(match.stream, "verify", run_id, k) for k in range(on.config.verify_seeds)),
+        luck=content_id("r", arm.paired_with, str(index)) if arm.paired_with else run_id,
+        recorded=on.state.run(run_id).recorded,
+        task=on.task_id,
+    )
+
+
+def settled(on: TaskStudy, job: RunJob) -> bool:
+    """Whether the ledger has all verifications of the run, which are its last records."""
+    return len(on.state.run(job.run_id).verifications) >= len(job.verify_seeds)
+
+
+def settle(on: TaskStudy, job: RunJob, arm: Arm, result: JobResult, baseline: float) -> None:
+    """Record the verified gains of a finished run.
+
+    The gain is 0 for a run that ends at the baseline and was not trained again (`RunJob.fresh_seeds`), and under a
+    fresh seed where the source fails; the status says which. Where nothing was trained the trust is empty, or
+    `unverified` without a sandbox.
+    """
+    if result.state != "finished":
+        return
+    measured = result.measurements
+    if result.final_is_baseline and not job.fresh_seeds(untouched=True):
+        trust = "" if on.config.sandbox else "unverified"
+        measured = tuple(Measurement(seed, "baseline", baseline, "", trust, 0.0, 0.0) for seed in job.verify_seeds)
+    for m in measured:
+        if m.seed in on.state.run(job.run_id).verifications:
+            continue
+        gain = on.task.sign * (baseline - m.metric) if m.status == "ok" and m.metric is not None else 0.0
+        final = result.run.final_source_id if result.run else None
+        record_findings(on, m, run_id=job.run_id, source_id=final, stream=job.stream)
+        on.record(
+            VerificationEvent(
+                run_id=job.run_id,
+                arm_id=arm.arm_id,
+                program_id=arm.program.program_id,
+                task=on.task.name,
+                stream=job.stream,
+                seed=m.seed,
+                status=m.status,
+                reason=m.reason,
+                metric=m.metric,
+                baseline_metric=baseline,
+                gain=gain,
+                trust=m.trust,
+                device_seconds_spent=m.spent_seconds,
+                wall_seconds=m.wall_seconds,
+            )
+        )
+
+
+def record_findings(on: TaskStudy, measured: Measurement, **about: str | None) -> None:
+    """To be called before the measurement is recorded: after it the job is not repeated, and these would be lost."""
+    for text in measured.findings:
+        on.record(FindingEvent.of_line(text, seed=measured.seed, **about))
+
+
+def gains_of(on: TaskStudy, arm_id: str) -> tuple[float, ...]:
+    gains: list[float] = []
+    while (gain := run_gain(on, content_id("r", arm_id, str(len(gains))))) is not None:
+        gains.append(gain)
+    return tuple(gains)
+
+
+def run_gain(on: TaskStudy, run_id: str) -> float | None:
+    """Verified gain of a run: mean over its fresh training seeds; None while it is not settled."""
+    run = on.state.run(run_id)
+    return run.gain if len(run.verifications) >= on.config.verify_seeds else None

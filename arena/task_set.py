@@ -1,0 +1,139 @@
+"""The tasks of a study: every match is played on each of them, and a program is scored over all.
+
+A score is the mean over tasks of a gain divided by the task's scale, stock's mean gain there in the search. With one
+task there is no scale, and every figure stays in the task's unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.evidence import Evidence, evidence
+from analysis.over_tasks import over_tasks
+from analysis.scales import Scale, scale_of
+from arena.arms import PAIRED, Entry, Match, TaskMatch, enter
+from arena.executor import Executor, Progress
+from arena.match import play_on_tasks
+from arena.measuring import gains_of
+from arena.race import ArmScore, Racer
+from arena.study import Study
+from arena.task_study import TaskStudy, tasks_of
+from programs.shelf import starter
+from trainer.streams import Stream
+from trainer.task import Task
+
+if TYPE_CHECKING:
+    import duckdb
+
+Scores = list[list[ArmScore]]  # by task, then by arm; the same arms in the same order
+
+
+@dataclass(frozen=True)
+class TaskSet:
+    """A study on each of its tasks, or on one reserved task; the first one names the matches."""
+
+    studies: tuple[TaskStudy, ...]
+
+    @classmethod
+    def of(cls, study: Study) -> TaskSet:
+        return cls(tuple(tasks_of(study)))
+
+    def __iter__(self) -> Iterator[TaskStudy]:
+        return iter(self.studies)
+
+    @property
+    def study(self) -> Study:
+        return self.studies[0].study
+
+    @property
+    def tasks(self) -> list[Task]:
+        return [each.task for each in self]
+
+    @property
+    def several(self) -> bool:
+        return len(self.studies) > 1
+
+    def enter(
+        self, label: str, entries: Iterable[Entry], *, purpose: str, stream: Stream, generation: int | None = None
+    ) -> list[Match]:
+        """The same entries in a match on each task; beside the first, its label names the task."""
+        entered = list(entries)
+        return [
+            enter(
+                each,
+                f"{label}-{each.task.name}" if number else label,
+                entered,
+                purpose=purpose,
+                stream=stream,
+                generation=generation,
+            )
+            for number, each in enumerate(self)
+        ]
+
+    def play(self, executor: Executor, matches: Sequence[Match], racer: Racer, progress: Progress) -> Scores:
+        """Play the matches together. The racer sees the scores over all tasks, and its runs are made on each."""
+        scales = self.scales(before=matches[0].generation)
+        together = [TaskMatch(on, match) for on, match in zip(self, matches, strict=True)]
+        return play_on_tasks(
+            together, executor, racer, progress, lambda scores: self.combined(scores, matches[0], scales)
+        )
+
+    def combined(self, scores: Sequence[list[ArmScore]], match: Match, scales: Sequence[Scale]) -> list[ArmScore]:
+        """Scores of the first match's arms over all tasks: the mean of the runs of one index, each in its task's scale.
+
+        Before the first race has ended there are no scales. Then they come from the runs that all arms have in this
+        match, which later rounds do not change.
+        """
+        if not self.several:
+            return scores[0]
+        sizes = [scale.size for scale in scales or self.first_scales(scores, match)]
+
+        def mean(gains: Sequence[float]) -> float:
+            return sum(gain / size for gain, size in zip(gains, sizes, strict=True)) / len(sizes)
+
+        return [
+            ArmScore(arm[0].arm_id, arm[0].raced, tuple(map(mean, zip(*(on.gains for on in arm), strict=False))))
+            for arm in zip(*scores, strict=True)
+        ]
+
+    def first_scales(self, scores: Sequence[list[ArmScore]], match: Match) -> list[Scale]:
+        common = min(len(arm.gains) for arms in scores for arm in arms)
+        return [
+            _scale(on.task, [(a.program.program_id, s.gains[:common]) for a, s in zip(match.arms, arms, strict=True)])
+            for on, arms in zip(self, scores, strict=True)
+        ]
+
+    def scales(self, before: int | None = None) -> list[Scale]:
+        """By task, from all races that have ended, of generations before ``before``; none before the first race."""
+        if not self.several:
+            return []
+        state = self.study.state
+        raced = [
+            match
+            for match_id, match in state.matches.items()
+            if match_id in state.ended_matches and match.purpose in PAIRED
+            if before is None or (match.generation or 0) < before
+        ]
+        played = [[match for match in raced if match.task == on.task.name] for on in self]
+        if not all(played):
+            return []
+        return [
+            _scale(on.task, [(arm.program_id, gains_of(on, arm.arm_id)) for match in matches for arm in match.arms])
+            for on, matches in zip(self, played, strict=True)
+        ]
+
+    def evidence(self, con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str]) -> Evidence:
+        """The evidence of an open study, over all tasks where there are several."""
+        parts = [evidence(con, task.name, exclude_matches=exclude_matches) for task in self.tasks]
+        return over_tasks(parts, self.scales()) if self.several else parts[0]
+
+
+def _scale(task: Task, arms: Iterable[tuple[str, Sequence[float]]]) -> Scale:
+    """From (program id, gains) of each arm; all arms of stock are one sample."""
+    by_program: dict[str, list[float]] = {}
+    for program_id, gains in arms:
+        by_program.setdefault(program_id, []).extend(gains)
+    stock = by_program.pop(starter("stock").program_id, [])
+    return scale_of(task.name, task.unit, stock, by_program.values())

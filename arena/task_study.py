@@ -1,0 +1,55 @@
+"""A study on one of its tasks: where a match is played."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from analysis.events import Event
+from analysis.run_state import StudyState
+from arena.same_task import require_same
+from arena.settings import StudyConfig
+from arena.study import Study
+from trainer.streams import Streams
+from trainer.task import Task
+
+
+class TaskStudy:
+    """One task of a study: the study's ledger, state and seeds, with the task and the run budget there.
+
+    ``task_id`` is how jobs name the task; empty is the study's first. Raises NotFound for an unknown one and
+    NotComparable where the task has changed since the study was created.
+    """
+
+    def __init__(self, study: Study, task_id: str = "") -> None:
+        self.study = study
+        self.task_id = task_id
+        self.config: StudyConfig = study.config.at(task_id)
+        self.task: Task = study.task
+        if task_id:
+            self.task = Task.load(self.config.task)
+            require_same(self.task, self.config)
+
+    @property
+    def folder(self) -> Path:
+        return self.study.folder
+
+    @property
+    def state(self) -> StudyState:
+        return self.study.state
+
+    @property
+    def streams(self) -> Streams:
+        return self.study.streams
+
+    def record(self, event: Event) -> None:
+        self.study.record(event)
+
+
+def tasks_of(study: Study) -> list[TaskStudy]:
+    """The tasks that every match of the study is played on, the first one first."""
+    return [TaskStudy(study), *(TaskStudy(study, each.task_id) for each in study.config.further)]
+
+
+def reserved_tasks(study: Study) -> list[TaskStudy]:
+    """The tasks that only the finished champion is run on."""
+    return [TaskStudy(study, each.task_id) for each in study.config.reserve]
