@@ -18,6 +18,7 @@ from arena.executor import Executor, Progress
 from arena.inprocess import at_work
 from arena.match import play
 from arena.race import Allocation
+from arena.setup import Cost
 from arena.study import Study
 from arena.task_study import TaskStudy
 from inner_loop.behaviour import inert_directives
@@ -88,28 +89,7 @@ def variant(program: Program, gone: Sequence[str]) -> Program:
     return Program.parse(text, f"{program.name} without {named}" if gone else program.name)
 
 
-@dataclass(frozen=True)
-class Price:
-    """What runs and their verification take on a task, in device-seconds."""
-
-    task: Task
-    run_budget: float
-    verify_seeds: int = 2
-    baseline_seeds: int = 8
-
-    @classmethod
-    def of(cls, study: Study) -> Price:
-        return cls(study.task, study.config.run_budget, study.config.verify_seeds, study.config.baseline_seeds)
-
-    def seconds(self, runs: int) -> float:
-        return runs * self.run_budget + (runs * self.verify_seeds + self.baseline_seeds) * self.task.cost_seconds
-
-    def runs_within(self, budget: float) -> int:
-        each = self.run_budget + self.verify_seeds * self.task.cost_seconds
-        return max(0, int((budget - self.baseline_seeds * self.task.cost_seconds) / each + 1e-9))
-
-
-def design_of(factors: Sequence[Directive], price: Price, budget: float | None, seed: int) -> Design:
+def design_of(factors: Sequence[Directive], cost: Cost, budget: float | None, seed: int) -> Design:
     """The design over ``factors`` that a device budget in seconds pays for; None: ``BLOCKS`` blocks.
 
     Raises UsageError where there is nothing to switch, or too little for two blocks.
@@ -117,15 +97,15 @@ def design_of(factors: Sequence[Directive], price: Price, budget: float | None, 
     names = [d.directive_id for d in factors]
     if not 1 <= len(names) <= designs.MOST:
         raise UsageError(
-            f"{len(names)} directives can be switched on {price.task.name}, a design takes 1 to {designs.MOST}",
+            f"{len(names)} directives can be switched on {cost.task.name}, a design takes 1 to {designs.MOST}",
             hint="metaloop ablate … --dry-run tells what was left out, and why",
         )
     order = designs.order_of(len(names))
-    runs = BLOCKS * order if budget is None else price.runs_within(budget)
+    runs = BLOCKS * order if budget is None else cost.runs_within(budget)
     if runs < 2 * order:
         raise UsageError(
             f"the budget holds {runs} runs; {len(names)} directives take {2 * order} at least",
-            hint=f"--budget {math.ceil(price.seconds(2 * order))}s, or fewer directives with --only",
+            hint=f"--budget {math.ceil(cost.seconds(2 * order))}s, or fewer directives with --only",
         )
     return designs.plan(names, runs, seed)
 

@@ -15,7 +15,7 @@ from arena.executor import LocalExecutor, Progress
 from arena.jobs import MeasureJob, Measurement
 from arena.lease import within_devices
 from arena.settings import StudyConfig
-from arena.study import reference, versions
+from arena.setup import reference, versions
 from programs.errors import EnvironmentProblem
 from trainer.streams import Streams
 from trainer.task import Task

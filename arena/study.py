@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import fcntl
 import os
-import platform
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
 from analysis.events import DirectiveEntry, Event, ProgramEvent, StudyEvent
 from analysis.ledger import Ledger, missing
 from analysis.run_state import StudyState
-from arena.choice import hardware_of_jobs, on_cluster
-from arena.same_task import require_same, with_texts
-from arena.sandbox import holds
-from arena.settings import Prior, Reserved, StudyConfig, Versions
-from inner_loop.kit import Staff
-from programs.errors import Busy, Corrupt, EnvironmentProblem, NotComparable, UsageError
+from arena.choice import on_cluster
+from arena.same_task import require_same
+from arena.settings import StudyConfig
+from arena.setup import StudySetup, require_free
+from programs.errors import Busy, Corrupt, EnvironmentProblem, NotComparable
 from programs.ids import content_id
 from programs.program import Program
 from trainer.hardware import hardware_class
 from trainer.places import private_folder
-from trainer.streams import Streams
 from trainer.task import Task
 
 SETTLED = ("task", "run_budget", "researcher", "fixed_steps", "seed", "verify_seeds", "sandbox", "devices")
@@ -45,60 +40,10 @@ class Study:
         self.state = StudyState()
 
     @classmethod
-    def create(
-        cls,
-        folder: Path,
-        *,
-        task: Task,
-        run_budget: float,
-        command: str,
-        workers: int,
-        devices: int = 1,
-        seed: int | None = None,
-        fixed_steps: bool = False,
-        researcher: str = "scripted",
-        plan: Mapping[str, Any] | None = None,
-        programs: Sequence[tuple[str, str]] = (),
-        verify_seeds: int = 2,
-        sandbox: bool = True,
-        further: Sequence[Reserved] = (),
-        reserve: Sequence[Reserved] = (),
-        staff: Staff | None = None,
-        meta_program: str | None = None,
-        prior: Prior | None = None,
-    ) -> Study:
+    def create(cls, folder: Path, setup: StudySetup) -> Study:
         """Make the folder of a new study. A folder that holds anything else is refused."""
-        _require_free(folder)
-        streams = Streams.fresh() if seed is None else Streams.from_seed(seed)
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        (away, there), (last, hidden) = with_texts(further), with_texts(reserve)
-        config = StudyConfig(
-            study_id=content_id("y", streams.secret, created if seed is None else "seeded"),
-            created_at=created,
-            command=command,
-            task=reference(task),
-            task_id=task.task_id,
-            text_hash=task.text_hash,
-            run_budget=run_budget,
-            further=away,
-            reserve=last,
-            verify_seeds=verify_seeds,
-            workers=workers,
-            devices=devices,
-            fixed_steps=fixed_steps,
-            sandbox=all(holds(each, sandbox) for each in (task, *there, *hidden)),
-            researcher=researcher,
-            staff=staff or Staff(),
-            meta_program=meta_program,
-            prior=prior,
-            seed=seed,
-            secret=streams.secret.hex(),
-            data_bits=streams.data_bits,
-            hardware_class=hardware_of_jobs(task.device),
-            versions=versions(),
-            plan=dict(plan or {}),
-            programs=list(programs),
-        )
+        require_free(folder)
+        config = setup.config()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)  # it may have been there, empty; all that follows lies below it
         config.dump(folder / "study.toml")
@@ -251,37 +196,3 @@ class Study:
     def program(self, program_id: str) -> Program:
         event = self.state.programs[program_id]
         return Program.parse(event.text, event.name)
-
-
-def _require_free(folder: Path) -> None:
-    """Raise UsageError where no study can be founded."""
-    try:
-        str(folder).encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{str(folder)!r} is not UTF-8", hint="name another folder with --study") from None
-    if folder.is_file():
-        raise UsageError(f"{folder} is a file", hint="name another folder with --study")
-    # what a creation that was cut off leaves is taken over
-    if folder.exists() and {path.name for path in folder.iterdir()} - {"study.partial"}:
-        raise UsageError(f"{folder} exists and is no study", hint="name another folder with --study")
-
-
-def reference(task: Task) -> str:
-    """How study.toml names a task: a built-in by name, another by its absolute folder."""
-    from trainer.task import builtin_tasks
-
-    return (
-        task.name
-        if task.name in builtin_tasks() and Task.load(task.name).task_id == task.task_id
-        else str(task.folder.resolve())
-    )
-
-
-def beside(home: Task, run_budget: float, others: Sequence[Task]) -> list[Reserved]:
-    """Other tasks as study.toml names them. Runs there have as many experiments as at home: the budget scales."""
-    each = run_budget / home.cost_seconds
-    return [Reserved(task=reference(t), task_id=t.task_id, run_budget=each * t.cost_seconds) for t in others]
-
-
-def versions() -> Versions:
-    return Versions(metaloop=version("metaloop"), python=platform.python_version(), torch=version("torch"))

@@ -17,7 +17,7 @@ from analysis.trust import counts, weakest
 from arena import embedded
 from arena.jobs import MeasureJob, Measurement
 from arena.scratch import Told, measure, scratch, secret_hash
-from arena.study import reference
+from arena.setup import reference
 from inner_loop.events import FindingEvent
 from programs.errors import TaskError
 from programs.ids import content_id

@@ -23,6 +23,7 @@ from typing import Any
 from analysis.study import query
 from arena.arms import Entry
 from arena.choice import Kind, choose
+from arena.setup import StudySetup
 from arena.standalone import play_entries
 from arena.study import Study
 from bench.common import figure, ratio
@@ -134,7 +135,10 @@ def killer(node: Any, after: int) -> Callable[[Event], None]:
 
 def _study(folder: Path, seed: int, budget: float) -> Study:
     return Study.create(
-        folder, task=Task.load("strokes"), run_budget=budget, command="match", workers=2, seed=seed, fixed_steps=True
+        folder,
+        StudySetup(
+            task=Task.load("strokes"), run_budget=budget, command="match", workers=2, seed=seed, fixed_steps=True
+        ),
     )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from analysis.study import query
 from arena.arms import Entry
+from arena.setup import StudySetup
 from arena.standalone import play_entries
 from arena.study import Study
 from bench.common import figure
@@ -47,9 +48,17 @@ def told(name: str, values: Sequence[float]) -> None:
 def measured(task: Task, runs: int, seeds: int, experiments: int, folder: Path) -> tuple[list[list[float]], int]:
     """Gains by run and seed, and how many of the seeds failed."""
     study = Study.create(
-        folder, task=task, run_budget=experiments * task.steps * task.seconds_per_step, command="match", workers=1,
-        seed=SEED, fixed_steps=True, verify_seeds=seeds,
-    )  # fmt: skip
+        folder,
+        StudySetup(
+            task=task,
+            run_budget=experiments * task.steps * task.seconds_per_step,
+            command="match",
+            workers=1,
+            seed=SEED,
+            fixed_steps=True,
+            verify_seeds=seeds,
+        ),
+    )
     play_entries(study, [Entry(starter("stock"), "control")], runs, lambda _: None)
     rows = query(
         folder, "SELECT run_id, status, gain FROM verifications WHERE status <> 'baseline' ORDER BY run_id, seed"

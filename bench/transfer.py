@@ -27,7 +27,8 @@ from analysis.study import open_study
 from analysis.transfer import transfer, transfer_runs
 from analysis.transfer_credit import WORDS, across
 from arena.settings import Reserved
-from arena.study import Study, reference
+from arena.setup import StudySetup, reference
+from arena.study import Study
 from arena.transfer import play_transfer
 from bench.common import figure
 from programs.shelf import starter
@@ -119,8 +120,10 @@ def one_study(folder: Path, seed: int) -> tuple[dict[str, tuple[float, float]], 
         tasks.append(Task.load(simulated_task(law, folder / name, name=name, experiments=12)))
     budget = 12 * tasks[0].cost_seconds
     further = [Reserved(task=reference(tasks[1]), task_id=tasks[1].task_id, run_budget=budget)]
-    study = Study.create(folder / "study", task=tasks[0], run_budget=budget, command="transfer", workers=1, seed=seed,
-                         further=further)  # fmt: skip
+    study = Study.create(
+        folder / "study",
+        StudySetup(task=tasks[0], run_budget=budget, command="transfer", workers=1, seed=seed, further=further),
+    )
     play_transfer(study, [starter("local"), starter("local-screen")], 6, False, lambda _: None)
     with open_study(folder / "study", views=()) as con:
         found = transfer(con)

@@ -13,7 +13,7 @@ from typing import Any
 
 from arena.executor import Progress
 from arena.inprocess import InProcessExecutor
-from arena.study import reference
+from arena.setup import reference
 from meta.begin import found, take_up
 from meta.claim import Claim
 from meta.evolve import search

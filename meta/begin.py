@@ -9,7 +9,8 @@ from typing import Any
 
 from analysis.decision import decision_of
 from analysis.ledger import read
-from arena.study import Study, beside
+from arena.setup import StudySetup, beside
+from arena.study import Study
 from inner_loop.kit import Staff
 from meta.confirmation import LOOKS
 from meta.mutators.mix import MUTATORS
@@ -50,13 +51,25 @@ def found(
         settings["operators"] = list(MUTATORS.names)
     if command == "improve":
         settings["origin"] = own[0].program_id
-    study = Study.create(
-        folder, task=task, run_budget=plan.run_budget, command=command, workers=workers, seed=seed,
-        fixed_steps=fixed_steps, sandbox=sandbox, plan=settings, further=beside(task, plan.run_budget, further),
+    setup = StudySetup(
+        command,
+        task,
+        plan.run_budget,
+        workers=workers,
+        devices=devices,
+        seed=seed,
+        fixed_steps=fixed_steps,
+        researcher=researcher,
+        plan=settings,
+        programs=chosen,
+        sandbox=sandbox,
+        further=beside(task, plan.run_budget, further),
         reserve=beside(task, plan.run_budget, reserve),
-        programs=[(program.name, program.text) for program in chosen], researcher=researcher, staff=staff,
-        meta_program=follows, devices=devices, prior=prior,
-    )  # fmt: skip
+        staff=staff,
+        meta_program=follows,
+        prior=prior,
+    )
+    study = Study.create(folder, setup)
     return study, chosen
 
 

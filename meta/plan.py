@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from arena.race import Stage
+from arena.setup import BASELINE_SEEDS, Cost
 from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 from trainer.task import Task
@@ -73,13 +74,11 @@ class Plan:
     def runs(self) -> int:
         return self.search_runs + (2 + self.own_arm) * self.confirm_runs + self.ablation_runs + self.control_runs
 
-    def device_seconds(self, task: Task, verify_seeds: int = 2, baseline_seeds: int = 8) -> float:
+    def device_seconds(self, task: Task) -> float:
         """Expected device time of the whole study: charged by the runs, and paid by the arena to verify."""
-        verification = self.runs * verify_seeds + 2 * baseline_seeds + 2 * self.best_of_seeds
-        seconds = self.runs * self.run_budget + verification * task.cost_seconds
-        if not self.same_spend:
-            return seconds
-        return seconds + self.stock_runs(task) * (self.run_budget + verify_seeds * task.cost_seconds)
+        cost = Cost(task, self.run_budget)
+        seconds = cost.seconds(self.runs, 2 * BASELINE_SEEDS + 2 * self.best_of_seeds)
+        return seconds + self.stock_runs(task) * cost.run if self.same_spend else seconds
 
     def stock_runs(self, task: Task) -> int:
         """Runs of stock that the same spend buys, where they are to be made."""
@@ -93,7 +92,7 @@ class Plan:
 
     def describe(self, task: Task, workers: int, elsewhere: float = 0.0, further: Sequence[Task] = ()) -> PlannedWork:
         """What is about to be spent, and on what; ``elsewhere``: device-seconds on tasks that are no home tasks."""
-        per_run = max(1, int(self.run_budget / task.cost_seconds))
+        per_run = Cost(task, self.run_budget).experiments
         seconds = self.device_seconds(task) + self.seconds_on(task, further) + elsewhere
         runs = (self.runs + self.stock_runs(task)) * (1 + len(further))
         planned: PlannedWork = {

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 
 from analysis.statistics import holm
 from arena.executor import Executor, Progress
+from arena.setup import Cost
 from arena.study import Study
 from arena.task_set import TaskSet
 from arena.task_study import reserved_tasks
@@ -38,17 +39,15 @@ def refuse_twice(homes: Sequence[Task], others: Sequence[Task] = ()) -> None:
         names.append(task.name)
 
 
-def runs_elsewhere(plan: Plan) -> int:
+def runs_on_reserved(plan: Plan) -> int:
     """Runs on one reserved task, at most."""
     return (2 + plan.own_arm) * plan.confirm_runs + plan.ablation_runs
 
 
-def seconds_elsewhere(
-    plan: Plan, home: Task, others: Sequence[Task], verify_seeds: int = 2, baselines: int = 8
-) -> float:
-    """Device-seconds that the reserved tasks take at most: runs, their verifications, and the shared baselines."""
-    each = plan.run_budget / home.cost_seconds + verify_seeds
-    return sum((runs_elsewhere(plan) * each + baselines) * task.cost_seconds for task in others)
+def seconds_on_reserved(plan: Plan, first: Task, reserved: Sequence[Task]) -> float:
+    """Device-seconds that the reserved tasks take at most."""
+    per_run = plan.run_budget / first.cost_seconds
+    return sum(Cost(task, per_run * task.cost_seconds).seconds(runs_on_reserved(plan)) for task in reserved)
 
 
 def confirm_on_reserved(

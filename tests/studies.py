@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from arena.setup import StudySetup
 from arena.study import Study
 from meta.plan import Plan
 from programs.program import Program
@@ -28,9 +29,17 @@ def make_study(
     folder: Path, *, workers: int = 2, seed: int = 1, fixed_steps: bool = True, devices: int = 1
 ) -> Study:  # fmt: skip
     return Study.create(
-        folder, task=Task.load(BLOBS), run_budget=RUN_BUDGET, command="match", workers=workers, seed=seed,
-        fixed_steps=fixed_steps, devices=devices,
-    )  # fmt: skip
+        folder,
+        StudySetup(
+            task=Task.load(BLOBS),
+            run_budget=RUN_BUDGET,
+            command="match",
+            workers=workers,
+            seed=seed,
+            fixed_steps=fixed_steps,
+            devices=devices,
+        ),
+    )
 
 
 def program(name: str, charter: str = "", ideas: tuple[str, ...] = ()) -> Program:

@@ -17,7 +17,8 @@ from arena.contest.rules import rules_text
 from arena.contest.settings import MARK, RULES, ContestConfig, hidden_hash, text_hash
 from arena.scratch import secret_hash
 from arena.settings import Reserved
-from arena.study import Study, beside
+from arena.setup import StudySetup, beside
+from arena.study import Study
 from inner_loop.kit import Staff
 from programs.errors import UsageError
 from programs.ids import content_id
@@ -65,14 +66,23 @@ def create_contest(folder: Path, options: ContestOptions) -> NewContest:
     if options.closes <= options.opens:
         raise UsageError("--closes is not after --opens", hint="--closes 7d means seven days after the opening")
     refuse_public((options.task, *options.further, *options.hidden))
-    away = other_tasks(options)
     refuse_taken(folder)
-    study = Study.create(
-        folder, task=options.task, run_budget=options.run_budget, command="contest", workers=options.workers,
-        devices=options.devices, fixed_steps=options.fixed_steps, sandbox=options.sandbox,
-        plan={"seeds": options.runs, "confirm": options.confirm_runs}, further=away["further"],
-        reserve=away["reserve"], researcher=options.researcher, staff=options.staff,
-    )  # fmt: skip
+    further, hidden = other_tasks(options)
+    setup = StudySetup(
+        "contest",
+        options.task,
+        options.run_budget,
+        workers=options.workers,
+        devices=options.devices,
+        fixed_steps=options.fixed_steps,
+        researcher=options.researcher,
+        plan={"seeds": options.runs, "confirm": options.confirm_runs},
+        sandbox=options.sandbox,
+        further=further,
+        reserve=hidden,
+        staff=options.staff,
+    )
+    study = Study.create(folder, setup)
     config = config_of(study, options)
     text = rules_text(config, study.config, [study.task, *options.further])
     (folder / RULES).write_text(text, encoding="utf-8")
@@ -107,7 +117,7 @@ def refuse_taken(folder: Path) -> None:
         raise UsageError(f"{folder} is not empty", hint="a contest begins in a new folder: name another")
 
 
-def other_tasks(options: ContestOptions) -> dict[str, list[Reserved]]:
+def other_tasks(options: ContestOptions) -> tuple[list[Reserved], list[Reserved]]:
     """The further and the hidden tasks as study.toml names them; a run there has as many experiments as at home.
 
     Raises UsageError for two tasks of one name.
@@ -116,7 +126,7 @@ def other_tasks(options: ContestOptions) -> dict[str, list[Reserved]]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"task {twice[0]} is named twice", hint="--task and --hidden take tasks of different names")
     home, budget = options.task, options.run_budget
-    return {"further": beside(home, budget, options.further), "reserve": beside(home, budget, options.hidden)}
+    return beside(home, budget, options.further), beside(home, budget, options.hidden)
 
 
 def config_of(study: Study, options: ContestOptions) -> ContestConfig:

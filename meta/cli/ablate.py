@@ -6,7 +6,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 from analysis.wording import many, plain_number
 from meta.cli import launch, render, resolve, trust
@@ -21,6 +21,7 @@ from programs.errors import NotFound, UsageError
 if TYPE_CHECKING:
     from analysis.designs import Design
     from arena.ablation import Switches
+    from arena.setup import Cost
     from arena.study import Study
     from programs.program import Program
     from trainer.task import Task
@@ -97,23 +98,25 @@ def _run_id(study: Study | None, asked: Asked) -> str | None:
 
 
 def _factorial(out: Output, study: Study | None, asked: Asked, settings: Settings) -> None:
-    from arena.ablation import Price, ablate, design_of, design_seed, switches
+    from arena.ablation import ablate, design_of, design_seed, switches
+    from arena.setup import Cost
+    from arena.task_study import TaskStudy
     from meta.champion import write_page_again
 
     task = study.task if study else launch.load_task(settings.task)
     researcher = study.config.researcher if study else "scripted"
     program, only, budget = _program(study, asked)
     found = switches(program, task, researcher, only)
-    price = Price.of(study) if study else Price(task, settings.run_budget or task.run_budget)
+    cost = TaskStudy(study).cost if study else Cost(task, settings.run_budget or task.run_budget)
     if budget is None and asked.what is None and study is not None:
-        budget = _begun(study, price)
+        budget = _begun(study, cost)
     if study is None and not settings.dry_run:
         settings.ready(task, None)
-        design_of(found.factors, price, budget, 0)  # refuses before a folder is made
-        study = _founded(out, program, task, asked, settings)
+        design_of(found.factors, cost, budget, 0)  # refuses before a folder is made
+        study = settings.create(out, "ablate", [task], [program], {"only": list(asked.only), "budget": asked.budget})
     seed = design_seed(study, program, found.factors) if study else 0
-    design = design_of(found.factors, price, budget, seed)
-    plan = _plan(program, found, design, price.seconds(design.runs), task, study, settings)
+    design = design_of(found.factors, cost, budget, seed)
+    plan = _plan(program, found, design, cost.seconds(design.runs), task, study, settings)
     _tell(out, found, plan)
     if settings.dry_run or study is None:
         launch.dry_run(out, plan)
@@ -147,25 +150,10 @@ def _program(study: Study | None, asked: Asked) -> tuple[Program, tuple[str, ...
     raise UsageError("name a program, or a run of a study", hint="metaloop ablate my/program.md")
 
 
-def _begun(study: Study, price: Any) -> float | None:
+def _begun(study: Study, cost: Cost) -> float | None:
     """The budget of the ablation that is gone on with."""
     last = next(reversed(study.state.ablations.values()), None)
-    return float(price.seconds(last.plan["runs"])) if last else None
-
-
-def _founded(out: Output, program: Program, task: Task, asked: Asked, settings: Settings) -> Study:
-    """A new study that holds what was asked, so that it can be resumed without naming it again."""
-    from arena.study import Study
-
-    run_budget = settings.run_budget or task.run_budget
-    launch.refuse_small(task, run_budget, settings.fixed_steps)
-    return Study.create(
-        settings.fresh(task, out), task=task, run_budget=run_budget, command="ablate",
-        workers=settings.workers_or_cores(), devices=settings.devices, seed=settings.seed,
-        fixed_steps=settings.fixed_steps, sandbox=settings.sandbox,
-        plan={"only": list(asked.only), "budget": asked.budget},
-        programs=[(program.name, program.text)],
-    )  # fmt: skip
+    return float(cost.seconds(cast(int, last.plan["runs"]))) if last else None
 
 
 def _plan(

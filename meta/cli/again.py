@@ -142,10 +142,10 @@ def dials(homes: Sequence[Task], plan: Plan, reserve: Sequence[Task]) -> Iterato
     from itertools import product
 
     from meta.cli.evolve import Dial, plan_of
-    from meta.reserve import seconds_elsewhere
+    from meta.reserve import seconds_on_reserved
 
     task, *further = homes
-    elsewhere = plan.seconds_on(task, further) + seconds_elsewhere(plan, task, reserve)
+    elsewhere = plan.seconds_on(task, further) + seconds_on_reserved(plan, task, reserve)
     budget = math.ceil(plan.device_seconds(task) + elsewhere)
     sizes: list[list[str]] = [[], ["--quick"], ["--budget", f"{budget}"]]
     changes = [

@@ -194,7 +194,7 @@ def refuse_reserve(study: Study, asked: list[Task]) -> None:
 def plan_of(homes: Sequence[Task], dial: Dial, reserve: Sequence[Task] = (), *, own_arm: bool = False) -> Plan:
     """The size of a study that is asked for by its dial."""
     from meta import plan as plans
-    from meta.reserve import seconds_elsewhere
+    from meta.reserve import seconds_on_reserved
 
     task, *further = homes
     if dial.quick and dial.budget is not None:
@@ -204,7 +204,7 @@ def plan_of(homes: Sequence[Task], dial: Dial, reserve: Sequence[Task] = (), *, 
     elif dial.budget is not None:
         whole = plans.within(
             dial.budget, task, dial.run_budget,
-            lambda p: p.seconds_on(task, further) + seconds_elsewhere(p, task, reserve),
+            lambda p: p.seconds_on(task, further) + seconds_on_reserved(p, task, reserve),
             int(own_arm), int(dial.same_spend),
         )  # fmt: skip
     else:
@@ -241,15 +241,15 @@ def describe(
     plan: Plan, homes: Sequence[Task], settings: Settings, study: Study | None, reserve: Sequence[Task] = ()
 ) -> PlannedWork:
     """What is about to be spent, and what the confirmation can tell. ``study``: the one that goes on."""
-    from meta.reserve import runs_elsewhere, seconds_elsewhere
+    from meta.reserve import runs_on_reserved, seconds_on_reserved
 
     task, *further = homes
     sandboxed = settings.sandbox if study is None else study.config.sandbox
     workers, devices = settings.at_once(study)
-    whole = plan.describe(task, workers, seconds_elsewhere(plan, task, reserve), further)
+    whole = plan.describe(task, workers, seconds_on_reserved(plan, task, reserve), further)
     if reserve:
         whole["reserve"] = ", ".join(other.name for other in reserve)
-        whole["runs_on_reserve"] = runs_elsewhere(plan) * len(reserve)
+        whole["runs_on_reserve"] = runs_on_reserved(plan) * len(reserve)
     told = launch.as_it_runs(whole, task, sandboxed, devices)
     told |= settings.crew.bill(task, told["experiments"], study)
     told |= mutation.bill(plan, study.config.staff if study else settings.crew.staff, told)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.wording import many
 from arena import sandbox
@@ -24,6 +24,7 @@ from trainer import command_budget
 if TYPE_CHECKING:
     from analysis.power import Noise
     from arena.study import Study
+    from programs.program import Program
     from trainer.task import Task
 
 Result = TypeVar("Result")
@@ -60,7 +61,7 @@ class Settings(StudyFlags, PlayingFlags, StartFlags):
 
     def check(self, study: Study) -> None:
         """Refuse to go on under other settings than the study was made with."""
-        from arena.study import reference
+        from arena.setup import reference
 
         asked = load_tasks(self.task)
         made = {study.config.task_id, *(away.task_id for away in study.config.further)}
@@ -76,6 +77,38 @@ class Settings(StudyFlags, PlayingFlags, StartFlags):
             researcher=self.crew.asked,
             models=self.crew.staff.models,
         )
+
+    def create(
+        self, out: Output, command: str, tasks: Sequence[Task], programs: Sequence[Program], plan: Mapping[str, Any]
+    ) -> Study:
+        """A new study with its programs and the command's own settings, so that it resumes without naming them again.
+
+        Raises UsageError where the budget of a run holds no experiment on one of the tasks.
+        """
+        from arena.setup import StudySetup, beside
+        from arena.study import Study
+
+        first, *others = tasks
+        budget = self.run_budget or first.run_budget
+        further = beside(first, budget, others)
+        for task, seconds in zip(tasks, (budget, *(each.run_budget for each in further)), strict=True):
+            refuse_small(task, seconds, self.fixed_steps)
+        setup = StudySetup(
+            command,
+            first,
+            budget,
+            workers=self.workers_or_cores(),
+            devices=self.devices,
+            seed=self.seed,
+            fixed_steps=self.fixed_steps,
+            researcher=self.crew.researcher,
+            plan=plan,
+            programs=programs,
+            sandbox=self.sandbox,
+            further=further,
+            staff=self.crew.staff,
+        )
+        return Study.create(self.fresh(first, out), setup)
 
     @property
     def sandbox(self) -> bool:
@@ -132,14 +165,15 @@ def load_tasks(text: str | None) -> list[Task]:
 
 def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify_seeds: int = 2) -> PlannedWork:
     """The plan of ``runs`` equal runs on one task, in the words of ``meta.plan.Plan.describe``."""
-    per_run = max(1, int(run_budget / task.cost_seconds))
-    baselines = 8
-    seconds = runs * run_budget + (runs * verify_seeds + baselines) * task.cost_seconds
+    from arena.setup import Cost
+
+    cost = Cost(task, run_budget, verify_seeds)
+    seconds = cost.seconds(runs)
     return {
         "task": task.name,
         "runs": runs,
-        "experiments_per_run": per_run,
-        "experiments": runs * per_run,
+        "experiments_per_run": cost.experiments,
+        "experiments": runs * cost.experiments,
         "run_budget_s": run_budget,
         "device_seconds": round(seconds, 1),
         "workers": workers,

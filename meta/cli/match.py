@@ -61,7 +61,7 @@ def match(
     settings.ready(task, study)
     if study is None:
         at_a_time = settings.workers_or_cores() if race else None
-        study = found(task, entries, runs, "match", settings, out, at_a_time)
+        study = create(out, "match", task, entries, runs, settings, at_a_time)
     batch = recorded_batch(study, race)
     plan = plan_of(task, len(entries), runs, settings, study)
     if batch is not None:
@@ -160,30 +160,12 @@ def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study |
     return launch.as_it_runs(plan | {"tells": tells}, task, sandboxed, devices)
 
 
-def found(
-    task: Task, entries: list[Entry], runs: int, command: str, settings: Settings, out: Output,
-    batch: int | None = None,
-) -> Study:  # fmt: skip
-    """A new study that holds its entries, so that it can be resumed without naming them again; ``batch``: of a race."""
-    from arena.study import Study
-
-    budget = settings.run_budget or task.run_budget
-    launch.refuse_small(task, budget, settings.fixed_steps)
-    return Study.create(
-        settings.fresh(task, out),
-        task=task,
-        run_budget=budget,
-        command=command,
-        workers=settings.workers_or_cores(),
-        devices=settings.devices,
-        seed=settings.seed,
-        fixed_steps=settings.fixed_steps,
-        sandbox=settings.sandbox,
-        researcher=settings.crew.researcher,
-        staff=settings.crew.staff,
-        plan={"seeds": runs, "roles": [entry.role for entry in entries]} | ({"batch": batch} if batch else {}),
-        programs=[(entry.program.name, entry.program.text) for entry in entries],
-    )
+def create(
+    out: Output, command: str, task: Task, entries: list[Entry], runs: int, settings: Settings, batch: int | None = None
+) -> Study:
+    """A new study of these entries; ``batch``: of a race."""
+    plan = {"seeds": runs, "roles": [entry.role for entry in entries]} | ({"batch": batch} if batch else {})
+    return settings.create(out, command, [task], [entry.program for entry in entries], plan)
 
 
 def resume(folder: Path, settings: Settings) -> Study:

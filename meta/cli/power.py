@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 RATIOS = (1.1, 1.2, 1.3, 1.5, 2.0)
 SDS = (0.25, 0.5, 1.0, 2.0)
-VERIFY_SEEDS = 2
 METHOD = (
     "power {power:.0%} of a one-sided Welch test at {level:.1%}, by the noncentral t distribution, exact for normal "
     "runs; the test that a study announces is corrected for skewness, which costs 0.05 of it at 10 runs a side, 0.02 "
@@ -81,12 +80,13 @@ def power(
 def stated(sd: float, mean: float | None, task: str | None, run_budget: float | None) -> Basis:
     """Noise as the user gave it; what a run costs, from the task where one is named."""
     from analysis.power import Noise
+    from arena.setup import Cost
     from meta.cli.launch import load_task
 
     loaded = load_task(task) if task else None
     seconds = run_budget
     if loaded is not None:
-        seconds = (run_budget or loaded.run_budget) + VERIFY_SEEDS * loaded.cost_seconds
+        seconds = Cost(loaded, run_budget or loaded.run_budget).run
     return Basis(Noise(sd, None, mean), seconds, loaded.unit if loaded else "", "as stated")
 
 

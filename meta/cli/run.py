@@ -11,7 +11,7 @@ from meta.cli import launch, render, resolve, spend, trust
 from meta.cli.crew import Crew
 from meta.cli.flags import PlayingFlags, ProgramOrNone, StartFlags, StudyFlags, StudyModelFlags
 from meta.cli.launch import Settings
-from meta.cli.match import found, plan_of, recorded_entries, resume
+from meta.cli.match import create, plan_of, recorded_entries, resume
 from meta.cli.options import duration, verb, without
 from meta.cli.output import Output
 from meta.cli.staffing import AgentFlags
@@ -67,7 +67,7 @@ def run(
         return
     settings.ready(task, study)
     if study is None:
-        study = found(task, entries, 1, "run", settings, out)
+        study = create(out, "run", task, entries, 1, settings)
     launch.announce(out, plan)
     played = launch.drive(out, study.folder, "run", plan, lambda p: play_entries(study, entries, 1, p))
     present(out, study.folder, played.match_id)

@@ -72,7 +72,7 @@ def transfer(
     for each in wanted:
         settings.ready(each, study)
     if study is None:
-        study = found(wanted, own, runs, bare, settings, out)
+        study = settings.create(out, COMMAND, wanted, own, {"seeds": runs, "bare": bare})
     launch.announce(out, plan)
     going, begun = plan.copy(), study
     going["run_budget_s"] = plan["device_seconds"] / plan["runs"]  # for how far it is: the mean over tasks
@@ -197,23 +197,3 @@ def tells(programs: int, runs: int) -> str:
         else f"no rank correlation: it takes {LEAST} programs, stock among them; here are {ranked}"
     )  # fmt: skip
     return f"on each task {launch.power_sentence(runs)}; {of_ranks}"
-
-
-def found(
-    tasks: Sequence[Task], own: Sequence[Program], runs: int, bare: bool, settings: Settings, out: Output
-) -> Study:
-    """A new study that holds its programs, so that it can be resumed without naming them again."""
-    from arena.study import Study, beside
-
-    home, *others = tasks
-    budget = settings.run_budget or home.run_budget
-    further = beside(home, budget, others)
-    for task, seconds in zip(tasks, (budget, *(away.run_budget for away in further)), strict=True):
-        launch.refuse_small(task, seconds, settings.fixed_steps)
-    return Study.create(
-        settings.fresh(home, out), task=home, run_budget=budget, command=COMMAND,
-        workers=settings.workers_or_cores(), devices=settings.devices, seed=settings.seed,
-        fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, further=further,
-        researcher=settings.crew.researcher, staff=settings.crew.staff, plan={"seeds": runs, "bare": bare},
-        programs=[(program.name, program.text) for program in own],
-    )  # fmt: skip

@@ -12,12 +12,13 @@ import pytest
 from analysis import designs
 from analysis.study import query
 from arena import replay
-from arena.ablation import Price, design_of, design_seed, play_design, program_of, switches, variant
+from arena.ablation import design_of, design_seed, play_design, program_of, switches, variant
 from arena.arms import Entry, enter
 from arena.drain import Drained
 from arena.inprocess import InProcessExecutor
 from arena.match import play
 from arena.race import Allocation
+from arena.setup import StudySetup
 from arena.study import Study
 from arena.task_study import TaskStudy
 from programs.errors import NotFound, UsageError
@@ -38,7 +39,7 @@ PROGRAM = program("three", CHARTER, ("First `a=2.0`.", "Then `b=2.0`.", "A trap:
 
 def study_of(folder: Path, budget: float = 0.8) -> Study:
     task = Task.load(simulated_task(LAW, folder.parent / "task", experiments=8))
-    return Study.create(folder, task=task, run_budget=budget, command="ablate", workers=1, seed=4)
+    return Study.create(folder, StudySetup(task=task, run_budget=budget, command="ablate", workers=1, seed=4))
 
 
 def credit(folder: Path, where: str) -> list[dict[str, Any]]:
@@ -80,7 +81,7 @@ def test_variants_are_the_program_without_those_lines(tmp_path: Path) -> None:
 
 def test_a_budget_buys_whole_blocks_or_is_refused(tmp_path: Path) -> None:
     study = study_of(tmp_path / "s")
-    factors, price = switches(PROGRAM, study.task, "scripted").factors, Price.of(study)
+    factors, price = switches(PROGRAM, study.task, "scripted").factors, TaskStudy(study).cost
     assert price.runs_within(price.seconds(40)) == 40
     assert design_of(factors, price, price.seconds(40), 1).runs == 40
     assert design_of(factors, price, None, 1).runs == 32

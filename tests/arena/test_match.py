@@ -8,6 +8,7 @@ import pytest
 
 from analysis.study import query
 from arena.arms import Entry, Match
+from arena.setup import StudySetup
 from arena.standalone import play_entries
 from arena.study import Study
 from tests.inner_loop.play import BLOBS
@@ -69,9 +70,17 @@ def test_verification_uses_no_seed_that_a_researcher_saw(played: tuple[Study, Ma
 def test_without_a_sandbox_a_run_that_kept_nothing_says_so_too(tmp_path: Path) -> None:
     task = Task.load(BLOBS)
     study = Study.create(
-        tmp_path / "bare", task=task, run_budget=task.steps * task.seconds_per_step, command="match", workers=1,
-        seed=1, fixed_steps=True, sandbox=False,
-    )  # fmt: skip
+        tmp_path / "bare",
+        StudySetup(
+            task=task,
+            run_budget=task.steps * task.seconds_per_step,
+            command="match",
+            workers=1,
+            seed=1,
+            fixed_steps=True,
+            sandbox=False,
+        ),
+    )
     play_entries(study, [Entry(STOCK)], 1, silent)
     sql = "SELECT DISTINCT kept, s.trust FROM standings AS s JOIN runs USING (arm_id)"
     assert query(study.folder, sql) == [{"kept": 0, "trust": "unverified"}]

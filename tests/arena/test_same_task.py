@@ -11,7 +11,8 @@ from arena.arms import Entry, enter
 from arena.match import announcement
 from arena.public import public_line, public_lines
 from arena.settings import Reserved
-from arena.study import Study, reference
+from arena.setup import StudySetup, reference
+from arena.study import Study
 from arena.task_study import TaskStudy, reserved_tasks
 from arena.trainers import Trainers
 from programs.errors import NotComparable
@@ -38,7 +39,7 @@ def task(tmp_path: Path, text: Path) -> Task:
 
 
 def made(folder: Path, task: Task, **more: Any) -> Study:
-    return Study.create(folder, task=task, run_budget=1.2, command="match", workers=1, seed=1, **more)
+    return Study.create(folder, StudySetup(task=task, run_budget=1.2, command="match", workers=1, seed=1, **more))
 
 
 def test_another_text_is_refused_with_a_line_that_names_it(tmp_path: Path, task: Task, text: Path) -> None:

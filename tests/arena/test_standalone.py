@@ -13,6 +13,7 @@ from arena.arms import Entry, enter
 from arena.drain import Drained
 from arena.inprocess import InProcessExecutor
 from arena.match import play
+from arena.setup import StudySetup
 from arena.standalone import RACE_FIRST, racer
 from arena.study import Study
 from arena.task_study import TaskStudy
@@ -40,7 +41,9 @@ def raced(study: Study, progress: Any = silent) -> list[dict[str, Any]]:
 
 def founded(folder: Path, task: Path) -> Study:
     loaded = Task.load(task)
-    return Study.create(folder, task=loaded, run_budget=loaded.run_budget, command="match", workers=1, seed=3)
+    return Study.create(
+        folder, StudySetup(task=loaded, run_budget=loaded.run_budget, command="match", workers=1, seed=3)
+    )
 
 
 @pytest.fixture

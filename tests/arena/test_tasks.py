@@ -16,7 +16,8 @@ from arena.match import play
 from arena.measuring import measure_baseline, run_job, settle
 from arena.race import Allocation
 from arena.settings import Reserved
-from arena.study import Study, reference
+from arena.setup import StudySetup, reference
+from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
 from arena.trainers import MOST_OPEN, Trainers
 from programs.errors import NotComparable, NotFound
@@ -37,9 +38,9 @@ def simulated(folder: Path, *names: str) -> Study:
         for n, t in enumerate(others)
     ]
     return Study.create(
-        folder / "study", task=home, run_budget=6 * home.cost_seconds, command="match", workers=1, seed=3,
-        further=further,
-    )  # fmt: skip
+        folder / "study",
+        StudySetup(task=home, run_budget=6 * home.cost_seconds, command="match", workers=1, seed=3, further=further),
+    )
 
 
 def on(study: Study) -> Match:
@@ -79,8 +80,10 @@ def test_a_task_of_a_study_gives_what_it_gives_alone(tmp_path: Path) -> None:
         match = on(second)
         (both,) = play(second, executor, match, Allocation({match.arms[0].arm_id: 2}), silent)
         green = second.task
-    alone = Study.create(tmp_path / "alone", task=green, run_budget=2 * green.cost_seconds, command="match",
-                         workers=1, seed=3)  # fmt: skip
+    alone = Study.create(
+        tmp_path / "alone",
+        StudySetup(task=green, run_budget=2 * green.cost_seconds, command="match", workers=1, seed=3),
+    )
     with alone, executor_of(alone, silent) as executor:
         match = on(alone)
         (single,) = play(TaskStudy(alone), executor, match, Allocation({match.arms[0].arm_id: 2}), silent)

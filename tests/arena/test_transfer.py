@@ -13,7 +13,8 @@ from analysis.study import open_study, query
 from analysis.transfer import Transfer, transfer, transfer_runs
 from analysis.transfer_credit import Across, across
 from arena.settings import Reserved
-from arena.study import Study, reference
+from arena.setup import StudySetup, reference
+from arena.study import Study
 from arena.transfer import entered_on, play_transfer, variants_of
 from programs.shelf import starter
 from tests.studies import program, silent
@@ -41,8 +42,12 @@ def task_of(folder: Path, effects: dict[str, float]) -> Task:
 
 def study_on(folder: Path, home: Task, *others: Task) -> Study:
     further = [Reserved(task=reference(t), task_id=t.task_id, run_budget=10 * t.cost_seconds) for t in others]
-    return Study.create(folder, task=home, run_budget=10 * home.cost_seconds, command="transfer", workers=1, seed=5,
-                        further=further)  # fmt: skip
+    return Study.create(
+        folder,
+        StudySetup(
+            task=home, run_budget=10 * home.cost_seconds, command="transfer", workers=1, seed=5, further=further
+        ),
+    )
 
 
 @pytest.fixture(scope="module")

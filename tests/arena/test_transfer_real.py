@@ -10,7 +10,8 @@ from analysis.study import open_study, query
 from analysis.transfer import transfer, transfer_runs
 from analysis.transfer_credit import across
 from arena.settings import Reserved
-from arena.study import Study, reference
+from arena.setup import StudySetup, reference
+from arena.study import Study
 from arena.transfer import play_transfer
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
@@ -26,9 +27,17 @@ def test_two_real_tasks_share_one_study(tmp_path: Path) -> None:
     costs = {task.name: task.steps * task.seconds_per_step for task in (home, other)}
     further = [Reserved(task=reference(other), task_id=other.task_id, run_budget=EXPERIMENTS * costs[other.name])]
     study = Study.create(
-        tmp_path / "study", task=home, run_budget=EXPERIMENTS * costs[home.name], command="transfer", workers=1, seed=1,
-        fixed_steps=True, further=further,
-    )  # fmt: skip
+        tmp_path / "study",
+        StudySetup(
+            task=home,
+            run_budget=EXPERIMENTS * costs[home.name],
+            command="transfer",
+            workers=1,
+            seed=1,
+            fixed_steps=True,
+            further=further,
+        ),
+    )
     play_transfer(study, (starter("local"),), 2, True, silent)
     with open_study(study.folder, views=()) as con:
         told = transfer(con)

@@ -10,6 +10,7 @@ from arena.arms import Entry, enter
 from arena.inprocess import InProcessExecutor
 from arena.match import play
 from arena.race import Allocation
+from arena.setup import StudySetup
 from arena.study import Study
 from arena.task_study import TaskStudy
 from inner_loop.kit import Staff
@@ -67,9 +68,18 @@ def found(folder: Path, *, task: Task | None = None, fixed_steps: bool = True, *
     team: Staff = staff(**how)
     task = task or planted(folder.parent / "task")
     return Study.create(
-        folder, task=task, run_budget=task.run_budget, command="match", workers=1, seed=4, researcher="chat",
-        staff=team, fixed_steps=fixed_steps,
-    )  # fmt: skip
+        folder,
+        StudySetup(
+            task=task,
+            run_budget=task.run_budget,
+            command="match",
+            workers=1,
+            seed=4,
+            researcher="chat",
+            staff=team,
+            fixed_steps=fixed_steps,
+        ),
+    )
 
 
 def race(study: Study, texts: Sequence[str] = (THREE, ONE), runs: int = 1) -> None:

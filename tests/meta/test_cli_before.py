@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import tomli_w
 
+from arena.setup import StudySetup
 from meta.cli.main import run
 
 Call = Callable[..., tuple[int, str, str]]
@@ -100,12 +101,17 @@ def test_an_invalid_source_is_told_on_stdout_and_exits_with_1(call: Call, tmp_pa
 def test_a_plan_of_wrong_types_is_one_line(call: Call, tmp_path: Path, command: str, plan: dict[str, Any]) -> None:
     from arena.study import Study
     from meta.plan import QUICK
+    from programs.program import Program
     from trainer.scaffold import init_simulated
     from trainer.task import Task
 
     task = Task.load(init_simulated(tmp_path / "law", 1))
-    Study.create(tmp_path / "s", task=task, run_budget=1.0, command=command, workers=1,
-                 programs=[("stock", "# Stock\n\nGo.\n")])  # fmt: skip
+    Study.create(
+        tmp_path / "s",
+        StudySetup(
+            task=task, run_budget=1.0, command=command, workers=1, programs=[Program.parse("# Stock\n\nGo.\n", "stock")]
+        ),
+    )
     place = tmp_path / "s" / "study.toml"
     known = asdict(QUICK) | {"run_budget": 1.0} if command == "improve" else {}
     place.write_text(place.read_text().replace("[plan]\n", "[plan]\n" + tomli_w.dumps(known | plan)))

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
+from arena.setup import StudySetup
 from meta.cli.errors import KINDS
 from meta.cli.main import root, run
 from meta.cli.options import Noun, Verb
@@ -295,14 +296,23 @@ def test_without_a_sandbox_nothing_is_founded(
 
 def test_a_study_without_a_sandbox_does_not_go_on_unasked(call: Call, tmp_path: Path) -> None:
     from arena.study import Study
+    from programs.program import Program
     from trainer.task import Task
 
     folder = str(tmp_path / "old")
     plan = {"seeds": "many", "roles": ["program"]}
     Study.create(
-        Path(folder), task=Task.load("strokes"), run_budget=1.0, command="match", workers=1, sandbox=False,
-        programs=[("stock", "# Stock\n\nGo.\n")], plan=plan,
-    )  # fmt: skip
+        Path(folder),
+        StudySetup(
+            task=Task.load("strokes"),
+            run_budget=1.0,
+            command="match",
+            workers=1,
+            sandbox=False,
+            programs=[Program.parse("# Stock\n\nGo.\n", "stock")],
+            plan=plan,
+        ),
+    )
     code, _, err = call("run", "stock", "--resume", folder)
     assert code == 2 and "was made without a sandbox" in err and "--unsafe-no-sandbox goes on" in err
     code, _, err = call("match", "--resume", folder)

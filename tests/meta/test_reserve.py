@@ -27,7 +27,7 @@ from meta.evolve import evolve
 from meta.lineage import Lineage
 from meta.mutators.llm.briefing import Control, brief, control_of
 from meta.plan import Plan, within
-from meta.reserve import confirm_on_reserved, gated, refuse_twice, seconds_elsewhere
+from meta.reserve import confirm_on_reserved, gated, refuse_twice, seconds_on_reserved
 from meta.verdict import Champion
 from programs.errors import NotComparable, UsageError
 from programs.shelf import meta_program, starter
@@ -179,7 +179,7 @@ def test_a_budget_holds_what_the_reserve_costs(tmp_path: Path) -> None:
     home, other = planted(tmp_path / "home", 2), planted(tmp_path / "other", 3)
 
     def besides(plan: Plan) -> float:
-        return seconds_elsewhere(plan, home, [other])
+        return seconds_on_reserved(plan, home, [other])
 
     with_it, without = within(400, home, 0.8, besides), within(400, home, 0.8)
     assert with_it.runs < without.runs and with_it.device_seconds(home) + besides(with_it) <= 400

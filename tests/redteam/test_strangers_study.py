@@ -17,6 +17,7 @@ import pytest
 
 from arena.scratch import scratch
 from arena.settings import StudyConfig
+from arena.setup import StudySetup
 from arena.study import Study
 from arena.trainers import Trainers
 from inner_loop.events import RunEndedEvent, RunStartedEvent
@@ -102,7 +103,8 @@ def hostile_task(place: Path, listener: socket.socket, kind: str = "classificati
 def strangers_study(place: Path, task: Task) -> Study:
     """With one finished run, as its ledger has it."""
     study = Study.create(
-        place / "sent" / "study", task=task, run_budget=1.2, command="match", workers=1, seed=1, fixed_steps=True
+        place / "sent" / "study",
+        StudySetup(task=task, run_budget=1.2, command="match", workers=1, seed=1, fixed_steps=True),
     )
     program = starter("local")
     with study:

@@ -66,9 +66,7 @@ class Author:
         briefing = brief(self.study, self.instruction, sight, traces)
         kinds = (*offered(config.researcher), kind("repair"))
         asking = [LlmMutator(k, model, desk, briefing) for model in config.staff.models for k in kinds]
-        race = plan["child_runs"] * sum(
-            at.config.run_budget + config.verify_seeds * at.task.cost_seconds for at in tasks_of(self.study)
-        )
+        race = plan["child_runs"] * sum(on.cost.run for on in tasks_of(self.study))
         arms = past(self.study.state.mutations, facts.mutations)
         return Bandit(mix, asking, arms, race, bill.usual_usd(config.staff))
 

@@ -1,0 +1,141 @@
+"""A new study before it exists: its settings, and what runs cost."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from arena.choice import hardware_of_jobs
+from arena.same_task import with_texts
+from arena.sandbox import holds
+from arena.settings import Prior, Reserved, StudyConfig, Versions
+from inner_loop.kit import Staff
+from programs.errors import UsageError
+from programs.ids import content_id
+from programs.program import Program
+from trainer.streams import Streams
+from trainer.task import Task
+
+BASELINE_SEEDS = 8
+VERIFY_SEEDS = 2
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Device-seconds of runs on one task: the budget of each, and the trainings by which the arena verifies it."""
+
+    task: Task
+    run_budget: float
+    verify_seeds: int = VERIFY_SEEDS
+
+    @property
+    def run(self) -> float:
+        return self.run_budget + self.verify_seeds * self.task.cost_seconds
+
+    @property
+    def experiments(self) -> int:
+        """Of a run."""
+        return max(1, int(self.run_budget / self.task.cost_seconds))
+
+    def seconds(self, runs: int, trainings: int = BASELINE_SEEDS) -> float:
+        """Of ``runs`` runs, and of ``trainings`` that belong to no run: the baseline's, say."""
+        return runs * self.run_budget + (runs * self.verify_seeds + trainings) * self.task.cost_seconds
+
+    def runs_within(self, seconds: float, trainings: int = BASELINE_SEEDS) -> int:
+        return max(0, int((seconds - trainings * self.task.cost_seconds) / self.run + 1e-9))
+
+
+@dataclass(frozen=True)
+class StudySetup:
+    """The settings of a new study. ``run_budget`` in device-seconds, of a run on the first task.
+
+    ``plan`` is what the command needs to resume; ``further`` tasks are played on like the first, those in ``reserve``
+    once, at the end.
+    """
+
+    command: str
+    task: Task
+    run_budget: float
+    workers: int = 1
+    devices: int = 1
+    seed: int | None = None
+    fixed_steps: bool = False
+    researcher: str = "scripted"
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    programs: Sequence[Program] = ()
+    verify_seeds: int = VERIFY_SEEDS
+    sandbox: bool = True
+    further: Sequence[Reserved] = ()
+    reserve: Sequence[Reserved] = ()
+    staff: Staff | None = None
+    meta_program: str | None = None
+    prior: Prior | None = None
+
+    def config(self) -> StudyConfig:
+        """As study.toml holds it, with a new secret, or that of the seed."""
+        streams = Streams.fresh() if self.seed is None else Streams.from_seed(self.seed)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        (further, more), (reserve, hidden) = with_texts(self.further), with_texts(self.reserve)
+        return StudyConfig(
+            study_id=content_id("y", streams.secret, created if self.seed is None else "seeded"),
+            created_at=created,
+            command=self.command,
+            task=reference(self.task),
+            task_id=self.task.task_id,
+            text_hash=self.task.text_hash,
+            run_budget=self.run_budget,
+            further=further,
+            reserve=reserve,
+            verify_seeds=self.verify_seeds,
+            workers=self.workers,
+            devices=self.devices,
+            fixed_steps=self.fixed_steps,
+            sandbox=all(holds(each, self.sandbox) for each in (self.task, *more, *hidden)),
+            researcher=self.researcher,
+            staff=self.staff or Staff(),
+            meta_program=self.meta_program,
+            prior=self.prior,
+            seed=self.seed,
+            secret=streams.secret.hex(),
+            data_bits=streams.data_bits,
+            hardware_class=hardware_of_jobs(self.task.device),
+            versions=versions(),
+            plan=dict(self.plan),
+            programs=[(program.name, program.text) for program in self.programs],
+        )
+
+
+def require_free(folder: Path) -> None:
+    """Raise UsageError where no study can be created."""
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{str(folder)!r} is not UTF-8", hint="name another folder with --study") from None
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file", hint="name another folder with --study")
+    # a creation that was interrupted leaves study.partial
+    if folder.exists() and {path.name for path in folder.iterdir()} - {"study.partial"}:
+        raise UsageError(f"{folder} exists and is no study", hint="name another folder with --study")
+
+
+def reference(task: Task) -> str:
+    """How study.toml names a task: a built-in by name, another by its absolute folder."""
+    from trainer.task import builtin_tasks
+
+    builtin = task.name in builtin_tasks() and Task.load(task.name).task_id == task.task_id
+    return task.name if builtin else str(task.folder.resolve())
+
+
+def beside(first: Task, run_budget: float, others: Sequence[Task]) -> list[Reserved]:
+    """Other tasks as study.toml names them. The budget scales, so that a run has as many experiments on each task."""
+    each = run_budget / first.cost_seconds
+    return [Reserved(task=reference(t), task_id=t.task_id, run_budget=each * t.cost_seconds) for t in others]
+
+
+def versions() -> Versions:
+    return Versions(metaloop=version("metaloop"), python=platform.python_version(), torch=version("torch"))
