@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from programs.lint import lint
 from programs.program import Program
 
 TRIES = 12
+VERSION = re.compile(r"-v\d+$")
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,11 @@ def breed(
     A faulty reply of a model is put right by it once.
     """
     rng = np.random.default_rng(study.streams.seed("search", "breed", generation))
+    known = [p.name for p in study.state.programs.values() if (p.generation or 0) < generation]
     attempts: list[Attempt] = []
     for number in range(count * TRIES):
-        born = sum(not attempt.refusal for attempt in attempts)
-        if born == count:
+        admitted = [a.program.name for a in attempts if a.program is not None and not a.refusal]
+        if len(admitted) == count:
             break
         mutator = mix.named("write-ideas") if number == 0 else mix.draw(rng)
         parents = archive.parents(rng, mutator.parents, first_among)
@@ -56,7 +60,7 @@ def breed(
         proposal = mutator.propose(parents, evidence, rng)
         if proposal is None:
             continue
-        name = f"g{generation}-{born + 1}-{mutator.name}"
+        name = next_version(parents[0].program.name, [*known, *admitted])
         attempt = judge(proposal, name, novelty, gate)
         attempts.append(attempt)
         mix.tell(proposal, attempt.refusal)
@@ -68,6 +72,12 @@ def breed(
         if not attempt.refusal:
             archive.children.update(proposal.parent_ids)
     return attempts
+
+
+def next_version(name: str, taken: Sequence[str]) -> str:
+    """The name of a program written from the one of that name: ``idea-queue`` gives ``idea-queue-v2``, then ``-v3``."""
+    base = VERSION.sub("", name)
+    return next(new for k in count(2) if (new := f"{base}-v{k}") not in taken)
 
 
 def judge(proposal: Proposal, name: str, novelty: Novelty, gate: Callable[[Program], str] | None = None) -> Attempt:

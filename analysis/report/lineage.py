@@ -58,7 +58,7 @@ def section(facts: Facts) -> Section | None:
     lead = (
         "Each row is a program, below the one that it was made from; the line leads from its parent, and one that "
         "runs to the right is a gain. Beside it: how many directives the child added (+), removed (−) and changed "
-        "(~). A name like g2-1-write-ideas is generation 2, child 1, made by the operator write-ideas."
+        "(~). A name like idea-queue-v2 is a program that this study wrote from idea-queue."
     )
     unrun = any(item.gain is None for item in nodes)
     note = (
