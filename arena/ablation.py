@@ -42,10 +42,10 @@ class Switches:
 
 
 def switches(program: Program, task: Task, researcher: str, only: Sequence[str] = ()) -> Switches:
-    """What an ablation of ``program`` switches on this task; ``only``: ids or prefixes that narrow it.
+    """The directives that an ablation of ``program`` switches on this task; ``only``: ids or prefixes to restrict it.
 
-    Left out are directives that a scripted researcher does not follow here (no device time is spent on them), the order
-    of the ideas (it goes with its list), and what cannot be taken out of the text. Raises NotFound for an unknown id.
+    It leaves out directives that a scripted researcher does not follow on this task, the order of the ideas (it is
+    switched with the list), and what cannot be removed from the text. Raises NotFound for an unknown id.
     """
     for prefix in only:
         if not any(d.directive_id.startswith(prefix) for d in program.directives):
@@ -66,9 +66,9 @@ def _why_not(program: Program, directive: Directive, inert: bool, only: Sequence
     if inert:
         return "changes nothing here"
     if directive.kind == ORDER:
-        return "goes with its list"
+        return "switched together with its list"
     if only and not any(directive.directive_id.startswith(prefix) for prefix in only):
-        return "not asked for"
+        return "not selected"
     try:
         Program.parse(remove_directive(program.text, directive.directive_id), program.name)
     except ProgramError as error:
@@ -77,7 +77,7 @@ def _why_not(program: Program, directive: Directive, inert: bool, only: Sequence
 
 
 def variant(program: Program, gone: Sequence[str]) -> Program:
-    """The program without these directives, taken out from the last to the first, so that no id changes on the way."""
+    """The program without these directives, removed from last to first so that the ids of the others stay."""
     text = program.text
     named = ", ".join(identity[:5] for identity in gone) if len(gone) <= 3 else f"{len(gone)} directives"
     for directive in sorted(program.directives, key=lambda d: -d.position):
@@ -90,33 +90,33 @@ def variant(program: Program, gone: Sequence[str]) -> Program:
 
 
 def design_of(factors: Sequence[Directive], cost: Cost, budget: float | None, seed: int) -> Design:
-    """The design over ``factors`` that a device budget in seconds pays for; None: ``BLOCKS`` blocks.
+    """The design over ``factors`` that fits a device budget in seconds; None: ``BLOCKS`` blocks.
 
     Raises UsageError where there is nothing to switch, or too little for two blocks.
     """
     names = [d.directive_id for d in factors]
     if not 1 <= len(names) <= designs.MOST:
         raise UsageError(
-            f"{len(names)} directives can be switched on {cost.task.name}, a design takes 1 to {designs.MOST}",
-            hint="metaloop ablate … --dry-run tells what was left out, and why",
+            f"{len(names)} directives can be switched on {cost.task.name}; a design needs 1 to {designs.MOST}",
+            hint="metaloop ablate … --dry-run lists what was left out, and why",
         )
     order = designs.order_of(len(names))
     runs = BLOCKS * order if budget is None else cost.runs_within(budget)
     if runs < 2 * order:
         raise UsageError(
-            f"the budget holds {runs} runs; {len(names)} directives take {2 * order} at least",
+            f"the budget pays for {runs} runs; {len(names)} directives need at least {2 * order}",
             hint=f"--budget {math.ceil(cost.seconds(2 * order))}s, or fewer directives with --only",
         )
     return designs.plan(names, runs, seed)
 
 
 def design_seed(study: Study, program: Program, factors: Sequence[Directive]) -> int:
-    """From the study's secret: the same program and factors are switched by the same rows whenever one goes on."""
+    """From the study's secret, so that the same program and factors give the same rows after a resume."""
     return study.streams.seed("search", "ablation", program.program_id, *(d.directive_id for d in factors))
 
 
 def play_design(study: Study, executor: Executor, program: Program, design: Design, progress: Progress) -> Match:
-    """Write the plan down, then play it as a match at equal budget with one run seed per run of an arm.
+    """Record the plan, then play it as a match at equal budget with one run seed per run of an arm.
 
     Match and rows follow from the program and its factors, so the same command resumes, and a larger budget goes on.
     """
@@ -137,7 +137,7 @@ def program_of(program: Program, design: Design, row: Sequence[bool]) -> Program
 
 
 def write_down(study: Study, program: Program, design: Design, match: Match) -> None:
-    """The plan, before anything of it is made; a resumed or a smaller one is not written again."""
+    """Record the plan before its first run; a resumed or a smaller plan is not recorded again."""
     ablation_id = content_id("x", match.match_id)
     known = study.state.ablations.get(ablation_id)
     if known is not None and cast(int, known.plan["blocks"]) >= design.blocks:

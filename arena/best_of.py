@@ -1,7 +1,8 @@
-"""Best-of-N: the best train.py that an arm's runs found, by the metric that they saw, measured afresh.
+"""Best of N: the best train.py of an arm's runs, chosen by the metric that the runs saw and measured again.
 
-Another question than the arm's gain: what the same spend finds if one keeps a single script of all its runs. The search
-metric picks, and flatters its pick; so the source is trained anew under seeds that picked nothing. It tests nothing.
+This answers another question than the arm's gain: what the same spend gives if only the best script of all its runs is
+kept. The search metric overestimates the script that it selects, so the script is trained again under seeds that were
+not used for selection. Nothing is tested with it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ WHERE arm_id = ? AND state = 'finished' AND claimed_gain IS NOT NULL ORDER BY cl
 
 
 def best_of(on: TaskStudy, executor: Executor, match: Match, arm: Arm, seeds: int) -> BestOfEvent | None:
-    """Pick, re-measure and write down, once for an arm; None where none of its runs ended.
+    """Select, measure again and record, once per arm; None where none of its runs finished.
 
     Raises Drained where the study is stopped meanwhile.
     """
@@ -42,21 +43,21 @@ def best_of(on: TaskStudy, executor: Executor, match: Match, arm: Arm, seeds: in
     jobs = [
         MeasureJob(f"best-of-{arm.arm_id}-{seed}", source.files, match.stream, seed, task=on.task_id) for seed in fresh
     ]
-    found = {result.job_id: result.measurements[0] for result in executor.run(jobs)}
-    if len(found) < len(jobs):
+    by_job = {result.job_id: result.measurements[0] for result in executor.run(jobs)}
+    if len(by_job) < len(jobs):
         raise drained(on.study)
-    measured = [found[job.job_id] for job in jobs]
+    measured = [by_job[job.job_id] for job in jobs]
     for m in measured:
         record_findings(on, m, source_id=source.source_id, stream=match.stream)
     gains = [on.task.sign * (baseline - m.metric) if m.status == "ok" and m.metric is not None else 0.0
              for m in measured]  # fmt: skip
     mean = mean_interval(gains)
-    told = BestOfEvent(
+    event = BestOfEvent(
         match_id=match.match_id, arm_id=arm.arm_id, program_id=arm.program.program_id, role=arm.role,
         task=on.task.name, stream=match.stream, of=len(runs), run_id=runs[0]["run_id"],
         source_id=source.source_id, claimed_gain=runs[0]["claimed_gain"], gain=mean.mean, se=mean.se, low=mean.low,
         high=mean.high, n=mean.n, failed=sum(m.status != "ok" for m in measured),
         trust=weakest(m.trust for m in measured), device_seconds_spent=sum(m.spent_seconds for m in measured),
     )  # fmt: skip
-    on.record(told)
-    return told
+    on.record(event)
+    return event

@@ -1,4 +1,4 @@
-"""Where a command's jobs are carried out. It belongs to a command, not to its study, which any other may go on with."""
+"""Where the jobs of a command run. This is a choice of the command, not of its study, which may resume elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS: tuple[Kind, ...] = ("local", "ray")
 
 
 def choose(kind: str | None) -> None:
-    """Take what a command was told; nothing means this machine. Raises UsageError where it is not installed."""
+    """Set the executor that a command names; None is this machine. Raises UsageError where it is not installed."""
     if kind == "ray":
         from arena.cluster.connect import require
 
@@ -31,7 +31,7 @@ def hardware_of_jobs(device: Device = "cpu") -> str:
     if not on_cluster():
         return hardware_class(device)
     if device == "gpu":
-        raise UsageError("a task for a GPU is not played on a cluster", hint="leave out --executor ray")
+        raise UsageError("a GPU task cannot run on a cluster", hint="leave out --executor ray")
     from arena.cluster.nodes import common_hardware
 
     return common_hardware() or hardware_class(device)

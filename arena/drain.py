@@ -15,7 +15,7 @@ from programs.errors import CapReached
 
 
 class Drained(CapReached):
-    """The study was asked to stop and did: every finished experiment stands, the rest can go on."""
+    """The study stopped on request. All finished experiments are recorded, and it can be resumed."""
 
     exit_code = 130
 
@@ -23,7 +23,7 @@ class Drained(CapReached):
 def drained(study: Study) -> Drained:
     unsafe = "" if study.config.sandbox else f" {FLAG}"
     return Drained(
-        f"stopped on request: {study.folder} can go on",
+        f"stopped on request: {study.folder} can be resumed",
         hint=f"metaloop evolve --resume {shlex.quote(str(study.folder))}{unsafe}"
         if study.config.command in ("evolve", "improve")
         else "type the same command again",
@@ -34,8 +34,8 @@ def drained(study: Study) -> Drained:
 def drain_on_interrupt(study: Study, _progress: Progress) -> Iterator[None]:
     """Turn the first SIGINT into a stop request; the second one is a KeyboardInterrupt.
 
-    The handler shows nothing: it may have cut into the very code that draws, or into its import. What it did is
-    told by the executor, which notices the request.
+    The handler prints nothing, because it may have interrupted the code that draws or its import. The executor
+    notices the request and reports it.
     """
 
     def handle(_signal: int, _frame: FrameType | None) -> None:

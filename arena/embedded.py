@@ -1,4 +1,4 @@
-"""Whether a source carries its weights along: long literals, and what is left of its gain without training."""
+"""Detects sources that contain trained weights: by long literals, and by the gain that remains without training."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from arena.sandbox import runs_code
 from trainer.source import Source
 from trainer.task import Task
 
-LITERALS = 8 << 10  # characters of literals beyond the baseline's that no edit of a training script needs
-FRACTION = 0.02  # of the training budget: as good as none
+LITERALS = 8 << 10  # characters of literals beyond the baseline's; no honest edit needs that many
+FRACTION = 0.02  # of the training budget: practically none
 LONG_NAME = 40  # a longer identifier may well be data
 
 
 def literals(source: Source) -> int:
     """Characters of a source's string, bytes and number literals, comments and overlong names.
 
-    Comments and names count because a script can read its own source; of what is no Python everything counts.
+    Comments and names count because a script can read its own source. A file that is not Python counts whole.
     """
     return sum(_literals(text) for name, text in source.files if name.endswith(".py"))
 
@@ -41,17 +41,17 @@ def scan(task: Task, source: Source) -> tuple[str, ...]:
 
 
 def can_be_untrained(task: Task) -> bool:
-    """Whether training can be left out: a law knows none, a command that is told no budget does all of it."""
+    """Whether a source can be run with almost no training: not where it is simulated, or a command takes no budget."""
     return runs_code(task) and task.scales
 
 
 def fraction(task: Task, fixed_steps: bool) -> float:
-    """The share of a full budget at which a source is tried untrained: one step, or FRACTION of the time."""
+    """The share of the full budget for an untrained run: one step, or FRACTION of the time."""
     return 1.0 / task.steps if fixed_steps else FRACTION
 
 
 def ablation(trained: Effect, untrained: Effect, unit: str) -> str:
-    """A finding where more than half of the gain is there without training; else empty."""
+    """A finding where more than half of the gain remains without training; else empty."""
     if not keeps_its_gain(trained, untrained):
         return ""
     return f"embedded: {untrained.gain:.4g} of {trained.gain:.4g} {unit} gain without training"
@@ -60,7 +60,7 @@ def ablation(trained: Effect, untrained: Effect, unit: str) -> str:
 def unmoved(metrics: Sequence[float | None], baseline: Sequence[float]) -> str:
     """A finding where a source scores the same to the last bit under every seed, and the baseline does not; else empty.
 
-    Such a source does not look at its seed. It may have no use for one, or hold one that was picked for its luck.
+    Such a source ignores its seed. It may need none, or contain a fixed seed that was selected for its result.
     """
     still = len(metrics) > 1 and None not in metrics and len(set(metrics)) == 1 < len(set(baseline))
     return f"seeds: the same score under {len(metrics)} seeds" if still else ""

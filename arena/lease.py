@@ -1,7 +1,7 @@
-"""Several runs share a device: each leases one while an experiment trains, and gives it back while it thinks.
+"""Several runs share a device: each leases it while an experiment trains, and releases it while its researcher works.
 
-How many runs share belongs to a command, not to its study: no result depends on it. Locks are files, which the kernel
-lets go of with the process that holds them (flock(2)), so that a kill leaves nothing behind.
+The number is a choice of the command, not of its study: no result depends on it. Locks are files; the kernel releases
+them when their process ends (flock(2)), so a kill leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ LOOK_SECONDS = 0.005
 
 
 def share(runs: int | None) -> None:
-    """Take what a command was told; nothing means a run a device."""
+    """Set the number of runs per device; None is one."""
     os.environ[VARIABLE] = str(runs or 1)
 
 
 def runs_per_device() -> int:
-    told = os.environ.get(VARIABLE, "1")
-    return max(1, min(int(told), MOST)) if told.isdecimal() else 1
+    value = os.environ.get(VARIABLE, "1")
+    return max(1, min(int(value), MOST)) if value.isdecimal() else 1
 
 
 def processes(config: StudyConfig) -> int:
@@ -48,14 +48,14 @@ def processes(config: StudyConfig) -> int:
 
 
 def within_devices(workers: int, task: Task, devices: int = 1) -> int:
-    """So many of the workers as this machine's GPUs carry, of a task that trains on one; all of them on a CPU."""
+    """The number of workers that fit on this machine's GPUs; for a CPU task all of them."""
     if task.device == "cpu":
         return workers
     return max(1, min(workers, len(usable()) * task.per_device // devices))
 
 
 class Leases:
-    """So many experiments at a time, of all processes that name the same ``folder``."""
+    """At most ``width`` experiments at a time, over all processes that use the same ``folder``."""
 
     def __init__(self, folder: Path, width: int) -> None:
         self._folder, self._width = folder, width
@@ -64,8 +64,8 @@ class Leases:
     def one(self) -> Iterator[None]:
         """Hold a device while in here.
 
-        Who waits stands at a gate, of which only the first looks for a device: so a run that has just trained gets
-        behind those that wait, for the kernel lets them in in the order in which they came.
+        Waiting processes queue at a gate lock, and only the first looks for a device. The kernel grants the lock in order
+        of arrival, so a run that has just trained queues behind those that wait.
         """
         self._folder.mkdir(exist_ok=True)
         with open(self._folder / "gate.lock", "a", encoding="utf-8") as gate:

@@ -1,4 +1,4 @@
-"""What is said of a result whose hidden text was at hand: `[data] public` of a task."""
+"""The remark on results whose hidden text is public: `[data] public` of a task."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def public_line(task: Task) -> str:
     if not task.public:
         return ""
     text = "the installed standard library" if task.text == "stdlib" else task.text or "its hidden data"
-    return f"{task.name}: the hidden text was public ({text}): a model or a person may know it"
+    return f"{task.name}: the hidden text is public ({text}), so a model or a person may know it"
 
 
 def public_lines(study: Study) -> list[str]:
-    """Of every public task of a study, those that are gone or have changed left out: they were told of then."""
-    found = []
+    """One line for each public task of a study; tasks that are missing or changed are left out."""
+    lines = []
     for name in (study.config.task, *(each.task for each in (*study.config.further, *study.config.reserve))):
         try:
-            found.append(public_line(Task.load(name)))
+            lines.append(public_line(Task.load(name)))
         except MetaloopError:
             continue
-    return [text for text in found if text]
+    return [text for text in lines if text]

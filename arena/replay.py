@@ -1,4 +1,4 @@
-"""Replay of a run's kept commits: sources with some of them, trained from scratch under fresh seeds."""
+"""Replay of a run's kept commits: sources with a subset of them, trained from scratch under fresh seeds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STREAM: Stream = "selection"
 
 @dataclass(frozen=True)
 class Commit:
-    """A kept experiment on the way from the untouched source to the run's final one."""
+    """A kept experiment between the untouched source and the run's final one."""
 
     experiment_id: str
     edit: Edit
@@ -49,12 +49,12 @@ def commits_of(study: Study, run: Mapping[str, Any]) -> list[Commit]:
             chain.insert(0, final)
         final = events.get(final.parent_number)
     if not chain:
-        raise UsageError(f"run {run['run_id']} kept nothing: there is no commit to replay")
+        raise UsageError(f"run {run['run_id']} kept no change, so there is no commit to replay")
     commits = [Commit(e.experiment_id, e.edit) for e in chain]
     if not all(commit.edit for commit in commits):
         raise UsageError(
-            f"run {run['run_id']} kept free edits of its files, which cannot be told apart",
-            hint="replay takes runs whose edits are constants and patches of the task",
+            f"run {run['run_id']} kept free edits of its files, which cannot be replayed separately",
+            hint="replay needs runs whose edits are the constants and patches that the task declares",
         )
     built, _ = built_of(study, commits, tuple(range(len(commits))))
     if built.source_id != run["final_source_id"]:
@@ -63,18 +63,18 @@ def commits_of(study: Study, run: Mapping[str, Any]) -> list[Commit]:
 
 
 def built_of(study: Study, commits: Sequence[Commit], chosen: Set) -> tuple[Source, list[str]]:
-    """(source, commits that do not apply there): one whose place another one would have made is passed over."""
+    """(source, commits that do not apply there). A commit that needs another one which is left out is skipped."""
     source, skipped = study.task.baseline(), []
-    for place in chosen:
+    for index in chosen:
         try:
-            source = study.task.edits.apply(source, commits[place].edit)
+            source = study.task.edits.apply(source, commits[index].edit)
         except EditError:
-            skipped.append(commits[place].experiment_id)
+            skipped.append(commits[index].experiment_id)
     return source, skipped
 
 
 def plan_of(study: Study, run_id: str, commits: Sequence[Commit], seeds: int) -> Replay:
-    """What ``seeds`` fresh seeds take; permutations follow from the study's secret and the run."""
+    """The trainings of ``seeds`` fresh seeds; the permutations are drawn from the study's secret and the run."""
     return replays.plan(len(commits), seeds, study.streams.seed("search", "replay", run_id))
 
 
@@ -85,7 +85,7 @@ def training_seeds(study: Study, run_id: str, seeds: int) -> list[int]:
 def play_replay(
     study: Study, executor: Executor, run_id: str, commits: Sequence[Commit], replay: Replay, progress: Progress
 ) -> str:
-    """Write the plan down, then train what the ledger does not hold yet. Returns the id of the ablation."""
+    """Record the plan, then do the trainings that the ledger does not have yet. Returns the id of the ablation."""
     ablation_id = content_id("x", run_id, "replay")
     seeds = training_seeds(study, run_id, replay.seeds)
     write_down(study, ablation_id, run_id, commits, replay, seeds)
@@ -133,7 +133,7 @@ def said(commits: Sequence[Commit], chosen: Iterable[int]) -> str:
 def write_down(
     study: Study, ablation_id: str, run_id: str, commits: Sequence[Commit], replay: Replay, seeds: Sequence[int]
 ) -> None:
-    """The plan, before anything of it is made; one with no more seeds than the last is not written again."""
+    """Record the plan before its first training; a plan with no more seeds than the last is not recorded again."""
     known = study.state.ablations.get(ablation_id)
     if known is not None and (known.seeds or 0) >= replay.seeds:
         return

@@ -1,4 +1,4 @@
-"""Whether experiments may start on this machine: in a sandbox that works, or without one where the user said so."""
+"""Whether experiments may start on this machine: in a working sandbox, or without one if the user said so."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from trainer.data import check_cache
 from trainer.task import Task
 
 FLAG = "--unsafe-no-sandbox"
-OPEN = "WITHOUT a sandbox: every row will say unverified"
-NEEDLESS = "simulated: nothing is trained, a law tells every figure"
+OPEN = "WITHOUT a sandbox: all results will be marked unverified"
+NEEDLESS = "simulated: nothing is trained, metrics are drawn from a law"
 
 
 def runs_code(task: Task) -> bool:
-    """Whether experiments execute what a researcher wrote; where a law tells the metric, the source is only read."""
+    """Whether experiments execute the researcher's code. In a simulated task the source is only read."""
     return task.law is None
 
 
-def holds(task: Task, asked: bool) -> bool:
-    """Whether nothing of a stranger runs outside a sandbox: one is asked for, or nothing runs at all."""
-    return asked or not runs_code(task)
+def holds(task: Task, sandboxed: bool) -> bool:
+    """Whether no untrusted code runs outside a sandbox: one was requested, or nothing runs at all."""
+    return sandboxed or not runs_code(task)
 
 
-def said(task: Task, asked: bool) -> str:
-    """How a plan tells it."""
+def said(task: Task, sandboxed: bool) -> str:
+    """The words for it in a plan."""
     if not runs_code(task):
         return NEEDLESS
-    return "sandboxed" if asked else OPEN
+    return "sandboxed" if sandboxed else OPEN
 
 
-def require(task: Task, asked: bool) -> None:
-    """Raise EnvironmentProblem, with the cure, where experiments of ``task`` cannot run here as they are asked to.
+def require(task: Task, sandboxed: bool) -> None:
+    """Raise EnvironmentProblem, with the cure, where experiments of ``task`` cannot run here as requested.
 
-    Its data must have a place, and the sandbox hold, if one is asked for; where nothing is trained, nothing is needed.
-    A task with a command runs a stranger's process tree: never without a sandbox.
+    They need a folder for the data and, if requested, a working sandbox. A simulated task needs nothing. A task with a
+    command starts untrusted processes and never runs without a sandbox.
     """
     if not runs_code(task):
         return
@@ -40,14 +40,14 @@ def require(task: Task, asked: bool) -> None:
         from trainer.command import check_run, require_sandbox
 
         check_run(task)
-        require_sandbox(asked)
+        require_sandbox(sandboxed)
         return
     check_cache(task)
     if task.scoring.get("build"):
         from trainer import building
 
         building.require()
-    if not asked:
+    if not sandboxed:
         return
     from trainer.local import check_sandbox
 

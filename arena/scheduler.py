@@ -1,7 +1,7 @@
-"""Which job goes where: a state machine without clock, threads, input or output.
+"""Places jobs on devices: a state machine without clock, threads, input or output.
 
-Who drives it (worker processes, a cluster, a simulation) tells it what happened and asks it for the next placement.
-Nothing is lost: a job that was taken is waiting, in flight or closed, and closed by one result only.
+Its driver (worker processes, a cluster, a simulation) reports what happened and requests the next placement. No job is
+lost: each one is waiting, in flight or closed, and exactly one result closes it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Want:
 class Placement(Generic[J]):
     """A job on devices of a node, numbered from 0. ``attempt`` above 0: something may be recorded of it already.
 
-    ``ticket`` is unique for all times; what happens to the job there is told under it.
+    ``ticket`` is unique; events of the job at this placement are reported under it.
     """
 
     ticket: int
@@ -51,18 +51,18 @@ class Placement(Generic[J]):
 
 @dataclass(frozen=True)
 class Lost(Generic[J]):
-    """A job whose place died. ``again``: it waits in front of all others; else it is given up."""
+    """A job whose worker or node died. ``again``: it waits in front of all others; else it is abandoned."""
 
     job: J
     again: bool
-    deaths: int  # of workers that had it in hand
-    node_deaths: int  # of nodes that it was on
+    deaths: int  # of workers that ran it
+    node_deaths: int  # of nodes that it ran on
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How many deaths are borne; None: any number. ``job``: of workers with one job in hand, ``node``: of nodes under
-    one job, for which it may be innocent; ``in_all``: of workers, whatever they had in hand."""
+    """Limits on deaths; None: no limit. ``job``: of workers that ran one job; ``node``: of nodes that ran one job, which
+    may not be its fault; ``in_all``: of workers in total."""
 
     job: int | None = None
     node: int | None = None
@@ -71,7 +71,7 @@ class Patience:
 
 @dataclass(order=True)
 class _Task(Generic[J]):
-    """A job from the moment it was taken. In order of taking, so that what comes back stands in front."""
+    """A job that was accepted, ordered by its arrival, so that a returned job goes to the front."""
 
     number: int
     job: J = field(compare=False)
@@ -84,13 +84,13 @@ class _Task(Generic[J]):
 
 
 class Scheduler(Generic[J]):
-    """``want`` tells what a job needs. Set ``draining``, and nothing is placed any more.
+    """``want`` maps a job to its needs. While ``draining`` is set, no job is placed.
 
-    A job goes to the fullest node that has room, so that large jobs find large rooms; with ``spread`` to the
-    emptiest, for places that share a device are slower the more of them are taken.
+    A job goes to the fullest node with enough free devices, which leaves room for large jobs; with ``spread`` it goes
+    to the emptiest, because slots that share a device get slower as more are used.
 
-    A job for which no node has room now keeps one: what falls free there goes to nobody behind it, so that it need
-    not wait for ever behind smaller ones. Meanwhile the other nodes go on.
+    If no node has room for a job now, one node is reserved for it: devices that become free there are not given to
+    later jobs, so small jobs cannot starve a large one. The other nodes continue.
     """
 
     def __init__(
@@ -105,47 +105,47 @@ class Scheduler(Generic[J]):
         self._spread = spread
         self._free: dict[str, list[int]] = {}  # node → its free devices, ascending
         self._waiting: list[_Task[J]] = []
-        self._open: dict[str, _Task[J]] = {}  # job_id → what is neither done nor given up
-        self._of: dict[int, _Task[J]] = {}  # ticket → its job, also where the place was given up for dead
+        self._open: dict[str, _Task[J]] = {}  # job_id → neither done nor abandoned
+        self._of: dict[int, _Task[J]] = {}  # ticket → its job, also where the placement was presumed dead
         self._placed: dict[int, Placement[J]] = {}
         self._taken = self._tickets = 0
 
     # -- nodes ---------------------------------------------------------------------------------------------------
 
     def join(self, node: Node) -> None:
-        """A node is there, for the first time or again, with all its devices free. ValueError: it was already."""
+        """Add a node, new or returning, with all its devices free. ValueError: it is there already."""
         if node.name in self.nodes:
             raise ValueError(f"node {node.name} is here already")
         self.nodes[node.name] = node
         self._free[node.name] = list(range(node.devices))
 
     def leave(self, name: str) -> list[Lost[J]]:
-        """A node died with all that was on it."""
+        """Remove a node that died, with all its jobs."""
         del self.nodes[name], self._free[name]
         self.node_deaths += 1
         gone = [placed for placed in self._placed.values() if placed.node == name]
         return [lost for placed in gone if (lost := self._lose(placed.ticket, node=True))]
 
     def died(self, ticket: int | None) -> Lost[J] | None:
-        """A worker died; its place is free for its successor. ``ticket`` None: it had nothing in hand."""
+        """A worker died; its devices are free for its successor. ``ticket`` None: it had no job."""
         self.deaths += 1
         return None if ticket is None else self._lose(ticket, node=False)
 
     @property
     def hopeless(self) -> bool:
-        """More workers died than ``Patience.in_all`` bears."""
+        """More workers died than ``Patience.in_all`` allows."""
         return self._patience.in_all is not None and self.deaths > self._patience.in_all
 
     # -- jobs ----------------------------------------------------------------------------------------------------
 
     def place(self, coming: Iterator[J]) -> Placement[J] | None:
-        """The next placement; None where nothing can be placed as things stand.
+        """The next placement; None where nothing can be placed now.
 
-        ``coming`` is asked for a job only while a device is free and kept for nobody, so that who gives them may
-        decide then; it may end and later go on. ValueError: it gives a job that is waiting or in flight.
+        The next job of ``coming`` is taken only while an unreserved device is free, so its source decides as late as
+        possible; it may end and later continue. ValueError: it yields a job that is waiting or in flight.
         """
         while not self.draining:
-            room = {name for name, free in self._free.items() if free}  # and kept for nobody
+            room = {name for name, free in self._free.items() if free}  # and not reserved
             kept, stuck = set[str](), False
             for task in self._waiting:
                 if not room:
@@ -155,7 +155,7 @@ class Scheduler(Generic[J]):
                 if (name := self._emptiest(task.want, kept)) is not None:
                     kept.add(name)
                     room.discard(name)
-                # What came back may wait for its kind of node; of new ones, one that cannot go on is enough.
+                # Returned jobs may wait for their kind of node; one new job that cannot be placed is enough.
                 elif not task.attempts:
                     stuck = True
             if stuck or not room:
@@ -167,10 +167,10 @@ class Scheduler(Generic[J]):
         return None
 
     def result(self, ticket: int, whole: bool = True) -> bool:
-        """A job ended at its place, which is free now. Whether this result is the one that counts.
+        """A job ended and its devices are free. Returns whether this result counts.
 
-        The first one does, though its place may have been given up for dead. ``whole`` False: it was interrupted,
-        which closes the job too, but not by the word of a place that was given up.
+        The first result counts, even of a placement that was presumed dead. ``whole`` False: the job was interrupted,
+        which closes it too, unless its placement was presumed dead.
         """
         here = self._vacate(ticket) is not None
         task = self._of.pop(ticket, None)
@@ -180,13 +180,13 @@ class Scheduler(Generic[J]):
         return True
 
     def give_back(self, ticket: int) -> None:
-        """A job was taken off its place, which is free now, by nobody's fault; unless it is done, it waits in front."""
+        """A job was taken off its devices through no fault of its own; unless it is done, it waits in front."""
         task = self._of.pop(ticket, None)
         if self._vacate(ticket) is not None and task is not None and not task.closed:
             insort(self._waiting, task)
 
     def forget_waiting(self) -> list[J]:
-        """Let go of all jobs that wait; what is in flight stays."""
+        """Drop all waiting jobs; those in flight stay."""
         gone = list(self._waiting)
         for task in gone:
             self._close(task)
@@ -196,7 +196,7 @@ class Scheduler(Generic[J]):
 
     @property
     def in_flight(self) -> Mapping[int, Placement[J]]:
-        """By ticket. A job is there once at most; a place that was given up for dead may answer all the same."""
+        """By ticket. A job is here at most once; a placement that was presumed dead may still answer."""
         return self._placed
 
     @property
@@ -204,7 +204,7 @@ class Scheduler(Generic[J]):
         return [task.job for task in self._waiting]
 
     def superfluous(self) -> list[Placement[J]]:
-        """Placements whose job was done elsewhere meanwhile; what they come to will not count."""
+        """Placements whose job was completed by another one meanwhile; their results will not count."""
         return [placed for ticket, placed in self._placed.items() if self._of[ticket].closed]
 
     # -- inside --------------------------------------------------------------------------------------------------
@@ -219,22 +219,22 @@ class Scheduler(Generic[J]):
         self._waiting.append(task)
 
     def _roomy(self, want: Want, room: set[str]) -> str | None:
-        """The node to go to, of those with enough room."""
-        best, found = 1 << 30, None
+        """The node to use, of those with enough free devices."""
+        best, fullest = 1 << 30, None
         for name, node in self.nodes.items():
             if name in room and want.devices <= (free := len(self._free[name])) and want.suits(node):
                 rank = -free if self._spread else free
                 if rank < best:
-                    best, found = rank, name
-        return found
+                    best, fullest = rank, name
+        return fullest
 
     def _emptiest(self, want: Want, kept: set[str]) -> str | None:
-        """The node to keep: the least is missing there, and never more later, for nobody else is let in."""
-        best, found = -1, None
+        """The node to reserve: the fewest devices are missing there, and never more, because no other job is admitted."""
+        best, emptiest = -1, None
         for name, node in self.nodes.items():
             if name not in kept and (free := len(self._free[name])) > best and want.suits(node):
-                best, found = free, name
-        return found
+                best, emptiest = free, name
+        return emptiest
 
     def _put(self, task: _Task[J], name: str) -> Placement[J]:
         self._waiting.remove(task)
@@ -248,7 +248,7 @@ class Scheduler(Generic[J]):
         return placed
 
     def _vacate(self, ticket: int) -> Placement[J] | None:
-        """Free a place; None where it was given up before."""
+        """Free the devices of a placement; None where it was presumed dead before."""
         placed = self._placed.pop(ticket, None)
         if placed is not None and placed.node in self._free:
             for device in placed.devices:
@@ -256,7 +256,7 @@ class Scheduler(Generic[J]):
         return placed
 
     def _lose(self, ticket: int, node: bool) -> Lost[J] | None:
-        """Put the job of a place that died in front of all others; None where the job needs it no more."""
+        """Put the job of a dead placement in front of all others; None where the job is done."""
         task = self._of.get(ticket)
         if self._vacate(ticket) is None or task is None or task.closed:
             return None

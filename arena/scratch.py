@@ -1,4 +1,4 @@
-"""A scratch study: fresh data under a fresh secret, ordinary workers, nothing that stays."""
+"""A temporary study: fresh data from a fresh secret and ordinary workers; everything is deleted at the end."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from trainer.task import Task
 if TYPE_CHECKING:
     from arena.cluster.executor import RayExecutor
 
-Told = Callable[[str], None]
+Say = Callable[[str], None]
 
 
 @contextmanager
 def scratch(
     task: Task, streams: Streams, *, workers: int, fixed_steps: bool, sandbox: bool
 ) -> Iterator[tuple[Path, StudyConfig]]:
-    """A folder that workers take for a study; its hidden splits descend from ``streams``, and go with it.
+    """A temporary folder that workers treat as a study. Its hidden splits come from ``streams`` and are deleted with it.
 
-    The data.py of a task that did not come with metaloop runs in a sandbox, in every worker.
+    The data.py of a task that is not built in runs in a sandbox, in every worker.
     """
     with tempfile.TemporaryDirectory(prefix="metaloop-verify-") as name:
         folder = Path(name)
@@ -49,15 +49,17 @@ def scratch(
         yield folder, config
 
 
-def measure(folder: Path, workers: int, jobs: Sequence[MeasureJob], told: Told) -> Mapping[str, Measurement]:
-    """Carry the jobs out and return what each measured, by job id. Raises what a worker could not get over."""
+def measure(folder: Path, workers: int, jobs: Sequence[MeasureJob], say: Say) -> Mapping[str, Measurement]:
+    """Run the jobs and return their measurements by job id. Raises what stopped a worker."""
     measured: dict[str, Measurement] = {}
-    with _executor(folder, min(workers, len(jobs)), lambda event: told(str(event.get("text", "")))) as executor:
+    with _executor(folder, min(workers, len(jobs)), lambda event: say(str(event.get("text", "")))) as executor:
         for result in executor.run(jobs):
             (measured[result.job_id],) = result.measurements
-            found = measured[result.job_id]
-            shown = f"{found.metric:.4f}" if found.metric is not None else f"{found.status}: {found.reason}"
-            told(f"{len(measured):3d} of {len(jobs)}  {result.job_id}  {shown}")
+            result_of = measured[result.job_id]
+            shown = (
+                f"{result_of.metric:.4f}" if result_of.metric is not None else f"{result_of.status}: {result_of.reason}"
+            )
+            say(f"{len(measured):3d} of {len(jobs)}  {result.job_id}  {shown}")
     if len(measured) < len(jobs):
         raise EnvironmentProblem("the workers stopped early", hint="give the same command again")
     return measured
@@ -73,5 +75,5 @@ def _executor(folder: Path, workers: int, progress: Progress) -> LocalExecutor |
 
 
 def secret_hash(streams: Streams) -> str:
-    """What is told of a secret before it is used: SHA-256, hex."""
+    """SHA-256 of a secret in hex, published before the secret is used."""
     return hashlib.sha256(streams.secret).hexdigest()

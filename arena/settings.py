@@ -1,4 +1,4 @@
-"""What a study is made with: everything that must stay the same until its end, as it stands in study.toml."""
+"""The settings of a study in study.toml. They stay the same until its end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Versions(BaseModel):
 
 
 class Reserved(BaseModel):
-    """A task of a study beside its first: a further one, or one that is touched once, at its end.
+    """A task of a study after its first: a further one, or a reserved one, which is used once at the end.
 
     run_budget in device-seconds.
     """
@@ -40,11 +40,11 @@ class Reserved(BaseModel):
     task: str
     task_id: str
     run_budget: float = Field(gt=0, allow_inf_nan=False)
-    text_hash: str = Field(default="", description="of the text that the task is made of, where it is found")
+    text_hash: str = Field(default="", description="of the text file that the task's data come from")
 
 
 class PriorStudy(BaseModel):
-    """A past study that spoke for programs: ``ledger`` is the SHA-256 of the state that was read."""
+    """A past study used as a prior; ``ledger`` is the SHA-256 of the state that was read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +54,7 @@ class PriorStudy(BaseModel):
 
 
 class PriorProgram(BaseModel):
-    """What past studies let expect of a program, see `analysis.prior.Expected`."""
+    """The expected gain of a program from past studies, see `analysis.prior.Expected`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,7 +67,7 @@ class PriorProgram(BaseModel):
 
 
 class Prior(BaseModel):
-    """What a study started from: past studies, what they say, and which of their programs got a seat by that."""
+    """The prior of a study: past studies, their estimates, and the programs that they put into the opening race."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -87,9 +87,9 @@ class StudyConfig(BaseModel):
     command: str
     task: str
     task_id: str
-    text_hash: str = Field(default="", description="of the text that the task is made of, where it is found")
+    text_hash: str = Field(default="", description="of the text file that the task's data come from")
     run_budget: float = Field(gt=0, allow_inf_nan=False)
-    further: list[Reserved] = Field(default_factory=list, description="tasks that are played on like the first")
+    further: list[Reserved] = Field(default_factory=list, description="every match is also played on these")
     reserve: list[Reserved] = Field(default_factory=list)
     verify_seeds: int = Field(default=2, ge=1)
     baseline_seeds: int = Field(default=8, ge=2)
@@ -98,40 +98,42 @@ class StudyConfig(BaseModel):
     workers: int = Field(default=1, ge=1, le=MOST_WORKERS)
     devices: int = Field(default=1, ge=1, le=MOST_DEVICES, description="of one run, for its waves")
     fixed_steps: bool = False
-    sandbox: bool = False  # a study.toml that does not say was made before there was one
+    sandbox: bool = False  # older files do not name it: they had none
     confined: bool | None = Field(default=None, description="whether the task's data.py runs in a sandbox")
     seed: int | None = None
     secret: str = Field(pattern=r"^[0-9a-f]{32}$")
     data_bits: DataBits = Field(default=31, description="of the seeds of data; older studies do not name it")
     hardware_class: str
     versions: Versions
-    meta_program: str | None = Field(default=None, description="text of the program that mutation by models follows")
-    prior: Prior | None = Field(default=None, description="what past studies say of programs, as it was used")
+    meta_program: str | None = Field(
+        default=None, description="text of the program that instructs models to write programs"
+    )
+    prior: Prior | None = Field(default=None, description="estimates from past studies, as they were used")
     plan: dict[str, Any] = Field(default_factory=dict)
     programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")
 
     def at(self, task_id: str) -> StudyConfig:
-        """The same study on that one of its tasks, as a job names it; empty: its first. Raises NotFound."""
+        """The config with the task and budget of one of its tasks; empty is the first. Raises NotFound."""
         if task_id in ("", self.task_id):
             return self
-        away = next((each for each in (*self.further, *self.reserve) if each.task_id == task_id), None)
-        if away is None:
+        other = next((each for each in (*self.further, *self.reserve) if each.task_id == task_id), None)
+        if other is None:
             raise NotFound(f"this study has no task {task_id!r}"[:80], hint="study.toml names its tasks")
-        return self.model_copy(update=away.model_dump())
+        return self.model_copy(update=other.model_dump())
 
     @field_validator("plan")
     @classmethod
     def _known_words(cls, plan: dict[str, Any]) -> dict[str, Any]:
-        """What is no number in a plan; the numbers are looked at by the command that goes by them."""
+        """Check the words of a plan; its numbers are checked by the command that uses them."""
         budget, origin = plan.get("budget"), plan.get("origin")
         for name, what in (("only", "directive ids"), ("operators", "names")):
             given = plan.get(name, [])
             if not (isinstance(given, list) and all(isinstance(one, str) for one in given)):
-                raise ValueError(f"{name} is no list of {what}")
+                raise ValueError(f"{name} is not a list of {what}")
         if budget is not None and (type(budget) not in (int, float) or not 0 < budget < float("inf")):
-            raise ValueError("budget is no number of seconds")
+            raise ValueError("budget is not a number of seconds")
         if origin is not None and not isinstance(origin, str):
-            raise ValueError("origin is no program's id")
+            raise ValueError("origin is not a program id")
         return plan
 
     @property
@@ -139,7 +141,7 @@ class StudyConfig(BaseModel):
         return Streams(bytes.fromhex(self.secret), self.data_bits)
 
     def dump(self, path: Path) -> None:
-        """Write study.toml atomically: a folder either is a study or is not. Nobody else may read it: it is secret."""
+        """Write study.toml atomically, readable by its owner only: it contains the secret."""
         import tomli_w
 
         body = {k: v for k, v in self.model_dump(by_alias=True).items() if v is not None}
@@ -157,7 +159,7 @@ class StudyConfig(BaseModel):
         """Raises NotFound where there is no study, Corrupt where study.toml is unusable, NotComparable: an import."""
         if not path.is_file():
             raise NotFound(
-                f"{path.parent} is no study: it holds no study.toml",
+                f"{path.parent} is not a study: it has no study.toml",
                 hint="name a study folder, or start one: metaloop evolve --quick",
             )
         try:
@@ -166,8 +168,8 @@ class StudyConfig(BaseModel):
             raise Corrupt(f"{path}: {error}", hint="restore study.toml from a copy; the ledger is untouched") from None
         if body.get("command") == "import":
             raise NotComparable(
-                f"{path.parent} holds logs that were imported; nothing can be run in it",
-                hint=f"metaloop log {shlex.quote(str(path.parent))} looks at them; metaloop evolve starts a study",
+                f"{path.parent} contains imported logs; nothing can run in it",
+                hint=f"metaloop log {shlex.quote(str(path.parent))} shows them; metaloop evolve starts a study",
             )
         if body.get("schema") != SCHEMA:
             raise Corrupt(

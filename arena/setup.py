@@ -120,7 +120,7 @@ def require_free(folder: Path) -> None:
         raise UsageError(f"{folder} is a file", hint="name another folder with --study")
     # a creation that was interrupted leaves study.partial
     if folder.exists() and {path.name for path in folder.iterdir()} - {"study.partial"}:
-        raise UsageError(f"{folder} exists and is no study", hint="name another folder with --study")
+        raise UsageError(f"{folder} exists and is not a study", hint="name another folder with --study")
 
 
 def reference(task: Task) -> str:

@@ -14,15 +14,15 @@ from arena.study import Study
 from arena.task_study import TaskStudy
 from programs.ids import content_id
 
-RACE_FIRST, RACE_DOUBT = 3, 0.1  # `bench.racing` says what they cost and how often they name a good program
+RACE_FIRST, RACE_DOUBT = 3, 0.1  # measured by `bench.racing`
 
 
 def play_entries(
     study: Study, entries: Sequence[Entry], runs: int, progress: Progress, batch: int | None = None
 ) -> Match:
-    """Play ``entries`` at equal budget, ``runs`` each, in ``study``; the same entries again resume the same match.
+    """Play ``entries`` at equal budget, ``runs`` runs each; the same entries again resume the same match.
 
-    With ``batch`` they race: as many runs in all at most, ``batch`` at a time where the best is in doubt.
+    With ``batch`` they race: at most as many runs in total, ``batch`` at a time, where the best arm is uncertain.
     """
     label = "match-" + content_id("", *(e.program.program_id for e in entries))
     purpose = "run" if len(entries) == 1 else "race"
@@ -35,7 +35,7 @@ def play_entries(
 
 
 def racer(study: Study, match: Match, runs: int, batch: int | None) -> Racer:
-    """Equal allocation, or a race that no more than the same number of runs is spent on."""
+    """Equal allocation, or a race with at most the same number of runs."""
     if batch is None:
         return Allocation({arm.arm_id: runs for arm in match.arms})
     seed = study.streams.seed("search", "race", match.label)
@@ -44,9 +44,9 @@ def racer(study: Study, match: Match, runs: int, batch: int | None) -> Racer:
 
 
 def leader(study: Study, match: Match) -> tuple[Arm, float]:
-    """The raced arm of highest posterior gain, and the chance that another is better by more than matters."""
-    found = [score for score in scores(TaskMatch(TaskStudy(study), match)) if score.raced and score.gains]
-    means = [mean_interval(score.gains) for score in found]
+    """The arm with the highest posterior gain, and the probability that another is better by a relevant amount."""
+    raced = [score for score in scores(TaskMatch(TaskStudy(study), match)) if score.raced and score.gains]
+    means = [mean_interval(score.gains) for score in raced]
     scored = posterior([m.mean or 0.0 for m in means], [m.se for m in means], [m.n for m in means])
-    first = max(range(len(found)), key=lambda i: scored[i].shrunk_mean)
-    return next(arm for arm in match.arms if arm.arm_id == found[first].arm_id), in_doubt(scored)
+    first = max(range(len(raced)), key=lambda i: scored[i].shrunk_mean)
+    return next(arm for arm in match.arms if arm.arm_id == raced[first].arm_id), in_doubt(scored)

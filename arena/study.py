@@ -28,7 +28,7 @@ SETTLED = ("task", "run_budget", "researcher", "fixed_steps", "seed", "verify_se
 
 
 class Study:
-    """One folder from which everything resumes. Use it as a context manager to hold its lock and write its ledger."""
+    """The folder of a study, from which everything resumes. As a context manager it holds the lock and writes the ledger."""
 
     def __init__(self, folder: Path, config: StudyConfig) -> None:
         self.folder = folder.resolve()
@@ -58,25 +58,25 @@ class Study:
         require_same(study.task, study.config)
         return study
 
-    def agree(self, **asked: Any) -> None:
-        """Refuse to go on under other settings than the study was made with."""
+    def agree(self, **requested: Any) -> None:
+        """Raise NotComparable for settings that differ from those the study was created with."""
         for name in SETTLED:
-            if asked.get(name) is not None and asked[name] != getattr(self.config, name):
+            if requested.get(name) is not None and requested[name] != getattr(self.config, name):
                 raise NotComparable(
-                    f"{self.folder} was made with {name} = {getattr(self.config, name)}, asked is {asked[name]}",
-                    hint="leave the flag out to go on, or name a new folder with --study",
+                    f"{self.folder} was created with {name} = {getattr(self.config, name)}, not {requested[name]}",
+                    hint="leave the flag out to resume, or name a new folder with --study",
                 )
-        models = asked.get("models")
+        models = requested.get("models")
         if models and tuple(models) != self.config.staff.models:
             raise NotComparable(
-                f"{self.folder} was made with --model {','.join(self.config.staff.models) or 'none'}",
-                hint="leave the flag out to go on, or name a new folder with --study",
+                f"{self.folder} was created with --model {','.join(self.config.staff.models) or 'none'}",
+                hint="leave the flag out to resume, or name a new folder with --study",
             )
         here = hardware_class(self.task.device)
         if self.config.hardware_class != here and not on_cluster():
             raise NotComparable(
-                f"{self.folder} was measured on {self.config.hardware_class}, this machine is {here}",
-                hint="go on there, or start a new study here",
+                f"{self.folder} was measured on {self.config.hardware_class}, but this machine is {here}",
+                hint="resume it there, or start a new study here",
             )
 
     def __enter__(self) -> Study:
@@ -101,7 +101,7 @@ class Study:
 
     def __exit__(self, *_: object) -> None:
         if self._ledger is not None:
-            with suppress(EnvironmentProblem):  # a full disk has been told; the ledger then ends as after a kill
+            with suppress(EnvironmentProblem):  # a full disk was reported already; the ledger ends as after a kill
                 self._ledger.finish()
             self._ledger.close()
         if self._lock is not None:
@@ -109,15 +109,15 @@ class Study:
         self._ledger = self._lock = None
 
     def look(self) -> None:
-        """Read the ledger without holding it. Raises Corrupt where it and study.toml do not belong together."""
+        """Read the ledger without locking it. Raises Corrupt where it does not belong to study.toml."""
         self.state = StudyState.read(self.folder / "ledger")
         self._compare_with_ledger()
 
     def _compare_with_ledger(self) -> None:
-        """Raise Corrupt where study.toml is not the one that the ledger began with, or a segment is missing."""
+        """Raise Corrupt where study.toml differs from the one that the ledger began with, or a segment is missing."""
         begun = dict(self.state.study.config) if self.state.study else {}
         if begun:
-            begun = {"sandbox": False} | begun  # a ledger that does not say was begun before there was one
+            begun = {"sandbox": False} | begun  # older ledgers do not record it: they had none
         for name in ("study_id", "task_id", "hardware_class", "baseline_seeds", *SETTLED[1:]):
             now = getattr(self.config, name)
             if name in begun and begun[name] != now:
@@ -150,10 +150,10 @@ class Study:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
-            place = shlex.quote(str(self.folder))
+            folder = shlex.quote(str(self.folder))
             raise Busy(
-                f"{self.folder} is being worked on by another process",
-                hint=f"metaloop status {place}, or metaloop stop {place}",
+                f"{self.folder} is in use by another process",
+                hint=f"metaloop status {folder}, or metaloop stop {folder}",
             ) from None
         return lock
 
@@ -166,18 +166,18 @@ class Study:
         return False
 
     def request_stop(self) -> None:
-        """Ask the process that works on this study to finish its experiments in flight and stop."""
+        """Tell the process that runs this study to finish its experiments in flight and stop."""
         (self.folder / "stop").write_text(f"{os.getpid()}\n", encoding="utf-8")
 
     def record(self, event: Event) -> None:
-        """Write an event down and take it into the state that this process knows."""
+        """Write an event to the ledger and apply it to the state."""
         if self._ledger is None:
             raise Corrupt(f"{self.folder} is not open for writing")
         self._ledger.append(event.to_record())
         self.state.take(event)
 
     def admit(self, program: Program, *, generation: int, operator: str, parent_ids: Iterable[str] = ()) -> None:
-        """Write a program down once; the same text again is the same program."""
+        """Record a program once; the same text again is the same program."""
         if program.program_id in self.state.programs:
             return
         self.record(

@@ -25,46 +25,50 @@ BARE = "without-ideas"
 
 @dataclass(frozen=True)
 class Entered:
-    """Who plays on one task. ``alike``: programs that do not, each with the one that behaves as it does there."""
+    """The entries on one task. ``alike``: programs that are not run, each with the one that behaves the same there."""
 
     entries: tuple[Entry, ...]
     alike: tuple[tuple[Program, Program], ...] = ()
 
 
 def entered_on(task: Task, researcher: str, programs: Sequence[Program], bare: bool) -> Entered:
-    """Stock as control, the programs, each without its ideas where it has any there, and stock once more (A/A).
+    """Stock as control, the programs, each also without its ideas if it has any, and stock once more (A/A).
 
-    A program that behaves like one before it is not run twice.
+    A program that behaves like an earlier one is not run.
     """
     stock = starter("stock")
     wanted = [Entry(stock, "control"), *(Entry(p) for p in programs if p.program_id != stock.program_id)]
     variants = variants_of(programs) if bare else []
-    found: dict[str, Entry] = {}
+    by_behaviour: dict[str, Entry] = {}
     alike: list[tuple[Program, Program]] = []
     for entry in [*wanted, *(Entry(variant, BARE) for _, variant in variants)]:
         behaviour = behaviour_id(entry.program, task, researcher)
-        if entry.role == BARE and (idle := _idle(entry.program, variants, task, researcher, found)):
+        if entry.role == BARE and (idle := _idle(entry.program, variants, task, researcher, by_behaviour)):
             alike.append((entry.program, idle))
-        elif behaviour in found:
-            alike.append((entry.program, found[behaviour].program))
+        elif behaviour in by_behaviour:
+            alike.append((entry.program, by_behaviour[behaviour].program))
         else:
-            found[behaviour] = entry
-    return Entered((*found.values(), Entry(stock, "a/a")), tuple(alike))
+            by_behaviour[behaviour] = entry
+    return Entered((*by_behaviour.values(), Entry(stock, "a/a")), tuple(alike))
 
 
 def _idle(
-    variant: Program, variants: Sequence[tuple[Program, Program]], task: Task, researcher: str, found: dict[str, Entry]
+    variant: Program,
+    variants: Sequence[tuple[Program, Program]],
+    task: Task,
+    researcher: str,
+    by_behaviour: dict[str, Entry],
 ) -> Program | None:
-    """The program that a variant is made from, where a scripted researcher finds nothing in its list for this task: to
-    leave out what is not there changes nothing."""
+    """The original of a variant, where its idea list has nothing that applies to this task: leaving it out changes
+    nothing for a scripted researcher."""
     for program, made in variants:
         if made.program_id == variant.program_id and researcher == "scripted" and not resolved_ideas(program, task):
-            return found[behaviour_id(program, task, researcher)].program
+            return by_behaviour[behaviour_id(program, task, researcher)].program
     return None
 
 
 def variants_of(programs: Iterable[Program]) -> list[tuple[Program, Program]]:
-    """(program, the same without its ideas) of each that has a list."""
+    """(program, the same without its ideas) for each that has an idea list."""
     pairs = [(program, without_ideas(program)) for program in programs if program.ideas]
     first: dict[str, tuple[Program, Program]] = {}
     for program, variant in pairs:
@@ -74,7 +78,7 @@ def variants_of(programs: Iterable[Program]) -> list[tuple[Program, Program]]:
 
 
 def play_transfer(study: Study, programs: Sequence[Program], runs: int, bare: bool, progress: Progress) -> list[Match]:
-    """Play every program ``runs`` times on each task of ``study``, from wherever its ledger stands; a match a task."""
+    """Run every program ``runs`` times on each task of ``study``, one match per task; resumes where the ledger ends."""
     with at_work(study, progress) as executor:
         admit(study, programs, bare)
         matches = []
@@ -86,7 +90,7 @@ def play_transfer(study: Study, programs: Sequence[Program], runs: int, bare: bo
 
 
 def admit(study: Study, programs: Sequence[Program], bare: bool) -> None:
-    """Write down who may take part, a program without its ideas as the child of the one that has them."""
+    """Record the programs; a variant without ideas is a child of the original."""
     for program in (starter("stock"), *programs):
         study.admit(program, generation=0, operator="entry")
     for program, variant in variants_of(programs) if bare else []:

@@ -1,7 +1,7 @@
-"""`metaloop verify`: sources trained anew on a hidden split that nobody has seen, and what that says of a claim.
+"""`metaloop verify`: trains sources again on a new hidden split and compares the result with the claim.
 
-Everything fresh descends from one fresh secret: seeds, split, which runs are drawn. Its hash is told before, the secret
-itself afterwards, so that anybody can make the check again.
+The seeds, the split and the sample of runs all come from one new secret. Its hash is printed before the check and the
+secret after it, so that anyone can repeat the check.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from analysis.events import AuditEvent
 from analysis.trust import counts, weakest
 from arena import embedded
 from arena.jobs import MeasureJob, Measurement
-from arena.scratch import Told, measure, scratch, secret_hash
+from arena.scratch import Say, measure, scratch, secret_hash
 from arena.setup import reference
 from inner_loop.events import FindingEvent
 from programs.errors import TaskError
@@ -31,7 +31,7 @@ FRESH: Stream = "confirmation"
 
 @dataclass(frozen=True)
 class How:
-    """How a check is carried out; ``streams`` hold its secret."""
+    """The settings of a check; ``streams`` has its secret."""
 
     streams: Streams
     workers: int = 1
@@ -41,9 +41,9 @@ class How:
 
 @dataclass(frozen=True)
 class Sample:
-    """A source to be trained ``seeds`` times, and tried untrained as often where ``ablate`` says so.
+    """A source to be trained ``seeds`` times and, with ``ablate``, to be run untrained as often.
 
-    ``label`` names it, and its seeds. ``own``: what experiments of the source used, where a study knows of any.
+    ``label`` names it and decides its seeds. ``own``: CPU use of the source's experiments in its study, if known.
     """
 
     label: str
@@ -53,10 +53,10 @@ class Sample:
     own: tuple[CpuUse, ...] = ()
 
     def jobs(self, task: Task, how: How) -> list[MeasureJob]:
-        found = [self._job(how, f"{self.label} {k}", k, 1.0) for k in range(self.seeds)]
+        trained = [self._job(how, f"{self.label} {k}", k, 1.0) for k in range(self.seeds)]
         few = embedded.fraction(task, how.fixed_steps)
         again = range(self.seeds if self.ablate and embedded.can_be_untrained(task) else 0)
-        return found + [self._job(how, f"{self.label} {k} untrained", k, few) for k in again]
+        return trained + [self._job(how, f"{self.label} {k} untrained", k, few) for k in again]
 
     def _job(self, how: How, job_id: str, k: int, fraction: float) -> MeasureJob:
         seed = how.streams.seed(FRESH, "verify", self.label, k)
@@ -65,7 +65,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of a sample: a measurement per seed, trained and untrained."""
+    """The results of a sample: one measurement per seed, trained and untrained."""
 
     sample: Sample
     trained: tuple[Measurement, ...]
@@ -101,10 +101,10 @@ class Round:
         return sum(m.spent_seconds for _, m in self.everything)
 
     def gain(self, labels: Sequence[str]) -> Effect:
-        """Of the named samples, all their seeds together; where these say nothing, of one draw."""
+        """Gain of the named samples, all seeds pooled; where the seeds change nothing, as of one measurement."""
         values = [v for label in labels for v in self.taken[label].metrics]
-        found = gain_over(values, self.baseline, self.task.sign)
-        return one_draw(found, self.baseline) if embedded.unmoved(values, self.baseline) else found
+        effect = gain_over(values, self.baseline, self.task.sign)
+        return one_draw(effect, self.baseline) if embedded.unmoved(values, self.baseline) else effect
 
     def gains(self, label: str) -> list[float]:
         """Per seed of one sample; a failure earns 0."""
@@ -112,7 +112,7 @@ class Round:
         return [0.0 if v is None else self.task.sign * (middle - v) for v in self.taken[label].metrics]
 
     def ablation(self, labels: Sequence[str]) -> str:
-        """What the untrained sources of these samples say; empty where they lose their gain, as they must."""
+        """A finding where these samples keep their gain untrained; empty where they lose it, as they should."""
         labels = [label for label in labels if self.taken[label].untrained]
         if not labels:
             return ""
@@ -121,7 +121,7 @@ class Round:
         return embedded.ablation(self.gain(labels), untrained, self.task.unit)
 
 
-def carry_out(task: Task, samples: Sequence[Sample], seeds: int, how: How, told: Told) -> Round:
+def carry_out(task: Task, samples: Sequence[Sample], seeds: int, how: How, say: Say) -> Round:
     """Train the samples and ``seeds`` times the baseline. Raises TaskError where the baseline fails every time."""
     whole = [Sample("baseline", task.baseline(), seeds), *samples]
     jobs = {sample.label: sample.jobs(task, how) for sample in whole}
@@ -129,7 +129,7 @@ def carry_out(task: Task, samples: Sequence[Sample], seeds: int, how: How, told:
         folder,
         _,
     ):
-        measured = measure(folder, how.workers, [job for found in jobs.values() for job in found], told)
+        measured = measure(folder, how.workers, [job for each in jobs.values() for job in each], say)
     taken = {
         s.label: Taken(
             s,
@@ -145,26 +145,26 @@ def carry_out(task: Task, samples: Sequence[Sample], seeds: int, how: How, told:
     return Round(task, how, tuple(baseline), taken, tuple(measured.items()))
 
 
-def findings(found: Round, runs: Mapping[str, str | None]) -> list[FindingEvent]:
-    """The findings of a check: what the referee noticed of each source, what the scan of its text did.
+def findings(check: Round, runs: Mapping[str, str | None]) -> list[FindingEvent]:
+    """The findings of a check: by the referee on each source, and by the scan of its text.
 
     ``runs``: label → the run that the source is of; None for a source of no run.
     """
     rows: list[FindingEvent] = []
-    for label, taken in found.taken.items():
+    for label, taken in check.taken.items():
         about = {"run_id": runs.get(label), "source_id": taken.sample.source.source_id, "stream": FRESH}
         rows += [FindingEvent.of_line(t, **about, seed=m.seed) for m in taken.trained for t in m.findings]
-        rows += [FindingEvent.of_line(text, **about) for text in embedded.scan(found.task, taken.sample.source)]
-        still = embedded.unmoved(taken.metrics, found.baseline)
+        rows += [FindingEvent.of_line(text, **about) for text in embedded.scan(check.task, taken.sample.source)]
+        still = embedded.unmoved(taken.metrics, check.baseline)
         rows += [FindingEvent.of_line(still, **about)] if still else []
     return rows
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What a check found. ``figures`` are the columns of the view `audits`; gains in the task's unit.
+    """The result of a check. ``figures`` are the columns of the view `audits`; gains in the task's unit.
 
-    A source that fails under every seed has no gain, and nothing of it can be trusted or not.
+    A source that fails under every seed has no gain and no trust level.
     """
 
     subject: str
@@ -185,11 +185,11 @@ class Audit:
 
     @property
     def stands(self) -> bool:
-        """False where what was claimed is known to be wrong: invalid, or contradicted by fresh data."""
+        """False where the claim is known to be wrong: invalid, or contradicted by fresh data."""
         return not self.verdict.startswith(("invalid", "contradicted"))
 
     def event(self) -> AuditEvent:
-        """The secret is told now that it has been used."""
+        """The event reveals the secret, which is used up."""
         streams = self.round.how.streams
         return AuditEvent(body={
             "audit_id": self.audit_id, "subject": self.subject, "verdict": self.verdict,
@@ -202,14 +202,14 @@ class Audit:
 
 
 def verify_source(
-    task: Task, source: Source, seeds: int, how: How, told: Told,
+    task: Task, source: Source, seeds: int, how: How, say: Say,
     run_id: str | None = None, own: tuple[CpuUse, ...] = (),
 ) -> Audit:  # fmt: skip
-    """A source under ``seeds`` fresh seeds, trained and untrained, against as many of the task's untouched baseline."""
+    """Compare a source under ``seeds`` fresh seeds, trained and untrained, with the task's untouched baseline."""
     label = run_id or "source"
-    found = carry_out(task, [Sample(label, source, seeds, ablate=True, own=own)], seeds, how, told)
-    gain, hollow, failed = found.gain([label]), found.ablation([label]), found.taken[label].failures
-    rows = findings(found, {label: run_id})
+    check = carry_out(task, [Sample(label, source, seeds, ablate=True, own=own)], seeds, how, say)
+    gain, hollow, failed = check.gain([label]), check.ablation([label]), check.taken[label].failures
+    rows = findings(check, {label: run_id})
     if hollow:
         rows.append(FindingEvent.of_line(hollow, run_id=run_id, source_id=source.source_id, stream=FRESH))
     measured = (gain.gain, gain.low, gain.high) if len(failed) < seeds else (None, None, None)
@@ -218,7 +218,7 @@ def verify_source(
         source_verdict(gain, failed, hollow),
         {"run_id": run_id, "n": gain.n} | dict(zip(("gain", "low", "high"), measured, strict=True)),
         rows,
-        found,
+        check,
         details={"failed_seeds": len(failed), "source_id": source.source_id},
     )
 

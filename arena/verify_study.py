@@ -1,4 +1,4 @@
-"""`metaloop verify STUDY` and `RUN`: what a study recorded, held against fresh data."""
+"""`metaloop verify STUDY` and `RUN`: compares what a study recorded with fresh data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analysis.ledger import Ledger, check
 from analysis.study import open_study
 from analysis.tables import rows, statement
 from arena.choice import hardware_of_jobs
-from arena.scratch import Told
+from arena.scratch import Say
 from arena.study import Study
 from arena.verify import FRESH, Audit, How, Sample, carry_out, findings, verify_source
 from inner_loop.events import FindingEvent
@@ -27,7 +27,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Claim:
-    """The match that makes a study's claim, and its two arms with their finished runs: the first leads the second."""
+    """The match behind a study's claim, with the finished runs of its two arms; the first arm is claimed to be better."""
 
     match: Row
     first: Sequence[Row]
@@ -71,7 +71,7 @@ def claim_of(con: DuckDBPyConnection) -> Claim:
     twins = [row for row in last if row["role"] == "a/a" and stock and row["program_id"] == stock["program_id"]]
     if stock is None or not others:
         hint = "verify one of its runs: metaloop verify RUN -s STUDY"
-        raise NotFound("no match here that measured a program beside stock", hint=hint)
+        raise NotFound("this study has no match of a program against stock", hint=hint)
     sql = "SELECT * FROM runs WHERE arm_id = ? AND state = 'finished' AND verified_gain IS NOT NULL ORDER BY run_id"
     first = rows(con.execute(sql, [others[0]["arm_id"]]))
     second = [run for row in own or [stock, *twins] for run in rows(con.execute(sql, [row["arm_id"]]))]
@@ -79,7 +79,7 @@ def claim_of(con: DuckDBPyConnection) -> Claim:
 
 
 def final_source(study: Study, run: Row) -> Source:
-    """What a run ended with, read as plain files and held against the hash in the ledger. Raises Corrupt."""
+    """The final source of a run, read as plain files and checked against the hash in the ledger. Raises Corrupt."""
     baseline = study.task.baseline()
     if run["final_source_id"] == baseline.source_id:
         return baseline
@@ -90,7 +90,7 @@ def final_source(study: Study, run: Row) -> Source:
     except NotFound as error:
         raise Corrupt(error.message, hint=hint) from None
     if source.source_id != run["final_source_id"]:
-        message = f"{folder}: holds {source.source_id}, the ledger says that it ended with {run['final_source_id']}"
+        message = f"{folder}: contains {source.source_id}, but the ledger recorded {run['final_source_id']} as its final source"
         raise Corrupt(message, hint=hint)
     return source
 
@@ -109,10 +109,10 @@ def run_of(study: Study, run_id: str) -> Row:
     return run
 
 
-def verify_run(study: Study, run: Row, seeds: int, how: How, told: Told) -> Audit:
-    """A run's final source on fresh data, with what the study recorded and the run claimed beside it."""
+def verify_run(study: Study, run: Row, seeds: int, how: How, say: Say) -> Audit:
+    """Measure a run's final source on fresh data, beside the recorded and the claimed gain."""
     own = used_by(study, run)
-    audit = verify_source(study.task, final_source(study, run), seeds, how, told, run_id=run["run_id"], own=own)
+    audit = verify_source(study.task, final_source(study, run), seeds, how, say, run_id=run["run_id"], own=own)
     low, high = audit.figures["low"], audit.figures["high"]
     recorded = {"recorded_gain": run["verified_gain"], "claimed_gain": run["claimed_gain"]}
     inside = None if low is None or run["verified_gain"] is None else low <= run["verified_gain"] <= high
@@ -123,7 +123,7 @@ def verify_run(study: Study, run: Row, seeds: int, how: How, told: Told) -> Audi
 
 
 def samples_of(study: Study, claim: Claim) -> list[Sample]:
-    """A fresh seed for each run that changed anything; the leading arm's are tried untrained, too."""
+    """One fresh seed for each run that changed anything; those of the first arm also untrained."""
     untouched = study.task.baseline().source_id
     return [
         Sample(run["run_id"], final_source(study, run), 1, ablate=runs is claim.first, own=used_by(study, run))
@@ -133,21 +133,21 @@ def samples_of(study: Study, claim: Claim) -> list[Sample]:
     ]
 
 
-def verify_study(study: Study, whole: Claim, drawn: Claim, how: How, told: Told) -> Audit:
-    """The final sources of the drawn runs, a fresh seed each: does the lead that ``whole`` records stand?"""
+def verify_study(study: Study, whole: Claim, drawn: Claim, how: How, say: Say) -> Audit:
+    """Measure the final sources of the sampled runs, one fresh seed each, and test whether the recorded lead holds."""
     samples = samples_of(study, drawn)
-    found = carry_out(study.task, samples, study.config.baseline_seeds, how, told)
+    check = carry_out(study.task, samples, study.config.baseline_seeds, how, say)
     gains = [
-        [found.gains(run["run_id"])[0] if run["run_id"] in found.taken else 0.0 for run in runs] for runs in drawn.arms
+        [check.gains(run["run_id"])[0] if run["run_id"] in check.taken else 0.0 for run in runs] for runs in drawn.arms
     ]
-    fresh = lead(gains[0], gains[1], around_zero(found.baseline, study.task.sign))
+    fresh = lead(gains[0], gains[1], around_zero(check.baseline, study.task.sign))
     recorded = recorded_lead(study, whole)
-    hollow = found.ablation([run["run_id"] for run in drawn.first if run["run_id"] in found.taken])
+    hollow = check.ablation([run["run_id"] for run in drawn.first if run["run_id"] in check.taken])
     verdict, why = study_verdict(recorded, fresh, hollow)
-    noticed = findings(found, {sample.label: sample.label for sample in samples})
+    noticed = findings(check, {sample.label: sample.label for sample in samples})
     noticed += [FindingEvent.of_line(hollow, stream=FRESH)] if hollow else []
-    audit = Audit("study", verdict, figures_of(whole, recorded, fresh), noticed, found, why, {
-        "failed_seeds": sum(len(taken.failures) for taken in found.taken.values()),
+    audit = Audit("study", verdict, figures_of(whole, recorded, fresh), noticed, check, why, {
+        "failed_seeds": sum(len(taken.failures) for taken in check.taken.values()),
         "ratio": asdict(fresh.ratio), "recorded_ratio": asdict(recorded.ratio), "match_id": whole.match["match_id"],
         "arms": arms_of(whole, drawn, (recorded.first, recorded.second), (fresh.first, fresh.second), gains),
     })  # fmt: skip
@@ -157,7 +157,7 @@ def verify_study(study: Study, whole: Claim, drawn: Claim, how: How, told: Told)
 
 
 def recorded_lead(study: Study, claim: Claim) -> Lead:
-    """The claim again, from all verifications that the ledger holds of its two arms."""
+    """The recorded lead, from all verifications of its two arms in the ledger."""
     values = [
         event.metric
         for (task, stream, _), event in study.state.baselines.items()
@@ -166,7 +166,7 @@ def recorded_lead(study: Study, claim: Claim) -> Lead:
         and event.metric is not None
     ]
     if not values or not claim.first or not claim.second:
-        raise NotFound(f"{study.folder}: its claim has not been measured yet", hint="finish the study first")
+        raise NotFound(f"{study.folder}: its claim has no measurements yet", hint="finish the study first")
     first, second = ([run["verified_gain"] for run in runs] for runs in claim.arms)
     return lead(first, second, around_zero(values, study.task.sign))
 
@@ -186,7 +186,7 @@ def figures_of(claim: Claim, recorded: Lead, fresh: Lead) -> dict[str, Any]:
 def arms_of(
     whole: Claim, drawn: Claim, recorded: Sequence[Effect], fresh: Sequence[Effect], gains: Sequence[Sequence[float]]
 ) -> list[dict[str, Any]]:
-    """Per arm what was recorded and what fresh data say, and the same of each run that was drawn."""
+    """By arm: recorded and fresh gain, and the same for each sampled run."""
     arms = []
     for all_runs, runs, old, new, own in zip(whole.arms, drawn.arms, recorded, fresh, gains, strict=True):
         each = zip(runs, own, strict=True)
@@ -201,7 +201,7 @@ def arms_of(
 
 
 def surroundings(study: Study, audit: Audit) -> dict[str, Any]:
-    """What the check cost, as a share of what the study spent (both in true device-seconds), and where it was made."""
+    """The cost of the check as a share of the study's (both in real device-seconds), and the hardware it ran on."""
     whole = spent_by(study)
     share = audit.round.spent / whole if whole else None
     hardware = hardware_of_jobs(study.task.device)
@@ -220,7 +220,7 @@ def spent_by(study: Study) -> float:
 
 
 def store(study: Study, audit: Audit) -> None:
-    """Into a segment of its own, so that the study's chain stays as it is and goes on from here."""
+    """Record the check in a ledger segment of its own, so that the study's chain is not changed."""
     with Ledger(study.folder / "ledger", "audit") as ledger:
         for event in audit.findings:
             ledger.append(event.to_record(), sync=False)

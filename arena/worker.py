@@ -1,7 +1,7 @@
-"""A worker process: reads jobs as JSON lines, carries them out one after the other, answers with JSON lines.
+"""A worker process: reads jobs as JSON lines, runs them one after the other, and answers with JSON lines.
 
-It holds a warm template of the trainer for each task that it is asked for, and for each device of a run (made when the
-first wave needs them), and writes what happens to its own ledger segment.
+It keeps a warm trainer for each task that its jobs name, and for each device of a run (started with the first wave),
+and writes events to its own ledger segment.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SHOWN = ("run_id", "number", "status", "metric", "decision", "description", "dev
 
 
 class Writer(Protocol):
-    """Where events are written down: a segment of the ledger, or the line to who has one."""
+    """The destination of events: a ledger segment, or the connection to the process that writes it."""
 
     def append(self, event: Mapping[str, Any], sync: bool = True) -> object: ...
 
@@ -46,7 +46,7 @@ class Writer(Protocol):
 
 
 def shown(event: Event) -> dict[str, Any] | None:
-    """What is shown of an event while a run goes on; None for one that is not shown."""
+    """The progress message of an event; None for an event that is not shown."""
     if not isinstance(event, ExperimentEvent | DecisionEvent):
         return None
     return {"kind": event.kind, **{name: getattr(event, name) for name in SHOWN if hasattr(event, name)}}
@@ -83,8 +83,8 @@ class Worker:
         """Write an event down, then show it to the parent. Outcomes and ends are synced, decisions can be replayed."""
         self.ledger.append(event.to_record(), sync=event.kind in self.synced)
         self.run.take(event)
-        if (told := shown(event)) is not None:
-            self.tell({"progress": told})
+        if (message := shown(event)) is not None:
+            self.tell({"progress": message})
 
     def carry_out(self, job: Job) -> JobResult:
         self.devices = self.trainers.at(job.task)
@@ -177,15 +177,15 @@ class Worker:
         )
 
     def kit(self, job: RunJob, folder: Path | None) -> Kit:
-        """What a researcher with a model is given. Where to record to and replay from is up to the command."""
-        record, replay = (Path(told) if (told := os.environ.get(name)) else None for name in (RECORD, REPLAY))
+        """The context of a researcher with a model. The command decides where calls are recorded and replayed."""
+        record, replay = (Path(path) if (path := os.environ.get(name)) else None for name in (RECORD, REPLAY))
         return Kit(
             staff=self.config.staff, run_id=job.run_id, study=self.folder, folder=folder, recorded=job.recorded,
             emit=self.emit, should_stop=self.should_stop, record=record, replay=replay,
         )  # fmt: skip
 
     def verify(self, job: RunJob, result: RunResult, ended: RunEndedEvent) -> JobResult:
-        """Train what a run ended with on seeds that no researcher saw."""
+        """Train the final source of a run on seeds that no researcher saw."""
         untouched = result.final.source_id == self.trainer.task.baseline().source_id
         specs = [Spec(result.final, seed, job.stream, block=job.match_id) for seed in job.fresh_seeds(untouched)]
         own = own_experiments(self.run.experiments.values(), result.final.source_id)
@@ -201,7 +201,7 @@ STARTED_FIELDS = ("run_id", "match_id", "arm_id", "program_id", "run_seed", "str
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """An error as the parent can raise it again."""
+    """An error in a form that the parent can raise again."""
     if isinstance(error, MetaloopError):
         return {"kind": error.kind, "message": error.message, "hint": error.hint}
     if isinstance(error, OSError) and error.strerror:
@@ -209,7 +209,7 @@ def describe(error: BaseException) -> dict[str, Any]:
         return {
             "kind": "environment",
             "message": f"{error.strerror}{where}",
-            "hint": "free the disk or mend the folder, then run the same command again: nothing is lost",
+            "hint": "free disk space or repair the folder, then repeat the command: nothing is lost",
         }
     return {
         "kind": "internal",
@@ -226,7 +226,7 @@ def serve(
     tell: Tell,
     make: Callable[[Path, int, Trainers, Tell], Worker] = Worker,
 ) -> None:
-    """Carry out ``jobs`` as they come and tell each result."""
+    """Run ``jobs`` as they arrive and send each result."""
     with Trainers(folder, StudyConfig.read(folder / "study.toml")) as trainers:
         worker = make(folder, index, trainers, tell)
         worker.tell({"ready": os.getpid()})

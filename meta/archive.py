@@ -91,10 +91,10 @@ def front(points: Sequence[Sequence[float]]) -> list[int]:
     """Places of the points that no other point dominates: as good everywhere and better somewhere. Of equal ones, the
     first."""
     values = np.asarray(points, dtype=float)
-    found: list[int] = []
+    undominated: list[int] = []
     for i, point in enumerate(values):
         others = np.delete(values, i, axis=0)
         beaten = (others >= point).all(axis=1) & (others > point).any(axis=1)
-        if not beaten.any() and not any((values[j] == point).all() for j in found):
-            found.append(i)
-    return found
+        if not beaten.any() and not any((values[j] == point).all() for j in undominated):
+            undominated.append(i)
+    return undominated

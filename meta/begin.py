@@ -105,10 +105,10 @@ def confirmed_again(folder: Path) -> bool:
 
 def champion_of(folder: Path) -> dict[str, Any] | None:
     """The last champion event of a study that has ended; None while there is none, or it is being confirmed again."""
-    found, begun = None, False
+    champion, begun = None, False
     for event in read(folder / "ledger"):
         if event["kind"] == "champion":
-            found, begun = event, False
+            champion, begun = event, False
         elif event["kind"] == "match" and event["label"] == LOOKS[2][0]:
             begun = True
-    return None if begun else found
+    return None if begun else champion

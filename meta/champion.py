@@ -80,8 +80,8 @@ def spend_of(tasks: TaskSet) -> list[SameSpend]:
     """On each home task, what stock reaches with all that the study has spent there."""
     stock = starter("stock").program_id
     with open_study(tasks.study.folder, views=()) as con:
-        found = [same_spend(con, task.name, task.unit, stock) for task in tasks.tasks]
-    return [each for each in found if each is not None]
+        spends = [same_spend(con, task.name, task.unit, stock) for task in tasks.tasks]
+    return [each for each in spends if each is not None]
 
 
 def write_page(study: Study, champion: Champion) -> None:

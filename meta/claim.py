@@ -136,13 +136,13 @@ def _beside(gains: Gains, measured: Against | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def claim_over(found: Sequence[tuple[Scale, Gains, Against]]) -> Claim:
+def claim_over(measured_on: Sequence[tuple[Scale, Gains, Against]]) -> Claim:
     """The one test over several tasks. Degrees of freedom by Satterthwaite over the tasks, which are independent."""
     tasks = [
         OnTask(s.task, s.unit, s.size, s.of_stock, claim(gains, measured, (s.task, s.unit)))
-        for s, gains, measured in found
+        for s, gains, measured in measured_on
     ]
-    sides = [(scale, *pooled(gains, measured)) for scale, gains, measured in found]
+    sides = [(scale, *pooled(gains, measured)) for scale, gains, measured in measured_on]
     reference = OWN if all(gains.get(OWN) for _, gains, _ in sides) else STOCK
     bare = all(gains.get("without-ideas") for _, gains, _ in sides)
 
@@ -180,11 +180,11 @@ def checked(gains: Gains, measured: Against | None, task: str, unit: str) -> Che
 
 def worst(checks: Sequence[Check | None]) -> Check | None:
     """Of one check per task the one of least p, corrected for their number (Bonferroni)."""
-    found = [check for check in checks if check is not None]
-    if not found:
+    made = [check for check in checks if check is not None]
+    if not made:
         return None
-    least = min(found, key=lambda check: 2.0 if check.p is None else check.p)
-    return replace(least, p=None if least.p is None else min(1.0, least.p * len(found)))
+    least = min(made, key=lambda check: 2.0 if check.p is None else check.p)
+    return replace(least, p=None if least.p is None else min(1.0, least.p * len(made)))
 
 
 def pooled(gains: Gains, measured: Against | None) -> tuple[Gains, Against | None]:

@@ -45,10 +45,10 @@ class TopTwo:
     def _next(self, raced: Sequence[ArmScore], at: _Replay) -> Mapping[str, int]:
         """Replay the rounds that were played, up to the first that asks for runs which are not there yet."""
         while True:
-            asked = at.asked if at.asked is not None else self._ask(at)
-            at.asked = asked
-            short = {raced[i].arm_id: runs for i, runs in asked.items() if len(raced[i].gains) < runs}
-            if short or not asked:
+            requested = at.asked if at.asked is not None else self._ask(at)
+            at.asked = requested
+            short = {raced[i].arm_id: runs for i, runs in requested.items() if len(raced[i].gains) < runs}
+            if short or not requested:
                 return short
             at.take(raced)
 
