@@ -1,4 +1,4 @@
-"""Several runs share a device: each leases it while an experiment trains, and releases it while its researcher works.
+"""Several runs share a device: each leases it while an experiment trains.
 
 The number is a choice of the command, not of its study: no result depends on it. Locks are files; the kernel releases
 them when their process ends (flock(2)), so a kill leaves nothing behind.
@@ -48,14 +48,14 @@ def processes(config: StudyConfig) -> int:
 
 
 def within_devices(workers: int, task: Task, devices: int = 1) -> int:
-    """The number of workers that fit on this machine's GPUs; for a CPU task all of them."""
+    """The number of workers that fit on this machine's GPUs; for a CPU task, all."""
     if task.device == "cpu":
         return workers
     return max(1, min(workers, len(usable()) * task.per_device // devices))
 
 
 class Leases:
-    """At most ``width`` experiments at a time, over all processes that use the same ``folder``."""
+    """At most ``width`` experiments at once, over all processes that use the same ``folder``."""
 
     def __init__(self, folder: Path, width: int) -> None:
         self._folder, self._width = folder, width
@@ -64,8 +64,8 @@ class Leases:
     def one(self) -> Iterator[None]:
         """Hold a device while in here.
 
-        Waiting processes queue at a gate lock, and only the first looks for a device. The kernel grants the lock in order
-        of arrival, so a run that has just trained queues behind those that wait.
+        Waiting processes queue at a gate lock, and only the first looks for a device. The kernel grants the lock in
+        order of arrival, so a run that has just trained queues behind those that wait.
         """
         self._folder.mkdir(exist_ok=True)
         with open(self._folder / "gate.lock", "a", encoding="utf-8") as gate:

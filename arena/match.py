@@ -54,8 +54,8 @@ def play_round(
 ) -> None:
     """Bring each arm to its requested number of runs, on every task.
 
-    Raises Drained where a stop was requested before the end of the round. After the runs in flight have ended, raises the
-    first problem that would affect other runs, too.
+    Raises Drained where a stop was requested before the end of the round. After the runs in flight have ended,
+    raises the first problem that would affect other runs, too.
     """
     first = [arm.arm_id for arm in matches[0].match.arms]
     jobs = {

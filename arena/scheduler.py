@@ -61,8 +61,8 @@ class Lost(Generic[J]):
 
 @dataclass(frozen=True)
 class Patience:
-    """Limits on deaths; None: no limit. ``job``: of workers that ran one job; ``node``: of nodes that ran one job, which
-    may not be its fault; ``in_all``: of workers in total."""
+    """Limits on deaths; None: no limit. ``job``: of workers that ran one job; ``node``: of nodes that ran one job,
+    which may not be its fault; ``in_all``: of workers in total."""
 
     job: int | None = None
     node: int | None = None
@@ -196,7 +196,7 @@ class Scheduler(Generic[J]):
 
     @property
     def in_flight(self) -> Mapping[int, Placement[J]]:
-        """By ticket. A job is here at most once; a placement that was presumed dead may still answer."""
+        """By ticket. A job is here at most once; one presumed dead may still answer."""
         return self._placed
 
     @property
@@ -229,7 +229,7 @@ class Scheduler(Generic[J]):
         return fullest
 
     def _emptiest(self, want: Want, kept: set[str]) -> str | None:
-        """The node to reserve: the fewest devices are missing there, and never more, because no other job is admitted."""
+        """The node to reserve: the fewest devices are missing there, and no other job is admitted."""
         best, emptiest = -1, None
         for name, node in self.nodes.items():
             if name not in kept and (free := len(self._free[name])) > best and want.suits(node):

@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 def scratch(
     task: Task, streams: Streams, *, workers: int, fixed_steps: bool, sandbox: bool
 ) -> Iterator[tuple[Path, StudyConfig]]:
-    """A temporary folder that workers treat as a study. Its hidden splits come from ``streams`` and are deleted with it.
+    """A temporary folder that workers treat as a study; its hidden splits come from ``streams``.
 
     The data.py of a task that is not built in runs in a sandbox, in every worker.
     """
@@ -50,7 +50,7 @@ def scratch(
 
 
 def measure(folder: Path, workers: int, jobs: Sequence[MeasureJob], say: Say) -> Mapping[str, Measurement]:
-    """Run the jobs and return their measurements by job id. Raises what stopped a worker."""
+    """Run the jobs; returns their measurements by job id. Raises what stopped a worker."""
     measured: dict[str, Measurement] = {}
     with _executor(folder, min(workers, len(jobs)), lambda event: say(str(event.get("text", "")))) as executor:
         for result in executor.run(jobs):

@@ -105,9 +105,7 @@ class StudyConfig(BaseModel):
     data_bits: DataBits = Field(default=31, description="of the seeds of data; older studies do not name it")
     hardware_class: str
     versions: Versions
-    meta_program: str | None = Field(
-        default=None, description="text of the program that instructs models to write programs"
-    )
+    meta_program: str | None = Field(default=None, description="text that instructs the models that write programs")
     prior: Prior | None = Field(default=None, description="estimates from past studies, as they were used")
     plan: dict[str, Any] = Field(default_factory=dict)
     programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")
@@ -141,7 +139,7 @@ class StudyConfig(BaseModel):
         return Streams(bytes.fromhex(self.secret), self.data_bits)
 
     def dump(self, path: Path) -> None:
-        """Write study.toml atomically, readable by its owner only: it contains the secret."""
+        """Write study.toml atomically, readable by its owner only, for its secret."""
         import tomli_w
 
         body = {k: v for k, v in self.model_dump(by_alias=True).items() if v is not None}

@@ -28,7 +28,7 @@ SETTLED = ("task", "run_budget", "researcher", "fixed_steps", "seed", "verify_se
 
 
 class Study:
-    """The folder of a study, from which everything resumes. As a context manager it holds the lock and writes the ledger."""
+    """The folder of a study. As a context manager it holds the lock and writes the ledger."""
 
     def __init__(self, folder: Path, config: StudyConfig) -> None:
         self.folder = folder.resolve()

@@ -78,7 +78,7 @@ def variants_of(programs: Iterable[Program]) -> list[tuple[Program, Program]]:
 
 
 def play_transfer(study: Study, programs: Sequence[Program], runs: int, bare: bool, progress: Progress) -> list[Match]:
-    """Run every program ``runs`` times on each task of ``study``, one match per task; resumes where the ledger ends."""
+    """Run every program ``runs`` times on each task of ``study``, a match per task; resumes."""
     with at_work(study, progress) as executor:
         admit(study, programs, bare)
         matches = []

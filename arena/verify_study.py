@@ -27,7 +27,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Claim:
-    """The match behind a study's claim, with the finished runs of its two arms; the first arm is claimed to be better."""
+    """The match behind a study's claim and the finished runs of its two arms; the first is claimed better."""
 
     match: Row
     first: Sequence[Row]
@@ -79,7 +79,7 @@ def claim_of(con: DuckDBPyConnection) -> Claim:
 
 
 def final_source(study: Study, run: Row) -> Source:
-    """The final source of a run, read as plain files and checked against the hash in the ledger. Raises Corrupt."""
+    """The final source of a run, checked against its hash in the ledger. Raises Corrupt."""
     baseline = study.task.baseline()
     if run["final_source_id"] == baseline.source_id:
         return baseline
@@ -90,7 +90,7 @@ def final_source(study: Study, run: Row) -> Source:
     except NotFound as error:
         raise Corrupt(error.message, hint=hint) from None
     if source.source_id != run["final_source_id"]:
-        message = f"{folder}: contains {source.source_id}, but the ledger recorded {run['final_source_id']} as its final source"
+        message = f"{folder}: contains {source.source_id}, but the ledger recorded {run['final_source_id']}"
         raise Corrupt(message, hint=hint)
     return source
 

@@ -14,7 +14,7 @@ from typing import Any
 from arena.executor import Progress
 from arena.inprocess import InProcessExecutor
 from arena.setup import reference
-from meta.begin import found, take_up
+from meta.begin import create, take_up
 from meta.claim import Claim
 from meta.evolve import search
 from meta.lineage import Lineage
@@ -67,6 +67,6 @@ def whole_study(
         study, plan, starters = take_up(folder)
         study.agree(task=reference(task), seed=seed)
     else:
-        study, starters = found(folder, task=task, plan=plan, workers=1, seed=seed, known=known)
+        study, starters = create(folder, task=task, plan=plan, workers=1, seed=seed, known=known)
     with study, InProcessExecutor(study, progress) as executor, Unwritten() as lineage:
         return search(study, plan, starters, executor, lineage, progress)

@@ -1,4 +1,4 @@
-"""The archive: every program that was measured, as a posterior; who may breed is drawn from it."""
+"""The archive: the posterior gain of every measured program, from which parents are drawn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from programs.program import Program
 class Archive:
     """Programs with their posterior gains and their numbers of children.
 
-    ``twins`` (id → id) behave like a scored program and were not run: they may breed with its score, but are no elites.
+    ``twins`` (id → id) behave like a scored program and were not run: they may be parents with its score, not elites.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Archive:
     def breeding_stock(
         self, rng: np.random.Generator, n: int, more_than: int, first_among: Sequence[str] | None = None
     ) -> Archive:
-        """The ``n`` programs that breed next, and play beside their children: the incumbent, the others drawn.
+        """The ``n`` possible parents, which are also raced beside their children: the incumbent, and others drawn.
 
         The incumbent is the best of ``first_among`` where these are given. Where enough programs have ``more_than``
         runs, so that what promoted them has been measured again, only these are drawn.
@@ -61,7 +61,7 @@ class Archive:
         return part
 
     def runners(self) -> list[str]:
-        """Ids of the programs that run for those of the archive, best first: a twin for what behaves like it."""
+        """Ids of the programs to run, best first; a twin stands for programs that behave like it."""
         return list(dict.fromkeys(self.twins.get(s.program_id, s.program_id) for s in self.scores))
 
     def parents(self, rng: np.random.Generator, n: int, first_among: Sequence[str] | None = None) -> list[Parent]:
@@ -71,8 +71,8 @@ class Archive:
         With ``first_among`` the first parent is drawn from these ids alone.
 
         Over several tasks a program is drawn on each, and the parent is one of those that no other draw beats on all of
-        them (the Pareto front of the draws), each as likely: so a specialist breeds, and who is worse everywhere does
-        not. On one task the front is the best draw.
+        them (the Pareto front of the draws), each as likely: so a specialist can be a parent, and a program that is
+        worse everywhere cannot. On one task the front is the best draw.
         """
         chosen: list[ProgramScore] = []
         while len(chosen) < min(n, len(self.scores)):
@@ -82,14 +82,14 @@ class Archive:
         return [Parent(self.programs[s.program_id], s) for s in chosen]
 
     def _drawn(self, score: ProgramScore, rng: np.random.Generator) -> list[float]:
-        """A draw of what it gains on each task."""
+        """A draw of its gain on each task."""
         bred = 0.5 * self.children[score.program_id]
         return [on.shrunk_mean + on.shrunk_se * (rng.standard_normal() - bred) for on in score.tasks or (score,)]
 
 
 def front(points: Sequence[Sequence[float]]) -> list[int]:
-    """Places of the points that no other point dominates: as good everywhere and better somewhere. Of equal ones, the
-    first."""
+    """Indices of the points that no other point dominates (as good everywhere and better somewhere); of equal points
+    the first."""
     values = np.asarray(points, dtype=float)
     undominated: list[int] = []
     for i, point in enumerate(values):

@@ -1,4 +1,4 @@
-"""Founding a study and taking one up again: the same settings in, the same study out."""
+"""Creates a study of the outer loop, and reads an existing one to resume it."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from programs.program import Program
 from trainer.task import Task
 
 
-def found(
+def create(
     folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), workers: int, seed: int | None = None,
     fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
     further: Sequence[Task] = (),
     researcher: str = "scripted", staff: Staff | None = None, meta_program: Program | None = None,
     devices: int = 1, known: Known | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
-    """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is to be improved.
-    ``further``: home tasks beside ``task``, on which all is played, too.
+    """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to
+    improve. ``further``: tasks beside ``task`` that every match is also played on.
 
-    ``meta_program`` is what mutation by the models of ``staff`` follows; left out, the library's. Whether they search
-    traces is settled here, so that another price map of models changes nothing on the way. ``known``: of past studies.
+    ``meta_program`` instructs the models of ``staff`` when they write programs (default: the library's). Whether they
+    search traces is decided here, so that a later price list changes nothing. ``known``: from past studies.
     """
     if staff and staff.models:
         from meta.mutators.llm.sight import settled
@@ -74,7 +74,7 @@ def found(
 
 
 def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
-    """An existing study, its plan and its starters, to go on from where its ledger stands."""
+    """An existing study, its plan and its starters, to resume where its ledger ends."""
     study = Study.open(folder)
     given = {k: v for k, v in study.config.plan.items() if k not in ("origin", "operators")}
     try:
@@ -87,24 +87,24 @@ def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
     for name, value in given.items():
         # a whole number may stand for seconds; nothing is a number that is true or false
         if type(value) not in ((int, float) if name == "run_budget" else (int,)) or value < 0:
-            message = f"{folder}/study.toml: [plan] {name} = {value!r} is no number that a plan can have"
+            message = f"{folder}/study.toml: [plan] {name} = {value!r} is not a valid number"
             raise Corrupt(message, hint="restore study.toml from a copy")
     began = [Program.parse(text, name) for name, text in study.config.programs]
     origin = study.config.plan.get("origin")
     if origin is not None and origin not in {program.program_id for program in began}:
-        message = f"{folder}/study.toml: [plan] origin = {origin!r} is none of its programs"
+        message = f"{folder}/study.toml: [plan] origin = {origin!r} is not one of its programs"
         raise Corrupt(message, hint="restore study.toml from a copy")
     return study, plan, began
 
 
 def confirmed_again(folder: Path) -> bool:
-    """Whether the study has ended with its second confirmation."""
+    """Whether the study has finished its second confirmation."""
     event = champion_of(folder)
     return event is not None and decision_of(event).look > 1
 
 
 def champion_of(folder: Path) -> dict[str, Any] | None:
-    """The last champion event of a study that has ended; None while there is none, or it is being confirmed again."""
+    """The last champion event of a finished study; None before it, and while it is being confirmed again."""
     champion, begun = None, False
     for event in read(folder / "ledger"):
         if event["kind"] == "champion":

@@ -1,4 +1,4 @@
-"""Breeding: draw an operator and parents, write a child, admit it if it is sound and behaves in a new way."""
+"""Breeding: draw an operator and parents, write a child, and admit it if it is valid and behaves differently."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VERSION = re.compile(r"-v\d+$")
 
 @dataclass(frozen=True)
 class Attempt:
-    """A proposal and what became of it: an empty ``refusal`` admits the child, a ``faulty`` one may be repaired."""
+    """A proposal and its result. An empty ``refusal`` admits the child; a ``faulty`` proposal may be repaired."""
 
     proposal: Proposal
     program: Program | None
@@ -41,10 +41,10 @@ def breed(
     generation: int, count: int, first_among: Sequence[str] | None = None,
     gate: Callable[[Program], str] | None = None,
 ) -> list[Attempt]:  # fmt: skip
-    """Attempts until ``count`` children are admitted; fewer where the operators find nothing new.
+    """Try until ``count`` children are admitted, or the operators propose nothing new.
 
     The first child of a generation is written from the evidence; the others come from the mix.
-    A faulty reply of a model is put right by it once.
+    A model may repair a faulty reply once.
     """
     rng = np.random.default_rng(study.streams.seed("search", "breed", generation))
     known = [p.name for p in study.state.programs.values() if (p.generation or 0) < generation]
@@ -81,7 +81,8 @@ def next_version(name: str, taken: Sequence[str]) -> str:
 
 
 def judge(proposal: Proposal, name: str, novelty: Novelty, gate: Callable[[Program], str] | None = None) -> Attempt:
-    """Admit a child that parses, lints without errors, passes the gate, and behaves as no program of the study did."""
+    """Admit a child that parses, lints without errors, passes the gate, and behaves like no other program of the
+    study."""
     if proposal.refusal:
         return Attempt(proposal, None, proposal.refusal, faulty=True)
     try:
@@ -98,7 +99,7 @@ def judge(proposal: Proposal, name: str, novelty: Novelty, gate: Callable[[Progr
 
 
 def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], generation: int) -> list[Program]:
-    """Commit the children, then write every attempt down, the refused ones with their reason."""
+    """Commit the children, then record every attempt, refused ones with the reason."""
     for number, attempt in enumerate(attempts):
         p, program = attempt.proposal, attempt.program
         if program is not None and not attempt.refusal:
@@ -118,15 +119,15 @@ def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], gene
     return [a.program for a in attempts if a.program is not None and not a.refusal]
 
 
-def _model_call(asked: Asked) -> dict[str, Any]:
+def _model_call(call: Asked) -> dict[str, Any]:
     """The fields of the event about the model behind a proposal."""
     return {
-        "model": asked.model,
-        "tokens": asked.tokens,
-        "usd": asked.usd,
-        "call": asked.call,
-        "prompt": tuple(PromptMessage(role, text) for role, text in asked.prompt),
-        "meta_program_id": asked.meta_program_id,
-        "repairs": asked.repairs,
-        "turns": tuple(asked.turns) or None,
+        "model": call.model,
+        "tokens": call.tokens,
+        "usd": call.usd,
+        "call": call.call,
+        "prompt": tuple(PromptMessage(role, text) for role, text in call.prompt),
+        "meta_program_id": call.meta_program_id,
+        "repairs": call.repairs,
+        "turns": tuple(call.turns) or None,
     }

@@ -13,7 +13,7 @@ from analysis.study import open_study
 from analysis.trust import counts, weakest
 from arena.study import Study
 from arena.task_set import TaskSet
-from meta.claim import Claim, Elsewhere, record, recorded
+from meta.claim import Claim, ReservedClaim, record, recorded
 from meta.confirmation import LOOKS, same_as
 from meta.evidence_page import evidence_page
 from meta.lineage import Lineage
@@ -23,7 +23,12 @@ from programs.shelf import starter
 
 
 def crown(
-    study: Study, lineage: Lineage, program: Program, claim: Claim, elsewhere: Sequence[Elsewhere] = (), look: int = 1
+    study: Study,
+    lineage: Lineage,
+    program: Program,
+    claim: Claim,
+    elsewhere: Sequence[ReservedClaim] = (),
+    look: int = 1,
 ) -> Champion:
     """Write champion.md and champion.evidence.md, then the claim into the ledger: with that the study has ended.
 
@@ -101,7 +106,7 @@ def write_page_again(study: Study) -> bool:
     if event is None:
         return False
     elsewhere = tuple(
-        Elsewhere(**{**there, "claim": recorded(there["claim"]) if there["claim"] else None})
+        ReservedClaim(**{**there, "claim": recorded(there["claim"]) if there["claim"] else None})
         for there in event.body.get("reserve", ())
     )
     program = study.program(str(event.body["program_id"]))

@@ -1,6 +1,6 @@
-"""The claim of a study: one pre-declared one-sided test on a stream that nothing has touched.
+"""The claim of a study: one pre-declared one-sided test on a stream that nothing else has used.
 
-On several tasks it is one test still, of the mean over tasks of champion minus stock, each divided by the task's scale:
+On several tasks it is still one test, of the mean over tasks of champion minus stock, each divided by the task's scale:
 stock's mean gain in the search (`analysis.scales`). The scales are known before the first run of the confirmation, from
 other runs, so the test is of a linear form and holds its level however little stock gains anywhere.
 """
@@ -36,8 +36,8 @@ Gains = Mapping[str, Sequence[float]]  # role → gains of its runs
 
 @dataclass(frozen=True)
 class Claim:
-    """What the confirmation says. Gains in the task's unit, positive is better; two-sided 95% intervals. Over several
-    tasks the means are those over the tasks, each in its scale, and ``tasks`` holds the claim on each of them.
+    """The result of the confirmation. Gains in the task's unit, positive is better; two-sided 95% intervals. Over
+    several tasks the means are those over the tasks, each in its scale, and ``tasks`` holds the claim on each of them.
 
     ``stock`` are the runs of stock and of its A/A arm together, ``check`` compares the two. ``own``: the user's own
     program, where it is an arm; it is then the reference, else stock is. ``difference`` is champion minus reference;
@@ -84,8 +84,8 @@ class OnTask:
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """What a reserved task says. ``claim`` None: there the champion behaves like stock, and nothing was run."""
+class ReservedClaim:
+    """The result on a reserved task. ``claim`` None: the champion behaves like stock there, and nothing was run."""
 
     task: str
     unit: str
@@ -99,16 +99,16 @@ class Elsewhere:
 
 @dataclass(frozen=True)
 class Against:
-    """What gains were measured against: the baseline's metrics over the shared seeds of the stream, and for each role
-    the share of its verifications that were held against them (at the baseline's source, or failed, a run gains
-    exactly 0 there)."""
+    """The reference of the gains: the baseline's metrics over the shared seeds of the stream, and for each role the
+    share of its verifications that were compared with them (a run that failed or ended at the baseline gains exactly
+    0)."""
 
     baseline: tuple[float, ...]
     touched: Mapping[str, float]
 
 
 def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = ("", "")) -> Claim:
-    """The one test. Without ``measured`` the baseline is taken as known, not as a mean over a few seeds.
+    """The announced test. Without ``measured`` the baseline is taken as known, not as a mean over a few seeds.
 
     ``on``: name of the task and its unit, for the A/A check.
     """
@@ -128,7 +128,7 @@ def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = (
 
 
 def _beside(gains: Gains, measured: Against | None) -> dict[str, Any]:
-    """The user's own program as the reference, and stock beside it, which nothing tests."""
+    """The user's own program as the reference; stock beside it, without a test."""
     apart = _difference(gains, measured)
     return {
         "own": mean_interval(gains[OWN]), "over_stock": (apart.value, *limits(apart)),
@@ -137,7 +137,8 @@ def _beside(gains: Gains, measured: Against | None) -> dict[str, Any]:
 
 
 def claim_over(measured_on: Sequence[tuple[Scale, Gains, Against]]) -> Claim:
-    """The one test over several tasks. Degrees of freedom by Satterthwaite over the tasks, which are independent."""
+    """The announced test over several tasks. Degrees of freedom by Satterthwaite over the tasks, which are
+    independent."""
     tasks = [
         OnTask(s.task, s.unit, s.size, s.of_stock, claim(gains, measured, (s.task, s.unit)))
         for s, gains, measured in measured_on
@@ -200,7 +201,7 @@ def pooled(gains: Gains, measured: Against | None) -> tuple[Gains, Against | Non
 def against_role(
     gains: Gains, measured: Against | None, reference: str, top: str = "champion"
 ) -> tuple[Gains, Against | None]:
-    """The same two sides under the names that the test goes by: ``top`` as champion, ``reference`` as control."""
+    """The two sides under the names that the test uses: ``top`` as champion, ``reference`` as control."""
     sides = {"champion": top, STOCK: reference}
     if measured is not None:
         measured = replace(measured, touched={name: measured.touched.get(of, 0.0) for name, of in sides.items()})
@@ -229,8 +230,8 @@ def _mean_over(tasks: Sequence[OnTask], of: Callable[[Claim], Mean | None]) -> M
     means = [(mean, on.scale) for on in tasks if (mean := of(on.claim)) is not None and mean.mean is not None]
     if len(means) < len(tasks):
         return Mean(None, None, 0, None, None)
-    told = [Estimate((mean.mean or 0.0) / size, mean.se and mean.se / size, mean.n - 1.0) for mean, size in means]
-    middle, se, df, _ = _over(told)
+    estimates = [Estimate((mean.mean or 0.0) / size, mean.se and mean.se / size, mean.n - 1.0) for mean, size in means]
+    middle, se, df, _ = _over(estimates)
     return Mean(middle, se, min(mean.n for mean, _ in means), *interval(middle, se, df))
 
 
@@ -246,12 +247,14 @@ def _over(tasks: Sequence[Estimate]) -> Estimate:
     return Estimate(mean, math.sqrt(total) / count, df, third / total**1.5 if total else 0.0)
 
 
-def record(told: Claim) -> dict[str, Any]:
-    """The claim's figures as they are written down; what does not apply is left out, as in older records."""
+def record(claim_of: Claim) -> dict[str, Any]:
+    """The claim's figures for the ledger; those that do not apply are left out, as in older records."""
     newer = ("check", "own", "over_stock", "ratio_stock")
-    figures = {key: value for key, value in asdict(told).items() if key not in newer or value is not None}
+    figures = {key: value for key, value in asdict(claim_of).items() if key not in newer or value is not None}
     del figures["tasks"]
-    return figures | ({"tasks": [vars(on) | {"claim": record(on.claim)} for on in told.tasks]} if told.tasks else {})
+    return figures | (
+        {"tasks": [vars(on) | {"claim": record(on.claim)} for on in claim_of.tasks]} if claim_of.tasks else {}
+    )
 
 
 def recorded(event: Mapping[str, Any]) -> Claim:

@@ -1,4 +1,4 @@
-"""The confirmation: the champion's last match, on a stream that nothing has touched."""
+"""The confirmation: the champion's last match, on a stream that nothing else has used."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from programs.program import Program
 from programs.shelf import starter
 from trainer.streams import Stream
 
-FINAL = ("confirmation", "reserve", "same-spend")  # purposes of the matches that only tell, and choose nothing
-# Look → label and stream of its match. No home task is ever reserved, so the home tasks' own fourth split is untouched.
+FINAL = ("confirmation", "reserve", "same-spend")  # purposes of the matches that select nothing
+# Look → label and stream of its match. No task of the search is ever reserved, so its fourth split is unused.
 LOOKS: dict[int, tuple[str, Stream]] = {1: ("confirmation", "confirmation"), 2: ("confirmation-2", "reserve")}
 
 
@@ -35,8 +35,8 @@ def confirm(
     tasks: TaskSet, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress,
     look: int = 1,
 ) -> Claim:  # fmt: skip
-    """Run champion, stock, the champion without its ideas and the other controls on fresh run seeds, once; as the
-    second ``look`` on a split of its own."""
+    """Run the champion, stock, the champion without its ideas and the other controls once, on fresh run seeds. The
+    second ``look`` has its own split."""
     entered = arms(tasks, champion, own_of(tasks.study, plan)) + (controls(tasks) if plan.control_runs else [])
     label, stream = LOOKS[look]
     matches = tasks.enter(label, entered, purpose="confirmation", stream=stream)
@@ -52,7 +52,7 @@ def confirm(
 
 
 def spend_on_stock(on: TaskStudy, executor: Executor, progress: Progress, seeds: int) -> None:
-    """Run stock as often as all that the study has spent on this task buys, and measure the best of its scripts."""
+    """Spend on runs of stock what the study has spent on this task, and measure the best of their scripts."""
     stock = starter("stock")
     with open_study(on.folder, views=()) as con:
         spend = same_spend(con, on.task.name, on.task.unit, stock.program_id)
@@ -69,7 +69,7 @@ def play_final(
     tasks: TaskSet, executor: Executor, lineage: Lineage, champion: Program, matches: Sequence[Match], plan: Plan,
     reason: str, progress: Progress,
 ) -> Claim:  # fmt: skip
-    """Write down who plays a match that only tells, on each task, play it, and read the claim from it."""
+    """Record the arms of a final match on each task, play it, and compute the claim."""
     study, match = tasks.study, matches[0]
     few = {"without-ideas": plan.ablation_runs, "a/a": plan.control_runs, "one-line": plan.control_runs}
     runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in match.arms})
@@ -105,14 +105,14 @@ def against(on: TaskStudy, match_id: str) -> Against:
 
 
 def own_of(study: Study, plan: Plan) -> Program | None:
-    """The user's own program, where it is to be an arm of the confirmation."""
+    """The user's own program, if it is an arm of the confirmation."""
     origin = study.config.plan.get("origin")
     return study.program(origin) if plan.own_arm and origin else None
 
 
 def arms(tasks: TaskSet, champion: Program, own: Program | None = None) -> list[Entry]:
-    """Champion and stock, the user's own program where it differs from both, and the champion without its ideas where
-    these matter on any of the tasks."""
+    """The champion and stock, the user's own program if it differs from the champion, and the champion without its
+    ideas if these matter on any task."""
     entered = [Entry(champion, "champion"), Entry(starter("stock"), "control")]
     if own is not None and not same_as(tasks, own, champion):
         entered.append(Entry(own, "own"))
@@ -123,25 +123,24 @@ def arms(tasks: TaskSet, champion: Program, own: Program | None = None) -> list[
 
 
 def same_as(tasks: TaskSet, own: Program, champion: Program) -> str:
-    """``champion`` or ``stock`` where the user's own program behaves like that one; else empty."""
+    """``champion`` or ``stock`` if the user's own program behaves like it; else empty."""
     if not differ(tasks, own, champion):
         return "champion"
     return "" if differ(tasks, own, starter("stock")) else "stock"
 
 
 def controls(tasks: TaskSet) -> list[Entry]:
-    """What stands beside the champion to say how far figures of this table can be trusted; nothing tests them.
-
-    Stock once more (A/A), and the one-line program where it does not behave like stock anyway.
+    """Controls beside the champion, which no test uses: stock once more (A/A), and the one-line program unless it
+    behaves like stock.
     """
     stock, one_line = starter("stock"), starter("one-line")
     return [Entry(stock, "a/a"), *([Entry(one_line, "one-line")] if differ(tasks, stock, one_line) else [])]
 
 
 def look_of(study: Study, again: bool) -> int:
-    """Which confirmation the study is at: the second where it has been begun, or is asked for by ``again``.
+    """The number of the current confirmation: 2 if the second has begun or ``again`` requests it.
 
-    Raises UsageError where it is asked for and the control has not failed its check.
+    Raises UsageError if it is requested although the control has passed its check.
     """
     begun = any(match.label == LOOKS[2][0] for match in study.state.matches.values())
     if not again or begun:
@@ -151,7 +150,7 @@ def look_of(study: Study, again: bool) -> int:
     if decision is None or not decision.can_be_confirmed_again:
         why = "has no champion yet" if decision is None else "has a verdict"
         raise UsageError(
-            f"{study.folder} {why}: nothing is confirmed again",
-            hint=f"--confirm-again goes on where the outcome is {CONTROL_FAILED!r}; a new study has splits of its own",
+            f"{study.folder} {why}: it cannot be confirmed again",
+            hint=f"--confirm-again needs the outcome {CONTROL_FAILED!r}; a new study has new splits",
         )
     return 2

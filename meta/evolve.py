@@ -1,4 +1,4 @@
-"""The outer loop: race programs, learn what earned the gain, write better ones, confirm the best on fresh seeds."""
+"""The outer loop: race programs, estimate what caused the gain, write better ones, confirm the best on fresh seeds."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ from programs.shelf import starter
 
 
 def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Progress, again: bool = False) -> Champion:
-    """Carry a study from wherever it stands to its champion. ``again``: confirm it once more, its control having failed
-    its check; raises UsageError where it has not."""
+    """Run a study, from wherever it stopped, to its champion. ``again``: confirm it once more, because its control
+    failed the check; raises UsageError if it did not."""
     workers = partial(executor_of, progress=progress)
     epoch = int(datetime.fromisoformat(study.config.created_at).timestamp())
 
@@ -62,7 +62,7 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
 def search(
     study: Study, plan: Plan, starters: Sequence[Program], executor: Executor, lineage: Lineage, progress: Progress
 ) -> tuple[Program, Claim]:
-    """The opening race, the generations, and the confirmation of whom they leave on top."""
+    """The opening race, the generations, and the confirmation of the best program."""
     loop = Evolution(study, plan, executor, lineage, progress)
     loop.open(starters)
     for generation in range(1, plan.generations + 1):
@@ -72,7 +72,7 @@ def search(
 
 
 class Evolution:
-    """The generations of one study: who has been seen, what is known, who plays next."""
+    """The generations of one study."""
 
     def __init__(self, study: Study, plan: Plan, executor: Executor, lineage: Lineage, progress: Progress) -> None:
         self.study = study
@@ -88,7 +88,7 @@ class Evolution:
 
     @cached_property
     def author(self) -> Author | None:
-        """The study's models as mutators, once a generation is to be written; None where it has none."""
+        """The study's models as mutators, opened with the first generation; None if it has no models."""
         return author_of(self.study, self.progress)
 
     def open(self, starters: Sequence[Program]) -> None:
@@ -106,7 +106,7 @@ class Evolution:
         self.race("opening", [*entered, twin_of_stock()], self.plan.opening, 0)
 
     def advance(self, generation: int) -> None:
-        """Write children from the evidence, then race them beside the elites, which are measured again."""
+        """Write children from the evidence, then race them beside the elites, which run again."""
         if generation not in self.study.state.generations:
             archive, facts = self.archive()
             archive, elites = self.breeders(archive, generation)
@@ -127,10 +127,10 @@ class Evolution:
         self.race(f"generation-{generation}", racers, self.plan.generation, generation)
 
     def breeders(self, archive: Archive, generation: int) -> tuple[Archive, list[Program]]:
-        """Who may breed, and who of the old programs plays beside the children.
+        """The possible parents, and the old programs that are raced beside the children.
 
-        They are the same, so that every child is compared with parents of its own block, and the incumbent is always
-        one of them. In studies founded before there was a breeding stock, all may breed and the elites play.
+        They are the same, so that every child is compared with parents in the same match; the incumbent is always one
+        of them. In older studies without a breeding stock any program may be a parent, and the elites are raced.
         """
         if not self.plan.stock_breeds:
             return archive, archive.elites(self.plan.elites)
@@ -139,9 +139,9 @@ class Evolution:
         return stock, [self.study.program(program_id) for program_id in stock.runners()]
 
     def best(self) -> Program:
-        """The program of highest posterior gain among those that the study may crown: anything but stock.
+        """The program of highest posterior gain that may become the champion: any but stock.
 
-        Once its confirmation has begun, the champion stays what it is: that stream is used once.
+        After its confirmation has begun, the champion is fixed, because that stream is used once.
         """
         for arm in self.study.state.arms("confirmation"):
             if arm.role == "champion":
@@ -158,26 +158,26 @@ class Evolution:
         self.tasks.play(self.executor, matches, SequentialHalving(stages), self.progress)
 
     def archive(self) -> tuple[Archive, Evidence]:
-        """What the ledger knows now: the posterior of every program that ran, and the page of facts."""
-        # What confirms a champion may not help to choose it, not even when a finished part of it is resumed.
+        """The posterior of every program that ran, and the evidence, from the ledger as it is now."""
+        # A confirmation may not influence the choice of the champion, not even after a resume.
         last = [m for m, event in self.study.state.matches.items() if event.purpose in FINAL]
         with open_study(self.study.folder, views=()) as con:
             facts = self.tasks.evidence(con, exclude_matches=last)
         bred = Counter(p for m in self.study.state.mutations if m.accepted for p in m.parent_ids)
-        # The user's own program may breed even where it behaves like another one and was not run itself.
+        # The user's own program may be a parent even if it behaves like another one and was not run.
         twins = {later: first for later, first in self.twins.items() if later == self.own}
         known = [*(score.program_id for score in facts.programs), *twins]
         scores = informed(facts.programs, self.study.config.prior)
         return Archive({p: self.study.program(p) for p in known}, scores, bred, twins), facts
 
     def leave_page(self, generation: int, facts: Evidence) -> None:
-        """The page of facts that this generation was written from, for people."""
+        """Save the evidence that this generation was written from, for people to read."""
         folder = self.study.folder / "evidence"
         folder.mkdir(exist_ok=True)
         (folder / f"generation-{generation}.md").write_text(page(facts), encoding="utf-8")
 
     def close_generation(self, number: int, children: Sequence[Program], elites: Sequence[Program]) -> None:
-        """Write down who plays, all at once: a resumed study reads this and proposes nothing again."""
+        """Record the programs of a generation at once, so that a resumed study does not propose again."""
         self.study.record(
             GenerationEvent(
                 generation=number,
@@ -190,7 +190,7 @@ class Evolution:
         return [self.study.program(p) for p in program_ids]
 
     def lineage_of_own(self) -> list[str] | None:
-        """Ids of the user's own program and its descendants; None where the study improves nobody's own."""
+        """Ids of the user's own program and its descendants; None if the study does not improve a given program."""
         return None if self.own is None else descendants(self.own, self.study.state.programs)
 
     def name(self, program_id: str) -> str:

@@ -1,4 +1,5 @@
-"""The surrogate as a gate: a child foretold to be poor gets no device time, where the surrogate has shown skill."""
+"""The surrogate model as a gate: a child with a low predicted gain gets no device time, if predictions have been
+good."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from programs.program import Program
 if TYPE_CHECKING:
     from analysis.surrogate import Known
 
-SHARE = 0.25  # children foretold to rank below this share of the programs that ran are turned away
+SHARE = 0.25  # children predicted to rank below this share of the programs that ran are rejected
 
 
 @dataclass(frozen=True)
@@ -25,22 +26,22 @@ class Gate:
     bar: float
 
     def __call__(self, program: Program) -> str:
-        """What speaks against a program; empty where nothing does."""
+        """The reason to reject a program; empty if there is none."""
         expected = self.predict(program)
         return f"the surrogate expects {expected:.3g}, below {self.bar:.3g}" if expected < self.bar else ""
 
 
 @dataclass
 class Gates:
-    """Of all home tasks: who passes on one of them may run, and after ``most`` refusals everybody may, so that a
-    generation is never empty."""
+    """The gates of all tasks. A program that passes on one of them may run, and after ``most`` rejections every program
+    may, so that a generation is never empty."""
 
     gates: Sequence[Gate]
     most: int
     refused: int = 0
 
     def __call__(self, program: Program) -> str:
-        """Why a program is turned away; empty where it may run."""
+        """Why a program is rejected; empty if it may run."""
         if self.refused >= self.most:
             return ""
         said = [gate(program) for gate in self.gates]
@@ -51,13 +52,13 @@ class Gates:
 
 
 def gate_over(studies: Sequence[TaskStudy], most: int) -> Gates | None:
-    """The gates of a study's home tasks. None where one of them has none."""
+    """The gates of a study's tasks; None if one of them has none."""
     gates = [gate for on in studies if (gate := gate_of(on)) is not None]
     return Gates(gates, most) if len(gates) == len(studies) else None
 
 
 def gate_of(on: TaskStudy) -> Gate | None:
-    """The gate of a study on one task as its ledger stands now, confirmations left out; see `gate_among`."""
+    """The gate on one task from the ledger as it is now, without confirmations; see `gate_among`."""
     from analysis.surrogate import known_programs
 
     last = [m for m, event in on.state.matches.items() if event.purpose in FINAL]
@@ -67,11 +68,11 @@ def gate_of(on: TaskStudy) -> Gate | None:
 
 
 def gate_among(task: str, known: Sequence[Known]) -> Gate | None:
-    """None unless the surrogate ranks held-out programs better than chance does."""
+    """None unless the surrogate ranks held-out programs better than chance."""
     from analysis.surrogate import fit, skill
 
-    told, _ = skill(task, known)
-    if not told.beats_chance:
+    measured, _ = skill(task, known)
+    if not measured.beats_chance:
         return None
     predict = fit(known)
     ranked = sorted(predict(k.program) for k in known)

@@ -1,4 +1,4 @@
-"""Novelty by behaviour: a child that would do what a program before it did gets no device time."""
+"""Novelty by behaviour: a child that behaves like an earlier program gets no device time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from trainer.task import Task
 
 
 class Novelty:
-    """Remembers which behaviours a study has seen, by the first program that had each.
+    """The behaviours that a study has seen, each with the first program that had it.
 
-    On several tasks programs behave alike where they do so on each of them: one that differs on a single task is run.
+    On several tasks, programs behave alike only if they do so on each task.
     """
 
     def __init__(self, tasks: Sequence[Task], researcher: str) -> None:
@@ -23,7 +23,7 @@ class Novelty:
         self.seen: dict[str, str] = {}
 
     def meet(self, program: Program) -> str | None:
-        """The id of the first program (maybe this one) with this behaviour; None: it is new, and remembered now."""
+        """Record the behaviour of a program; returns the id of the first program that had it, None if it is new."""
         behaviour = self.behaviour(program)
         first = self.seen.get(behaviour)
         self.seen.setdefault(behaviour, program.program_id)

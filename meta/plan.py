@@ -1,4 +1,4 @@
-"""How large a study is: one dial (quick, default, or a device budget) sets the number of runs of every part."""
+"""The size of a study: one dial (quick, default, or a device budget) sets the number of runs of every part."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ SETUP = 6.0  # start of the workers and the data of a new study, wall seconds
 class Plan:
     """Numbers of programs and of runs per program. Times are device-seconds.
 
-    The opening race brings all ``starters`` to ``opening_runs`` runs and its best ``opening_keep`` to
-    ``opening_more``. Each generation races ``children`` new programs and ``elites`` old ones, ``child_runs`` each,
-    the best ``child_keep`` of them to ``child_more``. Confirmation runs the champion and stock ``confirm_runs`` times
-    each on a stream that nothing has touched, the champion without its ideas ``ablation_runs`` times, and the other
-    controls, stock again and a one-line program that behaves differently, ``control_runs`` times.
+    The opening race brings all ``starters`` to ``opening_runs`` runs and its best ``opening_keep`` to ``opening_more``.
+    Each generation races ``children`` new programs and ``elites`` old ones, ``child_runs`` each, the best
+    ``child_keep`` of them to ``child_more``. The confirmation runs the champion and stock ``confirm_runs`` times each
+    on an unused stream, the champion without its ideas ``ablation_runs`` times, and the other controls, stock again and
+    a one-line program that behaves differently, ``control_runs`` times.
 
-    What studies of earlier versions do not say has a default: with ``stock_breeds`` the elites are the breeding stock,
-    so that children play beside all their parents;
+    Settings that older studies do not have get a default. With ``stock_breeds`` the elites are the possible parents,
+    so that children are raced beside all their parents;
     ``best_of_seeds`` fresh seeds re-measure the best train.py of the champion's runs, and of stock's; with ``own_arm``
-    the program that is improved is an arm of the confirmation, ``confirm_runs`` times; with ``same_spend`` all that the
-    study takes is spent once more, on runs of stock.
+    the user's program is an arm of the confirmation, ``confirm_runs`` times; with ``same_spend`` the cost of the study
+    is spent once more on runs of stock.
     """
 
     starters: int
@@ -75,25 +75,25 @@ class Plan:
         return self.search_runs + (2 + self.own_arm) * self.confirm_runs + self.ablation_runs + self.control_runs
 
     def device_seconds(self, task: Task) -> float:
-        """Expected device time of the whole study: charged by the runs, and paid by the arena to verify."""
+        """Expected device-seconds of the whole study: the runs, and their verification by the arena."""
         cost = Cost(task, self.run_budget)
         seconds = cost.seconds(self.runs, 2 * BASELINE_SEEDS + 2 * self.best_of_seeds)
         return seconds + self.stock_runs(task) * cost.run if self.same_spend else seconds
 
     def stock_runs(self, task: Task) -> int:
-        """Runs of stock that the same spend buys, where they are to be made."""
+        """Runs of stock that the same spend pays for; 0 without ``same_spend``."""
         if not self.same_spend or not self.run_budget:
             return 0
         return int(replace(self, same_spend=0).device_seconds(task) / self.run_budget)
 
     def seconds_on(self, home: Task, further: Sequence[Task]) -> float:
-        """Expected device time on home tasks beside the first, where runs have as many experiments as there."""
+        """Expected device-seconds on the further tasks; runs have as many experiments on each task."""
         return sum(self.device_seconds(home) * task.cost_seconds / home.cost_seconds for task in further)
 
-    def describe(self, task: Task, workers: int, elsewhere: float = 0.0, further: Sequence[Task] = ()) -> PlannedWork:
-        """What is about to be spent, and on what; ``elsewhere``: device-seconds on tasks that are no home tasks."""
+    def describe(self, task: Task, workers: int, reserved: float = 0.0, further: Sequence[Task] = ()) -> PlannedWork:
+        """The cost of the study; ``reserved``: device-seconds on reserved tasks."""
         per_run = Cost(task, self.run_budget).experiments
-        seconds = self.device_seconds(task) + self.seconds_on(task, further) + elsewhere
+        seconds = self.device_seconds(task) + self.seconds_on(task, further) + reserved
         runs = (self.runs + self.stock_runs(task)) * (1 + len(further))
         planned: PlannedWork = {
             "task": ", ".join(each.name for each in (task, *further)),
@@ -145,7 +145,7 @@ def within(
 ) -> Plan:  # fmt: skip
     """The largest plan of the default's proportions whose expected device time fits ``budget`` seconds.
 
-    ``besides``: device-seconds that a plan costs on other tasks.
+    ``besides``: device-seconds of a plan on other tasks.
 
     Raises UsageError when not even the smallest study fits.
     """
@@ -163,7 +163,7 @@ def within(
 
 
 def scaled(plan: Plan, factor: float) -> Plan:
-    """Fewer or more runs everywhere; small studies also race fewer programs and breed once."""
+    """Fewer or more runs in every part; small studies also race fewer programs and have fewer generations."""
 
     def count(value: int, least: int) -> int:
         return max(least, round(value * factor))
@@ -189,6 +189,6 @@ def scaled(plan: Plan, factor: float) -> Plan:
 
 
 def override(plan: Plan, **fields: Any) -> Plan:
-    """A plan with some numbers given by flags; None leaves a number as it is."""
+    """A plan with some numbers replaced; None keeps a number."""
     given: Mapping[str, Any] = {k: v for k, v in fields.items() if v is not None}
     return replace(plan, **given)

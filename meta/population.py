@@ -1,4 +1,4 @@
-"""Who takes part: the starters of the opening race, and the controls that every study carries."""
+"""The starters of the opening race, and the controls of every study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from meta.novelty import Novelty
 from programs.program import Program
 from programs.shelf import starter
 
-# The order in which smaller studies fill up: strategies as different from each other as can be come first.
+# The order in which small studies fill their places: the most different strategies first.
 DIVERSE = (
     "stock", "idea-queue", "local-screen", "screen-waves", "local", "recombine", "branches", "confirm-last",
     "tpe-local", "careful", "traps-first",
@@ -18,10 +18,10 @@ DIVERSE = (
 
 
 def starters(count: int, own: Sequence[Program] = ()) -> list[Program]:
-    """The programs of generation 0: stock, the user's own, and where the user gave none, the library's.
+    """The programs of generation 0: stock, the user's, and the library's unless the user gave several.
 
-    One user program is joined by the library (its evidence and its diversity); several race among themselves. The
-    one-line control comes last, beyond ``count``: where it behaves like stock it costs nothing.
+    The library adds evidence and diversity to one user program; several are raced among themselves. The one-line
+    control comes last, beyond ``count``: if it behaves like stock it costs nothing.
     """
     stock, one_line = starter("stock"), starter("one-line")
     mine = [program for program in own if program.program_id != stock.program_id]
@@ -34,7 +34,7 @@ def starters(count: int, own: Sequence[Program] = ()) -> list[Program]:
 
 
 def entries(programs: Sequence[Program], novelty: Novelty) -> tuple[list[Entry], dict[str, str]]:
-    """Entries of the programs that behave differently, stock as control; and who behaves like whom."""
+    """Entries of the programs that behave differently, with stock as control; and a map of the others to their twin."""
     stock = starter("stock")
     entered, twins = [], {}
     for program in programs:
@@ -47,12 +47,12 @@ def entries(programs: Sequence[Program], novelty: Novelty) -> tuple[list[Entry],
 
 
 def twin_of_stock() -> Entry:
-    """The second arm of stock: what two arms of one program differ by is the noise of a standing (A/A)."""
+    """The second arm of stock (A/A): the difference of two arms of one program is noise."""
     return Entry(starter("stock"), "a/a")
 
 
 def descendants(origin: str, programs: Mapping[str, ProgramEvent]) -> list[str]:
-    """``origin`` and every program that descends from it by any parent, in the order of their birth."""
+    """``origin`` and every program that descends from it by any parent, in the order in which they were written."""
     family = [origin]
     for program_id, row in programs.items():
         if program_id != origin and any(parent in family for parent in row.parent_ids):

@@ -1,9 +1,8 @@
-"""A prior over programs: a new study starts from what past ones say, and writes down what it took from them.
+"""A prior over programs: a new study starts from the estimates of past studies and records which it used.
 
-It is used twice: half of the library's seats in the opening race go to the programs of which most is expected, and the
-posterior that parents and the champion are chosen by starts from that expectation. It is no evidence: the claim of the
-study rests on fresh seeds alone. A past study that searched on a task which the new one reserves is refused, for then
-the reserved task would not be untouched.
+It is used twice: half of the library's places in the opening race go to the programs with the highest expected gain,
+and the posterior that selects parents and champion starts from that expectation. The claim of the study does not use
+it. A past study that searched on a task which the new one reserves is refused: the reserved task would not be unused.
 """
 
 from __future__ import annotations
@@ -32,82 +31,82 @@ _SEARCHED = "SELECT DISTINCT task FROM matches WHERE stream = 'selection'"
 
 @dataclass(frozen=True)
 class Known:
-    """What was gathered: the figures, and the texts of the programs that they are of, by program_id."""
+    """The estimates of past studies, and the texts of their programs by program_id."""
 
     prior: Prior
     texts: Mapping[str, str]
 
     def programs(self) -> list[Program]:
-        """Those that still parse, the most promising first: a past study may come from a stranger."""
-        found = []
+        """Programs that parse, highest expected gain first. A past study may be untrusted."""
+        programs = []
         for one in self.prior.programs:
             try:
                 program = Program.parse(self.texts[one.program_id], one.name)
             except (ProgramError, KeyError):
                 continue
             if program.program_id == one.program_id:
-                found.append(program)
-        return found
+                programs.append(program)
+        return programs
 
 
 def gather(folders: Sequence[Path], reserved: Sequence[str] = ()) -> Known:
-    """What the studies in ``folders`` say of programs.
+    """The estimates of the studies in ``folders``.
 
-    Raises UsageError for a study that tells nothing, that is named twice, or that searched on one of the tasks that are
-    ``reserved``; NotFound and Corrupt as open_study.
+    Raises UsageError for a study without usable gains, one that is named twice, or one that searched on a ``reserved``
+    task; NotFound and Corrupt as open_study.
     """
-    found: list[Told] = []
+    estimates: list[Told] = []
     studies: dict[str, PriorStudy] = {}
     texts: dict[str, str] = {}
     for folder in folders:
         with open_study(folder, views=()) as con:
-            mine = told(con)
+            estimates_of_study = told(con)
             texts |= {row["program_id"]: row["text"] for row in rows(con.execute(_TEXTS))}
             searched = {row["task"] for row in rows(con.execute(_SEARCHED))}
-        if not mine:
+        if not estimates_of_study:
             raise UsageError(
-                f"--prior {folder}: tells nothing: no verified gains beside a stock that clearly gained",
+                f"--prior {folder}: has no usable estimates: it needs verified gains and a stock that clearly gained",
                 hint="name a study of evolve, improve or match that has ended",
             )
         searched |= _inherited(StudyConfig.read(folder / "study.toml"))
         if touched := sorted(searched & set(reserved)):
             raise UsageError(
-                f"--prior {folder}: it searched on {touched[0]}, which is to be reserved here",
+                f"--prior {folder}: it searched on {touched[0]}, which this study reserves",
                 hint="reserve another task, or leave that study out",
             )
-        study_id = mine[0].study_id
+        study_id = estimates_of_study[0].study_id
         if study_id in studies:
             raise UsageError(f"--prior {folder}: this study is named twice", hint="name it once")
         ledger = state_of(ledger_folder(folder))
         studies[study_id] = PriorStudy(study_id=study_id, ledger=ledger, tasks=sorted(searched))
-        found += mine
-    programs = [PriorProgram(**asdict(one)) for one in expected(found)]
+        estimates += estimates_of_study
+    programs = [PriorProgram(**asdict(one)) for one in expected(estimates)]
     return Known(Prior(studies=list(studies.values()), programs=programs), texts)
 
 
 def _inherited(config: StudyConfig) -> set[str]:
-    """The tasks that the priors of a study had searched on: what it seated was bred there."""
+    """The tasks that the priors of a study had searched on: its starters may come from there."""
     return {task for study in (config.prior.studies if config.prior else ()) for task in study.tasks}
 
 
 def seat(
     known: Known, chosen: Sequence[Program], tasks: Sequence[Task], researcher: str
 ) -> tuple[list[Program], Prior]:
-    """The starters, half of the library's seats given to programs of the past; the prior, with those who got one.
+    """The starters, with half of the library's places given to programs of past studies; and the prior with these.
 
-    ``chosen`` are the starters of a study without a prior (`meta.population.starters`); the library's last give way,
-    while stock, the user's own and the one-line control keep their places. Of programs that behave alike on all
-    ``tasks`` the first is seated.
+    ``chosen`` are the starters of a study without a prior (`meta.population.starters`). The library's last programs are
+    replaced; stock, the user's own and the one-line control stay. Of programs that behave alike on all ``tasks`` only
+    the first gets a place.
     """
 
     def alike(program: Program) -> Hashable:
         return tuple(behaviour_id(program, task, researcher) for task in tasks)
 
     library = {starter(name).program_id for name in DIVERSE[1:]}
-    kept = [program for program in chosen if program.program_id not in library]
+    staying = [program for program in chosen if program.program_id not in library]
     giving = [program for program in chosen if program.program_id in library]
     seats = len(giving) // 2
-    seen = {alike(program) for program in kept}
+    seen = {alike(program) for program in staying}
     seated: list[Program] = []
     for program in known.programs():
         if len(seated) == seats:
@@ -116,35 +115,33 @@ def seat(
             seen.add(alike(program))
             seated.append(program)
     rest = [program for program in giving if program.program_id not in {one.program_id for one in seated}]
-    racing = [*kept[:-1], *seated, *rest[: len(giving) - len(seated)], kept[-1]]
+    racing = [*staying[:-1], *seated, *rest[: len(giving) - len(seated)], staying[-1]]
     return racing, known.prior.model_copy(update={"seated": [program.program_id for program in seated]})
 
 
 def sentence(prior: Prior) -> str:
-    """What a plan says of it: ``2 studies speak for 13 programs; most is expected of ideas-first, 1.9 times stock``."""
+    """For a plan: ``2 studies with 13 programs; the best expected is ideas-first, 1.9 times stock``."""
     best = prior.programs[0]
     studies, programs = many(len(prior.studies), "study"), many(len(prior.programs), "program")
-    says = "speaks" if len(prior.studies) == 1 else "speak"
-    return f"{studies} {says} for {programs}; most is expected of {best.name}, {best.ratio:.2g} times stock"
+    return f"{studies} with {programs}; the best expected is {best.name}, {best.ratio:.2g} times stock"
 
 
-def refuse_other(folder: Path, made: Prior | None, asked: Sequence[Path]) -> None:
-    """What a study began with is part of what it is: naming other studies later is an error."""
-    if not asked:
+def refuse_other(folder: Path, made: Prior | None, requested: Sequence[Path]) -> None:
+    """Raise NotComparable for other studies than those that the study was created with."""
+    if not requested:
         return
-    ids = {StudyConfig.read(path / "study.toml").study_id for path in asked}
+    ids = {StudyConfig.read(path / "study.toml").study_id for path in requested}
     if ids != {study.study_id for study in (made.studies if made else ())}:
         raise NotComparable(
-            f"{folder} was founded with another prior",
-            hint="leave --prior out to go on, or name a new folder with --study",
+            f"{folder} was created with another prior",
+            hint="leave --prior out to resume, or name a new folder with --study",
         )
 
 
 def informed(scores: Sequence[ProgramScore], prior: Prior | None) -> list[ProgramScore]:
     """Scores whose posteriors start from the prior, in the unit of the scores: stock's mean gain here is its scale.
 
-    Two normal sources of one value: means weighted by precision. As they are where nothing is known of a program, or
-    where stock gains nothing here.
+    Means weighted by precision. Unchanged for programs without a prior, or if stock gains nothing here.
     """
     known = {one.program_id: one for one in prior.programs} if prior else {}
     stock_id = starter("stock").program_id
@@ -155,11 +152,11 @@ def informed(scores: Sequence[ProgramScore], prior: Prior | None) -> list[Progra
 
 
 def _with(score: ProgramScore, one: PriorProgram, scale: float) -> ProgramScore:
-    if score.shrunk_se <= 0:  # known for certain, as where a law without noise is played
+    if score.shrunk_se <= 0:  # exact, as in a simulation without noise
         return score
     here, before = 1.0 / score.shrunk_se**2, 1.0 / (one.se * scale) ** 2
     mean = (here * score.shrunk_mean + before * one.ratio * scale) / (here + before)
-    # Over several tasks, what is known of the mean is known of each of them less surely.
+    # What is known of the mean over several tasks is less certain for each of them.
     each = one.model_copy(update={"se": one.se * len(score.tasks) ** 0.5})
     tasks = tuple(_with(on, each, scale) for on in score.tasks)
     return replace(score, shrunk_mean=mean, shrunk_se=(here + before) ** -0.5, tasks=tasks)

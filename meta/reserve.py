@@ -1,8 +1,7 @@
-"""Reserved tasks: where a champion is run once, at the end, on tasks that evolution never touched.
+"""Reserved tasks: the champion runs once, at the end, on tasks that the evolution never used.
 
-The champion, stock, and the champion without its ideas where it has any there, run from the reserved task's own
-baseline on the stream `reserve`. The tests are gated, so that the study's one error budget holds: they count only if
-the claim at home holds, and are corrected among the reserved tasks by Holm.
+The champion, stock, and the champion without its ideas run from the reserved task's own baseline on the stream
+`reserve`. To keep the study's error rate, these tests count only if the main claim holds, and are corrected by Holm.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from arena.setup import Cost
 from arena.study import Study
 from arena.task_set import TaskSet
 from arena.task_study import reserved_tasks
-from meta.claim import LEVEL, Claim, Elsewhere
+from meta.claim import LEVEL, Claim, ReservedClaim
 from meta.confirmation import arms, own_of, play_final
 from meta.lineage import Lineage
 from meta.novelty import differ
@@ -30,11 +29,11 @@ At = Callable[..., AbstractContextManager[Executor]]  # the executor of a study 
 
 
 def refuse_twice(homes: Sequence[Task], others: Sequence[Task] = ()) -> None:
-    """Raises UsageError where a home task is reserved, or any task is named twice."""
+    """Raises UsageError where a task of the search is also reserved, or any task is named twice."""
     names: list[str] = []
     for task, flag in (*((task, "--task") for task in homes), *((task, "--reserve") for task in others)):
         if task.name in names:
-            hint = "name each home task once" if flag == "--task" else "reserve a task that the study does not play on"
+            hint = "name each task once" if flag == "--task" else "reserve a task that the search does not use"
             raise UsageError(f"{flag} {task.name}: this task is named twice", hint=hint)
         names.append(task.name)
 
@@ -52,7 +51,7 @@ def seconds_on_reserved(plan: Plan, first: Task, reserved: Sequence[Task]) -> fl
 
 def confirm_on_reserved(
     study: Study, at: At, lineage: Lineage, champion: Program, home: Claim, plan: Plan, progress: Progress
-) -> list[Elsewhere]:
+) -> list[ReservedClaim]:
     """Run the champion on every reserved task, one after the other."""
     claims: list[tuple[Task, Claim | None]] = []
     for on in reserved_tasks(study):
@@ -66,16 +65,15 @@ def confirm_on_reserved(
     return gated(claims, home)
 
 
-def gated(found: Sequence[tuple[Task, Claim | None]], home: Claim) -> list[Elsewhere]:
-    """What each reserved task says under the study's one error budget: it counts only if the claim at home holds, and
-    after Holm over the tasks on which there was something to test."""
-    adjusted = iter(holm([there.p for _, there in found if there is not None]))
-    told = []
-    for task, there in found:
+def gated(claims: Sequence[tuple[Task, Claim | None]], home: Claim) -> list[ReservedClaim]:
+    """The results with their corrected p: they count only if the main claim holds, after Holm over the tested tasks."""
+    adjusted = iter(holm([there.p for _, there in claims if there is not None]))
+    gated_claims = []
+    for task, there in claims:
         p = next(adjusted) if there is not None else None
         holds = p is not None and home.holds and p < LEVEL
-        told.append(Elsewhere(task.name, task.unit, there, p, holds))
-    return told
+        gated_claims.append(ReservedClaim(task.name, task.unit, there, p, holds))
+    return gated_claims
 
 
 def confirm_on(

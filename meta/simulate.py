@@ -1,7 +1,7 @@
-"""`metaloop simulate`: what a study of a given size would tell, before anything is spent.
+"""`metaloop simulate`: what a study of a given size can detect, before anything is spent.
 
-Many small studies are drawn under a stated law. Each is raced, crowned and confirmed by the very code that real ones
-are: `arena.race`, empirical-Bayes scores, the one test of `meta.claim`. Only the runs are drawn.
+Many studies are simulated under a stated law, with the code of real ones: `arena.race`, empirical-Bayes scores and the
+test of `meta.claim`. Only the gains of runs are drawn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STOCK = 0  # place of stock among the programs
 
 @dataclass(frozen=True)
 class World:
-    """True gains and how runs stray from them. ``effects``: of the programs beside stock, over stock; where there are
+    """True gains and the noise of runs. ``effects``: of the programs beside stock, over stock; where there are
     none, each is drawn anew in each study, normal with sd ``spread``."""
 
     stock: float = 1.0
@@ -46,7 +46,7 @@ class World:
 
 @dataclass(frozen=True)
 class Design:
-    """How a study is laid out: ``programs`` with stock; rounds of ``runs``, 2 × ``runs`` … for all, half … of them;
+    """The size of a study: ``programs`` with stock; rounds of ``runs``, 2 × ``runs`` … for all, half … of them;
     then ``confirm`` fresh runs of the champion and of stock."""
 
     programs: int = 8
@@ -69,7 +69,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Replicate:
-    """One study: the true gains of champion, stock and the best other program, and what the study said."""
+    """One study: the true gains of champion, stock and the best other program, and the study's estimates."""
 
     champion: float
     stock: float
@@ -83,7 +83,7 @@ class Replicate:
 
 
 def replicate(world: World, design: Design, rng: np.random.Generator) -> Replicate:
-    """Race, crown and confirm once."""
+    """Race, select the champion and confirm it once."""
     gains = world.gains(design.programs, rng)
     true = [world.runs.mean(gain) for gain in gains]
     drift = world.runs.drift * float(rng.standard_normal())
@@ -107,7 +107,7 @@ def replicate(world: World, design: Design, rng: np.random.Generator) -> Replica
 def race(
     gains: Sequence[float], design: Design, law: RunLaw, rng: np.random.Generator, drift: float = 0.0
 ) -> list[list[float]]:
-    """Play the real racer over drawn runs until it is content; each arm's gains, in the order of its runs."""
+    """Run the real race over drawn runs; returns each arm's gains in the order of its runs."""
     racer = SequentialHalving(design.stages)
     arms: list[list[float]] = [[] for _ in gains]
     while wanted := racer.next_round([ArmScore(str(i), True, tuple(arm)) for i, arm in enumerate(arms)]):
@@ -131,7 +131,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Simulated:
-    """All figures, with the law and the design that they hold for."""
+    """All figures, with their law and design."""
 
     world: World
     design: Design
@@ -155,27 +155,27 @@ def simulate(
     world: World, design: Design, *, replicates: int = 2000, null_replicates: int | None = None, seconds: float = 20.0,
     within: float | None = None, seed: int = 1, tell: Callable[[int], None] = lambda _: None,
 ) -> Simulated:  # fmt: skip
-    """Draw studies until ``replicates`` of the world and as many of its null are made, or ``seconds`` have passed.
+    """Simulate ``replicates`` studies of the world and as many of its null, or as many as ``seconds`` allow.
 
-    The two take turns, so that both have their share of a short time. ``within``: how near to the best counts as the
-    best; left out, a tenth of the spread.
+    They alternate, so that both get half of a short time. ``within``: this close to the best counts as the best
+    (default: a tenth of the spread).
     """
     import numpy as np
 
     began, rng = time.monotonic(), np.random.Generator(np.random.PCG64(seed))
     null = replicates if null_replicates is None else null_replicates
     within = 0.1 * spread_of(world) if within is None else within
-    found: dict[str, list[Replicate]] = {"world": [], "null": []}
+    studies: dict[str, list[Replicate]] = {"world": [], "null": []}
     for number in range(max(replicates, null)):
         if number and time.monotonic() - began > seconds:
             break
         if number < replicates:
-            found["world"].append(replicate(world, design, rng))
+            studies["world"].append(replicate(world, design, rng))
         if number < null:
-            found["null"].append(replicate(world.null, design, rng))
+            studies["null"].append(replicate(world.null, design, rng))
         tell(number + 1)
-    figures = (*figures_of(found["world"], within), *null_figures(found["null"]))
-    made = len(found["world"]), len(found["null"])
+    figures = (*figures_of(studies["world"], within), *null_figures(studies["null"]))
+    made = len(studies["world"]), len(studies["null"])
     early = made[0] < replicates or made[1] < null
     return Simulated(world, design, within, figures, *made, time.monotonic() - began, seed, early)
 
@@ -190,7 +190,7 @@ def spread_of(world: World) -> float:
 
 
 def figures_of(made: Sequence[Replicate], within: float) -> tuple[Figure, ...]:
-    """What the studies came to in a world where programs differ."""
+    """Figures of the studies in a world where programs differ."""
     if not made:
         return ()
     better = [r for r in made if r.champion > r.stock]
@@ -202,25 +202,25 @@ def figures_of(made: Sequence[Replicate], within: float) -> tuple[Figure, ...]:
     if all(r.stock > 0 for r in made):
         ratios = (
             _mean("champion_ratio", [r.champion / r.stock for r in made], "its true gain over stock's"),
-            _mean("told_ratio", [r.told / r.stock for r in made], "what the race that chose it said"),
+            _mean("told_ratio", [r.told / r.stock for r in made], "its estimate in the race that selected it"),
         )
     return (
         *chosen, *ratios,
         _share("confirmed", [r.holds for r in made], "studies whose claim holds"),
         _share("power", [r.holds for r in better], "… of those whose champion is truly better"),
-        _share("wrong_claims", [r.holds and r.champion <= r.stock for r in made], "claims of a champion that is not"),
-        _share("claim_coverage", [_covers(r) for r in made], "95% intervals of champion − stock that hold the truth"),
-        _share("race_coverage", [r.told_covers for r in made], "95% intervals of the race's winner that do"),
+        _share("wrong_claims", [r.holds and r.champion <= r.stock for r in made], "claims of a worse champion"),
+        _share("claim_coverage", [_covers(r) for r in made], "95% intervals of champion − stock that are right"),
+        _share("race_coverage", [r.told_covers for r in made], "95% intervals of the race's winner that are right"),
     )  # fmt: skip
 
 
 def null_figures(made: Sequence[Replicate]) -> tuple[Figure, ...]:
-    """What they come to where no program is better than another."""
+    """Figures of the studies where all programs are equal."""
     if not made:
         return ()
     return (
         _share("false_claims", [r.holds for r in made], "claims where nothing differs; tested at 2.5%"),
-        _share("null_claim_coverage", [_covers(r) for r in made], "95% intervals of champion − stock that hold 0"),
+        _share("null_claim_coverage", [_covers(r) for r in made], "95% intervals of champion − stock that contain 0"),
     )
 
 
@@ -239,10 +239,10 @@ def _mean(name: str, values: Sequence[float], meaning: str) -> Figure:
 
 
 def like(gains: Mapping[str, Sequence[float]], stock: str) -> World:
-    """The world that a ledger speaks of: gains by program, ``stock`` names one of them.
+    """The world estimated from a ledger: gains by program; ``stock`` names one of them.
 
-    Noise is the pooled sd between runs of a program; the spread between programs is what the differences of their
-    means exceed it by (DerSimonian and Laird 1986), 0 where they do not. Raises ValueError below two runs of any.
+    Noise is the pooled SD between runs of a program. The spread between programs is the rest of the variance of their
+    means (DerSimonian and Laird 1986), at least 0. Raises ValueError below two runs of any.
     """
     from analysis.statistics import between_variance
 

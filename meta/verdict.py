@@ -1,4 +1,4 @@
-"""From a claim to the decision that a study announces, and a reserved task in a sentence."""
+"""The decision that a study announces, made from its claim; and a sentence on each reserved task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from analysis.decision import Compared, Decision, OnOneTask, state_of
 from analysis.decision_text import interval, times
 from analysis.same_spend import SameSpend
 from analysis.scales import UNIT
-from meta.claim import Claim, Elsewhere
+from meta.claim import Claim, ReservedClaim
 from programs.program import Program
 from trainer import freshness
 from trainer.task import Task
@@ -21,7 +21,7 @@ class Champion:
     claim: Claim
     verdict: str
     decision: Decision
-    elsewhere: tuple[Elsewhere, ...] = ()  # on reserved tasks
+    elsewhere: tuple[ReservedClaim, ...] = ()  # on reserved tasks
 
     @property
     def trust(self) -> str | None:
@@ -33,8 +33,8 @@ def decide(
     program: Program, claim: Claim, tasks: Sequence[Task], *, trust: str | None = None, own: str = "",
     same_as: str = "", look: int = 1, match_ids: Sequence[str] = (), spend: Sequence[SameSpend] = (),
 ) -> Decision:  # fmt: skip
-    """The one decision. ``own``: the name of the user's own program, ``same_as``: what it behaves like, if it does;
-    ``match_ids``: the matches that the claim is made from."""
+    """The decision. ``own``: name of the user's own program; ``same_as``: the program that it behaves like, if any;
+    ``match_ids``: the matches behind the claim."""
     ratio = claim.ratio_stock
     over = Compared("stock", claim.stock, *claim.over_stock, ratio) if claim.over_stock and ratio else None
     kinds = [freshness.freshness(task) for task in tasks]
@@ -56,13 +56,13 @@ def decide(
     )  # fmt: skip
 
 
-def sentence(found: Elsewhere) -> str:
-    """One reserved task for people, as the verdict goes on."""
-    if found.claim is None:
-        return f"on {found.task}, which evolution never saw, it behaves like stock"
-    there = found.claim
-    reference = "your program" if there.own else "stock"
-    figures = f"gain {interval(there.champion)} {found.unit} against {interval(there.reference)} of {reference}"
-    tested = f"p = {found.p_adjusted:.2g} after Holm"
-    beats = f"beats {reference} too{times(there.ratio)}" if found.holds else f"is not shown to beat {reference}"
-    return f"on {found.task}, which evolution never saw, it {beats} ({figures}; {tested})"
+def sentence(on: ReservedClaim) -> str:
+    """The sentence of the verdict on one reserved task."""
+    if on.claim is None:
+        return f"on {on.task}, which the search never used, it behaves like stock"
+    measured = on.claim
+    reference = "your program" if measured.own else "stock"
+    figures = f"gain {interval(measured.champion)} {on.unit} against {interval(measured.reference)} of {reference}"
+    tested = f"p = {on.p_adjusted:.2g} after Holm"
+    beats = f"beats {reference} too{times(measured.ratio)}" if on.holds else f"is not shown to beat {reference}"
+    return f"on {on.task}, which the search never used, it {beats} ({figures}; {tested})"

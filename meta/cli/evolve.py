@@ -96,7 +96,7 @@ def improve(out: Output, program: ProgramOrNone, flags: EvolveFlags) -> None:
 
 
 def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -> None:
-    from meta.begin import champion_of, confirmed_again, found, take_up
+    from meta.begin import champion_of, confirmed_again, create, take_up
     from meta.confirmation import look_of
     from meta.prior import gather, sentence
     from meta.reserve import refuse_twice
@@ -144,7 +144,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
         task, *further = homes
         launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
         folder = settings.fresh(task, out)
-        study, starters = found(
+        study, starters = create(
             folder, task=task, plan=plan, own=own, workers=settings.workers_or_cores(), devices=settings.devices,
             seed=settings.seed, fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, command=command,
             further=further, reserve=reserve, researcher=settings.crew.researcher, staff=settings.crew.staff,

@@ -59,7 +59,7 @@ def test_only_what_behaves_is_switched_and_the_rest_is_told(tmp_path: Path) -> N
     found = switches(PROGRAM, task, "scripted")
     kinds = [(d.kind, d.text.partition(":")[0]) for d in found.factors]
     assert kinds[:2] == [("charter", "proposers"), ("charter", "no_repeat")] and len(kinds) == 5
-    told = [("Lower the loss.", "changes nothing here"), ("order", "goes with its list")]
+    told = [("Lower the loss.", "changes nothing here"), ("order", "switched together with its list")]
     assert [(d.kind if d.kind == "order" else d.text, why) for d, why in found.left_out] == told
     assert "Lower the loss." in [d.text for d in switches(PROGRAM, task, "chat:x").factors]
     narrowed = switches(PROGRAM, task, "scripted", [found.factors[2].directive_id[:8]])

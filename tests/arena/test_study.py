@@ -23,7 +23,7 @@ def test_a_study_opens_as_it_was_made(tmp_path: Path) -> None:
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(UsageError, match="is no study"):
+    with pytest.raises(UsageError, match="is not a study"):
         make_study(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["thesis.txt"]
 
@@ -109,7 +109,7 @@ def test_folders_that_cannot_be_one_are_refused(tmp_path: Path) -> None:
 
 
 def test_no_study_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="is no study"):
+    with pytest.raises(NotFound, match="is not a study"):
         Study.open(tmp_path)
 
 

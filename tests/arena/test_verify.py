@@ -143,7 +143,7 @@ def test_a_changed_source_and_a_broken_chain_are_refused(copy: Study) -> None:
     (row,) = query(copy.folder, "SELECT * FROM runs WHERE role = 'program' ORDER BY run_id LIMIT 1")
     place = copy.folder / "runs" / row["run_id"] / "train.py"
     place.write_text(carried(copy).text())
-    with pytest.raises(Corrupt, match="the ledger says that it ended with"):
+    with pytest.raises(Corrupt, match="but the ledger recorded"):
         final_source(copy, row)
     place.unlink()
     with pytest.raises(Corrupt, match="no such file"):
@@ -156,7 +156,7 @@ def test_a_changed_source_and_a_broken_chain_are_refused(copy: Study) -> None:
 def test_a_match_without_stock_makes_no_claim(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s")
     play_entries(study, [Entry(QUEUE)], 1, silent)
-    with open_study(study.folder) as con, pytest.raises(NotFound, match="beside stock"):
+    with open_study(study.folder) as con, pytest.raises(NotFound, match="against stock"):
         claim_of(con)
 
 

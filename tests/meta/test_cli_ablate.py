@@ -46,18 +46,18 @@ def test_the_plan_and_the_bill_come_first(folder: Path) -> None:
     plan = ablate("small.md", *HOW, "--dry-run", cwd=folder)
     assert (plan["directives"], plan["runs_per_block"], plan["blocks"], plan["runs"]) == (4, 8, 4, 32)
     assert [d["text"] for d in plan["factors"]][2:] == ["First `momentum=0.9`.", "A larger step: `lr=0.1`."]
-    assert {d["why"] for d in plan["left_out"]} == {"changes nothing here", "goes with its list"}
+    assert {d["why"] for d in plan["left_out"]} == {"changes nothing here", "switched together with its list"}
     assert "± 0.69 sd" in plan["tells"] and not (folder / "studies").exists()
     small = ablate("small.md", *HOW, "--budget", "16s", "--dry-run", cwd=folder)
     assert small["runs"] == 16 and small["device_seconds"] <= 16
     one = ablate("small.md", *HOW, "--only", plan["factors"][3]["directive_id"][:7], "--dry-run", cwd=folder)
-    assert one["directives"] == 1 and {d["why"] for d in one["left_out"]} >= {"not asked for"}
+    assert one["directives"] == 1 and {d["why"] for d in one["left_out"]} >= {"not selected"}
 
 
 @pytest.mark.parametrize(
     ("args", "told", "code"),
     [
-        (("small.md", "--budget", "5s"), "the budget holds", 2),
+        (("small.md", "--budget", "5s"), "the budget pays for", 2),
         (("nothing.md",), "no file 'nothing.md'", 2),
         ((), "name a program", 2),
         (("small.md", "--only", "d000"), "no directive d000", 2),

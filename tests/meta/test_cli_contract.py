@@ -274,7 +274,7 @@ def test_a_plan_tells_whether_there_is_a_sandbox(call: Call, monkeypatch: pytest
     monkeypatch.setenv("METALOOP_UNSAFE_NO_SANDBOX", "1")
     for words in (("run", "stock"), ("match", "stock"), ("evolve", "--quick")):
         told = json.loads(call(*words, "--dry-run", "--json")[1])
-        assert told["sandbox"] == "WITHOUT a sandbox: every row will say unverified"
+        assert told["sandbox"] == "WITHOUT a sandbox: all results will be marked unverified"
 
 
 def test_without_a_sandbox_nothing_is_founded(

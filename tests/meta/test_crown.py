@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from meta.begin import champion_of, found, take_up
+from meta.begin import champion_of, create, take_up
 from meta.evolve import evolve
 from tests.studies import TINY, silent
 from trainer.planted import random_law, simulated_task
@@ -17,7 +17,7 @@ from trainer.task import Task
 def test_a_study_that_was_cut_off_before_its_last_file_goes_on(tmp_path: Path) -> None:
     task = Task.load(simulated_task(random_law(2), tmp_path / "law", experiments=6))
     plan = replace(TINY, generations=0, run_budget=task.run_budget)
-    study, starters = found(tmp_path / "s", task=task, plan=plan, workers=1, seed=3)
+    study, starters = create(tmp_path / "s", task=task, plan=plan, workers=1, seed=3)
     page = study.folder / "champion.evidence.md"
     page.mkdir()  # what stands there cannot be replaced by a file
     with pytest.raises(OSError):

@@ -18,7 +18,7 @@ from analysis.decision import BETTER, CHECK_LEVEL, CONTROL_FAILED, OPEN, decisio
 from analysis.ledger import Ledger, read
 from analysis.report import page
 from analysis.study import open_study, query
-from meta.begin import champion_of, found, take_up
+from meta.begin import champion_of, create, take_up
 from meta.claim import Against, claim
 from meta.cli.evolve import present
 from meta.cli.output import Output
@@ -50,7 +50,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of a simulated task that has ended, of which the tests change what its confirmation measured."""
     folder = tmp_path_factory.mktemp("decision")
     task = Task.load(simulated_task(random_law(2), folder / "law", experiments=8))
-    made, starters = found(folder / "study", task=task, plan=PLAN, workers=1, seed=3)
+    made, starters = create(folder / "study", task=task, plan=PLAN, workers=1, seed=3)
     evolve(made, PLAN, starters, silent)
     return folder / "study"
 
@@ -205,7 +205,7 @@ def improved(folder: Path, text: str) -> tuple[Path, Champion]:
     own = Program.parse(text, "mine")
     task = Task.load(simulated_task(random_law(2), folder / "law", experiments=8))
     plan = replace(PLAN, own_arm=1, generations=1, child_runs=2)
-    study, starters = found(folder / "s", task=task, plan=plan, own=[own], workers=1, seed=2, command="improve")
+    study, starters = create(folder / "s", task=task, plan=plan, own=[own], workers=1, seed=2, command="improve")
     return folder / "s", evolve(study, plan, starters, silent)
 
 
@@ -286,7 +286,7 @@ def test_the_same_spend_on_stock_is_estimated_or_measured_and_said_which(study: 
     texts = outputs(folder)
     assert all(f"best of {found_.runs} is unknown" in texts[name] for name in ("page", "report"))
     made, plan, starters = take_up(study)
-    again, starters = found(tmp_path / "measured", task=made.task, plan=replace(plan, same_spend=1), workers=1, seed=3)
+    again, starters = create(tmp_path / "measured", task=made.task, plan=replace(plan, same_spend=1), workers=1, seed=3)
     [ran] = evolve(again, replace(plan, same_spend=1), starters, silent).decision.spend
     assert ran.measured and ran.best_of == ran.runs == found_.runs
     roles = query(tmp_path / "measured", "SELECT role, count(*) AS n FROM runs WHERE purpose = 'same-spend' GROUP BY 1")

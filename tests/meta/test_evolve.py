@@ -17,7 +17,7 @@ from arena.match import play
 from arena.race import Allocation
 from arena.task_study import TaskStudy
 from bench.whole import whole_study
-from meta.begin import champion_of, found, take_up
+from meta.begin import champion_of, create, take_up
 from meta.evolve import Evolution, evolve
 from meta.lineage import Lineage
 from meta.plan import Plan
@@ -35,7 +35,7 @@ Ended = tuple[Path, Champion]
 
 def run_study(folder: Path, task: Task | None = None, **settings: Any) -> Champion:
     task = task or Task.load(BLOBS)
-    study, starters = found(folder, task=task, plan=TINY, workers=2, seed=1, fixed_steps=True, **settings)
+    study, starters = create(folder, task=task, plan=TINY, workers=2, seed=1, fixed_steps=True, **settings)
     return evolve(study, TINY, starters, silent)
 
 

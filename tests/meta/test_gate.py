@@ -14,7 +14,7 @@ from arena.inprocess import InProcessExecutor
 from arena.study import Study
 from arena.task_study import TaskStudy
 from bench.whole import Unwritten
-from meta.begin import found, take_up
+from meta.begin import create, take_up
 from meta.breed import judge
 from meta.evolve import search
 from meta.gate import SHARE, gate_of
@@ -50,7 +50,7 @@ def played(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Pl
         with pytest.MonkeyPatch.context() as patch, LlmServer(writer.answer) as server:
             environment(patch, server.url)
             crew = staff(reply_tokens=2000, call_timeout=60.0)
-            found(root / name, task=task, plan=plan, workers=1, seed=0, staff=crew)
+            create(root / name, task=task, plan=plan, workers=1, seed=0, staff=crew)
             study, plan, starters = take_up(root / name)
             stock = [program for program in starters if program.name == "stock"]
             with study, InProcessExecutor(study, silent) as executor, Unwritten() as lineage:

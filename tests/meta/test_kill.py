@@ -16,7 +16,7 @@ import pytest
 
 from analysis.ledger import check
 from analysis.study import query
-from meta.begin import found
+from meta.begin import create
 from tests.inner_loop.play import BLOBS
 from tests.studies import TINY
 from trainer.task import Task
@@ -33,7 +33,7 @@ ASK = {
 
 
 def make(folder: Path) -> None:
-    found(folder, task=Task.load(BLOBS), plan=TINY, workers=2, seed=7, fixed_steps=True)
+    create(folder, task=Task.load(BLOBS), plan=TINY, workers=2, seed=7, fixed_steps=True)
 
 
 def resume(folder: Path) -> subprocess.Popen[bytes]:

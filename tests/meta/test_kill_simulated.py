@@ -18,7 +18,7 @@ import pytest
 from analysis.ledger import check
 from analysis.study import VIEWS, open_study
 from analysis.tables import rows
-from meta.begin import found
+from meta.begin import create
 from tests.studies import TINY
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
@@ -30,7 +30,7 @@ APART = ("_at", "wall", "utilization", "spent", "secret", "place", "details", "c
 
 def make(folder: Path, task: Task, *further: Task) -> Path:
     plan = replace(TINY, run_budget=task.run_budget)
-    found(folder, task=task, further=further, plan=plan, workers=1, seed=7)
+    create(folder, task=task, further=further, plan=plan, workers=1, seed=7)
     return folder
 
 

@@ -11,7 +11,7 @@ import pytest
 from analysis.evidence import evidence
 from analysis.study import open_study, query
 from arena.settings import Prior, PriorProgram
-from meta.begin import found, take_up
+from meta.begin import create, take_up
 from meta.evolve import evolve
 from meta.population import starters
 from meta.prior import _inherited, gather, informed, seat
@@ -35,7 +35,7 @@ def planted(folder: Path, seed: int) -> Task:
 def past(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Task]:
     folder = tmp_path_factory.mktemp("prior")
     task = planted(folder / "home", 2)
-    study, began = found(folder / "past", task=task, plan=PLAN, workers=2, seed=1)
+    study, began = create(folder / "past", task=task, plan=PLAN, workers=2, seed=1)
     evolve(study, PLAN, began, silent)
     return folder / "past", task
 
@@ -66,7 +66,7 @@ def test_half_of_the_seats_go_to_the_best_of_the_past(past: tuple[Path, Task]) -
 
 @pytest.mark.slow
 def test_it_is_written_down_and_the_study_goes_on_without_the_past(past: tuple[Path, Task], tmp_path: Path) -> None:
-    study, began = found(tmp_path / "new", task=past[1], plan=PLAN, workers=2, seed=7, known=gather([past[0]]))
+    study, began = create(tmp_path / "new", task=past[1], plan=PLAN, workers=2, seed=7, known=gather([past[0]]))
     evolve(study, PLAN, began, silent)
     body = tomllib.loads((tmp_path / "new" / "study.toml").read_text())
     [row] = query(tmp_path / "new", "SELECT config FROM studies")
@@ -100,7 +100,9 @@ def test_what_cannot_be_a_prior_is_refused(past: tuple[Path, Task], tmp_path: Pa
         gather([folder], ["home"])
     with pytest.raises(UsageError, match="named twice"):
         gather([folder, folder])
-    study, _ = found(tmp_path / "heir", task=planted(tmp_path / "far", 3), plan=PLAN, workers=1, known=gather([folder]))
+    study, _ = create(
+        tmp_path / "heir", task=planted(tmp_path / "far", 3), plan=PLAN, workers=1, known=gather([folder])
+    )
     # What it was seated with was bred on home, though it never searched there itself.
     assert _inherited(study.config) == {"home"}
     done = cli("evolve", "-t", str(task.folder), "--prior", str(tmp_path / "none"), "--quick", "--dry-run")
@@ -112,6 +114,6 @@ def test_the_command_line_says_what_it_starts_from(past: tuple[Path, Task], tmp_
     asked = ("evolve", "-t", str(task.folder), "-s", str(tmp_path / "cli"), "--quick", "-j", "1")
     done = cli(*asked, "--prior", str(folder), "--dry-run", "--json")
     assert done.returncode == 0 and "1 study" in done.stdout
-    found(tmp_path / "cli", task=task, plan=PLAN, workers=1, seed=3)  # without a prior
+    create(tmp_path / "cli", task=task, plan=PLAN, workers=1, seed=3)  # without a prior
     done = cli("evolve", "--resume", str(tmp_path / "cli"), "--prior", str(folder))
-    assert done.returncode == NotComparable.exit_code and "founded with another prior" in done.stderr
+    assert done.returncode == NotComparable.exit_code and "created with another prior" in done.stderr

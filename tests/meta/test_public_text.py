@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from meta.begin import found
+from meta.begin import create
 from meta.cli.main import run
 from meta.evolve import evolve
 from tests.studies import TINY, silent
@@ -44,7 +44,7 @@ def public_law(folder: Path) -> Path:
 def test_the_evidence_of_a_champion_says_that_the_text_was_public(tmp_path: Path) -> None:
     task = Task.load(public_law(tmp_path / "open"))
     plan = replace(TINY, generations=0, opening_runs=2, run_budget=6 * task.cost_seconds)
-    study, starters = found(tmp_path / "s", task=task, plan=plan, workers=1, seed=3)
+    study, starters = create(tmp_path / "s", task=task, plan=plan, workers=1, seed=3)
     evolve(study, plan, starters, silent)
     assert "**planted: the hidden text was public" in (study.folder / "champion.evidence.md").read_text()
 

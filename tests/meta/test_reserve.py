@@ -20,7 +20,7 @@ from analysis.study_power import measured
 from analysis.transfer import transfer_cells
 from arena.executor import Executor
 from arena.study import Study
-from meta.begin import found, take_up
+from meta.begin import create, take_up
 from meta.champion import write_page_again
 from meta.claim import Claim, claim
 from meta.evolve import evolve
@@ -49,7 +49,7 @@ def planted(folder: Path, seed: int) -> Task:
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     folder = tmp_path_factory.mktemp("reserve")
     home, others = planted(folder / "home", 2), [planted(folder / "far", 3), planted(folder / "farther", 4)]
-    study, starters = found(folder / "study", task=home, plan=PLAN, workers=2, seed=1, reserve=others)
+    study, starters = create(folder / "study", task=home, plan=PLAN, workers=2, seed=1, reserve=others)
     return folder / "study", evolve(study, PLAN, starters, silent)
 
 
@@ -71,7 +71,7 @@ def test_its_figures_are_those_of_the_runs_there(ended: Ended) -> None:
         gains = {row["role"]: (row["gain"], row["n"]) for row in query(folder, sql)}
         assert gains["champion"] == pytest.approx((there.claim.champion.mean, PLAN.confirm_runs))
         assert gains["control"] == pytest.approx((there.claim.stock.mean, PLAN.confirm_runs))
-        assert f"on {there.task}, which evolution never saw" in champion.verdict
+        assert f"on {there.task}, which the search never used" in champion.verdict
         assert f"| {there.task} |" in (folder / "champion.evidence.md").read_text()
     baselines = query(
         folder, "SELECT task, count(*) AS n FROM baselines WHERE stream = 'reserve' GROUP BY 1 ORDER BY 1"

@@ -19,7 +19,7 @@ from analysis.study import open_study, query
 from analysis.wording import duration
 from arena.race import ArmScore
 from arena.task_set import TaskSet
-from meta.begin import champion_of, found, take_up
+from meta.begin import champion_of, create, take_up
 from meta.champion import write_page_again
 from meta.evolve import evolve
 from meta.reserve import refuse_twice
@@ -43,7 +43,7 @@ def planted(folder: Path, name: str, seed: int) -> Task:
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     folder = tmp_path_factory.mktemp("tasks")
     north, south, far = (planted(folder, *task) for task in (NORTH, SOUTH, FAR))
-    study, starters = found(
+    study, starters = create(
         folder / "study", task=north, further=[south], reserve=[far], plan=PLAN, workers=1, seed=1
     )  # fmt: skip
     return folder / "study", evolve(study, PLAN, starters, silent)
@@ -128,7 +128,7 @@ def test_a_home_task_is_not_reserved_and_no_task_is_named_twice(tmp_path: Path) 
         with pytest.raises(UsageError, match="named twice"):
             refuse_twice(homes, reserve)
     with pytest.raises(UsageError, match="named twice"):
-        found(tmp_path / "study", task=north, further=[south], reserve=[south], plan=PLAN, workers=1)
+        create(tmp_path / "study", task=north, further=[south], reserve=[south], plan=PLAN, workers=1)
     assert not (tmp_path / "study").exists()
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from meta.begin import found
+from meta.begin import create
 from tests.llm.kits import MODEL, environment, staff
 from tests.llm.server import FAULTS, every
 from tests.llm.studies import FIGURES, STANDINGS, planted
@@ -37,7 +37,7 @@ SMALL = replace(
 
 def study(folder: Path, task: Task, **how: Any) -> Path:
     crew = staff(call_timeout=60.0, reply_tokens=2000, traces="tools", models=(MODEL,))
-    found(folder, task=task, plan=SMALL, workers=1, seed=5, fixed_steps=True, staff=crew, **how)
+    create(folder, task=task, plan=SMALL, workers=1, seed=5, fixed_steps=True, staff=crew, **how)
     return folder
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from meta.begin import found
+from meta.begin import create
 from tests.llm.kits import environment, staff
 from tests.llm.tooling import ToolServer, searcher
 from tests.meta.llm.test_study import PLAN, carry_on
@@ -32,7 +32,7 @@ def ended(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with pytest.MonkeyPatch.context() as patch, ToolServer(searcher) as server:
         environment(patch, server.url)
         crew = staff(reply_tokens=2000, traces="tools")
-        found(root / "study", task=north, further=[south], plan=PLAN, workers=1, seed=3, staff=crew)
+        create(root / "study", task=north, further=[south], plan=PLAN, workers=1, seed=3, staff=crew)
         carry_on(root / "study")
         yield root / "study"
 

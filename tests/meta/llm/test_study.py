@@ -13,7 +13,7 @@ from analysis.study import query
 from arena.drain import Drained
 from arena.inprocess import InProcessExecutor
 from bench.whole import Unwritten
-from meta.begin import found, take_up
+from meta.begin import create, take_up
 from meta.evolve import search
 from programs.program import Program
 from programs.shelf import meta_program
@@ -48,7 +48,7 @@ def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
         with pytest.MonkeyPatch.context() as patch, LlmServer(answer, fault=fault) as server:
             environment(patch, server.url)
             crew = staff(reply_tokens=2000, **how)
-            found(root / name, task=task, plan=PLAN, workers=1, seed=3, staff=crew, meta_program=meta)
+            create(root / name, task=task, plan=PLAN, workers=1, seed=3, staff=crew, meta_program=meta)
             carry_on(root / name)
         return root / name
 

@@ -14,7 +14,7 @@ import pytest
 from analysis.dataset import dataset
 from analysis.study import query
 from arena.drain import Drained
-from meta.begin import found, take_up
+from meta.begin import create, take_up
 from meta.mutators.llm.sight import TURNS
 from tests.llm.kits import KEY, environment, staff
 from tests.llm.server import never
@@ -46,7 +46,7 @@ def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
         with pytest.MonkeyPatch.context() as patch, ToolServer(answer, fault=fault) as server:
             environment(patch, server.url)
             crew = staff(**({"reply_tokens": 2000, "traces": "tools"} | how))
-            found(root / name, task=task, plan=PLAN, workers=1, seed=3, staff=crew)
+            create(root / name, task=task, plan=PLAN, workers=1, seed=3, staff=crew)
             carry_on(root / name)
         return root / name
 
