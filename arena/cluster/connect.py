@@ -100,9 +100,9 @@ def _of_this_machine() -> str:
     return written if written and not knock(written) else ""
 
 
-def knock(place: str) -> str:
+def knock(endpoint: str) -> str:
     """Whether something listens at ``host:port``; empty if so, else why not."""
-    host, _, port = place.rpartition(":")
+    host, _, port = endpoint.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
     except (OSError, ValueError, OverflowError) as error:

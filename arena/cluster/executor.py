@@ -20,10 +20,10 @@ from analysis.events import Event
 from analysis.ledger import Ledger
 from arena.cluster import runs
 from arena.cluster.connect import Cluster, connect
-from arena.cluster.nodes import Found, Nodes, label, pinned
+from arena.cluster.nodes import Nodes, UsableNode, label, pinned
 from arena.cluster.parcel import parcel_of
 from arena.cluster.protocol import Hand, Malformed, parse, result_of
-from arena.cluster.seat import Seat, sweep
+from arena.cluster.seat import SeatActor, sweep
 from arena.executor import MOST_DEATHS, Progress, rebuild
 from arena.jobs import Job, JobResult, RunJob
 from arena.scheduler import Lost, Node, Patience, Placement, Scheduler, Want
@@ -41,7 +41,7 @@ END_SECONDS = 10.0  # for workers to end in good order
 SYNCED = ("experiment", "run_ended", "call")
 
 
-class Place:
+class SeatHandle:
     """A seat as the driver sees it: the actor, the placement that it has in hand, the call that is under way."""
 
     def __init__(self, actor: Any, node: str, index: int) -> None:
@@ -75,9 +75,9 @@ class RayExecutor:
         import ray  # not before its settings are made
 
         self._parcel = ray.put(parcel_of(config, folder))
-        self._places: dict[tuple[str, int], Place] = {}
-        self._calls: dict[ObjectRef[Any], Place] = {}
-        self._doubted: dict[Place, float] = {}  # seats that could not be reached, and when they are tried again
+        self._seats: dict[tuple[str, int], SeatHandle] = {}
+        self._calls: dict[ObjectRef[Any], SeatHandle] = {}
+        self._doubted: dict[SeatHandle, float] = {}  # seats that could not be reached, and when they are tried again
         self._hands: dict[str, Hand] = {}
         self._hosts: dict[str, str] = {}
         self._alone_since: float | None = None
@@ -120,20 +120,20 @@ class RayExecutor:
             self._note("stopping: experiments in flight end first (Ctrl-C twice kills them)")
         if self.cluster.check():
             self._take_in(*self.nodes.look())
-        for place in [place for place, when in self._doubted.items() if when < time.monotonic()]:
-            del self._doubted[place]
-            self._calls[place.actor.there.remote()] = place
+        for seat in [seat for seat, when in self._doubted.items() if when < time.monotonic()]:
+            del self._doubted[seat]
+            self._calls[seat.actor.there.remote()] = seat
 
-    def _take_in(self, joined: Iterable[Found], gone: Iterable[str]) -> None:
+    def _take_in(self, joined: Iterable[UsableNode], gone: Iterable[str]) -> None:
         for name in gone:
             self._leave(name)
-        for found in joined:
-            width = found.devices - found.devices % self.devices
+        for node in joined:
+            width = node.devices - node.devices % self.devices
             if not width:
-                self.nodes.refuse(found.name, f"it has {found.devices} {self.resource}, a run takes {self.devices}")
+                self.nodes.refuse(node.name, f"it has {node.devices} {self.resource}, a run takes {self.devices}")
                 continue
-            self._hosts[found.name] = found.facts.host
-            self.scheduler.join(Node(found.name, found.facts.hardware, width))
+            self._hosts[node.name] = node.facts.host
+            self.scheduler.join(Node(node.name, node.facts.hardware, width))
             self._alone_since = None
 
     def _is_over(self) -> bool:
@@ -162,36 +162,36 @@ class RayExecutor:
         import ray
 
         key = placed.node, placed.devices[0] // self.devices
-        place = self._places.get(key)
-        if place is None:
+        seat = self._seats.get(key)
+        if seat is None:
             width: dict[str, Any] = {"num_cpus": self.devices}
             if self.resource == "GPU":
                 width = {"num_gpus": self.devices, "num_cpus": 0}
-            remote = ray.remote(max_restarts=0, max_task_retries=0, **width)(Seat)
+            remote = ray.remote(max_restarts=0, max_task_retries=0, **width)(SeatActor)
             there = remote.options(scheduling_strategy=pinned(placed.node))
             actor = there.remote(self._session_at(placed.node), key[1])
-            place = self._places[key] = Place(actor, *key)
-        place.placed, place.result = placed, None
+            seat = self._seats[key] = SeatHandle(actor, *key)
+        seat.placed, seat.result = placed, None
         hand = self._hands.setdefault(placed.job.job_id, Hand(placed.job))
-        if place.ready:
-            self._hand_over(place, hand)
+        if seat.ready:
+            self._hand_over(seat, hand)
         else:
-            self._calls[place.actor.begin.remote(self._parcel)] = place
+            self._calls[seat.actor.begin.remote(self._parcel)] = seat
 
     def _session_at(self, node: str) -> str:
         """What names our folder on a node; several nodes may share a machine."""
         return f"{self.session}-{node[:12]}"
 
-    def _hand_over(self, place: Place, hand: Hand) -> None:
+    def _hand_over(self, seat: SeatHandle, hand: Hand) -> None:
         job = hand.job
         if isinstance(job, RunJob):
             job = replace(job, recorded=hand.recorded())
             if job.recorded and (self.folder / "runs" / job.run_id).is_dir():
-                place.actor.lay.remote(job.run_id, runs.pack(self.folder / "runs" / job.run_id))
-        self._call(place, job_line(job))
+                seat.actor.lay.remote(job.run_id, runs.pack(self.folder / "runs" / job.run_id))
+        self._call(seat, job_line(job))
 
-    def _call(self, place: Place, line: bytes | None) -> None:
-        self._calls[place.actor.talk.remote(line)] = place
+    def _call(self, seat: SeatHandle, line: bytes | None) -> None:
+        self._calls[seat.actor.talk.remote(line)] = seat
 
     def _listen(self) -> Iterator[JobResult]:
         """Wait a moment for calls to return, and go on from what they brought."""
@@ -204,62 +204,62 @@ class RayExecutor:
         if ready and rest:
             ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
         for ref in ready:
-            place = self._calls.pop(ref, None)
-            if place is None:
+            seat = self._calls.pop(ref, None)
+            if seat is None:
                 continue  # of a node that has left meanwhile
             try:
-                result = self._heard(place, ray.get(ref))
+                result = self._heard(seat, ray.get(ref))
             except ray.exceptions.ActorUnavailableError:  # it is dead, or only its connection is; Ray will know
-                self._doubted[place] = time.monotonic() + LOOK_SECONDS
+                self._doubted[seat] = time.monotonic() + LOOK_SECONDS
                 continue
             except (ray.exceptions.RayError, Malformed) as error:
-                self._bury(place, " ".join(str(error).split())[:200] or type(error).__name__)
+                self._bury(seat, " ".join(str(error).split())[:200] or type(error).__name__)
                 continue
             if result is not None:
                 yield result
 
-    def _heard(self, place: Place, told: Any) -> JobResult | None:
+    def _heard(self, seat: SeatHandle, answer: Any) -> JobResult | None:
         """What a call brought: None of `begin`, lines or an ending of `talk`, files of `fetch`."""
-        placed = place.placed
+        placed = seat.placed
         assert placed is not None
         hand = self._hands[placed.job.job_id]
-        if isinstance(told, str):
-            self._bury(place, told)
+        if isinstance(answer, str):
+            self._bury(seat, answer)
             return None
-        if place.result is not None:
-            self._bring_home(hand.job.job_id, told)
-            return self._finish(place, place.result)
-        if told is None:
-            self._hand_over(place, hand)
+        if seat.result is not None:
+            self._bring_home(hand.job.job_id, answer)
+            return self._finish(seat, seat.result)
+        if answer is None:
+            self._hand_over(seat, hand)
             return None
         waits = False
-        for line in told:
+        for line in answer:
             message = parse(line)
             if "error" in message:
-                self._fail(place, message["error"])
+                self._fail(seat, message["error"])
                 return None
-            place.ready = place.ready or "ready" in message
+            seat.ready = seat.ready or "ready" in message
             waits = waits or message.get("wait") is True
             if "event" in message:
                 self._write(hand.take(message["event"]))
             if "result" in message:
-                return self._end(place, result_of(message["result"], hand.job))
-        self._call(place, json.dumps({"stop": self.draining}).encode() if waits else None)
+                return self._end(seat, result_of(message["result"], hand.job))
+        self._call(seat, json.dumps({"stop": self.draining}).encode() if waits else None)
         return None
 
     def _write(self, event: Event | None) -> None:
         if event is None:
             return
         self.ledger.append(event.to_record(), sync=event.kind in SYNCED)
-        if (told := shown(event)) is not None:
-            self.progress(told)
+        if (line := shown(event)) is not None:
+            self.progress(line)
 
-    def _end(self, place: Place, result: JobResult) -> JobResult | None:
+    def _end(self, seat: SeatHandle, result: JobResult) -> JobResult | None:
         """A job has its result; that of a run counts once its folder is here."""
         if not isinstance(self._hands[result.job_id].job, RunJob):
-            return self._finish(place, result)
-        place.result = result
-        self._calls[place.actor.fetch.remote(result.job_id)] = place
+            return self._finish(seat, result)
+        seat.result = result
+        self._calls[seat.actor.fetch.remote(result.job_id)] = seat
         return None
 
     def _bring_home(self, run_id: str, packed: Any) -> None:
@@ -268,45 +268,45 @@ class RayExecutor:
         except (runs.Unsafe, TypeError, ValueError) as error:
             self._note(f"the folder of run {run_id} did not come back: {error}")
 
-    def _finish(self, place: Place, result: JobResult) -> JobResult | None:
-        placed = place.placed
+    def _finish(self, seat: SeatHandle, result: JobResult) -> JobResult | None:
+        placed = seat.placed
         assert placed is not None
-        place.placed = place.result = None
+        seat.placed = seat.result = None
         self._hands.pop(result.job_id, None)
         counts = self.scheduler.result(placed.ticket, whole=result.state == "finished")
-        return replace(result, worker=place.index) if counts else None
+        return replace(result, worker=seat.index) if counts else None
 
     # -- deaths --------------------------------------------------------------------------------------------------
 
-    def _fail(self, place: Place, error: Mapping[str, Any]) -> None:
+    def _fail(self, seat: SeatHandle, error: Mapping[str, Any]) -> None:
         """A worker met what it could not get over: before its first job, its node's fault, else everybody's."""
-        before = f"{label(place.node, self._hosts.get(place.node, ''))}: "
-        if place.ready:
+        before = f"{label(seat.node, self._hosts.get(seat.node, ''))}: "
+        if seat.ready:
             raise rebuild(error, before)
-        for other in self._places_on(place.node):
+        for other in self._seats_on(seat.node):
             if other.placed is not None:
                 self.scheduler.give_back(other.placed.ticket)
             self._drop(other)
-        self.scheduler.leave(place.node)
-        self.nodes.refuse(place.node, f"{error.get('message')}")
+        self.scheduler.leave(seat.node)
+        self.nodes.refuse(seat.node, f"{error.get('message')}")
         if not self.scheduler.nodes and not self.nodes.hopeful:
             raise rebuild(error, before)
 
-    def _bury(self, place: Place, why: str) -> None:
+    def _bury(self, seat: SeatHandle, why: str) -> None:
         """A seat answers no more. Where its whole node is gone, so are the others there."""
-        if place.placed is None or self._places.get((place.node, place.index)) is not place:
+        if seat.placed is None or self._seats.get((seat.node, seat.index)) is not seat:
             return
         if self.cluster.check():
             self._take_in(*self.nodes.look(now=True))
-        if self._places.get((place.node, place.index)) is not place:
+        if self._seats.get((seat.node, seat.index)) is not seat:
             return
-        self._drop(place)
-        lost = self.scheduler.died(place.placed.ticket)
-        self._tell_lost(lost, f"worker {place.index} on {label(place.node, self._hosts.get(place.node, ''))}", why)
+        self._drop(seat)
+        lost = self.scheduler.died(seat.placed.ticket)
+        self._tell_lost(lost, f"worker {seat.index} on {label(seat.node, self._hosts.get(seat.node, ''))}", why)
 
     def _leave(self, name: str) -> None:
-        for place in self._places_on(name):
-            self._drop(place)
+        for seat in self._seats_on(name):
+            self._drop(seat)
         who = label(name, self._hosts.get(name, ""))
         losses = self.scheduler.leave(name)
         if not losses:
@@ -325,27 +325,27 @@ class RayExecutor:
             )
         self._note(f"{who} died; {lost.job.job_id} goes on elsewhere{f' ({why})' if why else ''}")
 
-    def _places_on(self, node: str) -> list[Place]:
-        return [place for place in self._places.values() if place.node == node]
+    def _seats_on(self, node: str) -> list[SeatHandle]:
+        return [seat for seat in self._seats.values() if seat.node == node]
 
-    def _drop(self, place: Place) -> None:
+    def _drop(self, seat: SeatHandle) -> None:
         import ray
 
-        del self._places[place.node, place.index]
-        self._calls = {ref: other for ref, other in self._calls.items() if other is not place}
-        self._doubted.pop(place, None)
-        ray.kill(place.actor)
+        del self._seats[seat.node, seat.index]
+        self._calls = {ref: other for ref, other in self._calls.items() if other is not seat}
+        self._doubted.pop(seat, None)
+        ray.kill(seat.actor)
 
     def rest(self) -> None:
         """Let go of the workers that have nothing in hand; they are started again when they are needed."""
         import ray
 
-        idle = [place for place in self._places.values() if place.placed is None]
-        ended = [place.actor.end.remote() for place in idle]
+        idle = [seat for seat in self._seats.values() if seat.placed is None]
+        ended = [seat.actor.end.remote() for seat in idle]
         if ended:
             ray.wait(ended, num_returns=len(ended), timeout=END_SECONDS)
-        for place in idle:
-            self._drop(place)
+        for seat in idle:
+            self._drop(seat)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -356,8 +356,8 @@ class RayExecutor:
         try:
             if not at_once and self.cluster.check():
                 self.rest()
-            for place in list(self._places.values()):
-                self._drop(place)
+            for seat in list(self._seats.values()):
+                self._drop(seat)
             self._sweep()
         except (ray.exceptions.RayError, EnvironmentProblem):
             pass  # the cluster is gone, and everything on it

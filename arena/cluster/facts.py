@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Facts:
+class NodeFacts:
     """Of one machine. Experiments are compared within one hardware class and one version of what computes them."""
 
     host: str
@@ -15,7 +15,7 @@ class Facts:
     metaloop: str
     torch: str
 
-    def unfit(self, hardware: str, other: Facts) -> str:
+    def unfit(self, hardware: str, other: NodeFacts) -> str:
         """Why jobs of that hardware class, given by ``other``, cannot run there; empty where they can."""
         if self.hardware != hardware:
             return f"it is {self.hardware}, this study is measured on {hardware}"
@@ -26,10 +26,10 @@ class Facts:
         return ""
 
 
-def facts() -> Facts:
+def facts() -> NodeFacts:
     """Of this machine."""
     from importlib.metadata import version
 
     from trainer.hardware import hardware_class
 
-    return Facts(socket.gethostname(), hardware_class(), version("metaloop"), version("torch"))
+    return NodeFacts(socket.gethostname(), hardware_class(), version("metaloop"), version("torch"))

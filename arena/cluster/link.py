@@ -33,7 +33,7 @@ class Link:
             if sync:
                 self._hear()
 
-    def tell(self, message: Mapping[str, Any]) -> None:
+    def send(self, message: Mapping[str, Any]) -> None:
         """What is no event. Progress is left out: the driver sees it from the events."""
         if "progress" not in message:
             with self._lock:

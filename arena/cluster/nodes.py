@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from arena.cluster.facts import Facts, facts
+from arena.cluster.facts import NodeFacts, facts
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -19,11 +19,11 @@ FACTS_SECONDS = 60.0  # a node that has just started has to import what it tells
 
 
 @dataclass(frozen=True)
-class Found:
+class UsableNode:
     """A node that can be used: Ray's id of it, its machine, how many of the resource it has."""
 
     name: str
-    facts: Facts
+    facts: NodeFacts
     devices: int
 
 
@@ -38,8 +38,8 @@ def resources() -> dict[str, dict[str, float]]:
     """What each node that lives has, by its id."""
     import ray
 
-    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return {node["NodeID"]: node["Resources"] for node in found if node["Alive"]}
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return {node["NodeID"]: node["Resources"] for node in nodes if node["Alive"]}
 
 
 class Nodes:
@@ -48,9 +48,9 @@ class Nodes:
     def __init__(self, resource: str, hardware: str, say: Callable[[str], None]) -> None:
         self.resource, self.hardware, self._say = resource, hardware, say
         self.here = facts()
-        self.used: dict[str, Found] = {}
+        self.used: dict[str, UsableNode] = {}
         self.refused: dict[str, str] = {}  # name → why
-        self._asked: dict[str, ObjectRef[Facts]] = {}
+        self._asked: dict[str, ObjectRef[NodeFacts]] = {}
         self._looked = float("-inf")
 
     @property
@@ -58,7 +58,7 @@ class Nodes:
         """Whether some node may yet turn out to be of use."""
         return bool(self._asked)
 
-    def look(self, now: bool = False) -> tuple[list[Found], list[str]]:
+    def look(self, now: bool = False) -> tuple[list[UsableNode], list[str]]:
         """Nodes that can be used from now on, and names of those that could and are gone."""
         if not now and time.monotonic() - self._looked < LOOK_SECONDS:
             return [], []
@@ -74,9 +74,9 @@ class Nodes:
             if alive[name] and name not in self.used and name not in self.refused and name not in self._asked:
                 ask = ray.remote(num_cpus=0, max_retries=0)(facts)
                 self._asked[name] = ask.options(scheduling_strategy=pinned(name)).remote()
-        return [found for name in list(self._asked) if (found := self._heard(name, alive[name]))], gone
+        return [node for name in list(self._asked) if (node := self._heard(name, alive[name]))], gone
 
-    def _heard(self, name: str, devices: int) -> Found | None:
+    def _heard(self, name: str, devices: int) -> UsableNode | None:
         import ray
 
         ready, _ = ray.wait([self._asked[name]], timeout=0)
@@ -84,17 +84,17 @@ class Nodes:
             return None
         ref = self._asked.pop(name)
         try:
-            told = ray.get(ref)
+            node_facts = ray.get(ref)
         except ray.exceptions.RayTaskError as error:
             self.refuse(name, f"metaloop does not run there: {' '.join(str(error.cause).split())[:160]}")
             return None
         except ray.exceptions.RayError:  # it went before it answered; should it live, it is asked again
             return None
-        why = told.unfit(self.hardware, self.here)
+        why = node_facts.unfit(self.hardware, self.here)
         if why:
-            self.refuse(name, why, told.host)
+            self.refuse(name, why, node_facts.host)
             return None
-        self.used[name] = Found(name, told, devices)
+        self.used[name] = UsableNode(name, node_facts, devices)
         return self.used[name]
 
     def refuse(self, name: str, why: str, host: str = "") -> None:
@@ -116,12 +116,16 @@ def common_hardware() -> str:
 
     alive = {name: there.get("CPU", 0.0) for name, there in resources().items()}
     ask = ray.remote(num_cpus=0, max_retries=0)(facts)
-    asked = {ask.options(scheduling_strategy=pinned(name)).remote(): cpus for name, cpus in alive.items() if cpus}
-    done, _ = ray.wait(list(asked), num_returns=len(asked), timeout=FACTS_SECONDS) if asked else ([], [])
+    cpus_by_call = {
+        ask.options(scheduling_strategy=pinned(name)).remote(): cpus for name, cpus in alive.items() if cpus
+    }
+    done, _ = (
+        ray.wait(list(cpus_by_call), num_returns=len(cpus_by_call), timeout=FACTS_SECONDS) if cpus_by_call else ([], [])
+    )
     votes: dict[str, float] = defaultdict(float)
     for ref in done:
         with suppress(ray.exceptions.RayError):
-            votes[ray.get(ref).hardware] += asked[ref]
+            votes[ray.get(ref).hardware] += cpus_by_call[ref]
     return max(sorted(votes), key=lambda name: votes[name], default="")
 
 

@@ -47,37 +47,37 @@ def files_of(folder: Path) -> Files:
 
     Raises TaskError for a folder that is larger than what is sent.
     """
-    found: list[tuple[str, bytes, bool]] = []
+    files: list[tuple[str, bytes, bool]] = []
     size, root = 0, folder.resolve()
-    for place, folders, names in os.walk(root):
+    for directory, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in LEFT_OUT)
         for name in sorted(names):
-            path = Path(place, name)
+            path = Path(directory, name)
             if not path.resolve().is_relative_to(root) or not path.is_file():
                 continue
             size += path.stat().st_size
-            if size > MOST_BYTES or len(found) >= MOST_FILES:
+            if size > MOST_BYTES or len(files) >= MOST_FILES:
                 limit = f"{MOST_BYTES >> 20} MB or {MOST_FILES} files"
                 raise TaskError(f"{folder} holds more than {limit}, which is not sent to nodes",
                                 hint="keep what no experiment needs out of the task's folder")  # fmt: skip
-            found.append((path.relative_to(root).as_posix(), path.read_bytes(), os.access(path, os.X_OK)))
-    return tuple(found)
+            files.append((path.relative_to(root).as_posix(), path.read_bytes(), os.access(path, os.X_OK)))
+    return tuple(files)
 
 
-def lay(parcel: Parcel, place: Path) -> StudyConfig:
+def lay(parcel: Parcel, root: Path) -> StudyConfig:
     """Write the tasks' files below ``place``, once per node; returns the settings that name them there."""
-    at = {name: str(_lay(digest, files, place)) for name, (digest, files) in parcel.tasks.items()}
+    at = {name: str(_lay(digest, files, root)) for name, (digest, files) in parcel.tasks.items()}
     config = parcel.config
     moved = {kind: [each.model_copy(update={"task": at[each.task]}) for each in getattr(config, kind)]
              for kind in ("further", "reserve")}  # fmt: skip
     return config.model_copy(update={"task": at[config.task], **moved})
 
 
-def _lay(digest: str, files: Files, place: Path) -> Path:
-    folder = place / f"task-{digest}"
+def _lay(digest: str, files: Files, root: Path) -> Path:
+    folder = root / f"task-{digest}"
     if folder.is_dir():
         return folder
-    fresh = place / f".task-{digest}-{os.getpid()}"
+    fresh = root / f".task-{digest}-{os.getpid()}"
     for name, content, executable in files:
         path = fresh / name
         path.parent.mkdir(parents=True, exist_ok=True)

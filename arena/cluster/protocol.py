@@ -98,10 +98,10 @@ class Hand:
         return False
 
 
-def result_of(told: object, job: Job) -> JobResult:
+def result_of(message: object, job: Job) -> JobResult:
     """The result of ``job``. Raises Malformed where it is another's, or no whole one."""
     try:
-        result = JobResult.from_json(told)
+        result = JobResult.from_json(message)
     except ValidationError as error:
         raise Malformed(f"a result with {error.error_count()} faults, first in {error.errors()[0]['loc']}") from None
     if result.job_id != job.job_id or result.state not in ("finished", "interrupted"):

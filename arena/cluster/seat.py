@@ -34,7 +34,7 @@ def place_of(session: str) -> Path:
     return folder
 
 
-class Seat:
+class SeatActor:
     """Ray actor. Every call is the driver's; between two calls a worker waits, or trains."""
 
     def __init__(self, session: str, index: int) -> None:
@@ -46,14 +46,14 @@ class Seat:
         """Lay the worker's folder and start it."""
         with contextlib.suppress(PermissionError):  # Ray starts its workers nice 15; root may undo that
             os.setpriority(os.PRIO_PROCESS, 0, 0)
-        place = place_of(self._session)
-        self._folder = place / f"worker-{self._index}"
+        root = place_of(self._session)
+        self._folder = root / f"worker-{self._index}"
         shutil.rmtree(self._folder, ignore_errors=True)  # of a worker of this seat that died
         self._folder.mkdir(mode=0o700)
         (self._folder / "runs").mkdir()
         for name in ("data", "cache"):
-            (self._folder / name).symlink_to(place / name)
-        parcel.lay(sent, place).dump(self._folder / "study.toml")
+            (self._folder / name).symlink_to(root / name)
+        parcel.lay(sent, root).dump(self._folder / "study.toml")
         with open(self._folder / "log", "ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "arena.cluster.worker", str(self._folder), str(self._index),

@@ -35,8 +35,8 @@ class FarWorker(Worker):
         return self._link.stopping()
 
     def kit(self, job: RunJob, folder: Path | None) -> Kit:
-        kit = super().kit(job, folder)
-        return replace(kit, study=self._study) if job.researcher != "scripted" else kit
+        context = super().kit(job, folder)
+        return replace(context, study=self._study) if job.researcher != "scripted" else context
 
 
 def check(folder: Path, study: Path) -> None:
@@ -67,12 +67,12 @@ def main() -> None:
     link = Link(channel, sys.stdin)
     try:
         check(folder, study)
-        serve(folder, int(sys.argv[2]), link.jobs(), link.tell, make=partial(FarWorker, link=link, study=study))
+        serve(folder, int(sys.argv[2]), link.jobs(), link.send, make=partial(FarWorker, link=link, study=study))
     except BrokenPipeError:
         os._exit(1)
     except Exception as error:  # process boundary: the reason travels to the driver
         traceback.print_exc()
-        link.tell({"error": describe(error)})
+        link.send({"error": describe(error)})
         raise SystemExit(1) from None
 
 

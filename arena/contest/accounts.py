@@ -22,7 +22,7 @@ MOST_PEOPLE = 10_000
 JOIN = "join the contest to get one: metaloop contest join --to URL --name NAME"
 
 
-class Refused(UsageError):
+class AccessRefused(UsageError):
     """The token, code or password is none of ours. Says no more than that."""
 
     def __init__(self, message: str = "this token is not known here", hint: str = JOIN) -> None:
@@ -38,10 +38,10 @@ def hashed(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def found(database: Database) -> tuple[str, str]:
+def create_tokens(database: Database) -> tuple[str, str]:
     """The host's token and the code to join with; told here, once, and nowhere kept."""
     admin, code = fresh(ADMIN), CODE + secrets.token_urlsafe(9)
-    database.tell("tokens", admin=hashed(admin), code=hashed(code), server=secrets.token_hex(32))
+    database.set_fact("tokens", admin=hashed(admin), code=hashed(code), server=secrets.token_hex(32))
     return admin, code
 
 
@@ -56,7 +56,9 @@ def join(database: Database, config: ContestConfig, name: str, code: str) -> tup
     if config.join == "code":
         known = str(database.fact("tokens").get("code", ""))
         if not secrets.compare_digest(hashed(code.strip()), known):
-            raise Refused("this is not the code to join with", hint="the host of the contest gives it out: ask there")
+            raise AccessRefused(
+                "this is not the code to join with", hint="the host of the contest gives it out: ask there"
+            )
     token = fresh(PERSON)
     person = Person(name=name, token_hash=hashed(token), joined_at=utc_now())
     try:
@@ -78,11 +80,11 @@ def taken(name: str) -> UsageError:
 def person_of(database: Database, token: str) -> Person:
     """Whose token this is. Raises Refused."""
     if not token.startswith(PERSON):
-        raise Refused
+        raise AccessRefused
     with database.read() as connection:
         person = connection.scalar(select(Person).where(Person.token_hash == hashed(token)))
     if person is None:
-        raise Refused
+        raise AccessRefused
     return person
 
 
@@ -116,7 +118,7 @@ def log_out(database: Database, cookie: str) -> None:
 def log_in_host(database: Database, token: str) -> str:
     """A cookie for the host's browser, in place of the admin token. Raises Refused."""
     if not is_admin(database, token.strip()):
-        raise Refused("this is not the host's token")
+        raise AccessRefused("this is not the host's token")
     cookie, now = secrets.token_urlsafe(32), utc_now()
     with database.write() as connection:
         connection.query(HostSession).where(HostSession.expires_at < now).delete()

@@ -15,7 +15,7 @@ from analysis.events import ActEvent
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
-from arena.contest.tables import Act, Entry
+from arena.contest.tables import Act, ContestEntry
 from arena.study import Study
 from programs.errors import Busy, NotFound, UsageError
 from programs.ids import content_id
@@ -32,7 +32,7 @@ def void(contest: Contest, entry_id: str, because: str) -> Act:
     """
     because = reason(because)
     with contest.database.write() as connection:
-        entry = found(connection, entry_id)
+        entry = find_entry(connection, entry_id)
         if entry.person_id is None:
             raise UsageError("stock is no entry", hint="the controls play to the end; void an entrant's entry")
         if entry.state == VOID:
@@ -55,7 +55,7 @@ def unvoid(contest: Contest, entry_id: str, because: str = "") -> Act:
     """
     because = reason(because or "taken back")
     with contest.database.write() as connection:
-        entry = found(connection, entry_id)
+        entry = find_entry(connection, entry_id)
         if entry.state != VOID:
             raise UsageError(f"entry {entry.number} is not void, it is {entry.state}", hint="nothing to take back")
         last = standing_void(connection, entry.number)
@@ -71,21 +71,25 @@ def unvoid(contest: Contest, entry_id: str, because: str = "") -> Act:
     return act
 
 
-def found(connection: Any, entry_id: str) -> Entry:
+def find_entry(connection: Any, entry_id: str) -> ContestEntry:
     """By its id, or its number on the board."""
-    same = Entry.number == int(entry_id) if entry_id.isdecimal() and len(entry_id) < 10 else Entry.entry_id == entry_id
-    entry: Entry | None = connection.scalar(select(Entry).where(same))
+    same = (
+        ContestEntry.number == int(entry_id)
+        if entry_id.isdecimal() and len(entry_id) < 10
+        else ContestEntry.entry_id == entry_id
+    )
+    entry: ContestEntry | None = connection.scalar(select(ContestEntry).where(same))
     if entry is None:
         raise NotFound(f"no entry {entry_id!r}"[:80], hint="the board lists them, by number and entry_id")
     return entry
 
 
 def reason(text: str) -> str:
-    told = one_line(text).strip()
-    if not LEAST_REASON <= len(told) <= MOST_REASON:
+    cleaned = one_line(text).strip()
+    if not LEAST_REASON <= len(cleaned) <= MOST_REASON:
         raise UsageError(f"a reason has {LEAST_REASON} to {MOST_REASON} characters; everybody reads it",
                          hint="--because TEXT")  # fmt: skip
-    return told
+    return cleaned
 
 
 def standing_void(connection: Any, number: int) -> Act | None:
@@ -96,9 +100,9 @@ def standing_void(connection: Any, number: int) -> Act | None:
 
 def acts(contest: Contest, number: int | None = None) -> list[dict[str, Any]]:
     """All acts, or those on one entry, the oldest first."""
-    asked = select(Act).order_by(Act.act_id)
+    query = select(Act).order_by(Act.act_id)
     with contest.database.read() as connection:
-        return [row(act) for act in connection.scalars(asked if number is None else asked.where(Act.number == number))]
+        return [row(act) for act in connection.scalars(query if number is None else query.where(Act.number == number))]
 
 
 def row(act: Act) -> dict[str, Any]:
@@ -109,24 +113,27 @@ def row(act: Act) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def since(contest: Contest, told: Mapping[str, Any]) -> list[dict[str, Any]]:
+def since(contest: Contest, announcement: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Entries in the announcement ``told`` that are void now, each with the act that made it so; winners first."""
-    shown = [*told.get("winners", ()), *(row for row in told.get("rows", ()) if row["role"] == "program")]
+    shown = [
+        *announcement.get("winners", ()),
+        *(row for row in announcement.get("rows", ()) if row["role"] == "program"),
+    ]
     with contest.database.read() as connection:
-        found = [standing_void(connection, number) for number in dict.fromkeys(int(who["number"]) for who in shown)]
-        return [row(act) for act in found if act is not None]
+        void_acts = [standing_void(connection, number) for number in dict.fromkeys(int(who["number"]) for who in shown)]
+        return [row(act) for act in void_acts if act is not None]
 
 
 # -- in the ledger ---------------------------------------------------------------------------------------------------
 
 
-def tell(contest: Contest, study: Study) -> int:
+def record_acts(contest: Contest, study: Study) -> int:
     """Write the acts that the ledger does not have into it; how many. After a kill one may stand there twice."""
     with contest.database.read() as connection:
         news = connection.scalars(select(Act).where(Act.in_ledger.is_(False)).order_by(Act.act_id)).all()
     for act in news:
-        told = row(act) | {"at": act.at.isoformat(), "arm_ids": arm_ids(contest, act.entry.entry_id, act.phase)}
-        study.record(ActEvent(body=told))
+        body = row(act) | {"at": act.at.isoformat(), "arm_ids": arm_ids(contest, act.entry.entry_id, act.phase)}
+        study.record(ActEvent(body=body))
         with contest.database.write() as connection:
             connection.get_one(Act, act.act_id).in_ledger = True
     return len(news)
@@ -135,8 +142,8 @@ def tell(contest: Contest, study: Study) -> int:
 def arm_ids(contest: Contest, entry_id: str, phase: str) -> list[str]:
     """The arms that an act is about: after the decision not those of the match that decided, which stays as it is."""
     kinds = [arms.BOARD, *([] if phase == "decided" else [arms.CONFIRMATION])]
-    places = ["", *(task.name for task in contest.tasks[1:])]
-    return arms_of(contest, entry_id, [arms.SCREENING, *(arms.label_on(k, place) for k in kinds for place in places)])
+    tasks = ["", *(task.name for task in contest.tasks[1:])]
+    return arms_of(contest, entry_id, [arms.SCREENING, *(arms.label_on(k, task) for k in kinds for task in tasks)])
 
 
 def arms_of(contest: Contest, entry_id: str, labels: Iterable[str]) -> list[str]:
@@ -150,7 +157,7 @@ def write_down(contest: Contest) -> None:
 
     try:
         with Study.open(contest.folder) as study:
-            if tell(contest, study):
+            if record_acts(contest, study):
                 board.write(contest)
     except Busy:
         pass

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analysis.events import EntryEvent
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.jobs import RunJob
 from arena.match import Arm, Match, announcement, run_job
 from arena.study import Study
@@ -33,7 +33,7 @@ def label_on(kind: str, task: str) -> str:
     return f"{kind}-{task}" if task else kind
 
 
-def arm_of(match: Match, entry: Entry, twin: int) -> Arm:
+def arm_of(match: Match, entry: ContestEntry, twin: int) -> Arm:
     """The arm of an entry: a number of its own, for two entries of one program are two samples.
 
     ``twin``: entries of the same program before it, which draw other run seeds.
@@ -42,7 +42,7 @@ def arm_of(match: Match, entry: Entry, twin: int) -> Arm:
     return Arm(content_id("a", match.match_id, entry.entry_id), program, entry.role, twin)
 
 
-def admit(study: Study, entry: Entry, arms: Sequence[tuple[Study, Match, Arm]]) -> None:
+def admit(study: Study, entry: ContestEntry, arms: Sequence[tuple[Study, Match, Arm]]) -> None:
     """Tell the ledger of an entry: its text, who sent it, its arms. Told twice, after a kill, it counts once."""
     program = arms[0][2].program
     study.admit(program, generation=0, operator="entry" if entry.person_id else "control")

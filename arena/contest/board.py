@@ -23,8 +23,8 @@ from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.score import overall
 from arena.contest.settings import utc_now
-from arena.contest.tables import BoardRow, Entry
-from arena.contest.tally import Tally
+from arena.contest.tables import BoardRow, ContestEntry
+from arena.contest.tally import MatchTally
 from programs.ids import content_id
 
 Row = dict[str, Any]
@@ -37,10 +37,10 @@ KEPT = (
 )  # fmt: skip
 STATED = ("state", "rank_low", "rank_high")  # of a row, what is not kept with it: it changes with other entries
 
-Found = tuple[dict[str, tuple[Row, int, int]], list[Row], str]  # by arm: row, above, below; scales; unit
+BoardState = tuple[dict[str, tuple[Row, int, int]], list[Row], str]  # by arm: row, above, below; scales; unit
 
 
-class Board:
+class BoardUpdater:
     """Follows the ledger and leaves the board in the database, from where the pages take it."""
 
     def __init__(self, contest: Contest) -> None:
@@ -48,7 +48,7 @@ class Board:
         self.stale = True  # whether a run has been measured since
         self._next = 0.0
         self._match_id = content_id("m", contest.study.study_id, arms.BOARD)
-        self._tally = Tally(contest.folder / "ledger", self._match_id)
+        self._tally = MatchTally(contest.folder / "ledger", self._match_id)
         self._entries: dict[str, Row] = {}  # by arm
         self._last = 0  # number of the last entry that is known here
         self._touched: set[str] = set()  # arms to be worked out anew, of entries that are not known yet too
@@ -71,25 +71,25 @@ class Board:
         now, scales, unit = self._followed() if len(self.contest.tasks) == 1 else self._anew()
         if not self._written:
             self._recall()
-        changed = [arm for arm, told in now.items() if self._written.get(arm) != told]
+        changed = [arm for arm, state in now.items() if self._written.get(arm) != state]
         gone = self._written.keys() - now.keys()
         if changed or gone:
-            self._tell(now, changed, gone, scales=scales, unit=unit)
+            self._publish(now, changed, gone, scales=scales, unit=unit)
         self._written = now
 
-    def _followed(self) -> Found:
+    def _followed(self) -> BoardState:
         """Of one task: what has come since."""
         self._look()
         arms_there = list(self._samples)
         means, errors, ns = zip(*self._samples.values(), strict=True) if arms_there else ((), (), ())
         above, below = shown(means, errors, ns)
-        told = zip(arms_there, above, below, strict=True)
-        return {arm: (self._rows[arm], up, down) for arm, up, down in told}, [], self.contest.task.unit
+        ranked_arms = zip(arms_there, above, below, strict=True)
+        return {arm: (self._rows[arm], up, down) for arm, up, down in ranked_arms}, [], self.contest.task.unit
 
-    def _anew(self) -> Found:
+    def _anew(self) -> BoardState:
         """Of several tasks: scores rest on each other, and are worked out from all of the ledger."""
-        found, scales, unit = over_tasks(self.contest)
-        rows = [row for row in found if row["gain"] is not None]
+        all_rows, scales, unit = over_tasks(self.contest)
+        rows = [row for row in all_rows if row["gain"] is not None]
         now = {
             row["arm_id"]: (
                 {key: value for key, value in row.items() if key not in STATED},
@@ -107,13 +107,13 @@ class Board:
             self._last = max((entry["number"] for entry in self._entries.values()), default=0)
         for arm in self._touched & self._entries.keys():
             runs = self._tally.rows(arm)
-            found = asdict(standing(runs))
-            if found["gain"] is None:  # no run yet, or void
+            columns = asdict(standing(runs))
+            if columns["gain"] is None:  # no run yet, or void
                 self._samples.pop(arm, None)
                 continue
             gains = gains_of(runs)
             self._samples[arm] = math.fsum(gains) / len(gains), error_of(gains), len(gains)
-            row = {key: found[key] for key in KEPT} | self._entries[arm]
+            row = {key: columns[key] for key in KEPT} | self._entries[arm]
             self._rows[arm] = {key: value for key, value in row.items() if key not in STATED}
         self._touched -= self._entries.keys()
 
@@ -123,7 +123,7 @@ class Board:
             rows = connection.execute(select(BoardRow.arm_id, BoardRow.row, BoardRow.above, BoardRow.below)).all()
         self._written = {arm: (row, above, below) for arm, row, above, below in rows}
 
-    def _tell(
+    def _publish(
         self, now: Mapping[str, tuple[Row, int, int]], changed: Sequence[str], gone: Set[str], **more: Any
     ) -> None:  # fmt: skip
         """In one transaction: the changed rows, without those that are gone, and what is said of the whole."""
@@ -132,14 +132,14 @@ class Board:
             for arm in changed
             for row, above, below in (now[arm],)
         ]
-        whole = [ranked(*told, len(now)) for told in now.values()]
+        whole = [ranked(*statement, len(now)) for statement in now.values()]
         whole.sort(key=lambda row: (-row["gain"], row["arm_id"]))
         before = self.contest.database.fact("board")
         with self.contest.database.write() as connection:
-            told = upsert(BoardRow)
-            again = {name: told.excluded[name] for name in ("arm_id", "gain", "above", "below", "row")}
+            statement = upsert(BoardRow)
+            again = {name: statement.excluded[name] for name in ("arm_id", "gain", "above", "below", "row")}
             if rows:
-                connection.execute(told.on_conflict_do_update(index_elements=["number"], set_=again), rows)
+                connection.execute(statement.on_conflict_do_update(index_elements=["number"], set_=again), rows)
             for arm in gone:
                 connection.execute(delete(BoardRow).where(BoardRow.arm_id == arm))
             self.contest.database.put(
@@ -161,13 +161,13 @@ def aa_spread(rows: Sequence[Row]) -> float | None:
 
 def aa_check(rows: Sequence[Row]) -> str | None:
     """What the two arms of stock say of each other, with the standard error; None where there are not two."""
-    found = twins(CheckedArm.of({**row, "task": None}) for row in rows)
-    return decision_text.check(found) if found else None
+    check = twins(CheckedArm.of({**row, "task": None}) for row in rows)
+    return decision_text.check(check) if check else None
 
 
 def write(contest: Contest) -> None:
     """The board as the ledger has it, from nothing."""
-    Board(contest).write()
+    BoardUpdater(contest).write()
 
 
 def ranked(row: Mapping[str, Any], above: int, below: int, arms: int) -> Row:
@@ -189,11 +189,11 @@ def board_rows(contest: Contest, label: str = arms.BOARD) -> list[Row]:
         return []
     match_id = content_id("m", contest.study.study_id, label)
     with open_study(contest.folder, views=()) as con:
-        found = [row for row in standings(con) if row.match_id == match_id]
+        rows = [row for row in standings(con) if row.match_id == match_id]
     known = entries_by_arm(contest, match_id)
     return [
         {key: value for key, value in asdict(row).items() if key in KEPT} | known[str(row.arm_id)]
-        for row in found
+        for row in rows
         if row.arm_id in known
     ]
 
@@ -218,7 +218,9 @@ def runs_to_separate(rows: Sequence[Mapping[str, Any]]) -> Row | None:
 def entries_by_arm(contest: Contest, match_id: str, after: int = 0) -> dict[str, Row]:
     """arm → the entry that plays it, of those with a number above ``after``."""
     with contest.database.read() as connection:
-        entries: Sequence[Entry] = connection.scalars(select(Entry).where(Entry.number > after)).all()
+        entries: Sequence[ContestEntry] = connection.scalars(
+            select(ContestEntry).where(ContestEntry.number > after)
+        ).all()
     return {
         content_id("a", match_id, entry.entry_id): {
             "entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name,

@@ -13,7 +13,7 @@ from analysis.events import ActEvent
 from arena.contest import acts
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.race import ArmScore
 from arena.study import Study
 
@@ -25,7 +25,7 @@ class Careful:
     after workers were lost over them, none of an entry that is void or was given up. ``hidden``: the hidden task that
     the match is on; what is lost there is nothing to the decision."""
 
-    def __init__(self, contest: Contest, entries: Sequence[Entry], runs: int, hidden: str = "") -> None:
+    def __init__(self, contest: Contest, entries: Sequence[ContestEntry], runs: int, hidden: str = "") -> None:
         self.contest, self.entries, self.runs, self.hidden = contest, entries, runs, hidden
 
     def next_round(self, scores: Sequence[ArmScore]) -> Mapping[str, int]:
@@ -50,34 +50,43 @@ def lost(contest: Contest, study: Study, why: str) -> str:
     if alone is None:
         contest.state(careful=True)
         return "from now on the leaders play one after the other, to find out whose runs these are"
-    told = dict(state.get("lost") or {})
-    attempts = 1 + told.get(alone["arm_id"], {}).get("attempts", 0)
-    told[alone["arm_id"]] = {"attempts": attempts, "why": why, "number": alone["number"], "hidden": alone["hidden"]}
-    contest.state(lost=told)
+    lost_arms = dict(state.get("lost") or {})
+    attempts = 1 + lost_arms.get(alone["arm_id"], {}).get("attempts", 0)
+    lost_arms[alone["arm_id"]] = {
+        "attempts": attempts,
+        "why": why,
+        "number": alone["number"],
+        "hidden": alone["hidden"],
+    }
+    contest.state(lost=lost_arms)
     if attempts != MOST_ATTEMPTS or alone["control"]:  # without stock there is no decision
         return f"entry {alone['number']}: attempt {attempts} of its confirming runs was lost"
-    record(contest, study, alone["number"], [alone["arm_id"]], given_up(told[alone["arm_id"]]))
+    record(contest, study, alone["number"], [alone["arm_id"]], given_up(lost_arms[alone["arm_id"]]))
     return f"entry {alone['number']} takes no further part"
 
 
-def given_up(told: Mapping[str, Any]) -> str:
-    return f"this host could not carry its runs out, {told['attempts']} times; the last time: {told['why']}"
+def given_up(lost_arm: Mapping[str, Any]) -> str:
+    return f"this host could not carry its runs out, {lost_arm['attempts']} times; the last time: {lost_arm['why']}"
 
 
-def left_out(contest: Contest, entries: Sequence[Entry], hidden: str = "") -> dict[int, str]:
+def left_out(contest: Contest, entries: Sequence[ContestEntry], hidden: str = "") -> dict[int, str]:
     """number → why, of those among ``entries`` that the decision goes on without: void, or given up on some task; that
     a match on a ``hidden`` task goes on without: those, and who was given up there."""
     lost = (contest.state().get("lost") or {}).values()
-    here = [told for told in lost if told["attempts"] >= MOST_ATTEMPTS and told["hidden"] in ("", hidden)]
-    given = {told["number"]: given_up(told) for told in here}
-    found = {e.number: given[e.number] for e in entries if e.role == "program" and e.number in given}
+    here = [
+        lost_arm for lost_arm in lost if lost_arm["attempts"] >= MOST_ATTEMPTS and lost_arm["hidden"] in ("", hidden)
+    ]
+    given = {lost_arm["number"]: given_up(lost_arm) for lost_arm in here}
+    reasons = {e.number: given[e.number] for e in entries if e.role == "program" and e.number in given}
     numbers = [entry.number for entry in entries]
     with contest.database.read() as connection:
-        void = connection.query(Entry).where(Entry.number.in_(numbers), Entry.state == "void").all()
-    return found | {entry.number: entry.reason for entry in void}
+        void = (
+            connection.query(ContestEntry).where(ContestEntry.number.in_(numbers), ContestEntry.state == "void").all()
+        )
+    return reasons | {entry.number: entry.reason for entry in void}
 
 
-def told(contest: Contest, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+def left_out_rows(contest: Contest, entries: Sequence[ContestEntry]) -> list[dict[str, Any]]:
     """The same for the announcement."""
     gone = left_out(contest, entries)
     return [
@@ -89,7 +98,7 @@ def told(contest: Contest, entries: Sequence[Entry]) -> list[dict[str, Any]]:
 def record(contest: Contest, study: Study, number: int, arm_ids: Sequence[str], because: str) -> None:
     """Into the ledger, by which the views leave arms that were given up out of the ranks."""
     with contest.database.read() as connection:
-        entry = connection.get_one(Entry, number)
+        entry = connection.get_one(ContestEntry, number)
     study.record(ActEvent(body={
         "what": acts.VOID, "entry_id": entry.entry_id, "number": number, "entrant": entry.entrant,
         "because": because, "at": utc_now().isoformat(), "phase": contest.phase(), "arm_ids": list(arm_ids),

@@ -22,7 +22,7 @@ class Turned(UsageError):
         self.detail = detail
 
 
-class Client:
+class ContestClient:
     """One host, and who is asking."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
@@ -53,8 +53,8 @@ class Client:
             request.add_header("Authorization", f"Bearer {self.token}")
         try:
             with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-                found: dict[str, Any] = json.loads(answer.read(MOST_ANSWER))
-                return found
+                body_json: dict[str, Any] = json.loads(answer.read(MOST_ANSWER))
+                return body_json
         except urllib.error.HTTPError as error:
             raise said(error.code, error.read(MOST_ANSWER)) from None
         except (urllib.error.URLError, OSError, ValueError) as error:

@@ -44,15 +44,15 @@ class Contest:
 
     def phase(self, now: datetime | None = None) -> Phase:
         state = self.database.fact("state")
-        asked, deciding, decided = (bool(state.get(key)) for key in ("close_asked", "deciding", "decided"))
-        return self.config.phase(now or utc_now(), asked, deciding, decided)
+        closing, deciding, decided = (bool(state.get(key)) for key in ("close_asked", "deciding", "decided"))
+        return self.config.phase(now or utc_now(), closing, deciding, decided)
 
     def state(self, **changes: Any) -> Mapping[str, Any]:
         """What has been asked and done so far, with ``changes`` taken in."""
         state = self.database.fact("state")
         if changes:
             state |= changes
-            self.database.tell("state", **state)
+            self.database.set_fact("state", **state)
         return state
 
     @property
@@ -63,15 +63,15 @@ class Contest:
     @cached_property
     def tasks(self) -> list[Task]:
         """All that entries are ranked on, the first first."""
-        return [self.task, *(Task.load(away.task) for away in self.study.further)]
+        return [self.task, *(Task.load(other.task) for other in self.study.further)]
 
     @property
     def hidden(self) -> list[Task]:
         """Where the leaders run after the decision; secret until then."""
-        return [Task.load(away.task) for away in self.study.reserve]
+        return [Task.load(other.task) for other in self.study.reserve]
 
     @property
     def costs(self) -> Costs:
         """Device-seconds of a screening and of a run. Entries go round the tasks: a run counts as the tasks' mean."""
-        budgets = [self.config.run_budget, *(away.run_budget for away in self.study.further)]
+        budgets = [self.config.run_budget, *(other.run_budget for other in self.study.further)]
         return Costs(self.config.screen_budget, math.fsum(budgets) / len(budgets))

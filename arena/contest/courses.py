@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from analysis.run_state import RunState, StudyState, Tail
-from arena.contest.tables import Course, Entry
+from arena.contest.tables import ContestEntry, Course
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunStartedEvent
 from programs.ids import content_id
 
@@ -71,7 +71,7 @@ class Courses:
         screening = self._state.matches[run.started.match_id].purpose == SCREENING
         return screening or len(run.verifications) >= self.study.config.verify_seeds
 
-    def _course(self, run_id: str, place: int) -> Course:
+    def _course(self, run_id: str, stored_order: int) -> Course:
         run = self._state.runs[run_id]
         assert run.started is not None
         body = zlib.compress(json.dumps(self._body(run, run.started), separators=(",", ":")).encode())
@@ -80,7 +80,7 @@ class Courses:
             number=self._owners[run.started.arm_id],
             purpose=self._state.matches[run.started.match_id].purpose,
             task=run.started.task,
-            place=place,
+            stored_order=stored_order,
             body=body,
         )
 
@@ -123,13 +123,17 @@ def courses_of(contest: Contest, number: int, purposes: tuple[str, ...]) -> list
     its place in the list of seeds, whichever ended first; others are numbered among those of their purpose and task."""
     query = select(Course).options(undefer(Course.body)).where(Course.number == number, Course.purpose.in_(purposes))
     with contest.database.read() as connection:
-        found = connection.scalars(query.order_by(Course.place, Course.run_id)).all()
-        results = connection.scalar(select(Entry.results).where(Entry.number == number)) or {}
-    places = {told["run_id"]: int(run) for run, told in results.items()}
+        courses = connection.scalars(query.order_by(Course.stored_order, Course.run_id)).all()
+        results = connection.scalar(select(ContestEntry.results).where(ContestEntry.number == number)) or {}
+    run_numbers = {result["run_id"]: int(run) for run, result in results.items()}
     counted: dict[tuple[str, str], int] = defaultdict(int)
     out = []
-    for course in sorted(found, key=lambda c: (purposes.index(c.purpose), places.get(c.run_id, len(places) + 1))):
+    for course in sorted(
+        courses, key=lambda c: (purposes.index(c.purpose), run_numbers.get(c.run_id, len(run_numbers) + 1))
+    ):
         counted[course.purpose, course.task] += 1
-        run = places.get(course.run_id, counted[course.purpose, course.task])
-        out.append({"run_id": course.run_id, "purpose": course.purpose, "task": course.task, "run": run, **course.told})
+        run = run_numbers.get(course.run_id, counted[course.purpose, course.task])
+        out.append(
+            {"run_id": course.run_id, "purpose": course.purpose, "task": course.task, "run": run, **course.content}
+        )
     return out

@@ -65,20 +65,20 @@ def create_contest(folder: Path, options: ContestOptions) -> NewContest:
     if options.closes <= options.opens:
         raise UsageError("--closes is not after --opens", hint="--closes 7d means seven days after the opening")
     refuse_public((options.task, *options.further, *options.hidden))
-    away = other_tasks(options)
+    others = other_tasks(options)
     refuse_taken(folder)
     study = Study.create(
         folder, task=options.task, run_budget=options.run_budget, command="contest", workers=options.workers,
         devices=options.devices, fixed_steps=options.fixed_steps, sandbox=options.sandbox,
-        plan={"seeds": options.runs, "confirm": options.confirm_runs}, further=away["further"],
-        reserve=away["reserve"], researcher=options.researcher, staff=options.staff,
+        plan={"seeds": options.runs, "confirm": options.confirm_runs}, further=others["further"],
+        reserve=others["reserve"], researcher=options.researcher, staff=options.staff,
     )  # fmt: skip
     config = config_of(study, options)
     text = rules_text(config, study.config, [study.task, *options.further])
     (folder / RULES).write_text(text, encoding="utf-8")
     database = Database(folder)
     database.create()
-    admin, code = accounts.found(database)
+    admin, code = accounts.create_tokens(database)
     with database.write() as connection:
         for role in ("control", "a/a"):
             store(connection, config, starter("stock"), role=role)
@@ -99,8 +99,8 @@ def refuse_public(tasks: Sequence[Task]) -> None:
 def refuse_taken(folder: Path) -> None:
     """Raises UsageError for a folder that holds anything but what a founding that was cut off has left."""
     if (folder / MARK).exists():
-        place = shlex.quote(str(folder))
-        raise UsageError(f"{folder} is a contest already", hint=f"metaloop contest serve {place} goes on")
+        quoted = shlex.quote(str(folder))
+        raise UsageError(f"{folder} is a contest already", hint=f"metaloop contest serve {quoted} goes on")
     if folder.is_file():
         raise UsageError(f"{folder} is a file", hint="name a new folder")
     if folder.exists() and {path.name for path in folder.iterdir()} - {"study.partial"}:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import sessionmaker
 
 from arena.contest.settings import DATABASE, utc_now
-from arena.contest.tables import Base, Fact
+from arena.contest.tables import ContestFact, ContestTable
 from trainer.places import write_private
 
 AT_ONCE = 100  # rows of a transaction that others wait for
@@ -33,13 +33,13 @@ class Database:
     def create(self) -> None:
         """A new file that only its owner may read; what SQLite writes beside it has the same mode."""
         write_private(self.path, "")
-        Base.metadata.create_all(self.engine)
+        ContestTable.metadata.create_all(self.engine)
 
     def complete(self) -> None:
         """Add the tables that a contest founded by an earlier version lacks."""
-        if not set(Base.metadata.tables) <= set(inspect(self.engine).get_table_names()):
+        if not set(ContestTable.metadata.tables) <= set(inspect(self.engine).get_table_names()):
             with self.write() as connection:  # holds the lock: two processes may open the folder at once
-                Base.metadata.create_all(connection.connection())
+                ContestTable.metadata.create_all(connection.connection())
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -65,19 +65,19 @@ class Database:
     def fact(self, name: str) -> dict[str, Any]:
         """The value of a fact; empty where nobody told it."""
         with self.read() as connection:
-            found = connection.get(Fact, name)
-            return dict(found.value) if found else {}
+            fact = connection.get(ContestFact, name)
+            return dict(fact.value) if fact else {}
 
-    def tell(self, name: str, **value: Any) -> None:
+    def set_fact(self, name: str, **value: Any) -> None:
         with self.write() as connection:
             self.put(connection, name, **value)
 
     @staticmethod
     def put(connection: Connection, name: str, **value: Any) -> None:
         """The same within a transaction."""
-        connection.merge(Fact(name=name, value=value, changed_at=utc_now()))
+        connection.merge(ContestFact(name=name, value=value, changed_at=utc_now()))
 
-    def merge(self, rows: Sequence[Base]) -> None:
+    def merge(self, rows: Sequence[ContestTable]) -> None:
         """Write rows down, new or changed, some at a time: entrants wait for the lock meanwhile."""
         for start in range(0, len(rows), AT_ONCE):
             with self.write() as connection:

@@ -15,7 +15,7 @@ from arena.contest.contest import Contest
 from arena.contest.pace import Deciding
 from arena.contest.score import Scores, plain
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.executor import Executor, Progress
 from arena.inprocess import executor_of
 from arena.match import Match, gains_of, play
@@ -43,14 +43,14 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
     entries = taking_part(contest, numbers)
     counted = counter(contest, study, entries, progress)
     gains = {each.task.name: run_again(contest, each, executor, entries, counted) for each in study.on_tasks()}
-    acts.tell(contest, study)
-    left_out = careful.told(contest, entries)
+    acts.record_acts(contest, study)
+    left_out = careful.left_out_rows(contest, entries)
     gone = {who["number"] for who in left_out}
     decided = announcement(contest, [entry for entry in entries if entry.number not in gone], gains)
-    return decided | {"left_out": left_out, "hidden": elsewhere(contest, study, entries, progress)}
+    return decided | {"left_out": left_out, "hidden": hidden_results(contest, study, entries, progress)}
 
 
-def counter(contest: Contest, study: Study, entries: Sequence[Entry], progress: Progress) -> Deciding:
+def counter(contest: Contest, study: Study, entries: Sequence[ContestEntry], progress: Progress) -> Deciding:
     """Tells the pages how many confirming runs there are and have been, on all tasks."""
     matches = [(each, entered(each, entries, arms.CONFIRMATION)) for each in study.on_tasks()]
     played = [gains_of(each, arm.arm_id) for each, match in matches for arm in match.arms]
@@ -58,7 +58,7 @@ def counter(contest: Contest, study: Study, entries: Sequence[Entry], progress: 
 
 
 def run_again(
-    contest: Contest, study: Study, executor: Executor, entries: Sequence[Entry], progress: Progress
+    contest: Contest, study: Study, executor: Executor, entries: Sequence[ContestEntry], progress: Progress
 ) -> Gains:  # fmt: skip
     """The fresh runs on the task that the study is on; of an entry that is left out as many as it has."""
     match = entered(study, entries, arms.CONFIRMATION)
@@ -66,42 +66,46 @@ def run_again(
     return {entry.number: gains_of(study, arm.arm_id) for entry, arm in zip(entries, match.arms, strict=True)}
 
 
-def elsewhere(contest: Contest, study: Study, entries: Sequence[Entry], progress: Progress) -> list[dict[str, Any]]:
+def hidden_results(
+    contest: Contest, study: Study, entries: Sequence[ContestEntry], progress: Progress
+) -> list[dict[str, Any]]:
     """The same entries on each hidden task, with workers of its own; it decides nothing."""
-    found = []
+    results = []
     for number in range(len(study.config.reserve)):
-        away = study.on_reserve(number)
-        match = entered(away, entries, arms.HIDDEN)
-        runs = careful.Careful(contest, entries, contest.config.confirm_runs, away.task.name)
-        with executor_of(away, progress) as executor:
-            play(away, executor, match, runs, progress)
+        study_there = study.on_reserve(number)
+        match = entered(study_there, entries, arms.HIDDEN)
+        runs = careful.Careful(contest, entries, contest.config.confirm_runs, study_there.task.name)
+        with executor_of(study_there, progress) as executor:
+            play(study_there, executor, match, runs, progress)
         rows = [row for row in board_rows(contest, match.label) if row["gain"] is not None]
-        found.append({"task": away.task.name, "unit": away.task.unit, "rows": rows, "aa_spread": aa_spread(rows)})
-    return found
+        results.append(
+            {"task": study_there.task.name, "unit": study_there.task.unit, "rows": rows, "aa_spread": aa_spread(rows)}
+        )
+    return results
 
 
-def taking_part(contest: Contest, numbers: Sequence[int]) -> list[Entry]:
+def taking_part(contest: Contest, numbers: Sequence[int]) -> list[ContestEntry]:
     """The leaders in their order, then the controls."""
     with contest.database.read() as connection:
-        rows = connection.scalars(select(Entry).options(undefer(Entry.raw)).where(
-            Entry.number.in_(numbers) | (Entry.role != "program"))).all()  # fmt: skip
+        rows = connection.scalars(select(ContestEntry).options(undefer(ContestEntry.raw)).where(
+            ContestEntry.number.in_(numbers) | (ContestEntry.role != "program"))).all()  # fmt: skip
     return sorted(
         rows, key=lambda e: (e.role != "program", numbers.index(e.number) if e.number in numbers else e.number)
     )
 
 
-def entered(study: Study, entries: Sequence[Entry], kind: str) -> Match:
+def entered(study: Study, entries: Sequence[ContestEntry], kind: str) -> Match:
     """The match of these entries, an arm each; further ones of the same program draw their own seeds."""
     match = arms.match_of(study, kind)
     before: list[str] = []
-    found = []
+    entered_arms = []
     for entry in entries:
-        found.append(arms.arm_of(match, entry, before.count(entry.program_id)))
+        entered_arms.append(arms.arm_of(match, entry, before.count(entry.program_id)))
         before.append(entry.program_id)
-    return arms.match_of(study, kind, found)
+    return arms.match_of(study, kind, entered_arms)
 
 
-def announcement(contest: Contest, entries: Sequence[Entry], gains: Mapping[str, Gains]) -> dict[str, Any]:
+def announcement(contest: Contest, entries: Sequence[ContestEntry], gains: Mapping[str, Gains]) -> dict[str, Any]:
     """What is told: who won by how much, how sure, beside whom; and the secret. ``gains`` by task, the first first."""
     decided = decide(entries, scores_of(entries, gains))
     board, scales, unit = over_tasks(contest, arms.CONFIRMATION)
@@ -112,7 +116,7 @@ def announcement(contest: Contest, entries: Sequence[Entry], gains: Mapping[str,
     }  # fmt: skip
 
 
-def scores_of(entries: Sequence[Entry], gains: Mapping[str, Gains]) -> Scores[int]:
+def scores_of(entries: Sequence[ContestEntry], gains: Mapping[str, Gains]) -> Scores[int]:
     """The gains as they are where there is one task, else over stock's. The control and its A/A arm are one sample,
     under the control's number; the entries of different people stay apart."""
     control = next((e.number for e in entries if e.role == "control"), None)
@@ -129,7 +133,7 @@ def scores_of(entries: Sequence[Entry], gains: Mapping[str, Gains]) -> Scores[in
     return Scores(cells, list(gains), [e.number for e in entries if e.number in numbers and e.role != "program"])
 
 
-def decide(entries: Sequence[Entry], scores: Scores[int]) -> dict[str, Any]:
+def decide(entries: Sequence[ContestEntry], scores: Scores[int]) -> dict[str, Any]:
     """The rule: the highest score wins if the test, Holm-corrected over all pairs, tells it from the others.
 
     ``outcome``: won, shared (leaders that cannot be told from the first), none (stock cannot be told from it), or
@@ -157,11 +161,11 @@ def decide(entries: Sequence[Entry], scores: Scores[int]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _who(entry: Entry) -> dict[str, Any]:
+def _who(entry: ContestEntry) -> dict[str, Any]:
     return {"entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name}
 
 
-def headline(outcome: str, names: Sequence[str], best: Entry) -> str:
+def headline(outcome: str, names: Sequence[str], best: ContestEntry) -> str:
     if outcome == "won":
         return f"{names[0]} won"
     if outcome == "shared":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from arena.contest.tables import Descent, Parent
+from arena.contest.tables import Descent, EntryParent
 from programs.diff import diff
 from programs.directives import ORDER, Directive
 from programs.program import Program
@@ -41,8 +41,8 @@ class Descents:
             event.number: event.program_id for event in study.state.entries.values() if event.role == "program"
         }
         with contest.database.read() as connection:
-            for found in connection.scalars(select(Descent).order_by(Descent.number)).all():
-                self._remember(found.number, (idea["directive_id"] for idea in found.ideas))
+            for descent in connection.scalars(select(Descent).order_by(Descent.number)).all():
+                self._remember(descent.number, (idea["directive_id"] for idea in descent.ideas))
 
     def follow(self) -> int:
         """Take the entries that the ledger has been told of since; returns how many there were."""
@@ -51,7 +51,7 @@ class Descents:
         if not new:
             return 0
         with self.contest.database.read() as connection:
-            named = {row.number: row.parent for row in connection.scalars(select(Parent)).all()}
+            named = {row.number: row.parent for row in connection.scalars(select(EntryParent)).all()}
         made = []
         for event in sorted(new, key=lambda event: event.number):
             self._programs[event.number] = event.program_id
@@ -69,15 +69,15 @@ class Descents:
         return Descent(number=number, source=source, named=named is not None, ideas=ideas)
 
     def _idea(self, number: int, directive: Directive, source: int | None, before: str | None) -> Row:
-        told: Row = {"directive_id": directive.directive_id, "heading": directive.heading, "kind": directive.kind,
+        idea: Row = {"directive_id": directive.directive_id, "heading": directive.heading, "kind": directive.kind,
                      "text": directive.text[:MOST_TEXT]}  # fmt: skip
         first = min((n for n in self._holders[directive.directive_id] if n < number), default=None)
         if first is not None:
             held = source is not None and directive.directive_id in self._held.get(source, set())
-            return told | {"how": "taken", "from": source if held else first, "first": first}
+            return idea | {"how": "taken", "from": source if held else first, "first": first}
         if before is not None:
-            return told | {"how": "changed", "from": source, "was": before[:MOST_TEXT]}
-        return told | {"how": "new"}
+            return idea | {"how": "changed", "from": source, "was": before[:MOST_TEXT]}
+        return idea | {"how": "new"}
 
     def _most_alike(self, number: int, own: set[str]) -> int | None:
         shared = Counter(other for d in own for other in self._holders[d] if other < number)
@@ -109,11 +109,11 @@ def lineage(contest: Contest, board: Sequence[Row]) -> Row:
     """
     gains = {row["number"]: row for row in board if row["role"] == "program"}
     with contest.database.read() as connection:
-        found = connection.scalars(select(Descent).order_by(Descent.number)).all()
-    best = sorted(found, key=lambda d: (-(_gain(gains, d.number) or -1e300), d.number))[:MOST_NODES]
+        descents = connection.scalars(select(Descent).order_by(Descent.number)).all()
+    best = sorted(descents, key=lambda d: (-(_gain(gains, d.number) or -1e300), d.number))[:MOST_NODES]
     shown = {d.number for d in best}
-    nodes = [_node(d, gains) for d in found if d.number in shown]
-    return {"nodes": nodes, "ideas": _ideas(found), "entries": len(found), "left_out": len(found) - len(nodes)}
+    nodes = [_node(d, gains) for d in descents if d.number in shown]
+    return {"nodes": nodes, "ideas": _ideas(descents), "entries": len(descents), "left_out": len(descents) - len(nodes)}
 
 
 def _gain(gains: dict[int, Row], number: int) -> float | None:
@@ -132,15 +132,15 @@ def _node(descent: Descent, gains: dict[int, Row]) -> Row:
         "number": descent.number, "source": descent.source, "named": descent.named, "new": how["new"],
         "taken": how["taken"], "changed": how["changed"], "gain": row.get("gain"), "low": row.get("low"),
         "high": row.get("high"), "n": row.get("n") or 0,
-        "edges": [{"from": number, "taken": told["taken"], "changed": told["changed"]} for number, told in edges],
+        "edges": [{"from": number, "taken": counts["taken"], "changed": counts["changed"]} for number, counts in edges],
     }  # fmt: skip
 
 
-def _ideas(found: Sequence[Descent]) -> list[Row]:
+def _ideas(descents: Sequence[Descent]) -> list[Row]:
     """Each idea with the entry that had it first and those that took it over or changed it, most taken first."""
     ideas: dict[str, Row] = {}
     versions: dict[tuple[int, str], str] = {}  # (entry, text) → directive, to find what a change was made from
-    for descent in found:
+    for descent in descents:
         for idea in descent.ideas:
             key = idea["directive_id"]
             known = ideas.setdefault(key, {

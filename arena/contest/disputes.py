@@ -25,7 +25,7 @@ def raise_dispute(contest: Contest, number: int, person: Person, reason: str) ->
 
     Raises UsageError for a reason that is too short or too long, or where this person has too many.
     """
-    reason = told(reason, "a dispute", LEAST_REASON, MOST_REASON)
+    reason = checked_text(reason, "a dispute", LEAST_REASON, MOST_REASON)
     with contest.database.write() as connection:
         mine = select(Dispute).where(Dispute.person_id == person.person_id)
         same = connection.scalar(mine.where(Dispute.number == number, Dispute.reason == reason))
@@ -45,13 +45,13 @@ def raise_dispute(contest: Contest, number: int, person: Person, reason: str) ->
 
 def answer(contest: Contest, dispute_id: int, text: str) -> Dispute:
     """The host's answer, which everybody reads. Raises NotFound, or UsageError for an empty or too long one."""
-    text = told(text, "an answer", 1, MOST_ANSWER)
+    text = checked_text(text, "an answer", 1, MOST_ANSWER)
     with contest.database.write() as connection:
-        found = connection.get(Dispute, dispute_id) if 0 < dispute_id < 1 << 63 else None  # SQLite has no more
-        if found is None:
+        dispute = connection.get(Dispute, dispute_id) if 0 < dispute_id < 1 << 63 else None  # SQLite has no more
+        if dispute is None:
             raise NotFound(f"no dispute {dispute_id}", hint="the host's page lists them")
-        found.answer, found.answered_at = text, utc_now()
-    return found
+        dispute.answer, dispute.answered_at = text, utc_now()
+    return dispute
 
 
 def disputes_of(contest: Contest, number: int) -> list[dict[str, Any]]:
@@ -61,19 +61,19 @@ def disputes_of(contest: Contest, number: int) -> list[dict[str, Any]]:
 
 def disputes(contest: Contest, open_only: bool = False) -> list[dict[str, Any]]:
     """All of them: open ones first, of those the oldest, of the answered the latest; at most MOST_LISTED."""
-    found = select(Dispute).order_by(
+    query = select(Dispute).order_by(
         Dispute.answered_at.is_not(None), Dispute.answered_at.desc(), Dispute.dispute_id
     )  # fmt: skip
-    return _rows(contest, found.where(Dispute.answered_at.is_(None)) if open_only else found)
+    return _rows(contest, query.where(Dispute.answered_at.is_(None)) if open_only else query)
 
 
 def _rows(contest: Contest, query: Any) -> list[dict[str, Any]]:
     with contest.database.read() as connection:
-        found: Sequence[Dispute] = connection.scalars(query.limit(MOST_LISTED)).all()
-        return [dispute.row() for dispute in found]
+        matches: Sequence[Dispute] = connection.scalars(query.limit(MOST_LISTED)).all()
+        return [dispute.row() for dispute in matches]
 
 
-def told(text: str, what: str, least: int, most: int) -> str:
+def checked_text(text: str, what: str, least: int, most: int) -> str:
     """The text without characters that nobody sees, line ends made one kind. Raises UsageError for its length."""
     seen = "".join(c for c in text.replace("\r\n", "\n") if c == "\n" or unicodedata.category(c)[0] != "C").strip()
     if not least <= len(seen) <= most:

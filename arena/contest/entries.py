@@ -12,7 +12,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session as Connection
 
 from arena.contest.settings import ContestConfig, utc_now
-from arena.contest.tables import Act, Entry, Parent, Person
+from arena.contest.tables import Act, ContestEntry, EntryParent, Person
 from programs.errors import UsageError
 from programs.ids import content_id
 from programs.lint import LintMessage, check
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MOST_NAME = 60
 MOST_LINT = 100  # messages that are kept and shown
-PLACE = "program.md"
+PROGRAM_FILE = "program.md"
 
 
 class NotTaken(UsageError):
@@ -47,7 +47,7 @@ class NotOpen(NotTaken):
 class Accepted:
     """An entry that is on the disk. ``new`` is False where the same person had sent the same text before."""
 
-    entry: Entry
+    entry: ContestEntry
     new: bool
 
 
@@ -83,11 +83,11 @@ def checked(
     with contest.database.read() as connection:
         if sent_before(connection, person, program_id(raw)) is None:
             require_quota(connection, contest, person)
-    messages = first(tuple(check(raw, PLACE, known_terms)))
+    messages = first(tuple(check(raw, PROGRAM_FILE, known_terms)))
     errors = [m for m in messages if m.level == "error"]
     if errors:
-        raise NotTaken(errors[0].at(PLACE), hint="metaloop program lint program.md", lint=messages)
-    return Checked(Program.parse(raw, PLACE), messages, parent)
+        raise NotTaken(errors[0].at(PROGRAM_FILE), hint="metaloop program lint program.md", lint=messages)
+    return Checked(Program.parse(raw, PROGRAM_FILE), messages, parent)
 
 
 def enter(connection: Connection, contest: Contest, person: Person, read: Checked) -> Accepted:
@@ -100,11 +100,11 @@ def enter(connection: Connection, contest: Contest, person: Person, read: Checke
     now = in_time(contest)  # the lock may have been waited for
     used = require_quota(connection, contest, person)
     lint = [asdict(m) for m in read.lint]
-    if program.name == PLACE:  # the text does not name itself
+    if program.name == PROGRAM_FILE:  # the text does not name itself
         program = replace(program, name=f"{person.name} {used + 1}")
     entry = store(connection, contest.config, program, role="program", person=person, lint=lint, now=now)
     if based_on is not None:
-        connection.add(Parent(number=entry.number, parent=based_on))
+        connection.add(EntryParent(number=entry.number, parent=based_on))
     return Accepted(entry, new=True)
 
 
@@ -112,22 +112,22 @@ def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
     """As many as anybody reads, the error among them; every page that names an entry would carry all the others."""
     if len(messages) <= MOST_LINT:
         return messages
-    more = f"and {len(messages) - MOST_LINT:,} more: metaloop program lint {PLACE}"
+    more = f"and {len(messages) - MOST_LINT:,} more: metaloop program lint {PROGRAM_FILE}"
     return (*messages[:MOST_LINT], LintMessage(messages[MOST_LINT].line, "info", "more", more))
 
 
-def parent_of(connection: Connection, told: str) -> int | None:
+def parent_of(connection: Connection, name: str) -> int | None:
     """Number of the entry that somebody named as parent; None where nobody did. Raises NotTaken for none of ours."""
-    told = told.strip()
-    if not told:
+    name = name.strip()
+    if not name:
         return None
-    same = Entry.entry_id == told
-    if told.isdecimal() and len(told) < 10:
-        same = or_(same, Entry.number == int(told))
-    found = connection.scalar(select(Entry.number).where(same, Entry.role == "program"))
-    if found is None:
-        raise NotTaken(f"no entry {told!r} to be based on"[:120], hint="its id or its number; the board lists them")
-    return found
+    same = ContestEntry.entry_id == name
+    if name.isdecimal() and len(name) < 10:
+        same = or_(same, ContestEntry.number == int(name))
+    number = connection.scalar(select(ContestEntry.number).where(same, ContestEntry.role == "program"))
+    if number is None:
+        raise NotTaken(f"no entry {name!r} to be based on"[:120], hint="its id or its number; the board lists them")
+    return number
 
 
 def in_time(contest: Contest) -> datetime:
@@ -141,9 +141,9 @@ def in_time(contest: Contest) -> datetime:
     return now
 
 
-def sent_before(connection: Connection, person: Person, identity: str) -> Entry | None:
+def sent_before(connection: Connection, person: Person, identity: str) -> ContestEntry | None:
     """The entry of this person with the same program."""
-    same = select(Entry).where(Entry.person_id == person.person_id, Entry.program_id == identity)
+    same = select(ContestEntry).where(ContestEntry.person_id == person.person_id, ContestEntry.program_id == identity)
     return connection.scalar(same)
 
 
@@ -158,18 +158,18 @@ def require_quota(connection: Connection, contest: Contest, person: Person) -> i
 
 def quota_used(connection: Connection, person_id: int) -> int:
     """Entries that count: all but those that this host could not carry out."""
-    counted = select(func.count()).where(Entry.person_id == person_id, Entry.state != "void")
+    counted = select(func.count()).where(ContestEntry.person_id == person_id, ContestEntry.state != "void")
     return int(connection.scalar(counted) or 0)
 
 
 def store(
     connection: Connection, config: ContestConfig, program: Program, *, role: str, person: Person | None = None,
     lint: list[dict[str, Any]] | None = None, now: datetime | None = None,
-) -> Entry:  # fmt: skip
+) -> ContestEntry:  # fmt: skip
     """Write an entry down as `queued`, within the caller's transaction."""
-    number = int(connection.scalar(select(func.coalesce(func.max(Entry.number), 0))) or 0) + 1
+    number = int(connection.scalar(select(func.coalesce(func.max(ContestEntry.number), 0))) or 0) + 1
     now = now or utc_now()
-    entry = Entry(
+    entry = ContestEntry(
         number=number, entry_id=content_id("n", config.contest_id, str(number)),
         person_id=person.person_id if person else None, role=role, name=one_line(program.name)[:MOST_NAME],
         program_id=program.program_id, sha256=hashlib.sha256(program.raw).hexdigest(), raw=program.raw,
@@ -188,10 +188,10 @@ def change(contest: Contest, number: int, **values: Any) -> bool:
     A void entry stays void, False is returned: what its state would be is kept for the day that this is taken back.
     """
     with contest.database.write() as connection:
-        return set_columns(connection, connection.get_one(Entry, number), values)
+        return set_columns(connection, connection.get_one(ContestEntry, number), values)
 
 
-def set_columns(connection: Connection, entry: Entry, values: dict[str, Any]) -> bool:
+def set_columns(connection: Connection, entry: ContestEntry, values: dict[str, Any]) -> bool:
     """The same within a transaction."""
     held = entry.state == "void" and "state" in values
     if held:

@@ -16,7 +16,7 @@ from arena.contest.acts import acts
 from arena.contest.contest import Contest
 from arena.contest.settings import MARK, RULES
 from arena.contest.standing import whole_board
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, contest_view, entry_row, plain
 from programs.errors import UsageError
 
@@ -29,7 +29,9 @@ def export(contest: Contest, target: Path) -> dict[str, Any]:
         raise UsageError(f"{target} is there already", hint="name a new folder with --to")
     (target / "entries").mkdir(parents=True)
     with contest.database.read() as connection:
-        entries = connection.scalars(select(Entry).options(undefer(Entry.raw)).order_by(Entry.number)).all()
+        entries = connection.scalars(
+            select(ContestEntry).options(undefer(ContestEntry.raw)).order_by(ContestEntry.number)
+        ).all()
     for entry in entries:
         (target / "entries" / f"{entry.number:05d}-{plain_name(entry.entrant)}.md").write_bytes(entry.raw)
     _json(target / "entries.json", [entry_row(entry) for entry in entries])
@@ -39,8 +41,8 @@ def export(contest: Contest, target: Path) -> dict[str, Any]:
     board = board_view(contest) | {"rows": list(whole_board(contest))}
     _json(target / "board.json", board)
     if board["announcement"]:
-        told = {"closed_early": about["closed_early"], "since": board["since"]}
-        _json(target / "announcement.json", board["announcement"] | told)
+        more = {"closed_early": about["closed_early"], "since": board["since"]}
+        _json(target / "announcement.json", board["announcement"] | more)
     # With its config the folder is a study that every verb reads; before the decision that would tell the secret.
     for name in (MARK, RULES, *(["study.toml"] if board["announcement"] else [])):
         shutil.copyfile(contest.folder / name, target / name)

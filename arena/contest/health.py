@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
-from arena.contest.tables import ENDED, Act, Entry
+from arena.contest.tables import ENDED, Act, ContestEntry
 from arena.study import Study
 from programs.text import one_line
 
@@ -26,14 +26,14 @@ LITTLE_DISK = 1 << 30  # bytes free, below which it is told
 def health(contest: Contest) -> dict[str, Any]:
     """Times in seconds, sizes in bytes. ``problems``: what to look at, in words; empty where all is well."""
     with contest.database.read() as connection:
-        counted = connection.execute(select(Entry.state, func.count()).group_by(Entry.state)).all()
+        counted = connection.execute(select(ContestEntry.state, func.count()).group_by(ContestEntry.state)).all()
         untold = connection.scalar(select(func.count()).select_from(Act).where(Act.in_ledger.is_(False))) or 0
         suspects = connection.scalar(
-            select(func.count()).where(Entry.attempts > 0, Entry.state.not_in(ENDED))
+            select(func.count()).where(ContestEntry.attempts > 0, ContestEntry.state.not_in(ENDED))
         ) or 0  # fmt: skip
     states = Counter({str(state): int(count) for state, count in counted})
     pulse, pause = contest.database.fact("pulse"), contest.database.fact("pause")
-    found = {
+    report = {
         "phase": contest.phase(), "states": dict(states),
         "waiting": sum(count for state, count in states.items() if state not in ENDED),
         "at_work": Study.open(contest.folder).is_running(), "process": pulse.get("pid"), "seen_seconds": _ago(pulse),
@@ -41,26 +41,28 @@ def health(contest: Contest) -> dict[str, Any]:
         "disk_free": shutil.disk_usage(contest.folder).free, "ledger_bytes": _size(contest.folder / "ledger"),
         "load": round(os.getloadavg()[0], 2), "log": tail(contest.folder / LOG),
     }  # fmt: skip
-    return found | {"problems": problems(found)}
+    return report | {"problems": problems(report)}
 
 
 def left(contest: Contest) -> int:
     """Entries with something to do."""
     with contest.database.read() as connection:
-        return connection.scalar(select(func.count()).where(Entry.state.not_in(ENDED))) or 0
+        return connection.scalar(select(func.count()).where(ContestEntry.state.not_in(ENDED))) or 0
 
 
-def problems(found: dict[str, Any]) -> list[str]:
-    told = []
-    if found["phase"] != "decided" and not found["at_work"]:
-        told.append("nobody carries the queue out: metaloop contest serve DIR does, and starts it again after a fault")
-    if found["pause"]:
-        told.append(f"the queue waits: {found['pause']['message']} ({found['pause']['hint']})")
-    if found["suspects"]:
-        told.append(f"{found['suspects']} entries lost runs; they go last and alone")
-    if found["disk_free"] < LITTLE_DISK:
-        told.append(f"the disk has {found['disk_free'] >> 20} MiB left")
-    return told
+def problems(report: dict[str, Any]) -> list[str]:
+    messages = []
+    if report["phase"] != "decided" and not report["at_work"]:
+        messages.append(
+            "nobody carries the queue out: metaloop contest serve DIR does, and starts it again after a fault"
+        )
+    if report["pause"]:
+        messages.append(f"the queue waits: {report['pause']['message']} ({report['pause']['hint']})")
+    if report["suspects"]:
+        messages.append(f"{report['suspects']} entries lost runs; they go last and alone")
+    if report["disk_free"] < LITTLE_DISK:
+        messages.append(f"the disk has {report['disk_free'] >> 20} MiB left")
+    return messages
 
 
 def tail(path: Path) -> list[str]:

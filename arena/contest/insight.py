@@ -18,7 +18,7 @@ from analysis.tables import rows
 from arena.contest.courses import Courses
 from arena.contest.descent import Descents, lineage
 from arena.contest.settings import utc_now
-from arena.contest.tables import Credit
+from arena.contest.tables import ProgramCredit
 
 if TYPE_CHECKING:
     from arena.contest.contest import Contest
@@ -48,8 +48,8 @@ class Insight:
             return
         from arena.contest.standing import whole_board  # which needs the database, and that these tables
 
-        told = lineage(self.contest, list(whole_board(self.contest)))
-        self.contest.database.tell("lineage", as_of=utc_now().isoformat(), **told)
+        page = lineage(self.contest, list(whole_board(self.contest)))
+        self.contest.database.set_fact("lineage", as_of=utc_now().isoformat(), **page)
         write_credit(self.contest)
         self._stale = False
         self._next = time.monotonic() + max(PATIENCE * (time.monotonic() - began), LEAST_SECONDS)
@@ -61,17 +61,23 @@ def write_credit(contest: Contest) -> None:
         return
     query = (Path(__file__).parent / "queries" / "directive_credit.sql").read_text(encoding="utf-8")
     with open_study(contest.folder, views=("credit",)) as con:
-        found: dict[str, list[Row]] = {}
+        credits: dict[str, list[Row]] = {}
         for row in rows(con.execute(query)):
-            found.setdefault(str(row.pop("program_id")), []).append(row)
+            credits.setdefault(str(row.pop("program_id")), []).append(row)
     with contest.database.read() as connection:
-        before = {credit.program_id: credit.rows for credit in connection.scalars(select(Credit)).all()}
-    changed = {key: told for key, told in found.items() if json.dumps(before.get(key)) != json.dumps(told)}
-    contest.database.merge([Credit(program_id=program_id, rows=told) for program_id, told in changed.items()])
+        before = {credit.program_id: credit.rows for credit in connection.scalars(select(ProgramCredit)).all()}
+    changed = {
+        key: program_rows
+        for key, program_rows in credits.items()
+        if json.dumps(before.get(key)) != json.dumps(program_rows)
+    }
+    contest.database.merge(
+        [ProgramCredit(program_id=program_id, rows=program_rows) for program_id, program_rows in changed.items()]
+    )
 
 
 def credit_of(contest: Contest, program_id: str) -> list[Row]:
     """Credit of each directive of a program; empty before its first run."""
     with contest.database.read() as connection:
-        found = connection.get(Credit, program_id)
-        return list(found.rows) if found else []
+        credit = connection.get(ProgramCredit, program_id)
+        return list(credit.rows) if credit else []

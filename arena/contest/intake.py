@@ -12,7 +12,7 @@ from arena.contest.tables import Person
 
 MOST = 64  # entries of one transaction
 
-Waiting = tuple[Person, Checked, "Future[Accepted]"]
+PendingUpload = tuple[Person, Checked, "Future[Accepted]"]
 
 
 class Intake:
@@ -20,7 +20,7 @@ class Intake:
 
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
-        self._waiting: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[PendingUpload] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -46,13 +46,13 @@ class Intake:
                 stored = self._store(batch)
             except BaseException as error:  # thread boundary: nothing of this transaction is on the disk
                 stored = [error] * len(batch)
-            for (_, _, answer), found in zip(batch, stored, strict=True):
-                if isinstance(found, BaseException):
-                    answer.set_exception(found)
+            for (_, _, answer), outcome in zip(batch, stored, strict=True):
+                if isinstance(outcome, BaseException):
+                    answer.set_exception(outcome)
                 else:
-                    answer.set_result(found)
+                    answer.set_result(outcome)
 
-    def _store(self, batch: list[Waiting]) -> list[Accepted | BaseException]:
+    def _store(self, batch: list[PendingUpload]) -> list[Accepted | BaseException]:
         """What came of each, once the transaction is on the disk; one that is refused leaves nothing behind."""
         stored: list[Accepted | BaseException] = []
         with self.contest.database.write() as connection:

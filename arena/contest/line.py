@@ -11,11 +11,11 @@ from sqlalchemy import select
 
 from arena.contest.database import Database
 from arena.contest.queue import HOST, Costs, Waiting, turns
-from arena.contest.tables import ENDED, Change, Entry
+from arena.contest.tables import ENDED, ContestEntry, EntryChange
 
 
 @dataclass(frozen=True)
-class Held:
+class ActiveRun:
     """A run that a worker has in hand."""
 
     number: int
@@ -24,7 +24,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Known:
+class EntrySnapshot:
     """An entry as the database has it."""
 
     number: int
@@ -44,16 +44,16 @@ class Account:
 
     runs: int = 0
     screenings: int = 0
-    open: dict[int, Known] = field(default_factory=dict)
+    open: dict[int, EntrySnapshot] = field(default_factory=dict)
     stamp: int = 0  # of the latest place in the heap; earlier ones are void
 
 
-class Line:
+class QueueState:
     """Whose turn it is, by the rule of `queue.turns`: the person with the least device time, then the earlier entry."""
 
     def __init__(self, costs: Costs, runs: int) -> None:
         self.costs, self.runs = costs, runs
-        self.known: dict[int, Known] = {}
+        self.known: dict[int, EntrySnapshot] = {}
         self.accounts: dict[int, Account] = defaultdict(Account)
         self._heap: list[tuple[float, int, int, int]] = []  # served, entry's number, person, stamp
         self._suspects: set[int] = set()
@@ -62,17 +62,29 @@ class Line:
     def look(self, database: Database) -> None:
         """Take in what has changed, whoever changed it."""
         with database.read() as connection:
-            columns = (Change.change, Entry.number, Entry.person_id, Entry.state, Entry.runs_done, Entry.attempts)
-            found = select(*columns).join(Entry, Entry.number == Change.number).where(Change.change > self._change)
-            rows = connection.execute(found.order_by(Change.change)).all()
+            columns = (
+                EntryChange.change,
+                ContestEntry.number,
+                ContestEntry.person_id,
+                ContestEntry.state,
+                ContestEntry.runs_done,
+                ContestEntry.attempts,
+            )
+            query = (
+                select(*columns)
+                .join(ContestEntry, ContestEntry.number == EntryChange.number)
+                .where(EntryChange.change > self._change)
+            )
+            rows = connection.execute(query.order_by(EntryChange.change)).all()
         people = {
-            self._take(Known(number, who or HOST, state, done, lost)) for _, number, who, state, done, lost in rows
+            self._take(EntrySnapshot(number, who or HOST, state, done, lost))
+            for _, number, who, state, done, lost in rows
         }
         self._change = rows[-1][0] if rows else self._change
         for person in people:
             self._place(person)
 
-    def _take(self, now: Known) -> int:
+    def _take(self, now: EntrySnapshot) -> int:
         account, before = self.accounts[now.person], self.known.get(now.number)
         account.runs += now.done - (before.done if before else 0)
         account.screenings += now.screened - (before.screened if before else False)
@@ -91,42 +103,42 @@ class Line:
         if first is not None:
             heapq.heappush(self._heap, (self._served(person, ()), first.number, person, account.stamp))
 
-    def next(self, held: Sequence[Held]) -> Waiting | None:
+    def next(self, held: Sequence[ActiveRun]) -> Waiting | None:
         """Whose turn it is beside those in hand; suspects only where nobody else is ready."""
         busy = {hand.person for hand in held}
-        found = [(self._served(p, held), w.number, w) for p in busy if (w := self._first(p, held)) is not None]
+        candidates = [(self._served(p, held), w.number, w) for p in busy if (w := self._first(p, held)) is not None]
         aside = []
         while self._heap:
             served, number, person, stamp = self._heap[0]
             if stamp == self.accounts[person].stamp and person not in busy:
                 first = self._first(person, ())
                 assert first is not None and first.number == number
-                found.append((served, number, first))
+                candidates.append((served, number, first))
                 break
             passed = heapq.heappop(self._heap)
             if stamp == self.accounts[person].stamp:
                 aside.append(passed)
         for passed in aside:
             heapq.heappush(self._heap, passed)
-        return min(found)[2] if found else self._suspect(held)
+        return min(candidates)[2] if candidates else self._suspect(held)
 
-    def _suspect(self, held: Sequence[Held]) -> Waiting | None:
+    def _suspect(self, held: Sequence[ActiveRun]) -> Waiting | None:
         people = {self.known[number].person for number in self._suspects}
         ready = {w.number: w for p in people for w in self._of(p, held) if w.suspect and not w.blocked}
         number = next(turns(ready.values(), {p: self._served(p, held) for p in people}, self.costs), None)
         return None if number is None else ready[number]
 
-    def waiting(self, held: Sequence[Held]) -> tuple[list[Waiting], dict[int, float]]:
+    def waiting(self, held: Sequence[ActiveRun]) -> tuple[list[Waiting], dict[int, float]]:
         """All entries with something left to do, and what each person has been given or promised."""
-        found = [waiting for person in self.accounts for waiting in self._of(person, held)]
+        entries = [waiting for person in self.accounts for waiting in self._of(person, held)]
         served = {person: self._served(person, held) for person in self.accounts}
-        return sorted(found, key=lambda w: w.number), served
+        return sorted(entries, key=lambda w: w.number), served
 
-    def _first(self, person: int, held: Sequence[Held]) -> Waiting | None:
+    def _first(self, person: int, held: Sequence[ActiveRun]) -> Waiting | None:
         ready = (w for w in self._of(person, held) if not w.blocked and not w.suspect)
         return min(ready, key=lambda w: w.number, default=None)
 
-    def _of(self, person: int, held: Sequence[Held]) -> Iterable[Waiting]:
+    def _of(self, person: int, held: Sequence[ActiveRun]) -> Iterable[Waiting]:
         for entry in self.accounts[person].open.values():
             mine = [hand for hand in held if hand.number == entry.number]
             blocked = any(hand.screening for hand in mine)
@@ -135,6 +147,6 @@ class Line:
                 screening = not entry.screened and not blocked
                 yield Waiting(entry.number, person, left, screening, blocked, suspect=entry.attempts > 0)
 
-    def _served(self, person: int, held: Sequence[Held]) -> float:
+    def _served(self, person: int, held: Sequence[ActiveRun]) -> float:
         account, mine = self.accounts[person], [hand.screening for hand in held if hand.person == person]
         return self.costs.of(account.runs + mine.count(False), account.screenings + mine.count(True))

@@ -40,8 +40,8 @@ class Live:
 
     def ended(self, number: int, run_id: str) -> None:
         """A run that was over before anything of it was shown leaves nothing to take back."""
-        found = self.runs.get(number, {}).pop(run_id, None)
-        if found is not None and number in self.shown:
+        run = self.runs.get(number, {}).pop(run_id, None)
+        if run is not None and number in self.shown:
             self._write(number)
         if not self.runs.get(number):
             self.runs.pop(number, None)

@@ -67,5 +67,9 @@ def _plain(name: str) -> bool:
 
 def _one_writing(name: str) -> bool:
     """Whether its letters are of one script, or of scripts that are written together."""
-    found = {unicodedata.name(c, "?").split()[0] for c in name if c.isalpha()} - {"FEMININE", "MASCULINE", "MODIFIER"}
-    return len(found) <= 1 or any(found <= scripts for scripts in TOGETHER)
+    scripts_used = {unicodedata.name(c, "?").split()[0] for c in name if c.isalpha()} - {
+        "FEMININE",
+        "MASCULINE",
+        "MODIFIER",
+    }
+    return len(scripts_used) <= 1 or any(scripts_used <= scripts for scripts in TOGETHER)

@@ -17,7 +17,7 @@ LINES = 12  # in the log, of a decision
 def took(contest: Contest, seconds: float) -> None:
     """Remember a run that has ended, its verification included."""
     last = contest.database.fact("pace").get("seconds", [])
-    contest.database.tell("pace", seconds=[*last, round(seconds, 2)][-REMEMBERED:])
+    contest.database.set_fact("pace", seconds=[*last, round(seconds, 2)][-REMEMBERED:])
 
 
 def run_seconds(contest: Contest) -> tuple[float, bool]:
@@ -50,13 +50,13 @@ class Deciding:
         self.progress(event)
 
     def _tell(self) -> None:
-        self.contest.database.tell("deciding", done=self.done, wanted=self.wanted)
+        self.contest.database.set_fact("deciding", done=self.done, wanted=self.wanted)
 
 
 def deciding(contest: Contest) -> dict[str, Any]:
     """``done`` and ``wanted`` confirming runs, ``seconds`` until the last one; empty while nothing is being decided."""
-    told = contest.database.fact("deciding") if contest.phase() == "deciding" else {}
-    if not told:
+    counts = contest.database.fact("deciding") if contest.phase() == "deciding" else {}
+    if not counts:
         return {}
-    left = max(0, told["wanted"] - told["done"])
-    return {**told, "seconds": round(-(-left // contest.study.workers) * run_seconds(contest)[0], 1)}
+    left = max(0, counts["wanted"] - counts["done"])
+    return {**counts, "seconds": round(-(-left // contest.study.workers) * run_seconds(contest)[0], 1)}

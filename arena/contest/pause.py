@@ -37,15 +37,15 @@ def answers(study: Study) -> bool:
     """Whether the models of the study answer a plain question, within its caps; True where it has none."""
     from inner_loop.models.client import Client
 
-    staff = StudyConfig.read(study.folder / "study.toml").staff  # as it is now
-    if not staff.models or os.environ.get("METALOOP_REPLAY"):
+    models = StudyConfig.read(study.folder / "study.toml").staff  # as it is now
+    if not models.models or os.environ.get("METALOOP_REPLAY"):
         return True
-    told = tuple(study.state.calls)
-    number = 1 + max((event.number for event in told), default=-1)
-    kit = Kit(staff=staff.model_copy(update={"patience": min(PATIENCE, staff.patience)}), study=study.folder,
-              recorded=told, emit=study.record, should_stop=(study.folder / "stop").exists)  # fmt: skip
+    calls = tuple(study.state.calls)
+    number = 1 + max((event.number for event in calls), default=-1)
+    context = Kit(staff=models.model_copy(update={"patience": min(PATIENCE, models.patience)}), study=study.folder,
+              recorded=calls, emit=study.record, should_stop=(study.folder / "stop").exists)  # fmt: skip
     try:
-        client = Client(kit, number, first=number)
+        client = Client(context, number, first=number)
         client.complete([Message("user", "Answer with one word: ready")], max_tokens=WORD, purpose="probe")
     except NoReply:
         return False
@@ -64,13 +64,13 @@ class Pause:
         self.problem = problem
         before = self.contest.database.fact("pause")
         same = before.get("message") == problem["message"]
-        told = {key: str(problem.get(key) or "") for key in ("kind", "message", "hint")}
+        details = {key: str(problem.get(key) or "") for key in ("kind", "message", "hint")}
         if problem["kind"] == "cap_reached":
-            told["hint"] = "metaloop contest caps DIR raises it, and the queue goes on"
+            details["hint"] = "metaloop contest caps DIR raises it, and the queue goes on"
         since = before["since"] if same else utc_now().isoformat()
-        self.contest.database.tell("pause", since=since, **told)
+        self.contest.database.set_fact("pause", since=since, **details)
         if not same:
-            self.say(f"paused, and nobody is blamed: {told['message']} ({told['hint']})")
+            self.say(f"paused, and nobody is blamed: {details['message']} ({details['hint']})")
 
     def wait(self, study: Study, meanwhile: Callable[[], None]) -> None:
         """Until study.toml has changed, a stop is asked for, or it is time to try again."""
@@ -88,7 +88,7 @@ class Pause:
         """Something was carried out again."""
         self.seconds = FIRST
         if self.contest.database.fact("pause"):
-            self.contest.database.tell("pause")
+            self.contest.database.set_fact("pause")
             self.say("the queue goes on")
 
 

@@ -63,9 +63,9 @@ def _by_service(entries: list[Waiting], served: dict[int, float], costs: Costs) 
 
 def forecast(order: Iterable[int], run_seconds: float, workers: int) -> dict[int, tuple[int, float]]:
     """number → (place in the queue from 1, seconds until its last run ends) where a run takes ``run_seconds``."""
-    place: dict[int, int] = {}
+    position: dict[int, int] = {}
     last: dict[int, int] = {}
     for turn, number in enumerate(order):
-        place.setdefault(number, len(place) + 1)
+        position.setdefault(number, len(position) + 1)
         last[number] = turn
-    return {number: (place[number], (last[number] // max(workers, 1) + 1) * run_seconds) for number in place}
+    return {number: (position[number], (last[number] // max(workers, 1) + 1) * run_seconds) for number in position}

@@ -9,12 +9,12 @@ from sqlalchemy.orm import undefer
 
 from arena.contest.contest import Contest
 from arena.contest.entries import set_columns
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.match import run_gain
 from arena.study import Study
 from inner_loop.events import RunEndedEvent
 
-TOLD = ("experiments", "kept", "baseline_metric", "final_metric", "reason")
+RUN_COLUMNS = ("experiments", "kept", "baseline_metric", "final_metric", "reason")
 
 
 def run_result(study: Study, run_id: str, run: RunEndedEvent) -> dict[str, Any]:
@@ -23,13 +23,13 @@ def run_result(study: Study, run_id: str, run: RunEndedEvent) -> dict[str, Any]:
         {"seed": v.seed, "status": v.status, "metric": v.metric, "gain": v.gain}
         for v in study.state.run(run_id).verifications.values()
     ]
-    told = {key: getattr(run, key) for key in TOLD} | {"task": study.task.name}
-    return {"run_id": run_id, "gain": run_gain(study, run_id), "claimed": run.claimed_gain, "seeds": seeds, **told}
+    columns = {key: getattr(run, key) for key in RUN_COLUMNS} | {"task": study.task.name}
+    return {"run_id": run_id, "gain": run_gain(study, run_id), "claimed": run.claimed_gain, "seeds": seeds, **columns}
 
 
-def tell_result(contest: Contest, number: int, run: int, result: Mapping[str, Any], **values: Any) -> None:
+def store_result(contest: Contest, number: int, run: int, result: Mapping[str, Any], **values: Any) -> None:
     """Write down a run of an entry, and set further columns with it."""
     with contest.database.write() as connection:
-        entry = connection.get_one(Entry, number, options=[undefer(Entry.results)])
+        entry = connection.get_one(ContestEntry, number, options=[undefer(ContestEntry.results)])
         entry.results = {**entry.results, str(run): dict(result)}
         set_columns(connection, entry, values)

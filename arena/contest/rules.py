@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 def rules_text(config: ContestConfig, study: StudyConfig, tasks: Sequence[Task]) -> str:
     """What an entrant agrees to, with every figure that decides."""
-    places = [(task, study.at(task.task_id).run_budget) for task in tasks]
-    return _template().render(contest=config, study=study, task=tasks[0], places=places, duration=duration, many=many,
-                              shown=shown)  # fmt: skip
+    budgets = [(task, study.at(task.task_id).run_budget) for task in tasks]
+    return _template().render(
+        contest=config, study=study, task=tasks[0], tasks=budgets, duration=duration, many=many, shown=shown
+    )
 
 
 @cache

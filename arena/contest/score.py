@@ -58,8 +58,8 @@ class Scores(Generic[Key]):
     def __init__(self, cells: Mapping[Key, Mapping[str, Mean]], tasks: Sequence[str], stock: Sequence[Key] | None):
         import numpy as np
 
-        found = [scale(task, [cells[s][task] for s in stock or () if task in cells[s]]) for task in tasks]
-        self.scales = found if stock is not None else []
+        scales = [scale(task, [cells[s][task] for s in stock or () if task in cells[s]]) for task in tasks]
+        self.scales = scales if stock is not None else []
         counting = [each for each in self.scales if each.counts]
         self.scaled = bool(counting)
         self.tasks = [each.task for each in counting] or list(tasks[:1])
@@ -207,8 +207,8 @@ def overall(by_task: Mapping[str, Sequence[Row]], units: Mapping[str, str]) -> t
     ranks = scores.ranks()
     whole = [_merged(there, scores, entry, ranks, units) for entry, there in entries.items()]
     whole.sort(key=lambda row: (row["gain"] is None, -(row["gain"] or 0.0), row["number"]))
-    told = [asdict(each) | {"unit": units[each.task]} for each in scores.scales]
-    return whole, told, UNIT if scores.scaled else units[tasks[0]]
+    scale_rows = [asdict(each) | {"unit": units[each.task]} for each in scores.scales]
+    return whole, scale_rows, UNIT if scores.scaled else units[tasks[0]]
 
 
 def _merged(
@@ -233,8 +233,8 @@ def _merged(
 
 
 def _sum(values: Iterable[float | None]) -> float | None:
-    found = list(values)
-    return None if None in found else sum(value or 0 for value in found)
+    terms = list(values)
+    return None if None in terms else sum(value or 0 for value in terms)
 
 
 def _has(by_task: Mapping[str, Mean], task: str) -> bool:

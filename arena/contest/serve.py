@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from arena.contest.contest import Contest
 from arena.contest.create import refuse_public
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from programs.errors import EnvironmentProblem
 
 Say = Callable[[str], None]
@@ -77,8 +77,8 @@ class Keeper:
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that is ours before anything is promised. Raises EnvironmentProblem."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = found[0]
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = addresses[0]
     listening = socket.socket(family, kind, protocol)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -102,29 +102,29 @@ def serve(folder: Path, host: str, port: int, say: Say, started: Callable[[str],
     listening = listen(host, port)
     config = configured(create_app(contest))
     shown = f"[{host}]" if ":" in host else host
-    for told in clock_problems(contest):
-        say(told)
+    for problem in clock_problems(contest):
+        say(problem)
     signal.signal(signal.SIGTERM, _ended)  # as uvicorn finds it, and raises it again when the pages are closed
     try:
         with Keeper(contest, say):
             started(f"http://{shown}:{listening.getsockname()[1]}/")
             uvicorn.Server(config).run(sockets=[listening])
-    except _Ended:
+    except _Terminated:
         say("stopped; the same command goes on")
 
 
-class _Ended(BaseException):
+class _Terminated(BaseException):
     """SIGTERM: end in peace, as a service is ended."""
 
 
 def _ended(*_: object) -> None:
-    raise _Ended
+    raise _Terminated
 
 
 def clock_problems(contest: Contest) -> list[str]:
     """A clock that went back, in words: opening and closing go by it."""
     with contest.database.read() as connection:
-        last = connection.scalar(select(func.max(Entry.changed_at)))
+        last = connection.scalar(select(func.max(ContestEntry.changed_at)))
     ahead = (last - utc_now()).total_seconds() if last else 0.0
     if ahead < CLOCK_SECONDS:
         return []

@@ -19,14 +19,14 @@ from arena.contest import acts, arms, board, careful, pace
 from arena.contest.contest import Contest
 from arena.contest.entries import change
 from arena.contest.insight import Insight
-from arena.contest.kin import Kin
-from arena.contest.line import Held, Line
+from arena.contest.line import ActiveRun, QueueState
 from arena.contest.live import Live
 from arena.contest.pause import Pause, is_the_hosts
 from arena.contest.queue import Waiting
-from arena.contest.results import run_result, tell_result
+from arena.contest.results import run_result, store_result
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry
+from arena.contest.similarity import SimilarityIndex
+from arena.contest.tables import ContestEntry
 from arena.executor import Executor
 from arena.jobs import JobResult, RunJob
 from arena.match import Arm, Match, measure_baseline, run_gain, run_job, settle
@@ -70,7 +70,7 @@ class Steward:
         self.contest, self.study, self.say = contest, study, say
         self.costs = contest.costs
         self.wanted = contest.config.wanted
-        self.line = Line(self.costs, self.wanted)
+        self.line = QueueState(self.costs, self.wanted)
         self.places = [Place(each, arms.match_of(each, arms.BOARD)) for each in study.on_tasks()]
         self.screening: Match = arms.match_of(study, arms.SCREENING)
         self.arms: dict[int, tuple[Arm, ...]] = {}  # entry's number → its arms: of the screening, of each task's board
@@ -78,8 +78,8 @@ class Steward:
         self.problems: list[tuple[InHand, Mapping[str, Any]]] = []  # why runs stopped, until the workers have ended
         self.pause = Pause(contest, say)
         self.live = Live(contest)
-        self.kin = Kin(study)
-        self.shown = board.Board(contest)
+        self.kin = SimilarityIndex(study)
+        self.shown = board.BoardUpdater(contest)
         self.insight = Insight(contest, study)
         self._beaten = float("-inf")
 
@@ -90,18 +90,18 @@ class Steward:
         self.line.look(self.contest.database)
         return self.line.waiting(self._held())
 
-    def _held(self) -> list[Held]:
-        return [Held(hand.number, hand.person, hand.index is None) for hand in self.in_hand.values()]
+    def _held(self) -> list[ActiveRun]:
+        return [ActiveRun(hand.number, hand.person, hand.index is None) for hand in self.in_hand.values()]
 
     def next_job(self) -> RunJob | None:
         """The job whose turn it is; None where nothing waits, or a suspect has to be alone."""
         if self.problems or any(hand.suspect for hand in self.in_hand.values()):
             return None
         self.line.look(self.contest.database)
-        found = self.line.next(self._held())
-        if found is None or (found.suspect and self.in_hand):
+        waiting = self.line.next(self._held())
+        if waiting is None or (waiting.suspect and self.in_hand):
             return None
-        return self._begin(found)
+        return self._begin(waiting)
 
     def _begin(self, waiting: Waiting) -> RunJob | None:
         number = waiting.number
@@ -111,8 +111,8 @@ class Steward:
             job = arms.screening_job(self.study, self.screening, screening, self.costs.screen)
         else:
             index, state = self._next_index(number), "running"
-            place, playing, nth = self._on(number, index)
-            job = run_job(place.study, place.board, playing, nth)
+            there, playing, nth = self._on(number, index)
+            job = run_job(there.study, there.board, playing, nth)
         if not change(self.contest, number, state=state):  # the host has just declared it void
             return None
         self.in_hand[job.run_id] = InHand(number, waiting.person, index, job, waiting.suspect)
@@ -129,8 +129,8 @@ class Steward:
         return next(i for i in range(self.wanted) if i not in taken and not self._measured(number, i))
 
     def _measured(self, number: int, index: int) -> bool:
-        place, arm, nth = self._on(number, index)
-        return run_gain(place.study, content_id("r", arm.arm_id, str(nth))) is not None
+        there, arm, nth = self._on(number, index)
+        return run_gain(there.study, content_id("r", arm.arm_id, str(nth))) is not None
 
     def _done(self, number: int) -> int:
         """Runs of the entry that the ledger has measured."""
@@ -140,26 +140,28 @@ class Steward:
         """The entry's arms; the ledger is told of them before anything of the entry is run."""
         if number not in self.arms:
             with self.contest.database.read() as connection:
-                entry = connection.get_one(Entry, number, options=[undefer(Entry.raw)])
-                same = select(Entry.number).where(Entry.program_id == entry.program_id, Entry.number < number)
+                entry = connection.get_one(ContestEntry, number, options=[undefer(ContestEntry.raw)])
+                same = select(ContestEntry.number).where(
+                    ContestEntry.program_id == entry.program_id, ContestEntry.number < number
+                )
                 twin = len(connection.scalars(same).all())
-            matches = [(self.study, self.screening), *((place.study, place.board) for place in self.places)]
-            found = [(on, match, arms.arm_of(match, entry, twin)) for on, match in matches]
+            matches = [(self.study, self.screening), *((there.study, there.board) for there in self.places)]
+            new_arms = [(on, match, arms.arm_of(match, entry, twin)) for on, match in matches]
             if entry.entry_id not in self.study.state.entries:
-                arms.admit(self.study, entry, found)
+                arms.admit(self.study, entry, new_arms)
                 if entry.role == "program":
-                    alike = self.kin.take(number, (d.directive_id for d in found[0][2].program.directives))
+                    alike = self.kin.take(number, (d.directive_id for d in new_arms[0][2].program.directives))
                     change(self.contest, number, alike=alike)
-            self.arms[number] = tuple(arm for _, _, arm in found)
+            self.arms[number] = tuple(arm for _, _, arm in new_arms)
         return self.arms[number]
 
     # -- what comes back -----------------------------------------------------------------------------------------
 
     def tend(self, executor: Executor) -> None:
         """Carry out all that waits, whatever arrives meanwhile included; returns where nothing is left now."""
-        self.tell_acts()
+        self.record_acts()
         baselines = [
-            measure_baseline(place.study, executor, place.board.stream, place.board.match_id) for place in self.places
+            measure_baseline(there.study, executor, there.board.stream, there.board.match_id) for there in self.places
         ]
         for result in executor.run(Feed(self)):
             self._take(result, baselines)
@@ -168,23 +170,23 @@ class Steward:
 
     def _look_at_problems(self) -> None:
         """A problem that others would meet too stops the queue and counts against nobody; another is the entry's."""
-        found, self.problems = self.problems, []
-        ours = next((problem for _, problem in found if is_the_hosts(self.study, problem)), None)
+        problems, self.problems = self.problems, []
+        ours = next((problem for _, problem in problems if is_the_hosts(self.study, problem)), None)
         if ours is not None:
             self.pause.begin(ours)
             return
-        for hand, problem in found:
+        for hand, problem in problems:
             self.lost(hand, str(problem.get("message")))
 
-    def tell_acts(self) -> None:
+    def record_acts(self) -> None:
         """What the host has declared void, or taken back, since the last look: into the ledger, then onto the board."""
-        if acts.tell(self.contest, self.study):
+        if acts.record_acts(self.contest, self.study):
             self.shown.stale = True
 
     def _take(self, result: JobResult, baselines: Sequence[float]) -> None:
         hand = self.in_hand.pop(result.job_id)
         self.live.ended(hand.number, result.job_id)
-        self.tell_acts()
+        self.record_acts()
         if result.state != "finished":
             if result.problem is not None:  # whose it is, is looked at when the others have ended
                 self.problems.append((hand, result.problem))
@@ -195,10 +197,10 @@ class Steward:
             self._screened(hand, result.run)
             return
         pace.took(self.contest, time.monotonic() - hand.began)
-        place, arm, _ = self._on(hand.number, hand.index)
-        settle(place.study, hand.job, arm, result, baselines[self.places.index(place)])
-        told, counted = run_result(place.study, hand.job.run_id, result.run), self._counted(hand.number)
-        tell_result(self.contest, hand.number, hand.index + 1, told, **counted)
+        there, arm, _ = self._on(hand.number, hand.index)
+        settle(there.study, hand.job, arm, result, baselines[self.places.index(there)])
+        result_row, counted = run_result(there.study, hand.job.run_id, result.run), self._counted(hand.number)
+        store_result(self.contest, hand.number, hand.index + 1, result_row, **counted)
         self._told(hand.number, counted)
         self.shown.refresh(force=False)
         self.insight.refresh()
@@ -225,7 +227,7 @@ class Steward:
     def lost(self, hand: InHand, why: str) -> None:
         """A run ended without a result, by no fault that this host has with others too."""
         with self.contest.database.read() as connection:
-            entry = connection.get_one(Entry, hand.number)
+            entry = connection.get_one(ContestEntry, hand.number)
             attempts, control = entry.attempts + 1, entry.person_id is None
         if attempts >= MOST_ATTEMPTS and not control:
             reason = f"this host could not carry it out, {attempts} times; the last time: {why}"
@@ -249,7 +251,7 @@ class Steward:
     def put_right(self) -> None:
         """At the start: let the database say what the ledger says."""
         with self.contest.database.read() as connection:
-            columns = (Entry.number, Entry.entry_id, Entry.state, Entry.runs_done)
+            columns = (ContestEntry.number, ContestEntry.entry_id, ContestEntry.state, ContestEntry.runs_done)
             rows = connection.execute(select(*columns)).all()
         for number, entry_id, state, done in rows:
             if state in ("queued", "verified", "failed") or entry_id not in self.study.state.entries:
@@ -263,7 +265,7 @@ class Steward:
     def beat(self) -> None:
         """Tell the pages and the host that this process is at work, and on how many runs."""
         self._beaten = time.monotonic()
-        self.contest.database.tell("pulse", at=utc_now().isoformat(), pid=os.getpid(), in_hand=len(self.in_hand))
+        self.contest.database.set_fact("pulse", at=utc_now().isoformat(), pid=os.getpid(), in_hand=len(self.in_hand))
 
     def progress(self, event: Mapping[str, Any]) -> None:
         """What a worker tells of a run in hand."""

@@ -44,13 +44,13 @@ class Moment(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value else None
 
 
-class Base(DeclarativeBase):
+class ContestTable(DeclarativeBase):
     """The tables of contest.sqlite."""
 
     type_annotation_map = {datetime: Moment, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012 - SQLAlchemy's own
 
 
-class Person(Base):
+class Person(ContestTable):
     """Somebody with a token, of which only the hash is kept."""
 
     __tablename__ = "people"
@@ -61,7 +61,7 @@ class Person(Base):
     joined_at: Mapped[datetime]
 
 
-class Session(Base):
+class Session(ContestTable):
     """A browser that logged in; the cookie's hash."""
 
     __tablename__ = "sessions"
@@ -71,7 +71,7 @@ class Session(Base):
     expires_at: Mapped[datetime]
 
 
-class Entry(Base):
+class ContestEntry(ContestTable):
     """One accepted program.md. ``number`` is the order of arrival and never given twice. Controls have no person."""
 
     __tablename__ = "entries"
@@ -103,7 +103,7 @@ class Entry(Base):
         return self.person.name if self.person else "host"
 
 
-class Act(Base):
+class Act(ContestTable):
     """Something that the host did to an entry: `void` or `unvoid`. ``state``, ``reason``: the entry's before, or where
     its runs have brought it since."""
 
@@ -119,10 +119,10 @@ class Act(Base):
     state: Mapped[str]
     reason: Mapped[str]
     in_ledger: Mapped[bool] = mapped_column(default=False)
-    entry: Mapped[Entry] = relationship(lazy="joined")
+    entry: Mapped[ContestEntry] = relationship(lazy="joined")
 
 
-class HostSession(Base):
+class HostSession(ContestTable):
     """A browser in which the host logged in; the cookie's hash."""
 
     __tablename__ = "host_sessions"
@@ -131,7 +131,7 @@ class HostSession(Base):
     expires_at: Mapped[datetime]
 
 
-class Fact(Base):
+class ContestFact(ContestTable):
     """A named value of the contest itself: the board, the announcement, hashes of the host's tokens."""
 
     __tablename__ = "facts"
@@ -141,7 +141,7 @@ class Fact(Base):
     changed_at: Mapped[datetime]
 
 
-class Change(Base):
+class EntryChange(ContestTable):
     """When an entry last came, or changed its state, runs or attempts, counted over all entries; by triggers."""
 
     __tablename__ = "changes"
@@ -150,7 +150,7 @@ class Change(Base):
     change: Mapped[int] = mapped_column(unique=True)
 
 
-class BoardRow(Base):
+class BoardRow(ContestTable):
     """The standing of an entry that has a measured run. Its ranks are 1 + ``above`` to all rows − ``below``."""
 
     __tablename__ = "board"
@@ -166,7 +166,7 @@ class BoardRow(Base):
 Index("board_order", BoardRow.gain.desc(), BoardRow.arm_id)
 
 
-@event.listens_for(Base.metadata, "after_create")
+@event.listens_for(ContestTable.metadata, "after_create")
 def _fill(_: MetaData, connection: Connection, tables: Sequence[Table], **more: Any) -> None:
     """What comes with these tables: triggers, and what a contest of an earlier version had elsewhere."""
     for table in tables:
@@ -176,7 +176,7 @@ def _fill(_: MetaData, connection: Connection, tables: Sequence[Table], **more: 
                 connection.exec_driver_sql(statement)
 
 
-class Parent(Base):
+class EntryParent(ContestTable):
     """What an entry is based on, as its entrant says."""
 
     __tablename__ = "parents"
@@ -185,7 +185,7 @@ class Parent(Base):
     parent: Mapped[int] = mapped_column(ForeignKey("entries.number"))
 
 
-class Descent(Base):
+class Descent(ContestTable):
     """The ideas of an entry: ``ideas`` a row per directive that stock does not have."""
 
     __tablename__ = "descents"
@@ -196,7 +196,7 @@ class Descent(Base):
     ideas: Mapped[list[Any]]
 
 
-class Course(Base):
+class Course(ContestTable):
     """One run that has ended. ``purpose``: contest, screening, confirmation or reserve; ``body``: see `told`."""
 
     __tablename__ = "courses"
@@ -205,18 +205,18 @@ class Course(Base):
     number: Mapped[int] = mapped_column(ForeignKey("entries.number"), index=True)
     purpose: Mapped[str]
     task: Mapped[str]
-    place: Mapped[int]  # in the order in which they were stored
+    stored_order: Mapped[int] = mapped_column("place")  # position in the order of storing
     body: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
 
     @property
-    def told(self) -> dict[str, Any]:
+    def content(self) -> dict[str, Any]:
         """``experiments`` in order, of the task its ``direction``, ``metric`` and ``unit``; ``sd`` of its noise;
         ``gain``: verified; ``final``: metric of what the run ended with, trained again on fresh seeds."""
-        found: dict[str, Any] = json.loads(zlib.decompress(self.body))
-        return found
+        content: dict[str, Any] = json.loads(zlib.decompress(self.body))
+        return content
 
 
-class Dispute(Base):
+class Dispute(ContestTable):
     """One dispute. Open until the host has answered; an answer may be given anew, the dispute stays."""
 
     __tablename__ = "disputes"
@@ -230,7 +230,7 @@ class Dispute(Base):
     answer: Mapped[str] = mapped_column(default="")
     answered_at: Mapped[datetime | None] = mapped_column(index=True)
     person: Mapped[Person] = relationship(lazy="joined")
-    entry: Mapped[Entry] = relationship(lazy="joined")
+    entry: Mapped[ContestEntry] = relationship(lazy="joined")
 
     @property
     def state(self) -> str:
@@ -245,7 +245,7 @@ class Dispute(Base):
         }  # fmt: skip
 
 
-class Credit(Base):
+class ProgramCredit(ContestTable):
     """What the directives of a program are credited with, a row per directive: the columns of `directive_credit`."""
 
     __tablename__ = "credits"

@@ -18,7 +18,7 @@ from trainer.edits import Edit
 KINDS = frozenset({"run_started", "run_ended", "experiment", "verification", "call", "act"})
 
 
-class Tally:
+class MatchTally:
     """The runs of one match by arm. The ledger was checked when the study was opened; what grows since is our own."""
 
     def __init__(self, ledger: Path, match_id: str) -> None:

@@ -45,8 +45,8 @@ def carry_on(contest: Contest, say: Say, until_idle: bool = False) -> None:
     study.agree()
     with study:
         if not study.state.entries:
-            told = contest.config.model_dump(mode="json", by_alias=True)
-            study.record(ContestEvent(body={key: value for key, value in told.items() if key != "schema"}))
+            config = contest.config.model_dump(mode="json", by_alias=True)
+            study.record(ContestEvent(body={key: value for key, value in config.items() if key != "schema"}))
         steward = Steward(contest, study, say)
         steward.beat()
         steward.put_right()
@@ -111,7 +111,7 @@ def _at_work(steward: Steward, executor: Executor, until_idle: bool) -> bool:
 def _meanwhile(steward: Steward) -> None:
     """Between two looks at the queue."""
     steward.beat()
-    steward.tell_acts()
+    steward.record_acts()
     steward.shown.refresh(force=False)
     steward.insight.refresh()
 
@@ -121,16 +121,16 @@ def close(steward: Steward, executor: Executor) -> None:
     contest, study = steward.contest, steward.study
     steward.shown.refresh(force=True)
     _end(study, steward.screening.match_id)
-    for place in steward.places:
-        _end(study, place.board.match_id)
+    for there in steward.places:
+        _end(study, there.board.match_id)
     steward.say("deciding: the leaders play on fresh seeds and data")
-    told = confirm(contest, study, executor, steward.progress)
+    announcement = confirm(contest, study, executor, steward.progress)
     steward.pause.over()
-    study.record(AnnouncementEvent(body={"contest_id": contest.config.contest_id, **told}))
-    contest.database.tell("announcement", **told)
+    study.record(AnnouncementEvent(body={"contest_id": contest.config.contest_id, **announcement}))
+    contest.database.set_fact("announcement", **announcement)
     steward.insight.refresh(force=True)
     contest.state(decided=utc_now().isoformat())
-    steward.say(str(told["headline"]))
+    steward.say(str(announcement["headline"]))
 
 
 def _end(study: Study, match_id: str) -> None:
@@ -182,15 +182,15 @@ def main() -> None:
 
 def _in_turn(contest: Contest, say: Say) -> None:
     """Where another process works on the contest, wait until it has ended."""
-    told = False
+    waited = False
     while True:
         try:
             carry_on(contest, say)
             return
         except Busy:
-            if not told:
+            if not waited:
                 say("another process works on this contest; this one waits for it, and serves the pages meanwhile")
-            told = True
+            waited = True
             time.sleep(BUSY_SECONDS)
 
 

@@ -12,19 +12,19 @@ from meta.cli.output import Column, Output, Row
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
-    from arena.contest.client import Client
+    from arena.contest.client import ContestClient
 
 ToFlag = Annotated[str | None, flag("The contest's address: http://HOST:PORT.", "--to", metavar="URL")]
 TokenFlag = Annotated[str | None, flag("Your token; better in METALOOP_TOKEN.", "--token", metavar="TOKEN")]
 LINT = (Column("line", right=True), Column("level"), Column("message", wrap=True), Column("code", style="dim"))
 
 
-def client_of(to: str | None, token: str | None = None) -> Client:
-    from arena.contest.client import Client
+def client_of(to: str | None, token: str | None = None) -> ContestClient:
+    from arena.contest.client import ContestClient
 
     if not to:
         raise UsageError("which contest?", hint="--to http://HOST:PORT, or METALOOP_TO")
-    return Client(to, token)
+    return ContestClient(to, token)
 
 
 @verb(

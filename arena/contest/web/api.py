@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from arena.contest import accounts
 from arena.contest.entries import NotOpen, NotTaken, QuotaSpent
 from arena.contest.settings import utc_now
-from arena.contest.standing import Part, whole_board
+from arena.contest.standing import RowRange, whole_board
 from arena.contest.views import (
     PAGE,
     board_view,
@@ -71,7 +71,7 @@ def _reading(routes: APIRouter, host: Host) -> None:
 
     @routes.get("/board", summary="The leaderboard: verified gains with intervals and ranges of ranks")
     def board(request: Request, limit: Limit = PAGE, offset: Offset = 0) -> Any:
-        return plain(board_view(host.contest, Part(offset, limit), host.viewer(request)))
+        return plain(board_view(host.contest, RowRange(offset, limit), host.viewer(request)))
 
     @routes.get("/board.csv", summary="The whole of it as CSV", response_class=Response)
     def board_csv() -> Response:
@@ -79,24 +79,26 @@ def _reading(routes: APIRouter, host: Host) -> None:
 
     @routes.get("/queue", summary="Who waits, in order, and for how long")
     def queue(request: Request, limit: Limit = PAGE, offset: Offset = 0) -> Any:
-        return plain(queue_view(host.contest, Part(offset, limit), host.viewer(request)))
+        return plain(queue_view(host.contest, RowRange(offset, limit), host.viewer(request)))
 
     @routes.get("/entries/{entry_id}", summary="An entry; its text where it may be read")
     def entry(entry_id: EntryId, request: Request) -> Any:
         try:
-            found = entry_of(host.contest, entry_id)
+            match = entry_of(host.contest, entry_id)
         except NotFound as problem:
             raise error(404, problem) from None
-        return plain(entry_view(host.contest, found, host.viewer(request), host.is_admin(request)))
+        return plain(entry_view(host.contest, match, host.viewer(request), host.is_admin(request)))
 
 
 def _entering(routes: APIRouter, host: Host) -> None:
     @routes.post("/join", status_code=201, summary="Take part: a name for a token, which is told this once")
-    def join(asked: Join, request: Request) -> Any:
+    def join(request_body: Join, request: Request) -> Any:
         host.limited(host.limits.join, request)
         try:
-            person, token = accounts.join(host.contest.database, host.contest.config, asked.name, asked.code)
-        except accounts.Refused as problem:
+            person, token = accounts.join(
+                host.contest.database, host.contest.config, request_body.name, request_body.code
+            )
+        except accounts.AccessRefused as problem:
             raise error(403, problem) from None
         except UsageError as problem:
             raise error(422, problem) from None
@@ -124,12 +126,12 @@ def _entering(routes: APIRouter, host: Host) -> None:
 
 def _hosting(routes: APIRouter, host: Host) -> None:
     @routes.post("/close", summary="The host's: take no more entries, let the queue run dry, decide")
-    def close(asked: Close, request: Request) -> Any:
+    def close(request_body: Close, request: Request) -> Any:
         if not host.is_admin(request):
             host.limited(host.limits.token, request)
             raise HTTPException(403, detail={"message": "this takes the host's token", "hint": ""})
         if utc_now() < host.contest.config.closes:
-            host.contest.state(close_asked=utc_now().isoformat(), early=one_line(asked.reason))
+            host.contest.state(close_asked=utc_now().isoformat(), early=one_line(request_body.reason))
         else:
             host.contest.state(close_asked=utc_now().isoformat())
         return {"phase": host.contest.phase()}

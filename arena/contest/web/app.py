@@ -18,7 +18,7 @@ from arena.contest.web.disputes import dispute_routes
 from arena.contest.web.downloads import download_routes
 from arena.contest.web.entry import entry_routes
 from arena.contest.web.forms import form_routes
-from arena.contest.web.host import Host, Limits, bearer
+from arena.contest.web.host import Host, RateLimits, bearer
 from arena.contest.web.hosting import hosting_routes
 from arena.contest.web.limits import BodyLimit
 from arena.contest.web.lineage import lineage_routes
@@ -27,9 +27,9 @@ from arena.contest.web.security import SafeHeaders, WellFormed
 from programs.text import one_line
 
 
-def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
+def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
     """No page of FastAPI's own: its documentation would ask other servers for scripts. /openapi.json is there."""
-    host = Host.of(contest, limits or Limits())
+    host = Host.of(contest, limits or RateLimits())
     app = FastAPI(
         title=f"Metaloop contest: {contest.config.title}", version="1", docs_url=None, redoc_url=None,
         description="Enter a program.md, follow its way, read the board. Tokens go into the header Authorization.",
@@ -52,7 +52,7 @@ def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
 
 def _errors(app: FastAPI, host: Host) -> None:
     @app.exception_handler(HttpProblem)
-    def told(request: Request, problem: HttpProblem) -> Response:
+    def http_problem(request: Request, problem: HttpProblem) -> Response:
         detail: Any = problem.detail
         said = detail if isinstance(detail, dict) else {"message": str(detail), "hint": ""}
         page = "text/html" in request.headers.get("accept", "") and not bearer(request)  # no browser sends a token
@@ -76,6 +76,6 @@ def _errors(app: FastAPI, host: Host) -> None:
     def invalid(request: Request, problem: RequestValidationError) -> Response:
         first = problem.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        return told(
+        return http_problem(
             request, HTTPException(422, detail={"message": f"{where}: {first['msg']}", "hint": "/openapi.json"})
         )

@@ -26,7 +26,7 @@ PAGES = frozenset({
     "/", "/index.md", "/queue", "/queue.md", "/rules", "/rules.md", "/llms.txt", "/static/style.css",
     "/static/live.js", "/static/icon.svg", "/api/v1/board", "/api/v1/queue", "/api/v1/contest",
 })  # fmt: skip
-ASKED = frozenset({"page", "rest", "limit", "offset"})
+PARAMETERS = frozenset({"page", "rest", "limit", "offset"})
 FRESH_SECONDS = 1.0
 STALE_SECONDS = 5.0  # of age up to which a page is handed out while its successor is made
 MOST_PAGES, MOST_QUERY = 200, 60
@@ -71,15 +71,15 @@ class Shared:
 
     async def _page(self, key: Key, scope: Scope) -> Page:
         """The page, made anew where it is too old; several who ask wait for one."""
-        found, now = self._pages.get(key), time.monotonic()
-        if found is not None and now - found.made < FRESH_SECONDS:
-            return found
+        cached, now = self._pages.get(key), time.monotonic()
+        if cached is not None and now - cached.made < FRESH_SECONDS:
+            return cached
         task = self._making.get(key)
         if task is None:
             task = self._making[key] = asyncio.create_task(self._make(key, scope))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever waits is told of it
-        if found is not None and now - found.made < STALE_SECONDS:
-            return found
+        if cached is not None and now - cached.made < STALE_SECONDS:
+            return cached
         return await asyncio.shield(task)
 
     async def _make(self, key: Key, scope: Scope) -> Page:
@@ -99,7 +99,7 @@ def key_of(scope: Scope, headers: Mapping[bytes, bytes]) -> Key | None:
     if b"authorization" in headers or SESSION.encode() in headers.get(b"cookie", b""):
         return None
     query: bytes = scope["query_string"]
-    if len(query) > MOST_QUERY or not {name for name, _ in parse_qsl(query.decode("latin-1"), True)} <= ASKED:
+    if len(query) > MOST_QUERY or not {name for name, _ in parse_qsl(query.decode("latin-1"), True)} <= PARAMETERS:
         return None
     accept = headers.get(b"accept", b"")
     form = b"text/markdown" in accept, b"text/html" in accept
@@ -109,19 +109,19 @@ def key_of(scope: Scope, headers: Mapping[bytes, bytes]) -> Key | None:
 async def made(app: ASGIApp, scope: Scope) -> Page:
     """Ask the application as somebody unknown would."""
     kept = {b"host", b"accept"}
-    asked = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name in kept], "state": {}}
-    told: list[Message] = []
+    anonymous = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name in kept], "state": {}}
+    messages: list[Message] = []
 
     async def nothing() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def take(message: Message) -> None:
-        told.append(message)
+        messages.append(message)
 
     began = time.monotonic()
-    await app(asked, nothing, take)
-    head = next(message for message in told if message["type"] == "http.response.start")
-    body = b"".join(message.get("body", b"") for message in told)
+    await app(anonymous, nothing, take)
+    head = next(message for message in messages if message["type"] == "http.response.start")
+    body = b"".join(message.get("body", b"") for message in messages)
     etag = b'W/"%b"' % hashlib.sha256(TIMES.sub(b"", body)).hexdigest()[:20].encode()
     headers = [(name, value) for name, value in head["headers"] if name.lower() not in OWN]
     headers += [(b"vary", VARY), (b"etag", etag)]
@@ -129,12 +129,12 @@ async def made(app: ASGIApp, scope: Scope) -> Page:
     return Page(began, head["status"], headers, body, small, etag)
 
 
-async def _answer(page: Page, asked: Mapping[bytes, bytes], send: Send) -> None:
-    if page.etag in asked.get(b"if-none-match", b""):
+async def _answer(page: Page, request_headers: Mapping[bytes, bytes], send: Send) -> None:
+    if page.etag in request_headers.get(b"if-none-match", b""):
         await send({"type": "http.response.start", "status": 304, "headers": page.headers})
         await send({"type": "http.response.body", "body": b""})
         return
-    small = bool(page.small) and b"gzip" in asked.get(b"accept-encoding", b"")
+    small = bool(page.small) and b"gzip" in request_headers.get(b"accept-encoding", b"")
     body = page.small if small else page.body
     headers = [*page.headers, (b"content-length", str(len(body)).encode())]
     if small:

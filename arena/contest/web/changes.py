@@ -15,7 +15,7 @@ MOST_PAIRED = 50_000_000  # characters of one times characters of the other: eac
 
 
 @dataclass(frozen=True)
-class Base:
+class BaseText:
     """What to compare with: ``key`` stands in the address, ``label`` on the page. Stock has no text here."""
 
     key: str
@@ -24,18 +24,18 @@ class Base:
 
 
 @lru_cache(maxsize=512)
-def between(base: Base, text: str, name: str) -> list[tuple[str, str, str]] | None:
+def between(base: BaseText, text: str, name: str) -> list[tuple[str, str, str]] | None:
     """(added, removed or changed; heading; text) of each directive; None for a program too long to compare."""
     if max(len(text), len(base.text)) > MOST or len(text) * len(base.text) > MOST_PAIRED:
         return None
     before = Program.parse(base.text, base.key) if base.text else starter("stock")
-    found = diff(before, Program.parse(text, name))
-    rows = [("added", d.heading, said(d)) for d in found.added]
+    changes = diff(before, Program.parse(text, name))
+    rows = [("added", d.heading, said(d)) for d in changes.added]
     rows += [
         ("changed", new.heading, said(new) if new.kind == ORDER else f"{old.text} → {new.text}")
-        for old, new in found.changed
+        for old, new in changes.changed
     ]
-    return rows + [("removed", d.heading, said(d)) for d in found.removed]
+    return rows + [("removed", d.heading, said(d)) for d in changes.removed]
 
 
 def said(directive: Directive) -> str:

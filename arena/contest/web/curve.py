@@ -70,8 +70,8 @@ def curve(run: Mapping[str, Any], digits: int = 5) -> Curve:
 
 
 def title(row: Mapping[str, Any], what: str, digits: int) -> str:
-    told = "" if row["metric"] is None else f", {brief(row['metric'], digits)}"
-    return f"{row['number']}: {MEANINGS[what]}{told}. {row['description']}"
+    metric = "" if row["metric"] is None else f", {brief(row['metric'], digits)}"
+    return f"{row['number']}: {MEANINGS[what]}{metric}. {row['description']}"
 
 
 def best_so_far(marked: Sequence[tuple[Mapping[str, Any], str]], higher: bool) -> list[tuple[int, float]]:
@@ -88,7 +88,7 @@ def best_so_far(marked: Sequence[tuple[Mapping[str, Any], str]], higher: bool) -
 
 
 def caption(run: Mapping[str, Any], letters: Sequence[str], steps: Sequence[tuple[int, float]], digits: int) -> str:
-    counted = ", ".join(f"{letters.count(key)} {told}" for key, told in MEANINGS.items() if key in letters)
+    counted = ", ".join(f"{letters.count(key)} {meaning}" for key, meaning in MEANINGS.items() if key in letters)
     ends = f": {brief(steps[0][1], digits)} at the start, {brief(steps[-1][1], digits)} at the end" if steps else ""
     fresh = "" if run["final"] is None else f", {brief(run['final'], digits)} on fresh seeds"
     said = f"{many(len(letters), 'experiment')}{f' ({counted})' if counted else ''}{ends}{fresh}."

@@ -23,7 +23,7 @@ from arena.contest import views
 from arena.contest.contest import Contest
 from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING
 from arena.contest.standing import whole_board
-from arena.contest.tables import Course, Descent, Entry
+from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.web.api import as_csv
 from arena.contest.web.entry import entry_or_404
 from arena.contest.web.host import Host
@@ -63,20 +63,20 @@ def download_routes(host: Host) -> APIRouter:
                 response_class=Response)  # fmt: skip
     def table(name: Word, kind: Word, request: Request) -> Response:
         if name not in TABLES or kind not in KINDS:
-            told = {"message": f"no table {name}.{kind}"[:80], "hint": "/downloads lists them"}
-            raise HTTPException(404, detail=told)
+            detail = {"message": f"no table {name}.{kind}"[:80], "hint": "/downloads lists them"}
+            raise HTTPException(404, detail=detail)
         host.limited(rate, request)
         return FileResponse(files.made(name, kind), media_type=KINDS[kind], filename=f"{name}.{kind}")
 
     @routes.get("/entry/{entry_id}/experiments.{kind}", summary="The experiments of one entry, with their diffs",
                 response_class=Response)  # fmt: skip
     def log(entry_id: EntryId, kind: Word, request: Request) -> Response:
-        found = entry_or_404(host, entry_id)
+        match = entry_or_404(host, entry_id)
         if kind not in ("csv", "json"):
             raise HTTPException(404, detail={"message": f"no {kind} here"[:80], "hint": "csv or json"})
-        if not views.may_read(host.contest, found, host.viewer(request), host.is_admin(request)):
-            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {found.sha256}"})
-        rows = list(experiments(host.contest, found.number))
+        if not views.may_read(host.contest, match, host.viewer(request), host.is_admin(request)):
+            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {match.sha256}"})
+        rows = list(experiments(host.contest, match.number))
         return Response(as_csv(rows) if kind == "csv" else json.dumps(rows), media_type=KINDS[kind])
 
     return routes
@@ -99,50 +99,52 @@ def board(contest: Contest) -> Iterator[Row]:
 def entries(contest: Contest) -> Iterator[Row]:
     """Who entered what and when, with the hash of the text; without the text."""
     with contest.database.read() as connection:
-        found = connection.scalars(select(Entry).order_by(Entry.number)).all()
+        all_entries = connection.scalars(select(ContestEntry).order_by(ContestEntry.number)).all()
         hidden = sealed(contest)
         sources = {} if hidden else {d.number: d for d in connection.scalars(select(Descent)).all()}
-    for entry in found:
+    for entry in all_entries:
         descent = sources.get(entry.number)
         yield views.plain(views.entry_row(entry)) | {
             "source": descent.source if descent else None, "parent_named": bool(descent and descent.named),
         }  # fmt: skip
 
 
-def courses(contest: Contest, number: int | None = None) -> Iterator[tuple[Course, Entry]]:
+def courses(contest: Contest, number: int | None = None) -> Iterator[tuple[Course, ContestEntry]]:
     """Runs with their entries: of all that may be read by everybody, or of one entry."""
     decided = contest.phase() == "decided"
     purposes = (CONTEST, SCREENING, *((CONFIRMATION, RESERVE) if decided else ()))
-    query = select(Course.run_id).where(Course.purpose.in_(purposes)).order_by(Course.number, Course.place)
+    query = select(Course.run_id).where(Course.purpose.in_(purposes)).order_by(Course.number, Course.stored_order)
     if number is not None:
         query = query.where(Course.number == number)
     elif sealed(contest):
-        query = query.join(Entry, Entry.number == Course.number).where(Entry.person_id.is_(None))
+        query = query.join(ContestEntry, ContestEntry.number == Course.number).where(ContestEntry.person_id.is_(None))
     with contest.database.read() as connection:
         wanted = connection.scalars(query).all()
     for some in batched(wanted, CHUNK):
         with contest.database.read() as connection:
-            found = {c.run_id: c for c in connection.scalars(
+            by_run = {c.run_id: c for c in connection.scalars(
                 select(Course).options(undefer(Course.body)).where(Course.run_id.in_(some)))}  # fmt: skip
-            numbers = {course.number for course in found.values()}
-            owners = {e.number: e for e in connection.scalars(select(Entry).where(Entry.number.in_(numbers)))}
+            numbers = {course.number for course in by_run.values()}
+            owners = {
+                e.number: e for e in connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(numbers)))
+            }
         for run_id in some:
-            if run_id in found:
-                yield found[run_id], owners[found[run_id].number]
+            if run_id in by_run:
+                yield by_run[run_id], owners[by_run[run_id].number]
 
 
 def runs(contest: Contest) -> Iterator[Row]:
     for course, entry in courses(contest):
-        told = course.told
-        tried = told["experiments"]
+        run = course.content
+        tried = run["experiments"]
         measured = [e["metric"] for e in tried if e["decision"] in ("baseline", "keep") and e["metric"] is not None]
-        better = max if told["direction"] == "higher" else min
+        better = max if run["direction"] == "higher" else min
         yield {
             "run_id": course.run_id, "entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant,
-            "purpose": course.purpose, "task": course.task, "metric": told["metric"], "unit": told["unit"],
-            "direction": told["direction"], "gain": told["gain"], "baseline": measured[0] if measured else None,
-            "best": better(measured) if measured else None, "fresh": told["final"], "noise_sd": told["sd"],
-            "experiments": len(tried) + told["left_out"], "kept": sum(e["decision"] == "keep" for e in tried),
+            "purpose": course.purpose, "task": course.task, "metric": run["metric"], "unit": run["unit"],
+            "direction": run["direction"], "gain": run["gain"], "baseline": measured[0] if measured else None,
+            "best": better(measured) if measured else None, "fresh": run["final"], "noise_sd": run["sd"],
+            "experiments": len(tried) + run["left_out"], "kept": sum(e["decision"] == "keep" for e in tried),
             "failed": sum(e["status"] != "ok" for e in tried),
         }  # fmt: skip
 
@@ -150,8 +152,8 @@ def runs(contest: Contest) -> Iterator[Row]:
 def experiments(contest: Contest, number: int | None = None) -> Iterator[Row]:
     for course, entry in courses(contest, number):
         whose = {"run_id": course.run_id, "entry_id": entry.entry_id, "purpose": course.purpose, "task": course.task}
-        for told in course.told["experiments"]:
-            yield {key: (whose | told)[key] for key in EXPERIMENT_COLUMNS}
+        for experiment in course.content["experiments"]:
+            yield {key: (whose | experiment)[key] for key in EXPERIMENT_COLUMNS}
 
 
 TABLES: dict[str, tuple[str, Callable[[Contest], Iterator[Row]], dict[str, str] | None]] = {
@@ -172,7 +174,9 @@ class Files:
 
     def state(self) -> str:
         with self.contest.database.read() as connection:
-            counted = connection.execute(select(func.count(), func.max(Entry.changed_at)).select_from(Entry)).one()
+            counted = connection.execute(
+                select(func.count(), func.max(ContestEntry.changed_at)).select_from(ContestEntry)
+            ).one()
             stored = connection.scalar(select(func.count()).select_from(Course))
         version = self.contest.database.fact("board").get("version")
         return f"{counted} {stored} {version} {self.contest.phase()}"

@@ -56,15 +56,15 @@ class Changes:
             if self._task is None:
                 self.state = await asyncio.to_thread(self.look)
                 self._task = self._task or asyncio.create_task(self._watch())
-            told, news = self.state, self._news
-            yield "retry: 3000\n" + _event(told)
+            sent, news = self.state, self._news
+            yield "retry: 3000\n" + _event(sent)
             while True:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(SILENCE_SECONDS):
                         await news.wait()
                 news = self._news
-                yield _event(self.state) if self.state != told else ": still here\n\n"
-                told = self.state
+                yield _event(self.state) if self.state != sent else ": still here\n\n"
+                sent = self.state
         finally:
             self.readers -= 1
             self.by_client.subtract([client])

@@ -58,8 +58,8 @@ async def posted(host: Host, request: Request) -> Posted:
         chosen = form.get("file")
         file = await chosen.read() if isinstance(chosen, UploadFile) and chosen.filename else None
     if not form_is_ours(request, host.key, fields.get("proof", "")):
-        told = {"message": "this form was not sent from this site, or is too old", "hint": "open the page again"}
-        raise HTTPException(403, detail=told)
+        detail = {"message": "this form was not sent from this site, or is too old", "hint": "open the page again"}
+        raise HTTPException(403, detail=detail)
     return Posted(fields, file)
 
 
@@ -107,8 +107,10 @@ def _joining(routes: APIRouter, host: Host) -> None:
             cookie = await run_in_threadpool(accounts.log_in, host.contest.database, field(form, "token"))
         except UsageError as problem:
             host.limited(host.limits.token, request)
-            told = UsageError(problem.message, hint=NO_TOKEN if isinstance(problem, accounts.Refused) else problem.hint)
-            return await run_in_threadpool(page_of, request, told)
+            shown = UsageError(
+                problem.message, hint=NO_TOKEN if isinstance(problem, accounts.AccessRefused) else problem.hint
+            )
+            return await run_in_threadpool(page_of, request, shown)
         response = RedirectResponse("/me", status_code=303)
         remember(response, request, SESSION, cookie, accounts.SESSION_DAYS * 86400)
         return response

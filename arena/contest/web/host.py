@@ -10,7 +10,7 @@ from fastapi import HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 
 from arena.contest import accounts
-from arena.contest.accounts import Refused
+from arena.contest.accounts import AccessRefused
 from arena.contest.contest import Contest
 from arena.contest.entries import Accepted, checked
 from arena.contest.intake import Intake
@@ -22,7 +22,7 @@ from trainer.task import Task
 
 
 @dataclass(frozen=True)
-class Limits:
+class RateLimits:
     """How often one client may do what. Reading is not limited: the pages are cheap."""
 
     join: Rate = field(default_factory=lambda: Rate(10, 60.0))
@@ -39,11 +39,11 @@ class Host:
     task: Task
     key: str
     changes: Changes
-    limits: Limits
+    limits: RateLimits
     intake: Intake
 
     @classmethod
-    def of(cls, contest: Contest, limits: Limits) -> Host:
+    def of(cls, contest: Contest, limits: RateLimits) -> Host:
         key = str(contest.database.fact("tokens")["server"])
         return cls(contest, contest.task, key, Changes(contest), limits, Intake(contest))
 
@@ -67,7 +67,7 @@ class Host:
         """Who sent the token in the header. Raises 401, and 429 for too many wrong ones."""
         try:
             return accounts.person_of(self.contest.database, bearer(request))
-        except Refused as error:
+        except AccessRefused as error:
             self.limited(self.limits.token, request)
             challenge = {"WWW-Authenticate": "Bearer"}
             raise HTTPException(401, detail={"message": error.message, "hint": error.hint}, headers=challenge) from None
@@ -83,8 +83,8 @@ class Host:
     def limited(self, rate: Rate, request: Request, who: str = "", weight: int = 1) -> None:
         """Count one more, or ``weight`` for what costs more; raises 429 where that is too many."""
         if not rate.allows(who or client_of(request), weight):
-            told = {"message": "too many requests", "hint": f"again in {rate.wait} s"}
-            raise HTTPException(429, detail=told, headers={"Retry-After": str(rate.wait)})
+            detail = {"message": "too many requests", "hint": f"again in {rate.wait} s"}
+            raise HTTPException(429, detail=detail, headers={"Retry-After": str(rate.wait)})
 
 
 def bearer(request: Request) -> str:
@@ -94,9 +94,9 @@ def bearer(request: Request) -> str:
 
 def client_of(request: Request) -> str:
     """Who counts as one client: an address, or the network that one customer of a provider has under IPv6."""
-    told = request.client.host if request.client else "?"
+    name = request.client.host if request.client else "?"
     try:
-        address = ip_address(told)
+        address = ip_address(name)
     except ValueError:
-        return told
-    return told if address.version == 4 else str(ip_network((address, 64), strict=False))
+        return name
+    return name if address.version == 4 else str(ip_network((address, 64), strict=False))

@@ -122,9 +122,9 @@ def _button(host: Host, done: Done) -> Callable[[Request], Any]:
 
 def _acted(host: Host, act: Callable[[], Any]) -> dict[str, Any]:
     """Carry an act out, and tell the ledger where nobody else will."""
-    told = acts.row(act())
+    row = acts.row(act())
     acts.write_down(host.contest)
-    return told
+    return row
 
 
 def _by_api(routes: APIRouter, host: Host) -> None:
@@ -133,7 +133,7 @@ def _by_api(routes: APIRouter, host: Host) -> None:
             host.limited(host.limits.token, request)
             raise HTTPException(403, detail={"message": "this takes the host's token", "hint": ""})
 
-    def told(done: Callable[[], Any]) -> Any:
+    def answer_or_error(done: Callable[[], Any]) -> Any:
         try:
             return plain(done())
         except NotFound as problem:
@@ -146,19 +146,19 @@ def _by_api(routes: APIRouter, host: Host) -> None:
         return plain({"rows": acts.acts(host.contest)})
 
     @routes.post("/api/v1/entries/{entry_id}/void", summary="The host's: declare an entry void")
-    def void(entry_id: EntryId, asked: Because, request: Request) -> Any:
+    def void(entry_id: EntryId, request_body: Because, request: Request) -> Any:
         hosts(request)
-        return told(lambda: _acted(host, lambda: acts.void(host.contest, entry_id, asked.because)))
+        return answer_or_error(lambda: _acted(host, lambda: acts.void(host.contest, entry_id, request_body.because)))
 
     @routes.post("/api/v1/entries/{entry_id}/unvoid", summary="The host's: take that back")
-    def unvoid(entry_id: EntryId, asked: Because, request: Request) -> Any:
+    def unvoid(entry_id: EntryId, request_body: Because, request: Request) -> Any:
         hosts(request)
-        return told(lambda: _acted(host, lambda: acts.unvoid(host.contest, entry_id, asked.because)))
+        return answer_or_error(lambda: _acted(host, lambda: acts.unvoid(host.contest, entry_id, request_body.because)))
 
     @routes.post("/api/v1/disputes/{dispute_id}/answer", summary="The host's: answer a dispute")
-    def answered(dispute_id: DisputeId, asked: Said, request: Request) -> Any:
+    def answered(dispute_id: DisputeId, request_body: Said, request: Request) -> Any:
         hosts(request)
-        return told(lambda: disputes.answer(host.contest, dispute_id, asked.answer).row())
+        return answer_or_error(lambda: disputes.answer(host.contest, dispute_id, request_body.answer).row())
 
     @routes.get("/api/v1/health", summary="The host's: how queue and workers do, and the end of the log")
     def well(request: Request) -> Any:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from analysis.wording import decimals, number
 from arena.contest.contest import Contest
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.contest.web.host import Host
 from arena.contest.web.pages import show
 
@@ -26,17 +26,17 @@ def lineage_routes(host: Host) -> APIRouter:
     @routes.get("/lineage")
     @routes.get("/lineage.md")
     def page(request: Request) -> Response:
-        return show(host, request, "lineage", **told(host))
+        return show(host, request, "lineage", **lineage_values(host))
 
     @routes.get("/api/v1/lineage", include_in_schema=True, summary="Which idea appeared where first, and who took it")
     def as_json() -> Any:
-        found = told(host)["lineage"]
-        return {"sealed": found is None, **(found or {"nodes": [], "ideas": []})}
+        lineage = lineage_values(host)["lineage"]
+        return {"sealed": lineage is None, **(lineage or {"nodes": [], "ideas": []})}
 
     return routes
 
 
-def told(host: Host) -> Row:
+def lineage_values(host: Host) -> Row:
     """What the queue's process worked out, with names; nothing of it while entries are sealed."""
     sealed = host.contest.config.sealed and host.contest.phase() != "decided"
     lineage = None if sealed else host.contest.database.fact("lineage")
@@ -53,12 +53,12 @@ def names(contest: Contest, lineage: Mapping[str, Any]) -> dict[int, Row]:
     } | {edge["from"] for node in lineage["nodes"] for edge in node["edges"]}  # fmt: skip
     wanted |= {node["source"] for node in lineage["nodes"] if node["source"]}
     with contest.database.read() as connection:
-        rows = connection.scalars(select(Entry).where(Entry.number.in_(wanted))).all()
+        rows = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(wanted))).all()
     return {row.number: {"entry_id": row.entry_id, "entrant": row.entrant, "name": row.name} for row in rows}
 
 
 @dataclass(frozen=True)
-class Node:
+class LineageNode:
     """One entry in the drawing. ``x`` None: no run of it has been measured."""
 
     number: int
@@ -75,7 +75,7 @@ class Drawing:
 
     height: float
     zero: float
-    nodes: tuple[Node, ...]
+    nodes: tuple[LineageNode, ...]
     arcs: tuple[tuple[str, int, str], ...]  # path, width, title
 
 
@@ -88,12 +88,18 @@ def drawing(nodes: Sequence[Mapping[str, Any]]) -> Drawing:
         room = WIDTH - LEFT - 20
         return None if value is None else round(LEFT + 10 + room * (value - low) / ((high - low) or 1.0), 1)
 
-    heights = {node["number"]: TOP + ROW * place for place, node in enumerate(nodes)}
+    heights = {node["number"]: TOP + ROW * index for index, node in enumerate(nodes)}
     shown = tuple(
-        Node(node["number"], heights[node["number"]], across(node["gain"]), across(node["low"]), across(node["high"]),
-             number(node["gain"], digits, True))
+        LineageNode(
+            node["number"],
+            heights[node["number"]],
+            across(node["gain"]),
+            across(node["low"]),
+            across(node["high"]),
+            number(node["gain"], digits, True),
+        )
         for node in nodes
-    )  # fmt: skip
+    )
     arcs = tuple(
         arc(heights[edge["from"]], heights[node["number"]], edge, node["number"])
         for node in nodes for edge in node["edges"] if edge["from"] in heights

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 import analysis
 from arena.contest import views
 from arena.contest.settings import RULES
-from arena.contest.standing import Part
+from arena.contest.standing import RowRange
 from arena.contest.web.host import Host, client_of
 from arena.contest.web.limits import Chosen, PageNumber
 from arena.contest.web.markdown import to_html
@@ -60,13 +60,13 @@ def _public(routes: APIRouter, host: Host) -> None:
     @routes.get("/")
     @routes.get("/index.md")
     def board(request: Request, page: PageNumber = 1, rest: PageNumber = 1) -> Response:
-        part = Part.page(page, views.PAGE)
+        part = RowRange.page(page, views.PAGE)
         return show(host, request, "board", board=views.board_view(host.contest, part, host.viewer(request), rest))
 
     @routes.get("/queue")
     @routes.get("/queue.md")
     def queue(request: Request, page: PageNumber = 1) -> Response:
-        part = Part.page(page, views.PAGE)
+        part = RowRange.page(page, views.PAGE)
         return show(host, request, "queue", queue=views.queue_view(host.contest, part, host.viewer(request)))
 
     @routes.get("/rules")

@@ -37,7 +37,7 @@ def _environment() -> Environment:
         "ranks": wording.ranks, "many": wording.many, "cell": cell, "fenced": fenced,
         "brief": wording.brief,
     }  # fmt: skip
-    environment.globals |= {"places": decimals, "typical": typical, "scale": Scale}
+    environment.globals |= {"decimals": decimals, "typical": typical, "scale": PlotScale}
     return environment
 
 
@@ -63,12 +63,12 @@ def _runs(text: str) -> list[str]:
     return re.findall(r"`+", text)
 
 
-class Scale:
+class PlotScale:
     """Where a gain lies in a drawing that is WIDTH wide, for the rows of one board."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
-        told = [row[key] for row in rows for key in ("low", "high", "gain", "claimed")]
-        values: list[float] = [0.0, *(value for value in told if value is not None)]
+        ends = [row[key] for row in rows for key in ("low", "high", "gain", "claimed")]
+        values: list[float] = [0.0, *(value for value in ends if value is not None)]
         self.low, self.high = min(values), max(values)
 
     def __call__(self, value: float) -> float:

@@ -49,11 +49,11 @@ class WellFormed:
 
 def well_formed(scope: Scope) -> bool:
     """One host that is a name or an address; a path of this server; one way to tell the length of the body."""
-    told = [name for name, _ in scope["headers"]]
+    names = [name for name, _ in scope["headers"]]
     hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
     path = str(scope["path"])
     one_host = len(hosts) == 1 and HOST.fullmatch(hosts[0]) is not None
-    one_length = not (b"content-length" in told and b"transfer-encoding" in told)
+    one_length = not (b"content-length" in names and b"transfer-encoding" in names)
     return one_host and one_length and path.startswith("/") and not path.startswith("//")
 
 

@@ -113,7 +113,7 @@ def test_a_worker_goes_on_once_its_event_is_written(tmp_path: Path) -> None:
         assert not link.stopping()  # as of a moment ago
         link.append({"kind": "experiment"})
         assert link.stopping()
-        link.tell({"progress": {}})
+        link.send({"progress": {}})
     told = [json.loads(line) for line in up.read_text().splitlines()]
     assert [(one["event"]["kind"], one["wait"]) for one in told] == [
         ("decision", False), ("experiment", True), ("experiment", True),

@@ -15,7 +15,7 @@ from analysis.study import query
 from arena.contest import careful
 from arena.contest.acts import arms_of
 from arena.contest.decision import entered, taking_part
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.contest.work import carry_on
 from arena.race import ArmScore
 from arena.study import Study
@@ -89,7 +89,7 @@ def test_an_entry_that_kills_workers_in_the_decision_is_left_out(tmp_path: Path)
     carry_on(contest, quiet, until_idle=True)
     contest.state(leaders=[3, 4], deciding="2026-01-01T00:00:00+00:00", close_asked="2026-01-01T00:00:00+00:00")
     with contest.database.read() as connection:
-        entry_id = connection.get_one(Entry, 3).entry_id
+        entry_id = connection.get_one(ContestEntry, 3).entry_id
     killer = Killer(contest.folder, arms_of(contest, entry_id, ["confirmation"])[0])
     killer.start()
     carry_on(contest, quiet)

@@ -16,7 +16,7 @@ from arena.contest.create import create_contest
 from arena.contest.entries import NotOpen, NotTaken, QuotaSpent, accept, checked, enter
 from arena.contest.serve import serve
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry, HostSession, Session
+from arena.contest.tables import ContestEntry, HostSession, Session
 from arena.contest.views import entry_of, entry_view, may_read
 from programs.errors import Corrupt, UsageError
 from programs.shelf import starter
@@ -55,7 +55,10 @@ def test_another_secret_is_refused(tmp_path: Path) -> None:
 def test_the_controls_are_there_from_the_start(tmp_path: Path) -> None:
     contest = founded(tmp_path).contest
     with contest.database.read() as connection:
-        assert [entry.role for entry in connection.query(Entry).order_by(Entry.number)] == ["control", "a/a"]
+        assert [entry.role for entry in connection.query(ContestEntry).order_by(ContestEntry.number)] == [
+            "control",
+            "a/a",
+        ]
 
 
 def test_tokens_are_hashed_at_rest(tmp_path: Path) -> None:
@@ -72,7 +75,7 @@ def test_tokens_are_hashed_at_rest(tmp_path: Path) -> None:
 def test_forged_tokens_are_nobody(tmp_path: Path, token: str) -> None:
     made = founded(tmp_path)
     accounts.join(made.contest.database, made.contest.config, "Ada", "")
-    with pytest.raises(accounts.Refused):
+    with pytest.raises(accounts.AccessRefused):
         accounts.person_of(made.contest.database, token)
     assert not accounts.is_admin(made.contest.database, token)
     assert accounts.logged_in(made.contest.database, token) is None
@@ -107,13 +110,13 @@ def test_a_token_is_good_for_one_thing(tmp_path: Path) -> None:
     _, token = accounts.join(made.contest.database, made.contest.config, "Ada", "")
     assert not accounts.is_admin(made.contest.database, token)
     assert accounts.is_admin(made.contest.database, made.admin_token)
-    with pytest.raises(accounts.Refused):
+    with pytest.raises(accounts.AccessRefused):
         accounts.person_of(made.contest.database, made.admin_token)
 
 
 def test_the_code_is_needed_where_the_rules_say_so(tmp_path: Path) -> None:
     made = founded(tmp_path, join_open=False)
-    with pytest.raises(accounts.Refused):
+    with pytest.raises(accounts.AccessRefused):
         accounts.join(made.contest.database, made.contest.config, "Ada", "guess")
     person, _ = accounts.join(made.contest.database, made.contest.config, "Ada", made.join_code)
     assert person.name == "Ada"
@@ -175,7 +178,7 @@ def test_an_entry_that_waited_past_the_closing_is_too_late(tmp_path: Path) -> No
     with pytest.raises(NotOpen, match="no more entries"), contest.database.write() as connection:
         enter(connection, contest, person, read)
     with contest.database.read() as connection:
-        assert connection.query(Entry).filter(Entry.role == "program").count() == 0
+        assert connection.query(ContestEntry).filter(ContestEntry.role == "program").count() == 0
 
 
 def test_a_sealed_text_stays_sealed_while_the_decision_runs(tmp_path: Path) -> None:

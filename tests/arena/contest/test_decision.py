@@ -6,7 +6,7 @@ import pytest
 
 from arena.contest.decision import decide
 from arena.contest.score import plain
-from arena.contest.tables import Entry, Person
+from arena.contest.tables import ContestEntry, Person
 
 GAINS = {
     "high": [9.0, 9.1, 9.2, 8.9],
@@ -16,9 +16,9 @@ GAINS = {
 }
 
 
-def entries(*roles: str) -> list[Entry]:
+def entries(*roles: str) -> list[ContestEntry]:
     return [
-        Entry(number=n, role=role, entry_id=f"e{n}", name="x", person=Person(name=f"P{n}"))
+        ContestEntry(number=n, role=role, entry_id=f"e{n}", name="x", person=Person(name=f"P{n}"))
         for n, role in enumerate(roles)
     ]
 

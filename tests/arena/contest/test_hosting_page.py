@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from arena.contest.entries import change
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from tests.arena.contest.hosting import Answer, Browser, founded, joined, served
 
 PROGRAM = b"# Mine\n\n## Ideas\n\n- Try one thing.\n"
@@ -69,12 +69,13 @@ def test_the_hosts_api(tmp_path: Path) -> None:
 
 def test_a_pause_is_told_on_the_queues_page(tmp_path: Path) -> None:
     contest = founded(tmp_path).contest
-    contest.database.tell("pause", since="2026-01-01T00:00:00+00:00", kind="credential", message="the key is refused",
-                          hint="set another")  # fmt: skip
+    contest.database.set_fact(
+        "pause", since="2026-01-01T00:00:00+00:00", kind="credential", message="the key is refused", hint="set another"
+    )
     change(contest, 1, attempts=0)
     with served(contest) as port:
         for path in ("/queue", "/queue.md"):
             assert "the key is refused" in Browser(port).get(path).text and "counts against nobody" in Browser(
                 port).get(path).text  # fmt: skip
     with contest.database.read() as connection:
-        assert connection.get_one(Entry, 1).attempts == 0
+        assert connection.get_one(ContestEntry, 1).attempts == 0

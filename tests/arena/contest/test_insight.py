@@ -13,7 +13,7 @@ from arena.contest.contest import Contest
 from arena.contest.courses import CONTEST, courses_of
 from arena.contest.entries import NotTaken, accept
 from arena.contest.insight import credit_of
-from arena.contest.tables import Course, Entry
+from arena.contest.tables import ContestEntry, Course
 from arena.contest.views import board_view
 from arena.contest.web.curve import curve
 from arena.contest.work import carry_on
@@ -64,9 +64,9 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Contest, 
         yield contest, ids, Browser(port)
 
 
-def number_of(contest: Contest, entry_id: str) -> Entry:
+def number_of(contest: Contest, entry_id: str) -> ContestEntry:
     with contest.database.read() as connection:
-        return connection.query(Entry).where(Entry.entry_id == entry_id).one()
+        return connection.query(ContestEntry).where(ContestEntry.entry_id == entry_id).one()
 
 
 def test_a_run_has_one_number_whichever_ended_first(opened: tuple[Contest, dict[str, str], Browser]) -> None:

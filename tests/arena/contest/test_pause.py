@@ -11,7 +11,7 @@ from analysis.study import query
 from arena.contest import accounts
 from arena.contest.contest import Contest
 from arena.contest.entries import accept
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.contest.work import carry_on
 from tests.arena.contest.hosting import RUNS, founded
 from tests.arena.contest.test_run import quiet
@@ -38,7 +38,7 @@ def chatting(folder: Path, *texts: str, **how: Any) -> Contest:
 
 def entries(contest: Contest) -> list[tuple[str, int, int]]:
     with contest.database.read() as connection:
-        rows = connection.query(Entry).order_by(Entry.number).all()
+        rows = connection.query(ContestEntry).order_by(ContestEntry.number).all()
     return [(entry.state, entry.attempts, entry.runs_done) for entry in rows]
 
 

@@ -15,7 +15,7 @@ from arena.contest.contest import Contest
 from arena.contest.entries import accept
 from arena.contest.export import export
 from arena.contest.pace import Deciding
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, entry_of, entry_view, queue_view
 from arena.contest.work import carry_on
 from meta.cli.contest_close import where
@@ -36,7 +36,7 @@ def entered(contest: Contest, *names: str) -> list[str]:
 
 def states(contest: Contest) -> dict[str, str]:
     with contest.database.read() as connection:
-        return {entry.entry_id: entry.state for entry in connection.query(Entry)}
+        return {entry.entry_id: entry.state for entry in connection.query(ContestEntry)}
 
 
 def quiet(_text: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from arena.contest.entries import change
 from arena.contest.serve import clock_problems, listen
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from programs.errors import EnvironmentProblem
 from tests.arena.contest.hosting import Browser, founded, joined, served
 
@@ -34,7 +34,7 @@ def test_a_clock_that_went_back_is_told(tmp_path: Path) -> None:
     contest = founded(tmp_path).contest
     assert clock_problems(contest) == []
     with contest.database.write() as connection:
-        connection.get_one(Entry, 1).changed_at = utc_now() + timedelta(hours=2)
+        connection.get_one(ContestEntry, 1).changed_at = utc_now() + timedelta(hours=2)
     (told,) = clock_problems(contest)
     assert "behind" in told
 

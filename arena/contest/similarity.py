@@ -13,7 +13,7 @@ LIKE = 0.5  # of the directives of either, this share in common
 MOST = 5
 
 
-class Kin:
+class SimilarityIndex:
     """An index from directives to the entries that hold them; filled from the ledger, then entry by entry."""
 
     def __init__(self, study: Study) -> None:
@@ -31,8 +31,8 @@ class Kin:
         shared = Counter(other for directive in own for other in self._holders[directive] if other != number)
         alike = {other: n / (len(own) + self._sizes[other] - n) for other, n in shared.items()}
         self._keep(number, own)
-        found = sorted((n for n in alike if n < number and alike[n] >= LIKE), key=lambda n: (-alike[n], n))
-        return [{"number": n, "share": round(alike[n], 2)} for n in found[:MOST]]
+        similar = sorted((n for n in alike if n < number and alike[n] >= LIKE), key=lambda n: (-alike[n], n))
+        return [{"number": n, "share": round(alike[n], 2)} for n in similar[:MOST]]
 
     def _keep(self, number: int, own: set[str]) -> None:
         if number not in self._sizes:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 PATIENCE = 20.0  # times as long as it took, at least, before it is worked out again
 
 
-class Kept(Generic[T]):
+class ThrottledCache(Generic[T]):
     """Threads may share it: one works it out, the others take what there is."""
 
     def __init__(self) -> None:
@@ -21,11 +21,11 @@ class Kept(Generic[T]):
 
     def get(self, state: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` returned for this state, or a little earlier where it takes long."""
-        found = self._found
-        if found is not None and (found[0] == state or time.monotonic() < self._next):
-            return found[1]
+        cached = self._found
+        if cached is not None and (cached[0] == state or time.monotonic() < self._next):
+            return cached[1]
         with self._lock:
-            if self._found is not None and self._found is not found:  # somebody else was faster
+            if self._found is not None and self._found is not cached:  # somebody else was faster
                 return self._found[1]
             began = time.monotonic()
             value = make()
