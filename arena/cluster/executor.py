@@ -1,8 +1,8 @@
-"""RayExecutor: a study's jobs on the nodes of a Ray cluster, its folder, lock and ledger here.
+"""RayExecutor: runs a study's jobs on the nodes of a Ray cluster; folder, lock and ledger stay here.
 
-Each place on a node, ``devices`` wide, is a seat (arena/cluster/seat.py) with one worker. The driver asks a seat for
-its next message by a call that returns when there is one; the next call carries the answer. So whatever a worker tells
-is written here before it goes on, and one that was given up for dead has nobody left who would listen to it.
+Each seat on a node (arena/cluster/seat.py) has ``devices`` devices and one worker. The driver requests a seat's next
+message by a call that returns when there is one; the next call carries the answer. So an event is written here before
+its worker continues, and messages of a worker that was given up are never read.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from programs.errors import EnvironmentProblem
 if TYPE_CHECKING:
     from ray import ObjectRef
 
-LOOK_SECONDS = 0.3  # between two looks for a stop request, for nodes, for the cluster itself
-NO_NODE_SECONDS = 60.0  # how long a study waits for a node once none is left
-NODE_DEATHS = 10  # of nodes under one job, which may be innocent of them
-END_SECONDS = 10.0  # for workers to end in good order
+LOOK_SECONDS = 0.3  # between two checks of the stop request, the nodes and the cluster
+NO_NODE_SECONDS = 60.0  # how long to wait for a node when none is left
+NODE_DEATHS = 10  # node deaths during one job, which may not be its fault
+END_SECONDS = 10.0  # for workers to stop in good order
 SYNCED = ("experiment", "run_ended", "call")
 
 
 class SeatHandle:
-    """A seat as the driver sees it: the actor, the placement that it has in hand, the call that is under way."""
+    """The driver's state of a seat: its actor, its current placement, the result waiting for the run's folder."""
 
     def __init__(self, actor: Any, node: str, index: int) -> None:
         self.actor, self.node, self.index = actor, node, index
@@ -55,7 +55,7 @@ _LIVE: weakref.WeakSet[RayExecutor] = weakref.WeakSet()
 
 
 class RayExecutor:
-    """Carries out jobs on every node of the study's hardware class. Nodes may come and go meanwhile."""
+    """Runs jobs on all nodes of the study's hardware class. Nodes may join and leave meanwhile."""
 
     def __init__(self, folder: Path, progress: Progress) -> None:
         config = StudyConfig.read(folder / "study.toml")
@@ -72,16 +72,16 @@ class RayExecutor:
         )
         self.ledger = Ledger(folder / "ledger", "cluster")
         self.told = False
-        import ray  # not before its settings are made
+        import ray  # after `connect` has made its settings
 
         self._parcel = ray.put(parcel_of(config, folder))
         self._seats: dict[tuple[str, int], SeatHandle] = {}
         self._calls: dict[ObjectRef[Any], SeatHandle] = {}
-        self._doubted: dict[SeatHandle, float] = {}  # seats that could not be reached, and when they are tried again
+        self._doubted: dict[SeatHandle, float] = {}  # unreachable seats, and when to try them again
         self._hands: dict[str, Hand] = {}
         self._hosts: dict[str, str] = {}
         self._alone_since: float | None = None
-        for other in _LIVE:  # of this process: what it keeps warm now would keep us from its devices
+        for other in _LIVE:  # idle workers of this process's other executors would occupy the devices
             other.rest()
         _LIVE.add(self)
 
@@ -113,11 +113,11 @@ class RayExecutor:
         return (self.folder / "stop").exists()
 
     def _look(self) -> None:
-        """At the stop request, the cluster, its nodes."""
+        """Check the stop request, the cluster and its nodes."""
         self.scheduler.draining = self.draining
         if self.draining and not self.told:
             self.told = True
-            self._note("stopping: experiments in flight end first (Ctrl-C twice kills them)")
+            self._note("stopping after the experiments in progress (Ctrl-C twice kills them)")
         if self.cluster.check():
             self._take_in(*self.nodes.look())
         for seat in [seat for seat, when in self._doubted.items() if when < time.monotonic()]:
@@ -130,35 +130,35 @@ class RayExecutor:
         for node in joined:
             width = node.devices - node.devices % self.devices
             if not width:
-                self.nodes.refuse(node.name, f"it has {node.devices} {self.resource}, a run takes {self.devices}")
+                self.nodes.refuse(node.name, f"it has {node.devices} {self.resource}, a run needs {self.devices}")
                 continue
             self._hosts[node.name] = node.facts.host
             self.scheduler.join(Node(node.name, node.facts.hardware, width))
             self._alone_since = None
 
     def _is_over(self) -> bool:
-        """Nothing is in flight: whether nothing is to come, either. Raises EnvironmentProblem where no node is left."""
+        """Whether no more jobs will come, if none is in progress. Raises EnvironmentProblem if no node is left."""
         if self.scheduler.draining or (self.scheduler.nodes and not self.scheduler.waiting):
             return True
         if self.scheduler.nodes or self.nodes.hopeful:
             return False
         if self.nodes.refused and self._alone_since is None and not self._hosts:
             why = next(iter(self.nodes.refused.values()))
-            raise EnvironmentProblem(f"no node of the Ray cluster can be used; {why}", hint="docs/cluster.md")
+            raise EnvironmentProblem(f"no usable node in the Ray cluster: {why}", hint="docs/cluster.md")
         if self._alone_since is None:
             self._alone_since = time.monotonic()
-            self._note(f"no node is left that can be used; waiting {NO_NODE_SECONDS:.0f} s for one")
+            self._note(f"no usable node is left; waiting {NO_NODE_SECONDS:.0f} s for one")
         if time.monotonic() - self._alone_since > NO_NODE_SECONDS:
             raise EnvironmentProblem(
-                f"no node of the Ray cluster at {self.cluster.address} is left that can be used",
-                hint="what was finished is kept: the same command goes on once there is one",
+                f"no usable node is left in the Ray cluster at {self.cluster.address}",
+                hint="finished runs are kept: run the same command again once there is one",
             )
         return False
 
     # -- seats ---------------------------------------------------------------------------------------------------
 
     def _seat(self, placed: Placement[Job]) -> None:
-        """Hand a job to the seat on those devices; it is made where there is none."""
+        """Give a job to the seat on its devices, which is created if necessary."""
         import ray
 
         key = placed.node, placed.devices[0] // self.devices
@@ -179,7 +179,7 @@ class RayExecutor:
             self._calls[seat.actor.begin.remote(self._parcel)] = seat
 
     def _session_at(self, node: str) -> str:
-        """What names our folder on a node; several nodes may share a machine."""
+        """The name of this executor's folder on a node; several nodes may share a machine."""
         return f"{self.session}-{node[:12]}"
 
     def _hand_over(self, seat: SeatHandle, hand: Hand) -> None:
@@ -194,7 +194,7 @@ class RayExecutor:
         self._calls[seat.actor.talk.remote(line)] = seat
 
     def _listen(self) -> Iterator[JobResult]:
-        """Wait a moment for calls to return, and go on from what they brought."""
+        """Wait for calls to return, and handle their results."""
         import ray
 
         if not self._calls:
@@ -206,10 +206,10 @@ class RayExecutor:
         for ref in ready:
             seat = self._calls.pop(ref, None)
             if seat is None:
-                continue  # of a node that has left meanwhile
+                continue  # its node has left meanwhile
             try:
                 result = self._heard(seat, ray.get(ref))
-            except ray.exceptions.ActorUnavailableError:  # it is dead, or only its connection is; Ray will know
+            except ray.exceptions.ActorUnavailableError:  # the actor or only its connection is dead; try again
                 self._doubted[seat] = time.monotonic() + LOOK_SECONDS
                 continue
             except (ray.exceptions.RayError, Malformed) as error:
@@ -219,7 +219,7 @@ class RayExecutor:
                 yield result
 
     def _heard(self, seat: SeatHandle, answer: Any) -> JobResult | None:
-        """What a call brought: None of `begin`, lines or an ending of `talk`, files of `fetch`."""
+        """Handle the result of a call: None from `begin`, lines or the exit status from `talk`, files from `fetch`."""
         placed = seat.placed
         assert placed is not None
         hand = self._hands[placed.job.job_id]
@@ -255,7 +255,7 @@ class RayExecutor:
             self.progress(line)
 
     def _end(self, seat: SeatHandle, result: JobResult) -> JobResult | None:
-        """A job has its result; that of a run counts once its folder is here."""
+        """Finish a job; a run is finished once its folder has arrived."""
         if not isinstance(self._hands[result.job_id].job, RunJob):
             return self._finish(seat, result)
         seat.result = result
@@ -266,7 +266,7 @@ class RayExecutor:
         try:
             runs.unpack(packed, self.folder / "runs" / run_id)
         except (runs.Unsafe, TypeError, ValueError) as error:
-            self._note(f"the folder of run {run_id} did not come back: {error}")
+            self._note(f"the folder of run {run_id} was not received: {error}")
 
     def _finish(self, seat: SeatHandle, result: JobResult) -> JobResult | None:
         placed = seat.placed
@@ -279,7 +279,7 @@ class RayExecutor:
     # -- deaths --------------------------------------------------------------------------------------------------
 
     def _fail(self, seat: SeatHandle, error: Mapping[str, Any]) -> None:
-        """A worker met what it could not get over: before its first job, its node's fault, else everybody's."""
+        """A worker reported a fatal error: before its first job it is the node's fault, else it ends the command."""
         before = f"{label(seat.node, self._hosts.get(seat.node, ''))}: "
         if seat.ready:
             raise rebuild(error, before)
@@ -293,7 +293,7 @@ class RayExecutor:
             raise rebuild(error, before)
 
     def _bury(self, seat: SeatHandle, why: str) -> None:
-        """A seat answers no more. Where its whole node is gone, so are the others there."""
+        """Drop a seat that does not answer, and its node's other seats if the node is gone."""
         if seat.placed is None or self._seats.get((seat.node, seat.index)) is not seat:
             return
         if self.cluster.check():
@@ -318,12 +318,12 @@ class RayExecutor:
         if lost is None:
             return
         if not lost.again:
-            deaths = f"{lost.deaths} workers and {lost.node_deaths} nodes died with it"
+            deaths = f"{lost.deaths} workers and {lost.node_deaths} nodes died while running it"
             raise EnvironmentProblem(
                 f"{lost.job.job_id}: {deaths}; the last was {who}{f', {why}' if why else ''}",
-                hint="the same command resumes; metaloop doctor on that machine tries its sandbox",
+                hint="the same command resumes; metaloop doctor on that machine tests its sandbox",
             )
-        self._note(f"{who} died; {lost.job.job_id} goes on elsewhere{f' ({why})' if why else ''}")
+        self._note(f"{who} died; {lost.job.job_id} continues on another worker{f' ({why})' if why else ''}")
 
     def _seats_on(self, node: str) -> list[SeatHandle]:
         return [seat for seat in self._seats.values() if seat.node == node]
@@ -337,7 +337,7 @@ class RayExecutor:
         ray.kill(seat.actor)
 
     def rest(self) -> None:
-        """Let go of the workers that have nothing in hand; they are started again when they are needed."""
+        """Stop the idle workers; they are started again when needed."""
         import ray
 
         idle = [seat for seat in self._seats.values() if seat.placed is None]
@@ -350,7 +350,7 @@ class RayExecutor:
     # -- the end -------------------------------------------------------------------------------------------------
 
     def close(self, at_once: bool = False) -> None:
-        """End the workers; ``at_once`` where nobody waits for their results any more."""
+        """Stop the workers; ``at_once``: without waiting for them."""
         import ray
 
         try:
@@ -360,7 +360,7 @@ class RayExecutor:
                 self._drop(seat)
             self._sweep()
         except (ray.exceptions.RayError, EnvironmentProblem):
-            pass  # the cluster is gone, and everything on it
+            pass  # the cluster is gone, with everything on it
         finally:
             _LIVE.discard(self)
             self.ledger.close()

@@ -1,4 +1,4 @@
-"""The nodes of a cluster as they come and go: which of them this study's jobs may use."""
+"""Tracks the nodes of a cluster and which of them may run this study's jobs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 LOOK_SECONDS = 1.0
-FACTS_SECONDS = 60.0  # a node that has just started has to import what it tells
+FACTS_SECONDS = 60.0  # a new node has to import Metaloop first
 
 
 @dataclass(frozen=True)
 class UsableNode:
-    """A node that can be used: Ray's id of it, its machine, how many of the resource it has."""
+    """A node that can be used: Ray's id, its facts, its number of devices."""
 
     name: str
     facts: NodeFacts
@@ -28,14 +28,14 @@ class UsableNode:
 
 
 def pinned(name: str) -> Any:
-    """Ray's option that keeps a task or an actor on that node, or nowhere."""
+    """Ray's option that pins a task or an actor to a node."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(node_id=name, soft=False)
 
 
 def resources() -> dict[str, dict[str, float]]:
-    """What each node that lives has, by its id."""
+    """The resources of each live node, by id."""
     import ray
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
@@ -43,7 +43,7 @@ def resources() -> dict[str, dict[str, float]]:
 
 
 class Nodes:
-    """Asks Ray for its nodes now and then, and each new one for its facts. ``say`` is told once why one is not used."""
+    """Polls Ray for its nodes and each new node for its facts. ``say``: receives once why a node is not used."""
 
     def __init__(self, resource: str, hardware: str, say: Callable[[str], None]) -> None:
         self.resource, self.hardware, self._say = resource, hardware, say
@@ -55,11 +55,11 @@ class Nodes:
 
     @property
     def hopeful(self) -> bool:
-        """Whether some node may yet turn out to be of use."""
+        """Whether a node may still turn out to be usable."""
         return bool(self._asked)
 
     def look(self, now: bool = False) -> tuple[list[UsableNode], list[str]]:
-        """Nodes that can be used from now on, and names of those that could and are gone."""
+        """New usable nodes, and names of usable nodes that are gone."""
         if not now and time.monotonic() - self._looked < LOOK_SECONDS:
             return [], []
         import ray
@@ -88,7 +88,7 @@ class Nodes:
         except ray.exceptions.RayTaskError as error:
             self.refuse(name, f"metaloop does not run there: {' '.join(str(error.cause).split())[:160]}")
             return None
-        except ray.exceptions.RayError:  # it went before it answered; should it live, it is asked again
+        except ray.exceptions.RayError:  # no answer; if the node is alive, it is queried again
             return None
         why = node_facts.unfit(self.hardware, self.here)
         if why:
@@ -98,7 +98,7 @@ class Nodes:
         return self.used[name]
 
     def refuse(self, name: str, why: str, host: str = "") -> None:
-        """Use a node no more; told once."""
+        """Stop using a node, and report it once."""
         host = host or (self.used[name].facts.host if name in self.used else "")
         self.used.pop(name, None)
         self.refused[name] = f"{label(name, host)} is not used: {why}"
@@ -106,7 +106,7 @@ class Nodes:
 
 
 def common_hardware() -> str:
-    """The hardware class of most CPUs of the cluster that is there; empty where one of our own would be started."""
+    """The hardware class of most CPUs of the cluster; empty if a local one would be started."""
     from arena.cluster.connect import address, connect
 
     if not address():
@@ -130,5 +130,5 @@ def common_hardware() -> str:
 
 
 def label(name: str, host: str) -> str:
-    """A node for a person: several may share a machine."""
+    """A node's name for people: several nodes may share a machine."""
     return f"node {name[:6]}{f' ({host})' if host else ''}"

@@ -1,7 +1,7 @@
-"""What the host does to an entry: declare it void, and take that back. Each act is kept, told to everybody, and undone.
+"""Host actions: declare an entry void and reinstate it. Every act is recorded, public, and can be undone.
 
-An act is in the database at once, and in the ledger as soon as whoever holds the study's lock sees it: records of kind
-`act`, by which the views leave out the runs of arms that are void.
+An act is in the database at once, and in the ledger as soon as the process that holds the study's lock sees it: records
+of kind `act`, by which the views leave out the runs of void arms.
 """
 
 from __future__ import annotations
@@ -26,17 +26,19 @@ LEAST_REASON, MOST_REASON = 3, 500  # characters
 
 
 def void(contest: Contest, entry_id: str, because: str) -> Act:
-    """Take an entry out of queue, ranks and decision; it costs its entrant nothing. A run in hand ends by itself.
+    """Take an entry out of queue, ranks and decision, without cost to its entrant. A run in progress still finishes.
 
-    Raises NotFound, or UsageError for a control, an entry that is void already, or a reason that says nothing.
+    Raises NotFound, or UsageError for a control, a void entry, or a reason of the wrong length.
     """
     because = reason(because)
     with contest.database.write() as connection:
         entry = find_entry(connection, entry_id)
         if entry.person_id is None:
-            raise UsageError("stock is no entry", hint="the controls play to the end; void an entrant's entry")
+            raise UsageError("stock cannot be declared void", hint="name an entrant's entry")
         if entry.state == VOID:
-            raise UsageError(f"entry {entry.number} is void already: {entry.reason}", hint="unvoid takes it back")
+            raise UsageError(
+                f"entry {entry.number} is void already: {entry.reason}", hint="metaloop contest unvoid reinstates it"
+            )
         act = Act(
             number=entry.number, what=VOID, because=because, at=utc_now(), phase=contest.phase(),
             state=entry.state, reason=entry.reason,
@@ -49,20 +51,22 @@ def void(contest: Contest, entry_id: str, because: str) -> Act:
 
 
 def unvoid(contest: Contest, entry_id: str, because: str = "") -> Act:
-    """Put an entry back where the ledger says that it is; one that this host had given up begins anew.
+    """Reinstate a void entry in the state that its runs have reached; one that the host gave up starts again.
 
     Raises NotFound, or UsageError for an entry that is not void.
     """
-    because = reason(because or "taken back")
+    because = reason(because or "reinstated")
     with contest.database.write() as connection:
         entry = find_entry(connection, entry_id)
         if entry.state != VOID:
-            raise UsageError(f"entry {entry.number} is not void, it is {entry.state}", hint="nothing to take back")
+            raise UsageError(
+                f"entry {entry.number} is not void, it is {entry.state}", hint="only a void entry can be reinstated"
+            )
         last = standing_void(connection, entry.number)
-        before = "running" if entry.runs_done else "queued"  # of one that no host declared void
+        before = "running" if entry.runs_done else "queued"  # of an entry that was given up, not declared void
         act = Act(number=entry.number, what=UNVOID, because=because, at=utc_now(), phase=contest.phase(),
                   state=VOID, reason=entry.reason)  # fmt: skip
-        # a screening run that ended meanwhile is answered from the ledger when it is asked for again
+        # if its screening run has ended meanwhile, the ledger has the result
         entry.state = {"screening": "queued"}.get(last.state, last.state) if last else before
         entry.reason, entry.attempts, entry.changed_at = last.reason if last else "", 0, utc_now()
         connection.add(act)
@@ -72,7 +76,7 @@ def unvoid(contest: Contest, entry_id: str, because: str = "") -> Act:
 
 
 def find_entry(connection: Any, entry_id: str) -> ContestEntry:
-    """By its id, or its number on the board."""
+    """The entry with this id or number. Raises NotFound."""
     same = (
         ContestEntry.number == int(entry_id)
         if entry_id.isdecimal() and len(entry_id) < 10
@@ -80,20 +84,20 @@ def find_entry(connection: Any, entry_id: str) -> ContestEntry:
     )
     entry: ContestEntry | None = connection.scalar(select(ContestEntry).where(same))
     if entry is None:
-        raise NotFound(f"no entry {entry_id!r}"[:80], hint="the board lists them, by number and entry_id")
+        raise NotFound(f"no entry {entry_id!r}"[:80], hint="the board lists numbers and entry ids")
     return entry
 
 
 def reason(text: str) -> str:
     cleaned = one_line(text).strip()
     if not LEAST_REASON <= len(cleaned) <= MOST_REASON:
-        raise UsageError(f"a reason has {LEAST_REASON} to {MOST_REASON} characters; everybody reads it",
+        raise UsageError(f"the reason, which is public, must have {LEAST_REASON} to {MOST_REASON} characters",
                          hint="--because TEXT")  # fmt: skip
     return cleaned
 
 
 def standing_void(connection: Any, number: int) -> Act | None:
-    """The host's act by which an entry is void now; None where it is not the host who made it void."""
+    """The act that made an entry void; None if the host did not declare it void."""
     last: Act | None = connection.scalar(select(Act).where(Act.number == number).order_by(Act.act_id.desc()).limit(1))
     return last if last is not None and last.what == VOID else None
 
@@ -106,7 +110,7 @@ def acts(contest: Contest, number: int | None = None) -> list[dict[str, Any]]:
 
 
 def row(act: Act) -> dict[str, Any]:
-    """As everybody may read it."""
+    """The public form of an act."""
     return {
         "act_id": act.act_id, "what": act.what, "entry_id": act.entry.entry_id, "number": act.number,
         "entrant": act.entry.entrant, "because": act.because, "at": act.at, "phase": act.phase,
@@ -114,7 +118,7 @@ def row(act: Act) -> dict[str, Any]:
 
 
 def since(contest: Contest, announcement: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Entries in the announcement ``told`` that are void now, each with the act that made it so; winners first."""
+    """The acts that made entries of the announcement void after the decision, winners first."""
     shown = [
         *announcement.get("winners", ()),
         *(row for row in announcement.get("rows", ()) if row["role"] == "program"),
@@ -128,7 +132,7 @@ def since(contest: Contest, announcement: Mapping[str, Any]) -> list[dict[str, A
 
 
 def record_acts(contest: Contest, study: Study) -> int:
-    """Write the acts that the ledger does not have into it; how many. After a kill one may stand there twice."""
+    """Append the acts that the ledger lacks; returns how many. After a kill an act may be recorded twice."""
     with contest.database.read() as connection:
         news = connection.scalars(select(Act).where(Act.in_ledger.is_(False)).order_by(Act.act_id)).all()
     for act in news:
@@ -140,7 +144,7 @@ def record_acts(contest: Contest, study: Study) -> int:
 
 
 def arm_ids(contest: Contest, entry_id: str, phase: str) -> list[str]:
-    """The arms that an act is about: after the decision not those of the match that decided, which stays as it is."""
+    """The arms that an act affects: after the decision not those of the confirmation, which stays as it is."""
     kinds = [arms.BOARD, *([] if phase == "decided" else [arms.CONFIRMATION])]
     tasks = ["", *(task.name for task in contest.tasks[1:])]
     return arms_of(contest, entry_id, [arms.SCREENING, *(arms.label_on(k, task) for k in kinds for task in tasks)])
@@ -152,7 +156,7 @@ def arms_of(contest: Contest, entry_id: str, labels: Iterable[str]) -> list[str]
 
 
 def write_down(contest: Contest) -> None:
-    """Tell the ledger here and now, unless somebody works on the contest, who will."""
+    """Record the acts in the ledger now, unless the queue's process is running, which will do it."""
     from arena.contest import board
 
     try:

@@ -1,4 +1,4 @@
-"""What the command line asks of a contest's host, over HTTP and with the standard library."""
+"""The command line's HTTP client for a contest's API; standard library only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_ANSWER = 32 << 20
 
 
 class Turned(UsageError):
-    """The host has said no; ``detail`` is what it said."""
+    """The host rejected the request; ``detail``: its error."""
 
     def __init__(self, message: str, hint: str, detail: dict[str, Any]) -> None:
         super().__init__(message, hint=hint)
@@ -23,12 +23,12 @@ class Turned(UsageError):
 
 
 class ContestClient:
-    """One host, and who is asking."""
+    """A client of one host, with an optional token."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise UsageError(f"{url!r} is no address of a contest", hint="--to http://HOST:PORT")
+            raise UsageError(f"{url!r} is not the URL of a contest", hint="--to http://HOST:PORT")
         self.base, self.token = f"{parts.scheme}://{parts.netloc}", token
 
     def get(self, path: str) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class ContestClient:
     def need_token(self) -> None:
         if not self.token:
             hint = "--token TOKEN, or METALOOP_TOKEN; metaloop contest join --to URL --name NAME gets one"
-            raise CredentialMissing("this takes your token", hint=hint)
+            raise CredentialMissing("this command needs your token", hint=hint)
 
     def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> dict[str, Any]:
         request = urllib.request.Request(self.base + path, data=body, method=method, headers=headers)
@@ -59,11 +59,13 @@ class ContestClient:
             raise said(error.code, error.read(MOST_ANSWER)) from None
         except (urllib.error.URLError, OSError, ValueError) as error:
             why = getattr(error, "reason", error)
-            raise EnvironmentProblem(f"{self.base} does not answer: {why}", hint="is it being served?") from None
+            raise EnvironmentProblem(
+                f"no answer from {self.base}: {why}", hint="is metaloop contest serve running there?"
+            ) from None
 
 
 def said(status: int, body: bytes) -> MetaloopError:
-    """The error that an answer stands for."""
+    """The error for a response with a status of 400 or above."""
     try:
         detail = json.loads(body)["error"]
         message, hint = str(detail["message"]), str(detail.get("hint", ""))

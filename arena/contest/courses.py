@@ -1,7 +1,7 @@
-"""The course of each run, experiment by experiment, kept for the entry pages: the ledger says it once, pages ask often.
+"""The experiments of each run, cached for the entry pages, which are read far more often than the ledger is written.
 
-The queue's process reads what is new in the ledger's segments and stores a run when it has ended. The table is a cache:
-where it lacks a run, as in a contest founded by an earlier version, the next start of the queue puts it there.
+The queue's process reads the new records of the ledger and stores a run when it has ended. The table is a cache: a run
+that is missing, as in a contest of an earlier version, is stored when the queue starts.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     from arena.contest.contest import Contest
     from arena.study import Study
 
-MOST_EXPERIMENTS, MOST_TEXT, MOST_DIFF = 2000, 300, 8000  # of a run that are kept; characters of a text, of a diff
+MOST_EXPERIMENTS, MOST_TEXT, MOST_DIFF = 2000, 300, 8000  # stored experiments of a run; characters of a text, of a diff
 SCREENING, CONTEST, CONFIRMATION, RESERVE = "screening", "contest", "confirmation", "reserve"  # purposes
 Row = dict[str, Any]
 
 
 class Courses:
-    """Follows the ledger and stores what has ended."""
+    """Follows the ledger and stores runs that have ended."""
 
     def __init__(self, contest: Contest, study: Study) -> None:
         self.contest, self.study = contest, study
         self._tail = Tail(study.folder / "ledger")
         self._state = StudyState()  # without the runs that are stored
         self._owners: dict[str, int] = {}  # arm → number of the entry
-        self._named = (0, 0)  # matches and entries whose arms are in it
+        self._named = (0, 0)  # numbers of matches and entries in it
         with contest.database.read() as connection:
             self._stored = set(connection.scalars(select(Course.run_id)).all())
 
     def follow(self) -> int:
-        """Take what is new; returns how many runs were stored."""
+        """Read the new records; returns how many runs were stored."""
         for event in self._tail.news():
             if getattr(event, "run_id", None) not in self._stored:
                 self._state.take(event)
@@ -56,7 +56,7 @@ class Courses:
         return len(whole)
 
     def _name_owners(self) -> None:
-        """Of the arms of new entries; of all, where there is a new match."""
+        """Add the arms of new entries; of all entries if there is a new match."""
         matches, entries = list(self._state.matches), list(self._state.entries.values())
         for entry in entries if len(matches) > self._named[0] else entries[self._named[1] :]:
             for match_id in matches:
@@ -119,8 +119,8 @@ def experiment_row(event: ExperimentEvent, decision: DecisionEvent | None) -> Ro
 
 
 def courses_of(contest: Contest, number: int, purposes: tuple[str, ...]) -> list[Row]:
-    """The runs of an entry for these purposes. One of the contest has the number that it has among the entry's results,
-    its place in the list of seeds, whichever ended first; others are numbered among those of their purpose and task."""
+    """The runs of an entry for these purposes. A run of the contest has the number it has in the entry's results: its
+    position in the list of seeds. Other runs are numbered within their purpose and task."""
     query = select(Course).options(undefer(Course.body)).where(Course.number == number, Course.purpose.in_(purposes))
     with contest.database.read() as connection:
         courses = connection.scalars(query.order_by(Course.stored_order, Course.run_id)).all()

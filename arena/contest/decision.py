@@ -1,4 +1,4 @@
-"""The decision of a contest: the leaders once more on the stream `confirmation`, and what their runs say."""
+"""The decision of a contest: the leaders' runs on the stream `confirmation`, and the announcement."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Gains = Mapping[int, Sequence[float]]  # entry's number → verified gains of it
 
 
 def leaders(contest: Contest) -> list[int]:
-    """Numbers of the entries that go on, best first: who may hold rank 1, each program once, its earliest entry."""
+    """Numbers of the leaders, best first: rank range includes 1; of entries with one program the earliest."""
     rows = [row for row in over_tasks(contest)[0] if row["role"] == "program" and row["rank_low"] == 1]
     first: dict[str, int] = {}
     for row in rows:
@@ -34,10 +34,10 @@ def leaders(contest: Contest) -> list[int]:
 
 
 def confirm(contest: Contest, study: Study, executor: Executor, progress: Progress) -> dict[str, Any]:
-    """Play the leaders and both controls on fresh seeds and data; returns the announcement. Resumes after a kill."""
+    """Run the leaders and both controls on fresh seeds and data; returns the announcement. Resumes after a kill."""
     state = contest.state()
     numbers = state.get("leaders")
-    if numbers is None:  # settled before the first confirming run, so that a kill cannot change who takes part
+    if numbers is None:  # stored before the first confirming run, so that a kill cannot change the leaders
         numbers = leaders(contest)
         contest.state(deciding=utc_now().isoformat(), leaders=numbers)
     entries = taking_part(contest, numbers)
@@ -51,7 +51,7 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
 
 
 def counter(contest: Contest, study: Study, entries: Sequence[ContestEntry], progress: Progress) -> Deciding:
-    """Tells the pages how many confirming runs there are and have been, on all tasks."""
+    """Counts the confirming runs on all tasks for the pages."""
     matches = [(each, entered(each, entries, arms.CONFIRMATION)) for each in study.on_tasks()]
     played = [gains_of(each, arm.arm_id) for each, match in matches for arm in match.arms]
     return Deciding(contest, progress, len(played) * contest.config.confirm_runs, sum(map(len, played)))
@@ -60,7 +60,7 @@ def counter(contest: Contest, study: Study, entries: Sequence[ContestEntry], pro
 def run_again(
     contest: Contest, study: Study, executor: Executor, entries: Sequence[ContestEntry], progress: Progress
 ) -> Gains:  # fmt: skip
-    """The fresh runs on the task that the study is on; of an entry that is left out as many as it has."""
+    """The confirming runs on the study's task; an entry that is left out keeps the runs it has."""
     match = entered(study, entries, arms.CONFIRMATION)
     play(study, executor, match, careful.Careful(contest, entries, contest.config.confirm_runs), progress)
     return {entry.number: gains_of(study, arm.arm_id) for entry, arm in zip(entries, match.arms, strict=True)}
@@ -69,7 +69,7 @@ def run_again(
 def hidden_results(
     contest: Contest, study: Study, entries: Sequence[ContestEntry], progress: Progress
 ) -> list[dict[str, Any]]:
-    """The same entries on each hidden task, with workers of its own; it decides nothing."""
+    """The same entries on each hidden task; not part of the decision."""
     results = []
     for number in range(len(study.config.reserve)):
         study_there = study.on_reserve(number)
@@ -95,7 +95,7 @@ def taking_part(contest: Contest, numbers: Sequence[int]) -> list[ContestEntry]:
 
 
 def entered(study: Study, entries: Sequence[ContestEntry], kind: str) -> Match:
-    """The match of these entries, an arm each; further ones of the same program draw their own seeds."""
+    """The match of these entries, one arm each; entries of the same program draw different seeds."""
     match = arms.match_of(study, kind)
     before: list[str] = []
     entered_arms = []
@@ -106,7 +106,7 @@ def entered(study: Study, entries: Sequence[ContestEntry], kind: str) -> Match:
 
 
 def announcement(contest: Contest, entries: Sequence[ContestEntry], gains: Mapping[str, Gains]) -> dict[str, Any]:
-    """What is told: who won by how much, how sure, beside whom; and the secret. ``gains`` by task, the first first."""
+    """The announcement: outcome, gains, intervals, rows, secret. ``gains``: by task, starting with the first."""
     decided = decide(entries, scores_of(entries, gains))
     board, scales, unit = over_tasks(contest, arms.CONFIRMATION)
     rows = [row for row in board if row["gain"] is not None]
@@ -134,15 +134,15 @@ def scores_of(entries: Sequence[ContestEntry], gains: Mapping[str, Gains]) -> Sc
 
 
 def decide(entries: Sequence[ContestEntry], scores: Scores[int]) -> dict[str, Any]:
-    """The rule: the highest score wins if the test, Holm-corrected over all pairs, tells it from the others.
+    """The rule: the highest score wins if it is significantly above all others, Holm-corrected over all pairs.
 
-    ``outcome``: won, shared (leaders that cannot be told from the first), none (stock cannot be told from it), or
-    empty, where nobody took part.
+    ``outcome``: won; shared (some leaders are not significantly below the first); none (the first is not significantly
+    above stock); empty (no entry took part).
     """
     entries = [e for e in entries if e.number in scores.values]
     best = max((e for e in entries if e.role == "program"), key=lambda e: scores.values[e.number], default=None)
     if best is None:
-        return {"outcome": "empty", "winners": [], "headline": "Nobody took part to the end"}
+        return {"outcome": "empty", "winners": [], "headline": "No winner: no entry completed the decision"}
     ahead = scores.told_from(best.number)
     stock = next(e for e in entries if e.role == "control")
     rivals = [e for e in entries if e.role == "program" and e is not best and e.number not in ahead]
@@ -169,5 +169,5 @@ def headline(outcome: str, names: Sequence[str], best: ContestEntry) -> str:
     if outcome == "won":
         return f"{names[0]} won"
     if outcome == "shared":
-        return f"{', '.join(names[:-1])} and {names[-1]} share the win: their runs do not tell them apart"
-    return f"Nobody won: the first, which is {best.entrant}'s, is not shown to beat stock"
+        return f"{', '.join(names[:-1])} and {names[-1]} share the win: no significant difference from the first"
+    return f"No winner: the first entry, by {best.entrant}, is not significantly better than stock"

@@ -1,8 +1,8 @@
-"""Where the ideas of an entry come from: which earlier entry had a directive first, and whose text was changed.
+"""The lineage of ideas: the entry in which each directive appeared first, and the entries that took it over.
 
-A directive is taken over where an earlier entry has the very same one (its id), changed where the entry's source has
-one of similar text under the same heading (`programs.diff`), else new. The source: the parent that the entrant named;
-where none was named, the earlier entry with the largest share of directives in common. What stock has is nobody's idea.
+A directive is `taken` if an earlier entry has the same one (same id), `changed` if the entry's source has one of
+similar text under the same heading (`programs.diff`), else `new`. The source is the parent that the entrant named, else
+the earlier entry with the largest share of common directives. Directives of stock are ignored.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from arena.contest.contest import Contest
     from arena.study import Study
 
-MOST_TEXT = 200  # characters of a directive that are kept
-MOST_COMPARED = 60_000  # characters of a program whose directives are paired by their text; that takes time
+MOST_TEXT = 200  # stored characters of a directive
+MOST_COMPARED = 60_000  # characters of a program whose directives are paired by text, which is slow
 Row = dict[str, Any]
 
 
 class Descents:
-    """Works the ideas of new entries out, in the order of their arrival."""
+    """Computes the ideas of new entries, in order of arrival."""
 
     def __init__(self, contest: Contest, study: Study) -> None:
         self.contest, self.study = contest, study
@@ -45,7 +45,7 @@ class Descents:
                 self._remember(descent.number, (idea["directive_id"] for idea in descent.ideas))
 
     def follow(self) -> int:
-        """Take the entries that the ledger has been told of since; returns how many there were."""
+        """Process the new entries of the ledger; returns how many there were."""
         events = self.study.state.entries.values()
         new = [e for e in events if e.role == "program" and e.number not in self._held]
         if not new:
@@ -84,7 +84,7 @@ class Descents:
         return max(shared, key=lambda n: (shared[n] / len(own | self._held[n]), -n), default=None)
 
     def _changed(self, source: int, program: Program) -> dict[str, str]:
-        """directive → the text that the source has in its place; nothing where either is too long to be paired."""
+        """directive → the source's text of it; empty if either program is too long to pair."""
         if source not in self._programs:
             return {}
         other = self.study.program(self._programs[source])
@@ -99,13 +99,13 @@ class Descents:
             self._holders[directive].append(number)
 
 
-MOST_NODES, MOST_IDEAS, MOST_TAKERS, MOST_EDGES = 60, 100, 12, 3  # of the page; edges of one entry
+MOST_NODES, MOST_IDEAS, MOST_TAKERS, MOST_EDGES = 60, 100, 12, 3  # on the page; edges per entry
 
 
 def lineage(contest: Contest, board: Sequence[Row]) -> Row:
-    """What the page shows: entries in order of arrival, who took what from whom, and the ideas that went furthest.
+    """The data of the lineage page: entries in order of arrival, directives taken over, most widely used ideas.
 
-    Of many entries the best of the board, and of many ideas those that most entries hold.
+    Limited to the best entries of the board and the ideas that most entries share.
     """
     gains = {row["number"]: row for row in board if row["role"] == "program"}
     with contest.database.read() as connection:
@@ -137,9 +137,9 @@ def _node(descent: Descent, gains: dict[int, Row]) -> Row:
 
 
 def _ideas(descents: Sequence[Descent]) -> list[Row]:
-    """Each idea with the entry that had it first and those that took it over or changed it, most taken first."""
+    """Each idea with its first entry and those that took it over or changed it, most widely used first."""
     ideas: dict[str, Row] = {}
-    versions: dict[tuple[int, str], str] = {}  # (entry, text) → directive, to find what a change was made from
+    versions: dict[tuple[int, str], str] = {}  # (entry, text) → directive, to find the origin of a change
     for descent in descents:
         for idea in descent.ideas:
             key = idea["directive_id"]

@@ -1,4 +1,4 @@
-"""Entries: what is taken, what is refused and why, and how an entry's state changes."""
+"""Entries: checking and storing uploads, and changing an entry's state."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from arena.contest.contest import Contest
 
 MOST_NAME = 60
-MOST_LINT = 100  # messages that are kept and shown
+MOST_LINT = 100  # stored messages
 PROGRAM_FILE = "program.md"
 
 
 class NotTaken(UsageError):
-    """An upload that is no entry. ``lint`` has the messages by line where the text is at fault."""
+    """A rejected upload. ``lint``: messages by line if the text is at fault."""
 
     def __init__(self, message: str, *, hint: str = "", lint: tuple[LintMessage, ...] = ()) -> None:
         super().__init__(message, hint=hint)
@@ -36,7 +36,7 @@ class NotTaken(UsageError):
 
 
 class QuotaSpent(NotTaken):
-    """This person has entered as often as the rules allow."""
+    """This person has used up the quota."""
 
 
 class NotOpen(NotTaken):
@@ -45,7 +45,7 @@ class NotOpen(NotTaken):
 
 @dataclass(frozen=True)
 class Accepted:
-    """An entry that is on the disk. ``new`` is False where the same person had sent the same text before."""
+    """A stored entry. ``new`` is False if the same person had sent the same text before."""
 
     entry: ContestEntry
     new: bool
@@ -56,7 +56,7 @@ def accept(
 ) -> Accepted:  # fmt: skip
     """Lint and store; on return it is durable. Raises NotOpen, QuotaSpent, NotTaken with the lint messages.
 
-    ``parent``: id or number of the entry that this one is based on, as its entrant says; kept with a new entry.
+    ``parent``: id or number of the entry that this one is based on, stored with a new entry.
     """
     read = checked(contest, person, raw, known_terms, parent)
     with contest.database.write() as connection:
@@ -65,7 +65,7 @@ def accept(
 
 @dataclass(frozen=True)
 class Checked:
-    """An upload that may become an entry."""
+    """An upload that passed lint."""
 
     program: Program
     lint: tuple[LintMessage, ...]
@@ -75,7 +75,7 @@ class Checked:
 def checked(
     contest: Contest, person: Person, raw: bytes, known_terms: Callable[[str], bool] | None = None, parent: str = ""
 ) -> Checked:  # fmt: skip
-    """Lint an upload, before the lock, which others wait for; but first see whether it could become an entry at all.
+    """Lint an upload without holding the write lock; time and quota are checked before, because they are cheap.
 
     Raises NotOpen, QuotaSpent, NotTaken with the lint messages.
     """
@@ -91,13 +91,13 @@ def checked(
 
 
 def enter(connection: Connection, contest: Contest, person: Person, read: Checked) -> Accepted:
-    """Store what was checked, within the caller's transaction. Raises NotOpen, NotTaken, QuotaSpent."""
+    """Store a checked upload, within the caller's transaction. Raises NotOpen, NotTaken, QuotaSpent."""
     program = read.program
     before = sent_before(connection, person, program.program_id)
     if before is not None:
         return Accepted(before, new=False)
     based_on = parent_of(connection, read.parent)
-    now = in_time(contest)  # the lock may have been waited for
+    now = in_time(contest)  # waiting for the lock takes time
     used = require_quota(connection, contest, person)
     lint = [asdict(m) for m in read.lint]
     if program.name == PROGRAM_FILE:  # the text does not name itself
@@ -109,7 +109,7 @@ def enter(connection: Connection, contest: Contest, person: Person, read: Checke
 
 
 def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
-    """As many as anybody reads, the error among them; every page that names an entry would carry all the others."""
+    """The first MOST_LINT messages, errors included, and a note on the rest: lists of entries contain them."""
     if len(messages) <= MOST_LINT:
         return messages
     more = f"and {len(messages) - MOST_LINT:,} more: metaloop program lint {PROGRAM_FILE}"
@@ -117,7 +117,7 @@ def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
 
 
 def parent_of(connection: Connection, name: str) -> int | None:
-    """Number of the entry that somebody named as parent; None where nobody did. Raises NotTaken for none of ours."""
+    """Number of the entry named as parent; None if none was named. Raises NotTaken if there is no such entry."""
     name = name.strip()
     if not name:
         return None
@@ -126,18 +126,18 @@ def parent_of(connection: Connection, name: str) -> int | None:
         same = or_(same, ContestEntry.number == int(name))
     number = connection.scalar(select(ContestEntry.number).where(same, ContestEntry.role == "program"))
     if number is None:
-        raise NotTaken(f"no entry {name!r} to be based on"[:120], hint="its id or its number; the board lists them")
+        raise NotTaken(f"based on entry {name!r}: no such entry"[:120], hint="give its id or number, as on the board")
     return number
 
 
 def in_time(contest: Contest) -> datetime:
-    """The moment at which the entry is in time. Raises NotOpen."""
+    """The current time, if entries are accepted now. Raises NotOpen."""
     now = utc_now()
     phase = contest.phase(now)
     if phase == "upcoming":
-        raise NotOpen(f"entries are taken from {contest.config.opens:%Y-%m-%d %H:%M} UTC", hint="come back then")
+        raise NotOpen(f"entries are accepted from {contest.config.opens:%Y-%m-%d %H:%M} UTC", hint="submit it then")
     if phase != "open":
-        raise NotOpen("this contest takes no more entries", hint="metaloop contest status --to URL shows the board")
+        raise NotOpen("this contest is closed for entries", hint="metaloop contest status --to URL shows the board")
     return now
 
 
@@ -148,16 +148,16 @@ def sent_before(connection: Connection, person: Person, identity: str) -> Contes
 
 
 def require_quota(connection: Connection, contest: Contest, person: Person) -> int:
-    """How many entries this person has that count. Raises QuotaSpent where there may be no more."""
+    """How many entries of this person count. Raises QuotaSpent if the quota is used up."""
     used, most = quota_used(connection, person.person_id), contest.config.entries_per_person
     if used >= most:
-        hint = "the rules allow no more; the same text again, or a fault of this host, would cost nothing"
-        raise QuotaSpent(f"{person.name} has entered {used} of {most} times", hint=hint)
+        hint = "sending the same text again, or an entry that the host cannot run, does not count"
+        raise QuotaSpent(f"{person.name} has used {used} of {most} entries", hint=hint)
     return used
 
 
 def quota_used(connection: Connection, person_id: int) -> int:
-    """Entries that count: all but those that this host could not carry out."""
+    """Entries that count towards the quota: all but the void ones."""
     counted = select(func.count()).where(ContestEntry.person_id == person_id, ContestEntry.state != "void")
     return int(connection.scalar(counted) or 0)
 
@@ -166,7 +166,7 @@ def store(
     connection: Connection, config: ContestConfig, program: Program, *, role: str, person: Person | None = None,
     lint: list[dict[str, Any]] | None = None, now: datetime | None = None,
 ) -> ContestEntry:  # fmt: skip
-    """Write an entry down as `queued`, within the caller's transaction."""
+    """Store an entry as `queued`, within the caller's transaction."""
     number = int(connection.scalar(select(func.coalesce(func.max(ContestEntry.number), 0))) or 0) + 1
     now = now or utc_now()
     entry = ContestEntry(
@@ -178,14 +178,14 @@ def store(
     )  # fmt: skip
     connection.add(entry)
     connection.flush()
-    connection.refresh(entry, ["person"])  # it is read when this transaction has ended
+    connection.refresh(entry, ["person"])  # read after this transaction
     return entry
 
 
 def change(contest: Contest, number: int, **values: Any) -> bool:
-    """Set columns of an entry; ``changed_at`` moves where its state does.
+    """Set columns of an entry, and ``changed_at`` if its state changes.
 
-    A void entry stays void, False is returned: what its state would be is kept for the day that this is taken back.
+    A void entry stays void and False is returned; the new state is stored for the case that it is reinstated.
     """
     with contest.database.write() as connection:
         return set_columns(connection, connection.get_one(ContestEntry, number), values)

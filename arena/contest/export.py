@@ -1,4 +1,4 @@
-"""`metaloop contest export`: every program, the board, the decision and the ledger, as files for analysis."""
+"""`metaloop contest export`: programs, board, decision and ledger as files for analysis."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ TABLES = ("runs", "experiments", "verifications", "standings", "programs", "dire
 
 
 def export(contest: Contest, target: Path) -> dict[str, Any]:
-    """Write it all into the new folder ``target``. No token, no cookie and no key goes with it."""
+    """Write everything into the new folder ``target``, except tokens, cookies and keys."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(f"{target} is there already", hint="name a new folder with --to")
+        raise UsageError(f"{target} exists already", hint="name a new folder with --to")
     (target / "entries").mkdir(parents=True)
     with contest.database.read() as connection:
         entries = connection.scalars(
@@ -43,7 +43,7 @@ def export(contest: Contest, target: Path) -> dict[str, Any]:
     if board["announcement"]:
         more = {"closed_early": about["closed_early"], "since": board["since"]}
         _json(target / "announcement.json", board["announcement"] | more)
-    # With its config the folder is a study that every verb reads; before the decision that would tell the secret.
+    # With study.toml the folder is a study. It contains the secret, so it is copied only after the decision.
     for name in (MARK, RULES, *(["study.toml"] if board["announcement"] else [])):
         shutil.copyfile(contest.folder / name, target / name)
     shutil.copytree(contest.folder / "ledger", target / "ledger", ignore=shutil.ignore_patterns("*.partial"))
@@ -52,7 +52,7 @@ def export(contest: Contest, target: Path) -> dict[str, Any]:
 
 
 def plain_name(text: str) -> str:
-    """A name as part of a file's name: nothing in it that means something to a path."""
+    """A name made safe for use in a file name."""
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:40] or "entry"
 
 

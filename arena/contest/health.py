@@ -1,4 +1,4 @@
-"""How a contest's queue and workers do, for its host: who is at work, why it waits, the disk, the end of the log."""
+"""The state of queue and workers for the host: process, pause, disk, end of the log."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from arena.study import Study
 from programs.text import one_line
 
 LOG = "log/contest.log"
-TAIL, WIDE = 30, 300  # lines of the log that are shown, and characters of each
+TAIL, WIDE = 30, 300  # lines of the log, and characters of each
 MOST_READ = 64 << 10
-LITTLE_DISK = 1 << 30  # bytes free, below which it is told
+LITTLE_DISK = 1 << 30  # bytes free; less is a problem
 
 
 def health(contest: Contest) -> dict[str, Any]:
-    """Times in seconds, sizes in bytes. ``problems``: what to look at, in words; empty where all is well."""
+    """Times in seconds, sizes in bytes. ``problems``: sentences; empty if there are none."""
     with contest.database.read() as connection:
         counted = connection.execute(select(ContestEntry.state, func.count()).group_by(ContestEntry.state)).all()
         untold = connection.scalar(select(func.count()).select_from(Act).where(Act.in_ledger.is_(False))) or 0
@@ -45,7 +45,7 @@ def health(contest: Contest) -> dict[str, Any]:
 
 
 def left(contest: Contest) -> int:
-    """Entries with something to do."""
+    """Number of entries with runs left."""
     with contest.database.read() as connection:
         return connection.scalar(select(func.count()).where(ContestEntry.state.not_in(ENDED))) or 0
 
@@ -53,20 +53,18 @@ def left(contest: Contest) -> int:
 def problems(report: dict[str, Any]) -> list[str]:
     messages = []
     if report["phase"] != "decided" and not report["at_work"]:
-        messages.append(
-            "nobody carries the queue out: metaloop contest serve DIR does, and starts it again after a fault"
-        )
+        messages.append("no process runs the queue: start metaloop contest serve DIR")
     if report["pause"]:
-        messages.append(f"the queue waits: {report['pause']['message']} ({report['pause']['hint']})")
+        messages.append(f"the queue is paused: {report['pause']['message']} ({report['pause']['hint']})")
     if report["suspects"]:
-        messages.append(f"{report['suspects']} entries lost runs; they go last and alone")
+        messages.append(f"{report['suspects']} entries lost runs: they run last, one at a time")
     if report["disk_free"] < LITTLE_DISK:
         messages.append(f"the disk has {report['disk_free'] >> 20} MiB left")
     return messages
 
 
 def tail(path: Path) -> list[str]:
-    """The last lines of a log, each one printable line."""
+    """The last lines of a log, as printable text."""
     if not path.is_file():
         return []
     with path.open("rb") as log:

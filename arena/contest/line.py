@@ -1,4 +1,4 @@
-"""The queue as the steward keeps it: entries as they come and move, and whose turn it is, without reading all again."""
+"""The queue in the steward's memory, updated from changed entries only; decides which entry runs next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from arena.contest.tables import ENDED, ContestEntry, EntryChange
 
 @dataclass(frozen=True)
 class ActiveRun:
-    """A run that a worker has in hand."""
+    """A run in progress."""
 
     number: int
     person: int
@@ -25,7 +25,7 @@ class ActiveRun:
 
 @dataclass(frozen=True)
 class EntrySnapshot:
-    """An entry as the database has it."""
+    """The columns of an entry that the queue needs."""
 
     number: int
     person: int
@@ -40,16 +40,16 @@ class EntrySnapshot:
 
 @dataclass
 class Account:
-    """A person: runs and screening runs had so far, and the entries that are not at their end."""
+    """A person: finished runs and screening runs, and the entries with runs left."""
 
     runs: int = 0
     screenings: int = 0
     open: dict[int, EntrySnapshot] = field(default_factory=dict)
-    stamp: int = 0  # of the latest place in the heap; earlier ones are void
+    stamp: int = 0  # of the latest item in the heap; earlier items are stale
 
 
 class QueueState:
-    """Whose turn it is, by the rule of `queue.turns`: the person with the least device time, then the earlier entry."""
+    """Picks the next entry as `queue.turns` does: the person with the least device time, then the earlier entry."""
 
     def __init__(self, costs: Costs, runs: int) -> None:
         self.costs, self.runs = costs, runs
@@ -57,10 +57,10 @@ class QueueState:
         self.accounts: dict[int, Account] = defaultdict(Account)
         self._heap: list[tuple[float, int, int, int]] = []  # served, entry's number, person, stamp
         self._suspects: set[int] = set()
-        self._change = 0  # the last one taken in
+        self._change = 0  # number of the last change that was read
 
     def look(self, database: Database) -> None:
-        """Take in what has changed, whoever changed it."""
+        """Read the entries that have changed."""
         with database.read() as connection:
             columns = (
                 EntryChange.change,
@@ -104,7 +104,7 @@ class QueueState:
             heapq.heappush(self._heap, (self._served(person, ()), first.number, person, account.stamp))
 
     def next(self, held: Sequence[ActiveRun]) -> Waiting | None:
-        """Whose turn it is beside those in hand; suspects only where nobody else is ready."""
+        """The next entry to run beside those in progress; a suspect only if no other entry is ready."""
         busy = {hand.person for hand in held}
         candidates = [(self._served(p, held), w.number, w) for p in busy if (w := self._first(p, held)) is not None]
         aside = []
@@ -129,7 +129,7 @@ class QueueState:
         return None if number is None else ready[number]
 
     def waiting(self, held: Sequence[ActiveRun]) -> tuple[list[Waiting], dict[int, float]]:
-        """All entries with something left to do, and what each person has been given or promised."""
+        """All entries with runs left, and each person's device-seconds, runs in progress included."""
         entries = [waiting for person in self.accounts for waiting in self._of(person, held)]
         served = {person: self._served(person, held) for person in self.accounts}
         return sorted(entries, key=lambda w: w.number), served

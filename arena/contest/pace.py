@@ -1,4 +1,4 @@
-"""How long things take by the clock: a run of the queue, as the last ones took, and how far the decision is."""
+"""Time estimates: wall seconds of a run, progress of the decision."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from arena.executor import Progress
 
 REMEMBERED = 20  # runs at full budget
-LINES = 12  # in the log, of a decision
+LINES = 12  # progress lines of a decision in the log
 
 
 def took(contest: Contest, seconds: float) -> None:
-    """Remember a run that has ended, its verification included."""
+    """Store the wall time of a run, verification included."""
     last = contest.database.fact("pace").get("seconds", [])
     contest.database.set_fact("pace", seconds=[*last, round(seconds, 2)][-REMEMBERED:])
 
 
 def run_seconds(contest: Contest) -> tuple[float, bool]:
-    """Wall seconds of a run with its verification; whether that is the median of the last ones or only what the budgets
-    say, which a busy machine exceeds many times."""
+    """Wall seconds of a run with its verification; True if it is the median of the latest runs, False if it comes from
+    the budgets, which a busy machine exceeds."""
     last = contest.database.fact("pace").get("seconds")
     if last:
         return statistics.median(last), True
@@ -32,9 +32,9 @@ def run_seconds(contest: Contest) -> tuple[float, bool]:
 
 
 class Deciding:
-    """Counts the confirming runs as they end: a ``Progress`` that hands on what it is told.
+    """Counts the confirming runs as they end: a ``Progress`` that passes events on.
 
-    ``wanted`` runs on all tasks, ``done`` of them before now.
+    ``wanted`` runs on all tasks, of which ``done`` have ended.
     """
 
     def __init__(self, contest: Contest, progress: Progress, wanted: int, done: int) -> None:

@@ -1,4 +1,4 @@
-"""What came of each run of an entry, for its page; the ledger holds the same, and more."""
+"""The result of each run of an entry, stored for its page; the ledger has more."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUN_COLUMNS = ("experiments", "kept", "baseline_metric", "final_metric", "reason
 
 
 def run_result(study: Study, run_id: str, run: RunEndedEvent) -> dict[str, Any]:
-    """A measured run: its verified gain, per fresh seed too, beside what it claimed."""
+    """A measured run: verified gain, in total and per fresh seed, and claimed gain."""
     seeds = [
         {"seed": v.seed, "status": v.status, "metric": v.metric, "gain": v.gain}
         for v in study.state.run(run_id).verifications.values()
@@ -28,7 +28,7 @@ def run_result(study: Study, run_id: str, run: RunEndedEvent) -> dict[str, Any]:
 
 
 def store_result(contest: Contest, number: int, run: int, result: Mapping[str, Any], **values: Any) -> None:
-    """Write down a run of an entry, and set further columns with it."""
+    """Store the result of a run of an entry, and set more columns with it."""
     with contest.database.write() as connection:
         entry = connection.get_one(ContestEntry, number, options=[undefer(ContestEntry.results)])
         entry.results = {**entry.results, str(run): dict(result)}

@@ -1,4 +1,4 @@
-"""The board and the queue as they are read: a part at a time, from the tables, by their indices."""
+"""Reads the board and the queue from the tables, a range of rows at a time, using their indices."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from arena.contest.queue import HOST, Waiting, forecast, turns
 from arena.contest.tables import ENDED, STATES, BoardRow, ContestEntry, ContestFact, EntryChange
 from arena.contest.throttled_cache import ThrottledCache
 
-BY_TURNS = 500  # rows that are read at once where all are asked for
+BY_TURNS = 500  # rows per query when all are read
 
 Row = dict[str, Any]
-QueuePositions = Mapping[int, tuple[int, float]]  # number → place in the queue, seconds until its last run ends
+QueuePositions = Mapping[int, tuple[int, float]]  # number → position in the queue, seconds until its last run ends
 
 
 @dataclass(frozen=True)
 class RowRange:
-    """Which rows of a long list: ``most`` of them after the first ``skip``."""
+    """A range of rows of a long list: at most ``most`` after the first ``skip``."""
 
     skip: int = 0
     most: int = 100
@@ -37,10 +37,10 @@ class RowRange:
 
 
 def board_head(connection: Connection) -> Row:
-    """What is said of the board as a whole. ``arms``: its rows; ``gone``: those void since it was worked out."""
+    """The fact `board`, with ``arms``: its number of rows; ``gone``: those void since it was written."""
     board = connection.get(ContestFact, "board")
     head = dict(board.value) if board else {}
-    head.pop("rows", None)  # as an earlier version kept them
+    head.pop("rows", None)  # stored by an earlier version
     arms = select(func.count()).select_from(BoardRow)
     gone = arms.join(ContestEntry, ContestEntry.number == BoardRow.number).where(ContestEntry.state == "void")
     return head | {"arms": int(connection.scalar(arms) or 0), "gone": int(connection.scalar(gone) or 0)}
@@ -59,7 +59,7 @@ def board_of(connection: Connection, contest: Contest, arms: int, numbers: Itera
 
 
 def whole_board(contest: Contest) -> Iterator[Row]:
-    """All rows of one snapshot, best first, without holding them all."""
+    """All rows of one snapshot, best first, as a stream."""
     with contest.database.read() as connection:
         arms = board_head(connection)["arms"]
         for skip in range(0, arms, BY_TURNS):
@@ -80,7 +80,7 @@ def _row(contest: Contest, arms: int, row: Mapping[str, Any], above: int, below:
 
 
 def pinned_numbers(connection: Connection, person_id: int | None) -> list[int]:
-    """The controls, and the reader's own entries."""
+    """Numbers of the controls and of the reader's own entries."""
     own = (
         (ContestEntry.person_id.is_(None))
         if person_id is None
@@ -90,7 +90,7 @@ def pinned_numbers(connection: Connection, person_id: int | None) -> list[int]:
 
 
 def unmeasured(connection: Connection, part: RowRange, measured: int) -> tuple[list[ContestEntry], int]:
-    """Entries without a measured run, the latest first; how many there are beside those ``measured`` and the void."""
+    """Entries without a measured run, latest first; their number, void ones excluded."""
     without = ContestEntry.number.not_in(select(BoardRow.number)) & (ContestEntry.state != "void")
     query = select(ContestEntry).where(without).order_by(ContestEntry.number.desc()).offset(part.skip).limit(part.most)
     count = connection.scalar(select(func.count()).select_from(ContestEntry).where(ContestEntry.state != "void"))
@@ -98,7 +98,7 @@ def unmeasured(connection: Connection, part: RowRange, measured: int) -> tuple[l
 
 
 def voided(connection: Connection, most: int) -> tuple[list[Row], int]:
-    """The void entries, the latest first, each with the verified gain of its runs ``as_it_was``; how many there are."""
+    """The void entries, latest first, each with the verified gain of its runs as ``as_it_was``; their number."""
     void = ContestEntry.state == "void"
     query = (
         select(ContestEntry)
@@ -121,7 +121,7 @@ def _gains(entry: ContestEntry) -> list[Row]:
 
 
 def version(database: Database) -> tuple[int, int]:
-    """(version of the board, number of the latest change of an entry): what tells whether anything is new."""
+    """(version of the board, number of the latest change of an entry): equal if nothing has changed."""
     with database.read() as connection:
         board = connection.scalar(select(ContestFact.value["version"].as_integer()).where(ContestFact.name == "board"))
         return int(board or 0), int(connection.scalar(select(func.max(EntryChange.change))) or 0)
@@ -133,7 +133,7 @@ _kept: WeakKeyDictionary[Database, ThrottledCache[QueuePositions]] = WeakKeyDict
 
 
 def queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
-    """Of every entry with runs to come, in the order of the queue; worked out once for all readers."""
+    """Positions of all entries with runs left, in the order of the queue; cached for all readers."""
     kept = _kept.setdefault(contest.database, ThrottledCache())
     return kept.get(version(contest.database)[1], lambda: _queue_positions(contest, run_seconds))
 

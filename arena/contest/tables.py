@@ -1,4 +1,4 @@
-"""What the database of a contest holds: who takes part, what they entered, how far it is. Results are in the ledger."""
+"""The tables of contest.sqlite: people, entries, their states, and caches. Results are in the ledger."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import JSON, TypeDecorator
 
-#: An entry's way. `queued`: lint passed, stored. `screening`: a short run that counts for nothing. `waiting`: screened.
-#: `running`: its runs at full budget. `verified`: all of them measured. `failed`: its screening run brought nothing.
-#: `void`: this host could not carry it out, or declares it void; it costs its entrant nothing.
+#: States of an entry. `queued`: lint passed, stored. `screening`: a short run that is not scored. `waiting`: screened.
+#: `running`: runs at full budget. `verified`: all of them measured. `failed`: no experiment of its screening succeeded.
+#: `void`: the host could not run it, or declared it void; it does not count against the quota.
 STATES = ("queued", "screening", "waiting", "running", "verified", "failed", "void")
 ENDED = ("verified", "failed", "void")
 
 
 class Moment(TypeDecorator[datetime]):
-    """A time in UTC; SQLite forgets the zone, this puts it back."""
+    """A time in UTC; SQLite drops the zone, this restores it."""
 
     impl = DateTime
     cache_ok = True
@@ -51,7 +51,7 @@ class ContestTable(DeclarativeBase):
 
 
 class Person(ContestTable):
-    """Somebody with a token, of which only the hash is kept."""
+    """A person with a token, of which only the hash is stored."""
 
     __tablename__ = "people"
 
@@ -94,8 +94,8 @@ class ContestEntry(ContestTable):
     runs_done: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(default=0)
     progress: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    results: Mapped[dict[str, Any]] = mapped_column(default=dict, deferred=True)  # number of a run → what came of it
-    alike: Mapped[list[Any]] = mapped_column(default=list, deferred=True)  # earlier entries that it resembles
+    results: Mapped[dict[str, Any]] = mapped_column(default=dict, deferred=True)  # number of a run → its result
+    alike: Mapped[list[Any]] = mapped_column(default=list, deferred=True)  # similar earlier entries
     person: Mapped[Person | None] = relationship(lazy="joined")
 
     @property
@@ -104,8 +104,8 @@ class ContestEntry(ContestTable):
 
 
 class Act(ContestTable):
-    """Something that the host did to an entry: `void` or `unvoid`. ``state``, ``reason``: the entry's before, or where
-    its runs have brought it since."""
+    """A host action on an entry: `void` or `unvoid`. ``state``, ``reason``: the entry's before, updated as its runs
+    end."""
 
     __tablename__ = "acts"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own
@@ -142,7 +142,7 @@ class ContestFact(ContestTable):
 
 
 class EntryChange(ContestTable):
-    """When an entry last came, or changed its state, runs or attempts, counted over all entries; by triggers."""
+    """The number of the latest change (arrival, state, runs, attempts) of each entry; maintained by triggers."""
 
     __tablename__ = "changes"
 
@@ -168,7 +168,7 @@ Index("board_order", BoardRow.gain.desc(), BoardRow.arm_id)
 
 @event.listens_for(ContestTable.metadata, "after_create")
 def _fill(_: MetaData, connection: Connection, tables: Sequence[Table], **more: Any) -> None:
-    """What comes with these tables: triggers, and what a contest of an earlier version had elsewhere."""
+    """Run the scripts of new tables: triggers, and data moved from tables of earlier versions."""
     for table in tables:
         script = Path(__file__).parent / "sql" / f"{table.name}.sql"
         if script.is_file():
@@ -177,7 +177,7 @@ def _fill(_: MetaData, connection: Connection, tables: Sequence[Table], **more: 
 
 
 class EntryParent(ContestTable):
-    """What an entry is based on, as its entrant says."""
+    """The entry that an entry is based on, named by its entrant."""
 
     __tablename__ = "parents"
 
@@ -186,7 +186,7 @@ class EntryParent(ContestTable):
 
 
 class Descent(ContestTable):
-    """The ideas of an entry: ``ideas`` a row per directive that stock does not have."""
+    """The ideas of an entry; ``ideas``: one row per directive that stock does not have."""
 
     __tablename__ = "descents"
 
@@ -197,7 +197,7 @@ class Descent(ContestTable):
 
 
 class Course(ContestTable):
-    """One run that has ended. ``purpose``: contest, screening, confirmation or reserve; ``body``: see `told`."""
+    """One run that has ended. ``purpose``: contest, screening, confirmation or reserve; ``body``: see `content`."""
 
     __tablename__ = "courses"
 
@@ -210,14 +210,14 @@ class Course(ContestTable):
 
     @property
     def content(self) -> dict[str, Any]:
-        """``experiments`` in order, of the task its ``direction``, ``metric`` and ``unit``; ``sd`` of its noise;
-        ``gain``: verified; ``final``: metric of what the run ended with, trained again on fresh seeds."""
+        """``experiments`` in order; the task's ``direction``, ``metric``, ``unit`` and noise ``sd``; verified ``gain``;
+        ``final``: metric of the final script, trained again on fresh seeds."""
         content: dict[str, Any] = json.loads(zlib.decompress(self.body))
         return content
 
 
 class Dispute(ContestTable):
-    """One dispute. Open until the host has answered; an answer may be given anew, the dispute stays."""
+    """One dispute, open until the host has answered. The answer can be changed."""
 
     __tablename__ = "disputes"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own
@@ -237,7 +237,7 @@ class Dispute(ContestTable):
         return "answered" if self.answered_at else "open"
 
     def row(self) -> dict[str, Any]:
-        """As everybody may read it."""
+        """The public form of the dispute."""
         return {
             "dispute_id": self.dispute_id, "entry_id": self.entry.entry_id, "number": self.number,
             "entrant": self.entry.entrant, "by": self.person.name, "reason": self.reason, "raised_at": self.raised_at,
@@ -246,7 +246,7 @@ class Dispute(ContestTable):
 
 
 class ProgramCredit(ContestTable):
-    """What the directives of a program are credited with, a row per directive: the columns of `directive_credit`."""
+    """The credit of a program's directives, one row per directive: the columns of `directive_credit`."""
 
     __tablename__ = "credits"
 

@@ -1,4 +1,4 @@
-"""A value that is worked out for everybody at once, and again when what it rests on has changed."""
+"""A cached value that all threads share, computed again when its inputs change, but not too often."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-PATIENCE = 20.0  # times as long as it took, at least, before it is worked out again
+PATIENCE = 20.0  # minimum time between computations, in multiples of the time that the last one took
 
 
 class ThrottledCache(Generic[T]):
-    """Threads may share it: one works it out, the others take what there is."""
+    """Thread-safe: one thread computes, the others use the old value."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -20,12 +20,12 @@ class ThrottledCache(Generic[T]):
         self._next = 0.0
 
     def get(self, state: Hashable, make: Callable[[], T]) -> T:
-        """What ``make`` returned for this state, or a little earlier where it takes long."""
+        """What ``make`` returned for this state, or for an earlier one if computing it is slow."""
         cached = self._found
         if cached is not None and (cached[0] == state or time.monotonic() < self._next):
             return cached[1]
         with self._lock:
-            if self._found is not None and self._found is not cached:  # somebody else was faster
+            if self._found is not None and self._found is not cached:  # another thread was faster
                 return self._found[1]
             began = time.monotonic()
             value = make()

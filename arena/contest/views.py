@@ -1,4 +1,4 @@
-"""What is shown of a contest, as plain data: the pages, their markdown twins and the API all take it from here."""
+"""The data of the pages, their markdown twins and the API."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from programs.errors import NotFound
 from trainer.freshness import said
 
 WHOLE = (ContestEntry.raw, ContestEntry.results, ContestEntry.alike)
-PAGE, REST = 100, 25  # rows of board and queue on a page; of the entries below the board
+PAGE, REST = 100, 25  # rows per page: of board and queue; of the entries below the board
 MOST_ROWS = 500  # of any other list
 
 Row = dict[str, Any]
 
 
 def contest_view(contest: Contest) -> Row:
-    """The contest itself: what is run, until when, where it stands."""
+    """The contest: tasks, budgets, times, phase."""
     config, task = contest.config, contest.task
     state = contest.state()
     with contest.database.read() as connection:
@@ -62,7 +62,7 @@ def contest_view(contest: Contest) -> Row:
 
 
 def tasks_view(contest: Contest) -> list[Row]:
-    """All tasks that entries are ranked on, the first first."""
+    """All tasks that entries are ranked on, in order."""
     return [
         {"name": task.name, "task_id": task.task_id, "metric": task.metric, "unit": task.unit,
          "direction": task.direction, "run_budget": contest.study.at(task.task_id).run_budget}
@@ -71,9 +71,9 @@ def tasks_view(contest: Contest) -> list[Row]:
 
 
 def board_view(contest: Contest, part: RowRange | None = None, viewer: Person | None = None, rest: int = 1) -> Row:
-    """A part of the latest board, the first without ``part``; one page of the entries that have no measured run yet.
+    """A range of the latest board (default: the first page), and page ``rest`` of the entries without a measured run.
 
-    ``pinned``: the controls and the viewer's own entries, wherever they stand, where not all rows are on one page.
+    ``pinned``: the controls and the viewer's own entries, if the board has more than one page.
     """
     part = part or RowRange(0, PAGE)
     with contest.database.read() as connection:
@@ -108,7 +108,7 @@ def entry_row(entry: ContestEntry) -> Row:
 
 
 def entry_of(contest: Contest, entry_id: str) -> ContestEntry:
-    """With its text. Raises NotFound."""
+    """The entry with its text. Raises NotFound."""
     with contest.database.read() as connection:
         entry = connection.scalar(
             select(ContestEntry).options(*map(undefer, WHOLE)).where(ContestEntry.entry_id == entry_id)
@@ -119,19 +119,19 @@ def entry_of(contest: Contest, entry_id: str) -> ContestEntry:
 
 
 def entry_numbered(contest: Contest, number: int) -> ContestEntry | None:
-    """With its text."""
+    """The entry with its text."""
     with contest.database.read() as connection:
         return connection.get(ContestEntry, number, options=[*map(undefer, WHOLE)])
 
 
 def may_read(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> bool:
-    """Whether the text may be shown: always to its author and the host; to others when it is not sealed any more."""
+    """Whether the viewer may read the text: author and host always, others if it is not sealed."""
     mine = viewer is not None and viewer.person_id == entry.person_id
     return admin or mine or entry.person_id is None or not contest.config.sealed or contest.phase() == "decided"
 
 
 def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> Row:
-    """An entry with its standing, its place in the queue, its runs and, where it may be read, its text."""
+    """An entry with its standing, position in the queue, runs and, if the viewer may read it, its text."""
     open_to = may_read(contest, entry, viewer, admin)
     mine = viewer is not None and viewer.person_id == entry.person_id
     with contest.database.read() as connection:
@@ -157,9 +157,9 @@ def _of(rows: Sequence[Mapping[str, Any]], entry_id: str) -> Mapping[str, Any] |
 
 
 def similar(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool) -> list[Row]:
-    """The entries with the very same program, and the earlier ones that it resembles; ``share`` of the directives.
+    """Entries with the same program, and similar earlier ones; ``share``: of common directives.
 
-    Without what is sealed for the viewer: whom a text resembles would tell what the others hold, entry by entry.
+    Entries sealed for the viewer are left out: similarity would reveal their directives.
     """
     shares = {other["number"]: other["share"] for other in entry.alike}
     same = or_(ContestEntry.program_id == entry.program_id, ContestEntry.number.in_(shares))
@@ -178,9 +178,9 @@ def similar(contest: Contest, entry: ContestEntry, viewer: Person | None, admin:
 
 
 def queue_view(contest: Contest, part: RowRange | None = None, viewer: Person | None = None) -> Row:
-    """The entries that wait or run, in the order in which they will be served, with a time by which to expect them.
+    """The entries with runs left, in the order of the queue, with the expected time.
 
-    ``own``: the viewer's, wherever they stand.
+    ``own``: those of the viewer, at any position.
     """
     part = part or RowRange(0, PAGE)
     pace, measured = run_seconds(contest)
@@ -209,7 +209,7 @@ def _waiting(entry: ContestEntry, order: QueuePositions) -> Row:
 
 
 def host_rows(contest: Contest) -> list[Row]:
-    """The entries for the host's page, the latest first; the void ones of them before all others."""
+    """The entries for the host page: void ones first, then the latest first."""
     order = (ContestEntry.state != "void", ContestEntry.number.desc())
     with contest.database.read() as connection:
         entries = connection.scalars(
@@ -229,7 +229,7 @@ def person_view(contest: Contest, person: Person) -> Row:
 
 
 def plain(value: Any) -> Any:
-    """The same for JSON: times as ISO 8601 in UTC."""
+    """The value for JSON: times as ISO 8601 in UTC."""
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds").replace("+00:00", "Z")
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Raising a dispute, by form and by API, and reading those that there are."""
+"""Disputes: the form and the API to raise them, and the lists."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from programs.errors import UsageError
 
 
 class Raised(BaseModel):
-    """What is held against the entry; everybody reads it."""
+    """The objection to the entry; public."""
 
     reason: str = Field(max_length=4 * disputes.MOST_REASON)
 

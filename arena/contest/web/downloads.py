@@ -1,7 +1,6 @@
-"""Tables to take away: board, entries, runs and experiments as CSV, JSON or Parquet; texts of sealed entries never.
+"""Downloads: board, entries, runs and experiments as CSV, JSON or Parquet; never the texts of sealed entries.
 
-A file is made once for a state of the contest and served from the disk; it is written piece by piece, for a contest may
-have many runs.
+A file is written once per state of the contest, in chunks because a contest may have many runs, and served from disk.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 KINDS = {"csv": "text/csv; charset=utf-8", "json": "application/json", "parquet": "application/vnd.apache.parquet"}
 FOLDER = "downloads"
-CHUNK = 200  # runs that are in memory at once
-PATIENCE = 10.0  # times as long as a file took to make, at least, before it is made anew
+CHUNK = 200  # runs in memory at once
+PATIENCE = 10.0  # minimum age of a file before it is written again, in multiples of the time it took
 TEXT, WHOLE, REAL = "string", "int64", "double"
 RUN_COLUMNS = {
     "run_id": TEXT, "entry_id": TEXT, "number": WHOLE, "entrant": TEXT, "purpose": TEXT, "task": TEXT, "metric": TEXT,
@@ -51,7 +50,7 @@ EXPERIMENT_COLUMNS = {
 
 
 def download_routes(host: Host) -> APIRouter:
-    """One address for each table and kind: /download/runs.csv."""
+    """One URL per table and format: /download/runs.csv."""
     routes, files, rate = APIRouter(), Files(host.contest), Rate(60, 60.0)
 
     @routes.get("/downloads", include_in_schema=False)
@@ -63,7 +62,7 @@ def download_routes(host: Host) -> APIRouter:
                 response_class=Response)  # fmt: skip
     def table(name: Word, kind: Word, request: Request) -> Response:
         if name not in TABLES or kind not in KINDS:
-            detail = {"message": f"no table {name}.{kind}"[:80], "hint": "/downloads lists them"}
+            detail = {"message": f"no table {name}.{kind}"[:80], "hint": "see /downloads for the list"}
             raise HTTPException(404, detail=detail)
         host.limited(rate, request)
         return FileResponse(files.made(name, kind), media_type=KINDS[kind], filename=f"{name}.{kind}")
@@ -73,7 +72,7 @@ def download_routes(host: Host) -> APIRouter:
     def log(entry_id: EntryId, kind: Word, request: Request) -> Response:
         match = entry_or_404(host, entry_id)
         if kind not in ("csv", "json"):
-            raise HTTPException(404, detail={"message": f"no {kind} here"[:80], "hint": "csv or json"})
+            raise HTTPException(404, detail={"message": f"no experiments.{kind}"[:80], "hint": "available: csv, json"})
         if not views.may_read(host.contest, match, host.viewer(request), host.is_admin(request)):
             raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {match.sha256}"})
         rows = list(experiments(host.contest, match.number))
@@ -97,7 +96,7 @@ def board(contest: Contest) -> Iterator[Row]:
 
 
 def entries(contest: Contest) -> Iterator[Row]:
-    """Who entered what and when, with the hash of the text; without the text."""
+    """All entries with the hash of the text, without the text."""
     with contest.database.read() as connection:
         all_entries = connection.scalars(select(ContestEntry).order_by(ContestEntry.number)).all()
         hidden = sealed(contest)
@@ -110,7 +109,7 @@ def entries(contest: Contest) -> Iterator[Row]:
 
 
 def courses(contest: Contest, number: int | None = None) -> Iterator[tuple[Course, ContestEntry]]:
-    """Runs with their entries: of all that may be read by everybody, or of one entry."""
+    """Runs with their entries: all public ones, or those of one entry."""
     decided = contest.phase() == "decided"
     purposes = (CONTEST, SCREENING, *((CONFIRMATION, RESERVE) if decided else ()))
     query = select(Course.run_id).where(Course.purpose.in_(purposes)).order_by(Course.number, Course.stored_order)
@@ -157,20 +156,22 @@ def experiments(contest: Contest, number: int | None = None) -> Iterator[Row]:
 
 
 TABLES: dict[str, tuple[str, Callable[[Contest], Iterator[Row]], dict[str, str] | None]] = {
-    "board": ("the standings as the board shows them, a row per entry", board, None),
-    "entries": ("who entered what and when, with SHA-256 and state; without the texts", entries, None),
-    "runs": ("each run with its verified gain", runs, RUN_COLUMNS),
-    "experiments": ("each experiment of each run, with its diff", experiments, EXPERIMENT_COLUMNS),
+    "board": ("the standings on the board, one row per entry", board, None),
+    "entries": ("entrant, time, SHA-256 and state of each entry, without the text", entries, None),
+    "runs": ("one row per run, with its verified gain", runs, RUN_COLUMNS),
+    "experiments": ("one row per experiment, with its diff", experiments, EXPERIMENT_COLUMNS),
 }
 
 
 class Files:
-    """The files that were asked for, each made anew when the contest has gone on and the last one is paid off."""
+    """The download files; each is written again if the contest has changed and the file is old enough."""
 
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
         self._locks = {(name, kind): threading.Lock() for name in TABLES for kind in KINDS}
-        self._made: dict[tuple[str, str], tuple[str, float]] = {}  # the state it tells of, and until when it is kept
+        self._made: dict[
+            tuple[str, str], tuple[str, float]
+        ] = {}  # its state of the contest, and the time until which it is served
 
     def state(self) -> str:
         with self.contest.database.read() as connection:
@@ -196,7 +197,7 @@ class Files:
 
 
 def write(path: Path, kind: str, rows: Iterator[Row], columns: dict[str, str] | None) -> None:
-    """Write a table piece by piece. Without ``columns`` its types are those of the rows, which come in one piece."""
+    """Write a table in chunks. Without ``columns`` it is written in one chunk and the types come from the rows."""
     pieces = ([*rows],) if columns is None else batched(rows, 5000)
     if kind == "parquet":
         _parquet(path, pieces, columns)

@@ -1,4 +1,4 @@
-"""The page of one entry: its standing, its runs with their curves and experiments, its text tinted by credit."""
+"""The page of one entry: standing, runs with curves and experiments, the text tinted by credit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ From = Annotated[int, Query(alias="from", ge=0, le=1_000_000)]
 
 @dataclass(frozen=True)
 class EntrySelection:
-    """What of an entry is to be shown: a run's experiments from a number on, the differences from another entry."""
+    """What the request selects: the run whose experiments are listed, the first of them, the entry to compare with."""
 
     run: str = ""
     against: str = ""
@@ -73,7 +73,7 @@ def entry_page(
     problem: UsageError | None = None,
     reason: str = "",
 ) -> Response:
-    """``problem``: with a dispute whose ``reason`` was just sent. Raises 404."""
+    """``problem``: why the dispute with this ``reason`` was rejected. Raises 404."""
     match = entry_or_404(host, entry_id.removesuffix(".md"))
     viewer, admin = host.viewer(request), host.is_admin(request)
     seen = views.entry_view(host.contest, match, viewer, admin)
@@ -85,7 +85,7 @@ def entry_page(
 
 
 def runs_shown(host: Host, entry: ContestEntry, seen: Row, selection: EntrySelection) -> Row | None:
-    """The curves, and the experiments of the run that was asked for; nothing of an entry that is sealed."""
+    """The curves, and the experiments of the requested run; None if the entry is sealed."""
     if seen["sealed"]:
         return None
     purposes = [CONTEST, SCREENING]
@@ -105,7 +105,7 @@ def runs_shown(host: Host, entry: ContestEntry, seen: Row, selection: EntrySelec
 
 
 def named(runs: Sequence[Row]) -> list[Row]:
-    """Each with a title that tells it from the others."""
+    """Each run with a unique title."""
     several = len({run["task"] for run in runs if run["purpose"] == CONTEST}) > 1
     out = []
     for run in runs:
@@ -115,26 +115,26 @@ def named(runs: Sequence[Row]) -> list[Row]:
 
 
 def drawn(runs: Sequence[Row]) -> list[Row]:
-    """Those with a curve: the runs that count, the deciding ones first."""
+    """The runs to draw: the scored ones, confirming runs first; the screening run only if there is no other."""
     return [run for run in runs if run["purpose"] != SCREENING][:MOST_CURVES] or list(runs)
 
 
 def typical(runs: Sequence[Row]) -> Row:
-    """The run in the middle by what it ended with: not the luckiest."""
+    """The run with the median final metric, rather than the luckiest."""
     counted = [run for run in runs if run["purpose"] == CONTEST and run["final"] is not None]
     ranked = sorted(counted, key=lambda run: float(run["final"]))
     return ranked[len(ranked) // 2] if ranked else runs[0]
 
 
 def first_shown(at: int, length: int) -> int:
-    """Where the page of experiments begins that holds number ``at``, from 0; the first page where there is no such."""
+    """Start of the page that contains experiment ``at`` (from 0); 0 if there is no such experiment."""
     return at // MOST_EXPERIMENTS * MOST_EXPERIMENTS if at < length else 0
 
 
 def text_shown(
     host: Host, entry: ContestEntry, seen: Row, against: str, viewer: Person | None, admin: bool
 ) -> Row | None:  # fmt: skip
-    """The text with its credit, and its differences from what was asked for: parent, kin or stock."""
+    """The text with its credit, and its differences from the parent, the most similar entry or stock."""
     if seen["sealed"]:
         return None
     bases = bases_of(host, entry, viewer, admin)
@@ -149,7 +149,7 @@ def text_shown(
 
 
 def credit_is_public(host: Host) -> bool:
-    """Credit pools the runs of all entries, so in a sealed contest it is told to nobody before the decision."""
+    """Credit is computed from the runs of all entries, so a sealed contest publishes it after the decision."""
     return not host.contest.config.sealed or host.contest.phase() == "decided"
 
 
@@ -159,15 +159,15 @@ def credit_shown(host: Host, entry: ContestEntry) -> list[CreditRow]:
 
 
 def bases_of(host: Host, entry: ContestEntry, viewer: Person | None, admin: bool) -> list[BaseText]:
-    """What the entry may be compared with, the default first: its named parent, stock, the earlier one most alike.
+    """The texts to compare with, the default first: the named parent, stock, the most similar earlier entry.
 
-    Another's entry is among them only where its text may be read.
+    Other entries are included only if the viewer may read them.
     """
     with host.contest.database.read() as connection:
         named_ = connection.scalar(select(EntryParent.parent).where(EntryParent.number == entry.number))
     alike = entry.alike[0]["number"] if entry.alike else None
     bases = [BaseText("stock", "stock", "")]
-    for number, what in ((named_, "its parent, number {}"), (alike, "number {}, the earlier one most like it")):
+    for number, what in ((named_, "parent, number {}"), (alike, "most similar earlier entry, number {}")):
         if number is None or any(base.key == str(number) for base in bases):
             continue
         other = views.entry_numbered(host.contest, number)

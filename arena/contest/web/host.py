@@ -1,4 +1,4 @@
-"""What every answer draws on: the contest, the keys, the limits, and who is asking."""
+"""What every request handler uses: the contest, the keys, the rate limits, the viewer."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from trainer.task import Task
 
 @dataclass(frozen=True)
 class RateLimits:
-    """How often one client may do what. Reading is not limited: the pages are cheap."""
+    """Rate limits per client. Reading is not limited: the pages are cheap."""
 
     join: Rate = field(default_factory=lambda: Rate(10, 60.0))
-    token: Rate = field(default_factory=lambda: Rate(30, 60.0))  # wrong ones
+    token: Rate = field(default_factory=lambda: Rate(30, 60.0))  # wrong tokens
     entry: Rate = field(default_factory=lambda: Rate(30, 60.0))
     dispute: Rate = field(default_factory=lambda: Rate(5, 60.0))
 
 
 @dataclass
 class Host:
-    """One server's view of one contest."""
+    """The state of one server: its contest, key, limits and background parts."""
 
     contest: Contest
     task: Task
@@ -48,7 +48,7 @@ class Host:
         return cls(contest, contest.task, key, Changes(contest), limits, Intake(contest))
 
     def knows(self, term: str) -> bool:
-        """Whether the task has the edit that a program names in backticks."""
+        """Whether ``term``, named in backticks in a program, is an edit of the task."""
         return bool(self.task.edits.parse_terms((term,)))
 
     async def accept(self, person: Person, raw: bytes, parent: str = "") -> Accepted:
@@ -57,14 +57,14 @@ class Host:
         return await asyncio.wrap_future(self.intake.take(person, read))
 
     def viewer(self, request: Request) -> Person | None:
-        """Who is asking: by the browser's cookie, or by a token in the header. Raises 401 for a bad token."""
+        """The person who sent the request, by cookie or token. Raises 401 for a bad token."""
         token = bearer(request)
         if not token:
             return accounts.logged_in(self.contest.database, request.cookies.get(SESSION, ""))
         return None if self.is_admin(request) else self.person(request)
 
     def person(self, request: Request) -> Person:
-        """Who sent the token in the header. Raises 401, and 429 for too many wrong ones."""
+        """The owner of the token in the header. Raises 401, and 429 after too many wrong tokens."""
         try:
             return accounts.person_of(self.contest.database, bearer(request))
         except AccessRefused as error:
@@ -76,14 +76,14 @@ class Host:
         return accounts.is_admin(self.contest.database, bearer(request))
 
     def is_host(self, request: Request) -> bool:
-        """The same, or by the cookie of a browser that logged in as host."""
+        """Whether the request has the host token or the cookie of a browser logged in as host."""
         cookie = request.cookies.get(HOSTING, "")
         return self.is_admin(request) or accounts.host_logged_in(self.contest.database, cookie)
 
     def limited(self, rate: Rate, request: Request, who: str = "", weight: int = 1) -> None:
-        """Count one more, or ``weight`` for what costs more; raises 429 where that is too many."""
+        """Count ``weight`` requests; raises 429 above the limit."""
         if not rate.allows(who or client_of(request), weight):
-            detail = {"message": "too many requests", "hint": f"again in {rate.wait} s"}
+            detail = {"message": "too many requests", "hint": f"retry in {rate.wait} s"}
             raise HTTPException(429, detail=detail, headers={"Retry-After": str(rate.wait)})
 
 
@@ -93,7 +93,7 @@ def bearer(request: Request) -> str:
 
 
 def client_of(request: Request) -> str:
-    """Who counts as one client: an address, or the network that one customer of a provider has under IPv6."""
+    """The key of a client for rate limits: its IPv4 address, or the /64 network of its IPv6 address."""
     name = request.client.host if request.client else "?"
     try:
         address = ip_address(name)

@@ -1,4 +1,4 @@
-"""The page on where ideas came from: entries in the order of their arrival, and who took what from whom."""
+"""The lineage page: entries in order of arrival, and the directives that later entries took over from earlier ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from arena.contest.tables import ContestEntry
 from arena.contest.web.host import Host
 from arena.contest.web.pages import show
 
-ROW, TOP, LEFT, WIDTH = 26, 24, 150, 640  # of the drawing, in units of its viewBox
+ROW, TOP, LEFT, WIDTH = 26, 24, 150, 640  # in units of the viewBox
 MOST_BEND = 110
 Row = dict[str, Any]
 
@@ -28,7 +28,11 @@ def lineage_routes(host: Host) -> APIRouter:
     def page(request: Request) -> Response:
         return show(host, request, "lineage", **lineage_values(host))
 
-    @routes.get("/api/v1/lineage", include_in_schema=True, summary="Which idea appeared where first, and who took it")
+    @routes.get(
+        "/api/v1/lineage",
+        include_in_schema=True,
+        summary="The entry in which each idea appeared first, and the entries that took it over",
+    )
     def as_json() -> Any:
         lineage = lineage_values(host)["lineage"]
         return {"sealed": lineage is None, **(lineage or {"nodes": [], "ideas": []})}
@@ -37,7 +41,7 @@ def lineage_routes(host: Host) -> APIRouter:
 
 
 def lineage_values(host: Host) -> Row:
-    """What the queue's process worked out, with names; nothing of it while entries are sealed."""
+    """The lineage computed by the queue's process, with names; None while entries are sealed."""
     sealed = host.contest.config.sealed and host.contest.phase() != "decided"
     lineage = None if sealed else host.contest.database.fact("lineage")
     if not lineage:
@@ -47,7 +51,7 @@ def lineage_values(host: Host) -> Row:
 
 
 def names(contest: Contest, lineage: Mapping[str, Any]) -> dict[int, Row]:
-    """number → who and which entry, for all that the page names."""
+    """number → entry and entrant, for all entries on the page."""
     wanted = {node["number"] for node in lineage["nodes"]} | {
         one for idea in lineage["ideas"] for one in (idea["first"], *idea["takers"], *idea["changers"])
     } | {edge["from"] for node in lineage["nodes"] for edge in node["edges"]}  # fmt: skip
@@ -59,7 +63,7 @@ def names(contest: Contest, lineage: Mapping[str, Any]) -> dict[int, Row]:
 
 @dataclass(frozen=True)
 class LineageNode:
-    """One entry in the drawing. ``x`` None: no run of it has been measured."""
+    """One entry in the plot. ``x`` None: no run of it has been measured."""
 
     number: int
     y: float
@@ -71,7 +75,7 @@ class LineageNode:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Entries from top to bottom as they arrived, to the right by verified gain; arcs from whom ideas were taken."""
+    """Entries from top to bottom by arrival, left to right by verified gain; arcs for directives taken over."""
 
     height: float
     zero: float
@@ -108,7 +112,7 @@ def drawing(nodes: Sequence[Mapping[str, Any]]) -> Drawing:
 
 
 def arc(start: float, end: float, edge: Mapping[str, Any], to: int) -> tuple[str, int, str]:
-    """A bow to the left of the numbers, from the entry that gave to the one that took."""
+    """An arc left of the numbers, from the earlier entry to the one that took directives over."""
     bend = min(18 + 0.35 * (end - start), MOST_BEND)
     x = LEFT - 34
     path = f"M{x} {start}C{x - bend:.0f} {start} {x - bend:.0f} {end} {x} {end}"

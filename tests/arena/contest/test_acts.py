@@ -46,8 +46,8 @@ def test_a_void_entry_waits_no_more_and_costs_nothing(contest: Contest) -> None:
         assert {waiting.number for waiting in steward.waiting()[0]} == {1, 2, 4}
         acts.unvoid(contest, "3", "it was none")
         assert {waiting.number for waiting in steward.waiting()[0]} == {1, 2, 3, 4}
-        steward.tell_acts()
-        steward.tell_acts()
+        steward.record_acts()
+        steward.record_acts()
     assert state(contest, 3) == "queued" and used(contest, 1) == 1
     told = query(contest.folder, "SELECT record ->> 'what' AS what, record ->> 'because' AS why FROM events "
                  "WHERE kind = 'act' ORDER BY place")  # fmt: skip
@@ -75,7 +75,7 @@ def entry_id(contest: Contest, number: int) -> str:
 
 
 def test_an_entry_that_this_host_had_given_up_begins_anew(contest: Contest) -> None:
-    change(contest, 3, state="void", attempts=3, reason="this host could not carry it out")
+    change(contest, 3, state="void", attempts=3, reason="the host could not run it")
     acts.unvoid(contest, "3", "the disk is mended")
     with contest.database.read() as connection:
         entry = connection.get_one(ContestEntry, 3)

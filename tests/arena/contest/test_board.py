@@ -171,7 +171,7 @@ def test_pages_of_a_long_board(contest: Contest) -> None:
         first, last = browser.get("/").text, browser.get("/?page=3").text
         assert 'href="?page=2"' in first and 'rel="prev" href="?page=2"' in last and "201 to 252 of 252" in last
         assert "1,200 tokens, $0.50" in first and contest.study.hardware_class in first
-        assert browser.get("/?page=0").status == 422 and "no such page" in browser.get("/?page=9").text
+        assert browser.get("/?page=0").status == 422 and "This page does not exist" in browser.get("/?page=9").text
         assert len(browser.get("/api/v1/board?limit=7&offset=250").json["rows"]) == 2
         assert len(browser.get("/api/v1/board.csv").text.splitlines()) == 253
         assert len(browser.get("/api/v1/queue?limit=9").json["rows"]) == 9

@@ -63,8 +63,8 @@ def test_all_at_once_then_one_by_one_then_without(tmp_path: Path) -> None:
             assert racer.next_round(scores) == {first.arm_id: 3}
             careful.lost(contest, study, "a worker died")
         assert racer.next_round(scores) == {second.arm_id: 3}
-        (left,) = careful.told(contest, entries)
-        assert left["number"] == 3 and "3 times" in left["why"]
+        (left,) = careful.left_out_rows(contest, entries)
+        assert left["number"] == 3 and "3 attempts" in left["why"]
         away = careful.Careful(contest, entries, 3, "elsewhere")
         scores = [
             score if score.arm_id == second.arm_id else ArmScore(score.arm_id, True, (1.0,) * 3) for score in scores
@@ -100,4 +100,4 @@ def test_an_entry_that_kills_workers_in_the_decision_is_left_out(tmp_path: Path)
     assert [who["number"] for who in told["left_out"]] == [3]
     assert {row["number"] for row in told["rows"]} == {1, 2, 4} and told["best"]["number"] == 4
     (act,) = query(contest.folder, "SELECT record ->> 'because' AS why FROM events WHERE kind = 'act'")
-    assert "3 times" in act["why"]
+    assert "3 attempts" in act["why"]

@@ -71,7 +71,7 @@ def test_a_screening_run_without_a_result_fails_the_entry_alone(steward: Steward
     del steward.in_hand[hand.job.run_id]
     steward._screened(hand, example(RunEndedEvent))
     told, why = state(steward.contest, 3)
-    assert told == "failed" and "not one experiment" in why
+    assert told == "failed" and "no experiment of the screening run" in why
     assert {waiting.number for waiting in steward.waiting()[0]} == {1, 2, 4}
     with steward.contest.database.read() as connection:
         assert quota_used(connection, 1) == 1  # its author's entry, and it counts
@@ -156,7 +156,7 @@ def test_an_entry_that_was_given_up_takes_no_leaders_place(steward: Steward) -> 
     steward.shown.refresh(force=True)
     assert [row["rank_high"] for row in whole_board(steward.contest)] == [1]
     acts.unvoid(steward.contest, "3", "the host is mended")
-    steward.tell_acts()
+    steward.record_acts()
     assert sorted(leaders(steward.contest)) == [3, 4]
 
 

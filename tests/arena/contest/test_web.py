@@ -244,7 +244,7 @@ def test_a_wrong_code_or_token_says_where_one_comes_from_and_keeps_the_name(tmp_
     made = founded(tmp_path, join_open=False)
     with served(made.contest) as port:
         page = Browser(port).form("/join", name="Ada L", code="guess").text
-        assert "the host of the contest gives it out" in page and 'value="Ada L"' in page
+        assert "ask the host of the contest for it" in page and 'value="Ada L"' in page
         login = Browser(port).form("/login", token="guess").text
         assert "your token was shown once" in login
         assert "metaloop contest join --to URL" not in page + login
