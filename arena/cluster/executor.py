@@ -71,7 +71,7 @@ class RayExecutor:
             spread=True,
         )
         self.ledger = Ledger(folder / "ledger", "cluster")
-        self.told = False
+        self._stop_noted = False
         import ray  # after `connect` has made its settings
 
         self._parcel = ray.put(parcel_of(config, folder))
@@ -115,8 +115,8 @@ class RayExecutor:
     def _look(self) -> None:
         """Check the stop request, the cluster and its nodes."""
         self.scheduler.draining = self.draining
-        if self.draining and not self.told:
-            self.told = True
+        if self.draining and not self._stop_noted:
+            self._stop_noted = True
             self._note("stopping after the experiments in progress (Ctrl-C twice kills them)")
         if self.cluster.check():
             self._take_in(*self.nodes.look())

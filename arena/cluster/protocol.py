@@ -77,12 +77,12 @@ class Hand:
             event = None
         if event is None:
             raise Malformed(f"an event {kind!r} with missing or invalid fields")
-        if self._stands(event):
+        if self._is_recorded(event):
             return None
         self._past.take(event)
         return event
 
-    def _stands(self, event: Event) -> bool:
+    def _is_recorded(self, event: Event) -> bool:
         if isinstance(event, ExperimentEvent):
             if event.experiment_id != experiment_id(self.job.job_id, event.number):
                 raise Malformed(f"an experiment {event.experiment_id!r} with number {event.number!r}")

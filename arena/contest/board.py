@@ -72,7 +72,7 @@ class BoardUpdater:
 
     def write(self) -> None:
         """Bring the table up to date with the ledger; writes only changes."""
-        now, scales, unit = self._followed() if len(self.contest.tasks) == 1 else self._anew()
+        now, scales, unit = self._followed() if len(self.contest.tasks) == 1 else self._recomputed()
         if not self._written:
             self._recall()
         changed = [arm for arm, state in now.items() if self._written.get(arm) != state]
@@ -90,7 +90,7 @@ class BoardUpdater:
         ranked_arms = zip(arms_there, above, below, strict=True)
         return {arm: (self._rows[arm], up, down) for arm, up, down in ranked_arms}, [], self.contest.task.unit
 
-    def _anew(self) -> BoardState:
+    def _recomputed(self) -> BoardState:
         """Several tasks: scores depend on each other, so they are computed from the whole ledger."""
         all_rows, scales, unit = over_tasks(self.contest)
         rows = [row for row in all_rows if row["gain"] is not None]
@@ -136,7 +136,7 @@ class BoardUpdater:
             for arm in changed
             for row, above, below in (now[arm],)
         ]
-        whole = [ranked(*statement, len(now)) for statement in now.values()]
+        whole = [ranked(*row_and_ranks, len(now)) for row_and_ranks in now.values()]
         whole.sort(key=lambda row: (-row["gain"], row["arm_id"]))
         before = self.contest.database.fact("board")
         with self.contest.database.write() as connection:
@@ -148,7 +148,8 @@ class BoardUpdater:
                 connection.execute(delete(BoardRow).where(BoardRow.arm_id == arm))
             self.contest.database.put(
                 connection, "board", version=int(before.get("version", 0)) + 1, as_of=utc_now().isoformat(),
-                aa_spread=aa_spread(whole), aa_check=aa_check(whole), separate=runs_to_separate(whole), **more,
+                aa_spread=aa_spread(whole), aa_check=aa_check(whole, more["unit"]),
+                separate=runs_to_separate(whole), **more,
             )  # fmt: skip
 
 
@@ -163,9 +164,9 @@ def aa_spread(rows: Sequence[Row]) -> float | None:
     return max(apart, default=None)
 
 
-def aa_check(rows: Sequence[Row]) -> str | None:
+def aa_check(rows: Sequence[Row], unit: str) -> str | None:
     """The A/A check of the two stock arms in a sentence; None without two."""
-    check = twins(CheckedArm.of({**row, "task": None}) for row in rows)
+    check = twins(CheckedArm.of({**row, "task": None, "unit": unit}) for row in rows)
     return decision_text.check(check) if check else None
 
 

@@ -48,7 +48,7 @@ class ContestOptions:
     devices: int = 1  # of one run
     further: tuple[Task, ...] = ()  # visible, beside ``task``
     researcher: str = "scripted"
-    staff: Staff = field(default_factory=Staff)
+    models: Staff = field(default_factory=Staff)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def create_contest(folder: Path, options: ContestOptions) -> NewContest:
         folder, task=options.task, run_budget=options.run_budget, command="contest", workers=options.workers,
         devices=options.devices, fixed_steps=options.fixed_steps, sandbox=options.sandbox,
         plan={"seeds": options.runs, "confirm": options.confirm_runs}, further=others["further"],
-        reserve=others["reserve"], researcher=options.researcher, staff=options.staff,
+        reserve=others["reserve"], researcher=options.researcher, staff=options.models,
     )  # fmt: skip
     config = config_of(study, options)
     text = rules_text(config, study.config, [study.task, *options.further])

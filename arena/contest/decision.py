@@ -117,8 +117,8 @@ def announcement(contest: Contest, entries: Sequence[ContestEntry], gains: Mappi
 
 
 def scores_of(entries: Sequence[ContestEntry], gains: Mapping[str, Gains]) -> Scores[int]:
-    """The gains as they are where there is one task, else over stock's. The control and its A/A arm are one sample,
-    under the control's number; the entries of different people stay apart."""
+    """Scores: gains on one task, else gains divided by stock's. The control and its A/A arm are one sample, under the
+    control's number; entries with the same program stay separate."""
     control = next((e.number for e in entries if e.role == "control"), None)
     twins = [e.number for e in entries if e.role == "a/a" and control is not None]
     numbers = [e.number for e in entries if e.number not in twins]
@@ -169,5 +169,5 @@ def headline(outcome: str, names: Sequence[str], best: ContestEntry) -> str:
     if outcome == "won":
         return f"{names[0]} won"
     if outcome == "shared":
-        return f"{', '.join(names[:-1])} and {names[-1]} share the win: no significant difference from the first"
-    return f"No winner: the first entry, by {best.entrant}, is not significantly better than stock"
+        return f"{', '.join(names[:-1])} and {names[-1]} share the win: no significant difference from the best"
+    return f"No winner: the best entry, by {best.entrant}, is not significantly better than stock"

@@ -27,7 +27,7 @@ def health(contest: Contest) -> dict[str, Any]:
     """Times in seconds, sizes in bytes. ``problems``: sentences; empty if there are none."""
     with contest.database.read() as connection:
         counted = connection.execute(select(ContestEntry.state, func.count()).group_by(ContestEntry.state)).all()
-        untold = connection.scalar(select(func.count()).select_from(Act).where(Act.in_ledger.is_(False))) or 0
+        unrecorded = connection.scalar(select(func.count()).select_from(Act).where(Act.in_ledger.is_(False))) or 0
         suspects = connection.scalar(
             select(func.count()).where(ContestEntry.attempts > 0, ContestEntry.state.not_in(ENDED))
         ) or 0  # fmt: skip
@@ -37,7 +37,7 @@ def health(contest: Contest) -> dict[str, Any]:
         "phase": contest.phase(), "states": dict(states),
         "waiting": sum(count for state, count in states.items() if state not in ENDED),
         "at_work": Study.open(contest.folder).is_running(), "process": pulse.get("pid"), "seen_seconds": _ago(pulse),
-        "pause": pause or None, "suspects": suspects, "acts_to_be_told": untold, "workers": contest.study.workers,
+        "pause": pause or None, "suspects": suspects, "acts_to_be_told": unrecorded, "workers": contest.study.workers,
         "disk_free": shutil.disk_usage(contest.folder).free, "ledger_bytes": _size(contest.folder / "ledger"),
         "load": round(os.getloadavg()[0], 2), "log": tail(contest.folder / LOG),
     }  # fmt: skip

@@ -129,13 +129,13 @@ def version(database: Database) -> tuple[int, int]:
 
 # -- the queue ---------------------------------------------------------------------------------------------------------
 
-_kept: WeakKeyDictionary[Database, ThrottledCache[QueuePositions]] = WeakKeyDictionary()
+_position_caches: WeakKeyDictionary[Database, ThrottledCache[QueuePositions]] = WeakKeyDictionary()
 
 
 def queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
     """Positions of all entries with runs left, in the order of the queue; cached for all readers."""
-    kept = _kept.setdefault(contest.database, ThrottledCache())
-    return kept.get(version(contest.database)[1], lambda: _queue_positions(contest, run_seconds))
+    cache = _position_caches.setdefault(contest.database, ThrottledCache())
+    return cache.get(version(contest.database)[1], lambda: _queue_positions(contest, run_seconds))
 
 
 def _queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:

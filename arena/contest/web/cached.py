@@ -108,8 +108,12 @@ def key_of(scope: Scope, headers: Mapping[bytes, bytes]) -> Key | None:
 
 async def made(app: ASGIApp, scope: Scope) -> Page:
     """Render the page for an anonymous reader."""
-    kept = {b"host", b"accept"}
-    anonymous = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name in kept], "state": {}}
+    forwarded = {b"host", b"accept"}
+    anonymous = {
+        **scope,
+        "headers": [(name, value) for name, value in scope["headers"] if name in forwarded],
+        "state": {},
+    }
     messages: list[Message] = []
 
     async def nothing() -> Message:

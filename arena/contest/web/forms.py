@@ -82,6 +82,7 @@ def _joining(routes: APIRouter, host: Host) -> None:
         return show(host, request, "join", status, problem=problem, token=token, typed=name[:MOST_ECHOED])
 
     @routes.get("/join")
+    @routes.get("/join.md")
     def ask(request: Request) -> Response:
         return page_of(request)
 

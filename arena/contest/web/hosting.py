@@ -62,6 +62,7 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
 
 def _page(routes: APIRouter, host: Host) -> None:
     @routes.get("/host", include_in_schema=False)
+    @routes.get("/host.md", include_in_schema=False)
     def page(request: Request) -> Response:
         return page_of(host, request)
 

@@ -38,7 +38,7 @@ def test_who_wins(first: str, second: str, stock: str, outcome: str, winners: li
     again = [gain + 0.01 for gain in GAINS[stock]]
     decided = decide(taking_part, plain(dict(enumerate([GAINS[first], GAINS[second], GAINS[stock], again]))))
     assert (decided["outcome"], [who["number"] for who in decided["winners"]]) == (outcome, winners)
-    assert ("No winner: the first entry" in decided["headline"]) == (outcome == "none") and decided["low"] < decided[
+    assert ("No winner: the best entry" in decided["headline"]) == (outcome == "none") and decided["low"] < decided[
         "gain"
     ]
 
@@ -52,7 +52,7 @@ def test_the_first_has_to_beat_both_arms_of_stock(near: int) -> None:
         entries("program", "program", "control", "a/a"),
         plain(dict(enumerate([GAINS["middle"], GAINS["low"], *stock]))),
     )
-    assert (decided["outcome"], decided["winners"]) == ("none", []) and "No winner: the first entry" in decided[
+    assert (decided["outcome"], decided["winners"]) == ("none", []) and "No winner: the best entry" in decided[
         "headline"
     ]
 

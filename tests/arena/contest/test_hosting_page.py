@@ -27,6 +27,8 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         assert pressed(ada, "/host/void", entry=entry, because="I dislike it").status == 403
         assert stranger.form("/host/login", token="mla_wrong").status == 422
         assert host.form("/host/login", token=made.admin_token).status == 303
+        assert "Host login" in stranger.get("/host.md").text and "No host actions" in host.get("/host.md").text
+        assert "contest join --to" in stranger.get("/join.md").text
         page = host.get("/host")
         assert "Declare void" in page.text and page.headers["cache-control"] == "no-store"
         assert "no process runs the queue" in page.text

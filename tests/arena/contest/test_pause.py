@@ -29,7 +29,7 @@ def chatting(folder: Path, *texts: str, **how: Any) -> Contest:
     """A contest with these entries, each of another person; a run has four experiments."""
     task = planted(folder / "task", experiments=4)
     team = staff(patience=0.2).model_copy(update=how)
-    made = founded(folder, task=task, run_budget=task.run_budget, researcher="chat", staff=team).contest
+    made = founded(folder, task=task, run_budget=task.run_budget, researcher="chat", models=team).contest
     for number, text in enumerate(texts or ("# One\n\nChange one constant.\n",)):
         person, _ = accounts.join(made.database, made.config, f"P{number}", "")
         accept(made, person, text.encode())

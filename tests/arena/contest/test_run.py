@@ -56,7 +56,7 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     assert [row["n"] for row in board["rows"]] == [RUNS] * 5
     assert Counter(row["role"] for row in board["rows"]) == {"program": 3, "control": 1, "a/a": 1}
     assert [row["gain"] for row in board["rows"]] == sorted((row["gain"] for row in board["rows"]), reverse=True)
-    assert board["announcement"] == {}
+    assert board["announcement"] == {} and f" {contest.task.unit}, standard error" in board["aa_check"]
     seen = entry_view(contest, entry_of(contest, ids[2]), None)
     assert [told["run"] for told in seen["results"]] == [1, 2]
     mean = sum(told["gain"] for told in seen["results"]) / RUNS
