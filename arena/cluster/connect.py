@@ -25,18 +25,18 @@ class Cluster:
 
     address: str
     own: bool
-    heard: float = 0.0
+    last_answer: float = 0.0
 
     def check(self) -> bool:
         """Whether the head answers now. Raises EnvironmentProblem after GONE_SECONDS without an answer."""
-        if said := knock(self.address):
-            if time.monotonic() - self.heard < GONE_SECONDS:
+        if said := connection_error(self.address):
+            if time.monotonic() - self.last_answer < GONE_SECONDS:
                 return False
             raise EnvironmentProblem(
                 f"lost the Ray cluster at {self.address}: {said}",
                 hint="finished runs are kept: run the same command again, on a new cluster or with --executor local",
             )
-        self.heard = time.monotonic()
+        self.last_answer = time.monotonic()
         return True
 
 
@@ -97,10 +97,10 @@ def _of_this_machine() -> str:
     """
     path = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
     written = path.read_text("utf-8", "replace").strip() if path.is_file() else ""
-    return written if written and not knock(written) else ""
+    return written if written and not connection_error(written) else ""
 
 
-def knock(endpoint: str) -> str:
+def connection_error(endpoint: str) -> str:
     """Try a TCP connection to ``host:port``; returns the error, empty on success."""
     host, _, port = endpoint.rpartition(":")
     try:
@@ -113,7 +113,7 @@ def knock(endpoint: str) -> str:
 def _join(there: str) -> None:
     import ray
 
-    said = knock(there)
+    said = connection_error(there)
     if not said:
         try:
             _init(address=there)

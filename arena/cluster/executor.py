@@ -22,7 +22,7 @@ from arena.cluster import runs
 from arena.cluster.connect import Cluster, connect
 from arena.cluster.nodes import Nodes, UsableNode, label, pinned
 from arena.cluster.parcel import parcel_of
-from arena.cluster.protocol import Hand, Malformed, parse, result_of
+from arena.cluster.protocol import Malformed, TrackedJob, parse, result_of
 from arena.cluster.seat import SeatActor, sweep
 from arena.executor import MOST_DEATHS, Progress, rebuild
 from arena.jobs import Job, JobResult, RunJob
@@ -78,7 +78,7 @@ class RayExecutor:
         self._seats: dict[tuple[str, int], SeatHandle] = {}
         self._calls: dict[ObjectRef[Any], SeatHandle] = {}
         self._doubted: dict[SeatHandle, float] = {}  # unreachable seats, and when to try them again
-        self._hands: dict[str, Hand] = {}
+        self._jobs: dict[str, TrackedJob] = {}
         self._hosts: dict[str, str] = {}
         self._alone_since: float | None = None
         for other in _LIVE:  # idle workers of this process's other executors would occupy the devices
@@ -140,7 +140,7 @@ class RayExecutor:
         """Whether no more jobs will come, if none is in progress. Raises EnvironmentProblem if no node is left."""
         if self.scheduler.draining or (self.scheduler.nodes and not self.scheduler.waiting):
             return True
-        if self.scheduler.nodes or self.nodes.hopeful:
+        if self.scheduler.nodes or self.nodes.has_pending:
             return False
         if self.nodes.refused and self._alone_since is None and not self._hosts:
             why = next(iter(self.nodes.refused.values()))
@@ -172,9 +172,9 @@ class RayExecutor:
             actor = there.remote(self._session_at(placed.node), key[1])
             seat = self._seats[key] = SeatHandle(actor, *key)
         seat.placed, seat.result = placed, None
-        hand = self._hands.setdefault(placed.job.job_id, Hand(placed.job))
+        tracked = self._jobs.setdefault(placed.job.job_id, TrackedJob(placed.job))
         if seat.ready:
-            self._hand_over(seat, hand)
+            self._hand_over(seat, tracked)
         else:
             self._calls[seat.actor.begin.remote(self._parcel)] = seat
 
@@ -182,10 +182,10 @@ class RayExecutor:
         """The name of this executor's folder on a node; several nodes may share a machine."""
         return f"{self.session}-{node[:12]}"
 
-    def _hand_over(self, seat: SeatHandle, hand: Hand) -> None:
-        job = hand.job
+    def _hand_over(self, seat: SeatHandle, tracked: TrackedJob) -> None:
+        job = tracked.job
         if isinstance(job, RunJob):
-            job = replace(job, recorded=hand.recorded())
+            job = replace(job, recorded=tracked.recorded())
             if job.recorded and (self.folder / "runs" / job.run_id).is_dir():
                 seat.actor.lay.remote(job.run_id, runs.pack(self.folder / "runs" / job.run_id))
         self._call(seat, job_line(job))
@@ -208,29 +208,29 @@ class RayExecutor:
             if seat is None:
                 continue  # its node has left meanwhile
             try:
-                result = self._heard(seat, ray.get(ref))
+                result = self._handle(seat, ray.get(ref))
             except ray.exceptions.ActorUnavailableError:  # the actor or only its connection is dead; try again
                 self._doubted[seat] = time.monotonic() + LOOK_SECONDS
                 continue
             except (ray.exceptions.RayError, Malformed) as error:
-                self._bury(seat, " ".join(str(error).split())[:200] or type(error).__name__)
+                self._drop_dead(seat, " ".join(str(error).split())[:200] or type(error).__name__)
                 continue
             if result is not None:
                 yield result
 
-    def _heard(self, seat: SeatHandle, answer: Any) -> JobResult | None:
+    def _handle(self, seat: SeatHandle, answer: Any) -> JobResult | None:
         """Handle the result of a call: None from `begin`, lines or the exit status from `talk`, files from `fetch`."""
         placed = seat.placed
         assert placed is not None
-        hand = self._hands[placed.job.job_id]
+        tracked = self._jobs[placed.job.job_id]
         if isinstance(answer, str):
-            self._bury(seat, answer)
+            self._drop_dead(seat, answer)
             return None
         if seat.result is not None:
-            self._bring_home(hand.job.job_id, answer)
+            self._bring_home(tracked.job.job_id, answer)
             return self._finish(seat, seat.result)
         if answer is None:
-            self._hand_over(seat, hand)
+            self._hand_over(seat, tracked)
             return None
         waits = False
         for line in answer:
@@ -241,9 +241,9 @@ class RayExecutor:
             seat.ready = seat.ready or "ready" in message
             waits = waits or message.get("wait") is True
             if "event" in message:
-                self._write(hand.take(message["event"]))
+                self._write(tracked.take(message["event"]))
             if "result" in message:
-                return self._end(seat, result_of(message["result"], hand.job))
+                return self._end(seat, result_of(message["result"], tracked.job))
         self._call(seat, json.dumps({"stop": self.draining}).encode() if waits else None)
         return None
 
@@ -256,7 +256,7 @@ class RayExecutor:
 
     def _end(self, seat: SeatHandle, result: JobResult) -> JobResult | None:
         """Finish a job; a run is finished once its folder has arrived."""
-        if not isinstance(self._hands[result.job_id].job, RunJob):
+        if not isinstance(self._jobs[result.job_id].job, RunJob):
             return self._finish(seat, result)
         seat.result = result
         self._calls[seat.actor.fetch.remote(result.job_id)] = seat
@@ -272,7 +272,7 @@ class RayExecutor:
         placed = seat.placed
         assert placed is not None
         seat.placed = seat.result = None
-        self._hands.pop(result.job_id, None)
+        self._jobs.pop(result.job_id, None)
         counts = self.scheduler.result(placed.ticket, whole=result.state == "finished")
         return replace(result, worker=seat.index) if counts else None
 
@@ -289,10 +289,10 @@ class RayExecutor:
             self._drop(other)
         self.scheduler.leave(seat.node)
         self.nodes.refuse(seat.node, f"{error.get('message')}")
-        if not self.scheduler.nodes and not self.nodes.hopeful:
+        if not self.scheduler.nodes and not self.nodes.has_pending:
             raise rebuild(error, before)
 
-    def _bury(self, seat: SeatHandle, why: str) -> None:
+    def _drop_dead(self, seat: SeatHandle, why: str) -> None:
         """Drop a seat that does not answer, and its node's other seats if the node is gone."""
         if seat.placed is None or self._seats.get((seat.node, seat.index)) is not seat:
             return

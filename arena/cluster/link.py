@@ -24,27 +24,27 @@ class Link:
     def __init__(self, channel: TextIO, answers: TextIO) -> None:
         self._channel, self._answers = channel, answers
         self._lock = threading.Lock()
-        self._stop, self._heard = False, 0.0
+        self._stop, self._answered_at = False, 0.0
 
     def append(self, event: Mapping[str, Any], sync: bool = True) -> None:
         """Send an event; with ``sync``, wait until it is written."""
         with self._lock:
-            self._post({"event": plain(event), "wait": sync})
+            self._write_line({"event": plain(event), "wait": sync})
             if sync:
-                self._hear()
+                self._read_answer()
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send any other message, except progress, which the driver derives from the events."""
         if "progress" not in message:
             with self._lock:
-                self._post(message)
+                self._write_line(message)
 
     def stopping(self) -> bool:
         """Whether the driver has requested a stop, as of at most LOOK_SECONDS ago."""
         with self._lock:
-            if time.monotonic() - self._heard > LOOK_SECONDS:
-                self._post({"ask": "stop", "wait": True})
-                self._hear()
+            if time.monotonic() - self._answered_at > LOOK_SECONDS:
+                self._write_line({"ask": "stop", "wait": True})
+                self._read_answer()
             return self._stop
 
     def jobs(self) -> Iterator[Job]:
@@ -56,12 +56,12 @@ class Link:
     def close(self) -> None:
         """Nothing to do: the pipes belong to the process."""
 
-    def _post(self, message: Mapping[str, Any]) -> None:
+    def _write_line(self, message: Mapping[str, Any]) -> None:
         self._channel.write(json.dumps(message, allow_nan=False) + "\n")
         self._channel.flush()
 
-    def _hear(self) -> None:
+    def _read_answer(self) -> None:
         line = self._answers.readline()
         if not line:  # the driver is gone, so nothing more can be recorded
             os._exit(1)
-        self._stop, self._heard = bool(json.loads(line)["stop"]), time.monotonic()
+        self._stop, self._answered_at = bool(json.loads(line)["stop"]), time.monotonic()

@@ -50,13 +50,13 @@ class Nodes:
         self.here = facts()
         self.used: dict[str, UsableNode] = {}
         self.refused: dict[str, str] = {}  # name → why
-        self._asked: dict[str, ObjectRef[NodeFacts]] = {}
+        self._fact_calls: dict[str, ObjectRef[NodeFacts]] = {}
         self._looked = float("-inf")
 
     @property
-    def hopeful(self) -> bool:
+    def has_pending(self) -> bool:
         """Whether a node may still turn out to be usable."""
-        return bool(self._asked)
+        return bool(self._fact_calls)
 
     def look(self, now: bool = False) -> tuple[list[UsableNode], list[str]]:
         """New usable nodes, and names of usable nodes that are gone."""
@@ -69,20 +69,20 @@ class Nodes:
         gone = [name for name in self.used if name not in alive]
         for name in gone:
             del self.used[name]
-        self._asked = {name: ref for name, ref in self._asked.items() if name in alive}
+        self._fact_calls = {name: ref for name, ref in self._fact_calls.items() if name in alive}
         for name in alive:
-            if alive[name] and name not in self.used and name not in self.refused and name not in self._asked:
+            if alive[name] and name not in self.used and name not in self.refused and name not in self._fact_calls:
                 ask = ray.remote(num_cpus=0, max_retries=0)(facts)
-                self._asked[name] = ask.options(scheduling_strategy=pinned(name)).remote()
-        return [node for name in list(self._asked) if (node := self._heard(name, alive[name]))], gone
+                self._fact_calls[name] = ask.options(scheduling_strategy=pinned(name)).remote()
+        return [node for name in list(self._fact_calls) if (node := self._answer_of(name, alive[name]))], gone
 
-    def _heard(self, name: str, devices: int) -> UsableNode | None:
+    def _answer_of(self, name: str, devices: int) -> UsableNode | None:
         import ray
 
-        ready, _ = ray.wait([self._asked[name]], timeout=0)
+        ready, _ = ray.wait([self._fact_calls[name]], timeout=0)
         if not ready:
             return None
-        ref = self._asked.pop(name)
+        ref = self._fact_calls.pop(name)
         try:
             node_facts = ray.get(ref)
         except ray.exceptions.RayTaskError as error:

@@ -43,13 +43,13 @@ def _refuse(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-class Hand:
+class TrackedJob:
     """A job in progress on a node, with the recorded events of its run, so that none is written or done twice."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self._past = RunState()
-        self._told: set[str] = set()
+        self._received: set[str] = set()
         for event in job.recorded if isinstance(job, RunJob) else ():
             self._past.take(event)
 
@@ -92,8 +92,8 @@ class Hand:
             if not 0 <= event.number < len(known) + MOST_DEVICES:  # experiments of a wave end in any order
                 raise Malformed(f"experiment {event.number} after {len(known)}")
         if event.kind in ONCE and getattr(event, "state", "finished") == "finished":
-            before = event.kind in self._told
-            self._told.add(event.kind)
+            before = event.kind in self._received
+            self._received.add(event.kind)
             return before
         return False
 

@@ -23,7 +23,7 @@ from programs.errors import EnvironmentProblem
 LOG_CHARS = 400  # last characters of a dead worker's log that are searched for its last line
 
 
-def place_of(session: str) -> Path:
+def executor_folder(session: str) -> Path:
     """The folder of one executor's workers on this node. Raises EnvironmentProblem if another user owns it."""
     folder = Path(tempfile.gettempdir()) / f"metaloop-{os.getuid()}-{session}"
     folder.mkdir(mode=0o711, exist_ok=True)
@@ -46,7 +46,7 @@ class SeatActor:
         """Create the worker's folder and start the worker."""
         with contextlib.suppress(PermissionError):  # Ray starts its workers with nice 15; root can undo that
             os.setpriority(os.PRIO_PROCESS, 0, 0)
-        root = place_of(self._session)
+        root = executor_folder(self._session)
         self._folder = root / f"worker-{self._index}"
         shutil.rmtree(self._folder, ignore_errors=True)  # left by a worker that died
         self._folder.mkdir(mode=0o700)

@@ -24,7 +24,7 @@ from trainer.inside.metering import die_with_parent
 from trainer.task import Task
 
 
-class FarWorker(Worker):
+class RemoteWorker(Worker):
     """A worker whose events, stop requests and spending file (purse.json) are the driver's."""
 
     def __init__(self, *args: Any, link: Link, study: Path, **named: Any) -> None:
@@ -67,7 +67,7 @@ def main() -> None:
     link = Link(channel, sys.stdin)
     try:
         check(folder, study)
-        serve(folder, int(sys.argv[2]), link.jobs(), link.send, make=partial(FarWorker, link=link, study=study))
+        serve(folder, int(sys.argv[2]), link.jobs(), link.send, make=partial(RemoteWorker, link=link, study=study))
     except BrokenPipeError:
         os._exit(1)
     except Exception as error:  # process boundary: the driver gets the reason

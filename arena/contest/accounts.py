@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from arena.contest.database import Database
-from arena.contest.names import checked_name, look
+from arena.contest.names import checked_name, skeleton
 from arena.contest.settings import ContestConfig, utc_now
 from arena.contest.tables import HostSession, Person, Session
 from programs.errors import UsageError
@@ -63,7 +63,7 @@ def join(database: Database, config: ContestConfig, name: str, code: str) -> tup
         with database.write() as connection:
             if connection.query(Person).count() >= MOST_PEOPLE:
                 raise UsageError("this contest is full", hint="ask the host")
-            if any(look(other) == look(name) for other in connection.scalars(select(Person.name))):
+            if any(skeleton(other) == skeleton(name) for other in connection.scalars(select(Person.name))):
                 raise taken(name)
             connection.add(person)
     except IntegrityError:

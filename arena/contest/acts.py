@@ -37,7 +37,7 @@ def void(contest: Contest, entry_id: str, because: str) -> Act:
             raise UsageError("stock cannot be declared void", hint="name an entrant's entry")
         if entry.state == VOID:
             raise UsageError(
-                f"entry {entry.number} is void already: {entry.reason}", hint="metaloop contest unvoid reinstates it"
+                f"entry {entry.number} is void already: {entry.reason}", hint="contest unvoid reinstates it"
             )
         act = Act(
             number=entry.number, what=VOID, because=because, at=utc_now(), phase=contest.phase(),
@@ -60,7 +60,7 @@ def unvoid(contest: Contest, entry_id: str, because: str = "") -> Act:
         entry = find_entry(connection, entry_id)
         if entry.state != VOID:
             raise UsageError(
-                f"entry {entry.number} is not void, it is {entry.state}", hint="only a void entry can be reinstated"
+                f"entry {entry.number} is not void but {entry.state}", hint="only void entries are reinstated"
             )
         last = standing_void(connection, entry.number)
         before = "running" if entry.runs_done else "queued"  # of an entry that was given up, not declared void
@@ -77,11 +77,8 @@ def unvoid(contest: Contest, entry_id: str, because: str = "") -> Act:
 
 def find_entry(connection: Any, entry_id: str) -> ContestEntry:
     """The entry with this id or number. Raises NotFound."""
-    same = (
-        ContestEntry.number == int(entry_id)
-        if entry_id.isdecimal() and len(entry_id) < 10
-        else ContestEntry.entry_id == entry_id
-    )
+    numbered = entry_id.isdecimal() and len(entry_id) < 10
+    same = ContestEntry.number == int(entry_id) if numbered else ContestEntry.entry_id == entry_id
     entry: ContestEntry | None = connection.scalar(select(ContestEntry).where(same))
     if entry is None:
         raise NotFound(f"no entry {entry_id!r}"[:80], hint="the board lists numbers and entry ids")
@@ -119,10 +116,8 @@ def row(act: Act) -> dict[str, Any]:
 
 def since(contest: Contest, announcement: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The acts that made entries of the announcement void after the decision, winners first."""
-    shown = [
-        *announcement.get("winners", ()),
-        *(row for row in announcement.get("rows", ()) if row["role"] == "program"),
-    ]
+    programs = (row for row in announcement.get("rows", ()) if row["role"] == "program")
+    shown = [*announcement.get("winners", ()), *programs]
     with contest.database.read() as connection:
         void_acts = [standing_void(connection, number) for number in dict.fromkeys(int(who["number"]) for who in shown)]
         return [row(act) for act in void_acts if act is not None]

@@ -20,7 +20,7 @@ from arena.study import Study
 MOST_ATTEMPTS = 3  # of an arm that runs alone
 
 
-class Careful:
+class IsolatingRacer:
     """A racer that gives each arm of a match, one per entry, its runs: all arms at once, or one by one after workers
     were lost; no runs for an entry that is void or was given up. ``hidden``: the match's hidden task; runs lost
     there do not affect the decision."""
@@ -52,12 +52,8 @@ def lost(contest: Contest, study: Study, why: str) -> str:
         return "from now on the leaders run one after the other, to find out whose runs are lost"
     lost_arms = dict(state.get("lost") or {})
     attempts = 1 + lost_arms.get(alone["arm_id"], {}).get("attempts", 0)
-    lost_arms[alone["arm_id"]] = {
-        "attempts": attempts,
-        "why": why,
-        "number": alone["number"],
-        "hidden": alone["hidden"],
-    }
+    which = {key: alone[key] for key in ("number", "hidden")}
+    lost_arms[alone["arm_id"]] = {"attempts": attempts, "why": why, **which}
     contest.state(lost=lost_arms)
     if attempts != MOST_ATTEMPTS or alone["control"]:  # stock is never left out
         return f"entry {alone['number']}: attempt {attempts} of its confirming runs was lost"
@@ -73,16 +69,13 @@ def left_out(contest: Contest, entries: Sequence[ContestEntry], hidden: str = ""
     """number → reason, of the entries that the decision leaves out: void, or given up on a visible task. A match on
     ``hidden`` also leaves out the entries given up on that task."""
     lost = (contest.state().get("lost") or {}).values()
-    here = [
-        lost_arm for lost_arm in lost if lost_arm["attempts"] >= MOST_ATTEMPTS and lost_arm["hidden"] in ("", hidden)
-    ]
-    given = {lost_arm["number"]: given_up(lost_arm) for lost_arm in here}
+    here = [arm for arm in lost if arm["attempts"] >= MOST_ATTEMPTS and arm["hidden"] in ("", hidden)]
+    given = {arm["number"]: given_up(arm) for arm in here}
     reasons = {e.number: given[e.number] for e in entries if e.role == "program" and e.number in given}
     numbers = [entry.number for entry in entries]
     with contest.database.read() as connection:
-        void = (
-            connection.query(ContestEntry).where(ContestEntry.number.in_(numbers), ContestEntry.state == "void").all()
-        )
+        entries_now = connection.query(ContestEntry).where(ContestEntry.number.in_(numbers))
+        void = entries_now.where(ContestEntry.state == "void").all()
     return reasons | {entry.number: entry.reason for entry in void}
 
 

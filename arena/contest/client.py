@@ -14,7 +14,7 @@ SECONDS = 30.0
 MOST_ANSWER = 32 << 20
 
 
-class Turned(UsageError):
+class RequestRejected(UsageError):
     """The host rejected the request; ``detail``: its error."""
 
     def __init__(self, message: str, hint: str, detail: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ class ContestClient:
                 body_json: dict[str, Any] = json.loads(answer.read(MOST_ANSWER))
                 return body_json
         except urllib.error.HTTPError as error:
-            raise said(error.code, error.read(MOST_ANSWER)) from None
+            raise error_of(error.code, error.read(MOST_ANSWER)) from None
         except (urllib.error.URLError, OSError, ValueError) as error:
             why = getattr(error, "reason", error)
             raise EnvironmentProblem(
@@ -64,7 +64,7 @@ class ContestClient:
             ) from None
 
 
-def said(status: int, body: bytes) -> MetaloopError:
+def error_of(status: int, body: bytes) -> MetaloopError:
     """The error for a response with a status of 400 or above."""
     try:
         detail = json.loads(body)["error"]
@@ -73,4 +73,4 @@ def said(status: int, body: bytes) -> MetaloopError:
         return EnvironmentProblem(f"the host answered {status}: {body[:200].decode('utf-8', 'replace')}")
     if status == 401:
         return CredentialMissing(message, hint=hint)
-    return NotFound(message, hint=hint) if status == 404 else Turned(message, hint, detail)
+    return NotFound(message, hint=hint) if status == 404 else RequestRejected(message, hint, detail)

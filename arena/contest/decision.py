@@ -62,7 +62,7 @@ def run_again(
 ) -> Gains:  # fmt: skip
     """The confirming runs on the study's task; an entry that is left out keeps the runs it has."""
     match = entered(study, entries, arms.CONFIRMATION)
-    play(study, executor, match, careful.Careful(contest, entries, contest.config.confirm_runs), progress)
+    play(study, executor, match, careful.IsolatingRacer(contest, entries, contest.config.confirm_runs), progress)
     return {entry.number: gains_of(study, arm.arm_id) for entry, arm in zip(entries, match.arms, strict=True)}
 
 
@@ -74,7 +74,7 @@ def hidden_results(
     for number in range(len(study.config.reserve)):
         study_there = study.on_reserve(number)
         match = entered(study_there, entries, arms.HIDDEN)
-        runs = careful.Careful(contest, entries, contest.config.confirm_runs, study_there.task.name)
+        runs = careful.IsolatingRacer(contest, entries, contest.config.confirm_runs, study_there.task.name)
         with executor_of(study_there, progress) as executor:
             play(study_there, executor, match, runs, progress)
         rows = [row for row in board_rows(contest, match.label) if row["gain"] is not None]

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from arena.contest.database import Database
 from arena.contest.queue import HOST, Costs, Waiting, turns
-from arena.contest.tables import ENDED, ContestEntry, EntryChange
+from arena.contest.tables import ENDED, QUEUE_COLUMNS, ContestEntry, EntryChange
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,8 @@ class QueueState:
     def look(self, database: Database) -> None:
         """Read the entries that have changed."""
         with database.read() as connection:
-            columns = (
-                EntryChange.change,
-                ContestEntry.number,
-                ContestEntry.person_id,
-                ContestEntry.state,
-                ContestEntry.runs_done,
-                ContestEntry.attempts,
-            )
-            query = (
-                select(*columns)
-                .join(ContestEntry, ContestEntry.number == EntryChange.number)
-                .where(EntryChange.change > self._change)
-            )
+            query = select(EntryChange.change, *QUEUE_COLUMNS).where(EntryChange.change > self._change)
+            query = query.join(ContestEntry, ContestEntry.number == EntryChange.number)
             rows = connection.execute(query.order_by(EntryChange.change)).all()
         people = {
             self._take(EntrySnapshot(number, who or HOST, state, done, lost))

@@ -33,7 +33,7 @@ LOOKS = str.maketrans({
 def checked_name(name: str) -> str:
     """The name in Unicode normal form NFKC: letters, digits, spaces and a few marks. Raises UsageError."""
     name = " ".join(unicodedata.normalize("NFKC", name).split())
-    if not 1 <= len(name) <= MOST_NAME or not _plain(name) or look(name) in map(look, RESERVED):
+    if not 1 <= len(name) <= MOST_NAME or not _plain(name) or skeleton(name) in map(skeleton, RESERVED):
         hint = "letters, digits, spaces, - _ . and '"
         raise UsageError(f"a name must have 1 to {MOST_NAME} readable characters", hint=hint)
     if not _one_writing(name):
@@ -43,7 +43,7 @@ def checked_name(name: str) -> str:
 
 
 @lru_cache(maxsize=20_000)
-def look(name: str) -> str:
+def skeleton(name: str) -> str:
     """The skeleton of a name: equal for two names that look alike.
 
     After Unicode TS 39: ignores case, marks between words, and differences between similar letters.

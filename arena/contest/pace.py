@@ -14,7 +14,7 @@ REMEMBERED = 20  # runs at full budget
 LINES = 12  # progress lines of a decision in the log
 
 
-def took(contest: Contest, seconds: float) -> None:
+def record_run_time(contest: Contest, seconds: float) -> None:
     """Store the wall time of a run, verification included."""
     last = contest.database.fact("pace").get("seconds", [])
     contest.database.set_fact("pace", seconds=[*last, round(seconds, 2)][-REMEMBERED:])

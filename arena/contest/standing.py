@@ -15,7 +15,7 @@ from sqlalchemy.orm import undefer
 from arena.contest.contest import Contest
 from arena.contest.database import Database
 from arena.contest.queue import HOST, Waiting, forecast, turns
-from arena.contest.tables import ENDED, STATES, BoardRow, ContestEntry, ContestFact, EntryChange
+from arena.contest.tables import ENDED, QUEUE_COLUMNS, STATES, BoardRow, ContestEntry, ContestFact, EntryChange
 from arena.contest.throttled_cache import ThrottledCache
 
 BY_TURNS = 500  # rows per query when all are read
@@ -100,13 +100,8 @@ def unmeasured(connection: Connection, part: RowRange, measured: int) -> tuple[l
 def voided(connection: Connection, most: int) -> tuple[list[Row], int]:
     """The void entries, latest first, each with the verified gain of its runs as ``as_it_was``; their number."""
     void = ContestEntry.state == "void"
-    query = (
-        select(ContestEntry)
-        .options(undefer(ContestEntry.results))
-        .where(void)
-        .order_by(ContestEntry.number.desc())
-        .limit(most)
-    )
+    query = select(ContestEntry).options(undefer(ContestEntry.results)).where(void)
+    query = query.order_by(ContestEntry.number.desc()).limit(most)
     count = connection.scalar(select(func.count()).select_from(ContestEntry).where(void))
     return [{"entry": entry, "as_it_was": _gains(entry)} for entry in connection.scalars(query)], int(count or 0)
 
@@ -145,17 +140,9 @@ def _queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
         given = connection.execute(
             select(ContestEntry.person_id, func.sum(ContestEntry.runs_done), screened).group_by(ContestEntry.person_id)
         ).all()
-        columns = (
-            ContestEntry.number,
-            ContestEntry.person_id,
-            ContestEntry.state,
-            ContestEntry.runs_done,
-            ContestEntry.attempts,
-        )
         still = [state for state in STATES if state not in ENDED]
-        rows = connection.execute(
-            select(*columns).where(ContestEntry.state.in_(still)).order_by(ContestEntry.number)
-        ).all()
+        query = select(*QUEUE_COLUMNS).where(ContestEntry.state.in_(still)).order_by(ContestEntry.number)
+        rows = connection.execute(query).all()
     served = {who or HOST: costs.of(runs, screenings) for who, runs, screenings in given}
     waiting = [
         Waiting(number, who or HOST, contest.config.wanted - done, state in ("queued", "screening"), suspect=lost > 0)
@@ -165,7 +152,5 @@ def _queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
 
 
 def entries_of(connection: Connection, numbers: Sequence[int]) -> dict[int, ContestEntry]:
-    return {
-        entry.number: entry
-        for entry in connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(numbers)))
-    }
+    entries = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(numbers)))
+    return {entry.number: entry for entry in entries}

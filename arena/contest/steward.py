@@ -198,7 +198,7 @@ class Steward:
         if hand.index is None:
             self._screened(hand, result.run)
             return
-        pace.took(self.contest, time.monotonic() - hand.began)
+        pace.record_run_time(self.contest, time.monotonic() - hand.began)
         there, arm, _ = self._on(hand.number, hand.index)
         settle(there.study, hand.job, arm, result, baselines[self.places.index(there)])
         result_row, counted = run_result(there.study, hand.job.run_id, result.run), self._counted(hand.number)

@@ -103,6 +103,16 @@ class ContestEntry(ContestTable):
         return self.person.name if self.person else "host"
 
 
+#: What the order of the queue depends on.
+QUEUE_COLUMNS = (
+    ContestEntry.number,
+    ContestEntry.person_id,
+    ContestEntry.state,
+    ContestEntry.runs_done,
+    ContestEntry.attempts,
+)
+
+
 class Act(ContestTable):
     """A host action on an entry: `void` or `unvoid`. ``state``, ``reason``: the entry's before, updated as its runs
     end."""

@@ -110,9 +110,8 @@ def entry_row(entry: ContestEntry) -> Row:
 def entry_of(contest: Contest, entry_id: str) -> ContestEntry:
     """The entry with its text. Raises NotFound."""
     with contest.database.read() as connection:
-        entry = connection.scalar(
-            select(ContestEntry).options(*map(undefer, WHOLE)).where(ContestEntry.entry_id == entry_id)
-        )
+        query = select(ContestEntry).options(*map(undefer, WHOLE))
+        entry = connection.scalar(query.where(ContestEntry.entry_id == entry_id))
     if entry is None:
         raise NotFound(f"no entry {entry_id!r}"[:80], hint="the board lists them")
     return entry
@@ -164,12 +163,8 @@ def similar(contest: Contest, entry: ContestEntry, viewer: Person | None, admin:
     shares = {other["number"]: other["share"] for other in entry.alike}
     same = or_(ContestEntry.program_id == entry.program_id, ContestEntry.number.in_(shares))
     with contest.database.read() as connection:
-        others = connection.scalars(
-            select(ContestEntry)
-            .where(same, ContestEntry.number != entry.number)
-            .order_by(ContestEntry.number)
-            .limit(MOST_ROWS)
-        ).all()
+        query = select(ContestEntry).where(same, ContestEntry.number != entry.number).order_by(ContestEntry.number)
+        others = connection.scalars(query.limit(MOST_ROWS)).all()
     return [
         entry_row(other) | {"share": 1.0 if other.program_id == entry.program_id else shares[other.number]}
         for other in others
@@ -189,9 +184,8 @@ def queue_view(contest: Contest, part: RowRange | None = None, viewer: Person | 
         shown = list(islice(order, part.skip, part.skip + part.most))
         known = entries_of(connection, shown)
         who = viewer.person_id if viewer else -1
-        mine = connection.scalars(
-            select(ContestEntry).where(ContestEntry.person_id == who, ContestEntry.state.not_in(ENDED))
-        )
+        query = select(ContestEntry).where(ContestEntry.person_id == who, ContestEntry.state.not_in(ENDED))
+        mine = connection.scalars(query)
         own = {entry.number: entry for entry in mine if entry.number in order}
     pulse = contest.database.fact("pulse")
     return {
@@ -212,9 +206,8 @@ def host_rows(contest: Contest) -> list[Row]:
     """The entries for the host page: void ones first, then the latest first."""
     order = (ContestEntry.state != "void", ContestEntry.number.desc())
     with contest.database.read() as connection:
-        entries = connection.scalars(
-            select(ContestEntry).where(ContestEntry.role == "program").order_by(*order).limit(MOST_ROWS)
-        ).all()
+        query = select(ContestEntry).where(ContestEntry.role == "program").order_by(*order)
+        entries = connection.scalars(query.limit(MOST_ROWS)).all()
     return [entry_row(entry) | {"attempts": entry.attempts} for entry in entries]
 
 

@@ -56,7 +56,7 @@ def submit(
 ) -> int:
     """Enter a program. When this returns, the host has stored it; the same text again
     is the same entry."""
-    from arena.contest.client import Turned
+    from arena.contest.client import RequestRejected
     from programs.program import Program
 
     client = client_of(to, token)
@@ -64,7 +64,7 @@ def submit(
     raw = Program.load(Path(program).expanduser()).raw
     try:
         entry = client.enter(raw, parent)
-    except Turned as problem:
+    except RequestRejected as problem:
         messages = problem.detail.get("lint") or []
         for m in messages if out.mode != "json" else ():
             out.note(f"{program}:{m['line']}: {m['level']}: {m['message']} [{m['code']}]")

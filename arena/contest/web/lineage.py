@@ -28,11 +28,7 @@ def lineage_routes(host: Host) -> APIRouter:
     def page(request: Request) -> Response:
         return show(host, request, "lineage", **lineage_values(host))
 
-    @routes.get(
-        "/api/v1/lineage",
-        include_in_schema=True,
-        summary="The entry in which each idea appeared first, and the entries that took it over",
-    )
+    @routes.get("/api/v1/lineage", include_in_schema=True, summary="First entry of each idea, and who took it over")
     def as_json() -> Any:
         lineage = lineage_values(host)["lineage"]
         return {"sealed": lineage is None, **(lineage or {"nodes": [], "ideas": []})}

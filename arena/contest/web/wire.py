@@ -12,7 +12,7 @@ HEAD_SECONDS = 20.0  # from the opening of a connection, or the first byte of a 
 MOST_HEAD = 32 << 10  # bytes of a request's line and headers
 
 
-class Patient(H11Protocol):
+class HeaderTimeoutProtocol(H11Protocol):
     """HTTP/1.1 that closes a connection if the headers of its next request do not arrive in time."""
 
     late: asyncio.TimerHandle | None = None
@@ -50,6 +50,6 @@ class Patient(H11Protocol):
 def configured(app: Any) -> Config:
     """Server settings: always the same parser, no websockets, bounded headers."""
     return Config(
-        app, http=Patient, ws="none", log_level="warning", server_header=False, date_header=True,
+        app, http=HeaderTimeoutProtocol, ws="none", log_level="warning", server_header=False, date_header=True,
         timeout_graceful_shutdown=2, timeout_keep_alive=15, h11_max_incomplete_event_size=MOST_HEAD,
     )  # fmt: skip

@@ -54,7 +54,7 @@ def test_all_at_once_then_one_by_one_then_without(tmp_path: Path) -> None:
     with Study.open(contest.folder) as study:
         entries = taking_part(contest, [3, 4])
         match = entered(study, entries, "confirmation")
-        racer = careful.Careful(contest, entries, 3)
+        racer = careful.IsolatingRacer(contest, entries, 3)
         scores = [ArmScore(arm.arm_id, True, ()) for arm in match.arms]
         first, second = match.arms[:2]
         assert racer.next_round(scores) == {arm.arm_id: 3 for arm in match.arms}
@@ -65,7 +65,7 @@ def test_all_at_once_then_one_by_one_then_without(tmp_path: Path) -> None:
         assert racer.next_round(scores) == {second.arm_id: 3}
         (left,) = careful.left_out_rows(contest, entries)
         assert left["number"] == 3 and "3 attempts" in left["why"]
-        away = careful.Careful(contest, entries, 3, "elsewhere")
+        away = careful.IsolatingRacer(contest, entries, 3, "elsewhere")
         scores = [
             score if score.arm_id == second.arm_id else ArmScore(score.arm_id, True, (1.0,) * 3) for score in scores
         ]
