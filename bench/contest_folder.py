@@ -21,7 +21,7 @@ from arena.contest.contest import Contest
 from arena.contest.create import ContestOptions, create_contest
 from arena.contest.entries import accept, store
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry, Person
+from arena.contest.tables import ContestEntry, Person
 from arena.contest.work import carry_on
 from arena.measuring import run_job
 from arena.study import Study
@@ -99,7 +99,7 @@ def text(rng: random.Random) -> str:
     return f"# Attempt {rng.getrandbits(48):012x}\n\n## Ideas\n\n{ideas}"
 
 
-def stored(contest: Contest, people: Sequence[Person], rng: random.Random) -> list[Entry]:
+def stored(contest: Contest, people: Sequence[Person], rng: random.Random) -> list[ContestEntry]:
     """An entry of each person, all its runs done as far as the database knows."""
     with contest.database.write() as connection:
         rows = [
@@ -125,7 +125,7 @@ def patterns(contest: Contest) -> dict[str, list[Record]]:
 
 
 def results(
-    contest: Contest, study: Bulk, entry: Entry, pattern: Mapping[str, Sequence[Record]], rng: random.Random
+    contest: Contest, study: Bulk, entry: ContestEntry, pattern: Mapping[str, Sequence[Record]], rng: random.Random
 ) -> Iterable[Record]:
     """Tell the ledger of an entry and of the verifications of its runs; returns the events of its worker."""
     board, screening = (arms.match_of(TaskStudy(study), label) for label in (arms.BOARD, arms.SCREENING))

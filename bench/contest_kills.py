@@ -25,7 +25,7 @@ from typing import Any
 from analysis.study import query
 from arena.contest.contest import Contest
 from arena.contest.health import left
-from arena.contest.tables import ENDED, Entry
+from arena.contest.tables import ENDED, ContestEntry
 from bench.common import figure
 from bench.contest_clients import Plan
 from bench.contest_folder import RUNS, TOKENS, filled
@@ -93,7 +93,7 @@ def carry_out(contest: Contest) -> None:
 
 def present(contest: Contest, accepted: Sequence[str]) -> None:
     with contest.database.read() as connection:
-        stored = {entry.entry_id: entry.state for entry in connection.query(Entry)}
+        stored = {entry.entry_id: entry.state for entry in connection.query(ContestEntry)}
     played = {row["entry_id"]: row for row in query(contest.folder, PLAYED)}
     wrong: list[Any] = [
         (entry_id, state, played.get(entry_id))

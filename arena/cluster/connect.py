@@ -1,4 +1,4 @@
-"""The connection to a Ray cluster: the one that RAY_ADDRESS names, the one of this machine, or one of our own."""
+"""Connects to a Ray cluster: the one in RAY_ADDRESS, that of this machine, or a new local one."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from programs.errors import EnvironmentProblem, UsageError
 
 NAMESPACE = "metaloop"
 INSTALL = 'pip install "metaloop[ray]"'
-GONE_SECONDS = 8.0  # without an answer of the head; Ray itself would end this process after a minute
+GONE_SECONDS = 8.0  # without an answer from the head; Ray itself would end this process after a minute
 KNOCK_SECONDS = 2.0
 
 
 @dataclass
 class Cluster:
-    """A cluster that this process is connected to. ``address``: of its head (GCS), ``host:port``."""
+    """A cluster that this process is connected to. ``address``: ``host:port`` of its head (GCS)."""
 
     address: str
     own: bool
-    heard: float = 0.0
+    last_answer: float = 0.0
 
     def check(self) -> bool:
-        """Whether the head can be reached now. Raises EnvironmentProblem once it has been silent for too long."""
-        if said := knock(self.address):
-            if time.monotonic() - self.heard < GONE_SECONDS:
+        """Whether the head answers now. Raises EnvironmentProblem after GONE_SECONDS without an answer."""
+        if said := connection_error(self.address):
+            if time.monotonic() - self.last_answer < GONE_SECONDS:
                 return False
             raise EnvironmentProblem(
-                f"the Ray cluster at {self.address} is gone: {said}",
-                hint="what was finished is kept: the same command goes on, on a new cluster or with --executor local",
+                f"lost the Ray cluster at {self.address}: {said}",
+                hint="finished runs are kept: run the same command again, on a new cluster or with --executor local",
             )
-        self.heard = time.monotonic()
+        self.last_answer = time.monotonic()
         return True
 
 
@@ -49,12 +49,12 @@ def require() -> None:
 
 
 def connect(devices: int) -> Cluster:
-    """Connect, once per process. A cluster of our own has as many CPUs as ``devices``, and ends with this process.
+    """Connect, once per process. A new local cluster has ``devices`` CPUs and ends with this process.
 
-    Raises EnvironmentProblem where RAY_ADDRESS names a cluster that does not answer.
+    Raises EnvironmentProblem if the cluster in RAY_ADDRESS does not answer.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do anyway, unasked
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the future default; avoids Ray's warning
     require()
     _take_token()
     import ray
@@ -70,9 +70,9 @@ def connect(devices: int) -> Cluster:
 
 
 def _take_token() -> None:
-    """``ray start`` asks for a token where there is one; ``ray.init`` brings it only where it is told to.
+    """Make ``ray.init`` send the token, if there is one, as ``ray start`` does.
 
-    To be told before Ray is imported, which reads its settings then.
+    Call it before Ray is imported, because Ray reads the setting then.
     """
     token = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
     if "ray" not in sys.modules and (token or Path("~/.ray/auth_token").expanduser().is_file()):
@@ -80,29 +80,29 @@ def _take_token() -> None:
 
 
 def address() -> str:
-    """Of the cluster to join, ``host:port``; empty where one of our own is to be started."""
+    """``host:port`` of the cluster to join; empty to start a local one."""
     named = os.environ.get("RAY_ADDRESS", "")
     if named.startswith("ray://"):
         raise UsageError(
-            f"RAY_ADDRESS={named}: Ray's client protocol does not carry a study",
+            f"RAY_ADDRESS={named}: Ray's client protocol is not supported",
             hint="start the command on a node of the cluster, with RAY_ADDRESS=HOST:6379",
         )
     return _of_this_machine() if named in ("", "auto") else "" if named == "local" else named
 
 
 def _of_this_machine() -> str:
-    """The address of the cluster that this machine belongs to; empty where there is none, or its head is gone.
+    """The address of the cluster that this machine belongs to; empty if there is none or its head does not answer.
 
-    ``ray start`` writes it down. Ray's own `auto` trusts that file, and waits for minutes where it is out of date.
+    ``ray start`` writes it to a file. Ray's own `auto` trusts that file and waits for minutes if it is out of date.
     """
     path = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
     written = path.read_text("utf-8", "replace").strip() if path.is_file() else ""
-    return written if written and not knock(written) else ""
+    return written if written and not connection_error(written) else ""
 
 
-def knock(place: str) -> str:
-    """Whether something listens at ``host:port``; empty if so, else why not."""
-    host, _, port = place.rpartition(":")
+def connection_error(endpoint: str) -> str:
+    """Try a TCP connection to ``host:port``; returns the error, empty on success."""
+    host, _, port = endpoint.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
     except (OSError, ValueError, OverflowError) as error:
@@ -113,7 +113,7 @@ def knock(place: str) -> str:
 def _join(there: str) -> None:
     import ray
 
-    said = knock(there)
+    said = connection_error(there)
     if not said:
         try:
             _init(address=there)
@@ -121,12 +121,12 @@ def _join(there: str) -> None:
             ray.shutdown()
             said = " ".join(str(error).split())[:160]
     if said:
-        hint = "ray status tells what runs, ray start --head starts one; without RAY_ADDRESS, one of our own is started"
+        hint = "check with ray status, start one with ray start --head, or unset RAY_ADDRESS to use a local one"
         raise EnvironmentProblem(f"no Ray cluster answers at {there}: {said}", hint=hint)
 
 
 def _start(devices: int) -> None:
-    """A cluster of our own, whose workers are as urgent as any process: Ray would start them nice 15."""
+    """A local cluster whose workers have normal priority: Ray would start them with nice 15."""
     calm = {"worker_niceness": 0}
     _init(address="local", num_cpus=devices, include_dashboard=False, _node_ip_address="127.0.0.1", _system_config=calm)
 
@@ -135,5 +135,5 @@ def _init(**how: Any) -> None:
     import ray
 
     ray.init(namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, **how)
-    # A thread of Ray prints what befalls nodes on stdout, where data belong, whatever init is told.
+    # A thread of Ray prints node events to stdout, which is for data, whatever the options of init.
     ray._private.worker._worker_logs_enabled = False

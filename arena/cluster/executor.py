@@ -1,8 +1,8 @@
-"""RayExecutor: a study's jobs on the nodes of a Ray cluster, its folder, lock and ledger here.
+"""RayExecutor: runs a study's jobs on the nodes of a Ray cluster; folder, lock and ledger stay here.
 
-Each place on a node, ``devices`` wide, is a seat (arena/cluster/seat.py) with one worker. The driver asks a seat for
-its next message by a call that returns when there is one; the next call carries the answer. So whatever a worker tells
-is written here before it goes on, and one that was given up for dead has nobody left who would listen to it.
+Each seat on a node (arena/cluster/seat.py) has ``devices`` devices and one worker. The driver requests a seat's next
+message by a call that returns when there is one; the next call carries the answer. So an event is written here before
+its worker continues, and messages of a worker that was given up are never read.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from analysis.events import Event
 from analysis.ledger import Ledger
 from arena.cluster import runs
 from arena.cluster.connect import Cluster, connect
-from arena.cluster.nodes import Found, Nodes, label, pinned
+from arena.cluster.nodes import Nodes, UsableNode, label, pinned
 from arena.cluster.parcel import parcel_of
-from arena.cluster.protocol import Hand, Malformed, parse, result_of
-from arena.cluster.seat import Seat, sweep
+from arena.cluster.protocol import Malformed, TrackedJob, parse, result_of
+from arena.cluster.seat import SeatActor, sweep
 from arena.executor import MOST_DEATHS, Progress, rebuild
 from arena.jobs import Job, JobResult, RunJob
 from arena.scheduler import Lost, Node, Patience, Placement, Scheduler, Want
@@ -34,15 +34,15 @@ from programs.errors import EnvironmentProblem
 if TYPE_CHECKING:
     from ray import ObjectRef
 
-LOOK_SECONDS = 0.3  # between two looks for a stop request, for nodes, for the cluster itself
-NO_NODE_SECONDS = 60.0  # how long a study waits for a node once none is left
-NODE_DEATHS = 10  # of nodes under one job, which may be innocent of them
-END_SECONDS = 10.0  # for workers to end in good order
+LOOK_SECONDS = 0.3  # between two checks of the stop request, the nodes and the cluster
+NO_NODE_SECONDS = 60.0  # how long to wait for a node when none is left
+NODE_DEATHS = 10  # node deaths during one job, which may not be its fault
+END_SECONDS = 10.0  # for workers to stop in good order
 SYNCED = ("experiment", "run_ended", "call")
 
 
-class Place:
-    """A seat as the driver sees it: the actor, the placement that it has in hand, the call that is under way."""
+class SeatHandle:
+    """The driver's state of a seat: its actor, its current placement, the result waiting for the run's folder."""
 
     def __init__(self, actor: Any, node: str, index: int) -> None:
         self.actor, self.node, self.index = actor, node, index
@@ -55,7 +55,7 @@ _LIVE: weakref.WeakSet[RayExecutor] = weakref.WeakSet()
 
 
 class RayExecutor:
-    """Carries out jobs on every node of the study's hardware class. Nodes may come and go meanwhile."""
+    """Runs jobs on all nodes of the study's hardware class. Nodes may join and leave meanwhile."""
 
     def __init__(self, folder: Path, progress: Progress) -> None:
         config = StudyConfig.read(folder / "study.toml")
@@ -71,17 +71,17 @@ class RayExecutor:
             spread=True,
         )
         self.ledger = Ledger(folder / "ledger", "cluster")
-        self.told = False
-        import ray  # not before its settings are made
+        self._stop_noted = False
+        import ray  # after `connect` has made its settings
 
         self._parcel = ray.put(parcel_of(config, folder))
-        self._places: dict[tuple[str, int], Place] = {}
-        self._calls: dict[ObjectRef[Any], Place] = {}
-        self._doubted: dict[Place, float] = {}  # seats that could not be reached, and when they are tried again
-        self._hands: dict[str, Hand] = {}
+        self._seats: dict[tuple[str, int], SeatHandle] = {}
+        self._calls: dict[ObjectRef[Any], SeatHandle] = {}
+        self._doubted: dict[SeatHandle, float] = {}  # unreachable seats, and when to try them again
+        self._jobs: dict[str, TrackedJob] = {}
         self._hosts: dict[str, str] = {}
         self._alone_since: float | None = None
-        for other in _LIVE:  # of this process: what it keeps warm now would keep us from its devices
+        for other in _LIVE:  # idle workers of this process's other executors would occupy the devices
             other.rest()
         _LIVE.add(self)
 
@@ -113,88 +113,88 @@ class RayExecutor:
         return (self.folder / "stop").exists()
 
     def _look(self) -> None:
-        """At the stop request, the cluster, its nodes."""
+        """Check the stop request, the cluster and its nodes."""
         self.scheduler.draining = self.draining
-        if self.draining and not self.told:
-            self.told = True
-            self._note("stopping: experiments in flight end first (Ctrl-C twice kills them)")
+        if self.draining and not self._stop_noted:
+            self._stop_noted = True
+            self._note("stopping after the experiments in progress (Ctrl-C twice kills them)")
         if self.cluster.check():
             self._take_in(*self.nodes.look())
-        for place in [place for place, when in self._doubted.items() if when < time.monotonic()]:
-            del self._doubted[place]
-            self._calls[place.actor.there.remote()] = place
+        for seat in [seat for seat, when in self._doubted.items() if when < time.monotonic()]:
+            del self._doubted[seat]
+            self._calls[seat.actor.there.remote()] = seat
 
-    def _take_in(self, joined: Iterable[Found], gone: Iterable[str]) -> None:
+    def _take_in(self, joined: Iterable[UsableNode], gone: Iterable[str]) -> None:
         for name in gone:
             self._leave(name)
-        for found in joined:
-            width = found.devices - found.devices % self.devices
+        for node in joined:
+            width = node.devices - node.devices % self.devices
             if not width:
-                self.nodes.refuse(found.name, f"it has {found.devices} {self.resource}, a run takes {self.devices}")
+                self.nodes.refuse(node.name, f"it has {node.devices} {self.resource}, a run needs {self.devices}")
                 continue
-            self._hosts[found.name] = found.facts.host
-            self.scheduler.join(Node(found.name, found.facts.hardware, width))
+            self._hosts[node.name] = node.facts.host
+            self.scheduler.join(Node(node.name, node.facts.hardware, width))
             self._alone_since = None
 
     def _is_over(self) -> bool:
-        """Nothing is in flight: whether nothing is to come, either. Raises EnvironmentProblem where no node is left."""
+        """Whether no more jobs will come, if none is in progress. Raises EnvironmentProblem if no node is left."""
         if self.scheduler.draining or (self.scheduler.nodes and not self.scheduler.waiting):
             return True
-        if self.scheduler.nodes or self.nodes.hopeful:
+        if self.scheduler.nodes or self.nodes.has_pending:
             return False
         if self.nodes.refused and self._alone_since is None and not self._hosts:
             why = next(iter(self.nodes.refused.values()))
-            raise EnvironmentProblem(f"no node of the Ray cluster can be used; {why}", hint="docs/cluster.md")
+            raise EnvironmentProblem(f"no usable node in the Ray cluster: {why}", hint="docs/cluster.md")
         if self._alone_since is None:
             self._alone_since = time.monotonic()
-            self._note(f"no node is left that can be used; waiting {NO_NODE_SECONDS:.0f} s for one")
+            self._note(f"no usable node is left; waiting {NO_NODE_SECONDS:.0f} s for one")
         if time.monotonic() - self._alone_since > NO_NODE_SECONDS:
             raise EnvironmentProblem(
-                f"no node of the Ray cluster at {self.cluster.address} is left that can be used",
-                hint="what was finished is kept: the same command goes on once there is one",
+                f"no usable node is left in the Ray cluster at {self.cluster.address}",
+                hint="finished runs are kept: run the same command again once there is one",
             )
         return False
 
     # -- seats ---------------------------------------------------------------------------------------------------
 
     def _seat(self, placed: Placement[Job]) -> None:
-        """Hand a job to the seat on those devices; it is made where there is none."""
+        """Give a job to the seat on its devices, which is created if necessary."""
         import ray
 
         key = placed.node, placed.devices[0] // self.devices
-        place = self._places.get(key)
-        if place is None:
+        seat = self._seats.get(key)
+        if seat is None:
             width: dict[str, Any] = {"num_cpus": self.devices}
             if self.resource == "GPU":
                 width = {"num_gpus": self.devices, "num_cpus": 0}
-            remote = ray.remote(max_restarts=0, max_task_retries=0, **width)(Seat)
+            remote = ray.remote(max_restarts=0, max_task_retries=0, **width)(SeatActor)
             there = remote.options(scheduling_strategy=pinned(placed.node))
             actor = there.remote(self._session_at(placed.node), key[1])
-            place = self._places[key] = Place(actor, *key)
-        place.placed, place.result = placed, None
-        hand = self._hands.setdefault(placed.job.job_id, Hand(placed.job))
-        if place.ready:
-            self._hand_over(place, hand)
+            seat = self._seats[key] = SeatHandle(actor, *key)
+        seat.placed, seat.result = placed, None
+        tracked = self._jobs.setdefault(placed.job.job_id, TrackedJob(placed.job))
+        if seat.ready:
+            self._hand_over(seat, tracked)
         else:
-            self._calls[place.actor.begin.remote(self._parcel)] = place
+            self._calls[seat.actor.begin.remote(self._parcel)] = seat
 
     def _session_at(self, node: str) -> str:
-        """What names our folder on a node; several nodes may share a machine."""
+        """The name of this executor's folder on a node; several nodes may share a machine."""
         return f"{self.session}-{node[:12]}"
 
-    def _hand_over(self, place: Place, hand: Hand) -> None:
-        job = hand.job
+    def _hand_over(self, seat: SeatHandle, tracked: TrackedJob) -> None:
+        job = tracked.job
         if isinstance(job, RunJob):
-            job = replace(job, recorded=hand.recorded())
+            job = replace(job, recorded=tracked.recorded())
             if job.recorded and (self.folder / "runs" / job.run_id).is_dir():
-                place.actor.lay.remote(job.run_id, runs.pack(self.folder / "runs" / job.run_id))
-        self._call(place, job_line(job))
+                seat.actor.lay.remote(job.run_id, runs.pack(self.folder / "runs" / job.run_id))
+        self._call(seat, job_line(job))
 
-    def _call(self, place: Place, line: bytes | None) -> None:
-        self._calls[place.actor.talk.remote(line)] = place
+    def _call(self, seat: SeatHandle, line: bytes | None) -> None:
+        self._calls[seat.actor.talk.remote(line)] = seat
 
     def _listen(self) -> Iterator[JobResult]:
-        """Wait a moment for calls to return, and go on from what they brought."""
+        """Wait for calls to return, and handle their results."""
         import ray
 
         if not self._calls:
@@ -204,109 +204,109 @@ class RayExecutor:
         if ready and rest:
             ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
         for ref in ready:
-            place = self._calls.pop(ref, None)
-            if place is None:
-                continue  # of a node that has left meanwhile
+            seat = self._calls.pop(ref, None)
+            if seat is None:
+                continue  # its node has left meanwhile
             try:
-                result = self._heard(place, ray.get(ref))
-            except ray.exceptions.ActorUnavailableError:  # it is dead, or only its connection is; Ray will know
-                self._doubted[place] = time.monotonic() + LOOK_SECONDS
+                result = self._handle(seat, ray.get(ref))
+            except ray.exceptions.ActorUnavailableError:  # the actor or only its connection is dead; try again
+                self._doubted[seat] = time.monotonic() + LOOK_SECONDS
                 continue
             except (ray.exceptions.RayError, Malformed) as error:
-                self._bury(place, " ".join(str(error).split())[:200] or type(error).__name__)
+                self._drop_dead(seat, " ".join(str(error).split())[:200] or type(error).__name__)
                 continue
             if result is not None:
                 yield result
 
-    def _heard(self, place: Place, told: Any) -> JobResult | None:
-        """What a call brought: None of `begin`, lines or an ending of `talk`, files of `fetch`."""
-        placed = place.placed
+    def _handle(self, seat: SeatHandle, answer: Any) -> JobResult | None:
+        """Handle the result of a call: None from `begin`, lines or the exit status from `talk`, files from `fetch`."""
+        placed = seat.placed
         assert placed is not None
-        hand = self._hands[placed.job.job_id]
-        if isinstance(told, str):
-            self._bury(place, told)
+        tracked = self._jobs[placed.job.job_id]
+        if isinstance(answer, str):
+            self._drop_dead(seat, answer)
             return None
-        if place.result is not None:
-            self._bring_home(hand.job.job_id, told)
-            return self._finish(place, place.result)
-        if told is None:
-            self._hand_over(place, hand)
+        if seat.result is not None:
+            self._bring_home(tracked.job.job_id, answer)
+            return self._finish(seat, seat.result)
+        if answer is None:
+            self._hand_over(seat, tracked)
             return None
         waits = False
-        for line in told:
+        for line in answer:
             message = parse(line)
             if "error" in message:
-                self._fail(place, message["error"])
+                self._fail(seat, message["error"])
                 return None
-            place.ready = place.ready or "ready" in message
+            seat.ready = seat.ready or "ready" in message
             waits = waits or message.get("wait") is True
             if "event" in message:
-                self._write(hand.take(message["event"]))
+                self._write(tracked.take(message["event"]))
             if "result" in message:
-                return self._end(place, result_of(message["result"], hand.job))
-        self._call(place, json.dumps({"stop": self.draining}).encode() if waits else None)
+                return self._end(seat, result_of(message["result"], tracked.job))
+        self._call(seat, json.dumps({"stop": self.draining}).encode() if waits else None)
         return None
 
     def _write(self, event: Event | None) -> None:
         if event is None:
             return
         self.ledger.append(event.to_record(), sync=event.kind in SYNCED)
-        if (told := shown(event)) is not None:
-            self.progress(told)
+        if (line := shown(event)) is not None:
+            self.progress(line)
 
-    def _end(self, place: Place, result: JobResult) -> JobResult | None:
-        """A job has its result; that of a run counts once its folder is here."""
-        if not isinstance(self._hands[result.job_id].job, RunJob):
-            return self._finish(place, result)
-        place.result = result
-        self._calls[place.actor.fetch.remote(result.job_id)] = place
+    def _end(self, seat: SeatHandle, result: JobResult) -> JobResult | None:
+        """Finish a job; a run is finished once its folder has arrived."""
+        if not isinstance(self._jobs[result.job_id].job, RunJob):
+            return self._finish(seat, result)
+        seat.result = result
+        self._calls[seat.actor.fetch.remote(result.job_id)] = seat
         return None
 
     def _bring_home(self, run_id: str, packed: Any) -> None:
         try:
             runs.unpack(packed, self.folder / "runs" / run_id)
         except (runs.Unsafe, TypeError, ValueError) as error:
-            self._note(f"the folder of run {run_id} did not come back: {error}")
+            self._note(f"the folder of run {run_id} was not received: {error}")
 
-    def _finish(self, place: Place, result: JobResult) -> JobResult | None:
-        placed = place.placed
+    def _finish(self, seat: SeatHandle, result: JobResult) -> JobResult | None:
+        placed = seat.placed
         assert placed is not None
-        place.placed = place.result = None
-        self._hands.pop(result.job_id, None)
+        seat.placed = seat.result = None
+        self._jobs.pop(result.job_id, None)
         counts = self.scheduler.result(placed.ticket, whole=result.state == "finished")
-        return replace(result, worker=place.index) if counts else None
+        return replace(result, worker=seat.index) if counts else None
 
     # -- deaths --------------------------------------------------------------------------------------------------
 
-    def _fail(self, place: Place, error: Mapping[str, Any]) -> None:
-        """A worker met what it could not get over: before its first job, its node's fault, else everybody's."""
-        before = f"{label(place.node, self._hosts.get(place.node, ''))}: "
-        if place.ready:
+    def _fail(self, seat: SeatHandle, error: Mapping[str, Any]) -> None:
+        """A worker reported a fatal error: before its first job it is the node's fault, else it ends the command."""
+        before = f"{label(seat.node, self._hosts.get(seat.node, ''))}: "
+        if seat.ready:
             raise rebuild(error, before)
-        for other in self._places_on(place.node):
+        for other in self._seats_on(seat.node):
             if other.placed is not None:
                 self.scheduler.give_back(other.placed.ticket)
             self._drop(other)
-        self.scheduler.leave(place.node)
-        self.nodes.refuse(place.node, f"{error.get('message')}")
-        if not self.scheduler.nodes and not self.nodes.hopeful:
+        self.scheduler.leave(seat.node)
+        self.nodes.refuse(seat.node, f"{error.get('message')}")
+        if not self.scheduler.nodes and not self.nodes.has_pending:
             raise rebuild(error, before)
 
-    def _bury(self, place: Place, why: str) -> None:
-        """A seat answers no more. Where its whole node is gone, so are the others there."""
-        if place.placed is None or self._places.get((place.node, place.index)) is not place:
+    def _drop_dead(self, seat: SeatHandle, why: str) -> None:
+        """Drop a seat that does not answer, and its node's other seats if the node is gone."""
+        if seat.placed is None or self._seats.get((seat.node, seat.index)) is not seat:
             return
         if self.cluster.check():
             self._take_in(*self.nodes.look(now=True))
-        if self._places.get((place.node, place.index)) is not place:
+        if self._seats.get((seat.node, seat.index)) is not seat:
             return
-        self._drop(place)
-        lost = self.scheduler.died(place.placed.ticket)
-        self._tell_lost(lost, f"worker {place.index} on {label(place.node, self._hosts.get(place.node, ''))}", why)
+        self._drop(seat)
+        lost = self.scheduler.died(seat.placed.ticket)
+        self._tell_lost(lost, f"worker {seat.index} on {label(seat.node, self._hosts.get(seat.node, ''))}", why)
 
     def _leave(self, name: str) -> None:
-        for place in self._places_on(name):
-            self._drop(place)
+        for seat in self._seats_on(name):
+            self._drop(seat)
         who = label(name, self._hosts.get(name, ""))
         losses = self.scheduler.leave(name)
         if not losses:
@@ -318,49 +318,49 @@ class RayExecutor:
         if lost is None:
             return
         if not lost.again:
-            deaths = f"{lost.deaths} workers and {lost.node_deaths} nodes died with it"
+            deaths = f"{lost.deaths} workers and {lost.node_deaths} nodes died while running it"
             raise EnvironmentProblem(
                 f"{lost.job.job_id}: {deaths}; the last was {who}{f', {why}' if why else ''}",
-                hint="the same command resumes; metaloop doctor on that machine tries its sandbox",
+                hint="the same command resumes; metaloop doctor on that machine tests its sandbox",
             )
-        self._note(f"{who} died; {lost.job.job_id} goes on elsewhere{f' ({why})' if why else ''}")
+        self._note(f"{who} died; {lost.job.job_id} continues on another worker{f' ({why})' if why else ''}")
 
-    def _places_on(self, node: str) -> list[Place]:
-        return [place for place in self._places.values() if place.node == node]
+    def _seats_on(self, node: str) -> list[SeatHandle]:
+        return [seat for seat in self._seats.values() if seat.node == node]
 
-    def _drop(self, place: Place) -> None:
+    def _drop(self, seat: SeatHandle) -> None:
         import ray
 
-        del self._places[place.node, place.index]
-        self._calls = {ref: other for ref, other in self._calls.items() if other is not place}
-        self._doubted.pop(place, None)
-        ray.kill(place.actor)
+        del self._seats[seat.node, seat.index]
+        self._calls = {ref: other for ref, other in self._calls.items() if other is not seat}
+        self._doubted.pop(seat, None)
+        ray.kill(seat.actor)
 
     def rest(self) -> None:
-        """Let go of the workers that have nothing in hand; they are started again when they are needed."""
+        """Stop the idle workers; they are started again when needed."""
         import ray
 
-        idle = [place for place in self._places.values() if place.placed is None]
-        ended = [place.actor.end.remote() for place in idle]
+        idle = [seat for seat in self._seats.values() if seat.placed is None]
+        ended = [seat.actor.end.remote() for seat in idle]
         if ended:
             ray.wait(ended, num_returns=len(ended), timeout=END_SECONDS)
-        for place in idle:
-            self._drop(place)
+        for seat in idle:
+            self._drop(seat)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
     def close(self, at_once: bool = False) -> None:
-        """End the workers; ``at_once`` where nobody waits for their results any more."""
+        """Stop the workers; ``at_once``: without waiting for them."""
         import ray
 
         try:
             if not at_once and self.cluster.check():
                 self.rest()
-            for place in list(self._places.values()):
-                self._drop(place)
+            for seat in list(self._seats.values()):
+                self._drop(seat)
             self._sweep()
         except (ray.exceptions.RayError, EnvironmentProblem):
-            pass  # the cluster is gone, and everything on it
+            pass  # the cluster is gone, with everything on it
         finally:
             _LIVE.discard(self)
             self.ledger.close()

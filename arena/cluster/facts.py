@@ -1,4 +1,4 @@
-"""What a node tells of itself before it is given any work."""
+"""The properties of a node that decide whether it may run jobs."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Of one machine. Experiments are compared within one hardware class and one version of what computes them."""
+class NodeFacts:
+    """The facts of one machine. Experiments are only compared within one hardware class and one set of versions."""
 
     host: str
     hardware: str
     metaloop: str
     torch: str
 
-    def unfit(self, hardware: str, other: Facts) -> str:
-        """Why jobs of that hardware class, given by ``other``, cannot run there; empty where they can."""
+    def unfit(self, hardware: str, other: NodeFacts) -> str:
+        """Why jobs for this hardware class, from the driver ``other``, cannot run here; empty if they can."""
         if self.hardware != hardware:
-            return f"it is {self.hardware}, this study is measured on {hardware}"
+            return f"its hardware class is {self.hardware}, the study's is {hardware}"
         for name in ("metaloop", "torch"):
             there, here = getattr(self, name), getattr(other, name)
             if there != here:
-                return f"it has {name} {there}, here is {here}"
+                return f"it has {name} {there}, this machine has {here}"
         return ""
 
 
-def facts() -> Facts:
-    """Of this machine."""
+def facts() -> NodeFacts:
+    """The facts of this machine."""
     from importlib.metadata import version
 
     from trainer.hardware import hardware_class
 
-    return Facts(socket.gethostname(), hardware_class(), version("metaloop"), version("torch"))
+    return NodeFacts(socket.gethostname(), hardware_class(), version("metaloop"), version("torch"))

@@ -1,4 +1,4 @@
-"""The worker's end of its line to the driver: events go up, and the next step waits until they are written."""
+"""The worker's end of its connection to the driver: it sends events and waits until they are written."""
 
 from __future__ import annotations
 
@@ -12,56 +12,56 @@ from typing import Any, TextIO
 from analysis.json_values import plain
 from arena.jobs import Job, from_json
 
-LOOK_SECONDS = 0.3  # how old the last word on stopping may be
+LOOK_SECONDS = 0.3  # maximum age of the driver's last answer on stopping
 
 
 class Link:
-    """In the place of a ledger: `append` returns once the driver has the event on its disk.
+    """Replaces the ledger in a worker: `append` returns once the driver has written the event to disk.
 
-    Threads may share it (a gateway of models tells calls while an agent works).
+    Thread-safe: a model gateway records calls while an agent works.
     """
 
     def __init__(self, channel: TextIO, answers: TextIO) -> None:
         self._channel, self._answers = channel, answers
         self._lock = threading.Lock()
-        self._stop, self._heard = False, 0.0
+        self._stop, self._answered_at = False, 0.0
 
     def append(self, event: Mapping[str, Any], sync: bool = True) -> None:
-        """Tell an event; with ``sync``, wait until it is written."""
+        """Send an event; with ``sync``, wait until it is written."""
         with self._lock:
-            self._post({"event": plain(event), "wait": sync})
+            self._write_line({"event": plain(event), "wait": sync})
             if sync:
-                self._hear()
+                self._read_answer()
 
-    def tell(self, message: Mapping[str, Any]) -> None:
-        """What is no event. Progress is left out: the driver sees it from the events."""
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send any other message, except progress, which the driver derives from the events."""
         if "progress" not in message:
             with self._lock:
-                self._post(message)
+                self._write_line(message)
 
     def stopping(self) -> bool:
-        """Whether the driver asks to stop, as of now or a moment ago."""
+        """Whether the driver has requested a stop, as of at most LOOK_SECONDS ago."""
         with self._lock:
-            if time.monotonic() - self._heard > LOOK_SECONDS:
-                self._post({"ask": "stop", "wait": True})
-                self._hear()
+            if time.monotonic() - self._answered_at > LOOK_SECONDS:
+                self._write_line({"ask": "stop", "wait": True})
+                self._read_answer()
             return self._stop
 
     def jobs(self) -> Iterator[Job]:
-        """The jobs as they come, until the driver closes the line."""
+        """The jobs as they arrive, until the driver closes the connection."""
         while line := self._answers.readline():
             self._stop = False
             yield from_json(json.loads(line))
 
     def close(self) -> None:
-        """Nothing to do: the line is the process's own."""
+        """Nothing to do: the pipes belong to the process."""
 
-    def _post(self, message: Mapping[str, Any]) -> None:
+    def _write_line(self, message: Mapping[str, Any]) -> None:
         self._channel.write(json.dumps(message, allow_nan=False) + "\n")
         self._channel.flush()
 
-    def _hear(self) -> None:
+    def _read_answer(self) -> None:
         line = self._answers.readline()
-        if not line:  # nobody is there to write anything down any more
+        if not line:  # the driver is gone, so nothing more can be recorded
             os._exit(1)
-        self._stop, self._heard = bool(json.loads(line)["stop"]), time.monotonic()
+        self._stop, self._answered_at = bool(json.loads(line)["stop"]), time.monotonic()

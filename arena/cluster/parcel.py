@@ -1,4 +1,4 @@
-"""What goes along to a node: the study's settings, and the folders of its tasks by content; nodes share no files."""
+"""The data sent to a node: the study's settings and the contents of its task folders; nodes share no files."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from trainer.task import Task
 
 MOST_BYTES, MOST_FILES = 64 << 20, 4000
 LEFT_OUT = frozenset({".git", "__pycache__", ".venv", "node_modules"})
-HANDED_ON = (RECORD, REPLAY)  # of the environment: folders that all nodes have to see; keys are never sent
+HANDED_ON = (RECORD, REPLAY)  # environment variables that are sent: folders visible to all nodes; never keys
 
 Files = tuple[tuple[str, bytes, bool], ...]  # name, content, executable
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """``tasks``: digest and files of each task's folder, by the name that the settings have for it. ``study`` is the
-    folder at the driver, of use where a node sees it too."""
+    """``tasks``: digest and files of each task's folder, by its name in the settings. ``study``: the folder at the
+    driver, for nodes that can see it."""
 
     config: StudyConfig
     tasks: Mapping[str, tuple[str, Files]]
@@ -32,7 +32,7 @@ class Parcel:
 
 
 def parcel_of(config: StudyConfig, study: Path) -> Parcel:
-    """What a worker of that study needs; without its starters, which are the driver's business."""
+    """The data that a worker of the study needs; without its starters, which only the driver uses."""
     tasks = {}
     for name in (config.task, *(each.task for each in (*config.further, *config.reserve))):
         files = files_of(Task.load(name).folder)
@@ -43,41 +43,41 @@ def parcel_of(config: StudyConfig, study: Path) -> Parcel:
 
 
 def files_of(folder: Path) -> Files:
-    """Every file of a task's folder. A link within it is sent as what it leads to, one that leads out is left out.
+    """Every file of a task's folder. Links within the folder are sent as files, links out of it are left out.
 
-    Raises TaskError for a folder that is larger than what is sent.
+    Raises TaskError if the folder is larger than the limits.
     """
-    found: list[tuple[str, bytes, bool]] = []
+    files: list[tuple[str, bytes, bool]] = []
     size, root = 0, folder.resolve()
-    for place, folders, names in os.walk(root):
+    for directory, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in LEFT_OUT)
         for name in sorted(names):
-            path = Path(place, name)
+            path = Path(directory, name)
             if not path.resolve().is_relative_to(root) or not path.is_file():
                 continue
             size += path.stat().st_size
-            if size > MOST_BYTES or len(found) >= MOST_FILES:
+            if size > MOST_BYTES or len(files) >= MOST_FILES:
                 limit = f"{MOST_BYTES >> 20} MB or {MOST_FILES} files"
-                raise TaskError(f"{folder} holds more than {limit}, which is not sent to nodes",
-                                hint="keep what no experiment needs out of the task's folder")  # fmt: skip
-            found.append((path.relative_to(root).as_posix(), path.read_bytes(), os.access(path, os.X_OK)))
-    return tuple(found)
+                raise TaskError(f"{folder} has more than {limit}, the limit for sending it to nodes",
+                                hint="remove files that no experiment needs from the task's folder")  # fmt: skip
+            files.append((path.relative_to(root).as_posix(), path.read_bytes(), os.access(path, os.X_OK)))
+    return tuple(files)
 
 
-def lay(parcel: Parcel, place: Path) -> StudyConfig:
-    """Write the tasks' files below ``place``, once per node; returns the settings that name them there."""
-    at = {name: str(_lay(digest, files, place)) for name, (digest, files) in parcel.tasks.items()}
+def lay(parcel: Parcel, root: Path) -> StudyConfig:
+    """Write the tasks' files below ``root``, once per node; returns the settings with these paths."""
+    at = {name: str(_lay(digest, files, root)) for name, (digest, files) in parcel.tasks.items()}
     config = parcel.config
     moved = {kind: [each.model_copy(update={"task": at[each.task]}) for each in getattr(config, kind)]
              for kind in ("further", "reserve")}  # fmt: skip
     return config.model_copy(update={"task": at[config.task], **moved})
 
 
-def _lay(digest: str, files: Files, place: Path) -> Path:
-    folder = place / f"task-{digest}"
+def _lay(digest: str, files: Files, root: Path) -> Path:
+    folder = root / f"task-{digest}"
     if folder.is_dir():
         return folder
-    fresh = place / f".task-{digest}-{os.getpid()}"
+    fresh = root / f".task-{digest}-{os.getpid()}"
     for name, content, executable in files:
         path = fresh / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +86,6 @@ def _lay(digest: str, files: Files, place: Path) -> Path:
     try:
         fresh.rename(folder)
     except OSError:
-        if not folder.is_dir():  # otherwise another worker of this node was faster
+        if not folder.is_dir():  # else another worker of this node was faster
             raise
     return folder

@@ -1,4 +1,4 @@
-"""What a worker on another machine says, read strictly: JSON lines of bounded size that fit the job it has in hand."""
+"""Strict parsing of a remote worker's messages: JSON lines of bounded size that fit its current job."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from arena.jobs import BaselineJob, Job, JobResult, MeasureJob, RunJob
 from inner_loop.events import ExperimentEvent, experiment_id
 from trainer.devices import MOST_DEVICES
 
-MOST_LINE = 16 << 20  # bytes of one message; an experiment with the diff of its sources has some tens of KB
+MOST_LINE = 16 << 20  # bytes of one message; an experiment with its diff has some tens of KB
 OF_A_RUN = frozenset(
     {"run_started", "experiment", "wave", "decision", "finding", "call", "agent", "fault", "run_ended"}
 )
@@ -23,19 +23,19 @@ ONCE = frozenset({"run_started", "run_ended"})
 
 
 class Malformed(Exception):
-    """A worker said what no worker of ours says. It is ended as if it had died, and its job goes elsewhere."""
+    """An invalid message. The worker is ended as if it had died, and its job moves to another one."""
 
 
 def parse(line: bytes) -> Mapping[str, Any]:
-    """One message. Raises Malformed for what is too long, no JSON object, or holds numbers that JSON lacks."""
+    """One message. Raises Malformed if it is too long, no JSON object, or contains NaN or infinity."""
     if len(line) > MOST_LINE:
         raise Malformed(f"a message of {len(line) >> 20} MB")
     try:
         message = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        raise Malformed("a message that is no JSON") from None
+        raise Malformed("a message that is not JSON") from None
     if not isinstance(message, dict):
-        raise Malformed("a message that is no JSON object")
+        raise Malformed("a message that is not a JSON object")
     return message
 
 
@@ -43,32 +43,32 @@ def _refuse(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-class Hand:
-    """A job in hand somewhere: what is known of its run, so that nothing is written twice and nothing done again."""
+class TrackedJob:
+    """A job in progress on a node, with the recorded events of its run, so that none is written or done twice."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self._past = RunState()
-        self._told: set[str] = set()
+        self._received: set[str] = set()
         for event in job.recorded if isinstance(job, RunJob) else ():
             self._past.take(event)
 
     def recorded(self) -> tuple[Event, ...]:
-        """What the ledger holds of the run now, as `RunJob.recorded` takes it."""
+        """The run's events in the ledger, for `RunJob.recorded`."""
         return self._past.recorded
 
     def take(self, record: object) -> Event | None:
-        """The event as it is to be written; None for one that stands already. Raises Malformed."""
+        """The event to write; None if it is in the ledger already. Raises Malformed."""
         if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
             raise Malformed("an event without a kind")
         kind, run_id = record["kind"], record.get("run_id")
         if isinstance(self.job, RunJob):
             if kind not in OF_A_RUN or run_id != self.job.run_id:
-                raise Malformed(f"an event {kind!r} of {run_id!r} while run {self.job.run_id} was in hand")
+                raise Malformed(f"an event {kind!r} of {run_id!r} during run {self.job.run_id}")
         elif kind != "fault":
-            raise Malformed(f"an event {kind!r} while {self.job.job_id} was in hand")
+            raise Malformed(f"an event {kind!r} during job {self.job.job_id}")
         if {"seq", "prev", "hash", "schema"} & record.keys():
-            raise Malformed(f"an event {kind!r} that claims a place in the ledger")
+            raise Malformed(f"an event {kind!r} with fields that only the ledger sets")
         if "number" in record and type(record["number"]) is not int:
             raise Malformed(f"an event {kind!r} with number {record['number']!r}")
         try:
@@ -76,41 +76,41 @@ class Hand:
         except ValidationError:
             event = None
         if event is None:
-            raise Malformed(f"an event {kind!r} without what it needs")
-        if self._stands(event):
+            raise Malformed(f"an event {kind!r} with missing or invalid fields")
+        if self._is_recorded(event):
             return None
         self._past.take(event)
         return event
 
-    def _stands(self, event: Event) -> bool:
+    def _is_recorded(self, event: Event) -> bool:
         if isinstance(event, ExperimentEvent):
             if event.experiment_id != experiment_id(self.job.job_id, event.number):
                 raise Malformed(f"an experiment {event.experiment_id!r} with number {event.number!r}")
             known = self._past.experiments
-            if event.experiment_id in known:  # it was told what is recorded: who does it again is not to be trusted
+            if event.experiment_id in known:  # the worker has the recorded experiments, so a repetition is not trusted
                 raise Malformed(f"experiment {event.number} again")
-            if not 0 <= event.number < len(known) + MOST_DEVICES:  # those of a wave end in any order
+            if not 0 <= event.number < len(known) + MOST_DEVICES:  # experiments of a wave end in any order
                 raise Malformed(f"experiment {event.number} after {len(known)}")
         if event.kind in ONCE and getattr(event, "state", "finished") == "finished":
-            before = event.kind in self._told
-            self._told.add(event.kind)
+            before = event.kind in self._received
+            self._received.add(event.kind)
             return before
         return False
 
 
-def result_of(told: object, job: Job) -> JobResult:
-    """The result of ``job``. Raises Malformed where it is another's, or no whole one."""
+def result_of(message: object, job: Job) -> JobResult:
+    """The result of ``job``. Raises Malformed if it is incomplete or belongs to another job."""
     try:
-        result = JobResult.from_json(told)
+        result = JobResult.from_json(message)
     except ValidationError as error:
         raise Malformed(f"a result with {error.error_count()} faults, first in {error.errors()[0]['loc']}") from None
     if result.job_id != job.job_id or result.state not in ("finished", "interrupted"):
-        raise Malformed(f"a result {result.state!r} of {result.job_id!r} while {job.job_id} was in hand")
+        raise Malformed(f"a result {result.state!r} of {result.job_id!r} during job {job.job_id}")
     seeds = [m.seed for m in result.measurements]
     if result.state == "finished" and seeds != list(_seeds(job, result)):
-        raise Malformed(f"measurements under other seeds than {job.job_id} names")
+        raise Malformed(f"measurements with other seeds than those of {job.job_id}")
     if not all(m.metric is None or math.isfinite(m.metric) for m in result.measurements):
-        raise Malformed("a metric that is no number")
+        raise Malformed("a metric that is not finite")
     return result
 
 

@@ -1,7 +1,7 @@
-"""A run's folder on its way back: packed within bounds, and unpacked as if by a stranger.
+"""Transfers a run's folder from a node: packed within limits, and unpacked as untrusted data.
 
-Git objects are taken under the name that their content has, branches where they are commits' names. Configuration,
-hooks and whatever else a repository may hold are the driver's own. Nothing is written outside of the run's folder.
+A git object must match its hash, and a branch must name a commit. Configuration, hooks and everything else in the
+repository are created by the driver. Nothing is written outside the run's folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST_BYTES, MOST_FILES = 64 << 20, 20_000
 MOST_OBJECT = 32 << 20  # bytes of a git object, unpacked
 _OBJECT = re.compile(r"\.git/objects/([0-9a-f]{2})/([0-9a-f]{38})")
 _BRANCH = re.compile(r"\.git/refs/heads/(main|kept-[0-9]{4,8})")
-# what is worth most comes first, for the case that not everything fits
+# most valuable first, in case not everything fits
 _KINDS = (
     _OBJECT,
     _BRANCH,
@@ -34,11 +34,11 @@ Packed = list[tuple[str, bytes]]
 
 
 class Unsafe(Exception):
-    """What came back is no run's folder."""
+    """The received data are not the folder of a run."""
 
 
 def pack(folder: Path) -> Packed:
-    """The files of a run's folder that are sent; beyond the bounds the agents' and the logs are left out first."""
+    """The files of a run's folder to send; above the limits, files of agents and logs are left out first."""
     names = sorted(_names(folder), key=lambda name: (_kind(name), name))
     packed: Packed = []
     left = MOST_BYTES
@@ -64,7 +64,7 @@ def _kind(name: str) -> int:
 
 
 def unpack(packed: Sequence[tuple[str, bytes]], folder: Path) -> None:
-    """Make ``folder`` anew from what was packed. Raises Unsafe, and leaves the folder as it was."""
+    """Replace ``folder`` by the packed files. Raises Unsafe, and then leaves the folder unchanged."""
     check(packed)
     fresh = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -77,7 +77,7 @@ def unpack(packed: Sequence[tuple[str, bytes]], folder: Path) -> None:
 
 
 def lay(packed: Sequence[tuple[str, bytes]], folder: Path) -> None:
-    """Write the files of a run's folder, as the driver has them, where a worker goes on with it."""
+    """Write the driver's copy of a run's folder where a worker resumes the run."""
     check(packed)
     for name, content in packed:
         path = folder / name
@@ -87,22 +87,22 @@ def lay(packed: Sequence[tuple[str, bytes]], folder: Path) -> None:
 
 
 def check(packed: Sequence[tuple[str, bytes]]) -> None:
-    """Raise Unsafe unless every name is one of a run's, every object what its name says, and all within bounds."""
+    """Raise Unsafe unless every name is allowed, every object matches its hash, and the total is within limits."""
     if len(packed) > MOST_FILES or len({name for name, _ in packed}) != len(packed):
-        raise Unsafe(f"{len(packed)} files, or the same one twice")
+        raise Unsafe(f"{len(packed)} files, or a duplicate")
     if sum(len(content) for _, content in packed) > MOST_BYTES:
         raise Unsafe(f"more than {MOST_BYTES >> 20} MB")
     for name, content in packed:
         if not isinstance(name, str) or not isinstance(content, bytes) or _kind(name) == len(_KINDS):
-            raise Unsafe(f"{name!r} is no file of a run")
+            raise Unsafe(f"{name!r} is not a file of a run")
         if (named := _OBJECT.fullmatch(name)) and _sha1(content) != "".join(named.groups()):
-            raise Unsafe(f"{name} holds something else")
+            raise Unsafe(f"{name} does not match its hash")
         if _BRANCH.fullmatch(name) and not re.fullmatch(rb"[0-9a-f]{40}\n", content):
             raise Unsafe(f"{name} names no commit")
 
 
 def _sha1(content: bytes) -> str:
-    """The name of a loose object; empty for what is none."""
+    """The hash of a loose object; empty if it is not one."""
     unpacker = zlib.decompressobj()
     try:
         whole = unpacker.decompress(content, MOST_OBJECT)
@@ -124,7 +124,7 @@ def _build(packed: Sequence[tuple[str, bytes]], folder: Path) -> None:
                 repo.git(c="core.symlinks=false").reset("--hard", "--quiet", "main")
     except GitError as error:
         said = " ".join(str(getattr(error, "stderr", "") or error).split())
-        raise Unsafe(f"git refuses it: {said[:200]}") from error
+        raise Unsafe(f"git rejects it: {said[:200]}") from error
     except OSError as error:
-        hint = "free the disk or mend the folder, then run the same command again: nothing is lost"
+        hint = "free the disk or repair the folder, then run the same command again: nothing is lost"
         raise EnvironmentProblem(f"{folder}: {error.strerror}", hint=hint) from None

@@ -1,7 +1,7 @@
-"""A seat: the actor that holds one worker process on a node, and the line to it.
+"""A seat: the Ray actor that runs one worker process on a node and exchanges messages with it.
 
-The worker is a process of its own, with one thread and its main thread's parent: a trainer's template is forked, dies
-with its parent's thread and reaps its children, none of which a Ray worker with its many threads is fit for.
+The worker is a separate process because the trainer's template forks, dies with its parent's thread and reaps its
+children, which does not work inside a Ray worker with its many threads.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from arena.cluster.parcel import Parcel
 from arena.cluster.protocol import MOST_LINE
 from programs.errors import EnvironmentProblem
 
-TOLD_OF_LOG = 400  # last characters of a dead worker's log that are told
+LOG_CHARS = 400  # last characters of a dead worker's log that are searched for its last line
 
 
-def place_of(session: str) -> Path:
-    """The folder on this node of all workers of one executor; nobody else's, or EnvironmentProblem."""
+def executor_folder(session: str) -> Path:
+    """The folder of one executor's workers on this node. Raises EnvironmentProblem if another user owns it."""
     folder = Path(tempfile.gettempdir()) / f"metaloop-{os.getuid()}-{session}"
     folder.mkdir(mode=0o711, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise EnvironmentProblem(f"{folder} belongs to somebody else")
+        raise EnvironmentProblem(f"{folder} belongs to another user")
     for name in ("data", "cache"):
         (folder / name).mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
-class Seat:
-    """Ray actor. Every call is the driver's; between two calls a worker waits, or trains."""
+class SeatActor:
+    """Ray actor. Only the driver calls it; between calls the worker waits or trains."""
 
     def __init__(self, session: str, index: int) -> None:
         self._session, self._index = session, index
@@ -43,17 +43,17 @@ class Seat:
         self._begun = b""
 
     def begin(self, sent: Parcel) -> None:
-        """Lay the worker's folder and start it."""
-        with contextlib.suppress(PermissionError):  # Ray starts its workers nice 15; root may undo that
+        """Create the worker's folder and start the worker."""
+        with contextlib.suppress(PermissionError):  # Ray starts its workers with nice 15; root can undo that
             os.setpriority(os.PRIO_PROCESS, 0, 0)
-        place = place_of(self._session)
-        self._folder = place / f"worker-{self._index}"
-        shutil.rmtree(self._folder, ignore_errors=True)  # of a worker of this seat that died
+        root = executor_folder(self._session)
+        self._folder = root / f"worker-{self._index}"
+        shutil.rmtree(self._folder, ignore_errors=True)  # left by a worker that died
         self._folder.mkdir(mode=0o700)
         (self._folder / "runs").mkdir()
         for name in ("data", "cache"):
-            (self._folder / name).symlink_to(place / name)
-        parcel.lay(sent, place).dump(self._folder / "study.toml")
+            (self._folder / name).symlink_to(root / name)
+        parcel.lay(sent, root).dump(self._folder / "study.toml")
         with open(self._folder / "log", "ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "arena.cluster.worker", str(self._folder), str(self._index),
@@ -63,7 +63,7 @@ class Seat:
             )  # fmt: skip
 
     def talk(self, line: bytes | None) -> list[bytes] | str:
-        """Hand a line to the worker, if there is one, and wait for what it says; how it ended where it has."""
+        """Send a line, if any, to the worker and wait for its lines; returns its exit status if it has ended."""
         process = cast("subprocess.Popen[bytes]", self._process)
         if line is not None:
             with contextlib.suppress(BrokenPipeError):
@@ -80,19 +80,19 @@ class Seat:
         return self._ending(process)
 
     def there(self) -> str:
-        """The answer to whether the actor is there at all: what it had told before has got lost with the connection."""
+        """Answers that the actor is alive; the result of its last call was lost with the connection."""
         return "the connection to it broke"
 
     def fetch(self, run_id: str) -> runs.Packed:
-        """The folder of a run that has ended."""
+        """Pack the folder of a run that has ended."""
         return runs.pack(self._folder / "runs" / run_id)
 
     def lay(self, run_id: str, packed: runs.Packed) -> None:
-        """The folder of a run that somebody else began."""
+        """Write the folder of a run that another worker started."""
         runs.lay(packed, self._folder / "runs" / run_id)
 
     def end(self) -> None:
-        """Let the worker end in good order."""
+        """Stop the worker in good order."""
         if self._process is None:
             return
         cast(IO[bytes], self._process.stdin).close()
@@ -105,11 +105,11 @@ class Seat:
 
     def _ending(self, process: subprocess.Popen[bytes]) -> str:
         status = process.wait()
-        log = (self._folder / "log").read_bytes()[-TOLD_OF_LOG:].decode("utf-8", "replace").split("\n")
+        log = (self._folder / "log").read_bytes()[-LOG_CHARS:].decode("utf-8", "replace").split("\n")
         last = next((line.strip() for line in reversed(log) if line.strip()), "")
         return f"status {status}{f': {last}' if last else ''}"
 
 
 def sweep(session: str) -> None:
-    """Remove what the workers of an executor left on this node."""
+    """Remove the files that an executor's workers left on this node."""
     shutil.rmtree(Path(tempfile.gettempdir()) / f"metaloop-{os.getuid()}-{session}", ignore_errors=True)

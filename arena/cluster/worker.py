@@ -1,6 +1,6 @@
-"""``python -m arena.cluster.worker FOLDER INDEX PARENT STUDY``: the worker of arena/worker.py, on another machine.
+"""``python -m arena.cluster.worker FOLDER INDEX PARENT STUDY``: the worker of arena/worker.py on another machine.
 
-Its ledger is the driver's, at the other end of the line. Started by a seat (arena/cluster/seat.py), never by hand.
+Its events go to the driver's ledger. Started by a seat (arena/cluster/seat.py), never by hand.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from trainer.inside.metering import die_with_parent
 from trainer.task import Task
 
 
-class FarWorker(Worker):
-    """As any worker, but for where its events go, who asks it to stop, and where the study's purse.json lies."""
+class RemoteWorker(Worker):
+    """A worker whose events, stop requests and spending file (purse.json) are the driver's."""
 
     def __init__(self, *args: Any, link: Link, study: Path, **named: Any) -> None:
         super().__init__(*args, ledger=link, **named)
@@ -35,12 +35,12 @@ class FarWorker(Worker):
         return self._link.stopping()
 
     def kit(self, job: RunJob, folder: Path | None) -> Kit:
-        kit = super().kit(job, folder)
-        return replace(kit, study=self._study) if job.researcher != "scripted" else kit
+        context = super().kit(job, folder)
+        return replace(context, study=self._study) if job.researcher != "scripted" else context
 
 
 def check(folder: Path, study: Path) -> None:
-    """Raise, before any job is taken, where this machine cannot carry out what the study asks for."""
+    """Raise, before the first job, if this machine cannot run the study's experiments."""
     config = StudyConfig.read(folder / "study.toml")
     for task in (config.task, *(each.task for each in config.further)):
         require(Task.load(task), config.sandbox)
@@ -50,9 +50,9 @@ def check(folder: Path, study: Path) -> None:
         same = StudyConfig.read(study / "study.toml").study_id == config.study_id
     except MetaloopError:
         same = False
-    if not same:  # the caps of a study are kept in its folder, under a lock
+    if not same:  # the spending of a study is recorded in its folder, under a lock
         raise EnvironmentProblem(
-            f"researcher {config.researcher} keeps its spending in {study}, which this machine does not see",
+            f"researcher {config.researcher} records its spending in {study}, which this machine cannot see",
             hint="put the study on a file system that all nodes share",
         )
 
@@ -67,12 +67,12 @@ def main() -> None:
     link = Link(channel, sys.stdin)
     try:
         check(folder, study)
-        serve(folder, int(sys.argv[2]), link.jobs(), link.tell, make=partial(FarWorker, link=link, study=study))
+        serve(folder, int(sys.argv[2]), link.jobs(), link.send, make=partial(RemoteWorker, link=link, study=study))
     except BrokenPipeError:
         os._exit(1)
-    except Exception as error:  # process boundary: the reason travels to the driver
+    except Exception as error:  # process boundary: the driver gets the reason
         traceback.print_exc()
-        link.tell({"error": describe(error)})
+        link.send({"error": describe(error)})
         raise SystemExit(1) from None
 
 

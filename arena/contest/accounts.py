@@ -1,4 +1,4 @@
-"""Who may do what: tokens with 256 random bits, of which the database keeps SHA-256 alone."""
+"""Tokens and sessions: tokens have 256 random bits, and the database stores only their SHA-256."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from arena.contest.database import Database
-from arena.contest.names import checked_name, look
+from arena.contest.names import checked_name, skeleton
 from arena.contest.settings import ContestConfig, utc_now
 from arena.contest.tables import HostSession, Person, Session
 from programs.errors import UsageError
 
-PERSON, ADMIN, CODE = "mlt_", "mla_", "mlj_"  # what a token is for, so that one is not taken for another
+PERSON, ADMIN, CODE = "mlt_", "mla_", "mlj_"  # prefixes of the tokens of entrants and host, and of the join code
 SESSION_DAYS = 14
-HOST_SECONDS = 24 * 3600  # of the host's browser
+HOST_SECONDS = 24 * 3600  # of a session of the host
 MOST_PEOPLE = 10_000
 JOIN = "join the contest to get one: metaloop contest join --to URL --name NAME"
 
 
-class Refused(UsageError):
-    """The token, code or password is none of ours. Says no more than that."""
+class AccessRefused(UsageError):
+    """The token or code is not valid. The message does not say why."""
 
-    def __init__(self, message: str = "this token is not known here", hint: str = JOIN) -> None:
+    def __init__(self, message: str = "this token is not valid for this contest", hint: str = JOIN) -> None:
         super().__init__(message, hint=hint)
 
 
@@ -34,14 +34,14 @@ def fresh(prefix: str) -> str:
 
 
 def hashed(token: str) -> str:
-    """Fast on purpose: nobody guesses 256 bits, and a slow hash would only serve those who send many."""
+    """A fast hash on purpose: 256 bits cannot be guessed, and a slow one would help a flood of wrong tokens."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def found(database: Database) -> tuple[str, str]:
-    """The host's token and the code to join with; told here, once, and nowhere kept."""
+def create_tokens(database: Database) -> tuple[str, str]:
+    """Create the host token and the join code; they are returned once and never stored."""
     admin, code = fresh(ADMIN), CODE + secrets.token_urlsafe(9)
-    database.tell("tokens", admin=hashed(admin), code=hashed(code), server=secrets.token_hex(32))
+    database.set_fact("tokens", admin=hashed(admin), code=hashed(code), server=secrets.token_hex(32))
     return admin, code
 
 
@@ -51,19 +51,19 @@ def is_admin(database: Database, token: str) -> bool:
 
 
 def join(database: Database, config: ContestConfig, name: str, code: str) -> tuple[Person, str]:
-    """A new person and the token, which is told this once. Raises Refused, or UsageError for the name."""
+    """A new person and the token, which is not stored. Raises AccessRefused, or UsageError for the name."""
     name = checked_name(name)
     if config.join == "code":
         known = str(database.fact("tokens").get("code", ""))
         if not secrets.compare_digest(hashed(code.strip()), known):
-            raise Refused("this is not the code to join with", hint="the host of the contest gives it out: ask there")
+            raise AccessRefused("wrong join code", hint="ask the host of the contest for it")
     token = fresh(PERSON)
     person = Person(name=name, token_hash=hashed(token), joined_at=utc_now())
     try:
         with database.write() as connection:
             if connection.query(Person).count() >= MOST_PEOPLE:
-                raise UsageError("this contest is full", hint="ask its host")
-            if any(look(other) == look(name) for other in connection.scalars(select(Person.name))):
+                raise UsageError("this contest is full", hint="ask the host")
+            if any(skeleton(other) == skeleton(name) for other in connection.scalars(select(Person.name))):
                 raise taken(name)
             connection.add(person)
     except IntegrityError:
@@ -72,22 +72,22 @@ def join(database: Database, config: ContestConfig, name: str, code: str) -> tup
 
 
 def taken(name: str) -> UsageError:
-    return UsageError(f"the name {name} is taken, or looks like one that is", hint="choose another")
+    return UsageError(f"the name {name} is taken, or looks like a taken one", hint="choose another")
 
 
 def person_of(database: Database, token: str) -> Person:
-    """Whose token this is. Raises Refused."""
+    """The owner of the token. Raises AccessRefused."""
     if not token.startswith(PERSON):
-        raise Refused
+        raise AccessRefused
     with database.read() as connection:
         person = connection.scalar(select(Person).where(Person.token_hash == hashed(token)))
     if person is None:
-        raise Refused
+        raise AccessRefused
     return person
 
 
 def log_in(database: Database, token: str) -> str:
-    """A cookie for a browser, in place of the token."""
+    """A session cookie, in place of the token. Raises AccessRefused."""
     person, cookie = person_of(database, token.strip()), secrets.token_urlsafe(32)
     now = utc_now()
     with database.write() as connection:
@@ -98,7 +98,7 @@ def log_in(database: Database, token: str) -> str:
 
 
 def logged_in(database: Database, cookie: str) -> Person | None:
-    """Whose browser this is; None where the cookie is unknown or too old."""
+    """The person of a session cookie; None if it is unknown or expired."""
     if not cookie:
         return None
     with database.read() as connection:
@@ -114,9 +114,9 @@ def log_out(database: Database, cookie: str) -> None:
 
 
 def log_in_host(database: Database, token: str) -> str:
-    """A cookie for the host's browser, in place of the admin token. Raises Refused."""
+    """A session cookie for the host, in place of the host token. Raises AccessRefused."""
     if not is_admin(database, token.strip()):
-        raise Refused("this is not the host's token")
+        raise AccessRefused("this is not the host token")
     cookie, now = secrets.token_urlsafe(32), utc_now()
     with database.write() as connection:
         connection.query(HostSession).where(HostSession.expires_at < now).delete()

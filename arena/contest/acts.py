@@ -1,7 +1,7 @@
-"""What the host does to an entry: declare it void, and take that back. Each act is kept, told to everybody, and undone.
+"""Host actions: declare an entry void and reinstate it. Every act is recorded, public, and can be undone.
 
-An act is in the database at once, and in the ledger as soon as whoever holds the study's lock sees it: records of kind
-`act`, by which the views leave out the runs of arms that are void.
+An act is in the database at once, and in the ledger as soon as the process that holds the study's lock sees it: records
+of kind `act`, by which the views leave out the runs of void arms.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from analysis.events import ActEvent
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
-from arena.contest.tables import Act, Entry
+from arena.contest.tables import Act, ContestEntry
 from arena.study import Study
 from programs.errors import Busy, NotFound, UsageError
 from programs.ids import content_id
@@ -26,17 +26,19 @@ LEAST_REASON, MOST_REASON = 3, 500  # characters
 
 
 def void(contest: Contest, entry_id: str, because: str) -> Act:
-    """Take an entry out of queue, ranks and decision; it costs its entrant nothing. A run in hand ends by itself.
+    """Take an entry out of queue, ranks and decision, without cost to its entrant. A run in progress still finishes.
 
-    Raises NotFound, or UsageError for a control, an entry that is void already, or a reason that says nothing.
+    Raises NotFound, or UsageError for a control, a void entry, or a reason of the wrong length.
     """
     because = reason(because)
     with contest.database.write() as connection:
-        entry = found(connection, entry_id)
+        entry = find_entry(connection, entry_id)
         if entry.person_id is None:
-            raise UsageError("stock is no entry", hint="the controls play to the end; void an entrant's entry")
+            raise UsageError("stock cannot be declared void", hint="name an entrant's entry")
         if entry.state == VOID:
-            raise UsageError(f"entry {entry.number} is void already: {entry.reason}", hint="unvoid takes it back")
+            raise UsageError(
+                f"entry {entry.number} is void already: {entry.reason}", hint="contest unvoid reinstates it"
+            )
         act = Act(
             number=entry.number, what=VOID, because=because, at=utc_now(), phase=contest.phase(),
             state=entry.state, reason=entry.reason,
@@ -49,20 +51,22 @@ def void(contest: Contest, entry_id: str, because: str) -> Act:
 
 
 def unvoid(contest: Contest, entry_id: str, because: str = "") -> Act:
-    """Put an entry back where the ledger says that it is; one that this host had given up begins anew.
+    """Reinstate a void entry in the state that its runs have reached; one that the host gave up starts again.
 
     Raises NotFound, or UsageError for an entry that is not void.
     """
-    because = reason(because or "taken back")
+    because = reason(because or "reinstated")
     with contest.database.write() as connection:
-        entry = found(connection, entry_id)
+        entry = find_entry(connection, entry_id)
         if entry.state != VOID:
-            raise UsageError(f"entry {entry.number} is not void, it is {entry.state}", hint="nothing to take back")
+            raise UsageError(
+                f"entry {entry.number} is not void but {entry.state}", hint="only void entries are reinstated"
+            )
         last = standing_void(connection, entry.number)
-        before = "running" if entry.runs_done else "queued"  # of one that no host declared void
+        before = "running" if entry.runs_done else "queued"  # of an entry that was given up, not declared void
         act = Act(number=entry.number, what=UNVOID, because=because, at=utc_now(), phase=contest.phase(),
                   state=VOID, reason=entry.reason)  # fmt: skip
-        # a screening run that ended meanwhile is answered from the ledger when it is asked for again
+        # if its screening run has ended meanwhile, the ledger has the result
         entry.state = {"screening": "queued"}.get(last.state, last.state) if last else before
         entry.reason, entry.attempts, entry.changed_at = last.reason if last else "", 0, utc_now()
         connection.add(act)
@@ -71,72 +75,74 @@ def unvoid(contest: Contest, entry_id: str, because: str = "") -> Act:
     return act
 
 
-def found(connection: Any, entry_id: str) -> Entry:
-    """By its id, or its number on the board."""
-    same = Entry.number == int(entry_id) if entry_id.isdecimal() and len(entry_id) < 10 else Entry.entry_id == entry_id
-    entry: Entry | None = connection.scalar(select(Entry).where(same))
+def find_entry(connection: Any, entry_id: str) -> ContestEntry:
+    """The entry with this id or number. Raises NotFound."""
+    numbered = entry_id.isdecimal() and len(entry_id) < 10
+    same = ContestEntry.number == int(entry_id) if numbered else ContestEntry.entry_id == entry_id
+    entry: ContestEntry | None = connection.scalar(select(ContestEntry).where(same))
     if entry is None:
-        raise NotFound(f"no entry {entry_id!r}"[:80], hint="the board lists them, by number and entry_id")
+        raise NotFound(f"no entry {entry_id!r}"[:80], hint="the board lists numbers and entry ids")
     return entry
 
 
 def reason(text: str) -> str:
-    told = one_line(text).strip()
-    if not LEAST_REASON <= len(told) <= MOST_REASON:
-        raise UsageError(f"a reason has {LEAST_REASON} to {MOST_REASON} characters; everybody reads it",
+    cleaned = one_line(text).strip()
+    if not LEAST_REASON <= len(cleaned) <= MOST_REASON:
+        raise UsageError(f"the reason, which is public, must have {LEAST_REASON} to {MOST_REASON} characters",
                          hint="--because TEXT")  # fmt: skip
-    return told
+    return cleaned
 
 
 def standing_void(connection: Any, number: int) -> Act | None:
-    """The host's act by which an entry is void now; None where it is not the host who made it void."""
+    """The act that made an entry void; None if the host did not declare it void."""
     last: Act | None = connection.scalar(select(Act).where(Act.number == number).order_by(Act.act_id.desc()).limit(1))
     return last if last is not None and last.what == VOID else None
 
 
 def acts(contest: Contest, number: int | None = None) -> list[dict[str, Any]]:
     """All acts, or those on one entry, the oldest first."""
-    asked = select(Act).order_by(Act.act_id)
+    query = select(Act).order_by(Act.act_id)
     with contest.database.read() as connection:
-        return [row(act) for act in connection.scalars(asked if number is None else asked.where(Act.number == number))]
+        return [row(act) for act in connection.scalars(query if number is None else query.where(Act.number == number))]
 
 
 def row(act: Act) -> dict[str, Any]:
-    """As everybody may read it."""
+    """The public form of an act."""
     return {
         "act_id": act.act_id, "what": act.what, "entry_id": act.entry.entry_id, "number": act.number,
         "entrant": act.entry.entrant, "because": act.because, "at": act.at, "phase": act.phase,
     }  # fmt: skip
 
 
-def since(contest: Contest, told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Entries in the announcement ``told`` that are void now, each with the act that made it so; winners first."""
-    shown = [*told.get("winners", ()), *(row for row in told.get("rows", ()) if row["role"] == "program")]
+def since(contest: Contest, announcement: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The acts that made entries of the announcement void after the decision, winners first."""
+    programs = (row for row in announcement.get("rows", ()) if row["role"] == "program")
+    shown = [*announcement.get("winners", ()), *programs]
     with contest.database.read() as connection:
-        found = [standing_void(connection, number) for number in dict.fromkeys(int(who["number"]) for who in shown)]
-        return [row(act) for act in found if act is not None]
+        void_acts = [standing_void(connection, number) for number in dict.fromkeys(int(who["number"]) for who in shown)]
+        return [row(act) for act in void_acts if act is not None]
 
 
 # -- in the ledger ---------------------------------------------------------------------------------------------------
 
 
-def tell(contest: Contest, study: Study) -> int:
-    """Write the acts that the ledger does not have into it; how many. After a kill one may stand there twice."""
+def record_acts(contest: Contest, study: Study) -> int:
+    """Append the acts that the ledger lacks; returns how many. After a kill an act may be recorded twice."""
     with contest.database.read() as connection:
         news = connection.scalars(select(Act).where(Act.in_ledger.is_(False)).order_by(Act.act_id)).all()
     for act in news:
-        told = row(act) | {"at": act.at.isoformat(), "arm_ids": arm_ids(contest, act.entry.entry_id, act.phase)}
-        study.record(ActEvent(body=told))
+        body = row(act) | {"at": act.at.isoformat(), "arm_ids": arm_ids(contest, act.entry.entry_id, act.phase)}
+        study.record(ActEvent(body=body))
         with contest.database.write() as connection:
             connection.get_one(Act, act.act_id).in_ledger = True
     return len(news)
 
 
 def arm_ids(contest: Contest, entry_id: str, phase: str) -> list[str]:
-    """The arms that an act is about: after the decision not those of the match that decided, which stays as it is."""
+    """The arms that an act affects: after the decision not those of the confirmation, which stays as it is."""
     kinds = [arms.BOARD, *([] if phase == "decided" else [arms.CONFIRMATION])]
-    places = ["", *(task.name for task in contest.tasks[1:])]
-    return arms_of(contest, entry_id, [arms.SCREENING, *(arms.label_on(k, place) for k in kinds for place in places)])
+    tasks = ["", *(task.name for task in contest.tasks[1:])]
+    return arms_of(contest, entry_id, [arms.SCREENING, *(arms.label_on(k, task) for k in kinds for task in tasks)])
 
 
 def arms_of(contest: Contest, entry_id: str, labels: Iterable[str]) -> list[str]:
@@ -145,12 +151,12 @@ def arms_of(contest: Contest, entry_id: str, labels: Iterable[str]) -> list[str]
 
 
 def write_down(contest: Contest) -> None:
-    """Tell the ledger here and now, unless somebody works on the contest, who will."""
+    """Record the acts in the ledger now, unless the queue's process is running, which will do it."""
     from arena.contest import board
 
     try:
         with Study.open(contest.folder) as study:
-            if tell(contest, study):
+            if record_acts(contest, study):
                 board.write(contest)
     except Busy:
         pass

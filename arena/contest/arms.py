@@ -1,4 +1,4 @@
-"""The matches of a contest, whose arms join as entries come: what the arena plays, and what the ledger is told."""
+"""The matches of a contest, whose arms are added as entries come, and their ledger records."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from analysis.events import EntryEvent
 from arena.arms import Arm, Match, TaskMatch
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.jobs import RunJob
 from arena.match import announcement
 from arena.measuring import run_job
@@ -25,28 +25,28 @@ _STREAM: dict[str, Stream] = {
 
 
 def match_of(on: TaskStudy, kind: str, arms: Sequence[Arm] = ()) -> Match:
-    """One of the contest's matches, by its kind, on one task."""
+    """The contest's match of this kind on one task."""
     label = label_on(kind, on.task.name if on.task_id else "")
     match_id = content_id("m", on.config.study_id, label)
     return Match(match_id, label, _PURPOSE[kind], _STREAM[kind], tuple(arms))
 
 
 def label_on(kind: str, task: str) -> str:
-    """What names the match in the study. ``task``: the name of the one that it is on; empty: the first."""
+    """The label of the match in the study. ``task``: its name; empty for the first task."""
     return f"{kind}-{task}" if task else kind
 
 
-def arm_of(match: Match, entry: Entry, twin: int) -> Arm:
-    """The arm of an entry: a number of its own, for two entries of one program are two samples.
+def arm_of(match: Match, entry: ContestEntry, twin: int) -> Arm:
+    """The arm of an entry. Two entries of one program have two arms, because they are two samples.
 
-    ``twin``: entries of the same program before it, which draw other run seeds.
+    ``twin``: how many earlier entries have the same program; each draws its own run seeds.
     """
     program = Program.parse(entry.raw, entry.name, place="program.md")
     return Arm(content_id("a", match.match_id, entry.entry_id), program, entry.role, twin)
 
 
-def admit(study: Study, entry: Entry, arms: Sequence[tuple[TaskMatch, Arm]]) -> None:
-    """Tell the ledger of an entry: its text, who sent it, its arms. Told twice, after a kill, it counts once."""
+def admit(study: Study, entry: ContestEntry, arms: Sequence[tuple[TaskMatch, Arm]]) -> None:
+    """Record an entry in the ledger: text, entrant, arms. Recorded twice, after a kill, it counts once."""
     program = arms[0][1].program
     study.admit(program, generation=0, operator="entry" if entry.person_id else "control")
     for each, arm in arms:
@@ -66,5 +66,5 @@ def admit(study: Study, entry: Entry, arms: Sequence[tuple[TaskMatch, Arm]]) -> 
 
 
 def screening_job(each: TaskMatch, arm: Arm, budget: float) -> RunJob:
-    """A short run that nobody measures."""
+    """A short run without verification."""
     return replace(run_job(each.on, each.match, arm, 0), budget=budget, verify_seeds=())

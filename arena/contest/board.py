@@ -1,4 +1,4 @@
-"""The board: the standings of the contest as the ledger has them, joined with who entered what."""
+"""The board: the standings computed from the ledger, joined with the entries."""
 
 from __future__ import annotations
 
@@ -23,41 +23,45 @@ from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.score import overall
 from arena.contest.settings import utc_now
-from arena.contest.tables import BoardRow, Entry
-from arena.contest.tally import Tally
+from arena.contest.tables import BoardRow, ContestEntry
+from arena.contest.tally import MatchTally
 from programs.ids import content_id
 
 Row = dict[str, Any]
 
-PATIENCE = 4.0  # times as long as the last refresh took, at least, before the next one
-LEAST_SECONDS = 2.0  # between two boards: every open page is fetched anew
+PATIENCE = 4.0  # minimum time between refreshes, in multiples of the time that the last one took
+LEAST_SECONDS = 2.0  # between two boards: every open page reloads
 KEPT = (
     "arm_id", "program_id", "n", "gain", "se", "low", "high", "rank_low", "rank_high", "claimed", "words", "role",
     "trust", "failed_seeds", "device_seconds_charged", "tokens", "usd",
 )  # fmt: skip
-STATED = ("state", "rank_low", "rank_high")  # of a row, what is not kept with it: it changes with other entries
+STATED = (
+    "state",
+    "rank_low",
+    "rank_high",
+)  # columns that are not stored with a row, because they change with other entries
 
-Found = tuple[dict[str, tuple[Row, int, int]], list[Row], str]  # by arm: row, above, below; scales; unit
+BoardState = tuple[dict[str, tuple[Row, int, int]], list[Row], str]  # by arm: row, above, below; scales; unit
 
 
-class Board:
-    """Follows the ledger and leaves the board in the database, from where the pages take it."""
+class BoardUpdater:
+    """Follows the ledger and writes the board to the database, where the pages read it."""
 
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
-        self.stale = True  # whether a run has been measured since
+        self.stale = True  # whether a run has been measured since the last refresh
         self._next = 0.0
         self._match_id = content_id("m", contest.study.study_id, arms.BOARD)
-        self._tally = Tally(contest.folder / "ledger", self._match_id)
+        self._tally = MatchTally(contest.folder / "ledger", self._match_id)
         self._entries: dict[str, Row] = {}  # by arm
-        self._last = 0  # number of the last entry that is known here
-        self._touched: set[str] = set()  # arms to be worked out anew, of entries that are not known yet too
+        self._last = 0  # number of the latest entry in `_entries`
+        self._touched: set[str] = set()  # arms to compute again, also of entries not yet in `_entries`
         self._rows: dict[str, Row] = {}
         self._samples: dict[str, tuple[float, float, int]] = {}  # arm → mean, variance of the mean, runs
         self._written: dict[str, tuple[Row, int, int]] = {}
 
     def refresh(self, force: bool) -> None:
-        """Now, or not before the last one has been paid off several times: workers wait meanwhile."""
+        """Write the board now if ``force``, else only after a pause: the workers wait for it."""
         began = time.monotonic()
         if not force and (began < self._next or not self.stale):
             return
@@ -67,29 +71,29 @@ class Board:
         self._next = began + took + max(LEAST_SECONDS, PATIENCE * took)
 
     def write(self) -> None:
-        """Bring the table up to what the ledger says; nothing is written where it says nothing new."""
-        now, scales, unit = self._followed() if len(self.contest.tasks) == 1 else self._anew()
+        """Bring the table up to date with the ledger; writes only changes."""
+        now, scales, unit = self._followed() if len(self.contest.tasks) == 1 else self._recomputed()
         if not self._written:
             self._recall()
-        changed = [arm for arm, told in now.items() if self._written.get(arm) != told]
+        changed = [arm for arm, state in now.items() if self._written.get(arm) != state]
         gone = self._written.keys() - now.keys()
         if changed or gone:
-            self._tell(now, changed, gone, scales=scales, unit=unit)
+            self._publish(now, changed, gone, scales=scales, unit=unit)
         self._written = now
 
-    def _followed(self) -> Found:
-        """Of one task: what has come since."""
+    def _followed(self) -> BoardState:
+        """One task: computed from the new records only."""
         self._look()
         arms_there = list(self._samples)
         means, errors, ns = zip(*self._samples.values(), strict=True) if arms_there else ((), (), ())
         above, below = shown(means, errors, ns)
-        told = zip(arms_there, above, below, strict=True)
-        return {arm: (self._rows[arm], up, down) for arm, up, down in told}, [], self.contest.task.unit
+        ranked_arms = zip(arms_there, above, below, strict=True)
+        return {arm: (self._rows[arm], up, down) for arm, up, down in ranked_arms}, [], self.contest.task.unit
 
-    def _anew(self) -> Found:
-        """Of several tasks: scores rest on each other, and are worked out from all of the ledger."""
-        found, scales, unit = over_tasks(self.contest)
-        rows = [row for row in found if row["gain"] is not None]
+    def _recomputed(self) -> BoardState:
+        """Several tasks: scores depend on each other, so they are computed from the whole ledger."""
+        all_rows, scales, unit = over_tasks(self.contest)
+        rows = [row for row in all_rows if row["gain"] is not None]
         now = {
             row["arm_id"]: (
                 {key: value for key, value in row.items() if key not in STATED},
@@ -100,56 +104,57 @@ class Board:
         return now, scales, unit
 
     def _look(self) -> None:
-        """Take in new entries, and work out the arms that have new records."""
+        """Read new entries, and compute the arms that have new records."""
         self._touched |= self._tally.look()
         if not self._touched <= self._entries.keys():
             self._entries |= entries_by_arm(self.contest, self._match_id, self._last)
             self._last = max((entry["number"] for entry in self._entries.values()), default=0)
         for arm in self._touched & self._entries.keys():
             runs = self._tally.rows(arm)
-            found = asdict(standing(runs))
-            if found["gain"] is None:  # no run yet, or void
+            columns = asdict(standing(runs))
+            if columns["gain"] is None:  # no run yet, or void
                 self._samples.pop(arm, None)
                 continue
             gains = gains_of(runs)
             self._samples[arm] = math.fsum(gains) / len(gains), error_of(gains), len(gains)
-            row = {key: found[key] for key in KEPT} | self._entries[arm]
+            row = {key: columns[key] for key in KEPT} | self._entries[arm]
             self._rows[arm] = {key: value for key, value in row.items() if key not in STATED}
         self._touched -= self._entries.keys()
 
     def _recall(self) -> None:
-        """What an earlier process left in the table."""
+        """Read what an earlier process wrote to the table."""
         with self.contest.database.read() as connection:
             rows = connection.execute(select(BoardRow.arm_id, BoardRow.row, BoardRow.above, BoardRow.below)).all()
         self._written = {arm: (row, above, below) for arm, row, above, below in rows}
 
-    def _tell(
+    def _publish(
         self, now: Mapping[str, tuple[Row, int, int]], changed: Sequence[str], gone: Set[str], **more: Any
     ) -> None:  # fmt: skip
-        """In one transaction: the changed rows, without those that are gone, and what is said of the whole."""
+        """In one transaction: write the changed rows, delete those in ``gone``, update the fact `board`."""
         rows = [
             {"number": row["number"], "arm_id": arm, "gain": row["gain"], "above": above, "below": below, "row": row}
             for arm in changed
             for row, above, below in (now[arm],)
         ]
-        whole = [ranked(*told, len(now)) for told in now.values()]
+        whole = [ranked(*row_and_ranks, len(now)) for row_and_ranks in now.values()]
         whole.sort(key=lambda row: (-row["gain"], row["arm_id"]))
         before = self.contest.database.fact("board")
         with self.contest.database.write() as connection:
-            told = upsert(BoardRow)
-            again = {name: told.excluded[name] for name in ("arm_id", "gain", "above", "below", "row")}
+            statement = upsert(BoardRow)
+            again = {name: statement.excluded[name] for name in ("arm_id", "gain", "above", "below", "row")}
             if rows:
-                connection.execute(told.on_conflict_do_update(index_elements=["number"], set_=again), rows)
+                connection.execute(statement.on_conflict_do_update(index_elements=["number"], set_=again), rows)
             for arm in gone:
                 connection.execute(delete(BoardRow).where(BoardRow.arm_id == arm))
             self.contest.database.put(
                 connection, "board", version=int(before.get("version", 0)) + 1, as_of=utc_now().isoformat(),
-                aa_spread=aa_spread(whole), aa_check=aa_check(whole), separate=runs_to_separate(whole), **more,
+                aa_spread=aa_spread(whole), aa_check=aa_check(whole, more["unit"]),
+                separate=runs_to_separate(whole), **more,
             )  # fmt: skip
 
 
 def aa_spread(rows: Sequence[Row]) -> float | None:
-    """Largest difference between the arms of one program that plays twice."""
+    """Largest difference between two arms of the same program."""
     apart = [
         abs(row["gain"] - other["gain"])
         for row in rows
@@ -159,24 +164,24 @@ def aa_spread(rows: Sequence[Row]) -> float | None:
     return max(apart, default=None)
 
 
-def aa_check(rows: Sequence[Row]) -> str | None:
-    """What the two arms of stock say of each other, with the standard error; None where there are not two."""
-    found = twins(CheckedArm.of({**row, "task": None}) for row in rows)
-    return decision_text.check(found) if found else None
+def aa_check(rows: Sequence[Row], unit: str) -> str | None:
+    """The A/A check of the two stock arms in a sentence; None without two."""
+    check = twins(CheckedArm.of({**row, "task": None, "unit": unit}) for row in rows)
+    return decision_text.check(check) if check else None
 
 
 def write(contest: Contest) -> None:
-    """The board as the ledger has it, from nothing."""
-    Board(contest).write()
+    """Compute and write the board from the whole ledger."""
+    BoardUpdater(contest).write()
 
 
 def ranked(row: Mapping[str, Any], above: int, below: int, arms: int) -> Row:
-    """A row with the ranks that it may hold among so many."""
+    """A row with its rank range among ``arms`` arms."""
     return {**row, "rank_low": 1 + above, "rank_high": arms - below}
 
 
 def over_tasks(contest: Contest, kind: str = arms.BOARD) -> tuple[list[Row], list[Row], str]:
-    """The rows over all tasks, the scale of each where there are several, the unit: `score.overall`."""
+    """`score.overall` of the contest: rows over all tasks, the scale of each task if there are several, the unit."""
     first, *further = contest.tasks
     by_task = {first.name: board_rows(contest, kind)}
     by_task |= {task.name: board_rows(contest, arms.label_on(kind, task.name)) for task in further}
@@ -184,31 +189,31 @@ def over_tasks(contest: Contest, kind: str = arms.BOARD) -> tuple[list[Row], lis
 
 
 def board_rows(contest: Contest, label: str = arms.BOARD) -> list[Row]:
-    """One row an arm of the match ``label``, best first: the view `standings` beside the entry. Empty before a run."""
+    """One row per arm of the match ``label``, best first: the view `standings` joined with the entries."""
     if not segments(contest.folder / "ledger"):
         return []
     match_id = content_id("m", contest.study.study_id, label)
     with open_study(contest.folder, views=()) as con:
-        found = [row for row in standings(con) if row.match_id == match_id]
+        rows = [row for row in standings(con) if row.match_id == match_id]
     known = entries_by_arm(contest, match_id)
     return [
         {key: value for key, value in asdict(row).items() if key in KEPT} | known[str(row.arm_id)]
-        for row in found
+        for row in rows
         if row.arm_id in known
     ]
 
 
 def runs_to_separate(rows: Sequence[Mapping[str, Any]]) -> Row | None:
-    """What it would take to tell the first entry from the next: runs of each, power 80%; None where they are told.
+    """Runs of each that would separate the first two programs with 80% power; None if they are separated already.
 
-    As if they were the only two, and their difference what it looks like.
+    Assumes that they are the only two and that their true difference is the current one.
     """
     entries = [row for row in rows if row["role"] == "program" and row["se"]]
     if len(entries) < 2 or entries[0]["rank_high"] == 1:
         return None
     first = entries[0]
     second = next((row for row in entries if row["program_id"] != first["program_id"]), None)
-    if second is None:  # the same text entered twice is not to be told from itself
+    if second is None:  # all entries have the same text
         return None
     sd = math.sqrt((first["se"] ** 2 * first["n"] + second["se"] ** 2 * second["n"]) / 2)
     needed = runs_needed(first["gain"] - second["gain"], sd)
@@ -216,9 +221,11 @@ def runs_to_separate(rows: Sequence[Mapping[str, Any]]) -> Row | None:
 
 
 def entries_by_arm(contest: Contest, match_id: str, after: int = 0) -> dict[str, Row]:
-    """arm → the entry that plays it, of those with a number above ``after``."""
+    """arm → its entry, for entries with a number above ``after``."""
     with contest.database.read() as connection:
-        entries: Sequence[Entry] = connection.scalars(select(Entry).where(Entry.number > after)).all()
+        entries: Sequence[ContestEntry] = connection.scalars(
+            select(ContestEntry).where(ContestEntry.number > after)
+        ).all()
     return {
         content_id("a", match_id, entry.entry_id): {
             "entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name,

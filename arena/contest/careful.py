@@ -1,7 +1,7 @@
-"""The decision's runs where workers die over them: one arm at a time, and an arm that stays so is left out.
+"""Confirming runs when workers die: one arm at a time, and an arm that keeps losing runs is left out.
 
-Whom a death belongs to cannot be told while several arms play at once. After the first one that this host does not meet
-with a plain experiment too, each arm plays alone; what is lost then is the arm's.
+While several arms run at once, a death cannot be attributed to one of them. After the first death that a plain
+experiment on this host does not reproduce, each arm runs alone; a run lost then is attributed to its arm.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from analysis.events import ActEvent
 from arena.contest import acts
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.race import ArmScore
 from arena.study import Study
 
-MOST_ATTEMPTS = 3  # of an arm that plays alone
+MOST_ATTEMPTS = 3  # of an arm that runs alone
 
 
-class Careful:
-    """A racer that gives each arm of a match, one for each of ``entries``, its runs: all arms at once, one by one
-    after workers were lost over them, none of an entry that is void or was given up. ``hidden``: the hidden task that
-    the match is on; what is lost there is nothing to the decision."""
+class IsolatingRacer:
+    """A racer that gives each arm of a match, one per entry, its runs: all arms at once, or one by one after workers
+    were lost; no runs for an entry that is void or was given up. ``hidden``: the match's hidden task; runs lost
+    there do not affect the decision."""
 
-    def __init__(self, contest: Contest, entries: Sequence[Entry], runs: int, hidden: str = "") -> None:
+    def __init__(self, contest: Contest, entries: Sequence[ContestEntry], runs: int, hidden: str = "") -> None:
         self.contest, self.entries, self.runs, self.hidden = contest, entries, runs, hidden
 
     def next_round(self, scores: Sequence[ArmScore]) -> Mapping[str, int]:
@@ -44,41 +44,43 @@ class Careful:
 
 
 def lost(contest: Contest, study: Study, why: str) -> str:
-    """Workers died over the decision's runs, on a host that is well. Returns what to tell the log of it."""
+    """Workers died during confirming runs on a healthy host. Returns the line for the log."""
     state = contest.state()
     alone = state.get("alone")
     if alone is None:
         contest.state(careful=True)
-        return "from now on the leaders play one after the other, to find out whose runs these are"
-    told = dict(state.get("lost") or {})
-    attempts = 1 + told.get(alone["arm_id"], {}).get("attempts", 0)
-    told[alone["arm_id"]] = {"attempts": attempts, "why": why, "number": alone["number"], "hidden": alone["hidden"]}
-    contest.state(lost=told)
-    if attempts != MOST_ATTEMPTS or alone["control"]:  # without stock there is no decision
+        return "from now on the leaders run one after the other, to find out whose runs are lost"
+    lost_arms = dict(state.get("lost") or {})
+    attempts = 1 + lost_arms.get(alone["arm_id"], {}).get("attempts", 0)
+    which = {key: alone[key] for key in ("number", "hidden")}
+    lost_arms[alone["arm_id"]] = {"attempts": attempts, "why": why, **which}
+    contest.state(lost=lost_arms)
+    if attempts != MOST_ATTEMPTS or alone["control"]:  # stock is never left out
         return f"entry {alone['number']}: attempt {attempts} of its confirming runs was lost"
-    record(contest, study, alone["number"], [alone["arm_id"]], given_up(told[alone["arm_id"]]))
-    return f"entry {alone['number']} takes no further part"
+    record(contest, study, alone["number"], [alone["arm_id"]], given_up(lost_arms[alone["arm_id"]]))
+    return f"entry {alone['number']} is left out of the decision"
 
 
-def given_up(told: Mapping[str, Any]) -> str:
-    return f"this host could not carry its runs out, {told['attempts']} times; the last time: {told['why']}"
+def given_up(lost_arm: Mapping[str, Any]) -> str:
+    return f"the host could not run it in {lost_arm['attempts']} attempts; last error: {lost_arm['why']}"
 
 
-def left_out(contest: Contest, entries: Sequence[Entry], hidden: str = "") -> dict[int, str]:
-    """number → why, of those among ``entries`` that the decision goes on without: void, or given up on some task; that
-    a match on a ``hidden`` task goes on without: those, and who was given up there."""
+def left_out(contest: Contest, entries: Sequence[ContestEntry], hidden: str = "") -> dict[int, str]:
+    """number → reason, of the entries that the decision leaves out: void, or given up on a visible task. A match on
+    ``hidden`` also leaves out the entries given up on that task."""
     lost = (contest.state().get("lost") or {}).values()
-    here = [told for told in lost if told["attempts"] >= MOST_ATTEMPTS and told["hidden"] in ("", hidden)]
-    given = {told["number"]: given_up(told) for told in here}
-    found = {e.number: given[e.number] for e in entries if e.role == "program" and e.number in given}
+    here = [arm for arm in lost if arm["attempts"] >= MOST_ATTEMPTS and arm["hidden"] in ("", hidden)]
+    given = {arm["number"]: given_up(arm) for arm in here}
+    reasons = {e.number: given[e.number] for e in entries if e.role == "program" and e.number in given}
     numbers = [entry.number for entry in entries]
     with contest.database.read() as connection:
-        void = connection.query(Entry).where(Entry.number.in_(numbers), Entry.state == "void").all()
-    return found | {entry.number: entry.reason for entry in void}
+        entries_now = connection.query(ContestEntry).where(ContestEntry.number.in_(numbers))
+        void = entries_now.where(ContestEntry.state == "void").all()
+    return reasons | {entry.number: entry.reason for entry in void}
 
 
-def told(contest: Contest, entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """The same for the announcement."""
+def left_out_rows(contest: Contest, entries: Sequence[ContestEntry]) -> list[dict[str, Any]]:
+    """The same as rows of the announcement."""
     gone = left_out(contest, entries)
     return [
         {"entry_id": e.entry_id, "number": e.number, "entrant": e.entrant, "name": e.name, "why": gone[e.number]}
@@ -87,9 +89,9 @@ def told(contest: Contest, entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def record(contest: Contest, study: Study, number: int, arm_ids: Sequence[str], because: str) -> None:
-    """Into the ledger, by which the views leave arms that were given up out of the ranks."""
+    """Record in the ledger that arms were given up; the views then leave them out of the ranks."""
     with contest.database.read() as connection:
-        entry = connection.get_one(Entry, number)
+        entry = connection.get_one(ContestEntry, number)
     study.record(ActEvent(body={
         "what": acts.VOID, "entry_id": entry.entry_id, "number": number, "entrant": entry.entrant,
         "because": because, "at": utc_now().isoformat(), "phase": contest.phase(), "arm_ids": list(arm_ids),

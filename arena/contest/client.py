@@ -1,4 +1,4 @@
-"""What the command line asks of a contest's host, over HTTP and with the standard library."""
+"""The command line's HTTP client for a contest's API; standard library only."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ SECONDS = 30.0
 MOST_ANSWER = 32 << 20
 
 
-class Turned(UsageError):
-    """The host has said no; ``detail`` is what it said."""
+class RequestRejected(UsageError):
+    """The host rejected the request; ``detail``: its error."""
 
     def __init__(self, message: str, hint: str, detail: dict[str, Any]) -> None:
         super().__init__(message, hint=hint)
         self.detail = detail
 
 
-class Client:
-    """One host, and who is asking."""
+class ContestClient:
+    """A client of one host, with an optional token."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise UsageError(f"{url!r} is no address of a contest", hint="--to http://HOST:PORT")
+            raise UsageError(f"{url!r} is not the URL of a contest", hint="--to http://HOST:PORT")
         self.base, self.token = f"{parts.scheme}://{parts.netloc}", token
 
     def get(self, path: str) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Client:
     def need_token(self) -> None:
         if not self.token:
             hint = "--token TOKEN, or METALOOP_TOKEN; metaloop contest join --to URL --name NAME gets one"
-            raise CredentialMissing("this takes your token", hint=hint)
+            raise CredentialMissing("this command needs your token", hint=hint)
 
     def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> dict[str, Any]:
         request = urllib.request.Request(self.base + path, data=body, method=method, headers=headers)
@@ -53,17 +53,19 @@ class Client:
             request.add_header("Authorization", f"Bearer {self.token}")
         try:
             with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-                found: dict[str, Any] = json.loads(answer.read(MOST_ANSWER))
-                return found
+                body_json: dict[str, Any] = json.loads(answer.read(MOST_ANSWER))
+                return body_json
         except urllib.error.HTTPError as error:
-            raise said(error.code, error.read(MOST_ANSWER)) from None
+            raise error_of(error.code, error.read(MOST_ANSWER)) from None
         except (urllib.error.URLError, OSError, ValueError) as error:
             why = getattr(error, "reason", error)
-            raise EnvironmentProblem(f"{self.base} does not answer: {why}", hint="is it being served?") from None
+            raise EnvironmentProblem(
+                f"no answer from {self.base}: {why}", hint="is metaloop contest serve running there?"
+            ) from None
 
 
-def said(status: int, body: bytes) -> MetaloopError:
-    """The error that an answer stands for."""
+def error_of(status: int, body: bytes) -> MetaloopError:
+    """The error for a response with a status of 400 or above."""
     try:
         detail = json.loads(body)["error"]
         message, hint = str(detail["message"]), str(detail.get("hint", ""))
@@ -71,4 +73,4 @@ def said(status: int, body: bytes) -> MetaloopError:
         return EnvironmentProblem(f"the host answered {status}: {body[:200].decode('utf-8', 'replace')}")
     if status == 401:
         return CredentialMissing(message, hint=hint)
-    return NotFound(message, hint=hint) if status == 404 else Turned(message, hint, detail)
+    return NotFound(message, hint=hint) if status == 404 else RequestRejected(message, hint, detail)

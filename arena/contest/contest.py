@@ -21,7 +21,7 @@ from trainer.task import Task
 
 @dataclass(frozen=True)
 class Contest:
-    """The folder, opened. Holds no lock: whoever carries out runs holds that of the study."""
+    """An open contest folder. Holds no lock; the process that carries out runs holds the study's."""
 
     folder: Path
     config: ContestConfig
@@ -30,48 +30,48 @@ class Contest:
 
     @classmethod
     def open(cls, folder: Path) -> Contest:
-        """Raises NotFound, or Corrupt where config, rules and study do not belong together."""
+        """Raises NotFound, or Corrupt if config, rules and study do not match."""
         config = ContestConfig.read(folder)
         study = StudyConfig.read(folder / "study.toml")
         if secret_hash(study.streams) != config.secret_hash:
             hint = "restore study.toml from a copy"
-            raise Corrupt(f"{folder}/study.toml: not the secret that {MARK} committed to", hint=hint)
+            raise Corrupt(f"{folder}/study.toml: the secret does not match the hash in {MARK}", hint=hint)
         database = Database(folder)
         if not database.path.is_file():
-            raise Corrupt(f"{database.path} is missing", hint="restore it from a copy: it holds the entries")
+            raise Corrupt(f"{database.path} is missing", hint="restore it from a copy: it contains the entries")
         database.complete()
         return cls(folder, config, study, database)
 
     def phase(self, now: datetime | None = None) -> Phase:
         state = self.database.fact("state")
-        asked, deciding, decided = (bool(state.get(key)) for key in ("close_asked", "deciding", "decided"))
-        return self.config.phase(now or utc_now(), asked, deciding, decided)
+        closing, deciding, decided = (bool(state.get(key)) for key in ("close_asked", "deciding", "decided"))
+        return self.config.phase(now or utc_now(), closing, deciding, decided)
 
     def state(self, **changes: Any) -> Mapping[str, Any]:
-        """What has been asked and done so far, with ``changes`` taken in."""
+        """The fact `state`, after applying ``changes``."""
         state = self.database.fact("state")
         if changes:
             state |= changes
-            self.database.tell("state", **state)
+            self.database.set_fact("state", **state)
         return state
 
     @property
     def task(self) -> Task:
-        """The first; the only one that entries are screened on."""
+        """The first task; entries are screened on it alone."""
         return Task.load(self.study.task)
 
     @cached_property
     def tasks(self) -> list[Task]:
-        """All that entries are ranked on, the first first."""
-        return [self.task, *(Task.load(away.task) for away in self.study.further)]
+        """All tasks that entries are ranked on, starting with `task`."""
+        return [self.task, *(Task.load(other.task) for other in self.study.further)]
 
     @property
     def hidden(self) -> list[Task]:
-        """Where the leaders run after the decision; secret until then."""
-        return [Task.load(away.task) for away in self.study.reserve]
+        """The tasks that the leaders run on after the decision; secret until then."""
+        return [Task.load(other.task) for other in self.study.reserve]
 
     @property
     def costs(self) -> Costs:
-        """Device-seconds of a screening and of a run. Entries go round the tasks: a run counts as the tasks' mean."""
-        budgets = [self.config.run_budget, *(away.run_budget for away in self.study.further)]
+        """Device-seconds of a screening and of a run. A run counts as the average over the tasks, which alternate."""
+        budgets = [self.config.run_budget, *(other.run_budget for other in self.study.further)]
         return Costs(self.config.screen_budget, math.fsum(budgets) / len(budgets))

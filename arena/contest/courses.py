@@ -1,7 +1,7 @@
-"""The course of each run, experiment by experiment, kept for the entry pages: the ledger says it once, pages ask often.
+"""The experiments of each run, cached for the entry pages, which are read far more often than the ledger is written.
 
-The queue's process reads what is new in the ledger's segments and stores a run when it has ended. The table is a cache:
-where it lacks a run, as in a contest founded by an earlier version, the next start of the queue puts it there.
+The queue's process reads the new records of the ledger and stores a run when it has ended. The table is a cache: a run
+that is missing, as in a contest of an earlier version, is stored when the queue starts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from analysis.run_state import RunState, StudyState, Tail
-from arena.contest.tables import Course, Entry
+from arena.contest.tables import ContestEntry, Course
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunStartedEvent
 from programs.ids import content_id
 
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     from arena.contest.contest import Contest
     from arena.study import Study
 
-MOST_EXPERIMENTS, MOST_TEXT, MOST_DIFF = 2000, 300, 8000  # of a run that are kept; characters of a text, of a diff
+MOST_EXPERIMENTS, MOST_TEXT, MOST_DIFF = 2000, 300, 8000  # stored experiments of a run; characters of a text, of a diff
 SCREENING, CONTEST, CONFIRMATION, RESERVE = "screening", "contest", "confirmation", "reserve"  # purposes
 Row = dict[str, Any]
 
 
 class Courses:
-    """Follows the ledger and stores what has ended."""
+    """Follows the ledger and stores runs that have ended."""
 
     def __init__(self, contest: Contest, study: Study) -> None:
         self.contest, self.study = contest, study
         self._tail = Tail(study.folder / "ledger")
         self._state = StudyState()  # without the runs that are stored
         self._owners: dict[str, int] = {}  # arm → number of the entry
-        self._named = (0, 0)  # matches and entries whose arms are in it
+        self._named = (0, 0)  # numbers of matches and entries in it
         with contest.database.read() as connection:
             self._stored = set(connection.scalars(select(Course.run_id)).all())
 
     def follow(self) -> int:
-        """Take what is new; returns how many runs were stored."""
+        """Read the new records; returns how many runs were stored."""
         for event in self._tail.news():
             if getattr(event, "run_id", None) not in self._stored:
                 self._state.take(event)
@@ -56,7 +56,7 @@ class Courses:
         return len(whole)
 
     def _name_owners(self) -> None:
-        """Of the arms of new entries; of all, where there is a new match."""
+        """Add the arms of new entries; of all entries if there is a new match."""
         matches, entries = list(self._state.matches), list(self._state.entries.values())
         for entry in entries if len(matches) > self._named[0] else entries[self._named[1] :]:
             for match_id in matches:
@@ -71,7 +71,7 @@ class Courses:
         screening = self._state.matches[run.started.match_id].purpose == SCREENING
         return screening or len(run.verifications) >= self.study.config.verify_seeds
 
-    def _course(self, run_id: str, place: int) -> Course:
+    def _course(self, run_id: str, stored_order: int) -> Course:
         run = self._state.runs[run_id]
         assert run.started is not None
         body = zlib.compress(json.dumps(self._body(run, run.started), separators=(",", ":")).encode())
@@ -80,7 +80,7 @@ class Courses:
             number=self._owners[run.started.arm_id],
             purpose=self._state.matches[run.started.match_id].purpose,
             task=run.started.task,
-            place=place,
+            stored_order=stored_order,
             body=body,
         )
 
@@ -119,17 +119,21 @@ def experiment_row(event: ExperimentEvent, decision: DecisionEvent | None) -> Ro
 
 
 def courses_of(contest: Contest, number: int, purposes: tuple[str, ...]) -> list[Row]:
-    """The runs of an entry for these purposes. One of the contest has the number that it has among the entry's results,
-    its place in the list of seeds, whichever ended first; others are numbered among those of their purpose and task."""
+    """The runs of an entry for these purposes. A run of the contest has the number it has in the entry's results: its
+    position in the list of seeds. Other runs are numbered within their purpose and task."""
     query = select(Course).options(undefer(Course.body)).where(Course.number == number, Course.purpose.in_(purposes))
     with contest.database.read() as connection:
-        found = connection.scalars(query.order_by(Course.place, Course.run_id)).all()
-        results = connection.scalar(select(Entry.results).where(Entry.number == number)) or {}
-    places = {told["run_id"]: int(run) for run, told in results.items()}
+        courses = connection.scalars(query.order_by(Course.stored_order, Course.run_id)).all()
+        results = connection.scalar(select(ContestEntry.results).where(ContestEntry.number == number)) or {}
+    run_numbers = {result["run_id"]: int(run) for run, result in results.items()}
     counted: dict[tuple[str, str], int] = defaultdict(int)
     out = []
-    for course in sorted(found, key=lambda c: (purposes.index(c.purpose), places.get(c.run_id, len(places) + 1))):
+    for course in sorted(
+        courses, key=lambda c: (purposes.index(c.purpose), run_numbers.get(c.run_id, len(run_numbers) + 1))
+    ):
         counted[course.purpose, course.task] += 1
-        run = places.get(course.run_id, counted[course.purpose, course.task])
-        out.append({"run_id": course.run_id, "purpose": course.purpose, "task": course.task, "run": run, **course.told})
+        run = run_numbers.get(course.run_id, counted[course.purpose, course.task])
+        out.append(
+            {"run_id": course.run_id, "purpose": course.purpose, "task": course.task, "run": run, **course.content}
+        )
     return out

@@ -1,4 +1,4 @@
-"""How a contest's folder is created: study, rules, database with the controls in it."""
+"""Creates the folder of a contest: study, rules, database with the controls."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SCREEN_SHARE, SCREEN_LEAST = 0.1, 3.5  # of a run's budget; experiments that mus
 
 @dataclass(frozen=True)
 class ContestOptions:
-    """What the host asks for at `contest init`."""
+    """The options of `contest init`."""
 
     title: str
     task: Task
@@ -49,12 +49,12 @@ class ContestOptions:
     devices: int = 1  # of one run
     further: tuple[Task, ...] = ()  # visible, beside ``task``
     researcher: str = "scripted"
-    staff: Staff = field(default_factory=Staff)
+    models: Staff = field(default_factory=Staff)
 
 
 @dataclass(frozen=True)
 class NewContest:
-    """A new contest with what is told once: the host's token and the code to join with."""
+    """A new contest with the host token and the join code, which are shown once."""
 
     contest: Contest
     admin_token: str
@@ -62,9 +62,9 @@ class NewContest:
 
 
 def create_contest(folder: Path, options: ContestOptions) -> NewContest:
-    """Make the folder: study, rules, database with the controls in it; contest.toml last, which makes it a contest."""
+    """Write study, rules and database, then contest.toml: a folder without it is not a contest."""
     if options.closes <= options.opens:
-        raise UsageError("--closes is not after --opens", hint="--closes 7d means seven days after the opening")
+        raise UsageError("--closes must be after --opens", hint="--closes 7d means seven days after the opening")
     refuse_public((options.task, *options.further, *options.hidden))
     refuse_taken(folder)
     further, hidden = other_tasks(options)
@@ -80,7 +80,7 @@ def create_contest(folder: Path, options: ContestOptions) -> NewContest:
         sandbox=options.sandbox,
         further=further,
         reserve=hidden,
-        staff=options.staff,
+        staff=options.models,
     )
     study = Study.create(folder, setup)
     config = config_of(study, options)
@@ -88,7 +88,7 @@ def create_contest(folder: Path, options: ContestOptions) -> NewContest:
     (folder / RULES).write_text(text, encoding="utf-8")
     database = Database(folder)
     database.create()
-    admin, code = accounts.found(database)
+    admin, code = accounts.create_tokens(database)
     with database.write() as connection:
         for role in ("control", "a/a"):
             store(connection, config, starter("stock"), role=role)
@@ -98,27 +98,27 @@ def create_contest(folder: Path, options: ContestOptions) -> NewContest:
 
 
 def refuse_public(tasks: Sequence[Task]) -> None:
-    """Raises UsageError for a task whose hidden data an entrant has at hand: its score would show who looked."""
+    """Raises UsageError for a task whose hidden data entrants can read."""
     if public := next((task for task in tasks if task.public), None):
         raise UsageError(
-            f"task {public.name} can decide no contest: its hidden text is at hand on every machine",
-            hint="take one whose data come from the contest's secret, e.g. tinylm; a study may use this one",
+            f"task {public.name} cannot be used in a contest: its hidden text is public",
+            hint="choose a task whose data are generated from the contest's secret, e.g. tinylm",
         )
 
 
 def refuse_taken(folder: Path) -> None:
-    """Raises UsageError for a folder that holds anything but what a founding that was cut off has left."""
+    """Raises UsageError unless the folder is new, empty, or left by an interrupted creation."""
     if (folder / MARK).exists():
-        place = shlex.quote(str(folder))
-        raise UsageError(f"{folder} is a contest already", hint=f"metaloop contest serve {place} goes on")
+        quoted = shlex.quote(str(folder))
+        raise UsageError(f"{folder} is a contest already", hint=f"metaloop contest serve {quoted} continues it")
     if folder.is_file():
         raise UsageError(f"{folder} is a file", hint="name a new folder")
     if folder.exists() and {path.name for path in folder.iterdir()} - {"study.partial"}:
-        raise UsageError(f"{folder} is not empty", hint="a contest begins in a new folder: name another")
+        raise UsageError(f"{folder} is not empty", hint="name a new folder")
 
 
 def other_tasks(options: ContestOptions) -> tuple[list[Reserved], list[Reserved]]:
-    """The further and the hidden tasks as study.toml names them; a run there has as many experiments as at home.
+    """The further and the hidden tasks for study.toml; their budgets allow as many experiments as on the first task.
 
     Raises UsageError for two tasks of one name.
     """

@@ -1,4 +1,4 @@
-"""The database of a contest: SQLite in WAL mode, synced at every commit, so that what was accepted is on the disk."""
+"""The database of a contest: SQLite in WAL mode, synced at every commit, so that accepted entries are durable."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import sessionmaker
 
 from arena.contest.settings import DATABASE, utc_now
-from arena.contest.tables import Base, Fact
+from arena.contest.tables import ContestFact, ContestTable
 from trainer.places import write_private
 
-AT_ONCE = 100  # rows of a transaction that others wait for
+AT_ONCE = 100  # rows per transaction, because other writers wait
 WAIT_SECONDS = 30  # for another writer's transaction
 
 
@@ -31,15 +31,15 @@ class Database:
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     def create(self) -> None:
-        """A new file that only its owner may read; what SQLite writes beside it has the same mode."""
+        """Create a file that only its owner may read; SQLite gives its other files the same mode."""
         write_private(self.path, "")
-        Base.metadata.create_all(self.engine)
+        ContestTable.metadata.create_all(self.engine)
 
     def complete(self) -> None:
-        """Add the tables that a contest founded by an earlier version lacks."""
-        if not set(Base.metadata.tables) <= set(inspect(self.engine).get_table_names()):
+        """Add the tables that a contest of an earlier version lacks."""
+        if not set(ContestTable.metadata.tables) <= set(inspect(self.engine).get_table_names()):
             with self.write() as connection:  # holds the lock: two processes may open the folder at once
-                Base.metadata.create_all(connection.connection())
+                ContestTable.metadata.create_all(connection.connection())
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -51,7 +51,7 @@ class Database:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Wait in line: SQLite's own way to wait is to look again later, and who writes often would always be first."""
+        """A fair queue of writers: SQLite polls for its lock, so a process that writes often would starve others."""
         with open(self.path.with_suffix(".turn"), "a") as line:
             fcntl.flock(line, fcntl.LOCK_EX)
             yield
@@ -63,22 +63,22 @@ class Database:
             yield connection
 
     def fact(self, name: str) -> dict[str, Any]:
-        """The value of a fact; empty where nobody told it."""
+        """The value of a fact; empty if it is not set."""
         with self.read() as connection:
-            found = connection.get(Fact, name)
-            return dict(found.value) if found else {}
+            fact = connection.get(ContestFact, name)
+            return dict(fact.value) if fact else {}
 
-    def tell(self, name: str, **value: Any) -> None:
+    def set_fact(self, name: str, **value: Any) -> None:
         with self.write() as connection:
             self.put(connection, name, **value)
 
     @staticmethod
     def put(connection: Connection, name: str, **value: Any) -> None:
         """The same within a transaction."""
-        connection.merge(Fact(name=name, value=value, changed_at=utc_now()))
+        connection.merge(ContestFact(name=name, value=value, changed_at=utc_now()))
 
-    def merge(self, rows: Sequence[Base]) -> None:
-        """Write rows down, new or changed, some at a time: entrants wait for the lock meanwhile."""
+    def merge(self, rows: Sequence[ContestTable]) -> None:
+        """Insert or update rows in batches: entrants wait for the lock meanwhile."""
         for start in range(0, len(rows), AT_ONCE):
             with self.write() as connection:
                 for row in rows[start : start + AT_ONCE]:
@@ -99,7 +99,7 @@ def _committed(connection: Connection) -> Iterator[None]:
 
 
 def _prepare(raw: Any, _record: Any) -> None:
-    raw.isolation_level = None  # the driver's own BEGIN comes too late; `_begin` says it
+    raw.isolation_level = None  # the driver's own BEGIN comes too late; `_begin` issues it
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF"):
         raw.execute(f"PRAGMA {pragma}")
 

@@ -1,4 +1,4 @@
-"""The decision of a contest: the leaders once more on the stream `confirmation`, and what their runs say."""
+"""The decision of a contest: the leaders' runs on the stream `confirmation`, and the announcement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from arena.contest.contest import Contest
 from arena.contest.pace import Deciding
 from arena.contest.score import Scores, plain
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.executor import Executor, Progress
 from arena.inprocess import executor_of
 from arena.match import play
@@ -28,7 +28,7 @@ Gains = Mapping[int, Sequence[float]]  # entry's number → verified gains of it
 
 
 def leaders(contest: Contest) -> list[int]:
-    """Numbers of the entries that go on, best first: who may hold rank 1, each program once, its earliest entry."""
+    """Numbers of the leaders, best first: rank range includes 1; of entries with one program the earliest."""
     rows = [row for row in over_tasks(contest)[0] if row["role"] == "program" and row["rank_low"] == 1]
     first: dict[str, int] = {}
     for row in rows:
@@ -37,74 +37,76 @@ def leaders(contest: Contest) -> list[int]:
 
 
 def confirm(contest: Contest, study: Study, executor: Executor, progress: Progress) -> dict[str, Any]:
-    """Play the leaders and both controls on fresh seeds and data; returns the announcement. Resumes after a kill."""
+    """Run the leaders and both controls on fresh seeds and data; returns the announcement. Resumes after a kill."""
     state = contest.state()
     numbers = state.get("leaders")
-    if numbers is None:  # settled before the first confirming run, so that a kill cannot change who takes part
+    if numbers is None:  # stored before the first confirming run, so that a kill cannot change the leaders
         numbers = leaders(contest)
         contest.state(deciding=utc_now().isoformat(), leaders=numbers)
     entries = taking_part(contest, numbers)
     counted = counter(contest, study, entries, progress)
     gains = {each.task.name: run_again(contest, each, executor, entries, counted) for each in tasks_of(study)}
-    acts.tell(contest, study)
-    left_out = careful.told(contest, entries)
+    acts.record_acts(contest, study)
+    left_out = careful.left_out_rows(contest, entries)
     gone = {who["number"] for who in left_out}
     decided = announcement(contest, [entry for entry in entries if entry.number not in gone], gains)
-    return decided | {"left_out": left_out, "hidden": elsewhere(contest, study, entries, progress)}
+    return decided | {"left_out": left_out, "hidden": hidden_results(contest, study, entries, progress)}
 
 
-def counter(contest: Contest, study: Study, entries: Sequence[Entry], progress: Progress) -> Deciding:
-    """Tells the pages how many confirming runs there are and have been, on all tasks."""
+def counter(contest: Contest, study: Study, entries: Sequence[ContestEntry], progress: Progress) -> Deciding:
+    """Counts the confirming runs on all tasks for the pages."""
     matches = [(each, entered(each, entries, arms.CONFIRMATION)) for each in tasks_of(study)]
     played = [gains_of(each, arm.arm_id) for each, match in matches for arm in match.arms]
     return Deciding(contest, progress, len(played) * contest.config.confirm_runs, sum(map(len, played)))
 
 
 def run_again(
-    contest: Contest, on: TaskStudy, executor: Executor, entries: Sequence[Entry], progress: Progress
+    contest: Contest, on: TaskStudy, executor: Executor, entries: Sequence[ContestEntry], progress: Progress
 ) -> Gains:  # fmt: skip
-    """The fresh runs on one task; of an entry that is left out as many as it has."""
+    """The confirming runs on one task; an entry that is left out keeps the runs it has."""
     match = entered(on, entries, arms.CONFIRMATION)
-    play(on, executor, match, careful.Careful(contest, entries, contest.config.confirm_runs), progress)
+    play(on, executor, match, careful.IsolatingRacer(contest, entries, contest.config.confirm_runs), progress)
     return {entry.number: gains_of(on, arm.arm_id) for entry, arm in zip(entries, match.arms, strict=True)}
 
 
-def elsewhere(contest: Contest, study: Study, entries: Sequence[Entry], progress: Progress) -> list[dict[str, Any]]:
-    """The same entries on each hidden task, with workers of its own; it decides nothing."""
-    found = []
+def hidden_results(
+    contest: Contest, study: Study, entries: Sequence[ContestEntry], progress: Progress
+) -> list[dict[str, Any]]:
+    """The same entries on each hidden task; not part of the decision."""
+    results = []
     for on in reserved_tasks(study):
         match = entered(on, entries, arms.HIDDEN)
-        runs = careful.Careful(contest, entries, contest.config.confirm_runs, on.task.name)
+        runs = careful.IsolatingRacer(contest, entries, contest.config.confirm_runs, on.task.name)
         with executor_of(study, progress, [on]) as executor:
             play(on, executor, match, runs, progress)
         rows = [row for row in board_rows(contest, match.label) if row["gain"] is not None]
-        found.append({"task": on.task.name, "unit": on.task.unit, "rows": rows, "aa_spread": aa_spread(rows)})
-    return found
+        results.append({"task": on.task.name, "unit": on.task.unit, "rows": rows, "aa_spread": aa_spread(rows)})
+    return results
 
 
-def taking_part(contest: Contest, numbers: Sequence[int]) -> list[Entry]:
+def taking_part(contest: Contest, numbers: Sequence[int]) -> list[ContestEntry]:
     """The leaders in their order, then the controls."""
     with contest.database.read() as connection:
-        rows = connection.scalars(select(Entry).options(undefer(Entry.raw)).where(
-            Entry.number.in_(numbers) | (Entry.role != "program"))).all()  # fmt: skip
+        rows = connection.scalars(select(ContestEntry).options(undefer(ContestEntry.raw)).where(
+            ContestEntry.number.in_(numbers) | (ContestEntry.role != "program"))).all()  # fmt: skip
     return sorted(
         rows, key=lambda e: (e.role != "program", numbers.index(e.number) if e.number in numbers else e.number)
     )
 
 
-def entered(on: TaskStudy, entries: Sequence[Entry], kind: str) -> Match:
-    """The match of these entries, an arm each; further ones of the same program draw their own seeds."""
+def entered(on: TaskStudy, entries: Sequence[ContestEntry], kind: str) -> Match:
+    """The match of these entries, one arm each; entries of the same program draw different seeds."""
     match = arms.match_of(on, kind)
     before: list[str] = []
-    found = []
+    entered_arms = []
     for entry in entries:
-        found.append(arms.arm_of(match, entry, before.count(entry.program_id)))
+        entered_arms.append(arms.arm_of(match, entry, before.count(entry.program_id)))
         before.append(entry.program_id)
-    return arms.match_of(on, kind, found)
+    return arms.match_of(on, kind, entered_arms)
 
 
-def announcement(contest: Contest, entries: Sequence[Entry], gains: Mapping[str, Gains]) -> dict[str, Any]:
-    """What is told: who won by how much, how sure, beside whom; and the secret. ``gains`` by task, the first first."""
+def announcement(contest: Contest, entries: Sequence[ContestEntry], gains: Mapping[str, Gains]) -> dict[str, Any]:
+    """The announcement: outcome, gains, intervals, rows, secret. ``gains``: by task, starting with the first."""
     decided = decide(entries, scores_of(entries, gains))
     board, scales, unit = over_tasks(contest, arms.CONFIRMATION)
     rows = [row for row in board if row["gain"] is not None]
@@ -114,9 +116,9 @@ def announcement(contest: Contest, entries: Sequence[Entry], gains: Mapping[str,
     }  # fmt: skip
 
 
-def scores_of(entries: Sequence[Entry], gains: Mapping[str, Gains]) -> Scores[int]:
-    """The gains as they are where there is one task, else over stock's. The control and its A/A arm are one sample,
-    under the control's number; the entries of different people stay apart."""
+def scores_of(entries: Sequence[ContestEntry], gains: Mapping[str, Gains]) -> Scores[int]:
+    """Scores: gains on one task, else gains divided by stock's. The control and its A/A arm are one sample, under the
+    control's number; entries with the same program stay separate."""
     control = next((e.number for e in entries if e.role == "control"), None)
     twins = [e.number for e in entries if e.role == "a/a" and control is not None]
     numbers = [e.number for e in entries if e.number not in twins]
@@ -131,16 +133,16 @@ def scores_of(entries: Sequence[Entry], gains: Mapping[str, Gains]) -> Scores[in
     return Scores(cells, list(gains), [e.number for e in entries if e.number in numbers and e.role != "program"])
 
 
-def decide(entries: Sequence[Entry], scores: Scores[int]) -> dict[str, Any]:
-    """The rule: the highest score wins if the test, Holm-corrected over all pairs, tells it from the others.
+def decide(entries: Sequence[ContestEntry], scores: Scores[int]) -> dict[str, Any]:
+    """The rule: the highest score wins if it is significantly above all others, Holm-corrected over all pairs.
 
-    ``outcome``: won, shared (leaders that cannot be told from the first), none (stock cannot be told from it), or
-    empty, where nobody took part.
+    ``outcome``: won; shared (some leaders are not significantly below the first); none (the first is not significantly
+    above stock); empty (no entry took part).
     """
     entries = [e for e in entries if e.number in scores.values]
     best = max((e for e in entries if e.role == "program"), key=lambda e: scores.values[e.number], default=None)
     if best is None:
-        return {"outcome": "empty", "winners": [], "headline": "Nobody took part to the end"}
+        return {"outcome": "empty", "winners": [], "headline": "No winner: no entry completed the decision"}
     ahead = scores.told_from(best.number)
     stock = next(e for e in entries if e.role == "control")
     rivals = [e for e in entries if e.role == "program" and e is not best and e.number not in ahead]
@@ -159,13 +161,13 @@ def decide(entries: Sequence[Entry], scores: Scores[int]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _who(entry: Entry) -> dict[str, Any]:
+def _who(entry: ContestEntry) -> dict[str, Any]:
     return {"entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name}
 
 
-def headline(outcome: str, names: Sequence[str], best: Entry) -> str:
+def headline(outcome: str, names: Sequence[str], best: ContestEntry) -> str:
     if outcome == "won":
         return f"{names[0]} won"
     if outcome == "shared":
-        return f"{', '.join(names[:-1])} and {names[-1]} share the win: their runs do not tell them apart"
-    return f"Nobody won: the first, which is {best.entrant}'s, is not shown to beat stock"
+        return f"{', '.join(names[:-1])} and {names[-1]} share the win: no significant difference from the best"
+    return f"No winner: the best entry, by {best.entrant}, is not significantly better than stock"

@@ -1,8 +1,8 @@
-"""Where the ideas of an entry come from: which earlier entry had a directive first, and whose text was changed.
+"""The lineage of ideas: the entry in which each directive appeared first, and the entries that took it over.
 
-A directive is taken over where an earlier entry has the very same one (its id), changed where the entry's source has
-one of similar text under the same heading (`programs.diff`), else new. The source: the parent that the entrant named;
-where none was named, the earlier entry with the largest share of directives in common. What stock has is nobody's idea.
+A directive is `taken` if an earlier entry has the same one (same id), `changed` if the entry's source has one of
+similar text under the same heading (`programs.diff`), else `new`. The source is the parent that the entrant named, else
+the earlier entry with the largest share of common directives. Directives of stock are ignored.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from arena.contest.tables import Descent, Parent
+from arena.contest.tables import Descent, EntryParent
 from programs.diff import diff
 from programs.directives import ORDER, Directive
 from programs.program import Program
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from arena.contest.contest import Contest
     from arena.study import Study
 
-MOST_TEXT = 200  # characters of a directive that are kept
-MOST_COMPARED = 60_000  # characters of a program whose directives are paired by their text; that takes time
+MOST_TEXT = 200  # stored characters of a directive
+MOST_COMPARED = 60_000  # characters of a program whose directives are paired by text, which is slow
 Row = dict[str, Any]
 
 
 class Descents:
-    """Works the ideas of new entries out, in the order of their arrival."""
+    """Computes the ideas of new entries, in order of arrival."""
 
     def __init__(self, contest: Contest, study: Study) -> None:
         self.contest, self.study = contest, study
@@ -41,17 +41,17 @@ class Descents:
             event.number: event.program_id for event in study.state.entries.values() if event.role == "program"
         }
         with contest.database.read() as connection:
-            for found in connection.scalars(select(Descent).order_by(Descent.number)).all():
-                self._remember(found.number, (idea["directive_id"] for idea in found.ideas))
+            for descent in connection.scalars(select(Descent).order_by(Descent.number)).all():
+                self._remember(descent.number, (idea["directive_id"] for idea in descent.ideas))
 
     def follow(self) -> int:
-        """Take the entries that the ledger has been told of since; returns how many there were."""
+        """Process the new entries of the ledger; returns how many there were."""
         events = self.study.state.entries.values()
         new = [e for e in events if e.role == "program" and e.number not in self._held]
         if not new:
             return 0
         with self.contest.database.read() as connection:
-            named = {row.number: row.parent for row in connection.scalars(select(Parent)).all()}
+            named = {row.number: row.parent for row in connection.scalars(select(EntryParent)).all()}
         made = []
         for event in sorted(new, key=lambda event: event.number):
             self._programs[event.number] = event.program_id
@@ -69,22 +69,22 @@ class Descents:
         return Descent(number=number, source=source, named=named is not None, ideas=ideas)
 
     def _idea(self, number: int, directive: Directive, source: int | None, before: str | None) -> Row:
-        told: Row = {"directive_id": directive.directive_id, "heading": directive.heading, "kind": directive.kind,
+        idea: Row = {"directive_id": directive.directive_id, "heading": directive.heading, "kind": directive.kind,
                      "text": directive.text[:MOST_TEXT]}  # fmt: skip
         first = min((n for n in self._holders[directive.directive_id] if n < number), default=None)
         if first is not None:
             held = source is not None and directive.directive_id in self._held.get(source, set())
-            return told | {"how": "taken", "from": source if held else first, "first": first}
+            return idea | {"how": "taken", "from": source if held else first, "first": first}
         if before is not None:
-            return told | {"how": "changed", "from": source, "was": before[:MOST_TEXT]}
-        return told | {"how": "new"}
+            return idea | {"how": "changed", "from": source, "was": before[:MOST_TEXT]}
+        return idea | {"how": "new"}
 
     def _most_alike(self, number: int, own: set[str]) -> int | None:
         shared = Counter(other for d in own for other in self._holders[d] if other < number)
         return max(shared, key=lambda n: (shared[n] / len(own | self._held[n]), -n), default=None)
 
     def _changed(self, source: int, program: Program) -> dict[str, str]:
-        """directive → the text that the source has in its place; nothing where either is too long to be paired."""
+        """directive → the source's text of it; empty if either program is too long to pair."""
         if source not in self._programs:
             return {}
         other = self.study.program(self._programs[source])
@@ -99,21 +99,21 @@ class Descents:
             self._holders[directive].append(number)
 
 
-MOST_NODES, MOST_IDEAS, MOST_TAKERS, MOST_EDGES = 60, 100, 12, 3  # of the page; edges of one entry
+MOST_NODES, MOST_IDEAS, MOST_TAKERS, MOST_EDGES = 60, 100, 12, 3  # on the page; edges per entry
 
 
 def lineage(contest: Contest, board: Sequence[Row]) -> Row:
-    """What the page shows: entries in order of arrival, who took what from whom, and the ideas that went furthest.
+    """The data of the lineage page: entries in order of arrival, directives taken over, most widely used ideas.
 
-    Of many entries the best of the board, and of many ideas those that most entries hold.
+    Limited to the best entries of the board and the ideas that most entries share.
     """
     gains = {row["number"]: row for row in board if row["role"] == "program"}
     with contest.database.read() as connection:
-        found = connection.scalars(select(Descent).order_by(Descent.number)).all()
-    best = sorted(found, key=lambda d: (-(_gain(gains, d.number) or -1e300), d.number))[:MOST_NODES]
+        descents = connection.scalars(select(Descent).order_by(Descent.number)).all()
+    best = sorted(descents, key=lambda d: (-(_gain(gains, d.number) or -1e300), d.number))[:MOST_NODES]
     shown = {d.number for d in best}
-    nodes = [_node(d, gains) for d in found if d.number in shown]
-    return {"nodes": nodes, "ideas": _ideas(found), "entries": len(found), "left_out": len(found) - len(nodes)}
+    nodes = [_node(d, gains) for d in descents if d.number in shown]
+    return {"nodes": nodes, "ideas": _ideas(descents), "entries": len(descents), "left_out": len(descents) - len(nodes)}
 
 
 def _gain(gains: dict[int, Row], number: int) -> float | None:
@@ -132,15 +132,15 @@ def _node(descent: Descent, gains: dict[int, Row]) -> Row:
         "number": descent.number, "source": descent.source, "named": descent.named, "new": how["new"],
         "taken": how["taken"], "changed": how["changed"], "gain": row.get("gain"), "low": row.get("low"),
         "high": row.get("high"), "n": row.get("n") or 0,
-        "edges": [{"from": number, "taken": told["taken"], "changed": told["changed"]} for number, told in edges],
+        "edges": [{"from": number, "taken": counts["taken"], "changed": counts["changed"]} for number, counts in edges],
     }  # fmt: skip
 
 
-def _ideas(found: Sequence[Descent]) -> list[Row]:
-    """Each idea with the entry that had it first and those that took it over or changed it, most taken first."""
+def _ideas(descents: Sequence[Descent]) -> list[Row]:
+    """Each idea with its first entry and those that took it over or changed it, most widely used first."""
     ideas: dict[str, Row] = {}
-    versions: dict[tuple[int, str], str] = {}  # (entry, text) → directive, to find what a change was made from
-    for descent in found:
+    versions: dict[tuple[int, str], str] = {}  # (entry, text) → directive, to find the origin of a change
+    for descent in descents:
         for idea in descent.ideas:
             key = idea["directive_id"]
             known = ideas.setdefault(key, {

@@ -1,4 +1,4 @@
-"""Disputes: what a participant holds against an entry, own or other, and what the host answers. Nothing is deleted."""
+"""Disputes: objections of participants to an entry, and the host's answers. Nothing is deleted."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MOST_LISTED = 500
 
 
 def raise_dispute(contest: Contest, number: int, person: Person, reason: str) -> Dispute:
-    """Write a dispute of ``person`` about entry ``number`` down; told twice while it is open, it is the same one.
+    """Store a dispute of ``person`` about entry ``number``; repeated while it is open, it stays one dispute.
 
-    Raises UsageError for a reason that is too short or too long, or where this person has too many.
+    Raises UsageError for a reason of the wrong length or too many disputes of this person.
     """
-    reason = told(reason, "a dispute", LEAST_REASON, MOST_REASON)
+    reason = checked_text(reason, "a dispute", LEAST_REASON, MOST_REASON)
     with contest.database.write() as connection:
         mine = select(Dispute).where(Dispute.person_id == person.person_id)
         same = connection.scalar(mine.where(Dispute.number == number, Dispute.reason == reason))
@@ -39,43 +39,45 @@ def raise_dispute(contest: Contest, number: int, person: Person, reason: str) ->
         made = Dispute(number=number, person_id=person.person_id, reason=reason, raised_at=utc_now(), answer="")
         connection.add(made)
         connection.flush()
-        connection.refresh(made, ["person", "entry"])  # they are read when this transaction has ended
+        connection.refresh(made, ["person", "entry"])  # read after this transaction
     return made
 
 
 def answer(contest: Contest, dispute_id: int, text: str) -> Dispute:
-    """The host's answer, which everybody reads. Raises NotFound, or UsageError for an empty or too long one."""
-    text = told(text, "an answer", 1, MOST_ANSWER)
+    """Store the host's answer, which is public. Raises NotFound, or UsageError if it is empty or too long."""
+    text = checked_text(text, "an answer", 1, MOST_ANSWER)
     with contest.database.write() as connection:
-        found = connection.get(Dispute, dispute_id) if 0 < dispute_id < 1 << 63 else None  # SQLite has no more
-        if found is None:
-            raise NotFound(f"no dispute {dispute_id}", hint="the host's page lists them")
-        found.answer, found.answered_at = text, utc_now()
-    return found
+        dispute = connection.get(Dispute, dispute_id) if 0 < dispute_id < 1 << 63 else None  # the range of SQLite
+        if dispute is None:
+            raise NotFound(f"no dispute {dispute_id}", hint="the host page lists them")
+        dispute.answer, dispute.answered_at = text, utc_now()
+    return dispute
 
 
 def disputes_of(contest: Contest, number: int) -> list[dict[str, Any]]:
-    """Those about one entry, the oldest first."""
+    """The disputes about one entry, oldest first."""
     return _rows(contest, select(Dispute).where(Dispute.number == number).order_by(Dispute.dispute_id))
 
 
 def disputes(contest: Contest, open_only: bool = False) -> list[dict[str, Any]]:
-    """All of them: open ones first, of those the oldest, of the answered the latest; at most MOST_LISTED."""
-    found = select(Dispute).order_by(
+    """All disputes: open ones first, oldest first; then answered ones, latest first; at most MOST_LISTED."""
+    query = select(Dispute).order_by(
         Dispute.answered_at.is_not(None), Dispute.answered_at.desc(), Dispute.dispute_id
     )  # fmt: skip
-    return _rows(contest, found.where(Dispute.answered_at.is_(None)) if open_only else found)
+    return _rows(contest, query.where(Dispute.answered_at.is_(None)) if open_only else query)
 
 
 def _rows(contest: Contest, query: Any) -> list[dict[str, Any]]:
     with contest.database.read() as connection:
-        found: Sequence[Dispute] = connection.scalars(query.limit(MOST_LISTED)).all()
-        return [dispute.row() for dispute in found]
+        matches: Sequence[Dispute] = connection.scalars(query.limit(MOST_LISTED)).all()
+        return [dispute.row() for dispute in matches]
 
 
-def told(text: str, what: str, least: int, most: int) -> str:
-    """The text without characters that nobody sees, line ends made one kind. Raises UsageError for its length."""
+def checked_text(text: str, what: str, least: int, most: int) -> str:
+    """The text without invisible characters, with Unix line ends. Raises UsageError for its length."""
     seen = "".join(c for c in text.replace("\r\n", "\n") if c == "\n" or unicodedata.category(c)[0] != "C").strip()
     if not least <= len(seen) <= most:
-        raise UsageError(f"{what} has {least} to {most} characters, not {len(seen)}", hint="say what and where")
+        raise UsageError(
+            f"{what} must have {least} to {most} characters, not {len(seen)}", hint="say what is wrong and where"
+        )
     return seen

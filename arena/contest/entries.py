@@ -1,4 +1,4 @@
-"""Entries: what is taken, what is refused and why, and how an entry's state changes."""
+"""Entries: checking and storing uploads, and changing an entry's state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session as Connection
 
 from arena.contest.settings import ContestConfig, utc_now
-from arena.contest.tables import Act, Entry, Parent, Person
+from arena.contest.tables import Act, ContestEntry, EntryParent, Person
 from programs.errors import UsageError
 from programs.ids import content_id
 from programs.lint import LintMessage, check
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from arena.contest.contest import Contest
 
 MOST_NAME = 60
-MOST_LINT = 100  # messages that are kept and shown
-PLACE = "program.md"
+MOST_LINT = 100  # stored messages
+PROGRAM_FILE = "program.md"
 
 
 class NotTaken(UsageError):
-    """An upload that is no entry. ``lint`` has the messages by line where the text is at fault."""
+    """A rejected upload. ``lint``: messages by line if the text is at fault."""
 
     def __init__(self, message: str, *, hint: str = "", lint: tuple[LintMessage, ...] = ()) -> None:
         super().__init__(message, hint=hint)
@@ -36,7 +36,7 @@ class NotTaken(UsageError):
 
 
 class QuotaSpent(NotTaken):
-    """This person has entered as often as the rules allow."""
+    """This person has used up the quota."""
 
 
 class NotOpen(NotTaken):
@@ -45,9 +45,9 @@ class NotOpen(NotTaken):
 
 @dataclass(frozen=True)
 class Accepted:
-    """An entry that is on the disk. ``new`` is False where the same person had sent the same text before."""
+    """A stored entry. ``new`` is False if the same person had sent the same text before."""
 
-    entry: Entry
+    entry: ContestEntry
     new: bool
 
 
@@ -56,7 +56,7 @@ def accept(
 ) -> Accepted:  # fmt: skip
     """Lint and store; on return it is durable. Raises NotOpen, QuotaSpent, NotTaken with the lint messages.
 
-    ``parent``: id or number of the entry that this one is based on, as its entrant says; kept with a new entry.
+    ``parent``: id or number of the entry that this one is based on, stored with a new entry.
     """
     read = checked(contest, person, raw, known_terms, parent)
     with contest.database.write() as connection:
@@ -65,7 +65,7 @@ def accept(
 
 @dataclass(frozen=True)
 class Checked:
-    """An upload that may become an entry."""
+    """An upload that passed lint."""
 
     program: Program
     lint: tuple[LintMessage, ...]
@@ -75,7 +75,7 @@ class Checked:
 def checked(
     contest: Contest, person: Person, raw: bytes, known_terms: Callable[[str], bool] | None = None, parent: str = ""
 ) -> Checked:  # fmt: skip
-    """Lint an upload, before the lock, which others wait for; but first see whether it could become an entry at all.
+    """Lint an upload without holding the write lock; time and quota are checked before, because they are cheap.
 
     Raises NotOpen, QuotaSpent, NotTaken with the lint messages.
     """
@@ -83,93 +83,93 @@ def checked(
     with contest.database.read() as connection:
         if sent_before(connection, person, program_id(raw)) is None:
             require_quota(connection, contest, person)
-    messages = first(tuple(check(raw, PLACE, known_terms)))
+    messages = first(tuple(check(raw, PROGRAM_FILE, known_terms)))
     errors = [m for m in messages if m.level == "error"]
     if errors:
-        raise NotTaken(errors[0].at(PLACE), hint="metaloop program lint program.md", lint=messages)
-    return Checked(Program.parse(raw, PLACE), messages, parent)
+        raise NotTaken(errors[0].at(PROGRAM_FILE), hint="metaloop program lint program.md", lint=messages)
+    return Checked(Program.parse(raw, PROGRAM_FILE), messages, parent)
 
 
 def enter(connection: Connection, contest: Contest, person: Person, read: Checked) -> Accepted:
-    """Store what was checked, within the caller's transaction. Raises NotOpen, NotTaken, QuotaSpent."""
+    """Store a checked upload, within the caller's transaction. Raises NotOpen, NotTaken, QuotaSpent."""
     program = read.program
     before = sent_before(connection, person, program.program_id)
     if before is not None:
         return Accepted(before, new=False)
     based_on = parent_of(connection, read.parent)
-    now = in_time(contest)  # the lock may have been waited for
+    now = in_time(contest)  # waiting for the lock takes time
     used = require_quota(connection, contest, person)
     lint = [asdict(m) for m in read.lint]
-    if program.name == PLACE:  # the text does not name itself
+    if program.name == PROGRAM_FILE:  # the text does not name itself
         program = replace(program, name=f"{person.name} {used + 1}")
     entry = store(connection, contest.config, program, role="program", person=person, lint=lint, now=now)
     if based_on is not None:
-        connection.add(Parent(number=entry.number, parent=based_on))
+        connection.add(EntryParent(number=entry.number, parent=based_on))
     return Accepted(entry, new=True)
 
 
 def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
-    """As many as anybody reads, the error among them; every page that names an entry would carry all the others."""
+    """The first MOST_LINT messages, errors included, and a note on the rest: lists of entries contain them."""
     if len(messages) <= MOST_LINT:
         return messages
-    more = f"and {len(messages) - MOST_LINT:,} more: metaloop program lint {PLACE}"
+    more = f"and {len(messages) - MOST_LINT:,} more: metaloop program lint {PROGRAM_FILE}"
     return (*messages[:MOST_LINT], LintMessage(messages[MOST_LINT].line, "info", "more", more))
 
 
-def parent_of(connection: Connection, told: str) -> int | None:
-    """Number of the entry that somebody named as parent; None where nobody did. Raises NotTaken for none of ours."""
-    told = told.strip()
-    if not told:
+def parent_of(connection: Connection, name: str) -> int | None:
+    """Number of the entry named as parent; None if none was named. Raises NotTaken if there is no such entry."""
+    name = name.strip()
+    if not name:
         return None
-    same = Entry.entry_id == told
-    if told.isdecimal() and len(told) < 10:
-        same = or_(same, Entry.number == int(told))
-    found = connection.scalar(select(Entry.number).where(same, Entry.role == "program"))
-    if found is None:
-        raise NotTaken(f"no entry {told!r} to be based on"[:120], hint="its id or its number; the board lists them")
-    return found
+    same = ContestEntry.entry_id == name
+    if name.isdecimal() and len(name) < 10:
+        same = or_(same, ContestEntry.number == int(name))
+    number = connection.scalar(select(ContestEntry.number).where(same, ContestEntry.role == "program"))
+    if number is None:
+        raise NotTaken(f"based on entry {name!r}: no such entry"[:120], hint="give its id or number, as on the board")
+    return number
 
 
 def in_time(contest: Contest) -> datetime:
-    """The moment at which the entry is in time. Raises NotOpen."""
+    """The current time, if entries are accepted now. Raises NotOpen."""
     now = utc_now()
     phase = contest.phase(now)
     if phase == "upcoming":
-        raise NotOpen(f"entries are taken from {contest.config.opens:%Y-%m-%d %H:%M} UTC", hint="come back then")
+        raise NotOpen(f"entries are accepted from {contest.config.opens:%Y-%m-%d %H:%M} UTC", hint="submit it then")
     if phase != "open":
-        raise NotOpen("this contest takes no more entries", hint="metaloop contest status --to URL shows the board")
+        raise NotOpen("this contest is closed for entries", hint="metaloop contest status --to URL shows the board")
     return now
 
 
-def sent_before(connection: Connection, person: Person, identity: str) -> Entry | None:
+def sent_before(connection: Connection, person: Person, identity: str) -> ContestEntry | None:
     """The entry of this person with the same program."""
-    same = select(Entry).where(Entry.person_id == person.person_id, Entry.program_id == identity)
+    same = select(ContestEntry).where(ContestEntry.person_id == person.person_id, ContestEntry.program_id == identity)
     return connection.scalar(same)
 
 
 def require_quota(connection: Connection, contest: Contest, person: Person) -> int:
-    """How many entries this person has that count. Raises QuotaSpent where there may be no more."""
+    """How many entries of this person count. Raises QuotaSpent if the quota is used up."""
     used, most = quota_used(connection, person.person_id), contest.config.entries_per_person
     if used >= most:
-        hint = "the rules allow no more; the same text again, or a fault of this host, would cost nothing"
-        raise QuotaSpent(f"{person.name} has entered {used} of {most} times", hint=hint)
+        hint = "sending the same text again, or an entry that the host cannot run, does not count"
+        raise QuotaSpent(f"{person.name} has used {used} of {most} entries", hint=hint)
     return used
 
 
 def quota_used(connection: Connection, person_id: int) -> int:
-    """Entries that count: all but those that this host could not carry out."""
-    counted = select(func.count()).where(Entry.person_id == person_id, Entry.state != "void")
+    """Entries that count towards the quota: all but the void ones."""
+    counted = select(func.count()).where(ContestEntry.person_id == person_id, ContestEntry.state != "void")
     return int(connection.scalar(counted) or 0)
 
 
 def store(
     connection: Connection, config: ContestConfig, program: Program, *, role: str, person: Person | None = None,
     lint: list[dict[str, Any]] | None = None, now: datetime | None = None,
-) -> Entry:  # fmt: skip
-    """Write an entry down as `queued`, within the caller's transaction."""
-    number = int(connection.scalar(select(func.coalesce(func.max(Entry.number), 0))) or 0) + 1
+) -> ContestEntry:  # fmt: skip
+    """Store an entry as `queued`, within the caller's transaction."""
+    number = int(connection.scalar(select(func.coalesce(func.max(ContestEntry.number), 0))) or 0) + 1
     now = now or utc_now()
-    entry = Entry(
+    entry = ContestEntry(
         number=number, entry_id=content_id("n", config.contest_id, str(number)),
         person_id=person.person_id if person else None, role=role, name=one_line(program.name)[:MOST_NAME],
         program_id=program.program_id, sha256=hashlib.sha256(program.raw).hexdigest(), raw=program.raw,
@@ -178,20 +178,20 @@ def store(
     )  # fmt: skip
     connection.add(entry)
     connection.flush()
-    connection.refresh(entry, ["person"])  # it is read when this transaction has ended
+    connection.refresh(entry, ["person"])  # read after this transaction
     return entry
 
 
 def change(contest: Contest, number: int, **values: Any) -> bool:
-    """Set columns of an entry; ``changed_at`` moves where its state does.
+    """Set columns of an entry, and ``changed_at`` if its state changes.
 
-    A void entry stays void, False is returned: what its state would be is kept for the day that this is taken back.
+    A void entry stays void and False is returned; the new state is stored for the case that it is reinstated.
     """
     with contest.database.write() as connection:
-        return set_columns(connection, connection.get_one(Entry, number), values)
+        return set_columns(connection, connection.get_one(ContestEntry, number), values)
 
 
-def set_columns(connection: Connection, entry: Entry, values: dict[str, Any]) -> bool:
+def set_columns(connection: Connection, entry: ContestEntry, values: dict[str, Any]) -> bool:
     """The same within a transaction."""
     held = entry.state == "void" and "state" in values
     if held:

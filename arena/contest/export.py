@@ -1,4 +1,4 @@
-"""`metaloop contest export`: every program, the board, the decision and the ledger, as files for analysis."""
+"""`metaloop contest export`: programs, board, decision and ledger as files for analysis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from arena.contest.acts import acts
 from arena.contest.contest import Contest
 from arena.contest.settings import MARK, RULES
 from arena.contest.standing import whole_board
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, contest_view, entry_row, plain
 from programs.errors import UsageError
 
@@ -24,12 +24,14 @@ TABLES = ("runs", "experiments", "verifications", "standings", "programs", "dire
 
 
 def export(contest: Contest, target: Path) -> dict[str, Any]:
-    """Write it all into the new folder ``target``. No token, no cookie and no key goes with it."""
+    """Write everything into the new folder ``target``, except tokens, cookies and keys."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(f"{target} is there already", hint="name a new folder with --to")
+        raise UsageError(f"{target} exists already", hint="name a new folder with --to")
     (target / "entries").mkdir(parents=True)
     with contest.database.read() as connection:
-        entries = connection.scalars(select(Entry).options(undefer(Entry.raw)).order_by(Entry.number)).all()
+        entries = connection.scalars(
+            select(ContestEntry).options(undefer(ContestEntry.raw)).order_by(ContestEntry.number)
+        ).all()
     for entry in entries:
         (target / "entries" / f"{entry.number:05d}-{plain_name(entry.entrant)}.md").write_bytes(entry.raw)
     _json(target / "entries.json", [entry_row(entry) for entry in entries])
@@ -39,9 +41,9 @@ def export(contest: Contest, target: Path) -> dict[str, Any]:
     board = board_view(contest) | {"rows": list(whole_board(contest))}
     _json(target / "board.json", board)
     if board["announcement"]:
-        told = {"closed_early": about["closed_early"], "since": board["since"]}
-        _json(target / "announcement.json", board["announcement"] | told)
-    # With its config the folder is a study that every verb reads; before the decision that would tell the secret.
+        more = {"closed_early": about["closed_early"], "since": board["since"]}
+        _json(target / "announcement.json", board["announcement"] | more)
+    # With study.toml the folder is a study. It contains the secret, so it is copied only after the decision.
     for name in (MARK, RULES, *(["study.toml"] if board["announcement"] else [])):
         shutil.copyfile(contest.folder / name, target / name)
     shutil.copytree(contest.folder / "ledger", target / "ledger", ignore=shutil.ignore_patterns("*.partial"))
@@ -50,7 +52,7 @@ def export(contest: Contest, target: Path) -> dict[str, Any]:
 
 
 def plain_name(text: str) -> str:
-    """A name as part of a file's name: nothing in it that means something to a path."""
+    """A name made safe for use in a file name."""
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:40] or "entry"
 
 

@@ -1,4 +1,4 @@
-"""How a contest's queue and workers do, for its host: who is at work, why it waits, the disk, the end of the log."""
+"""The state of queue and workers for the host: process, pause, disk, end of the log."""
 
 from __future__ import annotations
 
@@ -13,58 +13,58 @@ from sqlalchemy import func, select
 
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
-from arena.contest.tables import ENDED, Act, Entry
+from arena.contest.tables import ENDED, Act, ContestEntry
 from arena.study import Study
 from programs.text import one_line
 
 LOG = "log/contest.log"
-TAIL, WIDE = 30, 300  # lines of the log that are shown, and characters of each
+TAIL, WIDE = 30, 300  # lines of the log, and characters of each
 MOST_READ = 64 << 10
-LITTLE_DISK = 1 << 30  # bytes free, below which it is told
+LITTLE_DISK = 1 << 30  # bytes free; less is a problem
 
 
 def health(contest: Contest) -> dict[str, Any]:
-    """Times in seconds, sizes in bytes. ``problems``: what to look at, in words; empty where all is well."""
+    """Times in seconds, sizes in bytes. ``problems``: sentences; empty if there are none."""
     with contest.database.read() as connection:
-        counted = connection.execute(select(Entry.state, func.count()).group_by(Entry.state)).all()
-        untold = connection.scalar(select(func.count()).select_from(Act).where(Act.in_ledger.is_(False))) or 0
+        counted = connection.execute(select(ContestEntry.state, func.count()).group_by(ContestEntry.state)).all()
+        unrecorded = connection.scalar(select(func.count()).select_from(Act).where(Act.in_ledger.is_(False))) or 0
         suspects = connection.scalar(
-            select(func.count()).where(Entry.attempts > 0, Entry.state.not_in(ENDED))
+            select(func.count()).where(ContestEntry.attempts > 0, ContestEntry.state.not_in(ENDED))
         ) or 0  # fmt: skip
     states = Counter({str(state): int(count) for state, count in counted})
     pulse, pause = contest.database.fact("pulse"), contest.database.fact("pause")
-    found = {
+    report = {
         "phase": contest.phase(), "states": dict(states),
         "waiting": sum(count for state, count in states.items() if state not in ENDED),
         "at_work": Study.open(contest.folder).is_running(), "process": pulse.get("pid"), "seen_seconds": _ago(pulse),
-        "pause": pause or None, "suspects": suspects, "acts_to_be_told": untold, "workers": contest.study.workers,
+        "pause": pause or None, "suspects": suspects, "acts_to_be_told": unrecorded, "workers": contest.study.workers,
         "disk_free": shutil.disk_usage(contest.folder).free, "ledger_bytes": _size(contest.folder / "ledger"),
         "load": round(os.getloadavg()[0], 2), "log": tail(contest.folder / LOG),
     }  # fmt: skip
-    return found | {"problems": problems(found)}
+    return report | {"problems": problems(report)}
 
 
 def left(contest: Contest) -> int:
-    """Entries with something to do."""
+    """Number of entries with runs left."""
     with contest.database.read() as connection:
-        return connection.scalar(select(func.count()).where(Entry.state.not_in(ENDED))) or 0
+        return connection.scalar(select(func.count()).where(ContestEntry.state.not_in(ENDED))) or 0
 
 
-def problems(found: dict[str, Any]) -> list[str]:
-    told = []
-    if found["phase"] != "decided" and not found["at_work"]:
-        told.append("nobody carries the queue out: metaloop contest serve DIR does, and starts it again after a fault")
-    if found["pause"]:
-        told.append(f"the queue waits: {found['pause']['message']} ({found['pause']['hint']})")
-    if found["suspects"]:
-        told.append(f"{found['suspects']} entries lost runs; they go last and alone")
-    if found["disk_free"] < LITTLE_DISK:
-        told.append(f"the disk has {found['disk_free'] >> 20} MiB left")
-    return told
+def problems(report: dict[str, Any]) -> list[str]:
+    messages = []
+    if report["phase"] != "decided" and not report["at_work"]:
+        messages.append("no process runs the queue: start metaloop contest serve DIR")
+    if report["pause"]:
+        messages.append(f"the queue is paused: {report['pause']['message']} ({report['pause']['hint']})")
+    if report["suspects"]:
+        messages.append(f"{report['suspects']} entries lost runs: they run last, one at a time")
+    if report["disk_free"] < LITTLE_DISK:
+        messages.append(f"the disk has {report['disk_free'] >> 20} MiB left")
+    return messages
 
 
 def tail(path: Path) -> list[str]:
-    """The last lines of a log, each one printable line."""
+    """The last lines of a log, as printable text."""
     if not path.is_file():
         return []
     with path.open("rb") as log:

@@ -1,7 +1,4 @@
-"""What the pages say beyond the board, worked out by the queue's process: courses of runs, credit, lineage of ideas.
-
-Pages read it from the database: nothing of it is computed when somebody asks.
-"""
+"""Run curves, credit and lineage: computed by the queue's process and stored, so that pages only read them."""
 
 from __future__ import annotations
 
@@ -18,13 +15,14 @@ from analysis.tables import rows
 from arena.contest.courses import Courses
 from arena.contest.descent import Descents, lineage
 from arena.contest.settings import utc_now
-from arena.contest.tables import Credit
+from arena.contest.standing import whole_board
+from arena.contest.tables import ProgramCredit
 
 if TYPE_CHECKING:
     from arena.contest.contest import Contest
     from arena.study import Study
 
-PATIENCE = 20.0  # times as long as the last credit took, at least, before the next one: workers wait meanwhile
+PATIENCE = 20.0  # minimum time between computations of credit, in multiples of the last one: workers wait meanwhile
 LEAST_SECONDS = 5.0
 Row = dict[str, Any]
 
@@ -39,39 +37,43 @@ class Insight:
         self._next = 0.0
 
     def refresh(self, force: bool = False) -> None:
-        """Courses at once, for they cost what is new; credit and lineage when the last ones have been paid off."""
-        stored = self.courses.follow()  # both are to be asked, whatever the other says
+        """Update runs at once, which is cheap; credit and lineage if enough time has passed or ``force``."""
+        stored = self.courses.follow()  # both must run
         entered = self.descents.follow()
         self._stale = self._stale or bool(stored or entered)
         began = time.monotonic()
         if not self._stale or (not force and began < self._next):
             return
-        from arena.contest.standing import whole_board  # which needs the database, and that these tables
-
-        told = lineage(self.contest, list(whole_board(self.contest)))
-        self.contest.database.tell("lineage", as_of=utc_now().isoformat(), **told)
+        page = lineage(self.contest, list(whole_board(self.contest)))
+        self.contest.database.set_fact("lineage", as_of=utc_now().isoformat(), **page)
         write_credit(self.contest)
         self._stale = False
         self._next = time.monotonic() + max(PATIENCE * (time.monotonic() - began), LEAST_SECONDS)
 
 
 def write_credit(contest: Contest) -> None:
-    """Credit every directive of every program, over the contest's own ledger; write down what has changed."""
+    """Compute the credit of every directive of every program from the contest's ledger; write the changes."""
     if not segments(contest.folder / "ledger"):
         return
     query = (Path(__file__).parent / "queries" / "directive_credit.sql").read_text(encoding="utf-8")
     with open_study(contest.folder, views=("credit",)) as con:
-        found: dict[str, list[Row]] = {}
+        credits: dict[str, list[Row]] = {}
         for row in rows(con.execute(query)):
-            found.setdefault(str(row.pop("program_id")), []).append(row)
+            credits.setdefault(str(row.pop("program_id")), []).append(row)
     with contest.database.read() as connection:
-        before = {credit.program_id: credit.rows for credit in connection.scalars(select(Credit)).all()}
-    changed = {key: told for key, told in found.items() if json.dumps(before.get(key)) != json.dumps(told)}
-    contest.database.merge([Credit(program_id=program_id, rows=told) for program_id, told in changed.items()])
+        before = {credit.program_id: credit.rows for credit in connection.scalars(select(ProgramCredit)).all()}
+    changed = {
+        key: program_rows
+        for key, program_rows in credits.items()
+        if json.dumps(before.get(key)) != json.dumps(program_rows)
+    }
+    contest.database.merge(
+        [ProgramCredit(program_id=program_id, rows=program_rows) for program_id, program_rows in changed.items()]
+    )
 
 
 def credit_of(contest: Contest, program_id: str) -> list[Row]:
     """Credit of each directive of a program; empty before its first run."""
     with contest.database.read() as connection:
-        found = connection.get(Credit, program_id)
-        return list(found.rows) if found else []
+        credit = connection.get(ProgramCredit, program_id)
+        return list(credit.rows) if credit else []

@@ -1,4 +1,4 @@
-"""Entries that arrive together are stored together: one transaction, one sync, and each is answered when it is done."""
+"""Stores concurrent uploads in one transaction with one sync; each is answered once it is durable."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from arena.contest.contest import Contest
 from arena.contest.entries import Accepted, Checked, enter
 from arena.contest.tables import Person
 
-MOST = 64  # entries of one transaction
+MOST = 64  # entries per transaction
 
-Waiting = tuple[Person, Checked, "Future[Accepted]"]
+PendingUpload = tuple[Person, Checked, "Future[Accepted]"]
 
 
 class Intake:
-    """One thread that writes, so that those who render pages never wait for the disk."""
+    """One writer thread, so that threads that render pages never wait for the disk."""
 
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
-        self._waiting: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[PendingUpload] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def take(self, person: Person, read: Checked) -> Future[Accepted]:
-        """Done when the entry is on the disk; or raises what `enter` raises."""
+        """A future that is done when the entry is durable, or raises what `enter` raises."""
         answer: Future[Accepted] = Future()
         self._waiting.put((person, read, answer))
         with self._lock:
@@ -39,21 +39,23 @@ class Intake:
             batch = [self._waiting.get()]
             while len(batch) < MOST and not self._waiting.empty():
                 batch.append(self._waiting.get())
-            batch = [one for one in batch if one[2].set_running_or_notify_cancel()]  # who still waits, waits to the end
+            batch = [
+                one for one in batch if one[2].set_running_or_notify_cancel()
+            ]  # from here a request cannot be cancelled
             if not batch:
                 continue
             try:
                 stored = self._store(batch)
             except BaseException as error:  # thread boundary: nothing of this transaction is on the disk
                 stored = [error] * len(batch)
-            for (_, _, answer), found in zip(batch, stored, strict=True):
-                if isinstance(found, BaseException):
-                    answer.set_exception(found)
+            for (_, _, answer), outcome in zip(batch, stored, strict=True):
+                if isinstance(outcome, BaseException):
+                    answer.set_exception(outcome)
                 else:
-                    answer.set_result(found)
+                    answer.set_result(outcome)
 
-    def _store(self, batch: list[Waiting]) -> list[Accepted | BaseException]:
-        """What came of each, once the transaction is on the disk; one that is refused leaves nothing behind."""
+    def _store(self, batch: list[PendingUpload]) -> list[Accepted | BaseException]:
+        """The outcome of each upload, once the transaction is durable; a rejected one stores nothing."""
         stored: list[Accepted | BaseException] = []
         with self.contest.database.write() as connection:
             for person, read, _ in batch:

@@ -1,4 +1,4 @@
-"""The progress of runs, as an entrant watches it: a few times a second at most, into the database."""
+"""Live progress of runs, written to the database a few times a second at most."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SECONDS = 0.5  # between two writes for one entry
 
 
 class Live:
-    """Keeps, for each entry in hand, what its runs are doing."""
+    """Tracks the progress of the runs of each entry."""
 
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
         self.runs: dict[int, dict[str, dict[str, Any]]] = {}
         self.written: dict[int, float] = {}
-        self.shown: set[int] = set()  # entries that the database has progress of
+        self.shown: set[int] = set()  # entries with progress in the database
 
     def take(
         self, number: int, index: int | None, event: Mapping[str, Any], before: Sequence[Event] = ()
     ) -> None:  # fmt: skip
-        """``before``: what the ledger had of the run when it was begun again, which no worker tells once more."""
+        """``before``: the run's events in the ledger when it resumed, which the worker does not send again."""
         self.written.setdefault(number, time.monotonic())
         runs = self.runs.setdefault(number, {})
         named = "screening" if index is None else index + 1
@@ -39,9 +39,9 @@ class Live:
             self.shown.add(number)
 
     def ended(self, number: int, run_id: str) -> None:
-        """A run that was over before anything of it was shown leaves nothing to take back."""
-        found = self.runs.get(number, {}).pop(run_id, None)
-        if found is not None and number in self.shown:
+        """Remove the run; the database is written only if it has progress of the entry."""
+        run = self.runs.get(number, {}).pop(run_id, None)
+        if run is not None and number in self.shown:
             self._write(number)
         if not self.runs.get(number):
             self.runs.pop(number, None)
@@ -54,6 +54,6 @@ class Live:
 
 
 def made(before: Sequence[Event]) -> dict[str, Any]:
-    """Experiments of a run and what they were charged, by the events that the ledger has of it."""
+    """Number of experiments and charged seconds of a run, from its events in the ledger."""
     charged = [e.device_seconds_charged for e in before if isinstance(e, ExperimentEvent)]
     return {"experiments": len(charged), "charged": round(sum(charged), 3)}

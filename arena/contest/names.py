@@ -1,4 +1,4 @@
-"""The name that an entrant takes: one that can be read, and that nobody takes for another's."""
+"""Checks entrants' names: readable, and not confusable with another entrant's."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from functools import lru_cache
 from programs.errors import UsageError
 
 MOST_NAME = 40
-MOST_MARKS = 3  # in a row over or under one letter; the scripts that stack most need so many
+MOST_MARKS = 3  # combining marks in a row on one letter; some scripts need three
 RESERVED = ("host", "stock", "admin", "stock (control)")
 MARKS = " -_.'"
-#: Default_Ignorable_Code_Point of Unicode that category and isalnum() let pass: letters and marks that leave no trace.
+#: Default_Ignorable_Code_Point of Unicode that category and isalnum() let pass: invisible letters and marks.
 UNSEEN = frozenset((0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x3164, 0xFFA0,
                     *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))  # fmt: skip
 #: Scripts that are written together (Unicode TS 39, 5.2: highly restrictive), by the first word of a letter's name.
 TOGETHER = ({"LATIN", "CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"}, {"LATIN", "CJK", "BOPOMOFO"},
             {"LATIN", "CJK", "HANGUL"})  # fmt: skip
-#: What looks like what, both in lower case: of Unicode TS 39's confusables those that a whole name can be made of.
+#: Confusable characters in lower case: those of Unicode TS 39 that a whole name can be made of.
 LOOKS = str.maketrans({
     "а": "a", "в": "b", "с": "c", "ԁ": "d", "е": "e", "ё": "ë", "һ": "h", "н": "h", "і": "l", "ї": "ï", "ј": "j",
     "к": "k", "ӏ": "l", "м": "m", "о": "o", "р": "p", "ԛ": "q", "ѕ": "s", "т": "t", "у": "y", "ү": "y", "х": "x",
@@ -31,22 +31,22 @@ LOOKS = str.maketrans({
 
 
 def checked_name(name: str) -> str:
-    """The name in the form that Unicode gives it: letters, digits, blanks and a few marks. Raises UsageError."""
+    """The name in Unicode normal form NFKC: letters, digits, spaces and a few marks. Raises UsageError."""
     name = " ".join(unicodedata.normalize("NFKC", name).split())
-    if not 1 <= len(name) <= MOST_NAME or not _plain(name) or look(name) in map(look, RESERVED):
-        hint = "letters, digits, blanks, - _ . and '"
-        raise UsageError(f"a name has 1 to {MOST_NAME} characters that can be read", hint=hint)
+    if not 1 <= len(name) <= MOST_NAME or not _plain(name) or skeleton(name) in map(skeleton, RESERVED):
+        hint = "letters, digits, spaces, - _ . and '"
+        raise UsageError(f"a name must have 1 to {MOST_NAME} readable characters", hint=hint)
     if not _one_writing(name):
-        hint = "letters of one alphabet, so that nobody is taken for somebody else"
-        raise UsageError("a name is written in one alphabet", hint=hint)
+        hint = "mixed alphabets make names that look alike"
+        raise UsageError("a name must use letters of one alphabet", hint=hint)
     return name
 
 
 @lru_cache(maxsize=20_000)
-def look(name: str) -> str:
-    """What a reader sees of a name: equal for two names that can be taken for one another.
+def skeleton(name: str) -> str:
+    """The skeleton of a name: equal for two names that look alike.
 
-    After the skeleton of Unicode TS 39: case, marks between words, and letters that look alike count for nothing.
+    After Unicode TS 39: ignores case, marks between words, and differences between similar letters.
     """
     folded = unicodedata.normalize("NFKC", name).casefold().translate(LOOKS)
     return " ".join(folded.replace("rn", "m").replace("vv", "w").split())
@@ -66,6 +66,10 @@ def _plain(name: str) -> bool:
 
 
 def _one_writing(name: str) -> bool:
-    """Whether its letters are of one script, or of scripts that are written together."""
-    found = {unicodedata.name(c, "?").split()[0] for c in name if c.isalpha()} - {"FEMININE", "MASCULINE", "MODIFIER"}
-    return len(found) <= 1 or any(found <= scripts for scripts in TOGETHER)
+    """Whether its letters are of one script, or of scripts that are commonly mixed."""
+    scripts_used = {unicodedata.name(c, "?").split()[0] for c in name if c.isalpha()} - {
+        "FEMININE",
+        "MASCULINE",
+        "MODIFIER",
+    }
+    return len(scripts_used) <= 1 or any(scripts_used <= scripts for scripts in TOGETHER)

@@ -1,4 +1,4 @@
-"""How long things take by the clock: a run of the queue, as the last ones took, and how far the decision is."""
+"""Time estimates: wall seconds of a run, progress of the decision."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from arena.executor import Progress
 
 REMEMBERED = 20  # runs at full budget
-LINES = 12  # in the log, of a decision
+LINES = 12  # progress lines of a decision in the log
 
 
-def took(contest: Contest, seconds: float) -> None:
-    """Remember a run that has ended, its verification included."""
+def record_run_time(contest: Contest, seconds: float) -> None:
+    """Store the wall time of a run, verification included."""
     last = contest.database.fact("pace").get("seconds", [])
-    contest.database.tell("pace", seconds=[*last, round(seconds, 2)][-REMEMBERED:])
+    contest.database.set_fact("pace", seconds=[*last, round(seconds, 2)][-REMEMBERED:])
 
 
 def run_seconds(contest: Contest) -> tuple[float, bool]:
-    """Wall seconds of a run with its verification; whether that is the median of the last ones or only what the budgets
-    say, which a busy machine exceeds many times."""
+    """Wall seconds of a run with its verification; True if it is the median of the latest runs, False if it comes from
+    the budgets, which a busy machine exceeds."""
     last = contest.database.fact("pace").get("seconds")
     if last:
         return statistics.median(last), True
@@ -32,9 +32,9 @@ def run_seconds(contest: Contest) -> tuple[float, bool]:
 
 
 class Deciding:
-    """Counts the confirming runs as they end: a ``Progress`` that hands on what it is told.
+    """Counts the confirming runs as they end: a ``Progress`` that passes events on.
 
-    ``wanted`` runs on all tasks, ``done`` of them before now.
+    ``wanted`` runs on all tasks, of which ``done`` have ended.
     """
 
     def __init__(self, contest: Contest, progress: Progress, wanted: int, done: int) -> None:
@@ -50,13 +50,13 @@ class Deciding:
         self.progress(event)
 
     def _tell(self) -> None:
-        self.contest.database.tell("deciding", done=self.done, wanted=self.wanted)
+        self.contest.database.set_fact("deciding", done=self.done, wanted=self.wanted)
 
 
 def deciding(contest: Contest) -> dict[str, Any]:
     """``done`` and ``wanted`` confirming runs, ``seconds`` until the last one; empty while nothing is being decided."""
-    told = contest.database.fact("deciding") if contest.phase() == "deciding" else {}
-    if not told:
+    counts = contest.database.fact("deciding") if contest.phase() == "deciding" else {}
+    if not counts:
         return {}
-    left = max(0, told["wanted"] - told["done"])
-    return {**told, "seconds": round(-(-left // contest.study.workers) * run_seconds(contest)[0], 1)}
+    left = max(0, counts["wanted"] - counts["done"])
+    return {**counts, "seconds": round(-(-left // contest.study.workers) * run_seconds(contest)[0], 1)}

@@ -1,7 +1,7 @@
-"""What stops a contest's queue for reasons that no entry has: a key, a cap, a provider that is silent.
+"""Pauses of the queue that no entry caused: a refused key, a reached cap, a provider that does not answer.
 
-Such a stop counts against nobody. The queue waits, says so on its page and to the host, and goes on by itself: when
-study.toml changes (`metaloop contest caps`), when the host starts anew, and after a while in any case.
+A pause does not count against any entry. The queue page and the host page show it. The queue resumes when study.toml
+changes (`metaloop contest caps`), when `serve` restarts, and after at most 10 minutes.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from arena.study import Study
 from inner_loop.kit import Kit
 from inner_loop.models.contract import Message, NoReply
 
-HOSTS = ("credential", "cap_reached")  # kinds of problems that are the host's whoever meets them
-FIRST, MOST = 15.0, 600.0  # seconds until it is tried again
+HOSTS = ("credential", "cap_reached")  # kinds of problems that are always the host's
+FIRST, MOST = 15.0, 600.0  # seconds until the next attempt
 LOOK_SECONDS = 0.5
-PATIENCE = 30.0  # for the plain question
-WORD = 16  # tokens of its answer
+PATIENCE = 30.0  # timeout of the probe request
+WORD = 16  # tokens of its reply
 
 Problem = Mapping[str, Any]
 
 
 def is_the_hosts(study: Study, problem: Problem) -> bool:
-    """Whether others would meet it too. A silent provider is asked a plain question; where it answers, the request
-    was at fault, and with it the entry."""
+    """Whether every entry would meet the problem. If the provider failed, it is sent a probe request; if it answers
+    that, the entry's request was at fault."""
     return problem.get("kind") in HOSTS or (problem.get("kind") == "environment" and not answers(study))
 
 
 def answers(study: Study) -> bool:
-    """Whether the models of the study answer a plain question, within its caps; True where it has none."""
+    """Whether the study's models answer a probe request within its caps; True if it has no models."""
     from inner_loop.models.client import Client
 
-    staff = StudyConfig.read(study.folder / "study.toml").staff  # as it is now
-    if not staff.models or os.environ.get("METALOOP_REPLAY"):
+    models = StudyConfig.read(study.folder / "study.toml").staff  # the current file
+    if not models.models or os.environ.get("METALOOP_REPLAY"):
         return True
-    told = tuple(study.state.calls)
-    number = 1 + max((event.number for event in told), default=-1)
-    kit = Kit(staff=staff.model_copy(update={"patience": min(PATIENCE, staff.patience)}), study=study.folder,
-              recorded=told, emit=study.record, should_stop=(study.folder / "stop").exists)  # fmt: skip
+    calls = tuple(study.state.calls)
+    number = 1 + max((event.number for event in calls), default=-1)
+    context = Kit(staff=models.model_copy(update={"patience": min(PATIENCE, models.patience)}), study=study.folder,
+              recorded=calls, emit=study.record, should_stop=(study.folder / "stop").exists)  # fmt: skip
     try:
-        client = Client(kit, number, first=number)
+        client = Client(context, number, first=number)
         client.complete([Message("user", "Answer with one word: ready")], max_tokens=WORD, purpose="probe")
     except NoReply:
         return False
@@ -53,7 +53,7 @@ def answers(study: Study) -> bool:
 
 
 class Pause:
-    """Whether, why and since when a contest's queue waits; told in the fact `pause`, empty while it goes on."""
+    """The pause of a contest's queue, stored in the fact `pause`, which is empty while the queue runs."""
 
     def __init__(self, contest: Contest, say: Callable[[str], None]) -> None:
         self.contest, self.say = contest, say
@@ -64,16 +64,16 @@ class Pause:
         self.problem = problem
         before = self.contest.database.fact("pause")
         same = before.get("message") == problem["message"]
-        told = {key: str(problem.get(key) or "") for key in ("kind", "message", "hint")}
+        details = {key: str(problem.get(key) or "") for key in ("kind", "message", "hint")}
         if problem["kind"] == "cap_reached":
-            told["hint"] = "metaloop contest caps DIR raises it, and the queue goes on"
+            details["hint"] = "metaloop contest caps DIR raises the cap, and the queue resumes"
         since = before["since"] if same else utc_now().isoformat()
-        self.contest.database.tell("pause", since=since, **told)
+        self.contest.database.set_fact("pause", since=since, **details)
         if not same:
-            self.say(f"paused, and nobody is blamed: {told['message']} ({told['hint']})")
+            self.say(f"queue paused: {details['message']} ({details['hint']})")
 
     def wait(self, study: Study, meanwhile: Callable[[], None]) -> None:
-        """Until study.toml has changed, a stop is asked for, or it is time to try again."""
+        """Wait until study.toml has changed, a stop is requested, or it is time to try again."""
         made, end = _changed(study), time.monotonic() + self.seconds
         self.seconds = min(2 * self.seconds, MOST)
         while time.monotonic() < end and not (study.folder / "stop").exists():
@@ -85,15 +85,15 @@ class Pause:
         self.problem = None
 
     def over(self) -> None:
-        """Something was carried out again."""
+        """End the pause: a run has succeeded."""
         self.seconds = FIRST
         if self.contest.database.fact("pause"):
-            self.contest.database.tell("pause")
-            self.say("the queue goes on")
+            self.contest.database.set_fact("pause")
+            self.say("the queue has resumed")
 
 
 def unstop(study: Study) -> None:
-    """Take back a request to stop that this process made itself, to end what was in flight."""
+    """Delete the stop request if this process wrote it itself, to end the runs in progress."""
     path = study.folder / "stop"
     if path.exists() and path.read_text(encoding="utf-8").strip() == str(os.getpid()):
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Who is next: the person who has had the least device time so far; of equals, the earlier entry."""
+"""The order of the queue: the person with the least device time so far; on a tie, the earlier entry."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ HOST = 0  # the "person" of the controls
 
 @dataclass(frozen=True)
 class Waiting:
-    """What is left to do of an entry. ``served``: device-seconds given, or promised to runs in flight."""
+    """The runs left of an entry."""
 
     number: int
     person: int
-    left: int  # runs at full budget not yet begun
-    screening: bool  # whether its screening run is still to begin, before which nothing else can
-    blocked: bool = False  # its screening run is in flight
-    suspect: bool = False  # runs of it were lost with their worker: it goes last, and alone
+    left: int  # runs at full budget not yet started
+    screening: bool  # whether its screening run must start first
+    blocked: bool = False  # its screening run is in progress
+    suspect: bool = False  # its runs were lost with their worker: it runs last, and alone
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Costs:
     run: float
 
     def of(self, runs: int, screenings: int) -> float:
-        """Device-seconds of so many. One product each, so that equal service is equal to the last bit."""
+        """Device-seconds of these runs. Products instead of sums, so that equal service compares as equal."""
         return runs * self.run + screenings * self.screen
 
 
 def turns(waiting: Iterable[Waiting], served: Mapping[int, float], costs: Costs) -> Iterator[int]:
-    """Numbers of entries in the order in which their runs will begin, once for each run, as things stand.
+    """Entry numbers in the order in which their runs will start, one per run, given the current queue.
 
-    ``served``: person → device-seconds that their entries have had. Suspects come after everybody else.
+    ``served``: person → device-seconds of their entries, runs in progress included. Suspects come last.
     """
     entries = sorted(waiting, key=lambda w: w.number)
     for group in ([w for w in entries if not w.suspect], [w for w in entries if w.suspect]):
@@ -62,10 +62,10 @@ def _by_service(entries: list[Waiting], served: dict[int, float], costs: Costs) 
 
 
 def forecast(order: Iterable[int], run_seconds: float, workers: int) -> dict[int, tuple[int, float]]:
-    """number → (place in the queue from 1, seconds until its last run ends) where a run takes ``run_seconds``."""
-    place: dict[int, int] = {}
+    """number → (position in the queue from 1, seconds until its last run ends) if a run takes ``run_seconds``."""
+    position: dict[int, int] = {}
     last: dict[int, int] = {}
     for turn, number in enumerate(order):
-        place.setdefault(number, len(place) + 1)
+        position.setdefault(number, len(position) + 1)
         last[number] = turn
-    return {number: (place[number], (last[number] // max(workers, 1) + 1) * run_seconds) for number in place}
+    return {number: (position[number], (last[number] // max(workers, 1) + 1) * run_seconds) for number in position}

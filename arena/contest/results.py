@@ -1,4 +1,4 @@
-"""What came of each run of an entry, for its page; the ledger holds the same, and more."""
+"""The result of each run of an entry, stored for its page; the ledger has more."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from sqlalchemy.orm import undefer
 
 from arena.contest.contest import Contest
 from arena.contest.entries import set_columns
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.measuring import run_gain
 from arena.task_study import TaskStudy
 from inner_loop.events import RunEndedEvent
 
-TOLD = ("experiments", "kept", "baseline_metric", "final_metric", "reason")
+RUN_COLUMNS = ("experiments", "kept", "baseline_metric", "final_metric", "reason")
 
 
 def run_result(on: TaskStudy, run_id: str, run: RunEndedEvent) -> dict[str, Any]:
-    """A measured run: its verified gain, per fresh seed too, beside what it claimed."""
+    """A measured run: verified gain, in total and per fresh seed, and claimed gain."""
     seeds = [
         {"seed": v.seed, "status": v.status, "metric": v.metric, "gain": v.gain}
         for v in on.state.run(run_id).verifications.values()
     ]
-    told = {key: getattr(run, key) for key in TOLD} | {"task": on.task.name}
-    return {"run_id": run_id, "gain": run_gain(on, run_id), "claimed": run.claimed_gain, "seeds": seeds, **told}
+    columns = {key: getattr(run, key) for key in RUN_COLUMNS} | {"task": on.task.name}
+    return {"run_id": run_id, "gain": run_gain(on, run_id), "claimed": run.claimed_gain, "seeds": seeds, **columns}
 
 
-def tell_result(contest: Contest, number: int, run: int, result: Mapping[str, Any], **values: Any) -> None:
-    """Write down a run of an entry, and set further columns with it."""
+def store_result(contest: Contest, number: int, run: int, result: Mapping[str, Any], **values: Any) -> None:
+    """Store the result of a run of an entry, and set more columns with it."""
     with contest.database.write() as connection:
-        entry = connection.get_one(Entry, number, options=[undefer(Entry.results)])
+        entry = connection.get_one(ContestEntry, number, options=[undefer(ContestEntry.results)])
         entry.results = {**entry.results, str(run): dict(result)}
         set_columns(connection, entry, values)

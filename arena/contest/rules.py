@@ -1,4 +1,4 @@
-"""The rules of a contest: one text, written at its founding, whose hash is told with it."""
+"""The rules of a contest: one text, written when it is created and committed to by its hash."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 def rules_text(config: ContestConfig, study: StudyConfig, tasks: Sequence[Task]) -> str:
-    """What an entrant agrees to, with every figure that decides."""
-    places = [(task, study.at(task.task_id).run_budget) for task in tasks]
-    return _template().render(contest=config, study=study, task=tasks[0], places=places, duration=duration, many=many,
-                              shown=shown)  # fmt: skip
+    """The text of the rules, with every number that the decision depends on."""
+    budgets = [(task, study.at(task.task_id).run_budget) for task in tasks]
+    return _template().render(
+        contest=config, study=study, task=tasks[0], tasks=budgets, duration=duration, many=many, shown=shown
+    )
 
 
 @cache

@@ -1,14 +1,15 @@
-"""What an entry of a contest on several tasks is ranked by: its gain over stock's on each, mean over the tasks.
+"""The score of an entry in a contest on several tasks: gain divided by stock's gain, averaged over the tasks.
 
-Pure: from rows of the view `standings`, or from gains, to scores. With m_t the entry's mean gain on task t and S_t that
-of stock (the runs of both its arms), the score is (1/T) sum m_t / S_t. Its variance, and that of the difference of two
-entries, is that of the linear approximation in all the means that it is made of, S_t among them (the delta method:
-Casella and Berger, Statistical Inference, 2nd ed., 5.5.4); degrees of freedom by Satterthwaite (1946) over the same
-parts. Both entries are divided by the same S_t, so in a difference its error is in (m_a - m_b) alone. `bench.tasks`
-checks the coverage. As everywhere on a board, it is given the untouched script's measured mean.
+Pure functions from rows of the view `standings`, or from gains, to scores. With m_t the entry's mean gain on task t and
+S_t that of stock (over the runs of both its arms), the score is (1/T) sum m_t / S_t. Its variance, and that of the
+difference of two entries, is that of the linear approximation in all means involved, S_t included (the delta method:
+Casella and Berger, Statistical Inference, 2nd ed., 5.5.4), with degrees of freedom by Satterthwaite (1946) over the
+same parts. Both entries are divided by the same S_t, so in a difference its error multiplies only (m_a - m_b).
+`bench.tasks` checks the coverage. All of it is conditional on the measured mean of the untouched script, as is the
+board.
 
-A ratio to what may be 0 has no interval: a task counts once the lower end of stock's own 95% interval there is above 0.
-Where no task does, the first alone counts, in its unit, as in a contest of one task: then it is Welch's test.
+A ratio whose denominator may be 0 has no interval: a task counts once the lower end of stock's 95% interval on it is
+above 0. If no task counts, the score is the gain on the first task, in its unit, and the test is Welch's.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Scale:
-    """What gains on a task are divided by: stock's mean gain there, its 95% interval, runs, and whether it counts."""
+    """The divisor of gains on a task: stock's mean gain there, its 95% interval, runs, and whether the task counts."""
 
     task: str
     gain: float | None
@@ -50,22 +51,22 @@ class Scale:
 
 
 class Scores(Generic[Key]):
-    """Scores of arms, and the tests between them. ``cells``: arm → task → its mean gain there; None se: one run.
+    """Scores of arms, and the tests between them. ``cells``: arm → task → mean gain; se None: one run.
 
-    ``stock``: the arms that play it. None: gains of one task are compared as they are.
+    ``stock``: the arms of stock. None: the gains on one task are compared unscaled.
     """
 
     def __init__(self, cells: Mapping[Key, Mapping[str, Mean]], tasks: Sequence[str], stock: Sequence[Key] | None):
         import numpy as np
 
-        found = [scale(task, [cells[s][task] for s in stock or () if task in cells[s]]) for task in tasks]
-        self.scales = found if stock is not None else []
+        scales = [scale(task, [cells[s][task] for s in stock or () if task in cells[s]]) for task in tasks]
+        self.scales = scales if stock is not None else []
         counting = [each for each in self.scales if each.counts]
         self.scaled = bool(counting)
         self.tasks = [each.task for each in counting] or list(tasks[:1])
         self.keys = [key for key, by_task in cells.items() if all(_has(by_task, task) for task in self.tasks)]
         at = [[cells[key][task] for task in self.tasks] for key in self.keys]
-        nothing = [0.0] * len(self.tasks)  # one arm more, which gains exactly 0
+        nothing = [0.0] * len(self.tasks)  # an extra arm that gains exactly 0
         self._mean = np.array([[cell.mean or 0.0 for cell in row] for row in at] + [nothing])
         self._error = np.array([[math.nan if c.se is None else c.se**2 for c in row] for row in at] + [nothing])
         self._n = np.array([[float(cell.n) for cell in row] for row in at] + [[math.inf] * len(self.tasks)])
@@ -79,11 +80,11 @@ class Scores(Generic[Key]):
         return dict(zip(self.keys, (self._mean[:-1] @ self._by).tolist(), strict=True))
 
     def runs(self, key: Key) -> int:
-        """Runs on each task: the fewest."""
+        """The smallest number of runs on a task."""
         return int(self._n[self.keys.index(key)].min())
 
     def interval(self, key: Key) -> tuple[float | None, float | None, float | None]:
-        """(se, low, high) of the score, stock's own uncertainty in it; None with one run."""
+        """(se, low, high) of the score, including stock's uncertainty; None with one run."""
         return self._told(self.keys.index(key), -1)[1:]
 
     def over(self, key: Key, other: Key) -> tuple[float, float | None, float | None]:
@@ -99,14 +100,14 @@ class Scores(Generic[Key]):
         return difference, se, *interval(difference, se, df)
 
     def _against(self, a: int) -> tuple[Array, Array, Array]:
-        """(difference of the scores of arm ``a`` and each arm, its variance, degrees of freedom), the last one is 0."""
+        """(difference of the scores of arm ``a`` and each arm, its variance, df); the last arm gains 0."""
         import numpy as np
 
         by, apart = self._by, self._mean[a] - self._mean
         mine = np.broadcast_to(by**2 * self._error[a], apart.shape).copy()
         theirs = by**2 * self._error
         shared = np.zeros_like(apart)
-        for k in self._stock:  # what the mean of this arm of stock moves: the scale, and the arm itself
+        for k in self._stock:  # the mean of this stock arm changes the scale and the arm itself
             moves = -(self._n[k] / self._of) * apart * by / self._scale
             moves += by * (k == a)
             moves[k] -= by
@@ -126,7 +127,7 @@ class Scores(Generic[Key]):
 
     @cached_property
     def _shown(self) -> tuple[Array, Array]:
-        """(better, worse): the pairs that the test tells apart at 5%, corrected by Holm (1979) over all pairs."""
+        """(better, worse): the pairs that differ significantly at 5%, corrected by Holm (1979) over all pairs."""
         import numpy as np
         from scipy.special import stdtr
 
@@ -149,7 +150,7 @@ class Scores(Generic[Key]):
         return np.concatenate(left)[kept], np.concatenate(right)[kept]
 
     def ranks(self) -> dict[Key, tuple[int, int]]:
-        """arm → (best, worst) rank it may hold: 1 + arms shown better, and number of arms − arms shown worse."""
+        """arm → rank range: 1 + arms significantly better, to number of arms − arms significantly worse."""
         import numpy as np
 
         better, worse = self._shown
@@ -158,13 +159,13 @@ class Scores(Generic[Key]):
         return {key: (1 + int(above[i]), count - int(below[i])) for i, key in enumerate(self.keys)}
 
     def told_from(self, key: Key) -> set[Key]:
-        """Whom the test tells from ``key`` and has below it."""
+        """The arms that are significantly worse than ``key``."""
         better, worse = self._shown
         return {self.keys[int(j)] for j in worse[better == self.keys.index(key)]}
 
 
 def plain(gains: Mapping[Key, Sequence[float]]) -> Scores[Key]:
-    """Of one task: the gains as they are, by Welch's test."""
+    """Scores of one task: unscaled gains, Welch's test."""
     return Scores({key: {"": mean_interval(values)} for key, values in gains.items()}, [""], None)
 
 
@@ -186,10 +187,10 @@ def scale(task: str, arms: Sequence[Mean]) -> Scale:
 
 
 def overall(by_task: Mapping[str, Sequence[Row]], units: Mapping[str, str]) -> tuple[list[Row], list[Row], str]:
-    """(one row an entry, best first, with ``tasks`` beside; the scale of each task; the unit of the gains).
+    """(one row per entry, best first, with ``tasks``; the scale of each task; the unit of the gains).
 
-    ``by_task``: the rows of each task's match, the first task first, each with `entry_id` and `role`. Of one task they
-    are returned as they are.
+    ``by_task``: the rows of each task's match, the first task first, each with `entry_id` and `role`. The rows of a
+    single task are returned unchanged.
     """
     tasks = list(by_task)
     if len(tasks) == 1:
@@ -207,8 +208,8 @@ def overall(by_task: Mapping[str, Sequence[Row]], units: Mapping[str, str]) -> t
     ranks = scores.ranks()
     whole = [_merged(there, scores, entry, ranks, units) for entry, there in entries.items()]
     whole.sort(key=lambda row: (row["gain"] is None, -(row["gain"] or 0.0), row["number"]))
-    told = [asdict(each) | {"unit": units[each.task]} for each in scores.scales]
-    return whole, told, UNIT if scores.scaled else units[tasks[0]]
+    scale_rows = [asdict(each) | {"unit": units[each.task]} for each in scores.scales]
+    return whole, scale_rows, UNIT if scores.scaled else units[tasks[0]]
 
 
 def _merged(
@@ -233,8 +234,8 @@ def _merged(
 
 
 def _sum(values: Iterable[float | None]) -> float | None:
-    found = list(values)
-    return None if None in found else sum(value or 0 for value in found)
+    terms = list(values)
+    return None if None in terms else sum(value or 0 for value in terms)
 
 
 def _has(by_task: Mapping[str, Mean], task: str) -> bool:

@@ -19,18 +19,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from arena.contest.contest import Contest
 from arena.contest.create import refuse_public
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from programs.errors import EnvironmentProblem
 
 Say = Callable[[str], None]
 BACKLOG = 1024
-CALM_SECONDS = 60.0  # a worker that lived so long starts again at once
+CALM_SECONDS = 60.0  # a process that ran for longer is restarted at once
 MOST_WAIT = 30.0
-CLOCK_SECONDS = 60.0  # that a clock may be behind without a word
+CLOCK_SECONDS = 60.0  # tolerance before a slow clock is reported
 
 
 class Keeper:
-    """Keeps the process that carries the queue out alive; drains it at the end."""
+    """Keeps the queue's process running; stops it in good order at the end."""
 
     def __init__(self, contest: Contest, say: Say) -> None:
         self.contest, self.say = contest, say
@@ -47,7 +47,7 @@ class Keeper:
         with contextlib.suppress(OSError, SQLAlchemyError):  # the folder may be gone, or the disk full
             if self._process is None or self.contest.database.fact("pulse").get("pid") == self._process.pid:
                 (self.contest.folder / "stop").write_text(f"{os.getpid()}\n", encoding="utf-8")
-            else:  # it waits for another process, which is not ours to stop
+            else:  # it waits for another queue process, which must not be stopped
                 self._process.terminate()
         self._thread.join(timeout=MOST_WAIT)
         if self._process is not None and self._process.poll() is None:
@@ -55,7 +55,7 @@ class Keeper:
             self._process.wait()
 
     def _keep(self) -> None:
-        """The process dies with the thread that started it: this one, which lives as long as the server."""
+        """Start the process again when it ends. It dies with this thread, which lives as long as the server."""
         wait = 1.0
         while not self._ending.is_set() and not self._over():
             began = time.monotonic()
@@ -65,20 +65,20 @@ class Keeper:
             if self._ending.is_set() or self._over():
                 break
             wait = 1.0 if time.monotonic() - began > CALM_SECONDS else min(2 * wait, MOST_WAIT)
-            self.say(f"the queue's process ended with status {status}; again in {wait:.0f} s")
+            self.say(f"the queue's process ended with status {status}; restart in {wait:.0f} s")
             self._ending.wait(wait)
 
     def _over(self) -> bool:
         try:
             return self.contest.phase() == "decided"
-        except (OSError, SQLAlchemyError):  # a folder that is gone for now is told of by the process that needs it
+        except (OSError, SQLAlchemyError):  # the queue's process reports a missing folder
             return False
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that is ours before anything is promised. Raises EnvironmentProblem."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = found[0]
+    """A bound socket. Raises EnvironmentProblem."""
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = addresses[0]
     listening = socket.socket(family, kind, protocol)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -91,7 +91,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(folder: Path, host: str, port: int, say: Say, started: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C or SIGTERM. ``started`` is told the address. A kill loses nothing that was accepted."""
+    """Serve until Ctrl-C or SIGTERM. ``started`` is called with the URL. A kill loses no accepted entry."""
     import uvicorn
 
     from arena.contest.web.app import create_app
@@ -102,32 +102,34 @@ def serve(folder: Path, host: str, port: int, say: Say, started: Callable[[str],
     listening = listen(host, port)
     config = configured(create_app(contest))
     shown = f"[{host}]" if ":" in host else host
-    for told in clock_problems(contest):
-        say(told)
-    signal.signal(signal.SIGTERM, _ended)  # as uvicorn finds it, and raises it again when the pages are closed
+    for problem in clock_problems(contest):
+        say(problem)
+    signal.signal(
+        signal.SIGTERM, _ended
+    )  # uvicorn restores this handler and raises the signal again when it has stopped
     try:
         with Keeper(contest, say):
             started(f"http://{shown}:{listening.getsockname()[1]}/")
             uvicorn.Server(config).run(sockets=[listening])
-    except _Ended:
-        say("stopped; the same command goes on")
+    except _Terminated:
+        say("stopped; the same command resumes")
 
 
-class _Ended(BaseException):
-    """SIGTERM: end in peace, as a service is ended."""
+class _Terminated(BaseException):
+    """SIGTERM: stop in good order."""
 
 
 def _ended(*_: object) -> None:
-    raise _Ended
+    raise _Terminated
 
 
 def clock_problems(contest: Contest) -> list[str]:
-    """A clock that went back, in words: opening and closing go by it."""
+    """A message if the clock is behind the stored times, which opening and closing depend on."""
     with contest.database.read() as connection:
-        last = connection.scalar(select(func.max(Entry.changed_at)))
+        last = connection.scalar(select(func.max(ContestEntry.changed_at)))
     ahead = (last - utc_now()).total_seconds() if last else 0.0
     if ahead < CLOCK_SECONDS:
         return []
     return [
-        f"this machine's clock is {ahead:.0f} s behind what the contest has written down; opening and closing go by it"
+        f"this machine's clock is {ahead:.0f} s behind the contest's latest record; opening and closing depend on it"
     ]

@@ -1,4 +1,4 @@
-"""What a contest is made with, as it stands in contest.toml: committed to at its founding, never edited in play."""
+"""contest.toml: the settings of a contest, fixed when it is created."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Phase = Literal["upcoming", "open", "closing", "deciding", "decided"]
 
 
 class ContestConfig(BaseModel):
-    """Times are UTC; budgets device-seconds. ``secret_hash``: SHA-256 of the study's secret, told at the opening.
+    """Times are UTC; budgets device-seconds. ``secret_hash``: SHA-256 of the study's secret, public from the opening.
 
-    ``runs`` and ``confirm_runs`` are on each task; ``further``: names of the tasks beside the first.
+    ``runs`` and ``confirm_runs`` are per task; ``further``: names of the tasks after the first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,12 +44,12 @@ class ContestConfig(BaseModel):
     join: Literal["code", "open"] = "code"
     secret_hash: str
     rules_hash: str = ""
-    hidden: int = 0  # tasks that nobody but the host knows before the decision
+    hidden: int = 0  # number of tasks that only the host knows before the decision
     hidden_hash: str = ""
 
     @property
     def wanted(self) -> int:
-        """Runs of an entry on all tasks together, without its screening."""
+        """Runs of an entry on all tasks together, without screening."""
         return self.runs * (1 + len(self.further))
 
     def dump(self, folder: Path) -> None:
@@ -62,11 +62,11 @@ class ContestConfig(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> ContestConfig:
-        """Raises NotFound where there is no contest; Corrupt where it, or its rules, are not what was committed to."""
+        """Raises NotFound without a contest; Corrupt if the file is invalid or the rules do not match their hash."""
         path = folder / MARK
         if not path.is_file():
-            hint = "name a contest's folder, or make one: metaloop contest init DIR"
-            raise NotFound(f"{folder} is no contest: it holds no {MARK}", hint=hint)
+            hint = "name the folder of a contest, or create one: metaloop contest init DIR"
+            raise NotFound(f"{folder} is not a contest: it has no {MARK}", hint=hint)
         try:
             config = cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
@@ -75,12 +75,12 @@ class ContestConfig(BaseModel):
             raise Corrupt(f"{path}: {where} {what['msg']}", hint="restore it from a copy") from None
         rules = folder / RULES
         if not rules.is_file() or text_hash(rules.read_bytes()) != config.rules_hash:
-            hint = "rules are never edited in play: restore the file from a copy"
-            raise Corrupt(f"{rules}: not the text whose hash {MARK} committed to", hint=hint)
+            hint = "rules must not be edited: restore the file from a copy"
+            raise Corrupt(f"{rules}: the text does not match the hash in {MARK}", hint=hint)
         return config
 
     def phase(self, now: datetime, close_asked: bool, deciding: bool, decided: bool) -> Phase:
-        """Where the contest stands. Entries are taken in `open` alone."""
+        """The phase of the contest. Entries are accepted only in `open`."""
         if decided:
             return "decided"
         if deciding:
@@ -91,7 +91,7 @@ class ContestConfig(BaseModel):
 
 
 def hidden_hash(secret: bytes, names: Sequence[str]) -> str:
-    """What is committed to of the hidden tasks: nobody can guess names that the secret goes before."""
+    """The commitment to the hidden tasks; the secret is hashed first, so that the names cannot be guessed."""
     return hashlib.sha256(b"\n".join([secret.hex().encode(), *(name.encode() for name in names)])).hexdigest()
 
 
@@ -104,5 +104,5 @@ def utc_now() -> datetime:
 
 
 def shown(moment: datetime | None) -> str:
-    """A time for people: to the second, in UTC, said so."""
+    """A time for people: to the second, with the suffix UTC."""
     return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

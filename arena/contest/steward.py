@@ -1,7 +1,7 @@
-"""The steward: takes entries from the queue to the arena's workers and writes down what comes of them.
+"""The steward: gives the queue's runs to the arena's workers and stores the results.
 
-One process, which holds the study's lock. The ledger says what has been run; the database says who waits. Where a kill
-came between the two, the ledger is right and the database is put right at the next start.
+One process, which holds the study's lock. The ledger contains the finished runs, the database the queue. If a kill came
+between two writes, the database is corrected from the ledger at the next start.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from arena.contest import acts, arms, board, careful, pace
 from arena.contest.contest import Contest
 from arena.contest.entries import change
 from arena.contest.insight import Insight
-from arena.contest.kin import Kin
-from arena.contest.line import Held, Line
+from arena.contest.line import ActiveRun, QueueState
 from arena.contest.live import Live
 from arena.contest.pause import Pause, is_the_hosts
 from arena.contest.queue import Waiting
-from arena.contest.results import run_result, tell_result
+from arena.contest.results import run_result, store_result
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry
+from arena.contest.similarity import SimilarityIndex
+from arena.contest.tables import ContestEntry
 from arena.executor import Executor
 from arena.jobs import JobResult, RunJob
 from arena.measuring import measure_baseline, run_gain, run_job, settle
@@ -38,12 +38,12 @@ from programs.ids import content_id
 
 Say = Callable[[str], None]
 BEAT_SECONDS = 5.0
-MOST_ATTEMPTS = 3  # runs of an entry that are lost before this host gives it up
+MOST_ATTEMPTS = 3  # lost runs of an entry before the host gives it up
 
 
 @dataclass(frozen=True)
 class InHand:
-    """A job that a worker has. ``index`` None: the screening run."""
+    """A job that a worker is running. ``index`` None: the screening run."""
 
     number: int
     person: int
@@ -54,48 +54,50 @@ class InHand:
 
 
 class Steward:
-    """Carries a contest's queue out. ``say`` tells the host's log.
+    """Runs a contest's queue. ``say`` writes to the host's log.
 
-    The runs of an entry are numbered over all tasks, and go round them: run ``index`` is on task ``index`` modulo their
-    number.
+    The runs of an entry are numbered over all tasks, which alternate: run ``index`` is on task ``index`` modulo the
+    number of tasks.
     """
 
     def __init__(self, contest: Contest, study: Study, say: Say) -> None:
         self.contest, self.study, self.say = contest, study, say
         self.costs = contest.costs
         self.wanted = contest.config.wanted
-        self.line = Line(self.costs, self.wanted)
+        self.line = QueueState(self.costs, self.wanted)
         self.boards = [TaskMatch(on, arms.match_of(on, arms.BOARD)) for on in tasks_of(study)]
         self.screening = TaskMatch(self.boards[0].on, arms.match_of(self.boards[0].on, arms.SCREENING))
-        self.arms: dict[int, tuple[Arm, ...]] = {}  # entry's number → its arms: of the screening, of each task's board
+        self.arms: dict[int, tuple[Arm, ...]] = {}  # entry's number → its arms: screening, then the board of each task
         self.in_hand: dict[str, InHand] = {}
-        self.problems: list[tuple[InHand, Mapping[str, Any]]] = []  # why runs stopped, until the workers have ended
+        self.problems: list[
+            tuple[InHand, Mapping[str, Any]]
+        ] = []  # why runs stopped, collected until the workers have ended
         self.pause = Pause(contest, say)
         self.live = Live(contest)
-        self.kin = Kin(study)
-        self.shown = board.Board(contest)
+        self.kin = SimilarityIndex(study)
+        self.shown = board.BoardUpdater(contest)
         self.insight = Insight(contest, study)
         self._beaten = float("-inf")
 
-    # -- what waits ----------------------------------------------------------------------------------------------
+    # -- the queue -----------------------------------------------------------------------------------------------
 
     def waiting(self) -> tuple[list[Waiting], dict[int, float]]:
-        """The entries with something left to do, and what each person has been given so far."""
+        """The entries with runs left, and each person's device-seconds so far."""
         self.line.look(self.contest.database)
         return self.line.waiting(self._held())
 
-    def _held(self) -> list[Held]:
-        return [Held(hand.number, hand.person, hand.index is None) for hand in self.in_hand.values()]
+    def _held(self) -> list[ActiveRun]:
+        return [ActiveRun(hand.number, hand.person, hand.index is None) for hand in self.in_hand.values()]
 
     def next_job(self) -> RunJob | None:
-        """The job whose turn it is; None where nothing waits, or a suspect has to be alone."""
+        """The next job; None if no entry waits or a suspect has to run alone."""
         if self.problems or any(hand.suspect for hand in self.in_hand.values()):
             return None
         self.line.look(self.contest.database)
-        found = self.line.next(self._held())
-        if found is None or (found.suspect and self.in_hand):
+        waiting = self.line.next(self._held())
+        if waiting is None or (waiting.suspect and self.in_hand):
             return None
-        return self._begin(found)
+        return self._begin(waiting)
 
     def _begin(self, waiting: Waiting) -> RunJob | None:
         number = waiting.number
@@ -107,7 +109,7 @@ class Steward:
             index, state = self._next_index(number), "running"
             board, playing, nth = self._on(number, index)
             job = run_job(board.on, board.match, playing, nth)
-        if not change(self.contest, number, state=state):  # the host has just declared it void
+        if not change(self.contest, number, state=state):  # the host has just declared the entry void
             return None
         self.in_hand[job.run_id] = InHand(number, waiting.person, index, job, waiting.suspect)
         return job
@@ -118,7 +120,7 @@ class Steward:
         return self.boards[at], self._arms(number)[1 + at], nth
 
     def _next_index(self, number: int) -> int:
-        """The first run of the seed lists that is neither measured nor in a worker's hand."""
+        """The first run of the seed lists that is neither measured nor in progress."""
         taken = {hand.index for hand in self.in_hand.values() if hand.number == number}
         return next(i for i in range(self.wanted) if i not in taken and not self._measured(number, i))
 
@@ -127,31 +129,33 @@ class Steward:
         return run_gain(board.on, content_id("r", arm.arm_id, str(nth))) is not None
 
     def _done(self, number: int) -> int:
-        """Runs of the entry that the ledger has measured."""
+        """Number of measured runs of the entry in the ledger."""
         return sum(self._measured(number, i) for i in range(self.wanted))
 
     def _arms(self, number: int) -> tuple[Arm, ...]:
-        """The entry's arms; the ledger is told of them before anything of the entry is run."""
+        """The entry's arms, recorded in the ledger before its first run."""
         if number not in self.arms:
             with self.contest.database.read() as connection:
-                entry = connection.get_one(Entry, number, options=[undefer(Entry.raw)])
-                same = select(Entry.number).where(Entry.program_id == entry.program_id, Entry.number < number)
+                entry = connection.get_one(ContestEntry, number, options=[undefer(ContestEntry.raw)])
+                same = select(ContestEntry.number).where(
+                    ContestEntry.program_id == entry.program_id, ContestEntry.number < number
+                )
                 twin = len(connection.scalars(same).all())
             matches = (self.screening, *self.boards)
-            entered = [(each, arms.arm_of(each.match, entry, twin)) for each in matches]
+            new_arms = [(each, arms.arm_of(each.match, entry, twin)) for each in matches]
             if entry.entry_id not in self.study.state.entries:
-                arms.admit(self.study, entry, entered)
+                arms.admit(self.study, entry, new_arms)
                 if entry.role == "program":
-                    alike = self.kin.take(number, (d.directive_id for d in entered[0][1].program.directives))
+                    alike = self.kin.take(number, (d.directive_id for d in new_arms[0][1].program.directives))
                     change(self.contest, number, alike=alike)
-            self.arms[number] = tuple(arm for _, arm in entered)
+            self.arms[number] = tuple(arm for _, arm in new_arms)
         return self.arms[number]
 
-    # -- what comes back -----------------------------------------------------------------------------------------
+    # -- results -----------------------------------------------------------------------------------------------
 
     def tend(self, executor: Executor) -> None:
-        """Carry out all that waits, whatever arrives meanwhile included; returns where nothing is left now."""
-        self.tell_acts()
+        """Run all waiting entries, including those that arrive meanwhile; returns when none is left."""
+        self.record_acts()
         baselines = [
             measure_baseline(board.on, executor, board.match.stream, board.match.match_id) for board in self.boards
         ]
@@ -161,26 +165,26 @@ class Steward:
         self.shown.refresh(force=False)
 
     def _look_at_problems(self) -> None:
-        """A problem that others would meet too stops the queue and counts against nobody; another is the entry's."""
-        found, self.problems = self.problems, []
-        ours = next((problem for _, problem in found if is_the_hosts(self.study, problem)), None)
+        """A problem that every entry would meet pauses the queue; any other counts as a lost run of its entry."""
+        problems, self.problems = self.problems, []
+        ours = next((problem for _, problem in problems if is_the_hosts(self.study, problem)), None)
         if ours is not None:
             self.pause.begin(ours)
             return
-        for hand, problem in found:
+        for hand, problem in problems:
             self.lost(hand, str(problem.get("message")))
 
-    def tell_acts(self) -> None:
-        """What the host has declared void, or taken back, since the last look: into the ledger, then onto the board."""
-        if acts.tell(self.contest, self.study):
+    def record_acts(self) -> None:
+        """Record new host actions in the ledger; the board is then out of date."""
+        if acts.record_acts(self.contest, self.study):
             self.shown.stale = True
 
     def _take(self, result: JobResult, baselines: Sequence[float]) -> None:
         hand = self.in_hand.pop(result.job_id)
         self.live.ended(hand.number, result.job_id)
-        self.tell_acts()
+        self.record_acts()
         if result.state != "finished":
-            if result.problem is not None:  # whose it is, is looked at when the others have ended
+            if result.problem is not None:  # attributed when the other runs have ended
                 self.problems.append((hand, result.problem))
             return
         self.pause.over()
@@ -188,25 +192,25 @@ class Steward:
         if hand.index is None:
             self._screened(hand, result.run)
             return
-        pace.took(self.contest, time.monotonic() - hand.began)
+        pace.record_run_time(self.contest, time.monotonic() - hand.began)
         board, arm, _ = self._on(hand.number, hand.index)
         settle(board.on, hand.job, arm, result, baselines[self.boards.index(board)])
-        told, counted = run_result(board.on, hand.job.run_id, result.run), self._counted(hand.number)
-        tell_result(self.contest, hand.number, hand.index + 1, told, **counted)
+        result_row, counted = run_result(board.on, hand.job.run_id, result.run), self._counted(hand.number)
+        store_result(self.contest, hand.number, hand.index + 1, result_row, **counted)
         self._told(hand.number, counted)
         self.shown.refresh(force=False)
         self.insight.refresh()
 
     def _screened(self, hand: InHand, run: RunEndedEvent) -> None:
         if run.baseline_metric is None or run.final_metric is None:
-            why = run.reason or "not one experiment of its screening run succeeded"
+            why = run.reason or "no experiment of the screening run succeeded"
             change(self.contest, hand.number, state="failed", reason=why)
             self.say(f"entry {hand.number} failed: {why}")
         else:
             change(self.contest, hand.number, state="waiting", attempts=0)
 
     def _counted(self, number: int) -> dict[str, Any]:
-        """What the ledger says of an entry: how many of its runs are measured, and what state that is."""
+        """The columns of an entry that follow from its measured runs in the ledger."""
         done = self._done(number)
         return {"runs_done": done, "attempts": 0, "state": "verified" if done >= self.wanted else "running"}
 
@@ -217,22 +221,22 @@ class Steward:
         self.say(f"entry {number}: {counted['runs_done']} of {self.wanted} runs")
 
     def lost(self, hand: InHand, why: str) -> None:
-        """A run ended without a result, by no fault that this host has with others too."""
+        """Count a run that ended without a result, for a reason that other entries do not share."""
         with self.contest.database.read() as connection:
-            entry = connection.get_one(Entry, hand.number)
+            entry = connection.get_one(ContestEntry, hand.number)
             attempts, control = entry.attempts + 1, entry.person_id is None
         if attempts >= MOST_ATTEMPTS and not control:
-            reason = f"this host could not carry it out, {attempts} times; the last time: {why}"
+            reason = f"the host could not run it in {attempts} attempts; last error: {why}"
             change(self.contest, hand.number, attempts=attempts, state="void", reason=reason)
             arm_ids = acts.arm_ids(self.contest, entry.entry_id, self.contest.phase())
-            careful.record(self.contest, self.study, hand.number, arm_ids, reason)  # what it has measured ranks no more
+            careful.record(self.contest, self.study, hand.number, arm_ids, reason)  # its measured runs leave the ranks
             self.shown.stale = True
         else:
             change(self.contest, hand.number, attempts=attempts)
         self.say(f"entry {hand.number}: a run was lost: {why}")
 
     def abandon(self) -> list[InHand]:
-        """Forget what the workers had in hand; it begins again where the ledger says that it ended."""
+        """Forget the jobs in progress; they resume from the ledger."""
         hands = list(self.in_hand.values())
         self.in_hand.clear()
         self.problems.clear()
@@ -241,41 +245,41 @@ class Steward:
         return hands
 
     def put_right(self) -> None:
-        """At the start: let the database say what the ledger says."""
+        """At the start: correct the database from the ledger."""
         with self.contest.database.read() as connection:
-            columns = (Entry.number, Entry.entry_id, Entry.state, Entry.runs_done)
+            columns = (ContestEntry.number, ContestEntry.entry_id, ContestEntry.state, ContestEntry.runs_done)
             rows = connection.execute(select(*columns)).all()
         for number, entry_id, state, done in rows:
             if state in ("queued", "verified", "failed") or entry_id not in self.study.state.entries:
                 continue
-            counted = self._counted(number)  # of a void one too: it may be taken back
+            counted = self._counted(number)  # also of a void entry: it may be reinstated
             if counted["runs_done"] != done or (counted["state"] == "verified" and state != "void"):
                 change(self.contest, number, **counted)
                 self._told(number, counted)
         self.shown.refresh(force=True)
 
     def beat(self) -> None:
-        """Tell the pages and the host that this process is at work, and on how many runs."""
+        """Store a heartbeat for the pages: time, process, number of runs in progress."""
         self._beaten = time.monotonic()
-        self.contest.database.tell("pulse", at=utc_now().isoformat(), pid=os.getpid(), in_hand=len(self.in_hand))
+        self.contest.database.set_fact("pulse", at=utc_now().isoformat(), pid=os.getpid(), in_hand=len(self.in_hand))
 
     def progress(self, event: Mapping[str, Any]) -> None:
-        """What a worker tells of a run in hand."""
+        """Handle an event of a worker."""
         if time.monotonic() - self._beaten > BEAT_SECONDS:
             self.beat()
         hand = self.in_hand.get(str(event.get("run_id")))
         if hand is not None:
             self.live.take(hand.number, hand.index, event, hand.job.recorded)
-        elif event.get("kind") == "run_ended" and event.get("state") == "finished":  # one that decides
+        elif event.get("kind") == "run_ended" and event.get("state") == "finished":  # a confirming run
             self.pause.over()
         elif event.get("kind") == "note":
             self.say(str(event.get("text")))
 
 
 class Feed(Iterator[RunJob]):
-    """The queue as jobs: asked whenever a worker is free, it answers with whose turn it is then.
+    """The queue as an iterator of jobs: the executor takes the next one whenever a worker is free.
 
-    Where nothing waits it ends; asked again later it may go on, for entries come while others run.
+    It stops when no entry waits, and may yield again later, because entries arrive while others run.
     """
 
     def __init__(self, steward: Steward) -> None:

@@ -1,4 +1,4 @@
-"""What the database of a contest holds: who takes part, what they entered, how far it is. Results are in the ledger."""
+"""The tables of contest.sqlite: people, entries, their states, and caches. Results are in the ledger."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import JSON, TypeDecorator
 
-#: An entry's way. `queued`: lint passed, stored. `screening`: a short run that counts for nothing. `waiting`: screened.
-#: `running`: its runs at full budget. `verified`: all of them measured. `failed`: its screening run brought nothing.
-#: `void`: this host could not carry it out, or declares it void; it costs its entrant nothing.
+#: States of an entry. `queued`: lint passed, stored. `screening`: a short run that is not scored. `waiting`: screened.
+#: `running`: runs at full budget. `verified`: all of them measured. `failed`: no experiment of its screening succeeded.
+#: `void`: the host could not run it, or declared it void; it does not count against the quota.
 STATES = ("queued", "screening", "waiting", "running", "verified", "failed", "void")
 ENDED = ("verified", "failed", "void")
 
 
 class Moment(TypeDecorator[datetime]):
-    """A time in UTC; SQLite forgets the zone, this puts it back."""
+    """A time in UTC; SQLite drops the zone, this restores it."""
 
     impl = DateTime
     cache_ok = True
@@ -44,14 +44,14 @@ class Moment(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value else None
 
 
-class Base(DeclarativeBase):
+class ContestTable(DeclarativeBase):
     """The tables of contest.sqlite."""
 
     type_annotation_map = {datetime: Moment, dict[str, Any]: JSON, list[Any]: JSON}  # noqa: RUF012 - SQLAlchemy's own
 
 
-class Person(Base):
-    """Somebody with a token, of which only the hash is kept."""
+class Person(ContestTable):
+    """A person with a token, of which only the hash is stored."""
 
     __tablename__ = "people"
 
@@ -61,7 +61,7 @@ class Person(Base):
     joined_at: Mapped[datetime]
 
 
-class Session(Base):
+class Session(ContestTable):
     """A browser that logged in; the cookie's hash."""
 
     __tablename__ = "sessions"
@@ -71,7 +71,7 @@ class Session(Base):
     expires_at: Mapped[datetime]
 
 
-class Entry(Base):
+class ContestEntry(ContestTable):
     """One accepted program.md. ``number`` is the order of arrival and never given twice. Controls have no person."""
 
     __tablename__ = "entries"
@@ -94,8 +94,8 @@ class Entry(Base):
     runs_done: Mapped[int] = mapped_column(default=0)
     attempts: Mapped[int] = mapped_column(default=0)
     progress: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    results: Mapped[dict[str, Any]] = mapped_column(default=dict, deferred=True)  # number of a run → what came of it
-    alike: Mapped[list[Any]] = mapped_column(default=list, deferred=True)  # earlier entries that it resembles
+    results: Mapped[dict[str, Any]] = mapped_column(default=dict, deferred=True)  # number of a run → its result
+    alike: Mapped[list[Any]] = mapped_column(default=list, deferred=True)  # similar earlier entries
     person: Mapped[Person | None] = relationship(lazy="joined")
 
     @property
@@ -103,9 +103,19 @@ class Entry(Base):
         return self.person.name if self.person else "host"
 
 
-class Act(Base):
-    """Something that the host did to an entry: `void` or `unvoid`. ``state``, ``reason``: the entry's before, or where
-    its runs have brought it since."""
+#: What the order of the queue depends on.
+QUEUE_COLUMNS = (
+    ContestEntry.number,
+    ContestEntry.person_id,
+    ContestEntry.state,
+    ContestEntry.runs_done,
+    ContestEntry.attempts,
+)
+
+
+class Act(ContestTable):
+    """A host action on an entry: `void` or `unvoid`. ``state``, ``reason``: the entry's before, updated as its runs
+    end."""
 
     __tablename__ = "acts"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own
@@ -119,10 +129,10 @@ class Act(Base):
     state: Mapped[str]
     reason: Mapped[str]
     in_ledger: Mapped[bool] = mapped_column(default=False)
-    entry: Mapped[Entry] = relationship(lazy="joined")
+    entry: Mapped[ContestEntry] = relationship(lazy="joined")
 
 
-class HostSession(Base):
+class HostSession(ContestTable):
     """A browser in which the host logged in; the cookie's hash."""
 
     __tablename__ = "host_sessions"
@@ -131,7 +141,7 @@ class HostSession(Base):
     expires_at: Mapped[datetime]
 
 
-class Fact(Base):
+class ContestFact(ContestTable):
     """A named value of the contest itself: the board, the announcement, hashes of the host's tokens."""
 
     __tablename__ = "facts"
@@ -141,8 +151,8 @@ class Fact(Base):
     changed_at: Mapped[datetime]
 
 
-class Change(Base):
-    """When an entry last came, or changed its state, runs or attempts, counted over all entries; by triggers."""
+class EntryChange(ContestTable):
+    """The number of the latest change (arrival, state, runs, attempts) of each entry; maintained by triggers."""
 
     __tablename__ = "changes"
 
@@ -150,7 +160,7 @@ class Change(Base):
     change: Mapped[int] = mapped_column(unique=True)
 
 
-class BoardRow(Base):
+class BoardRow(ContestTable):
     """The standing of an entry that has a measured run. Its ranks are 1 + ``above`` to all rows − ``below``."""
 
     __tablename__ = "board"
@@ -166,9 +176,9 @@ class BoardRow(Base):
 Index("board_order", BoardRow.gain.desc(), BoardRow.arm_id)
 
 
-@event.listens_for(Base.metadata, "after_create")
+@event.listens_for(ContestTable.metadata, "after_create")
 def _fill(_: MetaData, connection: Connection, tables: Sequence[Table], **more: Any) -> None:
-    """What comes with these tables: triggers, and what a contest of an earlier version had elsewhere."""
+    """Run the scripts of new tables: triggers, and data moved from tables of earlier versions."""
     for table in tables:
         script = Path(__file__).parent / "sql" / f"{table.name}.sql"
         if script.is_file():
@@ -176,8 +186,8 @@ def _fill(_: MetaData, connection: Connection, tables: Sequence[Table], **more: 
                 connection.exec_driver_sql(statement)
 
 
-class Parent(Base):
-    """What an entry is based on, as its entrant says."""
+class EntryParent(ContestTable):
+    """The entry that an entry is based on, named by its entrant."""
 
     __tablename__ = "parents"
 
@@ -185,8 +195,8 @@ class Parent(Base):
     parent: Mapped[int] = mapped_column(ForeignKey("entries.number"))
 
 
-class Descent(Base):
-    """The ideas of an entry: ``ideas`` a row per directive that stock does not have."""
+class Descent(ContestTable):
+    """The ideas of an entry; ``ideas``: one row per directive that stock does not have."""
 
     __tablename__ = "descents"
 
@@ -196,8 +206,8 @@ class Descent(Base):
     ideas: Mapped[list[Any]]
 
 
-class Course(Base):
-    """One run that has ended. ``purpose``: contest, screening, confirmation or reserve; ``body``: see `told`."""
+class Course(ContestTable):
+    """One run that has ended. ``purpose``: contest, screening, confirmation or reserve; ``body``: see `content`."""
 
     __tablename__ = "courses"
 
@@ -205,19 +215,19 @@ class Course(Base):
     number: Mapped[int] = mapped_column(ForeignKey("entries.number"), index=True)
     purpose: Mapped[str]
     task: Mapped[str]
-    place: Mapped[int]  # in the order in which they were stored
+    stored_order: Mapped[int] = mapped_column("place")  # position in the order of storing
     body: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
 
     @property
-    def told(self) -> dict[str, Any]:
-        """``experiments`` in order, of the task its ``direction``, ``metric`` and ``unit``; ``sd`` of its noise;
-        ``gain``: verified; ``final``: metric of what the run ended with, trained again on fresh seeds."""
-        found: dict[str, Any] = json.loads(zlib.decompress(self.body))
-        return found
+    def content(self) -> dict[str, Any]:
+        """``experiments`` in order; the task's ``direction``, ``metric``, ``unit`` and noise ``sd``; verified ``gain``;
+        ``final``: metric of the final script, trained again on fresh seeds."""
+        content: dict[str, Any] = json.loads(zlib.decompress(self.body))
+        return content
 
 
-class Dispute(Base):
-    """One dispute. Open until the host has answered; an answer may be given anew, the dispute stays."""
+class Dispute(ContestTable):
+    """One dispute, open until the host has answered. The answer can be changed."""
 
     __tablename__ = "disputes"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own
@@ -230,14 +240,14 @@ class Dispute(Base):
     answer: Mapped[str] = mapped_column(default="")
     answered_at: Mapped[datetime | None] = mapped_column(index=True)
     person: Mapped[Person] = relationship(lazy="joined")
-    entry: Mapped[Entry] = relationship(lazy="joined")
+    entry: Mapped[ContestEntry] = relationship(lazy="joined")
 
     @property
     def state(self) -> str:
         return "answered" if self.answered_at else "open"
 
     def row(self) -> dict[str, Any]:
-        """As everybody may read it."""
+        """The public form of the dispute."""
         return {
             "dispute_id": self.dispute_id, "entry_id": self.entry.entry_id, "number": self.number,
             "entrant": self.entry.entrant, "by": self.person.name, "reason": self.reason, "raised_at": self.raised_at,
@@ -245,8 +255,8 @@ class Dispute(Base):
         }  # fmt: skip
 
 
-class Credit(Base):
-    """What the directives of a program are credited with, a row per directive: the columns of `directive_credit`."""
+class ProgramCredit(ContestTable):
+    """The credit of a program's directives, one row per directive: the columns of `directive_credit`."""
 
     __tablename__ = "credits"
 

@@ -1,5 +1,5 @@
-"""The runs of a match as the ledger grows: the columns of the view `runs`, read on from where the last look ended, so
-that a board of thousands of entries costs what is new, and not all there is."""
+"""The runs of a match, with the columns of the view `runs`, updated from the new records of the ledger only, so that a
+board of thousands of entries stays cheap."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from trainer.edits import Edit
 KINDS = frozenset({"run_started", "run_ended", "experiment", "verification", "call", "act"})
 
 
-class Tally:
-    """The runs of one match by arm. The ledger was checked when the study was opened; what grows since is our own."""
+class MatchTally:
+    """The runs of one match by arm. The ledger was checked when the study was opened; this process writes the rest."""
 
     def __init__(self, ledger: Path, match_id: str) -> None:
         self.match_id = match_id
-        self.runs: dict[str, RunState] = defaultdict(RunState)  # also those whose start is in a later segment
+        self.runs: dict[str, RunState] = defaultdict(RunState)  # also runs whose start is in a later segment
         self.arms: dict[str, list[str]] = defaultdict(list)  # arm → its runs
-        self.void: set[str] = set()  # arms that the host has declared void, and not taken back
+        self.void: set[str] = set()  # arms that are void now
         self._tail = Tail(ledger, KINDS)
         self._others: set[str] = set()  # runs of other matches
 
     def look(self) -> set[str]:
-        """Take in what was written since; returns the arms that it is about."""
+        """Read the new records; returns the arms that they concern."""
         touched: set[str] = set()
         for event in self._tail.news():
             if isinstance(event, ActEvent):
@@ -64,7 +64,7 @@ class Tally:
 
 
 def _slim(event: Event) -> Event:
-    """Without the texts, which nothing here needs: thousands of runs are held at once."""
+    """The event without its texts, to save memory: thousands of runs are held at once."""
     if not isinstance(event, ExperimentEvent):
         return event
     return replace(event, edit=_NO_EDIT, config={}, description="", directive_ids=(), findings=(), reason="", diff="")

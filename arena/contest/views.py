@@ -1,4 +1,4 @@
-"""What is shown of a contest, as plain data: the pages, their markdown twins and the API all take it from here."""
+"""The data of the pages, their markdown twins and the API."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from arena.contest.entries import quota_used
 from arena.contest.pace import deciding, run_seconds
 from arena.contest.settings import utc_now
 from arena.contest.standing import (
-    Part,
-    Places,
+    QueuePositions,
+    RowRange,
     board_head,
     board_of,
     board_part,
     entries_of,
     pinned_numbers,
-    places,
+    queue_positions,
     unmeasured,
     voided,
 )
-from arena.contest.tables import ENDED, Entry, Person
+from arena.contest.tables import ENDED, ContestEntry, Person
 from programs.errors import NotFound
 from trainer.freshness import said
 
-WHOLE = (Entry.raw, Entry.results, Entry.alike)
-PAGE, REST = 100, 25  # rows of board and queue on a page; of the entries below the board
+WHOLE = (ContestEntry.raw, ContestEntry.results, ContestEntry.alike)
+PAGE, REST = 100, 25  # rows per page: of board and queue; of the entries below the board
 MOST_ROWS = 500  # of any other list
 
 Row = dict[str, Any]
 
 
 def contest_view(contest: Contest) -> Row:
-    """The contest itself: what is run, until when, where it stands."""
+    """The contest: tasks, budgets, times, phase."""
     config, task = contest.config, contest.task
     state = contest.state()
     with contest.database.read() as connection:
         people = connection.scalar(select(func.count()).select_from(Person))
-        counted = connection.execute(select(Entry.state, func.count()).group_by(Entry.state)).all()
+        counted = connection.execute(select(ContestEntry.state, func.count()).group_by(ContestEntry.state)).all()
         states = {str(state): int(count) for state, count in counted}
     return {
         "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
@@ -62,7 +62,7 @@ def contest_view(contest: Contest) -> Row:
 
 
 def tasks_view(contest: Contest) -> list[Row]:
-    """All tasks that entries are ranked on, the first first."""
+    """All tasks that entries are ranked on, in order."""
     return [
         {"name": task.name, "task_id": task.task_id, "metric": task.metric, "unit": task.unit,
          "direction": task.direction, "run_budget": contest.study.at(task.task_id).run_budget}
@@ -70,12 +70,12 @@ def tasks_view(contest: Contest) -> list[Row]:
     ]  # fmt: skip
 
 
-def board_view(contest: Contest, part: Part | None = None, viewer: Person | None = None, rest: int = 1) -> Row:
-    """A part of the latest board, the first without ``part``; one page of the entries that have no measured run yet.
+def board_view(contest: Contest, part: RowRange | None = None, viewer: Person | None = None, rest: int = 1) -> Row:
+    """A range of the latest board (default: the first page), and page ``rest`` of the entries without a measured run.
 
-    ``pinned``: the controls and the viewer's own entries, wherever they stand, where not all rows are on one page.
+    ``pinned``: the controls and the viewer's own entries, if the board has more than one page.
     """
-    part = part or Part(0, PAGE)
+    part = part or RowRange(0, PAGE)
     with contest.database.read() as connection:
         board = board_head(connection)
         arms, gone = board["arms"], board["gone"]
@@ -83,8 +83,8 @@ def board_view(contest: Contest, part: Part | None = None, viewer: Person | None
         own = pinned_numbers(connection, viewer.person_id if viewer else None) if arms > len(rows) else []
         pinned = board_of(connection, contest, arms, own) if own else []
         void, voids = voided(connection, PAGE)
-        entries, without = unmeasured(connection, Part.page(rest, REST), arms - gone)
-    told = contest.database.fact("announcement")
+        entries, without = unmeasured(connection, RowRange.page(rest, REST), arms - gone)
+    announcement = contest.database.fact("announcement")
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
         "aa_spread": board.get("aa_spread"), "aa_check": board.get("aa_check"), "fresh": said(contest.tasks),
@@ -93,11 +93,11 @@ def board_view(contest: Contest, part: Part | None = None, viewer: Person | None
         "unmeasured": [entry_row(entry) for entry in entries], "unmeasured_total": without,
         "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,
         "void": [entry_row(row["entry"]) | {"as_it_was": row["as_it_was"]} for row in void], "void_total": voids,
-        "announcement": told, "since": since(contest, told), "wanted": contest.config.runs,
+        "announcement": announcement, "since": since(contest, announcement), "wanted": contest.config.runs,
     }  # fmt: skip
 
 
-def entry_row(entry: Entry) -> Row:
+def entry_row(entry: ContestEntry) -> Row:
     """What everybody may know of an entry at once: hashes, but not the text."""
     return {
         "entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name,
@@ -107,36 +107,37 @@ def entry_row(entry: Entry) -> Row:
     }  # fmt: skip
 
 
-def entry_of(contest: Contest, entry_id: str) -> Entry:
-    """With its text. Raises NotFound."""
+def entry_of(contest: Contest, entry_id: str) -> ContestEntry:
+    """The entry with its text. Raises NotFound."""
     with contest.database.read() as connection:
-        found = connection.scalar(select(Entry).options(*map(undefer, WHOLE)).where(Entry.entry_id == entry_id))
-    if found is None:
+        query = select(ContestEntry).options(*map(undefer, WHOLE))
+        entry = connection.scalar(query.where(ContestEntry.entry_id == entry_id))
+    if entry is None:
         raise NotFound(f"no entry {entry_id!r}"[:80], hint="the board lists them")
-    return found
+    return entry
 
 
-def entry_numbered(contest: Contest, number: int) -> Entry | None:
-    """With its text."""
+def entry_numbered(contest: Contest, number: int) -> ContestEntry | None:
+    """The entry with its text."""
     with contest.database.read() as connection:
-        return connection.get(Entry, number, options=[*map(undefer, WHOLE)])
+        return connection.get(ContestEntry, number, options=[*map(undefer, WHOLE)])
 
 
-def may_read(contest: Contest, entry: Entry, viewer: Person | None, admin: bool = False) -> bool:
-    """Whether the text may be shown: always to its author and the host; to others when it is not sealed any more."""
+def may_read(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> bool:
+    """Whether the viewer may read the text: author and host always, others if it is not sealed."""
     mine = viewer is not None and viewer.person_id == entry.person_id
     return admin or mine or entry.person_id is None or not contest.config.sealed or contest.phase() == "decided"
 
 
-def entry_view(contest: Contest, entry: Entry, viewer: Person | None, admin: bool = False) -> Row:
-    """An entry with its standing, its place in the queue, its runs and, where it may be read, its text."""
+def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> Row:
+    """An entry with its standing, position in the queue, runs and, if the viewer may read it, its text."""
     open_to = may_read(contest, entry, viewer, admin)
     mine = viewer is not None and viewer.person_id == entry.person_id
     with contest.database.read() as connection:
         whole = board_head(connection)
         standing = next(iter(board_of(connection, contest, whole["arms"], [entry.number])), None)
     announced = contest.database.fact("announcement").get("rows", [])
-    order = places(contest, run_seconds(contest)[0])
+    order = queue_positions(contest, run_seconds(contest)[0])
     return {
         **entry_row(entry), "wanted": contest.config.wanted, "unit": whole.get("unit", contest.task.unit),
         "scales": whole.get("scales", []), "mine": mine, "sealed": not open_to,
@@ -154,37 +155,37 @@ def _of(rows: Sequence[Mapping[str, Any]], entry_id: str) -> Mapping[str, Any] |
     return next((row for row in rows if row["entry_id"] == entry_id), None)
 
 
-def similar(contest: Contest, entry: Entry, viewer: Person | None, admin: bool) -> list[Row]:
-    """The entries with the very same program, and the earlier ones that it resembles; ``share`` of the directives.
+def similar(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool) -> list[Row]:
+    """Entries with the same program, and similar earlier ones; ``share``: of common directives.
 
-    Without what is sealed for the viewer: whom a text resembles would tell what the others hold, entry by entry.
+    Entries sealed for the viewer are left out: similarity would reveal their directives.
     """
-    shares = {told["number"]: told["share"] for told in entry.alike}
-    same = or_(Entry.program_id == entry.program_id, Entry.number.in_(shares))
+    shares = {other["number"]: other["share"] for other in entry.alike}
+    same = or_(ContestEntry.program_id == entry.program_id, ContestEntry.number.in_(shares))
     with contest.database.read() as connection:
-        found = connection.scalars(
-            select(Entry).where(same, Entry.number != entry.number).order_by(Entry.number).limit(MOST_ROWS)
-        ).all()
+        query = select(ContestEntry).where(same, ContestEntry.number != entry.number).order_by(ContestEntry.number)
+        others = connection.scalars(query.limit(MOST_ROWS)).all()
     return [
         entry_row(other) | {"share": 1.0 if other.program_id == entry.program_id else shares[other.number]}
-        for other in found
+        for other in others
         if may_read(contest, other, viewer, admin)
     ]
 
 
-def queue_view(contest: Contest, part: Part | None = None, viewer: Person | None = None) -> Row:
-    """The entries that wait or run, in the order in which they will be served, with a time by which to expect them.
+def queue_view(contest: Contest, part: RowRange | None = None, viewer: Person | None = None) -> Row:
+    """The entries with runs left, in the order of the queue, with the expected time.
 
-    ``own``: the viewer's, wherever they stand.
+    ``own``: those of the viewer, at any position.
     """
-    part = part or Part(0, PAGE)
+    part = part or RowRange(0, PAGE)
     pace, measured = run_seconds(contest)
-    order = places(contest, pace)
+    order = queue_positions(contest, pace)
     with contest.database.read() as connection:
         shown = list(islice(order, part.skip, part.skip + part.most))
         known = entries_of(connection, shown)
         who = viewer.person_id if viewer else -1
-        mine = connection.scalars(select(Entry).where(Entry.person_id == who, Entry.state.not_in(ENDED)))
+        query = select(ContestEntry).where(ContestEntry.person_id == who, ContestEntry.state.not_in(ENDED))
+        mine = connection.scalars(query)
         own = {entry.number: entry for entry in mine if entry.number in order}
     pulse = contest.database.fact("pulse")
     return {
@@ -196,23 +197,24 @@ def queue_view(contest: Contest, part: Part | None = None, viewer: Person | None
     }  # fmt: skip
 
 
-def _waiting(entry: Entry, order: Places) -> Row:
-    place, eta = order[entry.number]
-    return entry_row(entry) | {"place": place, "eta_seconds": round(eta, 1)}
+def _waiting(entry: ContestEntry, order: QueuePositions) -> Row:
+    position, eta = order[entry.number]
+    return entry_row(entry) | {"place": position, "eta_seconds": round(eta, 1)}
 
 
 def host_rows(contest: Contest) -> list[Row]:
-    """The entries for the host's page, the latest first; the void ones of them before all others."""
-    order = (Entry.state != "void", Entry.number.desc())
+    """The entries for the host page: void ones first, then the latest first."""
+    order = (ContestEntry.state != "void", ContestEntry.number.desc())
     with contest.database.read() as connection:
-        found = connection.scalars(select(Entry).where(Entry.role == "program").order_by(*order).limit(MOST_ROWS)).all()
-    return [entry_row(entry) | {"attempts": entry.attempts} for entry in found]
+        query = select(ContestEntry).where(ContestEntry.role == "program").order_by(*order)
+        entries = connection.scalars(query.limit(MOST_ROWS)).all()
+    return [entry_row(entry) | {"attempts": entry.attempts} for entry in entries]
 
 
 def person_view(contest: Contest, person: Person) -> Row:
     """A person's own page: quota and entries."""
     with contest.database.read() as connection:
-        mine = select(Entry).where(Entry.person_id == person.person_id).order_by(Entry.number)
+        mine = select(ContestEntry).where(ContestEntry.person_id == person.person_id).order_by(ContestEntry.number)
         entries = [entry_row(entry) for entry in connection.scalars(mine).all()]
         used = quota_used(connection, person.person_id)
     return {"name": person.name, "joined_at": person.joined_at, "used": used,
@@ -220,7 +222,7 @@ def person_view(contest: Contest, person: Person) -> Row:
 
 
 def plain(value: Any) -> Any:
-    """The same for JSON: times as ISO 8601 in UTC."""
+    """The value for JSON: times as ISO 8601 in UTC."""
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds").replace("+00:00", "Z")
     if isinstance(value, Mapping):

@@ -1,8 +1,8 @@
-"""``python -m arena.contest.work FOLDER [PARENT]``: the process that carries a contest's queue out.
+"""``python -m arena.contest.work FOLDER [PARENT]``: the process that runs a contest's queue.
 
-It holds the study's lock, so that there is one at a time. A failure that other entries do not share is the entry's: it
-goes last and alone from then on, and is given up after a few attempts. One that a plain experiment meets too is this
-host's: nobody is blamed, and it tries again later.
+It holds the study's lock, so only one runs at a time. If a plain experiment fails too, the fault is the host's: it
+counts against no entry, and the process tries again later. Otherwise the fault is the entry's: it runs last and alone
+from then on, and is given up after a few attempts.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from programs.text import one_line
 IDLE_SECONDS = 0.3
 MOST_BACK_OFF = 60.0
 BUSY_SECONDS = 2.0
-NICE = 5  # the runs leave the pages their moment of the processor; what is charged is CPU time, not the clock
+NICE = 5  # the pages have priority over the runs, which are charged CPU time, not wall time
 
 
 def carry_on(contest: Contest, say: Say, until_idle: bool = False) -> None:
-    """Work until asked to stop (the file `stop` in the folder), until decided, or until nothing is left."""
+    """Work until a stop is requested (file `stop`), the contest is decided or, with ``until_idle``, no run is left."""
     study = Study.open(contest.folder)
     study.agree()
     with study:
         if not study.state.entries:
-            told = contest.config.model_dump(mode="json", by_alias=True)
-            study.record(ContestEvent(body={key: value for key, value in told.items() if key != "schema"}))
+            config = contest.config.model_dump(mode="json", by_alias=True)
+            study.record(ContestEvent(body={key: value for key, value in config.items() if key != "schema"}))
         steward = Steward(contest, study, say)
         steward.beat()
         steward.put_right()
@@ -66,7 +66,7 @@ def carry_on(contest: Contest, say: Say, until_idle: bool = False) -> None:
 
 
 def _after(error: MetaloopError, steward: Steward, say: Say, wait: float) -> float:
-    """Find out whose an error is, and write it down; returns how long to wait after the next one that is ours."""
+    """Attribute an error to the host or to entries; returns how long to wait after the host's next error."""
     contest, study = steward.contest, steward.study
     problem = {"kind": error.kind, "message": error.message, "hint": error.hint}
     if error.kind in HOSTS:
@@ -88,7 +88,7 @@ def _after(error: MetaloopError, steward: Steward, say: Say, wait: float) -> flo
 
 
 def _at_work(steward: Steward, executor: Executor, until_idle: bool) -> bool:
-    """Tend the queue again and again; True where there is nothing more to come, False where it has to pause."""
+    """Run the queue until it ends (True) or has to pause (False)."""
     contest, study = steward.contest, steward.study
     while not (study.folder / "stop").exists():
         steward.tend(executor)
@@ -109,28 +109,28 @@ def _at_work(steward: Steward, executor: Executor, until_idle: bool) -> bool:
 
 
 def _meanwhile(steward: Steward) -> None:
-    """Between two looks at the queue."""
+    """The periodic work between two polls of the queue."""
     steward.beat()
-    steward.tell_acts()
+    steward.record_acts()
     steward.shown.refresh(force=False)
     steward.insight.refresh()
 
 
 def close(steward: Steward, executor: Executor) -> None:
-    """Decide, tell the ledger, then the pages."""
+    """Run the decision; record it in the ledger, then publish it."""
     contest, study = steward.contest, steward.study
     steward.shown.refresh(force=True)
     _end(study, steward.screening.match.match_id)
     for board in steward.boards:
         _end(study, board.match.match_id)
-    steward.say("deciding: the leaders play on fresh seeds and data")
-    told = confirm(contest, study, executor, steward.progress)
+    steward.say("deciding: the leaders run on fresh seeds and data")
+    announcement = confirm(contest, study, executor, steward.progress)
     steward.pause.over()
-    study.record(AnnouncementEvent(body={"contest_id": contest.config.contest_id, **told}))
-    contest.database.tell("announcement", **told)
+    study.record(AnnouncementEvent(body={"contest_id": contest.config.contest_id, **announcement}))
+    contest.database.set_fact("announcement", **announcement)
     steward.insight.refresh(force=True)
     contest.state(decided=utc_now().isoformat())
-    steward.say(str(told["headline"]))
+    steward.say(str(announcement["headline"]))
 
 
 def _end(study: Study, match_id: str) -> None:
@@ -139,22 +139,22 @@ def _end(study: Study, match_id: str) -> None:
 
 
 def healthy(study: Study, steward: Steward, say: Say) -> bool:
-    """Whether a plain experiment goes well here and now."""
+    """Whether a plain experiment succeeds on this host now."""
     task = study.task
     job = MeasureJob("health", task.baseline().files, "search", study.streams.seed("search", "health"))
     try:
         with executor_of(study, steward.progress) as executor:
             (result,) = executor.run([job])
     except (MetaloopError, ValueError) as error:
-        say(f"this host cannot run experiments now: {error}")
+        say(f"the host cannot run experiments now: {error}")
         return False
     return result.measurements[0].status == "ok"
 
 
 def say_to_log(folder: Path, text: str) -> None:
-    """To whoever watches, and into the log that the host's page shows the end of."""
+    """Write a line to stderr and to the log, the end of which is on the host page."""
     print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)
-    with contextlib.suppress(OSError):  # a full disk is told of by what needs it
+    with contextlib.suppress(OSError):  # the other writes report a full disk
         (folder / LOG).parent.mkdir(exist_ok=True)
         with open(folder / LOG, "a", encoding="utf-8") as log:
             log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}\n")
@@ -176,26 +176,26 @@ def main() -> None:
         say(f"stopped: {error.message}" + (f" ({error.hint})" if error.hint else ""))
         raise SystemExit(error.exit_code) from None
     except (OSError, SQLAlchemyError) as error:  # the disk is full, or the folder is gone
-        say(f"stopped: {in_words(error)} (mend the folder or its disk: nothing that was accepted is lost)")
+        say(f"stopped: {in_words(error)} (repair the folder or free the disk; no accepted entry is lost)")
         raise SystemExit(1) from None
 
 
 def _in_turn(contest: Contest, say: Say) -> None:
-    """Where another process works on the contest, wait until it has ended."""
-    told = False
+    """Run the queue, after any other process that runs it has ended."""
+    waited = False
     while True:
         try:
             carry_on(contest, say)
             return
         except Busy:
-            if not told:
-                say("another process works on this contest; this one waits for it, and serves the pages meanwhile")
-            told = True
+            if not waited:
+                say("another process runs this contest's queue; this server shows the pages and waits for it")
+            waited = True
             time.sleep(BUSY_SECONDS)
 
 
 def in_words(error: Exception) -> str:
-    """What an operating system or a database says, in a line."""
+    """An error of the operating system or the database in one line."""
     if isinstance(error, OSError):
         return f"{error.filename or 'a file'}: {error.strerror or error}"
     return one_line(str(getattr(error, "orig", error)))

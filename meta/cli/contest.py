@@ -142,7 +142,7 @@ def wishes_of(folder: str, flags: ContestFlags) -> ContestOptions:
         sealed=flags.sealed, join_open=flags.open_join,
         workers=launch.workers_of(flags.playing.workers, devices), devices=devices,
         fixed_steps=flags.playing.fixed_steps, sandbox=not flags.playing.unsafe_no_sandbox,
-        hidden=tuple(hidden), further=tuple(further), researcher=crew.researcher, staff=crew.staff,
+        hidden=tuple(hidden), further=tuple(further), researcher=crew.researcher, models=crew.staff,
     )  # fmt: skip
 
 

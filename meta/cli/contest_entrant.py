@@ -12,19 +12,19 @@ from meta.cli.output import Column, Output, Row
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
-    from arena.contest.client import Client
+    from arena.contest.client import ContestClient
 
 ToFlag = Annotated[str | None, flag("The contest's address: http://HOST:PORT.", "--to", metavar="URL")]
 TokenFlag = Annotated[str | None, flag("Your token; better in METALOOP_TOKEN.", "--token", metavar="TOKEN")]
 LINT = (Column("line", right=True), Column("level"), Column("message", wrap=True), Column("code", style="dim"))
 
 
-def client_of(to: str | None, token: str | None = None) -> Client:
-    from arena.contest.client import Client
+def client_of(to: str | None, token: str | None = None) -> ContestClient:
+    from arena.contest.client import ContestClient
 
     if not to:
         raise UsageError("which contest?", hint="--to http://HOST:PORT, or METALOOP_TO")
-    return Client(to, token)
+    return ContestClient(to, token)
 
 
 @verb(
@@ -56,7 +56,7 @@ def submit(
 ) -> int:
     """Enter a program. When this returns, the host has stored it; the same text again
     is the same entry."""
-    from arena.contest.client import Turned
+    from arena.contest.client import RequestRejected
     from programs.program import Program
 
     client = client_of(to, token)
@@ -64,7 +64,7 @@ def submit(
     raw = Program.load(Path(program).expanduser()).raw
     try:
         entry = client.enter(raw, parent)
-    except Turned as problem:
+    except RequestRejected as problem:
         messages = problem.detail.get("lint") or []
         for m in messages if out.mode != "json" else ():
             out.note(f"{program}:{m['line']}: {m['level']}: {m['message']} [{m['code']}]")

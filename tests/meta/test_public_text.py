@@ -58,7 +58,7 @@ def test_verify_says_it_too(call: Call, tmp_path: Path) -> None:
 def test_a_contest_refuses_a_public_task(call: Call, tmp_path: Path) -> None:
     law = public_law(tmp_path / "open")
     code, _, err = call("contest", "init", "cup", "-t", str(law))
-    assert code == 2 and "can decide no contest" in err and not (tmp_path / "cup").exists()
+    assert code == 2 and "cannot be used in a contest" in err and not (tmp_path / "cup").exists()
 
 
 def test_a_text_of_one_s_own_by_the_command(call: Call, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
--- What each directive of each program was credited with. Of several rows for one directive: randomised before paired
--- before observational, then the stronger method, then the one with more data. As in the report, for all programs at once.
+-- The credit of each directive of each program. Of several rows for one directive the first counts: randomised before
+-- paired before observational, then the stronger method, then more data. The report uses the same order.
 SELECT d.program_id, d.directive_id, d.kind, d.heading, left(d.text, 300) AS text, c.credit_id, c.method, c.design,
     c.estimate, c.low, c.high, c.n, c.q, c.unit, c.causal
 FROM directives AS d LEFT JOIN credit AS c ON c.directive_id = d.directive_id AND c.estimate IS NOT NULL

@@ -1,4 +1,4 @@
--- The order in which entries came and moved: the number of the latest change of each, whoever made it.
+-- The number of the latest change of each entry, whichever process made it: arrival, state, runs or attempts.
 INSERT INTO changes (number, "change") SELECT number, number FROM entries WHERE true ON CONFLICT DO NOTHING;
 
 CREATE TRIGGER IF NOT EXISTS entry_came AFTER INSERT ON entries BEGIN

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from arena.contest import accounts
 from arena.contest.entries import NotOpen, NotTaken, QuotaSpent
 from arena.contest.settings import utc_now
-from arena.contest.standing import Part, whole_board
+from arena.contest.standing import RowRange, whole_board
 from arena.contest.views import (
     PAGE,
     board_view,
@@ -33,18 +33,18 @@ from arena.contest.web.limits import HEAVY, Chosen, EntryId, Limit, Offset
 from programs.errors import NotFound, UsageError
 from programs.text import one_line
 
-CSV_ROWS = 200  # that go over the wire at once
+CSV_ROWS = 200  # rows per chunk
 
 
 class Join(BaseModel):
-    """Who wants to take part; ``code`` where the rules ask for one."""
+    """The entrant's name; ``code``: the join code where the contest requires one."""
 
     name: str = Field(max_length=200)
     code: str = Field(default="", max_length=200)
 
 
 class Close(BaseModel):
-    """Why the host closes before the time in the rules; told to everybody."""
+    """Why the host closes before the time in the rules; public."""
 
     reason: str = Field(min_length=3, max_length=500)
 
@@ -65,38 +65,40 @@ def api_routes(host: Host) -> APIRouter:
 
 
 def _reading(routes: APIRouter, host: Host) -> None:
-    @routes.get("/contest", summary="The contest: what is run, until when, where it stands")
+    @routes.get("/contest", summary="The contest: tasks, budgets, times, phase")
     def contest() -> Any:
         return plain(contest_view(host.contest))
 
-    @routes.get("/board", summary="The leaderboard: verified gains with intervals and ranges of ranks")
+    @routes.get("/board", summary="The leaderboard: verified gains with 95% intervals and rank ranges")
     def board(request: Request, limit: Limit = PAGE, offset: Offset = 0) -> Any:
-        return plain(board_view(host.contest, Part(offset, limit), host.viewer(request)))
+        return plain(board_view(host.contest, RowRange(offset, limit), host.viewer(request)))
 
-    @routes.get("/board.csv", summary="The whole of it as CSV", response_class=Response)
+    @routes.get("/board.csv", summary="The whole leaderboard as CSV", response_class=Response)
     def board_csv() -> Response:
         return StreamingResponse(csv_parts(whole_board(host.contest)), media_type="text/csv; charset=utf-8")
 
-    @routes.get("/queue", summary="Who waits, in order, and for how long")
+    @routes.get("/queue", summary="Waiting entries, in order, with expected times")
     def queue(request: Request, limit: Limit = PAGE, offset: Offset = 0) -> Any:
-        return plain(queue_view(host.contest, Part(offset, limit), host.viewer(request)))
+        return plain(queue_view(host.contest, RowRange(offset, limit), host.viewer(request)))
 
-    @routes.get("/entries/{entry_id}", summary="An entry; its text where it may be read")
+    @routes.get("/entries/{entry_id}", summary="An entry, with its text unless it is sealed")
     def entry(entry_id: EntryId, request: Request) -> Any:
         try:
-            found = entry_of(host.contest, entry_id)
+            match = entry_of(host.contest, entry_id)
         except NotFound as problem:
             raise error(404, problem) from None
-        return plain(entry_view(host.contest, found, host.viewer(request), host.is_admin(request)))
+        return plain(entry_view(host.contest, match, host.viewer(request), host.is_admin(request)))
 
 
 def _entering(routes: APIRouter, host: Host) -> None:
-    @routes.post("/join", status_code=201, summary="Take part: a name for a token, which is told this once")
-    def join(asked: Join, request: Request) -> Any:
+    @routes.post("/join", status_code=201, summary="Join: send a name, receive a token, which is shown only once")
+    def join(request_body: Join, request: Request) -> Any:
         host.limited(host.limits.join, request)
         try:
-            person, token = accounts.join(host.contest.database, host.contest.config, asked.name, asked.code)
-        except accounts.Refused as problem:
+            person, token = accounts.join(
+                host.contest.database, host.contest.config, request_body.name, request_body.code
+            )
+        except accounts.AccessRefused as problem:
             raise error(403, problem) from None
         except UsageError as problem:
             raise error(422, problem) from None
@@ -106,7 +108,7 @@ def _entering(routes: APIRouter, host: Host) -> None:
     def me(request: Request) -> Any:
         return plain(person_view(host.contest, host.person(request)))
 
-    @routes.post("/entries", status_code=201, summary="Enter: the body is the program.md; 201 means that it is stored")
+    @routes.post("/entries", status_code=201, summary="Submit: the body is the program.md; 201 means that it is stored")
     async def enter(request: Request, response: Response, parent: Chosen = "") -> Any:
         from starlette.concurrency import run_in_threadpool
 
@@ -123,13 +125,13 @@ def _entering(routes: APIRouter, host: Host) -> None:
 
 
 def _hosting(routes: APIRouter, host: Host) -> None:
-    @routes.post("/close", summary="The host's: take no more entries, let the queue run dry, decide")
-    def close(asked: Close, request: Request) -> Any:
+    @routes.post("/close", summary="Host only: accept no more entries, finish the queue, decide")
+    def close(request_body: Close, request: Request) -> Any:
         if not host.is_admin(request):
             host.limited(host.limits.token, request)
-            raise HTTPException(403, detail={"message": "this takes the host's token", "hint": ""})
+            raise HTTPException(403, detail={"message": "this request needs the host token", "hint": ""})
         if utc_now() < host.contest.config.closes:
-            host.contest.state(close_asked=utc_now().isoformat(), early=one_line(asked.reason))
+            host.contest.state(close_asked=utc_now().isoformat(), early=one_line(request_body.reason))
         else:
             host.contest.state(close_asked=utc_now().isoformat())
         return {"phase": host.contest.phase()}
@@ -140,7 +142,7 @@ def as_csv(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def csv_parts(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Rows as CSV, some at a time; what a spreadsheet would take for a formula is quoted with an apostrophe."""
+    """Rows as CSV, in chunks; a cell that a spreadsheet would read as a formula is quoted with an apostrophe."""
     out = io.StringIO()
     writer: csv.DictWriter[str] | None = None
     for number, row in enumerate(rows):
@@ -156,5 +158,5 @@ def csv_parts(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def _cell(value: Any) -> Any:
-    """A separator of another country may begin a cell as well, and so does a sign of full width."""
+    """Separators of other locales also begin a cell, and full-width signs also begin a formula."""
     return re.sub(r"(^|[,;|\s])(?=[=+\-@＝＋－＠])", r"\1'", value) if isinstance(value, str) else value

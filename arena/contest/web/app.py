@@ -1,4 +1,4 @@
-"""The web application of a contest: FastAPI, the pages, the forms, and what stands around all of them."""
+"""The web application of a contest: API, pages, forms, middleware and error handlers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from arena.contest.web.disputes import dispute_routes
 from arena.contest.web.downloads import download_routes
 from arena.contest.web.entry import entry_routes
 from arena.contest.web.forms import form_routes
-from arena.contest.web.host import Host, Limits, bearer
+from arena.contest.web.host import Host, RateLimits, bearer
 from arena.contest.web.hosting import hosting_routes
 from arena.contest.web.limits import BodyLimit
 from arena.contest.web.lineage import lineage_routes
@@ -27,12 +27,12 @@ from arena.contest.web.security import SafeHeaders, WellFormed
 from programs.text import one_line
 
 
-def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
-    """No page of FastAPI's own: its documentation would ask other servers for scripts. /openapi.json is there."""
-    host = Host.of(contest, limits or Limits())
+def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
+    """Without FastAPI's documentation pages, which load scripts from other servers; /openapi.json is served."""
+    host = Host.of(contest, limits or RateLimits())
     app = FastAPI(
         title=f"Metaloop contest: {contest.config.title}", version="1", docs_url=None, redoc_url=None,
-        description="Enter a program.md, follow its way, read the board. Tokens go into the header Authorization.",
+        description="Submit a program.md, follow it, read the board. Send tokens in the Authorization header.",
     )  # fmt: skip
     app.include_router(api_routes(host))
     app.include_router(form_routes(host))
@@ -45,14 +45,14 @@ def create_app(contest: Contest, limits: Limits | None = None) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)
-    app.add_middleware(Shared)  # the outermost: what it hands out has been through the others
+    app.add_middleware(Shared)  # outermost: cached responses have passed through the others
     _errors(app, host)
     return app
 
 
 def _errors(app: FastAPI, host: Host) -> None:
     @app.exception_handler(HttpProblem)
-    def told(request: Request, problem: HttpProblem) -> Response:
+    def http_problem(request: Request, problem: HttpProblem) -> Response:
         detail: Any = problem.detail
         said = detail if isinstance(detail, dict) else {"message": str(detail), "hint": ""}
         page = "text/html" in request.headers.get("accept", "") and not bearer(request)  # no browser sends a token
@@ -65,17 +65,17 @@ def _errors(app: FastAPI, host: Host) -> None:
 
     @app.exception_handler(OperationalError)
     def unwell(request: Request, problem: OperationalError) -> Response:
-        """The disk is full, the folder gone, a writer stuck: nothing of the request was taken."""
+        """The disk is full, the folder is gone or a writer is stuck: nothing of the request was stored."""
         print(f"{request.method} {request.url.path}: {one_line(str(problem.orig))}", file=sys.stderr, flush=True)
         full = "full" in str(problem.orig)
-        said = "the disk of this host is full" if full else "this host cannot reach its database"
-        body = {"error": {"message": f"{said}; nothing of this was taken", "hint": "try again later"}}
+        said = "the host's disk is full" if full else "the host cannot reach its database"
+        body = {"error": {"message": f"{said}; nothing was stored", "hint": "try again later"}}
         return JSONResponse(body, 507 if full else 503, headers={"Retry-After": "30"})
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, problem: RequestValidationError) -> Response:
         first = problem.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        return told(
+        return http_problem(
             request, HTTPException(422, detail={"message": f"{where}: {first['msg']}", "hint": "/openapi.json"})
         )

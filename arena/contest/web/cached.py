@@ -1,8 +1,8 @@
-"""Pages that are the same for everybody are made once and handed out as bytes.
+"""A cache of the pages that are the same for all readers.
 
-Shared is only what is asked for without a session and without a token: the page is then made for a reader without
-cookies, so that nothing personal can be in it, and what would set a cookie is taken off. All others go on to the
-application. A page is at most FRESH_SECONDS behind what is known; while it is made anew, the one before is handed out.
+Only requests without a session and without a token are cached: the page is rendered for a reader without cookies, so it
+contains nothing personal, and headers that set a cookie are removed. All other requests go to the application. A cached
+page is at most FRESH_SECONDS old; while a new one is rendered, the old one is served.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ PAGES = frozenset({
     "/", "/index.md", "/queue", "/queue.md", "/rules", "/rules.md", "/llms.txt", "/static/style.css",
     "/static/live.js", "/static/icon.svg", "/api/v1/board", "/api/v1/queue", "/api/v1/contest",
 })  # fmt: skip
-ASKED = frozenset({"page", "rest", "limit", "offset"})
+PARAMETERS = frozenset({"page", "rest", "limit", "offset"})
 FRESH_SECONDS = 1.0
-STALE_SECONDS = 5.0  # of age up to which a page is handed out while its successor is made
+STALE_SECONDS = 5.0  # maximum age of a page that is served while a new one is rendered
 MOST_PAGES, MOST_QUERY = 200, 60
 VARY = b"accept, accept-encoding, authorization, cookie"
 TIMES = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?")  # a page that differs by its clock is the same page
@@ -39,7 +39,7 @@ Key = tuple[Any, ...]
 
 @dataclass
 class Page:
-    """An answer as it goes over the wire. ``made``: by the monotonic clock, when making it began."""
+    """A response as bytes. ``made``: when rendering began, on the monotonic clock."""
 
     made: float
     status: int
@@ -50,7 +50,7 @@ class Page:
 
 
 class Shared:
-    """Answers what it can from memory; the rest is the application's."""
+    """Middleware: answers from the cache where it can, else passes the request on."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -70,16 +70,16 @@ class Shared:
         await _answer(page, headers, send)
 
     async def _page(self, key: Key, scope: Scope) -> Page:
-        """The page, made anew where it is too old; several who ask wait for one."""
-        found, now = self._pages.get(key), time.monotonic()
-        if found is not None and now - found.made < FRESH_SECONDS:
-            return found
+        """The page, rendered again if it is too old; concurrent requests wait for one rendering."""
+        cached, now = self._pages.get(key), time.monotonic()
+        if cached is not None and now - cached.made < FRESH_SECONDS:
+            return cached
         task = self._making.get(key)
         if task is None:
             task = self._making[key] = asyncio.create_task(self._make(key, scope))
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever waits is told of it
-        if found is not None and now - found.made < STALE_SECONDS:
-            return found
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the waiting requests raise it
+        if cached is not None and now - cached.made < STALE_SECONDS:
+            return cached
         return await asyncio.shield(task)
 
     async def _make(self, key: Key, scope: Scope) -> Page:
@@ -95,11 +95,11 @@ class Shared:
 
 
 def key_of(scope: Scope, headers: Mapping[bytes, bytes]) -> Key | None:
-    """What a shared page depends on; None where the answer may be personal, or the question is none that pages ask."""
+    """What a cached page depends on; None if the response may be personal or the query has other parameters."""
     if b"authorization" in headers or SESSION.encode() in headers.get(b"cookie", b""):
         return None
     query: bytes = scope["query_string"]
-    if len(query) > MOST_QUERY or not {name for name, _ in parse_qsl(query.decode("latin-1"), True)} <= ASKED:
+    if len(query) > MOST_QUERY or not {name for name, _ in parse_qsl(query.decode("latin-1"), True)} <= PARAMETERS:
         return None
     accept = headers.get(b"accept", b"")
     form = b"text/markdown" in accept, b"text/html" in accept
@@ -107,21 +107,25 @@ def key_of(scope: Scope, headers: Mapping[bytes, bytes]) -> Key | None:
 
 
 async def made(app: ASGIApp, scope: Scope) -> Page:
-    """Ask the application as somebody unknown would."""
-    kept = {b"host", b"accept"}
-    asked = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name in kept], "state": {}}
-    told: list[Message] = []
+    """Render the page for an anonymous reader."""
+    forwarded = {b"host", b"accept"}
+    anonymous = {
+        **scope,
+        "headers": [(name, value) for name, value in scope["headers"] if name in forwarded],
+        "state": {},
+    }
+    messages: list[Message] = []
 
     async def nothing() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def take(message: Message) -> None:
-        told.append(message)
+        messages.append(message)
 
     began = time.monotonic()
-    await app(asked, nothing, take)
-    head = next(message for message in told if message["type"] == "http.response.start")
-    body = b"".join(message.get("body", b"") for message in told)
+    await app(anonymous, nothing, take)
+    head = next(message for message in messages if message["type"] == "http.response.start")
+    body = b"".join(message.get("body", b"") for message in messages)
     etag = b'W/"%b"' % hashlib.sha256(TIMES.sub(b"", body)).hexdigest()[:20].encode()
     headers = [(name, value) for name, value in head["headers"] if name.lower() not in OWN]
     headers += [(b"vary", VARY), (b"etag", etag)]
@@ -129,12 +133,12 @@ async def made(app: ASGIApp, scope: Scope) -> Page:
     return Page(began, head["status"], headers, body, small, etag)
 
 
-async def _answer(page: Page, asked: Mapping[bytes, bytes], send: Send) -> None:
-    if page.etag in asked.get(b"if-none-match", b""):
+async def _answer(page: Page, request_headers: Mapping[bytes, bytes], send: Send) -> None:
+    if page.etag in request_headers.get(b"if-none-match", b""):
         await send({"type": "http.response.start", "status": 304, "headers": page.headers})
         await send({"type": "http.response.body", "body": b""})
         return
-    small = bool(page.small) and b"gzip" in asked.get(b"accept-encoding", b"")
+    small = bool(page.small) and b"gzip" in request_headers.get(b"accept-encoding", b"")
     body = page.small if small else page.body
     headers = [*page.headers, (b"content-length", str(len(body)).encode())]
     if small:

@@ -1,4 +1,4 @@
-"""What an entry changes against another text, directive by directive."""
+"""The differences between an entry and another text, by directive."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from programs.program import Program
 from programs.shelf import starter
 
 MOST = 60_000  # characters of a program whose directives are compared; pairing them takes time
-MOST_PAIRED = 50_000_000  # characters of one times characters of the other: each directive is held against each
+MOST_PAIRED = 50_000_000  # product of the two lengths: each directive is compared with each
 
 
 @dataclass(frozen=True)
-class Base:
-    """What to compare with: ``key`` stands in the address, ``label`` on the page. Stock has no text here."""
+class BaseText:
+    """The text to compare with: ``key`` for the URL, ``label`` for the page. Stock has no text here."""
 
     key: str
     label: str
@@ -24,20 +24,20 @@ class Base:
 
 
 @lru_cache(maxsize=512)
-def between(base: Base, text: str, name: str) -> list[tuple[str, str, str]] | None:
+def between(base: BaseText, text: str, name: str) -> list[tuple[str, str, str]] | None:
     """(added, removed or changed; heading; text) of each directive; None for a program too long to compare."""
     if max(len(text), len(base.text)) > MOST or len(text) * len(base.text) > MOST_PAIRED:
         return None
     before = Program.parse(base.text, base.key) if base.text else starter("stock")
-    found = diff(before, Program.parse(text, name))
-    rows = [("added", d.heading, said(d)) for d in found.added]
+    changes = diff(before, Program.parse(text, name))
+    rows = [("added", d.heading, said(d)) for d in changes.added]
     rows += [
         ("changed", new.heading, said(new) if new.kind == ORDER else f"{old.text} → {new.text}")
-        for old, new in found.changed
+        for old, new in changes.changed
     ]
-    return rows + [("removed", d.heading, said(d)) for d in found.removed]
+    return rows + [("removed", d.heading, said(d)) for d in changes.removed]
 
 
 def said(directive: Directive) -> str:
-    """Its text; that of an order is a list of hashes, which nobody reads."""
-    return "(the order of the ideas)" if directive.kind == ORDER else directive.text
+    """Its text; the text of an order is a list of hashes, which is not shown."""
+    return "(order of the ideas)" if directive.kind == ORDER else directive.text

@@ -1,4 +1,4 @@
-"""The course of a run as a drawing: kept and discarded dots, crash rug, best so far with the noise band. No script.
+"""The curve of a run as SVG: kept and discarded experiments, failures, best so far with the noise band. No script.
 
 As picture 4 of the report (`analysis/templates/report/charts.js`, oneRun), in units of an SVG's viewBox.
 """
@@ -31,21 +31,21 @@ class Dot:
 
 @dataclass(frozen=True)
 class Curve:
-    """All that a template needs; lengths in the units of the viewBox."""
+    """The values for the template; lengths in units of the viewBox."""
 
     dots: tuple[Dot, ...]
-    rug: tuple[tuple[float, str], ...]  # where an experiment failed, and which
-    best: str  # path of the best so far; empty where nothing was measured
-    band: str  # polygon of twice the noise around it; empty where the noise is not known
+    rug: tuple[tuple[float, str], ...]  # position and label of each failed experiment
+    best: str  # path of the best so far; empty if nothing was measured
+    band: str  # polygon of ± 2 SD around it; empty if the noise is unknown
     final: tuple[float, float, str] | None
-    rows: tuple[tuple[float, str], ...]  # grid: height, its figure
+    rows: tuple[tuple[float, str], ...]  # grid lines: y, label
     columns: tuple[tuple[float, str], ...]
     caption: str
-    table: tuple[tuple[int, str, str], ...]  # number, what became of it, metric
+    table: tuple[tuple[int, str, str], ...]  # number, outcome, metric
 
 
 def curve(run: Mapping[str, Any], digits: int = 5) -> Curve:
-    """The drawing of one run as `courses.courses_of` tells it."""
+    """The curve of one run, a row of `courses.courses_of`."""
     marked = [
         (row, letter(row["number"], row["decision"], row["status"], row["metric"], row["fraction"] or 1.0))
         for row in run["experiments"]
@@ -70,8 +70,8 @@ def curve(run: Mapping[str, Any], digits: int = 5) -> Curve:
 
 
 def title(row: Mapping[str, Any], what: str, digits: int) -> str:
-    told = "" if row["metric"] is None else f", {brief(row['metric'], digits)}"
-    return f"{row['number']}: {MEANINGS[what]}{told}. {row['description']}"
+    metric = "" if row["metric"] is None else f", {brief(row['metric'], digits)}"
+    return f"{row['number']}: {MEANINGS[what]}{metric}. {row['description']}"
 
 
 def best_so_far(marked: Sequence[tuple[Mapping[str, Any], str]], higher: bool) -> list[tuple[int, float]]:
@@ -88,18 +88,18 @@ def best_so_far(marked: Sequence[tuple[Mapping[str, Any], str]], higher: bool) -
 
 
 def caption(run: Mapping[str, Any], letters: Sequence[str], steps: Sequence[tuple[int, float]], digits: int) -> str:
-    counted = ", ".join(f"{letters.count(key)} {told}" for key, told in MEANINGS.items() if key in letters)
+    counted = ", ".join(f"{letters.count(key)} {meaning}" for key, meaning in MEANINGS.items() if key in letters)
     ends = f": {brief(steps[0][1], digits)} at the start, {brief(steps[-1][1], digits)} at the end" if steps else ""
     fresh = "" if run["final"] is None else f", {brief(run['final'], digits)} on fresh seeds"
     said = f"{many(len(letters), 'experiment')}{f' ({counted})' if counted else ''}{ends}{fresh}."
     if run["left_out"]:
-        said += f" {many(run['left_out'], 'later one')} left out."
+        said += f" {many(run['left_out'], 'later one')} not shown."
     return said
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Where a number and a metric lie in the drawing; values beyond ``low`` and ``high`` lie on the edge."""
+    """Maps experiment number and metric to coordinates; values beyond ``low`` and ``high`` are clamped."""
 
     low: float
     high: float
@@ -129,7 +129,7 @@ class Plane:
         return f"M{self.x(start)} {self.y(value)}" + "".join(f"H{self.x(at)}V{self.y(best)}" for at, best in others)
 
     def band(self, steps: Sequence[tuple[int, float]], sd: float | None) -> str:
-        """A polygon along the steps, twice the noise above and, back again, below."""
+        """A polygon around the steps, from 2 SD below to 2 SD above."""
         if not steps or not sd:
             return ""
         corners = [(steps[0][0], steps[0][1])]

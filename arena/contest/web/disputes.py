@@ -1,4 +1,4 @@
-"""Raising a dispute, by form and by API, and reading those that there are."""
+"""Disputes: the form and the API to raise them, and the lists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from arena.contest import disputes
 from arena.contest.tables import Dispute, Person
 from arena.contest.views import plain
-from arena.contest.web.entry import Asked, entry_or_404, entry_page
+from arena.contest.web.entry import EntrySelection, entry_or_404, entry_page
 from arena.contest.web.forms import field, posted
 from arena.contest.web.host import Host
 from arena.contest.web.limits import EntryId
@@ -20,7 +20,7 @@ from programs.errors import UsageError
 
 
 class Raised(BaseModel):
-    """What is held against the entry; everybody reads it."""
+    """The objection to the entry; public."""
 
     reason: str = Field(max_length=4 * disputes.MOST_REASON)
 
@@ -48,7 +48,7 @@ def _by_form(routes: APIRouter, host: Host) -> None:
         try:
             made = await run_in_threadpool(_raise, host, request, entry_id, person, reason)
         except UsageError as problem:
-            return await run_in_threadpool(entry_page, host, request, entry_id, Asked(), problem, reason)
+            return await run_in_threadpool(entry_page, host, request, entry_id, EntrySelection(), problem, reason)
         return RedirectResponse(f"/entry/{entry_id}#dispute-{made.dispute_id}", status_code=303)
 
 
@@ -62,10 +62,10 @@ def _by_api(routes: APIRouter, host: Host) -> None:
         return plain({"rows": disputes.disputes_of(host.contest, entry_or_404(host, entry_id).number)})
 
     @routes.post("/api/v1/entries/{entry_id}/disputes", status_code=201, summary="Raise a dispute about an entry")
-    def raised(entry_id: EntryId, asked: Raised, request: Request) -> Any:
+    def raised(entry_id: EntryId, request_body: Raised, request: Request) -> Any:
         person = host.person(request)
         try:
-            return plain(_raise(host, request, entry_id, person, asked.reason).row())
+            return plain(_raise(host, request, entry_id, person, request_body.reason).row())
         except UsageError as problem:
             raise HTTPException(
                 422, detail={"kind": problem.kind, "message": problem.message, "hint": problem.hint}

@@ -1,7 +1,6 @@
-"""Tables to take away: board, entries, runs and experiments as CSV, JSON or Parquet; texts of sealed entries never.
+"""Downloads: board, entries, runs and experiments as CSV, JSON or Parquet; never the texts of sealed entries.
 
-A file is made once for a state of the contest and served from the disk; it is written piece by piece, for a contest may
-have many runs.
+A file is written once per state of the contest, in chunks because a contest may have many runs, and served from disk.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from arena.contest import views
 from arena.contest.contest import Contest
 from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING
 from arena.contest.standing import whole_board
-from arena.contest.tables import Course, Descent, Entry
+from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.web.api import as_csv
 from arena.contest.web.entry import entry_or_404
 from arena.contest.web.host import Host
@@ -36,8 +35,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 KINDS = {"csv": "text/csv; charset=utf-8", "json": "application/json", "parquet": "application/vnd.apache.parquet"}
 FOLDER = "downloads"
-CHUNK = 200  # runs that are in memory at once
-PATIENCE = 10.0  # times as long as a file took to make, at least, before it is made anew
+CHUNK = 200  # runs in memory at once
+PATIENCE = 10.0  # minimum age of a file before it is written again, in multiples of the time it took
 TEXT, WHOLE, REAL = "string", "int64", "double"
 RUN_COLUMNS = {
     "run_id": TEXT, "entry_id": TEXT, "number": WHOLE, "entrant": TEXT, "purpose": TEXT, "task": TEXT, "metric": TEXT,
@@ -51,7 +50,7 @@ EXPERIMENT_COLUMNS = {
 
 
 def download_routes(host: Host) -> APIRouter:
-    """One address for each table and kind: /download/runs.csv."""
+    """One URL per table and format: /download/runs.csv."""
     routes, files, rate = APIRouter(), Files(host.contest), Rate(60, 60.0)
 
     @routes.get("/downloads", include_in_schema=False)
@@ -63,20 +62,20 @@ def download_routes(host: Host) -> APIRouter:
                 response_class=Response)  # fmt: skip
     def table(name: Word, kind: Word, request: Request) -> Response:
         if name not in TABLES or kind not in KINDS:
-            told = {"message": f"no table {name}.{kind}"[:80], "hint": "/downloads lists them"}
-            raise HTTPException(404, detail=told)
+            detail = {"message": f"no table {name}.{kind}"[:80], "hint": "see /downloads for the list"}
+            raise HTTPException(404, detail=detail)
         host.limited(rate, request)
         return FileResponse(files.made(name, kind), media_type=KINDS[kind], filename=f"{name}.{kind}")
 
     @routes.get("/entry/{entry_id}/experiments.{kind}", summary="The experiments of one entry, with their diffs",
                 response_class=Response)  # fmt: skip
     def log(entry_id: EntryId, kind: Word, request: Request) -> Response:
-        found = entry_or_404(host, entry_id)
+        match = entry_or_404(host, entry_id)
         if kind not in ("csv", "json"):
-            raise HTTPException(404, detail={"message": f"no {kind} here"[:80], "hint": "csv or json"})
-        if not views.may_read(host.contest, found, host.viewer(request), host.is_admin(request)):
-            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {found.sha256}"})
-        rows = list(experiments(host.contest, found.number))
+            raise HTTPException(404, detail={"message": f"no experiments.{kind}"[:80], "hint": "available: csv, json"})
+        if not views.may_read(host.contest, match, host.viewer(request), host.is_admin(request)):
+            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {match.sha256}"})
+        rows = list(experiments(host.contest, match.number))
         return Response(as_csv(rows) if kind == "csv" else json.dumps(rows), media_type=KINDS[kind])
 
     return routes
@@ -97,52 +96,54 @@ def board(contest: Contest) -> Iterator[Row]:
 
 
 def entries(contest: Contest) -> Iterator[Row]:
-    """Who entered what and when, with the hash of the text; without the text."""
+    """All entries with the hash of the text, without the text."""
     with contest.database.read() as connection:
-        found = connection.scalars(select(Entry).order_by(Entry.number)).all()
+        all_entries = connection.scalars(select(ContestEntry).order_by(ContestEntry.number)).all()
         hidden = sealed(contest)
         sources = {} if hidden else {d.number: d for d in connection.scalars(select(Descent)).all()}
-    for entry in found:
+    for entry in all_entries:
         descent = sources.get(entry.number)
         yield views.plain(views.entry_row(entry)) | {
             "source": descent.source if descent else None, "parent_named": bool(descent and descent.named),
         }  # fmt: skip
 
 
-def courses(contest: Contest, number: int | None = None) -> Iterator[tuple[Course, Entry]]:
-    """Runs with their entries: of all that may be read by everybody, or of one entry."""
+def courses(contest: Contest, number: int | None = None) -> Iterator[tuple[Course, ContestEntry]]:
+    """Runs with their entries: all public ones, or those of one entry."""
     decided = contest.phase() == "decided"
     purposes = (CONTEST, SCREENING, *((CONFIRMATION, RESERVE) if decided else ()))
-    query = select(Course.run_id).where(Course.purpose.in_(purposes)).order_by(Course.number, Course.place)
+    query = select(Course.run_id).where(Course.purpose.in_(purposes)).order_by(Course.number, Course.stored_order)
     if number is not None:
         query = query.where(Course.number == number)
     elif sealed(contest):
-        query = query.join(Entry, Entry.number == Course.number).where(Entry.person_id.is_(None))
+        query = query.join(ContestEntry, ContestEntry.number == Course.number).where(ContestEntry.person_id.is_(None))
     with contest.database.read() as connection:
         wanted = connection.scalars(query).all()
     for some in batched(wanted, CHUNK):
         with contest.database.read() as connection:
-            found = {c.run_id: c for c in connection.scalars(
+            by_run = {c.run_id: c for c in connection.scalars(
                 select(Course).options(undefer(Course.body)).where(Course.run_id.in_(some)))}  # fmt: skip
-            numbers = {course.number for course in found.values()}
-            owners = {e.number: e for e in connection.scalars(select(Entry).where(Entry.number.in_(numbers)))}
+            numbers = {course.number for course in by_run.values()}
+            owners = {
+                e.number: e for e in connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(numbers)))
+            }
         for run_id in some:
-            if run_id in found:
-                yield found[run_id], owners[found[run_id].number]
+            if run_id in by_run:
+                yield by_run[run_id], owners[by_run[run_id].number]
 
 
 def runs(contest: Contest) -> Iterator[Row]:
     for course, entry in courses(contest):
-        told = course.told
-        tried = told["experiments"]
+        run = course.content
+        tried = run["experiments"]
         measured = [e["metric"] for e in tried if e["decision"] in ("baseline", "keep") and e["metric"] is not None]
-        better = max if told["direction"] == "higher" else min
+        better = max if run["direction"] == "higher" else min
         yield {
             "run_id": course.run_id, "entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant,
-            "purpose": course.purpose, "task": course.task, "metric": told["metric"], "unit": told["unit"],
-            "direction": told["direction"], "gain": told["gain"], "baseline": measured[0] if measured else None,
-            "best": better(measured) if measured else None, "fresh": told["final"], "noise_sd": told["sd"],
-            "experiments": len(tried) + told["left_out"], "kept": sum(e["decision"] == "keep" for e in tried),
+            "purpose": course.purpose, "task": course.task, "metric": run["metric"], "unit": run["unit"],
+            "direction": run["direction"], "gain": run["gain"], "baseline": measured[0] if measured else None,
+            "best": better(measured) if measured else None, "fresh": run["final"], "noise_sd": run["sd"],
+            "experiments": len(tried) + run["left_out"], "kept": sum(e["decision"] == "keep" for e in tried),
             "failed": sum(e["status"] != "ok" for e in tried),
         }  # fmt: skip
 
@@ -150,29 +151,33 @@ def runs(contest: Contest) -> Iterator[Row]:
 def experiments(contest: Contest, number: int | None = None) -> Iterator[Row]:
     for course, entry in courses(contest, number):
         whose = {"run_id": course.run_id, "entry_id": entry.entry_id, "purpose": course.purpose, "task": course.task}
-        for told in course.told["experiments"]:
-            yield {key: (whose | told)[key] for key in EXPERIMENT_COLUMNS}
+        for experiment in course.content["experiments"]:
+            yield {key: (whose | experiment)[key] for key in EXPERIMENT_COLUMNS}
 
 
 TABLES: dict[str, tuple[str, Callable[[Contest], Iterator[Row]], dict[str, str] | None]] = {
-    "board": ("the standings as the board shows them, a row per entry", board, None),
-    "entries": ("who entered what and when, with SHA-256 and state; without the texts", entries, None),
-    "runs": ("each run with its verified gain", runs, RUN_COLUMNS),
-    "experiments": ("each experiment of each run, with its diff", experiments, EXPERIMENT_COLUMNS),
+    "board": ("the standings on the board, one row per entry", board, None),
+    "entries": ("entrant, time, SHA-256 and state of each entry, without the text", entries, None),
+    "runs": ("one row per run, with its verified gain", runs, RUN_COLUMNS),
+    "experiments": ("one row per experiment, with its diff", experiments, EXPERIMENT_COLUMNS),
 }
 
 
 class Files:
-    """The files that were asked for, each made anew when the contest has gone on and the last one is paid off."""
+    """The download files; each is written again if the contest has changed and the file is old enough."""
 
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
         self._locks = {(name, kind): threading.Lock() for name in TABLES for kind in KINDS}
-        self._made: dict[tuple[str, str], tuple[str, float]] = {}  # the state it tells of, and until when it is kept
+        self._made: dict[
+            tuple[str, str], tuple[str, float]
+        ] = {}  # its state of the contest, and the time until which it is served
 
     def state(self) -> str:
         with self.contest.database.read() as connection:
-            counted = connection.execute(select(func.count(), func.max(Entry.changed_at)).select_from(Entry)).one()
+            counted = connection.execute(
+                select(func.count(), func.max(ContestEntry.changed_at)).select_from(ContestEntry)
+            ).one()
             stored = connection.scalar(select(func.count()).select_from(Course))
         version = self.contest.database.fact("board").get("version")
         return f"{counted} {stored} {version} {self.contest.phase()}"
@@ -192,7 +197,7 @@ class Files:
 
 
 def write(path: Path, kind: str, rows: Iterator[Row], columns: dict[str, str] | None) -> None:
-    """Write a table piece by piece. Without ``columns`` its types are those of the rows, which come in one piece."""
+    """Write a table in chunks. Without ``columns`` it is written in one chunk and the types come from the rows."""
     pieces = ([*rows],) if columns is None else batched(rows, 5000)
     if kind == "parquet":
         _parquet(path, pieces, columns)

@@ -1,4 +1,4 @@
-"""The page of one entry: its standing, its runs with their curves and experiments, its text tinted by credit."""
+"""The page of one entry: standing, runs with curves and experiments, the text tinted by credit."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from arena.contest import views
 from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, courses_of
 from arena.contest.disputes import disputes_of
 from arena.contest.insight import credit_of
-from arena.contest.tables import Entry, Parent, Person
-from arena.contest.web.changes import Base, between
+from arena.contest.tables import ContestEntry, EntryParent, Person
+from arena.contest.web.changes import BaseText, between
 from arena.contest.web.curve import curve
 from arena.contest.web.host import Host
 from arena.contest.web.limits import Chosen, EntryId
@@ -30,8 +30,8 @@ From = Annotated[int, Query(alias="from", ge=0, le=1_000_000)]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What of an entry is to be shown: a run's experiments from a number on, the differences from another entry."""
+class EntrySelection:
+    """What the request selects: the run whose experiments are listed, the first of them, the entry to compare with."""
 
     run: str = ""
     against: str = ""
@@ -44,43 +44,48 @@ def entry_routes(host: Host) -> APIRouter:
 
     @routes.get("/entry/{entry_id}")
     def entry(entry_id: EntryId, request: Request, run: Chosen = "", against: Chosen = "", start: From = 0) -> Response:
-        return entry_page(host, request, entry_id, Asked(run, against, start))
+        return entry_page(host, request, entry_id, EntrySelection(run, against, start))
 
     @routes.get("/entry/{entry_id}/program.md")
     def text(entry_id: EntryId, request: Request) -> Response:
-        found = entry_or_404(host, entry_id)
-        if not views.may_read(host.contest, found, host.viewer(request), host.is_admin(request)):
-            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {found.sha256}"})
-        headers = {"content-disposition": f'attachment; filename="{found.entry_id}.md"'}
-        return Response(found.raw, media_type=MARKDOWN, headers=headers)
+        match = entry_or_404(host, entry_id)
+        if not views.may_read(host.contest, match, host.viewer(request), host.is_admin(request)):
+            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {match.sha256}"})
+        headers = {"content-disposition": f'attachment; filename="{match.entry_id}.md"'}
+        return Response(match.raw, media_type=MARKDOWN, headers=headers)
 
     return routes
 
 
-def entry_or_404(host: Host, entry_id: str) -> Entry:
+def entry_or_404(host: Host, entry_id: str) -> ContestEntry:
     try:
         return views.entry_of(host.contest, entry_id)
     except NotFound as missing:
-        told = {"kind": missing.kind, "message": missing.message, "hint": missing.hint}
-        raise HTTPException(404, detail=told) from None
+        detail = {"kind": missing.kind, "message": missing.message, "hint": missing.hint}
+        raise HTTPException(404, detail=detail) from None
 
 
 def entry_page(
-    host: Host, request: Request, entry_id: str, asked: Asked, problem: UsageError | None = None, reason: str = ""
-) -> Response:  # fmt: skip
-    """``problem``: with a dispute whose ``reason`` was just sent. Raises 404."""
-    found = entry_or_404(host, entry_id.removesuffix(".md"))
+    host: Host,
+    request: Request,
+    entry_id: str,
+    selection: EntrySelection,
+    problem: UsageError | None = None,
+    reason: str = "",
+) -> Response:
+    """``problem``: why the dispute with this ``reason`` was rejected. Raises 404."""
+    match = entry_or_404(host, entry_id.removesuffix(".md"))
     viewer, admin = host.viewer(request), host.is_admin(request)
-    seen = views.entry_view(host.contest, found, viewer, admin)
+    seen = views.entry_view(host.contest, match, viewer, admin)
     return show(
         host, request, "entry", 422 if problem else 200, entry=seen, problem=problem, reason=reason,
-        disputes=disputes_of(host.contest, found.number), runs=runs_shown(host, found, seen, asked),
-        text=text_shown(host, found, seen, asked.against, viewer, admin),
+        disputes=disputes_of(host.contest, match.number), runs=runs_shown(host, match, seen, selection),
+        text=text_shown(host, match, seen, selection.against, viewer, admin),
     )  # fmt: skip
 
 
-def runs_shown(host: Host, entry: Entry, seen: Row, asked: Asked) -> Row | None:
-    """The curves, and the experiments of the run that was asked for; nothing of an entry that is sealed."""
+def runs_shown(host: Host, entry: ContestEntry, seen: Row, selection: EntrySelection) -> Row | None:
+    """The curves, and the experiments of the requested run; None if the entry is sealed."""
     if seen["sealed"]:
         return None
     purposes = [CONTEST, SCREENING]
@@ -89,8 +94,8 @@ def runs_shown(host: Host, entry: Entry, seen: Row, asked: Asked) -> Row | None:
     runs = named(courses_of(host.contest, entry.number, tuple(purposes)))
     if not runs:
         return None
-    chosen = next((run for run in runs if run["run_id"] == asked.run), None) or typical(runs)
-    start = first_shown(asked.start, len(chosen["experiments"]))
+    chosen = next((run for run in runs if run["run_id"] == selection.run), None) or typical(runs)
+    start = first_shown(selection.start, len(chosen["experiments"]))
     shown = drawn(runs)
     return {
         "all": runs, "curves": [(run, curve(run)) for run in shown], "chosen": chosen, "from": start,
@@ -100,7 +105,7 @@ def runs_shown(host: Host, entry: Entry, seen: Row, asked: Asked) -> Row | None:
 
 
 def named(runs: Sequence[Row]) -> list[Row]:
-    """Each with a title that tells it from the others."""
+    """Each run with a unique title."""
     several = len({run["task"] for run in runs if run["purpose"] == CONTEST}) > 1
     out = []
     for run in runs:
@@ -110,26 +115,26 @@ def named(runs: Sequence[Row]) -> list[Row]:
 
 
 def drawn(runs: Sequence[Row]) -> list[Row]:
-    """Those with a curve: the runs that count, the deciding ones first."""
+    """The runs to draw: the scored ones, confirming runs first; the screening run only if there is no other."""
     return [run for run in runs if run["purpose"] != SCREENING][:MOST_CURVES] or list(runs)
 
 
 def typical(runs: Sequence[Row]) -> Row:
-    """The run in the middle by what it ended with: not the luckiest."""
+    """The run with the median final metric, rather than the luckiest."""
     counted = [run for run in runs if run["purpose"] == CONTEST and run["final"] is not None]
     ranked = sorted(counted, key=lambda run: float(run["final"]))
     return ranked[len(ranked) // 2] if ranked else runs[0]
 
 
 def first_shown(at: int, length: int) -> int:
-    """Where the page of experiments begins that holds number ``at``, from 0; the first page where there is no such."""
+    """Start of the page that contains experiment ``at`` (from 0); 0 if there is no such experiment."""
     return at // MOST_EXPERIMENTS * MOST_EXPERIMENTS if at < length else 0
 
 
 def text_shown(
-    host: Host, entry: Entry, seen: Row, against: str, viewer: Person | None, admin: bool
+    host: Host, entry: ContestEntry, seen: Row, against: str, viewer: Person | None, admin: bool
 ) -> Row | None:  # fmt: skip
-    """The text with its credit, and its differences from what was asked for: parent, kin or stock."""
+    """The text with its credit, and its differences from the parent, the most similar entry or stock."""
     if seen["sealed"]:
         return None
     bases = bases_of(host, entry, viewer, admin)
@@ -139,34 +144,34 @@ def text_shown(
     return {
         "bases": bases, "base": base, "changed": between(base, seen["text"], entry.name), "credit": credit,
         "passages": passages(seen["text"], credit), "proven": len(proven), "methods": methods(credit),
-        "causal": any(row.causal for row in proven), "told": credit_told(host),
+        "causal": any(row.causal for row in proven), "credit_public": credit_is_public(host),
     }  # fmt: skip
 
 
-def credit_told(host: Host) -> bool:
-    """Credit pools the runs of all entries, so in a sealed contest it is told to nobody before the decision."""
+def credit_is_public(host: Host) -> bool:
+    """Credit is computed from the runs of all entries, so a sealed contest publishes it after the decision."""
     return not host.contest.config.sealed or host.contest.phase() == "decided"
 
 
-def credit_shown(host: Host, entry: Entry) -> list[CreditRow]:
-    rows = credit_of(host.contest, entry.program_id) if credit_told(host) else []
+def credit_shown(host: Host, entry: ContestEntry) -> list[CreditRow]:
+    rows = credit_of(host.contest, entry.program_id) if credit_is_public(host) else []
     return [record(row, CreditRow) for row in rows if row["estimate"] is not None]
 
 
-def bases_of(host: Host, entry: Entry, viewer: Person | None, admin: bool) -> list[Base]:
-    """What the entry may be compared with, the default first: its named parent, stock, the earlier one most alike.
+def bases_of(host: Host, entry: ContestEntry, viewer: Person | None, admin: bool) -> list[BaseText]:
+    """The texts to compare with, the default first: the named parent, stock, the most similar earlier entry.
 
-    Another's entry is among them only where its text may be read.
+    Other entries are included only if the viewer may read them.
     """
     with host.contest.database.read() as connection:
-        named_ = connection.scalar(select(Parent.parent).where(Parent.number == entry.number))
+        named_ = connection.scalar(select(EntryParent.parent).where(EntryParent.number == entry.number))
     alike = entry.alike[0]["number"] if entry.alike else None
-    bases = [Base("stock", "stock", "")]
-    for number, what in ((named_, "its parent, number {}"), (alike, "number {}, the earlier one most like it")):
+    bases = [BaseText("stock", "stock", "")]
+    for number, what in ((named_, "parent, number {}"), (alike, "most similar earlier entry, number {}")):
         if number is None or any(base.key == str(number) for base in bases):
             continue
         other = views.entry_numbered(host.contest, number)
         if other is not None and views.may_read(host.contest, other, viewer, admin):
-            base = Base(str(number), f"{what.format(number)} ({other.entrant})", other.raw.decode("utf-8"))
+            base = BaseText(str(number), f"{what.format(number)} ({other.entrant})", other.raw.decode("utf-8"))
             bases = [base, *bases] if number == named_ else [*bases, base]
     return bases

@@ -1,4 +1,4 @@
-"""Server-sent events: a word to every open page when the board or the queue has changed."""
+"""Server-sent events: notify every open page when the board or the queue has changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from arena.contest.contest import Contest
 from arena.contest.standing import version
 
-LOOK_SECONDS = 1.0  # between two looks at the database, for all readers together
+LOOK_SECONDS = 1.0  # between two polls of the database, for all readers together
 SILENCE_SECONDS = 15.0  # after which a comment keeps the connection open
 MOST_READERS = 1000
 MOST_EACH = 250  # of one client; a quarter of all
@@ -20,7 +20,7 @@ State = tuple[int, int]  # version of the board, number of the latest change of 
 
 
 class Changes:
-    """Looks at the database once a second while anybody listens, and wakes those who do."""
+    """Polls the database once a second while there are readers, and notifies them."""
 
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
@@ -31,7 +31,7 @@ class Changes:
         self._task: asyncio.Task[None] | None = None
 
     def look(self) -> State:
-        """How things stand."""
+        """The current state."""
         return version(self.contest.database)
 
     async def _watch(self) -> None:
@@ -45,7 +45,7 @@ class Changes:
         self._task = None
 
     def full(self, client: str) -> bool:
-        """Whether there is no room for one more reader, or none for one more of this client."""
+        """Whether the number of readers, or of this client's readers, is at its limit."""
         return self.readers >= MOST_READERS or self.by_client[client] >= MOST_EACH
 
     async def stream(self, client: str) -> AsyncIterator[str]:
@@ -56,15 +56,15 @@ class Changes:
             if self._task is None:
                 self.state = await asyncio.to_thread(self.look)
                 self._task = self._task or asyncio.create_task(self._watch())
-            told, news = self.state, self._news
-            yield "retry: 3000\n" + _event(told)
+            sent, news = self.state, self._news
+            yield "retry: 3000\n" + _event(sent)
             while True:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(SILENCE_SECONDS):
                         await news.wait()
                 news = self._news
-                yield _event(self.state) if self.state != told else ": still here\n\n"
-                told = self.state
+                yield _event(self.state) if self.state != sent else ": still here\n\n"
+                sent = self.state
         finally:
             self.readers -= 1
             self.by_client.subtract([client])

@@ -1,4 +1,4 @@
-"""The forms: join, log in, enter, log out. Each must carry the proof that it was sent from our own page."""
+"""The forms: join, log in, submit, log out. Each must carry a proof that it was sent from our own page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from programs.errors import UsageError
 
 FIELDS, FILES = 8, 1  # the most that a form of ours has
 MOST_ECHOED = 100  # characters of a name
-NO_TOKEN = "your token was shown once, when you joined; whoever has none joins above"
+NO_TOKEN = "your token was shown once, when you joined; without one, join above"
 
 
 def form_routes(host: Host) -> APIRouter:
@@ -35,31 +35,31 @@ def form_routes(host: Host) -> APIRouter:
 
 @dataclass(frozen=True)
 class Posted:
-    """What a form brought: its fields, and the file that was chosen, if one was."""
+    """The content of a form: its fields, and the uploaded file if there is one."""
 
     fields: Mapping[str, str]
     file: bytes | None = None
 
     @property
     def program(self) -> bytes:
-        """The file; where there is none, the text that was typed, with the line ends of a file."""
+        """The file, else the typed text with Unix line ends."""
         if self.file is not None:
             return self.file
         return field(self, "text").replace("\r\n", "\n").encode("utf-8", "surrogatepass")
 
 
 async def posted(host: Host, request: Request) -> Posted:
-    """The form, if it is ours; what it was spooled to is closed. Raises 403, and 400 for an encoding but UTF-8."""
+    """The form, if it was sent from our page. Raises 403, and 400 for an encoding other than UTF-8."""
     kind = request.headers.get("content-type", "").lower()
     if "charset" in kind and not re.search(r"charset\s*=\s*\"?utf-?8\"?\s*(?:;|$)", kind):
-        raise HTTPException(400, detail={"message": "a form is sent as UTF-8", "hint": "open the page again"})
+        raise HTTPException(400, detail={"message": "forms must be sent as UTF-8", "hint": "reload the page"})
     async with request.form(max_files=FILES, max_fields=FIELDS) as form:
         fields = {name: value for name, value in form.items() if isinstance(value, str)}
         chosen = form.get("file")
         file = await chosen.read() if isinstance(chosen, UploadFile) and chosen.filename else None
     if not form_is_ours(request, host.key, fields.get("proof", "")):
-        told = {"message": "this form was not sent from this site, or is too old", "hint": "open the page again"}
-        raise HTTPException(403, detail=told)
+        detail = {"message": "this form was not sent from this site, or has expired", "hint": "reload the page"}
+        raise HTTPException(403, detail=detail)
     return Posted(fields, file)
 
 
@@ -68,7 +68,7 @@ def field(form: Posted, name: str) -> str:
 
 
 def echoed(raw: bytes) -> str:
-    """What was sent, to go on with in the form; nothing of what is no text."""
+    """The submitted text to fill the form with; empty if it is not text."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -82,6 +82,7 @@ def _joining(routes: APIRouter, host: Host) -> None:
         return show(host, request, "join", status, problem=problem, token=token, typed=name[:MOST_ECHOED])
 
     @routes.get("/join")
+    @routes.get("/join.md")
     def ask(request: Request) -> Response:
         return page_of(request)
 
@@ -107,8 +108,10 @@ def _joining(routes: APIRouter, host: Host) -> None:
             cookie = await run_in_threadpool(accounts.log_in, host.contest.database, field(form, "token"))
         except UsageError as problem:
             host.limited(host.limits.token, request)
-            told = UsageError(problem.message, hint=NO_TOKEN if isinstance(problem, accounts.Refused) else problem.hint)
-            return await run_in_threadpool(page_of, request, told)
+            shown = UsageError(
+                problem.message, hint=NO_TOKEN if isinstance(problem, accounts.AccessRefused) else problem.hint
+            )
+            return await run_in_threadpool(page_of, request, shown)
         response = RedirectResponse("/me", status_code=303)
         remember(response, request, SESSION, cookie, accounts.SESSION_DAYS * 86400)
         return response

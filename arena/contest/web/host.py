@@ -1,4 +1,4 @@
-"""What every answer draws on: the contest, the keys, the limits, and who is asking."""
+"""What every request handler uses: the contest, the keys, the rate limits, the viewer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 
 from arena.contest import accounts
-from arena.contest.accounts import Refused
+from arena.contest.accounts import AccessRefused
 from arena.contest.contest import Contest
 from arena.contest.entries import Accepted, checked
 from arena.contest.intake import Intake
@@ -22,33 +22,33 @@ from trainer.task import Task
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How often one client may do what. Reading is not limited: the pages are cheap."""
+class RateLimits:
+    """Rate limits per client. Reading is not limited: the pages are cheap."""
 
     join: Rate = field(default_factory=lambda: Rate(10, 60.0))
-    token: Rate = field(default_factory=lambda: Rate(30, 60.0))  # wrong ones
+    token: Rate = field(default_factory=lambda: Rate(30, 60.0))  # wrong tokens
     entry: Rate = field(default_factory=lambda: Rate(30, 60.0))
     dispute: Rate = field(default_factory=lambda: Rate(5, 60.0))
 
 
 @dataclass
 class Host:
-    """One server's view of one contest."""
+    """The state of one server: its contest, key, limits and background parts."""
 
     contest: Contest
     task: Task
     key: str
     changes: Changes
-    limits: Limits
+    limits: RateLimits
     intake: Intake
 
     @classmethod
-    def of(cls, contest: Contest, limits: Limits) -> Host:
+    def of(cls, contest: Contest, limits: RateLimits) -> Host:
         key = str(contest.database.fact("tokens")["server"])
         return cls(contest, contest.task, key, Changes(contest), limits, Intake(contest))
 
     def knows(self, term: str) -> bool:
-        """Whether the task has the edit that a program names in backticks."""
+        """Whether ``term``, named in backticks in a program, is an edit of the task."""
         return bool(self.task.edits.parse_terms((term,)))
 
     async def accept(self, person: Person, raw: bytes, parent: str = "") -> Accepted:
@@ -57,17 +57,17 @@ class Host:
         return await asyncio.wrap_future(self.intake.take(person, read))
 
     def viewer(self, request: Request) -> Person | None:
-        """Who is asking: by the browser's cookie, or by a token in the header. Raises 401 for a bad token."""
+        """The person who sent the request, by cookie or token. Raises 401 for a bad token."""
         token = bearer(request)
         if not token:
             return accounts.logged_in(self.contest.database, request.cookies.get(SESSION, ""))
         return None if self.is_admin(request) else self.person(request)
 
     def person(self, request: Request) -> Person:
-        """Who sent the token in the header. Raises 401, and 429 for too many wrong ones."""
+        """The owner of the token in the header. Raises 401, and 429 after too many wrong tokens."""
         try:
             return accounts.person_of(self.contest.database, bearer(request))
-        except Refused as error:
+        except AccessRefused as error:
             self.limited(self.limits.token, request)
             challenge = {"WWW-Authenticate": "Bearer"}
             raise HTTPException(401, detail={"message": error.message, "hint": error.hint}, headers=challenge) from None
@@ -76,15 +76,15 @@ class Host:
         return accounts.is_admin(self.contest.database, bearer(request))
 
     def is_host(self, request: Request) -> bool:
-        """The same, or by the cookie of a browser that logged in as host."""
+        """Whether the request has the host token or the cookie of a browser logged in as host."""
         cookie = request.cookies.get(HOSTING, "")
         return self.is_admin(request) or accounts.host_logged_in(self.contest.database, cookie)
 
     def limited(self, rate: Rate, request: Request, who: str = "", weight: int = 1) -> None:
-        """Count one more, or ``weight`` for what costs more; raises 429 where that is too many."""
+        """Count ``weight`` requests; raises 429 above the limit."""
         if not rate.allows(who or client_of(request), weight):
-            told = {"message": "too many requests", "hint": f"again in {rate.wait} s"}
-            raise HTTPException(429, detail=told, headers={"Retry-After": str(rate.wait)})
+            detail = {"message": "too many requests", "hint": f"retry in {rate.wait} s"}
+            raise HTTPException(429, detail=detail, headers={"Retry-After": str(rate.wait)})
 
 
 def bearer(request: Request) -> str:
@@ -93,10 +93,10 @@ def bearer(request: Request) -> str:
 
 
 def client_of(request: Request) -> str:
-    """Who counts as one client: an address, or the network that one customer of a provider has under IPv6."""
-    told = request.client.host if request.client else "?"
+    """The key of a client for rate limits: its IPv4 address, or the /64 network of its IPv6 address."""
+    name = request.client.host if request.client else "?"
     try:
-        address = ip_address(told)
+        address = ip_address(name)
     except ValueError:
-        return told
-    return told if address.version == 4 else str(ip_network((address, 64), strict=False))
+        return name
+    return name if address.version == 4 else str(ip_network((address, 64), strict=False))

@@ -1,6 +1,6 @@
-"""The host's page and API: void an entry, take that back, answer a dispute, see how queue and workers do.
+"""The host's page and API: void or reinstate an entry, answer a dispute, see the state of queue and workers.
 
-In a browser the host logs in with the admin token, for a day; every button asks for a reason or a tick first.
+In a browser the host logs in with the admin token for a day; every button requires a reason or a tick.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Done = Callable[[Posted], object]
 
 
 class Because(BaseModel):
-    """Why; everybody reads it."""
+    """The reason; public."""
 
     because: str = Field(max_length=2 * acts.MOST_REASON)
 
 
 class Said(BaseModel):
-    """The answer to a dispute; everybody reads it."""
+    """The answer to a dispute; public."""
 
     answer: str = Field(max_length=2 * disputes.MOST_ANSWER)
 
@@ -62,6 +62,7 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
 
 def _page(routes: APIRouter, host: Host) -> None:
     @routes.get("/host", include_in_schema=False)
+    @routes.get("/host.md", include_in_schema=False)
     def page(request: Request) -> Response:
         return page_of(host, request)
 
@@ -106,10 +107,10 @@ def _button(host: Host, done: Done) -> Callable[[Request], Any]:
     async def pressed(request: Request) -> Response:
         form = await posted(host, request)
         if not await run_in_threadpool(host.is_host, request):
-            raise HTTPException(403, detail={"message": "this takes the host's token", "hint": "log in at /host"})
+            raise HTTPException(403, detail={"message": "this request needs the host token", "hint": "log in at /host"})
         try:
             if field(form, "sure") != "yes":
-                raise UsageError("nothing was done: the tick was missing", hint="tick the box beside the button")
+                raise UsageError("nothing was changed: the box was not ticked", hint="tick the box above the button")
             await run_in_threadpool(done, form)
         except (UsageError, NotFound) as problem:
             return await run_in_threadpool(page_of, host, request, problem)
@@ -121,19 +122,19 @@ def _button(host: Host, done: Done) -> Callable[[Request], Any]:
 
 
 def _acted(host: Host, act: Callable[[], Any]) -> dict[str, Any]:
-    """Carry an act out, and tell the ledger where nobody else will."""
-    told = acts.row(act())
+    """Carry out an act, and record it in the ledger unless the queue's process will."""
+    row = acts.row(act())
     acts.write_down(host.contest)
-    return told
+    return row
 
 
 def _by_api(routes: APIRouter, host: Host) -> None:
     def hosts(request: Request) -> None:
         if not host.is_admin(request):
             host.limited(host.limits.token, request)
-            raise HTTPException(403, detail={"message": "this takes the host's token", "hint": ""})
+            raise HTTPException(403, detail={"message": "this request needs the host token", "hint": ""})
 
-    def told(done: Callable[[], Any]) -> Any:
+    def answer_or_error(done: Callable[[], Any]) -> Any:
         try:
             return plain(done())
         except NotFound as problem:
@@ -141,26 +142,26 @@ def _by_api(routes: APIRouter, host: Host) -> None:
         except UsageError as problem:
             raise error(422, problem) from None
 
-    @routes.get("/api/v1/acts", summary="What the host has declared void or taken back, and why")
+    @routes.get("/api/v1/acts", summary="Host actions: entries declared void or reinstated, with reasons")
     def every() -> Any:
         return plain({"rows": acts.acts(host.contest)})
 
-    @routes.post("/api/v1/entries/{entry_id}/void", summary="The host's: declare an entry void")
-    def void(entry_id: EntryId, asked: Because, request: Request) -> Any:
+    @routes.post("/api/v1/entries/{entry_id}/void", summary="Host only: declare an entry void")
+    def void(entry_id: EntryId, request_body: Because, request: Request) -> Any:
         hosts(request)
-        return told(lambda: _acted(host, lambda: acts.void(host.contest, entry_id, asked.because)))
+        return answer_or_error(lambda: _acted(host, lambda: acts.void(host.contest, entry_id, request_body.because)))
 
-    @routes.post("/api/v1/entries/{entry_id}/unvoid", summary="The host's: take that back")
-    def unvoid(entry_id: EntryId, asked: Because, request: Request) -> Any:
+    @routes.post("/api/v1/entries/{entry_id}/unvoid", summary="Host only: reinstate a void entry")
+    def unvoid(entry_id: EntryId, request_body: Because, request: Request) -> Any:
         hosts(request)
-        return told(lambda: _acted(host, lambda: acts.unvoid(host.contest, entry_id, asked.because)))
+        return answer_or_error(lambda: _acted(host, lambda: acts.unvoid(host.contest, entry_id, request_body.because)))
 
-    @routes.post("/api/v1/disputes/{dispute_id}/answer", summary="The host's: answer a dispute")
-    def answered(dispute_id: DisputeId, asked: Said, request: Request) -> Any:
+    @routes.post("/api/v1/disputes/{dispute_id}/answer", summary="Host only: answer a dispute")
+    def answered(dispute_id: DisputeId, request_body: Said, request: Request) -> Any:
         hosts(request)
-        return told(lambda: disputes.answer(host.contest, dispute_id, asked.answer).row())
+        return answer_or_error(lambda: disputes.answer(host.contest, dispute_id, request_body.answer).row())
 
-    @routes.get("/api/v1/health", summary="The host's: how queue and workers do, and the end of the log")
+    @routes.get("/api/v1/health", summary="Host only: state of queue and workers, end of the log")
     def well(request: Request) -> Any:
         hosts(request)
         return plain(health(host.contest))

@@ -1,4 +1,4 @@
-"""What a client may send: how much at once, how often, and within which bounds a number or a name lies."""
+"""Limits on requests: size, rate, and bounds of numbers and names."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from programs.text import MAX_BYTES
 
-MOST_BODY = MAX_BYTES + (16 << 10)  # a program, and what a form wraps it in
+MOST_BODY = MAX_BYTES + (16 << 10)  # a program and the form around it
 REMEMBERED = 20_000  # clients
-BODY_SECONDS = 30.0  # for a body to arrive, from its first byte
-HEAVY = 32 << 10  # bytes of a program that count as one more upload: what is long takes long to read
-MOST_NUMBER = (1 << 63) - 1  # that SQLite knows
-MOST_NAME = 100  # characters of an id, or of a word that chooses
+BODY_SECONDS = 30.0  # for a body to arrive
+HEAVY = 32 << 10  # bytes of a program that count as one more upload: long texts take long to check
+MOST_NUMBER = (1 << 63) - 1  # the largest integer of SQLite
+MOST_NAME = 100  # characters of an id or of a parameter
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Offset = Annotated[int, Query(ge=0, le=1_000_000_000)]
@@ -27,11 +27,11 @@ Chosen = Annotated[str, Query(max_length=MOST_NAME)]
 EntryId = Annotated[str, Path(max_length=MOST_NAME)]
 Word = Annotated[str, Path(max_length=MOST_NAME)]
 DisputeId = Annotated[int, Path(ge=1, le=MOST_NUMBER)]
-IN_A_FORM = TypeAdapter(Annotated[int, Field(ge=1, le=MOST_NUMBER)])  # what of a form is a number
+IN_A_FORM = TypeAdapter(Annotated[int, Field(ge=1, le=MOST_NUMBER)])  # numbers in forms
 
 
 class Rate:
-    """A bucket for each client: ``most`` at once, filled again within ``seconds``."""
+    """Token bucket per client: ``most`` requests at once, refilled within ``seconds``."""
 
     def __init__(self, most: int, seconds: float) -> None:
         self.most, self.seconds = most, seconds
@@ -49,7 +49,7 @@ class Rate:
 
     @property
     def wait(self) -> int:
-        """Seconds after which one more will be taken, for the header Retry-After."""
+        """Seconds until the next request is allowed, for the header Retry-After."""
         return max(1, round(self.seconds / self.most))
 
 
@@ -63,15 +63,15 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        told = dict(scope["headers"]).get(b"content-length", b"0")
-        if not told.isdigit() or len(told) > 12 or int(told) > MOST_BODY:
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if not length.isdigit() or len(length) > 12 or int(length) > MOST_BODY:
             await _refuse(send)
             return
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _read(receive)
         except TimeoutError:
-            await _refuse(send, 408, f"a body has {BODY_SECONDS:.0f} seconds to arrive")
+            await _refuse(send, 408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds")
             return
         if body is None:
             await _refuse(send)
@@ -94,20 +94,20 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """What was read, told once more; after it whatever the client does."""
-    told = False
+    """A `receive` that returns the body already read, then the client's further messages."""
+    given = False
 
     async def give() -> Message:
-        nonlocal told
-        if told:
+        nonlocal given
+        if given:
             return await receive()
-        told = True
+        given = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return give
 
 
-async def _refuse(send: Send, status: int = 413, why: str = f"the most that is taken is {MOST_BODY:,} bytes") -> None:
+async def _refuse(send: Send, status: int = 413, why: str = f"the request is larger than {MOST_BODY:,} bytes") -> None:
     text = f"{why}\n".encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(text)).encode()),
                (b"connection", b"close")]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The page on where ideas came from: entries in the order of their arrival, and who took what from whom."""
+"""The lineage page: entries in order of arrival, and the directives that later entries took over from earlier ones."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sqlalchemy import select
 
 from analysis.wording import decimals, number
 from arena.contest.contest import Contest
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.contest.web.host import Host
 from arena.contest.web.pages import show
 
-ROW, TOP, LEFT, WIDTH = 26, 24, 150, 640  # of the drawing, in units of its viewBox
+ROW, TOP, LEFT, WIDTH = 26, 24, 150, 640  # in units of the viewBox
 MOST_BEND = 110
 Row = dict[str, Any]
 
@@ -26,18 +26,18 @@ def lineage_routes(host: Host) -> APIRouter:
     @routes.get("/lineage")
     @routes.get("/lineage.md")
     def page(request: Request) -> Response:
-        return show(host, request, "lineage", **told(host))
+        return show(host, request, "lineage", **lineage_values(host))
 
-    @routes.get("/api/v1/lineage", include_in_schema=True, summary="Which idea appeared where first, and who took it")
+    @routes.get("/api/v1/lineage", include_in_schema=True, summary="First entry of each idea, and who took it over")
     def as_json() -> Any:
-        found = told(host)["lineage"]
-        return {"sealed": found is None, **(found or {"nodes": [], "ideas": []})}
+        lineage = lineage_values(host)["lineage"]
+        return {"sealed": lineage is None, **(lineage or {"nodes": [], "ideas": []})}
 
     return routes
 
 
-def told(host: Host) -> Row:
-    """What the queue's process worked out, with names; nothing of it while entries are sealed."""
+def lineage_values(host: Host) -> Row:
+    """The lineage computed by the queue's process, with names; None while entries are sealed."""
     sealed = host.contest.config.sealed and host.contest.phase() != "decided"
     lineage = None if sealed else host.contest.database.fact("lineage")
     if not lineage:
@@ -47,19 +47,19 @@ def told(host: Host) -> Row:
 
 
 def names(contest: Contest, lineage: Mapping[str, Any]) -> dict[int, Row]:
-    """number → who and which entry, for all that the page names."""
+    """number → entry and entrant, for all entries on the page."""
     wanted = {node["number"] for node in lineage["nodes"]} | {
         one for idea in lineage["ideas"] for one in (idea["first"], *idea["takers"], *idea["changers"])
     } | {edge["from"] for node in lineage["nodes"] for edge in node["edges"]}  # fmt: skip
     wanted |= {node["source"] for node in lineage["nodes"] if node["source"]}
     with contest.database.read() as connection:
-        rows = connection.scalars(select(Entry).where(Entry.number.in_(wanted))).all()
+        rows = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(wanted))).all()
     return {row.number: {"entry_id": row.entry_id, "entrant": row.entrant, "name": row.name} for row in rows}
 
 
 @dataclass(frozen=True)
-class Node:
-    """One entry in the drawing. ``x`` None: no run of it has been measured."""
+class LineageNode:
+    """One entry in the plot. ``x`` None: no run of it has been measured."""
 
     number: int
     y: float
@@ -71,11 +71,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Entries from top to bottom as they arrived, to the right by verified gain; arcs from whom ideas were taken."""
+    """Entries from top to bottom by arrival, left to right by verified gain; arcs for directives taken over."""
 
     height: float
     zero: float
-    nodes: tuple[Node, ...]
+    nodes: tuple[LineageNode, ...]
     arcs: tuple[tuple[str, int, str], ...]  # path, width, title
 
 
@@ -88,12 +88,18 @@ def drawing(nodes: Sequence[Mapping[str, Any]]) -> Drawing:
         room = WIDTH - LEFT - 20
         return None if value is None else round(LEFT + 10 + room * (value - low) / ((high - low) or 1.0), 1)
 
-    heights = {node["number"]: TOP + ROW * place for place, node in enumerate(nodes)}
+    heights = {node["number"]: TOP + ROW * index for index, node in enumerate(nodes)}
     shown = tuple(
-        Node(node["number"], heights[node["number"]], across(node["gain"]), across(node["low"]), across(node["high"]),
-             number(node["gain"], digits, True))
+        LineageNode(
+            node["number"],
+            heights[node["number"]],
+            across(node["gain"]),
+            across(node["low"]),
+            across(node["high"]),
+            number(node["gain"], digits, True),
+        )
         for node in nodes
-    )  # fmt: skip
+    )
     arcs = tuple(
         arc(heights[edge["from"]], heights[node["number"]], edge, node["number"])
         for node in nodes for edge in node["edges"] if edge["from"] in heights
@@ -102,7 +108,7 @@ def drawing(nodes: Sequence[Mapping[str, Any]]) -> Drawing:
 
 
 def arc(start: float, end: float, edge: Mapping[str, Any], to: int) -> tuple[str, int, str]:
-    """A bow to the left of the numbers, from the entry that gave to the one that took."""
+    """An arc left of the numbers, from the earlier entry to the one that took directives over."""
     bend = min(18 + 0.35 * (end - start), MOST_BEND)
     x = LEFT - 34
     path = f"M{x} {start}C{x - bend:.0f} {start} {x - bend:.0f} {end} {x} {end}"

@@ -1,4 +1,4 @@
-"""Text of others as HTML: parsed without raw HTML, then cut down to a short list of harmless tags."""
+"""Untrusted markdown as HTML: parsed without raw HTML, then reduced to a short list of harmless tags."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ TAGS = frozenset({
 MOST_SHOWN = 60_000  # characters
 
 
-@lru_cache(maxsize=128)  # a text that is long to render is read again and again
+@lru_cache(maxsize=128)  # long texts are slow to render and read often
 def to_html(text: str) -> str:
-    """Safe to stand in a page as it is. Pictures are left out: nothing is asked of another server.
-
-    So are reference links: one long address and many short links to it make a page of any size.
+    """HTML that is safe to insert in a page. Without pictures, which would load from other servers, and without
+    reference links, by which a short text with one long URL becomes a page of any size.
     """
     import nh3
 

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 import analysis
 from arena.contest import views
 from arena.contest.settings import RULES
-from arena.contest.standing import Part
+from arena.contest.standing import RowRange
 from arena.contest.web.host import Host, client_of
 from arena.contest.web.limits import Chosen, PageNumber
 from arena.contest.web.markdown import to_html
@@ -38,7 +38,7 @@ def wants_markdown(request: Request) -> bool:
 
 
 def show(host: Host, request: Request, name: str, status: int = 200, **values: Any) -> Response:
-    """A page by its template, in the form that was asked for; forms on it carry their proof."""
+    """The page of a template, as HTML or markdown; forms in it carry their proof."""
     contest = views.contest_view(host.contest)
     base = str(request.base_url).rstrip("/")
     if wants_markdown(request):
@@ -60,13 +60,13 @@ def _public(routes: APIRouter, host: Host) -> None:
     @routes.get("/")
     @routes.get("/index.md")
     def board(request: Request, page: PageNumber = 1, rest: PageNumber = 1) -> Response:
-        part = Part.page(page, views.PAGE)
+        part = RowRange.page(page, views.PAGE)
         return show(host, request, "board", board=views.board_view(host.contest, part, host.viewer(request), rest))
 
     @routes.get("/queue")
     @routes.get("/queue.md")
     def queue(request: Request, page: PageNumber = 1) -> Response:
-        part = Part.page(page, views.PAGE)
+        part = RowRange.page(page, views.PAGE)
         return show(host, request, "queue", queue=views.queue_view(host.contest, part, host.viewer(request)))
 
     @routes.get("/rules")
@@ -87,7 +87,9 @@ def _public(routes: APIRouter, host: Host) -> None:
     async def events(request: Request) -> Response:
         client = client_of(request)
         if host.changes.full(client):
-            raise HTTPException(503, detail={"message": "too many live readers", "hint": "reload now and then"})
+            raise HTTPException(
+                503, detail={"message": "too many live readers", "hint": "reload the page from time to time"}
+            )
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(host.changes.stream(client), media_type="text/event-stream", headers=headers)
 
@@ -119,6 +121,6 @@ def _file(name: str, kind: str) -> Response:
 
 @cache
 def _style() -> str:
-    """The report's style, so that both look alike, and what only these pages have."""
+    """The report's style, so that both look alike, and the rules that only these pages need."""
     report = Path(analysis.__file__).parent / "templates" / "report" / "style.css"
     return report.read_text(encoding="utf-8") + (HERE / "static" / "contest.css").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Templates to pages. Whatever others wrote is escaped by default; only `to_html` may hand out markup."""
+"""Renders templates. Values are escaped by default; only `to_html` may return markup."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 HERE = Path(__file__).parent
-WIDTH, MARGIN = 220, 6  # of an interval's drawing, in its own units
+WIDTH, MARGIN = 220, 6  # of an interval's plot, in units of its viewBox
 
 
 def page(name: str, **values: Any) -> str:
@@ -37,7 +37,7 @@ def _environment() -> Environment:
         "ranks": wording.ranks, "many": wording.many, "cell": cell, "fenced": fenced,
         "brief": wording.brief,
     }  # fmt: skip
-    environment.globals |= {"places": decimals, "typical": typical, "scale": Scale}
+    environment.globals |= {"decimals": decimals, "typical": typical, "scale": PlotScale}
     return environment
 
 
@@ -46,12 +46,12 @@ def _utc(value: datetime | str | None) -> str:
 
 
 def cell(text: object) -> str:
-    """Anybody's text in a markdown table: one line, nothing that ends the cell or begins markup."""
+    """Untrusted text for a markdown table: one line, nothing that ends the cell or begins markup."""
     return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|~" else c for c in one_line(str(text)))
 
 
 def fenced(text: str) -> str:
-    """Anybody's text as a block of code that it cannot end: the fence is longer than any within."""
+    """Untrusted text as a code block that it cannot end: the fence is longer than any in the text."""
     longest = max((len(run) for run in _runs(text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}markdown\n{text.rstrip()}\n{fence}"
@@ -63,12 +63,12 @@ def _runs(text: str) -> list[str]:
     return re.findall(r"`+", text)
 
 
-class Scale:
-    """Where a gain lies in a drawing that is WIDTH wide, for the rows of one board."""
+class PlotScale:
+    """Maps a gain to an x coordinate in a plot of WIDTH, for the rows of one board."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
-        told = [row[key] for row in rows for key in ("low", "high", "gain", "claimed")]
-        values: list[float] = [0.0, *(value for value in told if value is not None)]
+        ends = [row[key] for row in rows for key in ("low", "high", "gain", "claimed")]
+        values: list[float] = [0.0, *(value for value in ends if value is not None)]
         self.low, self.high = min(values), max(values)
 
     def __call__(self, value: float) -> float:

@@ -1,4 +1,4 @@
-"""Headers of every answer, and the proof that a form was sent from our own page."""
+"""Security headers of every response, and the proof that a form was sent from our own page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-SESSION, VISITOR = "contest_session", "contest_visitor"  # cookies: who is logged in; whose form it is
+SESSION, VISITOR = "contest_session", "contest_visitor"  # cookies: the session; the browser that a form belongs to
 HOSTING = "contest_host"  # cookie of a browser in which the host logged in
 YEAR = 365 * 86400
 HEADERS = {
@@ -32,7 +32,7 @@ HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1
 
 
 class WellFormed:
-    """Refuses what no browser sends, and what two servers in a row may read in two ways: 400, and the end of it."""
+    """Answers 400 to requests that no browser sends or that a proxy and this server could parse differently."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -48,17 +48,17 @@ class WellFormed:
 
 
 def well_formed(scope: Scope) -> bool:
-    """One host that is a name or an address; a path of this server; one way to tell the length of the body."""
-    told = [name for name, _ in scope["headers"]]
+    """Whether there is one valid Host, a path of this server, and at most one header for the length of the body."""
+    names = [name for name, _ in scope["headers"]]
     hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
     path = str(scope["path"])
     one_host = len(hosts) == 1 and HOST.fullmatch(hosts[0]) is not None
-    one_length = not (b"content-length" in told and b"transfer-encoding" in told)
+    one_length = not (b"content-length" in names and b"transfer-encoding" in names)
     return one_host and one_length and path.startswith("/") and not path.startswith("//")
 
 
 class SafeHeaders:
-    """Puts HEADERS on every answer, errors too."""
+    """Adds HEADERS to every response, errors included."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -76,12 +76,12 @@ class SafeHeaders:
 
 
 def visitor_of(request: Request) -> str:
-    """The browser's own random mark: that of its cookie, or a new one, which `remember` sets."""
+    """The browser's random id: from its cookie, or a new one, which `remember` sets."""
     return request.cookies.get(VISITOR) or secrets.token_urlsafe(24)
 
 
 def form_token(server_key: str, visitor: str, session: str) -> str:
-    """What a form has to bring back: bound to the browser and to who is logged in, and made by us alone."""
+    """The proof that a form must return: bound to browser and session, signed with the server's key."""
     return hmac.new(bytes.fromhex(server_key), f"{visitor}\0{session}".encode(), hashlib.sha256).hexdigest()
 
 
@@ -94,12 +94,12 @@ def form_is_ours(request: Request, server_key: str, brought: str) -> bool:
 
 
 def same_site(request: Request) -> bool:
-    """Whether the browser says that the request comes from this very site, if it says anything."""
+    """Whether the request comes from this site, according to the headers that the browser sent, if any."""
     origin = request.headers.get("origin")
     try:
         if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
             return False
-    except ValueError:  # an address that is none
+    except ValueError:  # not a valid URL
         return False
     return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 

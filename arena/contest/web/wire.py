@@ -1,4 +1,4 @@
-"""How long a client may take to say what it wants: uvicorn itself waits for a request's headers for ever."""
+"""A timeout for the headers of a request: uvicorn itself waits for them without limit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ HEAD_SECONDS = 20.0  # from the opening of a connection, or the first byte of a 
 MOST_HEAD = 32 << 10  # bytes of a request's line and headers
 
 
-class Patient(H11Protocol):
-    """HTTP/1.1 that closes a connection whose next request does not come to the end of its headers."""
+class HeaderTimeoutProtocol(H11Protocol):
+    """HTTP/1.1 that closes a connection if the headers of its next request do not arrive in time."""
 
     late: asyncio.TimerHandle | None = None
 
@@ -48,8 +48,8 @@ class Patient(H11Protocol):
 
 
 def configured(app: Any) -> Config:
-    """The server's settings: one parser whatever is installed, no websockets, bounded headers."""
+    """Server settings: always the same parser, no websockets, bounded headers."""
     return Config(
-        app, http=Patient, ws="none", log_level="warning", server_header=False, date_header=True,
+        app, http=HeaderTimeoutProtocol, ws="none", log_level="warning", server_header=False, date_header=True,
         timeout_graceful_shutdown=2, timeout_keep_alive=15, h11_max_incomplete_event_size=MOST_HEAD,
     )  # fmt: skip

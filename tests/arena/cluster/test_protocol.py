@@ -13,7 +13,7 @@ import pytest
 from arena.cluster import runs
 from arena.cluster.link import Link
 from arena.cluster.parcel import files_of, lay, parcel_of
-from arena.cluster.protocol import Hand, Malformed, parse, result_of
+from arena.cluster.protocol import Malformed, TrackedJob, parse, result_of
 from arena.jobs import BaselineJob, RunJob
 from inner_loop.events import Event, ExperimentEvent, RunEndedEvent, RunStartedEvent, experiment_id
 from programs.errors import TaskError
@@ -49,7 +49,7 @@ def test_a_line_that_is_no_message_is_refused(line: bytes) -> None:
 
 
 def test_events_stand_once_and_in_order() -> None:
-    hand = Hand(RUN)
+    hand = TrackedJob(RUN)
     assert hand.take(other(RunStartedEvent)) is not None
     assert hand.take(other(RunStartedEvent)) is None  # told again by a second worker
     assert hand.take(experiment(0)) is not None and hand.take(experiment(1)) is not None
@@ -72,11 +72,11 @@ def test_events_stand_once_and_in_order() -> None:
 )  # fmt: skip
 def test_an_event_that_the_job_in_hand_does_not_bring_forth_is_refused(event: object) -> None:
     with pytest.raises(Malformed):
-        Hand(RUN).take(event)
+        TrackedJob(RUN).take(event)
 
 
 def test_a_baseline_tells_nothing_but_faults() -> None:
-    hand = Hand(BaselineJob("selection", 1))
+    hand = TrackedJob(BaselineJob("selection", 1))
     assert hand.take({"kind": "fault", "run_id": None, "reason": "disk"}) is not None
     with pytest.raises(Malformed):
         hand.take(experiment(0))
@@ -113,7 +113,7 @@ def test_a_worker_goes_on_once_its_event_is_written(tmp_path: Path) -> None:
         assert not link.stopping()  # as of a moment ago
         link.append({"kind": "experiment"})
         assert link.stopping()
-        link.tell({"progress": {}})
+        link.send({"progress": {}})
     told = [json.loads(line) for line in up.read_text().splitlines()]
     assert [(one["event"]["kind"], one["wait"]) for one in told] == [
         ("decision", False), ("experiment", True), ("experiment", True),

@@ -112,5 +112,7 @@ def test_a_node_that_joins_takes_over_and_none_of_the_class_is_one_line(tmp_path
     other = make_study(tmp_path / "other", workers=2)
     other.config = other.config.model_copy(update={"hardware_class": "cpu:of another kind/1 thread"})
     other.config.dump(other.folder / "study.toml")
-    with pytest.raises(EnvironmentProblem, match=r"no node of the Ray cluster can be used; node .* is not used: it is"):
+    with pytest.raises(
+        EnvironmentProblem, match=r"no usable node in the Ray cluster: node .* is not used: its hardware class is"
+    ):
         play_entries(Study.open(other.folder), ENTRIES, 1, silent)

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from arena.contest.contest import Contest
 from arena.contest.create import ContestOptions, NewContest, create_contest
 from arena.contest.settings import utc_now
-from arena.contest.web.host import Limits
+from arena.contest.web.host import RateLimits
 from trainer.scaffold import init_simulated
 from trainer.task import Task
 
@@ -103,7 +103,7 @@ class Browser:
 
 
 @contextmanager
-def served(contest: Contest, limits: Limits | None = None) -> Iterator[int]:
+def served(contest: Contest, limits: RateLimits | None = None) -> Iterator[int]:
     """The pages alone, without the queue's process; yields the port."""
     import uvicorn
 

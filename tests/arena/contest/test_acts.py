@@ -12,7 +12,7 @@ from arena.contest.contest import Contest
 from arena.contest.decision import leaders
 from arena.contest.entries import change, quota_used
 from arena.contest.steward import Steward
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, entry_of, entry_view
 from arena.contest.work import carry_on
 from arena.study import Study
@@ -23,7 +23,7 @@ from tests.arena.contest.test_run import entered, quiet
 
 def state(contest: Contest, number: int) -> str:
     with contest.database.read() as connection:
-        return connection.get_one(Entry, number).state
+        return connection.get_one(ContestEntry, number).state
 
 
 def used(contest: Contest, person: int) -> int:
@@ -46,8 +46,8 @@ def test_a_void_entry_waits_no_more_and_costs_nothing(contest: Contest) -> None:
         assert {waiting.number for waiting in steward.waiting()[0]} == {1, 2, 4}
         acts.unvoid(contest, "3", "it was none")
         assert {waiting.number for waiting in steward.waiting()[0]} == {1, 2, 3, 4}
-        steward.tell_acts()
-        steward.tell_acts()
+        steward.record_acts()
+        steward.record_acts()
     assert state(contest, 3) == "queued" and used(contest, 1) == 1
     told = query(contest.folder, "SELECT record ->> 'what' AS what, record ->> 'because' AS why FROM events "
                  "WHERE kind = 'act' ORDER BY place")  # fmt: skip
@@ -71,14 +71,14 @@ def test_what_runs_bring_meanwhile_is_there_when_it_is_taken_back(contest: Conte
 
 def entry_id(contest: Contest, number: int) -> str:
     with contest.database.read() as connection:
-        return connection.get_one(Entry, number).entry_id
+        return connection.get_one(ContestEntry, number).entry_id
 
 
 def test_an_entry_that_this_host_had_given_up_begins_anew(contest: Contest) -> None:
-    change(contest, 3, state="void", attempts=3, reason="this host could not carry it out")
+    change(contest, 3, state="void", attempts=3, reason="the host could not run it")
     acts.unvoid(contest, "3", "the disk is mended")
     with contest.database.read() as connection:
-        entry = connection.get_one(Entry, 3)
+        entry = connection.get_one(ContestEntry, 3)
         assert (entry.state, entry.attempts, entry.reason) == ("queued", 0, "")
 
 

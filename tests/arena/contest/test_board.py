@@ -14,11 +14,11 @@ from sqlalchemy import text
 from analysis.ledger import Ledger
 from arena.contest import accounts, arms
 from arena.contest.accounts import Person
-from arena.contest.board import Board, board_rows
+from arena.contest.board import BoardUpdater, board_rows
 from arena.contest.contest import Contest
 from arena.contest.entries import store
-from arena.contest.standing import Part, whole_board
-from arena.contest.tables import Base
+from arena.contest.standing import RowRange, whole_board
+from arena.contest.tables import ContestTable
 from arena.contest.views import board_view, queue_view
 from arena.match import announcement
 from arena.measuring import run_job
@@ -111,7 +111,7 @@ def events(contest: Contest, study: Study, rng: random.Random) -> list[tuple[str
 def test_following_the_ledger_gives_the_board_of_the_whole_ledger(contest: Contest) -> None:
     entered(contest, people(contest, ENTRIES))
     rng = random.Random(2)
-    shown, compared = Board(contest), 0
+    shown, compared = BoardUpdater(contest), 0
     with Study.open(contest.folder) as study:
         told = events(contest, study, rng)
         folder = contest.folder / "ledger"
@@ -123,7 +123,7 @@ def test_following_the_ledger_gives_the_board_of_the_whole_ledger(contest: Conte
                 torn.write(b'{"seq":99' if part == 0 else b"")
             shown.write()
             compared += same(contest)
-            again = Board(contest)  # what another process makes of it
+            again = BoardUpdater(contest)  # what another process makes of it
             again.write()
             same(contest)
     assert compared > 2 * ENTRIES
@@ -163,34 +163,34 @@ def filled(contest: Contest, rows: int) -> list[Person]:
 
 def test_pages_of_a_long_board(contest: Contest) -> None:
     who = filled(contest, 250)
-    pages = [board_view(contest, Part.page(n, 100)) for n in (1, 2, 3)]
+    pages = [board_view(contest, RowRange.page(n, 100)) for n in (1, 2, 3)]
     assert [len(page["rows"]) for page in pages] == [100, 100, 52]
     assert [row["number"] for page in pages for row in page["rows"]] == list(range(1, 253))
     assert [row["role"] for row in pages[2]["pinned"]] == ["control", "a/a"]
-    assert [row["number"] for row in board_view(contest, Part(), who[1])["pinned"]] == [1, 2, 252]
+    assert [row["number"] for row in board_view(contest, RowRange(), who[1])["pinned"]] == [1, 2, 252]
     with served(contest) as port:
         browser = Browser(port)
         first, last = browser.get("/").text, browser.get("/?page=3").text
         assert 'href="?page=2"' in first and 'rel="prev" href="?page=2"' in last and "201 to 252 of 252" in last
         assert "1,200 tokens, $0.50" in first and contest.study.hardware_class in first
-        assert browser.get("/?page=0").status == 422 and "no such page" in browser.get("/?page=9").text
+        assert browser.get("/?page=0").status == 422 and "This page does not exist" in browser.get("/?page=9").text
         assert len(browser.get("/api/v1/board?limit=7&offset=250").json["rows"]) == 2
         assert len(browser.get("/api/v1/board.csv").text.splitlines()) == 253
         assert len(browser.get("/api/v1/queue?limit=9").json["rows"]) == 9
-    queue = queue_view(contest, Part(0, 5), who[1])
+    queue = queue_view(contest, RowRange(0, 5), who[1])
     assert len(queue["rows"]) == 5 and [row["number"] for row in queue["own"]] == [252]
 
 
 def test_a_contest_of_the_version_before_keeps_its_board(contest: Contest) -> None:
     filled(contest, 4)
     rows = [row | {"rank_low": 1, "rank_high": 6} for row in whole_board(contest)]
-    contest.database.tell("board", version=7, rows=rows, unit="nats")
+    contest.database.set_fact("board", version=7, rows=rows, unit="nats")
     with contest.database.write() as connection:
         for name in ("board", "changes"):
             connection.execute(text(f"DROP TABLE {name}"))
         for name in ("entry_came", "entry_moved"):
             connection.execute(text(f"DROP TRIGGER IF EXISTS {name}"))
-    assert "changes" in Base.metadata.tables
+    assert "changes" in ContestTable.metadata.tables
     again = Contest.open(contest.folder)
     view = board_view(again)
     assert [row["number"] for row in view["rows"]] == [1, 2, 3, 4, 5, 6] and view["version"] == 7

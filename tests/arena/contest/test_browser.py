@@ -10,7 +10,7 @@ import pytest
 from arena.contest import accounts
 from arena.contest.contest import Contest
 from arena.contest.entries import accept, change
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view
 from arena.contest.work import carry_on
 from programs.shelf import starter
@@ -69,7 +69,7 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     until(browser, "performance.getEntriesByType('resource').some(one => one.name.endsWith('/live.js'))")
     time.sleep(1.5)  # the first event only says how things stand
     with contest.database.read() as connection:
-        number = connection.query(Entry).where(Entry.role == "program").one().number
+        number = connection.query(ContestEntry).where(ContestEntry.role == "program").one().number
     change(contest, number, state="screening")
     until(browser, f"{state} === 'screening'")  # without a reload
     assert browser.value("document.querySelector('#live').hidden") is False

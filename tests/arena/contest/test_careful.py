@@ -15,7 +15,7 @@ from analysis.study import query
 from arena.contest import careful
 from arena.contest.acts import arms_of
 from arena.contest.decision import entered, taking_part
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.contest.work import carry_on
 from arena.race import ArmScore
 from arena.study import Study
@@ -55,7 +55,7 @@ def test_all_at_once_then_one_by_one_then_without(tmp_path: Path) -> None:
     with Study.open(contest.folder) as study:
         entries = taking_part(contest, [3, 4])
         match = entered(TaskStudy(study), entries, "confirmation")
-        racer = careful.Careful(contest, entries, 3)
+        racer = careful.IsolatingRacer(contest, entries, 3)
         scores = [ArmScore(arm.arm_id, True, ()) for arm in match.arms]
         first, second = match.arms[:2]
         assert racer.next_round(scores) == {arm.arm_id: 3 for arm in match.arms}
@@ -64,9 +64,9 @@ def test_all_at_once_then_one_by_one_then_without(tmp_path: Path) -> None:
             assert racer.next_round(scores) == {first.arm_id: 3}
             careful.lost(contest, study, "a worker died")
         assert racer.next_round(scores) == {second.arm_id: 3}
-        (left,) = careful.told(contest, entries)
-        assert left["number"] == 3 and "3 times" in left["why"]
-        away = careful.Careful(contest, entries, 3, "elsewhere")
+        (left,) = careful.left_out_rows(contest, entries)
+        assert left["number"] == 3 and "3 attempts" in left["why"]
+        away = careful.IsolatingRacer(contest, entries, 3, "elsewhere")
         scores = [
             score if score.arm_id == second.arm_id else ArmScore(score.arm_id, True, (1.0,) * 3) for score in scores
         ]
@@ -90,7 +90,7 @@ def test_an_entry_that_kills_workers_in_the_decision_is_left_out(tmp_path: Path)
     carry_on(contest, quiet, until_idle=True)
     contest.state(leaders=[3, 4], deciding="2026-01-01T00:00:00+00:00", close_asked="2026-01-01T00:00:00+00:00")
     with contest.database.read() as connection:
-        entry_id = connection.get_one(Entry, 3).entry_id
+        entry_id = connection.get_one(ContestEntry, 3).entry_id
     killer = Killer(contest.folder, arms_of(contest, entry_id, ["confirmation"])[0])
     killer.start()
     carry_on(contest, quiet)
@@ -101,4 +101,4 @@ def test_an_entry_that_kills_workers_in_the_decision_is_left_out(tmp_path: Path)
     assert [who["number"] for who in told["left_out"]] == [3]
     assert {row["number"] for row in told["rows"]} == {1, 2, 4} and told["best"]["number"] == 4
     (act,) = query(contest.folder, "SELECT record ->> 'because' AS why FROM events WHERE kind = 'act'")
-    assert "3 times" in act["why"]
+    assert "3 attempts" in act["why"]

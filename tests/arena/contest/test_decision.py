@@ -6,7 +6,7 @@ import pytest
 
 from arena.contest.decision import decide
 from arena.contest.score import plain
-from arena.contest.tables import Entry, Person
+from arena.contest.tables import ContestEntry, Person
 
 GAINS = {
     "high": [9.0, 9.1, 9.2, 8.9],
@@ -16,9 +16,9 @@ GAINS = {
 }
 
 
-def entries(*roles: str) -> list[Entry]:
+def entries(*roles: str) -> list[ContestEntry]:
     return [
-        Entry(number=n, role=role, entry_id=f"e{n}", name="x", person=Person(name=f"P{n}"))
+        ContestEntry(number=n, role=role, entry_id=f"e{n}", name="x", person=Person(name=f"P{n}"))
         for n, role in enumerate(roles)
     ]
 
@@ -38,7 +38,9 @@ def test_who_wins(first: str, second: str, stock: str, outcome: str, winners: li
     again = [gain + 0.01 for gain in GAINS[stock]]
     decided = decide(taking_part, plain(dict(enumerate([GAINS[first], GAINS[second], GAINS[stock], again]))))
     assert (decided["outcome"], [who["number"] for who in decided["winners"]]) == (outcome, winners)
-    assert ("Nobody won" in decided["headline"]) == (outcome == "none") and decided["low"] < decided["gain"]
+    assert ("No winner: the best entry" in decided["headline"]) == (outcome == "none") and decided["low"] < decided[
+        "gain"
+    ]
 
 
 @pytest.mark.parametrize("near", [0, 1])
@@ -50,7 +52,9 @@ def test_the_first_has_to_beat_both_arms_of_stock(near: int) -> None:
         entries("program", "program", "control", "a/a"),
         plain(dict(enumerate([GAINS["middle"], GAINS["low"], *stock]))),
     )
-    assert (decided["outcome"], decided["winners"]) == ("none", []) and "Nobody won" in decided["headline"]
+    assert (decided["outcome"], decided["winners"]) == ("none", []) and "No winner: the best entry" in decided[
+        "headline"
+    ]
 
 
 def test_nobody_took_part() -> None:

@@ -12,7 +12,7 @@ from arena.contest import disputes
 from arena.contest.contest import Contest
 from arena.contest.create import NewContest
 from arena.contest.settings import DATABASE
-from arena.contest.web.host import Limits
+from arena.contest.web.host import RateLimits
 from arena.contest.web.limits import Rate
 from programs.errors import NotFound, UsageError
 from programs.shelf import starter
@@ -25,7 +25,7 @@ WHY = "It cites a text that its author cannot have written alone."
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     made = founded(tmp_path)
-    with served(made.contest, Limits(*(Rate(10_000, 1.0) for _ in range(4)))) as port:
+    with served(made.contest, RateLimits(*(Rate(10_000, 1.0) for _ in range(4)))) as port:
         yield made, port
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from arena.contest.entries import change
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from tests.arena.contest.hosting import Answer, Browser, founded, joined, served
 
 PROGRAM = b"# Mine\n\n## Ideas\n\n- Try one thing.\n"
@@ -27,17 +27,19 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         assert pressed(ada, "/host/void", entry=entry, because="I dislike it").status == 403
         assert stranger.form("/host/login", token="mla_wrong").status == 422
         assert host.form("/host/login", token=made.admin_token).status == 303
+        assert "Host login" in stranger.get("/host.md").text and "No host actions" in host.get("/host.md").text
+        assert "contest join --to" in stranger.get("/join.md").text
         page = host.get("/host")
         assert "Declare void" in page.text and page.headers["cache-control"] == "no-store"
-        assert "nobody carries the queue out" in page.text
+        assert "no process runs the queue" in page.text
         unsure = host.form("/host/void", entry=entry, because="<b>copied</b>")
         assert unsure.status == 422 and "tick" in unsure.text
         assert stranger.get(f"/api/v1/entries/{entry}").json["state"] == "queued"
         assert pressed(host, "/host/void", entry=entry, because="<b>copied</b>").status == 303
         seen = stranger.get(f"/entry/{entry}").text
-        assert "declared it void: &lt;b&gt;copied" in seen and "<b>copied" not in seen
+        assert "declared this entry void: &lt;b&gt;copied" in seen and "<b>copied" not in seen
         assert "copied" in stranger.get("/").text and stranger.get("/api/v1/acts").json["rows"][0]["what"] == "void"
-        assert "Take back" in host.get("/host").text
+        assert "Reinstate" in host.get("/host").text
         assert pressed(host, "/host/unvoid", entry=entry, because="it was not").status == 303
         assert stranger.get(f"/api/v1/entries/{entry}").json["state"] == "queued"
         told = ada.send(f"/api/v1/entries/{entry}/disputes", {"reason": "why was it void for a minute"}).json
@@ -69,12 +71,13 @@ def test_the_hosts_api(tmp_path: Path) -> None:
 
 def test_a_pause_is_told_on_the_queues_page(tmp_path: Path) -> None:
     contest = founded(tmp_path).contest
-    contest.database.tell("pause", since="2026-01-01T00:00:00+00:00", kind="credential", message="the key is refused",
-                          hint="set another")  # fmt: skip
+    contest.database.set_fact(
+        "pause", since="2026-01-01T00:00:00+00:00", kind="credential", message="the key is refused", hint="set another"
+    )
     change(contest, 1, attempts=0)
     with served(contest) as port:
         for path in ("/queue", "/queue.md"):
-            assert "the key is refused" in Browser(port).get(path).text and "counts against nobody" in Browser(
-                port).get(path).text  # fmt: skip
+            page = Browser(port).get(path).text
+            assert "the key is refused" in page and "does not count against any entry" in page
     with contest.database.read() as connection:
-        assert connection.get_one(Entry, 1).attempts == 0
+        assert connection.get_one(ContestEntry, 1).attempts == 0

@@ -16,7 +16,7 @@ import pytest
 
 from analysis.study import query
 from arena.contest.contest import Contest
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from tests.arena.contest.hosting import RUNS, Browser, founded
 
 KILLS, WAIT = 5, 120.0
@@ -76,14 +76,14 @@ def test_a_killed_host_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None
     host.kill(signal.SIGTERM)
     assert finished(contest)
     with contest.database.read() as connection:
-        stored = {entry.entry_id for entry in connection.query(Entry) if entry.person_id}
+        stored = {entry.entry_id for entry in connection.query(ContestEntry) if entry.person_id}
     assert set(accepted) <= stored
     check(contest, len(stored) + 2)
 
 
 def finished(contest: Contest) -> bool:
     with contest.database.read() as connection:
-        return all(entry.state == "verified" for entry in connection.query(Entry))
+        return all(entry.state == "verified" for entry in connection.query(ContestEntry))
 
 
 def check(contest: Contest, entries: int) -> None:

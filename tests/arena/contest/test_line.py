@@ -7,9 +7,9 @@ from pathlib import Path
 
 from arena.contest import accounts
 from arena.contest.entries import change, store
-from arena.contest.line import Held, Line
+from arena.contest.line import ActiveRun, QueueState
 from arena.contest.queue import Costs, turns
-from arena.contest.tables import ENDED, Entry
+from arena.contest.tables import ENDED, ContestEntry
 from programs.program import Program
 from tests.arena.contest.hosting import RUNS, founded
 
@@ -19,7 +19,7 @@ COSTS = Costs(screen=0.3, run=0.7)
 def test_whose_turn_it_is_stays_right_while_entries_come_and_move(tmp_path: Path) -> None:
     contest, rng = founded(tmp_path).contest, random.Random(3)
     people = [accounts.join(contest.database, contest.config, f"P{i}", "")[0] for i in range(4)]
-    kept, held = Line(COSTS, RUNS), list[Held]()
+    kept, held = QueueState(COSTS, RUNS), list[ActiveRun]()
     told = []
     for step in range(150):
         if rng.random() < 0.3:
@@ -29,7 +29,7 @@ def test_whose_turn_it_is_stays_right_while_entries_come_and_move(tmp_path: Path
         if rng.random() < 0.2:  # somebody else's doing, the host's for one
             change(contest, rng.randint(1, 2), attempts=rng.randint(0, 1), state=rng.choice(("void", "queued")))
         kept.look(contest.database)
-        anew = Line(COSTS, RUNS)
+        anew = QueueState(COSTS, RUNS)
         anew.look(contest.database)
         found = kept.next(held)
         waiting, served = anew.waiting(held)
@@ -38,15 +38,15 @@ def test_whose_turn_it_is_stays_right_while_entries_come_and_move(tmp_path: Path
         assert (found.number if found else None) == number and found == ready.get(number or 0)
         told.append(number)
         if found is not None and len(held) < 2:
-            held.append(Held(found.number, found.person, found.screening))
+            held.append(ActiveRun(found.number, found.person, found.screening))
         elif held:
             ended(contest, held.pop(rng.randrange(len(held))), rng)
     assert len(set(told)) > 20
 
 
-def ended(contest, hand: Held, rng: random.Random) -> None:  # type: ignore[no-untyped-def]
+def ended(contest, hand: ActiveRun, rng: random.Random) -> None:  # type: ignore[no-untyped-def]
     with contest.database.read() as connection:
-        entry = connection.get_one(Entry, hand.number)
+        entry = connection.get_one(ContestEntry, hand.number)
     if entry.state in ENDED:
         return
     if hand.screening:

@@ -11,7 +11,7 @@ from analysis.study import query
 from arena.contest import accounts
 from arena.contest.contest import Contest
 from arena.contest.entries import accept
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.contest.work import carry_on
 from tests.arena.contest.hosting import RUNS, founded
 from tests.arena.contest.test_run import quiet
@@ -29,7 +29,7 @@ def chatting(folder: Path, *texts: str, **how: Any) -> Contest:
     """A contest with these entries, each of another person; a run has four experiments."""
     task = planted(folder / "task", experiments=4)
     team = staff(patience=0.2).model_copy(update=how)
-    made = founded(folder, task=task, run_budget=task.run_budget, researcher="chat", staff=team).contest
+    made = founded(folder, task=task, run_budget=task.run_budget, researcher="chat", models=team).contest
     for number, text in enumerate(texts or ("# One\n\nChange one constant.\n",)):
         person, _ = accounts.join(made.database, made.config, f"P{number}", "")
         accept(made, person, text.encode())
@@ -38,7 +38,7 @@ def chatting(folder: Path, *texts: str, **how: Any) -> Contest:
 
 def entries(contest: Contest) -> list[tuple[str, int, int]]:
     with contest.database.read() as connection:
-        rows = connection.query(Entry).order_by(Entry.number).all()
+        rows = connection.query(ContestEntry).order_by(ContestEntry.number).all()
     return [(entry.state, entry.attempts, entry.runs_done) for entry in rows]
 
 

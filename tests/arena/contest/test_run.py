@@ -15,7 +15,7 @@ from arena.contest.contest import Contest
 from arena.contest.entries import accept
 from arena.contest.export import export
 from arena.contest.pace import Deciding
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, entry_of, entry_view, queue_view
 from arena.contest.work import carry_on
 from meta.cli.contest_close import where
@@ -36,7 +36,7 @@ def entered(contest: Contest, *names: str) -> list[str]:
 
 def states(contest: Contest) -> dict[str, str]:
     with contest.database.read() as connection:
-        return {entry.entry_id: entry.state for entry in connection.query(Entry)}
+        return {entry.entry_id: entry.state for entry in connection.query(ContestEntry)}
 
 
 def quiet(_text: str) -> None:
@@ -56,7 +56,7 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     assert [row["n"] for row in board["rows"]] == [RUNS] * 5
     assert Counter(row["role"] for row in board["rows"]) == {"program": 3, "control": 1, "a/a": 1}
     assert [row["gain"] for row in board["rows"]] == sorted((row["gain"] for row in board["rows"]), reverse=True)
-    assert board["announcement"] == {}
+    assert board["announcement"] == {} and f" {contest.task.unit}, standard error" in board["aa_check"]
     seen = entry_view(contest, entry_of(contest, ids[2]), None)
     assert [told["run"] for told in seen["results"]] == [1, 2]
     mean = sum(told["gain"] for told in seen["results"]) / RUNS

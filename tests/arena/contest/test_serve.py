@@ -15,7 +15,7 @@ import pytest
 from arena.contest.entries import change
 from arena.contest.serve import clock_problems, listen
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from programs.errors import EnvironmentProblem
 from tests.arena.contest.hosting import Browser, founded, joined, served
 
@@ -34,7 +34,7 @@ def test_a_clock_that_went_back_is_told(tmp_path: Path) -> None:
     contest = founded(tmp_path).contest
     assert clock_problems(contest) == []
     with contest.database.write() as connection:
-        connection.get_one(Entry, 1).changed_at = utc_now() + timedelta(hours=2)
+        connection.get_one(ContestEntry, 1).changed_at = utc_now() + timedelta(hours=2)
     (told,) = clock_problems(contest)
     assert "behind" in told
 
@@ -46,7 +46,7 @@ def test_a_database_that_cannot_be_reached_takes_nothing_and_says_so(tmp_path: P
         contest.database.close()
         contest.folder.rename(tmp_path / "moved")
         answer = ada.enter(b"# Mine\n\n## Ideas\n\n- one\n")
-        assert answer.status == 503 and "nothing of this was taken" in answer.json["error"]["message"]
+        assert answer.status == 503 and "nothing was stored" in answer.json["error"]["message"]
         (tmp_path / "moved").rename(contest.folder)
         assert ada.enter(b"# Mine\n\n## Ideas\n\n- one\n").status == 201
 
@@ -67,9 +67,9 @@ def test_sigterm_ends_it_in_peace_and_a_second_one_waits(tmp_path: Path) -> None
             while not contest.database.fact("pulse"):
                 pass
     second = ""
-    while "another process works on this contest" not in second:
+    while "another process runs this contest's queue" not in second:
         second += running[1].stderr.readline() if running[1].stderr else ""
     for process in reversed(running):
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=60)[1]
-        assert process.returncode == 0 and "stopped; the same command goes on" in said
+        assert process.returncode == 0 and "stopped; the same command resumes" in said

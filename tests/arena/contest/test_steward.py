@@ -12,10 +12,10 @@ from arena.contest import accounts, acts
 from arena.contest.contest import Contest
 from arena.contest.decision import leaders
 from arena.contest.entries import accept, change, quota_used
-from arena.contest.kin import Kin
+from arena.contest.similarity import SimilarityIndex
 from arena.contest.standing import whole_board
 from arena.contest.steward import MOST_ATTEMPTS, InHand, Steward
-from arena.contest.tables import Entry
+from arena.contest.tables import ContestEntry
 from arena.contest.views import queue_view
 from arena.jobs import JobResult
 from arena.measuring import run_job, settle
@@ -39,7 +39,7 @@ def steward(tmp_path: Path) -> Iterator[Steward]:
 
 def state(contest: Contest, number: int) -> tuple[str, str]:
     with contest.database.read() as connection:
-        entry = connection.get_one(Entry, number)
+        entry = connection.get_one(ContestEntry, number)
         return entry.state, entry.reason
 
 
@@ -71,7 +71,7 @@ def test_a_screening_run_without_a_result_fails_the_entry_alone(steward: Steward
     del steward.in_hand[hand.job.run_id]
     steward._screened(hand, example(RunEndedEvent))
     told, why = state(steward.contest, 3)
-    assert told == "failed" and "not one experiment" in why
+    assert told == "failed" and "no experiment of the screening run" in why
     assert {waiting.number for waiting in steward.waiting()[0]} == {1, 2, 4}
     with steward.contest.database.read() as connection:
         assert quota_used(connection, 1) == 1  # its author's entry, and it counts
@@ -108,14 +108,14 @@ def test_controls_are_never_given_up(steward: Steward) -> None:
 
 
 def test_likeness_is_told_of_the_later_entry_and_stock_makes_nobody_alike(steward: Steward) -> None:
-    kin = Kin(steward.study)
+    index = SimilarityIndex(steward.study)
     local, stock = starter("local"), starter("stock")
     more = Program.parse(local.text + "\n- One more thing to try.\n")
-    assert kin.take(3, (d.directive_id for d in local.directives)) == []
-    (alike,) = kin.take(4, (d.directive_id for d in more.directives))
+    assert index.take(3, (d.directive_id for d in local.directives)) == []
+    (alike,) = index.take(4, (d.directive_id for d in more.directives))
     assert alike["number"] == 3 and 0.5 < alike["share"] < 1.0
-    assert kin.take(5, (d.directive_id for d in stock.directives)) == []
-    assert kin.take(6, (d.directive_id for d in stock.directives)) == []
+    assert index.take(5, (d.directive_id for d in stock.directives)) == []
+    assert index.take(6, (d.directive_id for d in stock.directives)) == []
 
 
 def test_of_an_entry_that_was_void_at_a_kill_no_run_is_asked_for_again(steward: Steward) -> None:
@@ -156,7 +156,7 @@ def test_an_entry_that_was_given_up_takes_no_leaders_place(steward: Steward) -> 
     steward.shown.refresh(force=True)
     assert [row["rank_high"] for row in whole_board(steward.contest)] == [1]
     acts.unvoid(steward.contest, "3", "the host is mended")
-    steward.tell_acts()
+    steward.record_acts()
     assert sorted(leaders(steward.contest)) == [3, 4]
 
 

@@ -146,9 +146,9 @@ def test_a_killed_steward_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
 
 def measured(contest: Contest) -> int:
     with contest.database.read() as connection:
-        from arena.contest.tables import Entry
+        from arena.contest.tables import ContestEntry
 
-        return sum(entry.runs_done for entry in connection.query(Entry))
+        return sum(entry.runs_done for entry in connection.query(ContestEntry))
 
 
 @pytest.mark.slow

@@ -51,7 +51,9 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
     for page, mark, heading in ((html, "<strong>void</strong> since", ">Void</h3>"), (twin, "| void since", "## Void")):
         decision, below = page.split(heading)
         assert decision.count(mark) == 1 and "found out late" in decision.split(mark)[1]
-        assert "found out late" in below and "Not measured yet" not in below and "not measured" not in below
+        assert (
+            "found out late" in below and "Entries without a measured run" not in below and "not measured" not in below
+        )
     for verb in ("status", "close"):
         assert run(["contest", verb, str(contest.folder)]) == 0
         assert f"number {last['number']} void: found out late" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from arena.contest.create import NewContest
-from arena.contest.web.host import Limits
+from arena.contest.web.host import RateLimits
 from arena.contest.web.limits import MOST_BODY, Rate
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, joined, served
@@ -34,7 +34,7 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     made = founded(tmp_path_factory.mktemp("open"), entries_per_person=200)
-    with served(made.contest, Limits(*(Rate(10_000, 1.0) for _ in range(3)))) as port:
+    with served(made.contest, RateLimits(*(Rate(10_000, 1.0) for _ in range(3)))) as port:
         yield Place(made, port)
 
 
@@ -244,7 +244,7 @@ def test_a_wrong_code_or_token_says_where_one_comes_from_and_keeps_the_name(tmp_
     made = founded(tmp_path, join_open=False)
     with served(made.contest) as port:
         page = Browser(port).form("/join", name="Ada L", code="guess").text
-        assert "the host of the contest gives it out" in page and 'value="Ada L"' in page
+        assert "ask the host of the contest for it" in page and 'value="Ada L"' in page
         login = Browser(port).form("/login", token="guess").text
         assert "your token was shown once" in login
         assert "metaloop contest join --to URL" not in page + login

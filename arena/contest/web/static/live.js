@@ -1,11 +1,11 @@
-// Live pages: the server says that something has changed, and the main part of this page is fetched anew.
-// However often it changes, a page is fetched every few seconds at most, and not by all readers at the same moment.
-// Nothing is replaced while a form field is being filled in; without JavaScript a reload does the same.
+// Live pages: when the server reports a change, the main part of this page is fetched again.
+// A page is fetched at most every few seconds, and not by all readers at the same moment.
+// Nothing is replaced while a form field has the focus; without JavaScript, reload the page.
 "use strict";
 (() => {
   if (!window.EventSource) return;
   const said = document.getElementById("live");
-  const LEAST = 5000, APART = 1000; // ms between two fetches, and by which readers differ
+  const LEAST = 5000, APART = 1000; // ms: minimum time between two fetches, random delay between readers
   let seen = null, waiting = false, last = 0;
 
   function soon() {
@@ -34,7 +34,7 @@
   }
 
   const events = new EventSource("/events");
-  // A page that is kept for the way back would keep its connection, and a browser has six of them for one host.
+  // A page in the back/forward cache would keep its connection, and a browser has only six per host.
   addEventListener("pagehide", () => events.close());
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   events.addEventListener("change", (event) => {

@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from arena.contest.create import NewContest
-from arena.contest.tables import Entry, Person
-from arena.contest.web.host import Limits
+from arena.contest.tables import ContestEntry, Person
+from arena.contest.web.host import RateLimits
 from arena.contest.web.limits import Rate
 from tests.arena.contest.hosting import Answer, Browser, founded, joined, served
 
@@ -22,9 +22,9 @@ MANY = 100_000
 HONEST = b"# Honest\n\nTry one thing at a time.\n"
 
 
-def unlimited() -> Limits:
+def unlimited() -> RateLimits:
     """No limit is in the way of what is tried; the limits have tests of their own."""
-    return Limits(**{each.name: Rate(MANY, 1.0) for each in fields(Limits)})
+    return RateLimits(**{each.name: Rate(MANY, 1.0) for each in fields(RateLimits)})
 
 
 class Errors(logging.Handler):
@@ -59,13 +59,15 @@ class Ground:
         """How many people and entries there are."""
         with self.made.contest.database.read() as connection:
             people = connection.scalar(select(func.count()).select_from(Person)) or 0
-            return people, connection.scalar(select(func.count()).select_from(Entry)) or 0
+            return people, connection.scalar(select(func.count()).select_from(ContestEntry)) or 0
 
     def untouched(self) -> str:
         """A hash of all that an attack might want to change: people, entries, facts of the contest."""
         with self.made.contest.database.read() as connection:
             people = connection.execute(select(Person.person_id, Person.name, Person.token_hash)).all()
-            entries = connection.execute(select(Entry.number, Entry.person_id, Entry.state, Entry.sha256)).all()
+            entries = connection.execute(
+                select(ContestEntry.number, ContestEntry.person_id, ContestEntry.state, ContestEntry.sha256)
+            ).all()
         state = self.made.contest.state()
         return hashlib.sha256(repr((people, entries, sorted(state.items()))).encode()).hexdigest()
 

@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import select, update
 
 from arena.contest.settings import utc_now
-from arena.contest.tables import Entry, Session
+from arena.contest.tables import ContestEntry, Session
 from arena.contest.web import events, limits, wire
-from arena.contest.web.host import Limits
+from arena.contest.web.host import RateLimits
 from arena.contest.web.limits import MOST_BODY, Rate
 from tests.arena.contest.hostile.attacks import SECONDS, mark, said
 from tests.arena.contest.hostile.ground import HONEST, MANY, Ground, ground_in, unlimited
@@ -70,7 +70,7 @@ def test_at_the_second_of_closing(tmp_path: Path) -> None:
             last = person.enter(f"# Text {number}\n\nIn time?\n".encode()).status
         assert last == 409 and utc_now() >= closes
         with made.contest.database.read() as connection:
-            assert all(at < closes for at in connection.scalars(select(Entry.received_at)) if at)
+            assert all(at < closes for at in connection.scalars(select(ContestEntry.received_at)) if at)
 
 
 def test_after_an_early_close(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_the_join_code_cannot_be_tried_out(tmp_path: Path) -> None:
 
 @pytest.mark.exploit(66)
 def test_tokens_cannot_be_tried_out(tmp_path: Path) -> None:
-    with served(founded(tmp_path).contest, Limits(token=Rate(5, 60.0))) as port:
+    with served(founded(tmp_path).contest, RateLimits(token=Rate(5, 60.0))) as port:
         told = [Browser(port, f"mlt_{i:043d}").get("/api/v1/me").status for i in range(4)]
         told += [Browser(port, f"mla_{i:043d}").send("/api/v1/close", {"reason": "because"}).status for i in range(4)]
         browser = Browser(port)

@@ -1,4 +1,4 @@
-"""Which earlier entries an entry resembles: by the directives they share that stock does not have."""
+"""Finds earlier entries that are similar to an entry, by common directives that stock does not have."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from arena.study import Study
 from programs.shelf import starter
 
-LIKE = 0.5  # of the directives of either, this share in common
+LIKE = 0.5  # least Jaccard index of the directives
 MOST = 5
 
 
-class Kin:
-    """An index from directives to the entries that hold them; filled from the ledger, then entry by entry."""
+class SimilarityIndex:
+    """An index from directives to the entries that contain them; filled from the ledger, then entry by entry."""
 
     def __init__(self, study: Study) -> None:
         self._common = {d.directive_id for d in starter("stock").directives}
@@ -26,13 +26,13 @@ class Kin:
                 self._keep(event.number, {d.directive_id for d in directives} - self._common)
 
     def take(self, number: int, directive_ids: Iterable[str]) -> list[dict[str, Any]]:
-        """Remember an entry; returns the earlier ones that it resembles, the most alike first."""
+        """Add an entry; returns similar earlier ones, most similar first."""
         own = set(directive_ids) - self._common
         shared = Counter(other for directive in own for other in self._holders[directive] if other != number)
         alike = {other: n / (len(own) + self._sizes[other] - n) for other, n in shared.items()}
         self._keep(number, own)
-        found = sorted((n for n in alike if n < number and alike[n] >= LIKE), key=lambda n: (-alike[n], n))
-        return [{"number": n, "share": round(alike[n], 2)} for n in found[:MOST]]
+        similar = sorted((n for n in alike if n < number and alike[n] >= LIKE), key=lambda n: (-alike[n], n))
+        return [{"number": n, "share": round(alike[n], 2)} for n in similar[:MOST]]
 
     def _keep(self, number: int, own: set[str]) -> None:
         if number not in self._sizes:
