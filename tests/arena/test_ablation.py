@@ -180,7 +180,7 @@ def test_a_run_that_kept_nothing_has_nothing_to_replay(tmp_path: Path) -> None:
     run_id = played(study)
     study.look()
     [run] = query(study.folder, f"SELECT * FROM runs WHERE run_id = '{run_id}'")
-    with pytest.raises(UsageError, match="kept nothing"):
+    with pytest.raises(UsageError, match="kept no change"):
         replay.commits_of(study, run)
 
 
