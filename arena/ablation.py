@@ -15,7 +15,7 @@ from analysis.designs import Design
 from analysis.events import AblationEvent
 from arena.drain import drain_on_interrupt
 from arena.executor import Executor, Progress
-from arena.inprocess import executor_of
+from arena.executors import executor_of
 from arena.match import Entry, Match, enter, play
 from arena.race import Allocation
 from arena.study import Study

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from analysis.events import AlikeEvent
 from arena.drain import drain_on_interrupt
 from arena.executor import Progress
-from arena.inprocess import executor_of
+from arena.executors import executor_of
 from arena.match import Entry, Match, enter, play
 from arena.race import Allocation
 from arena.study import Study

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from arena.choice import on_cluster
-from arena.executor import LocalExecutor, Progress
+from arena.executor import Progress
 from arena.jobs import Job, JobResult
-from arena.lease import processes
 from arena.sandbox import runs_code
 from arena.settings import StudyConfig
 from arena.study import Study
 from arena.trainers import Trainers
 from arena.worker import Worker
 from programs.errors import UsageError
-
-if TYPE_CHECKING:
-    from arena.cluster.executor import RayExecutor
 
 
 class InProcessExecutor:
@@ -29,7 +24,7 @@ class InProcessExecutor:
 
     def __init__(self, study: Study, progress: Progress, *, repositories: bool = False) -> None:
         if trains(study):
-            raise UsageError(f"{study.task.name} trains for real", hint="use LocalExecutor")
+            raise UsageError(f"{study.task.name} trains for real", hint="use --executor local")
         self._progress = progress
         trainers = Trainers(study.folder, StudyConfig.read(study.folder / "study.toml"), cached=False)
         self._worker = Worker(study.folder, 0, trainers, self._tell, repositories=repositories, sync_each=False)
@@ -52,19 +47,6 @@ class InProcessExecutor:
     def _tell(self, message: Mapping[str, Any]) -> None:
         if "progress" in message:
             self._progress(message["progress"])
-
-
-def executor_of(study: Study, progress: Progress) -> LocalExecutor | InProcessExecutor | RayExecutor:
-    """What carries out a study's jobs: a cluster where the command asks for one, worker processes where anything
-    trains, this process where a law tells."""
-    count = processes(study.config)
-    if on_cluster():
-        from arena.cluster.executor import RayExecutor
-
-        return RayExecutor(study.folder, progress)
-    if trains(study):
-        return LocalExecutor(study.folder, count, progress)
-    return InProcessExecutor(study, progress, repositories=True)
 
 
 def trains(study: Study) -> bool:

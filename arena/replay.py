@@ -12,7 +12,7 @@ from analysis.events import AblationEvent, ReplayEvent
 from analysis.replays import Replay, Set
 from arena.drain import drain_on_interrupt, drained
 from arena.executor import Executor, Progress
-from arena.inprocess import executor_of
+from arena.executors import executor_of
 from arena.jobs import MeasureJob
 from arena.match import tell_findings
 from arena.study import Study

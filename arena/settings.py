@@ -123,15 +123,16 @@ class StudyConfig(BaseModel):
     @classmethod
     def _known_words(cls, plan: dict[str, Any]) -> dict[str, Any]:
         """What is no number in a plan; the numbers are looked at by the command that goes by them."""
-        budget, origin = plan.get("budget"), plan.get("origin")
+        budget = plan.get("budget")
         for name, what in (("only", "directive ids"), ("operators", "names")):
             given = plan.get(name, [])
             if not (isinstance(given, list) and all(isinstance(one, str) for one in given)):
                 raise ValueError(f"{name} is no list of {what}")
         if budget is not None and (type(budget) not in (int, float) or not 0 < budget < float("inf")):
             raise ValueError("budget is no number of seconds")
-        if origin is not None and not isinstance(origin, str):
-            raise ValueError("origin is no program's id")
+        for name, what in (("origin", "program's id"), ("race_rule", "name")):
+            if not isinstance(plan.get(name, ""), str):
+                raise ValueError(f"{name} is no {what}")
         return plan
 
     @property

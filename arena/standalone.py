@@ -7,21 +7,23 @@ from collections.abc import Sequence
 from analysis.statistics import mean_interval, posterior
 from arena.drain import drain_on_interrupt
 from arena.executor import Progress
-from arena.inprocess import executor_of
+from arena.executors import executor_of
 from arena.match import Arm, Entry, Match, enter, play, scores
-from arena.race import Allocation, Racer, TopTwo, in_doubt
+from arena.race import RACE_RULES, Allocation, Racer, RaceStart, in_doubt
 from arena.study import Study
 from programs.ids import content_id
 
-RACE_FIRST, RACE_DOUBT = 3, 0.1  # `bench.racing` says what they cost and how often they name a good program
+RACE_FIRST = 3  # `bench.racing` says what it costs and how often it names a good program
+RACE_RULE = "top-two"  # of `--race`
 
 
 def play_entries(
-    study: Study, entries: Sequence[Entry], runs: int, progress: Progress, batch: int | None = None
-) -> Match:
+    study: Study, entries: Sequence[Entry], runs: int, progress: Progress, batch: int | None = None,
+    rule: str = RACE_RULE,
+) -> Match:  # fmt: skip
     """Play ``entries`` at equal budget, ``runs`` each, in ``study``; the same entries again resume the same match.
 
-    With ``batch`` they race: as many runs in all at most, ``batch`` at a time where the best is in doubt.
+    With ``batch`` they race by ``rule``: as many runs in all at most, ``batch`` at a time where the best is in doubt.
     """
     label = "match-" + content_id("", *(e.program.program_id for e in entries))
     purpose = "run" if len(entries) == 1 else "race"
@@ -33,17 +35,19 @@ def play_entries(
         for entry in entries:
             study.admit(entry.program, generation=0, operator="entry")
         match = enter(study, label, entries, purpose=purpose, stream="selection", generation=0)
-        play(study, executor, match, racer(study, match, runs, batch), progress)
+        play(study, executor, match, racer(study, match, runs, batch, rule), progress)
     return match
 
 
-def racer(study: Study, match: Match, runs: int, batch: int | None) -> Racer:
+def racer(study: Study, match: Match, runs: int, batch: int | None, rule: str = RACE_RULE) -> Racer:
     """Equal allocation, or a race that no more than the same number of runs is spent on."""
     if batch is None:
         return Allocation({arm.arm_id: runs for arm in match.arms})
+    first, arms = min(RACE_FIRST, runs), {arm.arm_id: arm.raced for arm in match.arms}
+    most, keep = runs * sum(arms.values()), max(1, sum(arms.values()) // 2)
+    more = first + (runs - first) * sum(arms.values()) // keep
     seed = study.streams.seed("search", "race", match.label)
-    most = runs * sum(arm.raced for arm in match.arms)
-    return TopTwo(min(RACE_FIRST, runs), most, batch=batch, doubt=RACE_DOUBT, seed=seed)
+    return RACE_RULES.get(rule)(RaceStart(arms, first, keep, more, most, batch, seed))
 
 
 def leader(study: Study, match: Match) -> tuple[Arm, float]:

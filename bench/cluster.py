@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.study import query
-from arena.choice import Kind, choose
+from arena.choice import choose
 from arena.match import Entry
 from arena.standalone import play_entries
 from arena.study import Study
@@ -147,7 +147,7 @@ def main() -> None:
     entries = [Entry(starter(name)) for name in PROGRAMS]
     with tempfile.TemporaryDirectory(prefix="metaloop-bench-") as name:
 
-        def match(kind: Kind, what: str, seed: int, also: Callable[[Event], None] = lambda _: None) -> Played:
+        def match(kind: str, what: str, seed: int, also: Callable[[Event], None] = lambda _: None) -> Played:
             choose(kind)
             played = play(_study(Path(name) / f"{what}-{seed}", seed, asked.budget), entries, asked.runs, also)
             print(f"{what}, seed {seed}: {played.wall:.1f} s", file=sys.stderr, flush=True)
@@ -156,8 +156,8 @@ def main() -> None:
         pairs = []
         with two_nodes():
             for seed in range(1, asked.n + 1):
-                both: tuple[Kind, Kind] = ("local", "ray") if seed % 2 else ("ray", "local")
-                done: dict[Kind, Played] = {kind: match(kind, kind, seed) for kind in both}
+                both: tuple[str, str] = ("local", "ray") if seed % 2 else ("ray", "local")
+                done: dict[str, Played] = {kind: match(kind, kind, seed) for kind in both}
                 pairs.append((done["local"], done["ray"]))
         half = query(pairs[0][0].folder, "SELECT count(*) // 2 AS half FROM experiments")[0]["half"]
         with two_nodes() as cluster:

@@ -28,7 +28,7 @@ def found(
     fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
     further: Sequence[Task] = (),
     researcher: str = "scripted", staff: Staff | None = None, meta_program: Program | None = None,
-    devices: int = 1, known: Known | None = None,
+    devices: int = 1, known: Known | None = None, race_rule: str | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is to be improved.
     ``further``: home tasks beside ``task``, on which all is played, too.
@@ -48,6 +48,8 @@ def found(
     settings: dict[str, Any] = asdict(plan)
     if MUTATORS.added:
         settings["operators"] = list(MUTATORS.names)
+    if race_rule:
+        settings["race_rule"] = race_rule
     if command == "improve":
         settings["origin"] = own[0].program_id
     study = Study.create(
@@ -63,7 +65,7 @@ def found(
 def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
     """An existing study, its plan and its starters, to go on from where its ledger stands."""
     study = Study.open(folder)
-    given = {k: v for k, v in study.config.plan.items() if k not in ("origin", "operators")}
+    given = {k: v for k, v in study.config.plan.items() if k not in ("origin", "operators", "race_rule")}
     try:
         plan = Plan(**given)
     except TypeError:

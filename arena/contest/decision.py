@@ -17,7 +17,7 @@ from arena.contest.score import Scores, plain
 from arena.contest.settings import utc_now
 from arena.contest.tables import Entry
 from arena.executor import Executor, Progress
-from arena.inprocess import executor_of
+from arena.executors import executor_of
 from arena.match import Match, gains_of, play
 from arena.study import Study
 

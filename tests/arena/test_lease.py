@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from arena.inprocess import executor_of
+from arena.executors import executor_of
 from arena.lease import VARIABLE, Leases, processes, runs_per_device, share
 from arena.match import Entry
 from arena.standalone import play_entries

@@ -9,7 +9,8 @@ import pytest
 
 from analysis.study import query
 from arena.executor import LocalExecutor
-from arena.inprocess import InProcessExecutor, executor_of
+from arena.executors import executor_of
+from arena.inprocess import InProcessExecutor
 from arena.jobs import BaselineJob, from_json, to_json
 from arena.match import Entry, Match, enter, measure_baseline, play, run_job, settle
 from arena.race import Allocation

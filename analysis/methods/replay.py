@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis import replays
 from analysis.credit import CommitCredit
+from analysis.method_input import MethodInput
 from analysis.scope import Scope
 from analysis.statistics import t_test
 from programs.ids import content_id
@@ -50,3 +51,7 @@ def of_run(scope: Scope, planned: dict[str, Any], rows: list[dict[str, Any]]) ->
                     program_id=planned["program_id"], experiment_id=commit,
                 ))  # fmt: skip
     return out
+
+
+def make(known: MethodInput) -> list[CommitCredit]:
+    return replay_credits(known.scope)

@@ -13,6 +13,7 @@ from collections import defaultdict
 from typing import Any
 
 from analysis.credit import Design, MutationCredit
+from analysis.method_input import MethodInput
 from analysis.pooling import pooled
 from analysis.scope import Scope
 from analysis.statistics import interval, mean_interval, t_test, welch_difference
@@ -71,3 +72,7 @@ def _credit(
         shrunk=post[0] if post else None,
         shrunk_se=post[1] if post else None,
     )
+
+
+def make(known: MethodInput) -> list[MutationCredit]:
+    return mutation_credits(known.scope)

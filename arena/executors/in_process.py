@@ -1,0 +1,16 @@
+"""In this process, one job after the other: for simulated tasks only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from arena.executor import Progress
+    from arena.inprocess import InProcessExecutor
+    from arena.study import Study
+
+
+def make(study: Study, progress: Progress) -> InProcessExecutor:
+    from arena.inprocess import InProcessExecutor
+
+    return InProcessExecutor(study, progress, repositories=True)
