@@ -124,7 +124,5 @@ def _check(name: str, scope: Scope, rows: Sequence[Estimate]) -> None:
     """What a package's method yields: estimates of this task, under its own name."""
     for each in rows:
         if not isinstance(each, Estimate) or each.task != scope.task or each.columns().get("method") != name:
-            raise UsageError(
-                f"attribution method {name!r} yields a row that is no estimate of {name!r} on {scope.task}: {each!r}"[:300],
-                hint="mend or uninstall its package",
-            )
+            message = f"attribution method {name!r} yields a row that is not its own on {scope.task}: {each!r}"
+            raise UsageError(message[:300], hint="mend or uninstall its package")

@@ -1,0 +1,34 @@
+"""Knockout: after each round the arm with the lowest mean leaves, and those that are left run once more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from arena.race import ArmScore, RaceStart
+
+
+class Knockout:
+    """The answer depends on the scores alone, of which earlier rounds are a prefix: so a stopped race can go on."""
+
+    def __init__(self, first: int, most: int) -> None:
+        self.first, self.most = first, most
+
+    def next_round(self, scores: Sequence[ArmScore]) -> Mapping[str, int]:
+        short = {arm.arm_id: self.first for arm in scores if len(arm.gains) < self.first}
+        if short:
+            return short
+        left, runs = [arm for arm in scores if arm.raced], self.first
+        spent = len(left) * runs
+        while len(left) > 1:
+            left.remove(min(left, key=lambda arm: fmean(arm.gains[:runs])))
+            runs, spent = runs + 1, spent + len(left)
+            if spent > self.most:
+                break
+            if short := {arm.arm_id: runs for arm in left if len(arm.gains) < runs}:
+                return short
+        return {}
+
+
+def make(start: RaceStart) -> Knockout:
+    return Knockout(start.first, start.most)
