@@ -14,9 +14,7 @@ from analysis.scope import Scope
 class MethodInput:
     """One task of a study, the model of its experiments, and the rows of the other methods."""
 
-    def __init__(
-        self, scope: Scope, fitted: Callable[[], Effects], rows: Callable[[str], Sequence[Estimate]]
-    ) -> None:  # fmt: skip
+    def __init__(self, scope: Scope, fitted: Callable[[], Effects], rows: Callable[[str], Sequence[Estimate]]) -> None:
         self.scope = scope
         self.rows = rows  # of another method, by its name in the registry; two methods may not ask for each other's
         self._fitted = fitted

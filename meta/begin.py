@@ -12,7 +12,7 @@ from analysis.ledger import read
 from arena.study import Study, beside
 from inner_loop.kit import Staff
 from meta.confirmation import LOOKS
-from meta.mutators.mix import MUTATORS
+from meta.mutators.mix import MUTATORS, named_operators
 from meta.plan import Plan
 from meta.population import starters
 from meta.prior import Known, seat
@@ -47,6 +47,7 @@ def found(
         chosen, prior = seat(known, chosen, [task, *further], researcher)
     settings: dict[str, Any] = asdict(plan)
     if MUTATORS.added:
+        named_operators(MUTATORS.names)  # refused before anything is spent
         settings["operators"] = list(MUTATORS.names)
     if race_rule:
         settings["race_rule"] = race_rule

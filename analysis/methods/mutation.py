@@ -48,9 +48,7 @@ def compare(runs: list[dict[str, Any]]) -> Comparison | None:
     return None if difference is None else (difference, se, df, len(children), "observational")
 
 
-def _credit(
-    scope: Scope, family: dict[str, Any], made: Comparison, post: tuple[float, float] | None
-) -> MutationCredit:  # fmt: skip
+def _credit(scope: Scope, family: dict[str, Any], made: Comparison, post: tuple[float, float] | None) -> MutationCredit:
     estimate, se, df, n, design = made
     low, high = interval(estimate, se, df)
     return MutationCredit(

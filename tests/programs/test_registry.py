@@ -80,7 +80,7 @@ def test_an_installed_package_adds_a_part_of_each_kind() -> None:
         ("greedy = mine:greedy", "greedy", r"'greedy' of other 1.0: mine:greedy cannot be called with \(start\)"),
         ("text = mine:PARTS.name", "text", "'text' of other 1.0"),
     ],
-)  # fmt: skip
+)
 def test_a_part_that_cannot_be_used_is_one_line(installed: Path, points: str, name: str, line: str) -> None:
     install(installed, "other", f"[metaloop.proposers]\n{points}\n")
     with pytest.raises(UsageError, match=line) as caught:

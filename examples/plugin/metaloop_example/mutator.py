@@ -14,7 +14,7 @@ from programs.errors import ProgramError
 
 class Shorten:
     name = "shorten"
-    share = 0.1  # how often it is asked, relative to the others
+    share = 0.5  # how often it is asked; ours have 1 together
     parents = 1
 
     def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
