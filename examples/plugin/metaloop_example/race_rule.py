@@ -1,4 +1,4 @@
-"""Knockout: after each round the arm with the lowest mean leaves, and those that are left run once more."""
+"""Knockout: each round the arm with the lowest mean leaves, or as many as cannot be paid for; the others run again."""
 
 from __future__ import annotations
 
@@ -20,11 +20,9 @@ class Knockout:
             return short
         left, runs = [arm for arm in scores if arm.raced], self.first
         spent = len(left) * runs
-        while len(left) > 1:
-            left.remove(min(left, key=lambda arm: fmean(arm.gains[:runs])))
-            runs, spent = runs + 1, spent + len(left)
-            if spent > self.most:
-                break
+        while (size := min(len(left) - 1, self.most - spent)) > 1:
+            left = sorted(left, key=lambda arm: -fmean(arm.gains[:runs]))[:size]
+            runs, spent = runs + 1, spent + size
             if short := {arm.arm_id: runs for arm in left if len(arm.gains) < runs}:
                 return short
         return {}
