@@ -14,15 +14,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeGuard
 
-from analysis.claimed_credit import claimed_credits
 from analysis.credit import (
     Credit,
     DirectiveCredit,
+    DirectiveEffect,
     EditCredit,
     Estimate,
     MutationCredit,
@@ -30,21 +30,23 @@ from analysis.credit import (
     row,
     settled,
 )  # fmt: skip
-from analysis.directive_credit import directive_credits
-from analysis.directive_effects import having_credits, joined
-from analysis.edit_credit import edit_credits
+from analysis.directive_effects import joined
 from analysis.edit_effects import Effects, edit_effects
-from analysis.factorial_credit import factorial_credits
-from analysis.following import following_credits
-from analysis.mutation_credit import mutation_credits
-from analysis.replay_credit import replay_credits
+from analysis.method_input import MethodInput
 from analysis.scope import Scope, scopes
 from analysis.tables import statement
+from programs.errors import UsageError
+from programs.registry import Registry
 
 if TYPE_CHECKING:
     import duckdb
 
-
+METHODS: Registry[Callable[[MethodInput], Sequence[Estimate]]] = Registry(
+    "attribution_methods",
+    "analysis.methods",
+    ("known",),
+    first=("edit", "directive", "mutation", "factorial", "having", "following", "replay", "claimed"),
+)
 RECOMPUTED = (
     "This study was begun by an earlier version of metaloop. Its credit is computed anew, from every experiment; "
     "figures in its programs and in its evidence files are older."
@@ -53,18 +55,23 @@ RECOMPUTED = (
 
 @dataclass(frozen=True)
 class Found:
-    """All rows of a task with their q, by kind, and what they were made of."""
+    """All rows of a task with their q, in the order of the methods, and what they were made of."""
 
     effects: Effects
-    edits: list[EditCredit]
-    directives: list[DirectiveCredit]
+    rows: list[Estimate]
     never_followed: list[NeverFollowed]
-    mutations: list[MutationCredit]
-    others: list[Estimate]
 
     @property
-    def rows(self) -> list[Estimate]:
-        return [*self.edits, *self.directives, *self.mutations, *self.others]
+    def edits(self) -> list[EditCredit]:
+        return [each for each in self.rows if isinstance(each, EditCredit)]
+
+    @property
+    def directives(self) -> list[DirectiveCredit]:
+        return [each for each in self.rows if isinstance(each, DirectiveCredit)]
+
+    @property
+    def mutations(self) -> list[MutationCredit]:
+        return [each for each in self.rows if isinstance(each, MutationCredit)]
 
 
 def credit(con: duckdb.DuckDBPyConnection, *, exclude_matches: Sequence[str] = ()) -> list[Credit]:
@@ -86,20 +93,36 @@ def recomputed(con: duckdb.DuckDBPyConnection) -> str:
 
 
 def found(scope: Scope) -> Found:
-    """The rows of one task: what the view, the pages, the mutators and the prompts are all made from."""
-    # The model of the experiments takes as long as all others together.
+    """The rows of one task: what the view, the pages, the mutators and the prompts are all made from.
+
+    The rows of a method that a package adds are tested with the others: they share one false discovery rate.
+    """
+    done: dict[str, Sequence[Estimate]] = {}
+
+    def rows(name: str) -> Sequence[Estimate]:
+        if name not in done:
+            done[name] = METHODS.get(name)(known)
+            if name in METHODS.added:
+                _check(name, scope, done[name])
+        return done[name]
+
     with scope.con.cursor() as aside, ThreadPoolExecutor(1) as worker:
         fitting = worker.submit(edit_effects, replace(scope, con=aside))
-        mutations, others = mutation_credits(scope), _others(scope)
-        effects = fitting.result()
-    directives, never = directive_credits(scope, effects)
-    kinds: tuple[Sequence[Estimate], ...] = (edit_credits(scope, effects), directives, mutations, others)
-    rows: Iterator[Any] = iter(settled([item for kind in kinds for item in kind]))
-    first, second, third, last = ([next(rows) for _ in kind] for kind in kinds)
-    return Found(effects, first, second, never, third, last)
+        known = MethodInput(scope, fitting.result, rows)
+        for name in reversed(METHODS.names):  # the model takes as long as all methods: those that need it come last
+            rows(name)
+        every = settled([item for name in METHODS.names for item in done[name]])
+        both = iter(joined([each for each in every if _has_joint(each)]))
+        return Found(known.effects, [next(both) if _has_joint(r) else r for r in every], known.directives[1])
 
 
-def _others(scope: Scope) -> list[Estimate]:
-    """The credits of a task but those of edits, of directives by citation and of children."""
-    causal = joined([*factorial_credits(scope), *having_credits(scope)])
-    return [*causal, *following_credits(scope, causal), *replay_credits(scope), *claimed_credits(scope)]
+def _has_joint(item: Estimate) -> TypeGuard[DirectiveEffect]:
+    return isinstance(item, DirectiveEffect) and item.method in ("factorial", "having")
+
+
+def _check(name: str, scope: Scope, rows: Sequence[Estimate]) -> None:
+    """What a package's method yields: estimates of this task, under its own name."""
+    for each in rows:
+        if not isinstance(each, Estimate) or each.task != scope.task or each.columns().get("method") != name:
+            message = f"attribution method {name!r} yields a row that is not its own on {scope.task}: {each!r}"
+            raise UsageError(message[:300], hint="mend or uninstall its package")

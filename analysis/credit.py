@@ -210,6 +210,23 @@ class ClaimedCredit(Estimate):
 
 
 @dataclass(frozen=True)
+class AddedCredit(Estimate):
+    """Of a method that a package adds; the ids say what the row is about, and `metaloop show` leads to their runs."""
+
+    method: str  # the name under which the package adds it
+    label: str
+    program_id: str | None = None
+    directive_id: str | None = None
+    match_id: str | None = None
+    run_id: str | None = None
+    runs: int | None = None
+
+    def columns(self) -> Mapping[str, object]:
+        own = ("method", "label", "program_id", "directive_id", "match_id", "run_id", "runs")
+        return {name: getattr(self, name) for name in own}
+
+
+@dataclass(frozen=True)
 class Credit:
     """A row of the view `credit`."""
 

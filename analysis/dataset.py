@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.evidence import Evidence, evidence
 from analysis.evidence_text import page
 from analysis.ledger import read
-from analysis.mutation_credit import compare
+from analysis.methods.mutation import compare
 from analysis.statistics import interval
 from analysis.study import ledger_folder, open_study
 from analysis.tables import rows, statement

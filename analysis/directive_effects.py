@@ -36,15 +36,6 @@ class Contrast:
     gain: float
 
 
-def having_credits(scope: Scope) -> list[DirectiveEffect]:
-    """One row per directive whose effect the contrasts can tell, best first."""
-    held: dict[str, set[str]] = defaultdict(set)
-    for found in scope.rows("held"):
-        held[found["program_id"]].add(found["directive_id"])
-    told = directive_effects(contrasts(scope.rows("family_runs"), held))
-    return credited(scope, "having", {(d, None, None): Told(e, n, "paired") for d, (e, n) in told.items()})
-
-
 def contrasts(runs: Iterable[Mapping[str, Any]], held: Mapping[str, set[str]]) -> list[Contrast]:
     """From rows {child_id, parent_ids, match_id, run_seed, child: bool, gain}; parents once per family and seed."""
     found: dict[tuple[Any, ...], Contrast] = {}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import duckdb
 
 _REPLAYS = ("add-one-in", "leave-one-out", "shapley")
+_METHODS = ("claimed", "directive", "edit", "factorial", "following", "having", "mutation")
 
 
 def support(con: duckdb.DuckDBPyConnection, credit: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str]:
@@ -19,7 +20,8 @@ def support(con: duckdb.DuckDBPyConnection, credit: Mapping[str, Any]) -> tuple[
 
     The statement stands alone, with the row's own values in it, for `metaloop sql`.
     """
-    text = statement("rests_on_" + ("replay" if credit["method"] in _REPLAYS else credit["method"]))
+    method = credit["method"]
+    text = statement(f"rests_on_{'replay' if method in _REPLAYS else method if method in _METHODS else 'added'}")
     sql = " ".join(line.partition("--")[0].strip() for line in text.splitlines()).strip()
     sql = re.sub(r"\$(\w+)", lambda named: quoted(credit[named[1]]), sql)
     return rows(con.execute(sql)), sql

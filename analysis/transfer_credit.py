@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.credit import LEAST_RUNS, Design, DirectiveCredit, EditCredit, canonical
 from analysis.directive_credit import directive_credits
-from analysis.directive_effects import having_credits
-from analysis.edit_credit import edit_credits
 from analysis.edit_effects import Effects, edit_effects
-from analysis.factorial_credit import factorial_credits
+from analysis.methods.edit import edit_credits
+from analysis.methods.factorial import factorial_credits
+from analysis.methods.having import having_credits
 from analysis.scope import Scope, scopes
 from analysis.statistics import bh, mean_interval, satterthwaite, t_test
 from analysis.transfer import BARE, Cell, Places

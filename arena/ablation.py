@@ -15,7 +15,7 @@ from analysis.designs import Design
 from analysis.events import AblationEvent
 from arena.arms import Entry, Match, enter
 from arena.executor import Executor, Progress
-from arena.inprocess import at_work
+from arena.executors import at_work
 from arena.match import play
 from arena.race import Allocation
 from arena.setup import Cost

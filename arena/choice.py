@@ -3,40 +3,46 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from programs.errors import UsageError
+from programs.registry import Registry
 
 if TYPE_CHECKING:
     from trainer.gpus import Device
 
-from programs.errors import UsageError
-
 VARIABLE = "METALOOP_EXECUTOR"  # what `--executor` sets, for this process and those that it starts
-Kind = Literal["local", "ray"]
-KINDS: tuple[Kind, ...] = ("local", "ray")
+# A `make` may have two methods beside the call: `check()` raises UsageError where jobs cannot be carried out so, and
+# `hardware()` says of which hardware class the machines are, where they are others than this one.
+EXECUTORS: Registry[Callable[..., Any]] = Registry(
+    "executors", "arena.executors", ("study", "progress", "tasks"), first=("local", "ray")
+)
 
 
-def choose(kind: str | None) -> None:
-    """Set the executor that a command names; None is this machine. Raises UsageError where it is not installed."""
-    if kind == "ray":
-        from arena.cluster.connect import require
+def choose(name: str | None) -> None:
+    """Set the executor of a command; None is this machine. Raises NotFound, or UsageError if not installed."""
+    if name and (check := getattr(EXECUTORS.get(name), "check", None)):
+        check()
+    os.environ[VARIABLE] = name or "local"
 
-        require()
-    os.environ[VARIABLE] = kind or "local"
+
+def chosen() -> str:
+    return os.environ.get(VARIABLE) or "local"
 
 
 def hardware_of_jobs(device: Device = "cpu") -> str:
     """The hardware class of a new study's jobs on that device: this machine's, or what most of a cluster is."""
     from trainer.hardware import hardware_class
 
-    if not on_cluster():
+    there = getattr(EXECUTORS.get(chosen()), "hardware", None)
+    if there is None:
         return hardware_class(device)
     if device == "gpu":
-        raise UsageError("a GPU task cannot run on a cluster", hint="leave out --executor ray")
-    from arena.cluster.nodes import common_hardware
-
-    return common_hardware() or hardware_class(device)
+        raise UsageError("a GPU task cannot run on a cluster", hint=f"leave out --executor {chosen()}")
+    return there() or hardware_class(device)
 
 
 def on_cluster() -> bool:
-    """Whether jobs go to a Ray cluster."""
-    return os.environ.get(VARIABLE) == "ray"
+    """Whether jobs go to other machines."""
+    return hasattr(EXECUTORS.get(chosen()), "hardware")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, Protocol, Self, cast
 
 from analysis.run_state import StudyState
 from arena.jobs import Job, JobResult, RunJob, to_json
@@ -35,6 +35,14 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class ClosingExecutor(Executor, Protocol):
+    """What an executor's ``make(study, progress)`` returns: it is closed at the end of a ``with`` block."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None: ...
 
 
 def want_of(job: Job) -> Want:

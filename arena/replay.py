@@ -12,7 +12,7 @@ from analysis.events import AblationEvent, ReplayEvent
 from analysis.replays import Replay, Set
 from arena.drain import drained
 from arena.executor import Executor, Progress
-from arena.inprocess import at_work
+from arena.executors import at_work
 from arena.jobs import MeasureJob
 from arena.measuring import record_findings
 from arena.study import Study

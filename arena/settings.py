@@ -123,15 +123,16 @@ class StudyConfig(BaseModel):
     @classmethod
     def _known_words(cls, plan: dict[str, Any]) -> dict[str, Any]:
         """Check the words of a plan; its numbers are checked by the command that uses them."""
-        budget, origin = plan.get("budget"), plan.get("origin")
+        budget = plan.get("budget")
         for name, what in (("only", "directive ids"), ("operators", "names")):
             given = plan.get(name, [])
             if not (isinstance(given, list) and all(isinstance(one, str) for one in given)):
                 raise ValueError(f"{name} is not a list of {what}")
         if budget is not None and (type(budget) not in (int, float) or not 0 < budget < float("inf")):
             raise ValueError("budget is not a number of seconds")
-        if origin is not None and not isinstance(origin, str):
-            raise ValueError("origin is not a program id")
+        for name, what in (("origin", "program id"), ("race_rule", "name")):
+            if not isinstance(plan.get(name, ""), str):
+                raise ValueError(f"{name} is not a {what}")
         return plan
 
     @property

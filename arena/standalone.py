@@ -7,22 +7,28 @@ from collections.abc import Sequence
 from analysis.statistics import mean_interval, posterior
 from arena.arms import Arm, Entry, Match, TaskMatch, enter
 from arena.executor import Progress
-from arena.inprocess import at_work
+from arena.executors import at_work
 from arena.match import play, scores
-from arena.race import Allocation, Racer, TopTwo, in_doubt
+from arena.race import RACE_RULES, Allocation, Racer, RaceStart, in_doubt
 from arena.study import Study
 from arena.task_study import TaskStudy
 from programs.ids import content_id
 
-RACE_FIRST, RACE_DOUBT = 3, 0.1  # measured by `bench.racing`
+RACE_FIRST = 3  # measured by `bench.racing`
+RACE_RULE = "top-two"  # of `--race`
 
 
 def play_entries(
-    study: Study, entries: Sequence[Entry], runs: int, progress: Progress, batch: int | None = None
+    study: Study,
+    entries: Sequence[Entry],
+    runs: int,
+    progress: Progress,
+    batch: int | None = None,
+    rule: str = RACE_RULE,
 ) -> Match:
     """Play ``entries`` at equal budget, ``runs`` runs each; the same entries again resume the same match.
 
-    With ``batch`` they race: at most as many runs in total, ``batch`` at a time, where the best arm is uncertain.
+    With ``batch`` they race by ``rule``: at most as many runs in total, ``batch`` at a time.
     """
     label = "match-" + content_id("", *(e.program.program_id for e in entries))
     purpose = "run" if len(entries) == 1 else "race"
@@ -30,17 +36,19 @@ def play_entries(
         for entry in entries:
             study.admit(entry.program, generation=0, operator="entry")
         match = enter(TaskStudy(study), label, entries, purpose=purpose, stream="selection", generation=0)
-        play(TaskStudy(study), executor, match, racer(study, match, runs, batch), progress)
+        play(TaskStudy(study), executor, match, racer(study, match, runs, batch, rule), progress)
     return match
 
 
-def racer(study: Study, match: Match, runs: int, batch: int | None) -> Racer:
+def racer(study: Study, match: Match, runs: int, batch: int | None, rule: str = RACE_RULE) -> Racer:
     """Equal allocation, or a race with at most the same number of runs."""
     if batch is None:
         return Allocation({arm.arm_id: runs for arm in match.arms})
+    first, arms = min(RACE_FIRST, runs), {arm.arm_id: arm.raced for arm in match.arms}
+    most, keep = runs * sum(arms.values()), max(1, sum(arms.values()) // 2)
+    more = first + (runs - first) * sum(arms.values()) // keep
     seed = study.streams.seed("search", "race", match.label)
-    most = runs * sum(arm.raced for arm in match.arms)
-    return TopTwo(min(RACE_FIRST, runs), most, batch=batch, doubt=RACE_DOUBT, seed=seed)
+    return RACE_RULES.get(rule)(RaceStart(arms, first, keep, more, most, batch, seed))
 
 
 def leader(study: Study, match: Match) -> tuple[Arm, float]:

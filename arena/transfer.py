@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from analysis.events import AlikeEvent
 from arena.arms import Entry, Match, enter
 from arena.executor import Progress
-from arena.inprocess import at_work
+from arena.executors import at_work
 from arena.match import play
 from arena.race import Allocation
 from arena.study import Study

@@ -22,7 +22,7 @@ from typing import Any
 
 from analysis.study import query
 from arena.arms import Entry
-from arena.choice import Kind, choose
+from arena.choice import choose
 from arena.setup import StudySetup
 from arena.standalone import play_entries
 from arena.study import Study
@@ -151,7 +151,7 @@ def main() -> None:
     entries = [Entry(starter(name)) for name in PROGRAMS]
     with tempfile.TemporaryDirectory(prefix="metaloop-bench-") as name:
 
-        def match(kind: Kind, what: str, seed: int, also: Callable[[Event], None] = lambda _: None) -> Played:
+        def match(kind: str, what: str, seed: int, also: Callable[[Event], None] = lambda _: None) -> Played:
             choose(kind)
             played = play(_study(Path(name) / f"{what}-{seed}", seed, asked.budget), entries, asked.runs, also)
             print(f"{what}, seed {seed}: {played.wall:.1f} s", file=sys.stderr, flush=True)
@@ -160,8 +160,8 @@ def main() -> None:
         pairs = []
         with two_nodes():
             for seed in range(1, asked.n + 1):
-                both: tuple[Kind, Kind] = ("local", "ray") if seed % 2 else ("ray", "local")
-                done: dict[Kind, Played] = {kind: match(kind, kind, seed) for kind in both}
+                both: tuple[str, str] = ("local", "ray") if seed % 2 else ("ray", "local")
+                done: dict[str, Played] = {kind: match(kind, kind, seed) for kind in both}
                 pairs.append((done["local"], done["ray"]))
         half = query(pairs[0][0].folder, "SELECT count(*) // 2 AS half FROM experiments")[0]["half"]
         with two_nodes() as cluster:

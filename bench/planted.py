@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.ledger import Ledger
-from analysis.mutation_credit import mutation_credits
+from analysis.methods.mutation import mutation_credits
 from analysis.planted import DirectiveLaw, RunLaw, planted_directives
 from analysis.scope import Scope
 from analysis.statistics import share_interval

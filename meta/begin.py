@@ -13,7 +13,7 @@ from arena.setup import StudySetup, beside
 from arena.study import Study
 from inner_loop.kit import Staff
 from meta.confirmation import LOOKS
-from meta.mutators.mix import MUTATORS
+from meta.mutators.mix import MUTATORS, named_operators
 from meta.plan import Plan
 from meta.population import starters
 from meta.prior import Known, seat
@@ -29,7 +29,7 @@ def create(
     fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
     further: Sequence[Task] = (),
     researcher: str = "scripted", staff: Staff | None = None, meta_program: Program | None = None,
-    devices: int = 1, known: Known | None = None,
+    devices: int = 1, known: Known | None = None, race_rule: str | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to
     improve. ``further``: tasks beside ``task`` that every match is also played on.
@@ -48,7 +48,10 @@ def create(
         chosen, prior = seat(known, chosen, [task, *further], researcher)
     settings: dict[str, Any] = asdict(plan)
     if MUTATORS.added:
+        named_operators(MUTATORS.names)  # refused before anything is spent
         settings["operators"] = list(MUTATORS.names)
+    if race_rule:
+        settings["race_rule"] = race_rule
     if command == "improve":
         settings["origin"] = own[0].program_id
     setup = StudySetup(
@@ -76,7 +79,7 @@ def create(
 def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
     """An existing study, its plan and its starters, to resume where its ledger ends."""
     study = Study.open(folder)
-    given = {k: v for k, v in study.config.plan.items() if k not in ("origin", "operators")}
+    given = {k: v for k, v in study.config.plan.items() if k not in ("origin", "operators", "race_rule")}
     try:
         plan = Plan(**given)
     except TypeError:

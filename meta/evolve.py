@@ -13,11 +13,11 @@ from analysis.events import GenerationEvent
 from analysis.evidence import Evidence
 from analysis.evidence_text import page
 from analysis.study import open_study
-from arena.arms import Entry
+from arena.arms import Entry, Match
 from arena.drain import drain_on_interrupt
 from arena.executor import Executor, Progress
-from arena.inprocess import executor_of
-from arena.race import SequentialHalving, Stage
+from arena.executors import executor_of
+from arena.race import RACE_RULES, Racer, RaceStart, Stage
 from arena.study import Study
 from arena.task_set import TaskSet
 from meta.archive import Archive
@@ -30,7 +30,7 @@ from meta.lineage import Lineage
 from meta.mutators.llm.author import Author, author_of
 from meta.mutators.mix import Mix, named_operators
 from meta.novelty import novelty_on
-from meta.plan import Plan
+from meta.plan import RACE_RULE, Plan
 from meta.population import descendants, entries, twin_of_stock
 from meta.prior import informed
 from meta.reserve import confirm_on_reserved
@@ -155,7 +155,19 @@ class Evolution:
     def race(self, label: str, racers: Sequence[Entry], stages: Sequence[Stage], generation: int) -> None:
         purpose = "generation" if generation else "race"
         matches = self.tasks.enter(label, racers, purpose=purpose, stream="selection", generation=generation)
-        self.tasks.play(self.executor, matches, SequentialHalving(stages), self.progress)
+        self.tasks.play(self.executor, matches, self.racer(matches[0], stages), self.progress)
+
+    def racer(self, match: Match, stages: Sequence[Stage]) -> Racer:
+        """By the study's race rule; halving unless it was created with another one."""
+        first, best = stages
+        arms = {arm.arm_id: arm.raced for arm in match.arms}
+        raced = sum(arms.values())
+        keep = raced if best.keep is None else min(best.keep, raced)
+        most = raced * first.runs + keep * max(0, best.runs - first.runs)
+        seed = self.study.streams.seed("search", "race", match.label)
+        config = self.study.config
+        start = RaceStart(arms, first.runs, keep, best.runs, most, config.workers, seed)
+        return RACE_RULES.get(config.plan.get("race_rule", RACE_RULE))(start)
 
     def archive(self) -> tuple[Archive, Evidence]:
         """The posterior of every program that ran, and the evidence, from the ledger as it is now."""

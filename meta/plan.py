@@ -12,6 +12,7 @@ from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 from trainer.task import Task
 
+RACE_RULE = "halving"  # unless a command names another
 OVERHEAD = 1.25  # CPU-seconds of a whole study over its device-seconds: 1.32 of a quick one, 1.19 of a default one
 SETUP = 6.0  # start of the workers and the data of a new study, wall seconds
 

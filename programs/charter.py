@@ -12,9 +12,11 @@ from programs.registry import Registry
 
 VERSION = 1
 PROPOSERS: Registry[Any] = Registry(
-    "proposers", "inner_loop.proposers", first=("queue", "random", "local", "tpe", "recombine")
+    "proposers", "inner_loop.proposers", ("start",), first=("queue", "random", "local", "tpe", "recombine")
 )
-KEEP_RULES: Registry[Any] = Registry("keep_rules", "inner_loop.keep", first=("better", "margin", "paired"))
+KEEP_RULES: Registry[Any] = Registry(
+    "keep_rules", "inner_loop.keep", ("keep", "citations"), first=("better", "margin", "paired")
+)
 Share = Annotated[float, Field(gt=0, le=1_000_000)]
 
 

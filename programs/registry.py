@@ -1,40 +1,43 @@
 """Exchangeable parts by name: those of our own folders, and those that installed packages add.
 
-A kind of part has a package of its own. Each of its modules is one part, named as the module (``write_ideas.py`` is
-``write-ideas``), and what makes the part is the module's ``make``; a module that begins with an underscore is none. A
-package adds a part by an entry point of the group ``metaloop.KIND`` that points to such a ``make``.
+A kind of part has a package of its own. Each of its modules that defines ``make`` is one part, named as the module
+(``write_ideas.py`` is ``write-ideas``), and ``make`` makes it. A package adds a part by an entry point of the group
+``metaloop.KIND`` that points to such a ``make``.
 """
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Callable, Sequence
-from functools import cached_property
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, cached_property
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from programs.errors import NotFound
+from programs.errors import NotFound, UsageError
 
 Make = TypeVar("Make", bound=Callable[..., Any])
+MAKES = re.compile(r"^(def make\(|make\b.*=)", re.MULTILINE)
 
 
 class Registry(Generic[Make]):
-    """The parts of a kind. ``first``: names that lead, in their order, for what is drawn depends on it; with ``only``
-    the package has no further parts, but modules that serve them. ``joint`` stands in names for the underscores of
-    modules.
+    """The parts of a kind. ``takes``: the arguments that each ``make`` is called with. ``first``: names that lead, in
+    their order, for what is drawn depends on it. ``joint`` stands in names for the underscores of modules.
 
     As metadata of a pydantic field it admits the names of its parts.
     """
 
     def __init__(
-        self, kind: str, package: str, first: Sequence[str] = (), *, only: bool = False, joint: str = "-"
+        self, kind: str, package: str, takes: Sequence[str], first: Sequence[str] = (), *, joint: str = "-"
     ) -> None:
-        self.kind, self.package, self.first, self.only, self.joint = kind, package, tuple(first), only, joint
+        self.kind, self.package, self.joint = kind, package, joint
+        self.takes, self.first = tuple(takes), tuple(first)
 
     @property
     def group(self) -> str:
@@ -43,36 +46,72 @@ class Registry(Generic[Make]):
     @cached_property
     def built_in(self) -> tuple[str, ...]:
         """Found by their files: none is imported."""
-        if self.only:
-            return self.first
         spec = find_spec(self.package)
         places = spec.submodule_search_locations if spec else None
-        names = [
-            module.name.replace("_", self.joint) for module in pkgutil.iter_modules(places) if module.name[0] != "_"
-        ]
-        return (*self.first, *sorted(set(names) - set(self.first)))
+        files = [path for place in places or () for path in Path(place).glob("[!_]*.py")]
+        names = {path.stem.replace("_", self.joint) for path in files if MAKES.search(path.read_text("utf-8"))}
+        return (*self.first, *sorted(names - set(self.first)))
 
-    @cached_property
+    @property
+    def points(self) -> Mapping[str, tuple[EntryPoint, ...]]:
+        """name → the entry points that installed packages add under it."""
+        return _installed(self.group)
+
+    @property
     def added(self) -> tuple[str, ...]:
-        """By installed packages; a name of our own cannot be taken over."""
-        return tuple(sorted({point.name for point in entry_points(group=self.group)} - set(self.built_in)))
+        """By installed packages, but for names of our own."""
+        return tuple(sorted(set(self.points) - set(self.built_in)))
 
     @property
     def names(self) -> tuple[str, ...]:
         return (*self.built_in, *self.added)
 
     def get(self, name: str) -> Make:
-        """What makes the part of that name. Raises NotFound."""
+        """What makes the part of that name. Raises NotFound, or UsageError where a package's part cannot be used."""
+        points = self.points.get(name, ())
+        if len(points) + (name in self.built_in) > 1:
+            packages = [*(["metaloop"] * (name in self.built_in)), *(_package(point) for point in points)]
+            raise UsageError(
+                f"{' and '.join(packages)} both have a {self.one} {name!r}",
+                hint=f"uninstall {packages[-1]}, or give its part another name",
+            )
         if name in self.built_in:
             return cast(Make, import_module(f"{self.package}.{name.replace(self.joint, '_')}").make)
-        if name in self.added:
-            (point, *_) = entry_points(group=self.group, name=name)
-            return cast(Make, point.load())
-        one = self.kind.removesuffix("s").replace("_", " ")
-        raise NotFound(f"no {one} {name!r}", hint=f"known are {', '.join(self.names)}")
+        if points:
+            return self._load(points[0])
+        raise NotFound(f"no {self.one} {name!r}", hint=f"known are {', '.join(self.names)}")
+
+    def problems(self) -> list[UsageError]:
+        """Why parts that packages add cannot be used."""
+        found = []
+        for name in sorted(self.points):
+            try:
+                self.get(name)
+            except UsageError as error:
+                found.append(error)
+        return found
+
+    @property
+    def one(self) -> str:
+        """What a single part is called."""
+        return self.kind.removesuffix("s").replace("_", " ")
+
+    def _load(self, point: EntryPoint) -> Make:
+        what, hint = f"{self.one} {point.name!r} of {_package(point)}", f"mend or uninstall {_package(point)}"
+        try:
+            make = point.load()
+        except Exception as error:  # whatever a stranger's module raises
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise UsageError(f"{what} cannot be imported: {why}", hint=hint) from error
+        try:
+            inspect.signature(make).bind(*self.takes)
+        except (TypeError, ValueError):
+            message = f"{what}: {point.value} cannot be called with ({', '.join(self.takes)})"
+            raise UsageError(message, hint=hint) from None
+        return cast(Make, make)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.built_in or name in self.added
+        return name in self.built_in or name in self.points
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._known, handler(source))
@@ -83,3 +122,16 @@ class Registry(Generic[Make]):
             names = f"{', '.join(others)} or {last}" if others else last
             raise PydanticCustomError("literal_error", "Input should be {names}", {"names": names})
         return name
+
+
+@cache
+def _installed(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
+    """Name → entry points; the installed packages are looked through once per process."""
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in entry_points(group=group):
+        found[point.name] = (*found.get(point.name, ()), point)
+    return found
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value

@@ -94,7 +94,7 @@ class Scorer(Protocol):
 
 
 MakeScorer = Callable[[dict[str, Any]], Scorer]  # of the section [score] of task.toml
-SCORERS: Registry[MakeScorer] = Registry("scorers", "trainer.scorers", joint="_")
+SCORERS: Registry[MakeScorer] = Registry("scorers", "trainer.scorers", ("section",), joint="_")
 
 
 def scorer_kind(kind: str) -> MakeScorer:

@@ -18,7 +18,7 @@ from arena.contest.score import Scores, plain
 from arena.contest.settings import utc_now
 from arena.contest.tables import ContestEntry
 from arena.executor import Executor, Progress
-from arena.inprocess import executor_of
+from arena.executors import executor_of
 from arena.match import play
 from arena.measuring import gains_of
 from arena.study import Study

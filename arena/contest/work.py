@@ -27,7 +27,7 @@ from arena.contest.settings import utc_now
 from arena.contest.steward import Say, Steward
 from arena.drain import Drained
 from arena.executor import Executor
-from arena.inprocess import executor_of
+from arena.executors import executor_of
 from arena.jobs import MeasureJob
 from arena.study import Study
 from programs.errors import Busy, MetaloopError

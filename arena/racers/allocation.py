@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from arena.racers.contract import ArmScore
+from arena.racers.contract import ArmScore, RaceStart
 
 
 class Allocation:
@@ -15,3 +15,9 @@ class Allocation:
 
     def next_round(self, scores: Sequence[ArmScore]) -> Mapping[str, int]:
         return {a.arm_id: self.runs[a.arm_id] for a in scores if len(a.gains) < self.runs[a.arm_id]}
+
+
+def make(start: RaceStart) -> Allocation:
+    """As many runs for every raced arm as the plan pays for."""
+    each = start.most // max(1, start.raced)
+    return Allocation({arm: each if raced else start.first for arm, raced in start.arms.items()})

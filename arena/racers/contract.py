@@ -18,6 +18,26 @@ class ArmScore:
     gains: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class RaceStart:
+    """What a race is planned to be: every arm gets ``first`` runs, the best ``keep`` of the raced ones ``more``.
+
+    That is what halving does; another rule may give its runs otherwise, ``most`` in all to the raced arms.
+    """
+
+    arms: Mapping[str, bool]  # whether each is raced; others, A/A twins say, get the first runs only
+    first: int
+    keep: int
+    more: int
+    most: int
+    batch: int  # runs that the workers carry out at a time
+    seed: int  # of what the rule draws
+
+    @property
+    def raced(self) -> int:
+        return sum(self.arms.values())
+
+
 class Racer(Protocol):
     """Decides after each round which arms run on further seeds of the common list.
 

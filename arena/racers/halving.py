@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from arena.racers.contract import ArmScore, shrunken
+from arena.racers.contract import ArmScore, RaceStart, shrunken
 
 
 @dataclass(frozen=True)
@@ -45,3 +45,7 @@ class SequentialHalving:
             order = sorted(range(len(alive)), key=lambda i: (-means[i], i))
             alive = [alive[i] for i in order[: here.keep]]
         return alive
+
+
+def make(start: RaceStart) -> SequentialHalving:
+    return SequentialHalving([Stage(None, start.first), Stage(start.keep, start.more)])

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from analysis.statistics import Mean, Posterior, between_variance, mean_interval, posterior
-from arena.racers.contract import ArmScore
+from arena.racers.contract import ArmScore, RaceStart
 
 if TYPE_CHECKING:
     import numpy as np
 
 INDIFFERENCE = 0.1  # of the spread of true gains: what is nearer to the best is as good
+DOUBT = 0.1  # `bench.racing` says what it costs and how often it names a good program
 DRAWS = 64  # from the posterior, in search of one whose best arm is another
 
 
@@ -126,3 +127,7 @@ class _Replay:
             self.used[i] = (raced[i].arm_id, raced[i].gains[:runs])
             self.means[i] = mean_interval(self.used[i][1])
         self.asked = None
+
+
+def make(start: RaceStart) -> TopTwo:
+    return TopTwo(start.first, start.most, batch=start.batch, doubt=DOUBT, seed=start.seed)

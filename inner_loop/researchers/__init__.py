@@ -11,10 +11,13 @@ from programs.registry import Registry
 if TYPE_CHECKING:
     from inner_loop.contracts import Researcher
 
-    Maker = Callable[..., Researcher]  # of (program, task, seed, kit)
+    Maker = Callable[..., Researcher]
 
 RESEARCHERS: Registry[Maker] = Registry(
-    "researchers", "inner_loop.researchers", first=("scripted", "chat", "command"), only=True
+    "researchers",
+    "inner_loop.researchers",
+    ("program", "task", "seed", "kit"),
+    first=("scripted", "chat", "command"),
 )
 
 

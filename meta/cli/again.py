@@ -90,6 +90,7 @@ def settings(config: Mapping[str, Any], dial: Sequence[str]) -> list[str]:
     """The flags that every founding command takes."""
     found = [] if "--run-budget" in dial or is_default(config) else ["--run-budget", f"{config['run_budget']:g}"]
     found += ["--seed", str(config["seed"])] if config.get("seed") is not None else []
+    found += ["--race-rule", rule] if (rule := (config.get("plan") or {}).get("race_rule")) else []
     found += ["--fixed-steps"] if config.get("fixed_steps") else []
     return found + ([] if config.get("sandbox") else [WITHOUT_SANDBOX])
 
@@ -164,6 +165,7 @@ def dials(homes: Sequence[Task], plan: Plan, reserve: Sequence[Task]) -> Iterato
             generations=plan.generations if taken[2] else None,
             confirm_again=False,
             same_spend=False,
+            race_rule=None,
             best_of_n=bool(best_of),
         )
         try:

@@ -261,6 +261,23 @@ def check_agents() -> Finding:
     return Finding("agent CLIs", "ok", f"{', '.join(found)}{f' (not here: {missing})' if missing else ''}")
 
 
+def check_plugins() -> Finding:
+    """Parts that installed packages add."""
+    from analysis.attribution import METHODS
+    from arena.choice import EXECUTORS
+    from arena.race import RACE_RULES
+    from inner_loop.researchers import RESEARCHERS
+    from meta.mutators.mix import MUTATORS
+    from programs.charter import KEEP_RULES, PROPOSERS
+    from trainer.scoring import SCORERS
+
+    kinds = (PROPOSERS, KEEP_RULES, MUTATORS, SCORERS, RESEARCHERS, RACE_RULES, METHODS, EXECUTORS)
+    added = [f"{kind.one} {name}" for kind in kinds for name in kind.added]
+    if problems := [problem for kind in kinds for problem in kind.problems()]:
+        return Finding("plug-ins", "warn", "; ".join(p.message for p in problems), problems[0].hint)
+    return Finding("plug-ins", "ok", ", ".join(added) or "none")
+
+
 CHECKS: tuple[Callable[[], Finding], ...] = (
     check_python,
     check_system,
@@ -277,4 +294,5 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     check_metering,
     check_keys,
     check_agents,
+    check_plugins,
 )

@@ -14,6 +14,7 @@ from meta.cli.flags import (
     PlayingFlags,
     ProgramOrNone,
     Programs,
+    RaceRuleFlag,
     RunBudgetFlag,
     StartFlags,
     StudyFlags,
@@ -45,6 +46,7 @@ class Dial:
     seeds: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)]
     confirm_again: Annotated[bool, flag("With --resume, where the control failed its check: once, on new data.")]
     same_spend: Annotated[bool, flag("Also: spend as much again on stock runs, and measure their best train.py.")]
+    race_rule: RaceRuleFlag
     best_of_n: Annotated[bool, flag("Also: the best train.py of the champion's runs, and of stock's.")]
 
 
@@ -112,7 +114,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
     folder = settings.existing(out)
     if folder is not None:
         study, plan, starters = take_up(folder)
-        refuse_change(study, settings, reserve, past, follows)
+        refuse_change(study, settings, reserve, past, follows, dial.race_rule)
         refuse_others(folder, own, starters)
         study.look()
         again = look_of(study, again) > 1
@@ -148,7 +150,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
             folder, task=task, plan=plan, own=own, workers=settings.workers_or_cores(), devices=settings.devices,
             seed=settings.seed, fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, command=command,
             further=further, reserve=reserve, researcher=settings.crew.researcher, staff=settings.crew.staff,
-            meta_program=follows, known=known,
+            meta_program=follows, known=known, race_rule=dial.race_rule,
         )  # fmt: skip
     if champion_of(folder) is None or (again and not confirmed_again(folder)):
         play(out, command, study, plan, starters, described, again)
@@ -158,9 +160,11 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags) -
 
 
 def refuse_change(
-    study: Study, settings: Settings, reserve: list[Task], past: list[Path], follows: Program | None
-) -> None:
+    study: Study, settings: Settings, reserve: list[Task], past: list[Path], follows: Program | None,
+    race_rule: str | None,
+) -> None:  # fmt: skip
     """A study goes on under the settings that it was founded with. Raises NotComparable for others."""
+    from meta.plan import RACE_RULE
     from meta.prior import refuse_other
 
     settings.check(study)
@@ -168,6 +172,8 @@ def refuse_change(
     refuse_other(study.folder, study.config.prior, past)
     mutation.check(study, follows)
     mutation.check_traces(study, settings.crew.staff.traces)
+    if race_rule and race_rule != study.config.plan.get("race_rule", RACE_RULE):
+        raise resolve.made_otherwise(f"{resolve.shown(study.folder)} was founded with another race rule", "--race-rule")
 
 
 def refuse_others(folder: Path, asked: list[Program], starters: list[Program]) -> None:
@@ -193,10 +199,13 @@ def refuse_reserve(study: Study, asked: list[Task]) -> None:
 
 def plan_of(homes: Sequence[Task], dial: Dial, reserve: Sequence[Task] = (), *, own_arm: bool = False) -> Plan:
     """The size of a study that is asked for by its dial."""
+    from arena.race import RACE_RULES
     from meta import plan as plans
     from meta.reserve import seconds_on_reserved
 
     task, *further = homes
+    if dial.race_rule:
+        RACE_RULES.get(dial.race_rule)  # refused before anything is spent
     if dial.quick and dial.budget is not None:
         raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
     if dial.quick:

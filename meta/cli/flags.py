@@ -39,6 +39,11 @@ RunBudgetFlag = Annotated[
 ]
 
 
+RaceRuleFlag = Annotated[
+    str | None, flag("How a race gives out its runs: allocation, halving, top-two, or a plug-in.", metavar="NAME")
+]
+
+
 @dataclass(frozen=True)
 class StudyFlags:
     """Which study a command starts or goes on with, on which task."""
@@ -65,8 +70,8 @@ class PlayingFlags:
     executor: Annotated[
         str | None,
         flag(
-            "Where jobs run: this machine, or a Ray cluster  [default: local].",
-            type=click.Choice(["local", "ray"]),
+            "Where jobs run: local (this machine), ray (a cluster), or a plug-in's executor  [default: local].",
+            metavar="NAME",
             callback=_choose_executor,
         ),
     ] = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from meta.cli import launch, resolve
 from meta.cli.crew import Crew
-from meta.cli.flags import PlayingFlags, Programs, StartFlags, StudyFlags, StudyModelFlags
+from meta.cli.flags import PlayingFlags, Programs, RaceRuleFlag, StartFlags, StudyFlags, StudyModelFlags
 from meta.cli.launch import Settings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
@@ -37,6 +38,7 @@ def match(
     seeds: Annotated[int | None, flag(f"Runs per program  [default: {RUNS}].", "-n", min=1)],
     controls: Annotated[bool, flag("Add stock, one-line and A/A.", "--controls/--no-controls", default=True)],
     race: Annotated[bool, flag("Give runs where it is in doubt who is best, and end when it is not.")],
+    race_rule: RaceRuleFlag,
     playing: PlayingFlags,
     models: StudyModelFlags,
     agent: AgentFlags,
@@ -45,9 +47,12 @@ def match(
     """Play programs against each other: same task, same run seeds, same budget of
     device time a run. PROGRAM is a path, or the name of a starter. Every program
     gets as many runs as any other, unless they --race."""
-    from arena.standalone import play_entries
+    from arena.race import RACE_RULES
+    from arena.standalone import RACE_RULE, play_entries
     from meta.cli.standings import present
 
+    race, asked = race or race_rule is not None, race_rule or RACE_RULE
+    RACE_RULES.get(asked)  # refused before anything is spent
     settings = Settings.of(which, playing, start, Crew.of(models, agent, yes=start.yes))
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
@@ -61,13 +66,16 @@ def match(
     settings.ready(task, study)
     if study is None:
         at_a_time = settings.workers_or_cores() if race else None
-        study = create(out, "match", task, entries, runs, settings, at_a_time)
-    batch = recorded_batch(study, race)
+        study = create(out, "match", task, entries, runs, settings, at_a_time, asked)
+    batch, rule = recorded_batch(study, race), study.config.plan.get("race_rule", RACE_RULE)
+    if race_rule and rule != race_rule:
+        raise resolve.made_otherwise(f"{resolve.shown(study.folder)} was created with another race rule", "--race-rule")
     plan = plan_of(task, len(entries), runs, settings, study)
     if batch is not None:
         out.note("a race: the plan is the most that it takes; it ends as soon as the best is clear")
     launch.announce(out, plan)
-    played = launch.drive(out, study.folder, "match", plan, lambda p: play_entries(study, entries, runs, p, batch))
+    carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
+    played = launch.drive(out, study.folder, "match", plan, carry_out)
     present(out, study.folder, [played.match_id])
     if batch is not None:
         out.note(race_ended(study, played))
@@ -161,10 +169,21 @@ def plan_of(task: Task, arms: int, runs: int, settings: Settings, study: Study |
 
 
 def create(
-    out: Output, command: str, task: Task, entries: list[Entry], runs: int, settings: Settings, batch: int | None = None
+    out: Output,
+    command: str,
+    task: Task,
+    entries: list[Entry],
+    runs: int,
+    settings: Settings,
+    batch: int | None = None,
+    race_rule: str = "",
 ) -> Study:
     """A new study of these entries; ``batch``: of a race."""
-    plan = {"seeds": runs, "roles": [entry.role for entry in entries]} | ({"batch": batch} if batch else {})
+    from arena.standalone import RACE_RULE
+
+    plan: dict[str, Any] = {"seeds": runs, "roles": [entry.role for entry in entries]}
+    plan |= {"batch": batch} if batch else {}
+    plan |= {"race_rule": race_rule} if batch and race_rule != RACE_RULE else {}
     return settings.create(out, command, [task], [entry.program for entry in entries], plan)
 
 

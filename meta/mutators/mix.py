@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MUTATORS: Registry[Callable[[], OfflineMutator]] = Registry(
     "mutators",
     "meta.mutators.offline",
+    (),
     first=("write-ideas", "reorder-ideas", "change-field", "take-directive", "delete-directive", "cross-sections"),
 )
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from analysis.attribution import found as credits_of
-from analysis.edit_credit import EditCredit
 from analysis.edit_effects import edit_effects
 from analysis.ledger import Ledger
+from analysis.methods.edit import EditCredit
 from analysis.scope import Scope
 from analysis.study import open_study, query
 from bench.planted_events import experiment

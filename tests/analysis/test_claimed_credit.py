@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.claimed_credit import largest, steps_of_noise
 from analysis.ledger import Ledger
+from analysis.methods.claimed import largest, steps_of_noise
 from analysis.study import query
 from tests.analysis import synthetic
 

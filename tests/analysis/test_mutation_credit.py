@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis.mutation_credit import compare
+from analysis.methods.mutation import compare
 from analysis.statistics import mean_interval, welch_difference
 
 

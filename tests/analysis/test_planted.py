@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from analysis.ledger import Ledger
-from analysis.mutation_credit import mutation_credits
+from analysis.methods.mutation import mutation_credits
 from analysis.planted import DirectiveLaw, RunLaw, planted_directives
 from analysis.scope import Scope
 from analysis.study import open_study

@@ -85,7 +85,7 @@ def test_a_budget_buys_whole_blocks_or_is_refused(tmp_path: Path) -> None:
     assert price.runs_within(price.seconds(40)) == 40
     assert design_of(factors, price, price.seconds(40), 1).runs == 40
     assert design_of(factors, price, None, 1).runs == 32
-    with pytest.raises(UsageError, match=r"holds 15 runs; 5 directives take 16 at least") as refused:
+    with pytest.raises(UsageError, match=r"pays for 15 runs; 5 directives need at least 16") as refused:
         design_of(factors, price, price.seconds(15), 1)
     assert "--budget" in refused.value.hint
     with pytest.raises(UsageError, match="0 directives"):

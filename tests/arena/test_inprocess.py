@@ -58,30 +58,6 @@ def played(study: Study, progress: Any = silent) -> list[dict[str, Any]]:
     return query(study.folder, FIGURES)
 
 
-def test_a_match_in_this_process_has_the_figures_of_worker_processes(tmp_path: Path) -> None:
-    here = played(simulated(tmp_path / "here"))
-    apart = simulated(tmp_path / "apart")
-    with apart, LocalExecutor(apart.folder, 2, silent) as executor:
-        race(apart, executor)
-    assert here == query(apart.folder, FIGURES)
-    assert len(here) > 3 * 3 * 8 and not any((tmp_path / "here" / "runs").iterdir())
-
-
-def test_a_study_that_was_stopped_is_resumed_to_the_same_bits(tmp_path: Path) -> None:
-    whole = played(simulated(tmp_path / "whole"))
-    study, seen = simulated(tmp_path / "cut"), []
-
-    def stop_soon(event: Mapping[str, Any]) -> None:
-        seen.append(event)
-        if len(seen) == 40:
-            study.request_stop()
-
-    with pytest.raises(Drained):
-        played(study, stop_soon)
-    assert 0 < len(query(study.folder, FIGURES)) < len(whole)
-    assert played(Study.open(study.folder)) == whole
-
-
 def test_drift_moves_verifications_and_leaves_runs_alone(tmp_path: Path) -> None:
     still = played(simulated(tmp_path / "one" / "s", drift=0.0))
     moved = played(simulated(tmp_path / "two" / "s", drift=0.1))

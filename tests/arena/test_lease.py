@@ -18,7 +18,7 @@ import pytest
 
 from analysis.study import query
 from arena.arms import Entry
-from arena.inprocess import executor_of
+from arena.executors import executor_of
 from arena.lease import VARIABLE, Leases, processes, runs_per_device, share
 from arena.standalone import play_entries
 from programs.errors import UsageError

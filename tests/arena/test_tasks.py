@@ -10,7 +10,8 @@ import pytest
 from analysis.study import query
 from arena.arms import Entry, Match, enter
 from arena.executor import LocalExecutor
-from arena.inprocess import InProcessExecutor, executor_of
+from arena.executors import executor_of
+from arena.inprocess import InProcessExecutor
 from arena.jobs import BaselineJob, from_json, to_json
 from arena.match import play
 from arena.measuring import measure_baseline, run_job, settle

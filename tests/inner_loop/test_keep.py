@@ -11,12 +11,13 @@ from inner_loop.citations import Citations
 from inner_loop.contracts import KeepRule
 from inner_loop.keep.better import verdict
 from inner_loop.keep.margin import card_sd
-from programs.charter import Keep
-from tests.inner_loop.play import FULL, open_bench, program
+from meta.conformance import KeepRuleConformance
+from programs.charter import KEEP_RULES, Keep
+from tests.inner_loop.play import open_bench, program
 from trainer.edits import Edit
 from trainer.experiment import Trainer
 
-GOOD, BAD = Edit({"LR": 0.3, "MOMENTUM": 0.9}), Edit({"LR": 0.001})
+GOOD = Edit({"LR": 0.3, "MOMENTUM": 0.9})
 CITATIONS = Citations(program())
 
 
@@ -24,31 +25,9 @@ def make(rule: str, **more: float) -> KeepRule:
     return keep.make(Keep.model_validate({"rule": rule, **more}), CITATIONS)
 
 
-@pytest.mark.parametrize("rule", ["better", "margin", "paired"])
-def test_conformance(trainer: Trainer, rule: str) -> None:
-    """Good is kept, bad and failed are not, no judgement buys more than announced, candidates stay undecided."""
-    bench, _ = open_bench(trainer, 40)
-    judge = make(rule)
-    judge.prepare(bench)
-    for edit, kept in ((GOOD, True), (BAD, False), (Edit({"FAULT": "nan"}), False)):
-        candidate = bench.experiment(edit)
-        before = bench.remaining
-        found = judge.judge(bench, candidate, bench.baseline)
-        assert found.keep is kept
-        assert found.reason
-        assert (found.gain or 0) > 0 or not kept
-        assert before - bench.remaining <= judge.extra * FULL + 1e-9
-        assert candidate.decision == ""
-    assert all(record.decision for record in bench.history if record.replicate > 0)
-
-
-@pytest.mark.parametrize("rule", ["better", "margin", "paired"])
-def test_what_has_to_be_earned_raises_the_bar(trainer: Trainer, rule: str) -> None:
-    bench, _ = open_bench(trainer, 40)
-    judge = make(rule)
-    judge.prepare(bench)
-    candidate = bench.experiment(GOOD)
-    assert not judge.judge(bench, candidate, bench.baseline, earn=10.0).keep
+@pytest.mark.parametrize("name", KEEP_RULES.built_in)
+class TestEveryKeepRule(KeepRuleConformance):
+    pass
 
 
 def test_margin_counts_in_sd_of_the_baseline(trainer: Trainer) -> None:

@@ -9,13 +9,13 @@ import pytest
 
 from inner_loop import proposers
 from inner_loop.bench import Bench
-from inner_loop.contracts import Proposer
 from inner_loop.moves import after, changed, neighbours, others
 from inner_loop.proposers.local import LocalProposer
 from inner_loop.proposers.queue import QueueProposer
 from inner_loop.proposers.random import RandomProposer
 from inner_loop.proposers.recombine import RecombineProposer, union
 from inner_loop.proposers.tpe import TpeProposer
+from meta.conformance import ProposerConformance
 from programs.charter import PROPOSERS, Charter
 from programs.ideas import Idea
 from tests.inner_loop.situations import seen, tried
@@ -37,41 +37,9 @@ def bench(trainer: Trainer) -> Bench:
     return tried(trainer, HISTORY)
 
 
-def make(name: str) -> Proposer:
-    ideas = [(Idea("slower", "d1", 1, ()), Edit({"LR": 0.03})), (Idea("zero", "d2", 2, ()), Edit({"INIT": "zero"}))]
-    return proposers.make(Charter.model_validate({"proposers": {name: 1.0}}), ideas, ("d0",))
-
-
 @pytest.mark.parametrize("name", PROPOSERS.built_in)
-def test_conformance(bench: Bench, name: str) -> None:
-    """Proposals change something, are allowed, come from the generator alone, and spend nothing.
-
-    Two patches need not go together; the researcher passes over what does not apply.
-    """
-    for charter in ({}, {"no_repeat": True, "avoid_failures": True}, {"focus": ["optimizer"]}):
-        situation = seen(bench, **charter)
-        spent, length = bench.remaining, len(bench.history)
-        one, other = np.random.default_rng(5), np.random.default_rng(5)
-        first, second = make(name), make(name)
-        for _ in range(12):
-            proposal, twin = first.propose(situation, one), second.propose(situation, other)
-            assert proposal == twin
-            assert proposal is not None
-            assert situation.allowed(proposal.edit)
-            if len(proposal.edit.apply) < 2:
-                assert bench.source_of(proposal.edit, situation.parent) != situation.parent.source
-            assert proposal.because
-            assert proposal.proposer in PROPOSERS.built_in
-        assert (bench.remaining, len(bench.history)) == (spent, length)
-        assert one.random() == other.random()
-
-
-@pytest.mark.parametrize("name", PROPOSERS.built_in)
-def test_nothing_left_to_try_is_said(bench: Bench, name: str) -> None:
-    from dataclasses import replace
-
-    nothing = replace(seen(bench), allowed=lambda edit: False)
-    assert make(name).propose(nothing, np.random.default_rng(1)) is None
+class TestEveryProposer(ProposerConformance):
+    pass
 
 
 def test_queue_serves_its_ideas_in_order_once(bench: Bench) -> None:
@@ -146,7 +114,8 @@ def test_an_exhausted_queue_leaves_its_share_to_the_others(bench: Bench) -> None
     names = [p.proposer for p in (mixed.propose(situation, rng) for _ in range(10)) if p]
     assert names[0] == "queue"
     assert set(names[1:]) == {"local"}
-    alone = make("queue")
+    ideas = [(Idea("slower", "d1", 1, ()), Edit({"LR": 0.03})), (Idea("zero", "d2", 2, ()), Edit({"INIT": "zero"}))]
+    alone = proposers.make(Charter.model_validate({"proposers": {"queue": 1.0}}), ideas, ("d0",))
     names = [p.proposer for p in (alone.propose(situation, rng) for _ in range(5)) if p]
     assert names == ["queue", "queue", "random", "random", "random"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from meta.conformance import ResearcherConformance
 from programs.errors import NotFound, TaskError, UsageError
 from programs.program import Program
 from programs.shelf import names, starter
@@ -14,6 +15,10 @@ from tests.inner_loop.play import BLOBS, FULL, STREAMS_OF_TESTS, play, program, 
 from trainer.data import DataStore
 from trainer.experiment import Trainer
 from trainer.task import Task
+
+
+class TestScripted(ResearcherConformance):
+    part = "scripted"
 
 
 def test_stock_loop_changes_one_knob_and_keeps_what_is_better(trainer: Trainer) -> None:

@@ -12,12 +12,12 @@ import pytest
 from analysis.credit import ClaimedCredit, CommitCredit, DirectiveEffect, Estimate, MutationCredit
 from analysis.evidence_text import page
 from meta.cli import credit as cli_credit
+from meta.conformance.evidence_of import edit, evidence, idea
 from meta.evidence_page import TEMPLATES, interval, line, verb
 from meta.mutators.base import Parent
 from meta.mutators.earned import Table
 from meta.mutators.mix import Mix
 from programs.shelf import starter
-from tests.meta.evidence_of import edit, evidence, idea
 
 CAUSAL = re.compile(
     r"\b(earn\w*|gained|caus\w*|effects?|because|due to|thanks to|makes?|made|brought|helps?|improv\w*|"

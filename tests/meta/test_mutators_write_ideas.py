@@ -10,6 +10,7 @@ import pytest
 from analysis.evidence import Evidence
 from analysis.evidence import evidence as measured
 from analysis.study import open_study
+from meta.conformance.evidence_of import PLANTED, edit, evidence, idea
 from meta.mutators.base import Parent
 from meta.mutators.earned import Table, key_of_term
 from meta.mutators.ladder import untried
@@ -17,7 +18,6 @@ from meta.mutators.offline.write_ideas import WriteIdeas, written
 from programs import shelf
 from programs.program import Program
 from tests.analysis import synthetic
-from tests.meta.evidence_of import PLANTED, edit, evidence, idea
 
 
 def child_of(text: str, facts: Evidence = PLANTED, **options: bool) -> Program:

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
+from meta.conformance.markdown import FIXTURES
 from programs.charter import PROPOSERS, Charter, fields
 from programs.charter_edit import charter_fields, set_charter, take_charter
 from programs.charter_kinds import kind_of
 from programs.charter_prose import sentences, with_prose
 from programs.charter_read import FIELDS, Claim, judge, read_phrases, written
 from programs.shelf import starters
-
-from .fixtures import FIXTURES
 
 PROGRAM = """# Plan
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from meta.conformance.markdown import FIXTURES
 from programs import shelf
 from programs.lint import LintMessage, check, lint
 from programs.program import Program
-from tests.programs.fixtures import FIXTURES
 
 HEAD = "---\nmetaloop:\n"
 

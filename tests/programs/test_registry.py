@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from analysis.attribution import METHODS
+from arena.choice import EXECUTORS
+from arena.race import RACE_RULES
 from inner_loop import proposers
-from inner_loop.researchers import find_researcher
-from meta.mutators.mix import Mix, named_operators
+from inner_loop.researchers import RESEARCHERS, find_researcher
+from meta.mutators.mix import MUTATORS, Mix, named_operators
+from programs import registry as registry_module
 from programs.charter import KEEP_RULES, PROPOSERS, Charter
-from programs.errors import NotFound, TaskError
+from programs.errors import NotFound, TaskError, UsageError
 from programs.program import Program
 from programs.registry import Registry
 from trainer.scoring import SCORERS, scorer_of
@@ -23,37 +27,38 @@ class Part:
     name, share, parents, per_position, needs_checkpoint, extra = "mine", 1.0, 1, False, False, 0
     def __init__(self, *made_from, **more):
         self.made_from, self.more = made_from, more
+
+def greedy(*, must):
+    pass
 """
-GROUPS = ("proposers", "keep_rules", "mutators", "scorers", "researchers")
+REGISTRIES: list[Registry[Any]] = [
+    PROPOSERS, KEEP_RULES, MUTATORS, SCORERS, RESEARCHERS, RACE_RULES, EXECUTORS, METHODS,
+]  # fmt: skip
+EACH = pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: str(registry.kind))
+
+
+def install(folder: Path, name: str, points: str) -> None:
+    """A package in ``folder`` with these entry points of proposers."""
+    about = folder / f"{name}-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(points)
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A package that adds a part "mine" of each kind, and one that would take over a name of ours."""
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package that adds a part "mine" of each kind."""
     (tmp_path / "mine.py").write_text(PARTS)
-    about = tmp_path / "mine-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    points = "".join(f"[metaloop.{group}]\nmine = mine:Part\n" for group in GROUPS)
-    (about / "entry_points.txt").write_text(points.replace("proposers]\n", "proposers]\nrandom = mine:Part\n"))
+    install(tmp_path, "mine", "".join(f"[{registry.group}]\nmine = mine:Part\n" for registry in REGISTRIES))
     monkeypatch.syspath_prepend(tmp_path)
-    for registry in registries():
-        vars(registry).pop("added", None)
-    yield
-    for registry in registries():
-        vars(registry).pop("added", None)
-
-
-def registries() -> list[Registry[Any]]:
-    from inner_loop.researchers import RESEARCHERS
-    from meta.mutators.mix import MUTATORS
-
-    return [PROPOSERS, KEEP_RULES, MUTATORS, SCORERS, RESEARCHERS]
+    registry_module._installed.cache_clear()
+    yield tmp_path
+    registry_module._installed.cache_clear()
 
 
 @pytest.mark.usefixtures("installed")
 def test_an_installed_package_adds_a_part_of_each_kind() -> None:
-    assert all(registry.added == ("mine",) for registry in registries())
+    assert all(registry.added == ("mine",) and not registry.problems() for registry in REGISTRIES)
     charter = Program.parse(
         "---\nmetaloop:\n  proposers: {mine: 1, random: 1}\n  keep: {rule: mine}\n---\nGo.\n"
     ).charter
@@ -65,14 +70,27 @@ def test_an_installed_package_adds_a_part_of_each_kind() -> None:
     assert made.made_from == (None, None, 3, None) and made.more == {"more": "more"}
 
 
-@pytest.mark.usefixtures("installed")
-def test_a_name_of_ours_is_not_taken_over() -> None:
-    from inner_loop.proposers.random import make
+@pytest.mark.parametrize(
+    ("points", "name", "line"),
+    [
+        ("random = mine:Part", "random", "metaloop and other 1.0 both have a proposer 'random'"),
+        ("mine = mine:Part", "mine", "mine 1.0 and other 1.0 both have a proposer 'mine'|other 1.0 and mine 1.0 both"),
+        ("gone = nowhere:Part", "gone", "'gone' of other 1.0 cannot be imported: ModuleNotFoundError: No module named"),
+        ("gone = mine:Gone", "gone", "'gone' of other 1.0 cannot be imported: AttributeError: .* has no attribute"),
+        ("greedy = mine:greedy", "greedy", r"'greedy' of other 1.0: mine:greedy cannot be called with \(start\)"),
+        ("text = mine:PARTS.name", "text", "'text' of other 1.0"),
+    ],
+)
+def test_a_part_that_cannot_be_used_is_one_line(installed: Path, points: str, name: str, line: str) -> None:
+    install(installed, "other", f"[metaloop.proposers]\n{points}\n")
+    with pytest.raises(UsageError, match=line) as caught:
+        PROPOSERS.get(name)
+    assert "\n" not in caught.value.message and "uninstall" in caught.value.hint
+    assert [error.message for error in PROPOSERS.problems()] == [caught.value.message]
+    assert KEEP_RULES.get("mine") and PROPOSERS.get("local")  # the others go on
 
-    assert "random" not in KEEP_RULES.names and PROPOSERS.get("random") is make
 
-
-@pytest.mark.parametrize("registry", registries(), ids=lambda registry: str(registry.kind))
+@EACH
 def test_ours_are_found_by_their_files(registry: Registry[Any]) -> None:
     assert registry.built_in[: len(registry.first)] == registry.first and len(registry.built_in) >= 3
     assert all(callable(registry.get(name)) for name in registry.built_in)

@@ -11,9 +11,9 @@ import pytest
 from analysis.evidence_text import page
 from meta import evidence_page
 from meta.cli.output import bare, clean
+from meta.conformance.evidence_of import edit, evidence, idea
 from programs.errors import ProgramError
 from programs.program import Program
-from tests.meta.evidence_of import edit, evidence, idea
 from tests.redteam.conftest import Attack
 from trainer.outcome import Outcome
 

@@ -3,14 +3,51 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
+from meta.conformance import GivenReferee, ScorerConformance
 from programs.errors import TaskError
 from trainer.predictions import InvalidPredictions, negative_log_likelihood, refuse_different, refuse_diverged
 from trainer.scorers.language_model import Text
 from trainer.scoring import SCORERS, scorer_of
+
+
+@pytest.mark.parametrize("name", [name for name in SCORERS.built_in if name not in ("printed", "classification")])
+class TestScorersOfRealCandidates(ScorerConformance):
+    pass
+
+
+class TestPrinted(ScorerConformance):
+    part = "printed"
+    settings: ClassVar[dict[str, Any]] = {"pattern": "loss (.*)"}
+
+    @pytest.fixture
+    def good(self, tmp_path: Path) -> GivenReferee:
+        return GivenReferee(tmp_path, log="loss 0.5")
+
+    @pytest.fixture
+    def bad(self, tmp_path: Path) -> GivenReferee:
+        return GivenReferee(tmp_path, log="loss 0.7")
+
+
+class TestClassification(ScorerConformance):
+    part = "classification"
+    settings: ClassVar[dict[str, Any]] = {"classes": 3}
+
+    @pytest.fixture
+    def good(self, tmp_path: Path) -> GivenReferee:
+        np.save(tmp_path / "inputs.npy", np.arange(9))
+        np.save(tmp_path / "targets.npy", np.arange(9) % 3)
+        return GivenReferee(tmp_path, answer=lambda inputs: np.eye(3)[inputs % 3])
+
+    @pytest.fixture
+    def bad(self, good: GivenReferee) -> GivenReferee:
+        return replace(good, answer=lambda inputs: np.zeros((len(inputs), 3)))
 
 
 def test_uniform_logits_cost_the_log_of_the_classes() -> None:

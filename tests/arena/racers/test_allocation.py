@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from arena.race import Allocation
-
-from .play import play
+from meta.conformance.race_rules import play
 
 
 def test_every_arm_gets_its_number() -> None:

@@ -13,6 +13,7 @@ import pytest
 from analysis.credit import MutationCredit
 from analysis.events import MutationEvent
 from inner_loop.models.client import Client
+from meta.conformance.evidence_of import PLANTED, edit, evidence, idea, score
 from meta.mutators.base import Mutator, Parent, Proposal
 from meta.mutators.llm.briefing import Briefing, Control
 from meta.mutators.llm.desk import Desk
@@ -25,7 +26,6 @@ from tests.events import example
 from tests.llm.kits import KEY, MODEL, environment, kit
 from tests.llm.server import LlmServer, dead_server
 from tests.llm.writer import form
-from tests.meta.evidence_of import PLANTED, edit, evidence, idea, score
 from tests.meta.test_causal_words import CAUSAL, about
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task

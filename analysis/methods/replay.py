@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis import replays
 from analysis.credit import CommitCredit
+from analysis.method_input import MethodInput
 from analysis.scope import Scope
 from analysis.statistics import t_test
 from programs.ids import content_id
@@ -29,15 +30,17 @@ def of_run(scope: Scope, planned: dict[str, Any], rows: list[dict[str, Any]]) ->
     """The rows of one replayed run; ``q`` is still missing."""
     plan = planned["plan"] if isinstance(planned["plan"], dict) else json.loads(planned["plan"])
     replay = replays.Replay(
-        len(planned["factors"]), planned["seeds"],
+        len(planned["factors"]),
+        planned["seeds"],
         tuple(tuple(tuple(order) for order in of_seed) for of_seed in plan["orders"]),
-    )  # fmt: skip
+    )
     place = {experiment: i for i, experiment in enumerate(planned["factors"])}
     number = {seed: i for i, seed in enumerate(plan["training_seeds"])}
     gains = {
         (tuple(sorted(place[c] for c in row["commits"])), number[row["seed"]]): row["gain"]
-        for row in rows if row["gain"] is not None and row["seed"] in number
-    }  # fmt: skip
+        for row in rows
+        if row["gain"] is not None and row["seed"] in number
+    }
     out = []
     for method, means in replays.estimate(replay, gains).items():
         for commit, label, mean in zip(planned["factors"], plan["labels"], means, strict=True):
@@ -50,3 +53,7 @@ def of_run(scope: Scope, planned: dict[str, Any], rows: list[dict[str, Any]]) ->
                     program_id=planned["program_id"], experiment_id=commit,
                 ))  # fmt: skip
     return out
+
+
+def make(known: MethodInput) -> list[CommitCredit]:
+    return replay_credits(known.scope)

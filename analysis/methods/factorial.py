@@ -8,6 +8,7 @@ from typing import Any
 from analysis import designs
 from analysis.credit import DirectiveEffect
 from analysis.directive_effects import Key, Told, credited
+from analysis.method_input import MethodInput
 from analysis.scope import Scope
 
 
@@ -29,3 +30,7 @@ def factorial_credits(scope: Scope) -> list[DirectiveEffect]:
             if effect is not None:
                 told[factor, runs[0]["program_id"], match_id] = Told(effect, len(runs), "randomised")
     return credited(scope, "factorial", told)
+
+
+def make(known: MethodInput) -> list[DirectiveEffect]:
+    return factorial_credits(known.scope)

@@ -1,4 +1,4 @@
-"""Programs of the shapes that are found in public repositories, written for these tests."""
+"""Programs of the shapes that are found in public repositories, written for tests."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from analysis.credit import Design, DirectiveEffect
 from analysis.directive_effects import Key, Told, credited
+from analysis.method_input import MethodInput
 from analysis.regression import Effect
 from analysis.scope import Scope
 
@@ -67,3 +68,8 @@ def within_arms(arms: Sequence[dict[str, Any]]) -> Effect | None:
     if variance == 0.0:
         return Effect(estimate, None, 0.0)
     return Effect(estimate, math.sqrt(variance), variance**2 / squares)
+
+
+def make(known: MethodInput) -> list[DirectiveEffect]:
+    causal = [row for name in RANK for row in known.rows(name) if isinstance(row, DirectiveEffect)]
+    return following_credits(known.scope, causal)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from analysis.credit import ClaimedCredit
+from analysis.method_input import MethodInput
 from analysis.scope import Scope
 from analysis.statistics import mean_interval
 from programs.ids import content_id
@@ -63,3 +64,7 @@ def steps_of_noise() -> tuple[float, ...]:
     """
     best = largest()
     return tuple((j + 1) * (best[j] - best[j - 1]) for j in range(1, len(best)))
+
+
+def make(known: MethodInput) -> list[ClaimedCredit]:
+    return claimed_credits(known.scope)

@@ -13,6 +13,7 @@ from collections import defaultdict
 from typing import Any
 
 from analysis.credit import Design, MutationCredit
+from analysis.method_input import MethodInput
 from analysis.pooling import pooled
 from analysis.scope import Scope
 from analysis.statistics import interval, mean_interval, t_test, welch_difference
@@ -47,9 +48,7 @@ def compare(runs: list[dict[str, Any]]) -> Comparison | None:
     return None if difference is None else (difference, se, df, len(children), "observational")
 
 
-def _credit(
-    scope: Scope, family: dict[str, Any], made: Comparison, post: tuple[float, float] | None
-) -> MutationCredit:  # fmt: skip
+def _credit(scope: Scope, family: dict[str, Any], made: Comparison, post: tuple[float, float] | None) -> MutationCredit:
     estimate, se, df, n, design = made
     low, high = interval(estimate, se, df)
     return MutationCredit(
@@ -71,3 +70,7 @@ def _credit(
         shrunk=post[0] if post else None,
         shrunk_se=post[1] if post else None,
     )
+
+
+def make(known: MethodInput) -> list[MutationCredit]:
+    return mutation_credits(known.scope)

@@ -13,6 +13,7 @@ from typing import Any
 
 from analysis.credit import EditCredit, Key, Value, canonical, plain
 from analysis.edit_effects import Effects, edit_effects
+from analysis.method_input import MethodInput
 from analysis.mixed_model import Answer
 from analysis.scope import Scope
 from programs.ids import content_id
@@ -59,3 +60,7 @@ def _credit(scope: Scope, key: Key, found: list[dict[str, Any]], told: Answer | 
         runs=min(runs, int(effects.seeds[effects.column[key]])) if told else runs,
         device_seconds=sum(each["seconds"] for each in found),
     )
+
+
+def make(known: MethodInput) -> list[EditCredit]:
+    return edit_credits(known.scope, known.effects)

@@ -1,0 +1,30 @@
+"""What a method of attribution works from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+from analysis.credit import DirectiveCredit, Estimate, NeverFollowed
+from analysis.directive_credit import directive_credits
+from analysis.edit_effects import Effects
+from analysis.scope import Scope
+
+
+class MethodInput:
+    """One task of a study, the model of its experiments, and the rows of the other methods."""
+
+    def __init__(self, scope: Scope, fitted: Callable[[], Effects], rows: Callable[[str], Sequence[Estimate]]) -> None:
+        self.scope = scope
+        self.rows = rows  # of another method, by its name in the registry; two methods may not ask for each other's
+        self._fitted = fitted
+
+    @property
+    def effects(self) -> Effects:
+        """The mixed model of all experiments: `edits()`, `bundle(edits, on)`. It may have to be waited for."""
+        return self._fitted()
+
+    @cached_property
+    def directives(self) -> tuple[list[DirectiveCredit], list[NeverFollowed]]:
+        """The directives that experiments cited, and those that none did."""
+        return directive_credits(self.scope, self.effects)

@@ -1,0 +1,32 @@
+"""What carries out a study's jobs: one way per file, further ones by entry point, chosen by ``--executor``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+from arena.choice import EXECUTORS, chosen
+from arena.drain import drain_on_interrupt
+from arena.lease import processes
+from arena.task_study import TaskStudy, tasks_of
+
+if TYPE_CHECKING:
+    from arena.executor import ClosingExecutor, Progress
+    from arena.study import Study
+
+
+def executor_of(study: Study, progress: Progress, tasks: Sequence[TaskStudy] = ()) -> ClosingExecutor:
+    """The executor that the command chose, for jobs on ``tasks`` (default: those of every match).
+
+    Raises NotFound where its package is not installed.
+    """
+    processes(study.config)  # refuses to share devices where they cannot be shared
+    return cast("ClosingExecutor", EXECUTORS.get(chosen())(study, progress, tasks or tasks_of(study)))
+
+
+@contextmanager
+def at_work(study: Study, progress: Progress) -> Iterator[ClosingExecutor]:
+    """The study's lock and its executor, drained by Ctrl-C."""
+    with study, drain_on_interrupt(study, progress), executor_of(study, progress) as executor:
+        yield executor

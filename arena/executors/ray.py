@@ -1,0 +1,36 @@
+"""On the nodes of a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from arena.cluster.executor import RayExecutor
+    from arena.executor import Progress
+    from arena.study import Study
+    from arena.task_study import TaskStudy
+
+
+class OnRay:
+    """Makes executors, each connected to the cluster."""
+
+    def __call__(self, study: Study, progress: Progress, tasks: Sequence[TaskStudy]) -> RayExecutor:
+        from arena.cluster.executor import RayExecutor
+
+        return RayExecutor(study.folder, progress)
+
+    def check(self) -> None:
+        """Raises UsageError where Ray is not installed."""
+        from arena.cluster.connect import require
+
+        require()
+
+    def hardware(self) -> str | None:
+        """What most nodes are."""
+        from arena.cluster.nodes import common_hardware
+
+        return common_hardware()
+
+
+make = OnRay()

@@ -1,0 +1,1 @@
+"""One part of each kind that metaloop lets a package add."""

@@ -1,0 +1,33 @@
+"""What each program gains over stock: their runs in one match share run seeds, so the differences are paired."""
+
+from __future__ import annotations
+
+from analysis.credit import AddedCredit
+from analysis.method_input import MethodInput
+from analysis.statistics import mean_interval, t_test
+from programs.ids import content_id
+
+PAIRS = """
+SELECT r.program_id, any_value(p.name) AS name, list(r.verified_gain - s.verified_gain ORDER BY r.run_id) AS gains
+FROM runs AS r
+JOIN runs AS s ON s.match_id = r.match_id AND s.run_seed = r.run_seed AND s.role = 'control' AND s.name = 'stock'
+JOIN programs AS p ON p.program_id = r.program_id
+WHERE r.task = $task AND r.program_id <> s.program_id AND r.verified_gain - s.verified_gain IS NOT NULL
+    AND NOT list_contains($exclude::VARCHAR[], r.match_id)
+GROUP BY r.program_id ORDER BY r.program_id
+"""
+
+
+def make(known: MethodInput) -> list[AddedCredit]:
+    scope, rows = known.scope, []
+    for program_id, name, gains in scope.con.execute(
+        PAIRS, {"task": scope.task, "exclude": list(scope.exclude)}
+    ).fetchall():
+        mean = mean_interval(gains)
+        rows.append(AddedCredit(
+            credit_id=content_id("c", "over-stock", scope.task, program_id), task=scope.task,
+            estimate=mean.mean or 0.0, se=mean.se, low=mean.low, high=mean.high, n=mean.n, q=None, design="paired",
+            unit=scope.unit, p=t_test(mean.mean or 0.0, mean.se, mean.n - 1), method="over-stock", label=name,
+            program_id=program_id,
+        ))  # fmt: skip
+    return rows

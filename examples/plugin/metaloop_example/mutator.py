@@ -1,0 +1,33 @@
+"""Deletes the longest statement of a program's prose: what stands beside charter and ideas takes time to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.evidence import Evidence
+from meta.mutators.base import Parent, Proposal, parent_ids
+from programs.edit import remove_directive
+from programs.errors import ProgramError
+
+
+class Shorten:
+    name = "shorten"
+    share = 0.5  # how often it is asked; ours have 1 together
+    parents = 1
+
+    def propose(self, parents: Sequence[Parent], evidence: Evidence, rng: np.random.Generator) -> Proposal | None:
+        prose = [d for d in parents[0].program.directives if d.kind not in ("charter", "idea", "order")]
+        if len(prose) < 2:
+            return None
+        longest = max(prose, key=lambda directive: len(directive.text))
+        try:
+            text = remove_directive(parents[0].program.text, longest.directive_id)
+        except ProgramError:  # nothing would be left
+            return None
+        reason = f"deleted the longest statement: {' '.join(longest.text.split())[:80]}"
+        return Proposal(text, self.name, reason, (), parent_ids(parents))
+
+
+make = Shorten

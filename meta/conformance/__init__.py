@@ -1,0 +1,33 @@
+"""The checks that every part of a kind has to pass, ours and those of other packages, as classes for pytest.
+
+A package that adds the proposer ``largest`` tests it so::
+
+    from meta.conformance import ProposerConformance
+
+    class TestLargest(ProposerConformance):
+        part = "largest"
+
+``part`` is the name in the registry; several are tested by ``@pytest.mark.parametrize("name", [...])`` on the class.
+Nothing else of metaloop imports this package, and nothing else needs pytest.
+"""
+
+import pytest
+
+SUITES = (
+    "executors", "keep_rules", "methods", "mutators", "proposers", "race_rules", "researchers", "scorers",
+)  # fmt: skip
+pytest.register_assert_rewrite(*(f"{__name__}.{suite}" for suite in SUITES))
+
+from meta.conformance.executors import ExecutorConformance  # noqa: E402
+from meta.conformance.keep_rules import KeepRuleConformance  # noqa: E402
+from meta.conformance.methods import AttributionConformance  # noqa: E402
+from meta.conformance.mutators import MutatorConformance  # noqa: E402
+from meta.conformance.proposers import ProposerConformance  # noqa: E402
+from meta.conformance.race_rules import RaceRuleConformance  # noqa: E402
+from meta.conformance.researchers import ResearcherConformance  # noqa: E402
+from meta.conformance.scorers import GivenReferee, ScorerConformance  # noqa: E402
+
+__all__ = [
+    "AttributionConformance", "ExecutorConformance", "GivenReferee", "KeepRuleConformance", "MutatorConformance",
+    "ProposerConformance", "RaceRuleConformance", "ResearcherConformance", "ScorerConformance",
+]  # fmt: skip

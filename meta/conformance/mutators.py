@@ -1,0 +1,68 @@
+"""What an evolution expects of a mutator: sound children, determinism, honest ancestry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from analysis.evidence import Evidence
+from meta.conformance.base import Conformance
+from meta.conformance.evidence_of import PLANTED, evidence, score
+from meta.conformance.markdown import FIXTURES
+from meta.mutators.base import Mutator, OfflineMutator, Parent, Proposal
+from meta.mutators.mix import MUTATORS
+from programs import shelf
+from programs.lint import lint
+from programs.program import Program
+
+HARD = {name: text for name, text in FIXTURES.items() if name != "unclosed fence"}
+
+
+class MutatorConformance(Conformance):
+    """On the library's programs and on any markdown, with planted evidence and with none."""
+
+    @pytest.fixture
+    def mutator(self, name: str) -> OfflineMutator:
+        return MUTATORS.get(name)()
+
+    def test_it_has_its_name_and_a_share(self, mutator: OfflineMutator, name: str) -> None:
+        assert mutator.name == name and mutator.share > 0 and mutator.parents >= 1
+
+    @pytest.mark.parametrize("seed", range(2))
+    def test_children_are_sound(self, mutator: Mutator, seed: int) -> None:
+        programs = shelf.starters()
+        proposals = 0
+        for place, first in enumerate(programs):
+            second = programs[(place + 5 + seed) % len(programs)]
+            proposal = propose(mutator, first, second, seed)
+            if proposal is None:
+                continue
+            proposals += 1
+            child = Program.parse(proposal.text)
+            assert child.program_id not in {first.program_id}
+            assert not [m for m in lint(child) if m.level == "error"]
+            assert proposal.operator == mutator.name
+            assert proposal.reason and "\n" not in proposal.reason
+            assert proposal.parent_ids[0] == first.program_id
+            assert set(proposal.parent_ids) <= {first.program_id, second.program_id}
+            assert set(proposal.evidence_ids) <= {c.credit_id for c in PLANTED.edits}
+            assert propose(mutator, first, second, seed) == proposal
+        assert proposals > 0
+
+    @pytest.mark.parametrize("text", HARD.values(), ids=HARD.keys())
+    def test_any_markdown_can_be_a_parent(self, mutator: Mutator, text: str) -> None:
+        first, second = Program.parse(text, "first"), Program.parse(FIXTURES["mixed"], "second")
+        for seed in range(2):
+            for one, other in ((first, second), (second, first)):
+                proposal = propose(mutator, one, other, seed)
+                if proposal is not None:
+                    Program.parse(proposal.text)
+
+    def test_no_evidence_is_no_failure(self, mutator: Mutator) -> None:
+        proposal = propose(mutator, shelf.starter("local"), shelf.starter("idea-queue"), 0, evidence())
+        assert proposal is None or not proposal.evidence_ids
+
+
+def propose(mutator: Mutator, first: Program, second: Program, seed: int, facts: Evidence = PLANTED) -> Proposal | None:
+    parents = [Parent(first, score(first.program_id)), Parent(second, None)][: mutator.parents]
+    return mutator.propose(parents, facts, np.random.default_rng(seed))

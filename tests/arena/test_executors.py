@@ -1,0 +1,49 @@
+"""Executors by name: the same figures wherever jobs are carried out, and resumed to the same bits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from arena.choice import VARIABLE, choose, chosen, on_cluster
+from arena.executor import LocalExecutor
+from arena.executors import executor_of
+from arena.inprocess import InProcessExecutor
+from meta.conformance import ExecutorConformance
+from meta.conformance.executors import MakeExecutor, silent, simulated
+from programs.errors import NotFound
+
+
+@pytest.mark.parametrize("name", ["local", "in-process"])
+class TestHere(ExecutorConformance):
+    pass
+
+
+class TestWorkerProcesses(ExecutorConformance):
+    @pytest.fixture
+    def make(self) -> MakeExecutor:
+        return lambda study, progress, tasks: LocalExecutor(study.folder, 2, progress)
+
+
+@pytest.mark.slow
+class TestRay(ExecutorConformance):
+    part = "ray"
+
+
+def test_a_command_chooses_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+    assert chosen() == "local" and not on_cluster()
+    choose("in-process")
+    assert os.environ[VARIABLE] == chosen() == "in-process" and not on_cluster()
+    study = simulated(tmp_path / "s")
+    with study, executor_of(study, silent) as executor:
+        assert isinstance(executor, InProcessExecutor)
+    with pytest.raises(NotFound, match="no executor 'slurm'") as caught:
+        choose("slurm")
+    assert caught.value.hint == "known are local, ray, in-process" and chosen() == "in-process"
+    choose("ray")
+    assert on_cluster()
+    choose(None)
+    assert chosen() == "local"
