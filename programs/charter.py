@@ -22,13 +22,13 @@ def _stock_proposers() -> dict[str, float]:
     return {"random": 1.0}
 
 
-class Part(BaseModel):
+class CharterPart(BaseModel):
     """Frozen and strict: no unknown keys, no strings for numbers, no infinities."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Keep(Part):
+class Keep(CharterPart):
     rule: Annotated[str, KEEP_RULES] = Field(
         default="better",
         description="When a candidate replaces what is kept: its metric is better; better by a margin; better"
@@ -45,7 +45,7 @@ class Keep(Part):
     )  # fmt: skip
 
 
-class Screen(Part):
+class Screen(CharterPart):
     fraction: float = Field(
         default=1.0, ge=0.01, le=1,
         description="Share of a full experiment's budget that a candidate gets at first; 1 = no screening."
@@ -57,7 +57,7 @@ class Screen(Part):
     )  # fmt: skip
 
 
-class Branch(Part):
+class Branch(CharterPart):
     frontier: int = Field(
         default=1,
         ge=1,
@@ -71,7 +71,7 @@ class Branch(Part):
     )  # fmt: skip
 
 
-class Charter(Part):
+class Charter(CharterPart):
     """How a run spends its budget. Every field has a default, and the defaults are the stock loop."""
 
     version: int = Field(default=VERSION, ge=1, le=VERSION, description="Version of the charter's format. Default 1.")

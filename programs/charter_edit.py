@@ -10,11 +10,11 @@ from typing import Any
 from programs.charter import fields
 from programs.errors import ProgramError
 from programs.front_matter import FrontMatter, locate
-from programs.settings import Settings, read_settings
+from programs.settings import CharterSettings, read_settings
 from programs.text import BOM, is_blank, newline_of, split_lines, with_newline
 
 
-def settings_of(text: str) -> Settings:
+def settings_of(text: str) -> CharterSettings:
     """What stands under ``metaloop:`` in a text. Raises ProgramError."""
     lines = split_lines(text)
     return read_settings(lines, locate(lines), "program")

@@ -50,10 +50,10 @@ class Phrase:
 
     def read(self, sentence: str) -> Any:
         """The value that a sentence says. Raises ValueError where it is another phrase."""
-        found = _pattern(self.text).fullmatch(sentence)
-        if found is None:
+        match = _pattern(self.text).fullmatch(sentence)
+        if match is None:
             raise ValueError(sentence)
-        value = _SLOTS[self.slot].read(found[self.slot]) if self.slot else self.says
+        value = _SLOTS[self.slot].read(match[self.slot]) if self.slot else self.says
         if self.say(value) != sentence:
             raise ValueError(sentence)
         return value

@@ -29,7 +29,7 @@ _NAME = re.compile(r"[\w.]{1,40}")
 
 
 @dataclass(frozen=True)
-class Claim:
+class CharterClaim:
     """``evidence``: (number of the sentence, words quoted from it)."""
 
     field: str
@@ -38,7 +38,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Finding:
+class CharterFinding:
     """A field that a sentence says; ``words`` are quoted from it."""
 
     field: str
@@ -59,22 +59,22 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Reading:
+class CharterReading:
     """``findings``: one for each sentence that says a field, in the charter's order; they may contradict each other.
 
     ``unexpressed``: sentences about the conduct of research that no field can carry.
     """
 
     sentences: tuple[Sentence, ...]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[CharterFinding, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     unexpressed: tuple[Sentence, ...] = ()
 
     @property
-    def contradictions(self) -> dict[str, list[Finding]]:
+    def contradictions(self) -> dict[str, list[CharterFinding]]:
         """Fields for which two sentences say two values."""
         said = {f.field: [g for g in self.findings if g.field == f.field] for f in self.findings}
-        return {field: found for field, found in said.items() if any(f.value != found[0].value for f in found)}
+        return {field: values for field, values in said.items() if any(f.value != values[0].value for f in values)}
 
     @property
     def values(self) -> dict[str, Any]:
@@ -83,15 +83,15 @@ class Reading:
         return {f.field: f.value for f in self.findings if f.field not in disputed}
 
 
-def read_phrases(text: str, place: str = "program") -> Reading:
+def read_phrases(text: str, file: str = "program") -> CharterReading:
     """Those sentences alone that `export --prose` writes, wherever they stand. ProgramError: the front matter."""
-    sentences = sentences_of(text, place)
-    found = [(said, charter_phrases.read(said.text)) for said in sentences]
-    findings = (Finding(*meant, said, said.text) for said, meant in found if meant and not _refused(*meant))
-    return Reading(sentences, _in_order(findings))
+    sentences = sentences_of(text, file)
+    read = [(said, charter_phrases.read(said.text)) for said in sentences]
+    findings = (CharterFinding(*meant, said, said.text) for said, meant in read if meant and not _refused(*meant))
+    return CharterReading(sentences, _in_order(findings))
 
 
-def judge(base: Reading, claims: Sequence[Claim], unexpressed: Iterable[int]) -> Reading:
+def judge(base: CharterReading, claims: Sequence[CharterClaim], unexpressed: Iterable[int]) -> CharterReading:
     """The reading with the claims of a model that hold. What a phrase says for certain is not for a model to judge."""
     known = {finding.sentence.number for finding in base.findings}
     findings, refusals = list(base.findings), []
@@ -105,10 +105,10 @@ def judge(base: Reading, claims: Sequence[Claim], unexpressed: Iterable[int]) ->
             findings += [f for f in judged if f not in findings and f.sentence.number not in known]
     said = {number for number in unexpressed if number not in known}
     left = tuple(sentence for sentence in base.sentences if sentence.number in said)
-    return Reading(base.sentences, _in_order(findings), tuple(refusals), left)
+    return CharterReading(base.sentences, _in_order(findings), tuple(refusals), left)
 
 
-def written(text: str, reading: Reading) -> str:
+def written(text: str, reading: CharterReading) -> str:
     """The program with what its prose says in its front matter; what stands there the same is not touched."""
     given = charter_fields(text)
     for field, value in reading.values.items():
@@ -117,7 +117,7 @@ def written(text: str, reading: Reading) -> str:
     return text
 
 
-def _judged(claim: Claim, sentences: Sequence[Sentence]) -> list[Finding] | Refusal | None:
+def _judged(claim: CharterClaim, sentences: Sequence[Sentence]) -> list[CharterFinding] | Refusal | None:
     """None for a default that no sentence says: it is left out, and nothing is wrong with that."""
     name = claim.field if _NAME.fullmatch(claim.field) else "?"
     if claim.field not in FIELDS:
@@ -136,7 +136,7 @@ def _judged(claim: Claim, sentences: Sequence[Sentence]) -> list[Finding] | Refu
     if isinstance(value, tuple) and any(all(part not in words for _, words in claim.evidence) for part in value):
         return Refusal(name, claim.value, "a name in it does not stand in the words quoted")
     said = dict(claim.evidence)  # a sentence is evidence once
-    return [Finding(name, value, sentences[n - 1], one_line(words), by_model=True) for n, words in said.items()]
+    return [CharterFinding(name, value, sentences[n - 1], one_line(words), by_model=True) for n, words in said.items()]
 
 
 def _value(field: str, value: Any) -> tuple[Any, str]:
@@ -174,5 +174,5 @@ def _stands_in(words: str, sentence: str) -> bool:
     return enough and re.search(edges[0] + inner + edges[1], sentence) is not None
 
 
-def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+def _in_order(findings: Iterable[CharterFinding]) -> tuple[CharterFinding, ...]:
     return tuple(sorted(findings, key=lambda f: (FIELDS.index(f.field), f.sentence.number)))

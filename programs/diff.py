@@ -35,7 +35,7 @@ def diff(old: Program, new: Program) -> Diff:
     removed = [d for d in old.directives if d.directive_id not in new_ids]
     added = [d for d in new.directives if d.directive_id not in old_ids]
     changed = []
-    for _, before, after in sorted(_candidates(removed, added), key=lambda found: found[0]):
+    for _, before, after in sorted(_candidates(removed, added), key=lambda ranked: ranked[0]):
         if before in removed and after in added:
             removed.remove(before)
             added.remove(after)
@@ -52,13 +52,13 @@ def _candidates(
     matcher: SequenceMatcher[str] = SequenceMatcher(autojunk=False)
     for after in added:
         matcher.set_seq2(after.text)  # what is known of it serves all the others
-        for place, before in enumerate(removed):
+        for index, before in enumerate(removed):
             if _comparable(before, after):
                 matcher.set_seq1(before.text)
                 special = before.kind in (CHARTER, ORDER)
                 ratio = _ratio(matcher)
                 if special or ratio >= SIMILAR:
-                    yield (-ratio, abs(before.position - after.position), after.position, place), before, after
+                    yield (-ratio, abs(before.position - after.position), after.position, index), before, after
 
 
 def _comparable(before: Directive, after: Directive) -> bool:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from programs.ids import content_id, normalise
-from programs.settings import Settings
-from programs.structure import Block, Outline
+from programs.settings import CharterSettings
+from programs.structure import Outline, StatementBlock
 
 CHARTER = "charter"  # heading and kind of charter fields
 ORDER = "order"
@@ -43,13 +43,13 @@ def charter_text(field: str, value: Any) -> str:
     return f"{field}: {json.dumps(value, ensure_ascii=False)}"
 
 
-def collect(found: Outline, settings: Settings) -> tuple[Directive, ...]:
+def collect(parsed: Outline, settings: CharterSettings) -> tuple[Directive, ...]:
     """All directives of a program in the order of its lines."""
     entries = [
         (line - 1, CHARTER, CHARTER, charter_text(field, settings.charter.get(field)))
         for field, line in settings.set_fields
     ]
-    entries += [(block.start, block.heading, block.kind, block.text) for block in found.blocks]
+    entries += [(block.start, block.heading, block.kind, block.text) for block in parsed.blocks]
     named = _named(entries)
     ideas = [directive for directive in named if directive.kind == "idea"]
     return _with_order(named, ideas) if ideas else tuple(named)
@@ -74,7 +74,7 @@ def _with_order(named: Sequence[Directive], ideas: Sequence[Directive]) -> tuple
     return (*named[:at], order, *later)
 
 
-def blocks_by_id(found: Outline, directives: Sequence[Directive]) -> dict[str, Block]:
+def blocks_by_id(parsed: Outline, directives: Sequence[Directive]) -> dict[str, StatementBlock]:
     """The block of lines behind each directive that has one (charter fields and the order have none)."""
     placed = [d for d in directives if d.kind not in (CHARTER, ORDER)]
-    return {d.directive_id: block for d, block in zip(placed, found.blocks, strict=True)}
+    return {d.directive_id: block for d, block in zip(placed, parsed.blocks, strict=True)}

@@ -28,26 +28,26 @@ class FrontMatter:
     block: tuple[int, int] | None = None  # the lines of our block
 
 
-def locate(lines: Sequence[str], place: str = "program") -> FrontMatter:
+def locate(lines: Sequence[str], file: str = "program") -> FrontMatter:
     """The front matter of a text. Raises ProgramError where ours is not closed or is there twice."""
     if not lines or not _OPENS.match(_bare(lines[0].removeprefix(BOM))):
         return FrontMatter(0)
     close = next((i for i, line in enumerate(lines) if i and _CLOSES.match(_bare(line))), None)
     if close is None:
-        return _unclosed(lines, place)
+        return _unclosed(lines, file)
     ours = [i for i in range(1, close) if OUR_KEY.match(lines[i])]
     if not ours and not _looks_like_yaml(lines[1:close]):
         return FrontMatter(0)  # a text between two thematic breaks
     if len(ours) > 1:
-        raise ProgramError(f"{place}:{ours[1] + 1}: a second metaloop: block", hint="merge it into the first")
+        raise ProgramError(f"{file}:{ours[1] + 1}: a second metaloop: block", hint="merge it into the first")
     return FrontMatter(close + 1, _block(lines, ours[0], close) if ours else None)
 
 
-def _unclosed(lines: Sequence[str], place: str) -> FrontMatter:
+def _unclosed(lines: Sequence[str], file: str) -> FrontMatter:
     # A first line of dashes without a second one is a thematic break, unless our key says what was meant.
     head = next((i for i, line in enumerate(lines) if i and is_blank(line)), len(lines))
     if any(OUR_KEY.match(line) for line in lines[1:head]):
-        raise ProgramError(f"{place}:1: the front matter is not closed", hint="end it with a line ---")
+        raise ProgramError(f"{file}:1: the front matter is not closed", hint="end it with a line ---")
     return FrontMatter(0)
 
 

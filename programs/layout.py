@@ -9,11 +9,11 @@ _MARKER = re.compile(r"^([ \t>]*)([-*+]|(\d{1,8})([.)]))([ \t]+)")
 
 def list_marker(line: str, step: int = 0) -> str:
     """The marker that a list item's line starts with (``- ``, ``3. ``); numbers are raised by ``step``."""
-    found = _MARKER.match(line)
-    if not found:
+    match = _MARKER.match(line)
+    if not match:
         return "- "
-    number = f"{int(found[3]) + step}{found[4]}" if found[3] else found[2]
-    return found[1] + number + found[5]
+    number = f"{int(match[3]) + step}{match[4]}" if match[3] else match[2]
+    return match[1] + number + match[5]
 
 
 def item_lines(text: str, marker: str, newline: str) -> list[str]:

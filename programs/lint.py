@@ -31,31 +31,31 @@ class LintMessage:
     code: str
     message: str
 
-    def at(self, place: str) -> str:
+    def at(self, file: str) -> str:
         """One line for people and editors: ``program.md:7: warning: … [code]``."""
-        return f"{place}:{self.line}: {self.level}: {self.message} [{self.code}]"
+        return f"{file}:{self.line}: {self.level}: {self.message} [{self.code}]"
 
 
 def lint(program: Program, known_terms: Callable[[str], bool] | None = None) -> list[LintMessage]:
     """Messages in the order of their lines. ``known_terms`` tells whether a task knows a backticked term."""
-    found = outline(program.text)
+    parsed = outline(program.text)
     checks = (
         _charter(program),
         _ideas(program, known_terms),
         _repeated(program),
-        _headings(found),
-        _text(program, found),
-        _misplaced(found),
+        _headings(parsed),
+        _text(program, parsed),
+        _misplaced(parsed),
     )
     return sorted((_told(m) for check in checks for m in check), key=lambda m: (m.line, m.code))
 
 
-def check(raw: str | bytes, place: str, known_terms: Callable[[str], bool] | None = None) -> list[LintMessage]:
+def check(raw: str | bytes, file: str, known_terms: Callable[[str], bool] | None = None) -> list[LintMessage]:
     """Like ``lint``, for a text that may not even be a program: that is then the one message, an error."""
     try:
-        program = Program.parse(raw, place)
+        program = Program.parse(raw, file)
     except ProgramError as error:
-        line, _, message = error.message.removeprefix(f"{place}:").partition(": ")
+        line, _, message = error.message.removeprefix(f"{file}:").partition(": ")
         return [_told(LintMessage(int(line), "error", "unreadable", message))]
     return lint(program, known_terms)
 
@@ -107,42 +107,42 @@ def _repeated(program: Program) -> Iterator[LintMessage]:
             yield LintMessage(d.line, "warning", "repeated", f"says the same as line {seen}")
 
 
-def _headings(found: Outline) -> Iterator[LintMessage]:
-    starts = sorted(block.start for block in found.blocks)
-    for i, heading in enumerate(found.headings):
-        parent = i + 1 < len(found.headings) and found.headings[i + 1].level > heading.level
+def _headings(parsed: Outline) -> Iterator[LintMessage]:
+    starts = sorted(block.start for block in parsed.blocks)
+    for i, heading in enumerate(parsed.headings):
+        parent = i + 1 < len(parsed.headings) and parsed.headings[i + 1].level > heading.level
         if not parent and bisect_left(starts, heading.start) == bisect_left(starts, heading.end):
             yield LintMessage(heading.start + 1, "info", "empty-section", f"nothing stands under {heading.title}")
 
 
-def _misplaced(found: Outline) -> Iterator[LintMessage]:
+def _misplaced(parsed: Outline) -> Iterator[LintMessage]:
     """A block like a charter that is not at the first line, where alone it is read; examples in code are left alone."""
-    code = {i for block in found.blocks if block.kind == "code" for i in range(block.start, block.end)}
-    for i in range(found.body, len(found.lines) - 1):
-        if i not in code and _DASHES.match(found.lines[i]) and _NEARLY_OURS.match(found.lines[i + 1]):
+    code = {i for block in parsed.blocks if block.kind == "code" for i in range(block.start, block.end)}
+    for i in range(parsed.body, len(parsed.lines) - 1):
+        if i not in code and _DASHES.match(parsed.lines[i]) and _NEARLY_OURS.match(parsed.lines[i + 1]):
             message = (
                 "a charter is read at line 1 only: this one is text, and its settings are not in force; move it up"
             )
             yield LintMessage(i + 1, "warning", "charter-not-first", message)
 
 
-def _text(program: Program, found: Outline) -> Iterator[LintMessage]:
-    for i, line in enumerate(found.lines[: found.body]):
+def _text(program: Program, parsed: Outline) -> Iterator[LintMessage]:
+    for i, line in enumerate(parsed.lines[: parsed.body]):
         if _NEARLY_OURS.match(line) and not OUR_KEY.match(line):
             yield LintMessage(i + 1, "warning", "not-ours", "only the key metaloop: is read")
-    for block in found.blocks:
+    for block in parsed.blocks:
         placeholder = _PLACEHOLDER.search(block.text) if block.kind != "code" else None
         if placeholder:
             message = f"{placeholder.group()} looks like a placeholder that was never filled in"
             yield LintMessage(block.start + 1, "info", "placeholder", message)
-        lines = found.lines[block.start : block.end]
+        lines = parsed.lines[block.start : block.end]
         fence = lines[0].lstrip(" \t>")[:3]
         if block.kind == "code" and fence in ("```", "~~~") and fence not in "".join(lines[1:]):
             yield LintMessage(block.start + 1, "warning", "open-fence", "this code block is never closed")
     if not any(d.kind not in ("charter", "order") for d in program.directives):
-        yield LintMessage(found.body + 1, "warning", "no-prose", "no statement: only a scripted researcher can follow")
+        yield LintMessage(parsed.body + 1, "warning", "no-prose", "no statement: only a scripted researcher can follow")
     if program.words > LONG:
         message = f"{program.words:,} words; added prose has rarely helped"
         yield LintMessage(1, "info", "long", message)
-    if not program.ideas and any(in_ideas(h.path) for h in found.headings):
+    if not program.ideas and any(in_ideas(h.path) for h in parsed.headings):
         yield LintMessage(1, "info", "no-list", "the Ideas section has no list")

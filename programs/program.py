@@ -13,7 +13,7 @@ from programs.charter import Charter
 from programs.directives import Directive
 from programs.errors import EnvironmentProblem, NotFound, ProgramError
 from programs.front_matter import locate
-from programs.ideas import Idea
+from programs.ideas import ProgramIdea
 from programs.ids import content_id, normalise
 from programs.settings import read_settings
 from programs.structure import outline
@@ -34,7 +34,7 @@ class Program:
     name: str
     charter: Charter = field(compare=False)
     directives: tuple[Directive, ...] = field(compare=False)
-    ideas: tuple[Idea, ...] = field(compare=False)
+    ideas: tuple[ProgramIdea, ...] = field(compare=False)
 
     @property
     def text(self) -> str:
@@ -53,10 +53,10 @@ class Program:
         return len(_WORD.findall(_UNSPACED.sub(" ", body))) + (unspaced + 1) // 2
 
     @classmethod
-    def parse(cls, text: str | bytes, name: str = "program", *, place: str = "") -> Program:
-        """Reads a program. Raises ProgramError ``place:line: …`` (``place`` defaults to the name)."""
-        place = place or name
-        return _parsed(text if isinstance(text, bytes) else _encode(text, place), name, place)
+    def parse(cls, text: str | bytes, name: str = "program", *, file: str = "") -> Program:
+        """Reads a program. Raises ProgramError ``file:line: …`` (``file`` defaults to the name)."""
+        file = file or name
+        return _parsed(text if isinstance(text, bytes) else _encode(text, file), name, file)
 
     @classmethod
     def load(cls, path: Path | str) -> Program:
@@ -71,7 +71,7 @@ class Program:
             raise NotFound(f"{path}: this is a folder", hint=f"did you mean {path}/program.md?") from None
         except OSError as error:
             raise EnvironmentProblem(f"{path}: {error.strerror}") from None
-        return cls.parse(raw, path.stem, place=str(path))
+        return cls.parse(raw, path.stem, file=str(path))
 
 
 def program_id(raw: bytes) -> str:
@@ -87,17 +87,17 @@ def _identity(text: str) -> str:
 
 
 @lru_cache(maxsize=128)  # a study asks for the same few programs run by run; reading one takes 10 ms
-def _parsed(raw: bytes, name: str, place: str) -> Program:
-    text = decode(raw, place)
-    found = outline(text, place)
-    settings = read_settings(found.lines, locate(found.lines, place), place)
-    named = _directives.collect(found, settings)
-    return Program(raw, settings.name or name, settings.charter, named, _ideas.collect(found, named))
+def _parsed(raw: bytes, name: str, file: str) -> Program:
+    text = decode(raw, file)
+    parsed = outline(text, file)
+    settings = read_settings(parsed.lines, locate(parsed.lines, file), file)
+    named = _directives.collect(parsed, settings)
+    return Program(raw, settings.name or name, settings.charter, named, _ideas.collect(parsed, named))
 
 
-def _encode(text: str, place: str) -> bytes:
+def _encode(text: str, file: str) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
         line = text.count("\n", 0, error.start) + 1
-        raise ProgramError(f"{place}:{line}: a lone surrogate is no text", hint="save it as UTF-8") from None
+        raise ProgramError(f"{file}:{line}: a lone surrogate is no text", hint="save it as UTF-8") from None

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from programs.structure import Block, one_line, outline
+from programs.structure import StatementBlock, one_line, outline
 
 _END = re.compile(r"""[.!?…]+["'”’)\]*_]*(?=\s)|[。！？]+[」』”’]*""")
 # what no sentence ends in: code, and words between straight quotes
@@ -27,15 +27,15 @@ class Sentence:
     text: str
 
 
-def sentences_of(text: str, place: str = "program") -> tuple[Sentence, ...]:
+def sentences_of(text: str, file: str = "program") -> tuple[Sentence, ...]:
     """The sentences below the front matter, headings and lines of code among them, in the order of their lines.
 
     An HTML comment is none: a reader of the rendered page does not see it. ProgramError only for the front matter.
     """
-    found = outline(text, place)
-    placed = [(heading.start, heading.title) for heading in found.headings if heading.title]
-    for block in found.blocks:
-        placed += _of_code(block, found.lines) if block.kind == "code" else _of_prose(block, found.lines)
+    parsed = outline(text, file)
+    placed = [(heading.start, heading.title) for heading in parsed.headings if heading.title]
+    for block in parsed.blocks:
+        placed += _of_code(block, parsed.lines) if block.kind == "code" else _of_prose(block, parsed.lines)
     placed.sort(key=lambda entry: entry[0])
     return tuple(Sentence(number, line + 1, said) for number, (line, said) in enumerate(placed, 1))
 
@@ -69,14 +69,14 @@ def _without_comments(text: str) -> str:
     return " ".join([*out, text[at:]])
 
 
-def _of_code(block: Block, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+def _of_code(block: StatementBlock, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     for number in range(block.start, block.end):
         said = lines[number].strip()
         if said and not _FENCE.match(said):
             yield number, said
 
 
-def _of_prose(block: Block, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+def _of_prose(block: StatementBlock, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     """(line from 0, sentence). Lines are found by the sentence's first characters, blanks and quote marks aside."""
     starts, squeezed = [0], ""
     for line in lines[block.start : block.end]:

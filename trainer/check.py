@@ -17,7 +17,7 @@ from programs.errors import MetaloopError
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
-from trainer.finding import Finding
+from trainer.finding import CheckFinding
 from trainer.launcher import Launcher
 from trainer.launchers import launcher_for
 from trainer.measure import declared_edits
@@ -56,8 +56,8 @@ _OFFERED = {"classification": ("SEED", "DEVICE", "load_train", "clock", "save", 
 _OFFERED["language_model"] = _OFFERED["classification"]
 
 
-def _error(clause: str, message: str, hint: str = "") -> Finding:
-    return Finding("error", clause, message, hint)
+def _error(clause: str, message: str, hint: str = "") -> CheckFinding:
+    return CheckFinding("error", clause, message, hint)
 
 
 def check(
@@ -68,37 +68,37 @@ def check(
     write: bool = False,
     noise: bool | None = None,
     progress: Callable[[str], None] = lambda _: None,
-) -> list[Finding]:
+) -> list[CheckFinding]:
     """Findings of every clause, in order; no finding of level ``error`` means that the task keeps the contract.
 
     ``only`` names the clauses to try; data and baseline errors end the check, for the rest stands on them. A task that
     runs a command has others (`trainer.command_check`), ``write`` puts its measured time into task.toml,
     and ``noise`` says whether to run its baseline three times more, which by default is done where that is cheap.
     """
-    found: list[Finding] = []
+    findings: list[CheckFinding] = []
     try:
         task = Task.load(ref)
     except MetaloopError as error:
         return [_error("task.toml", error.message, error.hint)]
-    found.append(Finding("ok", "task.toml", f"{task.name}: {len(task.edits.knobs)} knobs, {task.task_id}"))
+    findings.append(CheckFinding("ok", "task.toml", f"{task.name}: {len(task.edits.knobs)} knobs, {task.task_id}"))
     if task.run is not None:
         from trainer.command_check import check_command
 
         shut = launcher is None or launcher.sandboxed
-        return found + check_command(task, sandbox=shut, write=write, noise=noise, progress=progress)
+        return findings + check_command(task, sandbox=shut, write=write, noise=noise, progress=progress)
     own = launcher or launcher_for(task)
     with tempfile.TemporaryDirectory() as folder:
         checker = _Checker(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), own, Path(folder))
         try:
             for finding in checker.findings(only):
                 progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
-                found.append(finding)
+                findings.append(finding)
                 if finding.level == "error" and finding.clause in ("data", "baseline"):
                     break  # nothing further can be tried
         finally:
             if launcher is None:
                 own.close()
-    return found
+    return findings
 
 
 class _Checker:
@@ -112,13 +112,13 @@ class _Checker:
         self.trainer = trainer_for(task, data, launcher=launcher)
         self.fixed = trainer_for(task, data, launcher=launcher, fixed_steps=True)
 
-    def findings(self, only: Collection[str]) -> Iterator[Finding]:
+    def findings(self, only: Collection[str]) -> Iterator[CheckFinding]:
         """The findings of the named clauses, each a method of that name, in the order of CLAUSES."""
         for clause in CLAUSES:
             if clause in only and clause not in _FREE.get(self.kind, ()):
                 yield from getattr(self, clause.replace(" ", "_"))()
 
-    def text(self) -> Iterator[Finding]:
+    def text(self) -> Iterator[CheckFinding]:
         """Read-only files import nothing of ours; train.py has the functions, and trains only as the main program."""
         for path in sorted(self.task.folder.glob("*.py")):
             name = path.name
@@ -138,14 +138,14 @@ class _Checker:
             if needed not in functions:
                 yield _error("functions", f"train.py defines no {needed}()", hint)
         if self.kind == "language_model" and "step" not in functions:
-            yield Finding("warning", "functions", "train.py defines no step()", "streaming falls back on logits")
+            yield CheckFinding("warning", "functions", "train.py defines no step()", "streaming falls back on logits")
         prepare = self.task.folder / "prepare.py"
         if prepare.name in self.task.read_only and self.kind not in _FREE:
             names = {name for node in ast.parse(prepare.read_bytes()).body for name in _defined(node)}
             if missing := [name for name in _OFFERED.get(self.kind, ()) if name not in names]:
-                yield Finding("warning", "prepare.py", f"offers no {', '.join(missing)}", "see metaloop task init")
+                yield CheckFinding("warning", "prepare.py", f"offers no {', '.join(missing)}", "see metaloop task init")
 
-    def data(self) -> Iterator[Finding]:
+    def data(self) -> Iterator[CheckFinding]:
         """The generator is deterministic, differs by seed, and its hidden splits fit the scorer."""
         clause = "data"
         if self.kind in _SPLITLESS:
@@ -166,9 +166,9 @@ class _Checker:
             yield finding
             if finding.level == "error":
                 return
-        yield Finding("ok", clause, "deterministic, another split for each stream")
+        yield CheckFinding("ok", clause, "deterministic, another split for each stream")
 
-    def _fit(self, split: Path) -> Iterator[Finding]:
+    def _fit(self, split: Path) -> Iterator[CheckFinding]:
         import numpy as np
 
         missing = [name for name in ("inputs.npy", "targets.npy") if not (split / name).is_file()]
@@ -188,7 +188,7 @@ class _Checker:
             message = "rows start with the last target of the row before, and give it away"
             yield _error("data", message, "start each row with a symbol of no news, such as a line feed")
 
-    def _kernel_inputs(self) -> Iterator[Finding]:
+    def _kernel_inputs(self) -> Iterator[CheckFinding]:
         try:
             one, again, other = make_cases(self.task.folder / "data.py", [1, 1, 2], self.task.scoring["seconds"])
         except MetaloopError as error:
@@ -199,9 +199,9 @@ class _Checker:
             message = "another seed gave the same inputs" if first == second else "the same seed gave other inputs"
             yield _error("data", f"kernel_inputs: {message}", "draw everything from one generator of that seed")
         else:
-            yield Finding("ok", "data", "inputs are deterministic, and others for each seed")
+            yield CheckFinding("ok", "data", "inputs are deterministic, and others for each seed")
 
-    def law(self) -> Iterator[Finding]:
+    def law(self) -> Iterator[CheckFinding]:
         """What a simulated task can show: headroom against noise, and knobs whose law is silent."""
         law = self.task.law
         if law is None:
@@ -209,13 +209,13 @@ class _Checker:
         paying = sum(effect > 0 for effect in law.effects.values())
         noise = f", {law.headroom / law.noise:.1f} noise sd" if law.noise else ", no noise"
         message = f"{paying} of {len(law.effects)} edits pay, headroom {law.headroom:.4g} {self.task.unit}{noise}"
-        yield Finding("ok", "law", f"{message}; nothing is trained, every figure is of this law")
+        yield CheckFinding("ok", "law", f"{message}; nothing is trained, every figure is of this law")
         named = {name for name, _ in (*law.effects, *law.crashes)}
         if silent := [knob.name for knob in self.task.edits.knobs if knob.name not in named]:
             hint = "name their values under [law.effects], or take the knobs out"
-            yield Finding("warning", "law", f"does not name {', '.join(silent)}: no effect", hint)
+            yield CheckFinding("warning", "law", f"does not name {', '.join(silent)}: no effect", hint)
 
-    def baseline(self) -> Iterator[Finding]:
+    def baseline(self) -> Iterator[CheckFinding]:
         """An ordinary experiment is ok, and costs about what task.toml says."""
         outcome = self.trainer.run(Spec(self.task.baseline(), seed=1))
         if outcome.status != "ok":
@@ -223,14 +223,14 @@ class _Checker:
             yield _error("baseline", f"{outcome.status}: {outcome.reason}", hint)
             return
         unit, cost = self.task.unit, outcome.device_seconds
-        yield Finding("ok", "baseline", f"{self.task.metric} {outcome.metric:.4f} {unit}, {cost:.3f} CPU-s")
+        yield CheckFinding("ok", "baseline", f"{self.task.metric} {outcome.metric:.4f} {unit}, {cost:.3f} CPU-s")
         if not 0.5 < cost / self.task.cost_seconds < 2:
             message = f"cost {cost:.3f} CPU-s, task.toml says {self.task.cost_seconds:.3f}"
-            yield Finding("warning", "cost", message, "correct [budget] cost")
+            yield CheckFinding("warning", "cost", message, "correct [budget] cost")
         if outcome.steps is None and self.kind not in _FREE:
-            yield Finding("warning", "summary", "no 'steps: N' line", "print it with prepare.summary")
+            yield CheckFinding("warning", "summary", "no 'steps: N' line", "print it with prepare.summary")
 
-    def soft_budget(self) -> Iterator[Finding]:
+    def soft_budget(self) -> Iterator[CheckFinding]:
         """train.py stops itself: a quarter of the budget costs less, and never meets the hard line.
 
         A short budget is tried as a longer one: on a slow machine the start alone may use it up, and noise decides.
@@ -245,9 +245,9 @@ class _Checker:
             message = f"a quarter of the budget cost {part.device_seconds:.3f} of {full.device_seconds:.3f} CPU-s"
             yield _error("soft budget", message, "call prepare.clock.done() once per step")
         else:
-            yield Finding("ok", "soft budget", "train.py stops itself in time")
+            yield CheckFinding("ok", "soft budget", "train.py stops itself in time")
 
-    def fixed_steps(self) -> Iterator[Finding]:
+    def fixed_steps(self) -> Iterator[CheckFinding]:
         """With METALOOP_TRAIN_STEPS: exactly so many steps, bit-identical for a seed, different for another."""
         clause = "fixed steps"
         one, two, other = (self._short(seed) for seed in (1, 1, 2))
@@ -263,7 +263,7 @@ class _Checker:
                 clause, f"{one.steps} steps, asked were {self.fixed.steps(self._few)}", "see METALOOP_TRAIN_STEPS"
             )
         if one.metric == two.metric != other.metric:
-            yield Finding("ok", clause, "bit-identical for a seed")
+            yield CheckFinding("ok", clause, "bit-identical for a seed")
 
     @property
     def _few(self) -> float:
@@ -276,7 +276,7 @@ class _Checker:
         source = self.task.edits.apply(self.task.baseline(), edit or Edit())
         return (trainer or self.fixed).run(Spec(source, seed, stream, fraction=self._few))
 
-    def chunks(self) -> Iterator[Finding]:
+    def chunks(self) -> Iterator[CheckFinding]:
         """Rows are predicted each for itself: the size of a chunk does not matter."""
         scoring: dict[str, Any] = {**self.task.scoring, "chunk": max(1, self.task.scoring["chunk"] // 3)}
         thirds = Trainer(
@@ -289,9 +289,9 @@ class _Checker:
             message = f"{whole.metric:.6f} became {parts.metric:.6f} with smaller chunks"
             yield _error("chunks", message, "logits() must treat each row for itself (model.eval())")
         else:
-            yield Finding("ok", "chunks", "rows are predicted each for itself")
+            yield CheckFinding("ok", "chunks", "rows are predicted each for itself")
 
-    def streaming(self) -> Iterator[Finding]:
+    def streaming(self) -> Iterator[CheckFinding]:
         """A language model tells the same symbol by symbol as in chunks, as it stands and after each declared edit."""
         if self.kind != "language_model":
             return
@@ -301,15 +301,15 @@ class _Checker:
                 outcome = self._short(1, edit, stream="confirmation")
             except EditError:
                 continue  # the clause "edits" tells of it
-            told = [outcome.reason] if outcome.status == "invalid" else []
-            told += [finding for finding in outcome.findings if finding.startswith(("leak:", "step:"))]
-            good += outcome.status == "ok" and not told
-            if told:
-                yield _error("streaming", f"{edit.label()}: {told[0]}", hint)
+            problems = [outcome.reason] if outcome.status == "invalid" else []
+            problems += [finding for finding in outcome.findings if finding.startswith(("leak:", "step:"))]
+            good += outcome.status == "ok" and not problems
+            if problems:
+                yield _error("streaming", f"{edit.label()}: {problems[0]}", hint)
         if good:
-            yield Finding("ok", "streaming", f"{good} sources score the same symbol by symbol as in chunks")
+            yield CheckFinding("ok", "streaming", f"{good} sources score the same symbol by symbol as in chunks")
 
-    def referee(self) -> Iterator[Finding]:
+    def referee(self) -> Iterator[CheckFinding]:
         """What train.py prints is never the metric."""
         source = self.task.baseline()
         text = source.text().replace("def main():\n", f"def main():\n    print('{self.task.metric}: -1.0')\n", 1)
@@ -317,9 +317,9 @@ class _Checker:
         if outcome.metric == -1.0 or outcome.metric != self._short(1).metric:
             yield _error("referee", "a printed line changed the metric")
         else:
-            yield Finding("ok", "referee", "what train.py prints is not believed")
+            yield CheckFinding("ok", "referee", "what train.py prints is not believed")
 
-    def edits(self) -> Iterator[Finding]:
+    def edits(self) -> Iterator[CheckFinding]:
         """Every declared edit applies, is read back, and trains for a few steps."""
         good, before = 0, self.task.edits.config(self.task.baseline())
         for edit, _ in declared_edits(self.task):
@@ -335,19 +335,19 @@ class _Checker:
             if outcome.status == "ok":
                 good += 1
             else:
-                yield Finding("warning", "edits", f"{edit.label()}: {outcome.status}: {outcome.reason}", "a trap?")
-        yield Finding("ok" if good else "warning", "edits", f"{good} declared edits apply and train")
+                yield CheckFinding("warning", "edits", f"{edit.label()}: {outcome.status}: {outcome.reason}", "a trap?")
+        yield CheckFinding("ok" if good else "warning", "edits", f"{good} declared edits apply and train")
 
-    def by_hand(self) -> Iterator[Finding]:
+    def by_hand(self) -> Iterator[CheckFinding]:
         """`python train.py` in the folder works without any of our environment."""
-        place = self.folder / "by-hand"
-        shutil.copytree(self.task.folder, place, ignore=shutil.ignore_patterns("__pycache__", ".git"))
+        folder = self.folder / "by-hand"
+        shutil.copytree(self.task.folder, folder, ignore=shutil.ignore_patterns("__pycache__", ".git"))
         environment = {name: value for name, value in os.environ.items() if not name.startswith("METALOOP_")}
         environment |= {"METALOOP_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "train.py"]
         try:
             done = subprocess.run(
-                command, cwd=place, env=environment, capture_output=True, text=True, timeout=600, check=False
+                command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
             )
         except subprocess.TimeoutExpired:
             yield _error(
@@ -358,18 +358,18 @@ class _Checker:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             yield _error("by hand", f"python train.py fails: {last}", "give everything in prepare.py a default")
         else:
-            yield Finding("ok", "by hand", "python train.py runs")
+            yield CheckFinding("ok", "by hand", "python train.py runs")
 
 
 def _imports(tree: ast.AST) -> set[str]:
     """Top-level names of the modules that a file imports."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.partition(".")[0])
-    return found
+            names.add(node.module.partition(".")[0])
+    return names
 
 
 def _defined(node: ast.stmt) -> list[str]:

@@ -50,21 +50,21 @@ def own_experiments(events: Iterable[Experiment], source_id: str) -> tuple[CpuUs
     return tuple(CpuUse(event.training_seconds, event.prediction_seconds) for event in full)
 
 
-def excess(own: Iterable[CpuUse], found: Outcome, key: str) -> float | None:
+def excess(own: Iterable[CpuUse], outcome: Outcome, key: str) -> float | None:
     """CPU-seconds by which ``found`` exceeds the longest of ``own``; None without figures."""
     known = [used for row in own if (used := getattr(row, key)) is not None]
-    mine = getattr(found, key)
+    mine = getattr(outcome, key)
     return None if mine is None or not known else float(mine - max(known))
 
 
-def overrun(own: Iterable[CpuUse], found: Outcome) -> str:
+def overrun(own: Iterable[CpuUse], outcome: Outcome) -> str:
     """The finding ``clock: …`` where a verification used more than its source's own experiments; empty if none did.
 
     ``own``: of the same source at full budget; those without figures say nothing.
     """
     own = list(own)
     for key, (what, share, seconds) in _RULES.items():
-        over, mine = excess(own, found, key), getattr(found, key)
+        over, mine = excess(own, outcome, key), getattr(outcome, key)
         if over is not None and over > share * (mine - over) + seconds:
             return f"clock: {mine:.3f} CPU-s of {what}, at most {mine - over:.3f} in the source's own experiments"
     return ""

@@ -24,11 +24,11 @@ from trainer.command_view import CommandLimits, Job, readable_path
 from trainer.data import DataStore
 from trainer.device_profile import DeviceProfile
 from trainer.experiment import SOURCE_BYTES, Spec, Trainer
-from trainer.gpus import Seat, usable
-from trainer.launcher import Ended, LauncherFault, Request
+from trainer.gpus import GpuSeat, usable
+from trainer.launcher import Ended, LauncherFault, ProcessRequest
 from trainer.outcome import Outcome, Trust
 from trainer.predictions import InvalidPredictions
-from trainer.referee import LEAST, OUT_OF_MEMORY, Failed, Tally, judge
+from trainer.referee import LEAST, OUT_OF_MEMORY, ExperimentTally, Failed, judge
 from trainer.scorers.printed import Printed
 from trainer.scoring import Score
 from trainer.task import Task
@@ -46,7 +46,7 @@ _RESULT_MB = 1  # of the file that holds the metric
 class CommandLauncher:
     """Stands where a launcher of ours would: starts nothing in advance, knows what an empty command costs."""
 
-    def __init__(self, sandboxed: bool, seat: Seat | None = None) -> None:
+    def __init__(self, sandboxed: bool, seat: GpuSeat | None = None) -> None:
         self.sandboxed = sandboxed
         self.constant = 0.0
         self.seat = seat
@@ -59,7 +59,7 @@ class CommandLauncher:
             empty = [run_command(Job(["true"], {}), _LIMITS).cpu_seconds for _ in range(_CALIBRATION_RUNS)]
             self.constant = statistics.median(empty)
 
-    def run(self, request: Request, meanwhile: Any = None) -> Ended:
+    def run(self, request: ProcessRequest, meanwhile: Any = None) -> Ended:
         raise LauncherFault("a task with a command trains by it")
 
     def running(self) -> int | None:
@@ -71,9 +71,9 @@ class CommandLauncher:
             self.seat.close()
 
 
-def require_sandbox(asked: bool) -> None:
+def require_sandbox(wanted: bool) -> None:
     """Raise where a command cannot be run as it must be: a stranger's process tree, in a sandbox or not at all."""
-    if not asked:
+    if not wanted:
         raise UsageError("a task with a command runs in the sandbox only", hint="leave out --unsafe-no-sandbox")
     bwrap.ensure()
 
@@ -89,7 +89,7 @@ class CommandTrainer(Trainer):
     ) -> None:  # fmt: skip
         if task.run is None:
             raise UsageError(f"{task.name} has no [run] section", hint="make its trainer by trainer_for")
-        self.device = CommandLauncher(sandbox, Seat(usable()) if task.device == "gpu" else None)
+        self.device = CommandLauncher(sandbox, GpuSeat(usable()) if task.device == "gpu" else None)
         super().__init__(task, data, launcher=self.device, cache=cache, fixed_steps=fixed_steps)
         self._owns_launcher = True
         self.section = task.run
@@ -117,7 +117,7 @@ class CommandTrainer(Trainer):
         outcome = super()._attempt(spec)
         return outcome if outcome.metric is not None else replace(outcome, trust=self.trust)
 
-    def _train_and_score(self, spec: Spec, tally: Tally) -> Score:
+    def _train_and_score(self, spec: Spec, tally: ExperimentTally) -> Score:
         """The score; Failed if the command fails or says no metric. ``tally`` holds the cost either way."""
         size = sum(len(text.encode()) for _, text in spec.source.files)
         most = max(SOURCE_BYTES, sum(len(text.encode()) for _, text in self.task.baseline().files) + _GROWTH)
@@ -137,7 +137,7 @@ class CommandTrainer(Trainer):
 
     def _run(
         self, command: str | list[str], files: Mapping[str, tuple[bytes, bool]], spec: Spec, wanted: list[str],
-        tally: Tally,
+        tally: ExperimentTally,
     ) -> CommandEnded:  # fmt: skip
         """Run one command and book what it used; Failed where it did not end well or left not what it should."""
         line = self.section.score_command == command
@@ -159,18 +159,18 @@ class CommandTrainer(Trainer):
         ended = run_command(job, limits)
         if ended.written:
             tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_TOLD])}")
-        told = Ended(
+        result = Ended(
             _exit_code(ended.exit_code), ended.killed if ended.killed in ("cpu", "wall") else "", ended.cpu_seconds,
             ended.wall_seconds, ended.peak_memory_mb, log=ended.log,
         )  # fmt: skip
-        tally.add(told, self.launcher.constant)
+        tally.add(result, self.launcher.constant)
         if ended.killed == "memory":
             raise Failed("oom", f"killed: more than {limits.memory_mb} MB of memory")
         if ended.killed == "output":
             raise Failed("crash", f"killed: more than {limits.output_mb} MB of output")
-        if told.exit_code > 0 and OUT_OF_MEMORY.search(last := _last_line(told.log)):
+        if result.exit_code > 0 and OUT_OF_MEMORY.search(last := _last_line(result.log)):
             raise Failed("oom", last[:_LINE])
-        judge(told, self._limits(fraction, 0), failure="crash")
+        judge(result, self._limits(fraction, 0), failure="crash")
         if ended.missing:
             raise Failed("invalid", f"the command left no {ended.missing[0]}")
         return ended
@@ -242,10 +242,10 @@ def _part(now: Any, fraction: float) -> Any:
     return max(1, round(now * fraction)) if isinstance(now, int) else now * fraction
 
 
-def _set(files: dict[str, bytes], place: str, value: Any) -> None:
+def _set(files: dict[str, bytes], target: str, value: Any) -> None:
     """Rewrite the constant FILE:NAME, where the file still has it; an edit may have taken it away."""
-    name, _, constant = place.partition(":")
-    if not place or name not in files:
+    name, _, constant = target.partition(":")
+    if not target or name not in files:
         return
     text = files[name].decode("utf-8", "replace")
     known = constants.read(text)

@@ -17,10 +17,10 @@ _WHOLE = "its command is told no budget: where a charter screens, every candidat
 
 def remarks(task: Task) -> list[str]:
     """What a plan on this task is to be read with, a line each."""
-    found = [] if task.scales else [_WHOLE]
+    lines = [] if task.scales else [_WHOLE]
     if task.budget_basis in ("stated", "assumed"):
-        found.append(f"its {task.budget_seconds:g} s an experiment were never measured: {_cure(task)}")
-    return found
+        lines.append(f"its {task.budget_seconds:g} s an experiment were never measured: {_cure(task)}")
+    return lines
 
 
 def refuse_guess(task: Task) -> None:
@@ -40,7 +40,7 @@ def write_measured(task: Task, seconds: float) -> bool:
     Where the command is told its budget as ``{budget}``, that stays what it was: told what it took, it would take more.
     """
     path = task.folder / "task.toml"
-    told = task.run is not None and "{budget}" in f"{task.run.command} {task.run.environment}"
+    takes_budget = task.run is not None and "{budget}" in f"{task.run.command} {task.run.environment}"
     kept: list[str] = []
     section, done = "", False
     number = repr(float(f"{seconds:.3g}"))
@@ -48,7 +48,7 @@ def write_measured(task: Task, seconds: float) -> bool:
         header = re.match(r"\s*\[+([^\]]+)\]+", line)
         section = header[1].strip() if header else section
         if section == "budget" and re.match(r"seconds\s*=", line):
-            first = line if told else f"seconds = {number}  # as metaloop task check measured it\n"
+            first = line if takes_budget else f"seconds = {number}  # as metaloop task check measured it\n"
             line, done = f'{first}cost = {number}\nbasis = "measured"\n', True
         elif section == "budget" and re.match(r"(?:cost|basis)\s*=", line):
             continue

@@ -15,7 +15,7 @@ from trainer.command_cures import cure
 from trainer.data import DataStore
 from trainer.edits import EditError
 from trainer.experiment import Spec
-from trainer.finding import Finding
+from trainer.finding import CheckFinding
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
 from trainer.streams import Streams
@@ -31,38 +31,38 @@ _SAVED = 0.7  # of the full charge; a part of the budget that costs more than th
 def check_command(
     task: Task, *, sandbox: bool = True, write: bool = False, noise: bool | None = None,
     progress: Callable[[str], None] = lambda _: None,
-) -> list[Finding]:  # fmt: skip
+) -> list[CheckFinding]:  # fmt: skip
     """Findings in order; an error ends the check. Nothing is run outside of a sandbox.
 
     ``write`` puts the measured time into task.toml, which makes it another task; ``noise``: whether to run the baseline
     three times more, by default where that is cheap.
     """
-    found: list[Finding] = []
+    findings: list[CheckFinding] = []
     with tempfile.TemporaryDirectory() as folder:
         data = DataStore(task, Streams.from_seed(1), Path(folder))
         try:
             check_run(task)
             for finding in _findings(CommandTrainer(task, data, sandbox=sandbox), task, write, noise):
                 progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
-                found.append(finding)
+                findings.append(finding)
                 if finding.level == "error":
                     break
         except MetaloopError as error:
-            found.append(Finding("error", "command", error.message, error.hint))
-    return found
+            findings.append(CheckFinding("error", "command", error.message, error.hint))
+    return findings
 
 
-def _findings(trainer: CommandTrainer, task: Task, write: bool, noise: bool | None) -> Iterator[Finding]:
+def _findings(trainer: CommandTrainer, task: Task, write: bool, noise: bool | None) -> Iterator[CheckFinding]:
     yield from _read(task)
     shown = ", ".join(_seen(trainer.section)) or "nothing outside of its own copy"
-    yield Finding("ok", "sandbox", f"no network; reads {shown}; may write its copy, /tmp and home, all in memory")
+    yield CheckFinding("ok", "sandbox", f"no network; reads {shown}; may write its copy, /tmp and home, all in memory")
     trainer.launcher.start()
     outcome = trainer.run(Spec(task.baseline(), 1))
     if outcome.metric is None:
-        yield Finding("error", "baseline", f"{outcome.status}: {outcome.reason}", cure(outcome, task))
+        yield CheckFinding("error", "baseline", f"{outcome.status}: {outcome.reason}", cure(outcome, task))
         return
     measured = f"{outcome.device_seconds:.2f} CPU-s, {outcome.wall_seconds:.1f} s, {outcome.peak_memory_mb:.0f} MB"
-    yield Finding("ok", "baseline", f"{task.metric} {outcome.metric:.6g} in {measured}")
+    yield CheckFinding("ok", "baseline", f"{task.metric} {outcome.metric:.6g} in {measured}")
     yield _trust(trainer)
     yield _written(outcome, task) if write else _budget(outcome, task)
     cheap = outcome.wall_seconds <= _CHEAP_SECONDS
@@ -71,22 +71,22 @@ def _findings(trainer: CommandTrainer, task: Task, write: bool, noise: bool | No
         yield from _noise(trainer, task, outcome.metric)
     else:
         why = "a run takes too long" if noise is None else "not asked for"
-        yield Finding("ok", "seed noise", f"not measured: {why}", "--noise runs the baseline three times more")
+        yield CheckFinding("ok", "seed noise", f"not measured: {why}", "--noise runs the baseline three times more")
     yield _edits(task)
 
 
-def _read(task: Task) -> Iterator[Finding]:
+def _read(task: Task) -> Iterator[CheckFinding]:
     """What the task says of itself, with the places that init noted behind its lines."""
     said = _places(task.folder / "task.toml")
     where = {name: f" ({text})" if (text := said.get(name)) else "" for name in ("metric", "direction", "editable")}
     message = f"{task.metric}{where['metric']}, {task.direction} is better{where['direction']}"
-    yield Finding("ok", "metric", message)
+    yield CheckFinding("ok", "metric", message)
     run = task.run
     command = run.command if run and isinstance(run.command, str) else " ".join(run.command if run else ())
-    yield Finding("ok", "command", f"{command}{' (' + said['command'] + ')' if said.get('command') else ''}")
+    yield CheckFinding("ok", "command", f"{command}{' (' + said['command'] + ')' if said.get('command') else ''}")
     sizes = [(task.folder / name).stat().st_size for name in task.read_only]
     message = f"editable {', '.join(task.editable)}{where['editable']}; {len(sizes)} read-only, {sum(sizes) >> 10} KB"
-    yield Finding("ok", "files", message)
+    yield CheckFinding("ok", "files", message)
 
 
 def _places(path: Path) -> dict[str, str]:
@@ -100,82 +100,88 @@ def _seen(section: RunSection) -> list[str]:
     return list(dict.fromkeys([*section.readable, *leading]))
 
 
-def _scaling(task: Task) -> Finding:
+def _scaling(task: Task) -> CheckFinding:
     if task.scales:
-        return Finding("ok", "a part of the budget", "can be given; not tried: a run takes too long")
+        return CheckFinding("ok", "a part of the budget", "can be given; not tried: a run takes too long")
     message = "cannot be given, the command is told no budget: screens are full experiments"
     hint = "[run] budget_constant, or {budget} in command or environment"
-    return Finding("ok", "a part of the budget", message, hint)
+    return CheckFinding("ok", "a part of the budget", message, hint)
 
 
-def _scales(trainer: CommandTrainer, task: Task, full: Outcome) -> Finding:
+def _scales(trainer: CommandTrainer, task: Task, full: Outcome) -> CheckFinding:
     """Whether a quarter of the budget works, and costs less."""
     if not task.scales:
         return _scaling(task)
     clause, part = "a part of the budget", trainer.run(Spec(task.baseline(), 1, fraction=_PART))
     if part.metric is None:
         message = f"a quarter fails: {part.status}: {part.reason}"
-        return Finding("warning", clause, message, "take budget_constant or {budget} out, or let the code bear it")
+        return CheckFinding("warning", clause, message, "take budget_constant or {budget} out, or let the code bear it")
     message = f"a quarter costs {part.device_seconds:.2f} of {full.device_seconds:.2f} CPU-s"
     if part.device_seconds > _SAVED * full.device_seconds + _LEAST_SECONDS:
-        return Finding("warning", clause, f"{message}: a screen saves nothing", "what ends the run is not its budget")
-    return Finding("ok", clause, message)
+        return CheckFinding(
+            "warning", clause, f"{message}: a screen saves nothing", "what ends the run is not its budget"
+        )
+    return CheckFinding("ok", clause, message)
 
 
-def _trust(trainer: CommandTrainer) -> Finding:
+def _trust(trainer: CommandTrainer) -> CheckFinding:
     if trainer.trust == "scored":
-        return Finding("ok", "trust", "scored: by a command of its own, on what training left")
+        return CheckFinding("ok", "trust", "scored: by a command of its own, on what training left")
     hint = "where results are to decide something: [run] score_command and artifacts"
-    return Finding("warning", "trust", "self-reported: nothing holds the printed metric to the truth", hint)
+    return CheckFinding("warning", "trust", "self-reported: nothing holds the printed metric to the truth", hint)
 
 
-def _budget(outcome: Outcome, task: Task) -> Finding:
+def _budget(outcome: Outcome, task: Task) -> CheckFinding:
     where = _places(task.folder / "task.toml").get("seconds", "") if task.budget_basis != "given" else ""
     said = f"[budget] seconds = {task.budget_seconds:g}" + (f" ({where})" if where else "")
     took, hint = f"{outcome.device_seconds:.2f} CPU-s", "metaloop task check DIR --write puts what was measured there"
     if misleads(task, outcome.device_seconds):
-        return Finding("warning", "budget", f"{said}, but the baseline takes {took}", hint)
+        return CheckFinding("warning", "budget", f"{said}, but the baseline takes {took}", hint)
     if task.budget_basis == "assumed":
-        return Finding("warning", "budget", f"{said}, a guess that happens to be near: the baseline takes {took}", hint)
-    return Finding("ok", "budget", f"{said}: the baseline takes {took}")
+        return CheckFinding(
+            "warning", "budget", f"{said}, a guess that happens to be near: the baseline takes {took}", hint
+        )
+    return CheckFinding("ok", "budget", f"{said}: the baseline takes {took}")
 
 
-def _noise(trainer: CommandTrainer, task: Task, first: float) -> Iterator[Finding]:
+def _noise(trainer: CommandTrainer, task: Task, first: float) -> Iterator[CheckFinding]:
     """The same seed again, and two others."""
     others = [trainer.run(Spec(task.baseline(), seed)) for seed in (1, 2, 3)]
     values = [outcome.metric for outcome in others if outcome.metric is not None]
     if len(values) < len(others):
         bad = next(outcome for outcome in others if outcome.metric is None)
-        yield Finding("warning", "seed noise", f"another run of the same fails: {bad.status}: {bad.reason}")
+        yield CheckFinding("warning", "seed noise", f"another run of the same fails: {bad.status}: {bad.reason}")
         return
     spread = statistics.stdev([first, *values[1:]])
     again = abs(values[0] - first)
     if spread == 0.0:
-        yield Finding("ok", "seed noise", "none: the same metric under three seeds")
+        yield CheckFinding("ok", "seed noise", "none: the same metric under three seeds")
     else:
         message = f"sd {spread:.3g} over three seeds, {again:.3g} between two runs of one seed"
-        yield Finding("ok", "seed noise", message)
+        yield CheckFinding("ok", "seed noise", message)
 
 
-def _edits(task: Task) -> Finding:
+def _edits(task: Task) -> CheckFinding:
     """Every declared edit applies and is read back; none is run."""
     before, good = task.edits.config(task.baseline()), 0
     for edit, _ in declared_edits(task):
         try:
             source = task.edits.apply(task.baseline(), edit)
         except EditError as error:
-            return Finding("error", "edits", f"{edit.label()}: {error.message}", error.hint)
+            return CheckFinding("error", "edits", f"{edit.label()}: {error.message}", error.hint)
         if task.edits.between(before, task.edits.config(source)) != edit:
-            return Finding("error", "edits", f"{edit.label()}: is read back as another edit", "see its find and with")
+            return CheckFinding(
+                "error", "edits", f"{edit.label()}: is read back as another edit", "see its find and with"
+            )
         good += 1
     if not good:
         message = "none declared: only a researcher with a model can edit"
-        return Finding("warning", "edits", message, "--values NAME=1,2,4 at init, or [edits.NAME] in task.toml")
-    return Finding("ok", "edits", f"{good} declared edits apply; none of them was run")
+        return CheckFinding("warning", "edits", message, "--values NAME=1,2,4 at init, or [edits.NAME] in task.toml")
+    return CheckFinding("ok", "edits", f"{good} declared edits apply; none of them was run")
 
 
-def _written(outcome: Outcome, task: Task) -> Finding:
+def _written(outcome: Outcome, task: Task) -> CheckFinding:
     seconds = max(outcome.device_seconds, _LEAST_SECONDS)
     if write_measured(task, seconds):
-        return Finding("ok", "budget", f"[budget] seconds = {seconds:.3g} now, as measured: this is another task")
-    return Finding("warning", "budget", "task.toml has no line 'seconds = …' below [budget]", "add one")
+        return CheckFinding("ok", "budget", f"[budget] seconds = {seconds:.3g} now, as measured: this is another task")
+    return CheckFinding("warning", "budget", "task.toml has no line 'seconds = …' below [budget]", "add one")

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from trainer import bwrap
-from trainer.cgroup import Group
+from trainer.cgroup import Cgroup
 from trainer.command_view import CommandLimits, CommandView, Job
 from trainer.launcher import LauncherFault, plain
 from trainer.tree import CpuCount, descendants, pidfd, resident_mb
@@ -52,11 +52,11 @@ def run_command(job: Job, limits: CommandLimits, what: type[CommandView] = Comma
     cannot be shown.
     """
     view = what(job, limits)
-    told, ready = os.pipe()
+    started, ready = os.pipe()
     answer, reply = os.pipe()
     go, let = os.pipe()
     info, say = os.pipe()
-    ours, theirs = [told, answer, let, info], [ready, reply, go, say]
+    ours, theirs = [started, answer, let, info], [ready, reply, go, say]
     try:
         words = view.words(ready, reply, go)
         process = bwrap.launch(
@@ -65,7 +65,7 @@ def run_command(job: Job, limits: CommandLimits, what: type[CommandView] = Comma
         )  # fmt: skip
         while theirs:
             os.close(theirs.pop())
-        if _wait_for(told, process) != b"1":
+        if _wait_for(started, process) != b"1":
             process.kill()
             said, _ = process.communicate()
             raise bwrap.diagnose(said.decode("utf-8", "replace").strip())
@@ -91,7 +91,7 @@ class _Run:
         self.tail = bytearray()
         self.written = 0
         self.received = bytearray()
-        self.group = Group.create("command")
+        self.group = Cgroup.create("command")
         if self.group is not None:
             self.group.limit(limits.memory_mb + limits.disk_mb, limits.processes + 8)
             self.group.add(process.pid)
@@ -214,18 +214,18 @@ class _Reply:
     @classmethod
     def read(cls, received: bytearray) -> _Reply:
         """LauncherFault for anything but its words."""
-        place = 4 + int.from_bytes(received[:4], "little")
+        position = 4 + int.from_bytes(received[:4], "little")
         reply = cls()
         try:
-            for line in received[4:place].decode("ascii").splitlines():
+            for line in received[4:position].decode("ascii").splitlines():
                 kind, *words = line.split(" ")
                 if kind == "ended":
                     reply.exit_code = int(words[0])
                     reply.cpu_seconds, reply.peak_memory_mb = float(words[1]), float(words[2])
                 elif kind == "file":
                     size = int(words[0])
-                    reply.files[_text(words[1])] = bytes(received[place : place + size])
-                    place += size
+                    reply.files[_text(words[1])] = bytes(received[position : position + size])
+                    position += size
                 else:
                     {"missing": reply.missing, "written": reply.written}[kind].append(plain(_text(words[0]))[:300])
         except (ValueError, IndexError, KeyError):
@@ -244,8 +244,8 @@ def _text(word: str) -> str:
     return bytes.fromhex(word).decode("utf-8", "surrogateescape")
 
 
-def _wait_for(told: int, process: subprocess.Popen[bytes]) -> bytes:
+def _wait_for(started: int, process: subprocess.Popen[bytes]) -> bytes:
     """What the inside says once it stands; empty if it ends or does not come in time."""
     poll = select.poll()
-    poll.register(told, select.POLLIN | select.POLLHUP)
-    return os.read(told, 1) if poll.poll(_START_SECONDS * 1000) else b""
+    poll.register(started, select.POLLIN | select.POLLHUP)
+    return os.read(started, 1) if poll.poll(_START_SECONDS * 1000) else b""

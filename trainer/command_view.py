@@ -83,8 +83,8 @@ class CommandView(SystemView):
         self._hide(())
         self._etc(full=False)
         size = self._limits.disk_mb
-        for place, megabytes in ((WORK, size), ("/tmp", size), (HOME, size), ("/dev/shm", min(size, 256))):
-            self.options += ["--perms", "0755", "--size", str(megabytes << 20), "--tmpfs", place]
+        for path_inside, megabytes in ((WORK, size), ("/tmp", size), (HOME, size), ("/dev/shm", min(size, 256))):
+            self.options += ["--perms", "0755", "--size", str(megabytes << 20), "--tmpfs", path_inside]
         self.options += ["--symlink", "../tmp", "/var/tmp"]
         for text in dict.fromkeys([*self._job.readable, *filter(os.path.isabs, self._job.links.values())]):
             self._name(text)
@@ -96,7 +96,7 @@ class CommandView(SystemView):
         for name, path in self._job.bound.items():
             self._bind("--ro-bind", path, f"{WORK}/{name}")
         self._write(_START, (Path(__file__).parent / "inside" / "supervise.py").read_bytes())
-        self.options += [word for place in ("/dev", *self._masked) for word in ("--remount-ro", place)]
+        self.options += [word for path_inside in ("/dev", *self._masked) for word in ("--remount-ro", path_inside)]
 
     def _interpreter(self) -> list[Path]:
         return interpreter()

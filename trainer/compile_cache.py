@@ -54,16 +54,16 @@ class CompileCache:
 
     def given(self) -> dict[str, int]:
         """Descriptors for one process: what it starts from, and while the cache is filled where to leave the rest."""
-        found: dict[str, int] = {}
+        descriptors: dict[str, int] = {}
         if self._grown is not None:
-            found["compiled"] = self._grown.fd
+            descriptors["compiled"] = self._grown.fd
         elif self.path.is_file():
             if self._file < 0:
                 self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            found["compiled"] = self._file
+            descriptors["compiled"] = self._file
         if self._out is not None:
-            found["compiled_out"] = self._out.fd
-        return found
+            descriptors["compiled_out"] = self._out.fd
+        return descriptors
 
     def took(self) -> None:
         """A process has ended: while the cache is filled, the next one starts from what it has left."""

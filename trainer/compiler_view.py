@@ -29,8 +29,8 @@ class CompilerView(CommandView):
                 self.options += ["--symlink", os.readlink(path), str(path)]
             elif path.is_dir() and name != "bin":
                 self._show(path)
-        for option, real, place in _programs():
-            self.options += [option, real, place]
+        for option, real, path_inside in _programs():
+            self.options += [option, real, path_inside]
             self.reach.append(Path(real))
         self.options += ["--proc", "/proc", "--dev", "/dev"]
 
@@ -43,8 +43,8 @@ class CompilerView(CommandView):
         standard, program = Path(sysconfig.get_path("stdlib")), Path(os.path.realpath(sys.executable))
         libraries = Path(sys.base_prefix, "lib").glob("libpython*.so*")
         self._packages = [path for name in ("site-packages", "dist-packages") if (path := standard / name).is_dir()]
-        found = [program, standard, *(path for path in libraries if path.is_file())]
-        return [path for path in found if not path.is_relative_to("/usr/lib")]
+        paths = [program, standard, *(path for path in libraries if path.is_file())]
+        return [path for path in paths if not path.is_relative_to("/usr/lib")]
 
     def _build(self) -> None:
         super()._build()
@@ -55,8 +55,8 @@ class CompilerView(CommandView):
 def _programs() -> Iterator[list[str]]:
     """Where each program stands, and what it is; a link where that lies in a folder that is shown."""
     for name in _PROGRAMS:
-        place = shutil.which(name, path=_PATH)
-        if place is not None:
-            real = os.path.realpath(place)
+        path = shutil.which(name, path=_PATH)
+        if path is not None:
+            real = os.path.realpath(path)
             within = any(real.startswith(f"{folder}/") for folder in _FOLDERS)
-            yield ["--symlink" if within else "--ro-bind", real, place]
+            yield ["--symlink" if within else "--ro-bind", real, path]

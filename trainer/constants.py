@@ -15,13 +15,13 @@ def _assignments(text: str) -> dict[str, ast.expr]:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
-    found: dict[str, ast.expr] = {}
+    nodes: dict[str, ast.expr] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = node.value
+            nodes[node.targets[0].id] = node.value
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-            found[node.target.id] = node.value
-    return found
+            nodes[node.target.id] = node.value
+    return nodes
 
 
 def read(text: str) -> dict[str, Any]:

@@ -47,28 +47,28 @@ class DeviceProfile:
 
     def environment(self) -> dict[str, str]:
         """Of the template and of each experiment."""
-        told = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "TORCH_WARM_POOL": "0"}
-        told |= {"TORCHINDUCTOR_FX_GRAPH_CACHE": "1", "TORCHINDUCTOR_AUTOGRAD_CACHE": "1"}  # read at import
+        variables = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "TORCH_WARM_POOL": "0"}
+        variables |= {"TORCHINDUCTOR_FX_GRAPH_CACHE": "1", "TORCHINDUCTOR_AUTOGRAD_CACHE": "1"}  # read at import
         if self.gpu:
-            told |= {"CUDA_VISIBLE_DEVICES": self.gpu.uuid, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+            variables |= {"CUDA_VISIBLE_DEVICES": self.gpu.uuid, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         if cuda := next((folder for folder in self.driver if (Path(folder) / "libcuda.so.1").exists()), None):
-            told["TRITON_LIBCUDA_PATH"] = cuda
-        return told
+            variables["TRITON_LIBCUDA_PATH"] = cuda
+        return variables
 
     @cached_property
     def driver(self) -> tuple[str, ...]:
         """The folders of the driver's libraries, as the loader finds them."""
         if self.gpu is None:
             return ()
-        found = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if _has_driver(folder)]
+        folders = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if _has_driver(folder)]
         with suppress(OSError, subprocess.SubprocessError):
             command = ["/sbin/ldconfig", "-p"]
             said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
-            found += [os.path.dirname(match[1]) for line in said.splitlines() if (match := _DRIVER.search(line))]
-        found += [folder for folder in ("/usr/local/nvidia/lib64", "/usr/lib/wsl/lib") if _has_driver(folder)]
+            folders += [os.path.dirname(match[1]) for line in said.splitlines() if (match := _DRIVER.search(line))]
+        folders += [folder for folder in ("/usr/local/nvidia/lib64", "/usr/lib/wsl/lib") if _has_driver(folder)]
         # links within them may lead to where the driver was unpacked
-        real = [os.path.dirname(os.path.realpath(os.path.join(folder, "libcuda.so.1"))) for folder in found]
-        return tuple(dict.fromkeys([*found, *real]))
+        real = [os.path.dirname(os.path.realpath(os.path.join(folder, "libcuda.so.1"))) for folder in folders]
+        return tuple(dict.fromkeys([*folders, *real]))
 
     def folders(self) -> list[str]:
         """Paths of this machine that it shows, read-only, beside the others."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from programs.errors import EnvironmentProblem
 from trainer.device_profile import DeviceProfile, train_environment
-from trainer.launcher import LauncherFault, Limits, Request
+from trainer.launcher import LauncherFault, ProcessLimits, ProcessRequest
 from trainer.local import LocalLauncher
 
 _SECONDS = 300.0  # for the first compilation of a machine
@@ -35,14 +35,14 @@ def try_device(profile: DeviceProfile, *, compiling: bool = True) -> Tried:
     Raises EnvironmentProblem, with its cure, where an experiment could not run at all.
     """
     launcher = LocalLauncher(profile=profile)
-    limits = Limits(1e6, _SECONDS, 1 << 16)
-    told = train_environment(profile)
+    limits = ProcessLimits(1e6, _SECONDS, 1 << 16)
+    environment = train_environment(profile)
     try:
         launcher.start()
-        name = launcher.run(Request("matmul", limits, environment=told)).log.strip()
+        name = launcher.run(ProcessRequest("matmul", limits, environment=environment)).log.strip()
         if not compiling:
             return Tried(name, "")
-        ended = launcher.run(Request("train", limits, files={"train.py": _COMPILES}, environment=told))
+        ended = launcher.run(ProcessRequest("train", limits, files={"train.py": _COMPILES}, environment=environment))
     except LauncherFault as fault:
         raise EnvironmentProblem(f"the sandbox with a GPU fails: {fault}", hint="docs/gpu.md, to try by hand") from None
     finally:

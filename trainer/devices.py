@@ -25,7 +25,7 @@ MOST_DEVICES = 64
 
 
 @dataclass(frozen=True)
-class Landing:
+class Completed:
     """An experiment that has ended. ``began`` and ``ended`` by the monotonic clock, seconds; ``started_at`` in UTC."""
 
     outcome: Outcome
@@ -51,23 +51,23 @@ class Devices:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def run(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Landing]]:
+    def run(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Completed]]:
         """Carry out ``specs``, launched in their order; yields each one's place and landing as it ends.
 
         ``go_on`` is asked before each launch. Once it says no, nothing more is launched, and what is in flight ends and
         is yielded. Raises what a trainer raised, after all in flight have ended.
         """
         if self.count == 1 or len(specs) < 2 or self.trainer.instant:
-            for place, spec in enumerate(specs):
+            for position, spec in enumerate(specs):
                 if not go_on():
                     return
-                yield place, carry_out(self.trainer, spec)
+                yield position, carry_out(self.trainer, spec)
             return
         yield from self._side_by_side(specs, go_on)
 
-    def _side_by_side(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Landing]]:
+    def _side_by_side(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Completed]]:
         free = self._ready(min(self.count, len(specs)))
-        ended: SimpleQueue[_Ended] = SimpleQueue()
+        ended: SimpleQueue[_DeviceResult] = SimpleQueue()
         waiting = deque(enumerate(specs))
         flying, going = 0, True
         failure: BaseException | None = None
@@ -84,8 +84,8 @@ class Devices:
                 flying -= 1
                 free.append(one.hand)
                 failure = failure or one.failure
-                if one.landing is not None:
-                    yield one.place, one.landing
+                if one.completed is not None:
+                    yield one.position, one.completed
         finally:
             for _ in range(flying):  # the caller has left early: no trainer is given back while it works
                 ended.get()
@@ -109,10 +109,10 @@ class Devices:
 
 
 @dataclass(frozen=True)
-class _Ended:
+class _DeviceResult:
     hand: _Hand
-    place: int
-    landing: Landing | None
+    position: int
+    completed: Completed | None
     failure: BaseException | None = None
 
 
@@ -123,44 +123,44 @@ class _Hand(threading.Thread):
         super().__init__(name=f"device-{number}", daemon=True)
         self.trainer = trainer
         self.number = number
-        self.inbox: SimpleQueue[tuple[int, Spec, SimpleQueue[_Ended]] | None] = SimpleQueue()
+        self.inbox: SimpleQueue[tuple[int, Spec, SimpleQueue[_DeviceResult]] | None] = SimpleQueue()
 
     def run(self) -> None:
         while (job := self.inbox.get()) is not None:
-            place, spec, ended = job
+            position, spec, ended = job
             try:
-                ended.put(_Ended(self, place, carry_out(self.trainer, spec)))
+                ended.put(_DeviceResult(self, position, carry_out(self.trainer, spec)))
             except BaseException as error:  # thread boundary: the caller raises it
-                ended.put(_Ended(self, place, None, error))
+                ended.put(_DeviceResult(self, position, None, error))
         if self.number:
             self.trainer.close()
 
 
-def carry_out(trainer: Trainer, spec: Spec) -> Landing:
+def carry_out(trainer: Trainer, spec: Spec) -> Completed:
     """One experiment, with its times."""
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     began = time.monotonic()
     outcome = trainer.run(spec)
-    return Landing(outcome, started_at, began + trainer.waited, time.monotonic())
+    return Completed(outcome, started_at, began + trainer.waited, time.monotonic())
 
 
-def idle_seconds(landings: Sequence[Landing], devices: int) -> float:
+def idle_seconds(completed: Sequence[Completed], devices: int) -> float:
     """Device-seconds that a wave's devices were held and did nothing: what an exclusive lease is charged beside them.
 
     A wave holds as many devices as it has experiments, ``devices`` at most, from its first launch to its last end;
     devices that wait for the last one are held too. 0 for a wave of one, which holds one device.
     """
-    if not landings:
+    if not completed:
         return 0.0
-    span = max(one.ended for one in landings) - min(one.began for one in landings)
-    busy = sum(one.ended - one.began for one in landings)
-    return max(0.0, min(devices, len(landings)) * span - busy)
+    span = max(one.ended for one in completed) - min(one.began for one in completed)
+    busy = sum(one.ended - one.began for one in completed)
+    return max(0.0, min(devices, len(completed)) * span - busy)
 
 
-def busy_seconds(landings: Sequence[Landing]) -> float:
+def busy_seconds(completed: Sequence[Completed]) -> float:
     """Seconds by the clock in which at least one of the experiments was carried out."""
     total, until = 0.0, float("-inf")
-    for one in sorted(landings, key=lambda landing: landing.began):
+    for one in sorted(completed, key=lambda one: one.began):
         total += max(0.0, one.ended - max(one.began, until))
         until = max(until, one.ended)
     return total

@@ -149,14 +149,16 @@ class EditSpace:
 
     def config(self, source: Source) -> dict[str, Value]:
         """The value of every knob that ``source`` still has; patches tell whether they are applied."""
-        found: dict[str, dict[str, Any]] = {name: constants.read(text) for name, text in source.files}
+        constants_by_file: dict[str, dict[str, Any]] = {name: constants.read(text) for name, text in source.files}
         texts = dict(source.files)
         values: dict[str, Value] = {}
         for knob in self.knobs:
             if knob.kind == "patch":
                 values[knob.name] = all(r.is_applied(texts.get(r.file, "")) for r in knob.replacements)
-            elif knob.name in found.get(knob.file, {}) and _is_value(found[knob.file][knob.name]):
-                values[knob.name] = found[knob.file][knob.name]
+            elif knob.name in constants_by_file.get(knob.file, {}) and _is_value(
+                constants_by_file[knob.file][knob.name]
+            ):
+                values[knob.name] = constants_by_file[knob.file][knob.name]
         return values
 
     def parse_terms(self, terms: Sequence[str]) -> Edit | None:

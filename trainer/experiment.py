@@ -20,11 +20,11 @@ from trainer.charging import Charge, charge_for
 from trainer.compile_cache import CompileCache
 from trainer.data import DataStore
 from trainer.hardware import hardware_class
-from trainer.launcher import Launcher, LauncherFault, Limits, Request
+from trainer.launcher import Launcher, LauncherFault, ProcessLimits, ProcessRequest
 from trainer.launchers import launcher_for
 from trainer.outcome import Outcome, Status
 from trainer.predictions import InvalidPredictions
-from trainer.referee import LEAST, Failed, LocalReferee, Tally, judge
+from trainer.referee import LEAST, ExperimentTally, Failed, LocalReferee, judge
 from trainer.scoring import Score, scorer_of
 from trainer.source import Source
 from trainer.streams import DECIDING, Stream
@@ -123,11 +123,11 @@ class Trainer:
             return replace(known, cached=True, spent_seconds=0.0)
         reason = ""
         for _ in range(_ATTEMPTS):
-            asked = time.monotonic()
+            requested = time.monotonic()
             try:
                 # the wait for a device is no part of the attempt, neither of its caps nor of its times
                 with self.lease(), self.charge.hold():
-                    self.waited += time.monotonic() - asked
+                    self.waited += time.monotonic() - requested
                     outcome = self._attempt(spec)
             except (LauncherFault, OSError, EnvironmentProblem) as error:
                 reason = _why(error)
@@ -140,7 +140,7 @@ class Trainer:
     def _attempt(self, spec: Spec) -> Outcome:
         self.launcher.start(self._split())  # with its data at once: a template without would have to start again
         self._warm_compilers()
-        tally = Tally()
+        tally = ExperimentTally()
         status: Status = "ok"
         score, reason = None, ""
         with self.charge.watch(tally):
@@ -172,7 +172,7 @@ class Trainer:
             findings=tuple(tally.findings) + (score.findings if score else ()),
         )
 
-    def _beyond_budget(self, spec: Spec, tally: Tally) -> list[str]:
+    def _beyond_budget(self, spec: Spec, tally: ExperimentTally) -> list[str]:
         """The finding of a verification whose training went on beyond its budget: allowed up to the line, and paid."""
         trained, budget = tally.longest.get("train", 0.0), self.task.budget_seconds * spec.fraction
         if self.fixed_steps or spec.stream not in DECIDING or trained <= self.task.hard_factor * budget + _LATE_SECONDS:
@@ -191,9 +191,9 @@ class Trainer:
                 self.task, self.data, launcher=self.launcher, charge=self.charge, fixed_steps=True
             )  # its steps are few and its line is far: who compiles first takes long
             with suppress(Failed):
-                compiled.ensure(lambda: trainer._train_and_score(few, Tally()))
+                compiled.ensure(lambda: trainer._train_and_score(few, ExperimentTally()))
 
-    def _train_and_score(self, spec: Spec, tally: Tally) -> Score:
+    def _train_and_score(self, spec: Spec, tally: ExperimentTally) -> Score:
         """The score; Failed if train.py or its predictions fail. ``tally`` holds the cost either way."""
         if (size := sum(len(text.encode()) for _, text in spec.source.files)) > SOURCE_BYTES:
             tally.cpu += LEAST
@@ -213,7 +213,7 @@ class Trainer:
             )  # fmt: skip
             return self._score(referee, tally)
 
-    def _score(self, referee: LocalReferee, tally: Tally) -> Score:
+    def _score(self, referee: LocalReferee, tally: ExperimentTally) -> Score:
         import numpy  # noqa: F401 -- its import is no part of the cost of the first experiment
 
         started = time.thread_time()
@@ -224,7 +224,7 @@ class Trainer:
         finally:
             tally.cpu += time.thread_time() - started
 
-    def _request(self, spec: Spec) -> Request:
+    def _request(self, spec: Spec) -> ProcessRequest:
         environment = {
             "METALOOP_TRAIN_SEED": str(spec.seed),
             "METALOOP_TRAIN_BUDGET": repr(self.task.budget_seconds * spec.fraction),
@@ -233,7 +233,7 @@ class Trainer:
         if self.fixed_steps:
             environment["METALOOP_TRAIN_STEPS"] = str(self.steps(spec.fraction))
         checkpoint_mb = self.task.scoring["checkpoint_mb"]
-        return Request(
+        return ProcessRequest(
             "train", self._limits(spec.fraction, 2 * checkpoint_mb),
             files={**self.task.laid_files(), **{name: text.encode() for name, text in spec.source.files}},
             environment=environment, data=self._split(),
@@ -243,13 +243,13 @@ class Trainer:
     def _split(self) -> Path | None:
         return self.data.train() if self.task.has_data else None
 
-    def _limits(self, fraction: float, file_mb: int, trained: Tally | None = None) -> Limits:
+    def _limits(self, fraction: float, file_mb: int, trained: ExperimentTally | None = None) -> ProcessLimits:
         """Lines of the training, or of each process that scores: what ``trained`` has left of the same line."""
         factor = _FIXED_STEP_LINE if self.fixed_steps else 1.0
         cpu, wall = (line * factor for line in self.charge.lines(self.task, fraction))
         if trained is not None:
             cpu, wall = self.charge.left(self.task, trained, cpu, wall)
-        return Limits(cpu, wall, self.task.memory_mb, file_mb)
+        return ProcessLimits(cpu, wall, self.task.memory_mb, file_mb)
 
 
 def _why(error: Exception) -> str:
@@ -261,5 +261,5 @@ def _why(error: Exception) -> str:
 
 def _printed_steps(log: str) -> int | None:
     """The ``steps:`` line of the summary; shown, never used for anything that counts."""
-    found = re.findall(r"^(?:num_)?steps:\s*(\d{1,12})\s*$", log, re.MULTILINE)
-    return int(found[-1]) if found else None
+    matches = re.findall(r"^(?:num_)?steps:\s*(\d{1,12})\s*$", log, re.MULTILINE)
+    return int(matches[-1]) if matches else None

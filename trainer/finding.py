@@ -9,7 +9,7 @@ Level = Literal["ok", "warning", "error"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckFinding:
     """One clause: what was tried, what came out, and the cure where it is not ok."""
 
     level: Level

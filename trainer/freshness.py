@@ -48,7 +48,7 @@ def cures(task: Task) -> list[str]:
     """What would make the result of a command's task verifiable; none where nothing is missing."""
     if task.run is None:
         return []
-    found = [] if takes_seed(task) else ["put {seed} into the command, so that training again uses a fresh seed"]
+    lines = [] if takes_seed(task) else ["put {seed} into the command, so that training again uses a fresh seed"]
     if not task.run.score_command:
-        found.append("give --score-command and --artifact, so that a command apart scores what training leaves")
-    return found
+        lines.append("give --score-command and --artifact, so that a command apart scores what training leaves")
+    return lines

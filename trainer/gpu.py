@@ -41,8 +41,8 @@ def device_nodes(root: Path = Path("/dev")) -> list[Path]:
     """The nodes that CUDA opens, under ``root``: each GPU, the control and memory nodes, and MIG's capabilities."""
     gpus = [path for path in root.glob("nvidia*") if _GPU.fullmatch(path.name)]
     shared = [root / name for name in _SHARED]
-    found = [*sorted(gpus, key=lambda path: int(path.name[6:])), *shared, *sorted(root.glob("nvidia-caps/*"))]
-    return [path for path in found if path.exists() and not path.is_symlink() and not path.is_dir()]
+    nodes = [*sorted(gpus, key=lambda path: int(path.name[6:])), *shared, *sorted(root.glob("nvidia-caps/*"))]
+    return [path for path in nodes if path.exists() and not path.is_symlink() and not path.is_dir()]
 
 
 def bwrap_arguments(nodes: Sequence[Path], index: int, below: str = "") -> list[str]:
@@ -79,8 +79,8 @@ def _open_folder(folder: Path) -> int:
     except OSError as error:
         what = "is a link or no folder" if os.path.lexists(folder) else f"cannot be made: {error.strerror}"
         raise EnvironmentProblem(f"{folder}: {what}", hint=hint) from None
-    found = os.fstat(descriptor)
-    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
         os.close(descriptor)
         raise EnvironmentProblem(f"{folder}: others than user {os.geteuid()} may change it", hint=hint)
     return descriptor
@@ -155,7 +155,7 @@ class Leftover:
 
 
 @dataclass(frozen=True)
-class Usage:
+class GpuUsage:
     """What a GPU is used for at one moment."""
 
     memory_mb: int | None
@@ -205,16 +205,16 @@ def _megabytes(text: str) -> int | None:
 
 def leftovers(index: int, tool: str | Path = "nvidia-smi") -> list[Leftover]:
     """The processes that compute on a GPU now. EnvironmentProblem for an answer that is not understood."""
-    found = []
+    processes = []
     for line in ask(tool, "--query-compute-apps=pid,used_memory,process_name", index):
         match = _ROW.fullmatch(line)
         if match is None:
             raise odd(tool, line)
         try:
-            found.append(Leftover(int(match[1]), _megabytes(match[2]), _printable(match[3])))
+            processes.append(Leftover(int(match[1]), _megabytes(match[2]), _printable(match[3])))
         except ValueError:
             raise odd(tool, line) from None
-    return found
+    return processes
 
 
 def used_memory_mb(index: int, tool: str | Path = "nvidia-smi") -> int | None:
@@ -248,46 +248,46 @@ def load(index: int, tool: str | Path = "nvidia-smi") -> Load:
         raise odd(tool, lines[0] if lines else "") from None
 
 
-def usage(index: int, tool: str | Path = "nvidia-smi") -> Usage:
-    return Usage(used_memory_mb(index, tool), tuple(leftovers(index, tool)))
+def usage(index: int, tool: str | Path = "nvidia-smi") -> GpuUsage:
+    return GpuUsage(used_memory_mb(index, tool), tuple(leftovers(index, tool)))
 
 
-def clean_before(index: int, tool: str | Path = "nvidia-smi") -> tuple[Usage, tuple[str, ...]]:
+def clean_before(index: int, tool: str | Path = "nvidia-smi") -> tuple[GpuUsage, tuple[str, ...]]:
     """What is on the GPU before an experiment (the baseline for `clean_after`), and a finding for each process."""
-    found = usage(index, tool)
-    return found, tuple(f"gpu: {_amount(p)} in use before the experiment (pid {p.pid})" for p in found.processes)
+    now = usage(index, tool)
+    return now, tuple(f"gpu: {_amount(p)} in use before the experiment (pid {p.pid})" for p in now.processes)
 
 
 def clean_after(
-    index: int, baseline: Usage, tool: str | Path = "nvidia-smi", patience: float = _FREED_SECONDS
+    index: int, baseline: GpuUsage, tool: str | Path = "nvidia-smi", patience: float = _FREED_SECONDS
 ) -> tuple[str, ...]:
     """A finding for each process, and for memory that no process answers for, that the experiment left on the GPU.
 
     Looks again for ``patience`` seconds, since the driver frees a dead process's memory a little late.
     """
     deadline = time.monotonic() + patience
-    while (found := _stayed(usage(index, tool), baseline)) and time.monotonic() < deadline:
+    while (findings := _stayed(usage(index, tool), baseline)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return found
+    return findings
 
 
-def _stayed(now: Usage, baseline: Usage) -> tuple[str, ...]:
+def _stayed(now: GpuUsage, baseline: GpuUsage) -> tuple[str, ...]:
     known = {process.pid for process in baseline.processes}
     new = [process for process in now.processes if process.pid not in known]
-    found = [f"gpu: {_amount(p)} stay in use after the experiment (pid {p.pid})" for p in new]
+    findings = [f"gpu: {_amount(p)} stay in use after the experiment (pid {p.pid})" for p in new]
     before, after = _unnamed_mb(baseline), _unnamed_mb(now)
     # of a new process whose amount nobody tells, all that is unnamed may be
-    told = all(process.memory_mb is not None for process in new)
-    if told and before is not None and after is not None and after - before > _SLACK_MB:
-        found.append(f"gpu: {after - before} MB stay in use after the experiment (no process is named)")
-    return tuple(found)
+    all_known = all(process.memory_mb is not None for process in new)
+    if all_known and before is not None and after is not None and after - before > _SLACK_MB:
+        findings.append(f"gpu: {after - before} MB stay in use after the experiment (no process is named)")
+    return tuple(findings)
 
 
-def _unnamed_mb(found: Usage) -> int | None:
+def _unnamed_mb(usage: GpuUsage) -> int | None:
     """Memory in use that no process answers for: the driver's own, that of other containers, and what was hidden."""
-    if found.memory_mb is None:
+    if usage.memory_mb is None:
         return None
-    return found.memory_mb - sum(process.memory_mb or 0 for process in found.processes)
+    return usage.memory_mb - sum(process.memory_mb or 0 for process in usage.processes)
 
 
 def _amount(process: Leftover) -> str:

@@ -59,8 +59,8 @@ class Survey:
 
 def survey(dev: Path | None = None, tool: str | Path | None = None) -> Survey:
     """Look at this machine. Where there are no device nodes nothing else is asked. Never raises."""
-    asked = os.environ.get(VARIABLE, "").strip().lower()
-    if asked == "cpu":
+    allowed = os.environ.get(VARIABLE, "").strip().lower()
+    if allowed == "cpu":
         return Survey((), f"{VARIABLE}=cpu turns them off", f"unset {VARIABLE}")
     nodes = gpu.device_nodes(dev or DEV)
     if not any(re.fullmatch(r"nvidia\d+", node.name) for node in nodes):
@@ -69,12 +69,12 @@ def survey(dev: Path | None = None, tool: str | Path | None = None) -> Survey:
         cure = "pip install torch from https://download.pytorch.org/whl/cu130, not the CPU build"
         return Survey((), "there are GPUs, but torch is built without CUDA", cure)
     try:
-        found = _ask(tool or TOOL)
+        gpus = _ask(tool or TOOL)
     except EnvironmentProblem as problem:
         return Survey((), problem.message, problem.hint or "")
-    chosen = _chosen(found, asked)
+    chosen = _chosen(gpus, allowed)
     if not chosen:
-        return Survey((), f"{len(found)} GPUs, none of them allowed", f"see {VARIABLE} and CUDA_VISIBLE_DEVICES")
+        return Survey((), f"{len(gpus)} GPUs, none of them allowed", f"see {VARIABLE} and CUDA_VISIBLE_DEVICES")
     return Survey(tuple(chosen))
 
 
@@ -94,25 +94,25 @@ def device_for(wanted: Device) -> Device:
 
 
 def _ask(tool: str | Path) -> list[Gpu]:
-    found = []
+    gpus = []
     for line in gpu.ask(tool, f"--query-gpu={_FIELDS}", None):
         match = _ROW.fullmatch(line.strip())
         if match is None:
             raise gpu.odd(tool, line)
         memory = int(match[4]) if match[4].isdigit() else 0
-        found.append(Gpu(int(match[1]), match[2], " ".join(match[3].split()), memory, match[5]))
-    return sorted(found, key=lambda one: one.index)
+        gpus.append(Gpu(int(match[1]), match[2], " ".join(match[3].split()), memory, match[5]))
+    return sorted(gpus, key=lambda one: one.index)
 
 
-def _chosen(found: list[Gpu], asked: str) -> list[Gpu]:
-    if re.fullmatch(r"\d+(,\d+)*", asked):
-        numbers = {int(text) for text in asked.split(",")}
-        found = [one for one in found if one.index in numbers]
+def _chosen(gpus: list[Gpu], allowed: str) -> list[Gpu]:
+    if re.fullmatch(r"\d+(,\d+)*", allowed):
+        numbers = {int(text) for text in allowed.split(",")}
+        gpus = [one for one in gpus if one.index in numbers]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
-        return found
+        return gpus
     names = [text.strip() for text in visible.split(",") if text.strip()]
-    return [one for one in found if any(name == str(one.index) or one.uuid.startswith(name) for name in names)]
+    return [one for one in gpus if any(name == str(one.index) or one.uuid.startswith(name) for name in names)]
 
 
 def torch_version() -> str:
@@ -137,7 +137,7 @@ def _torch_says(pattern: str) -> str:
     return match[1] if match else ""
 
 
-class Seat:
+class GpuSeat:
     """A place at the GPU at which the fewest launchers of this user's are. It spreads them; the lease is what counts.
 
     A lock on a file for each place, so that nothing stays behind where its holder is killed.

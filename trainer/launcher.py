@@ -23,7 +23,7 @@ class StopProcess(Exception):
 
 
 @dataclass(frozen=True)
-class Limits:
+class ProcessLimits:
     """Hard lines of one experiment's process."""
 
     cpu_seconds: float
@@ -33,7 +33,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Request:
+class ProcessRequest:
     """One process: ``files`` laid into its folder, then ``script`` run (train) or loaded as a module (the rest).
 
     ``descriptors`` by name: ``checkpoint`` is laid into the folder, ``checkpoint_out`` takes what train.py wrote, up to
@@ -43,7 +43,7 @@ class Request:
     """
 
     kind: Kind
-    limits: Limits
+    limits: ProcessLimits
     files: Mapping[str, bytes] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Launcher(Protocol):
     sandboxed: bool
 
     def start(self, data: Path | None = None) -> None: ...
-    def run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended: ...
+    def run(self, request: ProcessRequest, meanwhile: Callable[[], None] | None = None) -> Ended: ...
     def running(self) -> int | None: ...
     def close(self) -> None: ...
 

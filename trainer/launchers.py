@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainer.compile_cache import CompileCache
 from trainer.device_profile import DeviceProfile
-from trainer.gpus import Seat, usable
+from trainer.gpus import GpuSeat, usable
 from trainer.local import LocalLauncher
 from trainer.task import Task
 
@@ -13,7 +13,7 @@ def launcher_for(task: Task, *, sandbox: bool = True, number: int = 0) -> LocalL
     """Not started. ``number``: which one of this process's it is. It gives its GPU up when it is closed."""
     if task.device == "cpu":
         return LocalLauncher(sandbox=sandbox, libraries=task.libraries, number=number)
-    seat = Seat(usable())
+    seat = GpuSeat(usable())
     profile = DeviceProfile(seat.gpu)
     launcher = LocalLauncher(sandbox=sandbox, libraries=task.libraries, number=number, profile=profile)
     launcher.seat = seat

@@ -30,7 +30,7 @@ _NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
-class Told:
+class SimulatedResult:
     """What an experiment comes to: ``crash`` says why there is no metric."""
 
     metric: float | None
@@ -82,22 +82,22 @@ class Law:
         ladder = self._ladders.get(name)
         if ladder is None or isinstance(value, bool | str):
             return 0.0
-        places, effects = ladder
-        at = bisect_left(places, value)
-        if at in (0, len(places)):
-            return effects[min(at, len(places) - 1)]
-        share = (value - places[at - 1]) / (places[at] - places[at - 1])
+        values, effects = ladder
+        at = bisect_left(values, value)
+        if at in (0, len(values)):
+            return effects[min(at, len(values) - 1)]
+        share = (value - values[at - 1]) / (values[at] - values[at - 1])
         return effects[at - 1] + share * (effects[at] - effects[at - 1])
 
     @cached_property
     def _ladders(self) -> dict[str, tuple[list[float], list[float]]]:
         """Numeric knobs: the values that the law names and the baseline's, rising, and their effects."""
-        found: dict[str, dict[float, float]] = {}
+        by_knob: dict[str, dict[float, float]] = {}
         for (name, value), effect in self.effects.items():
             start = self.before.get(name)
             if not isinstance(value, bool | str) and not isinstance(start, bool | str | None):
-                found.setdefault(name, {float(start): 0.0})[float(value)] = effect
-        return {name: (sorted(steps), [steps[at] for at in sorted(steps)]) for name, steps in found.items()}
+                by_knob.setdefault(name, {float(start): 0.0})[float(value)] = effect
+        return {name: (sorted(steps), [steps[at] for at in sorted(steps)]) for name, steps in by_knob.items()}
 
     @cached_property
     def headroom(self) -> float:
@@ -115,13 +115,13 @@ class Law:
     def tell(
         self, config: Mapping[str, Value], source_id: str, *, seed: int, stream: str, fraction: float = 1.0,
         block: str = "",
-    ) -> Told:  # fmt: skip
+    ) -> SimulatedResult:  # fmt: skip
         """What one experiment comes to."""
         changed = self.changes(config)
         if self.crashes and (bad := self.crashes.intersection(changed)):
-            return Told(None, f"{min(bad)[0]} does not go with this script")
+            return SimulatedResult(None, f"{min(bad)[0]} does not go with this script")
         if changed and self.crash_rate and self._uniform("crash", source_id) < self.crash_rate:
-            return Told(None, "RuntimeError: the edit has a mistake in it")
+            return SimulatedResult(None, "RuntimeError: the edit has a mistake in it")
         gain = self.gain(config)
         seen = gain + (self.sd(gain) * self._luck(source_id, str(seed), stream) if self.noise else 0.0)
         if self.trajectory:
@@ -130,7 +130,7 @@ class Law:
             seen += self.drift * self._z("drift", block)
         if fraction < 1.0:
             seen -= (1.0 - fraction) * (self.slow + self.misleading * self._z("fraction", source_id))
-        return Told(self.metric - self.sign * seen)
+        return SimulatedResult(self.metric - self.sign * seen)
 
     def _luck(self, *labels: str) -> float:
         """Of sd 1, whatever the tail."""

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 from programs.errors import EnvironmentProblem
 from trainer import bwrap, outer
 from trainer.blob import Blob
-from trainer.cgroup import Group
+from trainer.cgroup import Cgroup
 from trainer.device_profile import DeviceProfile, train_environment
 from trainer.inside import compilers, wire
-from trainer.inside.place import COMPILED_MB as _COMPILED_MB
-from trainer.launcher import Ended, LauncherFault, Libraries, Limits, Request, StopProcess, read_reply
+from trainer.inside.experiment_folder import COMPILED_MB as _COMPILED_MB
+from trainer.launcher import Ended, LauncherFault, Libraries, ProcessLimits, ProcessRequest, StopProcess, read_reply
 from trainer.tree import offspring
 from trainer.work_folder import WorkFolder
 
 if TYPE_CHECKING:
     from trainer.compile_cache import CompileCache
-    from trainer.gpus import Seat
+    from trainer.gpus import GpuSeat
 
 _PACKAGES = str(Path(__file__).resolve().parent.parent)
 _START_SECONDS = 300.0  # import of torch on a busy machine, from a cold disk: 80 s were seen
@@ -64,13 +64,13 @@ class LocalLauncher:
         profile: DeviceProfile | None = None,
     ) -> None:  # fmt: skip
         self.profile = profile
-        self.seat: Seat | None = None  # at a GPU, given up when this is closed
+        self.seat: GpuSeat | None = None  # at a GPU, given up when this is closed
         self.compiled: CompileCache | None = None  # what compilers start from
         self.constant = 0.0
         self.sandboxed = sandbox
         self.restarts = -1
         self.template_pid: int | None = None
-        self.group: Group | None = None
+        self.group: Cgroup | None = None
         self._capped = 0  # MB, what the cgroup allows
         self.libraries: Libraries = libraries
         self._number = number
@@ -194,7 +194,7 @@ class LocalLauncher:
         self.template_pid = self._process.pid
         if self.sandboxed:
             self.template_pid = (offspring(self._process.pid) or [self._process.pid])[0]
-        self.group = self.group or Group.create(f"{os.getpid()}-{id(self):x}")
+        self.group = self.group or Cgroup.create(f"{os.getpid()}-{id(self):x}")
         if self.group and not self.group.add(self.template_pid):
             self.group.close()
             self.group = None
@@ -205,7 +205,7 @@ class LocalLauncher:
         names += compilers.environment("") if device else ()
         bound = outer.bound(self.profile.folders() if self.profile else ())
         settings = {"canary": str(canary), "bound": bound, "environment": names, "device": device}
-        ended = self._ask(Request("selftest", Limits(10.0, 60.0), settings=settings), None)
+        ended = self._ask(ProcessRequest("selftest", ProcessLimits(10.0, 60.0), settings=settings), None)
         if ended.exit_code != 0:
             self._stop()
             raise EnvironmentProblem(f"the sandbox does not hold: {ended.error}", hint=f"do not use it, {UNSAFE}")
@@ -213,8 +213,8 @@ class LocalLauncher:
             self._try_device(self.profile)
 
     def _try_device(self, profile: DeviceProfile) -> None:
-        limits = Limits(_DEVICE_SECONDS, _DEVICE_SECONDS, 1 << 20)
-        ended = self._ask(Request("matmul", limits, environment=train_environment(profile)), None)
+        limits = ProcessLimits(_DEVICE_SECONDS, _DEVICE_SECONDS, 1 << 20)
+        ended = self._ask(ProcessRequest("matmul", limits, environment=train_environment(profile)), None)
         if ended.exit_code != 0:
             self._stop()
             why = ended.error or f"exit code {ended.exit_code}"
@@ -222,10 +222,10 @@ class LocalLauncher:
             raise EnvironmentProblem(f"the sandbox does not reach the GPU: {why}", hint=hint)
 
     def _calibrate(self) -> None:
-        noop = Request("noop", Limits(10.0, 60.0))
+        noop = ProcessRequest("noop", ProcessLimits(10.0, 60.0))
         self.constant = statistics.median(self._ask(noop, None).cpu_seconds for _ in range(_CALIBRATION_FORKS))
 
-    def run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
+    def run(self, request: ProcessRequest, meanwhile: Callable[[], None] | None = None) -> Ended:
         """Run one process to its end. ``meanwhile`` talks to it while it runs; StopProcess from it ends the process."""
         self.start(request.data)
         self._cap(
@@ -242,7 +242,7 @@ class LocalLauncher:
             self.group.limit(memory_mb=memory_mb, processes=None)
             self._capped = memory_mb
 
-    def _ask(self, request: Request, meanwhile: Callable[[], None] | None) -> Ended:
+    def _ask(self, request: ProcessRequest, meanwhile: Callable[[], None] | None) -> Ended:
         """Send one request, wait for its end. LauncherFault (and a stopped template) if no fit answer comes."""
         limits = request.limits
         message: dict[str, Any] = {
@@ -276,11 +276,11 @@ class LocalLauncher:
 
     def running(self) -> int | None:
         """The experiment's process: the only child of the monitor, which is the only child of the template."""
-        found = self.template_pid
+        process = self.template_pid
         for _ in range(2):
-            children = offspring(found) if found is not None else []
-            found = children[0] if len(children) == 1 else None
-        return found
+            children = offspring(process) if process is not None else []
+            process = children[0] if len(children) == 1 else None
+        return process
 
     def _receive(self, timeout: float) -> dict[str, Any]:
         assert self._socket is not None
@@ -346,6 +346,6 @@ def _closed_packages() -> EnvironmentProblem | None:
     path = outer.unreadable() if os.geteuid() == 0 else ""
     if not path:
         return None
-    place = sys.prefix if path.startswith(f"{sys.prefix}/") else sys.base_prefix
+    prefix = sys.prefix if path.startswith(f"{sys.prefix}/") else sys.base_prefix
     message = f"no sandbox here: it runs as another user, who may not read {path}"
-    return EnvironmentProblem(message, hint=f"chmod -R a+rX {shlex.quote(place)}, {UNSAFE}")
+    return EnvironmentProblem(message, hint=f"chmod -R a+rX {shlex.quote(prefix)}, {UNSAFE}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from programs.errors import TaskError
-from trainer.card import RESOLVED, Baseline, Card, Effect, Headroom
+from trainer.card import RESOLVED, Baseline, Card, EditEffect, Headroom
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
@@ -35,17 +35,17 @@ def silent(_: str) -> None:
 def declared_edits(task: Task, per_knob: int | None = None) -> list[tuple[Edit, str]]:
     """Every declared edit that changes the baseline, with its group; at most ``per_knob`` values of a ladder."""
     now = task.edits.config(task.baseline())
-    found: list[tuple[Edit, str]] = []
+    edits: list[tuple[Edit, str]] = []
     for knob in task.edits.knobs:
         if knob.kind == "patch":
-            found.append((Edit(apply=(knob.name,)), knob.group))
+            edits.append((Edit(apply=(knob.name,)), knob.group))
             continue
         others = [value for value in knob.values if value != now.get(knob.name)]
         if per_knob and len(others) > per_knob:
             step = (len(others) - 1) / max(1, per_knob - 1)
             others = [others[round(index * step)] for index in range(per_knob)]
-        found += [(Edit({knob.name: value}), knob.group) for value in others]
-    return found
+        edits += [(Edit({knob.name: value}), knob.group) for value in others]
+    return edits
 
 
 @dataclass
@@ -85,19 +85,19 @@ class _Bench:
             values.append(outcome.metric)
         return statistics.mean(values), outcome
 
-    def effect(self, edit: Edit, group: str, baseline: Baseline, repeats: int) -> Effect:
+    def effect(self, edit: Edit, group: str, baseline: Baseline, repeats: int) -> EditEffect:
         task, label = self.trainer.task, edit.label()
         try:
             source = task.edits.apply(task.baseline(), edit)
         except EditError as error:
-            return Effect(label, edit.to_json(), group, "invalid", None, None, False, 0, error.message)
+            return EditEffect(label, edit.to_json(), group, "invalid", None, None, False, 0, error.message)
         metric, outcome = self.mean(source, range(100, 100 + repeats), label)
         if metric is None:
-            return Effect(label, edit.to_json(), group, outcome.status, None, None, True, 1, outcome.reason)
+            return EditEffect(label, edit.to_json(), group, outcome.status, None, None, True, 1, outcome.reason)
         gain = task.sign * (baseline.mean - metric) / baseline.sd
-        return Effect(label, edit.to_json(), group, "ok", metric, gain, abs(gain) >= RESOLVED, repeats)
+        return EditEffect(label, edit.to_json(), group, "ok", metric, gain, abs(gain) >= RESOLVED, repeats)
 
-    def headroom(self, effects: list[Effect], baseline: Baseline) -> Headroom:
+    def headroom(self, effects: list[EditEffect], baseline: Baseline) -> Headroom:
         """Stack the best edits one after the other on the best source so far; what helps stays."""
         task = self.trainer.task
         source, best, label, tried = task.baseline(), baseline.mean, "nothing", 0
@@ -120,9 +120,9 @@ class _Bench:
         return Headroom(gain, final, edit.label(), edit.to_json(), sd, tried)
 
 
-def _candidates(effects: list[Effect]) -> list[Effect]:
+def _candidates(effects: list[EditEffect]) -> list[EditEffect]:
     """The best value of each knob, best first."""
-    best: dict[str, Effect] = {}
+    best: dict[str, EditEffect] = {}
     for effect in effects:
         name = effect.label.partition("=")[0]
         known = best.get(name)
@@ -135,10 +135,10 @@ def _candidates(effects: list[Effect]) -> list[Effect]:
 def known_floor(task: Task, split: Path) -> float | None:
     """The best score that is possible at all, where the generator wrote one: ``floor.json`` {metric: value}."""
     try:
-        found = json.loads((split / "floor.json").read_bytes()).get(task.metric)
+        floor = json.loads((split / "floor.json").read_bytes()).get(task.metric)
     except (OSError, ValueError, AttributeError):
         return None
-    return float(found) if isinstance(found, int | float) else None
+    return float(floor) if isinstance(floor, int | float) else None
 
 
 def measure(

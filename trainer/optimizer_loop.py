@@ -20,7 +20,7 @@ from trainer.predictions import InvalidPredictions, refuse_diverged
 from trainer.streaming import Channel
 
 
-class Problem(Protocol):
+class OptimizerProblem(Protocol):
     """What data.py's ``problem(split, seed)`` returns: a model, its data, and where it stands."""
 
     shapes: Sequence[tuple[int, ...]]  # of the weights, float32 each
@@ -36,7 +36,7 @@ class Problem(Protocol):
         """The metric of the weights on the hidden rows, which no gradient has seen."""
 
 
-def train(problem: Problem, channel: Channel, steps: int, seconds: float) -> float:
+def train(problem: OptimizerProblem, channel: Channel, steps: int, seconds: float) -> float:
     """Ask for new weights ``steps`` times, in ``seconds`` together, and score the last ones.
 
     InvalidPredictions if weights or gradients are not finite, nobody answers, or the loss is far beyond a guess.
@@ -82,28 +82,28 @@ def _flat(arrays: Any) -> Any:
 
 def unflat(flat: Any, shapes: Sequence[Sequence[int]]) -> list[Any]:
     """Arrays of those shapes out of one, each a copy."""
-    found, at = [], 0
+    arrays, at = [], 0
     for shape in shapes:
         size = math.prod(shape)
-        found.append(flat[at : at + size].reshape(shape).copy())
+        arrays.append(flat[at : at + size].reshape(shape).copy())
         at += size
-    return found
+    return arrays
 
 
 def main(split: str, seed: int) -> None:
     """Tell the shapes, take the descriptors of a conversation, train, tell the metric; all through descriptor 0."""
     data = importlib.import_module("data")  # the task's, for its folder comes first
     control = socket.socket(fileno=0)
-    problem: Problem = data.problem(Path(split), seed)
+    problem: OptimizerProblem = data.problem(Path(split), seed)
     shapes = [list(shape) for shape in problem.shapes]
     size = serving.TOKEN_BYTES + 4 * sum(math.prod(shape) for shape in shapes)  # of a reply
     wire.send(control, {"shapes": shapes, "bytes": size, "cpu_seconds": time.process_time()})
-    if (asked := wire.receive(control)) is None:
+    if (request := wire.receive(control)) is None:
         return
-    settings, descriptors = asked
+    settings, descriptors = request
     channel = Channel(descriptors["send"], descriptors["answer"], descriptors["shared"], size)
     try:
-        found: dict[str, Any] = {"metric": train(problem, channel, settings["steps"], settings["seconds"])}
+        result: dict[str, Any] = {"metric": train(problem, channel, settings["steps"], settings["seconds"])}
     except InvalidPredictions as error:
-        found = {"invalid": str(error)}
-    wire.send(control, {**found, "cpu_seconds": time.process_time()})
+        result = {"invalid": str(error)}
+    wire.send(control, {**result, "cpu_seconds": time.process_time()})

@@ -35,8 +35,8 @@ START += "from trainer.inside import template; template.main(int(sys.argv[1]), s
 def packages() -> list[str]:
     """The folders of sys.path that hold packages: site-packages, dist-packages, and what lies beside them."""
     named = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    found = [path for path in sys.path if path in named or Path(path).name in ("site-packages", "dist-packages")]
-    return list(dict.fromkeys(path for path in found if Path(path).is_dir()))
+    folders = [path for path in sys.path if path in named or Path(path).name in ("site-packages", "dist-packages")]
+    return list(dict.fromkeys(path for path in folders if Path(path).is_dir()))
 
 
 def interpreter() -> str:
@@ -78,8 +78,8 @@ def unreadable() -> str:
 
 def _masks() -> list[str]:
     """Metaloop's own packages among the others, which hold the generators of hidden data."""
-    places = [Path(folder) for folder in packages()]
-    return [str(place / name) for place in places for name in _OURS if (place / name).is_dir()]
+    folders = [Path(folder) for folder in packages()]
+    return [str(folder / name) for folder in folders for name in _OURS if (folder / name).is_dir()]
 
 
 def _folders(*paths: str) -> Iterator[str]:
@@ -107,11 +107,11 @@ def _tree(prefix: str, further: Sequence[str] = ()) -> Iterator[str]:
 
 def _package_folders() -> list[str]:
     """Every folder of packages in what is bound, of the environment and of the interpreter behind it."""
-    found = set(packages())
+    folders = set(packages())
     for root in (path for path in bound() if os.path.isdir(path) and not os.path.islink(path)):
         for pattern in ("*-packages", "python3*/*-packages"):
-            found.update(glob.glob(f"{glob.escape(root)}/{pattern}"))
-    return sorted(path for path in found if os.path.isdir(path))
+            folders.update(glob.glob(f"{glob.escape(root)}/{pattern}"))
+    return sorted(path for path in folders if os.path.isdir(path))
 
 
 def arguments(

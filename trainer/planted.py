@@ -92,11 +92,11 @@ def _effects(
 def _pairs(
     peaks: list[Change], count: int, gain: float, rng: np.random.Generator
 ) -> dict[tuple[Change, Change], float]:
-    found: dict[tuple[Change, Change], float] = {}
+    pairs: dict[tuple[Change, Change], float] = {}
     for number in range(count if len(peaks) > 1 else 0):
         a, b = sorted(rng.choice(len(peaks), size=2, replace=False).tolist())
-        found[peaks[a], peaks[b]] = round(0.5 * gain * (-1) ** number, 4)
-    return found
+        pairs[peaks[a], peaks[b]] = round(0.5 * gain * (-1) ** number, 4)
+    return pairs
 
 
 def simulated_task(law: Law, folder: Path, *, name: str = "planted", experiments: int = EXPERIMENTS_PER_RUN) -> Path:

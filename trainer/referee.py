@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from trainer import building
 from trainer.blob import Blob
 from trainer.data import DataStore
-from trainer.launcher import Ended, Launcher, Limits, Request, StopProcess
+from trainer.launcher import Ended, Launcher, ProcessLimits, ProcessRequest, StopProcess
 from trainer.outcome import Status
 from trainer.predictions import InvalidPredictions
 from trainer.scoring import scorer_of
@@ -52,7 +52,7 @@ class Failed(Exception):
 
 
 @dataclass
-class Tally:
+class ExperimentTally:
     """What an experiment has used so far, and what was noticed."""
 
     cpu: float = 0.0
@@ -91,7 +91,7 @@ def meters_agree(waited: float, outside: float) -> bool:
     return abs(outside - waited) <= max(share * outside, seconds)
 
 
-def judge(ended: Ended, limits: Limits, failure: Status) -> None:
+def judge(ended: Ended, limits: ProcessLimits, failure: Status) -> None:
     """Raise Failed for a process that did not end well."""
     last = next((line for line in reversed(ended.log.splitlines()) if line.strip()), "")
     if ended.killed == "wall":
@@ -112,7 +112,7 @@ def judge(ended: Ended, limits: Limits, failure: Status) -> None:
     raise Failed(failure, (ended.error or f"exit code {ended.exit_code}{last and ': '}{last}")[:500])
 
 
-def unheard(ended: Ended) -> Ended:
+def redact_output(ended: Ended) -> Ended:
     """A process that has seen hidden rows could tell them: its output is dropped, of its error the kind and place stay.
 
     What is left is a few bits, no more than the score itself tells. Source: Bell and LaPadula (1973), the *-property.
@@ -134,8 +134,8 @@ class LocalReferee:
     """
 
     def __init__(
-        self, launcher: Launcher, data: DataStore, request: Request, checkpoint: Blob | None, *,
-        stream: Stream, seed: int, scoring: dict[str, Any], tally: Tally, fraction: float = 1.0,
+        self, launcher: Launcher, data: DataStore, request: ProcessRequest, checkpoint: Blob | None, *,
+        stream: Stream, seed: int, scoring: dict[str, Any], tally: ExperimentTally, fraction: float = 1.0,
     ) -> None:  # fmt: skip
         self.launcher = launcher
         self.data = data
@@ -189,10 +189,10 @@ class LocalReferee:
             raise Failed(*built.trouble)
         return built.library
 
-    def _run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
+    def _run(self, request: ProcessRequest, meanwhile: Callable[[], None] | None = None) -> Ended:
         ended = self.launcher.run(request, meanwhile)
         trusted = request.script != self.request.script
-        self.tally.add(unheard(ended), self.launcher.constant, "" if trusted else request.kind)
+        self.tally.add(redact_output(ended), self.launcher.constant, "" if trusted else request.kind)
         return ended
 
     def predict(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
@@ -214,10 +214,10 @@ class LocalReferee:
             judge(ended, limits, failure="invalid")
             if output.size != size:
                 raise InvalidPredictions(f"predictions have {output.size} bytes, expected {size}")
-            found = np.frombuffer(output.read(size), dtype=np.float32).reshape(shape)
-        if not np.isfinite(found).all():
+            logits = np.frombuffer(output.read(size), dtype=np.float32).reshape(shape)
+        if not np.isfinite(logits).all():
             raise InvalidPredictions("predictions are not finite")
-        return found
+        return logits
 
     def converse(
         self, kind: str, settings: dict[str, Any], reply_bytes: int, talk: Callable[[Channel], T],
@@ -247,11 +247,11 @@ class LocalReferee:
             judge(ended, limits, failure="invalid")
         if conversation.error is not None:
             raise InvalidPredictions(ended.error) if ended.error else conversation.error
-        found: T = conversation.result
-        return found
+        result: T = conversation.result
+        return result
 
     def _ask(
-        self, kind: Any, descriptors: dict[str, int], settings: dict[str, Any], limits: Limits,
+        self, kind: Any, descriptors: dict[str, int], settings: dict[str, Any], limits: ProcessLimits,
         meanwhile: Callable[[], None] | None = None, instead: Path | None = None,
     ) -> Ended:  # fmt: skip
         given = dict(descriptors)
@@ -263,7 +263,7 @@ class LocalReferee:
             given["checkpoint"] = self.checkpoint.readable()
         try:
             ended = self._run(request, meanwhile)
-            return ended if instead is not None else unheard(ended)
+            return ended if instead is not None else redact_output(ended)
         finally:
             for name in ("checkpoint", "inputs"):
                 if name in given:

@@ -10,7 +10,7 @@ from trainer.cache import Cache
 from trainer.command import CommandTrainer
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import Ended, Launcher, LauncherFault, Request
+from trainer.launcher import Ended, Launcher, LauncherFault, ProcessRequest
 from trainer.law import Law
 from trainer.outcome import Outcome, Trust
 from trainer.task import Task
@@ -48,11 +48,11 @@ class SimulatedTrainer(Trainer):
         if len(config) < len(self._law.before) or not known:
             gone = next((name for name in self._law.before if name not in config), "a constant")
             return self._outcome(spec, "invalid", None, f"the law knows no source without {gone}", steps)
-        told = self._law.tell(
+        result = self._law.tell(
             config, spec.source.source_id,
             seed=spec.seed, stream=spec.stream, fraction=spec.fraction, block=spec.block,
         )  # fmt: skip
-        return self._outcome(spec, "crash" if told.crash else "ok", told.metric, told.crash, steps)
+        return self._outcome(spec, "crash" if result.crash else "ok", result.metric, result.crash, steps)
 
     def _outcome(self, spec: Spec, status: Any, metric: float | None, reason: str, steps: int) -> Outcome:
         soft = spec.fraction * self.task.budget_seconds * (1.0 if status == "ok" else _CRASHED_AT)
@@ -89,7 +89,7 @@ class _Idle:
     def start(self, data: Path | None = None) -> None:
         """Nothing to warm up."""
 
-    def run(self, request: Request, meanwhile: Any = None) -> Ended:
+    def run(self, request: ProcessRequest, meanwhile: Any = None) -> Ended:
         raise LauncherFault("a simulated task launches no process")
 
     def running(self) -> int | None:

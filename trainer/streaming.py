@@ -113,11 +113,11 @@ def stream_losses(
     rows, positions = inputs.shape
     columns = np.ascontiguousarray(inputs.T, dtype=np.int64)
     losses, line, previous = np.zeros((rows, positions)), time.monotonic() + seconds_total, None
-    for place in range(positions):
+    for position in range(positions):
         left = min(seconds_per_step, line - time.monotonic())
-        channel.send(columns[place].tobytes(), left)
+        channel.send(columns[position].tobytes(), left)
         if previous is not None:
-            losses[:, place - 1] = negative_log_likelihood(previous, targets[:, place - 1])
+            losses[:, position - 1] = negative_log_likelihood(previous, targets[:, position - 1])
         previous = np.frombuffer(channel.take(left), np.float32).reshape(rows, classes)
     if previous is not None:
         losses[:, -1] = negative_log_likelihood(previous, targets[:, -1])

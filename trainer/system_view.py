@@ -87,35 +87,35 @@ class SystemView:
         """Cover what lies in something shown: a folder by an empty one, a file by one that cannot be opened."""
         shown, self._shown = self._shown, []
         for path in sorted({path.resolve() for path in (*own_code(one for one, _ in shown), user_cache(), *given)}):
-            for real, place in shown:
+            for real, path_inside in shown:
                 if path.is_relative_to(real) and path.exists():
-                    self._cover(path, os.path.normpath(f"{place}/{path.relative_to(real)}"))
+                    self._cover(path, os.path.normpath(f"{path_inside}/{path.relative_to(real)}"))
 
     def _hide_keys(self) -> None:
         """Cover the login keys in what was named, before the next `_hide` forgets it."""
-        for real, place in self._shown:
+        for real, path_inside in self._shown:
             for inner in login_keys.in_folder(real) if real.is_dir() else ():
-                self._cover(real / inner, f"{place}/{inner}")
+                self._cover(real / inner, f"{path_inside}/{inner}")
 
-    def _cover(self, path: Path, place: str) -> None:
+    def _cover(self, path: Path, path_inside: str) -> None:
         if path.is_dir():
-            self.options += ["--tmpfs", place]
-            self._masked.append(place)
+            self.options += ["--tmpfs", path_inside]
+            self._masked.append(path_inside)
         else:
-            self.options += ["--ro-bind", "/dev/null", place]
+            self.options += ["--ro-bind", "/dev/null", path_inside]
 
-    def _show(self, path: Path, place: str = "") -> None:
+    def _show(self, path: Path, path_inside: str = "") -> None:
         """A path of this machine, read-only, at its own place or another one."""
-        self._bind("--ro-bind", path, place or str(path))
-        self._shown.append((path.resolve(), place or str(path)))
+        self._bind("--ro-bind", path, path_inside or str(path))
+        self._shown.append((path.resolve(), path_inside or str(path)))
 
-    def _bind(self, option: str, source: Path, place: str) -> None:
+    def _bind(self, option: str, source: Path, path_inside: str) -> None:
         source = source.resolve()  # a link's own place may be covered, where root's closed folders are opened
-        self.options += [option, str(source), place]
+        self.options += [option, str(source), path_inside]
         self.reach.append(source)
 
-    def _write(self, place: str, data: bytes, mode: str = "0444") -> None:
-        self.options += ["--perms", mode, "--file", str(self._data(data)), place]
+    def _write(self, path_inside: str, data: bytes, mode: str = "0444") -> None:
+        self.options += ["--perms", mode, "--file", str(self._data(data)), path_inside]
 
     def _data(self, data: bytes) -> int:
         descriptor = memory_file(data)
@@ -152,9 +152,9 @@ def own_code(shown: Iterable[Path]) -> list[Path]:
     """Where Metaloop's own code lies: this one's, and any that is installed in something shown."""
     here = Path(__file__).resolve().parent.parent
     # of a checkout all: its tasks, tests and benches are not for agents either
-    found = [here] if (here / "pyproject.toml").is_file() else [here / name for name in _OURS]
+    folders = [here] if (here / "pyproject.toml").is_file() else [here / name for name in _OURS]
     for root in shown:
         for pattern in ("lib*/python3*/*-packages", "python3*/*-packages", "local/lib/python3*/*-packages"):
             sites = [site for site in root.glob(pattern) if any(site.glob("metaloop-*.dist-info"))]
-            found += [site / name for site in sites for name in _OURS]
-    return found
+            folders += [site / name for site in sites for name in _OURS]
+    return folders

@@ -122,7 +122,7 @@ class Task:
     @cached_property
     def _compiled(self) -> tuple[tuple[str, bytes], ...]:
         """Bytecode of the read-only modules, so that no experiment compiles them again (1.5 CPU-ms each time)."""
-        found: list[tuple[str, bytes]] = []
+        files: list[tuple[str, bytes]] = []
         with tempfile.TemporaryDirectory() as folder:
             target = str(Path(folder) / "module.pyc")
             for name in self.read_only:
@@ -133,8 +133,8 @@ class Task:
                         py_compile.compile(str(self.folder / name), target, name, doraise=True, invalidation_mode=mode)
                     except py_compile.PyCompileError:
                         continue  # the experiment then fails with the same message, in its own log
-                    found.append((cached, Path(target).read_bytes()))
-        return tuple(found)
+                    files.append((cached, Path(target).read_bytes()))
+        return tuple(files)
 
     @property
     def is_builtin(self) -> bool:
@@ -164,11 +164,11 @@ class Task:
         edits, device = _edit_space(path, text, parsed, folder), device_for(parsed.budget.device)
         card = _card_here(_card(folder / "card.json"), device)
         budget = parsed.budget if device == parsed.budget.device else _toy(parsed.budget)
-        data, found = parsed.data, _text_hash(path, text, parsed)
+        data, text_id = parsed.data, _text_hash(path, text, parsed)
         cost = budget.cost or float((card or {}).get("cost_seconds") or 1.5 * budget.seconds)
         return cls(
             name=parsed.task.name,
-            task_id=_task_id(folder, parsed, found),
+            task_id=_task_id(folder, parsed, text_id),
             folder=folder,
             description=parsed.task.description,
             metric=parsed.task.metric,
@@ -190,7 +190,7 @@ class Task:
             budget_basis=budget.basis,
             data_seed=data.seed,
             text=data.source,
-            text_hash=found,
+            text_hash=text_id,
             grammar=data.grammar,
             public=data.public or bool(data.source and at_hand(data.source)),
             card=card,

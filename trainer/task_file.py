@@ -18,11 +18,11 @@ _MOST_DOTS = 1000
 Most = 1 << 30  # of a count; far beyond what any task needs, far below what the kernel's limits can hold
 
 
-class Section(BaseModel):
+class TomlSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
 
 
-class TaskSection(Section):
+class TaskSection(TomlSection):
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="short name, lower case")
     description: str = ""
     metric: str = Field(description="what is measured, e.g. nll")
@@ -33,7 +33,7 @@ class TaskSection(Section):
     torch: bool = Field(default=True, description="false: its experiments start without torch, and speak plain lists")
 
 
-class BudgetSection(Section):
+class BudgetSection(TomlSection):
     seconds: Positive = Field(description="soft training budget of one full experiment, CPU-seconds")
     cost: Positive | None = Field(default=None, description="typical charge of one full experiment, CPU-seconds")
     basis: Literal["given", "measured", "stated", "assumed"] = Field(
@@ -63,7 +63,7 @@ class BudgetSection(Section):
         return self
 
 
-class DataSection(Section):
+class DataSection(TomlSection):
     seed: int = Field(default=1, ge=0, description="seed of the training split")
     megabytes: Positive | None = Field(default=None, description="of training text at most, where data.py asks for it")
     source: str = Field(default="", description="stdlib, or the absolute path of the file or folder with the text")
@@ -84,7 +84,7 @@ class DataSection(Section):
         return self
 
 
-class ScoreSection(Section):
+class ScoreSection(TomlSection):
     kind: str = Field(
         default="classification",
         description="classification, language_model, kernel, optimizer, printed, simulated, or an entry point",
@@ -130,7 +130,7 @@ class ScoreSection(Section):
         return self
 
 
-class RunSection(Section):
+class RunSection(TomlSection):
     """Of a task that runs a command as it is, see `trainer.command`. A text is a line for sh, a list its words."""
 
     command: str | list[str] = Field(
@@ -170,13 +170,13 @@ class RunSection(Section):
         return self
 
 
-class ReplaceSection(Section):
+class ReplaceSection(TomlSection):
     file: str = "train.py"
     find: str = Field(min_length=1)
     with_: str = Field(alias="with")
 
 
-class EditSection(Section):
+class EditSection(TomlSection):
     kind: Literal["float", "int", "choice", "patch"]
     values: list[Value] = []
     low: float | None = None
@@ -211,12 +211,12 @@ Spread = Annotated[float, Field(ge=0, le=1e9)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class InteractionSection(Section):
+class InteractionSection(TomlSection):
     edits: list[str] = Field(min_length=2, max_length=2, description="two edits as an idea names them")
     gain: Gain = Field(description="what they earn together beyond the sum of their effects")
 
 
-class LawSection(Section):
+class LawSection(TomlSection):
     """Of a task of kind simulated; everything in the metric's unit, see `trainer.law`."""
 
     metric: Gain = Field(default=2.0, description="expected metric of the untouched source")
@@ -241,7 +241,7 @@ class LawSection(Section):
         return value
 
 
-class TaskFile(Section):
+class TaskFile(TomlSection):
     task: TaskSection
     budget: BudgetSection
     data: DataSection = DataSection()
@@ -319,8 +319,8 @@ def read(path: Path) -> tuple[TaskFile, str]:
     except UnicodeDecodeError as error:
         raise TaskError(f"{path}:1: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"\(at line (\d+), column \d+\)", str(error))
-        line = found[1] if found else str(text.count("\n") + 1)
+        match = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        line = match[1] if match else str(text.count("\n") + 1)
         message = re.sub(r"\s*\(at .*\)$", "", str(error))
         raise TaskError(f"{path}:{line}: not valid TOML: {message}", hint="correct that line") from None
     except (RecursionError, ValueError):  # a number of thousands of digits is a ValueError
@@ -334,5 +334,7 @@ def read(path: Path) -> tuple[TaskFile, str]:
     except ValidationError as error:
         first = error.errors()[0]
         message, hint = _explain(dict(first))
-        place = first["loc"]
-        complain(path, text, place[: place.index("values") + 1] if "values" in place else place, message, hint)
+        location = first["loc"]
+        complain(
+            path, text, location[: location.index("values") + 1] if "values" in location else location, message, hint
+        )

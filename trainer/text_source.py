@@ -49,13 +49,13 @@ def text_hash(source: str) -> str:
         return _hash(files)  # there is no place to keep it
     except (OSError, ValueError):
         pass
-    found = _hash(files)
+    digest = _hash(files)
     with suppress(OSError):  # it is only slower without
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=kept.parent, delete=False) as file:
-            file.write(found)
+            file.write(digest)
         os.replace(file.name, kept)
-    return found
+    return digest
 
 
 def at_hand(source: str) -> bool:
@@ -69,7 +69,7 @@ def _listing(source: str) -> list[_File]:
     top = sysconfig.get_path("stdlib") if source == STDLIB else source
     if os.path.isfile(top):
         return [_file("", top)]
-    found, waiting = [], [(top, "")]
+    files, waiting = [], [(top, "")]
     while waiting:
         folder, above = waiting.pop()
         with os.scandir(folder) as entries:
@@ -80,8 +80,8 @@ def _listing(source: str) -> list[_File]:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append((entry.path, name + "/"))
                 elif entry.is_file(follow_symlinks=False) and (source != STDLIB or name.endswith(".py")):
-                    found.append(_file(name, entry.path))
-    return sorted(found)
+                    files.append(_file(name, entry.path))
+    return sorted(files)
 
 
 def _file(name: str, path: str) -> _File:

@@ -20,15 +20,15 @@ def offspring(pid: int) -> list[int]:
 
 def descendants(root: int) -> list[int]:
     """A process and all that stem from it, as far as they live now."""
-    found, waiting = [], [root]
+    tree, waiting = [], [root]
     while waiting:
         pid = waiting.pop()
-        found.append(pid)
+        tree.append(pid)
         with suppress(OSError):
             for task in os.listdir(f"/proc/{pid}/task"):
                 with suppress(OSError):
                     waiting += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text("ascii").split())
-    return found
+    return tree
 
 
 def resident_mb(pid: int) -> float:

@@ -43,18 +43,18 @@ def init_like(folder: Path, wanted: Variant) -> tuple[Task, str]:
     refuse_taken(folder, [path.name for path in base.iterdir() if path.is_file()])
     source = _source(wanted.text, folder) if wanted.text is not None else ""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".task-", dir=folder.parent) as place:
-        draft = Path(place) / task_name(folder)
+    with tempfile.TemporaryDirectory(prefix=".task-", dir=folder.parent) as temporary:
+        draft = Path(temporary) / task_name(folder)
         shutil.copytree(base, draft, ignore=_LEFT)
         toml = draft / "task.toml"
         toml.write_text(_written(toml.read_text("utf-8"), wanted, source, task_name(folder)), "utf-8")
-        told = _examined(draft) if source else ""
+        examined = _examined(draft) if source else ""
         Task.load(draft)
         folder.mkdir(exist_ok=True)
         for path in draft.iterdir():
             if path.is_file():
                 path.rename(folder / path.name)
-    return Task.load(folder), told
+    return Task.load(folder), examined
 
 
 def _base(wanted: Variant) -> Path:

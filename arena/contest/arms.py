@@ -38,7 +38,7 @@ def arm_of(match: Match, entry: Entry, twin: int) -> Arm:
 
     ``twin``: entries of the same program before it, which draw other run seeds.
     """
-    program = Program.parse(entry.raw, entry.name, place="program.md")
+    program = Program.parse(entry.raw, entry.name, file="program.md")
     return Arm(content_id("a", match.match_id, entry.entry_id), program, entry.role, twin)
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.redteam.attempts import answers, assert_all, trying
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import Case
-from trainer.launcher import Limits, Request
+from trainer.launcher import ProcessLimits, ProcessRequest
 from trainer.task import Task
 
 LINE = 0.125  # CPU-seconds: the hard line of the task `points`
@@ -290,7 +290,7 @@ def test_what_a_flood_costs_us(attack: Attack, world: Any) -> None:
     spent, code = 0.0, b"import os\nwhile True: os.write(1, b'x' * 65536)"
     own = time.process_time()
     for _ in range(3):
-        ended = ground.launcher.run(Request("train", Limits(0.3, 10.0), files={"train.py": code}))
+        ended = ground.launcher.run(ProcessRequest("train", ProcessLimits(0.3, 10.0), files={"train.py": code}))
         assert ended.killed == "cpu"
         assert ended.cpu_seconds < 0.3 + LATE
         spent += ended.cpu_seconds

@@ -9,7 +9,7 @@ import pytest
 
 from trainer import scaffold
 from trainer.check import check
-from trainer.finding import Finding
+from trainer.finding import CheckFinding
 from trainer.local import LocalLauncher
 from trainer.task import TASKS
 
@@ -19,7 +19,7 @@ def folder(tmp_path: Path, session_cache: Path) -> Path:
     return scaffold.init(tmp_path / "own")
 
 
-def _errors(findings: list[Finding]) -> list[Finding]:
+def _errors(findings: list[CheckFinding]) -> list[CheckFinding]:
     return [finding for finding in findings if finding.level == "error"]
 
 

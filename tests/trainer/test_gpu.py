@@ -13,7 +13,7 @@ import pytest
 
 from programs.errors import Busy, EnvironmentProblem
 from trainer import gpu
-from trainer.gpu import Lease, Leftover, Usage
+from trainer.gpu import GpuUsage, Lease, Leftover
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_a_tool_that_fails(smi: Callable[..., Path], tmp_path: Path) -> None:
 
 def test_what_stays_is_a_finding(smi: Callable[..., Path]) -> None:
     before, findings = gpu.clean_before(0, smi("5, 100, desktop\n", "110\n"))
-    assert before == Usage(110, (Leftover(5, 100, "desktop"),))
+    assert before == GpuUsage(110, (Leftover(5, 100, "desktop"),))
     assert findings == ("gpu: 100 MB in use before the experiment (pid 5)",)
     after = gpu.clean_after(0, before, smi("5, 100, desktop\n4242, 312, x\n9, [N/A], y\n", "422\n"), patience=0.0)
     assert after == (
@@ -204,5 +204,5 @@ def test_memory_that_is_freed_a_little_late(smi: Callable[..., Path], tmp_path: 
     (tmp_path / "freed").write_text("2\n")
     later = threading.Timer(0.3, (tmp_path / "freed").replace, [tmp_path / "used"])
     later.start()
-    assert gpu.clean_after(0, Usage(0, ()), tool, patience=100.0) == ()
+    assert gpu.clean_after(0, GpuUsage(0, ()), tool, patience=100.0) == ()
     later.join()

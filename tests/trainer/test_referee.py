@@ -10,11 +10,11 @@ import pytest
 
 from programs.errors import NotFound
 from trainer.inside import metering
-from trainer.launcher import Ended, Limits
+from trainer.launcher import Ended, ProcessLimits
 from trainer.referee import Failed, judge
 from trainer.source import Source
 
-LIMITS = Limits(cpu_seconds=2.0, wall_seconds=40.0, memory_mb=512)
+LIMITS = ProcessLimits(cpu_seconds=2.0, wall_seconds=40.0, memory_mb=512)
 
 
 def ended(code: int = 0, killed: str = "", *, cpu: float = 0.5, error: str = "", log: str = "") -> Ended:

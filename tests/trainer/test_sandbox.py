@@ -21,7 +21,7 @@ from programs.errors import EnvironmentProblem
 from trainer import outer
 from trainer.blob import Blob
 from trainer.inside.namespaces import WORK
-from trainer.launcher import Ended, LauncherFault, Limits, Request, StopProcess
+from trainer.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest, StopProcess
 from trainer.local import LocalLauncher, check_sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,8 +30,8 @@ BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
 Script = Callable[..., Ended]
 
 
-def _request(code: str, cpu: float = 5.0, wall: float = 100.0, **more: object) -> Request:
-    return Request("train", Limits(cpu, wall, 512), files={"train.py": code.encode()}, **more)  # type: ignore[arg-type]
+def _request(code: str, cpu: float = 5.0, wall: float = 100.0, **more: object) -> ProcessRequest:
+    return ProcessRequest("train", ProcessLimits(cpu, wall, 512), files={"train.py": code.encode()}, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def _children_cpu() -> float:
 def test_self_test_tells_a_hole(launcher: LocalLauncher) -> None:
     """A file that is bound, asked for as if it were the host's, is a hole; so is an unknown name in the environment."""
     settings = {"canary": os.__file__, "bound": outer.bound(), "environment": ["PATH"]}
-    ended = launcher.run(Request("selftest", Limits(5, 30), settings=settings))
+    ended = launcher.run(ProcessRequest("selftest", ProcessLimits(5, 30), settings=settings))
     assert ended.error_kind == "Hole"
     assert os.__file__ in ended.error
     assert "OMP_NUM_THREADS" in ended.error

@@ -17,7 +17,7 @@ from trainer.check import check
 from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import LauncherFault, Limits, Request
+from trainer.launcher import LauncherFault, ProcessLimits, ProcessRequest
 from trainer.measure import measure
 from trainer.planted import random_law, simulated_task, term
 from trainer.scaffold import init_simulated
@@ -100,7 +100,7 @@ def test_nothing_is_launched_or_cached(task: Task, tmp_path: Path) -> None:
         found.launcher.start()
         assert not found.run(Spec(task.baseline(), 1)).cached and not (tmp_path / "cache").exists()
         with pytest.raises(LauncherFault):
-            found.launcher.run(Request("train", Limits(1.0, 1.0)))
+            found.launcher.run(ProcessRequest("train", ProcessLimits(1.0, 1.0)))
     assert type(trainer_for(Task.load("strokes"), DataStore(task, Streams.from_seed(1), tmp_path))) is Trainer
 
 

@@ -17,7 +17,7 @@ from trainer.command import CommandTrainer
 from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Spec
-from trainer.finding import Finding
+from trainer.finding import CheckFinding
 from trainer.foreign.init import Draft, Wanted, draft, write
 from trainer.outcome import Outcome
 from trainer.streams import Streams
@@ -39,7 +39,7 @@ def run(task: Task, spec: Spec | None = None) -> Outcome:
     return trainer.run(spec or Spec(task.baseline(), 1))
 
 
-def clauses(task: Task, **how: Any) -> dict[str, Finding]:
+def clauses(task: Task, **how: Any) -> dict[str, CheckFinding]:
     return {finding.clause: finding for finding in check(task.folder, noise=False, **how)}
 
 

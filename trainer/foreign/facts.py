@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Fact:
+class RepositoryFact:
     """``where`` is FILE:LINE, "given" for a flag, "assumed" for our default; ``value`` None: not found."""
 
     field: str
@@ -17,12 +17,12 @@ class Fact:
     note: str = ""
 
     @property
-    def found(self) -> bool:
+    def is_known(self) -> bool:
         return self.value is not None and self.value != []
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def missing(field: str, flag: str, note: str) -> Fact:
-    return Fact(field, None, "not found", flag, note)
+def missing(field: str, flag: str, note: str) -> RepositoryFact:
+    return RepositoryFact(field, None, "not found", flag, note)

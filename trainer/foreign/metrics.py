@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from trainer.foreign.facts import Fact, missing
-from trainer.foreign.repository import Line, Repository
+from trainer.foreign.facts import RepositoryFact, missing
+from trainer.foreign.repository import ForeignRepository, RepositoryLine
 from trainer.metric_names import loose_direction, plain_name
 
 METRIC, FILE, DIRECTION = "--metric", "--metric-file", "--direction"
@@ -41,7 +41,7 @@ _AUXILIARY = re.compile(
 class Metric:
     """``pattern`` for a line of the output or ``key`` of JSON; ``file`` that it is written to, or the output itself."""
 
-    name: Fact
+    name: RepositoryFact
     pattern: str = ""
     file: str = ""
     key: str = ""
@@ -53,42 +53,42 @@ def pattern_of(name: str, first: bool = True) -> str:
     return rf"{start}{re.escape(name)}\s*[:=]\s*{_NUMBER}"
 
 
-def find(repository: Repository, name: str | None, file: str | None) -> Metric:
+def find(repository: ForeignRepository, name: str | None, file: str | None) -> Metric:
     """The metric that the flags name, or the likeliest that the repository prints or writes."""
     if file is not None:
         return _in_file(file, name or _key_near(repository, file), "given" if name else file)
     if name is not None:
-        return Metric(Fact("metric", name, "given", METRIC), pattern=pattern_of(name, first=False))
+        return Metric(RepositoryFact("metric", name, "given", METRIC), pattern=pattern_of(name, first=False))
     for form, first in ((_PRINTED, True), (_WITHIN, False)):
         best = _best(repository, form)
         if best is not None:
-            found, line = best
-            return Metric(Fact("metric", found, line.where, METRIC), pattern=pattern_of(found, first))
+            printed, line = best
+            return Metric(RepositoryFact("metric", printed, line.where, METRIC), pattern=pattern_of(printed, first))
     written = _written(repository)
-    return written if written.name.found else _in_words(repository) or written
+    return written if written.name.is_known else _in_words(repository) or written
 
 
 def _in_file(file: str, key: str, where: str) -> Metric:
-    fact = Fact("metric", key, where, METRIC) if key else missing("metric", METRIC, f"which key of {file}?")
+    fact = RepositoryFact("metric", key, where, METRIC) if key else missing("metric", METRIC, f"which key of {file}?")
     if file.endswith(".json"):
         return Metric(fact, file=file, key=key)
     return Metric(fact, pattern=pattern_of(key or "?"), file=file)
 
 
-def _in_words(repository: Repository) -> Metric | None:
+def _in_words(repository: ForeignRepository) -> Metric | None:
     """A figure with a name of several words, ``Final loss: 0.1``; the last such that sounds like a metric."""
-    found = None
+    last = None
     for line in repository.lines(*repository.code):
         for match in _IN_WORDS.finditer(line.text):
             name = plain_name(match[1])
             if _weight(name, 0) > 0:
-                found = Metric(Fact("metric", name, line.where, METRIC), pattern=pattern_of(match[1]))
-    return found
+                last = Metric(RepositoryFact("metric", name, line.where, METRIC), pattern=pattern_of(match[1]))
+    return last
 
 
-def _best(repository: Repository, form: re.Pattern[str]) -> tuple[str, Line] | None:
+def _best(repository: ForeignRepository, form: re.Pattern[str]) -> tuple[str, RepositoryLine] | None:
     """The printed name with the most reason to be the metric: grepped for, spoken of, known, not a side figure."""
-    printed: dict[str, Line] = {}
+    printed: dict[str, RepositoryLine] = {}
     for line in repository.lines(*repository.code):
         for match in form.finditer(line.text):
             printed.setdefault(match[1].rstrip("."), line)
@@ -118,7 +118,7 @@ def _weight(name: str, mentions: int) -> float:
     return mentions + 5 * known + 3 * name.lower().startswith(("val", "test", "score", "metric")) - 100 * side
 
 
-def _written(repository: Repository) -> Metric:
+def _written(repository: ForeignRepository) -> Metric:
     """A JSON file that the code or the prose names and that is not there yet: it is written by a run."""
     for line in repository.lines(*repository.prose, *repository.code):
         for match in _JSON_FILE.finditer(f" {line.text} "):
@@ -128,14 +128,14 @@ def _written(repository: Repository) -> Metric:
     return Metric(missing("metric", METRIC, "nothing prints NAME: VALUE, nothing writes JSON; also --metric-file"))
 
 
-def _key_near(repository: Repository, file: str) -> str:
+def _key_near(repository: ForeignRepository, file: str) -> str:
     """The likeliest key of a JSON file, from the texts that name it."""
     texts = [*repository.prose, *repository.code]
     naming = [name for name in texts if file in (text := repository.text(name)) or file.rsplit("/", 1)[-1] in text]
     return _likeliest_key(repository, naming) or _likeliest_key(repository, repository.code)
 
 
-def _likeliest_key(repository: Repository, names: list[str]) -> str:
+def _likeliest_key(repository: ForeignRepository, names: list[str]) -> str:
     weights: Counter[str] = Counter()
     for line in repository.lines(*names):
         for match in _JSON_KEY.finditer(line.text):
@@ -146,12 +146,12 @@ def _likeliest_key(repository: Repository, names: list[str]) -> str:
     return best if weights[best] > 0 else ""
 
 
-def direction(repository: Repository, metric: str | None, given: str | None) -> Fact:
+def direction(repository: ForeignRepository, metric: str | None, given: str | None) -> RepositoryFact:
     """From a sentence that names the metric, any sentence of the prose, or the metric's own name."""
     if given:
-        return Fact("direction", given, "given", DIRECTION)
+        return RepositoryFact("direction", given, "given", DIRECTION)
     named = loose_direction(metric or "")
-    said: list[tuple[str, Line, bool]] = []
+    said: list[tuple[str, RepositoryLine, bool]] = []
     for line in repository.lines(*repository.prose):
         for way, says in _SAYS.items():
             if says.search(line.text):
@@ -162,7 +162,7 @@ def direction(repository: Repository, metric: str | None, given: str | None) -> 
         ways = {way: line for way, line, about in reversed(said) if about or not near}
         if len(ways) == 1:
             [(way, line)] = ways.items()
-            return Fact("direction", way, line.where, DIRECTION)
+            return RepositoryFact("direction", way, line.where, DIRECTION)
     if named:
-        return Fact("direction", named, "by its name", DIRECTION, "no sentence says which way is better")
+        return RepositoryFact("direction", named, "by its name", DIRECTION, "no sentence says which way is better")
     return missing("direction", DIRECTION, "lower or higher: nothing says which way is better")

@@ -24,7 +24,7 @@ _TEXT_BYTES, _LINE = 1 << 20, 400
 
 
 @dataclass(frozen=True)
-class Line:
+class RepositoryLine:
     """One line of a text of the repository: ``where`` is FILE:LINE."""
 
     file: str
@@ -37,7 +37,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Repository:
+class ForeignRepository:
     """``files``: name → (bytes, executable); ``left_out``: name: why, for what was passed over and is no rubbish.
 
     ``links``: name → what the link says, which is not followed.
@@ -55,20 +55,20 @@ class Repository:
             self._texts[name] = _read(self.folder / name)
         return self._texts[name]
 
-    def lines(self, *names: str) -> Iterator[Line]:
+    def lines(self, *names: str) -> Iterator[RepositoryLine]:
         """The lines of files that a person could have written."""
         for name in names:
             for number, text in enumerate(self.text(name).splitlines(), 1):
                 if len(text) <= _LINE:
-                    yield Line(name, number, text)
+                    yield RepositoryLine(name, number, text)
 
     @cached_property
     def prose(self) -> list[str]:
         """The files that tell an agent or a person what to do, in the order of their weight."""
         known = ("program.md", "agents.md", "claude.md", "task.md", "prompt.md", "readme.md", "readme.rst", "readme")
         top = [name for name in self.files if "/" not in name]
-        found = [name for want in known for name in top if name.lower() == want]
-        return found + sorted(name for name in top if name.lower().endswith(".md") and name not in found)
+        names = [name for want in known for name in top if name.lower() == want]
+        return names + sorted(name for name in top if name.lower().endswith(".md") and name not in names)
 
     @cached_property
     def code(self) -> list[str]:
@@ -77,7 +77,7 @@ class Repository:
         return sorted(rest, key=lambda name: (name.count("/"), name))
 
 
-def read(folder: Path, exclude: Sequence[str] = (), shown: Sequence[str] = ()) -> Repository:
+def read(folder: Path, exclude: Sequence[str] = (), shown: Sequence[str] = ()) -> ForeignRepository:
     """List a repository, but for what is ``shown`` where it lies. NotFound, UsageError if a task cannot hold it."""
     root = folder.expanduser().resolve()
     if not root.is_dir():
@@ -102,7 +102,7 @@ def read(folder: Path, exclude: Sequence[str] = (), shown: Sequence[str] = ()) -
         message = f"{folder}: more than {_MOST_MB} MB of files, most of it {name} ({files[name][0] >> 20} MB)"
         data = shlex.quote(str(root / name.split("/")[0]))
         raise UsageError(message, hint=f"show data where it lies: --readable {data}; or leave it out: --exclude NAME")
-    return Repository(root, dict(sorted(files.items())), tuple(left), links)
+    return ForeignRepository(root, dict(sorted(files.items())), tuple(left), links)
 
 
 def _walk(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from programs.errors import UsageError
 from trainer import login_keys
-from trainer.foreign.facts import Fact
-from trainer.foreign.repository import Repository
+from trainer.foreign.facts import RepositoryFact
+from trainer.foreign.repository import ForeignRepository
 
 FLAG = "--readable"
 _CACHE = re.compile(
@@ -24,21 +24,21 @@ _ENVIRONMENTS = (".venv", "venv")
 _PACKAGE_LISTS = ("uv.lock", "pyproject.toml", "requirements.txt")
 
 
-def find(repository: Repository, given: Sequence[str]) -> list[Fact]:
+def find(repository: ForeignRepository, given: Sequence[str]) -> list[RepositoryFact]:
     """Paths that the command must see, and what stands in the way of running it here."""
-    facts = [Fact("readable", _absolute(path), "given", FLAG) for path in given]
+    facts = [RepositoryFact("readable", _absolute(path), "given", FLAG) for path in given]
     facts += _packages(repository)
     facts += _caches(repository)
     gpu = next((line for line in repository.lines(*repository.code) if _GPU.search(line.text)), None)
     if gpu is not None:
-        facts.append(Fact("gpu", None, gpu.where, "", "asks for a GPU: the sandbox of a command shows none"))
+        facts.append(RepositoryFact("gpu", None, gpu.where, "", "asks for a GPU: the sandbox of a command shows none"))
     return facts
 
 
-def _caches(repository: Repository) -> list[Fact]:
+def _caches(repository: ForeignRepository) -> list[RepositoryFact]:
     """Folders of the user's cache that the code names. What only a comment or the prose mentions is not shown, nor a
     cache that programs share: of that one the folder of the model or the data set that is fetched."""
-    found: dict[str, Fact] = {}
+    facts: dict[str, RepositoryFact] = {}
     for line in repository.lines(*repository.code, *repository.prose):
         code = "" if line.file in repository.prose else _COMMENT.sub("", line.text)
         for kind, name in _FETCHED.findall(code):
@@ -46,12 +46,14 @@ def _caches(repository: Repository) -> list[Fact]:
             sets = [f"{_HUB}/hub/datasets--{folder}", f"{_HUB}/datasets/{name.replace('/', '___').lower()}"]
             for path in [f"{_HUB}/hub/models--{folder}"] if kind == "from_pretrained" else sets:
                 if Path(path).expanduser().is_dir():
-                    found.setdefault(path, Fact("readable", path, line.where, FLAG, f"{path}: shown read-only"))
+                    facts.setdefault(
+                        path, RepositoryFact("readable", path, line.where, FLAG, f"{path}: shown read-only")
+                    )
         named = {_own(match) for match in _CACHE.finditer(code)}
         for path in dict.fromkeys(_own(match) for match in _CACHE.finditer(line.text)):
-            if "metaloop" not in path and not (path in found and found[path].found):
-                found[path] = _cache(path, path in named, line.where)
-    return list(found.values())
+            if "metaloop" not in path and not (path in facts and facts[path].is_known):
+                facts[path] = _cache(path, path in named, line.where)
+    return list(facts.values())
 
 
 def _own(match: re.Match[str]) -> str:
@@ -61,14 +63,14 @@ def _own(match: re.Match[str]) -> str:
     return "/".join(["~/.cache", *deep])
 
 
-def _cache(path: str, in_code: bool, where: str) -> Fact:
+def _cache(path: str, in_code: bool, where: str) -> RepositoryFact:
     there = Path(path).expanduser()
     if not in_code:
-        return Fact("cache", None, where, FLAG, f"{path}: only mentioned, not shown; {FLAG} {path} shows it")
+        return RepositoryFact("cache", None, where, FLAG, f"{path}: only mentioned, not shown; {FLAG} {path} shows it")
     if reason := login_keys.refusal(there):
-        return Fact("cache", None, where, FLAG, f"{path}: {reason}")
+        return RepositoryFact("cache", None, where, FLAG, f"{path}: {reason}")
     note = "shown read-only" if there.is_dir() else "not there yet: prepare the data first, then init again"
-    return Fact("readable", path if there.is_dir() else None, where, FLAG, f"{path}: {note}")
+    return RepositoryFact("readable", path if there.is_dir() else None, where, FLAG, f"{path}: {note}")
 
 
 def _absolute(text: str) -> str:
@@ -81,21 +83,23 @@ def _absolute(text: str) -> str:
     return text if text.startswith("~/") else str(path)
 
 
-def _packages(repository: Repository) -> list[Fact]:
+def _packages(repository: ForeignRepository) -> list[RepositoryFact]:
     """A virtual environment in the repository, with the interpreter that it stands on."""
     for name in _ENVIRONMENTS:
         folder = repository.folder / name
         python = folder / "bin" / "python"
         if folder.is_symlink() or not (folder / "pyvenv.cfg").is_file() or not os.path.lexists(python):
             continue
-        facts = [Fact("readable", str(folder), name, FLAG, "its packages; first on PATH")]
+        facts = [RepositoryFact("readable", str(folder), name, FLAG, "its packages; first on PATH")]
         base = Path(os.path.realpath(python)).parent.parent
         outside = not base.is_relative_to("/usr") and not base.is_relative_to(folder)
         if outside and any((base / "lib").glob("python3*/os.py")):
-            facts.append(Fact("readable", str(base), f"{name}/bin/python", FLAG, "the interpreter of that environment"))
+            facts.append(
+                RepositoryFact("readable", str(base), f"{name}/bin/python", FLAG, "the interpreter of that environment")
+            )
         return facts
     wanted = next((one for one in _PACKAGE_LISTS if (repository.folder / one).is_file()), None)
     if wanted is None:
         return []
     note = "no .venv: runs with Metaloop's own interpreter; make one there (uv sync) for packages of its own"
-    return [Fact("packages", None, wanted, FLAG, note)]
+    return [RepositoryFact("packages", None, wanted, FLAG, note)]

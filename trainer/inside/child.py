@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from trainer.inside import compilers, device_filter, metering, namespaces, plain, seccomp, selftest, serving
 
 if TYPE_CHECKING:
-    from trainer.inside.place import Place
+    from trainer.inside.experiment_folder import ExperimentFolder
 
 PASSED = ("inputs", "output", "receive", "reply", "shared")  # descriptors that an experiment is given
 _STATUS = 3  # the descriptor through which an error is told
@@ -29,13 +29,13 @@ _BOILERPLATE = ("Set TORCHDYNAMO_VERBOSE", "For even more developer context", "T
 _DEVICE_PROCESSES = 1024  # and threads
 
 
-def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], base_bytes: int) -> None:
+def confine(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[str, int], base_bytes: int) -> None:
     """Own session, limits, environment and folder; the given descriptors and no others; in a sandbox no rights either.
 
     ``request`` learns the numbers of the descriptors as ``inputs_fd`` and so on.
     """
     os.setsid()
-    if place.device and place.sandboxed:
+    if work.device and work.sandboxed:
         namespaces.settle()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
@@ -47,10 +47,10 @@ def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], 
         # torch alone maps some 700 MB, little of it memory: the limit counts from there
         resource.RLIMIT_AS: base_bytes + request["memory_mb"] * _MB,
     }
-    if place.sandboxed:
+    if work.sandboxed:
         limits |= {resource.RLIMIT_NOFILE: 256, resource.RLIMIT_NPROC: 64, resource.RLIMIT_MEMLOCK: 0}
         limits |= {resource.RLIMIT_MSGQUEUE: 0, resource.RLIMIT_STACK: 64 * _MB}
-    if place.device:
+    if work.device:
         limits = _device_limits(request)
     for kind, value in limits.items():
         resource.setrlimit(kind, (value, value))
@@ -58,23 +58,23 @@ def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], 
     os.environ.clear()
     os.environ.update(request["kept_environment"])
     os.environ.update(request["environment"])
-    folder = str(place.folder)
-    os.environ.update({"METALOOP_TRAIN_CHECKPOINT": str(place.checkpoint), "TMPDIR": folder, "HOME": folder})
-    if place.data:
-        os.environ["METALOOP_TRAIN_DATA"] = place.data
-    request["checkpoint"] = str(place.checkpoint)
+    folder = str(work.folder)
+    os.environ.update({"METALOOP_TRAIN_CHECKPOINT": str(work.checkpoint), "TMPDIR": folder, "HOME": folder})
+    if work.data:
+        os.environ["METALOOP_TRAIN_DATA"] = work.data
+    request["checkpoint"] = str(work.checkpoint)
     tempfile.tempdir = None  # whoever asked for it before the fork was told the template's
-    request["library"] = str(place.library) if request["library_mb"] else ""
-    os.chdir(place.folder)
-    sys.path.insert(0, str(place.folder))
+    request["library"] = str(work.library) if request["library_mb"] else ""
+    os.chdir(work.folder)
+    sys.path.insert(0, str(work.folder))
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    if place.device:
-        os.environ.update(compilers.environment(str(place.compiled)))
-    if place.sandboxed:
+    if work.device:
+        os.environ.update(compilers.environment(str(work.compiled)))
+    if work.sandboxed:
         namespaces.renounce()
         metering.die_with_parent()
-        (device_filter if place.device else seccomp).install()
+        (device_filter if work.device else seccomp).install()
     else:
         metering.die_with_parent()
 
@@ -166,10 +166,10 @@ def _tensors(module: Any, model: Any, request: dict[str, Any]) -> Iterator[memor
     shape = (*inputs.shape[1:], settings["classes"]) if settings["per_position"] else (settings["classes"],)
     for start in range(0, len(inputs), settings["chunk"]):
         rows = inputs[start : start + settings["chunk"]]
-        found = module.logits(model, rows).detach().to("cpu", torch.float32).contiguous()
-        if tuple(found.shape) != (len(rows), *shape):
-            raise ValueError(f"logits have shape {list(found.shape)}, expected {[len(rows), *shape]}")
-        yield memoryview(found.numpy()).cast("B")
+        logits = module.logits(model, rows).detach().to("cpu", torch.float32).contiguous()
+        if tuple(logits.shape) != (len(rows), *shape):
+            raise ValueError(f"logits have shape {list(logits.shape)}, expected {[len(rows), *shape]}")
+        yield memoryview(logits.numpy()).cast("B")
 
 
 def _lists(module: Any, model: Any, request: dict[str, Any]) -> Iterator[memoryview]:
@@ -202,18 +202,18 @@ def _telling(lines: list[str]) -> list[str]:
 def report(error: BaseException) -> None:
     """The traceback to the log; kind and last line to the monitor, through the status pipe."""
     last = _telling("".join(traceback.format_exception_only(error)).strip().splitlines())
-    places = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == sys.argv[0]]
-    place = f" (line {places[-1]})" if places else ""
-    message = {"kind": type(error).__name__, "line": (last[-1] if last else type(error).__name__)[:480] + place}
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == sys.argv[0]]
+    suffix = f" (line {lines[-1]})" if lines else ""
+    message = {"kind": type(error).__name__, "line": (last[-1] if last else type(error).__name__)[:480] + suffix}
     os.write(_STATUS, json.dumps(message).encode())
     traceback.print_exception(error)
 
 
-def main(request: dict[str, Any], place: Place, descriptors: dict[str, int], base_bytes: int) -> NoReturn:
+def main(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[str, int], base_bytes: int) -> NoReturn:
     """Run the request and leave by _exit: no clean-up of a 200 MB interpreter that nobody needs."""
     code = 1
     try:
-        confine(request, place, descriptors, base_bytes)
+        confine(request, work, descriptors, base_bytes)
         if request["kind"] in _KINDS:  # else the calibration, which does nothing
             _KINDS[request["kind"]](request)
         code = 0

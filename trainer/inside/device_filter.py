@@ -59,11 +59,11 @@ def _emit_checks(out: seccomp.Assembler) -> None:
     out.label("clone")
     out.add(seccomp.LOAD, seccomp.place_of(0))
     out.add(seccomp.ANY_BIT, _NEW_NAMESPACES, yes="EPERM", no="allow")
-    for name, place, values in (
+    for name, argument, values in (
         ("ioctl", 1, _TERMINAL_INPUT), ("madvise", 2, (_COLD, _PAGEOUT)), ("fadvise64", 3, (_DONTNEED,)),
     ):  # fmt: skip
         out.label(name)
-        out.add(seccomp.LOAD, seccomp.place_of(place))
+        out.add(seccomp.LOAD, seccomp.place_of(argument))
         for value in values[:-1]:
             out.add(seccomp.EQUAL, value, yes="EPERM")
         out.add(seccomp.EQUAL, values[-1], yes="EPERM", no="allow")

@@ -107,7 +107,7 @@ class Tree:
         # else somebody on the way vanished during the scan: looked at again next time
 
 
-class Meter:
+class CpuMeter:
     """CPU-seconds of everything that descends from this process, dead or alive, since the meter was made."""
 
     def __init__(self) -> None:

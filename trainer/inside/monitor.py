@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from trainer.inside import child, metering, packing
-from trainer.inside.place import COMPILED_MB, Place
+from trainer.inside.experiment_folder import COMPILED_MB, ExperimentFolder
 
 LOG_BYTES = 16_384  # kept of an experiment's output, from its end
 MAX_PROCESSES = 64  # descendants of one experiment outside a sandbox; more is a fork bomb. Inside there is one.
@@ -21,13 +21,13 @@ MIN_LOOK, MAX_LOOK = 0.002, 0.25  # seconds between two looks at the clocks
 SCAN_EVERY = 0.05  # seconds between two looks for further processes
 
 
-class Watch:
+class ProcessMonitor:
     """Watches one forked experiment until it ends or crosses a line."""
 
-    def __init__(self, request: dict[str, Any], place: Place) -> None:
+    def __init__(self, request: dict[str, Any], work: ExperimentFolder) -> None:
         self.request = request
-        self.place = place
-        self.meter = metering.Meter()
+        self.work = work
+        self.meter = metering.CpuMeter()
         self.log = b""
         self.killed = ""
         self.pid = 0
@@ -44,7 +44,7 @@ class Watch:
         if pid == 0:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             given = {name: descriptors[name] for name in child.PASSED if name in descriptors}
-            child.main(self.request, self.place, given | {"log": log_write, "status": status_write}, base_bytes)
+            child.main(self.request, self.work, given | {"log": log_write, "status": status_write}, base_bytes)
         self.pid = pid
         if self.killed:  # asked for before there was anything to stop
             self._stop(self.killed)
@@ -55,7 +55,7 @@ class Watch:
                 os.close(descriptors.pop(name))
         os.set_blocking(log_read, False)
         status = self._until_end(pid, log_read, started)
-        if not self.place.sandboxed and not self.meter.kill_all():
+        if not self.work.sandboxed and not self.meter.kill_all():
             raise RuntimeError("some processes of the experiment could not be killed")
         self._drain(log_read)
         error = _read_status(status_read)
@@ -86,7 +86,7 @@ class Watch:
                 return ended[1] if ended else 0
             now = time.monotonic()
             # inside a sandbox the kernel refuses further processes
-            scan = not self.place.sandboxed and now - scanned > SCAN_EVERY
+            scan = not self.work.sandboxed and now - scanned > SCAN_EVERY
             scanned = now if scan else scanned
             wait = self._look(pid, scan, now - started)
 
@@ -101,7 +101,7 @@ class Watch:
             self._stop("wall")
         elif len(self.meter.tree.mine) > MAX_PROCESSES:
             self._stop("processes")
-        elif self.place.device and self._held(pid) > self.request["memory_mb"]:
+        elif self.work.device and self._held(pid) > self.request["memory_mb"]:
             self._stop("memory")
         else:
             cores = os.cpu_count() or 1
@@ -111,13 +111,13 @@ class Watch:
 
     def _held(self, pid: int) -> float:
         """Memory of all its processes, MiB: no limit of addresses holds it here, and a cgroup is not everywhere."""
-        return metering.private_mb(metering.listed() if self.place.sandboxed else self.meter.tree.mine | {pid})
+        return metering.private_mb(metering.listed() if self.work.sandboxed else self.meter.tree.mine | {pid})
 
     def _stop(self, why: str) -> None:
         self.killed = self.killed or why
         if self.pid:
             with suppress(ProcessLookupError):
-                (os.kill if self.place.sandboxed else os.killpg)(self.pid, signal.SIGKILL)
+                (os.kill if self.work.sandboxed else os.killpg)(self.pid, signal.SIGKILL)
 
     def _drain(self, log: int) -> bool:
         """Read what is there of the output and keep its end; False once all writers are gone."""
@@ -143,17 +143,17 @@ def _read_status(descriptor: int) -> dict[str, str]:
 
 def _observe(request: dict[str, Any], descriptors: dict[str, int], root: str, base_bytes: int) -> dict[str, Any]:
     """One experiment from its place to what it left behind."""
-    place = Place.make(request, root)
+    work = ExperimentFolder.make(request, root)
     try:
-        place.fill(request, descriptors)
-        reply = Watch(request, place).run(descriptors, base_bytes)
+        work.fill(request, descriptors)
+        reply = ProcessMonitor(request, work).run(descriptors, base_bytes)
         if "checkpoint_out" in descriptors:
-            reply["artifact"] = place.take(descriptors["checkpoint_out"], request["checkpoint_bytes"])
-        if "compiled_out" in descriptors and place.compiled.is_dir():  # asked for of a trusted source alone
-            packing.pack(str(place.compiled), descriptors["compiled_out"], COMPILED_MB << 20)
+            reply["artifact"] = work.take(descriptors["checkpoint_out"], request["checkpoint_bytes"])
+        if "compiled_out" in descriptors and work.compiled.is_dir():  # asked for of a trusted source alone
+            packing.pack(str(work.compiled), descriptors["compiled_out"], COMPILED_MB << 20)
         return reply
     finally:
-        place.remove()
+        work.remove()
 
 
 def main(request: dict[str, Any], descriptors: dict[str, int], root: str, answer: int, base_bytes: int) -> NoReturn:

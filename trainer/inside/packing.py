@@ -65,10 +65,10 @@ def _inside(name: str) -> bool:
 
 def _walk(folder: str) -> Iterator[tuple[str, int, bool]]:
     """(name below the folder, bytes, executable) of each regular file, in order."""
-    for place, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
-            path = os.path.join(place, name)
+            path = os.path.join(parent, name)
             form = os.lstat(path)
             if stat.S_ISREG(form.st_mode) and form.st_nlink == 1:
                 yield os.path.relpath(path, folder), form.st_size, bool(form.st_mode & stat.S_IXUSR)

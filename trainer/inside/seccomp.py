@@ -65,11 +65,11 @@ class Assembler:
 
     def code(self) -> bytes:
         """struct sock_filter[]: u16 code, u8 jump if true, u8 jump if false, u32 value."""
-        found = b""
+        packed = b""
         for at, (code, value, *targets) in enumerate(self.lines):
             yes, no = (self.labels[name] - at - 1 if name else 0 for name in targets)
-            found += struct.pack("<HBBI", code, yes, no, value)  # an error if a jump leads back or beyond 255
-        return found
+            packed += struct.pack("<HBBI", code, yes, no, value)  # an error if a jump leads back or beyond 255
+        return packed
 
 
 def place_of(index: int, upper: bool = False) -> int:
@@ -106,11 +106,11 @@ def _emit_check(out: Assembler, check: Check) -> None:
 
 def spans(answers: dict[int, str], otherwise: str) -> list[tuple[int, str]]:
     """Runs of numbers with one answer, as (first number, label), ascending from 0; ``otherwise`` if not named."""
-    found = [(0, answers.get(0, otherwise))]
+    runs = [(0, answers.get(0, otherwise))]
     for number in sorted({*answers, *(number + 1 for number in answers)} - {0}):
-        if (label := answers.get(number, otherwise)) != found[-1][1]:
-            found.append((number, label))
-    return found
+        if (label := answers.get(number, otherwise)) != runs[-1][1]:
+            runs.append((number, label))
+    return runs
 
 
 def emit_search(out: Assembler, spans: Sequence[tuple[int, str]]) -> None:
@@ -166,11 +166,11 @@ def program(machine: str, process: int = 0) -> bytes:
 
     Assembled once per machine and kept, also across fork. Raises OSError for another machine.
     """
-    code, places = _assembled(machine)
-    found = bytearray(code)
-    for place in places:
-        struct.pack_into("<I", found, place, process)
-    return bytes(found)
+    code, offsets = _assembled(machine)
+    filled = bytearray(code)
+    for offset in offsets:
+        struct.pack_into("<I", filled, offset, process)
+    return bytes(filled)
 
 
 def wall(machine: str) -> bytes:

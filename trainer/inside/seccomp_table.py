@@ -170,7 +170,7 @@ getrandom                   318     278
 
 
 @dataclass(frozen=True)
-class Row:
+class SystemCall:
     """A call, its number by machine, and its ``answer``: "allow", "checked" or the name of an error."""
 
     name: str
@@ -178,16 +178,16 @@ class Row:
     answer: str
 
 
-def rows() -> list[Row]:
+def rows() -> list[SystemCall]:
     """`TABLE` in order."""
-    found = []
+    calls = []
     for line in TABLE.splitlines():
         if line and not line.startswith("#"):
             name, x86_64, aarch64, *answer = line.split()
             given = {"x86_64": x86_64, "aarch64": aarch64}
             numbers = {machine: int(number) for machine, number in given.items() if number != "-"}
-            found.append(Row(name, numbers, answer[0] if answer else "allow"))
-    return found
+            calls.append(SystemCall(name, numbers, answer[0] if answer else "allow"))
+    return calls
 
 
 # Arguments are counted from 0. Where the kernel takes an int, it drops the register's upper half, and so do we.

@@ -101,5 +101,5 @@ def matmul(request: dict[str, Any]) -> None:
 
 def run(request: dict[str, Any]) -> None:
     """Raises Hole with everything that was found."""
-    if found := list(holes(request)):
-        raise Hole("; ".join(found))
+    if possible := list(holes(request)):
+        raise Hole("; ".join(possible))

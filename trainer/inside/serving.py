@@ -132,10 +132,10 @@ def _stream_tensors(module: Any, model: Any, settings: dict[str, Any], exchange:
     with torch.no_grad():
         while (data := exchange.receive(rows * 8)) is not None:
             logits, state = _both(step(model, state, torch.from_numpy(np.frombuffer(data, np.int64))))
-            found = logits.detach().to("cpu", torch.float32)
-            if tuple(found.shape) != (rows, classes):
-                raise ValueError(f"step: logits have shape {list(found.shape)}, expected {[rows, classes]}")
-            exchange.reply(found.numpy())
+            answer = logits.detach().to("cpu", torch.float32)
+            if tuple(answer.shape) != (rows, classes):
+                raise ValueError(f"step: logits have shape {list(answer.shape)}, expected {[rows, classes]}")
+            exchange.reply(answer.numpy())
 
 
 def kernel(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
@@ -162,8 +162,8 @@ def kernel(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
             return
         result = np.asarray(function(arrays))
         if result.dtype != output or result.shape != shape:
-            found = f"{result.dtype} {list(result.shape)}"
-            raise ValueError(f"{settings['function']} returned {found}, expected {output} {list(shape)}")
+            returned = f"{result.dtype} {list(result.shape)}"
+            raise ValueError(f"{settings['function']} returned {returned}, expected {output} {list(shape)}")
         exchange.reply(result)
 
 
@@ -178,9 +178,9 @@ def compiled(_: Any, request: dict[str, Any], exchange: Exchange) -> None:
         raise AttributeError(f"defines no function {settings['function']}")
     function.restype = None
     sizes = [_item_bytes(kind) * math.prod(form) for kind, form in settings["inputs"]]
-    places = [mmap.mmap(-1, max(1, size)) for size in sizes]
-    views = [memoryview(place)[:size] for place, size in zip(places, sizes, strict=True)]
-    pointers = [ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(place))) for place in places]
+    buffers = [mmap.mmap(-1, max(1, size)) for size in sizes]
+    views = [memoryview(buffer)[:size] for buffer, size in zip(buffers, sizes, strict=True)]
+    pointers = [ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(buffer))) for buffer in buffers]
     pointers.append(ctypes.c_void_p(exchange.room()))
     while all(exchange.fill(view) for view in views):
         exchange.reply()
@@ -225,10 +225,10 @@ def optimizer(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
         exchange.reply(np.concatenate([one.reshape(-1) for one in weights]), token)
 
 
-def _refuse_other_shapes(found: list[tuple[int, ...]], expected: list[tuple[int, ...]]) -> None:
-    if len(found) != len(expected):
-        raise ValueError(f"update returned {len(found)} arrays, expected {len(expected)}")
-    for one, other in zip(found, expected, strict=True):
+def _refuse_other_shapes(returned: list[tuple[int, ...]], expected: list[tuple[int, ...]]) -> None:
+    if len(returned) != len(expected):
+        raise ValueError(f"update returned {len(returned)} arrays, expected {len(expected)}")
+    for one, other in zip(returned, expected, strict=True):
         if one != other:
             raise ValueError(f"update returned an array of shape {list(one)}, expected {list(other)}")
 

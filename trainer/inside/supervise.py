@@ -43,17 +43,17 @@ def main(path: str) -> None:
         become(order)
     code = wait_for(child)
     end_all()
-    found, missing = fetch(order)
+    fetched, missing = fetch(order)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     # one line a fact, texts in hexadecimal: whoever reads it trusts nothing that comes from here
     lines = [f"ended {code} {used.ru_utime + used.ru_stime:.6f} {used.ru_maxrss / 1024:.3f}"]
-    lines += [f"file {len(data)} {_hex(name)}" for name, data in found]
+    lines += [f"file {len(data)} {_hex(name)}" for name, data in fetched]
     lines += [f"missing {_hex(text)}" for text in missing]
     lines += [f"written {_hex(name)}" for name in written(order, laid)]
     head = "\n".join(lines).encode()
     with open(order["reply"], "wb") as pipe:
         pipe.write(len(head).to_bytes(4, "little") + head)
-        for _, data in found:
+        for _, data in fetched:
             pipe.write(data)
     os.read(order["go"], 1)  # until then our own count can be read from outside
 
@@ -135,37 +135,37 @@ def end_all() -> None:
 
 def fetch(order: dict[str, Any]) -> tuple[list[tuple[str, bytes]], list[str]]:
     """The wanted files, a folder with all in it, and what could not be taken, with the reason."""
-    found: list[tuple[str, bytes]] = []
+    fetched: list[tuple[str, bytes]] = []
     missing: list[str] = []
     left = order["wanted_bytes"]
     os.chmod(order["folder"], 0o700)  # the command may have closed it
     root = os.open(order["folder"], os.O_RDONLY | os.O_DIRECTORY)
     for name in order["wanted"]:
         try:
-            for place, data in _take(root, name.rstrip("/"), left, 0):
+            for path, data in _take(root, name.rstrip("/"), left, 0):
                 left -= len(data)
-                found.append((place, data))
-                if len(found) > _MOST_FILES:
+                fetched.append((path, data))
+                if len(fetched) > _MOST_FILES:
                     raise ValueError(f"more than {_MOST_FILES} files")
         except (OSError, ValueError) as error:
             missing.append(f"{name}: {getattr(error, 'strerror', None) or error}")
-    return found, missing
+    return fetched, missing
 
 
 def _take(root: int, name: str, left: int, depth: int) -> Iterator[tuple[str, bytes]]:
     """(path, bytes) of a regular file, or of each below a folder. Links are never followed, on no part of the way."""
-    place, descriptor = root, -1
+    current, descriptor = root, -1
     try:
         for part in name.split("/"):
-            descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
-            if place != root:
-                os.close(place)
-            place = descriptor
-        form = os.fstat(place)
+            descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=current)
+            if current != root:
+                os.close(current)
+            current = descriptor
+        form = os.fstat(current)
         if stat.S_ISDIR(form.st_mode):
             if depth > _DEEPEST:
                 raise ValueError("nested too deeply")
-            for one in sorted(os.listdir(place)):
+            for one in sorted(os.listdir(current)):
                 for item in _take(root, f"{name}/{one}", left, depth + 1):
                     left -= len(item[1])
                     yield item
@@ -174,11 +174,11 @@ def _take(root: int, name: str, left: int, depth: int) -> Iterator[tuple[str, by
             raise ValueError("is no file")
         if form.st_size > left:
             raise ValueError(f"is too large, {form.st_size} bytes")
-        with open(os.dup(place), "rb") as file:
+        with open(os.dup(current), "rb") as file:
             yield name, file.read(left)
     finally:
-        if place != root:
-            os.close(place)
+        if current != root:
+            os.close(current)
 
 
 if __name__ == "__main__":

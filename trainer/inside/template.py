@@ -69,7 +69,7 @@ class Template:
 
     def _carry_out(self, request: dict[str, Any], descriptors: dict[str, int]) -> dict[str, Any]:
         """Fork a monitor, wait for its answer and its end; the reply with the CPU-seconds of everything."""
-        own, meter = time.process_time(), metering.Meter()
+        own, meter = time.process_time(), metering.CpuMeter()
         read, write = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
@@ -102,10 +102,10 @@ class Template:
         while True:
             ready = dict(poll.poll())
             if self.control.fileno() in ready:
-                asked = wire.receive(self.control)  # it has nothing to say now but stop, or good-bye
+                request = wire.receive(self.control)  # it has nothing to say now but stop, or good-bye
                 with suppress(OSError):
-                    os.kill(pid, signal.SIGTERM if asked else signal.SIGKILL)
-                if asked is None:
+                    os.kill(pid, signal.SIGTERM if request else signal.SIGKILL)
+                if request is None:
                     raise ConnectionResetError("the worker is gone")
             if answer not in ready:
                 continue
@@ -122,7 +122,7 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
 
     def parent_died(*_: object) -> None:
         if not root or os.getppid() != worker:  # it was the process that ended, not just the thread that started us
-            metering.Meter().kill_all()
+            metering.CpuMeter().kill_all()
             if root:
                 shutil.rmtree(root, ignore_errors=True)
             os._exit(1)
@@ -152,11 +152,11 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
     try:
         Template(socket.socket(fileno=descriptor), root, device).serve()
     except ConnectionError:
-        metering.Meter().kill_all()
+        metering.CpuMeter().kill_all()
         if root:
             shutil.rmtree(root, ignore_errors=True)  # nobody else is left to do it
     finally:
-        metering.Meter().kill_all()
+        metering.CpuMeter().kill_all()
         os._exit(0)
 
 

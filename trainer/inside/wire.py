@@ -23,20 +23,20 @@ def send(to: socket.socket, message: Mapping[str, Any], descriptors: Mapping[str
 
 def receive(source: socket.socket) -> tuple[dict[str, Any], dict[str, int]] | None:
     """One message and its descriptors (the caller closes them); None at the end. ValueError for what is none."""
-    data, found, flags, _ = socket.recv_fds(source, MESSAGE_BYTES + 1, _DESCRIPTORS)
+    data, received, flags, _ = socket.recv_fds(source, MESSAGE_BYTES + 1, _DESCRIPTORS)
     if not data:
         return None
     try:
         message = json.loads(data)
         names = message.pop("descriptors")
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(names) != len(found):
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(names) != len(received):
             raise ValueError("cut off")
         if not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
             raise ValueError("a descriptor without a name of its own")
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
-        for descriptor in found:
+        for descriptor in received:
             os.close(descriptor)
         raise ValueError(f"not a message: {error}") from None
-    for descriptor in found:
+    for descriptor in received:
         os.set_inheritable(descriptor, False)
-    return message, dict(zip(names, found, strict=True))
+    return message, dict(zip(names, received, strict=True))

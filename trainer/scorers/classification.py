@@ -46,8 +46,8 @@ class Classification:
         public, theirs = (np.load(referee.public_split / f"{name}.npy") for name in ("inputs", "targets"))
         company = public[_of_classes(rng, theirs, some)[: len(chosen)]].astype(inputs.dtype)
         order = rng.permutation(len(chosen) + len(company))
-        places = np.argsort(order)[: len(chosen)]  # where the chosen rows went
-        logits = referee.predict(np.concatenate([inputs[chosen], company])[order])[places]
+        positions = np.argsort(order)[: len(chosen)]  # where the chosen rows went
+        logits = referee.predict(np.concatenate([inputs[chosen], company])[order])[positions]
         again = negative_log_likelihood(logits, targets[chosen])
         refuse_different(losses[chosen], again, self.tolerance, "a row's prediction depends on the other rows")
 
@@ -56,8 +56,8 @@ def _of_classes(rng: Any, targets: Any, classes: Any) -> Any:
     """Places of the rows of these classes, in drawn order; of all rows, where there is none."""
     import numpy as np
 
-    found = np.flatnonzero(np.isin(targets, classes))
-    return rng.permutation(found if len(found) else len(targets))
+    rows = np.flatnonzero(np.isin(targets, classes))
+    return rng.permutation(rows if len(rows) else len(targets))
 
 
 make = Classification

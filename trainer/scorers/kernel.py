@@ -119,23 +119,23 @@ def time_calls(channel: Channel, cases: list[Case], tolerance: float, seconds: f
     Between two results no time is left out: what was done behind the last one counts as transfer.
     """
     line, clock, began = time.monotonic() + seconds, ProcessClock(None), 0.0
-    found: list[Timing] = []
+    timings: list[Timing] = []
     for case in cases:
         payload = b"".join(one.tobytes() for one in case.inputs)
         if clock.process is None:
             began = clock.now()
         channel.send(payload, line - time.monotonic())
         channel.answered(line - time.monotonic())
-        if not found:  # not before: now it is the experiment's own process for sure
+        if not timings:  # not before: now it is the experiment's own process for sure
             clock = ProcessClock(channel.process())
             began = clock.now()  # what it did to start is no part of any call
         acknowledged = clock.now()
         reply = channel.ask(b"!", line - time.monotonic())  # the copy is timed too: a result that comes late is none
         replied = clock.now()
-        found.append(Timing(acknowledged - began, replied - acknowledged))
+        timings.append(Timing(acknowledged - began, replied - acknowledged))
         began = replied
         _refuse_wrong(reply, case.result, tolerance)
-    return found
+    return timings
 
 
 def _backwards(plays: Sequence[Callable[[], T]]) -> list[T]:
@@ -152,11 +152,11 @@ def _refuse_wrong(reply: memoryview, expected: Any, tolerance: float) -> None:
     """InvalidPredictions unless the bytes of ``reply`` are the expected array, within tolerance, exact if integer."""
     import numpy as np
 
-    found = np.frombuffer(reply, expected.dtype, expected.size).reshape(expected.shape)
+    result = np.frombuffer(reply, expected.dtype, expected.size).reshape(expected.shape)
     if expected.dtype.kind not in "fc":
-        wrong = int((found != expected).sum())
+        wrong = int((result != expected).sum())
     else:
-        close = np.isclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+        close = np.isclose(result, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
         wrong = int((~close).sum())
     if wrong:
         raise InvalidPredictions(f"wrong result: {wrong} of {expected.size} numbers are off")

@@ -102,13 +102,13 @@ class LanguageModel:
         after = np.arange(positions) >= cuts[:, None]
         probes = np.where(after, text.inputs[others], text.inputs[originals])
         order = rng.permutation(rows + count)
-        places = np.argsort(order)  # where each row, then each probe, stands among all
+        row_of = np.argsort(order)  # where each row, then each probe, stands among all
         logits = referee.predict(np.concatenate([text.inputs, probes])[order])
-        for original, cut, place in zip(originals, cuts, places[rows:], strict=True) if refuse else ():
+        for original, cut, probe in zip(originals, cuts, row_of[rows:], strict=True) if refuse else ():
             # the loss of every symbol, not just of the one that came: a leak must show in some of them
-            one, two = (_log_softmax(logits[at, :cut]) for at in (places[original], place))
+            one, two = (_log_softmax(logits[at, :cut]) for at in (row_of[original], probe))
             refuse_different(one, two, self.tolerance, "predictions change with later text (a leak)")
-        return self.losses(logits[places[:rows]], text.targets)
+        return self.losses(logits[row_of[:rows]], text.targets)
 
     def streamed(self, referee: Referee, text: Text) -> Any:
         """Losses [rows, positions] of a fresh process that is told the symbols one by one."""

@@ -94,10 +94,10 @@ class _Trainee:
         """Let the model be trained through ``channel``; its score. InvalidPredictions for what the candidate did."""
         settings = {"steps": steps, "seconds": self.seconds, "bytes": self.reply_bytes}
         wire.send(self._control, settings, channel.descriptors)
-        found = self._receive()
-        if "invalid" in found:
-            raise InvalidPredictions(found["invalid"])
-        return float(found["metric"])
+        reply = self._receive()
+        if "invalid" in reply:
+            raise InvalidPredictions(reply["invalid"])
+        return float(reply["metric"])
 
     def _receive(self) -> dict[str, Any]:
         self._control.settimeout(self.seconds + _SPARE)

@@ -35,10 +35,10 @@ class Printed:
         if self.key:
             return _in_json(text, self.key)
         lines = [line for line in text.splitlines() if len(line) <= _LINE]
-        found = next((match for line in reversed(lines) if (match := self.pattern.search(line))), None)
-        if found is None:
+        last = next((match for line in reversed(lines) if (match := self.pattern.search(line))), None)
+        if last is None:
             raise InvalidPredictions(f"no line of the output matches {self.pattern.pattern!r}")
-        return _number((found[1] or "").strip())
+        return _number((last[1] or "").strip())
 
 
 def _number(text: str) -> float:
@@ -56,10 +56,10 @@ def _in_json(text: str, key: str) -> float:
     """
     value = whole = _last_json(text)
     if "." not in key and not (isinstance(whole, dict) and key in whole):
-        places = list(_places(whole, key))
-        if len(places) > 1:
-            raise InvalidPredictions(f"the result has {key!r} in {len(places)} places; name one by its path, a.b.{key}")
-        value = {key: places[0]} if places else None
+        values = list(_places(whole, key))
+        if len(values) > 1:
+            raise InvalidPredictions(f"the result has {key!r} in {len(values)} places; name one by its path, a.b.{key}")
+        value = {key: values[0]} if values else None
     for part in key.split("."):
         if isinstance(value, list) and part.isdigit() and int(part) < len(value):
             value = value[int(part)]

@@ -17,7 +17,7 @@ COMPILED_MB = 2048  # with a device: for what compilers write
 
 
 @dataclass(frozen=True)
-class Place:
+class ExperimentFolder:
     """Where an experiment runs: its folder, the training split, whether that is a sandbox, and whether one of the
     profile for devices, in which it may start programs."""
 
@@ -41,7 +41,7 @@ class Place:
         return (Path(namespaces.BUILT) if self.sandboxed else self.folder) / "kernel.so"
 
     @classmethod
-    def make(cls, request: dict[str, Any], root: str) -> Place:
+    def make(cls, request: dict[str, Any], root: str) -> ExperimentFolder:
         """A root of its own in namespaces of its own; without a sandbox (``root`` is given) a folder below it."""
         device = request["device"]
         if root:
@@ -79,8 +79,8 @@ class Place:
             return "train.py wrote no checkpoint"
         except OSError as error:
             return f"the checkpoint cannot be taken: {error.strerror}"
-        found = os.fstat(source)
-        if not stat.S_ISREG(found.st_mode) or not 0 < found.st_size <= limit or found.st_nlink != 1:
+        status = os.fstat(source)
+        if not stat.S_ISREG(status.st_mode) or not 0 < status.st_size <= limit or status.st_nlink != 1:
             os.close(source)
             return f"the checkpoint is no plain file of 1 byte to {limit >> 20} MB"
         _copy(source, target, limit)
