@@ -1,7 +1,7 @@
-"""Text surgery: each function returns new text in which everything that it does not name is as it was, byte for byte.
+"""Edits of a program's text. Each function returns new text and leaves all other parts byte for byte unchanged.
 
-Markdown has traps: two paragraphs merge when the block between them goes, a list swallows the line after it. So
-every result is read back, and the statements that were not meant must be the same statements as before.
+Markdown has pitfalls: two paragraphs merge if the block between them is removed, and a list absorbs the line after it.
+Each result is therefore parsed again, and all other statements must be the same as before.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Statement = tuple[str, str, str]  # heading, kind, text
 
 @dataclass(frozen=True)
 class ProgramSection:
-    """A heading with the text below it up to the next heading of any level; the texts join to the body.
+    """A heading with the text below it up to the next heading of any level; all texts together are the body.
 
-    ``heading`` is its path, the title for the title, and "" (level 0) for what stands before the first one.
+    ``heading`` is its path, for the program's title the title, and "" (level 0) for text before the first heading.
     """
 
     heading: str
@@ -40,7 +40,7 @@ class ProgramSection:
 
 
 def sections(text: str) -> list[ProgramSection]:
-    """The body of a text in sections, in order; the front matter belongs to none."""
+    """The sections of a text, in order, without the front matter."""
     parsed = outline(text)
     first = parsed.headings[0].start if parsed.headings else len(parsed.lines)
     out = [ProgramSection("", 0, "".join(parsed.lines[parsed.body : first]))] if first > parsed.body else []
@@ -50,7 +50,7 @@ def sections(text: str) -> list[ProgramSection]:
 
 
 def replace_section(text: str, heading: str, new_text: str) -> str:
-    """The text with one section replaced, heading line included; "" takes it out. Raises NotFound."""
+    """The text with one section replaced, including its heading line; "" removes it. Raises NotFound."""
     parsed = outline(text)
     start, end = _span_of_section(parsed, heading)
     if text.count("\n") == text.count("\r\n"):
@@ -61,9 +61,9 @@ def replace_section(text: str, heading: str, new_text: str) -> str:
 
 
 def remove_directive(text: str, directive_id: str) -> str:
-    """The text without one directive; an item takes what is nested in it along, a table header its table.
+    """The text without one directive. Removing an item removes its nested items, removing a table header the table.
 
-    Raises NotFound for an id that the text does not have, ProgramError where nothing would be left.
+    Raises NotFound for an unknown id, ProgramError if nothing would be left.
     """
     program = Program.parse(text)
     directive = next((d for d in program.directives if d.directive_id == directive_id), None)
@@ -72,7 +72,7 @@ def remove_directive(text: str, directive_id: str) -> str:
     if directive.kind == CHARTER:
         return unset_charter(text, directive.text.partition(":")[0])
     if directive.kind == ORDER:
-        raise ProgramError(f"program:{directive.line}: the order goes with its list; remove or reorder the ideas")
+        raise ProgramError(f"program:{directive.line}: an order cannot be removed; remove or reorder the ideas instead")
     parsed = outline(text)
     placed = [d for d in program.directives if d.kind not in (CHARTER, ORDER)]
     block = parsed.blocks[placed.index(directive)]
@@ -80,13 +80,13 @@ def remove_directive(text: str, directive_id: str) -> str:
     for lines in _without(parsed, block.start, block.end, newline_of(text)):
         if [_statement(b) for b in outline("".join(lines)).blocks] == kept and any(map(str.strip, lines)):
             return "".join(lines)
-    raise ProgramError(f"program:{directive.line}: this cannot be removed without changing its neighbours")
+    raise ProgramError(f"program:{directive.line}: removing this statement would change its neighbours")
 
 
 def add_directive(text: str, heading: str, item_text: str) -> str:
     """The text with one more list item at the end of a section (path or name; created if missing).
 
-    Raises ProgramError where markdown would read it as something else than one item.
+    Raises ProgramError if markdown would not parse it as a single item.
     """
     parsed = outline(text)
     try:
@@ -102,7 +102,7 @@ def add_directive(text: str, heading: str, item_text: str) -> str:
         changed = "".join([*_closed(lines[:end], newline_of(text)), *addition, *lines[end:]])
         if _gained(parsed.blocks, outline(changed).blocks):
             return changed
-    raise ProgramError(f"program:{end}: no list item can be added here", hint="is a code fence left open?")
+    raise ProgramError(f"program:{end}: cannot add a list item here", hint="check for an unclosed code fence")
 
 
 def _statement(block: StatementBlock) -> Statement:
@@ -110,7 +110,7 @@ def _statement(block: StatementBlock) -> Statement:
 
 
 def _span_of_section(parsed: Outline, heading: str) -> tuple[int, int]:
-    """Lines of a section named by its path, else by its last part; the first one of several."""
+    """Lines of the first section with that path, otherwise with that title."""
     wanted = heading.casefold()
     if not wanted:
         return parsed.body, parsed.headings[0].start if parsed.headings else len(parsed.lines)
@@ -130,7 +130,7 @@ def _title(heading: Heading) -> str:
 
 
 def _without(parsed: Outline, start: int, end: int, newline: str) -> Iterable[list[str]]:
-    """Ways to take lines out: tidy about blank lines first, then plainly, then with a blank line instead."""
+    """Ways to remove lines: with the surplus blank lines, without them, and leaving a blank line instead."""
     lines = list(parsed.lines)
     last, first = end, start
     if start == parsed.body or is_blank(lines[start - 1]):
@@ -146,7 +146,7 @@ def _without(parsed: Outline, start: int, end: int, newline: str) -> Iterable[li
 def _additions(
     parsed: Outline, lines: Sequence[str], start: int, end: int, item_text: str, newline: str
 ) -> Iterable[list[str]]:
-    """Ways to write the item after line ``end``: continuing the list there, else as a list of its own."""
+    """Ways to write the item after line ``end``: continuing the list there, or starting a new one."""
     tail = [b for b in parsed.blocks if start <= b.start < end and b.kind in ("item", "idea") and not b.depth]
     if tail and tail[-1].end == end:
         loose = len(tail) > 1 and is_blank(lines[tail[-1].start - 1])
@@ -163,6 +163,6 @@ def _closed(lines: Sequence[str], newline: str) -> list[str]:
 
 
 def _gained(old: Sequence[StatementBlock], new: Sequence[StatementBlock]) -> bool:
-    """Whether all old statements are there and one item more."""
+    """Whether all old statements are there, plus exactly one item."""
     more = Counter(map(_statement, new)) - Counter(map(_statement, old))
     return len(new) == len(old) + 1 and [kind for _, kind, _ in more] in (["item"], ["idea"])

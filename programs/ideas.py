@@ -1,4 +1,4 @@
-"""The Ideas list: what a program wants tried, in its order."""
+"""The Ideas list: the edits that a program proposes, in order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from programs.structure import Outline
 
 @dataclass(frozen=True)
 class ProgramIdea:
-    """One item of the Ideas list. ``terms``: its backticked words (``lr=2e-3``, ``muon``), for a task."""
+    """One item of the Ideas list. ``terms``: its backticked words (``lr=2e-3``, ``muon``), which a task interprets."""
 
     text: str
     directive_id: str

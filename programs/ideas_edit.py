@@ -1,4 +1,4 @@
-"""Surgery on the Ideas list: write it anew, or move its items."""
+"""Edits of the Ideas list: replaces it, or reorders its items."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from programs.text import is_blank, newline_of, split_lines
 
 
 def replace_ideas(text: str, items: Sequence[str]) -> str:
-    """The text with these ideas for its Ideas list, in this order; a section ``## Ideas`` is made if missing.
+    """The text with its Ideas list replaced by these items; creates a section ``## Ideas`` if there is none.
 
-    The new list stands where the first one stood, with its kind of marker; lists further down go. Raises
-    ProgramError for an item that markdown would not read back as one item.
+    The new list replaces the first one and uses its kind of marker; further lists are removed. Raises ProgramError for
+    an item that markdown would not parse as a single item.
     """
     parsed = outline(text)
     newline = newline_of(text)
@@ -30,9 +30,9 @@ def replace_ideas(text: str, items: Sequence[str]) -> str:
 
 
 def reorder_ideas(text: str, order: Sequence[int]) -> str:
-    """The text with its ideas in another order: ``order[i]`` is the old place of the new i-th one.
+    """The text with its ideas in another order: ``order[i]`` is the old position of the new i-th idea.
 
-    A flat bulleted list is moved line by line; nested, numbered or scattered lists are written anew.
+    A flat bulleted list is moved line by line; nested, numbered or scattered lists are written again.
     """
     parsed = outline(text)
     ideas = [block for block in parsed.blocks if block.kind == "idea"]
@@ -60,7 +60,7 @@ def _moved(parsed: Outline, ideas: Sequence[StatementBlock], order: Sequence[int
 
 
 def _groups(parsed: Outline) -> list[tuple[int, int]]:
-    """Line ranges of the lists of ideas; lists with nothing but blank lines between them are one."""
+    """Line ranges of the lists of ideas; lists separated only by blank lines count as one."""
     groups: list[tuple[int, int]] = []
     for block in (b for b in parsed.blocks if b.kind == "idea"):
         if groups and all(is_blank(line) for line in parsed.lines[groups[-1][1] : block.start]):
@@ -108,13 +108,13 @@ def _list(items: Sequence[str], marker: str, newline: str) -> list[str]:
 
 
 def _check(old: Outline, new: Outline, items: Sequence[str]) -> None:
-    """The new ideas must read back as they were given, and nothing else may have changed."""
+    """Parses the new text: the ideas must be the given ones, and nothing else may have changed."""
     got = [" ".join(block.text.split()) for block in new.blocks if block.kind == "idea"]
     for index, item in enumerate(items):
         if index >= len(got) or got[index] != " ".join(item.split()):
-            raise ProgramError(f"program:1: idea {index + 1} does not read as one list item: {item[:60]!r}")
+            raise ProgramError(f"program:1: idea {index + 1} is not a single list item: {item[:60]!r}")
     if len(got) > len(items):
-        raise ProgramError("program:1: the new ideas read as more items than were given")
+        raise ProgramError("program:1: markdown parses the new ideas as more items than were given")
     within = [(b.start, b.end) for b in old.blocks if b.kind == "idea"]
     others = [
         (b.heading, b.kind, b.text)
@@ -122,4 +122,4 @@ def _check(old: Outline, new: Outline, items: Sequence[str]) -> None:
         if b.kind != "idea" and not any(start <= b.start < end for start, end in within)
     ]
     if others != [(b.heading, b.kind, b.text) for b in new.blocks if b.kind != "idea"]:
-        raise ProgramError("program:1: the Ideas list cannot be written without changing its neighbours")
+        raise ProgramError("program:1: writing the Ideas list would change other statements")

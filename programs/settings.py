@@ -1,4 +1,4 @@
-"""Reads our block of the front matter: YAML to Charter, each complaint with its line."""
+"""Parses the ``metaloop:`` block of the front matter into a Charter; each error has its line number."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from programs.text import one_line
 
 Lines = dict[tuple[str, ...], int]
 _LONGEST_NAME = 120
-_MOST_COMPLAINTS = 5  # told at once
-_MOST_CHARACTERS = 16 << 10  # of a charter; a good one has a few hundred, and its parser reads 20,000 a second
-_MOST_BRACKETS = 500  # opened in a charter; a good one has a handful, and the scanner takes the square of the number
+_MOST_COMPLAINTS = 5  # in one message
+_MOST_CHARACTERS = 16 << 10  # of a charter; a typical one has a few hundred, and the parser reads 20,000 a second
+_MOST_BRACKETS = 500  # opened in a charter; a typical one has a handful, and the scanner's time is quadratic in them
 
 
 @dataclass(frozen=True)
 class CharterSettings:
-    """What stands under ``metaloop:``. ``set_fields``: each dotted field that is set, and its line."""
+    """The content of ``metaloop:``. ``set_fields``: each dotted field that is set, with its line."""
 
     charter: Charter
     name: str = ""
@@ -43,8 +43,8 @@ def read_settings(lines: Sequence[str], front: FrontMatter, file: str) -> Charte
     if not isinstance(name, str):
         raise ProgramError(f"{file}:{where[('name',)]}: name must be text", hint="put it in quotes")
     if len(name) > _LONGEST_NAME or not name.isprintable():
-        hint = f"one line of at most {_LONGEST_NAME} characters that can be seen"
-        raise ProgramError(f"{file}:{where[('name',)]}: name is no short line of text", hint=hint)
+        hint = f"use one line of at most {_LONGEST_NAME} printable characters"
+        raise ProgramError(f"{file}:{where[('name',)]}: name must be one short line of text", hint=hint)
     try:
         charter = Charter.model_validate(data)
     except ValidationError as error:
@@ -68,14 +68,14 @@ def _load(block: str, first_line: int, file: str) -> tuple[dict[str, Any], Lines
         for token in YAML().scan(block):
             if isinstance(token, AliasToken | AnchorToken | TagToken):
                 line = first_line + token.start_mark.line
-                raise ProgramError(f"{file}:{line}: anchors, aliases and tags are not read here")
+                raise ProgramError(f"{file}:{line}: anchors, aliases and tags are not supported")
             if isinstance(token, ScalarToken) and (why := _unfit(token.value, token.plain)):
                 raise ProgramError(f"{file}:{first_line + token.start_mark.line}: {why}")
         tree = YAML().load(block)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = first_line + (mark.line if mark else 0)
-        problem = _one_line(error.problem or "no YAML")
+        problem = _one_line(error.problem or "not valid YAML")
         raise ProgramError(f"{file}:{line}: {problem}", hint="the charter is YAML 1.2") from None
     except (
         YAMLError,
@@ -87,20 +87,20 @@ def _load(block: str, first_line: int, file: str) -> tuple[dict[str, Any], Lines
     if body is None:
         return {}, {}
     if not isinstance(body, Mapping):
-        raise ProgramError(f"{file}:{first_line}: metaloop: must hold fields, not {_short(body)}")
+        raise ProgramError(f"{file}:{first_line}: metaloop: must contain fields, not {_short(body)}")
     where: Lines = {}
     _note_lines(body, (), first_line, where)
     return _plain(body), where
 
 
 def _unfit(value: str, plain: bool) -> str:
-    """Why a scalar is not read; empty where it is. An escape can spell what no file of text may hold."""
+    """Why a scalar is refused, or an empty string. An escape sequence can encode text that is not valid in a file."""
     if plain and value == "<<":
-        return "merge keys are not read here"
+        return "merge keys are not supported"
     try:
         value.encode()
     except UnicodeEncodeError:
-        return "a lone surrogate is no text"
+        return "a lone surrogate is not valid text"
     return ""
 
 
@@ -112,7 +112,7 @@ def _note_lines(node: Any, path: tuple[str, ...], first_line: int, where: Lines)
 
 
 def _plain(value: Any) -> Any:
-    """ruamel's annotated scalars and containers as plain Python ones."""
+    """Converts ruamel's annotated scalars and containers to plain Python values."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -132,7 +132,7 @@ def _set_fields(data: Mapping[str, Any], where: Lines) -> Iterator[tuple[str, in
 
 
 def _complaint(error: ValidationError, where: Lines, first_line: int, file: str) -> ProgramError:
-    """All complaints in file order, in our words; the hint is the first one's."""
+    """One error with all complaints in file order, reworded; the hint belongs to the first one."""
     complaints = []
     for item in error.errors(include_url=False):
         path = tuple(str(part) for part in item["loc"] if part != "[key]")
@@ -147,7 +147,7 @@ def _complaint(error: ValidationError, where: Lines, first_line: int, file: str)
 
 
 def _said(path: tuple[str, ...], item: Any) -> str:
-    """One of pydantic's errors."""
+    """The text of one of pydantic's errors."""
     field = ".".join(path)
     if item["type"] == "extra_forbidden":
         return f"unknown charter field {_cut(field)}{_nearest(path)}"
@@ -157,7 +157,7 @@ def _said(path: tuple[str, ...], item: Any) -> str:
 
 
 def _in_our_words(message: str) -> str:
-    """Pydantic speaks of Python types, the reader wrote YAML."""
+    """A message of pydantic with YAML's terms instead of Python's."""
     for pattern, ours in (
         (r"^Input should be ", "must be "),
         (r"\ba valid (?=integer)", "an "),
@@ -174,7 +174,7 @@ def _nearest(path: tuple[str, ...]) -> str:
     everything = [name for name, _ in fields()] + ["keep", "screen", "branch", "name"]
     same_level = [name for name in everything if name.startswith(".".join(path[:-1]))]
     near = difflib.get_close_matches(".".join(path), same_level, 1, 0.5)
-    if not near:  # written at another level: promote instead of screen.promote
+    if not near:  # the field of another level: promote instead of screen.promote
         near = [name for name in everything if name.split(".")[-1] == path[-1]]
     return f"; did you mean {near[0]}?" if near else ""
 

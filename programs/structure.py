@@ -1,6 +1,6 @@
 """Splits a program by its markdown structure: heading paths, items, paragraphs, table rows, code blocks.
 
-markdown-it-py parses (CommonMark and tables); this file only walks its tokens and keeps their lines.
+markdown-it-py parses the text (CommonMark and tables); this file walks its tokens and records their lines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 PATH = " > "
-_MOST_TITLE = 200  # characters of a title in a path, which every statement below it carries with it
+_MOST_TITLE = 200  # characters of a title in a path, which is repeated in every statement below it
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Heading:
 
 @dataclass
 class StatementBlock:
-    """One statement with the lines [start, end) it takes, without blank lines at its end."""
+    """One statement with its lines [start, end), without blank lines at its end."""
 
     kind: str  # item, idea, paragraph, table-row, code
     heading: str
@@ -61,21 +61,21 @@ class Outline:
 
 
 def is_ideas(title: str) -> bool:
-    """Whether a heading is named Ideas, whatever its case, numbering or punctuation: ``3. IDEAS:``."""
-    # the look-behind lets a match start only where a run starts: otherwise a long run takes the square of its length
+    """Whether a heading is named Ideas, ignoring case, numbering and punctuation: ``3. IDEAS:``."""
+    # the look-behind allows a match only at the start of a run of punctuation: otherwise long runs take quadratic time
     return re.sub(r"^[\W\d_]+|(?<![\W_])[\W_]+$", "", title).casefold() == "ideas"
 
 
-@lru_cache(maxsize=256)  # asked for every statement, of few paths
+@lru_cache(maxsize=256)  # called for every statement, with few different paths
 def in_ideas(path: str) -> bool:
     return any(is_ideas(part) for part in path.split(PATH))
 
 
 def outline(text: str, file: str = "program") -> Outline:
-    """The structure of a program's text. Raises ProgramError for its front matter, and for brackets without end."""
+    """The structure of a program's text. Raises ProgramError for bad front matter and for too many nested brackets."""
     lines = split_lines(text)
     body = locate(lines, file).end
-    # Blank lines stand in for the front matter, so that the parser's line numbers are those of the file.
+    # Blank lines replace the front matter, so that the parser's line numbers are those of the file.
     shown = "\n" * body + "".join(lines[body:])
     refuse_nested(shown, file)
     tokens = _tokens(shown if body else shown.removeprefix(BOM))
@@ -84,7 +84,7 @@ def outline(text: str, file: str = "program") -> Outline:
     return Outline(tuple(lines), body, headings, tuple(b for b in blocks if b.text.strip()))
 
 
-@lru_cache(maxsize=4)  # a program is read and then linted; nobody changes the tokens
+@lru_cache(maxsize=4)  # a program is parsed and then linted; the tokens are never modified
 def _tokens(shown: str) -> tuple[Token, ...]:
     return tuple(_parser().parse(shown))
 
@@ -102,8 +102,8 @@ def _headings(tokens: Sequence[Token], n_lines: int) -> tuple[Heading, ...]:
         for i, token in enumerate(tokens)
         if token.type == "heading_open" and token.level == 0
     ]
-    # A single first-level heading at the top is the program's title: it names the program, not a place
-    # in it, and the same sentence must be the same directive in programs of any title.
+    # A single first-level heading at the top is the program's title and not part of any path: the same sentence must be
+    # the same directive in programs with different titles.
     tops = [entry for entry in entries if entry[0] == 1]
     title = entries[0] if len(tops) == 1 and entries[0] == tops[0] and not is_ideas(entries[0][1]) else None
     stack: list[tuple[int, str]] = []
@@ -119,7 +119,7 @@ def _headings(tokens: Sequence[Token], n_lines: int) -> tuple[Heading, ...]:
 
 
 class _Walk:
-    """One pass over the tokens; a block is opened where its lines start and filled as its text comes by."""
+    """One pass over the tokens; a block is created where its lines start and filled by the tokens that follow."""
 
     def __init__(self, lines: Sequence[str], headings: Sequence[Heading]) -> None:
         self.lines = lines
@@ -190,17 +190,17 @@ class _Walk:
     def _block(self, kind: str, path: str, token: Token, depth: int = 0) -> StatementBlock:
         start, end = _span(token)
         if kind == "table-row" and start == self.table[0]:
-            end = self.table[1]  # a table falls with its header
+            end = self.table[1]  # the header's lines include the whole table, which is removed with it
         while end > start + 1 and is_blank(self.lines[end - 1].strip("> \t\r\n")):
             end -= 1
         return StatementBlock(kind, path, start, end, depth=depth)
 
 
 def one_line(text: str) -> str:
-    """Text of a paragraph whatever its wrapping: line breaks and the blanks around them become one space."""
+    """The text of a paragraph on one line: line breaks and the blanks around them become one space."""
     return " ".join(line.strip(" \t") for line in text.split("\n")).strip()
 
 
 def _span(token: Token) -> tuple[int, int]:
-    assert token.map is not None, token.type  # block tokens of markdown-it carry their lines
+    assert token.map is not None, token.type  # block tokens of markdown-it have line numbers
     return token.map[0], token.map[1]
