@@ -1,4 +1,4 @@
-"""What a compiler sees of this machine: itself, its linker, the system's libraries and headers, and the source."""
+"""The sandbox of a compiler: the compiler, its linker, the system's libraries and headers, and the source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 class CompilerView(CommandView):
-    """A `CommandView` without the programs of the system, its settings and the packages of the interpreter."""
+    """A `CommandView` without the system's programs and settings and without the interpreter's packages."""
 
     def _system(self) -> None:
         for folder in filter(os.path.isdir, _FOLDERS):
@@ -39,7 +39,7 @@ class CompilerView(CommandView):
             self._write("/etc/ld.so.cache", Path("/etc/ld.so.cache").read_bytes())
 
     def _interpreter(self) -> list[Path]:
-        """Of the process that watches: the program, its library, the standard library, and no packages."""
+        """The interpreter of the monitoring process: program, library and standard library, without packages."""
         standard, program = Path(sysconfig.get_path("stdlib")), Path(os.path.realpath(sys.executable))
         libraries = Path(sys.base_prefix, "lib").glob("libpython*.so*")
         self._packages = [path for name in ("site-packages", "dist-packages") if (path := standard / name).is_dir()]
@@ -53,7 +53,7 @@ class CompilerView(CommandView):
 
 
 def _programs() -> Iterator[list[str]]:
-    """Where each program stands, and what it is; a link where that lies in a folder that is shown."""
+    """bwrap's arguments for each program: a bind, or a symlink if its target is in a folder that is shown."""
     for name in _PROGRAMS:
         path = shutil.which(name, path=_PATH)
         if path is not None:

@@ -1,9 +1,9 @@
 """Devices: the trainers of one run, which carry out several experiments at once.
 
-A sandbox dies with the *thread* that started it (PR_SET_PDEATHSIG, prctl(2); bubblewrap's --die-with-parent). So each
-device has a thread of its own that lives as long as its launcher: no experiment is ever started by a passing thread.
-CPU is metered by the template and its monitor, processes of that one device, and our own scoring by the CPU clock of
-the device's thread: what two devices use at once is told apart exactly as what one uses alone.
+A sandbox dies with the *thread* that started it (PR_SET_PDEATHSIG, prctl(2); bubblewrap's --die-with-parent). Each
+device therefore has its own thread, which lives as long as its launcher and starts all its experiments. The template
+and its monitor, processes of that device, measure CPU time; our scoring is measured by the CPU clock of the device's
+thread. Several devices are therefore measured as accurately as one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_DEVICES = 64
 
 @dataclass(frozen=True)
 class Completed:
-    """An experiment that has ended. ``began`` and ``ended`` by the monotonic clock, seconds; ``started_at`` in UTC."""
+    """A completed experiment. ``began`` and ``ended``: seconds of the monotonic clock; ``started_at``: UTC."""
 
     outcome: Outcome
     started_at: str
@@ -35,9 +35,9 @@ class Completed:
 
 
 class Devices:
-    """``count`` trainers of one task: ``trainer`` and others made of it when a wave first needs them.
+    """``count`` trainers of one task: ``trainer`` and copies of it, made when a wave first needs them.
 
-    The caller may use ``trainer`` by itself between two waves, from the thread that made it.
+    Between two waves the caller may use ``trainer`` directly, from the thread that made it.
     """
 
     def __init__(self, trainer: Trainer, count: int = 1) -> None:
@@ -52,10 +52,10 @@ class Devices:
         self.close()
 
     def run(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Completed]]:
-        """Carry out ``specs``, launched in their order; yields each one's place and landing as it ends.
+        """Carry out ``specs``, started in order; yields the position and result of each experiment when it ends.
 
-        ``go_on`` is asked before each launch. Once it says no, nothing more is launched, and what is in flight ends and
-        is yielded. Raises what a trainer raised, after all in flight have ended.
+        ``go_on`` is called before each start. After it has returned False, nothing more is started; running experiments
+        end and are yielded. An exception of a trainer is raised after all running experiments have ended.
         """
         if self.count == 1 or len(specs) < 2 or self.trainer.instant:
             for position, spec in enumerate(specs):
@@ -87,7 +87,7 @@ class Devices:
                 if one.completed is not None:
                     yield one.position, one.completed
         finally:
-            for _ in range(flying):  # the caller has left early: no trainer is given back while it works
+            for _ in range(flying):  # if the caller leaves early, wait until no trainer is in use
                 ended.get()
         if failure is not None:
             raise failure
@@ -100,7 +100,7 @@ class Devices:
         return self._hands[:count]
 
     def close(self) -> None:
-        """End the further trainers, each in its own thread, and the threads."""
+        """Close the additional trainers, each in its own thread, and end the threads."""
         for hand in self._hands:
             hand.inbox.put(None)
         for hand in self._hands:
@@ -117,7 +117,7 @@ class _DeviceResult:
 
 
 class _Hand(threading.Thread):
-    """The thread of one device. The first device's trainer belongs to the caller, the others are closed here."""
+    """The thread of one device. It closes its trainer at the end, except the first, which belongs to the caller."""
 
     def __init__(self, trainer: Trainer, number: int) -> None:
         super().__init__(name=f"device-{number}", daemon=True)
@@ -137,7 +137,7 @@ class _Hand(threading.Thread):
 
 
 def carry_out(trainer: Trainer, spec: Spec) -> Completed:
-    """One experiment, with its times."""
+    """Run one experiment and record its times."""
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     began = time.monotonic()
     outcome = trainer.run(spec)
@@ -145,10 +145,10 @@ def carry_out(trainer: Trainer, spec: Spec) -> Completed:
 
 
 def idle_seconds(completed: Sequence[Completed], devices: int) -> float:
-    """Device-seconds that a wave's devices were held and did nothing: what an exclusive lease is charged beside them.
+    """Device-seconds in which a wave's devices were held but idle; an exclusive lease is charged for them.
 
-    A wave holds as many devices as it has experiments, ``devices`` at most, from its first launch to its last end;
-    devices that wait for the last one are held too. 0 for a wave of one, which holds one device.
+    A wave holds one device per experiment, at most ``devices``, from its first start to its last end, so devices also
+    wait for the last experiment. The result is 0 for a wave of one.
     """
     if not completed:
         return 0.0
@@ -158,7 +158,7 @@ def idle_seconds(completed: Sequence[Completed], devices: int) -> float:
 
 
 def busy_seconds(completed: Sequence[Completed]) -> float:
-    """Seconds by the clock in which at least one of the experiments was carried out."""
+    """Wall seconds in which at least one of the experiments was running."""
     total, until = 0.0, float("-inf")
     for one in sorted(completed, key=lambda one: one.began):
         total += max(0.0, one.ended - max(one.began, until))

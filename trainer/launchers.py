@@ -1,4 +1,4 @@
-"""The launcher that a task needs on this machine: with a GPU of its own where the task has one."""
+"""Creates the launcher for a task on this machine, with a GPU if the task uses one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainer.task import Task
 
 
 def launcher_for(task: Task, *, sandbox: bool = True, number: int = 0) -> LocalLauncher:
-    """Not started. ``number``: which one of this process's it is. It gives its GPU up when it is closed."""
+    """A launcher that is not started yet. ``number``: its index in this process. `close` releases its GPU."""
     if task.device == "cpu":
         return LocalLauncher(sandbox=sandbox, libraries=task.libraries, number=number)
     seat = GpuSeat(usable())

@@ -1,4 +1,4 @@
-"""`task measure`: the card of a task from real runs: noise, effect of each edit, headroom, cost."""
+"""`task measure`: measures the card of a task by experiments: noise, effect of each edit, headroom, cost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trainer.task import Task
 
 Progress = Callable[[str], None]
 _STACKED = 12  # edits that the greedy chain tries at most
-_MIN_GAIN_SD = 1.0  # single gain below which an edit is not tried in the chain
+_MIN_GAIN_SD = 1.0  # edits with a smaller gain are not tried in the chain
 
 
 def silent(_: str) -> None:
@@ -50,7 +50,7 @@ def declared_edits(task: Task, per_knob: int | None = None) -> list[tuple[Edit, 
 
 @dataclass
 class _Bench:
-    """Runs sources over seeds and keeps the books."""
+    """Runs sources over seeds and records the outcomes."""
 
     trainer: Trainer
     progress: Progress
@@ -71,12 +71,12 @@ class _Bench:
         for outcome in outcomes:
             if outcome.metric is None:
                 message = f"{self.trainer.task.folder / 'train.py'}: the baseline fails: {outcome.reason}"
-                raise TaskError(message, hint="metaloop task check tells what the contract asks")
+                raise TaskError(message, hint="metaloop task check tests the contract")
         values = [outcome.metric for outcome in outcomes if outcome.metric is not None]
         return Baseline(statistics.mean(values), statistics.stdev(values), len(values)), outcomes
 
     def mean(self, source: Source, seeds: range, label: str) -> tuple[float | None, Outcome]:
-        """Mean metric over seeds, and the first outcome that failed (then None) or the last one."""
+        """Mean metric over seeds with the last outcome; if one fails, None with the failed outcome."""
         values: list[float] = []
         for seed in seeds:
             outcome = self.run(source, seed, label)
@@ -98,7 +98,7 @@ class _Bench:
         return EditEffect(label, edit.to_json(), group, "ok", metric, gain, abs(gain) >= RESOLVED, repeats)
 
     def headroom(self, effects: list[EditEffect], baseline: Baseline) -> Headroom:
-        """Stack the best edits one after the other on the best source so far; what helps stays."""
+        """Add the best edits one after the other to the best source so far, and keep each that helps."""
         task = self.trainer.task
         source, best, label, tried = task.baseline(), baseline.mean, "nothing", 0
         for effect in _candidates(effects):
@@ -113,7 +113,7 @@ class _Bench:
                 label = effect.label if label == "nothing" else f"{label} {effect.label}"
         values = [outcome.metric for outcome in (self.run(source, seed, label) for seed in range(300, 304))]
         known = [value for value in values if value is not None]
-        final = statistics.mean(known) if known else best  # fresh seeds: the best of a search is too good
+        final = statistics.mean(known) if known else best  # on fresh seeds, because the best of a search is biased
         edit = task.edits.between(task.edits.config(task.baseline()), task.edits.config(source))
         gain = task.sign * (baseline.mean - final) / baseline.sd
         sd = statistics.stdev(known) if len(known) > 1 else None
@@ -133,7 +133,7 @@ def _candidates(effects: list[EditEffect]) -> list[EditEffect]:
 
 
 def known_floor(task: Task, split: Path) -> float | None:
-    """The best score that is possible at all, where the generator wrote one: ``floor.json`` {metric: value}."""
+    """The best possible score, if the generator wrote it to ``floor.json`` {metric: value}."""
     try:
         floor = json.loads((split / "floor.json").read_bytes()).get(task.metric)
     except (OSError, ValueError, AttributeError):
@@ -146,10 +146,10 @@ def measure(
     data: DataStore | None = None, launcher: Launcher | None = None, seeds: int = 8, repeats: int = 2,
     per_knob: int | None = None, stack: bool = True, progress: Progress = silent,
 ) -> Card:  # fmt: skip
-    """Measure a task's card: ``seeds`` baseline runs, each declared edit ``repeats`` times, a greedy stack of the best.
+    """Measure a task's card: ``seeds`` baseline runs, each edit ``repeats`` times, a greedy combination of the best.
 
-    ``per_knob`` bounds how many values of each ladder are tried; ``progress`` gets one line per experiment.
-    Raises TaskError if the baseline itself fails.
+    ``per_knob`` limits the number of values of each knob; ``progress`` receives one line per experiment.
+    Raises TaskError if the baseline fails.
     """
     own = launcher or launcher_for(task)
     with tempfile.TemporaryDirectory() as folder:

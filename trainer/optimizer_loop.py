@@ -1,7 +1,7 @@
-"""The trusted loop of the scorer `optimizer`, in a process of its own: model and data here, the optimizer elsewhere.
+"""The trusted process of the scorer `optimizer`: it has model and data; the optimizer runs in the candidate's process.
 
-A process, and not a thread of the worker: its BLAS has one thread, so that a metric does not hang on the number of
-cores and all CPU is counted, and what a task's data.py imports stays out of the worker.
+It is a process and not a thread of the worker, for three reasons: its BLAS has one thread, so that the metric does not
+depend on the number of cores; all CPU is counted; and imports of the task's data.py stay out of the worker.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from trainer.streaming import Channel
 
 
 class OptimizerProblem(Protocol):
-    """What data.py's ``problem(split, seed)`` returns: a model, its data, and where it stands."""
+    """The return value of data.py's ``problem(split, seed)``: a model with its data."""
 
     shapes: Sequence[tuple[int, ...]]  # of the weights, float32 each
     guess: float  # loss of a blind guess; over twice that is `invalid`
@@ -30,16 +30,16 @@ class OptimizerProblem(Protocol):
         """The arrays to start from."""
 
     def gradients(self, step: int, weights: Any) -> Any:
-        """Arrays like the weights; ``step`` counts from 0, each is asked for once and in order."""
+        """Arrays like the weights; called once per step, in order, from 0."""
 
     def score(self, weights: Any) -> float:
         """The metric of the weights on the hidden rows, which no gradient has seen."""
 
 
 def train(problem: OptimizerProblem, channel: Channel, steps: int, seconds: float) -> float:
-    """Ask for new weights ``steps`` times, in ``seconds`` together, and score the last ones.
+    """Request new weights ``steps`` times, within ``seconds`` in total, and score the last ones.
 
-    InvalidPredictions if weights or gradients are not finite, nobody answers, or the loss is far beyond a guess.
+    InvalidPredictions if weights or gradients are not finite, answers are missing, or the loss is far above a guess.
     """
     import numpy as np
 
@@ -64,7 +64,7 @@ def train(problem: OptimizerProblem, channel: Channel, steps: int, seconds: floa
 
 
 def _ask(channel: Channel, question: bytes, seconds: float) -> memoryview:
-    """The answer to this question: it carries the token of it, which nobody knows who has not read it."""
+    """The answer to this question. It must repeat the question's random token, so it cannot be sent in advance."""
     token = os.urandom(serving.TOKEN_BYTES)
     channel.refuse_early()
     answer = channel.ask(token + question, seconds)
@@ -81,7 +81,7 @@ def _flat(arrays: Any) -> Any:
 
 
 def unflat(flat: Any, shapes: Sequence[Sequence[int]]) -> list[Any]:
-    """Arrays of those shapes out of one, each a copy."""
+    """Splits one array into copies of those shapes."""
     arrays, at = [], 0
     for shape in shapes:
         size = math.prod(shape)
@@ -91,8 +91,8 @@ def unflat(flat: Any, shapes: Sequence[Sequence[int]]) -> list[Any]:
 
 
 def main(split: str, seed: int) -> None:
-    """Tell the shapes, take the descriptors of a conversation, train, tell the metric; all through descriptor 0."""
-    data = importlib.import_module("data")  # the task's, for its folder comes first
+    """Send the shapes, receive the descriptors of a conversation, train, send the metric; all through descriptor 0."""
+    data = importlib.import_module("data")  # the task's, because its folder comes first
     control = socket.socket(fileno=0)
     problem: OptimizerProblem = data.problem(Path(split), seed)
     shapes = [list(shape) for shape in problem.shapes]

@@ -52,7 +52,7 @@ def test_a_crash_pays_what_it_held(held: Trainer, with_main: Callable[[str], Sou
 def test_the_hard_line_is_one_of_the_clock(held: Trainer, with_main: Callable[[str], Source]) -> None:
     held.task = replace(held.task, budget_seconds=0.4, hard_factor=1.25, hard_extra=0.1)
     outcome = held.run(Spec(with_main("import time; time.sleep(3600)"), seed=1))
-    assert outcome.status == "timeout" and "by the clock" in outcome.reason
+    assert outcome.status == "timeout" and "of wall time" in outcome.reason
     assert outcome.device_seconds == outcome.wall_seconds
 
 
@@ -102,7 +102,7 @@ def test_launchers_take_different_gpus(tmp_path: Path) -> None:
     assert [seat.gpu.index for seat in seats] == [0, 1, 0, 1]
     seats[1].close()
     assert GpuSeat(two, tmp_path / "seats").gpu.index == 1
-    with pytest.raises(EnvironmentProblem, match="no GPU"):
+    with pytest.raises(EnvironmentProblem, match="no usable GPU"):
         GpuSeat((), tmp_path / "seats")
 
 

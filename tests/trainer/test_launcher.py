@@ -176,7 +176,7 @@ from trainer.local import LocalLauncher
 launcher = LocalLauncher(sandbox=False)
 launcher.start()
 print(json.dumps([launcher.template_pid, str(launcher._root)]), flush=True)
-launcher.run(Request("train", Limits(600, 600), files={{"train.py": {code.encode()!r}}}))
+launcher.run(ProcessRequest("train", ProcessLimits(600, 600), files={{"train.py": {code.encode()!r}}}))
 """
     process = subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True)
     assert process.stdout

@@ -73,7 +73,7 @@ def test_a_sandbox_with_a_hole_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
         return found[:place] + hole + found[place:]
 
     monkeypatch.setattr(outer, "arguments", leaky)
-    with pytest.raises(EnvironmentProblem, match=r"does not hold.*/etc/passwd") as refused:
+    with pytest.raises(EnvironmentProblem, match=r"is not secure.*/etc/passwd") as refused:
         LocalLauncher(libraries="packages").start()
     assert "--unsafe-no-sandbox" in refused.value.hint
 
@@ -173,9 +173,9 @@ def test_disk_is_bounded(script: Script) -> None:
     ("code", "message"),
     [
         ("", "wrote no checkpoint"),
-        ("open('checkpoint.pt', 'wb').close()", "plain file of 1 byte to 1 MB"),
-        ("open('checkpoint.pt', 'wb').truncate((1 << 20) + 1)", "plain file of 1 byte to 1 MB"),
-        ("import os; os.mkdir('checkpoint.pt')", "plain file"),
+        ("open('checkpoint.pt', 'wb').close()", "regular file of 1 byte to 1 MB"),
+        ("open('checkpoint.pt', 'wb').truncate((1 << 20) + 1)", "regular file of 1 byte to 1 MB"),
+        ("import os; os.mkdir('checkpoint.pt')", "regular file"),
         ("open('checkpoint.pt', 'wb').write(b'trained')", ""),
     ],
 )
@@ -215,7 +215,7 @@ from trainer.local import LocalLauncher
 launcher = LocalLauncher()
 launcher.start()
 print(launcher._process.pid, flush=True)
-launcher.run(Request("train", Limits(600, 600), files={"train.py": b"import time; time.sleep(600)"}))
+launcher.run(ProcessRequest("train", ProcessLimits(600, 600), files={"train.py": b"import time; time.sleep(600)"}))
 """
     process = subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout

@@ -1,4 +1,4 @@
-"""What a repository has not got in itself: links out of it, files that Git LFS keeps, submodules not fetched."""
+"""Reports files that a repository needs but does not contain: links to the outside, Git LFS files, submodules."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _PACKAGES = "node_modules"
 
 
 def links(repository: ForeignRepository, readable: tuple[str, ...]) -> dict[str, str]:
-    """Name in the repository → where it leads: what the user lets be seen, links within it, packages of its own.
+    """Name in the repository → target: paths that the user allowed, links inside the repository, its own packages.
 
-    A link out of the repository leads nowhere unless the user names its target: it may be a stranger's, to our keys.
+    A link out of the repository is used only if the user names its target, because it may point to the user's keys.
     """
     root, shown = repository.folder, {}
     named = [Path(os.path.realpath(Path(text).expanduser())) for text in readable]
@@ -38,17 +38,17 @@ def links(repository: ForeignRepository, readable: tuple[str, ...]) -> dict[str,
 
 
 def missing(repository: ForeignRepository, led: dict[str, str]) -> list[RepositoryFact]:
-    """One fact for each thing that is not there, with what brings it."""
+    """One fact for each missing file, link or submodule, with the command that provides it."""
     facts = []
     for name in repository.links:
         if name not in led:
             target = os.path.realpath(repository.folder / name)
-            note = f"a link, not followed; --readable {target} shows it" if os.path.exists(target) else "a dead link"
+            note = f"a link, not followed; --readable {target} shows it" if os.path.exists(target) else "a broken link"
             facts.append(RepositoryFact("left out", name, note, FLAG))
     for name, (size, _) in repository.files.items():
         if size < _POINTER_BYTES and repository.text(name).startswith(_POINTER):
             facts.append(
-                RepositoryFact("not there", name, f"{name}:1", "", "Git LFS holds it: git lfs pull, then init again")
+                RepositoryFact("not there", name, f"{name}:1", "", "stored in Git LFS: git lfs pull, then init again")
             )
     for name in _MODULE.findall(_modules(repository.folder)):
         folder = repository.folder / name

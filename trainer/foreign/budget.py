@@ -1,4 +1,4 @@
-"""The time that an experiment may take, and what holds it: a constant, a variable of the environment, an option."""
+"""Finds the time budget of an experiment, and where it is set: a constant, an environment variable or an option."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ Basis = Literal["given", "stated", "assumed"]
 
 @dataclass(frozen=True)
 class Budget:
-    """Seconds of one experiment, and what makes them fewer: ``constant`` is FILE:NAME, ``variable`` a name.
+    """Seconds of one experiment, and how to reduce them: ``constant`` is FILE:NAME, ``variable`` a name.
 
-    Both are empty where nothing takes a budget, or the command has it as an option.
+    Both are empty if the budget cannot be set or is an option of the command.
     """
 
     fact: RepositoryFact
@@ -58,14 +58,14 @@ class Budget:
 
     @property
     def basis(self) -> Basis:
-        """What speaks for the figure: the user, the repository, or nobody."""
+        """The origin of the value: the user, the repository, or a guess."""
         return "given" if self.fact.where == "given" else "assumed" if self.fact.where == "assumed" else "stated"
 
 
 def find(repository: ForeignRepository, given: float | None, command: RepositoryFact) -> Budget:
-    """The flag's, else an option's of the command, a constant's or variable's of the code, else what the prose says.
+    """The budget given by the flag, else by an option of the command, a constant or variable, else by the prose.
 
-    Where there is none of them, an assumption that is told as one.
+    Without any of these the budget is a guess, with the basis "assumed".
     """
     if given is not None:
         return Budget(RepositoryFact("budget", given, "given", FLAG))
@@ -74,12 +74,12 @@ def find(repository: ForeignRepository, given: float | None, command: Repository
     return (
         next(_held(repository), None)
         or next(_spoken(repository), None)
-        or Budget(RepositoryFact("budget", _ASSUMED, "assumed", FLAG, "a guess: nothing names a time"))
+        or Budget(RepositoryFact("budget", _ASSUMED, "assumed", FLAG, "a guess: the repository states no time"))
     )
 
 
 def filled(command: str) -> str:
-    """A command with {seed} and {budget} in the place of the numbers that its options give for them."""
+    """A command with the numbers of its seed and budget options replaced by {seed} and {budget}."""
     return _OPTION.sub(r"\1{budget}", _SEED_OPTION.sub(r"\1{seed}", command))
 
 
@@ -108,11 +108,11 @@ def _spoken(repository: ForeignRepository) -> Iterator[Budget]:
         if spoken := _SPOKEN.search(line.text):
             seconds = float(spoken[1]) * _UNITS[spoken[2][0].lower()]
             if 0 < seconds < _LONGEST:
-                yield Budget(RepositoryFact("budget", seconds, line.where, FLAG, "as the text says"))
+                yield Budget(RepositoryFact("budget", seconds, line.where, FLAG, "stated in the text"))
 
 
 def _arithmetic(text: str) -> float | None:
-    """The value of numbers joined by * / + -, without evaluating anything else."""
+    """The value of an expression of numbers and * / + -; nothing else is evaluated."""
     try:
         return _value(ast.parse(text.strip(), mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, ZeroDivisionError):
@@ -124,4 +124,4 @@ def _value(node: ast.expr) -> float:
         return float(node.value)
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         return float(_OPERATORS[type(node.op)](_value(node.left), _value(node.right)))
-    raise ValueError("no such arithmetic")
+    raise ValueError("unsupported expression")

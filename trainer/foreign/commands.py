@@ -1,4 +1,4 @@
-"""The command that an experiment runs: told by the program, the README, a Makefile, or by what there is."""
+"""Finds the command that an experiment runs: in the program, the README, a Makefile, or by well-known file names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAKEFILES = ("Makefile", "makefile", "GNUmakefile")
 
 
 def find(repository: ForeignRepository, given: str | None) -> RepositoryFact:
-    """The command as one shell line, without a redirection of its output: we read it ourselves."""
+    """The command as one shell line, without redirections of its output, which Metaloop reads."""
     if given:
         return RepositoryFact("command", given, "given", FLAG)
     spoken = [(line, command) for line in _spoken(repository) if (command := _command(line.text, repository))]
@@ -42,28 +42,27 @@ def find(repository: ForeignRepository, given: str | None) -> RepositoryFact:
     for name in _FILES:
         if name in repository.files:
             runner = "python" if name.endswith(".py") else "bash"
-            return RepositoryFact(
-                "command", f"{runner} {name}", name, FLAG, "the file is there; nothing says how it is run"
-            )
-    return missing("command", FLAG, "no file says how an experiment is run")
+            note = "guessed from the file's name; the command is documented nowhere"
+            return RepositoryFact("command", f"{runner} {name}", name, FLAG, note)
+    return missing("command", FLAG, "no file contains the command of an experiment")
 
 
 def _spoken(repository: ForeignRepository) -> Iterator[RepositoryLine]:
-    """Every command-like piece of the prose: lines of fenced blocks, and what stands in backticks."""
+    """Possible commands in the prose: lines of code blocks, and text in backticks."""
     for name in repository.prose:
         fenced = False
         for line in repository.lines(name):
             if line.text.lstrip().startswith(("```", "~~~")):
                 fenced = not fenced
                 continue
-            block = fenced or line.text.startswith(("    ", "\t"))  # an indented line is code, too
+            block = fenced or line.text.startswith(("    ", "\t"))  # an indented line is code
             pieces = [line.text.strip().strip("`")] if block else re.findall(r"`([^`]{3,200})`", line.text)
             for piece in pieces:
                 yield RepositoryLine(line.file, line.number, piece)
 
 
 def _command(text: str, repository: ForeignRepository) -> str:
-    """The command of a piece of text as it would be run here, or an empty string."""
+    """The command in a piece of text in the form to run here, or an empty string."""
     text = text.split(" #")[0].strip()
     while (shorter := _BEFORE.sub("", text)) != text:
         text = shorter
@@ -77,7 +76,7 @@ def _command(text: str, repository: ForeignRepository) -> str:
 
 
 def plain_python(text: str) -> str:
-    """``uv run`` without uv: the sandbox has no network, so the environment must be there already."""
+    """A command without ``uv run``, which needs the network; the environment must exist already."""
     inner = re.sub(r"^uv run(?:\s+--?[\w-]+(?:=\S+)?)*\s+", "", text)
     return f"python {inner}" if inner != text and inner.split()[0].endswith(".py") else inner
 
@@ -99,7 +98,7 @@ def _is_there(text: str, repository: ForeignRepository) -> bool:
 
 
 def _rank(repository: ForeignRepository, line: RepositoryLine, command: str) -> tuple[bool, int, int, int]:
-    """Lower is likelier: a word of running in it, the weightier file, the earlier line."""
+    """Sort key, lower is likelier: commands that train, then more important files, then earlier lines."""
     train = "train" in command or "bench" in command
     return not train, repository.prose.index(line.file), -len(_WORDS.findall(command)), line.number
 

@@ -1,4 +1,4 @@
-"""What was found out about a repository: each value with the place that it comes from and the flag that corrects it."""
+"""Facts about a repository: each value with its origin and the flag that corrects it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RepositoryFact:
-    """``where`` is FILE:LINE, "given" for a flag, "assumed" for our default; ``value`` None: not found."""
+    """``where`` is FILE:LINE, "given" for a flag, "assumed" for a default; a ``value`` of None was not found."""
 
     field: str
     value: Any

@@ -1,7 +1,7 @@
-"""Knobs for a researcher without a language model: constants of the editable files, each a ladder around its value.
+"""Knobs for a researcher without a language model: constants of the editable files, each with multiples of its value.
 
-Python constants at the top level become knobs. Any other line that defines one (``#define``, ``const``, ``NAME=``, a
-field of a Python class, the default of an option, a key of YAML, TOML or JSON) becomes patches, one a value.
+Python constants at the top level become knobs. Any other line that defines a constant (``#define``, ``const``,
+``NAME=``, a field of a Python class, the default of an option, a key of YAML, TOML or JSON) becomes a patch per value.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _FORMS = {
 
 @dataclass(frozen=True)
 class Ladder:
-    """One knob: ``values`` of a constant, or ``patches``: (name, line as it is, line as it would be)."""
+    """One knob: ``values`` of a constant, or ``patches``: (name, old line, new line)."""
 
     name: str
     kind: str
@@ -59,7 +59,7 @@ class Ladder:
 
 
 def find(repository: ForeignRepository, editable: Sequence[str], given: Mapping[str, str]) -> list[Ladder]:
-    """The ladders of the editable files, those of ``given`` (NAME → "1,2,4") first; at most 24."""
+    """The knobs of the editable files, at most 24; those of ``given`` (NAME → "1,2,4") come first."""
     knobs: dict[str, Ladder] = {}
     for file in editable:
         whole = _of_python(repository, file, given) if file.endswith(".py") else []
@@ -111,7 +111,7 @@ def _fit(name: str, given: Mapping[str, str]) -> bool:
 
 
 def _values(now: Any, given: str | None) -> tuple[Any, ...]:
-    """The values given, with the present one; else multiples of it, or of the distance from 1 for a share near 1."""
+    """The given values and the present one; by default multiples of it, or for 0.5 to 1 of its distance from 1."""
     if given is not None:
         return _read(now, given)
     if isinstance(now, bool):

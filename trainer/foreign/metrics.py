@@ -1,4 +1,4 @@
-"""The metric of a repository: its name, where it is read, and which way is better."""
+"""Finds the metric of a repository: its name, where to read it, and which direction is better."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.foreign.repository import ForeignRepository, RepositoryLine
 from trainer.metric_names import loose_direction, plain_name
 
 METRIC, FILE, DIRECTION = "--metric", "--metric-file", "--direction"
-# what is no number is matched, too: a run that ends in NaN must not be judged by an earlier line
+# also matches NaN and inf: a run that ends in NaN must not be scored by an earlier line
 _NUMBER = (
     r"([-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|[nN]a[nN]|[iI]nf(?:inity)?))"
 )
@@ -29,7 +29,7 @@ _SAYS = {
     "lower": re.compile(r"lower(?: is|=| are)? better|lowest|minimi[sz]|as (?:low|small)|smaller is", re.I),
     "higher": re.compile(r"higher(?: is|=| are)? better|highest|maximi[sz]|as (?:high|large)|larger is", re.I),
 }
-_QUICK = re.compile(r"\b(?:faster|fastest|as fast)\b", re.I)  # lower for a time, higher for a rate
+_QUICK = re.compile(r"\b(?:faster|fastest|as fast)\b", re.I)  # means lower for a time, higher for a rate
 _AUXILIARY = re.compile(
     r"^(?:num_|n_|total|peak|startup|step|epoch|depth|seed|commit|status|training_seconds|warmup|mfu|gpu|device|params"
     r"|url|http)",
@@ -39,7 +39,7 @@ _AUXILIARY = re.compile(
 
 @dataclass(frozen=True)
 class Metric:
-    """``pattern`` for a line of the output or ``key`` of JSON; ``file`` that it is written to, or the output itself."""
+    """``pattern`` for a line of text, or ``key`` of JSON, in ``file`` (empty: in the output)."""
 
     name: RepositoryFact
     pattern: str = ""
@@ -48,13 +48,13 @@ class Metric:
 
 
 def pattern_of(name: str, first: bool = True) -> str:
-    """A regular expression for ``name: value`` and ``name = value``, a unit may follow; ``first`` in its line."""
+    """A regular expression for ``name: value`` and ``name = value``; ``first``: only at the start of a line."""
     start = r"^\s*" if first else r"(?:^|[\s|,;(])"
     return rf"{start}{re.escape(name)}\s*[:=]\s*{_NUMBER}"
 
 
 def find(repository: ForeignRepository, name: str | None, file: str | None) -> Metric:
-    """The metric that the flags name, or the likeliest that the repository prints or writes."""
+    """The metric that the flags name, or the most likely one that the repository prints or writes."""
     if file is not None:
         return _in_file(file, name or _key_near(repository, file), "given" if name else file)
     if name is not None:
@@ -76,7 +76,7 @@ def _in_file(file: str, key: str, where: str) -> Metric:
 
 
 def _in_words(repository: ForeignRepository) -> Metric | None:
-    """A figure with a name of several words, ``Final loss: 0.1``; the last such that sounds like a metric."""
+    """The last printed number with a name of several words that looks like a metric, as in ``Final loss: 0.1``."""
     last = None
     for line in repository.lines(*repository.code):
         for match in _IN_WORDS.finditer(line.text):
@@ -87,7 +87,7 @@ def _in_words(repository: ForeignRepository) -> Metric | None:
 
 
 def _best(repository: ForeignRepository, form: re.Pattern[str]) -> tuple[str, RepositoryLine] | None:
-    """The printed name with the most reason to be the metric: grepped for, spoken of, known, not a side figure."""
+    """The printed name that is most likely the metric: used with grep, mentioned, well known, not auxiliary."""
     printed: dict[str, RepositoryLine] = {}
     for line in repository.lines(*repository.code):
         for match in form.finditer(line.text):
@@ -119,17 +119,18 @@ def _weight(name: str, mentions: int) -> float:
 
 
 def _written(repository: ForeignRepository) -> Metric:
-    """A JSON file that the code or the prose names and that is not there yet: it is written by a run."""
+    """The metric in a JSON file that is mentioned but does not exist, so a run probably writes it."""
     for line in repository.lines(*repository.prose, *repository.code):
         for match in _JSON_FILE.finditer(f" {line.text} "):
             name = match[1].removeprefix("./")
             if name not in repository.files and name not in ("package.json", "config.json"):
                 return _in_file(name, _key_near(repository, name), line.where)
-    return Metric(missing("metric", METRIC, "nothing prints NAME: VALUE, nothing writes JSON; also --metric-file"))
+    note = "no code prints NAME: VALUE or writes a JSON file; see also --metric-file"
+    return Metric(missing("metric", METRIC, note))
 
 
 def _key_near(repository: ForeignRepository, file: str) -> str:
-    """The likeliest key of a JSON file, from the texts that name it."""
+    """The most likely key of a JSON file, from the texts that mention the file."""
     texts = [*repository.prose, *repository.code]
     naming = [name for name in texts if file in (text := repository.text(name)) or file.rsplit("/", 1)[-1] in text]
     return _likeliest_key(repository, naming) or _likeliest_key(repository, repository.code)
@@ -147,7 +148,7 @@ def _likeliest_key(repository: ForeignRepository, names: list[str]) -> str:
 
 
 def direction(repository: ForeignRepository, metric: str | None, given: str | None) -> RepositoryFact:
-    """From a sentence that names the metric, any sentence of the prose, or the metric's own name."""
+    """The better direction, from a sentence about the metric, any sentence of the prose, or the metric's name."""
     if given:
         return RepositoryFact("direction", given, "given", DIRECTION)
     named = loose_direction(metric or "")
@@ -164,5 +165,5 @@ def direction(repository: ForeignRepository, metric: str | None, given: str | No
             [(way, line)] = ways.items()
             return RepositoryFact("direction", way, line.where, DIRECTION)
     if named:
-        return RepositoryFact("direction", named, "by its name", DIRECTION, "no sentence says which way is better")
-    return missing("direction", DIRECTION, "lower or higher: nothing says which way is better")
+        return RepositoryFact("direction", named, "by its name", DIRECTION, "no sentence states the better direction")
+    return missing("direction", DIRECTION, "lower or higher: the better direction is stated nowhere")

@@ -1,4 +1,4 @@
-"""Which files a researcher may edit, as the program says it, and which of the rest are programs or none of the task."""
+"""Finds the editable files of a repository, and which of the others are read-only or executable."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST = 20
 
 
 def editable(repository: ForeignRepository, given: Sequence[str], command: str | None) -> RepositoryFact:
-    """The editable files: the flag's, else those that the prose allows, else the script that the command starts."""
+    """The editable files: given by the flag, else allowed by the prose, else the script that the command starts."""
     if given:
         if unknown := [name for name in given if name not in repository.files]:
             near = ", ".join(list(repository.files)[:8])
@@ -39,19 +39,19 @@ def editable(repository: ForeignRepository, given: Sequence[str], command: str |
     if allowed:
         return RepositoryFact("editable", allowed, where, FLAG)
     if "train.py" in repository.files:
-        note = "the file is there; no sentence says what may be edited"
+        note = "guessed from the file's name; no sentence states what may be edited"
         return RepositoryFact("editable", ["train.py"], "train.py", FLAG, note)
     scripts = [name for name in scripts_of(command or "", repository) if not re.search(r"bench|eval|test|score", name)]
     sources = [name for name in repository.files if _SOURCE.search(name) and not name.endswith(".sh")]
     if not scripts and len(sources) == 1:
         return RepositoryFact("editable", sources, sources[0], FLAG, "the only source file")
     if scripts:
-        return RepositoryFact("editable", scripts[:1], "the command", FLAG, "no sentence says what may be edited")
-    return missing("editable", FLAG, "no sentence says which files may be edited")
+        return RepositoryFact("editable", scripts[:1], "the command", FLAG, "no sentence states what may be edited")
+    return missing("editable", FLAG, "no sentence states which files may be edited")
 
 
 def _allowed(repository: ForeignRepository) -> tuple[list[str], str]:
-    """Files that a sentence of the prose allows to edit, and where the first of them stands."""
+    """Files that the prose allows to edit, and the line of the first such sentence."""
     for file in repository.prose:
         reader = _Reader(repository)
         for line in repository.lines(file):
@@ -63,7 +63,7 @@ def _allowed(repository: ForeignRepository) -> tuple[list[str], str]:
 
 
 class _Reader:
-    """Goes through the sentences of a text; a heading counts for what stands below it, "do not" for what was named."""
+    """Reads sentences in order. A heading applies to the text below it, "do not" also to the files named before."""
 
     def __init__(self, repository: ForeignRepository) -> None:
         self.repository = repository
@@ -90,7 +90,7 @@ class _Reader:
 
 
 def _expanded(text: str, repository: ForeignRepository) -> list[str]:
-    """The files that a name in a sentence means: a file, or the sources below a folder."""
+    """The files that a name in a sentence refers to: a file, or the sources below a folder."""
     text = text.removeprefix("./")
     if text in repository.files:
         return [text]
@@ -101,7 +101,7 @@ def _expanded(text: str, repository: ForeignRepository) -> list[str]:
 
 
 def read_only(repository: ForeignRepository, edits: Sequence[str]) -> list[str]:
-    """What lies beside the editable files; prose steers the researcher and is no part of the experiment."""
+    """All files except the editable ones and the prose, which instructs the researcher and is not needed to run."""
     return [name for name in repository.files if name not in edits and name not in repository.prose]
 
 
