@@ -68,7 +68,7 @@ ARTIFACTS = {
     "empty": ("open('checkpoint.pt', 'w')", "invalid", "not a regular file"),
     "too large": ("_os.truncate(_os.open('checkpoint.pt', 66), (4 << 20) + 1)", "invalid", "not a regular file"),
     "sparse, as large as may be": ("_os.truncate(_os.open('checkpoint.pt', 66), 4 << 20)", "invalid", ""),
-    "nobody may read it": ("_os.close(_os.open('checkpoint.pt', 66, 0))", "invalid", "plain file|cannot be taken"),
+    "nobody may read it": ("_os.close(_os.open('checkpoint.pt', 66, 0))", "invalid", "regular file|cannot be read"),
     "none": ("0", "invalid", "no checkpoint"),
     "its folder gone": ("_os.rename('/tmp', '/gone')", "crash", "OSError|PermissionError"),
 }
