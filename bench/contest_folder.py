@@ -103,7 +103,7 @@ def stored(contest: Contest, people: Sequence[Person], rng: random.Random) -> li
     """An entry of each person, all its runs done as far as the database knows."""
     with contest.database.write() as connection:
         rows = [
-            store(connection, contest.config, Program.parse(text(rng), place="program.md"), role="program", person=who)
+            store(connection, contest.config, Program.parse(text(rng), file="program.md"), role="program", person=who)
             for who in people
         ]
         for row in rows:

@@ -27,7 +27,7 @@ from trainer.experiment import Spec, Trainer
 from trainer.inside import monitor, wire
 from trainer.launcher import Ended, LauncherFault, read_reply
 from trainer.predictions import InvalidPredictions
-from trainer.referee import Failed, LocalReferee, Tally
+from trainer.referee import ExperimentTally, Failed, LocalReferee
 from trainer.streams import Streams
 from trainer.task import TASKS, Task
 
@@ -232,7 +232,7 @@ def _checkpoint_reader(folder: Path) -> Reader:
         with Blob(data) as checkpoint:
             referee = LocalReferee(
                 trainer.launcher, trainer.data, request, checkpoint,
-                stream="search", seed=1, scoring=trainer.task.scoring, tally=Tally(),
+                stream="search", seed=1, scoring=trainer.task.scoring, tally=ExperimentTally(),
             )  # fmt: skip
             return referee.predict(inputs)
 

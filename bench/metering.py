@@ -18,10 +18,10 @@ from pathlib import Path
 
 from bench.common import figure
 from trainer import scaffold
-from trainer.cgroup import Group
+from trainer.cgroup import Cgroup
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import Ended, Limits, Request
+from trainer.launcher import Ended, ProcessLimits, ProcessRequest
 from trainer.local import LocalLauncher
 from trainer.referee import LEAST, meters_agree
 from trainer.source import Source
@@ -45,12 +45,12 @@ class Count:
 class Counted(LocalLauncher):
     """A launcher whose template is in a cgroup of ours, read around every process."""
 
-    def __init__(self, group: Group, *, sandbox: bool) -> None:
+    def __init__(self, group: Cgroup, *, sandbox: bool) -> None:
         super().__init__(sandbox=sandbox)
         self.group = group
         self.counts: list[Count] = []
 
-    def run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
+    def run(self, request: ProcessRequest, meanwhile: Callable[[], None] | None = None) -> Ended:
         self.start()
         assert self.group is not None
         before = self.group.cpu_seconds() or 0.0
@@ -79,7 +79,7 @@ def _source(task: Task, name: str, code: str) -> Source:
 
 def _measure(task: Task, folder: Path, *, sandbox: bool, only: list[str] | None) -> float:
     """Run every program; returns the largest relative error."""
-    group = Group.create("metering")
+    group = Cgroup.create("metering")
     if group is None or group.cpu_seconds() is None:
         sys.exit("no writable cgroup here: nothing to compare with")
     launcher = Counted(group, sandbox=sandbox)
@@ -89,7 +89,7 @@ def _measure(task: Task, folder: Path, *, sandbox: bool, only: list[str] | None)
             trainer.run(Spec(task.baseline(), seed=1))
             launcher.counts.clear()
             for _ in range(FORKS):
-                launcher.run(Request("noop", Limits(10.0, 60.0)))
+                launcher.run(ProcessRequest("noop", ProcessLimits(10.0, 60.0)))
             empty = statistics.median(count.true for count in launcher.counts)
             figure("constant", f"{launcher.constant:.4f} CPU-s metered, {empty:.4f} by the cgroup")
             for name, code in programs().items():

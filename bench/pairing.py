@@ -38,7 +38,7 @@ def gain(task: Task, trainer: Trainer, program: Program, luck: str, seed: int) -
                 emit=lambda _: None, folder=None)  # fmt: skip
     assert task.law is not None
     before, after = (
-        task.law.tell(task.edits.config(s), s.source_id, seed=1, stream="reserve", fraction=1.0, block="").metric
+        task.law.simulate(task.edits.config(s), s.source_id, seed=1, stream="reserve", fraction=1.0, block="").metric
         for s in (task.baseline(), ended.final)
     )
     return task.sign * (float(before or 0.0) - float(after or 0.0))

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bench.common import figure
-from trainer.launcher import Limits, Request
+from trainer.launcher import ProcessLimits, ProcessRequest
 from trainer.local import LocalLauncher
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ for _ in sys.stdin:
     os.waitpid(pid, 0)
     print(used() - before, flush=True)
 """
-_NOTHING = Request("noop", Limits(10.0, 60.0))
-_BURN = Request(
-    "train", Limits(10.0, 60.0), files={"train.py": b"import time\nwhile time.process_time() < 1.0: pass\n"}
+_NOTHING = ProcessRequest("noop", ProcessLimits(10.0, 60.0))
+_BURN = ProcessRequest(
+    "train", ProcessLimits(10.0, 60.0), files={"train.py": b"import time\nwhile time.process_time() < 1.0: pass\n"}
 )
 
 

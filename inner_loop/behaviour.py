@@ -8,7 +8,7 @@ from typing import Any
 
 from programs.charter import Charter
 from programs.directives import Directive
-from programs.ideas import Idea
+from programs.ideas import ProgramIdea
 from programs.ids import content_id
 from programs.program import Program
 from trainer.edits import Edit, EditSpace, Knob
@@ -27,7 +27,7 @@ def behaviour_id(program: Program, task: Task, researcher: str = "scripted") -> 
     return content_id("b", json.dumps([effective(program.charter, task), queue], sort_keys=True))
 
 
-def resolved_ideas(program: Program, task: Task) -> list[tuple[Idea, Edit]]:
+def resolved_ideas(program: Program, task: Task) -> list[tuple[ProgramIdea, Edit]]:
     """The ideas that a scripted researcher carries out here, in order: none unless the queue is a proposer.
 
     Left out are those that name no edit of this task or touch what is out of focus.

@@ -23,7 +23,7 @@ from inner_loop.repository import Repository
 from inner_loop.results_tsv import ResultsTable
 from inner_loop.wave import Ask, Known, Planned, fly
 from programs.errors import Corrupt, EnvironmentProblem, TaskError, UsageError
-from trainer.devices import Devices, Landing, busy_seconds, idle_seconds
+from trainer.devices import Completed, Devices, busy_seconds, idle_seconds
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
 from trainer.source import Source
@@ -334,7 +334,7 @@ class Bench:
         if self._should_stop():
             raise RunStopped(f"run {self.run_id} was asked to stop after experiment {len(self.history) - 1}")
 
-    def _hold(self, first: int, landings: Sequence[Landing]) -> None:
+    def _hold(self, first: int, landings: Sequence[Completed]) -> None:
         """Charge a wave's leased devices for the time in which they waited, as it was recorded or is measured now."""
         idle = self._replay.idle(first)
         if idle is None and self._trainer.leased and not self._trainer.fixed_steps:

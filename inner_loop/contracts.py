@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from inner_loop.record import Record
-from programs.ideas import Idea
+from programs.ideas import ProgramIdea
 from trainer.edits import Edit, EditSpace, Knob
 from trainer.source import Source
 
@@ -54,7 +54,7 @@ class ProposerStart:
     """What a proposer is made from: the ideas of the program that the task knows, each with its edit, in their order;
     and the directives to cite for what is proposed without an idea."""
 
-    ideas: tuple[tuple[Idea, Edit], ...]
+    ideas: tuple[tuple[ProgramIdea, Edit], ...]
     because: tuple[str, ...]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainer.devices import Devices, Landing
+from trainer.devices import Completed, Devices
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec
 from trainer.source import Source
@@ -45,13 +45,13 @@ class Planned:
 
 def fly(
     devices: Devices, wave: Sequence[Planned], go_on: Callable[[], bool], take: Callable[[Planned, Known], None]
-) -> list[Landing]:
+) -> list[Completed]:
     """Carry out what of a wave is not known; ``take`` is called for each, by number, as soon as those before it ended.
 
     An end by which nothing can be recorded (`fault`) keeps back all with a higher number, and is the last that is
     taken; nothing is launched after it. Returns the landings of those that were carried out now.
     """
-    landings: list[Landing] = []
+    landings: list[Completed] = []
     ended: dict[int, Known] = {one.number: one.known for one in wave if one.known is not None}
     waiting = [one for one in wave if one.known is None]
     order = iter(wave)

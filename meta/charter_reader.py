@@ -11,7 +11,7 @@ from meta.charter_reply import BadReply, parse
 from meta.mutators.llm.prompts import render
 from programs.charter import fields
 from programs.charter_kinds import default_of, kind_of
-from programs.charter_read import FIELDS, Reading, judge
+from programs.charter_read import FIELDS, CharterReading, judge
 from programs.errors import EnvironmentProblem, UsageError
 
 REPAIRS = 2  # replies that are asked for again, with what was wrong
@@ -20,7 +20,7 @@ MOST_BYTES = 120_000  # of a prompt; the longest program seen in public reposito
 _SAID = 200  # characters of a problem that are told back
 
 
-def prompt(reading: Reading) -> list[Message]:
+def prompt(reading: CharterReading) -> list[Message]:
     """What is asked about the sentences of a reading. UsageError for a program that is too long to be read at once."""
     known = dict(fields())
     about = [(name, kind_of(known[name]), default_of(known[name]), _meaning(known[name])) for name in FIELDS]
@@ -37,7 +37,7 @@ def prompt(reading: Reading) -> list[Message]:
     return asked
 
 
-def ask(model: Model, base: Reading, *, max_tokens: int) -> Reading:
+def ask(model: Model, base: CharterReading, *, max_tokens: int) -> CharterReading:
     """What the program says by its own phrases (``base``) and by a model's word; wrong values are sent back.
 
     Raises NoReply, and EnvironmentProblem where no reply could be read.
@@ -63,7 +63,7 @@ def ask(model: Model, base: Reading, *, max_tokens: int) -> Reading:
     return best
 
 
-def _judged(base: Reading, reply: Reply) -> tuple[Reading, list[str]]:
+def _judged(base: CharterReading, reply: Reply) -> tuple[CharterReading, list[str]]:
     """The reading, and what is to be sent back: only values at fault. Invented words are not asked for again."""
     if reply.finish == "length":
         raise BadReply("it was cut off at the most tokens that a reply may have")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from programs.charter_read import Claim
+from programs.charter_read import CharterClaim
 from programs.text import one_line
 
 _MOST_CHARACTERS = 200_000
@@ -38,7 +38,7 @@ class _Answer(_Part):
     not_expressible: list[int]
 
 
-def parse(text: str) -> tuple[list[Claim], list[int]]:
+def parse(text: str) -> tuple[list[CharterClaim], list[int]]:
     """The claims of a reply, and the numbers of the sentences that no field can carry. Raises BadReply."""
     try:
         answer = _Answer.model_validate(_json(text))
@@ -46,7 +46,7 @@ def parse(text: str) -> tuple[list[Claim], list[int]]:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the whole"
         raise BadReply(one_line(f"{place}: {first['msg']}")[:_MOST_WRONG]) from None
-    claims = [Claim(f.field, f.value, tuple((e.sentence, e.quote) for e in f.evidence)) for f in answer.fields]
+    claims = [CharterClaim(f.field, f.value, tuple((e.sentence, e.quote) for e in f.evidence)) for f in answer.fields]
     return claims, answer.not_expressible
 
 

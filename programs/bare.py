@@ -1,4 +1,4 @@
-"""A program without its ideas: its process alone, so that memory is told from method."""
+"""A program without its ideas: only its process, to measure how much of the gain the idea list causes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from programs.program import Program
 
 
 def without_ideas(program: Program) -> Program:
-    """The program with an empty idea list and no queue."""
+    """The program with an empty idea list and without the proposer ``queue``."""
     text = replace_ideas(program.text, [])
     if "queue" in program.charter.proposers:
         rest = {k: v for k, v in program.charter.proposers.items() if k != "queue"}

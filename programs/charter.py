@@ -1,4 +1,4 @@
-"""The charter: what the harness itself carries out of a program. The empty charter is the stock loop."""
+"""The charter: the settings of a program that the harness carries out. The empty charter is the stock loop."""
 
 from __future__ import annotations
 
@@ -24,86 +24,86 @@ def _stock_proposers() -> dict[str, float]:
     return {"random": 1.0}
 
 
-class Part(BaseModel):
+class CharterPart(BaseModel):
     """Frozen and strict: no unknown keys, no strings for numbers, no infinities."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Keep(Part):
+class Keep(CharterPart):
     rule: Annotated[str, KEEP_RULES] = Field(
         default="better",
-        description="When a candidate replaces what is kept: its metric is better; better by a margin; better"
-        " on average over fresh paired seeds. Default better.",
+        description="When a candidate replaces the kept source: if its metric is better; if it is better by a margin;"
+        " if it is better on average over fresh paired seeds. Default better.",
     )
     margin: float = Field(
         default=1.0, ge=0, le=100,
-        description="For rule margin: how much better, in standard deviations of the baseline's seed noise."
+        description="For rule margin: the smallest gain to keep, in standard deviations of the baseline's seed noise."
         " Default 1.0.",
     )  # fmt: skip
     pairs: int = Field(
         default=2, ge=1, le=64,
-        description="For rule paired: fresh seeds on which both sources are trained. Default 2.",
+        description="For rule paired: number of fresh seeds on which both sources are trained. Default 2.",
     )  # fmt: skip
 
 
-class Screen(Part):
+class Screen(CharterPart):
     fraction: float = Field(
         default=1.0, ge=0.01, le=1,
-        description="Share of a full experiment's budget that a candidate gets at first; 1 = no screening."
+        description="Share of a full experiment's budget in a candidate's first, short training; 1 = no screening."
         " Default 1.0.",
     )  # fmt: skip
     promote: float = Field(
         default=0.25, gt=0, le=1,
-        description="Share of a wave that is promoted from the screen to a full experiment. Default 0.25.",
+        description="Share of a wave that gets a full experiment after the screen. Default 0.25.",
     )  # fmt: skip
 
 
-class Branch(Part):
+class Branch(CharterPart):
     frontier: int = Field(
         default=1,
         ge=1,
         le=64,
-        description="Number of kept sources that candidates grow from, best ones. Default 1.",
+        description="Number of best sources that are kept as parents of candidates. Default 1.",
     )
     rewind_after: int = Field(
         default=0, ge=0, le=100_000,
-        description="Failures in a row (experiments) after which the run goes back to an earlier kept source;"
+        description="Number of failed experiments in a row after which the run returns to an earlier kept source;"
         " 0 = never. Default 0.",
     )  # fmt: skip
 
 
-class Charter(Part):
-    """How a run spends its budget. Every field has a default, and the defaults are the stock loop."""
+class Charter(CharterPart):
+    """How a run spends its budget. The defaults of all fields are the stock loop."""
 
     version: int = Field(default=VERSION, ge=1, le=VERSION, description="Version of the charter's format. Default 1.")
     proposers: dict[Annotated[str, PROPOSERS], Share] = Field(
         default_factory=_stock_proposers, min_length=1,
-        description="Where the next edit comes from, with shares (relative weights above 0): queue = the"
-        " program's ideas in their order, random, local = neighbours of kept values, tpe, recombine = kept"
-        " edits joined. Default random: 1.0.",
+        description="Sources of the next edit, with relative weights above 0: queue = the program's ideas in"
+        " their order, random, local = neighbours of kept values, tpe, recombine = combinations of kept edits."
+        " Default random: 1.0.",
     )  # fmt: skip
-    keep: Keep = Field(default_factory=Keep, description="The rule that decides what is kept.")
+    keep: Keep = Field(default_factory=Keep, description="The rule that decides whether to keep a candidate.")
     replicates: int = Field(
-        default=1, ge=1, le=64, description="Training seeds per experiment; their mean decides. Default 1."
+        default=1, ge=1, le=64, description="Training seeds per experiment; the mean metric counts. Default 1."
     )
-    screen: Screen = Field(default_factory=Screen, description="A cheap first look at each candidate.")
+    screen: Screen = Field(default_factory=Screen, description="A short first training of each candidate.")
     wave: int = Field(
         default=1,
         ge=1,
         le=1000,
-        description="Candidates drawn from one parent before one is decided on. Default 1.",
+        description="Candidates made from one parent before the keep rule is applied. Default 1.",
     )
-    branch: Branch = Field(default_factory=Branch, description="How many lines of work are kept open.")
+    branch: Branch = Field(default_factory=Branch, description="How many kept sources are developed in parallel.")
     confirm: float = Field(
         default=0.0, ge=0, le=0.9,
-        description="Share of the run's budget kept back to measure the best candidates again with fresh"
+        description="Share of the run's budget reserved for measuring the best candidates again with fresh"
         " seeds at the end. Default 0.0.",
     )  # fmt: skip
     no_repeat: bool = Field(default=False, description="Never try the same source twice in a run. Default false.")
     avoid_failures: bool = Field(
         default=False,
-        description="Never try a value again that crashed, timed out or ran out of memory. Default false.",
+        description="Never retry a value that crashed, timed out or ran out of memory. Default false.",
     )
     focus: tuple[str, ...] = Field(
         default=(),
@@ -112,19 +112,19 @@ class Charter(Part):
     )
     simplicity: float = Field(
         default=0.0, ge=0, le=1_000_000,
-        description="Metric units that each added line of source must earn. Default 0.0.",
+        description="Smallest gain per added line of source, in units of the metric. Default 0.0.",
     )  # fmt: skip
     history: int = Field(
         default=20,
         ge=0,
         le=10_000,
-        description="Experiments of its own run shown to an LLM researcher. Default 20.",
+        description="Number of experiments of its own run that an LLM researcher sees. Default 20.",
     )
 
     @field_validator("proposers")
     @classmethod
     def _in_canonical_order(cls, shares: dict[str, float]) -> dict[str, float]:
-        # The order in which shares are written means nothing; equal charters must dump to equal text.
+        # The written order of the shares has no meaning; equal charters must dump to equal text.
         known = PROPOSERS.built_in if shares.keys() <= set(PROPOSERS.built_in) else PROPOSERS.names
         return {name: float(shares[name]) for name in known if name in shares}
 
@@ -139,7 +139,7 @@ class Charter(Part):
 
 
 def fields(model: type[BaseModel] = Charter, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every settable field as (dotted name, pydantic field), in the order of the class."""
+    """Every field that can be set, as (dotted name, pydantic field), in the order of the class."""
     for name, info in model.model_fields.items():
         inner = info.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):

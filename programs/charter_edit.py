@@ -1,4 +1,4 @@
-"""Surgery on our block of the front matter. Nothing outside the lines of ``metaloop:`` changes, not even a blank."""
+"""Edits the ``metaloop:`` block of the front matter. No byte outside the lines of that block changes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from programs.charter import fields
 from programs.errors import ProgramError
 from programs.front_matter import FrontMatter, locate
-from programs.settings import Settings, read_settings
+from programs.settings import CharterSettings, read_settings
 from programs.text import BOM, is_blank, newline_of, split_lines, with_newline
 
 
-def settings_of(text: str) -> Settings:
-    """What stands under ``metaloop:`` in a text. Raises ProgramError."""
+def settings_of(text: str) -> CharterSettings:
+    """The settings under ``metaloop:`` in a text. Raises ProgramError."""
     lines = split_lines(text)
     return read_settings(lines, locate(lines), "program")
 
@@ -38,7 +38,7 @@ def set_charter(text: str, field: str, value: Any) -> str:
         node = node[name]
     node[leaf] = _flow(value)
     changed = _with_block(text, _dump(tree, text))
-    settings_of(changed)  # complains about an unknown field or a bad value
+    settings_of(changed)  # raises for an unknown field or a bad value
     return changed
 
 
@@ -70,7 +70,7 @@ def take_charter(text: str, donor: str) -> str:
 
 
 def _tree(text: str) -> Any:
-    """Our block as a round-trip YAML tree with one key; an empty one where there is none."""
+    """The ``metaloop:`` block as a round-trip YAML tree with one key; without a block, a tree with an empty mapping."""
     from ruamel.yaml.comments import CommentedMap
 
     settings_of(text)
@@ -85,7 +85,7 @@ def _tree(text: str) -> Any:
 
 
 def _keep_digits(node: Any) -> None:
-    """ruamel writes some numbers with an exponent with another last digit than it read: those as Python does."""
+    """ruamel changes the last digit of some numbers with an exponent; write those as Python does."""
     for key, value in node.items():
         if isinstance(value, Mapping):
             _keep_digits(value)
@@ -116,7 +116,7 @@ def _dump(tree: Any, text: str) -> str:
 
 
 def _flow(value: Any) -> Any:
-    """Plain Python as YAML on one line; NumPy scalars become Python ones."""
+    """A plain Python value as YAML on one line; NumPy scalars become Python scalars."""
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
     if isinstance(value, Mapping):
@@ -131,7 +131,7 @@ def _flow(value: Any) -> Any:
 
 
 def _with_block(text: str, block: str) -> str:
-    """``text`` with ``block`` (LF, may be empty) in place of ours."""
+    """``text`` with its ``metaloop:`` block replaced by ``block`` (with LF line ends, may be empty)."""
     lines = split_lines(text)
     front = locate(lines)
     block = with_newline(block, newline_of(text))
@@ -143,7 +143,7 @@ def _with_block(text: str, block: str) -> str:
         mark = BOM if text.startswith(BOM) else ""
         if rest.strip() and not locate(split_lines(mark + rest)).end:
             return mark + rest
-        block = "metaloop:" + newline_of(text)  # without it the text would be empty, or its start misread
+        block = "metaloop:" + newline_of(text)  # otherwise the text would be empty, or its start read as front matter
     return "".join([*lines[:start], block, *lines[end:]])
 
 

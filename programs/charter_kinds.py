@@ -1,4 +1,4 @@
-"""What values a charter field takes, in words, from the charter's own code: what is told of it cannot go stale."""
+"""Descriptions of the values that a charter field accepts, generated from its type, so that they are never outdated."""
 
 from __future__ import annotations
 

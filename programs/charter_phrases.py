@@ -1,5 +1,5 @@
-"""The phrases in which a charter is said, one table for both directions: written by charter_prose, read back by
-charter_read. What is read is said again and must be the same words, so nothing else is taken for such a phrase."""
+"""The sentences that express charter fields, one table for both directions: charter_prose writes them, charter_read
+reads them. A sentence counts only if writing its value again gives the same words."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _MARK = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Phrase:
-    """``text`` holds one slot, ``{s}`` for a plural aside, or none and ``says`` one value.
+    """``text`` has one slot (and ``{s}`` for a plural), or no slot; then the sentence expresses the value ``says``.
 
-    ``rule``: said only under this keep rule.
+    ``rule``: used only with this keep rule.
     """
 
     text: str
@@ -49,11 +49,11 @@ class Phrase:
         return _MARK.sub(lambda mark: plural if mark[1] == "s" else _SLOTS[mark[1]].write(value), self.text)
 
     def read(self, sentence: str) -> Any:
-        """The value that a sentence says. Raises ValueError where it is another phrase."""
-        found = _pattern(self.text).fullmatch(sentence)
-        if found is None:
+        """The value that a sentence expresses. Raises ValueError if the sentence does not match."""
+        match = _pattern(self.text).fullmatch(sentence)
+        if match is None:
             raise ValueError(sentence)
-        value = _SLOTS[self.slot].read(found[self.slot]) if self.slot else self.says
+        value = _SLOTS[self.slot].read(match[self.slot]) if self.slot else self.says
         if self.say(value) != sentence:
             raise ValueError(sentence)
         return value
@@ -76,7 +76,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 def _exact(value: float, shift: int = 0) -> str:
-    """All digits of a number times 10^shift, so that reading it gives the same bits."""
+    """A number times 10^shift with all its digits, so that reading it gives the same bits."""
     number = Decimal(repr(float(value))).scaleb(shift).normalize()
     return format(number, "f") if -7 < number.adjusted() < 16 or not number else str(number).lower()
 
@@ -96,7 +96,7 @@ def _weighted(name: str, share: float) -> str:
 
 
 def _write_shares(shares: Mapping[str, float]) -> str:
-    """Percentages; where they are not the shares themselves, the shares follow as weights."""
+    """The shares as percentages; if they do not add up to 1, each share follows as a weight."""
     if sum(Decimal(repr(float(share))) for share in shares.values()) == 1:
         return "; ".join(f"in {_exact(share, 2)}% of cases {_SOURCES[name]}" for name, share in shares.items())
     total = sum(shares.values())
@@ -130,7 +130,7 @@ def _source(said: str) -> str:
 
 
 def _write_names(names: tuple[str, ...]) -> str:
-    """Names as they are; in quotes, with escapes, what would end the list, the line or a piece of code."""
+    """The names, separated by commas; quoted and escaped if they contain a comma, a line end or a backtick."""
     return ", ".join(name if _PLAIN_NAME.fullmatch(name) else _quoted(name) for name in names)
 
 
@@ -153,7 +153,7 @@ _SLOTS = {
     "names": _Slot(_write_names, _read_names),
 }
 
-#: of every field but ``version``, which is of the format and tells a reader nothing
+#: for every field except ``version``, which concerns only the format
 PHRASES: dict[str, tuple[Phrase, ...]] = {
     "proposers": (
         Phrase("Take each next experiment from one place only: {source}."),
@@ -225,17 +225,17 @@ PHRASES: dict[str, tuple[Phrase, ...]] = {
 
 
 def say(field: str, value: Any, charter: Charter) -> str:
-    """The sentence of a field. Raises KeyError for ``version`` and what is no field."""
+    """The sentence for a field. Raises KeyError for ``version`` and unknown fields."""
     return next(phrase for phrase in PHRASES[field] if phrase.fits(value, charter)).say(value)
 
 
 def read(sentence: str) -> tuple[str, Any] | None:
-    """The field and the value that a sentence says, where it is one that `say` writes; its blanks do not count."""
+    """The field and value of a sentence that `say` wrote, or None. Differences in whitespace are ignored."""
     sentence = " ".join(sentence.split())
     for field, phrases in PHRASES.items():
         for phrase in phrases:
             try:
                 return field, phrase.read(sentence)
-            except (ValueError, ArithmeticError):  # another phrase, or a number that is none
+            except (ValueError, ArithmeticError):  # another phrase, or not a valid number
                 continue
     return None

@@ -1,7 +1,7 @@
-"""A charter as sentences of its program, for a loop without Metaloop: whoever is told to read the program follows it.
+"""Writes a charter as sentences into its program, so that researchers outside Metaloop can follow it too.
 
-One sentence for each field that is set, in the order of the charter, in a section of its own at the end of the text.
-The section stands between two marks, so that writing it again replaces it. The way back: charter_read.
+There is one sentence for each field that is set, in the order of the charter, in a separate section at the end of the
+text. Two marks enclose the section, so that writing it again replaces it. charter_read reads the sentences back.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def sentences(text: str) -> list[tuple[str, str]]:
 
 
 def with_prose(text: str) -> str:
-    """The program with its charter as sentences; byte for byte the same where no field is set, or it is done already.
+    """The program with its charter as sentences; unchanged if no field is set or the sentences are there already.
 
-    The front matter stays: Metaloop can still carry the program out, and others pass over it.
+    The front matter stays, so Metaloop can still carry the program out; other readers ignore it.
     """
     said = sentences(text)
     if not said:

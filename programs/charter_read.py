@@ -1,8 +1,8 @@
-"""From a program's prose to its charter: what is claimed of its sentences, checked, and what may be written down.
+"""Derives a charter from a program's prose. Each claim about a sentence is checked before it is used.
 
-A claim is a field, a value, and the words that say so. It counts where the value is one that the charter takes and the
-words stand in the sentence that is named. Whoever makes claims, nothing else can come of them. The sentences that
-`export --prose` writes are read here, without a model; the same program says the same charter again then.
+A claim consists of a field, a value and the quoted words. It is accepted if the charter accepts the value and the words
+occur in the named sentence, so a wrong claim of a model cannot add anything else. Sentences that `export --prose` wrote
+are read without a model and give back the same charter.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from programs.errors import ProgramError
 from programs.sentences import Sentence, sentences_of
 from programs.text import one_line
 
-FIELDS = tuple(PHRASES)  # all but ``version``
+FIELDS = tuple(PHRASES)  # all except ``version``
 _MOST_PARTS = 100  # names or shares in a value
 _NAME = re.compile(r"[\w.]{1,40}")
 
 
 @dataclass(frozen=True)
-class Claim:
+class CharterClaim:
     """``evidence``: (number of the sentence, words quoted from it)."""
 
     field: str
@@ -38,8 +38,8 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A field that a sentence says; ``words`` are quoted from it."""
+class CharterFinding:
+    """A field that a sentence sets; ``words`` are quoted from it."""
 
     field: str
     value: Any
@@ -50,7 +50,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A claim that does not count, and why. ``mendable``: its value is at fault, not its words."""
+    """A rejected claim with the reason. ``mendable``: its value is wrong, not its quote."""
 
     field: str
     value: Any
@@ -59,40 +59,40 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """``findings``: one for each sentence that says a field, in the charter's order; they may contradict each other.
+class CharterReading:
+    """``findings``: one for each sentence that sets a field, in the charter's order; they may contradict each other.
 
-    ``unexpressed``: sentences about the conduct of research that no field can carry.
+    ``unexpressed``: sentences about the process that no field can express.
     """
 
     sentences: tuple[Sentence, ...]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[CharterFinding, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     unexpressed: tuple[Sentence, ...] = ()
 
     @property
-    def contradictions(self) -> dict[str, list[Finding]]:
-        """Fields for which two sentences say two values."""
+    def contradictions(self) -> dict[str, list[CharterFinding]]:
+        """Fields that two sentences set to different values."""
         said = {f.field: [g for g in self.findings if g.field == f.field] for f in self.findings}
-        return {field: found for field, found in said.items() if any(f.value != found[0].value for f in found)}
+        return {field: values for field, values in said.items() if any(f.value != values[0].value for f in values)}
 
     @property
     def values(self) -> dict[str, Any]:
-        """The charter that the prose says: each field but the contradicted ones."""
+        """The charter values in the prose, without the fields that contradict each other."""
         disputed = self.contradictions
         return {f.field: f.value for f in self.findings if f.field not in disputed}
 
 
-def read_phrases(text: str, place: str = "program") -> Reading:
-    """Those sentences alone that `export --prose` writes, wherever they stand. ProgramError: the front matter."""
-    sentences = sentences_of(text, place)
-    found = [(said, charter_phrases.read(said.text)) for said in sentences]
-    findings = (Finding(*meant, said, said.text) for said, meant in found if meant and not _refused(*meant))
-    return Reading(sentences, _in_order(findings))
+def read_phrases(text: str, file: str = "program") -> CharterReading:
+    """The sentences that `export --prose` wrote, anywhere in the text. Raises ProgramError for bad front matter."""
+    sentences = sentences_of(text, file)
+    read = [(said, charter_phrases.read(said.text)) for said in sentences]
+    findings = (CharterFinding(*meant, said, said.text) for said, meant in read if meant and not _refused(*meant))
+    return CharterReading(sentences, _in_order(findings))
 
 
-def judge(base: Reading, claims: Sequence[Claim], unexpressed: Iterable[int]) -> Reading:
-    """The reading with the claims of a model that hold. What a phrase says for certain is not for a model to judge."""
+def judge(base: CharterReading, claims: Sequence[CharterClaim], unexpressed: Iterable[int]) -> CharterReading:
+    """The reading with the accepted claims of a model. Claims about sentences that are already read are ignored."""
     known = {finding.sentence.number for finding in base.findings}
     findings, refusals = list(base.findings), []
     for claim in claims:
@@ -105,11 +105,11 @@ def judge(base: Reading, claims: Sequence[Claim], unexpressed: Iterable[int]) ->
             findings += [f for f in judged if f not in findings and f.sentence.number not in known]
     said = {number for number in unexpressed if number not in known}
     left = tuple(sentence for sentence in base.sentences if sentence.number in said)
-    return Reading(base.sentences, _in_order(findings), tuple(refusals), left)
+    return CharterReading(base.sentences, _in_order(findings), tuple(refusals), left)
 
 
-def written(text: str, reading: Reading) -> str:
-    """The program with what its prose says in its front matter; what stands there the same is not touched."""
+def written(text: str, reading: CharterReading) -> str:
+    """The program with the values of its prose in its front matter; fields that already have them stay as written."""
     given = charter_fields(text)
     for field, value in reading.values.items():
         if field not in given or given[field] != value:
@@ -117,44 +117,44 @@ def written(text: str, reading: Reading) -> str:
     return text
 
 
-def _judged(claim: Claim, sentences: Sequence[Sentence]) -> list[Finding] | Refusal | None:
-    """None for a default that no sentence says: it is left out, and nothing is wrong with that."""
+def _judged(claim: CharterClaim, sentences: Sequence[Sentence]) -> list[CharterFinding] | Refusal | None:
+    """The findings or the refusal; None for a claim of a default value without a sentence, which can be left out."""
     name = claim.field if _NAME.fullmatch(claim.field) else "?"
     if claim.field not in FIELDS:
         return Refusal(name, None, "the charter has no such field", mendable=True)
     value, wrong = _value(claim.field, claim.value)
     if not claim.evidence:
         default = not wrong and value == Charter().get(claim.field)
-        return None if default else Refusal(name, claim.value, "no sentence is named that says so")
+        return None if default else Refusal(name, claim.value, "the claim names no sentence")
     for number, words in claim.evidence:
         if not 1 <= number <= len(sentences):
             return Refusal(name, claim.value, f"there is no sentence {number}")
         if not _stands_in(words, sentences[number - 1].text):
-            return Refusal(name, claim.value, f"the words quoted do not stand in sentence {number}")
+            return Refusal(name, claim.value, f"the quoted words do not occur in sentence {number}")
     if wrong:
         return Refusal(name, claim.value, wrong, mendable=True)
     if isinstance(value, tuple) and any(all(part not in words for _, words in claim.evidence) for part in value):
-        return Refusal(name, claim.value, "a name in it does not stand in the words quoted")
-    said = dict(claim.evidence)  # a sentence is evidence once
-    return [Finding(name, value, sentences[n - 1], one_line(words), by_model=True) for n, words in said.items()]
+        return Refusal(name, claim.value, "a name in the value does not occur in the quoted words")
+    said = dict(claim.evidence)  # each sentence counts once
+    return [CharterFinding(name, value, sentences[n - 1], one_line(words), by_model=True) for n, words in said.items()]
 
 
 def _value(field: str, value: Any) -> tuple[Any, str]:
-    """The value as the charter's own parser reads it, or what that says is wrong with it."""
+    """The value as the charter's parser reads it, or the parser's error message."""
     try:
         json.dumps(value, allow_nan=False)
         parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
         if len(parts) > _MOST_PARTS or any(isinstance(part, dict | list) for part in parts):
-            return None, f"{field} must be one value, a list of names or a mapping to numbers"
+            return None, f"{field} must be a single value, a list of names or a mapping from names to numbers"
         return charter_fields(set_charter("Go.\n", field, value))[field], ""
     except ProgramError as error:
         return None, one_line(error.message.partition(": ")[2])
     except (ValueError, RecursionError):
-        return None, f"{field} must be a value that JSON can hold"
+        return None, f"{field} must be a valid JSON value"
 
 
 def _refused(field: str, value: Any) -> bool:
-    """Whether the charter does not take a value, though a sentence says it as we would: 900% of the budget."""
+    """Whether the charter rejects a value that a sentence expresses correctly, such as 900% of the budget."""
     tree: Any = value
     for part in reversed(field.split(".")):
         tree = {part: tree}
@@ -166,7 +166,7 @@ def _refused(field: str, value: Any) -> bool:
 
 
 def _stands_in(words: str, sentence: str) -> bool:
-    """Whether whole words of a sentence, two or all of them, are quoted as they stand there; blanks do not count."""
+    """Whether ``words`` quote whole words literally, at least two or the whole sentence; whitespace is ignored."""
     words, sentence = " ".join(words.split()), " ".join(sentence.split())
     inner = re.escape(words) if words else "(?!)"
     edges = r"(?<![^\W_])" if words[:1].isascii() else "", r"(?![^\W_])" if words[-1:].isascii() else ""
@@ -174,5 +174,5 @@ def _stands_in(words: str, sentence: str) -> bool:
     return enough and re.search(edges[0] + inner + edges[1], sentence) is not None
 
 
-def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+def _in_order(findings: Iterable[CharterFinding]) -> tuple[CharterFinding, ...]:
     return tuple(sorted(findings, key=lambda f: (FIELDS.index(f.field), f.sentence.number)))

@@ -1,4 +1,4 @@
-"""What changed between two programs, directive by directive."""
+"""The differences between two programs, directive by directive."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ class Diff:
 
 
 def diff(old: Program, new: Program) -> Diff:
-    """Same id is the same; else the most similar text under the same heading (ratio ≥ 0.6) is a change.
+    """Directives with the same id are equal; otherwise the most similar text under the same heading is a change.
 
-    Charter fields are paired by name and the order of the ideas with the order, however little they resemble.
+    Texts must have a similarity of at least 0.6. Charter fields are always paired by name, and the order of the ideas
+    with the order of the ideas.
     """
     old_ids = {d.directive_id for d in old.directives}
     new_ids = {d.directive_id for d in new.directives}
     removed = [d for d in old.directives if d.directive_id not in new_ids]
     added = [d for d in new.directives if d.directive_id not in old_ids]
     changed = []
-    for _, before, after in sorted(_candidates(removed, added), key=lambda found: found[0]):
+    for _, before, after in sorted(_candidates(removed, added), key=lambda ranked: ranked[0]):
         if before in removed and after in added:
             removed.remove(before)
             added.remove(after)
@@ -47,18 +48,20 @@ def diff(old: Program, new: Program) -> Diff:
 def _candidates(
     removed: Sequence[Directive], added: Sequence[Directive]
 ) -> Iterator[tuple[Rank, Directive, Directive]]:
-    """Pairs that may be versions of each other. By rank, the most similar come first, then the nearest, then in order:
-    the same pairs on every machine."""
+    """Pairs that may be versions of each other, ranked by similarity, then distance, then order.
+
+    The ranking is the same on every machine.
+    """
     matcher: SequenceMatcher[str] = SequenceMatcher(autojunk=False)
     for after in added:
-        matcher.set_seq2(after.text)  # what is known of it serves all the others
-        for place, before in enumerate(removed):
+        matcher.set_seq2(after.text)  # difflib caches its analysis of the second sequence
+        for index, before in enumerate(removed):
             if _comparable(before, after):
                 matcher.set_seq1(before.text)
                 special = before.kind in (CHARTER, ORDER)
                 ratio = _ratio(matcher)
                 if special or ratio >= SIMILAR:
-                    yield (-ratio, abs(before.position - after.position), after.position, place), before, after
+                    yield (-ratio, abs(before.position - after.position), after.position, index), before, after
 
 
 def _comparable(before: Directive, after: Directive) -> bool:
@@ -70,7 +73,7 @@ def _comparable(before: Directive, after: Directive) -> bool:
 
 
 def _ratio(matcher: SequenceMatcher[str]) -> float:
-    """How similar its two texts are; 0 where that is below SIMILAR."""
+    """The similarity of the matcher's two texts; 0 if it is below SIMILAR."""
     if min(matcher.real_quick_ratio(), matcher.quick_ratio()) < SIMILAR:
         return 0.0
     return matcher.ratio()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from programs.ids import content_id, normalise
-from programs.settings import Settings
-from programs.structure import Block, Outline
+from programs.settings import CharterSettings
+from programs.structure import Outline, StatementBlock
 
 CHARTER = "charter"  # heading and kind of charter fields
 ORDER = "order"
@@ -18,10 +18,10 @@ ORDER = "order"
 
 @dataclass(frozen=True)
 class Directive:
-    """One statement. ``heading``: its path (``Setup > Ideas``); ``position`` counts from 0, ``line`` from 1.
+    """One statement. ``heading`` is its path (``Setup > Ideas``); ``position`` counts from 0, ``line`` from 1.
 
-    ``kind`` is one of item, idea, paragraph, table-row, code, charter, order. The text of a charter field is
-    ``screen.fraction: 0.25``, that of an order the directive ids of the ideas, one per line.
+    ``kind`` is one of item, idea, paragraph, table-row, code, charter, order. The text of a charter field has the form
+    ``screen.fraction: 0.25``; the text of an order is the directive ids of the ideas, one per line.
     """
 
     directive_id: str
@@ -33,23 +33,23 @@ class Directive:
 
 
 def directive_id(heading: str, kind: str, text: str, ordinal: int = 1) -> str:
-    """Hash of heading path, kind and text; the second identical one in a program adds its number."""
+    """Hash of heading path, kind and text; for a repeated statement also its number among the identical ones."""
     again = (str(ordinal),) if ordinal > 1 else ()
     return content_id("d", normalise(heading), kind, normalise(text), *again)
 
 
 def charter_text(field: str, value: Any) -> str:
-    """A charter field as a statement; equal values are equal text, however they were written."""
+    """A charter field as a statement; equal values give equal text, regardless of their notation."""
     return f"{field}: {json.dumps(value, ensure_ascii=False)}"
 
 
-def collect(found: Outline, settings: Settings) -> tuple[Directive, ...]:
+def collect(parsed: Outline, settings: CharterSettings) -> tuple[Directive, ...]:
     """All directives of a program in the order of its lines."""
     entries = [
         (line - 1, CHARTER, CHARTER, charter_text(field, settings.charter.get(field)))
         for field, line in settings.set_fields
     ]
-    entries += [(block.start, block.heading, block.kind, block.text) for block in found.blocks]
+    entries += [(block.start, block.heading, block.kind, block.text) for block in parsed.blocks]
     named = _named(entries)
     ideas = [directive for directive in named if directive.kind == "idea"]
     return _with_order(named, ideas) if ideas else tuple(named)
@@ -66,7 +66,7 @@ def _named(entries: Iterable[tuple[int, str, str, str]]) -> list[Directive]:
 
 
 def _with_order(named: Sequence[Directive], ideas: Sequence[Directive]) -> tuple[Directive, ...]:
-    """The order of the Ideas list is a directive of its own, placed before the first idea."""
+    """The order of the Ideas list is a separate directive, placed before the first idea."""
     text = "\n".join(idea.directive_id for idea in ideas)
     heading, at = ideas[0].heading, ideas[0].position
     order = Directive(directive_id(heading, ORDER, text), heading, ORDER, text, at, ideas[0].line)
@@ -74,7 +74,7 @@ def _with_order(named: Sequence[Directive], ideas: Sequence[Directive]) -> tuple
     return (*named[:at], order, *later)
 
 
-def blocks_by_id(found: Outline, directives: Sequence[Directive]) -> dict[str, Block]:
-    """The block of lines behind each directive that has one (charter fields and the order have none)."""
+def blocks_by_id(parsed: Outline, directives: Sequence[Directive]) -> dict[str, StatementBlock]:
+    """The block of lines of each directive that has one (charter fields and the order have none)."""
     placed = [d for d in directives if d.kind not in (CHARTER, ORDER)]
-    return {d.directive_id: block for d, block in zip(placed, found.blocks, strict=True)}
+    return {d.directive_id: block for d, block in zip(placed, parsed.blocks, strict=True)}

@@ -1,7 +1,7 @@
-"""Text surgery: each function returns new text in which everything that it does not name is as it was, byte for byte.
+"""Edits of a program's text. Each function returns new text and leaves all other parts byte for byte unchanged.
 
-Markdown has traps: two paragraphs merge when the block between them goes, a list swallows the line after it. So
-every result is read back, and the statements that were not meant must be the same statements as before.
+Markdown has pitfalls: two paragraphs merge if the block between them is removed, and a list absorbs the line after it.
+Each result is therefore parsed again, and all other statements must be the same as before.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from programs.errors import NotFound, ProgramError
 from programs.ideas_edit import reorder_ideas, replace_ideas
 from programs.layout import ends_with_newline, item_lines, list_marker, spaced
 from programs.program import Program
-from programs.structure import Block, Heading, Outline, outline
+from programs.structure import Heading, Outline, StatementBlock, outline
 from programs.text import is_blank, newline_of, split_lines, with_newline
 
 __all__ = [
-    "Section", "add_directive", "charter_fields", "remove_directive", "reorder_ideas", "replace_ideas",
+    "ProgramSection", "add_directive", "charter_fields", "remove_directive", "reorder_ideas", "replace_ideas",
     "replace_section", "sections", "set_charter", "take_charter", "unset_charter",
 ]  # fmt: skip
 
@@ -28,10 +28,10 @@ Statement = tuple[str, str, str]  # heading, kind, text
 
 
 @dataclass(frozen=True)
-class Section:
-    """A heading with the text below it up to the next heading of any level; the texts join to the body.
+class ProgramSection:
+    """A heading with the text below it up to the next heading of any level; all texts together are the body.
 
-    ``heading`` is its path, the title for the title, and "" (level 0) for what stands before the first one.
+    ``heading`` is its path, for the program's title the title, and "" (level 0) for text before the first heading.
     """
 
     heading: str
@@ -39,29 +39,31 @@ class Section:
     text: str
 
 
-def sections(text: str) -> list[Section]:
-    """The body of a text in sections, in order; the front matter belongs to none."""
-    found = outline(text)
-    first = found.headings[0].start if found.headings else len(found.lines)
-    out = [Section("", 0, "".join(found.lines[found.body : first]))] if first > found.body else []
-    return out + [Section(h.path or h.title, h.level, "".join(found.lines[h.start : h.end])) for h in found.headings]
+def sections(text: str) -> list[ProgramSection]:
+    """The sections of a text, in order, without the front matter."""
+    parsed = outline(text)
+    first = parsed.headings[0].start if parsed.headings else len(parsed.lines)
+    out = [ProgramSection("", 0, "".join(parsed.lines[parsed.body : first]))] if first > parsed.body else []
+    return out + [
+        ProgramSection(h.path or h.title, h.level, "".join(parsed.lines[h.start : h.end])) for h in parsed.headings
+    ]
 
 
 def replace_section(text: str, heading: str, new_text: str) -> str:
-    """The text with one section replaced, heading line included; "" takes it out. Raises NotFound."""
-    found = outline(text)
-    start, end = _span_of_section(found, heading)
+    """The text with one section replaced, including its heading line; "" removes it. Raises NotFound."""
+    parsed = outline(text)
+    start, end = _span_of_section(parsed, heading)
     if text.count("\n") == text.count("\r\n"):
         new_text = with_newline(new_text.replace("\r\n", "\n"), newline_of(text))
-    if new_text and end < len(found.lines):
+    if new_text and end < len(parsed.lines):
         new_text = ends_with_newline(new_text, newline_of(text))
-    return "".join([*found.lines[:start], new_text, *found.lines[end:]])
+    return "".join([*parsed.lines[:start], new_text, *parsed.lines[end:]])
 
 
 def remove_directive(text: str, directive_id: str) -> str:
-    """The text without one directive; an item takes what is nested in it along, a table header its table.
+    """The text without one directive. Removing an item removes its nested items, removing a table header the table.
 
-    Raises NotFound for an id that the text does not have, ProgramError where nothing would be left.
+    Raises NotFound for an unknown id, ProgramError if nothing would be left.
     """
     program = Program.parse(text)
     directive = next((d for d in program.directives if d.directive_id == directive_id), None)
@@ -70,25 +72,25 @@ def remove_directive(text: str, directive_id: str) -> str:
     if directive.kind == CHARTER:
         return unset_charter(text, directive.text.partition(":")[0])
     if directive.kind == ORDER:
-        raise ProgramError(f"program:{directive.line}: the order goes with its list; remove or reorder the ideas")
-    found = outline(text)
+        raise ProgramError(f"program:{directive.line}: an order cannot be removed; remove or reorder the ideas instead")
+    parsed = outline(text)
     placed = [d for d in program.directives if d.kind not in (CHARTER, ORDER)]
-    block = found.blocks[placed.index(directive)]
-    kept = [_statement(b) for b in found.blocks if not block.start <= b.start < block.end]
-    for lines in _without(found, block.start, block.end, newline_of(text)):
+    block = parsed.blocks[placed.index(directive)]
+    kept = [_statement(b) for b in parsed.blocks if not block.start <= b.start < block.end]
+    for lines in _without(parsed, block.start, block.end, newline_of(text)):
         if [_statement(b) for b in outline("".join(lines)).blocks] == kept and any(map(str.strip, lines)):
             return "".join(lines)
-    raise ProgramError(f"program:{directive.line}: this cannot be removed without changing its neighbours")
+    raise ProgramError(f"program:{directive.line}: removing this statement would change its neighbours")
 
 
 def add_directive(text: str, heading: str, item_text: str) -> str:
     """The text with one more list item at the end of a section (path or name; created if missing).
 
-    Raises ProgramError where markdown would read it as something else than one item.
+    Raises ProgramError if markdown would not parse it as a single item.
     """
-    found = outline(text)
+    parsed = outline(text)
     try:
-        start, end = _span_of_section(found, heading)
+        start, end = _span_of_section(parsed, heading)
     except NotFound:
         newline = newline_of(text)
         text = spaced(text, newline) + f"## {heading}{newline}{newline}"
@@ -96,24 +98,24 @@ def add_directive(text: str, heading: str, item_text: str) -> str:
     lines = split_lines(text)
     while end > start and is_blank(lines[end - 1]):
         end -= 1
-    for addition in _additions(found, lines, start, end, item_text, newline_of(text)):
+    for addition in _additions(parsed, lines, start, end, item_text, newline_of(text)):
         changed = "".join([*_closed(lines[:end], newline_of(text)), *addition, *lines[end:]])
-        if _gained(found.blocks, outline(changed).blocks):
+        if _gained(parsed.blocks, outline(changed).blocks):
             return changed
-    raise ProgramError(f"program:{end}: no list item can be added here", hint="is a code fence left open?")
+    raise ProgramError(f"program:{end}: cannot add a list item here", hint="check for an unclosed code fence")
 
 
-def _statement(block: Block) -> Statement:
+def _statement(block: StatementBlock) -> Statement:
     return block.heading, block.kind, block.text
 
 
-def _span_of_section(found: Outline, heading: str) -> tuple[int, int]:
-    """Lines of a section named by its path, else by its last part; the first one of several."""
+def _span_of_section(parsed: Outline, heading: str) -> tuple[int, int]:
+    """Lines of the first section with that path, otherwise with that title."""
     wanted = heading.casefold()
     if not wanted:
-        return found.body, found.headings[0].start if found.headings else len(found.lines)
+        return parsed.body, parsed.headings[0].start if parsed.headings else len(parsed.lines)
     for name_of in (_path, _title):
-        for h in found.headings:
+        for h in parsed.headings:
             if name_of(h).casefold() == wanted:
                 return h.start, h.end
     raise NotFound(f"no section {heading} in this program")
@@ -127,14 +129,14 @@ def _title(heading: Heading) -> str:
     return heading.title
 
 
-def _without(found: Outline, start: int, end: int, newline: str) -> Iterable[list[str]]:
-    """Ways to take lines out: tidy about blank lines first, then plainly, then with a blank line instead."""
-    lines = list(found.lines)
+def _without(parsed: Outline, start: int, end: int, newline: str) -> Iterable[list[str]]:
+    """Ways to remove lines: with the surplus blank lines, without them, and leaving a blank line instead."""
+    lines = list(parsed.lines)
     last, first = end, start
-    if start == found.body or is_blank(lines[start - 1]):
+    if start == parsed.body or is_blank(lines[start - 1]):
         while last < len(lines) and is_blank(lines[last]):
             last += 1
-        while last == len(lines) and first > found.body and is_blank(lines[first - 1]):
+        while last == len(lines) and first > parsed.body and is_blank(lines[first - 1]):
             first -= 1
     yield lines[:first] + lines[last:]
     yield lines[:start] + lines[end:]
@@ -142,10 +144,10 @@ def _without(found: Outline, start: int, end: int, newline: str) -> Iterable[lis
 
 
 def _additions(
-    found: Outline, lines: Sequence[str], start: int, end: int, item_text: str, newline: str
+    parsed: Outline, lines: Sequence[str], start: int, end: int, item_text: str, newline: str
 ) -> Iterable[list[str]]:
-    """Ways to write the item after line ``end``: continuing the list there, else as a list of its own."""
-    tail = [b for b in found.blocks if start <= b.start < end and b.kind in ("item", "idea") and not b.depth]
+    """Ways to write the item after line ``end``: continuing the list there, or starting a new one."""
+    tail = [b for b in parsed.blocks if start <= b.start < end and b.kind in ("item", "idea") and not b.depth]
     if tail and tail[-1].end == end:
         loose = len(tail) > 1 and is_blank(lines[tail[-1].start - 1])
         marker = list_marker(lines[tail[-1].start], step=1)
@@ -160,7 +162,7 @@ def _closed(lines: Sequence[str], newline: str) -> list[str]:
     return [*lines[:-1], ends_with_newline(lines[-1], newline)] if lines else []
 
 
-def _gained(old: Sequence[Block], new: Sequence[Block]) -> bool:
-    """Whether all old statements are there and one item more."""
+def _gained(old: Sequence[StatementBlock], new: Sequence[StatementBlock]) -> bool:
+    """Whether all old statements are there, plus exactly one item."""
     more = Counter(map(_statement, new)) - Counter(map(_statement, old))
     return len(new) == len(old) + 1 and [kind for _, kind, _ in more] in (["item"], ["idea"])

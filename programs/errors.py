@@ -1,16 +1,16 @@
-"""The exception tree of Metaloop. Every error that a user can cause is one of these.
+"""The exception tree of Metaloop. Every error that a user can cause has one of these types.
 
 MetaloopError                       kind          exit code
 ├── UsageError                      usage         2   bad flag, bad file, bad config
 │   ├── ProgramError                usage         2   a program.md that cannot be read (file:line)
 │   └── TaskError                   usage         2   a task folder that cannot be used (file:line)
 ├── NotFound                        not_found     2
-├── Ambiguous                       ambiguous     2   an id prefix that several things share
-├── NotComparable                   not_comparable 2  other budget, baseline, instance or hardware
+├── Ambiguous                       ambiguous     2   an id prefix with several matches
+├── NotComparable                   not_comparable 2  different budget, baseline, instance or hardware
 ├── CapReached                      cap_reached   3   a cap stopped the command; it can be resumed
 ├── CredentialMissing               credential    4
 ├── EnvironmentProblem              environment   1   disk, sandbox, worker
-├── Busy                            busy          1   somebody else holds the study
+├── Busy                            busy          1   another process uses the study
 └── Corrupt                         corrupt       1   a ledger or study that contradicts itself
 """
 
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 
 class MetaloopError(Exception):
-    """Base of all errors with a one-line message, the ids concerned and a hint what to do next."""
+    """Base of all errors: a one-line message, the ids concerned and a hint with the next step."""
 
     kind = "internal"
     exit_code = 1

@@ -1,4 +1,4 @@
-"""The Ideas list: what a program wants tried, in its order."""
+"""The Ideas list: the edits that a program proposes, in order."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from programs.structure import Outline
 
 
 @dataclass(frozen=True)
-class Idea:
-    """One item of the Ideas list. ``terms``: its backticked words (``lr=2e-3``, ``muon``), for a task."""
+class ProgramIdea:
+    """One item of the Ideas list. ``terms``: its backticked words (``lr=2e-3``, ``muon``), which a task interprets."""
 
     text: str
     directive_id: str
@@ -19,10 +19,10 @@ class Idea:
     terms: tuple[str, ...]
 
 
-def collect(found: Outline, directives: Sequence[Directive]) -> tuple[Idea, ...]:
-    blocks = blocks_by_id(found, directives)
+def collect(parsed: Outline, directives: Sequence[Directive]) -> tuple[ProgramIdea, ...]:
+    blocks = blocks_by_id(parsed, directives)
     return tuple(
-        Idea(d.text, d.directive_id, d.line, tuple(blocks[d.directive_id].terms))
+        ProgramIdea(d.text, d.directive_id, d.line, tuple(blocks[d.directive_id].terms))
         for d in directives
         if d.kind == "idea"
     )

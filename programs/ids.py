@@ -1,4 +1,4 @@
-"""Identities: short content hashes with a letter that says what kind of thing they name."""
+"""Ids: short content hashes after a letter for the kind of object."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 
 def normalise(text: str) -> str:
-    """Text as it is hashed: Unicode NFC, LF line ends, no trailing blanks, one final newline."""
+    """The form of a text that is hashed: Unicode NFC, LF line ends, no trailing blanks, one final newline."""
     lines = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(line.rstrip() for line in lines).rstrip("\n") + "\n"
 
 
 def content_id(letter: str, *parts: str | bytes) -> str:
-    """``letter`` plus 12 hex digits of SHA-256 over the parts, each with its length before it.
+    """``letter`` plus 12 hex digits of SHA-256 over the parts, each preceded by its length.
 
     Letters: p program, d directive, b behaviour, s source, t task, a arm, m match, r run, e experiment,
     c credit, y study, v audit, o outcome in the cache, i imported log, x text.
@@ -26,7 +26,7 @@ def content_id(letter: str, *parts: str | bytes) -> str:
 
 
 def content_ids(letter: str, *shared: str | bytes) -> Callable[[str], str]:
-    """``content_id(letter, *shared, last)`` as a function of the last part, for many ids that share the others."""
+    """``content_id(letter, *shared, last)`` as a function of the last part, for many ids with equal other parts."""
     digest = hashlib.sha256()
     for part in shared:
         _feed(digest, part)

@@ -1,4 +1,4 @@
-"""How list items are written: markers, indents, blank lines."""
+"""The layout of list items: markers, indents, blank lines."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ _MARKER = re.compile(r"^([ \t>]*)([-*+]|(\d{1,8})([.)]))([ \t]+)")
 
 
 def list_marker(line: str, step: int = 0) -> str:
-    """The marker that a list item's line starts with (``- ``, ``3. ``); numbers are raised by ``step``."""
-    found = _MARKER.match(line)
-    if not found:
+    """The marker at the start of a list item's line (``- ``, ``3. ``); ``step`` is added to a number."""
+    match = _MARKER.match(line)
+    if not match:
         return "- "
-    number = f"{int(found[3]) + step}{found[4]}" if found[3] else found[2]
-    return found[1] + number + found[5]
+    number = f"{int(match[3]) + step}{match[4]}" if match[3] else match[2]
+    return match[1] + number + match[5]
 
 
 def item_lines(text: str, marker: str, newline: str) -> list[str]:
-    """One list item as lines with their ends; further lines of the text are indented below the first."""
+    """One list item as lines with line ends; all lines after the first are indented."""
     indent = " " * len(marker.expandtabs(4))
     first, *more = text.strip().split("\n")
     rest = [(indent + line.strip() if line.strip() else "") + newline for line in more]
@@ -29,6 +29,6 @@ def ends_with_newline(text: str, newline: str) -> str:
 
 
 def spaced(text: str, newline: str) -> str:
-    """The text with a line end and one blank line after it, so that a heading can follow."""
+    """The text followed by a line end and one blank line, so that a heading can follow."""
     text = ends_with_newline(text, newline)
     return text if text.endswith((newline * 2, "\n\n")) else text + newline

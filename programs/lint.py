@@ -1,4 +1,4 @@
-"""What a reader of a program would want to know before it runs."""
+"""Checks a program for mistakes before it runs."""
 
 from __future__ import annotations
 
@@ -31,37 +31,37 @@ class LintMessage:
     code: str
     message: str
 
-    def at(self, place: str) -> str:
+    def at(self, file: str) -> str:
         """One line for people and editors: ``program.md:7: warning: … [code]``."""
-        return f"{place}:{self.line}: {self.level}: {self.message} [{self.code}]"
+        return f"{file}:{self.line}: {self.level}: {self.message} [{self.code}]"
 
 
 def lint(program: Program, known_terms: Callable[[str], bool] | None = None) -> list[LintMessage]:
-    """Messages in the order of their lines. ``known_terms`` tells whether a task knows a backticked term."""
-    found = outline(program.text)
+    """Messages in the order of their lines. ``known_terms(term)``: whether the task has an edit of that name."""
+    parsed = outline(program.text)
     checks = (
         _charter(program),
         _ideas(program, known_terms),
         _repeated(program),
-        _headings(found),
-        _text(program, found),
-        _misplaced(found),
+        _headings(parsed),
+        _text(program, parsed),
+        _misplaced(parsed),
     )
     return sorted((_told(m) for check in checks for m in check), key=lambda m: (m.line, m.code))
 
 
-def check(raw: str | bytes, place: str, known_terms: Callable[[str], bool] | None = None) -> list[LintMessage]:
-    """Like ``lint``, for a text that may not even be a program: that is then the one message, an error."""
+def check(raw: str | bytes, file: str, known_terms: Callable[[str], bool] | None = None) -> list[LintMessage]:
+    """Like ``lint``, for any text; one that is not a valid program gives a single message, an error."""
     try:
-        program = Program.parse(raw, place)
+        program = Program.parse(raw, file)
     except ProgramError as error:
-        line, _, message = error.message.removeprefix(f"{place}:").partition(": ")
+        line, _, message = error.message.removeprefix(f"{file}:").partition(": ")
         return [_told(LintMessage(int(line), "error", "unreadable", message))]
     return lint(program, known_terms)
 
 
 def _told(message: LintMessage) -> LintMessage:
-    """One line that can be seen, of a length that can be read: it quotes what anybody wrote."""
+    """The message as one printable line of limited length: it quotes text of unknown origin."""
     said = one_line(message.message)
     return replace(message, message=said if len(said) <= _MOST_MESSAGE else said[: _MOST_MESSAGE - 1] + "…")
 
@@ -71,11 +71,11 @@ def _charter(program: Program) -> Iterator[LintMessage]:
     idle = {
         "keep.margin": charter.keep.rule != "margin" and "keep.rule is not margin",
         "keep.pairs": charter.keep.rule != "paired" and "keep.rule is not paired",
-        "screen.promote": charter.screen.fraction == 1 and "screen.fraction is 1: nothing is screened",
+        "screen.promote": charter.screen.fraction == 1 and "screen.fraction is 1, so there is no screening",
         "screen.fraction": charter.screen.fraction < 1 and charter.wave == 1
-        and "with a wave of 1 there is nothing to rank: every candidate is promoted",
+        and "a wave of 1 has nothing to rank, so every candidate is promoted",
         "proposers": "queue" in charter.proposers and not any(i.terms for i in program.ideas)
-        and "queue is named, but no idea names an edit in backticks",
+        and "it contains queue, but no idea names an edit in backticks",
     }  # fmt: skip
     for field, why in idle.items():
         if why and field in lines:
@@ -86,17 +86,17 @@ def _ideas(program: Program, known_terms: Callable[[str], bool] | None) -> Itera
     if any(i.terms for i in program.ideas) and "queue" not in program.charter.proposers:
         yield LintMessage(
             program.ideas[0].line, "info", "ideas-not-queued",
-            "proposers does not name queue: a scripted researcher will not read these ideas",
+            "proposers does not contain queue: a scripted researcher ignores these ideas",
         )  # fmt: skip
     for idea in program.ideas:
         if not idea.terms:
-            yield LintMessage(idea.line, "info", "no-term", "names no edit in backticks: only an LLM can follow it")
+            yield LintMessage(idea.line, "info", "no-term", "no edit in backticks: only an LLM can follow this idea")
         names = Counter(re.split(r"[=:]", term)[0].strip().casefold() for term in idea.terms if "=" in term)
         for name in (name for name, count in names.items() if count > 1):
-            yield LintMessage(idea.line, "warning", "set-twice", f"sets {name} twice; the last value counts")
+            yield LintMessage(idea.line, "warning", "set-twice", f"sets {name} twice; the last value is used")
         for term in idea.terms if known_terms else ():
             if known_terms and not known_terms(term):
-                yield LintMessage(idea.line, "warning", "unknown-term", f"this task has no edit `{term}`: skipped")
+                yield LintMessage(idea.line, "warning", "unknown-term", f"this task has no edit `{term}`: idea skipped")
 
 
 def _repeated(program: Program) -> Iterator[LintMessage]:
@@ -104,45 +104,44 @@ def _repeated(program: Program) -> Iterator[LintMessage]:
     for d in program.directives:
         seen = first.setdefault((d.heading, d.kind, d.text), d.line)
         if seen != d.line:
-            yield LintMessage(d.line, "warning", "repeated", f"says the same as line {seen}")
+            yield LintMessage(d.line, "warning", "repeated", f"repeats line {seen}")
 
 
-def _headings(found: Outline) -> Iterator[LintMessage]:
-    starts = sorted(block.start for block in found.blocks)
-    for i, heading in enumerate(found.headings):
-        parent = i + 1 < len(found.headings) and found.headings[i + 1].level > heading.level
+def _headings(parsed: Outline) -> Iterator[LintMessage]:
+    starts = sorted(block.start for block in parsed.blocks)
+    for i, heading in enumerate(parsed.headings):
+        parent = i + 1 < len(parsed.headings) and parsed.headings[i + 1].level > heading.level
         if not parent and bisect_left(starts, heading.start) == bisect_left(starts, heading.end):
-            yield LintMessage(heading.start + 1, "info", "empty-section", f"nothing stands under {heading.title}")
+            yield LintMessage(heading.start + 1, "info", "empty-section", f"section {heading.title} is empty")
 
 
-def _misplaced(found: Outline) -> Iterator[LintMessage]:
-    """A block like a charter that is not at the first line, where alone it is read; examples in code are left alone."""
-    code = {i for block in found.blocks if block.kind == "code" for i in range(block.start, block.end)}
-    for i in range(found.body, len(found.lines) - 1):
-        if i not in code and _DASHES.match(found.lines[i]) and _NEARLY_OURS.match(found.lines[i + 1]):
-            message = (
-                "a charter is read at line 1 only: this one is text, and its settings are not in force; move it up"
-            )
+def _misplaced(parsed: Outline) -> Iterator[LintMessage]:
+    """Charter-like blocks below the first line, where they are ignored; examples in code are not reported."""
+    code = {i for block in parsed.blocks if block.kind == "code" for i in range(block.start, block.end)}
+    for i in range(parsed.body, len(parsed.lines) - 1):
+        if i not in code and _DASHES.match(parsed.lines[i]) and _NEARLY_OURS.match(parsed.lines[i + 1]):
+            message = "a charter must start at line 1: this one is ignored; move it to the top"
             yield LintMessage(i + 1, "warning", "charter-not-first", message)
 
 
-def _text(program: Program, found: Outline) -> Iterator[LintMessage]:
-    for i, line in enumerate(found.lines[: found.body]):
+def _text(program: Program, parsed: Outline) -> Iterator[LintMessage]:
+    for i, line in enumerate(parsed.lines[: parsed.body]):
         if _NEARLY_OURS.match(line) and not OUR_KEY.match(line):
-            yield LintMessage(i + 1, "warning", "not-ours", "only the key metaloop: is read")
-    for block in found.blocks:
+            yield LintMessage(i + 1, "warning", "not-ours", "this key is ignored; only metaloop: is read")
+    for block in parsed.blocks:
         placeholder = _PLACEHOLDER.search(block.text) if block.kind != "code" else None
         if placeholder:
-            message = f"{placeholder.group()} looks like a placeholder that was never filled in"
+            message = f"{placeholder.group()} looks like an unfilled placeholder"
             yield LintMessage(block.start + 1, "info", "placeholder", message)
-        lines = found.lines[block.start : block.end]
+        lines = parsed.lines[block.start : block.end]
         fence = lines[0].lstrip(" \t>")[:3]
         if block.kind == "code" and fence in ("```", "~~~") and fence not in "".join(lines[1:]):
-            yield LintMessage(block.start + 1, "warning", "open-fence", "this code block is never closed")
+            yield LintMessage(block.start + 1, "warning", "open-fence", "this code block is not closed")
     if not any(d.kind not in ("charter", "order") for d in program.directives):
-        yield LintMessage(found.body + 1, "warning", "no-prose", "no statement: only a scripted researcher can follow")
+        message = "the program has no statements: only a scripted researcher can follow it"
+        yield LintMessage(parsed.body + 1, "warning", "no-prose", message)
     if program.words > LONG:
-        message = f"{program.words:,} words; added prose has rarely helped"
+        message = f"{program.words:,} words: long programs rarely do better than short ones"
         yield LintMessage(1, "info", "long", message)
-    if not program.ideas and any(in_ideas(h.path) for h in found.headings):
+    if not program.ideas and any(in_ideas(h.path) for h in parsed.headings):
         yield LintMessage(1, "info", "no-list", "the Ideas section has no list")

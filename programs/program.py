@@ -1,4 +1,4 @@
-"""A program of research: one markdown file, read and never changed."""
+"""A research program: one markdown file, immutable once read."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from programs.charter import Charter
 from programs.directives import Directive
 from programs.errors import EnvironmentProblem, NotFound, ProgramError
 from programs.front_matter import locate
-from programs.ideas import Idea
+from programs.ideas import ProgramIdea
 from programs.ids import content_id, normalise
 from programs.settings import read_settings
 from programs.structure import outline
 from programs.text import BOM, MAX_BYTES, decode, split_lines
 
 _WORD = re.compile(r"\w+(?:['’\-.]\w+)*")
-# Scripts written without blanks: Thai, Lao, Myanmar, Khmer, kana, Han. Two characters make about one word.
+# Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han. A word has about two characters.
 _UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
@@ -28,13 +28,16 @@ _UNSPACED = re.compile(
 
 @dataclass(frozen=True)
 class Program:
-    """``raw`` is the file byte for byte; all else is read from it. Equal bytes and name: equal programs."""
+    """``raw`` contains the bytes of the file, the other fields are parsed from it.
+
+    Programs with equal bytes and name are equal.
+    """
 
     raw: bytes
     name: str
     charter: Charter = field(compare=False)
     directives: tuple[Directive, ...] = field(compare=False)
-    ideas: tuple[Idea, ...] = field(compare=False)
+    ideas: tuple[ProgramIdea, ...] = field(compare=False)
 
     @property
     def text(self) -> str:
@@ -46,17 +49,17 @@ class Program:
 
     @cached_property
     def words(self) -> int:
-        """Words of the body, front matter not included; unspaced scripts count two characters as one word."""
+        """Words of the body, without the front matter; scripts without spaces count two characters as one word."""
         lines = split_lines(self.text)
         body = "".join(lines[locate(lines).end :])
         unspaced = len(_UNSPACED.findall(body))
         return len(_WORD.findall(_UNSPACED.sub(" ", body))) + (unspaced + 1) // 2
 
     @classmethod
-    def parse(cls, text: str | bytes, name: str = "program", *, place: str = "") -> Program:
-        """Reads a program. Raises ProgramError ``place:line: …`` (``place`` defaults to the name)."""
-        place = place or name
-        return _parsed(text if isinstance(text, bytes) else _encode(text, place), name, place)
+    def parse(cls, text: str | bytes, name: str = "program", *, file: str = "") -> Program:
+        """Reads a program. Raises ProgramError ``file:line: …`` (``file`` defaults to the name)."""
+        file = file or name
+        return _parsed(text if isinstance(text, bytes) else _encode(text, file), name, file)
 
     @classmethod
     def load(cls, path: Path | str) -> Program:
@@ -64,18 +67,18 @@ class Program:
         path = Path(path)
         try:
             with path.open("rb") as file:
-                raw = file.read(MAX_BYTES + 1)  # a device or a pipe may never end; parse refuses what is larger
+                raw = file.read(MAX_BYTES + 1)  # a device or a pipe may never end; parse refuses larger files
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"{path}: no such file", hint="give the path of a program.md") from None
         except IsADirectoryError:
             raise NotFound(f"{path}: this is a folder", hint=f"did you mean {path}/program.md?") from None
         except OSError as error:
             raise EnvironmentProblem(f"{path}: {error.strerror}") from None
-        return cls.parse(raw, path.stem, place=str(path))
+        return cls.parse(raw, path.stem, file=str(path))
 
 
 def program_id(raw: bytes) -> str:
-    """The id of the program that these bytes would be, without reading its structure; empty where they are no text."""
+    """The id of the program with these bytes, without parsing its structure; empty if they are not text."""
     try:
         return _identity(decode(raw, "program"))
     except ProgramError:
@@ -86,18 +89,18 @@ def _identity(text: str) -> str:
     return content_id("p", normalise(text.removeprefix(BOM)))
 
 
-@lru_cache(maxsize=128)  # a study asks for the same few programs run by run; reading one takes 10 ms
-def _parsed(raw: bytes, name: str, place: str) -> Program:
-    text = decode(raw, place)
-    found = outline(text, place)
-    settings = read_settings(found.lines, locate(found.lines, place), place)
-    named = _directives.collect(found, settings)
-    return Program(raw, settings.name or name, settings.charter, named, _ideas.collect(found, named))
+@lru_cache(maxsize=128)  # a study parses the same few programs in each run; parsing one takes 10 ms
+def _parsed(raw: bytes, name: str, file: str) -> Program:
+    text = decode(raw, file)
+    parsed = outline(text, file)
+    settings = read_settings(parsed.lines, locate(parsed.lines, file), file)
+    named = _directives.collect(parsed, settings)
+    return Program(raw, settings.name or name, settings.charter, named, _ideas.collect(parsed, named))
 
 
-def _encode(text: str, place: str) -> bytes:
+def _encode(text: str, file: str) -> bytes:
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
         line = text.count("\n", 0, error.start) + 1
-        raise ProgramError(f"{place}:{line}: a lone surrogate is no text", hint="save it as UTF-8") from None
+        raise ProgramError(f"{file}:{line}: a lone surrogate is not valid text", hint="save it as UTF-8") from None

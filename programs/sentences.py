@@ -1,4 +1,4 @@
-"""A program as numbered sentences, each with the line where it begins: what a charter's field can be traced back to."""
+"""Splits a program into numbered sentences with their line numbers, so that a charter field can cite its sentence."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from programs.structure import Block, one_line, outline
+from programs.structure import StatementBlock, one_line, outline
 
 _END = re.compile(r"""[.!?…]+["'”’)\]*_]*(?=\s)|[。！？]+[」』”’]*""")
-# what no sentence ends in: code, and words between straight quotes
+# no sentence ends within these: code, and words between straight quotes
 _WHOLE = re.compile(r'`[^`]*`|"(?:[^"\\]|\\.){0,400}"')
 _SHORT = re.compile(r"(?:^|[\s(])(?:e\.g|i\.e|cf|vs|approx|ca|fig|eq|no|resp|incl|st|dr)\.$", re.IGNORECASE)
 _NEXT = re.compile(r"\s*(\S)")
 _FENCE = re.compile(r"[ \t>]*(?:```|~~~)")
-_KEY = 40  # characters by which a sentence is found in its lines
+_KEY = 40  # characters used to locate a sentence in its lines
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """``number`` and ``line`` count from 1; ``text`` is as the program has it, in one line."""
+    """``number`` and ``line`` count from 1; ``text`` is the sentence on one line."""
 
     number: int
     line: int
     text: str
 
 
-def sentences_of(text: str, place: str = "program") -> tuple[Sentence, ...]:
-    """The sentences below the front matter, headings and lines of code among them, in the order of their lines.
+def sentences_of(text: str, file: str = "program") -> tuple[Sentence, ...]:
+    """The sentences below the front matter, including headings and lines of code, in the order of their lines.
 
-    An HTML comment is none: a reader of the rendered page does not see it. ProgramError only for the front matter.
+    HTML comments are left out, because the rendered page does not show them. Raises ProgramError for bad front matter.
     """
-    found = outline(text, place)
-    placed = [(heading.start, heading.title) for heading in found.headings if heading.title]
-    for block in found.blocks:
-        placed += _of_code(block, found.lines) if block.kind == "code" else _of_prose(block, found.lines)
+    parsed = outline(text, file)
+    placed = [(heading.start, heading.title) for heading in parsed.headings if heading.title]
+    for block in parsed.blocks:
+        placed += _of_code(block, parsed.lines) if block.kind == "code" else _of_prose(block, parsed.lines)
     placed.sort(key=lambda entry: entry[0])
     return tuple(Sentence(number, line + 1, said) for number, (line, said) in enumerate(placed, 1))
 
 
 def split(text: str) -> Iterator[str]:
-    """The sentences of one paragraph. One that goes on in lower case has not ended: two are rather taken for one."""
+    """The sentences of one paragraph. A part that starts in lower case belongs to the sentence before it."""
     text = one_line(text)
     whole = [match.span() for match in _WHOLE.finditer(text)]
     starts = [start for start, _ in whole]
@@ -61,7 +61,7 @@ def split(text: str) -> Iterator[str]:
 
 
 def _without_comments(text: str) -> str:
-    """A blank in the place of each HTML comment. By search: a pattern looks for the end again from each beginning."""
+    """The text with each HTML comment replaced by a blank. A regular expression would take quadratic time."""
     out, at = [], 0
     while (begin := text.find("<!--", at)) >= 0 and (end := text.find("-->", begin + 4)) >= 0:
         out.append(text[at:begin])
@@ -69,15 +69,15 @@ def _without_comments(text: str) -> str:
     return " ".join([*out, text[at:]])
 
 
-def _of_code(block: Block, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+def _of_code(block: StatementBlock, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     for number in range(block.start, block.end):
         said = lines[number].strip()
         if said and not _FENCE.match(said):
             yield number, said
 
 
-def _of_prose(block: Block, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """(line from 0, sentence). Lines are found by the sentence's first characters, blanks and quote marks aside."""
+def _of_prose(block: StatementBlock, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """(line from 0, sentence). The sentence's first characters locate its line, ignoring blanks and quote marks."""
     starts, squeezed = [0], ""
     for line in lines[block.start : block.end]:
         squeezed += "".join(line.lstrip("> \t").split())

@@ -1,4 +1,4 @@
-"""Reads our block of the front matter: YAML to Charter, each complaint with its line."""
+"""Parses the ``metaloop:`` block of the front matter into a Charter; each error has its line number."""
 
 from __future__ import annotations
 
@@ -18,89 +18,89 @@ from programs.text import one_line
 
 Lines = dict[tuple[str, ...], int]
 _LONGEST_NAME = 120
-_MOST_COMPLAINTS = 5  # told at once
-_MOST_CHARACTERS = 16 << 10  # of a charter; a good one has a few hundred, and its parser reads 20,000 a second
-_MOST_BRACKETS = 500  # opened in a charter; a good one has a handful, and the scanner takes the square of the number
+_MOST_COMPLAINTS = 5  # in one message
+_MOST_CHARACTERS = 16 << 10  # of a charter; a typical one has a few hundred, and the parser reads 20,000 a second
+_MOST_BRACKETS = 500  # opened in a charter; a typical one has a handful, and the scanner's time is quadratic in them
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What stands under ``metaloop:``. ``set_fields``: each dotted field that is set, and its line."""
+class CharterSettings:
+    """The content of ``metaloop:``. ``set_fields``: each dotted field that is set, with its line."""
 
     charter: Charter
     name: str = ""
     set_fields: tuple[tuple[str, int], ...] = ()
 
 
-def read_settings(lines: Sequence[str], front: FrontMatter, place: str) -> Settings:
-    """Settings of a program whose front matter is ``front``. Raises ProgramError ``place:line: …``."""
+def read_settings(lines: Sequence[str], front: FrontMatter, file: str) -> CharterSettings:
+    """Settings of a program whose front matter is ``front``. Raises ProgramError ``file:line: …``."""
     if front.block is None:
-        return Settings(Charter())
+        return CharterSettings(Charter())
     start, end = front.block
     block = "".join(lines[start:end]).replace("\r\n", "\n").replace("\r", "\n")
-    data, where = _load(block, start + 1, place)
+    data, where = _load(block, start + 1, file)
     name = data.pop("name", "")
     if not isinstance(name, str):
-        raise ProgramError(f"{place}:{where[('name',)]}: name must be text", hint="put it in quotes")
+        raise ProgramError(f"{file}:{where[('name',)]}: name must be text", hint="put it in quotes")
     if len(name) > _LONGEST_NAME or not name.isprintable():
-        hint = f"one line of at most {_LONGEST_NAME} characters that can be seen"
-        raise ProgramError(f"{place}:{where[('name',)]}: name is no short line of text", hint=hint)
+        hint = f"use one line of at most {_LONGEST_NAME} printable characters"
+        raise ProgramError(f"{file}:{where[('name',)]}: name must be one short line of text", hint=hint)
     try:
         charter = Charter.model_validate(data)
     except ValidationError as error:
-        raise _complaint(error, where, start + 1, place) from None
-    found = tuple(_set_fields(data, where))
-    return Settings(charter, name, found)
+        raise _complaint(error, where, start + 1, file) from None
+    set_fields = tuple(_set_fields(data, where))
+    return CharterSettings(charter, name, set_fields)
 
 
-def _load(block: str, first_line: int, place: str) -> tuple[dict[str, Any], Lines]:
+def _load(block: str, first_line: int, file: str) -> tuple[dict[str, Any], Lines]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
     from ruamel.yaml.tokens import AliasToken, AnchorToken, ScalarToken, TagToken
 
     if len(block) > _MOST_CHARACTERS:
         hint = f"it is longer than {_MOST_CHARACTERS:,} characters"
-        raise ProgramError(f"{place}:{first_line}: the charter cannot be read as YAML 1.2", hint=hint)
+        raise ProgramError(f"{file}:{first_line}: the charter cannot be read as YAML 1.2", hint=hint)
     if block.count("{") + block.count("[") > _MOST_BRACKETS:
         hint = f"it opens more than {_MOST_BRACKETS} brackets"
-        raise ProgramError(f"{place}:{first_line}: the charter cannot be read as YAML 1.2", hint=hint)
+        raise ProgramError(f"{file}:{first_line}: the charter cannot be read as YAML 1.2", hint=hint)
     try:
         for token in YAML().scan(block):
             if isinstance(token, AliasToken | AnchorToken | TagToken):
                 line = first_line + token.start_mark.line
-                raise ProgramError(f"{place}:{line}: anchors, aliases and tags are not read here")
+                raise ProgramError(f"{file}:{line}: anchors, aliases and tags are not supported")
             if isinstance(token, ScalarToken) and (why := _unfit(token.value, token.plain)):
-                raise ProgramError(f"{place}:{first_line + token.start_mark.line}: {why}")
+                raise ProgramError(f"{file}:{first_line + token.start_mark.line}: {why}")
         tree = YAML().load(block)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = first_line + (mark.line if mark else 0)
-        problem = _one_line(error.problem or "no YAML")
-        raise ProgramError(f"{place}:{line}: {problem}", hint="the charter is YAML 1.2") from None
+        problem = _one_line(error.problem or "not valid YAML")
+        raise ProgramError(f"{file}:{line}: {problem}", hint="the charter is YAML 1.2") from None
     except (
         YAMLError,
         RecursionError,
         ValueError,
     ):  # control characters, absurd nesting, numbers of 5,000 digits
-        raise ProgramError(f"{place}:{first_line}: the charter cannot be read as YAML 1.2") from None
+        raise ProgramError(f"{file}:{first_line}: the charter cannot be read as YAML 1.2") from None
     body = next(iter(tree.values()))
     if body is None:
         return {}, {}
     if not isinstance(body, Mapping):
-        raise ProgramError(f"{place}:{first_line}: metaloop: must hold fields, not {_short(body)}")
+        raise ProgramError(f"{file}:{first_line}: metaloop: must contain fields, not {_short(body)}")
     where: Lines = {}
     _note_lines(body, (), first_line, where)
     return _plain(body), where
 
 
 def _unfit(value: str, plain: bool) -> str:
-    """Why a scalar is not read; empty where it is. An escape can spell what no file of text may hold."""
+    """Why a scalar is refused, or an empty string. An escape sequence can encode text that is not valid in a file."""
     if plain and value == "<<":
-        return "merge keys are not read here"
+        return "merge keys are not supported"
     try:
         value.encode()
     except UnicodeEncodeError:
-        return "a lone surrogate is no text"
+        return "a lone surrogate is not valid text"
     return ""
 
 
@@ -112,7 +112,7 @@ def _note_lines(node: Any, path: tuple[str, ...], first_line: int, where: Lines)
 
 
 def _plain(value: Any) -> Any:
-    """ruamel's annotated scalars and containers as plain Python ones."""
+    """Converts ruamel's annotated scalars and containers to plain Python values."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -131,23 +131,23 @@ def _set_fields(data: Mapping[str, Any], where: Lines) -> Iterator[tuple[str, in
             yield field, line
 
 
-def _complaint(error: ValidationError, where: Lines, first_line: int, place: str) -> ProgramError:
-    """All complaints in file order, in our words; the hint is the first one's."""
-    found = []
+def _complaint(error: ValidationError, where: Lines, first_line: int, file: str) -> ProgramError:
+    """One error with all complaints in file order, reworded; the hint belongs to the first one."""
+    complaints = []
     for item in error.errors(include_url=False):
         path = tuple(str(part) for part in item["loc"] if part != "[key]")
         known = next((path[:n] for n in range(len(path), 0, -1) if path[:n] in where), ())
-        found.append((where.get(known, first_line), path, item))
-    found.sort(key=lambda entry: entry[0])
-    (line, path, item), *others = found
+        complaints.append((where.get(known, first_line), path, item))
+    complaints.sort(key=lambda entry: entry[0])
+    (line, path, item), *others = complaints
     more = [f"; line {at}: {_said(field, what)}" for at, field, what in others[: _MOST_COMPLAINTS - 1]]
-    left = f"; and {len(found) - _MOST_COMPLAINTS} more" if len(found) > _MOST_COMPLAINTS else ""
+    left = f"; and {len(complaints) - _MOST_COMPLAINTS} more" if len(complaints) > _MOST_COMPLAINTS else ""
     hint = _known_fields(path) if item["type"] == "extra_forbidden" else ""
-    return ProgramError(f"{place}:{line}: {_said(path, item)}{''.join(more)}{left}", hint=hint)
+    return ProgramError(f"{file}:{line}: {_said(path, item)}{''.join(more)}{left}", hint=hint)
 
 
 def _said(path: tuple[str, ...], item: Any) -> str:
-    """One of pydantic's errors."""
+    """The text of one of pydantic's errors."""
     field = ".".join(path)
     if item["type"] == "extra_forbidden":
         return f"unknown charter field {_cut(field)}{_nearest(path)}"
@@ -157,7 +157,7 @@ def _said(path: tuple[str, ...], item: Any) -> str:
 
 
 def _in_our_words(message: str) -> str:
-    """Pydantic speaks of Python types, the reader wrote YAML."""
+    """A message of pydantic with YAML's terms instead of Python's."""
     for pattern, ours in (
         (r"^Input should be ", "must be "),
         (r"\ba valid (?=integer)", "an "),
@@ -174,7 +174,7 @@ def _nearest(path: tuple[str, ...]) -> str:
     everything = [name for name, _ in fields()] + ["keep", "screen", "branch", "name"]
     same_level = [name for name in everything if name.startswith(".".join(path[:-1]))]
     near = difflib.get_close_matches(".".join(path), same_level, 1, 0.5)
-    if not near:  # written at another level: promote instead of screen.promote
+    if not near:  # the field of another level: promote instead of screen.promote
         near = [name for name in everything if name.split(".")[-1] == path[-1]]
     return f"; did you mean {near[0]}?" if near else ""
 

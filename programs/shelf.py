@@ -1,4 +1,4 @@
-"""The shelf of starter programs: ``programs/library/*.md``."""
+"""The starter programs: ``programs/library/*.md``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from programs.errors import NotFound
 from programs.program import Program
 
 _LIBRARY = Path(__file__).with_name("library")
-META = "meta"  # the program that mutation by language models follows: no entrant
+META = "meta"  # the instructions for mutation by language models; not a starter
 
 
 def names() -> list[str]:
@@ -18,7 +18,7 @@ def names() -> list[str]:
 
 
 def starter(name: str) -> Program:
-    """One starter. Raises NotFound with the nearest name."""
+    """The starter of that name. Raises NotFound with the nearest name."""
     if name not in names():
         near = difflib.get_close_matches(name, names(), 1)
         raise NotFound(
@@ -29,7 +29,7 @@ def starter(name: str) -> Program:
 
 
 def meta_program() -> Program:
-    """The instruction of the mutators that ask a language model, itself a program."""
+    """The instructions for mutators that use a language model, written as a program."""
     return Program.load(_LIBRARY / f"{META}.md")
 
 

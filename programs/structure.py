@@ -1,6 +1,6 @@
 """Splits a program by its markdown structure: heading paths, items, paragraphs, table rows, code blocks.
 
-markdown-it-py parses (CommonMark and tables); this file only walks its tokens and keeps their lines.
+markdown-it-py parses the text (CommonMark and tables); this file walks its tokens and records their lines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 PATH = " > "
-_MOST_TITLE = 200  # characters of a title in a path, which every statement below it carries with it
+_MOST_TITLE = 200  # characters of a title in a path, which is repeated in every statement below it
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Heading:
 
 
 @dataclass
-class Block:
-    """One statement with the lines [start, end) it takes, without blank lines at its end."""
+class StatementBlock:
+    """One statement with its lines [start, end), without blank lines at its end."""
 
     kind: str  # item, idea, paragraph, table-row, code
     heading: str
@@ -57,34 +57,34 @@ class Outline:
     lines: tuple[str, ...]
     body: int  # first line after the front matter
     headings: tuple[Heading, ...]
-    blocks: tuple[Block, ...]
+    blocks: tuple[StatementBlock, ...]
 
 
 def is_ideas(title: str) -> bool:
-    """Whether a heading is named Ideas, whatever its case, numbering or punctuation: ``3. IDEAS:``."""
-    # the look-behind lets a match start only where a run starts: otherwise a long run takes the square of its length
+    """Whether a heading is named Ideas, ignoring case, numbering and punctuation: ``3. IDEAS:``."""
+    # the look-behind allows a match only at the start of a run of punctuation: otherwise long runs take quadratic time
     return re.sub(r"^[\W\d_]+|(?<![\W_])[\W_]+$", "", title).casefold() == "ideas"
 
 
-@lru_cache(maxsize=256)  # asked for every statement, of few paths
+@lru_cache(maxsize=256)  # called for every statement, with few different paths
 def in_ideas(path: str) -> bool:
     return any(is_ideas(part) for part in path.split(PATH))
 
 
-def outline(text: str, place: str = "program") -> Outline:
-    """The structure of a program's text. Raises ProgramError for its front matter, and for brackets without end."""
+def outline(text: str, file: str = "program") -> Outline:
+    """The structure of a program's text. Raises ProgramError for bad front matter and for too many nested brackets."""
     lines = split_lines(text)
-    body = locate(lines, place).end
-    # Blank lines stand in for the front matter, so that the parser's line numbers are those of the file.
+    body = locate(lines, file).end
+    # Blank lines replace the front matter, so that the parser's line numbers are those of the file.
     shown = "\n" * body + "".join(lines[body:])
-    refuse_nested(shown, place)
+    refuse_nested(shown, file)
     tokens = _tokens(shown if body else shown.removeprefix(BOM))
     headings = _headings(tokens, len(lines))
     blocks = list(_Walk(lines, headings).blocks(tokens))
     return Outline(tuple(lines), body, headings, tuple(b for b in blocks if b.text.strip()))
 
 
-@lru_cache(maxsize=4)  # a program is read and then linted; nobody changes the tokens
+@lru_cache(maxsize=4)  # a program is parsed and then linted; the tokens are never modified
 def _tokens(shown: str) -> tuple[Token, ...]:
     return tuple(_parser().parse(shown))
 
@@ -97,39 +97,39 @@ def _parser() -> MarkdownIt:
 
 
 def _headings(tokens: Sequence[Token], n_lines: int) -> tuple[Heading, ...]:
-    found = [
+    entries = [
         (int(token.tag[1:]), one_line(tokens[i + 1].content), *_span(token))
         for i, token in enumerate(tokens)
         if token.type == "heading_open" and token.level == 0
     ]
-    # A single first-level heading at the top is the program's title: it names the program, not a place
-    # in it, and the same sentence must be the same directive in programs of any title.
-    tops = [entry for entry in found if entry[0] == 1]
-    title = found[0] if len(tops) == 1 and found[0] == tops[0] and not is_ideas(found[0][1]) else None
+    # A single first-level heading at the top is the program's title and not part of any path: the same sentence must be
+    # the same directive in programs with different titles.
+    tops = [entry for entry in entries if entry[0] == 1]
+    title = entries[0] if len(tops) == 1 and entries[0] == tops[0] and not is_ideas(entries[0][1]) else None
     stack: list[tuple[int, str]] = []
     out = []
-    for i, (level, name, start, body) in enumerate(found):
+    for i, (level, name, start, body) in enumerate(entries):
         while stack and stack[-1][0] >= level:
             stack.pop()
-        if found[i] is not title:
+        if entries[i] is not title:
             stack.append((level, name[:_MOST_TITLE].replace(PATH, " ")))
-        end = found[i + 1][2] if i + 1 < len(found) else n_lines
+        end = entries[i + 1][2] if i + 1 < len(entries) else n_lines
         out.append(Heading(level, name, PATH.join(part for _, part in stack), start, body, end))
     return tuple(out)
 
 
 class _Walk:
-    """One pass over the tokens; a block is opened where its lines start and filled as its text comes by."""
+    """One pass over the tokens; a block is created where its lines start and filled by the tokens that follow."""
 
     def __init__(self, lines: Sequence[str], headings: Sequence[Heading]) -> None:
         self.lines = lines
         self.headings = headings
         self.starts = {heading.start for heading in headings}
-        self.items: list[Block] = []
-        self.row: Block | None = None
+        self.items: list[StatementBlock] = []
+        self.row: StatementBlock | None = None
         self.table = (0, 0)
 
-    def blocks(self, tokens: Sequence[Token]) -> Iterator[Block]:
+    def blocks(self, tokens: Sequence[Token]) -> Iterator[StatementBlock]:
         path, upcoming = "", deque(self.headings)
         for token in tokens:
             while upcoming and token.map and token.map[0] >= upcoming[0].start:
@@ -138,7 +138,7 @@ class _Walk:
             if opened is not None:
                 yield opened
 
-    def _open(self, token: Token, path: str) -> Block | None:
+    def _open(self, token: Token, path: str) -> StatementBlock | None:
         match token.type:
             case "list_item_open":
                 kind = "idea" if in_ideas(path) else "item"
@@ -159,7 +159,7 @@ class _Walk:
                 return self._verbatim(token, path)
         return None
 
-    def _inline(self, token: Token, path: str) -> Block | None:
+    def _inline(self, token: Token, path: str) -> StatementBlock | None:
         if token.level == 1 and self._is_heading(token):
             return None
         terms = [one_line(child.content) for child in token.children or () if child.type == "code_inline"]
@@ -181,26 +181,26 @@ class _Walk:
     def _is_heading(self, token: Token) -> bool:
         return _span(token)[0] in self.starts
 
-    def _verbatim(self, token: Token, path: str) -> Block:
+    def _verbatim(self, token: Token, path: str) -> StatementBlock:
         block = self._block("paragraph" if token.type == "html_block" else "code", path, token)
         info = token.info.strip() + "\n" if token.info.strip() else ""
         block.parts.append(info + token.content.rstrip("\n"))
         return block
 
-    def _block(self, kind: str, path: str, token: Token, depth: int = 0) -> Block:
+    def _block(self, kind: str, path: str, token: Token, depth: int = 0) -> StatementBlock:
         start, end = _span(token)
         if kind == "table-row" and start == self.table[0]:
-            end = self.table[1]  # a table falls with its header
+            end = self.table[1]  # the header's lines include the whole table, which is removed with it
         while end > start + 1 and is_blank(self.lines[end - 1].strip("> \t\r\n")):
             end -= 1
-        return Block(kind, path, start, end, depth=depth)
+        return StatementBlock(kind, path, start, end, depth=depth)
 
 
 def one_line(text: str) -> str:
-    """Text of a paragraph whatever its wrapping: line breaks and the blanks around them become one space."""
+    """The text of a paragraph on one line: line breaks and the blanks around them become one space."""
     return " ".join(line.strip(" \t") for line in text.split("\n")).strip()
 
 
 def _span(token: Token) -> tuple[int, int]:
-    assert token.map is not None, token.type  # block tokens of markdown-it carry their lines
+    assert token.map is not None, token.type  # block tokens of markdown-it have line numbers
     return token.map[0], token.map[1]

@@ -1,4 +1,4 @@
-"""Blob: bytes in memory behind a descriptor, the way in which data enters and leaves the sandbox."""
+"""Blob: an in-memory file, with which data enters and leaves the sandbox."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _PIECE = 1 << 20
 
 
 class Blob:
-    """An anonymous file in memory (memfd). No path leads to it; whoever holds a descriptor holds the bytes."""
+    """An anonymous file in memory (memfd). It has no path, so only holders of a descriptor can access it."""
 
     def __init__(self, data: bytes | memoryview = b"", *, size: int = 0) -> None:
-        """Holds ``data``, or ``size`` zero bytes that can neither grow nor shrink."""
+        """Create a file with ``data``, or one of ``size`` zero bytes whose size cannot change."""
         self.fd = os.memfd_create("metaloop", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         view = memoryview(data).cast("B")
         while len(view):
@@ -28,7 +28,7 @@ class Blob:
         return os.fstat(self.fd).st_size
 
     def read(self, limit: int) -> bytes:
-        """The bytes, at most ``limit`` of them: a private copy."""
+        """A private copy of the bytes, at most ``limit``."""
         return os.pread(self.fd, min(limit, self.size), 0) if self.size <= _PIECE else self._read_long(limit)
 
     def _read_long(self, limit: int) -> bytes:
@@ -39,7 +39,7 @@ class Blob:
         return b"".join(parts)
 
     def readable(self) -> int:
-        """A read-only descriptor with a position of its own, so that nothing is told from one reader to the next."""
+        """A read-only descriptor with its own file position, so that readers cannot signal each other through it."""
         return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:

@@ -1,10 +1,10 @@
-"""Shared objects from C source that a stranger wrote: compiled in a sandbox of its own, never executed there.
+"""Compiles untrusted C source to shared objects in a separate sandbox, which does not execute them.
 
-The sandbox has a compiler, its linker, the system's libraries and headers, a C file, and the interpreter's standard
-library for the process that watches; no network, no home, nothing of ours. What comes out is run by the candidate's
-own process in the candidate's own sandbox, and nowhere else.
+The sandbox contains a compiler, its linker, the system's libraries and headers, a C file, and the interpreter's
+standard library for the monitoring process. It has no network, no home and none of Metaloop's files. Only the
+candidate's own process, in the candidate's own sandbox, executes the result.
 
-A recipe is C source whose first line may name flags: ``// flags: -O2 -march=native``.
+A recipe is C source whose first line may contain flags: ``// flags: -O2 -march=native``.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _SOURCE, _RESULT = "kernel.c", "kernel.so"
 _LIMITS = CommandLimits(10.0, 60.0, memory_mb=1024, disk_mb=64, processes=16, output_mb=1, result_mb=8)
 _CALIBRATIONS = 3
 _LINE = 300  # characters of a reason
-_CURE = "install one (apt install gcc libc6-dev, or your system's packages), or choose another task"
+_CURE = "install one (apt install gcc libc6-dev, or your system's equivalent), or choose another task"
 
 
 @dataclass(frozen=True)
 class Compiler:
-    """``name`` as on PATH, ``version``: the first line that it says of itself."""
+    """``name``: its path, ``version``: the first line of its version output."""
 
     name: str
     version: str
@@ -53,9 +53,9 @@ class Compiler:
 
 @dataclass(frozen=True)
 class Built:
-    """What became of a recipe. ``trouble`` is a status and its reason; then there is no ``library``.
+    """The result of a compilation. ``trouble`` is a status and its reason; then ``library`` is empty.
 
-    CPU-seconds net of those of a command that does nothing.
+    ``cpu_seconds`` excludes the cost of an empty command.
     """
 
     library: bytes
@@ -67,7 +67,7 @@ class Built:
 
 @cache
 def compiler() -> Compiler | None:
-    """The first compiler of this machine that tells its version; None without one."""
+    """The first compiler of this machine that prints its version; None without one."""
     for name in NAMES:
         path = shutil.which(name, path="/usr/local/bin:/usr/bin:/bin")
         if path is None:
@@ -82,50 +82,50 @@ def compiler() -> Compiler | None:
 
 
 def version() -> str:
-    """What the compiler says of itself, for what depends on it; empty without one."""
-    found = compiler()
-    return found.version if found else ""
+    """The version of the compiler, as part of cache keys; empty without one."""
+    installed = compiler()
+    return installed.version if installed else ""
 
 
 def require() -> Compiler:
-    """EnvironmentProblem where nothing can be compiled here: no compiler, no sandbox, or no headers."""
-    found = compiler()
-    if found is None:
+    """The compiler. Raises EnvironmentProblem if it, the sandbox or the headers are missing."""
+    installed = compiler()
+    if installed is None:
         raise EnvironmentProblem(f"no C compiler here: {', '.join(NAMES)} are not in /usr/bin", hint=_CURE)
     bwrap.ensure()
     if said := _tried():
-        raise EnvironmentProblem(f"no C compiler here: {found.name} does not work: {said}", hint=_CURE)
-    return found
+        raise EnvironmentProblem(f"no C compiler here: {installed.name} does not work: {said}", hint=_CURE)
+    return installed
 
 
 @cache
 def _tried() -> str:
-    """Empty if a small kernel can be compiled, else why not."""
+    """The error of compiling a small kernel; empty if it works."""
     built = build(b"#include <math.h>\nvoid solve(const double *a, double *b) { *b = sqrt(*a); }\n")
     return built.trouble[1] if built.trouble else ""
 
 
 def recipe_of(data: bytes) -> tuple[tuple[str, ...], bytes]:
-    """The flags of a recipe and its source, whose lines keep their numbers. ValueError for one that is not taken."""
+    """The flags of a recipe and its source with unchanged line numbers. ValueError if it is not allowed."""
     if len(data) > MOST_BYTES:
         raise ValueError(f"the C source has more than {MOST_BYTES >> 10} KB")
     first = _FIRST.match(data)
     flags = tuple(first[1].decode("utf-8", "replace").split()) if first else ()
     if strange := [flag for flag in flags if flag not in FLAGS]:
-        raise ValueError(f"the flag {strange[0][:60]!r} is not allowed; metaloop's docs/tasks.md lists those that are")
+        raise ValueError(f"the flag {strange[0][:60]!r} is not allowed; see FLAGS in trainer/building.py")
     return flags, data
 
 
 def build(recipe: bytes) -> Built:
-    """Compile a recipe. EnvironmentProblem where there is no compiler or no sandbox, LauncherFault where that fails."""
-    found = compiler()
-    if found is None:
+    """Compile a recipe. EnvironmentProblem without a compiler or sandbox, LauncherFault if the sandbox fails."""
+    installed = compiler()
+    if installed is None:
         raise EnvironmentProblem(f"no C compiler here: {', '.join(NAMES)} are not in /usr/bin", hint=_CURE)
     try:
         flags, source = recipe_of(recipe)
     except ValueError as error:
         return Built(b"", 0.0, trouble=("invalid", str(error)))
-    command = [found.name, *flags, *_ALWAYS, _SOURCE, "-o", _RESULT, "-lm"]
+    command = [installed.name, *flags, *_ALWAYS, _SOURCE, "-o", _RESULT, "-lm"]
     ended = run_command(Job(command, {_SOURCE: (source, False)}, wanted=[_RESULT]), _LIMITS, CompilerView)
     cpu = max(0.0, ended.cpu_seconds - _nothing())
     library = ended.files.get(_RESULT, b"")
@@ -135,33 +135,33 @@ def build(recipe: bytes) -> Built:
 
 @cache
 def _nothing() -> float:
-    """CPU-seconds of a command that does nothing in such a sandbox."""
-    found = compiler()
-    assert found is not None
-    job = Job([found.name, "--version"], {})
+    """CPU-seconds of an empty command in such a sandbox."""
+    installed = compiler()
+    assert installed is not None
+    job = Job([installed.name, "--version"], {})
     return statistics.median(run_command(job, _LIMITS, CompilerView).cpu_seconds for _ in range(_CALIBRATIONS))
 
 
 def _trouble(ended: CommandEnded, library: bytes) -> tuple[Status, str] | None:
-    """The compiler's first error line is the reason: the source saw no hidden data, so it may be told."""
+    """The failure with the compiler's first error line, which is safe to show: the source saw no hidden data."""
     if ended.killed in ("cpu", "wall"):
-        return ("timeout", f"the compiler is stopped after {ended.cpu_seconds:.1f} CPU-s")
+        return ("timeout", f"the compiler was stopped after {ended.cpu_seconds:.1f} CPU-s")
     if ended.killed == "memory":
-        return ("oom", f"the compiler takes more than {_LIMITS.memory_mb} MB")
+        return ("oom", f"the compiler used more than {_LIMITS.memory_mb} MB")
     if ended.killed:
-        return ("crash", "the compiler says too much")
+        return ("crash", "the compiler printed too much")
     lines = [line.strip() for line in ended.log.splitlines() if line.strip()]
     if ended.exit_code or not library:
-        told = next((line for line in lines if "error" in line.lower()), lines[0] if lines else "")
-        return ("crash", (told or f"the compiler ends with {ended.exit_code} and no shared object")[:_LINE])
+        message = next((line for line in lines if "error" in line.lower()), lines[0] if lines else "")
+        return ("crash", (message or f"the compiler ended with {ended.exit_code} and no shared object")[:_LINE])
     return None
 
 
 @cache
 def trusted(path: Path) -> bytes:
-    """The shared object of a task's own C file, compiled once in the life of this process and charged to nobody.
+    """The shared object of a task's own C file, compiled once per process and not charged.
 
-    TaskError where it does not compile.
+    Raises TaskError if it does not compile.
     """
     built = build(path.read_bytes())
     if built.trouble:

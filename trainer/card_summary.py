@@ -1,4 +1,4 @@
-"""What a task's card amounts to: whether strategies can be told apart on it, and whether it is of these files."""
+"""Summarises a task's card: whether the task distinguishes strategies, and whether the card is up to date."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any, Literal
 
 from trainer.task import Task
 
-HEADROOM_SD = 15.0  # a task whose headroom is less soon has nothing left to find
-RESOLVED_SHARE = 1 / 3  # of its edits: with less, research on it follows noise
+HEADROOM_SD = 15.0  # with less headroom, a run soon finds all improvements
+RESOLVED_SHARE = 1 / 3  # with a smaller share of detectable edits, runs mostly follow noise
 State = Literal["measured", "stale", "not measured"]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Headroom in baseline sd, the share of edits that one run resolves, the sd itself in the metric's unit.
+    """Headroom in baseline SD, the share of edits that one run detects, and the SD in the metric's unit.
 
-    ``state``: ``stale`` where the card was measured on other files of the task. None for what the card does not have.
+    ``state`` is ``stale`` if the card was measured on other files of the task. Values missing in the card are None.
     """
 
     state: State
@@ -27,14 +27,14 @@ class Summary:
 
     @property
     def separates(self) -> bool | None:
-        """Whether headroom and resolution are there; None where they were not measured."""
+        """Whether headroom and resolution are sufficient; None if they were not measured."""
         if self.headroom_sd is None or self.resolved_share is None:
             return None
         return self.headroom_sd >= HEADROOM_SD and self.resolved_share >= RESOLVED_SHARE
 
     @property
     def sentence(self) -> str:
-        """What it says of the task, in a few words."""
+        """A short verdict on the task."""
         if self.state == "not measured":
             return "not measured"
         if self.separates is None:
@@ -43,12 +43,12 @@ class Summary:
             said = "separates strategies"
         else:
             short = self.headroom_sd is not None and self.headroom_sd < HEADROOM_SD
-            said = "headroom is missing" if short else "resolution is missing"
-        return said if self.state == "measured" else f"{said}, as measured on other files: measure again"
+            said = "too little headroom" if short else "too few detectable edits"
+        return said if self.state == "measured" else f"{said}, but the task's files have changed: measure again"
 
 
 def summary(task: Task) -> Summary:
-    """Of ``task.card``, which anybody may have written: what is no number counts as not measured."""
+    """The summary of ``task.card``, an untrusted file: values that are not numbers count as not measured."""
     card = task.card
     if card is None or card.get("measured") is False:
         return Summary("not measured")

@@ -1,9 +1,9 @@
-"""An optional cgroup around one warm template: CPU, memory and processes of all that runs in it, seen from outside.
+"""An optional cgroup around one warm template: measures and limits CPU, memory and processes of everything in it.
 
-What a process tree tells of itself it can hide (a child that ignores SIGCHLD, a daemon); a cgroup counts every thread.
-Both layouts are used, also side by side: v1 (one hierarchy per controller) and v2 (one hierarchy, mount ``cgroup2``);
-see cgroups(7) and the kernel's Documentation/admin-guide/cgroup-v2.rst. Groups are made below the one that this
-process is in, so that every limit above stays in force, and only where that one is ours to divide (`_ours`).
+A process tree can hide CPU time from wait4 (a child that ignores SIGCHLD, a daemon); a cgroup counts every thread.
+Both layouts are supported, also side by side: v1 (one hierarchy per controller) and v2 (one hierarchy, mount
+``cgroup2``); see cgroups(7) and the kernel's Documentation/admin-guide/cgroup-v2.rst. New groups are children of this
+process's group, so that all limits above stay in force, and only if that group may be divided (`_ours`).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from typing import Self
 from trainer.tree import descendants
 
 _PREFIX = "metaloop-"
-_V1 = {"cpuacct": "cpu", "memory": "memory", "pids": "processes"}  # controllers and what they are for
-_V2 = {"memory": "memory", "pids": "processes"}  # CPU is counted in every v2 group, with no controller
+_V1 = {"cpuacct": "cpu", "memory": "memory", "pids": "processes"}  # controller → its use
+_V2 = {"memory": "memory", "pids": "processes"}  # v2 counts CPU in every group, without a controller
 _MB = 1 << 20
 _counter = itertools.count()
-_PATIENCE_SECONDS = 1.0  # for processes to leave a group after their end
-_STALE_SECONDS = 60.0  # an empty group younger than this may be one that is just being filled
+_PATIENCE_SECONDS = 1.0  # until ended processes have left a group
+_STALE_SECONDS = 60.0  # a younger empty group may be about to be filled
 
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """A mounted cgroup hierarchy: ``own`` is the folder of our own group in it, ``top`` says that it is the mount."""
+    """A mounted cgroup hierarchy. ``own``: the folder of this process's group; ``top``: whether that is the mount."""
 
     version: int
     controllers: frozenset[str]
@@ -43,13 +43,13 @@ class Hierarchy:
 def hierarchies(
     cgroup: Path = Path("/proc/self/cgroup"), mounts: Path = Path("/proc/self/mountinfo")
 ) -> list[Hierarchy]:
-    """The hierarchies that this process is in and that are mounted where it can see its own group; v1 first."""
+    """The mounted hierarchies in which this process can see its own group; v1 first."""
     try:
         groups = [line.split(":", 2) for line in cgroup.read_text().splitlines()]
         mounted = [_mount(line) for line in mounts.read_text("utf-8", "surrogateescape").splitlines()]
     except OSError:
         return []
-    found: dict[tuple[int, frozenset[str]], Hierarchy] = {}
+    visible: dict[tuple[int, frozenset[str]], Hierarchy] = {}
     for number, names, path in (group for group in groups if len(group) == 3):
         version = 2 if number == "0" and not names else 1
         controllers = frozenset(names.split(",")) - {""}
@@ -59,12 +59,12 @@ def hierarchies(
             inner = os.path.relpath(path, root)
             if not inner.startswith("..") and (folder / inner).is_dir():
                 own = Hierarchy(version, controllers, folder / inner, inner == ".")
-                found.setdefault((version, controllers), own)
-    return sorted(found.values(), key=lambda hierarchy: hierarchy.version)
+                visible.setdefault((version, controllers), own)
+    return sorted(visible.values(), key=lambda hierarchy: hierarchy.version)
 
 
 def _mount(line: str) -> tuple[str, frozenset[str], str, Path] | None:
-    """File system, its options, the root it shows and its folder: a line of /proc/self/mountinfo (proc(5))."""
+    """File system, options, root and mount point of a cgroup line of /proc/self/mountinfo (proc(5)), else None."""
     before, dash, after = line.partition(" - ")
     left, right = before.split(" "), after.split(" ")
     if not dash or len(left) < 6 or len(right) < 3 or not right[0].startswith("cgroup"):
@@ -74,11 +74,11 @@ def _mount(line: str) -> tuple[str, frozenset[str], str, Path] | None:
 
 
 def _ours(hierarchy: Hierarchy) -> bool:
-    """Whether a group may be made below ours.
+    """Whether we may create a group below this process's group.
 
-    It may at the top of what we see (a machine's or a container's own), in a group that belongs to our unprivileged
-    user, and in one that is marked as delegated (systemd's Delegate=yes). Any other was made by somebody who wants to
-    find in it all the processes that he put there, and to remove it when they have ended: we keep out of it.
+    We may at the visible top (of a machine or container), in a group owned by our unprivileged user, and in one marked
+    as delegated (systemd's Delegate=yes). The creator of any other group expects to find all its processes in it and to
+    remove it when they have ended, so we do not divide it.
     """
     own = hierarchy.own
     if not os.access(own, os.W_OK | os.X_OK):
@@ -93,7 +93,7 @@ def _ours(hierarchy: Hierarchy) -> bool:
 
 
 def _read(path: Path) -> str:
-    """The text of a control file; empty where the kernel has no such file or the group is gone."""
+    """The text of a control file; empty if the kernel has no such file or the group is gone."""
     try:
         return path.read_text()
     except OSError:
@@ -109,46 +109,46 @@ def _write(path: Path, text: str) -> bool:
 
 
 def _number(text: str, key: str = "") -> int | None:
-    """The number that a control file consists of, or that stands behind ``key`` in one of its lines."""
+    """The number that is the whole control file, or that follows ``key`` on one of its lines."""
     match = re.search(rf"^{re.escape(key)}\s*(\d+)$" if key else r"^(\d+)$", text, re.MULTILINE)
     return int(match[1]) if match else None
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A group's folder in one hierarchy and what it is used for: "cpu", "memory", "processes"."""
+class _GroupFolder:
+    """A group's folder in one hierarchy. ``uses``: some of "cpu", "memory", "processes"."""
 
     version: int
     uses: frozenset[str]
     folder: Path
 
 
-def _make(hierarchy: Hierarchy, name: str) -> _Part | None:
-    """A new group below our own, or None where that cannot be."""
+def _make(hierarchy: Hierarchy, name: str) -> _GroupFolder | None:
+    """A new group below our own, or None if that is not possible."""
     if not _ours(hierarchy):
         return None
     if hierarchy.version == 1:
         uses = {_V1[controller] for controller in hierarchy.controllers & _V1.keys()}
         if "memory" in uses and _read(hierarchy.own / "memory.use_hierarchy").strip() == "0":
-            uses.discard("memory")  # below such a group the limits above would no longer hold
+            uses.discard("memory")  # below such a group the limits above would not apply
     else:
         uses = {"cpu"} | {_V2[controller] for controller in _enabled(hierarchy.own)}
     if not uses:
         return None
     folder = hierarchy.own / name
-    _remove(folder)  # of a dead process that had our id
+    _remove(folder)  # left by a dead process with the same id
     try:
         folder.mkdir()
     except OSError:
         return None
-    return _Part(hierarchy.version, frozenset(uses), folder)
+    return _GroupFolder(hierarchy.version, frozenset(uses), folder)
 
 
 def _enabled(own: Path) -> set[str]:
-    """Controllers of v2 for groups below ours, after an attempt to switch them on.
+    """Controllers of v2 that are available below our group, after trying to enable them.
 
-    The attempt fails while a group that is not the machine's root holds processes ("no internal processes"): then CPU
-    and `kill` are all there is.
+    This fails while a group other than the machine's root contains processes ("no internal processes"); then only CPU
+    and `kill` are available.
     """
     on = set(_read(own / "cgroup.subtree_control").split())
     for controller in sorted((_V2.keys() & set(_read(own / "cgroup.controllers").split())) - on):
@@ -156,10 +156,10 @@ def _enabled(own: Path) -> set[str]:
     return _V2.keys() & set(_read(own / "cgroup.subtree_control").split())
 
 
-class Group:
-    """A cgroup of our own for one process tree. Made by `create`; every method is safe after `close`."""
+class Cgroup:
+    """A separate cgroup for one process tree, made by `create`. Every method can be called after `close`."""
 
-    def __init__(self, parts: Sequence[_Part]) -> None:
+    def __init__(self, parts: Sequence[_GroupFolder]) -> None:
         self._parts = tuple(parts)
         self._cpu: tuple[int, int] | None = None  # version and descriptor of the file with the CPU time
         for part in self._parts:
@@ -169,28 +169,28 @@ class Group:
                     self._cpu = part.version, os.open(file, os.O_RDONLY | os.O_CLOEXEC)
 
     @classmethod
-    def create(cls, name: str, found: Sequence[Hierarchy] | None = None) -> Self | None:
-        """A new group ``metaloop-PID-…`` in each usable hierarchy (by default of this machine); None if in none.
+    def create(cls, name: str, mounted: Sequence[Hierarchy] | None = None) -> Self | None:
+        """A new group ``metaloop-PID-…`` in each usable hierarchy (by default of this machine); None without any.
 
-        What dead processes have left goes first.
+        Groups left by dead processes are removed first.
         """
-        sweep(found)
+        sweep(mounted)
         full = f"{_PREFIX}{os.getpid()}-{next(_counter)}-{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:64]}"
-        parts = [_make(hierarchy, full) for hierarchy in (hierarchies() if found is None else found)]
+        parts = [_make(hierarchy, full) for hierarchy in (hierarchies() if mounted is None else mounted)]
         return cls([part for part in parts if part]) if any(parts) else None
 
-    def _part(self, use: str) -> _Part | None:
+    def _part(self, use: str) -> _GroupFolder | None:
         return next((part for part in self._parts if use in part.uses), None)
 
     def add(self, pid: int) -> bool:
-        """Move a process and the descendants that it has by now; later forks are born inside.
+        """Move a process and its present descendants into the group; later forks start inside.
 
-        False if the process itself could not be moved everywhere: it is gone, or not ours to move. CPU used before
-        stays with the group it was used in.
+        False if the process itself could not be moved in every hierarchy, because it ended or we lack the permission.
+        CPU time from before the move stays with the old group.
         """
         moved = bool(self._parts)
         seen: set[int] = set()
-        while fresh := ({pid} | _descendants(pid)) - seen:  # what forked meanwhile comes with the next round
+        while fresh := ({pid} | _descendants(pid)) - seen:  # new forks are moved in the next round
             seen |= fresh
             for one in sorted(fresh):
                 done = [_write(part.folder / "cgroup.procs", str(one)) for part in self._parts]
@@ -198,12 +198,12 @@ class Group:
         return moved
 
     def processes(self) -> set[int]:
-        """Ids of what lives in the group, as far as this process can see it."""
+        """Ids of the living processes in the group that this process can see."""
         listed = [set(map(int, _read(part.folder / "cgroup.procs").split())) for part in self._parts]
-        return set().union(*listed) - {0}  # 0 stands for a process of another process namespace
+        return set().union(*listed) - {0}  # 0 is a process of another process namespace
 
     def cpu_seconds(self) -> float | None:
-        """CPU-seconds of everything that ever ran in the group (as of the last tick of what runs: 1 to 10 ms)."""
+        """CPU-seconds of everything that ever ran in the group (for running threads, up to 1 to 10 ms late)."""
         if self._cpu is None:
             return None
         version, descriptor = self._cpu
@@ -217,9 +217,9 @@ class Group:
         return None if used is None else used / 1e6
 
     def limit(self, memory_mb: int | None, processes: int | None) -> None:
-        """Caps for the whole group, None for no cap: of memory (MiB, swap included), and of processes and threads.
+        """Limit memory (MiB, including swap) and the number of processes and threads of the group; None: no limit.
 
-        Without the controller there is no cap; `controls` tells.
+        Without the controller nothing is limited; `controls` lists the available ones.
         """
         if part := self._part("memory"):
             size = memory_mb * _MB if memory_mb is not None else None
@@ -227,7 +227,7 @@ class Group:
             if part.version == 2:
                 _write(part.folder / "memory.max", str(size or "max"))
                 _write(part.folder / "memory.swap.max", "max" if size is None else "0")
-            else:  # the cap with swap may never be the lower of the two: a higher one goes first, a lower one last
+            else:  # the limit with swap may never be the lower one: it must be raised first or lowered last
                 for _ in range(2):
                     for name in names:
                         _write(part.folder / name, str(size or -1))
@@ -236,11 +236,11 @@ class Group:
 
     @property
     def controls(self) -> frozenset[str]:
-        """What is known and can be capped here, of "cpu" (known only), "memory" and "processes"."""
+        """The resources that the group measures and limits, of "cpu" (measured only), "memory" and "processes"."""
         return frozenset[str]().union(*(part.uses for part in self._parts))
 
     def peak_memory_mb(self) -> float | None:
-        """Most memory that the group held at once, MiB, page cache and tmpfs files included; None where unknown."""
+        """Peak memory of the group, MiB, including page cache and tmpfs files; None if unknown."""
         part = self._part("memory")
         if part is None:
             return None
@@ -248,7 +248,7 @@ class Group:
         return None if peak is None else peak / _MB
 
     def out_of_memory_kills(self) -> int:
-        """How many processes of the group the kernel has killed for want of memory; 0 where that is not known."""
+        """How many processes of the group the kernel has killed for lack of memory; 0 if unknown."""
         part = self._part("memory")
         if part is None:
             return 0
@@ -256,11 +256,11 @@ class Group:
         return _number(_read(file), "oom_kill") or 0
 
     def kill(self) -> None:
-        """Kill everything in the group and wait a moment for its end. Whoever started the processes reaps them."""
+        """Kill everything in the group and wait briefly for its end. The processes' parents must reap them."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         caps = {part.folder / "pids.max": _read(part.folder / "pids.max") for part in self._parts}
         for cap, before in caps.items():
-            _ = before and _write(cap, "0")  # nothing else in v1 stops a tree that forks as fast as we kill
+            _ = before and _write(cap, "0")  # v1 has no other way to stop a tree that forks as fast as we kill
         at_once = any(part.version == 2 and _write(part.folder / "cgroup.kill", "1") for part in self._parts)
         while self.processes() and time.monotonic() < deadline:
             if not at_once:
@@ -270,7 +270,7 @@ class Group:
             _ = before and _write(cap, before)
 
     def _kill_each(self) -> None:
-        """SIGKILL to each process by its descriptor, so that none who got its id after it is hit."""
+        """Send SIGKILL to each process through its pidfd, so that a new process with a reused id is not hit."""
         handles: dict[int, int] = {}
         for pid in self.processes():
             with suppress(OSError):
@@ -283,7 +283,7 @@ class Group:
             os.close(handle)
 
     def describe(self) -> str:
-        """For a person: "cpu and memory by cgroup v1"."""
+        """A description such as "cpu and memory by cgroup v1"."""
         words: list[str] = []
         for version in (1, 2):
             uses = [use for use in ("cpu", "memory", "processes") if (p := self._part(use)) and p.version == version]
@@ -292,7 +292,7 @@ class Group:
         return ", ".join(words)
 
     def close(self) -> None:
-        """Remove the group. One that still holds processes stays, for a later `sweep`; nothing is raised."""
+        """Remove the group. A group that still contains processes stays for a later `sweep`; nothing is raised."""
         if self._cpu is not None:
             os.close(self._cpu[1])
             self._cpu = None
@@ -306,7 +306,7 @@ class Group:
 
 
 def _remove(folder: Path) -> bool:
-    """Whether the group is gone. The kernel removes an empty one only; its control files go with it."""
+    """Remove a group's folder; whether it is gone. The kernel removes only empty groups."""
     try:
         folder.rmdir()
     except FileNotFoundError:
@@ -317,9 +317,9 @@ def _remove(folder: Path) -> bool:
 
 
 def _descendants(root: int) -> set[int]:
-    """Ids of the processes that stem from ``root``, as far as their parents live.
+    """Ids of the descendants of ``root`` whose parents are alive.
 
-    Where the kernel lists children (CONFIG_PROC_CHILDREN), they are asked for; else all processes are looked at.
+    Uses the kernel's lists of children if it has them (CONFIG_PROC_CHILDREN), otherwise scans all processes.
     """
     if os.path.exists("/proc/thread-self/children"):
         return set(descendants(root)) - {root}
@@ -328,19 +328,19 @@ def _descendants(root: int) -> set[int]:
         if entry.name.isdigit():
             fields = _read(entry / "stat").rpartition(")")[2].split()
             parents[int(entry.name)] = int(fields[1]) if len(fields) > 1 else 0
-    found = {root}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {root}
+    tree = {root}
+    while more := {pid for pid, parent in parents.items() if parent in tree} - tree:
+        tree |= more
+    return tree - {root}
 
 
-def sweep(found: Sequence[Hierarchy] | None = None, older_than: float = _STALE_SECONDS) -> int:
-    """Remove the empty groups that dead processes left below our own group; how many went.
+def sweep(mounted: Sequence[Hierarchy] | None = None, older_than: float = _STALE_SECONDS) -> int:
+    """Remove the empty groups that dead processes left below our own group; returns their number.
 
-    The age in seconds is asked for because a process of another container has another process table.
+    Younger groups are kept, because their owner may be alive in a container with another process table.
     """
     removed = 0
-    for hierarchy in hierarchies() if found is None else found:
+    for hierarchy in hierarchies() if mounted is None else mounted:
         for folder in hierarchy.own.glob(f"{_PREFIX}[0-9]*-*"):
             owner = folder.name.split("-")[1]
             with suppress(OSError):
@@ -350,13 +350,13 @@ def sweep(found: Sequence[Hierarchy] | None = None, older_than: float = _STALE_S
 
 
 def describe() -> str:
-    """For `metaloop doctor`: what a group on this machine gives, or why there is none."""
-    found = hierarchies()
-    group = Group.create("doctor", found)
+    """For `metaloop doctor`: what a cgroup provides on this machine, or why there is none."""
+    mounted = hierarchies()
+    group = Cgroup.create("doctor", mounted)
     if group is None:
-        if not any(os.access(hierarchy.own, os.W_OK) for hierarchy in found):
-            return "none: no writable cgroup (as a user: systemd-run --user --scope -p Delegate=yes metaloop ...)"
-        return "none: this process's cgroup is not delegated (systemd-run --scope -p Delegate=yes metaloop ...)"
+        if not any(os.access(hierarchy.own, os.W_OK) for hierarchy in mounted):
+            return "none: no writable cgroup (run systemd-run --user --scope -p Delegate=yes metaloop ...)"
+        return "none: this process's cgroup is not delegated (run systemd-run --scope -p Delegate=yes metaloop ...)"
     said = group.describe()
     group.close()
     return said

@@ -1,8 +1,8 @@
-"""What an experiment holds of its device and pays for it: CPU-seconds on a CPU, wall seconds of a GPU that it holds.
+"""How an experiment holds its device and pays for it: CPU-seconds on a CPU, wall seconds on a GPU under a lease.
 
-On a GPU everything is charged from launch to the end of scoring, start-up, compilation and crashes included, for nobody
-else could use it meanwhile. Where a task lets several experiments share a GPU (`per_device`), each pays its own wall
-time in full: what an experiment costs must not depend on whether a neighbour happens to be there.
+On a GPU the charge covers everything from launch to the end of scoring, including start-up, compilation and crashes,
+because the GPU is occupied in that time. If several experiments share a GPU (`per_device`), each pays its full wall
+time, so that the cost of an experiment does not depend on whether the GPU is shared at that moment.
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ from programs.errors import Busy, EnvironmentProblem
 from trainer import gpu
 from trainer.device_profile import DeviceProfile
 from trainer.gpus import TOOL
-from trainer.referee import Tally
+from trainer.referee import ExperimentTally
 from trainer.sampler import Sampler
 from trainer.task import Task
 
-_NO_LINE = 1e8  # CPU-seconds: whoever holds a GPU is ended by the clock alone
-_LOOK_SECONDS = 0.05  # between two looks for a GPU that somebody holds
-IDLE_SHARE, _FEWEST = 0.5, 10  # of the time, below which it is told, in so many looks or more
+_NO_LIMIT = 1e8  # CPU-seconds: on a GPU only wall time is limited
+_POLL_SECONDS = 0.05  # between two attempts to lease a GPU in use
+IDLE_SHARE, _FEWEST = 0.5, 10  # lower utilization is a finding, if there are at least so many samples
 
 
 class Charge(Protocol):
-    """``leased``: the device is held alone, and waiting costs. ``environment`` is what train.py is told of it."""
+    """``leased``: the device is used exclusively, and waiting is charged. ``environment``: variables for train.py."""
 
     leased: bool
     environment: dict[str, str]
 
     def hold(self) -> AbstractContextManager[None]:
-        """The right to use the device, waited for."""
+        """Wait for the right to use the device, and hold it."""
         ...
 
-    def watch(self, tally: Tally) -> AbstractContextManager[None]:
-        """Look at the device before, beside and after what runs in here, and note it in ``tally``."""
+    def watch(self, tally: ExperimentTally) -> AbstractContextManager[None]:
+        """Monitor the device before, during and after the block, and record the results in ``tally``."""
         ...
 
     def lines(self, task: Task, fraction: float) -> tuple[float, float]:
-        """CPU-seconds and wall seconds after which one process is ended."""
+        """CPU-seconds and wall seconds after which one process is killed."""
         ...
 
-    def left(self, task: Task, tally: Tally, cpu: float, wall: float) -> tuple[float, float]:
-        """Of these lines, what the training in ``tally`` leaves to a process that scores, with what scoring costs."""
+    def left(self, task: Task, tally: ExperimentTally, cpu: float, wall: float) -> tuple[float, float]:
+        """These limits for a scoring process: minus the use by training in ``tally``, plus the cost of scoring."""
         ...
 
-    def seconds(self, task: Task, tally: Tally, wall: float) -> tuple[float, float]:
-        """Device-seconds (charged, truly spent) of an experiment that took ``wall`` seconds from launch to score."""
+    def seconds(self, task: Task, tally: ExperimentTally, wall: float) -> tuple[float, float]:
+        """Device-seconds (charged, actually spent) of an experiment that took ``wall`` seconds from launch to score."""
         ...
 
 
 class CpuSeconds:
-    """Of one thread of a CPU, shared with whoever is there."""
+    """Charges the CPU time of one thread; other processes may use the CPU too."""
 
     leased = False
 
@@ -64,25 +64,25 @@ class CpuSeconds:
     def hold(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def watch(self, tally: Tally) -> AbstractContextManager[None]:
+    def watch(self, tally: ExperimentTally) -> AbstractContextManager[None]:
         return nullcontext()
 
     def lines(self, task: Task, fraction: float) -> tuple[float, float]:
         return task.hard_line(fraction), task.wall_cap(fraction)
 
-    def left(self, task: Task, tally: Tally, cpu: float, wall: float) -> tuple[float, float]:
+    def left(self, task: Task, tally: ExperimentTally, cpu: float, wall: float) -> tuple[float, float]:
         return cpu + task.scoring_seconds - tally.cpu, wall
 
-    def seconds(self, task: Task, tally: Tally, wall: float) -> tuple[float, float]:
-        # who sleeps up to the wall cap pays the hard line: a run of sleepers would hardly ever end
+    def seconds(self, task: Task, tally: ExperimentTally, wall: float) -> tuple[float, float]:
+        # sleeping up to the wall cap costs the hard limit: otherwise a run of sleeping experiments would hardly end
         return max(tally.cpu, tally.wall / task.wall_factor), tally.cpu
 
 
 class HeldSeconds:
-    """Wall seconds under the lease of one device, of which ``sharing`` experiments may hold a part each.
+    """Charges wall seconds under the lease of one device, which up to ``sharing`` experiments share.
 
-    ``index`` is its number, ``profile`` what the launcher lets in; one without a GPU is a device of the same rules that
-    nothing is asked of. ``folder`` is where leases lie.
+    ``profile`` is the launcher's; a profile without a GPU follows the same rules, but no driver is queried.
+    ``folder`` contains the leases.
     """
 
     leased = True
@@ -91,7 +91,7 @@ class HeldSeconds:
         self, profile: DeviceProfile, *, sharing: int = 1, folder: Path | None = None, tool: str | Path = TOOL
     ) -> None:
         self.index = profile.gpu.index if profile.gpu else 0
-        self.asked = profile.gpu is not None
+        self.has_driver = profile.gpu is not None
         self.sharing = sharing
         self.folder = folder
         self.tool = tool
@@ -103,17 +103,17 @@ class HeldSeconds:
             yield
 
     @contextmanager
-    def watch(self, tally: Tally) -> Iterator[None]:
-        """A driver that does not answer is a finding: the experiment may be sound all the same."""
+    def watch(self, tally: ExperimentTally) -> Iterator[None]:
+        """A driver that does not answer is only a finding, because the experiment itself may be valid."""
         tally.by_wall = True
-        if not self.asked:
+        if not self.has_driver:
             yield
             return
         alone = self.sharing == 1
-        before = gpu.Usage(None, ())
+        before = gpu.GpuUsage(None, ())
         with _told(tally):
-            before, found = gpu.clean_before(self.index, self.tool)
-            tally.findings += found if alone else ()
+            before, findings = gpu.clean_before(self.index, self.tool)
+            tally.findings += findings if alone else ()
         sampler = Sampler(self.index, self.tool)
         sampler.start()
         try:
@@ -121,7 +121,7 @@ class HeldSeconds:
         finally:
             sampler.stop()
             tally.findings += self._seen(sampler, alone)
-            if alone:  # else what is seen of the GPU is its neighbours', too
+            if alone:  # otherwise the samples include the neighbours' use
                 tally.utilization = sampler.utilization
                 tally.device_memory_mb = sampler.peak_above(before.memory_mb)
             with _told(tally):
@@ -129,32 +129,32 @@ class HeldSeconds:
 
     def _seen(self, sampler: Sampler, alone: bool) -> list[str]:
         if sampler.problem:
-            return [f"gpu: not watched: {sampler.problem}"]
+            return [f"gpu: not monitored: {sampler.problem}"]
         share = sampler.utilization
         if alone and share is not None and share < IDLE_SHARE and sampler.looks >= _FEWEST:
-            return [f"gpu: computes in {share:.0%} of the time, as the driver counts it"]
+            return [f"gpu: utilization {share:.0%}, as measured by the driver"]
         return []
 
     def lines(self, task: Task, fraction: float) -> tuple[float, float]:
-        return _NO_LINE, task.hard_line(fraction)
+        return _NO_LIMIT, task.hard_line(fraction)
 
-    def left(self, task: Task, tally: Tally, cpu: float, wall: float) -> tuple[float, float]:
+    def left(self, task: Task, tally: ExperimentTally, cpu: float, wall: float) -> tuple[float, float]:
         return cpu, wall + task.scoring_seconds - tally.wall
 
-    def seconds(self, task: Task, tally: Tally, wall: float) -> tuple[float, float]:
+    def seconds(self, task: Task, tally: ExperimentTally, wall: float) -> tuple[float, float]:
         return wall, wall
 
 
 def charge_for(task: Task, profile: DeviceProfile | None) -> Charge:
-    """How an experiment of the task is charged on a launcher with that profile, None for none.
+    """How an experiment of the task is charged on a launcher with that profile (None: without a profile).
 
-    Raises EnvironmentProblem where a task for a GPU has a launcher without one.
+    Raises EnvironmentProblem if the task needs a GPU and the launcher has none.
     """
     if task.device == "cpu":
         return CpuSeconds()
     if profile is None or profile.gpu is None:
-        message = f"{task.name} trains on a GPU, and its launcher has none"
-        raise EnvironmentProblem(message, hint="make its launcher by launcher_for")
+        message = f"{task.name} trains on a GPU, but its launcher has none"
+        raise EnvironmentProblem(message, hint="create the launcher with launcher_for")
     return HeldSeconds(profile, sharing=task.per_device)
 
 
@@ -165,14 +165,14 @@ def _when_free(take: Callable[[], gpu.Lease]) -> Iterator[None]:
             lease = take()
             break
         except Busy:
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
     with lease:
         yield
 
 
 @contextmanager
-def _told(tally: Tally) -> Iterator[None]:
+def _told(tally: ExperimentTally) -> Iterator[None]:
     try:
         yield
     except EnvironmentProblem as problem:
-        tally.findings.append(f"gpu: cannot be asked: {problem.message}")
+        tally.findings.append(f"gpu: query failed: {problem.message}")

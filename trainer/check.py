@@ -1,4 +1,4 @@
-"""`task check`: each clause of the contract between a task folder and the trainer, tried for real."""
+"""`task check`: tests each clause of the contract between a task folder and the trainer by running the task."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from programs.errors import MetaloopError
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
-from trainer.finding import Finding
+from trainer.finding import CheckFinding
 from trainer.launcher import Launcher
 from trainer.launchers import launcher_for
 from trainer.measure import declared_edits
@@ -32,17 +32,17 @@ CLAUSES = (
     "text", "data", "law", "baseline", "soft budget", "fixed steps", "chunks", "streaming", "referee", "edits",
     "by hand",
 )  # fmt: skip
-# what the source defines for each kind of scorer, and what the referee does with it; others bring their own
+# the functions that the source must define for each kind of scorer, with a hint; other kinds are not checked
 _NEEDED = {
     "classification": {
         "load": "the referee calls load(path) and logits",
         "logits": "the referee calls logits(model, x)",
     },
-    "kernel": {"solve": "it is called as solve(inputs), a list of arrays"},
+    "kernel": {"solve": "the referee calls solve(inputs) with a list of arrays"},
     "optimizer": {"optimizer": "the referee calls optimizer(shapes, steps) -> update"},
 }
 _NEEDED["language_model"] = _NEEDED["classification"]
-# clauses that such a kind does not have: it trains nothing by our clock, or what it prints is its metric
+# clauses that do not apply to a kind: it does not train by our clock, or its metric is printed
 _FREE = {
     kind: {"soft budget", "fixed steps", "chunks", "streaming", "referee"}
     for kind in ("kernel", "printed", "simulated")
@@ -50,14 +50,14 @@ _FREE = {
 _FREE["simulated"].add("by hand")  # its source is edited and never run
 _SPLITLESS = set(_FREE)  # kinds without hidden rows
 _FREE["optimizer"] = {"chunks", "streaming"}  # rows never leave the referee
-_CHAINED = 0.5  # share of rows that start with the last target of the row before, by chance it is far less
-_SHORT = 1.0  # seconds of a budget that the start of train.py may use up
+_CHAINED = 0.5  # share of rows that start with the last target of the previous row; by chance it is far lower
+_SHORT = 1.0  # seconds; the start of train.py alone may use up a shorter budget
 _OFFERED = {"classification": ("SEED", "DEVICE", "load_train", "clock", "save", "summary"), "optimizer": ("train",)}
 _OFFERED["language_model"] = _OFFERED["classification"]
 
 
-def _error(clause: str, message: str, hint: str = "") -> Finding:
-    return Finding("error", clause, message, hint)
+def _error(clause: str, message: str, hint: str = "") -> CheckFinding:
+    return CheckFinding("error", clause, message, hint)
 
 
 def check(
@@ -68,37 +68,37 @@ def check(
     write: bool = False,
     noise: bool | None = None,
     progress: Callable[[str], None] = lambda _: None,
-) -> list[Finding]:
-    """Findings of every clause, in order; no finding of level ``error`` means that the task keeps the contract.
+) -> list[CheckFinding]:
+    """Findings of every clause, in order; without a finding of level ``error`` the task fulfils the contract.
 
-    ``only`` names the clauses to try; data and baseline errors end the check, for the rest stands on them. A task that
-    runs a command has others (`trainer.command_check`), ``write`` puts its measured time into task.toml,
-    and ``noise`` says whether to run its baseline three times more, which by default is done where that is cheap.
+    ``only`` names the clauses to test. An error in the data or the baseline ends the check, because the other clauses
+    need them. A task that runs a command has other clauses (`trainer.command_check`): ``write`` stores its measured
+    time in task.toml, and ``noise`` runs its baseline three more times (by default only if a run is short).
     """
-    found: list[Finding] = []
+    findings: list[CheckFinding] = []
     try:
         task = Task.load(ref)
     except MetaloopError as error:
         return [_error("task.toml", error.message, error.hint)]
-    found.append(Finding("ok", "task.toml", f"{task.name}: {len(task.edits.knobs)} knobs, {task.task_id}"))
+    findings.append(CheckFinding("ok", "task.toml", f"{task.name}: {len(task.edits.knobs)} knobs, {task.task_id}"))
     if task.run is not None:
         from trainer.command_check import check_command
 
         shut = launcher is None or launcher.sandboxed
-        return found + check_command(task, sandbox=shut, write=write, noise=noise, progress=progress)
+        return findings + check_command(task, sandbox=shut, write=write, noise=noise, progress=progress)
     own = launcher or launcher_for(task)
     with tempfile.TemporaryDirectory() as folder:
         checker = _Checker(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), own, Path(folder))
         try:
             for finding in checker.findings(only):
                 progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
-                found.append(finding)
+                findings.append(finding)
                 if finding.level == "error" and finding.clause in ("data", "baseline"):
-                    break  # nothing further can be tried
+                    break  # the other clauses need data and baseline
         finally:
             if launcher is None:
                 own.close()
-    return found
+    return findings
 
 
 class _Checker:
@@ -112,14 +112,14 @@ class _Checker:
         self.trainer = trainer_for(task, data, launcher=launcher)
         self.fixed = trainer_for(task, data, launcher=launcher, fixed_steps=True)
 
-    def findings(self, only: Collection[str]) -> Iterator[Finding]:
+    def findings(self, only: Collection[str]) -> Iterator[CheckFinding]:
         """The findings of the named clauses, each a method of that name, in the order of CLAUSES."""
         for clause in CLAUSES:
             if clause in only and clause not in _FREE.get(self.kind, ()):
                 yield from getattr(self, clause.replace(" ", "_"))()
 
-    def text(self) -> Iterator[Finding]:
-        """Read-only files import nothing of ours; train.py has the functions, and trains only as the main program."""
+    def text(self) -> Iterator[CheckFinding]:
+        """Read-only files import nothing from metaloop; train.py defines the required functions."""
         for path in sorted(self.task.folder.glob("*.py")):
             name = path.name
             try:
@@ -130,7 +130,8 @@ class _Checker:
             if name in self.task.editable:
                 continue
             if ours := _imports(tree) & _OURS:
-                yield _error("imports", f"{name} imports {', '.join(sorted(ours))}", "it must run without metaloop")
+                message = f"{name} imports {', '.join(sorted(ours))}"
+                yield _error("imports", message, "the task must run without metaloop")
         tree = ast.parse(self.task.baseline().text())
         functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
         wanted = {} if self.task.scoring.get("build") else _NEEDED.get(self.kind, {})
@@ -138,15 +139,16 @@ class _Checker:
             if needed not in functions:
                 yield _error("functions", f"train.py defines no {needed}()", hint)
         if self.kind == "language_model" and "step" not in functions:
-            yield Finding("warning", "functions", "train.py defines no step()", "streaming falls back on logits")
+            yield CheckFinding("warning", "functions", "train.py defines no step()", "streaming calls logits instead")
         prepare = self.task.folder / "prepare.py"
         if prepare.name in self.task.read_only and self.kind not in _FREE:
             names = {name for node in ast.parse(prepare.read_bytes()).body for name in _defined(node)}
             if missing := [name for name in _OFFERED.get(self.kind, ()) if name not in names]:
-                yield Finding("warning", "prepare.py", f"offers no {', '.join(missing)}", "see metaloop task init")
+                message = f"does not define {', '.join(missing)}"
+                yield CheckFinding("warning", "prepare.py", message, "see metaloop task init")
 
-    def data(self) -> Iterator[Finding]:
-        """The generator is deterministic, differs by seed, and its hidden splits fit the scorer."""
+    def data(self) -> Iterator[CheckFinding]:
+        """The generator is deterministic, depends on the seed, and its hidden splits fit the scorer."""
         clause = "data"
         if self.kind in _SPLITLESS:
             yield from self._kernel_inputs() if self.kind == "kernel" else ()
@@ -159,16 +161,16 @@ class _Checker:
             yield _error(clause, error.message, error.hint)
             return
         if _contents(again) != _contents(paths["search"]):
-            yield _error(clause, "the same seed gave other bytes", "draw everything from one generator of that seed")
+            yield _error(clause, "the same seed gave different bytes", "use one random generator with that seed")
         if len({_contents(path)[0] for path in paths.values()}) < len(paths):
-            yield _error(clause, "two streams have the same hidden split", "use the seed that make() is given")
+            yield _error(clause, "two streams have the same hidden split", "use the seed argument of make()")
         for finding in () if self.kind == "optimizer" else self._fit(paths["search"]):
             yield finding
             if finding.level == "error":
                 return
-        yield Finding("ok", clause, "deterministic, another split for each stream")
+        yield CheckFinding("ok", clause, "deterministic, with a different split for each stream")
 
-    def _fit(self, split: Path) -> Iterator[Finding]:
+    def _fit(self, split: Path) -> Iterator[CheckFinding]:
         import numpy as np
 
         missing = [name for name in ("inputs.npy", "targets.npy") if not (split / name).is_file()]
@@ -176,19 +178,20 @@ class _Checker:
         if language and not (split / "bytes.npy").is_file():
             missing.append("bytes.npy")
         if missing:
-            yield _error("data", f"the hidden split has no {', '.join(missing)}", "make() writes them")
+            yield _error("data", f"the hidden split has no {', '.join(missing)}", "make() must write them")
             return
         inputs, targets = (np.load(split / name, mmap_mode="r") for name in ("inputs.npy", "targets.npy"))
         wanted = inputs.shape if language else inputs.shape[:1]
         if targets.shape != wanted:
             yield _error("data", f"targets have shape {targets.shape}, expected {wanted}")
         elif targets.max() >= self.task.scoring["classes"] or (targets.min() < 0 and not language):
-            yield _error("data", f"targets from {targets.min()} to {targets.max()}", "[score] classes bounds them")
+            message = f"targets range from {targets.min()} to {targets.max()}"
+            yield _error("data", message, "they must be below [score] classes and not negative")
         elif language and len(inputs) > 1 and (inputs[1:, 0] == targets[:-1, -1]).mean() > _CHAINED:
-            message = "rows start with the last target of the row before, and give it away"
-            yield _error("data", message, "start each row with a symbol of no news, such as a line feed")
+            message = "rows start with the last target of the previous row and so reveal it"
+            yield _error("data", message, "start each row with an uninformative symbol, such as a line feed")
 
-    def _kernel_inputs(self) -> Iterator[Finding]:
+    def _kernel_inputs(self) -> Iterator[CheckFinding]:
         try:
             one, again, other = make_cases(self.task.folder / "data.py", [1, 1, 2], self.task.scoring["seconds"])
         except MetaloopError as error:
@@ -197,43 +200,43 @@ class _Checker:
         first, second, third = ([array.tobytes() for array in case.inputs] for case in (one, again, other))
         if first != second or first == third:
             message = "another seed gave the same inputs" if first == second else "the same seed gave other inputs"
-            yield _error("data", f"kernel_inputs: {message}", "draw everything from one generator of that seed")
+            yield _error("data", f"kernel_inputs: {message}", "use one random generator with that seed")
         else:
-            yield Finding("ok", "data", "inputs are deterministic, and others for each seed")
+            yield CheckFinding("ok", "data", "inputs are deterministic and differ between seeds")
 
-    def law(self) -> Iterator[Finding]:
-        """What a simulated task can show: headroom against noise, and knobs whose law is silent."""
+    def law(self) -> Iterator[CheckFinding]:
+        """Of a simulated task: headroom relative to noise, and knobs that the law does not contain."""
         law = self.task.law
         if law is None:
             return
         paying = sum(effect > 0 for effect in law.effects.values())
-        noise = f", {law.headroom / law.noise:.1f} noise sd" if law.noise else ", no noise"
-        message = f"{paying} of {len(law.effects)} edits pay, headroom {law.headroom:.4g} {self.task.unit}{noise}"
-        yield Finding("ok", "law", f"{message}; nothing is trained, every figure is of this law")
+        noise = f" ({law.headroom / law.noise:.1f} noise SD)" if law.noise else ", no noise"
+        message = f"{paying} of {len(law.effects)} edits gain, headroom {law.headroom:.4g} {self.task.unit}{noise}"
+        yield CheckFinding("ok", "law", f"{message}; nothing is trained, the law gives all metrics")
         named = {name for name, _ in (*law.effects, *law.crashes)}
         if silent := [knob.name for knob in self.task.edits.knobs if knob.name not in named]:
-            hint = "name their values under [law.effects], or take the knobs out"
-            yield Finding("warning", "law", f"does not name {', '.join(silent)}: no effect", hint)
+            hint = "add their values under [law.effects], or remove the knobs"
+            yield CheckFinding("warning", "law", f"contains no effect of {', '.join(silent)}", hint)
 
-    def baseline(self) -> Iterator[Finding]:
-        """An ordinary experiment is ok, and costs about what task.toml says."""
+    def baseline(self) -> Iterator[CheckFinding]:
+        """The baseline runs, and its cost is about the one in task.toml."""
         outcome = self.trainer.run(Spec(self.task.baseline(), seed=1))
         if outcome.status != "ok":
             hint = outcome.log.strip().splitlines()[-1] if outcome.log.strip() else ""
             yield _error("baseline", f"{outcome.status}: {outcome.reason}", hint)
             return
         unit, cost = self.task.unit, outcome.device_seconds
-        yield Finding("ok", "baseline", f"{self.task.metric} {outcome.metric:.4f} {unit}, {cost:.3f} CPU-s")
+        yield CheckFinding("ok", "baseline", f"{self.task.metric} {outcome.metric:.4f} {unit}, {cost:.3f} CPU-s")
         if not 0.5 < cost / self.task.cost_seconds < 2:
             message = f"cost {cost:.3f} CPU-s, task.toml says {self.task.cost_seconds:.3f}"
-            yield Finding("warning", "cost", message, "correct [budget] cost")
+            yield CheckFinding("warning", "cost", message, "correct [budget] cost")
         if outcome.steps is None and self.kind not in _FREE:
-            yield Finding("warning", "summary", "no 'steps: N' line", "print it with prepare.summary")
+            yield CheckFinding("warning", "summary", "no 'steps: N' line", "print it with prepare.summary")
 
-    def soft_budget(self) -> Iterator[Finding]:
-        """train.py stops itself: a quarter of the budget costs less, and never meets the hard line.
+    def soft_budget(self) -> Iterator[CheckFinding]:
+        """train.py stops itself: a quarter of the budget costs less and does not reach the hard limit.
 
-        A short budget is tried as a longer one: on a slow machine the start alone may use it up, and noise decides.
+        A budget below `_SHORT` is lengthened for this test: on a slow machine the start of train.py could use it up.
         """
         whole = max(self.task.budget_seconds, _SHORT)
         fractions = (part * whole / self.task.budget_seconds for part in (1.0, 0.25))
@@ -245,29 +248,29 @@ class _Checker:
             message = f"a quarter of the budget cost {part.device_seconds:.3f} of {full.device_seconds:.3f} CPU-s"
             yield _error("soft budget", message, "call prepare.clock.done() once per step")
         else:
-            yield Finding("ok", "soft budget", "train.py stops itself in time")
+            yield CheckFinding("ok", "soft budget", "train.py stops in time")
 
-    def fixed_steps(self) -> Iterator[Finding]:
-        """With METALOOP_TRAIN_STEPS: exactly so many steps, bit-identical for a seed, different for another."""
+    def fixed_steps(self) -> Iterator[CheckFinding]:
+        """With METALOOP_TRAIN_STEPS, train.py takes that many steps; a seed reproduces bit for bit, seeds differ."""
         clause = "fixed steps"
         one, two, other = (self._short(seed) for seed in (1, 1, 2))
         if one.status != "ok" or other.status != "ok":
             yield _error(clause, f"{one.status}: {one.reason or other.reason}", "see METALOOP_TRAIN_STEPS")
             return
         if one.metric != two.metric:
-            yield _error(clause, f"the same seed gave {one.metric!r} and {two.metric!r}", "seed everything")
+            hint = "seed all random generators"
+            yield _error(clause, f"the same seed gave {one.metric!r} and {two.metric!r}", hint)
         if one.metric == other.metric:
             yield _error(clause, "two seeds gave the same metric", "use prepare.SEED")
         if one.steps is not None and one.steps != self.fixed.steps(self._few):
-            yield _error(
-                clause, f"{one.steps} steps, asked were {self.fixed.steps(self._few)}", "see METALOOP_TRAIN_STEPS"
-            )
+            message = f"train.py took {one.steps} steps instead of {self.fixed.steps(self._few)}"
+            yield _error(clause, message, "see METALOOP_TRAIN_STEPS")
         if one.metric == two.metric != other.metric:
-            yield Finding("ok", clause, "bit-identical for a seed")
+            yield CheckFinding("ok", clause, "bit-identical for a seed")
 
     @property
     def _few(self) -> float:
-        """The fraction that is about ten steps."""
+        """The fraction of the budget for about ten steps."""
         return min(1.0, 10 / self.task.steps)
 
     def _short(
@@ -276,8 +279,8 @@ class _Checker:
         source = self.task.edits.apply(self.task.baseline(), edit or Edit())
         return (trainer or self.fixed).run(Spec(source, seed, stream, fraction=self._few))
 
-    def chunks(self) -> Iterator[Finding]:
-        """Rows are predicted each for itself: the size of a chunk does not matter."""
+    def chunks(self) -> Iterator[CheckFinding]:
+        """Rows are predicted independently: the size of a chunk does not matter."""
         scoring: dict[str, Any] = {**self.task.scoring, "chunk": max(1, self.task.scoring["chunk"] // 3)}
         thirds = Trainer(
             replace(self.task, scoring=scoring), self.store, launcher=self.trainer.launcher, fixed_steps=True
@@ -286,40 +289,40 @@ class _Checker:
         if whole.metric is None or parts.metric is None:
             yield _error("chunks", f"{parts.status}: {parts.reason}")
         elif abs(whole.metric - parts.metric) > 1e-5 * abs(whole.metric):
-            message = f"{whole.metric:.6f} became {parts.metric:.6f} with smaller chunks"
-            yield _error("chunks", message, "logits() must treat each row for itself (model.eval())")
+            message = f"the metric changes from {whole.metric:.6f} to {parts.metric:.6f} with smaller chunks"
+            yield _error("chunks", message, "logits() must process rows independently (model.eval())")
         else:
-            yield Finding("ok", "chunks", "rows are predicted each for itself")
+            yield CheckFinding("ok", "chunks", "rows are predicted independently")
 
-    def streaming(self) -> Iterator[Finding]:
-        """A language model tells the same symbol by symbol as in chunks, as it stands and after each declared edit."""
+    def streaming(self) -> Iterator[CheckFinding]:
+        """A language model predicts the same symbol by symbol as in chunks, unchanged and after each declared edit."""
         if self.kind != "language_model":
             return
-        good, hint = 0, "step(model, state, symbols) gives for each place what logits(model, rows) gives there"
+        good, hint = 0, "step(model, state, symbols) must return the logits of logits(model, rows) at each position"
         for edit, _ in [(Edit(), ""), *declared_edits(self.task)]:
             try:
                 outcome = self._short(1, edit, stream="confirmation")
             except EditError:
-                continue  # the clause "edits" tells of it
-            told = [outcome.reason] if outcome.status == "invalid" else []
-            told += [finding for finding in outcome.findings if finding.startswith(("leak:", "step:"))]
-            good += outcome.status == "ok" and not told
-            if told:
-                yield _error("streaming", f"{edit.label()}: {told[0]}", hint)
+                continue  # the clause "edits" reports it
+            problems = [outcome.reason] if outcome.status == "invalid" else []
+            problems += [finding for finding in outcome.findings if finding.startswith(("leak:", "step:"))]
+            good += outcome.status == "ok" and not problems
+            if problems:
+                yield _error("streaming", f"{edit.label()}: {problems[0]}", hint)
         if good:
-            yield Finding("ok", "streaming", f"{good} sources score the same symbol by symbol as in chunks")
+            yield CheckFinding("ok", "streaming", f"{good} sources have the same score streamed and in chunks")
 
-    def referee(self) -> Iterator[Finding]:
-        """What train.py prints is never the metric."""
+    def referee(self) -> Iterator[CheckFinding]:
+        """Printed output does not change the metric."""
         source = self.task.baseline()
         text = source.text().replace("def main():\n", f"def main():\n    print('{self.task.metric}: -1.0')\n", 1)
         outcome = self.fixed.run(Spec(source.with_text("train.py", text), 1, fraction=self._few))
         if outcome.metric == -1.0 or outcome.metric != self._short(1).metric:
             yield _error("referee", "a printed line changed the metric")
         else:
-            yield Finding("ok", "referee", "what train.py prints is not believed")
+            yield CheckFinding("ok", "referee", "printed output does not change the metric")
 
-    def edits(self) -> Iterator[Finding]:
+    def edits(self) -> Iterator[CheckFinding]:
         """Every declared edit applies, is read back, and trains for a few steps."""
         good, before = 0, self.task.edits.config(self.task.baseline())
         for edit, _ in declared_edits(self.task):
@@ -329,47 +332,48 @@ class _Checker:
                 yield _error("edits", f"{edit.label()}: {error.message}", error.hint)
                 continue
             if self.task.edits.between(before, self.task.edits.config(source)) != edit:
-                yield _error("edits", f"{edit.label()}: is read back as another edit", "see its find and with")
+                yield _error("edits", f"{edit.label()}: reads back as another edit", "check its find and with")
                 continue
             outcome = self._short(1, edit)
             if outcome.status == "ok":
                 good += 1
             else:
-                yield Finding("warning", "edits", f"{edit.label()}: {outcome.status}: {outcome.reason}", "a trap?")
-        yield Finding("ok" if good else "warning", "edits", f"{good} declared edits apply and train")
+                message = f"{edit.label()}: {outcome.status}: {outcome.reason}"
+                yield CheckFinding("warning", "edits", message, "is this intended?")
+        yield CheckFinding("ok" if good else "warning", "edits", f"{good} declared edits apply and train")
 
-    def by_hand(self) -> Iterator[Finding]:
-        """`python train.py` in the folder works without any of our environment."""
-        place = self.folder / "by-hand"
-        shutil.copytree(self.task.folder, place, ignore=shutil.ignore_patterns("__pycache__", ".git"))
+    def by_hand(self) -> Iterator[CheckFinding]:
+        """`python train.py` in the folder works without Metaloop's environment variables."""
+        folder = self.folder / "by-hand"
+        shutil.copytree(self.task.folder, folder, ignore=shutil.ignore_patterns("__pycache__", ".git"))
         environment = {name: value for name, value in os.environ.items() if not name.startswith("METALOOP_")}
         environment |= {"METALOOP_CACHE": str(self.folder / "cache"), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "train.py"]
         try:
             done = subprocess.run(
-                command, cwd=place, env=environment, capture_output=True, text=True, timeout=600, check=False
+                command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
             )
         except subprocess.TimeoutExpired:
             yield _error(
-                "by hand", "python train.py does not end in ten minutes", "give METALOOP_TRAIN_BUDGET a default"
+                "by hand", "python train.py runs longer than ten minutes", "give METALOOP_TRAIN_BUDGET a default"
             )
             return
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             yield _error("by hand", f"python train.py fails: {last}", "give everything in prepare.py a default")
         else:
-            yield Finding("ok", "by hand", "python train.py runs")
+            yield CheckFinding("ok", "by hand", "python train.py runs")
 
 
 def _imports(tree: ast.AST) -> set[str]:
     """Top-level names of the modules that a file imports."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.partition(".")[0])
-    return found
+            names.add(node.module.partition(".")[0])
+    return names
 
 
 def _defined(node: ast.stmt) -> list[str]:

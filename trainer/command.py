@@ -1,8 +1,8 @@
-"""CommandTrainer: an experiment is a command of somebody else's repository, run as it is on an edited copy of it.
+"""CommandTrainer: an experiment runs a command of a third-party repository on an edited copy of its files.
 
-What it prints, or writes to a file, is its metric: `self-reported`, for nothing holds it to the truth. With a scoring
-command, that one runs afterwards in a sandbox of its own, on the task's read-only files and the artifacts that training
-left, without the edited files; what it says is `scored`, as far as it treats the artifacts as data.
+The metric is a number that the command prints or writes to a file. It is not checked, so it is `self-reported`. With a
+scoring command, the metric is `scored`: that command runs afterwards in a separate sandbox, on the task's read-only
+files and the artifacts of training, without the edited files. It must treat the artifacts as data.
 """
 
 from __future__ import annotations
@@ -24,57 +24,57 @@ from trainer.command_view import CommandLimits, Job, readable_path
 from trainer.data import DataStore
 from trainer.device_profile import DeviceProfile
 from trainer.experiment import SOURCE_BYTES, Spec, Trainer
-from trainer.gpus import Seat, usable
-from trainer.launcher import Ended, LauncherFault, Request
+from trainer.gpus import GpuSeat, usable
+from trainer.launcher import Ended, LauncherFault, ProcessRequest
 from trainer.outcome import Outcome, Trust
 from trainer.predictions import InvalidPredictions
-from trainer.referee import LEAST, OUT_OF_MEMORY, Failed, Tally, judge
+from trainer.referee import LEAST, OUT_OF_MEMORY, ExperimentTally, Failed, judge
 from trainer.scorers.printed import Printed
 from trainer.scoring import Score
 from trainer.task import Task
 
 _CALIBRATION_RUNS = 3
-_GROWTH = 32 << 10  # bytes that an edit may add to sources that are larger than ours may be
+_GROWTH = 32 << 10  # bytes that an edit may add to sources above the usual limit
 _LIMITS = CommandLimits(10.0, 60.0)
-_LARGE = 4 << 20  # bytes of a read-only file that is no longer copied
+_LARGE = 4 << 20  # bytes; larger read-only files are mounted instead of copied
 _LINE = 300  # characters of a reason
 _SIGNALS = 64
-_TOLD = 5  # names in a finding
-_RESULT_MB = 1  # of the file that holds the metric
+_MOST_NAMES = 5  # in a finding
+_RESULT_MB = 1  # size of the file with the metric
 
 
 class CommandLauncher:
-    """Stands where a launcher of ours would: starts nothing in advance, knows what an empty command costs."""
+    """A launcher without a template: it only measures the cost of an empty command and holds the GPU."""
 
-    def __init__(self, sandboxed: bool, seat: Seat | None = None) -> None:
+    def __init__(self, sandboxed: bool, seat: GpuSeat | None = None) -> None:
         self.sandboxed = sandboxed
         self.constant = 0.0
         self.seat = seat
         self.profile = DeviceProfile(seat.gpu) if seat else None
 
     def start(self, data: Path | None = None) -> None:
-        """EnvironmentProblem where no sandbox can be made here."""
+        """Calibrate. Raises EnvironmentProblem if no sandbox can be made here."""
         require_sandbox(self.sandboxed)
         if not self.constant:
             empty = [run_command(Job(["true"], {}), _LIMITS).cpu_seconds for _ in range(_CALIBRATION_RUNS)]
             self.constant = statistics.median(empty)
 
-    def run(self, request: Request, meanwhile: Any = None) -> Ended:
-        raise LauncherFault("a task with a command trains by it")
+    def run(self, request: ProcessRequest, meanwhile: Any = None) -> Ended:
+        raise LauncherFault("a task with a command has no template to run requests")
 
     def running(self) -> int | None:
         return None
 
     def close(self) -> None:
-        """There is nothing to end, but a GPU to give up."""
+        """Release the GPU, if there is one."""
         if self.seat:
             self.seat.close()
 
 
-def require_sandbox(asked: bool) -> None:
-    """Raise where a command cannot be run as it must be: a stranger's process tree, in a sandbox or not at all."""
-    if not asked:
-        raise UsageError("a task with a command runs in the sandbox only", hint="leave out --unsafe-no-sandbox")
+def require_sandbox(wanted: bool) -> None:
+    """Raise if there is no sandbox: an untrusted command never runs without one."""
+    if not wanted:
+        raise UsageError("a task with a command runs only in the sandbox", hint="leave out --unsafe-no-sandbox")
     bwrap.ensure()
 
 
@@ -88,8 +88,8 @@ class CommandTrainer(Trainer):
         sandbox: bool = True,
     ) -> None:  # fmt: skip
         if task.run is None:
-            raise UsageError(f"{task.name} has no [run] section", hint="make its trainer by trainer_for")
-        self.device = CommandLauncher(sandbox, Seat(usable()) if task.device == "gpu" else None)
+            raise UsageError(f"{task.name} has no [run] section", hint="create its trainer with trainer_for")
+        self.device = CommandLauncher(sandbox, GpuSeat(usable()) if task.device == "gpu" else None)
         super().__init__(task, data, launcher=self.device, cache=cache, fixed_steps=fixed_steps)
         self._owns_launcher = True
         self.section = task.run
@@ -101,7 +101,7 @@ class CommandTrainer(Trainer):
 
     @cached_property
     def _large(self) -> dict[str, Path]:
-        """Read-only files that are shown where they lie: copies would take longer than the start of an experiment."""
+        """Read-only files that are mounted in place: copying them would take longer than the start of an experiment."""
         paths = {name: self.task.folder / name for name in self.task.read_only}
         return {name: path for name, path in paths.items() if _can_be_shown(path.stat())}
 
@@ -117,8 +117,8 @@ class CommandTrainer(Trainer):
         outcome = super()._attempt(spec)
         return outcome if outcome.metric is not None else replace(outcome, trust=self.trust)
 
-    def _train_and_score(self, spec: Spec, tally: Tally) -> Score:
-        """The score; Failed if the command fails or says no metric. ``tally`` holds the cost either way."""
+    def _train_and_score(self, spec: Spec, tally: ExperimentTally) -> Score:
+        """The score; Failed if the command fails or gives no metric. ``tally`` records the cost in both cases."""
         size = sum(len(text.encode()) for _, text in spec.source.files)
         most = max(SOURCE_BYTES, sum(len(text.encode()) for _, text in self.task.baseline().files) + _GROWTH)
         if size > most:
@@ -137,9 +137,9 @@ class CommandTrainer(Trainer):
 
     def _run(
         self, command: str | list[str], files: Mapping[str, tuple[bytes, bool]], spec: Spec, wanted: list[str],
-        tally: Tally,
+        tally: ExperimentTally,
     ) -> CommandEnded:  # fmt: skip
-        """Run one command and book what it used; Failed where it did not end well or left not what it should."""
+        """Run one command and record its costs; Failed if it fails or does not leave the wanted files."""
         line = self.section.score_command == command
         fraction = spec.fraction if self.task.scales and not line else 1.0
         values = {"{seed}": str(spec.seed), "{budget}": f"{self.task.budget_seconds * fraction:g}"}
@@ -158,19 +158,19 @@ class CommandTrainer(Trainer):
         )
         ended = run_command(job, limits)
         if ended.written:
-            tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_TOLD])}")
-        told = Ended(
+            tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_MOST_NAMES])}")
+        result = Ended(
             _exit_code(ended.exit_code), ended.killed if ended.killed in ("cpu", "wall") else "", ended.cpu_seconds,
             ended.wall_seconds, ended.peak_memory_mb, log=ended.log,
         )  # fmt: skip
-        tally.add(told, self.launcher.constant)
+        tally.add(result, self.launcher.constant)
         if ended.killed == "memory":
             raise Failed("oom", f"killed: more than {limits.memory_mb} MB of memory")
         if ended.killed == "output":
             raise Failed("crash", f"killed: more than {limits.output_mb} MB of output")
-        if told.exit_code > 0 and OUT_OF_MEMORY.search(last := _last_line(told.log)):
+        if result.exit_code > 0 and OUT_OF_MEMORY.search(last := _last_line(result.log)):
             raise Failed("oom", last[:_LINE])
-        judge(told, self._limits(fraction, 0), failure="crash")
+        judge(result, self._limits(fraction, 0), failure="crash")
         if ended.missing:
             raise Failed("invalid", f"the command left no {ended.missing[0]}")
         return ended
@@ -184,7 +184,7 @@ class CommandTrainer(Trainer):
         )  # fmt: skip
 
     def _files(self, spec: Spec) -> dict[str, tuple[bytes, bool]]:
-        """The repository with the edited files in it, its constants set to this experiment's seed and budget."""
+        """The repository's files with the edited ones, and with constants set to this experiment's seed and budget."""
         files = {**self._small, **{name: text.encode() for name, text in spec.source.files}}
         _set(files, self.section.seed_constant, lambda _: spec.seed)
         if spec.fraction < 1.0:
@@ -192,10 +192,10 @@ class CommandTrainer(Trainer):
         return self._marked(files)
 
     def _beside(self, ended: CommandEnded) -> dict[str, tuple[bytes, bool]]:
-        """What the scoring command gets: the read-only files as the task has them, and the artifacts."""
+        """The files for the scoring command: the task's read-only files and the artifacts."""
         own = self._small
         if taken := sorted(ended.files.keys() & (own.keys() | self._large.keys())):
-            raise Failed("invalid", f"the artifact {taken[0]} would take the place of a read-only file")
+            raise Failed("invalid", f"the artifact {taken[0]} would replace a read-only file")
         return self._marked({**own, **ended.files})
 
     def _marked(self, files: Mapping[str, bytes]) -> dict[str, tuple[bytes, bool]]:
@@ -203,12 +203,12 @@ class CommandTrainer(Trainer):
 
 
 def _can_be_shown(form: os.stat_result) -> bool:
-    """Large, and open to the user that a sandbox of root's runs as."""
+    """Whether a file is large, and readable for the user that root's sandbox runs as."""
     return form.st_size >= _LARGE and bool(form.st_mode & stat.S_IROTH or bwrap.dropped_uid() is None)
 
 
 def check_run(task: Task) -> None:
-    """Raise TaskError where the section names what cannot be shown or is not there."""
+    """Raise TaskError if the section names a path that is missing or may not be shown."""
     if task.run is None:
         return
     for text in [*task.run.readable, *filter(os.path.isabs, task.run.links.values())]:
@@ -216,7 +216,7 @@ def check_run(task: Task) -> None:
 
 
 def _exit_code(code: int) -> int:
-    """A shell says 128 + n of a program that signal n has ended (POSIX.1-2017, XCU 2.8.2)."""
+    """Converts a shell's exit code 128 + n for a program killed by signal n (POSIX.1-2017, XCU 2.8.2) to -n."""
     return 128 - code if 128 < code <= 128 + _SIGNALS else code
 
 
@@ -242,10 +242,10 @@ def _part(now: Any, fraction: float) -> Any:
     return max(1, round(now * fraction)) if isinstance(now, int) else now * fraction
 
 
-def _set(files: dict[str, bytes], place: str, value: Any) -> None:
-    """Rewrite the constant FILE:NAME, where the file still has it; an edit may have taken it away."""
-    name, _, constant = place.partition(":")
-    if not place or name not in files:
+def _set(files: dict[str, bytes], target: str, value: Any) -> None:
+    """Set the constant FILE:NAME if the file still has it; an edit may have removed it."""
+    name, _, constant = target.partition(":")
+    if not target or name not in files:
         return
     text = files[name].decode("utf-8", "replace")
     known = constants.read(text)

@@ -1,4 +1,4 @@
-"""The budget of a command: what speaks for it, what a plan says of it, and how a measured one gets into task.toml."""
+"""The budget of a command: its origin, the remarks in a plan, and how a measured value is stored in task.toml."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from programs.errors import UsageError
 if TYPE_CHECKING:
     from trainer.task import Task
 
-_APART = 3.0  # budget over measured cost, or the other way round, from which a plan would mislead
-_WHOLE = "its command is told no budget: where a charter screens, every candidate gets a full experiment instead"
+_APART = 3.0  # ratio of budget and measured cost, or its inverse, from which a plan is misleading
+_WHOLE = "its command takes no budget: if a charter screens, every candidate gets a full experiment instead"
 
 
 def remarks(task: Task) -> list[str]:
-    """What a plan on this task is to be read with, a line each."""
-    found = [] if task.scales else [_WHOLE]
+    """Remarks to show with a plan for this task, one line each."""
+    lines = [] if task.scales else [_WHOLE]
     if task.budget_basis in ("stated", "assumed"):
-        found.append(f"its {task.budget_seconds:g} s an experiment were never measured: {_cure(task)}")
-    return found
+        lines.append(f"its {task.budget_seconds:g} s per experiment were never measured: {_cure(task)}")
+    return lines
 
 
 def refuse_guess(task: Task) -> None:
-    """Raise UsageError where only our own guess says how long an experiment takes: the plan would be one, too."""
+    """Raise UsageError if the duration of an experiment is only a guess, because the plan would be a guess too."""
     if task.budget_basis == "assumed":
         message = f"{task.folder / 'task.toml'}: [budget] seconds = {task.budget_seconds:g} is a guess"
         raise UsageError(message, hint=f"{_cure(task)} measures it")
@@ -35,12 +35,13 @@ def misleads(task: Task, measured: float) -> bool:
 
 
 def write_measured(task: Task, seconds: float) -> bool:
-    """Put a measured time into ``[budget]``, the rest of task.toml as it is. Whether there was a line for it.
+    """Store a measured time in ``[budget]`` and leave the rest of task.toml unchanged. False if it has no such line.
 
-    Where the command is told its budget as ``{budget}``, that stays what it was: told what it took, it would take more.
+    If the command gets its budget as ``{budget}``, ``seconds`` stays: with its measured time as budget it would run
+    longer still.
     """
     path = task.folder / "task.toml"
-    told = task.run is not None and "{budget}" in f"{task.run.command} {task.run.environment}"
+    takes_budget = task.run is not None and "{budget}" in f"{task.run.command} {task.run.environment}"
     kept: list[str] = []
     section, done = "", False
     number = repr(float(f"{seconds:.3g}"))
@@ -48,7 +49,7 @@ def write_measured(task: Task, seconds: float) -> bool:
         header = re.match(r"\s*\[+([^\]]+)\]+", line)
         section = header[1].strip() if header else section
         if section == "budget" and re.match(r"seconds\s*=", line):
-            first = line if told else f"seconds = {number}  # as metaloop task check measured it\n"
+            first = line if takes_budget else f"seconds = {number}  # as metaloop task check measured it\n"
             line, done = f'{first}cost = {number}\nbasis = "measured"\n', True
         elif section == "budget" and re.match(r"(?:cost|basis)\s*=", line):
             continue

@@ -1,4 +1,4 @@
-"""Runs one command of a task in a sandbox of its own: metered from outside, ended at the first line it crosses."""
+"""Runs one command of a task in a separate sandbox, measures it from outside and kills it at the first limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from trainer import bwrap
-from trainer.cgroup import Group
+from trainer.cgroup import Cgroup
 from trainer.command_view import CommandLimits, CommandView, Job
 from trainer.launcher import LauncherFault, plain
 from trainer.tree import CpuCount, descendants, pidfd, resident_mb
@@ -27,11 +27,11 @@ _HEAD_BYTES = 1 << 22
 
 @dataclass(frozen=True)
 class CommandEnded:
-    """How it ended. ``exit_code`` negative for a signal; ``killed``: "cpu", "wall", "memory", "output" or "".
+    """The result of a command. ``exit_code``: negative for a signal; ``killed``: "cpu", "wall", "memory", "output", "".
 
-    ``log`` is the end of stdout and stderr in the order written; ``files``: what was fetched of ``wanted``, ``missing``
-    what was not, with the reason; ``written``: what it was to keep and wrote into. ``cpu_seconds`` are those of all its
-    processes, by the largest of the counts.
+    ``log`` is the end of stdout and stderr in the order written. ``files``: the fetched files of ``wanted``;
+    ``missing``: the others, with the reason; ``written``: read-only files that the command changed. ``cpu_seconds``
+    covers all its processes; of several measurements the largest counts.
     """
 
     exit_code: int
@@ -46,17 +46,17 @@ class CommandEnded:
 
 
 def run_command(job: Job, limits: CommandLimits, what: type[CommandView] = CommandView) -> CommandEnded:
-    """Run a job to its end, or to its end by us. ``what`` it sees of this machine.
+    """Run a job until it ends or is killed. ``what``: the kind of sandbox.
 
-    EnvironmentProblem where no sandbox can be made, LauncherFault where it fails by itself, TaskError for a path that
-    cannot be shown.
+    Raises EnvironmentProblem if no sandbox can be made, LauncherFault if the sandbox fails, TaskError for a path that
+    may not be shown.
     """
     view = what(job, limits)
-    told, ready = os.pipe()
+    started, ready = os.pipe()
     answer, reply = os.pipe()
     go, let = os.pipe()
     info, say = os.pipe()
-    ours, theirs = [told, answer, let, info], [ready, reply, go, say]
+    ours, theirs = [started, answer, let, info], [ready, reply, go, say]
     try:
         words = view.words(ready, reply, go)
         process = bwrap.launch(
@@ -65,7 +65,7 @@ def run_command(job: Job, limits: CommandLimits, what: type[CommandView] = Comma
         )  # fmt: skip
         while theirs:
             os.close(theirs.pop())
-        if _wait_for(told, process) != b"1":
+        if _wait_for(started, process) != b"1":
             process.kill()
             said, _ = process.communicate()
             raise bwrap.diagnose(said.decode("utf-8", "replace").strip())
@@ -79,7 +79,7 @@ def run_command(job: Job, limits: CommandLimits, what: type[CommandView] = Comma
 
 
 class _Run:
-    """One run from the moment that its command starts."""
+    """One run, from the start of its command."""
 
     def __init__(self, process: subprocess.Popen[bytes], first: int, limits: CommandLimits, answer: int, go: int):
         self.process, self.limits, self.answer, self.go = process, limits, answer, go
@@ -91,7 +91,7 @@ class _Run:
         self.tail = bytearray()
         self.written = 0
         self.received = bytearray()
-        self.group = Group.create("command")
+        self.group = Cgroup.create("command")
         if self.group is not None:
             self.group.limit(limits.memory_mb + limits.disk_mb, limits.processes + 8)
             self.group.add(process.pid)
@@ -101,10 +101,10 @@ class _Run:
         reader.start()
         try:
             self._watch()
-            self.count.look()  # the first process waits: what it has waited for is complete
+            self.count.look()  # complete, because the first process still waits for our permission to end
             outside = self.group.cpu_seconds() if self.group else None
             if self.group is not None and len(self.received) < 4 and self.group.out_of_memory_kills():
-                self.killed = self.killed or "memory"  # the supervisor went with the rest
+                self.killed = self.killed or "memory"  # the supervisor was killed too
             wall = time.monotonic() - self.started
         finally:
             self._end()
@@ -118,7 +118,7 @@ class _Run:
         )  # fmt: skip
 
     def _watch(self) -> None:
-        """Until the reply is complete (its pipe ends), the first process is gone, or a line is crossed."""
+        """Wait until the reply is complete (its pipe ends), the first process is gone, or a limit is exceeded."""
         poll = select.poll()
         poll.register(self.answer, select.POLLIN | select.POLLHUP)
         while not self.killed:
@@ -128,7 +128,7 @@ class _Run:
                     return
                 self.received += piece
                 if len(self.received) > (self.limits.result_mb << 20) + _HEAD_BYTES:
-                    raise LauncherFault("the supervisor says more than it may")
+                    raise LauncherFault("the supervisor's reply is too long")
                 continue
             self.killed = self._crossed()
 
@@ -146,13 +146,13 @@ class _Run:
         return "memory" if full or held > self.limits.memory_mb else ""
 
     def _end(self) -> None:
-        """Let the first process leave, or kill it; with it goes everything in its namespace."""
+        """Let the first process end, or kill it; the kernel then kills everything in its namespace."""
         with suppress(OSError):
             if self.killed:
                 self._kill()
             else:
                 os.write(self.go, b"1")
-        leaving = pidfd(self.process.pid)  # Popen.wait with a limit looks now and then, up to 50 ms late
+        leaving = pidfd(self.process.pid)  # Popen.wait with a timeout polls, up to 50 ms late
         try:
             if leaving is not None and _ends(leaving):
                 self.process.wait()
@@ -190,19 +190,19 @@ class _Run:
                     del self.tail[:-_TAIL_BYTES]
 
     def _reply(self) -> _Reply:
-        """What the supervisor said; nothing where it was killed. LauncherFault where it left without a word."""
+        """The supervisor's reply; an empty one if it was killed. LauncherFault if it ended without a reply."""
         if self.killed:
             return _Reply()
         if len(self.received) < 4:
             if self.group is not None and self.count.seconds == 0.0:
                 raise LauncherFault("the sandbox ended before its command")
-            raise LauncherFault(f"the sandbox ended without a word: {bytes(self.tail[-200:])!r}")
+            raise LauncherFault(f"the sandbox ended without a reply: {bytes(self.tail[-200:])!r}")
         return _Reply.read(self.received)
 
 
 @dataclass
 class _Reply:
-    """The supervisor's words, see `trainer.inside.supervise`."""
+    """The supervisor's reply, see `trainer.inside.supervise`."""
 
     exit_code: int = -9
     cpu_seconds: float = 0.0
@@ -213,23 +213,23 @@ class _Reply:
 
     @classmethod
     def read(cls, received: bytearray) -> _Reply:
-        """LauncherFault for anything but its words."""
-        place = 4 + int.from_bytes(received[:4], "little")
+        """Parse a reply; LauncherFault if it is malformed."""
+        position = 4 + int.from_bytes(received[:4], "little")
         reply = cls()
         try:
-            for line in received[4:place].decode("ascii").splitlines():
+            for line in received[4:position].decode("ascii").splitlines():
                 kind, *words = line.split(" ")
                 if kind == "ended":
                     reply.exit_code = int(words[0])
                     reply.cpu_seconds, reply.peak_memory_mb = float(words[1]), float(words[2])
                 elif kind == "file":
                     size = int(words[0])
-                    reply.files[_text(words[1])] = bytes(received[place : place + size])
-                    place += size
+                    reply.files[_text(words[1])] = bytes(received[position : position + size])
+                    position += size
                 else:
                     {"missing": reply.missing, "written": reply.written}[kind].append(plain(_text(words[0]))[:300])
         except (ValueError, IndexError, KeyError):
-            raise LauncherFault("the supervisor says what cannot be read") from None
+            raise LauncherFault("the supervisor's reply cannot be parsed") from None
         return reply
 
 
@@ -244,8 +244,8 @@ def _text(word: str) -> str:
     return bytes.fromhex(word).decode("utf-8", "surrogateescape")
 
 
-def _wait_for(told: int, process: subprocess.Popen[bytes]) -> bytes:
-    """What the inside says once it stands; empty if it ends or does not come in time."""
+def _wait_for(started: int, process: subprocess.Popen[bytes]) -> bytes:
+    """The byte that the sandbox sends when it is ready; empty if it ends or times out."""
     poll = select.poll()
-    poll.register(told, select.POLLIN | select.POLLHUP)
-    return os.read(told, 1) if poll.poll(_START_SECONDS * 1000) else b""
+    poll.register(started, select.POLLIN | select.POLLHUP)
+    return os.read(started, 1) if poll.poll(_START_SECONDS * 1000) else b""

@@ -1,4 +1,4 @@
-"""What a command sees: the system, the interpreter, what the task names, and a copy of the task's files to work in."""
+"""The sandbox of a command: the system, the interpreter, paths that the task names, and a copy of the task's files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _START, _ORDER = "/run/metaloop/start.py", "/run/metaloop/order"
 
 @dataclass(frozen=True)
 class CommandLimits:
-    """Hard lines of a tree of processes. MB of 2**20 bytes; ``disk_mb`` is the work copy, /tmp and home each."""
+    """Hard limits of a process tree. MB are 2**20 bytes; ``disk_mb`` applies to the work copy, /tmp and home each."""
 
     cpu_seconds: float
     wall_seconds: float
@@ -33,19 +33,18 @@ class CommandLimits:
     result_mb: int = 64
 
     def inside(self) -> dict[str, int]:
-        """Those that the kernel keeps for each process, as names of resource.RLIMIT_*."""
-        cpu = int(self.cpu_seconds) + 2  # of one process; the watch adds them up
+        """The limits that the kernel enforces per process, as names of resource.RLIMIT_*."""
+        cpu = int(self.cpu_seconds) + 2  # per process; the monitor limits their sum
         return {"NPROC": self.processes, "FSIZE": self.disk_mb << 20, "NOFILE": 4096, "CORE": 0, "CPU": cpu}
 
 
 @dataclass(frozen=True)
 class Job:
-    """One command: its words, what lies in its folder (name → bytes, executable or not), what is to be fetched.
+    """One command: its words, the files in its folder (name → bytes, executable or not), the files to fetch.
 
-    ``readable``: paths of this machine, read-only at their own place; one that starts with ``~/`` lies in its home.
-    ``links``: name in its folder → where it leads; what is absolute is shown read-only. ``bound``: large files of the
-    task itself, name → where they lie, read-only in their place instead of copied. ``kept``: files of which it is told
-    whether the command wrote into them.
+    ``readable``: paths of this machine, mounted read-only; a path that starts with ``~/`` is in the sandbox's home.
+    ``links``: name in its folder → target; absolute targets are mounted read-only. ``bound``: large files of the task,
+    name → path, mounted read-only instead of copied. ``kept``: files to check for changes by the command.
     """
 
     command: Sequence[str]
@@ -56,11 +55,11 @@ class Job:
     links: Mapping[str, str] = field(default_factory=dict)
     bound: Mapping[str, Path] = field(default_factory=dict)
     kept: Sequence[str] = ()
-    device: DeviceProfile | None = None  # what is let in for a GPU
+    device: DeviceProfile | None = None  # for a GPU
 
 
 class CommandView(SystemView):
-    """bwrap's options for one job; `words` is what it starts."""
+    """bwrap's options for one job; `words` is the command line after them."""
 
     user = "work"
 
@@ -83,8 +82,8 @@ class CommandView(SystemView):
         self._hide(())
         self._etc(full=False)
         size = self._limits.disk_mb
-        for place, megabytes in ((WORK, size), ("/tmp", size), (HOME, size), ("/dev/shm", min(size, 256))):
-            self.options += ["--perms", "0755", "--size", str(megabytes << 20), "--tmpfs", place]
+        for path_inside, megabytes in ((WORK, size), ("/tmp", size), (HOME, size), ("/dev/shm", min(size, 256))):
+            self.options += ["--perms", "0755", "--size", str(megabytes << 20), "--tmpfs", path_inside]
         self.options += ["--symlink", "../tmp", "/var/tmp"]
         for text in dict.fromkeys([*self._job.readable, *filter(os.path.isabs, self._job.links.values())]):
             self._name(text)
@@ -96,7 +95,7 @@ class CommandView(SystemView):
         for name, path in self._job.bound.items():
             self._bind("--ro-bind", path, f"{WORK}/{name}")
         self._write(_START, (Path(__file__).parent / "inside" / "supervise.py").read_bytes())
-        self.options += [word for place in ("/dev", *self._masked) for word in ("--remount-ro", place)]
+        self.options += [word for path_inside in ("/dev", *self._masked) for word in ("--remount-ro", path_inside)]
 
     def _interpreter(self) -> list[Path]:
         return interpreter()
@@ -105,7 +104,7 @@ class CommandView(SystemView):
         self._show(readable_path(text), f"{HOME}/{text[2:]}" if text.startswith("~/") else "")
 
     def words(self, ready: int, reply: int, go: int) -> list[str]:
-        """The command line behind bwrap's options, which are complete after this."""
+        """The command line after bwrap's options; this call completes the options."""
         blob = self._files()
         order = {
             "command": list(self._job.command),
@@ -134,7 +133,7 @@ class CommandView(SystemView):
         return descriptor, [(name, len(data), 0o755 if run else 0o644) for name, (data, run) in given]
 
     def _environment(self) -> dict[str, str]:
-        """No variable of ours gets in: not a key, not a path of this machine but those that are shown."""
+        """The command's environment, without Metaloop's own variables, keys, or paths that are not shown."""
         shown = [path for text in self._job.readable if not text.startswith("~/") for path in (readable_path(text),)]
         tools = [str(path / "bin") for path in shown if (path / "bin").is_dir()]
         path = [*tools, os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"]
@@ -146,15 +145,15 @@ class CommandView(SystemView):
 
 
 def readable_path(text: str) -> Path:
-    """A path that a task may show to its command. TaskError for homes, keys, what is ours, and what is not there."""
+    """A path that a task may show to its command. TaskError for home folders, keys, Metaloop's files, missing paths."""
     path = Path(text).expanduser()
     where = f"[run] {text!r}"
     hint = "metaloop task init --from finds what a repository needs"
     if not path.is_absolute() or ".." in path.parts:
-        raise TaskError(f"{where}: is no absolute path", hint=hint)
+        raise TaskError(f"{where}: is not an absolute path", hint=hint)
     if reason := login_keys.refusal(path):
         raise TaskError(f"{where}: {reason}", hint=hint)
     try:
-        return checked(path, whom="commands")
+        return checked(path, reader="commands")
     except UsageError as error:
         raise TaskError(f"{where}: {error.message}", hint=error.hint) from None

@@ -1,8 +1,8 @@
-"""What torch.compile and Triton made of a task's untouched source, kept between experiments on this machine.
+"""Caches the kernels that torch.compile and Triton build for a task's untouched source on this machine.
 
-An experiment gets a private copy, which goes with it. Nothing that an edited source leaves there is ever taken: it
-would be code that the next experiment runs. Only the untouched baseline, which is part of the task and so trusted,
-fills the cache, once for each task, source, hardware class and version; that run is nobody's charge.
+Each experiment gets a private copy, which is deleted with it. Nothing is copied back from an edited source, because the
+next experiment would execute it. Only the untouched baseline, a trusted part of the task, fills the cache, once for
+each task, source, hardware class and version. That run is not charged.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from trainer.task import Task
 
 
 class CompileCache:
-    """One file: a packed folder (`trainer.inside.packing`). ``path`` is where it lies or will."""
+    """A packed folder (`trainer.inside.packing`) in the file ``path``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.settled = False  # whether it was filled, or tried to be, as far as this process knows
+        self.settled = False  # whether this process has filled it, tried to, or found it filled
         self._file = -1
         self._grown: Blob | None = None
         self._out: Blob | None = None
@@ -40,9 +40,9 @@ class CompileCache:
         return cls(user_cache() / "compiled" / f"{task.name}-{name}.pack")
 
     def ensure(self, fill: Callable[[], object]) -> None:
-        """Have it filled by ``fill``, which runs the untouched source, unless it is there or was tried.
+        """Fill the cache with ``fill``, which runs the untouched source, unless it exists or an attempt was made.
 
-        Whoever comes meanwhile waits. What ``fill`` raises is raised, and it is not tried again by this process.
+        Other processes wait meanwhile. An exception of ``fill`` is passed on, and this process does not try again.
         """
         if self.settled:
             return
@@ -53,20 +53,20 @@ class CompileCache:
                     fill()
 
     def given(self) -> dict[str, int]:
-        """Descriptors for one process: what it starts from, and while the cache is filled where to leave the rest."""
-        found: dict[str, int] = {}
+        """Descriptors for one process: the cache to start from and, while it is being filled, one for the result."""
+        descriptors: dict[str, int] = {}
         if self._grown is not None:
-            found["compiled"] = self._grown.fd
+            descriptors["compiled"] = self._grown.fd
         elif self.path.is_file():
             if self._file < 0:
                 self._file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            found["compiled"] = self._file
+            descriptors["compiled"] = self._file
         if self._out is not None:
-            found["compiled_out"] = self._out.fd
-        return found
+            descriptors["compiled_out"] = self._out.fd
+        return descriptors
 
     def took(self) -> None:
-        """A process has ended: while the cache is filled, the next one starts from what it has left."""
+        """Called after each process: while the cache is being filled, the next one starts from its result."""
         if self._out is not None and self._out.size:
             if self._grown is not None:
                 self._grown.close()

@@ -1,4 +1,4 @@
-"""What a compiler sees of this machine: itself, its linker, the system's libraries and headers, and the source."""
+"""The sandbox of a compiler: the compiler, its linker, the system's libraries and headers, and the source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 class CompilerView(CommandView):
-    """A `CommandView` without the programs of the system, its settings and the packages of the interpreter."""
+    """A `CommandView` without the system's programs and settings and without the interpreter's packages."""
 
     def _system(self) -> None:
         for folder in filter(os.path.isdir, _FOLDERS):
@@ -29,8 +29,8 @@ class CompilerView(CommandView):
                 self.options += ["--symlink", os.readlink(path), str(path)]
             elif path.is_dir() and name != "bin":
                 self._show(path)
-        for option, real, place in _programs():
-            self.options += [option, real, place]
+        for option, real, path_inside in _programs():
+            self.options += [option, real, path_inside]
             self.reach.append(Path(real))
         self.options += ["--proc", "/proc", "--dev", "/dev"]
 
@@ -39,12 +39,12 @@ class CompilerView(CommandView):
             self._write("/etc/ld.so.cache", Path("/etc/ld.so.cache").read_bytes())
 
     def _interpreter(self) -> list[Path]:
-        """Of the process that watches: the program, its library, the standard library, and no packages."""
+        """The interpreter of the monitoring process: program, library and standard library, without packages."""
         standard, program = Path(sysconfig.get_path("stdlib")), Path(os.path.realpath(sys.executable))
         libraries = Path(sys.base_prefix, "lib").glob("libpython*.so*")
         self._packages = [path for name in ("site-packages", "dist-packages") if (path := standard / name).is_dir()]
-        found = [program, standard, *(path for path in libraries if path.is_file())]
-        return [path for path in found if not path.is_relative_to("/usr/lib")]
+        paths = [program, standard, *(path for path in libraries if path.is_file())]
+        return [path for path in paths if not path.is_relative_to("/usr/lib")]
 
     def _build(self) -> None:
         super()._build()
@@ -53,10 +53,10 @@ class CompilerView(CommandView):
 
 
 def _programs() -> Iterator[list[str]]:
-    """Where each program stands, and what it is; a link where that lies in a folder that is shown."""
+    """bwrap's arguments for each program: a bind, or a symlink if its target is in a folder that is shown."""
     for name in _PROGRAMS:
-        place = shutil.which(name, path=_PATH)
-        if place is not None:
-            real = os.path.realpath(place)
+        path = shutil.which(name, path=_PATH)
+        if path is not None:
+            real = os.path.realpath(path)
             within = any(real.startswith(f"{folder}/") for folder in _FOLDERS)
-            yield ["--symlink" if within else "--ro-bind", real, place]
+            yield ["--symlink" if within else "--ro-bind", real, path]

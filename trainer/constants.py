@@ -1,4 +1,4 @@
-"""Top-level ``NAME = literal`` lines of a Python file, read and rewritten in place."""
+"""Reads and rewrites top-level ``NAME = literal`` lines of a Python file."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from functools import lru_cache
 from typing import Any
 
 
-@lru_cache(maxsize=64)  # the same few sources are read again and again within a run
+@lru_cache(maxsize=64)  # a run reads the same few sources repeatedly
 def _assignments(text: str) -> dict[str, ast.expr]:
-    """Name → the literal's node, of simple top-level assignments; the last one of a name counts."""
+    """Name → the literal's node, for simple top-level assignments; the last one of a name counts."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
-    found: dict[str, ast.expr] = {}
+    nodes: dict[str, ast.expr] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = node.value
+            nodes[node.targets[0].id] = node.value
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-            found[node.target.id] = node.value
-    return found
+            nodes[node.target.id] = node.value
+    return nodes
 
 
 def read(text: str) -> dict[str, Any]:
-    """The value of every top-level constant; expressions that are no literals are left out."""
+    """The value of every top-level constant; other expressions than literals are left out."""
     return dict(_values(text))
 
 
@@ -41,7 +41,7 @@ def _values(text: str) -> dict[str, Any]:
 
 
 def write(text: str, name: str, value: object) -> str | None:
-    """``text`` with that constant's literal replaced, the rest of the line kept; None if there is no such constant."""
+    """``text`` with that constant's literal replaced and the rest of the line unchanged; None without the constant."""
     node = _assignments(text).get(name)
     now = read(text)
     if node is None or name not in now or node.end_lineno is None or node.end_col_offset is None:

@@ -1,4 +1,4 @@
-"""DataStore: training and hidden splits of a task, generated once and shared by all workers."""
+"""DataStore: the training and hidden splits of a task, generated once and shared by all workers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from trainer.streams import DATA_BITS, Stream, Streams
 from trainer.task import Task
 from trainer.text_source import text_hash
 
-# The seed comes by a pipe: everybody on the machine may read a command line.
+# The seed is passed through a pipe, because all users of the machine can read a command line.
 _MAKE = "import sys; sys.path.insert(0, sys.argv[1]); import pathlib, data; "
 _MAKE += "data.make(sys.argv[2], int(sys.stdin.read()), pathlib.Path(sys.argv[3]))"
 
 
 def check_cache(task: Task) -> None:
-    """Raise EnvironmentProblem, before anything is started, where the task's training split is and can be nowhere."""
+    """Raise EnvironmentProblem, before anything starts, if the training split is missing and cannot be stored."""
     cache = user_cache()
     if not task.has_data or (cache / task.task_id / "train").is_dir():
         return
@@ -32,39 +32,39 @@ def check_cache(task: Task) -> None:
         with tempfile.TemporaryFile(dir=cache):
             pass
     except OSError as error:
-        named = "METALOOP_CACHE" if os.environ.get("METALOOP_CACHE") else "the default place, in HOME"
+        named = "METALOOP_CACHE" if os.environ.get("METALOOP_CACHE") else "the default in HOME"
         raise EnvironmentProblem(
-            f"training data cannot be kept in {cache} ({named}): {error.strerror}",
-            hint="name a folder that can be written: METALOOP_CACHE=DIR",
+            f"training data cannot be stored in {cache} ({named}): {error.strerror}",
+            hint="set a writable folder: METALOOP_CACHE=DIR",
         ) from None
 
 
 class DataStore:
-    """Hands out folders of data. Hidden splits depend on the study's secret; the training split does not.
+    """Provides folders of data. Hidden splits depend on the study's secret; the training split does not.
 
-    ``confined``: data.py, which may be a stranger's, runs in a sandbox.
+    ``confined``: data.py is untrusted and runs in a sandbox.
     """
 
     def __init__(self, task: Task, streams: Streams, root: Path, *, confined: bool = False) -> None:
         self.task = task
         self.streams = streams
         self.confined = confined
-        self.root = Path(root).resolve()  # the launcher's processes work in folders of their own
+        self.root = Path(root).resolve()  # the launcher's processes have other working folders
 
     def split_seed(self, stream: Stream) -> int:
         return self.streams.data_seed(stream, "split", self.task.task_id)
 
     def train(self) -> Path:
-        """Folder with whatever the task's prepare.py loads."""
+        """Folder with the training split, which the task's prepare.py loads."""
         return self._once(user_cache() / self.task.task_id / "train", "train", self.task.data_seed)
 
     def split(self, stream: Stream) -> Path:
         """Folder with ``inputs.npy`` and ``targets.npy`` (language models: ``bytes.npy`` too) of a hidden split."""
-        name = self.streams.seed(stream, "folder", self.task.task_id)  # tells nothing of the seed
+        name = self.streams.seed(stream, "folder", self.task.task_id)  # independent of the split's seed
         return self._once(self.root / self.task.task_id / f"{stream}-{name:08x}", stream, self.split_seed(stream))
 
     def _once(self, folder: Path, split: str, seed: int) -> Path:
-        """Generate into a folder of its own and rename: of several processes one wins, all see a complete split."""
+        """Generate into a temporary folder and rename it, so that concurrent processes see only complete splits."""
         if folder.is_dir():
             return folder
         try:
@@ -72,7 +72,7 @@ class DataStore:
             temporary = Path(tempfile.mkdtemp(prefix=f".{split}-", dir=folder.parent))
         except OSError as error:
             shared = folder.is_relative_to(user_cache())
-            cure = "choose another place: METALOOP_CACHE=DIR" if shared else "make the study's folder writable"
+            cure = "choose another folder: METALOOP_CACHE=DIR" if shared else "make the study's folder writable"
             raise EnvironmentProblem(f"{folder.parent}: {error.strerror}", hint=f"free space, or {cure}") from None
         try:
             self._make(split, seed, temporary)
@@ -81,19 +81,19 @@ class DataStore:
             try:
                 temporary.rename(folder)
             except OSError:
-                if not folder.is_dir():  # otherwise another process was faster, and its data is the same
+                if not folder.is_dir():  # otherwise another process was faster and wrote the same data
                     raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return folder
 
     def _same_text(self) -> None:
-        """Raise NotComparable where the text has changed since the task was loaded: the split is of another one."""
+        """Raise NotComparable if the text has changed since the task was loaded."""
         task = self.task
         if task.text and (now := text_hash(task.text)) != task.text_hash:
             raise NotComparable(
-                f"the text of task {task.name} has changed under way, from {task.text_hash} to {now}",
-                hint="restore it and go on, or start a new study",
+                f"the text of task {task.name} has changed since it was loaded, from {task.text_hash} to {now}",
+                hint="restore it and continue, or start a new study",
                 ids=[task.text_hash, now],
             )
 
@@ -102,11 +102,11 @@ class DataStore:
         if "[Errno 28]" in last or "MemoryError" in last:
             raise EnvironmentProblem(f"{out.parent}: {last}", hint="free space or choose another folder")
         if last:
-            hint = f"metaloop task check {shlex.quote(str(self.task.folder))} tries it"
+            hint = f"metaloop task check {shlex.quote(str(self.task.folder))} tests it"
             if self.confined:
-                hint = "it ran in a sandbox: no network, and no file but those of the task's folder"
+                hint = "it ran in a sandbox without network, with only the files of the task's folder"
             if re.search(r"(?i)\bseed\b|overflow|out of range|too large", last):
-                hint = f"seeds have {DATA_BITS} bits, as numpy.random.default_rng and random.Random take them; {hint}"
+                hint = f"seeds have {DATA_BITS} bits, which numpy.random.default_rng and random.Random accept; {hint}"
             raise TaskError(f"{self.task.folder / 'data.py'}: make({split!r}, …) failed: {last}", hint=hint)
 
     def _in_sandbox(self, split: str, seed: int, out: Path) -> str:
@@ -115,16 +115,16 @@ class DataStore:
         return make(self.task, split, seed, out)
 
     def _as_user(self, split: str, seed: int, out: Path) -> str:
-        """The last line of what went wrong; empty where nothing did."""
+        """The last line of the error; empty without one."""
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        environment.pop("PYTHONPATH", None)  # the packages that train.py gets, and no file of the current folder
+        environment.pop("PYTHONPATH", None)  # the same packages as train.py, and no module of the current folder
         command = [sys.executable, "-s", "-P", "-c", _MAKE, str(self.task.folder), split, str(out)]
         done = subprocess.run(command, input=str(seed), capture_output=True, text=True, env=environment, check=False)
         return (done.stderr.strip().splitlines() or ["no message"])[-1] if done.returncode else ""
 
 
 def _open(folder: Path) -> None:
-    """Everybody may read it: the experiments of a worker that was started by root run under an id that owns nothing."""
+    """Make a folder readable for all users: if root starts a worker, its experiments run as an unprivileged user."""
     folder.chmod(0o755)
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

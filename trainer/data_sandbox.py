@@ -1,7 +1,7 @@
-"""A task's data.py in a sandbox: it sees the system, the interpreter, the task's folder and its text, and no network.
+"""Runs a task's data.py in a sandbox with the system, the interpreter, the task's folder and its text; no network.
 
-For tasks that somebody else names: what makes their data would otherwise run as the user. What comes out is arrays,
-which the trusted side reads without pickle.
+This is for tasks of untrusted origin, whose data.py would otherwise run with the user's permissions. The results are
+arrays, which trusted code reads without pickle.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ data.make(sys.argv[2], int(pathlib.Path("{SEED}").read_text()), out)
 
 
 def make(task: Task, split: str, seed: int, out: Path) -> str:
-    """Fill ``out`` with what data.make leaves; what went wrong in one line, empty where nothing did.
+    """Fill ``out`` with the files that data.make writes; returns the error in one line, or an empty string.
 
-    Raises EnvironmentProblem where no sandbox can be made, TaskError for a folder that may not be shown.
+    Raises EnvironmentProblem if no sandbox can be made, TaskError for a folder that may not be shown.
     """
     text = [task.text] if task.text and task.text != STDLIB else []
     job = Job(
         ["python", "-s", "-P", "-c", _MAKE, str(task.folder), split],
-        {SEED: (str(seed).encode(), False)},  # in a file: every user of this machine may read a command line
+        {SEED: (str(seed).encode(), False)},  # in a file, because all users of the machine can read a command line
         environment={"OMP_NUM_THREADS": "1"}, readable=[str(task.folder), *text], wanted=[OUT],
     )  # fmt: skip
     ended = run_command(job, LIMITS)
@@ -43,7 +43,7 @@ def make(task: Task, split: str, seed: int, out: Path) -> str:
     for name, content in ended.files.items():
         path = out.joinpath(*PurePosixPath(name).parts[1:])
         if ".." in path.parts or not path.is_relative_to(out) or path == out:
-            return f"a file {name!r} that lies elsewhere"
+            return f"the file {name!r} is outside the output folder"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return ""

@@ -1,4 +1,4 @@
-"""A GPU tried in the sandbox of this machine, as an experiment would use it: what `metaloop doctor` goes by."""
+"""Tests a GPU in the sandbox as an experiment would use it; `metaloop doctor` shows the result."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from programs.errors import EnvironmentProblem
 from trainer.device_profile import DeviceProfile, train_environment
-from trainer.launcher import LauncherFault, Limits, Request
+from trainer.launcher import LauncherFault, ProcessLimits, ProcessRequest
 from trainer.local import LocalLauncher
 
-_SECONDS = 300.0  # for the first compilation of a machine
+_SECONDS = 300.0  # for the first compilation on a machine
 _COMPILES = b"""
 import os, torch
 device = os.environ["METALOOP_TRAIN_DEVICE"]
@@ -23,28 +23,29 @@ print("compiled")
 
 @dataclass(frozen=True)
 class Tried:
-    """``name`` as torch calls it inside; ``compiles``: empty, or why torch.compile does not work there."""
+    """``name`` as torch reports it in the sandbox; ``compiles``: empty, or why torch.compile does not work there."""
 
     name: str
     compiles: str
 
 
 def try_device(profile: DeviceProfile, *, compiling: bool = True) -> Tried:
-    """Start the sandbox with the device in it, let it try to get out, multiply two matrices, compile a function.
+    """Start the sandbox with the device, run its self-test, multiply two matrices, and compile a function.
 
-    Raises EnvironmentProblem, with its cure, where an experiment could not run at all.
+    Raises EnvironmentProblem, with its cure, if an experiment could not run at all.
     """
     launcher = LocalLauncher(profile=profile)
-    limits = Limits(1e6, _SECONDS, 1 << 16)
-    told = train_environment(profile)
+    limits = ProcessLimits(1e6, _SECONDS, 1 << 16)
+    environment = train_environment(profile)
     try:
         launcher.start()
-        name = launcher.run(Request("matmul", limits, environment=told)).log.strip()
+        name = launcher.run(ProcessRequest("matmul", limits, environment=environment)).log.strip()
         if not compiling:
             return Tried(name, "")
-        ended = launcher.run(Request("train", limits, files={"train.py": _COMPILES}, environment=told))
+        ended = launcher.run(ProcessRequest("train", limits, files={"train.py": _COMPILES}, environment=environment))
     except LauncherFault as fault:
-        raise EnvironmentProblem(f"the sandbox with a GPU fails: {fault}", hint="docs/gpu.md, to try by hand") from None
+        hint = "docs/gpu.md describes how to test it by hand"
+        raise EnvironmentProblem(f"the sandbox with a GPU fails: {fault}", hint=hint) from None
     finally:
         launcher.close()
     return Tried(name, "" if ended.exit_code == 0 else ended.error or ended.killed or f"exit code {ended.exit_code}")

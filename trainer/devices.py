@@ -1,9 +1,9 @@
 """Devices: the trainers of one run, which carry out several experiments at once.
 
-A sandbox dies with the *thread* that started it (PR_SET_PDEATHSIG, prctl(2); bubblewrap's --die-with-parent). So each
-device has a thread of its own that lives as long as its launcher: no experiment is ever started by a passing thread.
-CPU is metered by the template and its monitor, processes of that one device, and our own scoring by the CPU clock of
-the device's thread: what two devices use at once is told apart exactly as what one uses alone.
+A sandbox dies with the *thread* that started it (PR_SET_PDEATHSIG, prctl(2); bubblewrap's --die-with-parent). Each
+device therefore has its own thread, which lives as long as its launcher and starts all its experiments. The template
+and its monitor, processes of that device, measure CPU time; our scoring is measured by the CPU clock of the device's
+thread. Several devices are therefore measured as accurately as one.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ MOST_DEVICES = 64
 
 
 @dataclass(frozen=True)
-class Landing:
-    """An experiment that has ended. ``began`` and ``ended`` by the monotonic clock, seconds; ``started_at`` in UTC."""
+class Completed:
+    """A completed experiment. ``began`` and ``ended``: seconds of the monotonic clock; ``started_at``: UTC."""
 
     outcome: Outcome
     started_at: str
@@ -35,9 +35,9 @@ class Landing:
 
 
 class Devices:
-    """``count`` trainers of one task: ``trainer`` and others made of it when a wave first needs them.
+    """``count`` trainers of one task: ``trainer`` and copies of it, made when a wave first needs them.
 
-    The caller may use ``trainer`` by itself between two waves, from the thread that made it.
+    Between two waves the caller may use ``trainer`` directly, from the thread that made it.
     """
 
     def __init__(self, trainer: Trainer, count: int = 1) -> None:
@@ -51,23 +51,23 @@ class Devices:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def run(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Landing]]:
-        """Carry out ``specs``, launched in their order; yields each one's place and landing as it ends.
+    def run(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Completed]]:
+        """Carry out ``specs``, started in order; yields the position and result of each experiment when it ends.
 
-        ``go_on`` is asked before each launch. Once it says no, nothing more is launched, and what is in flight ends and
-        is yielded. Raises what a trainer raised, after all in flight have ended.
+        ``go_on`` is called before each start. After it has returned False, nothing more is started; running experiments
+        end and are yielded. An exception of a trainer is raised after all running experiments have ended.
         """
         if self.count == 1 or len(specs) < 2 or self.trainer.instant:
-            for place, spec in enumerate(specs):
+            for position, spec in enumerate(specs):
                 if not go_on():
                     return
-                yield place, carry_out(self.trainer, spec)
+                yield position, carry_out(self.trainer, spec)
             return
         yield from self._side_by_side(specs, go_on)
 
-    def _side_by_side(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Landing]]:
+    def _side_by_side(self, specs: Sequence[Spec], go_on: Callable[[], bool]) -> Iterator[tuple[int, Completed]]:
         free = self._ready(min(self.count, len(specs)))
-        ended: SimpleQueue[_Ended] = SimpleQueue()
+        ended: SimpleQueue[_DeviceResult] = SimpleQueue()
         waiting = deque(enumerate(specs))
         flying, going = 0, True
         failure: BaseException | None = None
@@ -84,10 +84,10 @@ class Devices:
                 flying -= 1
                 free.append(one.hand)
                 failure = failure or one.failure
-                if one.landing is not None:
-                    yield one.place, one.landing
+                if one.completed is not None:
+                    yield one.position, one.completed
         finally:
-            for _ in range(flying):  # the caller has left early: no trainer is given back while it works
+            for _ in range(flying):  # if the caller leaves early, wait until no trainer is in use
                 ended.get()
         if failure is not None:
             raise failure
@@ -100,7 +100,7 @@ class Devices:
         return self._hands[:count]
 
     def close(self) -> None:
-        """End the further trainers, each in its own thread, and the threads."""
+        """Close the additional trainers, each in its own thread, and end the threads."""
         for hand in self._hands:
             hand.inbox.put(None)
         for hand in self._hands:
@@ -109,58 +109,58 @@ class Devices:
 
 
 @dataclass(frozen=True)
-class _Ended:
+class _DeviceResult:
     hand: _Hand
-    place: int
-    landing: Landing | None
+    position: int
+    completed: Completed | None
     failure: BaseException | None = None
 
 
 class _Hand(threading.Thread):
-    """The thread of one device. The first device's trainer belongs to the caller, the others are closed here."""
+    """The thread of one device. It closes its trainer at the end, except the first, which belongs to the caller."""
 
     def __init__(self, trainer: Trainer, number: int) -> None:
         super().__init__(name=f"device-{number}", daemon=True)
         self.trainer = trainer
         self.number = number
-        self.inbox: SimpleQueue[tuple[int, Spec, SimpleQueue[_Ended]] | None] = SimpleQueue()
+        self.inbox: SimpleQueue[tuple[int, Spec, SimpleQueue[_DeviceResult]] | None] = SimpleQueue()
 
     def run(self) -> None:
         while (job := self.inbox.get()) is not None:
-            place, spec, ended = job
+            position, spec, ended = job
             try:
-                ended.put(_Ended(self, place, carry_out(self.trainer, spec)))
+                ended.put(_DeviceResult(self, position, carry_out(self.trainer, spec)))
             except BaseException as error:  # thread boundary: the caller raises it
-                ended.put(_Ended(self, place, None, error))
+                ended.put(_DeviceResult(self, position, None, error))
         if self.number:
             self.trainer.close()
 
 
-def carry_out(trainer: Trainer, spec: Spec) -> Landing:
-    """One experiment, with its times."""
+def carry_out(trainer: Trainer, spec: Spec) -> Completed:
+    """Run one experiment and record its times."""
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     began = time.monotonic()
     outcome = trainer.run(spec)
-    return Landing(outcome, started_at, began + trainer.waited, time.monotonic())
+    return Completed(outcome, started_at, began + trainer.waited, time.monotonic())
 
 
-def idle_seconds(landings: Sequence[Landing], devices: int) -> float:
-    """Device-seconds that a wave's devices were held and did nothing: what an exclusive lease is charged beside them.
+def idle_seconds(completed: Sequence[Completed], devices: int) -> float:
+    """Device-seconds in which a wave's devices were held but idle; an exclusive lease is charged for them.
 
-    A wave holds as many devices as it has experiments, ``devices`` at most, from its first launch to its last end;
-    devices that wait for the last one are held too. 0 for a wave of one, which holds one device.
+    A wave holds one device per experiment, at most ``devices``, from its first start to its last end, so devices also
+    wait for the last experiment. The result is 0 for a wave of one.
     """
-    if not landings:
+    if not completed:
         return 0.0
-    span = max(one.ended for one in landings) - min(one.began for one in landings)
-    busy = sum(one.ended - one.began for one in landings)
-    return max(0.0, min(devices, len(landings)) * span - busy)
+    span = max(one.ended for one in completed) - min(one.began for one in completed)
+    busy = sum(one.ended - one.began for one in completed)
+    return max(0.0, min(devices, len(completed)) * span - busy)
 
 
-def busy_seconds(landings: Sequence[Landing]) -> float:
-    """Seconds by the clock in which at least one of the experiments was carried out."""
+def busy_seconds(completed: Sequence[Completed]) -> float:
+    """Wall seconds in which at least one of the experiments was running."""
     total, until = 0.0, float("-inf")
-    for one in sorted(landings, key=lambda landing: landing.began):
+    for one in sorted(completed, key=lambda one: one.began):
         total += max(0.0, one.ended - max(one.began, until))
         until = max(until, one.ended)
     return total

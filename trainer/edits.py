@@ -22,14 +22,14 @@ _LONGEST, _LARGEST = 200, 1e18
 
 
 class EditError(UsageError):
-    """An edit that does not apply to a source: the knob is gone, the value is illegal, an anchor is missing."""
+    """An edit that does not apply to a source: the knob is missing, the value not allowed, or an anchor not there."""
 
 
 def _is_value(value: Any) -> bool:
-    """Whether a literal of a source can stand in a row: a stranger may write ``LR = 1e999`` or ``LR = {1}``."""
+    """Whether a literal of a source can be stored in a row: an untrusted source may contain ``LR = 1e999``."""
     if isinstance(value, str):
         return len(value) <= _LONGEST and value.isprintable()
-    return isinstance(value, bool | int | float) and abs(value) < _LARGEST  # NaN is not less than anything
+    return isinstance(value, bool | int | float) and abs(value) < _LARGEST  # false for NaN
 
 
 def format_value(value: Value) -> str:
@@ -38,7 +38,7 @@ def format_value(value: Value) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """Constants to set and patches to apply; the empty edit leaves a source as it is."""
+    """Constants to set and patches to apply; the empty edit changes nothing."""
 
     set: Mapping[str, Value] = field(default_factory=dict)
     apply: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Edit:
         return bool(self.set or self.apply)
 
     def key(self) -> str:
-        """Canonical text: equal for equal edits, whatever the order they were written in."""
+        """Canonical text, which is equal for equal edits regardless of their order."""
         return self._key
 
     @cached_property
@@ -87,7 +87,7 @@ class Replacement:
 
 @dataclass(frozen=True)
 class Knob:
-    """One thing that can be edited: a constant of train.py by its name, or a named patch."""
+    """Something that edits can change: a constant of train.py, or a named patch."""
 
     name: str
     kind: Kind
@@ -100,7 +100,7 @@ class Knob:
     replacements: tuple[Replacement, ...] = ()
 
     def legal(self, value: Value) -> Value | None:
-        """``value`` as this knob stores it (case and number type put right), None if it is illegal."""
+        """``value`` as this knob stores it (with the right case and number type), None if it is not allowed."""
         if self.kind == "float":
             return self._legal_float(value)
         if self.kind == "int":
@@ -148,22 +148,24 @@ class EditSpace:
         return next((knob for knob in self.knobs if knob.name.lower() == wanted), None)
 
     def config(self, source: Source) -> dict[str, Value]:
-        """The value of every knob that ``source`` still has; patches tell whether they are applied."""
-        found: dict[str, dict[str, Any]] = {name: constants.read(text) for name, text in source.files}
+        """The value of every knob that ``source`` still has; for a patch, whether it is applied."""
+        constants_by_file: dict[str, dict[str, Any]] = {name: constants.read(text) for name, text in source.files}
         texts = dict(source.files)
         values: dict[str, Value] = {}
         for knob in self.knobs:
             if knob.kind == "patch":
                 values[knob.name] = all(r.is_applied(texts.get(r.file, "")) for r in knob.replacements)
-            elif knob.name in found.get(knob.file, {}) and _is_value(found[knob.file][knob.name]):
-                values[knob.name] = found[knob.file][knob.name]
+            elif knob.name in constants_by_file.get(knob.file, {}) and _is_value(
+                constants_by_file[knob.file][knob.name]
+            ):
+                values[knob.name] = constants_by_file[knob.file][knob.name]
         return values
 
     def parse_terms(self, terms: Sequence[str]) -> Edit | None:
         """The edit that backticked terms name, e.g. ``lr=2e-3``, ``optimizer=muon``, ``muon``.
 
-        Text that cannot name an edit (``train.py``, ``a + b``) is passed over; a term that this task lacks, or whose
-        value is illegal here, makes the whole idea None.
+        Text that cannot name an edit (``train.py``, ``a + b``) is ignored. The result is None if the task lacks one of
+        the terms or does not allow its value.
         """
         settings: dict[str, Value] = {}
         patches: list[str] = []
@@ -185,9 +187,10 @@ class EditSpace:
         return edit if edit else None
 
     def apply(self, source: Source, edit: Edit) -> Source:
-        """The edited source. Patches come first, so that a constant they bring can be set in the same edit.
+        """The edited source. Patches are applied first, so that the same edit can set a constant that they add.
 
-        Raises EditError where a knob is unknown or gone, a value is illegal, or an anchor is not there exactly once.
+        Raises EditError if a knob is unknown or missing, a value is not allowed, or an anchor does not occur exactly
+        once.
         """
         for name in edit.apply:
             source = self._patch(source, self._known(name, patch=True))
@@ -206,7 +209,7 @@ class EditSpace:
         return source
 
     def between(self, old: Mapping[str, Value], new: Mapping[str, Value]) -> Edit:
-        """The edit that turns one config into another; a patch is only ever applied, never taken back."""
+        """The edit that changes one config into another; a patch can be applied but not removed."""
         settings: dict[str, Value] = {}
         patches: list[str] = []
         for knob in self.knobs:
@@ -236,7 +239,7 @@ class EditSpace:
                 first = one.find.strip().splitlines()[0] if one.find.strip() else one.find
                 raise EditError(
                     f"{one.file}: patch {knob.name} needs {first!r} once, found {count} times",
-                    hint="another edit changed that place; the two do not go together",
+                    hint="another edit changed these lines; the two edits conflict",
                 )
             source = source.with_text(one.file, text.replace(one.find, one.replace))
         return source
@@ -245,4 +248,4 @@ class EditSpace:
     def _range(knob: Knob) -> str:
         known = ", ".join(format_value(value) for value in knob.values)
         between = f"; any value from {knob.low:g} to {knob.high:g}" if knob.low is not None and knob.high else ""
-        return f"{knob.name} takes {known}{between}"
+        return f"{knob.name} allows {known}{between}"

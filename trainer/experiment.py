@@ -1,4 +1,4 @@
-"""Trainer: one experiment from edited source to Outcome. Train and predict run apart; the referee is this process."""
+"""Trainer: one experiment from edited source to Outcome. Training and prediction are separate, untrusted processes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from trainer.charging import Charge, charge_for
 from trainer.compile_cache import CompileCache
 from trainer.data import DataStore
 from trainer.hardware import hardware_class
-from trainer.launcher import Launcher, LauncherFault, Limits, Request
+from trainer.launcher import Launcher, LauncherFault, ProcessLimits, ProcessRequest
 from trainer.launchers import launcher_for
 from trainer.outcome import Outcome, Status
 from trainer.predictions import InvalidPredictions
-from trainer.referee import LEAST, Failed, LocalReferee, Tally, judge
+from trainer.referee import LEAST, ExperimentTally, Failed, LocalReferee, judge
 from trainer.scoring import Score, scorer_of
 from trainer.source import Source
 from trainer.streams import DECIDING, Stream
@@ -32,18 +32,18 @@ from trainer.task import Task
 
 __all__ = ["Outcome", "Spec", "Trainer"]
 
-SOURCE_BYTES = 64 << 10  # of all editable files together: trained weights do not fit
-_ATTEMPTS = 3  # of an experiment whose launcher failed
-_WARM_STEPS = 4  # of the untouched source, after which there is nothing left to compile
-_LATE_SECONDS = 0.02  # CPU that a training may take to stop and to save without being mentioned
-_FIXED_STEP_LINE = 40.0  # in fixed-step mode the hard line only stops what would never end
+SOURCE_BYTES = 64 << 10  # of all editable files together, so that trained weights do not fit
+_ATTEMPTS = 3  # for an experiment whose launcher failed
+_WARM_STEPS = 4  # of the untouched source, after which everything is compiled
+_LATE_SECONDS = 0.02  # CPU time for stopping and saving that is not reported
+_FIXED_STEP_LINE = 40.0  # factor of the hard limit in fixed-step mode, where it only stops endless runs
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What is to be run: a source, a training seed, the stream it is scored on, a fraction of the full budget.
+    """An experiment to run: source, training seed, stream for scoring, fraction of the full budget.
 
-    ``block`` names the match that asks. Training knows nothing of it; a simulated law may drift from one to the next.
+    ``block`` names the match. It does not affect training; the law of a simulated task may drift between matches.
     """
 
     source: Source
@@ -56,8 +56,8 @@ class Spec:
 class Trainer:
     """Runs the experiments of one device, one after the other, on one warm launcher.
 
-    ``instant``: an experiment takes no time worth a thread. ``charge``: how its device is held and paid; by default as
-    the task's device is.
+    ``instant``: experiments are too fast to need a thread. ``charge``: how the device is held and charged; the default
+    depends on the task's device.
     """
 
     instant = False
@@ -75,8 +75,8 @@ class Trainer:
         self.cache = cache
         self.fixed_steps = fixed_steps
         self.scorer = scorer_of(task.scoring)
-        self.lease: Callable[[], AbstractContextManager[None]] = nullcontext  # held while anything is trained
-        self.waited = 0.0  # seconds for that, of the experiment in hand or the last one
+        self.lease: Callable[[], AbstractContextManager[None]] = nullcontext  # held during training
+        self.waited = 0.0  # seconds that the current or last experiment waited for its device
 
     def __enter__(self) -> Self:
         return self
@@ -85,17 +85,17 @@ class Trainer:
         self.close()
 
     def close(self) -> None:
-        """End the launcher, if it is our own."""
+        """Close the launcher if this trainer created it."""
         if self._owns_launcher:
             self.launcher.close()
 
     @property
     def leased(self) -> bool:
-        """Whether device-seconds are wall time under a lease, so that a device which waits for its wave costs, too."""
+        """Whether device-seconds are wall time under a lease, so that a device waiting for its wave is charged too."""
         return self.charge.leased
 
     def another(self, number: int) -> Trainer:
-        """One more trainer of the same kind, data and cache for a device of its own, with a launcher of its own."""
+        """Another trainer of the same kind, with the same data and cache, for another device, with its own launcher."""
         launcher = launcher_for(self.task, sandbox=self.launcher.sandboxed, number=number)
         made = type(self)(self.task, self.data, launcher=launcher, cache=self.cache, fixed_steps=self.fixed_steps)
         made._owns_launcher = True
@@ -116,18 +116,18 @@ class Trainer:
         return content_id("o", *parts, hardware_class(self.task.device), shut, *tools)
 
     def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
-        """Train and score. Never raises for what the candidate did; ``fault`` is a failure of our own machinery."""
+        """Train and score. Never raises for the candidate's errors; ``fault`` is a failure of our own machinery."""
         self.waited = 0.0
         key = self.key(spec) if self.cache else ""
         if self.cache and use_cache and (known := self.cache.get(key)) is not None:
             return replace(known, cached=True, spent_seconds=0.0)
         reason = ""
         for _ in range(_ATTEMPTS):
-            asked = time.monotonic()
+            requested = time.monotonic()
             try:
-                # the wait for a device is no part of the attempt, neither of its caps nor of its times
+                # waiting for a device counts neither against the attempt's limits nor in its times
                 with self.lease(), self.charge.hold():
-                    self.waited += time.monotonic() - asked
+                    self.waited += time.monotonic() - requested
                     outcome = self._attempt(spec)
             except (LauncherFault, OSError, EnvironmentProblem) as error:
                 reason = _why(error)
@@ -138,9 +138,9 @@ class Trainer:
         return Outcome("fault", None, 0.0, 0.0, 0.0, reason=reason)
 
     def _attempt(self, spec: Spec) -> Outcome:
-        self.launcher.start(self._split())  # with its data at once: a template without would have to start again
+        self.launcher.start(self._split())  # with the data, because a template without them would have to restart
         self._warm_compilers()
-        tally = Tally()
+        tally = ExperimentTally()
         status: Status = "ok"
         score, reason = None, ""
         with self.charge.watch(tally):
@@ -172,29 +172,29 @@ class Trainer:
             findings=tuple(tally.findings) + (score.findings if score else ()),
         )
 
-    def _beyond_budget(self, spec: Spec, tally: Tally) -> list[str]:
-        """The finding of a verification whose training went on beyond its budget: allowed up to the line, and paid."""
+    def _beyond_budget(self, spec: Spec, tally: ExperimentTally) -> list[str]:
+        """The finding for a verification that trained beyond its budget; it is allowed up to the limit, and charged."""
         trained, budget = tally.longest.get("train", 0.0), self.task.budget_seconds * spec.fraction
         if self.fixed_steps or spec.stream not in DECIDING or trained <= self.task.hard_factor * budget + _LATE_SECONDS:
             return []
         return [f"clock: trained for {trained:.3f} CPU-s, the budget is {budget:g}"]
 
     def _warm_compilers(self) -> None:
-        """Before the first experiment on this machine: what compilers make of the untouched source, at nobody's charge.
+        """Before the first experiment on this machine, compile the kernels of the untouched source without charge.
 
-        Where it fails, experiments compile for themselves.
+        If that fails, each experiment compiles its own.
         """
         compiled: CompileCache | None = getattr(self.launcher, "compiled", None)
         if compiled is not None:
             few = Spec(self.task.baseline(), 1, fraction=min(1.0, _WARM_STEPS / self.task.steps))
             trainer = Trainer(
                 self.task, self.data, launcher=self.launcher, charge=self.charge, fixed_steps=True
-            )  # its steps are few and its line is far: who compiles first takes long
+            )  # few steps and a generous limit, because the first compilation takes long
             with suppress(Failed):
-                compiled.ensure(lambda: trainer._train_and_score(few, Tally()))
+                compiled.ensure(lambda: trainer._train_and_score(few, ExperimentTally()))
 
-    def _train_and_score(self, spec: Spec, tally: Tally) -> Score:
-        """The score; Failed if train.py or its predictions fail. ``tally`` holds the cost either way."""
+    def _train_and_score(self, spec: Spec, tally: ExperimentTally) -> Score:
+        """The score; Failed if train.py or its predictions fail. ``tally`` records the cost in both cases."""
         if (size := sum(len(text.encode()) for _, text in spec.source.files)) > SOURCE_BYTES:
             tally.cpu += LEAST
             raise Failed("invalid", f"the source has {size} bytes, {SOURCE_BYTES} at most")
@@ -213,8 +213,8 @@ class Trainer:
             )  # fmt: skip
             return self._score(referee, tally)
 
-    def _score(self, referee: LocalReferee, tally: Tally) -> Score:
-        import numpy  # noqa: F401 -- its import is no part of the cost of the first experiment
+    def _score(self, referee: LocalReferee, tally: ExperimentTally) -> Score:
+        import numpy  # noqa: F401 -- so that the first experiment does not pay for the import
 
         started = time.thread_time()
         try:
@@ -224,7 +224,7 @@ class Trainer:
         finally:
             tally.cpu += time.thread_time() - started
 
-    def _request(self, spec: Spec) -> Request:
+    def _request(self, spec: Spec) -> ProcessRequest:
         environment = {
             "METALOOP_TRAIN_SEED": str(spec.seed),
             "METALOOP_TRAIN_BUDGET": repr(self.task.budget_seconds * spec.fraction),
@@ -233,7 +233,7 @@ class Trainer:
         if self.fixed_steps:
             environment["METALOOP_TRAIN_STEPS"] = str(self.steps(spec.fraction))
         checkpoint_mb = self.task.scoring["checkpoint_mb"]
-        return Request(
+        return ProcessRequest(
             "train", self._limits(spec.fraction, 2 * checkpoint_mb),
             files={**self.task.laid_files(), **{name: text.encode() for name, text in spec.source.files}},
             environment=environment, data=self._split(),
@@ -243,23 +243,23 @@ class Trainer:
     def _split(self) -> Path | None:
         return self.data.train() if self.task.has_data else None
 
-    def _limits(self, fraction: float, file_mb: int, trained: Tally | None = None) -> Limits:
-        """Lines of the training, or of each process that scores: what ``trained`` has left of the same line."""
+    def _limits(self, fraction: float, file_mb: int, trained: ExperimentTally | None = None) -> ProcessLimits:
+        """Limits of training, or of each scoring process: the same limits minus the use by ``trained``."""
         factor = _FIXED_STEP_LINE if self.fixed_steps else 1.0
         cpu, wall = (line * factor for line in self.charge.lines(self.task, fraction))
         if trained is not None:
             cpu, wall = self.charge.left(self.task, trained, cpu, wall)
-        return Limits(cpu, wall, self.task.memory_mb, file_mb)
+        return ProcessLimits(cpu, wall, self.task.memory_mb, file_mb)
 
 
 def _why(error: Exception) -> str:
-    """One line on a failure of our own: what the user can cure in words, what is internal with its kind."""
+    """One line about a failure of our own: with its hint if the user can fix it, with its type if it is internal."""
     if isinstance(error, EnvironmentProblem):
         return error.message.splitlines()[0] + (f" ({error.hint})" if error.hint else "")
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _printed_steps(log: str) -> int | None:
-    """The ``steps:`` line of the summary; shown, never used for anything that counts."""
-    found = re.findall(r"^(?:num_)?steps:\s*(\d{1,12})\s*$", log, re.MULTILINE)
-    return int(found[-1]) if found else None
+    """The ``steps:`` line of the summary; shown, never used for scoring or charging."""
+    matches = re.findall(r"^(?:num_)?steps:\s*(\d{1,12})\s*$", log, re.MULTILINE)
+    return int(matches[-1]) if matches else None

@@ -1,4 +1,4 @@
-"""What `metaloop task check` has to say about a task."""
+"""The findings of `metaloop task check`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ Level = Literal["ok", "warning", "error"]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One clause: what was tried, what came out, and the cure where it is not ok."""
+class CheckFinding:
+    """The result of one clause of the check, with the cure if it is not ok."""
 
     level: Level
     clause: str

@@ -1,4 +1,4 @@
-"""What is fresh when a task's final script is trained again, and what would make its result verifiable."""
+"""Which randomness is fresh when a final script is trained again, and how to make the result verifiable."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ SPLIT, SEEDS, NOTHING = "split", "seeds", "nothing"
 
 SAID = {
     SPLIT: "Fresh: run seeds, training seeds, and a split that no researcher saw.",
-    SEEDS: "Fresh: run seeds and training seeds only. This task has no hidden split: the data that chose the script "
-    "also score it.",
+    SEEDS: "Fresh: run seeds and training seeds only. This task has no hidden split: the script is scored on the data "
+    "that selected it.",
     NOTHING: "Fresh: run seeds only. The command takes no training seed and there is no hidden split, so training "
     "again repeats the same measurement.",
 }  # fmt: skip
-#: What a sentence calls them: "trained again on …".
+#: For sentences such as "trained again on …".
 SHORT = {SPLIT: "fresh seeds and data", SEEDS: "fresh seeds", NOTHING: "the same data, with no seed to change"}
 
 
 def freshness(task: Task) -> str:
-    """``split``: fresh seeds and a hidden split; ``seeds``: fresh seeds alone; ``nothing``: not even these."""
+    """``split``: fresh seeds and a hidden split; ``seeds``: fresh seeds only; ``nothing``: neither."""
     if task.run is not None:
         return SEEDS if takes_seed(task) else NOTHING
     return SEEDS if task.scoring.get("kind") == "printed" and not task.has_data else SPLIT
 
 
 def said(tasks: Sequence[Task]) -> str:
-    """What is fresh, of the task of which least is, and what would make it verifiable."""
+    """A sentence on what is fresh, for the task with the least, and how to make it verifiable."""
     worst = max(tasks, key=lambda task: tuple(SAID).index(freshness(task)))
     cure = cures(worst)
     return SAID[freshness(worst)] + (f" To make it verifiable: {'; '.join(cure)}." if cure else "")
 
 
 def takes_seed(task: Task) -> bool:
-    """Whether a command gets the training seed: by {seed}, a constant, or METALOOP_TRAIN_SEED in its environment."""
+    """Whether a command uses the training seed: by {seed}, a constant, or METALOOP_TRAIN_SEED in its files."""
     run = task.run
     if run is None or run.seed_constant or "{seed}" in f"{run.command} {run.environment}":
         return True
@@ -45,10 +45,10 @@ def takes_seed(task: Task) -> bool:
 
 
 def cures(task: Task) -> list[str]:
-    """What would make the result of a command's task verifiable; none where nothing is missing."""
+    """How to make the result of a command's task verifiable; empty if nothing is missing."""
     if task.run is None:
         return []
-    found = [] if takes_seed(task) else ["put {seed} into the command, so that training again uses a fresh seed"]
+    lines = [] if takes_seed(task) else ["put {seed} into the command, so that training again uses a fresh seed"]
     if not task.run.score_command:
-        found.append("give --score-command and --artifact, so that a command apart scores what training leaves")
-    return found
+        lines.append("give --score-command and --artifact, so that a separate command scores the artifacts of training")
+    return lines

@@ -1,14 +1,14 @@
-"""The parts of the GPU profile that need no GPU: nodes, the lease of one GPU, what an experiment leaves on it.
+"""GPU support: device nodes, the lease of one GPU, and checks for processes and memory that an experiment left.
 
-Built from the manuals and public reports; nothing here has been tried on a real GPU (docs/gpu.md says how to try it).
-Two rules for whoever starts the template, since CUDA does not survive a fork:
+Written from manuals and public reports; not tested on a GPU (docs/gpu.md describes how to test it). CUDA does not
+survive a fork, so the code that starts the template must follow two rules:
 
-- Set ``PYTORCH_NVML_BASED_CUDA_CHECK=1`` in its environment: torch then asks NVML, not CUDA, whether there is a GPU.
-- Neither the template nor anything before it may initialise CUDA (no tensor on "cuda", no ``torch.cuda.*`` that asks
-  for a device). Each experiment does that itself, after its fork, and pays for it.
+- Set ``PYTORCH_NVML_BASED_CUDA_CHECK=1`` in its environment: torch then detects GPUs through NVML instead of CUDA.
+- Neither the template nor its parents may initialise CUDA (no tensor on "cuda", no ``torch.cuda.*`` call that needs a
+  device). Each experiment does that itself, after its fork, and pays for it.
 
-A profile with a GPU is weaker than the one without: the candidate may talk to the driver by ioctl, and a cap on
-memory needs a cgroup, because CUDA maps far more addresses than it uses (no RLIMIT_AS).
+The profile with a GPU is weaker than the one without: the candidate may call the driver by ioctl, and memory can only
+be limited by a cgroup, because CUDA maps far more addresses than it uses (no RLIMIT_AS).
 """
 
 from __future__ import annotations
@@ -32,37 +32,37 @@ _SHARED = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools")
 _GPU = re.compile(r"nvidia[0-9]+")
 _ROW = re.compile(r"\s*([0-9]{1,10})\s*,\s*([0-9]{1,9}|\[?[A-Za-z][A-Za-z/ ]*\]?)\s*,\s*(\S.*?)\s*")
 _UNKNOWN = frozenset({"n/a", "not supported", "not available", "unknown error"})
-_TOOL_SECONDS = 20.0  # nvidia-smi loads the driver first where no process holds it
-_FREED_SECONDS = 3.0  # the driver gives a dead process's memory back a moment after its end
-_SLACK_MB = 16  # what the driver's own use may differ by between two looks
+_TOOL_SECONDS = 20.0  # nvidia-smi first loads the driver if no process uses it
+_FREED_SECONDS = 3.0  # the driver frees a dead process's memory with a short delay
+_SLACK_MB = 16  # possible change of the driver's own use between two queries
 
 
 def device_nodes(root: Path = Path("/dev")) -> list[Path]:
-    """The nodes that CUDA opens, under ``root``: each GPU, the control and memory nodes, and MIG's capabilities."""
+    """The nodes below ``root`` that CUDA opens: each GPU, the control and memory nodes, and MIG's capabilities."""
     gpus = [path for path in root.glob("nvidia*") if _GPU.fullmatch(path.name)]
     shared = [root / name for name in _SHARED]
-    found = [*sorted(gpus, key=lambda path: int(path.name[6:])), *shared, *sorted(root.glob("nvidia-caps/*"))]
-    return [path for path in found if path.exists() and not path.is_symlink() and not path.is_dir()]
+    nodes = [*sorted(gpus, key=lambda path: int(path.name[6:])), *shared, *sorted(root.glob("nvidia-caps/*"))]
+    return [path for path in nodes if path.exists() and not path.is_symlink() and not path.is_dir()]
 
 
 def bwrap_arguments(nodes: Sequence[Path], index: int, below: str = "") -> list[str]:
-    """Arguments of bwrap that let one GPU in, ``below`` a folder; they must stand behind ``--dev``, which covers them.
+    """Arguments of bwrap that add one GPU, ``below`` a folder; they must follow ``--dev``, which would cover them.
 
-    ``--bind`` will not do (it forbids devices), and without /sys the driver does not start (cuInit: 304). The other
-    GPUs stay out. A container that was given one GPU of several has a single node with whatever number.
+    ``--bind`` does not work (it forbids devices), and without /sys the driver does not start (cuInit: 304). A container
+    with one of several GPUs has a single node, whose number may be any.
     """
     gpus = [path for path in nodes if _GPU.fullmatch(path.name)]
     chosen = [path for path in gpus if path.name == f"nvidia{index}"] or gpus
     if len(chosen) != 1:
-        there = ", ".join(path.name for path in gpus) or "no GPU at all"
-        raise EnvironmentProblem(f"GPU {index} has no device node (there is {there})", hint="nvidia-smi -L lists them")
+        there = ", ".join(path.name for path in gpus) or "none"
+        raise EnvironmentProblem(f"GPU {index} has no device node (existing: {there})", hint="see nvidia-smi -L")
     kept = chosen + [path for path in nodes if path not in gpus]
     binds = [argument for path in kept for argument in ("--dev-bind", str(path), f"{below}{path}")]
     return [*binds, "--ro-bind", "/sys", f"{below}/sys"]
 
 
 def runtime_folder() -> Path:
-    """Where leases lie: /run/user/UID/metaloop, else /tmp/metaloop-UID; made if missing, checked by `Lease`."""
+    """The folder of leases: /run/user/UID/metaloop or /tmp/metaloop-UID. `Lease` creates and checks it."""
     user = Path("/run/user", str(os.geteuid()))
     if user.is_dir() and os.access(user, os.W_OK):
         return user / "metaloop"
@@ -70,24 +70,24 @@ def runtime_folder() -> Path:
 
 
 def _open_folder(folder: Path) -> int:
-    """Descriptor of a folder that is ours alone. Anybody can make a name in /tmp, also as a link, before we do."""
-    hint = "remove it, or have its owner do so"
+    """Descriptor of a folder that only this user can change. Another user could have created it or a link in /tmp."""
+    hint = "remove it, or ask its owner to"
     try:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700, parents=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        what = "is a link or no folder" if os.path.lexists(folder) else f"cannot be made: {error.strerror}"
+        what = "is a link or not a folder" if os.path.lexists(folder) else f"cannot be made: {error.strerror}"
         raise EnvironmentProblem(f"{folder}: {what}", hint=hint) from None
-    found = os.fstat(descriptor)
-    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
         os.close(descriptor)
-        raise EnvironmentProblem(f"{folder}: others than user {os.geteuid()} may change it", hint=hint)
+        raise EnvironmentProblem(f"{folder}: users other than {os.geteuid()} may change it", hint=hint)
     return descriptor
 
 
 def open_lock(folder: Path, name: str) -> int:
-    """Descriptor of a file for locks in a folder that is ours alone, both made where they are missing."""
+    """Descriptor of a lock file in a folder that only this user can change; both are created if missing."""
     directory = _open_folder(folder)
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -99,26 +99,25 @@ def open_lock(folder: Path, name: str) -> int:
 
 
 class Lease:
-    """The right to use one GPU until `release` or the end of the process: alone among this user's processes, or as one
-    of ``sharing`` that have agreed to it.
+    """The right to use one GPU until `release` or the end of the process, exclusively or with ``sharing`` holders.
 
-    A lock on a file, so that nothing stays behind where the holder is killed. It does not bind other users, nor
-    programs that know nothing of it: `clean_before` shows those.
+    It is a lock on a file, so nothing is left if the holder is killed. It applies only to this user's metaloop
+    processes; `clean_before` reports others.
     """
 
     def __init__(self, index: int, folder: Path | None = None, sharing: int = 1) -> None:
-        """Takes the lease at once. Busy, with the holder's pid, where another process has it."""
+        """Take the lease immediately. Raises Busy, with the holder's pid, if another process has it."""
         self.index = index
         self._files: list[int] = []
-        self._holder = ""  # pid of whoever was in the way
+        self._holder = ""  # pid of the process with the lock
         folder = folder or runtime_folder()
         names = [f"gpu-{index}.{number}.lock" for number in range(sharing)] if sharing > 1 else []
-        # whoever wants it alone waits for all who share it
+        # an exclusive holder waits for all shared ones
         taken = self._take(folder, f"gpu-{index}.lock", fcntl.LOCK_SH if names else fcntl.LOCK_EX)
         if not taken or (names and not any(self._take(folder, name, fcntl.LOCK_EX) for name in names)):
             self.release()
             who = f"process {self._holder}" if self._holder.isdigit() else "another process"
-            raise Busy(f"GPU {index} is held by {who}", hint="wait for its end, or use another GPU")
+            raise Busy(f"GPU {index} is in use by {who}", hint="wait until it ends, or use another GPU")
 
     def _take(self, folder: Path, name: str, how: int) -> bool:
         file = open_lock(folder, name)
@@ -147,7 +146,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Leftover:
-    """A process that holds memory of a GPU, MiB; None where the driver does not tell (a container, MIG)."""
+    """A process with memory on a GPU, in MiB; None if the driver does not report it (a container, MIG)."""
 
     pid: int
     memory_mb: int | None
@@ -155,16 +154,15 @@ class Leftover:
 
 
 @dataclass(frozen=True)
-class Usage:
-    """What a GPU is used for at one moment."""
+class GpuUsage:
+    """Memory (MiB) and processes on a GPU at one moment."""
 
     memory_mb: int | None
     processes: tuple[Leftover, ...]
 
 
 def ask(tool: str | Path, query: str, index: int | None) -> list[str]:
-    """The lines of one query to nvidia-smi, of one GPU or of all. EnvironmentProblem where it cannot be asked or
-    refuses."""
+    """The output lines of a query to nvidia-smi, for one GPU or all. EnvironmentProblem if it fails."""
     of = [] if index is None else ["-i", str(index)]
     command = [str(tool), query, "--format=csv,noheader,nounits", *of]
     try:
@@ -175,7 +173,7 @@ def ask(tool: str | Path, query: str, index: int | None) -> list[str]:
         hint = "install the NVIDIA driver's tools, or train on the CPU"
         raise EnvironmentProblem(f"{tool}: {error.strerror}", hint=hint) from None
     except subprocess.TimeoutExpired:
-        hint = "a driver that hangs needs a restart"
+        hint = "the driver may hang and need a restart"
         raise EnvironmentProblem(f"{tool}: no answer for {_TOOL_SECONDS:.0f} s", hint=hint) from None
     lines = [line for line in done.stdout.decode("utf-8", "replace").split("\n") if line.strip()]
     if done.returncode != 0:
@@ -186,7 +184,7 @@ def ask(tool: str | Path, query: str, index: int | None) -> list[str]:
 
 
 def _printable(text: str) -> str:
-    """One bounded line without control characters: a process may name itself as it likes."""
+    """One short line without control characters: a process can choose its name."""
     return "".join(c if c.isprintable() else "?" for c in text.strip())[:200]
 
 
@@ -195,7 +193,7 @@ def odd(tool: str | Path, line: str) -> EnvironmentProblem:
 
 
 def _megabytes(text: str) -> int | None:
-    """A number, or None for one of the driver's ways to say that it does not know. ValueError for anything else."""
+    """A number, or None for one of the driver's words for an unknown value. ValueError for anything else."""
     if text.strip().strip("[]").lower() in _UNKNOWN:
         return None
     if not re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
@@ -204,21 +202,21 @@ def _megabytes(text: str) -> int | None:
 
 
 def leftovers(index: int, tool: str | Path = "nvidia-smi") -> list[Leftover]:
-    """The processes that compute on a GPU now. EnvironmentProblem for an answer that is not understood."""
-    found = []
+    """The processes on a GPU now. EnvironmentProblem for an answer that cannot be parsed."""
+    processes = []
     for line in ask(tool, "--query-compute-apps=pid,used_memory,process_name", index):
         match = _ROW.fullmatch(line)
         if match is None:
             raise odd(tool, line)
         try:
-            found.append(Leftover(int(match[1]), _megabytes(match[2]), _printable(match[3])))
+            processes.append(Leftover(int(match[1]), _megabytes(match[2]), _printable(match[3])))
         except ValueError:
             raise odd(tool, line) from None
-    return found
+    return processes
 
 
 def used_memory_mb(index: int, tool: str | Path = "nvidia-smi") -> int | None:
-    """Memory of a GPU in use, by anybody, MiB; None where the driver does not tell."""
+    """Memory of a GPU in use by all processes, MiB; None if the driver does not report it."""
     lines = ask(tool, "--query-gpu=memory.used", index)
     if len(lines) != 1:
         raise odd(tool, lines[1] if lines else "")
@@ -230,14 +228,14 @@ def used_memory_mb(index: int, tool: str | Path = "nvidia-smi") -> int | None:
 
 @dataclass(frozen=True)
 class Load:
-    """Of a GPU at one moment: memory in use, MiB, and in how much of the last moment it computed, percent."""
+    """A GPU's memory in use (MiB) and utilization (percent) at one moment."""
 
     memory_mb: int | None
     busy: int | None
 
 
 def load(index: int, tool: str | Path = "nvidia-smi") -> Load:
-    """EnvironmentProblem for an answer that is not understood; None for what the driver does not tell."""
+    """The load of a GPU; None for values that the driver does not report. EnvironmentProblem for a bad answer."""
     lines = ask(tool, "--query-gpu=memory.used,utilization.gpu", index)
     words = lines[0].split(",") if len(lines) == 1 else []
     try:
@@ -248,46 +246,46 @@ def load(index: int, tool: str | Path = "nvidia-smi") -> Load:
         raise odd(tool, lines[0] if lines else "") from None
 
 
-def usage(index: int, tool: str | Path = "nvidia-smi") -> Usage:
-    return Usage(used_memory_mb(index, tool), tuple(leftovers(index, tool)))
+def usage(index: int, tool: str | Path = "nvidia-smi") -> GpuUsage:
+    return GpuUsage(used_memory_mb(index, tool), tuple(leftovers(index, tool)))
 
 
-def clean_before(index: int, tool: str | Path = "nvidia-smi") -> tuple[Usage, tuple[str, ...]]:
-    """What is on the GPU before an experiment (the baseline for `clean_after`), and a finding for each process."""
-    found = usage(index, tool)
-    return found, tuple(f"gpu: {_amount(p)} in use before the experiment (pid {p.pid})" for p in found.processes)
+def clean_before(index: int, tool: str | Path = "nvidia-smi") -> tuple[GpuUsage, tuple[str, ...]]:
+    """The use of the GPU before an experiment (the baseline for `clean_after`), and a finding for each process."""
+    now = usage(index, tool)
+    return now, tuple(f"gpu: {_amount(p)} in use before the experiment (pid {p.pid})" for p in now.processes)
 
 
 def clean_after(
-    index: int, baseline: Usage, tool: str | Path = "nvidia-smi", patience: float = _FREED_SECONDS
+    index: int, baseline: GpuUsage, tool: str | Path = "nvidia-smi", patience: float = _FREED_SECONDS
 ) -> tuple[str, ...]:
-    """A finding for each process, and for memory that no process answers for, that the experiment left on the GPU.
+    """A finding for each process, and for unattributed memory, that the experiment left on the GPU.
 
-    Looks again for ``patience`` seconds, since the driver frees a dead process's memory a little late.
+    Repeats the query for ``patience`` seconds, because the driver frees a dead process's memory with a delay.
     """
     deadline = time.monotonic() + patience
-    while (found := _stayed(usage(index, tool), baseline)) and time.monotonic() < deadline:
+    while (findings := _stayed(usage(index, tool), baseline)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return found
+    return findings
 
 
-def _stayed(now: Usage, baseline: Usage) -> tuple[str, ...]:
+def _stayed(now: GpuUsage, baseline: GpuUsage) -> tuple[str, ...]:
     known = {process.pid for process in baseline.processes}
     new = [process for process in now.processes if process.pid not in known]
-    found = [f"gpu: {_amount(p)} stay in use after the experiment (pid {p.pid})" for p in new]
+    findings = [f"gpu: {_amount(p)} still in use after the experiment (pid {p.pid})" for p in new]
     before, after = _unnamed_mb(baseline), _unnamed_mb(now)
-    # of a new process whose amount nobody tells, all that is unnamed may be
-    told = all(process.memory_mb is not None for process in new)
-    if told and before is not None and after is not None and after - before > _SLACK_MB:
-        found.append(f"gpu: {after - before} MB stay in use after the experiment (no process is named)")
-    return tuple(found)
+    # unattributed memory may belong to a new process whose amount is not reported
+    all_known = all(process.memory_mb is not None for process in new)
+    if all_known and before is not None and after is not None and after - before > _SLACK_MB:
+        findings.append(f"gpu: {after - before} MB still in use after the experiment (no process is reported)")
+    return tuple(findings)
 
 
-def _unnamed_mb(found: Usage) -> int | None:
-    """Memory in use that no process answers for: the driver's own, that of other containers, and what was hidden."""
-    if found.memory_mb is None:
+def _unnamed_mb(usage: GpuUsage) -> int | None:
+    """Memory in use that belongs to no reported process: the driver's, other containers', or hidden processes'."""
+    if usage.memory_mb is None:
         return None
-    return found.memory_mb - sum(process.memory_mb or 0 for process in found.processes)
+    return usage.memory_mb - sum(process.memory_mb or 0 for process in usage.processes)
 
 
 def _amount(process: Leftover) -> str:

@@ -1,8 +1,8 @@
-"""Which GPUs of this machine metaloop may train on, found without an import of torch and without a word to CUDA.
+"""Finds the GPUs of this machine that metaloop may use, without importing torch or initialising CUDA.
 
-Three things must hold: there are device nodes, torch is built for CUDA, and ``nvidia-smi`` answers. METALOOP_DEVICES
-says what may be used: ``cpu`` none, ``0,2`` those, anything else all; CUDA_VISIBLE_DEVICES narrows it further.
-Built from the manuals; docs/gpu.md says what was never tried on a GPU.
+Device nodes must exist, torch must be built for CUDA, and ``nvidia-smi`` must answer. METALOOP_DEVICES restricts the
+choice: ``cpu`` allows none, ``0,2`` those two, anything else all; CUDA_VISIBLE_DEVICES restricts it further. Written
+from the manuals; docs/gpu.md lists what has not been tested on a GPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Literal
 from programs.errors import EnvironmentProblem
 from trainer import gpu
 
-_SEATS = 64  # launchers at a GPU that are told apart
+_SEATS = 64  # largest number of launchers per GPU
 
 Device = Literal["cpu", "gpu"]
 VARIABLE = "METALOOP_DEVICES"
@@ -33,7 +33,7 @@ _CUDA = re.compile(r"^cuda\b[^=\n]*=\s*['\"]([\d.]+)['\"]", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU: its number for nvidia-smi, its name for CUDA_VISIBLE_DEVICES, memory in MiB (0 where it is not told)."""
+    """One GPU. ``index``: for nvidia-smi; ``uuid``: for CUDA_VISIBLE_DEVICES; ``memory_mb``: in MiB, 0 if unknown."""
 
     index: int
     uuid: str
@@ -43,14 +43,14 @@ class Gpu:
 
     @property
     def hardware(self) -> str:
-        """As the hardware class says it: model, memory, and what computes on it."""
+        """Its part of the hardware class: model, memory and software versions."""
         versions = f"torch {torch_version()} CUDA {torch_cuda() or 'none'}/driver {self.driver}"
         return f"gpu:{self.name}/{round(self.memory_mb / 1024)} GB/{versions}"
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found: ``gpus`` that can be used, or in ``reason`` what is in the way, with its ``cure``."""
+    """The usable ``gpus``, or the ``reason`` why there are none, with its ``cure``."""
 
     gpus: tuple[Gpu, ...]
     reason: str = ""
@@ -58,28 +58,28 @@ class Survey:
 
 
 def survey(dev: Path | None = None, tool: str | Path | None = None) -> Survey:
-    """Look at this machine. Where there are no device nodes nothing else is asked. Never raises."""
-    asked = os.environ.get(VARIABLE, "").strip().lower()
-    if asked == "cpu":
+    """Search this machine for GPUs. Without device nodes nothing else is queried. Never raises."""
+    allowed = os.environ.get(VARIABLE, "").strip().lower()
+    if allowed == "cpu":
         return Survey((), f"{VARIABLE}=cpu turns them off", f"unset {VARIABLE}")
     nodes = gpu.device_nodes(dev or DEV)
     if not any(re.fullmatch(r"nvidia\d+", node.name) for node in nodes):
         return Survey((), "no NVIDIA device node", "")
     if not torch_cuda():
         cure = "pip install torch from https://download.pytorch.org/whl/cu130, not the CPU build"
-        return Survey((), "there are GPUs, but torch is built without CUDA", cure)
+        return Survey((), "the machine has GPUs, but torch is built without CUDA", cure)
     try:
-        found = _ask(tool or TOOL)
+        gpus = _ask(tool or TOOL)
     except EnvironmentProblem as problem:
         return Survey((), problem.message, problem.hint or "")
-    chosen = _chosen(found, asked)
+    chosen = _chosen(gpus, allowed)
     if not chosen:
-        return Survey((), f"{len(found)} GPUs, none of them allowed", f"see {VARIABLE} and CUDA_VISIBLE_DEVICES")
+        return Survey((), f"{len(gpus)} GPUs, none allowed", f"see {VARIABLE} and CUDA_VISIBLE_DEVICES")
     return Survey(tuple(chosen))
 
 
 def usable() -> tuple[Gpu, ...]:
-    """The GPUs that experiments may run on, by number. Looked up once for each setting of the environment."""
+    """The GPUs that experiments may use, by number. Cached for each setting of the environment."""
     return _usable(DEV, TOOL, os.environ.get(VARIABLE, ""), os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
@@ -89,30 +89,30 @@ def _usable(dev: Path, tool: str, *_: str | None) -> tuple[Gpu, ...]:
 
 
 def device_for(wanted: Device) -> Device:
-    """What a task that wants that device gets on this machine."""
+    """The device on this machine for a task that wants ``wanted``."""
     return "gpu" if wanted == "gpu" and usable() else "cpu"
 
 
 def _ask(tool: str | Path) -> list[Gpu]:
-    found = []
+    gpus = []
     for line in gpu.ask(tool, f"--query-gpu={_FIELDS}", None):
         match = _ROW.fullmatch(line.strip())
         if match is None:
             raise gpu.odd(tool, line)
         memory = int(match[4]) if match[4].isdigit() else 0
-        found.append(Gpu(int(match[1]), match[2], " ".join(match[3].split()), memory, match[5]))
-    return sorted(found, key=lambda one: one.index)
+        gpus.append(Gpu(int(match[1]), match[2], " ".join(match[3].split()), memory, match[5]))
+    return sorted(gpus, key=lambda one: one.index)
 
 
-def _chosen(found: list[Gpu], asked: str) -> list[Gpu]:
-    if re.fullmatch(r"\d+(,\d+)*", asked):
-        numbers = {int(text) for text in asked.split(",")}
-        found = [one for one in found if one.index in numbers]
+def _chosen(gpus: list[Gpu], allowed: str) -> list[Gpu]:
+    if re.fullmatch(r"\d+(,\d+)*", allowed):
+        numbers = {int(text) for text in allowed.split(",")}
+        gpus = [one for one in gpus if one.index in numbers]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
-        return found
+        return gpus
     names = [text.strip() for text in visible.split(",") if text.strip()]
-    return [one for one in found if any(name == str(one.index) or one.uuid.startswith(name) for name in names)]
+    return [one for one in gpus if any(name == str(one.index) or one.uuid.startswith(name) for name in names)]
 
 
 def torch_version() -> str:
@@ -125,7 +125,7 @@ def torch_cuda() -> str:
 
 
 def _torch_says(pattern: str) -> str:
-    """Of torch's own ``version.py``, as text: its import takes seconds."""
+    """A value of torch's ``version.py``, read as text because importing torch takes seconds."""
     spec = PathFinder.find_spec("torch")
     if spec is None or not spec.origin:
         return ""
@@ -137,15 +137,15 @@ def _torch_says(pattern: str) -> str:
     return match[1] if match else ""
 
 
-class Seat:
-    """A place at the GPU at which the fewest launchers of this user's are. It spreads them; the lease is what counts.
+class GpuSeat:
+    """Assigns a launcher to the GPU with the fewest launchers of this user. The right to use the GPU is the lease.
 
-    A lock on a file for each place, so that nothing stays behind where its holder is killed.
+    It is a lock on a file, so nothing is left if the holder is killed.
     """
 
     def __init__(self, gpus: tuple[Gpu, ...], folder: Path | None = None) -> None:
         if not gpus:
-            raise EnvironmentProblem("no GPU that can be used", hint="metaloop doctor looks at them")
+            raise EnvironmentProblem("no usable GPU", hint="metaloop doctor shows the reason")
         folder = folder or gpu.runtime_folder()
         self._file = -1
         for number in range(_SEATS):
@@ -153,7 +153,7 @@ class Seat:
                 if self._take(folder, f"seat-{one.index}-{number}.lock"):
                     self.gpu = one
                     return
-        raise EnvironmentProblem(f"{_SEATS} launchers at each GPU", hint="let some of them end")
+        raise EnvironmentProblem(f"every GPU already has {_SEATS} launchers", hint="wait until some of them end")
 
     def _take(self, folder: Path, name: str) -> bool:
         self._file = gpu.open_lock(folder, name)

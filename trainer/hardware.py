@@ -1,4 +1,4 @@
-"""The hardware class: experiments are compared, and outcomes are cached, only within one."""
+"""The hardware class: experiments are comparable, and cached outcomes valid, only within the same class."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from trainer.gpus import Device, usable
 
 @cache
 def hardware_class(device: Device = "cpu") -> str:
-    """What a warm template trains on: ``cpu:AMD EPYC 7B13/1 thread``, or for ``device`` gpu the GPU with its memory and
-    versions. A machine with GPUs of several kinds names each: no experiment says beforehand which one it will get."""
+    """The hardware of an experiment: ``cpu:AMD EPYC 7B13/1 thread``, or the GPU with its memory and versions.
+
+    With different GPUs in a machine all are named, because an experiment may run on any of them.
+    """
     if device == "cpu":
         return f"cpu:{_cpu_model()}/1 thread"
     return " and ".join(sorted({one.hardware for one in usable()})) or "gpu:none"

@@ -1,4 +1,4 @@
-"""Launcher: runs the process of one experiment and says how it ended. Here: what it is asked, and what it answers."""
+"""The interface of launchers, which run an experiment's process: requests, limits and results."""
 
 from __future__ import annotations
 
@@ -7,43 +7,45 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-Libraries = Literal["torch", "packages", "standard"]  # imported beforehand; there to import; the standard library alone
+Libraries = Literal[
+    "torch", "packages", "standard"
+]  # torch already imported; importable packages; standard library only
 Kind = Literal["noop", "selftest", "matmul", "train", "predict", "converse"]
 _LONGEST = 40_000  # characters of a text in a reply
-_MOST = 1e9  # seconds or megabytes: more than any experiment has, and still a float
+_MOST = 1e9  # seconds or megabytes: more than any experiment needs
 _STATES = ("", "cpu", "wall", "memory", "processes", "asked")
 
 
 class LauncherFault(Exception):
-    """The launcher itself failed, not the candidate; the experiment may be repeated."""
+    """The launcher failed, not the candidate; the experiment may be repeated."""
 
 
 class StopProcess(Exception):
-    """Raised by who talks to a process: it need not go on, and is killed."""
+    """Raised by the caller's side of a conversation: the process is no longer needed and is killed."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Hard lines of one experiment's process."""
+class ProcessLimits:
+    """Hard limits of one process of an experiment."""
 
     cpu_seconds: float
     wall_seconds: float
     memory_mb: int = 2048
-    file_mb: int = 256  # of one file; the folder that can be written holds little more
+    file_mb: int = 256  # per file; the capacity of the writable folder is only slightly larger
 
 
 @dataclass(frozen=True)
-class Request:
-    """One process: ``files`` laid into its folder, then ``script`` run (train) or loaded as a module (the rest).
+class ProcessRequest:
+    """One process: ``files`` are written to its folder, then ``script`` is run (train) or imported (all other kinds).
 
-    ``descriptors`` by name: ``checkpoint`` is laid into the folder, ``checkpoint_out`` takes what train.py wrote, up to
-    ``checkpoint_mb``; ``library`` is laid where it can be executed and not be changed; ``compiled`` is a packed compile
-    cache that is laid into the folder, and ``compiled_out`` takes what became of it (`trainer.inside.packing`);
-    ``inputs``, ``output``, ``receive``, ``reply`` and ``shared`` are given to the process itself.
+    ``descriptors`` by name: ``checkpoint`` is copied into the folder, ``checkpoint_out`` receives the checkpoint of
+    train.py, up to ``checkpoint_mb``; ``library`` is placed where it can be executed but not changed; ``compiled`` is a
+    packed compile cache for the folder, and ``compiled_out`` receives the new one (`trainer.inside.packing`);
+    ``inputs``, ``output``, ``receive``, ``reply`` and ``shared`` are passed to the process itself.
     """
 
     kind: Kind
-    limits: Limits
+    limits: ProcessLimits
     files: Mapping[str, bytes] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -57,10 +59,9 @@ class Request:
 class Ended:
     """How a process ended and what it used.
 
-    ``exit_code`` is negative for a signal; ``killed`` names the line it crossed, "cpu", "wall", "memory" or
-    "processes", or is "asked" (StopProcess) or "";
-    ``artifact`` says why no checkpoint could be taken. ``outside_cpu_seconds`` is what a cgroup around the template
-    counted in the same time, None where there is none.
+    ``exit_code`` is negative for a signal. ``killed`` is the limit that was exceeded ("cpu", "wall", "memory" or
+    "processes"), "asked" after StopProcess, or "". ``artifact``: why there is no checkpoint. ``outside_cpu_seconds``:
+    the same measured by a cgroup around the template, None without one.
     """
 
     exit_code: int
@@ -76,16 +77,16 @@ class Ended:
 
 
 class Launcher(Protocol):
-    """Runs processes. ``constant``: CPU-seconds of one that does nothing; ``sandboxed``: they are shut in.
+    """Runs processes. ``constant``: CPU-seconds of an empty process; ``sandboxed``: whether they run in a sandbox.
 
-    ``running`` is the id of the experiment's process while ``run`` talks to it; None where it cannot be told.
+    ``running`` returns the id of the experiment's process during ``run``; None if unknown.
     """
 
     constant: float
     sandboxed: bool
 
     def start(self, data: Path | None = None) -> None: ...
-    def run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended: ...
+    def run(self, request: ProcessRequest, meanwhile: Callable[[], None] | None = None) -> Ended: ...
     def running(self) -> int | None: ...
     def close(self) -> None: ...
 
@@ -98,26 +99,26 @@ _FIT: dict[str, Callable[[Any], bool]] = {
 
 
 def read_reply(message: Mapping[str, Any]) -> Ended:
-    """The template's reply, which an escaped experiment may have written. Raises LauncherFault for anything unfit."""
+    """Parse the template's reply, which an escaped experiment may have written. LauncherFault if it is invalid."""
     if not isinstance(message, Mapping):
-        raise LauncherFault("the template's answer is no object")
+        raise LauncherFault("the template's reply is not an object")
     if "broken" in message:
         raise LauncherFault(plain(message["broken"][:500]) if isinstance(message["broken"], str) else "broken")
     values: dict[str, Any] = {}
     for item in fields(Ended):
-        if item.name != "outside_cpu_seconds":  # that is our own to say
+        if item.name != "outside_cpu_seconds":  # which we measure ourselves
             values[item.name] = message.get(item.name, item.default)
             if not _FIT[str(item.type)](values[item.name]):
-                raise LauncherFault(f"the template's answer has no fit {item.name}")
+                raise LauncherFault(f"the template's reply has no valid {item.name}")
             if item.type == "str":
                 values[item.name] = plain(values[item.name])
     if values["killed"] not in _STATES:
-        raise LauncherFault("the template's answer has no fit killed")
+        raise LauncherFault("the template's reply has no valid killed")
     return Ended(**values)
 
 
 def plain(text: str) -> str:
-    """What a candidate wrote, as text that can be stored and shown: no escape sequences, no characters that turn the
-    order of others around, no NUL, no lone surrogates. Lines and tabs stay."""
+    """A candidate's output made safe to store and show: without escape sequences, characters that change the writing
+    direction, NUL and lone surrogates. Line ends and tabs stay."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,19 +1,19 @@
-"""The launcher that a task needs on this machine: with a GPU of its own where the task has one."""
+"""Creates the launcher for a task on this machine, with a GPU if the task uses one."""
 
 from __future__ import annotations
 
 from trainer.compile_cache import CompileCache
 from trainer.device_profile import DeviceProfile
-from trainer.gpus import Seat, usable
+from trainer.gpus import GpuSeat, usable
 from trainer.local import LocalLauncher
 from trainer.task import Task
 
 
 def launcher_for(task: Task, *, sandbox: bool = True, number: int = 0) -> LocalLauncher:
-    """Not started. ``number``: which one of this process's it is. It gives its GPU up when it is closed."""
+    """A launcher that is not started yet. ``number``: its index in this process. `close` releases its GPU."""
     if task.device == "cpu":
         return LocalLauncher(sandbox=sandbox, libraries=task.libraries, number=number)
-    seat = Seat(usable())
+    seat = GpuSeat(usable())
     profile = DeviceProfile(seat.gpu)
     launcher = LocalLauncher(sandbox=sandbox, libraries=task.libraries, number=number, profile=profile)
     launcher.seat = seat

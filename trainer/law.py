@@ -1,15 +1,15 @@
-"""The law of a simulated task: what each source is worth, and how an experiment strays from that. Nothing is trained.
+"""The law of a simulated task: the true gain of each source, and the noise of an experiment. Nothing is trained.
 
-The gain of a source over the baseline is the sum of the effects of its edits plus the interactions of those that meet.
-What an experiment tells differs from it, in the metric's unit, by
+The gain of a source over the baseline is the sum of the effects of its edits plus their interactions. The result of an
+experiment differs from it, in the metric's unit, by
 
     noise(source) · z(source, seed, stream)      noise = sd · (1 − shrink · gain / headroom), gain held to 0 … headroom
-  + Σ over edits of trajectory · z(seed, edit)   all experiments of a run share its seed: it leads runs apart
-  + drift · z(block)                             the same for all sources that are verified in one match
+  + Σ over edits of trajectory · z(seed, edit)   equal in all experiments of a run, which share a seed
+  + drift · z(block)                             equal for all sources that are verified in one match
   − (1 − fraction) · (slow + misleading · z(source))
 
-with z standard normal, the noise's Student's t with ``tail`` degrees of freedom where that is set, drawn by HMAC-SHA256
-from the law's seed: the same question has the same answer, on any worker.
+where z is standard normal; for the noise it is Student's t with ``tail`` degrees of freedom if that is set. All draws
+are computed by HMAC-SHA256 from the law's seed, so the same experiment has the same result on every worker.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
-class Told:
-    """What an experiment comes to: ``crash`` says why there is no metric."""
+class SimulatedResult:
+    """The result of a simulated experiment; without a metric, ``crash`` is the reason."""
 
     metric: float | None
     crash: str = ""
@@ -39,10 +39,10 @@ class Told:
 
 @dataclass(frozen=True)
 class Law:
-    """Effects and noises in the metric's unit; a gain is positive where the source is better than the baseline.
+    """Effects and noise in the metric's unit; a positive gain means that the source is better than the baseline.
 
     ``before`` is the baseline's config, ``metric`` its expected metric, ``sign`` the task's (+1: lower is better).
-    ``crash_rate`` is the share of sources that crash, under every seed; ``crashes`` are edits that always do.
+    ``crash_rate`` is the share of sources that crash, under every seed; ``crashes`` are edits that always crash.
     """
 
     before: Mapping[str, Value]
@@ -62,7 +62,7 @@ class Law:
     tail: float = 0.0
 
     def changes(self, config: Mapping[str, Value]) -> list[Change]:
-        """What a config changes of the baseline's, in the order of the knobs."""
+        """The differences between a config and the baseline's, in the order of the knobs."""
         return [(name, value) for name, value in config.items() if self.before.get(name) != value]
 
     def gain(self, config: Mapping[str, Value]) -> float:
@@ -73,8 +73,11 @@ class Law:
         return single + sum(extra for (a, b), extra in self.interactions.items() if a in held and b in held)
 
     def effect(self, change: Change) -> float:
-        """Of one edit of the baseline; a number between two that the law names is interpolated, beyond them the
-        nearest counts; what is not named has no effect."""
+        """The effect of one edit of the baseline.
+
+        Effects between two numeric values of the law are interpolated; outside their range the nearest value counts.
+        An edit that the law does not contain has no effect.
+        """
         known = self.effects.get(change)
         if known is not None:
             return known
@@ -82,46 +85,46 @@ class Law:
         ladder = self._ladders.get(name)
         if ladder is None or isinstance(value, bool | str):
             return 0.0
-        places, effects = ladder
-        at = bisect_left(places, value)
-        if at in (0, len(places)):
-            return effects[min(at, len(places) - 1)]
-        share = (value - places[at - 1]) / (places[at] - places[at - 1])
+        values, effects = ladder
+        at = bisect_left(values, value)
+        if at in (0, len(values)):
+            return effects[min(at, len(values) - 1)]
+        share = (value - values[at - 1]) / (values[at] - values[at - 1])
         return effects[at - 1] + share * (effects[at] - effects[at - 1])
 
     @cached_property
     def _ladders(self) -> dict[str, tuple[list[float], list[float]]]:
-        """Numeric knobs: the values that the law names and the baseline's, rising, and their effects."""
-        found: dict[str, dict[float, float]] = {}
+        """Numeric knobs: the values in the law and the baseline's, sorted, with their effects."""
+        by_knob: dict[str, dict[float, float]] = {}
         for (name, value), effect in self.effects.items():
             start = self.before.get(name)
             if not isinstance(value, bool | str) and not isinstance(start, bool | str | None):
-                found.setdefault(name, {float(start): 0.0})[float(value)] = effect
-        return {name: (sorted(steps), [steps[at] for at in sorted(steps)]) for name, steps in found.items()}
+                by_knob.setdefault(name, {float(start): 0.0})[float(value)] = effect
+        return {name: (sorted(steps), [steps[at] for at in sorted(steps)]) for name, steps in by_knob.items()}
 
     @cached_property
     def headroom(self) -> float:
-        """Sum of each knob's best effect: what can be gained where nothing interacts."""
+        """Sum of each knob's best effect: the largest possible gain without interactions."""
         best: dict[str, float] = {}
         for (name, _), effect in self.effects.items():
             best[name] = max(effect, best.get(name, 0.0))
         return sum(best.values())
 
     def sd(self, gain: float) -> float:
-        """Noise between training seeds of a source of that true gain; without ``trajectory``."""
+        """SD of the noise between training seeds for a source with that true gain, without ``trajectory``."""
         reached = min(1.0, max(0.0, gain / self.headroom)) if self.headroom > 0 else 0.0
         return self.noise * (1.0 - self.shrink * reached)
 
-    def tell(
+    def simulate(
         self, config: Mapping[str, Value], source_id: str, *, seed: int, stream: str, fraction: float = 1.0,
         block: str = "",
-    ) -> Told:  # fmt: skip
-        """What one experiment comes to."""
+    ) -> SimulatedResult:  # fmt: skip
+        """The result of one experiment."""
         changed = self.changes(config)
         if self.crashes and (bad := self.crashes.intersection(changed)):
-            return Told(None, f"{min(bad)[0]} does not go with this script")
+            return SimulatedResult(None, f"{min(bad)[0]} is incompatible with this script")
         if changed and self.crash_rate and self._uniform("crash", source_id) < self.crash_rate:
-            return Told(None, "RuntimeError: the edit has a mistake in it")
+            return SimulatedResult(None, "RuntimeError: the edit contains a bug")
         gain = self.gain(config)
         seen = gain + (self.sd(gain) * self._luck(source_id, str(seed), stream) if self.noise else 0.0)
         if self.trajectory:
@@ -130,10 +133,10 @@ class Law:
             seen += self.drift * self._z("drift", block)
         if fraction < 1.0:
             seen -= (1.0 - fraction) * (self.slow + self.misleading * self._z("fraction", source_id))
-        return Told(self.metric - self.sign * seen)
+        return SimulatedResult(self.metric - self.sign * seen)
 
     def _luck(self, *labels: str) -> float:
-        """Of sd 1, whatever the tail."""
+        """Noise with an SD of 1, normal or Student's t."""
         if not self.tail:
             return self._z("noise", *labels)
         from scipy.special import stdtrit
@@ -141,7 +144,7 @@ class Law:
         return float(stdtrit(self.tail, self._uniform("noise", *labels))) * math.sqrt(1.0 - 2.0 / self.tail)
 
     def _uniform(self, *labels: str) -> float:
-        """In (0, 1), of 53 bits."""
+        """A uniform number in (0, 1) with 53 bits."""
         digest = hmac.digest(self._key, "\x1f".join(labels).encode(), "sha256")
         return ((int.from_bytes(digest[:8], "big") >> 11) + 0.5) / (1 << 53)
 

@@ -1,4 +1,4 @@
-"""[law] of task.toml as a `Law`: its edits are named as ideas name them, and checked against the task's knobs."""
+"""Converts [law] of task.toml to a `Law`; checks its edits, which are written as in ideas, against the task's knobs."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ from trainer.source import Source
 
 
 def law_of(path: Path, text: str, parsed: task_file.TaskFile, space: EditSpace, baseline: Source) -> Law | None:
-    """The law of a simulated task, None of any other. Raises TaskError, file:line, for an edit that the task lacks."""
-    told = parsed.law
-    if told is None:
+    """The law of a simulated task, None for any other. TaskError, file:line, for an edit that the task lacks."""
+    section = parsed.law
+    if section is None:
         return None
     before = space.config(baseline)
 
     def change(where: str, term: str) -> Change:
         edit = space.parse_terms([term])
-        found: list[Change] = [] if edit is None else [*edit.set.items(), *((name, True) for name in edit.apply)]
-        if len(found) != 1:
+        changes: list[Change] = [] if edit is None else [*edit.set.items(), *((name, True) for name in edit.apply)]
+        if len(changes) != 1:
             known = ", ".join(knob.name.lower() for knob in space.knobs)
-            task_file.complain(path, text, ("law", where), f"{term!r} is no edit of this task", f"it has {known}")
-        if _same(before.get(found[0][0]), found[0][1]):
-            message = f"{term!r} is what the baseline has already"
-            task_file.complain(path, text, ("law", where), message, "effects are gains over the baseline: take it out")
-        return found[0]
+            task_file.complain(path, text, ("law", where), f"{term!r} is not an edit of this task", f"it has {known}")
+        if _same(before.get(changes[0][0]), changes[0][1]):
+            message = f"{term!r} is the baseline's own value"
+            task_file.complain(path, text, ("law", where), message, "effects are gains over the baseline: remove it")
+        return changes[0]
 
-    scalars = told.model_dump(exclude={"effects", "interactions", "crashes"})
+    scalars = section.model_dump(exclude={"effects", "interactions", "crashes"})
     pairs = [
-        (change("interactions", a), change("interactions", b), i.gain) for i in told.interactions for a, b in [i.edits]
+        (change("interactions", a), change("interactions", b), i.gain)
+        for i in section.interactions
+        for a, b in [i.edits]
     ]
     return Law(
         before=before,
-        effects={change("effects", term): gain for term, gain in told.effects.items()},
+        effects={change("effects", term): gain for term, gain in section.effects.items()},
         interactions={(a, b): gain for a, b, gain in pairs},
-        crashes=frozenset(change("crashes", term) for term in told.crashes),
+        crashes=frozenset(change("crashes", term) for term in section.crashes),
         sign=1.0 if parsed.task.direction == "lower" else -1.0,
         **scalars,
     )

@@ -1,4 +1,4 @@
-"""LocalLauncher: a warm template on this machine, sandboxed unless told otherwise, that forks for each experiment."""
+"""LocalLauncher: a warm template on this machine, by default in a sandbox, that forks for each experiment."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from typing import TYPE_CHECKING, Any
 from programs.errors import EnvironmentProblem
 from trainer import bwrap, outer
 from trainer.blob import Blob
-from trainer.cgroup import Group
+from trainer.cgroup import Cgroup
 from trainer.device_profile import DeviceProfile, train_environment
 from trainer.inside import compilers, wire
-from trainer.inside.place import COMPILED_MB as _COMPILED_MB
-from trainer.launcher import Ended, LauncherFault, Libraries, Limits, Request, StopProcess, read_reply
+from trainer.inside.experiment_folder import COMPILED_MB as _COMPILED_MB
+from trainer.launcher import Ended, LauncherFault, Libraries, ProcessLimits, ProcessRequest, StopProcess, read_reply
 from trainer.tree import offspring
 from trainer.work_folder import WorkFolder
 
 if TYPE_CHECKING:
     from trainer.compile_cache import CompileCache
-    from trainer.gpus import Seat
+    from trainer.gpus import GpuSeat
 
 _PACKAGES = str(Path(__file__).resolve().parent.parent)
-_START_SECONDS = 300.0  # import of torch on a busy machine, from a cold disk: 80 s were seen
-_GRACE_SECONDS = 30.0  # beyond the wall cap, until the template itself is given up
+_START_SECONDS = 300.0  # importing torch on a busy machine from a cold disk has taken 80 s
+_GRACE_SECONDS = 30.0  # beyond the wall limit, after which the template counts as dead
 _CALIBRATION_FORKS = 7
-_DEVICE_SECONDS = 120.0  # for one matrix product, with the start of a driver that no process holds
-_TEMPLATE_MB = 1024  # memory of the template itself and of its files, beyond what an experiment may have
-UNSAFE = "or run what you trust without one: --unsafe-no-sandbox"
+_DEVICE_SECONDS = 120.0  # for one matrix product, including the start of an unused driver
+_TEMPLATE_MB = 1024  # memory of the template and its files, beyond the experiment's limit
+UNSAFE = "or run trusted code without a sandbox: --unsafe-no-sandbox"
 
 
 def clean_environment() -> dict[str, str]:
-    """What a template needs and nothing more: no keys, no user settings, one thread, the same hashes every time."""
+    """The minimal environment of a template: no keys, no user settings, one thread."""
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {**kept, **threads, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
@@ -52,11 +52,11 @@ def _python_environment() -> dict[str, str]:
 
 
 class LocalLauncher:
-    """Started at first use, again whenever the template died, and for another training split.
+    """Starts its template at first use, after the template died, and for another training split.
 
-    ``libraries``: with "torch" the template has imported it; the others start at once, and with "standard" a sandbox
-    shows experiments no packages. ``number``: which one of its process's it is. What it starts dies with the thread
-    that calls it (`trainer.devices`). ``profile``: what is let in for a GPU and for compilers.
+    ``libraries``: with "torch" the template imports it first; with "standard" the sandbox contains no packages.
+    ``number``: its index in this process. All its processes die with the thread that calls it (`trainer.devices`).
+    ``profile``: for a GPU and for compilers.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class LocalLauncher:
         profile: DeviceProfile | None = None,
     ) -> None:  # fmt: skip
         self.profile = profile
-        self.seat: Seat | None = None  # at a GPU, given up when this is closed
-        self.compiled: CompileCache | None = None  # what compilers start from
+        self.seat: GpuSeat | None = None  # released by `close`
+        self.compiled: CompileCache | None = None  # for compilers
         self.constant = 0.0
         self.sandboxed = sandbox
         self.restarts = -1
         self.template_pid: int | None = None
-        self.group: Group | None = None
-        self._capped = 0  # MB, what the cgroup allows
+        self.group: Cgroup | None = None
+        self._capped = 0  # MB, the limit of the cgroup
         self.libraries: Libraries = libraries
         self._number = number
         self._data: Path | None = None
@@ -84,12 +84,12 @@ class LocalLauncher:
         return self._folder.path if self._folder else None
 
     def start(self, data: Path | None = None) -> None:
-        """Start, test and calibrate the template unless it runs. ``data``: the training split that it is to hold.
+        """Start, test and calibrate the template unless it runs. ``data``: the training split to show in it.
 
-        Raises EnvironmentProblem where it cannot start; nothing of it is left then.
+        Raises EnvironmentProblem, and leaves nothing behind, if it cannot start.
         """
         if self.sandboxed and data is not None and data != self._data:
-            self._stop()  # a sandbox holds one training split
+            self._stop()  # a sandbox shows one training split
             self._data = data
         if self._process is not None:
             return
@@ -134,7 +134,7 @@ class LocalLauncher:
             if closed := _closed_packages():
                 return closed
         what = "the sandboxed warm template" if self.sandboxed else "the warm template"
-        return EnvironmentProblem(f"{what} does not start: {reason}", hint="metaloop doctor checks this machine")
+        return EnvironmentProblem(f"{what} does not start: {reason}", hint="run metaloop doctor to check this machine")
 
     def _spawn(self, descriptor: int, errors: int) -> subprocess.Popen[bytes]:
         warm = self.libraries == "torch"
@@ -175,7 +175,7 @@ class LocalLauncher:
         settings: dict[str, Any],
         environment: dict[str, str],
     ) -> subprocess.Popen[bytes]:
-        """Bubblewrap as no root: what it then cannot write it does not cover, so that a /proc can be made inside."""
+        """Start bubblewrap as an unprivileged user: it then masks nothing in /proc, so one can be mounted inside."""
         settings |= {"root": "", "home": outer.HOME, "path": outer.packages()}
         words = [word for name, value in environment.items() for word in ("--setenv", name, value)]
         options = [*outer.arguments(self._data, privileged=False, profile=profile), *words]
@@ -189,12 +189,12 @@ class LocalLauncher:
         return clean_environment() | (self.profile.environment() if self.profile else {})
 
     def _enclose(self) -> None:
-        """Put the template into a cgroup where this machine lets us, for a second count of its CPU and a memory cap."""
+        """Move the template into a cgroup, if possible, for a second measurement of CPU time and a memory limit."""
         assert self._process is not None
         self.template_pid = self._process.pid
         if self.sandboxed:
             self.template_pid = (offspring(self._process.pid) or [self._process.pid])[0]
-        self.group = self.group or Group.create(f"{os.getpid()}-{id(self):x}")
+        self.group = self.group or Cgroup.create(f"{os.getpid()}-{id(self):x}")
         if self.group and not self.group.add(self.template_pid):
             self.group.close()
             self.group = None
@@ -205,28 +205,28 @@ class LocalLauncher:
         names += compilers.environment("") if device else ()
         bound = outer.bound(self.profile.folders() if self.profile else ())
         settings = {"canary": str(canary), "bound": bound, "environment": names, "device": device}
-        ended = self._ask(Request("selftest", Limits(10.0, 60.0), settings=settings), None)
+        ended = self._ask(ProcessRequest("selftest", ProcessLimits(10.0, 60.0), settings=settings), None)
         if ended.exit_code != 0:
             self._stop()
-            raise EnvironmentProblem(f"the sandbox does not hold: {ended.error}", hint=f"do not use it, {UNSAFE}")
+            raise EnvironmentProblem(f"the sandbox is not secure: {ended.error}", hint=f"do not use it, {UNSAFE}")
         if self.profile and self.libraries == "torch":
             self._try_device(self.profile)
 
     def _try_device(self, profile: DeviceProfile) -> None:
-        limits = Limits(_DEVICE_SECONDS, _DEVICE_SECONDS, 1 << 20)
-        ended = self._ask(Request("matmul", limits, environment=train_environment(profile)), None)
+        limits = ProcessLimits(_DEVICE_SECONDS, _DEVICE_SECONDS, 1 << 20)
+        ended = self._ask(ProcessRequest("matmul", limits, environment=train_environment(profile)), None)
         if ended.exit_code != 0:
             self._stop()
             why = ended.error or f"exit code {ended.exit_code}"
-            hint = "metaloop doctor looks at the GPU; METALOOP_DEVICES=cpu trains without it"
-            raise EnvironmentProblem(f"the sandbox does not reach the GPU: {why}", hint=hint)
+            hint = "metaloop doctor tests the GPU; METALOOP_DEVICES=cpu trains without it"
+            raise EnvironmentProblem(f"the GPU does not work in the sandbox: {why}", hint=hint)
 
     def _calibrate(self) -> None:
-        noop = Request("noop", Limits(10.0, 60.0))
+        noop = ProcessRequest("noop", ProcessLimits(10.0, 60.0))
         self.constant = statistics.median(self._ask(noop, None).cpu_seconds for _ in range(_CALIBRATION_FORKS))
 
-    def run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
-        """Run one process to its end. ``meanwhile`` talks to it while it runs; StopProcess from it ends the process."""
+    def run(self, request: ProcessRequest, meanwhile: Callable[[], None] | None = None) -> Ended:
+        """Run one process until it ends. ``meanwhile`` communicates with it and may raise StopProcess to kill it."""
         self.start(request.data)
         self._cap(
             request.limits.memory_mb + 2 * request.limits.file_mb + _TEMPLATE_MB + (_COMPILED_MB if self.profile else 0)
@@ -242,8 +242,8 @@ class LocalLauncher:
             self.group.limit(memory_mb=memory_mb, processes=None)
             self._capped = memory_mb
 
-    def _ask(self, request: Request, meanwhile: Callable[[], None] | None) -> Ended:
-        """Send one request, wait for its end. LauncherFault (and a stopped template) if no fit answer comes."""
+    def _ask(self, request: ProcessRequest, meanwhile: Callable[[], None] | None) -> Ended:
+        """Send one request and wait for the result. LauncherFault, after stopping the template, for a bad reply."""
         limits = request.limits
         message: dict[str, Any] = {
             "kind": request.kind, "script": request.script,
@@ -275,12 +275,12 @@ class LocalLauncher:
         return replace(ended, outside_cpu_seconds=None if before is None or after is None else after - before)
 
     def running(self) -> int | None:
-        """The experiment's process: the only child of the monitor, which is the only child of the template."""
-        found = self.template_pid
+        """The id of the experiment's process: the only child of the monitor, the template's only child."""
+        process = self.template_pid
         for _ in range(2):
-            children = offspring(found) if found is not None else []
-            found = children[0] if len(children) == 1 else None
-        return found
+            children = offspring(process) if process is not None else []
+            process = children[0] if len(children) == 1 else None
+        return process
 
     def _receive(self, timeout: float) -> dict[str, Any]:
         assert self._socket is not None
@@ -288,17 +288,17 @@ class LocalLauncher:
         try:
             answer = wire.receive(self._socket)
         except TimeoutError:
-            raise LauncherFault(f"the template does not answer for {timeout:.0f} s") from None
+            raise LauncherFault(f"the template has not answered for {timeout:.0f} s") from None
         except OSError as error:
             raise LauncherFault(f"the template is gone: {error}") from None
         if answer is None:
             raise LauncherFault("the template is gone")
-        for descriptor in answer[1].values():  # it has none to give
+        for descriptor in answer[1].values():  # none are expected
             os.close(descriptor)
         return answer[0]
 
     def _stop(self) -> None:
-        """Hang up (the template then kills what runs and leaves), and kill it if it does not."""
+        """Close the socket, upon which the template kills its processes and exits; kill it if it does not exit."""
         if self._socket is not None:
             self._socket.close()
         if self._process is not None:
@@ -311,7 +311,7 @@ class LocalLauncher:
         self._process = self._socket = self.template_pid = None
 
     def close(self) -> None:
-        """End the template, remove the work folders, give up what is held."""
+        """End the template, remove its work folder, and release GPU, cache and cgroup."""
         self._stop()
         if self.seat:
             self.seat.close()
@@ -326,12 +326,12 @@ class LocalLauncher:
 
 
 def _megabytes(descriptor: int | None) -> int:
-    """Size of a file in memory, rounded up; 0 for none."""
+    """Size of a file in MB, rounded up; 0 without one."""
     return 0 if descriptor is None else (os.fstat(descriptor).st_size >> 20) + 1
 
 
 def check_sandbox() -> None:
-    """Try the sandbox without the wait for torch. Raises EnvironmentProblem with the cure where there is none."""
+    """Test the sandbox without importing torch. Raises EnvironmentProblem, with the cure, if it does not work."""
     launcher = LocalLauncher(libraries="packages")
     try:
         launcher.start()
@@ -342,10 +342,10 @@ def check_sandbox() -> None:
 
 
 def _closed_packages() -> EnvironmentProblem | None:
-    """What to say where root starts the sandbox and the user that it runs as cannot read the packages."""
+    """The error if root starts the sandbox and its unprivileged user cannot read the packages; otherwise None."""
     path = outer.unreadable() if os.geteuid() == 0 else ""
     if not path:
         return None
-    place = sys.prefix if path.startswith(f"{sys.prefix}/") else sys.base_prefix
-    message = f"no sandbox here: it runs as another user, who may not read {path}"
-    return EnvironmentProblem(message, hint=f"chmod -R a+rX {shlex.quote(place)}, {UNSAFE}")
+    prefix = sys.prefix if path.startswith(f"{sys.prefix}/") else sys.base_prefix
+    message = f"no sandbox: it runs as another user, who may not read {path}"
+    return EnvironmentProblem(message, hint=f"chmod -R a+rX {shlex.quote(prefix)}, {UNSAFE}")

@@ -1,7 +1,7 @@
-"""Files that hold login keys, by their names: none of them is shown in a sandbox, wherever it lies in what is shown.
+"""Recognises files with login keys by their names, so that a sandbox never shows them.
 
-Software is not searched (the system's, the interpreter's packages): what the user, a task or an agent's installation
-names is. A certificate is no key, so a PEM file is looked into.
+Paths named by the user, a task or an agent's installation are searched; the system's software and the interpreter's
+packages are not. Because a certificate is not a key, the content of PEM files is checked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-#: Folders that hold keys whatever their files are called.
+#: Folders whose files all count as keys.
 FOLDERS = _words(""".ssh .aws .gnupg .azure .config .docker .kube .claude .codex .gcloud .mozilla .thunderbird
     .password-store keyrings keychains""")
 _NAMES = _words("""token token.json *.token *_token stored_tokens *access_token* *refresh_token* credential*
@@ -31,22 +31,22 @@ _NAMES = _words("""token token.json *.token *_token stored_tokens *access_token*
     cookies cookies.*""")
 _NAMED = re.compile("|".join(map(fnmatch.translate, _NAMES)))
 _PEM = (".pem", ".crt", ".cer")
-#: Parts of software are called so, too: `botocore/credentials.py`.
+#: Source files can have such names too: `botocore/credentials.py`.
 _CODE = _words(""".py .pyc .pyi .pyx .so .c .h .cc .cpp .hpp .rs .go .js .mjs .cjs .ts .mts .cts .jsx .tsx .map .md .rst
     .html .css .svg .png .java .rb .wasm .pub""")
-#: Below the user's cache: what many programs share, with logins beside the data. A model or a data set lies deeper.
+#: Folders of the user's cache that many programs share, with logins beside the data. Models and data sets are deeper.
 SHARED_CACHES = _words("""huggingface torch pip uv kaggle wandb modelscope keras nltk tensorflow matplotlib conda mamba
     poetry pypoetry npm yarn pnpm node go-build bazel pre-commit mozilla chromium google-chrome microsoft-edge brave
     opera vscode jetbrains claude claude-cli-nodejs codex opencode aider gh git github-copilot gcloud aws azure docker
     containers restic rclone evolution thunderbird keyring fontconfig mesa_shader_cache tracker3 ms-playwright""")
 _DEEP = 3  # parts below the cache: huggingface/hub/models--ORG--NAME
 _PEM_BYTES = 1 << 20
-_FRESH_SECONDS = 60.0  # a search of a large folder holds so long: a command's experiments follow one another
+_FRESH_SECONDS = 60.0  # for which a search is cached, since a command's experiments follow one another
 _found: dict[str, tuple[float, tuple[str, ...]]] = {}
 
 
 def is_key(name: str, data: bytes | None = None) -> bool:
-    """Whether a file of that name holds a key, or may. ``data``: what it begins with, where that is known."""
+    """Whether a file of that name may contain a key. ``data``: the beginning of its content, if known."""
     lower = os.path.basename(name).lower()
     if lower.endswith(_PEM):
         return data is None or b"PRIVATE KEY" in data
@@ -54,7 +54,7 @@ def is_key(name: str, data: bytes | None = None) -> bool:
 
 
 def holds_key(path: Path, name: str = "") -> bool:
-    """Whether a file that is there is one to hide; ``name``: of a link that leads to it."""
+    """Whether to hide an existing file; ``name``: of a link to it."""
     if not is_key(name or path.name):
         return False
     with suppress(OSError):
@@ -65,8 +65,8 @@ def holds_key(path: Path, name: str = "") -> bool:
 
 
 def in_folder(root: Path) -> tuple[str, ...]:
-    """Paths below a folder, relative to it, of files with keys and of folders of keys. Links are followed to a target
-    in the folder only, which is what is named then."""
+    """Files with keys and folders of keys below a folder, as relative paths. For a link the target is listed, if it is
+    in the folder."""
     known = _found.get(str(root))
     if known is None or known[0] < time.monotonic():
         known = time.monotonic() + _FRESH_SECONDS, tuple(sorted(set(_search(root))))
@@ -84,7 +84,7 @@ def _search(root: Path) -> Iterator[str]:
                 if entry.is_dir(follow_symlinks=False):
                     if entry.name.lower() in FOLDERS:
                         yield name
-                    elif uid is None or entry.stat(follow_symlinks=False).st_mode & 0o001:  # else nobody inside enters
+                    elif uid is None or entry.stat(follow_symlinks=False).st_mode & 0o001:  # else inaccessible inside
                         waiting.append(name)
                 elif entry.is_symlink() and is_key(entry.name):
                     target = os.path.realpath(entry.path)
@@ -95,12 +95,12 @@ def _search(root: Path) -> Iterator[str]:
 
 
 def refusal(path: Path) -> str:
-    """Why a path that a task names is not shown; empty where it may be. It and where it leads are looked at."""
+    """Why a path that a task names may not be shown, or an empty string. Links are resolved too."""
     if ".." in path.parts:
-        return "is no plain path"
+        return "contains .."
     for one in (path, path.resolve()):
         if any(part.lower() in FOLDERS for part in one.parts) or is_key(one.name):
-            return "may hold keys, and is not shown"
+            return "may contain keys and is not shown"
         for cache in _caches():
             inner = one.relative_to(cache).parts if one.is_relative_to(cache) else None
             if inner is not None and (not inner or (inner[0].lower() in SHARED_CACHES and len(inner) < _DEEP)):
@@ -111,6 +111,6 @@ def refusal(path: Path) -> str:
 
 
 def _caches() -> set[Path]:
-    """Where programs of this user keep what they fetch."""
+    """The cache folders of this user."""
     named = [Path("~/.cache").expanduser(), *map(Path, filter(None, [os.environ.get("XDG_CACHE_HOME")]))]
     return {path for one in named for path in (one, one.resolve())}

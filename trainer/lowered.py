@@ -1,13 +1,13 @@
-"""A script: become a uid that owns nothing, then start another program. ``python -I -S -B lowered.py DESCRIPTOR``.
+"""A script that changes to a uid that owns nothing and starts a program: ``python -I -S -B lowered.py DESCRIPTOR``.
 
-Every sandbox waits for it, so it imports little. DESCRIPTOR holds marshal: ``uid`` (null: stay), ``reach`` (paths that
-the program will open), ``command`` and ``keep`` (descriptors it inherits; the others are closed). Its environment is
-empty.
+Every sandbox waits for it, so it imports little. DESCRIPTOR refers to marshal data: ``uid`` (None: no change),
+``reach`` (paths that the program will open), ``command`` and ``keep`` (descriptors to inherit; the others are closed).
+The program's environment is empty.
 
-Root's files often lie in folders that only root may walk through: an interpreter in /root/.pyenv, a study in /root.
-The new uid could not bind them into a sandbox. So each such folder is covered, in a mount namespace of our own, by an
-empty one that holds nothing but the wanted paths, at their places; permissions of what lies in them stay as they are.
-Started by no root, or with all paths open to everybody, nothing is mounted at all.
+Root's files are often in folders that only root may enter: an interpreter in /root/.pyenv, a study in /root. The new
+uid could not bind them into a sandbox. Each such folder is therefore replaced, in a private mount namespace, by an
+empty folder with only the needed paths; the permissions of the files stay the same. If the process is not root, or all
+paths are accessible, nothing is mounted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(descriptor: int) -> None:
 
 
 def closed_folder(path: str) -> str | None:
-    """The topmost folder above an absolute path that not everybody may walk through."""
+    """The topmost folder above an absolute path that other users may not enter; None if there is none."""
     parts = path.split("/")[1:-1]
     for depth in range(len(parts)):
         folder = "/" + "/".join(parts[: depth + 1])
@@ -55,7 +55,7 @@ def _become(uid: int) -> None:
 
 
 def _open_way(paths: list[str]) -> None:
-    """Make the paths reachable for everybody in this process's own mount namespace."""
+    """Make the paths accessible to all users in this process's own mount namespace."""
     wanted = {path: folder for path in sorted(set(paths)) if (folder := closed_folder(path))}
     if not wanted:
         return
@@ -67,8 +67,8 @@ def _open_way(paths: list[str]) -> None:
         _mount(libc, "none", folder, "tmpfs", _NOSUID_NODEV, "mode=755,size=1m")
     for path, handle in handles.items():
         if _is_there(path, handle):
-            continue  # within one that was bound already
-        _make_place(path, folder=stat.S_ISDIR(os.fstat(handle).st_mode))
+            continue  # inside one that is bound already
+        _make_target(path, folder=stat.S_ISDIR(os.fstat(handle).st_mode))
         _mount(libc, f"/proc/self/fd/{handle}", path, "", _BIND | _RECURSIVE)
 
 
@@ -79,7 +79,7 @@ def _is_there(path: str, handle: int) -> bool:
         return False
 
 
-def _make_place(path: str, folder: bool) -> None:
+def _make_target(path: str, folder: bool) -> None:
     os.makedirs(path if folder else os.path.dirname(path), mode=0o755, exist_ok=True)
     if not folder:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
@@ -97,12 +97,12 @@ def _check(result: int, what: str) -> None:
 
 
 def _die_first() -> None:
-    """Whoever runs code of strangers goes before everything else when memory runs out."""
+    """Processes with untrusted code are the first to be killed when memory runs out."""
     try:
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write("1000")
     except OSError:
-        pass  # no such file, or not ours to write: then it goes in its turn
+        pass  # no such file, or no permission: keep the default priority
 
 
 def _close_all_but(kept: set[int]) -> None:

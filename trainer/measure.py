@@ -1,4 +1,4 @@
-"""`task measure`: the card of a task from real runs: noise, effect of each edit, headroom, cost."""
+"""`task measure`: measures the card of a task by experiments: noise, effect of each edit, headroom, cost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from programs.errors import TaskError
-from trainer.card import RESOLVED, Baseline, Card, Effect, Headroom
+from trainer.card import RESOLVED, Baseline, Card, EditEffect, Headroom
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
@@ -25,7 +25,7 @@ from trainer.task import Task
 
 Progress = Callable[[str], None]
 _STACKED = 12  # edits that the greedy chain tries at most
-_MIN_GAIN_SD = 1.0  # single gain below which an edit is not tried in the chain
+_MIN_GAIN_SD = 1.0  # edits with a smaller gain are not tried in the chain
 
 
 def silent(_: str) -> None:
@@ -35,22 +35,22 @@ def silent(_: str) -> None:
 def declared_edits(task: Task, per_knob: int | None = None) -> list[tuple[Edit, str]]:
     """Every declared edit that changes the baseline, with its group; at most ``per_knob`` values of a ladder."""
     now = task.edits.config(task.baseline())
-    found: list[tuple[Edit, str]] = []
+    edits: list[tuple[Edit, str]] = []
     for knob in task.edits.knobs:
         if knob.kind == "patch":
-            found.append((Edit(apply=(knob.name,)), knob.group))
+            edits.append((Edit(apply=(knob.name,)), knob.group))
             continue
         others = [value for value in knob.values if value != now.get(knob.name)]
         if per_knob and len(others) > per_knob:
             step = (len(others) - 1) / max(1, per_knob - 1)
             others = [others[round(index * step)] for index in range(per_knob)]
-        found += [(Edit({knob.name: value}), knob.group) for value in others]
-    return found
+        edits += [(Edit({knob.name: value}), knob.group) for value in others]
+    return edits
 
 
 @dataclass
 class _Bench:
-    """Runs sources over seeds and keeps the books."""
+    """Runs sources over seeds and records the outcomes."""
 
     trainer: Trainer
     progress: Progress
@@ -71,12 +71,12 @@ class _Bench:
         for outcome in outcomes:
             if outcome.metric is None:
                 message = f"{self.trainer.task.folder / 'train.py'}: the baseline fails: {outcome.reason}"
-                raise TaskError(message, hint="metaloop task check tells what the contract asks")
+                raise TaskError(message, hint="metaloop task check tests the contract")
         values = [outcome.metric for outcome in outcomes if outcome.metric is not None]
         return Baseline(statistics.mean(values), statistics.stdev(values), len(values)), outcomes
 
     def mean(self, source: Source, seeds: range, label: str) -> tuple[float | None, Outcome]:
-        """Mean metric over seeds, and the first outcome that failed (then None) or the last one."""
+        """Mean metric over seeds with the last outcome; if one fails, None with the failed outcome."""
         values: list[float] = []
         for seed in seeds:
             outcome = self.run(source, seed, label)
@@ -85,20 +85,20 @@ class _Bench:
             values.append(outcome.metric)
         return statistics.mean(values), outcome
 
-    def effect(self, edit: Edit, group: str, baseline: Baseline, repeats: int) -> Effect:
+    def effect(self, edit: Edit, group: str, baseline: Baseline, repeats: int) -> EditEffect:
         task, label = self.trainer.task, edit.label()
         try:
             source = task.edits.apply(task.baseline(), edit)
         except EditError as error:
-            return Effect(label, edit.to_json(), group, "invalid", None, None, False, 0, error.message)
+            return EditEffect(label, edit.to_json(), group, "invalid", None, None, False, 0, error.message)
         metric, outcome = self.mean(source, range(100, 100 + repeats), label)
         if metric is None:
-            return Effect(label, edit.to_json(), group, outcome.status, None, None, True, 1, outcome.reason)
+            return EditEffect(label, edit.to_json(), group, outcome.status, None, None, True, 1, outcome.reason)
         gain = task.sign * (baseline.mean - metric) / baseline.sd
-        return Effect(label, edit.to_json(), group, "ok", metric, gain, abs(gain) >= RESOLVED, repeats)
+        return EditEffect(label, edit.to_json(), group, "ok", metric, gain, abs(gain) >= RESOLVED, repeats)
 
-    def headroom(self, effects: list[Effect], baseline: Baseline) -> Headroom:
-        """Stack the best edits one after the other on the best source so far; what helps stays."""
+    def headroom(self, effects: list[EditEffect], baseline: Baseline) -> Headroom:
+        """Add the best edits one after the other to the best source so far, and keep each that helps."""
         task = self.trainer.task
         source, best, label, tried = task.baseline(), baseline.mean, "nothing", 0
         for effect in _candidates(effects):
@@ -113,16 +113,16 @@ class _Bench:
                 label = effect.label if label == "nothing" else f"{label} {effect.label}"
         values = [outcome.metric for outcome in (self.run(source, seed, label) for seed in range(300, 304))]
         known = [value for value in values if value is not None]
-        final = statistics.mean(known) if known else best  # fresh seeds: the best of a search is too good
+        final = statistics.mean(known) if known else best  # on fresh seeds, because the best of a search is biased
         edit = task.edits.between(task.edits.config(task.baseline()), task.edits.config(source))
         gain = task.sign * (baseline.mean - final) / baseline.sd
         sd = statistics.stdev(known) if len(known) > 1 else None
         return Headroom(gain, final, edit.label(), edit.to_json(), sd, tried)
 
 
-def _candidates(effects: list[Effect]) -> list[Effect]:
+def _candidates(effects: list[EditEffect]) -> list[EditEffect]:
     """The best value of each knob, best first."""
-    best: dict[str, Effect] = {}
+    best: dict[str, EditEffect] = {}
     for effect in effects:
         name = effect.label.partition("=")[0]
         known = best.get(name)
@@ -133,12 +133,12 @@ def _candidates(effects: list[Effect]) -> list[Effect]:
 
 
 def known_floor(task: Task, split: Path) -> float | None:
-    """The best score that is possible at all, where the generator wrote one: ``floor.json`` {metric: value}."""
+    """The best possible score, if the generator wrote it to ``floor.json`` {metric: value}."""
     try:
-        found = json.loads((split / "floor.json").read_bytes()).get(task.metric)
+        floor = json.loads((split / "floor.json").read_bytes()).get(task.metric)
     except (OSError, ValueError, AttributeError):
         return None
-    return float(found) if isinstance(found, int | float) else None
+    return float(floor) if isinstance(floor, int | float) else None
 
 
 def measure(
@@ -146,10 +146,10 @@ def measure(
     data: DataStore | None = None, launcher: Launcher | None = None, seeds: int = 8, repeats: int = 2,
     per_knob: int | None = None, stack: bool = True, progress: Progress = silent,
 ) -> Card:  # fmt: skip
-    """Measure a task's card: ``seeds`` baseline runs, each declared edit ``repeats`` times, a greedy stack of the best.
+    """Measure a task's card: ``seeds`` baseline runs, each edit ``repeats`` times, a greedy combination of the best.
 
-    ``per_knob`` bounds how many values of each ladder are tried; ``progress`` gets one line per experiment.
-    Raises TaskError if the baseline itself fails.
+    ``per_knob`` limits the number of values of each knob; ``progress`` receives one line per experiment.
+    Raises TaskError if the baseline fails.
     """
     own = launcher or launcher_for(task)
     with tempfile.TemporaryDirectory() as folder:

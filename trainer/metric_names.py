@@ -1,4 +1,4 @@
-"""Which direction of a metric is better, by its name: for logs (`analysis.imports`) and repositories (`foreign`)."""
+"""Derives a metric's better direction from its name, for logs (`analysis.imports`) and repositories (`foreign`)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 _NEGATIVE = ("neg", "negative", "minus")
-_QUANTITIES = ("bits", "size", "bytes")  # before "rate" they are what is counted, and no fault
-_JOINT = re.compile(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Za-z]{3})(?=\d)")  # of valLoss, map50; not of mAP, f1
+_QUANTITIES = ("bits", "size", "bytes")  # before "rate" these are a unit and do not turn the direction around
+_JOINT = re.compile(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Za-z]{3})(?=\d)")  # splits valLoss, map50, but not mAP, f1
 _CLAUSE = re.compile(r"_(per|to|at|of|for|until)_")
-_LEAST = 4  # letters of a word that counts at the end of a longer one
+_LEAST = 4  # letters; a word of this length is also recognised at the end of a longer one
 
 
 def plain_name(cell: str) -> str:
-    """A name as the tables have it: lower case, ``_`` for what is no letter or digit."""
+    """A name in the form of the tables: lower case, with ``_`` for everything but letters and digits."""
     return re.sub(r"\W+", "_", cell.strip().lower().lstrip("\ufeff#")).strip("_")
 
 
@@ -36,15 +36,15 @@ def _ways(loose: bool) -> Mapping[str, tuple[str, bool]]:
 
 @lru_cache(maxsize=4096)
 def named_direction(name: str) -> tuple[str | None, bool]:
-    """(the better direction of a metric of this name, whether the name leaves no doubt)."""
+    """(the better direction of a metric of this name or None, whether that is certain)."""
     return _direction(plain_name(name).split("_"), loose=False)
 
 
 @lru_cache(maxsize=4096)
 def loose_direction(name: str) -> str | None:
-    """The better direction of what a program prints: costs, amounts, rates and compounds count, too.
+    """The better direction of a number that a program prints, also for costs, amounts, rates and compounds.
 
-    None also where its words speak for both (``acc_time``): a task that is made from it would go the wrong way.
+    None also if the words of the name contradict each other (``acc_time``), to avoid a task with the wrong direction.
     """
     words = plain_name(_JOINT.sub("_", name))
     head, clause, _ = (*_CLAUSE.split(words, maxsplit=1), "", "")[:3]
@@ -56,7 +56,7 @@ def loose_direction(name: str) -> str | None:
 
 def _direction(parts: Sequence[str], loose: bool) -> tuple[str | None, bool]:
     ways = _ways(loose)
-    for end in range(len(parts), 0, -1):  # the last word of a name says most: val_loss, error_rate, tok_per_sec
+    for end in range(len(parts), 0, -1):  # the last word of a name matters most: val_loss, error_rate, tok_per_sec
         known = {"_".join(parts[start:end]): start for start in range(max(0, end - 3), end)}
         if loose:  # runtime, gflops
             word = parts[end - 1]
@@ -69,7 +69,7 @@ def _direction(parts: Sequence[str], loose: bool) -> tuple[str | None, bool]:
 
 
 def _turned(way: str, before: Sequence[str]) -> str:
-    """``error_rate`` and ``neg_loss``: a word before turns the last one around."""
+    """The direction after words that reverse it, as in ``error_rate`` and ``neg_loss``."""
     last = before[-1] if before else ""
     if way == "higher" and last not in _QUANTITIES and _ways(False).get(last) == ("lower", True):
         return "lower"

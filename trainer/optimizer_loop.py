@@ -1,7 +1,7 @@
-"""The trusted loop of the scorer `optimizer`, in a process of its own: model and data here, the optimizer elsewhere.
+"""The trusted process of the scorer `optimizer`: it has model and data; the optimizer runs in the candidate's process.
 
-A process, and not a thread of the worker: its BLAS has one thread, so that a metric does not hang on the number of
-cores and all CPU is counted, and what a task's data.py imports stays out of the worker.
+It is a process and not a thread of the worker, for three reasons: its BLAS has one thread, so that the metric does not
+depend on the number of cores; all CPU is counted; and imports of the task's data.py stay out of the worker.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from trainer.predictions import InvalidPredictions, refuse_diverged
 from trainer.streaming import Channel
 
 
-class Problem(Protocol):
-    """What data.py's ``problem(split, seed)`` returns: a model, its data, and where it stands."""
+class OptimizerProblem(Protocol):
+    """The return value of data.py's ``problem(split, seed)``: a model with its data."""
 
     shapes: Sequence[tuple[int, ...]]  # of the weights, float32 each
     guess: float  # loss of a blind guess; over twice that is `invalid`
@@ -30,16 +30,16 @@ class Problem(Protocol):
         """The arrays to start from."""
 
     def gradients(self, step: int, weights: Any) -> Any:
-        """Arrays like the weights; ``step`` counts from 0, each is asked for once and in order."""
+        """Arrays like the weights; called once per step, in order, from 0."""
 
     def score(self, weights: Any) -> float:
         """The metric of the weights on the hidden rows, which no gradient has seen."""
 
 
-def train(problem: Problem, channel: Channel, steps: int, seconds: float) -> float:
-    """Ask for new weights ``steps`` times, in ``seconds`` together, and score the last ones.
+def train(problem: OptimizerProblem, channel: Channel, steps: int, seconds: float) -> float:
+    """Request new weights ``steps`` times, within ``seconds`` in total, and score the last ones.
 
-    InvalidPredictions if weights or gradients are not finite, nobody answers, or the loss is far beyond a guess.
+    InvalidPredictions if weights or gradients are not finite, answers are missing, or the loss is far above a guess.
     """
     import numpy as np
 
@@ -64,7 +64,7 @@ def train(problem: Problem, channel: Channel, steps: int, seconds: float) -> flo
 
 
 def _ask(channel: Channel, question: bytes, seconds: float) -> memoryview:
-    """The answer to this question: it carries the token of it, which nobody knows who has not read it."""
+    """The answer to this question. It must repeat the question's random token, so it cannot be sent in advance."""
     token = os.urandom(serving.TOKEN_BYTES)
     channel.refuse_early()
     answer = channel.ask(token + question, seconds)
@@ -81,29 +81,29 @@ def _flat(arrays: Any) -> Any:
 
 
 def unflat(flat: Any, shapes: Sequence[Sequence[int]]) -> list[Any]:
-    """Arrays of those shapes out of one, each a copy."""
-    found, at = [], 0
+    """Splits one array into copies of those shapes."""
+    arrays, at = [], 0
     for shape in shapes:
         size = math.prod(shape)
-        found.append(flat[at : at + size].reshape(shape).copy())
+        arrays.append(flat[at : at + size].reshape(shape).copy())
         at += size
-    return found
+    return arrays
 
 
 def main(split: str, seed: int) -> None:
-    """Tell the shapes, take the descriptors of a conversation, train, tell the metric; all through descriptor 0."""
-    data = importlib.import_module("data")  # the task's, for its folder comes first
+    """Send the shapes, receive the descriptors of a conversation, train, send the metric; all through descriptor 0."""
+    data = importlib.import_module("data")  # the task's, because its folder comes first
     control = socket.socket(fileno=0)
-    problem: Problem = data.problem(Path(split), seed)
+    problem: OptimizerProblem = data.problem(Path(split), seed)
     shapes = [list(shape) for shape in problem.shapes]
     size = serving.TOKEN_BYTES + 4 * sum(math.prod(shape) for shape in shapes)  # of a reply
     wire.send(control, {"shapes": shapes, "bytes": size, "cpu_seconds": time.process_time()})
-    if (asked := wire.receive(control)) is None:
+    if (request := wire.receive(control)) is None:
         return
-    settings, descriptors = asked
+    settings, descriptors = request
     channel = Channel(descriptors["send"], descriptors["answer"], descriptors["shared"], size)
     try:
-        found: dict[str, Any] = {"metric": train(problem, channel, settings["steps"], settings["seconds"])}
+        result: dict[str, Any] = {"metric": train(problem, channel, settings["steps"], settings["seconds"])}
     except InvalidPredictions as error:
-        found = {"invalid": str(error)}
-    wire.send(control, {**found, "cpu_seconds": time.process_time()})
+        result = {"invalid": str(error)}
+    wire.send(control, {**result, "cpu_seconds": time.process_time()})

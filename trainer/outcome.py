@@ -1,4 +1,4 @@
-"""Outcome: what became of one experiment."""
+"""Outcome: the result of one experiment."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ Trust = Literal["unverified", "scored", "verified", "self-reported"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """Times in seconds (device-seconds are CPU-seconds on a CPU, wall seconds of the lease on a GPU), the metric in the
-    task's unit.
+    """Times are in seconds, the metric is in the task's unit.
 
-    ``device_seconds`` is what the run is charged: on a CPU measured minus the launcher's constant (at least the wall
-    time over the task's wall_factor, so that sleep is not free), on a GPU from launch to score; or nominal in
-    fixed-step mode. ``spent_seconds`` is what it truly took on this machine, net of the same constant; 0 if it was
-    cached. ``training_seconds`` and ``prediction_seconds`` are CPU-seconds of train.py and of the longest process that
-    predicted whole rows, without the constant; None where there is none, and on a GPU. ``peak_memory_mb`` is the
-    largest process's, or the GPU's as sampled from outside.
+    ``device_seconds``: the charge to the run. On a CPU it is the measured CPU time minus the launcher's constant, at
+    least the wall time over the task's wall_factor (so that sleep is not free); on a GPU it is wall time from launch to
+    score; in fixed-step mode it is nominal. ``spent_seconds``: the actual time on this machine, minus the same
+    constant; 0 if cached. ``training_seconds`` and ``prediction_seconds``: CPU-seconds of train.py and of the longest
+    process that predicted whole rows, minus the constant; None without one, and on a GPU. ``peak_memory_mb``: of the
+    largest process, or of the GPU as sampled from outside.
     """
 
     status: Status
@@ -34,10 +33,10 @@ class Outcome:
     log: str = ""
     trust: Trust = "unverified"
     cached: bool = False
-    utilization: float | None = None  # of a GPU: mean share of the time in which it computed, 0 to 1
+    utilization: float | None = None  # of a GPU: mean share of the time in which a kernel ran, 0 to 1
     training_seconds: float | None = None
     prediction_seconds: float | None = None
-    findings: tuple[str, ...] = ()  # what the referee noticed, a line each: "metering: …", "leak: …"
+    findings: tuple[str, ...] = ()  # remarks of the referee, one line each: "metering: …", "leak: …"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,7 +1,7 @@
-"""The outer sandbox: the bubblewrap command line in which a warm template lives.
+"""The outer sandbox: the bubblewrap command line for a warm template.
 
-It holds the interpreter, its packages, the system's libraries and one training split, all read-only, and nothing else
-of the host: no network, no home, no environment. The root that experiments get is laid out in it under
+It contains the interpreter, its packages, the system's libraries and one training split, all read-only, and nothing
+else of the host: no network, no home, no environment. The root folder for experiments is prepared in it under
 `trainer.inside.namespaces.INNER`; metaloop itself, with the generators of hidden data, is left out or masked there.
 """
 
@@ -20,32 +20,32 @@ from trainer.device_profile import DeviceProfile
 from trainer.inside.namespaces import BUILT, DATA, DEVICES, INNER, WORK
 
 _INSIDE = Path(__file__).resolve().parent / "inside"
-HOME = "/metaloop/home"  # where the template's own modules are, in the outer sandbox only
-TEMPORARY = "/metaloop/tmp"  # its temporary folder
+HOME = "/metaloop/home"  # the template's own modules, in the outer sandbox only
+TEMPORARY = "/metaloop/tmp"  # the template's temporary folder
 _OURS = ("meta", "programs", "inner_loop", "trainer", "arena", "analysis")
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
 _NEEDED = ("numpy", "torch")
-# ids that systemd hands out to services of the moment: they own nothing
+# ids that systemd reserves for dynamic service users: they own nothing
 _FIRST_ID, _IDS = 61184, 4096
-_APART = 509  # between the ids of one worker: those next to its own are of workers that were started with it
+_APART = 509  # between the ids of one worker: the neighbouring ids belong to workers that were started with it
 START = "import sys, json; settings = json.loads(sys.argv[2]); sys.path[:0] = [settings['home'], *settings['path']]; "
 START += "from trainer.inside import template; template.main(int(sys.argv[1]), settings)"
 
 
 def packages() -> list[str]:
-    """The folders of sys.path that hold packages: site-packages, dist-packages, and what lies beside them."""
+    """The folders of sys.path that contain packages: site-packages, dist-packages and similar ones."""
     named = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    found = [path for path in sys.path if path in named or Path(path).name in ("site-packages", "dist-packages")]
-    return list(dict.fromkeys(path for path in found if Path(path).is_dir()))
+    folders = [path for path in sys.path if path in named or Path(path).name in ("site-packages", "dist-packages")]
+    return list(dict.fromkeys(path for path in folders if Path(path).is_dir()))
 
 
 def interpreter() -> str:
-    """The interpreter behind a virtual environment."""
+    """The base interpreter of a virtual environment."""
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
 def bound(further: Sequence[str] = ()) -> list[str]:
-    """The paths of the host that an experiment may read: libraries, standard library, packages, and ``further``."""
+    """The host's paths that an experiment may read: libraries, standard library, packages, and ``further``."""
     libraries = [os.path.join(sys.base_prefix, name) for name in ("lib", "lib64")]
     standard = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
     wanted = [*_SYSTEM, *libraries, *standard, *packages(), *further]
@@ -60,9 +60,9 @@ def bound(further: Sequence[str] = ()) -> list[str]:
 
 
 def unreadable() -> str:
-    """What a template needs and another user may not read, as after an installation under umask 077; empty if nothing.
+    """A path that the template needs but other users may not read, e.g. after an installation under umask 077, or "".
 
-    Only what lies in a bound folder, and the folder itself: what is above it does not matter in the sandbox.
+    Only bound folders and the paths in them are checked; folders above them do not matter in the sandbox.
     """
     needed = [interpreter(), os.__file__]
     needed += [spec.origin for name in _NEEDED if (spec := find_spec(name)) and spec.origin]
@@ -77,13 +77,13 @@ def unreadable() -> str:
 
 
 def _masks() -> list[str]:
-    """Metaloop's own packages among the others, which hold the generators of hidden data."""
-    places = [Path(folder) for folder in packages()]
-    return [str(place / name) for place in places for name in _OURS if (place / name).is_dir()]
+    """Metaloop's own packages in site-packages, which contain the generators of hidden data."""
+    folders = [Path(folder) for folder in packages()]
+    return [str(folder / name) for folder in folders for name in _OURS if (folder / name).is_dir()]
 
 
 def _folders(*paths: str) -> Iterator[str]:
-    for path in paths:  # bubblewrap would make them for their owner alone
+    for path in paths:  # by default bubblewrap makes them accessible to their owner only
         yield from ("--perms", "0755", "--dir", path)
 
 
@@ -92,7 +92,7 @@ def _memory(path: str, mode: str = "0755") -> Iterator[str]:
 
 
 def _tree(prefix: str, further: Sequence[str] = ()) -> Iterator[str]:
-    """Arguments that lay out what is bound below ``prefix``, and what masks it."""
+    """Arguments that bind and mask the readable paths below ``prefix``."""
     paths = bound(further)
     folders = {str(folder) for path in [*paths, interpreter()] for folder in Path(path).parents} - {"/"}
     yield from _folders(*(prefix + folder for folder in sorted(folders)))
@@ -106,22 +106,21 @@ def _tree(prefix: str, further: Sequence[str] = ()) -> Iterator[str]:
 
 
 def _package_folders() -> list[str]:
-    """Every folder of packages in what is bound, of the environment and of the interpreter behind it."""
-    found = set(packages())
+    """Every folder of packages in the bound paths, of the environment and of its base interpreter."""
+    folders = set(packages())
     for root in (path for path in bound() if os.path.isdir(path) and not os.path.islink(path)):
         for pattern in ("*-packages", "python3*/*-packages"):
-            found.update(glob.glob(f"{glob.escape(root)}/{pattern}"))
-    return sorted(path for path in found if os.path.isdir(path))
+            folders.update(glob.glob(f"{glob.escape(root)}/{pattern}"))
+    return sorted(path for path in folders if os.path.isdir(path))
 
 
 def arguments(
     data: Path | None, *, privileged: bool, packages: bool = True, profile: DeviceProfile | None = None
 ) -> list[str]:
-    """Of bubblewrap, up to the command.
+    """Arguments of bubblewrap, up to the command.
 
-    ``privileged``: it is started as root, and the template becomes an id that owns nothing before all else.
-    Without ``packages`` an experiment has the standard library alone. ``profile``: what is let in for a device, and for
-    compilers.
+    ``privileged``: root starts it, and the template first changes to an id that owns nothing. Without ``packages`` an
+    experiment has only the standard library. ``profile``: for a device and for compilers.
     """
     further = profile.folders() if profile else ()
     result = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
@@ -143,7 +142,7 @@ def arguments(
         result += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
     if profile:
         result += [*_folders(f"{INNER}/proc", f"{INNER}/dev/shm"), "--ro-bind", interpreter(), INNER + interpreter()]
-        # compilers that were imported before the fork remember where the template's temporary folder was
+        # compilers that were imported before the fork still use the path of the template's temporary folder
         result += ["--symlink", f"{WORK}/compiled", INNER + TEMPORARY, *profile.binds(INNER)]
     if data:
         result += ["--ro-bind", str(data), INNER + DATA]
@@ -151,16 +150,15 @@ def arguments(
 
 
 def reach(data: Path | None, profile: DeviceProfile) -> list[Path]:
-    """What bubblewrap binds, for a start as another user (`trainer.bwrap.launch`)."""
+    """The paths that bubblewrap binds, for a start as another user (`trainer.bwrap.launch`)."""
     return [Path(path) for path in (*bound(profile.folders()), interpreter(), _INSIDE, *([data] if data else ()))]
 
 
 def command(descriptor: int, settings: str) -> list[str]:
-    """What runs in the sandbox: the base interpreter without site, so that no .pth file is carried out."""
+    """The command in the sandbox: the base interpreter without site, so that no .pth file is executed."""
     return [interpreter(), "-s", "-S", "-P", "-c", START, str(descriptor), settings]
 
 
 def unprivileged_id(number: int = 0) -> int:
-    """A user id that owns nothing, another one for each worker of this machine that is alive, and for each of its
-    launchers."""
+    """A user id that owns nothing, different for each living worker of this machine and each of its launchers."""
     return _FIRST_ID + (os.getpid() + number * _APART) % _IDS

@@ -1,7 +1,7 @@
-"""Tasks with a planted truth: random laws like the task that separates strategies, null laws, and their folders.
+"""Simulated tasks with known effects: random laws that distinguish strategies, null laws, and their task folders.
 
-A task separates strategies with about 12 productive knobs and a few traps, headroom that takes 4 to 6 stacking
-edits, seed noise far below an edit's gain, and about two experiments a knob.
+A task distinguishes strategies if it has about 12 knobs with gains and a few traps, headroom for 4 to 6 combined edits,
+seed noise far below an edit's gain, and about two experiments per knob.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 EXPERIMENTS_PER_RUN = 24
-COST, SOFT = 0.1, 0.08  # device-seconds of an experiment, and that part of it which shrinks with the fraction
+COST, SOFT = 0.1, 0.08  # device-seconds of an experiment, and the part that scales with the fraction
 _LADDER = 6  # values of a numeric knob
 _GROUPS = ("optimizer", "schedule", "model", "data")
 
@@ -29,10 +29,11 @@ def random_law(
     trajectory: float = 0.02, drift: float = 0.0, crash_rate: float = 0.05, slow: float = 0.1,
     misleading: float = 0.04, interactions: int = 4, tail: float = 0.0,
 ) -> Law:  # fmt: skip
-    """``productive`` knobs whose best value earns ``gain`` on average (exponential), ``traps`` that only lose.
+    """A law with ``productive`` knobs, whose best value gains ``gain`` on average (exponential), and losing ``traps``.
 
-    Two thirds of the knobs are ladders with one peak, the others choices and patches by turns; each third trap has a
-    value that always crashes. Of the ``interactions`` between best values half cost, half pay, 0.5 ``gain`` each.
+    Two thirds of the knobs are numeric with one peak, the others alternate between choices and patches. Every third
+    trap has a value that always crashes. Of the ``interactions`` between best values half gain and half lose 0.5
+    ``gain`` each.
     """
     import numpy as np
 
@@ -58,7 +59,7 @@ def random_law(
 
 
 def null_law(seed: int, **how: Any) -> Law:
-    """The same knobs, noise, crashes and drift as ``random_law``, and no edit is worth anything."""
+    """The same knobs, noise, crashes and drift as ``random_law``, but no edit has an effect."""
     law = random_law(seed, **how)
     return replace(law, effects=dict.fromkeys(law.effects, 0.0), interactions={})
 
@@ -75,7 +76,7 @@ def _knob(number: int) -> tuple[str, tuple[Value, ...]]:
 def _effects(
     values: tuple[Value, ...], at: int, best: float, gain: float, rng: np.random.Generator
 ) -> dict[Value, float]:
-    """Effect of each other value. Ladders have their peak at one value and fall by ``gain`` a rung from there."""
+    """Effect of each other value. Numeric knobs have one peak, from which effects fall by ``gain`` per step."""
     others = [i for i in range(len(values)) if i != at]
     if len(values) < _LADDER:
         worse = [best, *(best - abs(float(x)) for x in rng.normal(0.0, 2 * gain, len(others) - 1))]
@@ -83,7 +84,7 @@ def _effects(
     if best <= 0:  # the baseline has the best value
         return {values[i]: best * abs(i - at) for i in others}
     peak = others[int(rng.integers(len(others)))]
-    across = best + gain * (abs(at - peak) > 1)  # the way up need not be steep, the other way down is
+    across = best + gain * (abs(at - peak) > 1)  # away from the peak, effects fall steeply
     between = {i: best * (1 - abs(i - peak) / abs(at - peak)) for i in others if (i - at) * (peak - at) > 0}
     beyond = {i: best - gain * abs(i - peak) for i in others if abs(i - at) > abs(peak - at)}
     return {values[i]: (between | beyond).get(i, -across * abs(i - at) / 2) for i in others}
@@ -92,15 +93,15 @@ def _effects(
 def _pairs(
     peaks: list[Change], count: int, gain: float, rng: np.random.Generator
 ) -> dict[tuple[Change, Change], float]:
-    found: dict[tuple[Change, Change], float] = {}
+    pairs: dict[tuple[Change, Change], float] = {}
     for number in range(count if len(peaks) > 1 else 0):
         a, b = sorted(rng.choice(len(peaks), size=2, replace=False).tolist())
-        found[peaks[a], peaks[b]] = round(0.5 * gain * (-1) ** number, 4)
-    return found
+        pairs[peaks[a], peaks[b]] = round(0.5 * gain * (-1) ** number, 4)
+    return pairs
 
 
 def simulated_task(law: Law, folder: Path, *, name: str = "planted", experiments: int = EXPERIMENTS_PER_RUN) -> Path:
-    """Write a task folder of that law; a run's default budget holds ``experiments`` full ones. Returns ``folder``."""
+    """Write a task folder with that law, whose default budget is ``experiments`` full ones. Returns ``folder``."""
     import tomli_w
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +111,7 @@ def simulated_task(law: Law, folder: Path, *, name: str = "planted", experiments
     steps = 100
     body: dict[str, Any] = {
         "task": {
-            "name": name, "description": "Nothing is trained: the law below says what each edit is worth.",
+            "name": name, "description": "Nothing is trained: the law below gives the effect of each edit.",
             "metric": "loss", "unit": "nats", "direction": "lower" if law.sign > 0 else "higher", "read_only": [],
         },
         "budget": {
@@ -126,7 +127,7 @@ def simulated_task(law: Law, folder: Path, *, name: str = "planted", experiments
 
 
 def _script(constants: Mapping[str, Value], patches: list[str]) -> str:
-    lines = ['"""What is edited here is never trained: task.toml holds the law of what it is worth."""', ""]
+    lines = ['"""This file is edited but never run: the law in task.toml gives the effect of each edit."""', ""]
     lines += [f"{knob} = {json.dumps(value)}" for knob, value in constants.items()]
     lines += ["", "", "def main():", *(f"    {patch} = 'off'" for patch in patches), "    print('steps: 0')", "", ""]
     return "\n".join([*lines, 'if __name__ == "__main__":', "    main()", ""])
@@ -155,6 +156,6 @@ def _section(law: Law) -> dict[str, Any]:
 
 
 def term(change: Change) -> str:
-    """An edit as ideas and task.toml name it."""
+    """An edit as written in ideas and task.toml."""
     name, value = change
     return name if value is True else Edit({name: value}).label()

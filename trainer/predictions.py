@@ -1,21 +1,21 @@
-"""Predictions of an untrusted process: what makes them invalid, and their likelihood by our own softmax."""
+"""Checks predictions of an untrusted process, and computes their likelihood with our own softmax."""
 
 from __future__ import annotations
 
 from typing import Any
 
-DIVERGED = 2.0  # a loss of so many times a blind guess's is no model: it is told as invalid, not as a number
-_PART = 1 << 20  # numbers whose softmax is taken at a time: 8 MB of float64
+DIVERGED = 2.0  # a loss above this multiple of a uniform prediction's counts as invalid
+_PART = 1 << 20  # numbers processed at a time: 8 MB of float64
 
 
 class InvalidPredictions(Exception):
-    """Predictions of the wrong size, not finite, too late, or not what they claim; the candidate's fault."""
+    """Predictions that are of the wrong size, not finite, too late, or inconsistent; the candidate's fault."""
 
 
 def negative_log_likelihood(logits: Any, targets: Any) -> Any:
     """Nats of each target, float64 [n], by our own log-softmax of ``logits`` [n, classes]; 0 for targets below 0.
 
-    Raw logits whose probabilities would sum to anything else than 1 gain nothing. InvalidPredictions if not finite.
+    The softmax normalises the logits, so unnormalised ones gain nothing. InvalidPredictions if they are not finite.
     """
     import numpy as np
 
@@ -34,9 +34,9 @@ def negative_log_likelihood(logits: Any, targets: Any) -> Any:
 
 
 def refuse_diverged(loss: float, guess: float, unit: str) -> float:
-    """``loss``, unless it is far worse than guessing all classes alike: one such seed would outweigh a whole study."""
+    """``loss``, unless it is far above that of a uniform prediction: one such seed would dominate a study's average."""
     if loss > DIVERGED * guess:
-        raise InvalidPredictions(f"diverged: {loss:.4g} {unit}, a blind guess gets {guess:.4g}")
+        raise InvalidPredictions(f"diverged: {loss:.4g} {unit}, a uniform prediction has {guess:.4g}")
     return loss
 
 

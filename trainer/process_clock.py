@@ -1,6 +1,6 @@
-"""The clock of another process, read from outside: CPU-seconds of all its threads, which it cannot turn back.
+"""The CPU clock of another process, read from outside: CPU-seconds of all its threads, which it cannot manipulate.
 
-A busy machine lets a process wait, and waiting is no CPU; on a quiet one waking up is no work either.
+CPU time includes neither waiting on a busy machine nor the latency of waking up on a quiet one.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from contextlib import suppress
 
 from trainer.inside.metering import cpu_seconds
 
-_SETTLE_SECONDS = 0.012  # that we wait for a process to fall asleep: more than a tick at 100 Hz, which books the rest
+_SETTLE_SECONDS = 0.012  # longest wait for a process to sleep; longer than a tick at 100 Hz, which updates its clock
 _LOOK_SECONDS = 0.00002
 
 
 class ProcessClock:
-    """``now`` in seconds: CPU-seconds of ``process``; of the wall, where there is no process to look at.
+    """``now`` is the CPU time of ``process`` in seconds; without a process, wall time.
 
-    The kernel adds what a thread has used when it stops running, so a sleeping process is told to the nanosecond and a
-    running one up to a tick (1 to 4 ms) late. Source: kernel/sched/cputime.c, thread_group_cputime.
+    The kernel updates a thread's CPU time when it stops running, so the clock of a sleeping process is exact to the
+    nanosecond and that of a running one up to a tick (1 to 4 ms) late. Source: kernel/sched/cputime.c,
+    thread_group_cputime.
     """
 
     def __init__(self, process: int | None) -> None:
-        # one that has just been forked has used nothing: to take that for no process at all counted its sleep as work
+        # do not test for used CPU time here: a process that was just forked has used none
         self.process = process if process is not None and os.path.isdir(f"/proc/{process}/task") else None
 
     def now(self) -> float:
@@ -36,7 +37,7 @@ class ProcessClock:
 
 
 def _runs(process: int) -> bool:
-    """Whether any thread of a process runs or waits for a processor."""
+    """Whether any thread of a process is running or waiting for a CPU."""
     with suppress(OSError):
         return any(
             _state(f"/proc/{process}/task/{thread}/stat") == b"R" for thread in os.listdir(f"/proc/{process}/task")
@@ -45,7 +46,7 @@ def _runs(process: int) -> bool:
 
 
 def _state(path: str) -> bytes:
-    """The letter of a thread's state; empty for one that has ended."""
+    """The letter of a thread's state; empty if the thread has ended."""
     with suppress(OSError), open(path, "rb") as file:
         return file.read().rpartition(b")")[2][1:2]
     return b""

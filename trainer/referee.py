@@ -1,4 +1,4 @@
-"""LocalReferee: the trusted hands of a scorer. Predictions come out of fresh processes; targets never go in."""
+"""LocalReferee: gives a scorer predictions of fresh, untrusted processes, which never see the targets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from trainer import building
 from trainer.blob import Blob
 from trainer.data import DataStore
-from trainer.launcher import Ended, Launcher, Limits, Request, StopProcess
+from trainer.launcher import Ended, Launcher, ProcessLimits, ProcessRequest, StopProcess
 from trainer.outcome import Status
 from trainer.predictions import InvalidPredictions
 from trainer.scoring import scorer_of
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CONVERSATION = 4.0  # limits of a conversation, as a multiple of those of a prediction in chunks
-METERS_AGREE = 0.03, 0.02  # the two counts of CPU may differ by this share, or by so many seconds
-LEAST = 0.001  # CPU-seconds of any process: nothing is free, or a run would never end
+METERS_AGREE = 0.03, 0.02  # allowed difference of the two measurements of CPU time: share, or seconds
+LEAST = 0.001  # smallest charge of a process, CPU-seconds; otherwise a run might never end
 OUT_OF_MEMORY = re.compile(
     r"MemoryError|OutOfMemory|can't allocate memory|out of memory|Cannot allocate memory|CU\w+_STATUS_ALLOC_FAILED"
 )
-# what our own code says of a candidate's answers: texts in which nothing can be hidden but a few numbers
+# error messages of our own code about a candidate's answers, which contain nothing but a few numbers
 _SHAPE = r"\[[\d, ]{0,40}\]"
 _OURS = re.compile(
     rf"\w+: (?:(?:step: )?logits have shape {_SHAPE}, expected {_SHAPE}|step must return \(logits, state\)"
@@ -43,39 +43,39 @@ _OURS = re.compile(
 
 
 class Failed(Exception):
-    """The candidate failed; becomes its Outcome."""
+    """The candidate failed, with the status and reason for its Outcome."""
 
     def __init__(self, status: Status, reason: str) -> None:
         super().__init__(reason)
         self.status: Status = status
-        self.reason = " ".join(reason.split())  # one line, whatever the candidate raised
+        self.reason = " ".join(reason.split())  # on one line, whatever the candidate raised
 
 
 @dataclass
-class Tally:
-    """What an experiment has used so far, and what was noticed."""
+class ExperimentTally:
+    """The resources that an experiment has used so far, and the findings."""
 
     cpu: float = 0.0
-    wall: float = 0.0  # of its processes
+    wall: float = 0.0  # sum over its processes
     peak_memory_mb: float = 0.0
     log: str = ""
     findings: list[str] = field(default_factory=list)
     longest: dict[str, float] = field(default_factory=dict)  # CPU-seconds of the candidate's processes, by their kind
-    by_wall: bool = False  # its device is charged by the clock, whatever CPU it uses beside
-    utilization: float | None = None  # of a GPU, 0 to 1, as sampled from outside
-    device_memory_mb: float | None = None  # of a GPU, likewise
+    by_wall: bool = False  # the device is charged by wall time, regardless of CPU time
+    utilization: float | None = None  # of a GPU, 0 to 1, sampled from outside
+    device_memory_mb: float | None = None  # of a GPU, sampled from outside
 
     @property
     def memory_mb(self) -> float:
-        """Of the device: a GPU's where it was seen, else that of the largest process."""
+        """Memory of the GPU if it was measured, otherwise of the largest process."""
         return self.peak_memory_mb if self.device_memory_mb is None else self.device_memory_mb
 
     def add(self, ended: Ended, constant: float, kind: str = "") -> None:
-        """Book a process. ``kind``: of those that run the candidate's code, ``train``, ``predict`` or ``converse``."""
+        """Add a process. ``kind``: for the candidate's code, ``train``, ``predict`` or ``converse``."""
         used, outside = ended.cpu_seconds, ended.outside_cpu_seconds
         if outside is not None and not self.by_wall and not meters_agree(used, outside):
-            self.findings.append(f"metering: wait4 says {used:.3f} CPU-s, the cgroup {outside:.3f}")
-            used = max(used, outside)  # without a sandbox, children under an ignored SIGCHLD escape wait4
+            self.findings.append(f"metering: wait4 measured {used:.3f} CPU-s, the cgroup {outside:.3f}")
+            used = max(used, outside)  # without a sandbox, wait4 misses children if SIGCHLD is ignored
         net = max(LEAST, used - constant)
         self.cpu += net
         if kind and not self.by_wall:
@@ -86,18 +86,18 @@ class Tally:
 
 
 def meters_agree(waited: float, outside: float) -> bool:
-    """Whether wait4's CPU-seconds and the cgroup's are the same but for what reading them costs."""
+    """Whether the CPU-seconds of wait4 and of the cgroup agree within the tolerance."""
     share, seconds = METERS_AGREE
     return abs(outside - waited) <= max(share * outside, seconds)
 
 
-def judge(ended: Ended, limits: Limits, failure: Status) -> None:
-    """Raise Failed for a process that did not end well."""
+def judge(ended: Ended, limits: ProcessLimits, failure: Status) -> None:
+    """Raise Failed if a process did not end successfully."""
     last = next((line for line in reversed(ended.log.splitlines()) if line.strip()), "")
     if ended.killed == "wall":
-        raise Failed("timeout", f"killed at the hard line after {ended.wall_seconds:.1f} s by the clock (wall)")
+        raise Failed("timeout", f"killed at the hard limit after {ended.wall_seconds:.1f} s of wall time (wall)")
     if ended.killed == "cpu":
-        raise Failed("timeout", f"killed at the hard line after {ended.cpu_seconds:.2f} CPU-s (cpu)")
+        raise Failed("timeout", f"killed at the hard limit after {ended.cpu_seconds:.2f} CPU-s (cpu)")
     if ended.killed == "memory":
         raise Failed("oom", f"killed: more than {limits.memory_mb} MB of memory")
     if ended.killed:
@@ -107,15 +107,15 @@ def judge(ended: Ended, limits: Limits, failure: Status) -> None:
     if ended.exit_code in (-9, -24) and ended.cpu_seconds > limits.cpu_seconds:
         raise Failed("timeout", f"stopped by its CPU limit after {ended.cpu_seconds:.2f} CPU-s")
     if OUT_OF_MEMORY.search(ended.error) or ended.exit_code == -9:
-        raise Failed("oom", ended.error or "killed from outside, as the kernel does when memory runs out")
-    # what it printed last may help, but is its own story
+        raise Failed("oom", ended.error or "killed by signal 9, as the kernel does when memory runs out")
+    # the last printed line may help, although it is not trusted
     raise Failed(failure, (ended.error or f"exit code {ended.exit_code}{last and ': '}{last}")[:500])
 
 
-def unheard(ended: Ended) -> Ended:
-    """A process that has seen hidden rows could tell them: its output is dropped, of its error the kind and place stay.
+def redact_output(ended: Ended) -> Ended:
+    """Drop the output of a process that has seen hidden rows and could leak them; keep type and line of its error.
 
-    What is left is a few bits, no more than the score itself tells. Source: Bell and LaPadula (1973), the *-property.
+    This leaves only a few bits, no more than the score reveals. Source: Bell and LaPadula (1973), the *-property.
     """
     error = ended.error
     if error and not _OURS.fullmatch(error):
@@ -123,19 +123,19 @@ def unheard(ended: Ended) -> Ended:
         known = isinstance(kind, type) and issubclass(kind, BaseException)
         line = re.search(r" \(line \d{1,5}\)$", error)
         error = "out of memory" if OUT_OF_MEMORY.search(error) else ended.error_kind if known else "an error"
-        error += (line[0] if line else "") + "; its text is withheld, for it may tell hidden rows"
+        error += (line[0] if line else "") + "; the message is withheld, because it may contain hidden rows"
     return replace(ended, error=error, log="")
 
 
 class LocalReferee:
     """Implements `trainer.scoring.Referee` for one trained checkpoint.
 
-    ``ask`` carries out a request and books what it used; ``request`` is what all requests have in common.
+    ``request`` contains the common fields of all requests; their costs are added to ``tally``.
     """
 
     def __init__(
-        self, launcher: Launcher, data: DataStore, request: Request, checkpoint: Blob | None, *,
-        stream: Stream, seed: int, scoring: dict[str, Any], tally: Tally, fraction: float = 1.0,
+        self, launcher: Launcher, data: DataStore, request: ProcessRequest, checkpoint: Blob | None, *,
+        stream: Stream, seed: int, scoring: dict[str, Any], tally: ExperimentTally, fraction: float = 1.0,
     ) -> None:  # fmt: skip
         self.launcher = launcher
         self.data = data
@@ -172,13 +172,13 @@ class LocalReferee:
         return self.stream in DECIDING
 
     def rng(self, label: str) -> np.random.Generator:
-        """A generator that the candidate cannot foresee; a replay and another source under this seed draw the same."""
+        """A generator that the candidate cannot predict; replays and other sources with this seed draw the same."""
         import numpy as np
 
         return np.random.default_rng(self.data.streams.data_seed(self.stream, "referee", label, self.seed))
 
     def build(self) -> bytes:
-        """The shared object that a compiler makes of the checkpoint; see `trainer.building`."""
+        """Compile the checkpoint to a shared object; see `trainer.building`."""
         if self.checkpoint is None:
             raise InvalidPredictions("train.py wrote no checkpoint")
         built = building.build(self.checkpoint.read(building.MOST_BYTES + 1))
@@ -189,14 +189,14 @@ class LocalReferee:
             raise Failed(*built.trouble)
         return built.library
 
-    def _run(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Ended:
+    def _run(self, request: ProcessRequest, meanwhile: Callable[[], None] | None = None) -> Ended:
         ended = self.launcher.run(request, meanwhile)
         trusted = request.script != self.request.script
-        self.tally.add(unheard(ended), self.launcher.constant, "" if trusted else request.kind)
+        self.tally.add(redact_output(ended), self.launcher.constant, "" if trusted else request.kind)
         return ended
 
     def predict(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """Raw logits of a fresh process that holds ``inputs``, the source and the checkpoint, and nothing else."""
+        """Raw logits of a fresh process that has only ``inputs``, the source and the checkpoint."""
         import numpy as np
 
         positional = scorer_of(self.scoring).per_position
@@ -214,10 +214,10 @@ class LocalReferee:
             judge(ended, limits, failure="invalid")
             if output.size != size:
                 raise InvalidPredictions(f"predictions have {output.size} bytes, expected {size}")
-            found = np.frombuffer(output.read(size), dtype=np.float32).reshape(shape)
-        if not np.isfinite(found).all():
+            logits = np.frombuffer(output.read(size), dtype=np.float32).reshape(shape)
+        if not np.isfinite(logits).all():
             raise InvalidPredictions("predictions are not finite")
-        return found
+        return logits
 
     def converse(
         self, kind: str, settings: dict[str, Any], reply_bytes: int, talk: Callable[[Channel], T],
@@ -225,8 +225,8 @@ class LocalReferee:
     ) -> T:  # fmt: skip
         """Start a fresh process that answers questions, and let ``talk`` ask them.
 
-        ``instead`` is a file of the task's own folder that answers in place of the candidate; ``library``, a shared
-        object, answers in place of any Python.
+        ``instead`` is a file of the task's folder that answers in place of the candidate; ``library`` is a shared
+        object that answers in place of any Python code.
         """
         conversation = _Conversation(talk, self.launcher.running)
         limits = self.request.limits
@@ -247,11 +247,11 @@ class LocalReferee:
             judge(ended, limits, failure="invalid")
         if conversation.error is not None:
             raise InvalidPredictions(ended.error) if ended.error else conversation.error
-        found: T = conversation.result
-        return found
+        result: T = conversation.result
+        return result
 
     def _ask(
-        self, kind: Any, descriptors: dict[str, int], settings: dict[str, Any], limits: Limits,
+        self, kind: Any, descriptors: dict[str, int], settings: dict[str, Any], limits: ProcessLimits,
         meanwhile: Callable[[], None] | None = None, instead: Path | None = None,
     ) -> Ended:  # fmt: skip
         given = dict(descriptors)
@@ -263,7 +263,7 @@ class LocalReferee:
             given["checkpoint"] = self.checkpoint.readable()
         try:
             ended = self._run(request, meanwhile)
-            return ended if instead is not None else unheard(ended)
+            return ended if instead is not None else redact_output(ended)
         finally:
             for name in ("checkpoint", "inputs"):
                 if name in given:
@@ -271,7 +271,7 @@ class LocalReferee:
 
 
 class _Conversation:
-    """Two pipes to a process, and what came of talking to it."""
+    """Two pipes to a process, and the result of the conversation."""
 
     def __init__(self, talk: Callable[[Channel], Any], process: Callable[[], int | None]) -> None:
         self.talk, self.process = talk, process
@@ -288,15 +288,15 @@ class _Conversation:
         self.channel = Channel(send, answer, shared, reply_bytes, self.process)
 
     def hold(self) -> None:
-        """Talk, then end the process; a failure of the candidate is kept until its end is known."""
-        self._close_theirs()  # so that its end closes the pipes
+        """Hold the conversation, then stop the process. A candidate's failure is raised later, when it has ended."""
+        self._close_theirs()  # so that the pipes close when the process ends
         try:
             self.result = self.talk(self.channel)
         except InvalidPredictions as error:
             self.error = error
         finally:
             os.close(self.ours.pop(0))  # the end of the questions
-        raise StopProcess  # whatever else it means to do: its result is known, and waiting would be at its mercy
+        raise StopProcess  # the result is known, and the process could delay its end
 
     def _close_theirs(self) -> None:
         while self.theirs:

@@ -1,6 +1,6 @@
-"""A thread beside an experiment that asks the driver what its GPU does: from outside, so that nobody's word counts.
+"""A thread that queries the driver about the GPU during an experiment, so that no untrusted measurement is used.
 
-What the driver calls utilization is the share of a short time in which any kernel ran, not how well it ran.
+The driver's utilization is the share of a short period in which any kernel ran; it is no measure of efficiency.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EVERY_SECONDS = 1.0
 
 
 class Sampler(threading.Thread):
-    """Looks at once and then every second until `stop`; ``problem`` says why it could not go on."""
+    """Queries the driver immediately and then every second until `stop`; ``problem``: why it stopped early."""
 
     def __init__(self, index: int, tool: str | Path, every: float = EVERY_SECONDS) -> None:
         super().__init__(name=f"gpu-{index}-sampler", daemon=True)
@@ -40,15 +40,15 @@ class Sampler(threading.Thread):
             self._ended.wait(self.every)
 
     def stop(self) -> None:
-        """No further look; waits for the one that is going on."""
+        """Stop after the current query."""
         self._ended.set()
         self.join()
 
     @property
     def utilization(self) -> float | None:
-        """Mean share of the time in which the GPU computed, 0 to 1; None where the driver does not tell."""
+        """Mean share of the time in which a kernel ran, 0 to 1; None if the driver does not report it."""
         return statistics.mean(self._busy) / 100 if self._busy else None
 
     def peak_above(self, before: int | None) -> float | None:
-        """Most memory of the GPU in use at a look, MiB, above what was in use before; None where it is not told."""
+        """Peak memory of the GPU above ``before``, MiB; None if the driver does not report it."""
         return max(0.0, float(max(self._memory) - (before or 0))) if self._memory else None

@@ -1,4 +1,4 @@
-"""`task init DIR`: a small complete task of one's own, which passes `task check` and can then be changed."""
+"""`task init DIR`: writes a small complete task that passes `task check`, as a starting point."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _FILES = ("task.toml", "train.py", "prepare.py", "data.py")
 
 
 def task_name(folder: Path) -> str:
-    """A legal task name from a folder's name."""
+    """A valid task name made from a folder's name."""
     name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")
     return name if name[:1].isalpha() else f"task-{name}".rstrip("-")
 
 
 def init(folder: Path | str, name: str | None = None) -> Path:
-    """Write the four files of a new task into ``folder``; nothing that is already there is overwritten."""
+    """Write the four files of a new task into ``folder``; existing files are never overwritten."""
     folder = Path(folder)
     refuse_taken(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def init(folder: Path | str, name: str | None = None) -> Path:
 
 
 def init_simulated(folder: Path, seed: int) -> Path:
-    """Write a task whose law is drawn from ``seed`` (`trainer.planted.random_law`); nothing there is overwritten."""
+    """Write a task with a random law (`trainer.planted.random_law`); existing files are never overwritten."""
     from trainer.planted import random_law, simulated_task
 
     refuse_taken(folder)
@@ -38,7 +38,7 @@ def init_simulated(folder: Path, seed: int) -> Path:
 
 
 def refuse_taken(folder: Path, files: Iterable[str] = _FILES) -> None:
-    """Raise UsageError where one of the files of a new task is there already."""
+    """Raise UsageError if one of the files of a new task already exists."""
     for file in files:
         if (folder / file).exists():
-            raise UsageError(f"{folder / file}: exists already", hint="name a folder that is empty or new")
+            raise UsageError(f"{folder / file}: already exists", hint="name an empty or new folder")

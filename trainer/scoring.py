@@ -1,4 +1,4 @@
-"""The referee's scoring: raw float32 logits of an untrusted process against targets that it never saw."""
+"""The interfaces of scoring: a scorer turns answers of untrusted processes into a metric, with a referee's help."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Score:
-    """A metric, how far it can be trusted, and what was found on the way (one line each, ``kind: text``)."""
+    """A metric with its trust level and findings (one line each, ``kind: text``)."""
 
     metric: float
     trust: Trust
@@ -27,7 +27,7 @@ class Score:
 
 
 class Referee(Protocol):
-    """What a scorer may ask for: the hidden data, and fresh processes of the candidate."""
+    """What a scorer can use: the hidden data, and fresh processes of the candidate."""
 
     @property
     def task_folder(self) -> Path:
@@ -39,7 +39,7 @@ class Referee(Protocol):
 
     @property
     def public_split(self) -> Path:
-        """The search split: what the researcher's feedback is scored on."""
+        """The search split, on which the researcher's feedback is scored."""
 
     @property
     def verifying(self) -> bool:
@@ -47,44 +47,44 @@ class Referee(Protocol):
 
     @property
     def log(self) -> str:
-        """What train.py printed, bounded."""
+        """The output of train.py, up to a limit."""
 
     @property
     def fraction(self) -> float:
-        """The share of a full budget that the experiment has: 1.0, less in a screening."""
+        """The experiment's share of a full budget: 1.0, less in a screening."""
 
     @property
     def steps(self) -> int:
-        """Training steps that this share comes to, of ``[budget] steps``."""
+        """The number of training steps for this share of ``[budget] steps``."""
 
     def charge(self, cpu_seconds: float) -> None:
-        """Book what a trusted process has used for this score, beside the candidate's and the thread that scores."""
+        """Add the CPU time of a trusted process to the cost of this score."""
 
     def rng(self, label: str) -> Any:
-        """A numpy Generator that the candidate cannot foresee.
+        """A numpy Generator that the candidate cannot predict.
 
-        It does not depend on the source: equal models under equal seeds then have bit-equal metrics.
+        It does not depend on the source, so that equal models with equal seeds have bit-equal metrics.
         """
 
     def predict(self, inputs: Any) -> Any:
-        """Logits float32 [rows, (positions,) classes] of a fresh process, a private copy. InvalidPredictions."""
+        """A private copy of a fresh process's logits, float32 [rows, (positions,) classes]. InvalidPredictions."""
 
     def converse(
         self, kind: str, settings: dict[str, Any], reply_bytes: int, talk: Callable[[Channel], T],
         *, instead: Path | None = None, library: bytes = b"",
     ) -> T:  # fmt: skip
-        """Run ``talk`` with a fresh process that serves the loop ``kind`` of `trainer.inside.serving`.
+        """Run ``talk`` with a fresh process that runs the loop ``kind`` of `trainer.inside.serving`.
 
         ``instead`` is a file of the task folder to run in place of the candidate's train.py; ``library`` is a shared
-        object that answers, and then no Python of either is run.
+        object to use instead of any Python code.
         """
 
     def build(self) -> bytes:
-        """The shared object of the checkpoint, which is C source, from a compiler in a sandbox. InvalidPredictions."""
+        """Compile the checkpoint, which is C source, to a shared object in a sandbox. InvalidPredictions."""
 
 
 class Scorer(Protocol):
-    """Turns what a candidate can do into a Score; lower or higher is better as the task says."""
+    """Computes the Score of a candidate; the task defines whether lower or higher is better."""
 
     per_position: bool  # logits for each position of a row (language models), or one vector per row
     needs_checkpoint: bool
@@ -98,7 +98,7 @@ SCORERS: Registry[MakeScorer] = Registry("scorers", "trainer.scorers", ("section
 
 
 def scorer_kind(kind: str) -> MakeScorer:
-    """What makes the scorer that a task names. Raises TaskError."""
+    """The factory of the scorer that a task names. Raises TaskError."""
     try:
         return SCORERS.get(kind)
     except NotFound as error:

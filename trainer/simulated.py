@@ -1,4 +1,4 @@
-"""SimulatedTrainer: an experiment whose outcome is computed from the task's law, in microseconds."""
+"""SimulatedTrainer: computes the outcome of an experiment from the task's law, in microseconds."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from trainer.cache import Cache
 from trainer.command import CommandTrainer
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import Ended, Launcher, LauncherFault, Request
+from trainer.launcher import Ended, Launcher, LauncherFault, ProcessRequest
 from trainer.law import Law
 from trainer.outcome import Outcome, Trust
 from trainer.task import Task
 
 _VERIFYING = ("confirmation", "reserve")
-_CRASHED_AT = 0.5  # share of its training time that a crash has used up
+_CRASHED_AT = 0.5  # share of the training time that a crash is charged
 
 
 class SimulatedTrainer(Trainer):
-    """Trains nothing: same interface, budgets and charges as the real one, no process and no hidden data.
+    """Has the interface, budgets and charges of the real trainer, but trains nothing, without processes or hidden data.
 
-    A row is `scored`, on the deciding streams `verified`, with a sandbox or without: the law, which is the task's own,
-    told the metric of a source that was read and never run.
+    A row is `scored`, on the deciding streams `verified`, with and without a sandbox, because the task's own law gives
+    the metric and the source is never run.
 
-    An experiment is charged its nominal cost: what task.toml says beyond the soft budget is launch and scoring, and
-    does not shrink with the fraction. It spends what it is charged, in the law's world; ``wall_seconds`` is 0.
-    Outcomes are not cached: they are computed faster than a file is read.
+    An experiment is charged its nominal cost. The part above the soft budget is launch and scoring and does not scale
+    with the fraction. ``spent_seconds`` equals the charge, ``wall_seconds`` is 0. Outcomes are not cached, because
+    computing them is faster than reading a file.
     """
 
     instant = True
@@ -35,11 +35,11 @@ class SimulatedTrainer(Trainer):
     def __init__(self, task: Task, data: DataStore, *, fixed_steps: bool = False) -> None:
         super().__init__(task, data, launcher=_Idle(), fixed_steps=fixed_steps)
         if task.law is None:
-            raise TaskError(f"{task.folder}: has no [law] to simulate", hint='[score] kind = "simulated" needs one')
+            raise TaskError(f"{task.folder}: task.toml has no [law]", hint='[score] kind = "simulated" needs one')
         self._law: Law = task.law
 
     def another(self, number: int) -> Trainer:
-        return self  # it holds nothing that two devices could not share
+        return self  # it has no state, so devices can share it
 
     def _attempt(self, spec: Spec) -> Outcome:
         config = self.task.edits.config(spec.source)
@@ -47,12 +47,12 @@ class SimulatedTrainer(Trainer):
         known = all(isinstance(value, bool | int | float | str) for value in config.values())
         if len(config) < len(self._law.before) or not known:
             gone = next((name for name in self._law.before if name not in config), "a constant")
-            return self._outcome(spec, "invalid", None, f"the law knows no source without {gone}", steps)
-        told = self._law.tell(
+            return self._outcome(spec, "invalid", None, f"the law does not cover a source without {gone}", steps)
+        result = self._law.simulate(
             config, spec.source.source_id,
             seed=spec.seed, stream=spec.stream, fraction=spec.fraction, block=spec.block,
         )  # fmt: skip
-        return self._outcome(spec, "crash" if told.crash else "ok", told.metric, told.crash, steps)
+        return self._outcome(spec, "crash" if result.crash else "ok", result.metric, result.crash, steps)
 
     def _outcome(self, spec: Spec, status: Any, metric: float | None, reason: str, steps: int) -> Outcome:
         soft = spec.fraction * self.task.budget_seconds * (1.0 if status == "ok" else _CRASHED_AT)
@@ -71,7 +71,7 @@ def trainer_for(
     task: Task, data: DataStore, *,
     launcher: Launcher | None = None, cache: Cache | None = None, fixed_steps: bool = False, sandbox: bool = True,
 ) -> Trainer:  # fmt: skip
-    """The trainer that a task needs: by its law or its command where it has one, by our launcher everywhere else."""
+    """The trainer for a task: simulated if it has a law, by its command if it has one, otherwise with a launcher."""
     if task.law is not None:
         return SimulatedTrainer(task, data, fixed_steps=fixed_steps)
     if task.run is not None:
@@ -84,16 +84,16 @@ class _Idle:
     """A launcher that launches nothing."""
 
     constant = 0.0
-    sandboxed = True  # nothing gets out of where nothing runs
+    sandboxed = True  # nothing runs, so nothing can escape
 
     def start(self, data: Path | None = None) -> None:
-        """Nothing to warm up."""
+        """Does nothing."""
 
-    def run(self, request: Request, meanwhile: Any = None) -> Ended:
+    def run(self, request: ProcessRequest, meanwhile: Any = None) -> Ended:
         raise LauncherFault("a simulated task launches no process")
 
     def running(self) -> int | None:
         return None
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Does nothing."""

@@ -1,4 +1,4 @@
-"""Source: the editable files of a task as one immutable value with an identity."""
+"""Source: the editable files of a task as one immutable value with an id."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Source:
 
     @classmethod
     def from_folder(cls, folder: Path, names: Iterable[str]) -> Source:
-        """Read the named files of ``folder``; NotFound tells which one is missing."""
+        """Read the named files of ``folder``; NotFound names a missing one."""
         files = []
         for name in names:
             path = folder / name
@@ -47,7 +47,7 @@ class Source:
         return Source(tuple((n, text if n == name else t) for n, t in self.files))
 
     def write(self, folder: Path) -> None:
-        """Write every file under ``folder``, byte for byte as it was read."""
+        """Write every file under ``folder``, with the same bytes as read."""
         for name, text in self.files:
             path = folder / name
             if "/" in name:

@@ -1,7 +1,7 @@
-"""The evaluator's side of a conversation with a process that may cheat: deadlines, private copies, our own softmax.
+"""The trusted side of a conversation with an untrusted process: deadlines, private copies, our own softmax.
 
-Streaming makes a leak of later text impossible by construction: symbol t+1 of a row is not sent before the logits that
-predict it have been copied out of the shared memory, and only the copy is looked at.
+Streaming makes a leak of later text impossible: symbol t+1 of a row is sent only after the logits that predict it were
+copied out of the shared memory, and only the copy is used.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from trainer.predictions import InvalidPredictions, negative_log_likelihood
 
 
 class HangUp(InvalidPredictions):
-    """The process has closed its end; its own last words say more."""
+    """The process has closed its end; its own error message is more informative."""
 
     def __init__(self) -> None:
         super().__init__("the process that predicts has ended")
 
 
 class Channel:
-    """Two pipes and a shared memory to a process in `trainer.inside.serving`; it owns none of the descriptors.
+    """Two pipes and shared memory to a process in `trainer.inside.serving`; it owns none of the descriptors.
 
-    ``process`` tells its id, None where that cannot be known: for whoever wants to look at its clock from outside.
+    ``process`` returns the process's id, None if unknown, so that its CPU clock can be read from outside.
     """
 
     def __init__(
@@ -43,20 +43,20 @@ class Channel:
 
     @property
     def descriptors(self) -> dict[str, int]:
-        """What another process of ours needs to go on with the conversation: arguments of a Channel there."""
+        """The descriptors with which another trusted process can continue the conversation in its own Channel."""
         return {"send": self._send_fd, "answer": self._answer_fd, "shared": self._shared_fd}
 
     def ask(self, payload: bytes, seconds: float) -> memoryview:
-        """Send ``payload`` and wait for the answer: a private copy of the ``reply_bytes`` of shared memory.
+        """Send ``payload`` and wait for the answer, a private copy of ``reply_bytes`` bytes of the shared memory.
 
-        InvalidPredictions if the process is gone, or has not answered after ``seconds``.
+        InvalidPredictions if the process is gone or has not answered after ``seconds``.
         """
         line = time.monotonic() + seconds
         self.send(payload, seconds)
         return self.take(line - time.monotonic())
 
     def send(self, payload: bytes, seconds: float) -> None:
-        """Hand ``payload`` over, without waiting for an answer."""
+        """Send ``payload`` without waiting for an answer."""
         line, rest = time.monotonic() + seconds, memoryview(payload)
         while rest:
             try:
@@ -67,7 +67,7 @@ class Channel:
                 raise HangUp from None
 
     def refuse_early(self) -> None:
-        """InvalidPredictions if an answer is there though nothing is asked: one to each question, and after it."""
+        """Raise InvalidPredictions if there is an answer before its question was sent."""
         try:
             early = os.read(self._answer_fd, 1)
         except BlockingIOError:
@@ -75,7 +75,7 @@ class Channel:
         raise InvalidPredictions("an answer before its question") if early else HangUp
 
     def take(self, seconds: float) -> memoryview:
-        """Wait for an answer and copy it, once: what the process writes later changes nothing."""
+        """Wait for an answer and copy it once, so that later writes of the process have no effect."""
         self.answered(seconds)
         reply = os.pread(self._shared_fd, self._reply_bytes, 0)
         if len(reply) != self._reply_bytes:
@@ -83,7 +83,7 @@ class Channel:
         return memoryview(reply)
 
     def answered(self, seconds: float) -> None:
-        """Wait for the byte that tells of an answer, and leave the shared memory alone."""
+        """Wait for the byte that announces an answer, without reading the shared memory."""
         line = time.monotonic() + seconds
         while True:
             try:
@@ -95,29 +95,29 @@ class Channel:
 
 
 def _wait(poll: select.poll, line: float) -> None:
-    """Until something happens; InvalidPredictions once ``line`` has passed on the monotonic clock."""
+    """Wait for an event; InvalidPredictions at the deadline ``line`` of the monotonic clock."""
     if (left := line - time.monotonic()) <= 0 or not poll.poll(left * 1000):
-        raise InvalidPredictions("the process that predicts does not answer in time")
+        raise InvalidPredictions("the process that predicts did not answer in time")
 
 
 def stream_losses(
     channel: Channel, inputs: Any, targets: Any, classes: int, seconds_per_step: float, seconds_total: float
 ) -> Any:
-    """Negative log-likelihoods in nats, float64 [rows, positions], symbol by symbol; 0 where a target is below 0.
+    """Negative log-likelihoods in nats, float64 [rows, positions], symbol by symbol; 0 for targets below 0.
 
-    ``inputs`` and ``targets`` are int64 [rows, positions]; all rows go in step. While the process works on symbol t+1
-    we take the softmax of the logits that it has given for t. InvalidPredictions if these are not finite.
+    ``inputs`` and ``targets`` are int64 [rows, positions]; all rows advance together. While the process works on symbol
+    t+1, we compute the softmax of its logits for t. InvalidPredictions if they are not finite.
     """
     import numpy as np
 
     rows, positions = inputs.shape
     columns = np.ascontiguousarray(inputs.T, dtype=np.int64)
     losses, line, previous = np.zeros((rows, positions)), time.monotonic() + seconds_total, None
-    for place in range(positions):
+    for position in range(positions):
         left = min(seconds_per_step, line - time.monotonic())
-        channel.send(columns[place].tobytes(), left)
+        channel.send(columns[position].tobytes(), left)
         if previous is not None:
-            losses[:, place - 1] = negative_log_likelihood(previous, targets[:, place - 1])
+            losses[:, position - 1] = negative_log_likelihood(previous, targets[:, position - 1])
         previous = np.frombuffer(channel.take(left), np.float32).reshape(rows, classes)
     if previous is not None:
         losses[:, -1] = negative_log_likelihood(previous, targets[:, -1])

@@ -1,4 +1,4 @@
-"""The four streams: every random number and every data split of a study descends from its secret."""
+"""The four streams: all random numbers and data splits of a study are derived from its secret."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Stream = Literal["search", "selection", "confirmation", "reserve"]
 STREAMS: tuple[Stream, ...] = ("search", "selection", "confirmation", "reserve")
 DataBits = Literal[31, 128]
 DATA_BITS: DataBits = 128
-#: Where a score decides something for good, and must be verified.
+#: The streams whose scores decide final results and must be verified.
 DECIDING: tuple[Stream, ...] = ("confirmation", "reserve")
 
 
 class Streams:
-    """Derives seeds by HMAC-SHA256 from a 128-bit secret, so that one stream tells nothing of another.
+    """Derives seeds by HMAC-SHA256 from a 128-bit secret, so that no stream can be predicted from another.
 
-    ``data_bits``: of the seeds that hidden data are drawn from, which must be beyond trying all: 31 in studies that
-    were begun before they had 128, and which must go on with the same data.
+    ``data_bits``: length of the seeds of hidden data, which must be too long to search. Older studies used 31 bits and
+    must continue with the same data.
     """
 
     def __init__(self, secret: bytes, data_bits: DataBits = DATA_BITS) -> None:
@@ -32,15 +32,15 @@ class Streams:
 
     @classmethod
     def from_seed(cls, seed: int) -> Streams:
-        """The secret of a study that was given ``--seed``: whoever guesses the number has it, so not for contests."""
+        """The secret of a study with ``--seed``. Guessing the number reveals it, so contests must not use it."""
         return cls(hashlib.sha256(f"metaloop study seed {seed}".encode()).digest()[:16])
 
     def seed(self, stream: Stream, *labels: str | int) -> int:
-        """A seed in [0, 2**31) for the thing that the labels name, in that stream: of trainings and of choices."""
+        """A seed in [0, 2**31) for training or random choices, identified by stream and labels."""
         return self._derived(stream, labels) >> 225
 
     def data_seed(self, stream: Stream, *labels: str | int) -> int:
-        """The same in [0, 2**128), of what must stay hidden: its generator is public, so all 2**31 could be tried."""
+        """A seed in [0, 2**128) for hidden data, whose public generator would allow a search of 2**31 seeds."""
         return self._derived(stream, labels) >> 256 - self.data_bits
 
     def _derived(self, stream: Stream, labels: tuple[str | int, ...]) -> int:

@@ -1,8 +1,8 @@
-"""What a process tree in bubblewrap sees of this machine: the system's programs and libraries, and what is named.
+"""The paths of this machine that a process tree in bubblewrap can see.
 
-Read-only: /usr and its like, a few files of /etc, the interpreter with its packages, and what the user names. Never:
-Metaloop's own code and cache, login keys (`trainer.login_keys`), homes. Shared by the sandbox of a coding agent and by
-that of a command.
+Read-only: /usr and similar folders, a few files of /etc, the interpreter with its packages, and paths that the user
+names. Never: Metaloop's own code and cache, login keys (`trainer.login_keys`), home folders. The sandboxes of coding
+agents and of commands share this class.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trainer import call_filter, login_keys
 from trainer.bwrap import memory_file
 from trainer.places import user_cache
 
-UID = 1000  # inside; agents refuse to work unwatched as root
+UID = 1000  # in the sandbox; agents refuse to run unattended as root
 _OURS = ("meta", "arena", "analysis", "inner_loop", "trainer", "programs")
 _NEVER = ("/", "/proc", "/sys", "/dev", "/run", "/var", "/var/run", "/boot", "/home", "/root", "/etc", "/tmp")
 _ETC = (
@@ -30,16 +30,16 @@ _HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
 
 
 class SystemView:
-    """bwrap's ``options``, what they bind (``reach``), the descriptors that they read (``fds``, closed by `close`)."""
+    """bwrap's ``options``, the paths they bind (``reach``), and the descriptors they read (``fds``, see `close`)."""
 
-    user = "agent"  # its name inside, and that of its home below /home
+    user = "agent"  # the user's name in the sandbox, and of the folder in /home
 
     def __init__(self) -> None:
         self.options: list[str] = []
         self.reach: list[Path] = []
         self._fds: list[int] = []
         self._open = ExitStack()
-        self._shown: list[tuple[Path, str]] = []  # what it really is, where it stands
+        self._shown: list[tuple[Path, str]] = []  # (real path, path in the sandbox)
         self._masked: list[str] = []
 
     @property
@@ -84,38 +84,38 @@ class SystemView:
                 self._write(f"/etc/{name}", Path("/etc", name).read_bytes())
 
     def _hide(self, given: Iterable[Path]) -> None:
-        """Cover what lies in something shown: a folder by an empty one, a file by one that cannot be opened."""
+        """Mask paths inside shown ones: a folder by an empty one, a file by /dev/null."""
         shown, self._shown = self._shown, []
         for path in sorted({path.resolve() for path in (*own_code(one for one, _ in shown), user_cache(), *given)}):
-            for real, place in shown:
+            for real, path_inside in shown:
                 if path.is_relative_to(real) and path.exists():
-                    self._cover(path, os.path.normpath(f"{place}/{path.relative_to(real)}"))
+                    self._cover(path, os.path.normpath(f"{path_inside}/{path.relative_to(real)}"))
 
     def _hide_keys(self) -> None:
-        """Cover the login keys in what was named, before the next `_hide` forgets it."""
-        for real, place in self._shown:
+        """Mask login keys in the paths shown since the last `_hide`."""
+        for real, path_inside in self._shown:
             for inner in login_keys.in_folder(real) if real.is_dir() else ():
-                self._cover(real / inner, f"{place}/{inner}")
+                self._cover(real / inner, f"{path_inside}/{inner}")
 
-    def _cover(self, path: Path, place: str) -> None:
+    def _cover(self, path: Path, path_inside: str) -> None:
         if path.is_dir():
-            self.options += ["--tmpfs", place]
-            self._masked.append(place)
+            self.options += ["--tmpfs", path_inside]
+            self._masked.append(path_inside)
         else:
-            self.options += ["--ro-bind", "/dev/null", place]
+            self.options += ["--ro-bind", "/dev/null", path_inside]
 
-    def _show(self, path: Path, place: str = "") -> None:
-        """A path of this machine, read-only, at its own place or another one."""
-        self._bind("--ro-bind", path, place or str(path))
-        self._shown.append((path.resolve(), place or str(path)))
+    def _show(self, path: Path, path_inside: str = "") -> None:
+        """Mount a path of this machine read-only, at the same or another path."""
+        self._bind("--ro-bind", path, path_inside or str(path))
+        self._shown.append((path.resolve(), path_inside or str(path)))
 
-    def _bind(self, option: str, source: Path, place: str) -> None:
-        source = source.resolve()  # a link's own place may be covered, where root's closed folders are opened
-        self.options += [option, str(source), place]
+    def _bind(self, option: str, source: Path, path_inside: str) -> None:
+        source = source.resolve()  # a link's own path may be masked when root's closed folders are opened
+        self.options += [option, str(source), path_inside]
         self.reach.append(source)
 
-    def _write(self, place: str, data: bytes, mode: str = "0444") -> None:
-        self.options += ["--perms", mode, "--file", str(self._data(data)), place]
+    def _write(self, path_inside: str, data: bytes, mode: str = "0444") -> None:
+        self.options += ["--perms", mode, "--file", str(self._data(data)), path_inside]
 
     def _data(self, data: bytes) -> int:
         descriptor = memory_file(data)
@@ -124,37 +124,37 @@ class SystemView:
         return descriptor
 
 
-def checked(path: Path, hidden: Iterable[Path] = (), whom: str = "agents") -> Path:
-    """A path that may be shown, absolute. UsageError where it is not there, too much, or ours."""
+def checked(path: Path, hidden: Iterable[Path] = (), reader: str = "agents") -> Path:
+    """The absolute path, if it may be shown. UsageError if it is missing, too broad, or one of Metaloop's own."""
     real = path.resolve()
     if not real.exists():
-        raise UsageError(f"{path} is not there", hint="only what exists can be shown")
+        raise UsageError(f"{path} does not exist", hint="check the path")
     if login_keys.holds_key(path) or login_keys.holds_key(real):
-        raise UsageError(f"{path} may hold keys, and is not shown", hint="an agent's own login: --agent-home NAME=FILE")
+        raise UsageError(f"{path} may contain keys and is not shown", hint="an agent's login: --agent-home NAME=FILE")
     if str(real) in _NEVER or str(path) in _NEVER or real == Path(os.path.expanduser("~")).resolve():
-        raise UsageError(f"{path} is too much to show", hint="name the folder of its program")
+        raise UsageError(f"{path} contains too much to be shown", hint="name the folder of the program in it")
     packages = (Path(__file__).resolve().parent.parent / name for name in _OURS)
     for closed in (*packages, user_cache(), *hidden):
         if real.is_relative_to(closed.resolve()):
-            raise UsageError(f"{path} lies in {closed}, which {whom} must not see", hint="show it from another place")
+            raise UsageError(f"{path} is in {closed}, which {reader} must not see", hint="move or copy it elsewhere")
     return Path(os.path.abspath(path))
 
 
 def interpreter() -> list[Path]:
-    """The parts of the running interpreter that are not in /usr: programs, libraries, packages."""
+    """The parts of the running interpreter outside /usr: programs, libraries, packages."""
     prefixes = dict.fromkeys(Path(text) for text in (sys.base_prefix, os.path.realpath(sys.base_prefix), sys.prefix))
-    real = Path(os.path.realpath(sys.executable)).parent.parent  # where links of links end
+    real = Path(os.path.realpath(sys.executable)).parent.parent  # after resolving all links
     outside = [prefix for prefix in dict.fromkeys((*prefixes, real)) if not prefix.is_relative_to("/usr")]
     return [path for prefix in outside for name in _PREFIX_PARTS if (path := prefix / name).exists()]
 
 
 def own_code(shown: Iterable[Path]) -> list[Path]:
-    """Where Metaloop's own code lies: this one's, and any that is installed in something shown."""
+    """The folders of Metaloop's own code: of this copy, and of any installed in a shown path."""
     here = Path(__file__).resolve().parent.parent
-    # of a checkout all: its tasks, tests and benches are not for agents either
-    found = [here] if (here / "pyproject.toml").is_file() else [here / name for name in _OURS]
+    # a checkout as a whole, because agents may not see its tests and benchmarks either
+    folders = [here] if (here / "pyproject.toml").is_file() else [here / name for name in _OURS]
     for root in shown:
         for pattern in ("lib*/python3*/*-packages", "python3*/*-packages", "local/lib/python3*/*-packages"):
             sites = [site for site in root.glob(pattern) if any(site.glob("metaloop-*.dist-info"))]
-            found += [site / name for site in sites for name in _OURS]
-    return found
+            folders += [site / name for site in sites for name in _OURS]
+    return folders

@@ -1,4 +1,4 @@
-"""Task: a folder with task.toml; what is edited, what is measured, what an experiment may cost."""
+"""Task: a folder with task.toml, which defines the editable files, the metric and the cost of an experiment."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from trainer.source import Source
 from trainer.text_source import at_hand, text_hash
 
 TASKS = Path(__file__).resolve().parent / "tasks"
-_LISTED = ("classification", "language_model")  # kinds of scorers that take plain lists where there is no torch
-EXPERIMENTS_PER_RUN = 24  # default run budget, where task.toml names none
+_LISTED = ("classification", "language_model")  # kinds of scorers that use plain lists without torch
+EXPERIMENTS_PER_RUN = 24  # default run budget, if task.toml names none
 
 
 def builtin_tasks() -> list[str]:
-    """Names of the tasks that come with metaloop."""
+    """The names of metaloop's built-in tasks."""
     return sorted(path.parent.name for path in TASKS.glob("[a-z]*/task.toml"))
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task as loaded. Times: CPU-seconds on a CPU, wall seconds on a GPU. A gain is ``sign * (baseline - metric)``.
+    """A loaded task. Times are CPU-seconds on a CPU, wall seconds on a GPU. A gain is ``sign * (baseline - metric)``.
 
-    ``device`` is what this machine has for it: a task that wants a GPU has its toy budget where there is none.
+    ``device`` is the device on this machine: without a GPU, a task for a GPU uses the CPU with its toy budget.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Task:
     folder: Path
     description: str
     metric: str
-    unit: str  # the metric's name, where the task names no unit
+    unit: str  # the metric's name, if the task names no unit
     direction: Literal["lower", "higher"]
     budget_seconds: float
     cost_seconds: float
@@ -63,17 +63,17 @@ class Task:
     wall_factor: float = 20.0
     memory_mb: int = 2048
     data_seed: int = 1
-    text: str = ""  # where its text comes from, [data] source: "stdlib" or a path; empty: it is generated
+    text: str = ""  # [data] source: "stdlib" or a path; empty: the data are generated
     text_hash: str = ""  # of the bytes of that text
-    grammar: int | None = None  # the number of its generated language, where it has several
-    public: bool = False  # its hidden data are at hand on every machine: no contest is decided on it
+    grammar: int | None = None  # the number of its generated language, if it has several
+    public: bool = False  # anyone can read its hidden data, so contests must not use it
     card: dict[str, Any] | None = field(default=None, hash=False)
-    budget_basis: str = "given"  # what speaks for budget_seconds: "given", "measured", "stated" or "assumed"
+    budget_basis: str = "given"  # origin of budget_seconds: "given", "measured", "stated" or "assumed"
     law: Law | None = field(default=None, hash=False)  # of a simulated task, which trains nothing
-    run: task_file.RunSection | None = field(default=None, hash=False)  # of a task that runs a command as it is
+    run: task_file.RunSection | None = field(default=None, hash=False)  # of a task that runs a command
     device: Device = "cpu"
-    per_device: int = 1  # experiments at once on one GPU
-    torch: bool = True  # whether its processes start with torch imported, and answer with tensors
+    per_device: int = 1  # simultaneous experiments on one GPU
+    torch: bool = True  # whether its processes start with torch imported and use tensors
 
     @property
     def sign(self) -> float:
@@ -81,28 +81,28 @@ class Task:
 
     @property
     def libraries(self) -> Libraries:
-        """What its processes start with: the standard library alone where they answer in lists, or NumPy would win."""
+        """The libraries of its processes; with plain lists only the standard library, or importing NumPy would win."""
         if self.torch:
             return "torch"
         return "standard" if self.scoring["kind"] in _LISTED else "packages"
 
     @property
     def scales(self) -> bool:
-        """Whether an experiment can be given a part of its budget: a command, only where it is told its budget."""
+        """Whether an experiment can run with a part of its budget; a command must take its budget as an input."""
         run = self.run
         return run is None or bool(run.budget_constant or "{budget}" in f"{run.command} {run.environment}")
 
     def hard_line(self, fraction: float = 1.0) -> float:
-        """CPU-seconds after which an experiment is killed: 1.25 times the soft budget plus a tenth of a second."""
+        """CPU-seconds after which an experiment is killed; by default 1.25 times the soft budget plus 0.1 s."""
         return self.hard_factor * self.budget_seconds * fraction + self.hard_extra
 
     def steps_of(self, fraction: float = 1.0) -> int:
-        """Training steps of an experiment where they are counted: in fixed-step mode, and by the scorer `optimizer`."""
+        """Number of training steps, in fixed-step mode and for the scorer `optimizer`."""
         return max(1, round(self.steps * fraction))
 
     @property
     def scoring_seconds(self) -> float:
-        """What launch and scoring add to the budget of a typical experiment, device-seconds."""
+        """Device-seconds of launch and scoring in a typical experiment, beyond its budget."""
         return max(0.0, self.cost_seconds - self.budget_seconds)
 
     def wall_cap(self, fraction: float = 1.0) -> float:
@@ -121,8 +121,8 @@ class Task:
 
     @cached_property
     def _compiled(self) -> tuple[tuple[str, bytes], ...]:
-        """Bytecode of the read-only modules, so that no experiment compiles them again (1.5 CPU-ms each time)."""
-        found: list[tuple[str, bytes]] = []
+        """Bytecode of the read-only modules, so that experiments need not compile them (1.5 CPU-ms each time)."""
+        files: list[tuple[str, bytes]] = []
         with tempfile.TemporaryDirectory() as folder:
             target = str(Path(folder) / "module.pyc")
             for name in self.read_only:
@@ -133,29 +133,29 @@ class Task:
                         py_compile.compile(str(self.folder / name), target, name, doraise=True, invalidation_mode=mode)
                     except py_compile.PyCompileError:
                         continue  # the experiment then fails with the same message, in its own log
-                    found.append((cached, Path(target).read_bytes()))
-        return tuple(found)
+                    files.append((cached, Path(target).read_bytes()))
+        return tuple(files)
 
     @property
     def is_builtin(self) -> bool:
-        """Whether it came with metaloop: its files are as trusted as our own."""
+        """Whether it is part of metaloop, so that its files are as trusted as our own."""
         return self.folder.resolve().parent == TASKS
 
     @property
     def has_data(self) -> bool:
-        """Whether metaloop generates its data; a foreign script may bring its own.
+        """Whether metaloop generates its data.
 
-        The data.py of a command's repository is a stranger's, and never run outside of the sandbox.
+        False for a command: a data.py in its repository is untrusted and never runs outside the sandbox.
         """
         return self.run is None and (self.folder / "data.py").is_file()
 
     def laid_files(self) -> dict[str, bytes]:
-        """What lies beside the source in an experiment's folder: the read-only files, and their bytecode."""
+        """The files beside the source in an experiment's folder: the read-only ones and their bytecode."""
         return dict(self.read_only_files + self._compiled)
 
     @classmethod
     def load(cls, ref: str | Path) -> Task:
-        """A built-in task by name, or a task folder. TaskError (file:line) or NotFound, both with their cure."""
+        """Load a built-in task by name, or a task folder. TaskError (file:line) or NotFound, with a hint."""
         folder = _find(ref)
         path = folder / "task.toml"
         parsed, text = task_file.read(path)
@@ -164,11 +164,11 @@ class Task:
         edits, device = _edit_space(path, text, parsed, folder), device_for(parsed.budget.device)
         card = _card_here(_card(folder / "card.json"), device)
         budget = parsed.budget if device == parsed.budget.device else _toy(parsed.budget)
-        data, found = parsed.data, _text_hash(path, text, parsed)
+        data, text_id = parsed.data, _text_hash(path, text, parsed)
         cost = budget.cost or float((card or {}).get("cost_seconds") or 1.5 * budget.seconds)
         return cls(
             name=parsed.task.name,
-            task_id=_task_id(folder, parsed, found),
+            task_id=_task_id(folder, parsed, text_id),
             folder=folder,
             description=parsed.task.description,
             metric=parsed.task.metric,
@@ -190,7 +190,7 @@ class Task:
             budget_basis=budget.basis,
             data_seed=data.seed,
             text=data.source,
-            text_hash=found,
+            text_hash=text_id,
             grammar=data.grammar,
             public=data.public or bool(data.source and at_hand(data.source)),
             card=card,
@@ -210,10 +210,10 @@ def _find(ref: str | Path) -> Path:
         folder = folder.parent
     if not folder.is_dir():
         raise NotFound(
-            f"no task {str(ref)!r}", hint=f"built in are {', '.join(builtin_tasks())}; or name a task folder"
+            f"no task {str(ref)!r}", hint=f"built-in tasks: {', '.join(builtin_tasks())}; or name a task folder"
         )
     if not (folder / "task.toml").is_file():
-        raise TaskError(f"{folder}: no task.toml there", hint=f"metaloop task init {shlex.quote(str(ref))} writes one")
+        raise TaskError(f"{folder}: no task.toml", hint=f"metaloop task init {shlex.quote(str(ref))} writes one")
     return folder
 
 
@@ -222,24 +222,24 @@ def _check_files(path: Path, text: str, parsed: task_file.TaskFile) -> None:
         for name in getattr(parsed.task, key):
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 task_file.complain(
-                    path, text, ("task", key), f"{name!r} leaves the task folder", "name a file inside it"
+                    path, text, ("task", key), f"{name!r} is outside the task folder", "name a file inside it"
                 )
             if not (path.parent / name).is_file():
                 task_file.complain(
-                    path, text, ("task", key), f"no file {name!r} beside it", "create it or correct the name"
+                    path, text, ("task", key), f"no file {name!r} in the folder", "create it or correct the name"
                 )
     for name in parsed.task.editable:
         if (name == "data.py" and parsed.run is None) or name in parsed.task.read_only:
-            why = "is read-only too" if name in parsed.task.read_only else "makes the hidden data"
+            why = "is also read-only" if name in parsed.task.read_only else "generates the hidden data"
             task_file.complain(
-                path, text, ("task", "editable"), f"{name!r} {why}", "take it out of one of the two lists"
+                path, text, ("task", "editable"), f"{name!r} {why}", "remove it from one of the two lists"
             )
     if parsed.run is None and "train.py" not in parsed.task.editable:
         task_file.complain(
-            path, text, ("task", "editable"), "train.py is not among them", "the launcher starts train.py"
+            path, text, ("task", "editable"), "train.py is missing", "add it, because the launcher starts train.py"
         )
     if parsed.score.kind not in ("printed", "simulated") and not (path.parent / "data.py").is_file():
-        task_file.complain(path, text, ("task",), "no data.py beside it", "write data.py with make(split, seed, out)")
+        task_file.complain(path, text, ("task",), "no data.py in the folder", "write one with make(split, seed, out)")
 
 
 def _check_score(path: Path, text: str, parsed: task_file.TaskFile) -> None:
@@ -250,7 +250,7 @@ def _check_score(path: Path, text: str, parsed: task_file.TaskFile) -> None:
 
 
 def _source_text(path: Path) -> str:
-    """The text of an editable file; TaskError with file and line where it is none, or no Python."""
+    """The text of an editable file; TaskError, with file and line, if it is not text or not valid Python."""
     try:
         raw = path.read_bytes()
         text = raw.decode("utf-8")
@@ -270,7 +270,7 @@ def _source_text(path: Path) -> str:
 
 
 def _edit_space(path: Path, text: str, parsed: task_file.TaskFile, folder: Path) -> EditSpace:
-    """The declared knobs, each checked against the baseline's text."""
+    """The declared knobs, after checking each against the baseline's text."""
     knobs: list[Knob] = []
     sources = {name: _source_text(folder / name) for name in parsed.task.editable}
     for name, edit in parsed.edits.items():
@@ -278,7 +278,8 @@ def _edit_space(path: Path, text: str, parsed: task_file.TaskFile, folder: Path)
         if not files <= sources.keys():
             task_file.complain(path, text, ("edits", name), "names a file that is not editable", "see [task] editable")
         if any(known.name.lower() == name.lower() for known in knobs):
-            task_file.complain(path, text, ("edits", name), "named twice, ideas ignore case", "give it another name")
+            message = "the name occurs twice (case is ignored)"
+            task_file.complain(path, text, ("edits", name), message, "give it another name")
         if edit.kind != "patch" and name not in constants.read(sources[edit.file]):
             hint = f"add a line '{name} = value', or correct the name"
             task_file.complain(
@@ -302,13 +303,13 @@ def _check_anchors(
     for one in replacements:
         count = changed[one.file].count(one.find)
         if count != 1:
-            message = f"find text occurs {count} times in {one.file}"
+            message = f"the text of find occurs {count} times in {one.file}"
             task_file.complain(path, text, ("edits", name, "replace", "find"), message, "it must occur exactly once")
         changed[one.file] = changed[one.file].replace(one.find, one.replace)
 
 
 def _text_hash(path: Path, text: str, parsed: task_file.TaskFile) -> str:
-    """Of the text that [data] source names; empty where it names none."""
+    """The hash of the text that [data] source names; empty without one."""
     if not parsed.data.source:
         return ""
     try:
@@ -319,7 +320,7 @@ def _text_hash(path: Path, text: str, parsed: task_file.TaskFile) -> str:
 
 
 def _task_id(folder: Path, parsed: task_file.TaskFile, text_hash: str) -> str:
-    """Hash of task.toml, the read-only files, data.py with the modules beside it, and the text that it reads."""
+    """Hash of task.toml, the read-only files, data.py with the modules beside it, and its text."""
     names = {"task.toml", *parsed.task.read_only}
     names |= {path.name for path in folder.glob("*.py")} - set(parsed.task.editable)
     parts: list[str | bytes] = []
@@ -331,7 +332,7 @@ def _task_id(folder: Path, parsed: task_file.TaskFile, text_hash: str) -> str:
 
 
 def _toy(budget: task_file.BudgetSection) -> task_file.BudgetSection:
-    """The budget on a CPU of a task that wants a GPU. A run has as many experiments there as it has here."""
+    """The budget on a CPU for a task that wants a GPU. A run has the same number of experiments on both."""
     seconds = budget.toy_seconds or budget.seconds
     cost = budget.toy_cost or 1.5 * seconds
     runs = budget.run / (budget.cost or 1.5 * budget.seconds) if budget.run else EXPERIMENTS_PER_RUN
@@ -340,7 +341,7 @@ def _toy(budget: task_file.BudgetSection) -> task_file.BudgetSection:
 
 
 def _card_here(card: dict[str, Any] | None, device: Device) -> dict[str, Any] | None:
-    """A card only where it was measured on the kind of device that the task gets here."""
+    """The card, if it was measured on the kind of device that the task uses here; otherwise None."""
     if card is None:
         return None
     return card if str(card.get("hardware_class", "cpu:")).startswith(f"{device}:") else None
@@ -349,7 +350,7 @@ def _card_here(card: dict[str, Any] | None, device: Device) -> dict[str, Any] | 
 def _card(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    hint = f"remove it; metaloop task measure {path.parent} --write makes it anew"
+    hint = f"remove it; metaloop task measure {path.parent} --write writes a new one"
     try:
         card = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -360,5 +361,5 @@ def _card(path: Path) -> dict[str, Any] | None:
         return None
     cost = card.get("cost_seconds")
     if cost is not None and not (isinstance(cost, int | float) and 0 < cost < math.inf):
-        raise TaskError(f"{path}: cost_seconds is {json.dumps(cost)[:40]}, no number of seconds", hint=hint)
+        raise TaskError(f"{path}: cost_seconds is {json.dumps(cost)[:40]}, not a number of seconds", hint=hint)
     return card

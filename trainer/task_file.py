@@ -1,4 +1,4 @@
-"""task.toml as it is written: its sections as pydantic models, and the line of a key for error messages."""
+"""Reads task.toml: its sections as pydantic models, with line numbers in error messages."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from programs.errors import TaskError
 Value = bool | int | float | str
 Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
 _MOST_DOTS = 1000
-Most = 1 << 30  # of a count; far beyond what any task needs, far below what the kernel's limits can hold
+Most = 1 << 30  # upper bound of counts: more than any task needs, and below the kernel's limits
 
 
-class Section(BaseModel):
+class TomlSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
 
 
-class TaskSection(Section):
+class TaskSection(TomlSection):
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="short name, lower case")
     description: str = ""
     metric: str = Field(description="what is measured, e.g. nll")
@@ -30,49 +30,49 @@ class TaskSection(Section):
     direction: Literal["lower", "higher"] = "lower"
     editable: list[str] = Field(default=["train.py"], min_length=1)
     read_only: list[str] = ["prepare.py"]
-    torch: bool = Field(default=True, description="false: its experiments start without torch, and speak plain lists")
+    torch: bool = Field(default=True, description="false: its experiments start without torch and use plain lists")
 
 
-class BudgetSection(Section):
+class BudgetSection(TomlSection):
     seconds: Positive = Field(description="soft training budget of one full experiment, CPU-seconds")
     cost: Positive | None = Field(default=None, description="typical charge of one full experiment, CPU-seconds")
     basis: Literal["given", "measured", "stated", "assumed"] = Field(
-        default="given", description="what speaks for seconds: you, a check, the repository, or nobody"
+        default="given", description="origin of seconds: you, a measurement, the repository, or a guess"
     )
     run: Positive | None = Field(default=None, description="default --run-budget, seconds; unset: 24 experiments")
     steps: int = Field(default=100, gt=0, le=Most, description="fixed-step mode: steps of a full experiment")
     seconds_per_step: Positive | None = Field(default=None, description="fixed-step mode: nominal charge of a step")
-    hard_factor: float = Field(default=1.25, ge=1, description="hard line as a multiple of the soft budget")
-    hard_extra: float = Field(default=0.1, ge=0, description="added to the hard line, CPU-seconds")
+    hard_factor: float = Field(default=1.25, ge=1, description="hard limit as a multiple of the soft budget")
+    hard_extra: float = Field(default=0.1, ge=0, description="added to the hard limit, CPU-seconds")
     wall_factor: float = Field(
-        default=20.0, ge=1, description="wall cap as a multiple of the hard line (10 s at least)"
+        default=20.0, ge=1, description="limit of wall time as a multiple of the hard limit (at least 10 s)"
     )
-    memory_mb: int = Field(default=2048, ge=64, le=Most, description="address space beyond what torch itself takes, MB")
+    memory_mb: int = Field(default=2048, ge=64, le=Most, description="address space in addition to torch's own, MB")
     device: Literal["cpu", "gpu"] = Field(default="cpu", description="gpu: seconds are wall time of an exclusive GPU")
-    per_device: int = Field(default=1, ge=1, le=16, description="device gpu: experiments at once on one GPU")
-    toy_seconds: Positive | None = Field(default=None, description="device gpu: CPU-seconds where there is no GPU")
-    toy_cost: Positive | None = Field(default=None, description="device gpu: typical charge there")
+    per_device: int = Field(default=1, ge=1, le=16, description="device gpu: simultaneous experiments on one GPU")
+    toy_seconds: Positive | None = Field(default=None, description="device gpu: budget without a GPU, CPU-seconds")
+    toy_cost: Positive | None = Field(default=None, description="device gpu: typical charge without a GPU")
 
     @model_validator(mode="after")
     def _toy_where_gpu(self) -> BudgetSection:
         toy = self.toy_seconds, self.toy_cost
         if self.device == "gpu" and self.toy_seconds is None:
-            raise ValueError("device gpu needs toy_seconds, the budget on a CPU where there is no GPU")
+            raise ValueError("device gpu needs toy_seconds, the budget on a CPU without a GPU")
         if self.device == "cpu" and (any(toy) or self.per_device > 1):
-            raise ValueError('toy_seconds, toy_cost and per_device belong to device = "gpu"')
+            raise ValueError('toy_seconds, toy_cost and per_device need device = "gpu"')
         return self
 
 
-class DataSection(Section):
+class DataSection(TomlSection):
     seed: int = Field(default=1, ge=0, description="seed of the training split")
-    megabytes: Positive | None = Field(default=None, description="of training text at most, where data.py asks for it")
+    megabytes: Positive | None = Field(default=None, description="limit of the training text, if data.py supports it")
     source: str = Field(default="", description="stdlib, or the absolute path of the file or folder with the text")
     grammar: int | None = Field(default=None, ge=0, le=Most, description="number of a generated language")
-    public: bool = Field(default=False, description="its hidden text is at hand: it decides no contest")
+    public: bool = Field(default=False, description="anyone can read its hidden text: not allowed in contests")
 
     @field_validator("source")
     @classmethod
-    def _a_place(cls, source: str) -> str:
+    def _a_source(cls, source: str) -> str:
         if source not in ("", "stdlib") and (not Path(source).is_absolute() or "\0" in source):
             raise ValueError('is neither "stdlib" nor an absolute path')
         return source
@@ -80,11 +80,11 @@ class DataSection(Section):
     @model_validator(mode="after")
     def _one_text(self) -> DataSection:
         if self.source and self.grammar is not None:
-            raise ValueError("source or grammar: a text is found or generated, not both")
+            raise ValueError("source and grammar exclude each other")
         return self
 
 
-class ScoreSection(Section):
+class ScoreSection(TomlSection):
     kind: str = Field(
         default="classification",
         description="classification, language_model, kernel, optimizer, printed, simulated, or an entry point",
@@ -92,23 +92,23 @@ class ScoreSection(Section):
     classes: int = Field(
         default=10, gt=1, le=Most, description="width of the logits: classes, or symbols of a language model"
     )
-    chunk: int = Field(default=500, gt=0, le=Most, description="rows that logits() gets at a time")
+    chunk: int = Field(default=500, gt=0, le=Most, description="rows per call of logits()")
     checkpoint_mb: int = Field(default=64, gt=0, le=Most, description="largest checkpoint that is scored")
     stream_kb: int = Field(default=48, gt=0, le=Most >> 10, description="language_model: hidden text that is streamed")
     tolerance: float = Field(
-        default=1e-3, gt=0, le=1, description="by which two predictions of the same row, or two results, may differ"
+        default=1e-3, gt=0, le=1, description="allowed difference of two predictions of a row, or of two results"
     )
     repetitions: int = Field(default=10, ge=2, le=10_000, description="kernel: timed calls")
     build: Literal["", "c"] = Field(default="", description="kernel: language of the checkpoint, which is compiled")
-    reference: str = Field(default="", max_length=400, description="kernel with build: its file that is timed against")
-    seconds: Positive = Field(default=600, description="wall seconds that one conversation with the model may take")
+    reference: str = Field(default="", max_length=400, description="kernel with build: C file to compare timings with")
+    seconds: Positive = Field(default=600, description="limit of one conversation with the model, wall seconds")
     pattern: str = Field(
-        default="", max_length=200, description="printed: regular expression, its one group is the metric"
+        default="", max_length=200, description="printed: regular expression whose only group is the metric"
     )
     file: str = Field(
-        default="", max_length=400, description="printed, of a command: file that it writes the metric to"
+        default="", max_length=400, description="printed, by a command: file to which it writes the metric"
     )
-    key: str = Field(default="", max_length=200, description="printed: place of the metric in JSON, e.g. gemm.seconds")
+    key: str = Field(default="", max_length=200, description="printed: path of the metric in JSON, e.g. gemm.seconds")
 
     @field_validator("pattern")
     @classmethod
@@ -116,43 +116,43 @@ class ScoreSection(Section):
         try:
             groups = re.compile(pattern).groups
         except re.error as error:
-            raise ValueError(f"no regular expression: {error}") from None
+            raise ValueError(f"not a valid regular expression: {error}") from None
         if pattern and groups != 1:
-            raise ValueError(f"has {groups} groups (…), one is needed: the number")
+            raise ValueError(f"has {groups} groups (…), but needs exactly one, for the number")
         return pattern
 
     @model_validator(mode="after")
     def _pattern_where_printed(self) -> ScoreSection:
         if bool(self.build) != bool(self.reference) or (self.build and self.kind != "kernel"):
-            raise ValueError("kind kernel alone has build and reference, and needs both or none")
+            raise ValueError("build and reference are only for kind kernel, and only together")
         if (self.kind == "printed") != bool(self.pattern or self.key) or (self.pattern and self.key):
-            raise ValueError("kind printed needs a pattern or a key, and only that kind has one")
+            raise ValueError("kind printed needs either pattern or key; other kinds have neither")
         return self
 
 
-class RunSection(Section):
-    """Of a task that runs a command as it is, see `trainer.command`. A text is a line for sh, a list its words."""
+class RunSection(TomlSection):
+    """For a task that runs a command, see `trainer.command`. A text is a line for sh; a list contains the words."""
 
     command: str | list[str] = Field(
-        min_length=1, description="what an experiment runs; {seed}, {budget} are filled in"
+        min_length=1, description="command of an experiment; {seed}, {budget} are filled in"
     )
     environment: dict[str, str] = {}
     readable: list[str] = Field(default=[], description="further paths of this machine that it may read")
-    executable: list[str] = Field(default=[], description="files that are programs")
-    links: dict[str, str] = Field(default={}, description="name in its folder → a readable path, or a place beside it")
-    seed_constant: str = Field(default="", description="FILE:NAME, set to the training seed before it runs")
-    budget_constant: str = Field(default="", description="FILE:NAME, made smaller for a fraction of the budget")
-    score_command: str | list[str] = Field(default="", description="runs afterwards, apart, on the artifacts")
-    artifacts: list[str] = Field(default=[], description="files or folders that training leaves for it")
-    disk_mb: int = Field(default=1024, gt=0, le=Most >> 10, description="of the work copy, in memory, MB")
-    processes: int = Field(default=512, gt=0, le=Most, description="processes and threads at once")
-    threads: int = Field(default=1, gt=0, le=1024, description="of numerical libraries")
+    executable: list[str] = Field(default=[], description="files to make executable")
+    links: dict[str, str] = Field(default={}, description="name in its folder → a readable or relative path")
+    seed_constant: str = Field(default="", description="FILE:NAME, set to the training seed before the run")
+    budget_constant: str = Field(default="", description="FILE:NAME, reduced for a fraction of the budget")
+    score_command: str | list[str] = Field(default="", description="runs afterwards, separately, on the artifacts")
+    artifacts: list[str] = Field(default=[], description="files or folders from training for score_command")
+    disk_mb: int = Field(default=1024, gt=0, le=Most >> 10, description="size of the work copy, in memory, MB")
+    processes: int = Field(default=512, gt=0, le=Most, description="limit of processes and threads")
+    threads: int = Field(default=1, gt=0, le=1024, description="threads of numerical libraries")
 
     @field_validator("seed_constant", "budget_constant")
     @classmethod
-    def _place(cls, text: str) -> str:
+    def _file_and_name(cls, text: str) -> str:
         if text and not re.fullmatch(r"[^:]+\.py:[A-Za-z_]\w*", text):
-            raise ValueError("is no FILE.py:NAME")
+            raise ValueError("must have the form FILE.py:NAME")
         return text
 
     @field_validator("links")
@@ -160,23 +160,23 @@ class RunSection(Section):
     def _inside(cls, links: dict[str, str]) -> dict[str, str]:
         for name in links:
             if not name or name.startswith("/") or ".." in name.split("/"):
-                raise ValueError(f"{name!r} leaves the task's folder")
+                raise ValueError(f"{name!r} is outside the task's folder")
         return links
 
     @model_validator(mode="after")
     def _scored_on_something(self) -> RunSection:
         if bool(self.score_command) != bool(self.artifacts):
-            raise ValueError("score_command needs artifacts, and the other way round")
+            raise ValueError("score_command and artifacts need each other")
         return self
 
 
-class ReplaceSection(Section):
+class ReplaceSection(TomlSection):
     file: str = "train.py"
     find: str = Field(min_length=1)
     with_: str = Field(alias="with")
 
 
-class EditSection(Section):
+class EditSection(TomlSection):
     kind: Literal["float", "int", "choice", "patch"]
     values: list[Value] = []
     low: float | None = None
@@ -194,7 +194,7 @@ class EditSection(Section):
         elif len(self.values) < 2:
             raise ValueError("needs values = [...] with two values or more")
         elif len({(isinstance(value, bool), value) for value in self.values}) < len(self.values):
-            raise ValueError("a value stands twice in values = [...]")
+            raise ValueError("a value occurs twice in values = [...]")
         numbers = [v for v in self.values if isinstance(v, int | float) and not isinstance(v, bool)]
         if self.kind in ("float", "int") and len(numbers) != len(self.values):
             raise ValueError(f"values of a knob of kind {self.kind} must be numbers")
@@ -202,7 +202,7 @@ class EditSection(Section):
             raise ValueError("values of a knob of kind int must be whole numbers")
         low, high = self.low, self.high
         if any((low is not None and n < low) or (high is not None and n > high) for n in numbers):
-            raise ValueError("values must lie between low and high")
+            raise ValueError("values must be between low and high")
         return self
 
 
@@ -211,25 +211,25 @@ Spread = Annotated[float, Field(ge=0, le=1e9)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class InteractionSection(Section):
+class InteractionSection(TomlSection):
     edits: list[str] = Field(min_length=2, max_length=2, description="two edits as an idea names them")
-    gain: Gain = Field(description="what they earn together beyond the sum of their effects")
+    gain: Gain = Field(description="gain of both together beyond the sum of their effects")
 
 
-class LawSection(Section):
-    """Of a task of kind simulated; everything in the metric's unit, see `trainer.law`."""
+class LawSection(TomlSection):
+    """For a task of kind simulated; all values are in the metric's unit, see `trainer.law`."""
 
     metric: Gain = Field(default=2.0, description="expected metric of the untouched source")
-    seed: int = Field(default=1, ge=0, description="of everything that the law draws")
-    noise: Spread = Field(default=0.0, description="sd between training seeds at the baseline")
-    shrink: Share = Field(default=0.0, description="share of it that is gone where all headroom is reached")
-    trajectory: Spread = Field(default=0.0, description="sd of an edit's effect between training seeds")
-    drift: Spread = Field(default=0.0, description="sd between matches of what their verifications measure")
+    seed: int = Field(default=1, ge=0, description="of all random draws of the law")
+    noise: Spread = Field(default=0.0, description="SD between training seeds at the baseline")
+    shrink: Share = Field(default=0.0, description="share by which it decreases when all headroom is reached")
+    trajectory: Spread = Field(default=0.0, description="SD of an edit's effect between training seeds")
+    drift: Spread = Field(default=0.0, description="SD between matches of the metric of verifications")
     crash_rate: Share = Field(default=0.0, description="share of edited sources that crash")
-    slow: Spread = Field(default=0.0, description="what an experiment of no length at all would lose")
-    misleading: Spread = Field(default=0.0, description="sd of what such a one would tell wrongly of a source")
+    slow: Spread = Field(default=0.0, description="loss of an experiment of fraction 0")
+    misleading: Spread = Field(default=0.0, description="SD of the error of such an experiment for a source")
     tail: float = Field(default=0.0, description="degrees of freedom of the noise, above 2 (Student's t); 0: normal")
-    effects: dict[str, Gain] = Field(default={}, description="edit as an idea names it: its gain over the baseline")
+    effects: dict[str, Gain] = Field(default={}, description="edit as in an idea: its gain over the baseline")
     interactions: list[InteractionSection] = []
     crashes: list[str] = Field(default=[], description="edits that always crash")
 
@@ -237,11 +237,11 @@ class LawSection(Section):
     @classmethod
     def _has_an_sd(cls, value: float) -> float:
         if value != 0.0 and not 2.0 < value < 1000.0:
-            raise ValueError("above 2 and below 1000, or 0 for normal noise")
+            raise ValueError("must be above 2 and below 1000, or 0 for normal noise")
         return value
 
 
-class TaskFile(Section):
+class TaskFile(TomlSection):
     task: TaskSection
     budget: BudgetSection
     data: DataSection = DataSection()
@@ -253,7 +253,7 @@ class TaskFile(Section):
     @model_validator(mode="after")
     def _printed_where_run(self) -> TaskFile:
         if self.run is not None and self.score.kind != "printed":
-            raise ValueError("[score] kind must be printed where [run] names a command")
+            raise ValueError("[score] kind must be printed if there is a section [run]")
         if self.run is None and (self.score.file or self.score.key):
             raise ValueError("[score] file and key need a section [run] with a command")
         return self
@@ -261,12 +261,12 @@ class TaskFile(Section):
     @model_validator(mode="after")
     def _law_where_simulated(self) -> TaskFile:
         if (self.score.kind == "simulated") != (self.law is not None):
-            raise ValueError("[score] kind simulated needs a section [law], and only that kind has one")
+            raise ValueError("[score] kind simulated needs a section [law]; other kinds have none")
         return self
 
 
 def line_of(text: str, location: Sequence[str | int]) -> int:
-    """The line (from 1) of the deepest part of ``location`` that stands in the file: key, table header, or line 1."""
+    """The line (from 1) of the deepest part of ``location`` in the file: a key or a table header, or line 1."""
     names = [str(part) for part in location if not isinstance(part, int)]
     best, best_depth = 1, 0
     table: list[str] = []
@@ -292,26 +292,26 @@ def complain(path: Path, text: str, location: Sequence[str | int], message: str,
 
 
 def _explain(error: dict[str, Any]) -> tuple[str, str]:
-    """A pydantic error as our message and its cure."""
+    """The message and hint for a pydantic error."""
     kind, last = error["type"], error["loc"][-1] if error["loc"] else ""
-    if "values" in error["loc"][:-1]:  # no member of a union fits: its errors name types that nobody wrote
-        return "a value is a finite number, a text, true or false", "correct the values"
+    if "values" in error["loc"][:-1]:  # the errors of a union mention internal types
+        return "a value must be a finite number, a text, true or false", "correct the values"
     if kind == "missing":
-        return "is missing", f"add {last} = … there"
+        return "is missing", f"add {last} = …"
     if kind == "extra_forbidden":
         return "unknown key", "remove it, or check its spelling"
     return str(error["msg"]).removeprefix("Value error, "), "correct the value"
 
 
 def _refuse_slow(path: Path, text: str) -> None:
-    """Dotted keys take tomllib time that grows with the square of their length."""
+    """Refuse long dotted keys, for which tomllib takes quadratic time."""
     for number, line in enumerate(text.splitlines(), 1):
         if line.count(".") > _MOST_DOTS:
-            raise TaskError(f"{path}:{number}: more than {_MOST_DOTS} dots in a line", hint="break that line")
+            raise TaskError(f"{path}:{number}: more than {_MOST_DOTS} dots in a line", hint="split that line")
 
 
 def read(path: Path) -> tuple[TaskFile, str]:
-    """The parsed file and its text; TaskError with file:line for anything that is wrong in it."""
+    """The parsed file and its text; TaskError with file:line for any error in it."""
     try:
         text = path.read_bytes().decode("utf-8")
         _refuse_slow(path, text)
@@ -319,13 +319,13 @@ def read(path: Path) -> tuple[TaskFile, str]:
     except UnicodeDecodeError as error:
         raise TaskError(f"{path}:1: not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"\(at line (\d+), column \d+\)", str(error))
-        line = found[1] if found else str(text.count("\n") + 1)
+        match = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        line = match[1] if match else str(text.count("\n") + 1)
         message = re.sub(r"\s*\(at .*\)$", "", str(error))
         raise TaskError(f"{path}:{line}: not valid TOML: {message}", hint="correct that line") from None
     except (RecursionError, ValueError):  # a number of thousands of digits is a ValueError
         raise TaskError(
-            f"{path}:1: nested too deeply, or a number too long", hint="metaloop task init writes one to start from"
+            f"{path}:1: nested too deeply, or a number too long", hint="metaloop task init writes a valid one"
         ) from None
     except OSError as error:
         raise TaskError(f"{path}: {error.strerror}", hint="make the file readable") from None
@@ -334,5 +334,7 @@ def read(path: Path) -> tuple[TaskFile, str]:
     except ValidationError as error:
         first = error.errors()[0]
         message, hint = _explain(dict(first))
-        place = first["loc"]
-        complain(path, text, place[: place.index("values") + 1] if "values" in place else place, message, hint)
+        location = first["loc"]
+        complain(
+            path, text, location[: location.index("values") + 1] if "values" in location else location, message, hint
+        )

@@ -1,7 +1,7 @@
-"""``[data] source``: the text that a task is made of. Its bytes belong to the task's identity, its hash to the ledger.
+"""``[data] source``: the text of a task. Its hash is part of the task's id and is recorded in the ledger.
 
-Hashing reads everything; so the hash is kept in the user's cache under the paths, sizes and times of change of all
-files, and a text that nobody has touched is only listed. What a task's data.py takes of these files is its own matter.
+The hash is cached in the user's cache under the paths, sizes and change times of all files, so that an unchanged text
+is only listed and not read again. The task's data.py decides which of the files to use.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from programs.ids import content_id
 from trainer.places import user_cache
 
 STDLIB = "stdlib"
-_ELSEWHERE = {"site-packages", "dist-packages", "test", "tests", "__pycache__"}  # no part of every installation
-_SHOWN = ("/usr", "/bin", "/lib", "/lib64", "/nix/store")  # to everything that runs in a sandbox
+_NOT_STANDARD = {"site-packages", "dist-packages", "test", "tests", "__pycache__"}  # differ between installations
+_SHOWN = ("/usr", "/bin", "/lib", "/lib64", "/nix/store")  # readable in every sandbox
 _KNOWN = re.compile(r"x[0-9a-f]{12}")
 
 
@@ -34,9 +34,9 @@ class _File(NamedTuple):
 
 
 def text_hash(source: str) -> str:
-    """``x`` and 12 hex digits over names and bytes of the source's files: ``stdlib``, or the path of a file or folder.
+    """``x`` and 12 hex digits, a hash of names and bytes of the files of ``source``: ``stdlib``, or a path.
 
-    OSError where a file cannot be read, or there is none at all.
+    OSError if a file cannot be read or there are none.
     """
     files = _listing(source)
     key = hashlib.sha256(repr(files).encode("utf-8", "surrogateescape")).hexdigest()
@@ -46,42 +46,46 @@ def text_hash(source: str) -> str:
         if _KNOWN.fullmatch(known):
             return known
     except EnvironmentProblem:
-        return _hash(files)  # there is no place to keep it
+        return _hash(files)  # there is no cache folder
     except (OSError, ValueError):
         pass
-    found = _hash(files)
-    with suppress(OSError):  # it is only slower without
+    digest = _hash(files)
+    with suppress(OSError):  # the cache is optional
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=kept.parent, delete=False) as file:
-            file.write(found)
+            file.write(digest)
         os.replace(file.name, kept)
-    return found
+    return digest
 
 
 def at_hand(source: str) -> bool:
-    """Whether whatever runs in a sandbox can read this text: the system and the interpreter are shown there."""
+    """Whether sandboxed code can read this text, because it belongs to the system or the interpreter."""
     shown = (*_SHOWN, sys.prefix, sys.base_prefix)
     return source == STDLIB or any(Path(source).resolve().is_relative_to(Path(one).resolve()) for one in shown)
 
 
 def _listing(source: str) -> list[_File]:
-    """Of a folder every file but hidden ones, of the standard library the .py files; links are no files."""
+    """All files of a folder except hidden ones, for the standard library the .py files; links are skipped."""
     top = sysconfig.get_path("stdlib") if source == STDLIB else source
     if os.path.isfile(top):
         return [_file("", top)]
-    found, waiting = [], [(top, "")]
+    files, waiting = [], [(top, "")]
     while waiting:
         folder, above = waiting.pop()
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = above + entry.name
-                if entry.name.startswith(".") or entry.is_symlink() or (source == STDLIB and entry.name in _ELSEWHERE):
+                if (
+                    entry.name.startswith(".")
+                    or entry.is_symlink()
+                    or (source == STDLIB and entry.name in _NOT_STANDARD)
+                ):
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append((entry.path, name + "/"))
                 elif entry.is_file(follow_symlinks=False) and (source != STDLIB or name.endswith(".py")):
-                    found.append(_file(name, entry.path))
-    return sorted(found)
+                    files.append(_file(name, entry.path))
+    return sorted(files)
 
 
 def _file(name: str, path: str) -> _File:

@@ -1,4 +1,4 @@
-"""A process tree of this machine as /proc tells it: who lives in it, what it holds, what it has used."""
+"""Reads a process tree from /proc: its processes, their memory and CPU time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def offspring(pid: int) -> list[int]:
-    """The children that the first thread of a process has now; none if it is gone."""
+    """The present children of a process's first thread; none if the process is gone."""
     try:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
     except OSError:
@@ -19,20 +19,20 @@ def offspring(pid: int) -> list[int]:
 
 
 def descendants(root: int) -> list[int]:
-    """A process and all that stem from it, as far as they live now."""
-    found, waiting = [], [root]
+    """The ids of a process and its living descendants."""
+    tree, waiting = [], [root]
     while waiting:
         pid = waiting.pop()
-        found.append(pid)
+        tree.append(pid)
         with suppress(OSError):
             for task in os.listdir(f"/proc/{pid}/task"):
                 with suppress(OSError):
                     waiting += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text("ascii").split())
-    return found
+    return tree
 
 
 def resident_mb(pid: int) -> float:
-    """Memory of a process that it does not share with a file, MiB."""
+    """Resident memory of a process without file-backed pages, MiB."""
     try:
         fields = Path(f"/proc/{pid}/statm").read_text("ascii").split()
     except OSError:
@@ -48,11 +48,11 @@ def pidfd(pid: int) -> int | None:
 
 
 class CpuCount:
-    """CPU-seconds of a tree, looked at again and again from outside; each look can only raise the count.
+    """CPU-seconds of a process tree, polled from outside; each call of `look` can only raise the result.
 
-    Two ways, of which the larger counts. What lives and what it has waited for, down from ``root``: exact where every
-    child is waited for, as an init does. And the sum over all that was ever seen, each as of the last look: holds what
-    a parent that ignores SIGCHLD would hide. Source: proc_pid_stat(5), utime to cstime; wait(2), NOTES.
+    The larger of two measurements counts. One is the sum over living processes and the children they waited for, which
+    is exact if every child is waited for, as by an init. The other is the sum over all processes ever seen, which
+    includes children that a parent hides by ignoring SIGCHLD. Source: proc_pid_stat(5), utime to cstime; wait(2).
     """
 
     def __init__(self, root: int) -> None:

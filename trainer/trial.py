@@ -1,4 +1,4 @@
-"""One small real experiment in a sandbox of this machine: what `metaloop doctor` goes by."""
+"""Runs one small real experiment in this machine's sandbox, for `metaloop doctor`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from trainer.scaffold import init
 from trainer.streams import Streams
 from trainer.task import Task
 
-FRACTION = 0.25  # of the small task's budget; a busy machine must get to a checkpoint, too
+FRACTION = 0.25  # of the small task's budget; enough to reach a checkpoint on a busy machine
 
 
 def one_experiment() -> None:
-    """Start the sandbox with torch in it, let it try to get out, train and score. EnvironmentProblem where that fails.
+    """Start the sandbox with torch, run its self-test, train and score. EnvironmentProblem if that fails.
 
-    What starts without torch may still die under the system call filter, the memory line or the closed packages.
+    A sandbox that starts may still fail by the system call filter, the memory limit or unreadable packages.
     """
     with tempfile.TemporaryDirectory(prefix="metaloop-doctor-") as folder:
         task = Task.load(init(Path(folder) / "task"))
@@ -29,6 +29,6 @@ def one_experiment() -> None:
     if outcome.status != "ok":
         said = (outcome.log.strip().splitlines() or [""])[-1]
         raise EnvironmentProblem(
-            f"an experiment in the sandbox ends with {outcome.status}: {outcome.reason or said}",
-            hint="metaloop task check strokes tries one at length",
+            f"an experiment in the sandbox ended with {outcome.status}: {outcome.reason or said}",
+            hint="run metaloop task check strokes for details",
         )

@@ -1,4 +1,4 @@
-"""`task init DIR --like TASK`: a built-in task as one of one's own, on another language or on one's own text."""
+"""`task init DIR --like TASK`: copies a built-in task, optionally for another language or the user's own text."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from trainer.scaffold import refuse_taken, task_name
 from trainer.task import TASKS, Task, builtin_tasks
 from trainer.text_source import at_hand
 
-_LEFT = shutil.ignore_patterns("__pycache__", "card.json")  # a card is of the task that it was measured on
+_LEFT = shutil.ignore_patterns("__pycache__", "card.json")  # a card is valid only for the measured task
 _EXAMINE = "import sys; sys.path.insert(0, sys.argv[1]); import data; print(data.examine())"
-_OF_TEXT, _OF_LANGUAGE = "codelm", "tinylm"  # what is meant where --like is left out
+_OF_TEXT, _OF_LANGUAGE = "codelm", "tinylm"  # defaults of --like
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What is asked for. ``grammar`` is the number of another generated language, ``text`` a file or folder."""
+    """The requested variant. ``grammar`` is the number of another generated language, ``text`` a file or folder."""
 
     like: str | None = None
     grammar: int | None = None
@@ -35,44 +35,44 @@ class Variant:
 
 
 def init_like(folder: Path, wanted: Variant) -> tuple[Task, str]:
-    """Write the task into ``folder``, where nothing is overwritten; it, and what its data.py says of the text.
+    """Write the task into ``folder`` without overwriting files; returns it with the report of its data.py on the text.
 
-    All or nothing. UsageError, in one line with its cure, for a text that cannot serve and what the task cannot do.
+    On an error nothing is written. UsageError for an unsuitable text or a task that does not support the request.
     """
     base = _base(wanted)
     refuse_taken(folder, [path.name for path in base.iterdir() if path.is_file()])
     source = _source(wanted.text, folder) if wanted.text is not None else ""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".task-", dir=folder.parent) as place:
-        draft = Path(place) / task_name(folder)
+    with tempfile.TemporaryDirectory(prefix=".task-", dir=folder.parent) as temporary:
+        draft = Path(temporary) / task_name(folder)
         shutil.copytree(base, draft, ignore=_LEFT)
         toml = draft / "task.toml"
         toml.write_text(_written(toml.read_text("utf-8"), wanted, source, task_name(folder)), "utf-8")
-        told = _examined(draft) if source else ""
+        examined = _examined(draft) if source else ""
         Task.load(draft)
         folder.mkdir(exist_ok=True)
         for path in draft.iterdir():
             if path.is_file():
                 path.rename(folder / path.name)
-    return Task.load(folder), told
+    return Task.load(folder), examined
 
 
 def _base(wanted: Variant) -> Path:
-    """The folder of the task to copy, which reads what is asked for."""
+    """The folder of the task to copy, which must support the request."""
     if wanted.base not in builtin_tasks():
         raise UsageError(f"--like {wanted.base}: no built-in task", hint=f"one of {', '.join(builtin_tasks())}")
     if wanted.grammar is not None and wanted.text is not None:
-        raise UsageError("--grammar and --text: a text is generated or found, not both", hint="give one of them")
+        raise UsageError("--grammar and --text exclude each other", hint="give one of them")
     for key, value in (("grammar", wanted.grammar), ("text", wanted.text)):
         if value is not None and not _reads(wanted.base, key):
             able = ", ".join(name for name in builtin_tasks() if _reads(name, key))
-            message = f"--{key}: the task {wanted.base} is not made from a {key}"
-            raise UsageError(message, hint=f"leave --like out, or --like one of {able}")
+            message = f"--{key}: the task {wanted.base} does not support a {key}"
+            raise UsageError(message, hint=f"leave out --like, or use --like with one of {able}")
     return TASKS / wanted.base
 
 
 def _reads(name: str, key: str) -> bool:
-    """Whether the task's data.py looks at ``[data] grammar``, or ``source`` for a text."""
+    """Whether the task's data.py reads ``[data] grammar``, or ``source`` for a text."""
     key = {"text": "source"}.get(key, key)
     data = TASKS / name / "data.py"
     return data.is_file() and re.search(rf"""["']{key}["']""", data.read_text("utf-8")) is not None
@@ -86,7 +86,7 @@ def _source(text: Path, folder: Path) -> str:
     if not (path.is_file() or path.is_dir()):
         raise UsageError(f"--text {text}: neither a file nor a folder", hint="name a file or a folder of text")
     if folder.resolve().is_relative_to(path):
-        raise UsageError(f"{folder} lies in the text {text}", hint="make the task in another place")
+        raise UsageError(f"{folder} is inside the text {text}", hint="make the task in another folder")
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -95,19 +95,19 @@ def _source(text: Path, folder: Path) -> str:
 
 
 def _written(toml: str, wanted: Variant, source: str, name: str) -> str:
-    """task.toml with its new name, and with what the text comes from in its section [data]."""
+    """task.toml with its new name, and with the origin of the text in its section [data]."""
     toml = re.sub(r'(?m)^name = ".*"', f'name = "{name}"', toml, count=1)
     if wanted.grammar is not None:
         return _with_data(toml, {"grammar": wanted.grammar})
     if not source:
         return toml
-    said = json.dumps(f"The trainer of {wanted.base} on {Path(source).name}: its score on unseen text.")
+    said = json.dumps(f"The trainer of {wanted.base} on {Path(source).name}, scored on unseen text.")
     toml = re.sub(r"(?m)^description = .*$", lambda _: f"description = {said}", toml, count=1)
     return _with_data(toml, {"source": source, **({"public": True} if at_hand(source) else {})})
 
 
 def _with_data(toml: str, values: dict[str, str | int | bool]) -> str:
-    """The section [data] with these values, without what said elsewhere where the text comes from."""
+    """task.toml with these values in [data], replacing other values for the origin of the text."""
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
     head, mark, rest = toml.partition("\n[data]\n")
     if not mark:
@@ -118,7 +118,7 @@ def _with_data(toml: str, values: dict[str, str | int | bool]) -> str:
 
 
 def _examined(folder: Path) -> str:
-    """What ``examine()`` of its data.py says, where there is one: it tries the text, and may fit the task to it."""
+    """The report of ``examine()`` in its data.py, if defined, which tests the text and may adapt the task to it."""
     if not re.search(r"(?m)^def examine\(", (folder / "data.py").read_text("utf-8")):
         return ""
     command = [sys.executable, "-s", "-P", "-B", "-c", _EXAMINE, str(folder)]
@@ -126,5 +126,5 @@ def _examined(folder: Path) -> str:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1].removeprefix("ValueError: ")
         message, _, hint = last.partition("; ")
-        raise UsageError(message, hint=hint or "see the section on texts of your own in docs/tasks.md")
+        raise UsageError(message, hint=hint or 'see "Texts and languages" in docs/tasks.md')
     return done.stdout.strip()

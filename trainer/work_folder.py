@@ -1,7 +1,7 @@
-"""The folder that a launcher works in: held as long as its owner lives, and removed by whoever starts next if not.
+"""The work folder of a launcher. If its owner dies, the next launcher that starts removes it.
 
-An owner holds an advisory lock (flock) on its folder. The kernel lets go of it when the owner dies, however it dies;
-it is the same in every container that sees the folder, where process ids are not, and no id comes back to another.
+The owner holds an advisory lock (flock) on its folder, which the kernel releases when the owner dies. Unlike a process
+id, a lock is visible in every container that sees the folder, and is never reused.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-_HELD = "held"  # stands in a folder once its owner has the lock: without one, the lock says nothing
-_STALE_SECONDS = 3600.0  # of a folder without it, of an earlier version or a file system without locks
+_HELD = "held"  # this file exists once the owner has the lock; without it, a free lock means nothing
+_STALE_SECONDS = 3600.0  # for folders without that file: of an older version, or a file system without locks
 _PREFIX = "metaloop-"
 
 
 class WorkFolder:
-    """In memory where that is possible. Making one removes what dead owners left behind."""
+    """A work folder, in memory if possible. Creating one removes the folders of dead owners."""
 
     def __init__(self) -> None:
         shm = Path("/dev/shm")
@@ -31,7 +31,7 @@ class WorkFolder:
         self._lock = _hold(self.path)
 
     def ensure(self) -> Path:
-        """The folder; made anew where it is gone, as a template that was cut off in an experiment leaves it."""
+        """The folder; created again if a template that was killed during an experiment has removed it."""
         if not self.path.is_dir():
             self.path.mkdir()
             self._release()
@@ -49,7 +49,7 @@ class WorkFolder:
 
 
 def sweep(parent: Path) -> None:
-    """Remove the work folders of ours in ``parent`` whose owner is dead."""
+    """Remove this user's work folders in ``parent`` whose owner is dead."""
     for old in parent.glob(f"{_PREFIX}*-*"):
         with suppress(OSError):
             if old.name.split("-")[1].isdigit() and _is_ours(old) and _is_left(old):
@@ -57,7 +57,7 @@ def sweep(parent: Path) -> None:
 
 
 def _hold(folder: Path) -> int | None:
-    """A descriptor that holds the lock; None where the file system has none."""
+    """A descriptor with the lock; None if the file system has no locks."""
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,8 +69,8 @@ def _hold(folder: Path) -> int | None:
 
 
 def _is_ours(folder: Path) -> bool:
-    found = folder.lstat()
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+    status = folder.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
 
 
 def _is_left(folder: Path) -> bool:

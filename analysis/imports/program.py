@@ -40,7 +40,7 @@ def _event(path: Path, name: str) -> tuple[dict[str, Any] | None, str]:
         return None, f"{path.name}: no UTF-8"
     base: dict[str, Any] = {"kind": "program", "generation": None, "operator": "import", "parent_ids": []}
     try:
-        program = Program.parse(raw, name, place=path.name)
+        program = Program.parse(raw, name, file=path.name)
     except MetaloopError as error:
         base |= {"program_id": content_id("p", normalise(text)), "name": name, "words": None, "text": text}
         return base | {"directives": []}, error.message

@@ -41,7 +41,7 @@ def arm_of(match: Match, entry: ContestEntry, twin: int) -> Arm:
 
     ``twin``: how many earlier entries have the same program; each draws its own run seeds.
     """
-    program = Program.parse(entry.raw, entry.name, place="program.md")
+    program = Program.parse(entry.raw, entry.name, file="program.md")
     return Arm(content_id("a", match.match_id, entry.entry_id), program, entry.role, twin)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inner_loop import worktree as trees
-from trainer.cgroup import Group
+from trainer.cgroup import Cgroup
 from trainer.tree import CpuCount, descendants, pidfd, resident_mb
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Watch(threading.Thread):
         self._end = threading.Event()
         self._disk_next = 0.0
         self._free_at_start = _free_mb(worktree)
-        self._group = Group.create("agent")
+        self._group = Cgroup.create("agent")
         if self._group is not None:
             self._group.limit(limits.memory_mb, limits.processes + _HELPERS)
             self._group.add(process.pid)

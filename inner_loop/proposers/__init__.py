@@ -11,11 +11,11 @@ from programs.charter import PROPOSERS
 
 if TYPE_CHECKING:
     from programs.charter import Charter
-    from programs.ideas import Idea
+    from programs.ideas import ProgramIdea
     from trainer.edits import Edit
 
 
-def make(charter: Charter, ideas: Sequence[tuple[Idea, Edit]], because: tuple[str, ...] = ()) -> Mixture:
+def make(charter: Charter, ideas: Sequence[tuple[ProgramIdea, Edit]], because: tuple[str, ...] = ()) -> Mixture:
     """The charter's mixture. `ideas` are those that the task knows, `because` is cited for all but the queue's."""
     start = ProposerStart(tuple(ideas), because)
     known = {name: PROPOSERS.get(name)(start) for name in charter.proposers}

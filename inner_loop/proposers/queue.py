@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from inner_loop.contracts import Proposal, ProposerStart, Situation
-from programs.ideas import Idea
+from programs.ideas import ProgramIdea
 from trainer.edits import Edit
 
 
@@ -16,7 +16,7 @@ class QueueProposer:
 
     name = "queue"
 
-    def __init__(self, ideas: Sequence[tuple[Idea, Edit]]) -> None:
+    def __init__(self, ideas: Sequence[tuple[ProgramIdea, Edit]]) -> None:
         self._waiting = list(ideas)
 
     def propose(self, situation: Situation, rng: np.random.Generator) -> Proposal | None:

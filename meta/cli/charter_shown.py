@@ -12,7 +12,7 @@ from inner_loop.events import CallEvent
 from meta.cli.output import Column, Output, Row, brief, clean
 
 if TYPE_CHECKING:
-    from programs.charter_read import Finding, Reading
+    from programs.charter_read import CharterFinding, CharterReading
 
 MOST_SHOWN = 240  # characters of a sentence, for a person
 
@@ -33,7 +33,7 @@ GROUPS: dict[str, tuple[str, tuple[Column, ...]]] = {
 READ = ("new", "same", "changed")
 
 
-def rows_of(reading: Reading, text: str) -> list[Row]:
+def rows_of(reading: CharterReading, text: str) -> list[Row]:
     """A row for each sentence that says a field, and for all that came of nothing; ``text`` is the program as it was.
 
     ``status``: a field that the prose alone sets (new), the front matter too, to the same or another value (same,
@@ -105,7 +105,7 @@ def _new_complaints(old: str, new: str) -> list[str]:
     return [m.message for m in check(new, "program") if m.level != "info" and (m.code, m.message) not in known]
 
 
-def _of_finding(found: Finding, status: str, given: Row) -> Row:
+def _of_finding(found: CharterFinding, status: str, given: Row) -> Row:
     return _row(
         status, field=found.field, value=found.value, before=given.get(found.field), line=found.sentence.line,
         sentence=found.sentence.text, words=found.words, read_by="model" if found.by_model else "rule",

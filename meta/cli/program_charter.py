@@ -20,7 +20,7 @@ from meta.cli.output import Column, Output, Row, brief
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
-    from programs.charter_read import Reading
+    from programs.charter_read import CharterReading
     from programs.program import Program
 
 CHARTER = (
@@ -116,7 +116,7 @@ def _file(program: str, target: str | None, into: bool) -> Path | None:
     return file
 
 
-def _read(out: Output, loaded: Program, models: ModelFlags, yes: bool) -> tuple[Reading, list[CallEvent]]:
+def _read(out: Output, loaded: Program, models: ModelFlags, yes: bool) -> tuple[CharterReading, list[CallEvent]]:
     """The reading, and the events of the calls that it took."""
     from programs.charter_read import read_phrases
 
@@ -129,7 +129,7 @@ def _read(out: Output, loaded: Program, models: ModelFlags, yes: bool) -> tuple[
     return _ask(out, Crew.of(models, yes=yes), base)
 
 
-def _ask(out: Output, crew: Crew, base: Reading) -> tuple[Reading, list[CallEvent]]:
+def _ask(out: Output, crew: Crew, base: CharterReading) -> tuple[CharterReading, list[CallEvent]]:
     from inner_loop.kit import Kit
     from inner_loop.models.client import Client
     from inner_loop.models.contract import NoReply
@@ -161,7 +161,7 @@ def _ask(out: Output, crew: Crew, base: Reading) -> tuple[Reading, list[CallEven
 
 
 def _give(
-    out: Output, name: str, loaded: Program, reading: Reading, spent: Sequence[CallEvent], *,
+    out: Output, name: str, loaded: Program, reading: CharterReading, spent: Sequence[CallEvent], *,
     file: Path | None, stdout: bool, yes: bool,
 ) -> None:  # fmt: skip
     """Show what was read, and write the program where that was asked for."""

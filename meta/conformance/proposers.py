@@ -14,10 +14,10 @@ from inner_loop.contracts import Proposer, ProposerStart, Situation
 from inner_loop.surroundings import Surroundings
 from meta.conformance.base import BAD, FAILING, GOOD, Conformance, changes, edit_of, open_bench
 from programs.charter import PROPOSERS, Charter
-from programs.ideas import Idea
+from programs.ideas import ProgramIdea
 from trainer.experiment import Trainer
 
-IDEAS = tuple((Idea(f"idea {n}", f"d{n}", n, ()), edit_of([c])) for n, c in enumerate(changes(1, 6)[3:]))
+IDEAS = tuple((ProgramIdea(f"idea {n}", f"d{n}", n, ()), edit_of([c])) for n, c in enumerate(changes(1, 6)[3:]))
 TRIED = ((GOOD, "keep"), (FAILING, "discard"), (BAD, "discard"), (edit_of(changes(1, 5)[4:]), "discard"))
 
 

@@ -17,7 +17,7 @@ from inner_loop.proposers.recombine import RecombineProposer, union
 from inner_loop.proposers.tpe import TpeProposer
 from meta.conformance import ProposerConformance
 from programs.charter import PROPOSERS, Charter
-from programs.ideas import Idea
+from programs.ideas import ProgramIdea
 from tests.inner_loop.situations import seen, tried
 from trainer.edits import Edit, Knob
 from trainer.experiment import Trainer
@@ -44,9 +44,9 @@ class TestEveryProposer(ProposerConformance):
 
 def test_queue_serves_its_ideas_in_order_once(bench: Bench) -> None:
     ideas = [
-        (Idea("first", "d1", 1, ()), Edit({"LR": 0.3})),
-        (Idea("as it is", "d2", 2, ()), LR),
-        (Idea("last", "d3", 3, ()), Edit({"INIT": "zero"})),
+        (ProgramIdea("first", "d1", 1, ()), Edit({"LR": 0.3})),
+        (ProgramIdea("as it is", "d2", 2, ()), LR),
+        (ProgramIdea("last", "d3", 3, ()), Edit({"INIT": "zero"})),
     ]
     queue, rng = QueueProposer(ideas), np.random.default_rng(1)
     served = [queue.propose(seen(bench), rng) for _ in range(3)]
@@ -109,12 +109,15 @@ def test_an_exhausted_queue_leaves_its_share_to_the_others(bench: Bench) -> None
     rng, situation = np.random.default_rng(1), seen(bench)
     mixed = proposers.make(
         Charter.model_validate({"proposers": {"queue": 1000.0, "local": 1.0}}),
-        [(Idea("one", "d1", 1, ()), Edit({"INIT": "zero"}))],
+        [(ProgramIdea("one", "d1", 1, ()), Edit({"INIT": "zero"}))],
     )
     names = [p.proposer for p in (mixed.propose(situation, rng) for _ in range(10)) if p]
     assert names[0] == "queue"
     assert set(names[1:]) == {"local"}
-    ideas = [(Idea("slower", "d1", 1, ()), Edit({"LR": 0.03})), (Idea("zero", "d2", 2, ()), Edit({"INIT": "zero"}))]
+    ideas = [
+        (ProgramIdea("slower", "d1", 1, ()), Edit({"LR": 0.03})),
+        (ProgramIdea("zero", "d2", 2, ()), Edit({"INIT": "zero"})),
+    ]
     alone = proposers.make(Charter.model_validate({"proposers": {"queue": 1.0}}), ideas, ("d0",))
     names = [p.proposer for p in (alone.propose(situation, rng) for _ in range(5)) if p]
     assert names == ["queue", "queue", "random", "random", "random"]

@@ -20,7 +20,7 @@ from programs.errors import EnvironmentProblem
 from tests.events import into, typed
 from tests.inner_loop.play import STREAMS_OF_TESTS, Event, Played, program, told
 from trainer.data import DataStore
-from trainer.devices import Devices, Landing, busy_seconds, idle_seconds
+from trainer.devices import Completed, Devices, busy_seconds, idle_seconds
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
 from trainer.planted import random_law, simulated_task
@@ -257,8 +257,8 @@ def test_what_a_trainer_raises_reaches_the_bench(slow: Callable[..., Slow]) -> N
 # --- devices that are leased: whoever waits is held, too ------------------------------------------------------------
 
 
-def landing(began: float, ended: float) -> Landing:
-    return Landing(Outcome("ok", 1.0, ended - began, ended - began, ended - began), "", began, ended)
+def landing(began: float, ended: float) -> Completed:
+    return Completed(Outcome("ok", 1.0, ended - began, ended - began, ended - began), "", began, ended)
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,8 @@ def test_a_cache_that_cannot_be_used_is_told_before_anything_is_founded(
             code, _, err = call("run", "stock", "-s", str(tmp_path / "new"))
         assert code == 1 and not (tmp_path / "new").exists()
         first, hint = err.splitlines()[-2:]
-        assert first.startswith(f"error: training data cannot be kept in {tmp_path / value}") and name in first
-        assert hint == "hint: name a folder that can be written: METALOOP_CACHE=DIR"
+        assert first.startswith(f"error: training data cannot be stored in {tmp_path / value}") and name in first
+        assert hint == "hint: set a writable folder: METALOOP_CACHE=DIR"
 
 
 def test_an_invalid_source_is_told_on_stdout_and_exits_with_1(call: Call, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_an_invalid_source_is_told_on_stdout_and_exits_with_1(call: Call, tmp_pa
     bad.write_text("print('hello')\n")
     code, out, _ = call("verify", str(bad), "-t", law, "-n", "2", "--json")
     told = json.loads(out)
-    assert code == 1 and told["verdict"].startswith("invalid: the law knows no source without")
+    assert code == 1 and told["verdict"].startswith("invalid: the law does not cover a source without")
     assert (told["gain"], told["low"], told["high"], told["trust"]) == (None, None, None, None)
 
 

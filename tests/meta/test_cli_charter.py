@@ -141,7 +141,7 @@ def test_wrong_values_and_broken_replies_are_sent_back_and_invented_words_are_dr
     found = read(capsys, "-m", "openai/test")
     assert len(server.seen) == before + 1  # nobody is asked to invent better
     assert rows(found, "new", "dropped") == [("wave", 6, 3), ("replicates", 3, None)]
-    assert "do not stand in sentence 2" in found["items"][-1]["reason"]
+    assert "do not occur in sentence 2" in found["items"][-1]["reason"]
 
 
 def test_what_stays_wrong_is_dropped_and_what_stays_unreadable_is_an_error(

@@ -49,7 +49,7 @@ def test_a_guess_is_measured_before_anything_is_planned_by_it(
     capsys.readouterr()
     assert run(["run", "stock", "-t", "theirs", "-b", "0.1s", "-s", "done"]) == 0
     said = capsys.readouterr().err
-    assert "told no budget" in said and "never measured" not in said
+    assert "takes no budget" in said and "never measured" not in said
 
 
 def test_verify_takes_a_file_for_the_one_it_is_named_like(tmp_path: Path) -> None:

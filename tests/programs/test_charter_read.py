@@ -13,7 +13,7 @@ from programs.charter import PROPOSERS, Charter, fields
 from programs.charter_edit import charter_fields, set_charter, take_charter
 from programs.charter_kinds import kind_of
 from programs.charter_prose import sentences, with_prose
-from programs.charter_read import FIELDS, Claim, judge, read_phrases, written
+from programs.charter_read import FIELDS, CharterClaim, judge, read_phrases, written
 from programs.shelf import starters
 
 PROGRAM = """# Plan
@@ -93,15 +93,17 @@ def test_each_sentence_is_traced_to_its_line_and_nothing_else_is_read() -> None:
     assert read_phrases(ours).findings and not read_phrases(ours.replace("last 20%", "last 95%")).findings
 
 
-def judged(*claims: Claim, unexpressed: tuple[int, ...] = ()) -> Any:
+def judged(*claims: CharterClaim, unexpressed: tuple[int, ...] = ()) -> Any:
     return judge(read_phrases(PROGRAM), claims, unexpressed)
 
 
 def test_a_claim_with_its_words_counts_and_is_written_down() -> None:
     reading = judged(
-        Claim("wave", 6, (SIX,)), Claim("screen.fraction", 0.25, (QUARTER,)), Claim("no_repeat", True, (TWICE,)),
+        CharterClaim("wave", 6, (SIX,)),
+        CharterClaim("screen.fraction", 0.25, (QUARTER,)),
+        CharterClaim("no_repeat", True, (TWICE,)),
         unexpressed=(5,),
-    )  # fmt: skip
+    )
     assert reading.values == {"screen.fraction": 0.25, "wave": 6, "no_repeat": True}
     assert [(f.sentence.line, f.words) for f in reading.findings] == [
         (4, "a quarter of the time"), (3, "six candidates"), (7, "Never train"),
@@ -109,57 +111,61 @@ def test_a_claim_with_its_words_counts_and_is_written_down() -> None:
     assert [s.text for s in reading.unexpressed] == ["Write neatly."]
     text = written(PROGRAM, reading)
     assert charter_fields(text) == reading.values and text.endswith(PROGRAM)
-    assert written(text, judge(read_phrases(text), [Claim("wave", 6, (SIX,))], ())) == text
+    assert written(text, judge(read_phrases(text), [CharterClaim("wave", 6, (SIX,))], ())) == text
 
 
 @pytest.mark.parametrize(
     ("claim", "reason", "mendable"),
     [
-        (Claim("wave", 6, ((2, "make six candidates"),)), "do not stand in sentence 2", False),
-        (Claim("wave", 6, ((3, "six candidates"),)), "do not stand in sentence 3", False),
-        (Claim("wave", 6, ((2, "ix candidates"),)), "do not stand", False),
-        (Claim("wave", 6, ((2, "side"),)), "do not stand", False),
-        (Claim("wave", 6, ((2, ""),)), "do not stand", False),
-        (Claim("wave", 6, ((0, "Go"),)), "no sentence 0", False),
-        (Claim("wave", 6, ((99, "Go"),)), "no sentence 99", False),
-        (Claim("wave", 6, (SIX, (6, "six candidates"))), "do not stand in sentence 6", False),
-        (Claim("wave", 6, ()), "no sentence is named", False),
-        (Claim("wave", 0, (SIX,)), "wave must be greater than or equal to 1, not 0", True),
-        (Claim("wave", "6", (SIX,)), 'wave must be an integer, not "6"', True),
-        (Claim("wave", 6.0, (SIX,)), "wave must be an integer, not 6.0", True),
-        (Claim("wave", None, (SIX,)), "wave must be an integer, not null", True),
-        (Claim("wave", float("nan"), (SIX,)), "that JSON can hold", True),
-        (Claim("wave", [[1]], (SIX,)), "must be one value", True),
-        (Claim("proposers", {"gut": 1}, (SIX,)), "proposers key gut must be", True),
-        (Claim("budget", 9, (SIX,)), "no such field", True),
-        (Claim("version", 1, (SIX,)), "no such field", True),
-        (Claim("screen", {"fraction": 0.2}, (QUARTER,)), "no such field", True),
-        (Claim("focus", ["optimizer"], (SIX,)), "does not stand in the words quoted", False),
+        (CharterClaim("wave", 6, ((2, "make six candidates"),)), "do not occur in sentence 2", False),
+        (CharterClaim("wave", 6, ((3, "six candidates"),)), "do not occur in sentence 3", False),
+        (CharterClaim("wave", 6, ((2, "ix candidates"),)), "do not occur", False),
+        (CharterClaim("wave", 6, ((2, "side"),)), "do not occur", False),
+        (CharterClaim("wave", 6, ((2, ""),)), "do not occur", False),
+        (CharterClaim("wave", 6, ((0, "Go"),)), "no sentence 0", False),
+        (CharterClaim("wave", 6, ((99, "Go"),)), "no sentence 99", False),
+        (CharterClaim("wave", 6, (SIX, (6, "six candidates"))), "do not occur in sentence 6", False),
+        (CharterClaim("wave", 6, ()), "names no sentence", False),
+        (CharterClaim("wave", 0, (SIX,)), "wave must be greater than or equal to 1, not 0", True),
+        (CharterClaim("wave", "6", (SIX,)), 'wave must be an integer, not "6"', True),
+        (CharterClaim("wave", 6.0, (SIX,)), "wave must be an integer, not 6.0", True),
+        (CharterClaim("wave", None, (SIX,)), "wave must be an integer, not null", True),
+        (CharterClaim("wave", float("nan"), (SIX,)), "must be a valid JSON value", True),
+        (CharterClaim("wave", [[1]], (SIX,)), "must be a single value", True),
+        (CharterClaim("proposers", {"gut": 1}, (SIX,)), "proposers key gut must be", True),
+        (CharterClaim("budget", 9, (SIX,)), "no such field", True),
+        (CharterClaim("version", 1, (SIX,)), "no such field", True),
+        (CharterClaim("screen", {"fraction": 0.2}, (QUARTER,)), "no such field", True),
+        (CharterClaim("focus", ["optimizer"], (SIX,)), "does not occur in the quoted words", False),
     ],
 )
-def test_a_claim_without_its_words_or_with_a_wrong_value_does_not(claim: Claim, reason: str, mendable: bool) -> None:
+def test_a_claim_without_its_words_or_with_a_wrong_value_does_not(
+    claim: CharterClaim, reason: str, mendable: bool
+) -> None:
     reading = judged(claim)
     assert not reading.findings and [r.mendable for r in reading.refusals] == [mendable]
     assert reason in reading.refusals[0].reason, reading.refusals
 
 
 def test_a_default_without_a_sentence_is_left_out_in_silence() -> None:
-    assert judged(Claim("wave", 1, ()), Claim("proposers", {"random": 1.0}, ())).refusals == ()
-    assert judged(Claim("no_repeat", True, (TWICE,))).values == {"no_repeat": True}
+    assert judged(CharterClaim("wave", 1, ()), CharterClaim("proposers", {"random": 1.0}, ())).refusals == ()
+    assert judged(CharterClaim("no_repeat", True, (TWICE,))).values == {"no_repeat": True}
 
 
 def test_two_sentences_with_two_values_contradict_each_other_and_neither_is_written() -> None:
-    reading = judged(Claim("wave", 6, (SIX,)), Claim("wave", 10, (TEN,)), Claim("no_repeat", True, (TWICE,)))
+    reading = judged(
+        CharterClaim("wave", 6, (SIX,)), CharterClaim("wave", 10, (TEN,)), CharterClaim("no_repeat", True, (TWICE,))
+    )
     assert [(f.value, f.sentence.line) for f in reading.contradictions["wave"]] == [(6, 3), (10, 9)]
     assert reading.values == {"no_repeat": True}
-    assert not judged(Claim("wave", 6, (SIX,)), Claim("wave", 6, (TEN,))).contradictions
+    assert not judged(CharterClaim("wave", 6, (SIX,)), CharterClaim("wave", 6, (TEN,))).contradictions
 
 
 def test_what_our_own_phrase_says_is_not_for_a_model_to_judge() -> None:
     text = with_prose(set_charter(PROGRAM, "wave", 6))
     base = read_phrases(text)
     number = base.findings[0].sentence.number
-    reading = judge(base, [Claim("wave", 9, ((number, "Make 6 candidates"),))], [number])
+    reading = judge(base, [CharterClaim("wave", 9, ((number, "Make 6 candidates"),))], [number])
     assert reading.values == {"wave": 6} and reading.refusals == () and reading.unexpressed == ()
 
 

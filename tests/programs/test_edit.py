@@ -167,7 +167,7 @@ def test_replacing_the_ideas(text: str) -> None:
 
 @pytest.mark.parametrize("item", ["- nested", "# heading", "```", "", "1. one", "a\n\n- b"])
 def test_an_idea_that_is_no_single_item_is_refused(item: str) -> None:
-    with pytest.raises(ProgramError, match=r"idea 1 does not read as one list item|more items"):
+    with pytest.raises(ProgramError, match=r"idea 1 is not a single list item|more items"):
         edit.replace_ideas("# T\n", [item])
 
 

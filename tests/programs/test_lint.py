@@ -49,7 +49,7 @@ def test_a_charter_shown_as_code_is_no_misplaced_one() -> None:
 def test_terms_that_a_task_lacks() -> None:
     program = Program.parse(HEAD + "  proposers: {queue: 1}\n---\n## Ideas\n- `lr=1`\n- `depth=2`\n")
     messages = lint(program, known_terms=lambda term: term.startswith("lr"))
-    assert messages == [LintMessage(7, "warning", "unknown-term", "this task has no edit `depth=2`: skipped")]
+    assert messages == [LintMessage(7, "warning", "unknown-term", "this task has no edit `depth=2`: idea skipped")]
 
 
 def test_a_message_names_its_place() -> None:

@@ -34,7 +34,7 @@ SIZE = 2_400
 def test_brackets_without_end_are_refused_with_their_line(text: str, line: int) -> None:
     (message,) = check(text.encode(), "program.md")
     assert (message.level, message.line) == ("error", line)
-    assert message.message == f"more than {MAX_NESTED:,} square brackets stand within {DEEP} others that are still open"
+    assert message.message == f"more than {MAX_NESTED:,} square brackets are nested more than {DEEP} deep"
     with pytest.raises(ProgramError, match=rf"^program.md:{line}: more than 1,000 square brackets") as caught:
         Program.parse(text, "program.md")
     assert caught.value.hint

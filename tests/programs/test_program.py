@@ -142,10 +142,10 @@ def test_words_of_unspaced_scripts() -> None:
         (b"", "p.md:1: the file is empty"),
         (b" \n\t\n", "p.md:1: the file is empty"),
         (b"ok\n\xff\n", "p.md:2: byte 0xff is not UTF-8"),
-        (b"a\nb\n\0\n", "p.md:3: a NUL byte: a binary file"),
+        (b"a\nb\n\0\n", "p.md:3: the file is binary (NUL byte)"),
         (b"\x89PNG\r\n\x1a\n", "p.md:1: byte 0x89 is not UTF-8"),
-        ("text".encode("utf-16"), "p.md:1: a NUL byte: a binary file"),
-        (b"x" * (MAX_BYTES + 1), "p.md:1: the file is larger than 262,144 bytes, the most that a program has"),
+        ("text".encode("utf-16"), "p.md:1: the file is binary (NUL byte)"),
+        (b"x" * (MAX_BYTES + 1), "p.md:1: the file is larger than 262,144 bytes, the maximum for a program"),
         (b"---\nmetaloop:\n  wave: 2\n\nbody\n", "p.md:1: the front matter is not closed"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from tests.redteam.attempts import PRELUDE
 from tests.redteam.harness import Cheat, World
-from trainer.launcher import Limits, Request
+from trainer.launcher import ProcessLimits, ProcessRequest
 from trainer.local import LocalLauncher
 
 pytestmark = pytest.mark.slow
@@ -103,7 +103,9 @@ def test_hidden_rows_do_not_reach_another_sandbox(world: World, channel: str, ma
         try:
             launcher.start()
             started.set()
-            told.append(launcher.run(Request("train", Limits(10.0, 20.0), files={"train.py": hear.encode()})))
+            told.append(
+                launcher.run(ProcessRequest("train", ProcessLimits(10.0, 20.0), files={"train.py": hear.encode()}))
+            )
         finally:
             started.set()
             launcher.close()

@@ -43,7 +43,7 @@ def test_a_checkpoint_that_is_a_pickle_bomb(attack: Attack, task: str) -> None:
     code = "import os, pickle\nwith open(os.environ['METALOOP_TRAIN_CHECKPOINT'], 'wb') as file:\n"
     case = attack(task, top=BOMB, train=code + "    pickle.dump(_Bomb(), file)\nreturn")
     case.assert_no_gain()
-    case.assert_rows("invalid", "text is withheld")
+    case.assert_rows("invalid", "message is withheld")
     assert "boom" not in case.log
 
 
@@ -86,13 +86,13 @@ prepare.Clock.done = lambda self: False
 """
     case = attack("points", train=code, fixed_steps=False)
     case.assert_no_gain()
-    case.assert_rows("timeout", "killed at the hard line")
+    case.assert_rows("timeout", "killed at the hard limit")
     assert case.row.device_seconds > 0.1
 
 
 @pytest.mark.exploit(14)
 def test_training_on_after_the_budget_is_paid_for(attack: Attack) -> None:
-    """14 a source that stops itself late, but before the hard line, is charged what it took."""
+    """14 a source that stops itself late, but before the hard limit, is charged what it took."""
     late = "import time\nwhile time.process_time() < 0.4: pass"
     case = attack("points", train=late, fixed_steps=False, hard_extra=5.0)
     case.assert_rows("ok")
@@ -107,7 +107,9 @@ for _name, _module in list(sys.modules.items()):
     if _name.startswith("trainer"):
         for _key, _value in list(vars(_module).items()):
             if callable(_value) and not _key.startswith("__") and _key not in ("child", "Exchange", "Any", "Callable"):
-                if _key in ("negative_log_likelihood", "unheard", "judge", "score", "report", "_read_status", "_copy"):
+                if _key in (
+                    "negative_log_likelihood", "redact_output", "judge", "score", "report", "_read_status", "_copy"
+                ):
                     setattr(_module, _key, lambda *a, **k: 0.0)
 np.isfinite = lambda array: np.ones(np.shape(array), bool)
 np.load_ = np.load
@@ -139,13 +141,16 @@ def test_lifted_limits_hold(attack: Attack) -> None:
     """14 after its limits are lifted in every frame below, the process is killed at the old line."""
     case = attack("points", top=EVALUATOR, train="while True: pass", fixed_steps=False)
     case.assert_no_gain()
-    case.assert_rows("timeout", "hard line")
+    case.assert_rows("timeout", "hard limit")
 
 
 EXITS = {
     "before anything": ("import sys; sys.exit(0)", "wrote no checkpoint"),
     "with a success to tell": ("import os; print('metric: 0.0', flush=True); os._exit(0)", "wrote no checkpoint"),
-    "an empty checkpoint": ("import os; open(os.environ['METALOOP_TRAIN_CHECKPOINT'], 'w'); os._exit(0)", "plain file"),
+    "an empty checkpoint": (
+        "import os; open(os.environ['METALOOP_TRAIN_CHECKPOINT'], 'w'); os._exit(0)",
+        "regular file",
+    ),
 }
 
 
@@ -271,7 +276,7 @@ def test_stalling_in_a_step(attack: Attack, world: World) -> None:
     code = "def step(model, state, symbols):\n    __import__('time').sleep(3600)\n"
     case = attack("letters", end=code, scoring=hasty(world))
     case.assert_no_gain()
-    assert case.row.status == "invalid" and "does not answer in time" in case.row.reason, case.row
+    assert case.row.status == "invalid" and "did not answer in time" in case.row.reason, case.row
 
 
 @pytest.mark.exploit(38)
@@ -280,7 +285,7 @@ def test_answering_ever_more_slowly(attack: Attack, world: World) -> None:
     code = "def step(model, state, symbols):\n    __import__('time').sleep(0.15)\n    return model[symbols], state\n"
     case = attack("letters", end=code, scoring=hasty(world))
     case.assert_no_gain()
-    assert case.row.status == "invalid" and "does not answer in time" in case.row.reason, case.row
+    assert case.row.status == "invalid" and "did not answer in time" in case.row.reason, case.row
 
 
 @pytest.mark.exploit(38)

@@ -111,7 +111,7 @@ def test_a_source_that_recognises_its_verification(strokes: Worker, how: dict[st
     if found.status == "ok":
         raise Gain(f"{how}: verified, {found}")
     assert found.metric is None
-    stopped = ("clock:", "killed at the hard line") if how.get("carried", True) else "FileNotFoundError"
+    stopped = ("clock:", "killed at the hard limit") if how.get("carried", True) else "FileNotFoundError"
     assert found.reason.startswith(stopped), found
     assert found.findings[-1:] == ((found.reason,) if found.reason.startswith("clock:") else ())
 

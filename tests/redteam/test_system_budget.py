@@ -10,10 +10,10 @@ import pytest
 from tests.redteam.attempts import answers, assert_all, trying
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import Case
-from trainer.launcher import Limits, Request
+from trainer.launcher import ProcessLimits, ProcessRequest
 from trainer.task import Task
 
-LINE = 0.125  # CPU-seconds: the hard line of the task `points`
+LINE = 0.125  # CPU-seconds: the hard limit of the task `points`
 LATE = 0.6  # CPU-seconds over a line within which everything is dead on a busy machine, ten times what it takes
 
 
@@ -26,7 +26,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Task, "wall_cap", lambda self, fraction=1.0: SOON)
 
 
-def killed(case: Case, reason: str = "killed at the hard line") -> None:
+def killed(case: Case, reason: str = "killed at the hard limit") -> None:
     """Both rows are a timeout that is charged about the line, and no more."""
     case.assert_no_gain()
     case.assert_rows("timeout", reason)
@@ -173,7 +173,7 @@ def test_a_forged_error(attack: Attack, message: str) -> None:
 
 
 @pytest.mark.exploit(33)
-@pytest.mark.parametrize("message", ["MemoryError", "timeout", "killed at the hard line"])
+@pytest.mark.parametrize("message", ["MemoryError", "timeout", "killed at the hard limit"])
 def test_a_forged_error_costs_what_it_cost(attack: Attack, message: str) -> None:
     """33 a crash that calls itself something else: charged, without a metric."""
     code = f'import os\nos.write(3, b\'{{"kind": "x", "line": "{message}"}}\')\nos._exit(1)'
@@ -290,7 +290,7 @@ def test_what_a_flood_costs_us(attack: Attack, world: Any) -> None:
     spent, code = 0.0, b"import os\nwhile True: os.write(1, b'x' * 65536)"
     own = time.process_time()
     for _ in range(3):
-        ended = ground.launcher.run(Request("train", Limits(0.3, 10.0), files={"train.py": code}))
+        ended = ground.launcher.run(ProcessRequest("train", ProcessLimits(0.3, 10.0), files={"train.py": code}))
         assert ended.killed == "cpu"
         assert ended.cpu_seconds < 0.3 + LATE
         spent += ended.cpu_seconds

@@ -14,7 +14,7 @@ from tests.redteam.attempts import answers, assert_all, trying
 from tests.redteam.conftest import Attack
 from trainer import outer
 from trainer.blob import Blob
-from trainer.launcher import Limits, Request
+from trainer.launcher import ProcessLimits, ProcessRequest
 
 FULL = {
     "one file": "_os.posix_fallocate(_os.open('f', 66), 0, 1 << 33)",
@@ -63,12 +63,12 @@ ARTIFACTS = {
     "a hard link": ("_os.link(_os.__file__, 'checkpoint.pt')", "crash", "PermissionError"),
     "a FIFO": ("_os.mkfifo('checkpoint.pt')", "crash", "PermissionError"),
     "a device": ("_os.mknod('checkpoint.pt', 0o20666, 0x105)", "crash", "PermissionError"),
-    "a folder": ("_os.mkdir('checkpoint.pt')", "invalid", "no plain file"),
+    "a folder": ("_os.mkdir('checkpoint.pt')", "invalid", "not a regular file"),
     "a closed folder around it": ("_os.mkdir('checkpoint.pt', 0)", "invalid", "checkpoint"),
-    "empty": ("open('checkpoint.pt', 'w')", "invalid", "no plain file"),
-    "too large": ("_os.truncate(_os.open('checkpoint.pt', 66), (4 << 20) + 1)", "invalid", "no plain file"),
+    "empty": ("open('checkpoint.pt', 'w')", "invalid", "not a regular file"),
+    "too large": ("_os.truncate(_os.open('checkpoint.pt', 66), (4 << 20) + 1)", "invalid", "not a regular file"),
     "sparse, as large as may be": ("_os.truncate(_os.open('checkpoint.pt', 66), 4 << 20)", "invalid", ""),
-    "nobody may read it": ("_os.close(_os.open('checkpoint.pt', 66, 0))", "invalid", "plain file|cannot be taken"),
+    "nobody may read it": ("_os.close(_os.open('checkpoint.pt', 66, 0))", "invalid", "regular file|cannot be read"),
     "none": ("0", "invalid", "no checkpoint"),
     "its folder gone": ("_os.rename('/tmp', '/gone')", "crash", "OSError|PermissionError"),
 }
@@ -103,7 +103,9 @@ os._exit(0)
     ground = world.ground("points")
     with Blob() as one, Blob() as two:
         for target in (one, two):
-            request = Request("train", Limits(2.0, 10.0), files={"train.py": code.encode()}, checkpoint_mb=1)
+            request = ProcessRequest(
+                "train", ProcessLimits(2.0, 10.0), files={"train.py": code.encode()}, checkpoint_mb=1
+            )
             ended = ground.launcher.run(replace(request, descriptors={"checkpoint_out": target.fd}))
             assert (ended.exit_code, ended.artifact) == (0, "")
             assert target.size == 1 << 20

@@ -19,7 +19,7 @@ from trainer import gpu
 from trainer.compile_cache import CompileCache
 from trainer.device_profile import DeviceProfile, train_environment
 from trainer.gpus import usable
-from trainer.launcher import Ended, Limits, Request
+from trainer.launcher import Ended, ProcessLimits, ProcessRequest
 from trainer.local import LocalLauncher
 from trainer.referee import Failed, judge
 
@@ -102,7 +102,7 @@ def test_a_helper_from_before_is_no_alibi(smi: Smi) -> None:
 def test_an_answer_that_is_not_understood_is_no_all_clear(smi: Smi, apps: str) -> None:
     """41 a name with line ends or a driver that changed its words: an error, not a clean card."""
     with pytest.raises(EnvironmentProblem, match="cannot read its line"):
-        gpu.clean_after(0, gpu.Usage(0, ()), smi(apps, "0\n"), patience=0.0)
+        gpu.clean_after(0, gpu.GpuUsage(0, ()), smi(apps, "0\n"), patience=0.0)
 
 
 # --- what passes from one experiment to the next ----------------------------------------------------------------------
@@ -118,7 +118,9 @@ def on_device() -> Iterator[LocalLauncher]:
 
 def _run(launcher: LocalLauncher, code: str, seconds: float = 200.0) -> Ended:
     told = train_environment(launcher.profile)
-    return launcher.run(Request("train", Limits(1e6, seconds, 1 << 15), {"train.py": code.encode()}, told))
+    return launcher.run(
+        ProcessRequest("train", ProcessLimits(1e6, seconds, 1 << 15), {"train.py": code.encode()}, told)
+    )
 
 
 _PLANT = """
@@ -193,7 +195,7 @@ def test_all_memory_of_the_gpu_is_an_oom(on_device: LocalLauncher) -> None:
     """28 and the next one has it all again."""
     code = "import torch\nheld = []\nwhile True: held.append(torch.ones(1 << 28, device='cuda'))"
     with pytest.raises(Failed) as failed:
-        judge(_run(on_device, code), Limits(1e6, 200.0), failure="crash")
+        judge(_run(on_device, code), ProcessLimits(1e6, 200.0), failure="crash")
     assert failed.value.status == "oom"
     assert _run(on_device, "import torch\nprint(float(torch.ones(9, device='cuda').sum()))").log == "9.0\n"
 

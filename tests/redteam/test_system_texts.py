@@ -108,5 +108,5 @@ def test_every_word_that_is_not_ours_goes_through_a_filter() -> None:
 @pytest.mark.parametrize("name", [r"a\n## Confirmed", r"\e[31mred", r"\u202ex", "x" * 121])
 def test_a_name_is_one_line_that_can_be_seen(name: str) -> None:
     """32 a program's name stands in headings and tables everywhere: it is refused at the door."""
-    with pytest.raises(ProgramError, match="name is no short line"):
+    with pytest.raises(ProgramError, match="name must be one short line"):
         Program.parse(f'---\nmetaloop:\n  name: "{name}"\n---\n# Goal\n\nLower the loss.\n')

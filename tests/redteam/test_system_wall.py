@@ -19,7 +19,7 @@ from tests.redteam.attempts import PRELUDE
 from tests.redteam.harness import World
 from trainer import outer
 from trainer.inside import wire
-from trainer.launcher import LauncherFault, Limits, Request
+from trainer.launcher import LauncherFault, ProcessLimits, ProcessRequest
 from trainer.local import LocalLauncher
 
 # What runs instead of the template: it turns into the id that owns nothing and loads the template's filter, then tries.
@@ -215,7 +215,7 @@ def _told(reply: bytes, descriptors: list[int] | None = None) -> Any:
     thread = threading.Thread(target=answer)
     thread.start()
     try:
-        return launcher._ask(Request("noop", Limits(1.0, 1.0)), None)
+        return launcher._ask(ProcessRequest("noop", ProcessLimits(1.0, 1.0)), None)
     finally:
         thread.join()
         if launcher._socket is not None:

@@ -121,7 +121,7 @@ def test_no_key_is_in_what_an_agent_sees(tmp_path: Path) -> None:
     ended = sandbox.run(["python3", "-c", LOOK, str(data), str(prefix), "/home", "/tmp"], timeout=200)
     judge(ended.stdout.decode())
     for name in ("token", "weights.bin", "server.pem"):
-        with pytest.raises(UsageError, match="may hold keys"):
+        with pytest.raises(UsageError, match="may contain keys"):
             AgentSandbox(tmp_path / "worktree", readable=(data / name,)).run(["true"])
 
 

@@ -80,7 +80,7 @@ def test_another_system_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_sandbox_starts_here_or_the_probe_says_why_in_one_line() -> None:
     said = bwrap.probe()
     if said is not None:
-        assert said.startswith("no sandbox here: ") and "\n" not in said
+        assert said.startswith("no sandbox: ") and "\n" not in said
         pytest.skip(said)
     assert bwrap.ensure()[0].is_file()
 
@@ -102,7 +102,7 @@ def test_a_namespace_without_room_for_another_is_recognised() -> None:
     ("setting", "said", "message", "hint"),
     [
         ({"kernel/unprivileged_userns_clone": "0"}, "bwrap: No permissions to create new namespace",
-         "user namespaces are off", "unprivileged_userns_clone=1"),
+         "user namespaces are disabled", "unprivileged_userns_clone=1"),
         ({"kernel/apparmor_restrict_unprivileged_userns": "1"}, "bwrap: setting up uid map: Permission denied",
          "AppArmor", "apparmor_restrict_unprivileged_userns=0"),
         ({}, "bwrap: Can't mount proc on /newroot/proc: Operation not permitted", "masks /proc", "systempaths"),
@@ -122,7 +122,7 @@ def test_each_cause_has_a_cure(
 
 
 def test_root_drops_to_a_uid_of_its_own() -> None:
-    assert bwrap.dropped_uid() in ((bwrap.NOBODY, 65534) if os.geteuid() == 0 else (None,))
+    assert bwrap.dropped_uid() in ((bwrap.DROPPED_ID, 65534) if os.geteuid() == 0 else (None,))
 
 
 @linux

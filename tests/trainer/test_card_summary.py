@@ -31,8 +31,8 @@ def test_a_good_card_is_told(folder: Path) -> None:
 
 
 def test_what_is_missing_is_named(folder: Path) -> None:
-    assert summary(carded(folder, headroom={"gain_sd": 14.9})).sentence == "headroom is missing"
-    assert summary(carded(folder, headroom={"gain_sd": 15}, resolved_share=0.3)).sentence == "resolution is missing"
+    assert summary(carded(folder, headroom={"gain_sd": 14.9})).sentence == "too little headroom"
+    assert summary(carded(folder, headroom={"gain_sd": 15}, resolved_share=0.3)).sentence == "too few detectable edits"
     assert summary(carded(folder, headroom=None)).sentence == "no headroom measured"
 
 

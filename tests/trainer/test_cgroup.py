@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from trainer import cgroup
-from trainer.cgroup import Group, Hierarchy, _Part
+from trainer.cgroup import Cgroup, Hierarchy, _GroupFolder
 from trainer.inside import metering
 from trainer.local import LocalLauncher
 
@@ -20,8 +20,8 @@ MOUNT = "{id} 23 0:28 {root} {folder} rw,relatime shared:9 - {kind} cgroup rw,{o
 
 
 @pytest.fixture
-def group() -> Iterator[Group]:
-    made = Group.create("test")
+def group() -> Iterator[Cgroup]:
+    made = Cgroup.create("test")
     if made is None:
         pytest.skip("no writable cgroup on this machine")
     yield made
@@ -44,7 +44,7 @@ def _start(code: str) -> subprocess.Popen[bytes]:
     return process
 
 
-def _run(group: Group, code: str) -> float:
+def _run(group: Cgroup, code: str) -> float:
     """CPU-seconds by rusage that a process took after it was put into the group."""
     with _start(code) as process:
         before = metering.cpu_seconds(process.pid)
@@ -56,12 +56,12 @@ def _run(group: Group, code: str) -> float:
     return usage.ru_utime + usage.ru_stime - before
 
 
-def test_a_burner_costs_what_rusage_says(group: Group) -> None:
+def test_a_burner_costs_what_rusage_says(group: Cgroup) -> None:
     used = _run(group, "burn(0.3)")
     assert group.cpu_seconds() == pytest.approx(used, abs=0.1)
 
 
-def test_a_child_that_hides_from_rusage_is_seen(group: Group) -> None:
+def test_a_child_that_hides_from_rusage_is_seen(group: Cgroup) -> None:
     code = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nchild = os.fork()\nburn(0.6)\n"
     code += "try: child and os.wait()\nexcept ChildProcessError: pass"  # it waits, and is told nothing
     assert 0.6 < _run(group, code) < 1.0
@@ -69,7 +69,7 @@ def test_a_child_that_hides_from_rusage_is_seen(group: Group) -> None:
     assert both and 1.2 < both < 1.75
 
 
-def test_descendants_move_along_and_are_killed(group: Group) -> None:
+def test_descendants_move_along_and_are_killed(group: Cgroup) -> None:
     with _start("child = os.fork()\nif child: print(child, flush=True)\ntime.sleep(600)") as parent:
         assert parent.stdin is not None and parent.stdout is not None
         parent.stdin.write(b"\n")
@@ -82,7 +82,7 @@ def test_descendants_move_along_and_are_killed(group: Group) -> None:
         assert parent.wait(60) == -signal.SIGKILL
 
 
-def test_a_cap_on_processes(group: Group) -> None:
+def test_a_cap_on_processes(group: Cgroup) -> None:
     if "processes" not in group.controls:
         pytest.skip("no pids controller")
     group.limit(None, 1)
@@ -92,7 +92,7 @@ def test_a_cap_on_processes(group: Group) -> None:
     assert _run(group, code) < 0.9
 
 
-def test_closed_groups_are_gone_and_quiet(group: Group) -> None:
+def test_closed_groups_are_gone_and_quiet(group: Cgroup) -> None:
     folders = [part.folder for part in group._parts]
     assert folders and all(folder.is_dir() for folder in folders)
     assert group.cpu_seconds() is not None
@@ -131,7 +131,7 @@ def _files(folder: Path, **texts: str) -> Path:
 def test_memory_by_v1(tmp_path: Path) -> None:
     control = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"
     _files(tmp_path, memory__max_usage_in_bytes="3145728\n", memory__oom_control=control)
-    group = Group([_Part(1, frozenset({"memory"}), tmp_path)])
+    group = Cgroup([_GroupFolder(1, frozenset({"memory"}), tmp_path)])
     assert group.peak_memory_mb() == 3.0
     assert group.out_of_memory_kills() == 3
     group.limit(100, 5)
@@ -147,7 +147,7 @@ def test_everything_by_v2(tmp_path: Path) -> None:
     stat = "usage_usec 1500000\nuser_usec 1400000\nsystem_usec 100000\n"
     events = "low 0\nhigh 0\nmax 4\noom 1\noom_kill 1\noom_group_kill 0\n"
     _files(tmp_path, cpu__stat=stat, memory__peak="1048576\n", memory__events=events)
-    group = Group([_Part(2, frozenset({"cpu", "memory", "processes"}), tmp_path)])
+    group = Cgroup([_GroupFolder(2, frozenset({"cpu", "memory", "processes"}), tmp_path)])
     assert group.cpu_seconds() == 1.5
     assert group.peak_memory_mb() == 1.0
     assert group.out_of_memory_kills() == 1
@@ -183,16 +183,16 @@ def test_the_own_group_is_found_in_a_hybrid_layout(tmp_path: Path) -> None:
 def test_a_group_that_somebody_else_watches_is_left_alone(tmp_path: Path) -> None:
     theirs = Hierarchy(1, frozenset({"cpuacct"}), tmp_path, False)
     if os.geteuid() == 0:  # a user's own folder counts as delegated to that user
-        assert Group.create("test", [theirs]) is None
-    assert Group.create("test", [Hierarchy(1, frozenset({"cpuacct"}), Path("/proc"), True)]) is None
-    assert Group.create("test", []) is None
+        assert Cgroup.create("test", [theirs]) is None
+    assert Cgroup.create("test", [Hierarchy(1, frozenset({"cpuacct"}), Path("/proc"), True)]) is None
+    assert Cgroup.create("test", []) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_limits_above_stay_in_force(tmp_path: Path) -> None:
     """A v1 memory group without use_hierarchy would let its children out of its own cap."""
     _files(tmp_path, memory__use_hierarchy="0\n")
-    assert Group.create("test", [Hierarchy(1, frozenset({"memory"}), tmp_path, True)]) is None
+    assert Cgroup.create("test", [Hierarchy(1, frozenset({"memory"}), tmp_path, True)]) is None
     assert [path.name for path in tmp_path.iterdir()] == ["memory.use_hierarchy"]
 
 
@@ -203,7 +203,7 @@ def test_doctor_gets_a_line() -> None:
 
 def test_a_group_that_does_not_take_the_template_is_closed_and_not_counted_by(tmp_path: Path) -> None:
     launcher = LocalLauncher(sandbox=False, libraries="standard")
-    launcher.group = made = Group([_Part(2, frozenset({"memory"}), tmp_path / "removed by somebody")])
+    launcher.group = made = Cgroup([_GroupFolder(2, frozenset({"memory"}), tmp_path / "removed by somebody")])
     assert made.controls == {"memory"}
     try:
         launcher.start()

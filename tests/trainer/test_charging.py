@@ -16,11 +16,11 @@ from trainer.data import DataStore
 from trainer.device_profile import DeviceProfile
 from trainer.experiment import Spec, Trainer
 from trainer.gpu import Lease
-from trainer.gpus import Gpu, Seat
-from trainer.launcher import Ended, Limits
+from trainer.gpus import Gpu, GpuSeat
+from trainer.launcher import Ended, ProcessLimits
 from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
-from trainer.referee import Failed, Tally, judge
+from trainer.referee import ExperimentTally, Failed, judge
 from trainer.sampler import Sampler
 from trainer.source import Source
 from trainer.task import Task
@@ -52,7 +52,7 @@ def test_a_crash_pays_what_it_held(held: Trainer, with_main: Callable[[str], Sou
 def test_the_hard_line_is_one_of_the_clock(held: Trainer, with_main: Callable[[str], Source]) -> None:
     held.task = replace(held.task, budget_seconds=0.4, hard_factor=1.25, hard_extra=0.1)
     outcome = held.run(Spec(with_main("import time; time.sleep(3600)"), seed=1))
-    assert outcome.status == "timeout" and "by the clock" in outcome.reason
+    assert outcome.status == "timeout" and "of wall time" in outcome.reason
     assert outcome.device_seconds == outcome.wall_seconds
 
 
@@ -98,12 +98,12 @@ def test_those_who_share_are_so_many(tmp_path: Path) -> None:
 
 def test_launchers_take_different_gpus(tmp_path: Path) -> None:
     two = (H200, replace(H200, index=1))
-    seats = [Seat(two, tmp_path / "seats") for _ in range(4)]
+    seats = [GpuSeat(two, tmp_path / "seats") for _ in range(4)]
     assert [seat.gpu.index for seat in seats] == [0, 1, 0, 1]
     seats[1].close()
-    assert Seat(two, tmp_path / "seats").gpu.index == 1
-    with pytest.raises(EnvironmentProblem, match="no GPU"):
-        Seat((), tmp_path / "seats")
+    assert GpuSeat(two, tmp_path / "seats").gpu.index == 1
+    with pytest.raises(EnvironmentProblem, match="no usable GPU"):
+        GpuSeat((), tmp_path / "seats")
 
 
 # --- what is seen from outside ---------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def _ended(error: str = "", killed: str = "", code: int = 1) -> Ended:
 )
 def test_out_of_memory_is_told_from_a_crash(ended: Ended, status: str) -> None:
     with pytest.raises(Failed) as failed:
-        judge(ended, Limits(10.0, 10.0), failure="crash")
+        judge(ended, ProcessLimits(10.0, 10.0), failure="crash")
     assert failed.value.status == status
 
 
@@ -207,12 +207,12 @@ def test_an_error_behind_a_compilers_words_is_seen(held: Trainer, with_main: Cal
 
 
 def test_a_tally_tells_the_devices_memory_where_it_is_known() -> None:
-    assert Tally(peak_memory_mb=300.0).memory_mb == 300.0
-    assert Tally(peak_memory_mb=300.0, device_memory_mb=4000.0).memory_mb == 4000.0
+    assert ExperimentTally(peak_memory_mb=300.0).memory_mb == 300.0
+    assert ExperimentTally(peak_memory_mb=300.0, device_memory_mb=4000.0).memory_mb == 4000.0
 
 
 def test_on_a_cpu_a_sleeper_pays_for_its_time_too(task: Task) -> None:
     """The larger of its CPU-seconds and a twentieth of the wall time; what was truly spent is the CPU alone."""
     slow = replace(task, wall_factor=20.0)
-    assert CpuSeconds().seconds(slow, Tally(cpu=0.1, wall=40.0), 41.0) == (2.0, 0.1)
-    assert CpuSeconds().seconds(slow, Tally(cpu=3.0, wall=40.0), 41.0) == (3.0, 3.0)
+    assert CpuSeconds().seconds(slow, ExperimentTally(cpu=0.1, wall=40.0), 41.0) == (2.0, 0.1)
+    assert CpuSeconds().seconds(slow, ExperimentTally(cpu=3.0, wall=40.0), 41.0) == (3.0, 3.0)

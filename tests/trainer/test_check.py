@@ -9,7 +9,7 @@ import pytest
 
 from trainer import scaffold
 from trainer.check import check
-from trainer.finding import Finding
+from trainer.finding import CheckFinding
 from trainer.local import LocalLauncher
 from trainer.task import TASKS
 
@@ -19,7 +19,7 @@ def folder(tmp_path: Path, session_cache: Path) -> Path:
     return scaffold.init(tmp_path / "own")
 
 
-def _errors(findings: list[Finding]) -> list[Finding]:
+def _errors(findings: list[CheckFinding]) -> list[CheckFinding]:
     return [finding for finding in findings if finding.level == "error"]
 
 
@@ -41,10 +41,10 @@ def test_scaffold_keeps_the_contract(folder: Path, launcher: LocalLauncher) -> N
         ("prepare.py", "import numpy as np", "import numpy, trainer", "text", "imports trainer"),
         ("train.py", "def load(path):", "def read(path):", "text", "defines no load()"),
         ("prepare.py", "import torch", "import", "text", "prepare.py:12: invalid syntax"),
-        ("data.py", "PCG64(seed)", "PCG64()", "data", "other bytes"),
+        ("data.py", "PCG64(seed)", "PCG64()", "data", "different bytes"),
         ("data.py", "PCG64(seed)", "PCG64(1)", "data", "same hidden split"),
         ("data.py", 'np.save(out / "targets.npy"', 'np.save(out / "labels.npy"', "data", "no targets.npy"),
-        ("data.py", "integers(0, CLASSES, rows)", "integers(0, 9, rows)", "data", "targets from 0 to"),
+        ("data.py", "integers(0, CLASSES, rows)", "integers(0, 9, rows)", "data", "targets range from 0 to"),
         ("train.py", "torch.manual_seed(prepare.SEED)", "torch.manual_seed(7)", "fixed steps", "same metric"),
         ("train.py", "torch.manual_seed(prepare.SEED)", "torch.seed()", "fixed steps", "same seed gave"),
         ("train.py", "while not prepare.clock.done()", "for _ in range(30)", "soft budget", "a quarter"),
@@ -69,7 +69,7 @@ def test_breaches_are_found(
         ("train.py", "past.length < CTX ", "past.length < CTX // 2 ", "chunks score"),
         ("train.py", "return found, past", "return found + found[:1], past", "depends on the other rows"),
         ("train.py", "return found, past", "return found", "step must return"),
-        ("data.py", "start = np.full((count, 1), ord(NEWLINE))", "start = np.roll(targets[:, -1:], 1)", "give it away"),
+        ("data.py", "start = np.full((count, 1), ord(NEWLINE))", "start = np.roll(targets[:, -1:], 1)", "so reveal it"),
     ],
 )
 def test_breaches_of_a_language_model(

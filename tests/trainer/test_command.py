@@ -102,7 +102,7 @@ def test_an_artifact_takes_the_place_of_no_file(tmp_path: Path) -> None:
 def test_it_never_runs_without_a_sandbox(tmp_path: Path) -> None:
     task = made(tmp_path, foreign_repos.shell)
     trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"), sandbox=False)
-    with pytest.raises(UsageError, match="sandbox only"):
+    with pytest.raises(UsageError, match="only in the sandbox"):
         trainer.run(Spec(task.baseline(), 1))
 
 

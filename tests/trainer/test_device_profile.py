@@ -22,7 +22,7 @@ from trainer.experiment import Spec, Trainer
 from trainer.gpus import Gpu
 from trainer.inside import compilers, device_filter
 from trainer.inside.namespaces import INNER, WORK
-from trainer.launcher import Ended, Limits, Request
+from trainer.launcher import Ended, ProcessLimits, ProcessRequest
 from trainer.local import LocalLauncher
 from trainer.streams import Streams
 from trainer.task import Task
@@ -43,7 +43,9 @@ def plain_device() -> Iterator[LocalLauncher]:
 @pytest.fixture
 def script(plain_device: LocalLauncher) -> Script:
     def run(code: str, memory_mb: int = 512, wall: float = 120.0) -> Ended:
-        return plain_device.run(Request("train", Limits(1e6, wall, memory_mb), files={"train.py": code.encode()}))
+        return plain_device.run(
+            ProcessRequest("train", ProcessLimits(1e6, wall, memory_mb), files={"train.py": code.encode()})
+        )
 
     return run
 

@@ -16,7 +16,7 @@ from programs.shelf import starter
 from tests.events import into
 from trainer.cache import Cache
 from trainer.data import DataStore
-from trainer.devices import Devices, Landing
+from trainer.devices import Completed, Devices
 from trainer.experiment import Spec, Trainer
 from trainer.local import LocalLauncher
 from trainer.streams import Streams
@@ -51,7 +51,7 @@ def specs(task: Task, *fractions: float, first: int = 1) -> list[Spec]:
     return [Spec(task.baseline(), first + n, "search", fraction) for n, fraction in enumerate(fractions)]
 
 
-def fly(devices: Devices, wanted: list[Spec]) -> list[Landing]:
+def fly(devices: Devices, wanted: list[Spec]) -> list[Completed]:
     """Landings in the order of the specs."""
     landed = dict(devices.run(wanted, lambda: True))
     return [landed[place] for place in range(len(wanted))]

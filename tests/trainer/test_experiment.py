@@ -76,9 +76,9 @@ def test_work_folders_are_removed(task: Task, data: DataStore, bare_launcher: Lo
         ("prepare.save({})\nreturn", "invalid", "RuntimeError (line "),
         ("open('checkpoint.pt', 'w').write('junk')\nreturn", "invalid", ""),
         ("import os; os.symlink('/etc/passwd', 'checkpoint.pt')\nreturn", "crash", "PermissionError"),
-        ("import os; os.mkdir('checkpoint.pt')\nreturn", "invalid", "plain file"),
+        ("import os; os.mkdir('checkpoint.pt')\nreturn", "invalid", "regular file"),
         ("import os; os.mkdir('checkpoint.pt', 0)\nreturn", "invalid", ""),
-        ("open('checkpoint.pt', 'wb').truncate(65 << 20)\nreturn", "invalid", "plain file"),
+        ("open('checkpoint.pt', 'wb').truncate(65 << 20)\nreturn", "invalid", "regular file"),
         ("x = bytearray(8 << 30)", "oom", "MemoryError"),
         (
             "raise RuntimeError('first: out of memory\\nthen: out of memory')",
@@ -86,7 +86,7 @@ def test_work_folders_are_removed(task: Task, data: DataStore, bare_launcher: Lo
             "RuntimeError: first: out of memory",
         ),
         ("torch.zeros(8 << 30)", "oom", "memory"),
-        ("while True: pass", "timeout", "hard line"),
+        ("while True: pass", "timeout", "hard limit"),
     ],
 )
 def test_failures(outcome_of: Run, code: str, status: str, reason: str) -> None:
@@ -116,7 +116,7 @@ def _with_logits(task: Task, expression: str) -> Source:
         ("model(inputs) + float('inf')", "not finite"),
         ("model(inputs)[:, :2]", "shape"),
         ("model(inputs)[:7]", "shape"),
-        ("[1, 2, 3]", "AttributeError; its text is withheld"),
+        ("[1, 2, 3]", "AttributeError; the message is withheld"),
         ("1 / 0", "ZeroDivisionError (line "),
         ("__import__('os')._exit(0)", "bytes, expected"),
         ("__import__('os').ftruncate(5, 8) or __import__('os')._exit(0)", "bytes, expected"),

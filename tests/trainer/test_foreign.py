@@ -147,7 +147,7 @@ def test_text_of_the_repository_cannot_leave_its_place_in_task_toml(tmp_path: Pa
 def test_a_task_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
     place = foreign_repos.shell(tmp_path)
     write(draft(place, Wanted()), None)
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         write(draft(place, Wanted()), None)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from programs.errors import Busy, EnvironmentProblem
 from trainer import gpu
-from trainer.gpu import Lease, Leftover, Usage
+from trainer.gpu import GpuUsage, Lease, Leftover
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_lease_is_exclusive_and_comes_back(tmp_path: Path) -> None:
     with (
         Lease(0, folder),
         Lease(1, folder),
-        pytest.raises(Busy, match=rf"^GPU 0 is held by process {os.getpid()}$"),
+        pytest.raises(Busy, match=rf"^GPU 0 is in use by process {os.getpid()}$"),
     ):
         Lease(0, folder)
     with Lease(0, folder):
@@ -100,7 +100,7 @@ def test_a_planted_link_is_refused(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.mkdir(mode=0o700)
     (tmp_path / "planted").symlink_to(victim)
-    with pytest.raises(EnvironmentProblem, match="is a link or no folder"):
+    with pytest.raises(EnvironmentProblem, match="is a link or not a folder"):
         Lease(0, tmp_path / "planted")
     (victim / "precious").write_text("kept")
     (victim / "gpu-0.lock").symlink_to("precious")
@@ -112,7 +112,7 @@ def test_a_planted_link_is_refused(tmp_path: Path) -> None:
 def test_an_open_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
-    with pytest.raises(EnvironmentProblem, match="others than user"):
+    with pytest.raises(EnvironmentProblem, match="users other than"):
         Lease(0, tmp_path / "open")
 
 
@@ -120,7 +120,7 @@ def test_an_open_folder_is_refused(tmp_path: Path) -> None:
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir(mode=0o700)
     os.chown(tmp_path / "theirs", 65534, 65534)
-    with pytest.raises(EnvironmentProblem, match="others than user"):
+    with pytest.raises(EnvironmentProblem, match="users other than"):
         Lease(0, tmp_path / "theirs")
 
 
@@ -171,12 +171,12 @@ def test_a_tool_that_fails(smi: Callable[..., Path], tmp_path: Path) -> None:
 
 def test_what_stays_is_a_finding(smi: Callable[..., Path]) -> None:
     before, findings = gpu.clean_before(0, smi("5, 100, desktop\n", "110\n"))
-    assert before == Usage(110, (Leftover(5, 100, "desktop"),))
+    assert before == GpuUsage(110, (Leftover(5, 100, "desktop"),))
     assert findings == ("gpu: 100 MB in use before the experiment (pid 5)",)
     after = gpu.clean_after(0, before, smi("5, 100, desktop\n4242, 312, x\n9, [N/A], y\n", "422\n"), patience=0.0)
     assert after == (
-        "gpu: 312 MB stay in use after the experiment (pid 4242)",
-        "gpu: an unknown amount of memory stay in use after the experiment (pid 9)",
+        "gpu: 312 MB still in use after the experiment (pid 4242)",
+        "gpu: an unknown amount of memory still in use after the experiment (pid 9)",
     )
 
 
@@ -185,7 +185,7 @@ def test_memory_that_nobody_answers_for(smi: Callable[..., Path]) -> None:
     assert findings == ()
     assert gpu.clean_after(0, before, smi(used="12\n"), patience=0.0) == ()
     found = gpu.clean_after(0, before, smi(used="315\n"), patience=0.0)
-    assert found == ("gpu: 312 MB stay in use after the experiment (no process is named)",)
+    assert found == ("gpu: 312 MB still in use after the experiment (no process is reported)",)
     assert gpu.clean_after(0, before, smi(used="[N/A]\n"), patience=0.0) == ()
 
 
@@ -194,9 +194,9 @@ def test_memory_that_nobody_answers_for_is_seen_beside_processes_that_do(smi: Ca
     assert gpu.clean_after(0, before, smi("5, 140, desktop\n", "150\n"), patience=0.0) == ()  # the desktop's own
     assert gpu.clean_after(0, before, smi("", "10\n"), patience=0.0) == ()  # it has ended
     hidden = gpu.clean_after(0, before, smi("5, 100, desktop\n", "422\n"), patience=0.0)
-    assert hidden == ("gpu: 312 MB stay in use after the experiment (no process is named)",)
+    assert hidden == ("gpu: 312 MB still in use after the experiment (no process is reported)",)
     both = gpu.clean_after(0, before, smi("5, 100, desktop\n7, 50, x\n", "472\n"), patience=0.0)
-    assert both == ("gpu: 50 MB stay in use after the experiment (pid 7)", *hidden)
+    assert both == ("gpu: 50 MB still in use after the experiment (pid 7)", *hidden)
 
 
 def test_memory_that_is_freed_a_little_late(smi: Callable[..., Path], tmp_path: Path) -> None:
@@ -204,5 +204,5 @@ def test_memory_that_is_freed_a_little_late(smi: Callable[..., Path], tmp_path: 
     (tmp_path / "freed").write_text("2\n")
     later = threading.Timer(0.3, (tmp_path / "freed").replace, [tmp_path / "used"])
     later.start()
-    assert gpu.clean_after(0, Usage(0, ()), tool, patience=100.0) == ()
+    assert gpu.clean_after(0, GpuUsage(0, ()), tool, patience=100.0) == ()
     later.join()

@@ -89,7 +89,7 @@ def test_a_torch_without_cuda_is_no_gpu(machine: Machine, monkeypatch: pytest.Mo
         pytest.skip("torch is built for CUDA here")
     monkeypatch.delenv(gpus.VARIABLE, raising=False)
     found = machine()
-    assert (found.gpus, found.reason) == ((), "there are GPUs, but torch is built without CUDA")
+    assert (found.gpus, found.reason) == ((), "the machine has GPUs, but torch is built without CUDA")
     assert "pip install" in found.cure
 
 
@@ -138,8 +138,8 @@ def _id_without(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize(
     ("budget", "said"),
-    [('device = "gpu"\n', "device gpu needs toy_seconds"), ("toy_seconds = 1.0\n", 'belong to device = "gpu"'),
-     ("per_device = 2\n", 'belong to device = "gpu"'), ('device = "tpu"\n', "budget.device")],
+    [('device = "gpu"\n', "device gpu needs toy_seconds"), ("toy_seconds = 1.0\n", 'need device = "gpu"'),
+     ("per_device = 2\n", 'need device = "gpu"'), ('device = "tpu"\n', "budget.device")],
 )  # fmt: skip
 def test_a_budget_that_makes_no_sense_is_told(tmp_path: Path, budget: str, said: str) -> None:
     with pytest.raises(TaskError, match=said):

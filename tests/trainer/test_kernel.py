@@ -78,7 +78,7 @@ def test_wrong_results(score: Callable[..., Score], body: str, message: str) -> 
 
 @pytest.mark.slow
 def test_no_result(score: Callable[..., Score]) -> None:
-    with pytest.raises(InvalidPredictions, match="does not answer in time"):
+    with pytest.raises(InvalidPredictions, match="did not answer in time"):
         score("import time\ndef solve(inputs): time.sleep(600)\n", seconds=8.0)  # of the reference, too
 
 
@@ -126,7 +126,7 @@ serving.Exchange.receive = receive
     [
         ("def kernel_inputs", "def other", "kernel_inputs"),
         ("def reference", "def other", "reference"),
-        ("(40, 50)", "(40 + seed % 7, 50)", "other shapes"),
+        ("(40, 50)", "(40 + seed % 7, 50)", "shapes or types differ"),
         ("inputs[0] @ inputs[1]", "inputs[0][:0] @ inputs[1]", "empty"),
         ("return inputs[0]", "return float(np.random.default_rng().random()) * inputs[0]", "wrong result"),
     ],

@@ -136,7 +136,7 @@ def test_traps_and_pairs(name: str, wrong: Edit, right: Edit, tmp_path: Path, la
     [
         ("    x = 1;", "crash", "kernel.c:93:5: error:"),
         ("    *(int *)8 = 1;", "invalid", r"has ended|exit code -11"),
-        ("    for (;;);", "timeout", "hard line"),
+        ("    for (;;);", "timeout", "hard limit"),
         ("    result[77] += 0.01f;", "invalid", r"wrong result: 1 of 20480"),
         (LEAVING, "invalid", r"has ended|exit code"),
         ("    void exit(int);\n    exit(0);", "invalid", r"has ended|exit code"),

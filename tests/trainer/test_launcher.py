@@ -16,7 +16,7 @@ import pytest
 
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import Ended, LauncherFault, Limits, Request
+from trainer.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest
 from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
 from trainer.source import Source
@@ -30,8 +30,8 @@ def launcher(bare_launcher: LocalLauncher) -> LocalLauncher:
     return bare_launcher
 
 
-def _request(code: str, cpu: float = 5.0, wall: float = 100.0, memory_mb: int = 512) -> Request:
-    return Request("train", Limits(cpu, wall, memory_mb), files={"train.py": code.encode()})
+def _request(code: str, cpu: float = 5.0, wall: float = 100.0, memory_mb: int = 512) -> ProcessRequest:
+    return ProcessRequest("train", ProcessLimits(cpu, wall, memory_mb), files={"train.py": code.encode()})
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ from trainer.local import LocalLauncher
 launcher = LocalLauncher(sandbox=False)
 launcher.start()
 print(json.dumps([launcher.template_pid, str(launcher._root)]), flush=True)
-launcher.run(Request("train", Limits(600, 600), files={{"train.py": {code.encode()!r}}}))
+launcher.run(ProcessRequest("train", ProcessLimits(600, 600), files={{"train.py": {code.encode()!r}}}))
 """
     process = subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True)
     assert process.stdout

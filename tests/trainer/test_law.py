@@ -23,7 +23,7 @@ BEST = {"LR": 0.2, "WIDTH": 8, "OPT": "adam", "muon": True}
 
 def metrics(law: Law, config: dict[str, object], **more: object) -> np.ndarray:
     """Of one source under many seeds."""
-    told = [law.tell(config, "s1", seed=seed, stream="search", **more).metric for seed in range(DRAWS)]  # type: ignore[arg-type]
+    told = [law.simulate(config, "s1", seed=seed, stream="search", **more).metric for seed in range(DRAWS)]  # type: ignore[arg-type]
     return np.array(told, dtype=float)
 
 
@@ -69,7 +69,7 @@ def test_drift_moves_all_sources_of_a_match_alike() -> None:
     law = replace(LAW, noise=0.0, drift=0.2)
 
     def at(config: dict[str, object], block: str) -> float:
-        return law.tell(config, "s1", seed=1, stream="selection", block=block).metric or 0.0  # type: ignore[arg-type]
+        return law.simulate(config, "s1", seed=1, stream="selection", block=block).metric or 0.0  # type: ignore[arg-type]
 
     moved = np.array([at(BEFORE, f"m{i}") for i in range(DRAWS)])
     assert moved.mean() == pytest.approx(law.metric, abs=4 * 0.2 / DRAWS**0.5)
@@ -80,16 +80,16 @@ def test_drift_moves_all_sources_of_a_match_alike() -> None:
 
 def test_the_share_of_sources_that_crash_is_the_laws_and_the_baseline_never_does() -> None:
     law = replace(LAW, crash_rate=0.2)
-    edited = [law.tell(BEST, f"s{i}", seed=1, stream="search").metric is None for i in range(DRAWS)]
+    edited = [law.simulate(BEST, f"s{i}", seed=1, stream="search").metric is None for i in range(DRAWS)]
     assert np.mean(edited) == pytest.approx(0.2, abs=4 * 0.4 / DRAWS**0.5)
-    assert all(law.tell(BEFORE, f"s{i}", seed=1, stream="search").metric is not None for i in range(200))
+    assert all(law.simulate(BEFORE, f"s{i}", seed=1, stream="search").metric is not None for i in range(200))
     always = replace(LAW, crashes=frozenset({("OPT", "adam")}))
-    assert always.tell(BEST, "s1", seed=1, stream="search").crash.startswith("OPT")
+    assert always.simulate(BEST, "s1", seed=1, stream="search").crash.startswith("OPT")
 
 
 def test_a_fraction_is_slower_and_misleads_about_sources() -> None:
     law = replace(LAW, noise=0.0, slow=0.4, misleading=0.1)
-    drawn = np.array([law.tell(BEST, f"s{i}", seed=1, stream="search", fraction=0.25).metric for i in range(DRAWS)])
+    drawn = np.array([law.simulate(BEST, f"s{i}", seed=1, stream="search", fraction=0.25).metric for i in range(DRAWS)])
     assert drawn.mean() == pytest.approx(law.metric - 0.85 + 0.75 * 0.4, abs=4 * 0.075 / DRAWS**0.5)
     assert drawn.std() == pytest.approx(0.075, rel=0.1)
 
@@ -97,10 +97,10 @@ def test_a_fraction_is_slower_and_misleads_about_sources() -> None:
 def test_the_same_question_has_the_same_answer_and_another_law_another() -> None:
     law = replace(LAW, trajectory=0.05)
     asked = {"seed": 3, "stream": "search"}
-    first = law.tell(BEST, "s1", **asked)  # type: ignore[arg-type]
-    assert first == replace(law).tell(BEST, "s1", **asked)  # type: ignore[arg-type]
-    assert first != replace(law, seed=2).tell(BEST, "s1", **asked)  # type: ignore[arg-type]
-    assert first != law.tell(BEST, "s1", seed=3, stream="selection")
+    first = law.simulate(BEST, "s1", **asked)  # type: ignore[arg-type]
+    assert first == replace(law).simulate(BEST, "s1", **asked)  # type: ignore[arg-type]
+    assert first != replace(law, seed=2).simulate(BEST, "s1", **asked)  # type: ignore[arg-type]
+    assert first != law.simulate(BEST, "s1", seed=3, stream="selection")
 
 
 def test_random_laws_need_several_edits_and_null_laws_pay_nothing() -> None:

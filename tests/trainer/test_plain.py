@@ -26,9 +26,9 @@ def test_what_numpy_wrote_is_read_as_nested_lists(kind: str, shape: tuple[int, .
 
 @pytest.mark.parametrize("array", [np.asfortranarray(np.ones((2, 3))), np.array([1 + 2j]), np.array(["a"])])
 def test_other_arrays_are_refused(array: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="is not read without NumPy"):
+    with pytest.raises(ValueError, match="cannot read an array"):
         plain.read(npy(array))
-    with pytest.raises(ValueError, match=r"no \.npy file"):
+    with pytest.raises(ValueError, match=r"not an \.npy file"):
         plain.read(b"nothing")
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from programs.errors import NotFound
 from trainer.inside import metering
-from trainer.launcher import Ended, Limits
+from trainer.launcher import Ended, ProcessLimits
 from trainer.referee import Failed, judge
 from trainer.source import Source
 
-LIMITS = Limits(cpu_seconds=2.0, wall_seconds=40.0, memory_mb=512)
+LIMITS = ProcessLimits(cpu_seconds=2.0, wall_seconds=40.0, memory_mb=512)
 
 
 def ended(code: int = 0, killed: str = "", *, cpu: float = 0.5, error: str = "", log: str = "") -> Ended:
@@ -24,13 +24,13 @@ def ended(code: int = 0, killed: str = "", *, cpu: float = 0.5, error: str = "",
 @pytest.mark.parametrize(
     ("end", "status", "reason"),
     [
-        (ended(-9, "wall"), "timeout", "killed at the hard line after 3.0 s by the clock (wall)"),
-        (ended(-9, "cpu", cpu=2.1), "timeout", "killed at the hard line after 2.10 CPU-s (cpu)"),
+        (ended(-9, "wall"), "timeout", "killed at the hard limit after 3.0 s of wall time (wall)"),
+        (ended(-9, "cpu", cpu=2.1), "timeout", "killed at the hard limit after 2.10 CPU-s (cpu)"),
         (ended(-9, "memory"), "oom", "killed: more than 512 MB of memory"),
         (ended(-9, "processes"), "crash", "killed: too many processes"),
         (ended(-9, cpu=2.1), "timeout", "stopped by its CPU limit after 2.10 CPU-s"),
         (ended(-24, cpu=2.1), "timeout", "stopped by its CPU limit after 2.10 CPU-s"),
-        (ended(-9), "oom", "killed from outside, as the kernel does when memory runs out"),
+        (ended(-9), "oom", "killed by signal 9, as the kernel does when memory runs out"),
         (ended(-9, error="MemoryError: 3 GB"), "oom", "MemoryError: 3 GB"),
         (ended(1, error="MemoryError: 3 GB"), "oom", "MemoryError: 3 GB"),
         (ended(-24), "crash", "exit code -24"),

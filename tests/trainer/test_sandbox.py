@@ -21,7 +21,7 @@ from programs.errors import EnvironmentProblem
 from trainer import outer
 from trainer.blob import Blob
 from trainer.inside.namespaces import WORK
-from trainer.launcher import Ended, LauncherFault, Limits, Request, StopProcess
+from trainer.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest, StopProcess
 from trainer.local import LocalLauncher, check_sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,8 +30,8 @@ BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
 Script = Callable[..., Ended]
 
 
-def _request(code: str, cpu: float = 5.0, wall: float = 100.0, **more: object) -> Request:
-    return Request("train", Limits(cpu, wall, 512), files={"train.py": code.encode()}, **more)  # type: ignore[arg-type]
+def _request(code: str, cpu: float = 5.0, wall: float = 100.0, **more: object) -> ProcessRequest:
+    return ProcessRequest("train", ProcessLimits(cpu, wall, 512), files={"train.py": code.encode()}, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def _children_cpu() -> float:
 def test_self_test_tells_a_hole(launcher: LocalLauncher) -> None:
     """A file that is bound, asked for as if it were the host's, is a hole; so is an unknown name in the environment."""
     settings = {"canary": os.__file__, "bound": outer.bound(), "environment": ["PATH"]}
-    ended = launcher.run(Request("selftest", Limits(5, 30), settings=settings))
+    ended = launcher.run(ProcessRequest("selftest", ProcessLimits(5, 30), settings=settings))
     assert ended.error_kind == "Hole"
     assert os.__file__ in ended.error
     assert "OMP_NUM_THREADS" in ended.error
@@ -73,7 +73,7 @@ def test_a_sandbox_with_a_hole_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
         return found[:place] + hole + found[place:]
 
     monkeypatch.setattr(outer, "arguments", leaky)
-    with pytest.raises(EnvironmentProblem, match=r"does not hold.*/etc/passwd") as refused:
+    with pytest.raises(EnvironmentProblem, match=r"is not secure.*/etc/passwd") as refused:
         LocalLauncher(libraries="packages").start()
     assert "--unsafe-no-sandbox" in refused.value.hint
 
@@ -173,9 +173,9 @@ def test_disk_is_bounded(script: Script) -> None:
     ("code", "message"),
     [
         ("", "wrote no checkpoint"),
-        ("open('checkpoint.pt', 'wb').close()", "plain file of 1 byte to 1 MB"),
-        ("open('checkpoint.pt', 'wb').truncate((1 << 20) + 1)", "plain file of 1 byte to 1 MB"),
-        ("import os; os.mkdir('checkpoint.pt')", "plain file"),
+        ("open('checkpoint.pt', 'wb').close()", "regular file of 1 byte to 1 MB"),
+        ("open('checkpoint.pt', 'wb').truncate((1 << 20) + 1)", "regular file of 1 byte to 1 MB"),
+        ("import os; os.mkdir('checkpoint.pt')", "regular file"),
         ("open('checkpoint.pt', 'wb').write(b'trained')", ""),
     ],
 )
@@ -215,7 +215,7 @@ from trainer.local import LocalLauncher
 launcher = LocalLauncher()
 launcher.start()
 print(launcher._process.pid, flush=True)
-launcher.run(Request("train", Limits(600, 600), files={"train.py": b"import time; time.sleep(600)"}))
+launcher.run(ProcessRequest("train", ProcessLimits(600, 600), files={"train.py": b"import time; time.sleep(600)"}))
 """
     process = subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout

@@ -90,7 +90,7 @@ def test_differences_count_absolutely_and_relatively() -> None:
 
 def test_a_loss_far_over_a_blind_guess_is_no_model() -> None:
     assert refuse_diverged(1.9, 1.0, "nats") == 1.9
-    with pytest.raises(InvalidPredictions, match=r"diverged: 2\.1 nats, a blind guess gets 1"):
+    with pytest.raises(InvalidPredictions, match=r"diverged: 2\.1 nats, a uniform prediction has 1"):
         refuse_diverged(2.1, 1.0, "nats")
 
 

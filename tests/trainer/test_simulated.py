@@ -17,7 +17,7 @@ from trainer.check import check
 from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import LauncherFault, Limits, Request
+from trainer.launcher import LauncherFault, ProcessLimits, ProcessRequest
 from trainer.measure import measure
 from trainer.planted import random_law, simulated_task, term
 from trainer.scaffold import init_simulated
@@ -60,7 +60,7 @@ def test_an_outcome_is_the_laws_and_always_the_same(task: Task) -> None:
     spec = Spec(edited(task, term(good)), seed=7)
     one, other = trainer(task).run(spec), trainer(task).run(spec)
     assert one == other and one.status == "ok" and one.trust == "scored"
-    told = LAW.tell(task.edits.config(spec.source), spec.source.source_id, seed=7, stream="search")
+    told = LAW.simulate(task.edits.config(spec.source), spec.source.source_id, seed=7, stream="search")
     assert one.metric == told.metric
     assert trainer(task).run(replace(spec, seed=8)).metric != one.metric
 
@@ -85,7 +85,7 @@ def test_crashes_and_sources_that_the_law_does_not_know(task: Task) -> None:
     assert crash.status == "crash" and crash.metric is None and 0 < crash.device_seconds < task.cost_seconds
     lost = task.baseline().with_text("train.py", "print('hello')\n")
     invalid = trainer(task).run(Spec(lost, 1))
-    assert invalid.status == "invalid" and "the law knows no source without" in invalid.reason
+    assert invalid.status == "invalid" and "the law does not cover a source without" in invalid.reason
     name = next(name for name, value in LAW.before.items() if isinstance(value, str))
     number = next(name for name, value in LAW.before.items() if isinstance(value, float))
     for place, value in ((name, "[1]"), (number, "(1,)"), (number, "1j"), (number, "None")):
@@ -100,7 +100,7 @@ def test_nothing_is_launched_or_cached(task: Task, tmp_path: Path) -> None:
         found.launcher.start()
         assert not found.run(Spec(task.baseline(), 1)).cached and not (tmp_path / "cache").exists()
         with pytest.raises(LauncherFault):
-            found.launcher.run(Request("train", Limits(1.0, 1.0)))
+            found.launcher.run(ProcessRequest("train", ProcessLimits(1.0, 1.0)))
     assert type(trainer_for(Task.load("strokes"), DataStore(task, Streams.from_seed(1), tmp_path))) is Trainer
 
 
@@ -108,8 +108,8 @@ def test_nothing_is_launched_or_cached(task: Task, tmp_path: Path) -> None:
     ("old", "new", "says"),
     [
         ('kind = "simulated"', 'kind = "classification"\nclasses = 3', "needs a section [law]"),
-        ("[law.effects]", '[law.effects]\n"nix=3" = 0.1', "'nix=3' is no edit of this task"),
-        ("[law.effects]", '[law.effects]\n"choice3=plain" = 0.1', "is what the baseline has already"),
+        ("[law.effects]", '[law.effects]\n"nix=3" = 0.1', "'nix=3' is not an edit of this task"),
+        ("[law.effects]", '[law.effects]\n"choice3=plain" = 0.1', "is the baseline's own value"),
         ("crash_rate = 0.05", "crash_rate = 1.5", "crash_rate"),
     ],
 )
@@ -126,7 +126,7 @@ def test_check_says_what_the_law_can_show(task: Task) -> None:
     found = check(task.folder)
     assert not [finding for finding in found if finding.level == "error"]
     (law,) = [finding for finding in found if finding.clause == "law"]
-    assert "edits pay, headroom" in law.message and "nothing is trained" in law.message
+    assert "edits gain, headroom" in law.message and "nothing is trained" in law.message
     assert not any(finding.clause == "by hand" for finding in found)  # its source is read and never run
 
 
@@ -149,7 +149,7 @@ def test_a_card_is_measured_like_any_other(task: Task) -> None:
 def test_init_writes_one_and_overwrites_nothing(tmp_path: Path) -> None:
     made = Task.load(init_simulated(tmp_path / "My Law", 3))
     assert made.name == "my-law" and made.law == random_law(3)
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         init_simulated(tmp_path / "My Law", 4)
 
 

@@ -100,18 +100,18 @@ def test_a_stall_meets_the_deadline(where: str) -> None:
     stall = "__import__('time').sleep(600)"  # longer than pytest waits
     lines = ["import torch", stall if where == "top" else "", "def load(path): " + (stall if where == "load" else "0")]
     lines.append(f"def step(*_): {stall}")
-    with pytest.raises(InvalidPredictions, match="does not answer in time"):
+    with pytest.raises(InvalidPredictions, match="did not answer in time"):
         streamed("\n".join(lines), per_step=0.5)
 
 
 def test_many_short_stalls_meet_the_deadline_of_all() -> None:
     text = "import torch, time\nload = str\ndef step(*_):\n time.sleep(0.3)\n return torch.zeros(5, 7), None\n"
-    with pytest.raises(InvalidPredictions, match="does not answer in time"):
+    with pytest.raises(InvalidPredictions, match="did not answer in time"):
         streamed(text, per_step=5.0, total=1.5)
 
 
 def test_a_process_that_never_reads_meets_the_deadline() -> None:
-    with pytest.raises(InvalidPredictions, match="does not answer in time"):
+    with pytest.raises(InvalidPredictions, match="did not answer in time"):
         talk_with("import time; time.sleep(600)", lambda channel: channel.send(bytes(1 << 20), 0.5))
 
 
@@ -170,7 +170,7 @@ def step(model, state, symbols):
     next(one for one in gc.get_objects() if isinstance(one, serving.Exchange)).receive(40)
     return torch.zeros(5, 7), 1
 """
-    with pytest.raises(InvalidPredictions, match="does not answer in time"):
+    with pytest.raises(InvalidPredictions, match="did not answer in time"):
         streamed(cheat, per_step=1.0)
 
 

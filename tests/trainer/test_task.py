@@ -28,7 +28,7 @@ def test_scaffold_loads(folder: Path) -> None:
     assert task.wall_cap() == 10.0
     assert task.edits.config(task.baseline())["LR"] == 0.03
     assert task.run_budget == pytest.approx(24 * task.cost_seconds)
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         scaffold.init(folder)
 
 
@@ -53,22 +53,22 @@ def test_task_id_follows_what_counts(folder: Path) -> None:
         ('find = "nn.Tanh()"', 'find = "nn.Tan()"', 'find = "nn.Tan()"', "occurs 0 times"),
         ("low = 0.0001", "low = 0.02", "[edits.LR]", "between low and high"),
         ("values = [16, 32, 64, 128]", "values = [16]", "[edits.BATCH]", "two values"),
-        ('read_only = ["prepare.py"]', 'read_only = ["../x.py"]', "read_only", "leaves the task folder"),
+        ('read_only = ["prepare.py"]', 'read_only = ["../x.py"]', "read_only", "is outside the task folder"),
         ('read_only = ["prepare.py"]', 'read_only = ["x.py"]', "read_only", "no file 'x.py'"),
         ('kind = "choice"', 'kind = "choise"', 'kind = "choise"', "edits.OPTIMIZER.kind"),
         ("seconds = 0.05", "seconds = inf", "seconds = inf", "finite"),
-        ("values = [16, 32, 64, 128]", "values = [16, inf]", "values = [16, inf]", "a value is a finite number"),
-        ("values = [16, 32, 64, 128]", "values = [16, 16]", "[edits.BATCH]", "stands twice"),
+        ("values = [16, 32, 64, 128]", "values = [16, inf]", "values = [16, inf]", "a value must be a finite number"),
+        ("values = [16, 32, 64, 128]", "values = [16, 16]", "[edits.BATCH]", "occurs twice"),
         ('kind = "classification"', 'kind = "nonsense"', 'kind = "nonsense"', "no scorer 'nonsense'"),
-        ('kind = "classification"', 'kind = "printed"', "[score]", "needs a pattern"),
-        ("chunk = 500", 'pattern = "(x)"', "[score]", "only that kind has one"),
-        ("chunk = 500", 'pattern = "(x"', 'pattern = "(x"', "no regular expression"),
+        ('kind = "classification"', 'kind = "printed"', "[score]", "needs either pattern"),
+        ("chunk = 500", 'pattern = "(x)"', "[score]", "other kinds have neither"),
+        ("chunk = 500", 'pattern = "(x"', 'pattern = "(x"', "not a valid regular expression"),
         ("chunk = 500", 'pattern = "x"', 'pattern = "x"', "has 0 groups"),
         ("chunk = 500", "stream_kb = 0", "stream_kb", "score.stream_kb"),
         ("chunk = 500", "tolerance = 0", "tolerance", "score.tolerance"),
         ("chunk = 500", "repetitions = 1", "repetitions", "score.repetitions"),
-        ('editable = ["train.py"]', 'editable = ["train.py", "data.py"]', "editable", "makes the hidden data"),
-        ('editable = ["train.py"]', 'editable = ["train.py", "prepare.py"]', "editable", "read-only too"),
+        ('editable = ["train.py"]', 'editable = ["train.py", "data.py"]', "editable", "generates the hidden data"),
+        ('editable = ["train.py"]', 'editable = ["train.py", "prepare.py"]', "editable", "also read-only"),
     ],
 )
 def test_errors_name_file_and_line(folder: Path, old: str, new: str, line: str, message: str) -> None:

@@ -121,11 +121,11 @@ def test_an_unreadable_file_is_one_line(tmp_path: Path, corpus: Path) -> None:
     ("wanted", "says", "cure"),
     [
         (lambda c: Variant("nothing"), "no built-in task", "one of codelm"),
-        (lambda c: Variant("strokes", grammar=2), "strokes is not made from a grammar", "tinylm"),
-        (lambda c: Variant("tinylm", text=c), "tinylm is not made from a text", "codelm"),
-        (lambda c: Variant(grammar=2, text=c), "not both", "one of them"),
+        (lambda c: Variant("strokes", grammar=2), "strokes does not support a grammar", "tinylm"),
+        (lambda c: Variant("tinylm", text=c), "tinylm does not support a text", "codelm"),
+        (lambda c: Variant(grammar=2, text=c), "exclude each other", "one of them"),
         (lambda c: Variant(text=c / "none"), "no such file", "name a file"),
-        (lambda c: Variant(text=c.parent), "lies in the text", "another place"),
+        (lambda c: Variant(text=c.parent), "is inside the text", "another folder"),
     ],
 )
 def test_what_cannot_be_copied_is_one_line(
@@ -143,7 +143,7 @@ def test_another_grammar_is_another_language_with_its_floor(tmp_path: Path) -> N
     there, here = (DataStore(t, streams, tmp_path / "data").split("search") for t in (task, Task.load("tinylm")))
     assert (there / "inputs.npy").read_bytes() != (here / "inputs.npy").read_bytes()
     assert '"bits_per_byte"' in (there / "floor.json").read_text()
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         init_like(tmp_path / "dialect", Variant(grammar=8))
 
 

@@ -17,7 +17,7 @@ from trainer.command import CommandTrainer
 from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Spec
-from trainer.finding import Finding
+from trainer.finding import CheckFinding
 from trainer.foreign.init import Draft, Wanted, draft, write
 from trainer.outcome import Outcome
 from trainer.streams import Streams
@@ -39,7 +39,7 @@ def run(task: Task, spec: Spec | None = None) -> Outcome:
     return trainer.run(spec or Spec(task.baseline(), 1))
 
 
-def clauses(task: Task, **how: Any) -> dict[str, Finding]:
+def clauses(task: Task, **how: Any) -> dict[str, CheckFinding]:
     return {finding.clause: finding for finding in check(task.folder, noise=False, **how)}
 
 
@@ -128,8 +128,8 @@ def test_a_patch_of_yaml_is_what_it_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("repository", "message", "cure"),
     [
-        (wild_repos.broken, "'wieght' is not defined", "try it by hand"),
-        (wild_repos.downloading, "name resolution", "asks for the network"),
+        (wild_repos.broken, "'wieght' is not defined", "run it by hand"),
+        (wild_repos.downloading, "name resolution", "needs the network"),
         (wild_repos.linked, "data/corpus.txt", "data/corpus.txt is not in the task"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -149,7 +149,7 @@ def test_where_nothing_is_printed_the_flag_is_named(tmp_path: Path) -> None:
     place = wild_repos.mute(tmp_path / "repo")
     assert {fact.flag for fact in draft(place, Wanted()).lacking} == {"--metric", "--direction"}
     task = made(place, metric="loss", direction="lower")
-    assert "it printed 'done 0.9' last" in clauses(task)["baseline"].hint
+    assert "its last line of output is 'done 0.9'" in clauses(task)["baseline"].hint
 
 
 def test_links_lead_only_where_the_user_lets_them(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_guessed_budget_is_marked_and_refused_until_it_is_measured(tmp_path: P
     task = Task.load(task.folder)
     refuse_guess(task)
     assert task.budget_basis == "measured" and 0 < task.budget_seconds < 20 and not task.scales
-    assert [text for text in remarks(task) if "measured" in text] == [] and "told no budget" in remarks(task)[0]
+    assert [text for text in remarks(task) if "measured" in text] == [] and "takes no budget" in remarks(task)[0]
 
 
 def test_a_stated_budget_is_not_refused(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_check_says_where_things_were_read(tmp_path: Path) -> None:
     assert found["metric"].message == "val_bpb (train.py:22), lower is better (program.md:19)"
     assert "editable train.py (program.md:6); 3 read-only" in found["files"].message
     assert "python train.py (program.md:10)" in found["command"].message
-    assert "not asked for" in found["seed noise"].message
+    assert "not requested" in found["seed noise"].message
 
 
 def test_a_budget_that_the_command_is_told_stays_when_it_is_measured(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Reads somebody else's repository and says how it could be run as a task. Nothing of it is ever run or imported."""
+"""Reads a third-party repository and derives a task that runs it. Nothing in it is ever run or imported."""

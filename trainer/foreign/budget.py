@@ -1,4 +1,4 @@
-"""The time that an experiment may take, and what holds it: a constant, a variable of the environment, an option."""
+"""Finds the time budget of an experiment, and where it is set: a constant, an environment variable or an option."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainer import constants
-from trainer.foreign.facts import Fact
-from trainer.foreign.repository import Line, Repository
+from trainer.foreign.facts import RepositoryFact
+from trainer.foreign.repository import ForeignRepository, RepositoryLine
 
 FLAG = "--budget"
 _NAMES = (
@@ -47,70 +47,72 @@ Basis = Literal["given", "stated", "assumed"]
 
 @dataclass(frozen=True)
 class Budget:
-    """Seconds of one experiment, and what makes them fewer: ``constant`` is FILE:NAME, ``variable`` a name.
+    """Seconds of one experiment, and how to reduce them: ``constant`` is FILE:NAME, ``variable`` a name.
 
-    Both are empty where nothing takes a budget, or the command has it as an option.
+    Both are empty if the budget cannot be set or is an option of the command.
     """
 
-    fact: Fact
+    fact: RepositoryFact
     constant: str = ""
     variable: str = ""
 
     @property
     def basis(self) -> Basis:
-        """What speaks for the figure: the user, the repository, or nobody."""
+        """The origin of the value: the user, the repository, or a guess."""
         return "given" if self.fact.where == "given" else "assumed" if self.fact.where == "assumed" else "stated"
 
 
-def find(repository: Repository, given: float | None, command: Fact) -> Budget:
-    """The flag's, else an option's of the command, a constant's or variable's of the code, else what the prose says.
+def find(repository: ForeignRepository, given: float | None, command: RepositoryFact) -> Budget:
+    """The budget given by the flag, else by an option of the command, a constant or variable, else by the prose.
 
-    Where there is none of them, an assumption that is told as one.
+    Without any of these the budget is a guess, with the basis "assumed".
     """
     if given is not None:
-        return Budget(Fact("budget", given, "given", FLAG))
+        return Budget(RepositoryFact("budget", given, "given", FLAG))
     if option := _OPTION.search(str(command.value or "")):
-        return Budget(Fact("budget", float(option[2]), command.where, FLAG, "an option of the command"))
+        return Budget(RepositoryFact("budget", float(option[2]), command.where, FLAG, "an option of the command"))
     return (
         next(_held(repository), None)
         or next(_spoken(repository), None)
-        or Budget(Fact("budget", _ASSUMED, "assumed", FLAG, "a guess: nothing names a time"))
+        or Budget(RepositoryFact("budget", _ASSUMED, "assumed", FLAG, "a guess: the repository states no time"))
     )
 
 
 def filled(command: str) -> str:
-    """A command with {seed} and {budget} in the place of the numbers that its options give for them."""
+    """A command with the numbers of its seed and budget options replaced by {seed} and {budget}."""
     return _OPTION.sub(r"\1{budget}", _SEED_OPTION.sub(r"\1{seed}", command))
 
 
-def _held(repository: Repository) -> Iterator[Budget]:
+def _held(repository: ForeignRepository) -> Iterator[Budget]:
     for line in repository.lines(*repository.code):
-        if found := _of_line(repository, line):
-            yield found
+        if held := _of_line(repository, line):
+            yield held
 
 
-def _of_line(repository: Repository, line: Line) -> Budget | None:
+def _of_line(repository: ForeignRepository, line: RepositoryLine) -> Budget | None:
     for form in _VARIABLES:
         if (match := form.search(line.text)) and 0 < float(match[2]) < _LONGEST:
-            return Budget(Fact("budget", float(match[2]), line.where, FLAG, match[1]), variable=match[1])
+            return Budget(RepositoryFact("budget", float(match[2]), line.where, FLAG, match[1]), variable=match[1])
     match = _NAMED.match(line.text)
     seconds = _arithmetic(match[2]) if match else None
     if match is None or seconds is None or not 0 < seconds < _LONGEST:
         return None
     held = line.file.endswith(".py") and match[1] in constants.read(repository.text(line.file))
-    return Budget(Fact("budget", seconds, line.where, FLAG, match[1]), f"{line.file}:{match[1]}" if held else "")
+    return Budget(
+        RepositoryFact("budget", seconds, line.where, FLAG, match[1]), f"{line.file}:{match[1]}" if held else ""
+    )
 
 
-def _spoken(repository: Repository) -> Iterator[Budget]:
+def _spoken(repository: ForeignRepository) -> Iterator[Budget]:
     for line in repository.lines(*repository.prose):
         if spoken := _SPOKEN.search(line.text):
             seconds = float(spoken[1]) * _UNITS[spoken[2][0].lower()]
             if 0 < seconds < _LONGEST:
-                yield Budget(Fact("budget", seconds, line.where, FLAG, "as the text says"))
+                yield Budget(RepositoryFact("budget", seconds, line.where, FLAG, "stated in the text"))
 
 
 def _arithmetic(text: str) -> float | None:
-    """The value of numbers joined by * / + -, without evaluating anything else."""
+    """The value of an expression of numbers and * / + -; nothing else is evaluated."""
     try:
         return _value(ast.parse(text.strip(), mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError, ZeroDivisionError):
@@ -122,4 +124,4 @@ def _value(node: ast.expr) -> float:
         return float(node.value)
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         return float(_OPERATORS[type(node.op)](_value(node.left), _value(node.right)))
-    raise ValueError("no such arithmetic")
+    raise ValueError("unsupported expression")

@@ -1,4 +1,4 @@
-"""The command that an experiment runs: told by the program, the README, a Makefile, or by what there is."""
+"""Finds the command that an experiment runs: in the program, the README, a Makefile, or by well-known file names."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from trainer.foreign.facts import Fact, missing
-from trainer.foreign.repository import Line, Repository
+from trainer.foreign.facts import RepositoryFact, missing
+from trainer.foreign.repository import ForeignRepository, RepositoryLine
 
 FLAG = "--command"
 _STARTS = re.compile(
@@ -24,44 +24,45 @@ _FILES = ("train.py", "run.sh", "bench.sh", "train.sh", "benchmark.py", "bench.p
 _MAKEFILES = ("Makefile", "makefile", "GNUmakefile")
 
 
-def find(repository: Repository, given: str | None) -> Fact:
-    """The command as one shell line, without a redirection of its output: we read it ourselves."""
+def find(repository: ForeignRepository, given: str | None) -> RepositoryFact:
+    """The command as one shell line, without redirections of its output, which Metaloop reads."""
     if given:
-        return Fact("command", given, "given", FLAG)
+        return RepositoryFact("command", given, "given", FLAG)
     spoken = [(line, command) for line in _spoken(repository) if (command := _command(line.text, repository))]
     if spoken:
         line, command = min(spoken, key=lambda pair: _rank(repository, *pair))
-        return Fact("command", command, line.where, FLAG)
+        return RepositoryFact("command", command, line.where, FLAG)
     named = [(name, r"([\w-]+)\s*:(?!=)", "make") for name in _MAKEFILES]
     for name, pattern, runner in [*named, ("package.json", r'\s*"([\w:-]+)"\s*:\s*"', "npm run")]:
         lines = repository.lines(name) if name in repository.files else ()
         targets = {match[1]: line for line in lines if (match := re.match(pattern, line.text))}
         for target in _TARGETS:
             if target in targets:
-                return Fact("command", f"{runner} {target}", targets[target].where, FLAG)
+                return RepositoryFact("command", f"{runner} {target}", targets[target].where, FLAG)
     for name in _FILES:
         if name in repository.files:
             runner = "python" if name.endswith(".py") else "bash"
-            return Fact("command", f"{runner} {name}", name, FLAG, "the file is there; nothing says how it is run")
-    return missing("command", FLAG, "no file says how an experiment is run")
+            note = "guessed from the file's name; the command is documented nowhere"
+            return RepositoryFact("command", f"{runner} {name}", name, FLAG, note)
+    return missing("command", FLAG, "no file contains the command of an experiment")
 
 
-def _spoken(repository: Repository) -> Iterator[Line]:
-    """Every command-like piece of the prose: lines of fenced blocks, and what stands in backticks."""
+def _spoken(repository: ForeignRepository) -> Iterator[RepositoryLine]:
+    """Possible commands in the prose: lines of code blocks, and text in backticks."""
     for name in repository.prose:
         fenced = False
         for line in repository.lines(name):
             if line.text.lstrip().startswith(("```", "~~~")):
                 fenced = not fenced
                 continue
-            block = fenced or line.text.startswith(("    ", "\t"))  # an indented line is code, too
+            block = fenced or line.text.startswith(("    ", "\t"))  # an indented line is code
             pieces = [line.text.strip().strip("`")] if block else re.findall(r"`([^`]{3,200})`", line.text)
             for piece in pieces:
-                yield Line(line.file, line.number, piece)
+                yield RepositoryLine(line.file, line.number, piece)
 
 
-def _command(text: str, repository: Repository) -> str:
-    """The command of a piece of text as it would be run here, or an empty string."""
+def _command(text: str, repository: ForeignRepository) -> str:
+    """The command in a piece of text in the form to run here, or an empty string."""
     text = text.split(" #")[0].strip()
     while (shorter := _BEFORE.sub("", text)) != text:
         text = shorter
@@ -75,12 +76,12 @@ def _command(text: str, repository: Repository) -> str:
 
 
 def plain_python(text: str) -> str:
-    """``uv run`` without uv: the sandbox has no network, so the environment must be there already."""
+    """A command without ``uv run``, which needs the network; the environment must exist already."""
     inner = re.sub(r"^uv run(?:\s+--?[\w-]+(?:=\S+)?)*\s+", "", text)
     return f"python {inner}" if inner != text and inner.split()[0].endswith(".py") else inner
 
 
-def _is_there(text: str, repository: Repository) -> bool:
+def _is_there(text: str, repository: ForeignRepository) -> bool:
     """Whether the files that a command names are in the repository."""
     try:
         words = shlex.split(text)
@@ -96,13 +97,13 @@ def _is_there(text: str, repository: Repository) -> bool:
     return all(name in repository.files for name in named)
 
 
-def _rank(repository: Repository, line: Line, command: str) -> tuple[bool, int, int, int]:
-    """Lower is likelier: a word of running in it, the weightier file, the earlier line."""
+def _rank(repository: ForeignRepository, line: RepositoryLine, command: str) -> tuple[bool, int, int, int]:
+    """Sort key, lower is likelier: commands that train, then more important files, then earlier lines."""
     train = "train" in command or "bench" in command
     return not train, repository.prose.index(line.file), -len(_WORDS.findall(command)), line.number
 
 
-def scripts_of(command: str, repository: Repository) -> list[str]:
+def scripts_of(command: str, repository: ForeignRepository) -> list[str]:
     """The files of the repository that a command names."""
     words = re.split(r"[\s;&|]+", command)
     return [name for word in words if (name := word.strip("'\"").removeprefix("./")) in repository.files]

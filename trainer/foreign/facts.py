@@ -1,4 +1,4 @@
-"""What was found out about a repository: each value with the place that it comes from and the flag that corrects it."""
+"""Facts about a repository: each value with its origin and the flag that corrects it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Fact:
-    """``where`` is FILE:LINE, "given" for a flag, "assumed" for our default; ``value`` None: not found."""
+class RepositoryFact:
+    """``where`` is FILE:LINE, "given" for a flag, "assumed" for a default; a ``value`` of None was not found."""
 
     field: str
     value: Any
@@ -17,12 +17,12 @@ class Fact:
     note: str = ""
 
     @property
-    def found(self) -> bool:
+    def is_known(self) -> bool:
         return self.value is not None and self.value != []
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def missing(field: str, flag: str, note: str) -> Fact:
-    return Fact(field, None, "not found", flag, note)
+def missing(field: str, flag: str, note: str) -> RepositoryFact:
+    return RepositoryFact(field, None, "not found", flag, note)

@@ -1,4 +1,4 @@
-"""`task init --from DIR`: from a stranger's repository to a task.toml that runs it as it is."""
+"""`task init --from DIR`: writes a task.toml that runs a third-party repository unchanged."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from programs.errors import UsageError
 from trainer import constants
 from trainer.foreign import beside, budget, commands, ladders, metrics, repository, roles, surroundings
-from trainer.foreign.facts import Fact
+from trainer.foreign.facts import RepositoryFact
 from trainer.scaffold import task_name
 
-_HARD_FACTOR, _HARD_EXTRA = 2.0, 10.0  # start-up, compilation and evaluation lie outside of such a budget
-_WALL_FACTOR = 4.0  # what hangs is ended after so many hard lines; our own tasks wait longer, for they never wait
+_HARD_FACTOR, _HARD_EXTRA = 2.0, 10.0  # such a budget excludes start-up, compilation and evaluation
+_WALL_FACTOR = 4.0  # hard limit of wall time over that of CPU time; higher in our own tasks, which are never idle
 _MEMORY_MB = 4096
 _SEED_READ = re.compile(r"""(?:environ(?:\.get)?|getenv)\s*[(\[]\s*["']((?:[A-Z]+_)?SEED)["']|\$\{(SEED):?-""")
 _SEEDS = ("SEED", "RANDOM_SEED", "seed", "random_seed", "TRAIN_SEED")
@@ -24,7 +24,7 @@ _SEEDS = ("SEED", "RANDOM_SEED", "seed", "random_seed", "TRAIN_SEED")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user says; the rest is looked for."""
+    """The values that the user gives by flags; the others are searched for."""
 
     command: str | None = None
     metric: str | None = None
@@ -43,75 +43,80 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Draft:
-    """What was found, and the task.toml made of it (empty where something essential is missing)."""
+    """The facts about a repository, and the task.toml made from them (empty if something essential is missing)."""
 
-    source: repository.Repository
-    facts: tuple[Fact, ...]
+    source: repository.ForeignRepository
+    facts: tuple[RepositoryFact, ...]
     toml: str
 
     @property
-    def lacking(self) -> list[Fact]:
-        return [fact for fact in self.facts if not fact.found and fact.field in _ESSENTIAL]
+    def lacking(self) -> list[RepositoryFact]:
+        return [fact for fact in self.facts if not fact.is_known and fact.field in _ESSENTIAL]
 
 
 _ESSENTIAL = ("command", "metric", "direction", "editable")
 
 
 def draft(folder: Path, wanted: Wanted) -> Draft:
-    """Read a repository and write nothing. NotFound, UsageError for flags that do not fit it."""
+    """Read a repository without writing anything. NotFound, UsageError for flags that do not fit it."""
     source = repository.read(folder, wanted.exclude, wanted.readable)
     command = commands.find(source, wanted.command)
     metric = metrics.find(source, wanted.metric, wanted.metric_file)
     way = metrics.direction(source, metric.name.value, wanted.direction)
     editable = roles.editable(source, wanted.editable, command.value)
     seconds = budget.find(source, wanted.budget, command)
-    if command.found and command.where != "given":
+    if command.is_known and command.where != "given":
         command = replace(command, value=budget.filled(command.value))
     led = beside.links(source, tuple(wanted.readable))
     seed = _seed(source, editable.value or [], command.value or "")
     around = surroundings.find(source, wanted.readable)
     knobs = ladders.find(source, editable.value or [], wanted.values) if wanted.ladders else []
     facts = [command, metric.name, _place(metric), way, editable, seconds.fact, seed, *around]
-    facts += [Fact("edits", [knob.name for knob in knobs] or None, _places(knobs), ladders.FLAG, _edits_note(knobs))]
     facts += [
-        Fact("left out", text.split(":")[0], text.split(": ", 1)[-1], "--exclude") for text in source.left_out[:20]
+        RepositoryFact("edits", [knob.name for knob in knobs] or None, _places(knobs), ladders.FLAG, _edits_note(knobs))
+    ]
+    facts += [
+        RepositoryFact("left out", text.split(":")[0], text.split(": ", 1)[-1], "--exclude")
+        for text in source.left_out[:20]
     ]
     facts += beside.missing(source, led)
     facts.append(_scoring(wanted))
-    found = Draft(source, tuple(facts), "")
-    return found if found.lacking else replace(found, toml=_toml(found, wanted, metric, seconds, led, knobs))
+    result = Draft(source, tuple(facts), "")
+    return result if result.lacking else replace(result, toml=_toml(result, wanted, metric, seconds, led, knobs))
 
 
-def write(found: Draft, into: Path | None) -> Path:
-    """Write task.toml into the repository, or into a copy of its files. UsageError where there is one already."""
-    if found.lacking:
-        fact = found.lacking[0]
-        raise UsageError(f"{found.source.folder}: {fact.field} not found: {fact.note}", hint=f"name it: {fact.flag} …")
-    place = found.source.folder if into is None else into.expanduser()
-    if (place / "task.toml").exists() or (into is not None and place.exists() and any(place.iterdir())):
-        what = place / "task.toml" if (place / "task.toml").exists() else place
-        raise UsageError(f"{what}: exists already", hint="remove it, or name a new folder: --into DIR")
+def write(plan: Draft, into: Path | None) -> Path:
+    """Write task.toml into the repository, or into a copy of its files. UsageError if there is one already."""
+    if plan.lacking:
+        fact = plan.lacking[0]
+        raise UsageError(f"{plan.source.folder}: {fact.field} not found: {fact.note}", hint=f"name it: {fact.flag} …")
+    folder = plan.source.folder if into is None else into.expanduser()
+    if (folder / "task.toml").exists() or (into is not None and folder.exists() and any(folder.iterdir())):
+        what = folder / "task.toml" if (folder / "task.toml").exists() else folder
+        raise UsageError(f"{what}: already exists", hint="remove it, or name a new folder: --into DIR")
     if into is not None:
-        for name in found.source.files:
-            target = place / name
+        for name in plan.source.files:
+            target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(found.source.folder / name, target, follow_symlinks=False)
-    (place / "task.toml").write_text(found.toml, "utf-8")
-    return place
+            shutil.copyfile(plan.source.folder / name, target, follow_symlinks=False)
+    (folder / "task.toml").write_text(plan.toml, "utf-8")
+    return folder
 
 
-def _place(metric: metrics.Metric) -> Fact:
+def _place(metric: metrics.Metric) -> RepositoryFact:
     where = metric.file or "the output"
     value = f"{where} at {metric.key}" if metric.key else f"{where}, its last '{metric.name.value}: NUMBER'"
-    return Fact("metric is read from", value if metric.name.found else None, metric.name.where, metrics.FILE)
+    return RepositoryFact(
+        "metric is read from", value if metric.name.is_known else None, metric.name.where, metrics.FILE
+    )
 
 
-def _seed(source: repository.Repository, editable: Sequence[str], command: str) -> Fact:
-    """A constant that holds the seed, so that each experiment can have its own."""
+def _seed(source: repository.ForeignRepository, editable: Sequence[str], command: str) -> RepositoryFact:
+    """The constant or variable with the seed, so that each experiment can have its own."""
     if "{seed}" in command:
-        return Fact("seed", "", "the command", commands.FLAG, "{seed} in the command")
+        return RepositoryFact("seed", "", "the command", commands.FLAG, "{seed} in the command")
     if variable := next(iter(_seed_variables(source)), None):
-        return Fact("seed", "", variable, commands.FLAG, f"the variable {variable}")
+        return RepositoryFact("seed", "", variable, commands.FLAG, f"the variable {variable}")
     for file in [*editable, *source.code]:
         if not file.endswith(".py"):
             continue
@@ -119,27 +124,29 @@ def _seed(source: repository.Repository, editable: Sequence[str], command: str) 
         for name in _SEEDS:
             if type(known.get(name)) is int:
                 number = next((line.number for line in source.lines(file) if line.text.startswith(name)), 1)
-                return Fact("seed", f"{file}:{name}", f"{file}:{number}", commands.FLAG)
-    note = "nothing takes a seed: repeats differ by chance alone; {seed} in --command gives it one"
-    return Fact("seed", None, "not found", commands.FLAG, note)
+                return RepositoryFact("seed", f"{file}:{name}", f"{file}:{number}", commands.FLAG)
+    note = "the command takes no seed; use {seed} in --command if it has an option for one"
+    return RepositoryFact("seed", None, "not found", commands.FLAG, note)
 
 
-def _environment(source: repository.Repository, seconds: budget.Budget) -> dict[str, str]:
-    """Variables that the code reads its budget and its seed from."""
-    found = {seconds.variable: "{budget}"} if seconds.variable else {}
-    return {**found, **dict.fromkeys(_seed_variables(source), "{seed}")}
+def _environment(source: repository.ForeignRepository, seconds: budget.Budget) -> dict[str, str]:
+    """Environment variables from which the code reads its budget and seed."""
+    variables = {seconds.variable: "{budget}"} if seconds.variable else {}
+    return {**variables, **dict.fromkeys(_seed_variables(source), "{seed}")}
 
 
-def _seed_variables(source: repository.Repository) -> list[str]:
+def _seed_variables(source: repository.ForeignRepository) -> list[str]:
     matches = (match for line in source.lines(*source.code) for match in _SEED_READ.finditer(line.text))
     return list(dict.fromkeys(match[1] or match[2] for match in matches))
 
 
-def _scoring(wanted: Wanted) -> Fact:
+def _scoring(wanted: Wanted) -> RepositoryFact:
     if wanted.score_command:
-        return Fact("trust", "scored", "given", "--score-command", "a command of its own scores what training leaves")
-    note = "the metric is what the repository says of itself; --score-command with --artifact scores it apart"
-    return Fact("trust", "self-reported", "assumed", "--score-command", note)
+        return RepositoryFact(
+            "trust", "scored", "given", "--score-command", "a separate command scores the artifacts of training"
+        )
+    note = "the repository reports its own metric; --score-command with --artifact scores it separately"
+    return RepositoryFact("trust", "self-reported", "assumed", "--score-command", note)
 
 
 def _places(knobs: Sequence[ladders.Ladder]) -> str:
@@ -148,24 +155,24 @@ def _places(knobs: Sequence[ladders.Ladder]) -> str:
 
 def _edits_note(knobs: Sequence[ladders.Ladder]) -> str:
     if not knobs:
-        return "no constants to try: a researcher with a model can still edit freely"
-    return "ladders of multiples around each constant, for a researcher without a model"
+        return "no constants to vary; a researcher with a language model can still edit freely"
+    return "multiples of each constant, for a researcher without a language model"
 
 
 def _toml(
-    found: Draft,
+    plan: Draft,
     wanted: Wanted,
     metric: metrics.Metric,
     seconds: budget.Budget,
     links: Mapping[str, str],
     knobs: Sequence[ladders.Ladder],
 ) -> str:
-    source = found.source
-    where, value = ({fact.field: getattr(fact, key) for fact in found.facts} for key in ("where", "value"))
+    source = plan.source
+    where, value = ({fact.field: getattr(fact, key) for fact in plan.facts} for key in ("where", "value"))
     edits = value["editable"]
-    shown = [fact.value for fact in found.facts if fact.field == "readable" and fact.value]
+    shown = [fact.value for fact in plan.facts if fact.field == "readable" and fact.value]
     lines = [
-        "# Written by `metaloop task init --from`: runs this repository as it is. Behind a line: where it was found.",
+        "# Written by `metaloop task init --from`: runs this repository unchanged. Comments give each value's origin.",
         "[task]",
         f"name = {_toml_value(wanted.name or task_name(source.folder))}",
         *(f"{key} = {_toml_value(value[key])}  # {where[key]}" for key in ("metric", "direction", "editable")),
@@ -173,10 +180,10 @@ def _toml(
         "",
         "[budget]",
         f"seconds = {_toml_value(float(value['budget']))}  # {where['budget']}",
-        f'basis = "{seconds.basis}"  # what speaks for these seconds; `metaloop task check DIR --write` measures them',
-        f"hard_factor = {_HARD_FACTOR}  # killed at so many times the budget, plus hard_extra seconds of CPU,",
+        f'basis = "{seconds.basis}"  # origin of this value; `metaloop task check DIR --write` measures it',
+        f"hard_factor = {_HARD_FACTOR}  # killed after this multiple of the budget plus hard_extra CPU-seconds,",
         f"hard_extra = {_HARD_EXTRA}",
-        f"wall_factor = {_WALL_FACTOR}  # or so many times that of wall time",
+        f"wall_factor = {_WALL_FACTOR}  # or this multiple of that limit in wall time",
         f"memory_mb = {_MEMORY_MB}",
         "",
         "[score]",
@@ -199,8 +206,8 @@ def _toml(
     if knobs:
         lines += [
             "",
-            "# Made from the constants' present values: all that a researcher without a model can try.",
-            "# Correct or remove what makes no sense; one with a model edits the files freely.",
+            "# Multiples of the constants' values, for a researcher without a language model. Correct or remove",
+            "# values that make no sense. A researcher with a language model edits the files freely.",
         ]
     return "\n".join([*lines, *(line for knob in knobs for line in _knob(knob))]) + "\n"
 
@@ -219,7 +226,7 @@ def _knob(knob: ladders.Ladder) -> list[str]:
 
 
 def _toml_value(value: object) -> str:
-    """A value as TOML writes it on one line, or an item a line from four on; JSON's escapes are TOML's, but for DEL."""
+    """A value as TOML, from four items on with one item per line; JSON's escapes are valid in TOML, except for DEL."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{_toml_value(name)} = {_toml_value(entry)}" for name, entry in value.items()) + " }"
     if isinstance(value, list | tuple):

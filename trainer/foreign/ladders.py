@@ -1,7 +1,7 @@
-"""Knobs for a researcher without a language model: constants of the editable files, each a ladder around its value.
+"""Knobs for a researcher without a language model: constants of the editable files, each with multiples of its value.
 
-Python constants at the top level become knobs. Any other line that defines one (``#define``, ``const``, ``NAME=``, a
-field of a Python class, the default of an option, a key of YAML, TOML or JSON) becomes patches, one a value.
+Python constants at the top level become knobs. Any other line that defines a constant (``#define``, ``const``,
+``NAME=``, a field of a Python class, the default of an option, a key of YAML, TOML or JSON) becomes a patch per value.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from programs.errors import UsageError
 from trainer import constants
-from trainer.foreign.repository import Line, Repository
+from trainer.foreign.repository import ForeignRepository, RepositoryLine
 
 FLAG = "--values"
 _FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -48,7 +48,7 @@ _FORMS = {
 
 @dataclass(frozen=True)
 class Ladder:
-    """One knob: ``values`` of a constant, or ``patches``: (name, line as it is, line as it would be)."""
+    """One knob: ``values`` of a constant, or ``patches``: (name, old line, new line)."""
 
     name: str
     kind: str
@@ -58,34 +58,34 @@ class Ladder:
     patches: tuple[tuple[str, str, str], ...] = field(default=())
 
 
-def find(repository: Repository, editable: Sequence[str], given: Mapping[str, str]) -> list[Ladder]:
-    """The ladders of the editable files, those of ``given`` (NAME → "1,2,4") first; at most 24."""
-    found: dict[str, Ladder] = {}
+def find(repository: ForeignRepository, editable: Sequence[str], given: Mapping[str, str]) -> list[Ladder]:
+    """The knobs of the editable files, at most 24; those of ``given`` (NAME → "1,2,4") come first."""
+    knobs: dict[str, Ladder] = {}
     for file in editable:
         whole = _of_python(repository, file, given) if file.endswith(".py") else []
         for ladder in whole + _of_lines(repository, file, given):
-            found.setdefault(ladder.name.lower(), ladder)
-    if unknown := [name for name in given if name.lower() not in found]:
+            knobs.setdefault(ladder.name.lower(), ladder)
+    if unknown := [name for name in given if name.lower() not in knobs]:
         raise UsageError(f"--values {unknown[0]}: no constant of that name in {', '.join(editable)}", hint="NAME=1,2,4")
-    ordered = sorted(found.values(), key=lambda ladder: ladder.name not in given)
+    ordered = sorted(knobs.values(), key=lambda ladder: ladder.name not in given)
     return ordered[:_MOST]
 
 
-def _of_python(repository: Repository, file: str, given: Mapping[str, str]) -> list[Ladder]:
+def _of_python(repository: ForeignRepository, file: str, given: Mapping[str, str]) -> list[Ladder]:
     text = repository.text(file)
-    found = []
+    knobs = []
     for name, value in constants.read(text).items():
         values = _values(value, given.get(name)) if _fit(name, given) else ()
         if len(values) > 1:
             kind = "choice" if isinstance(value, bool | str) else "int" if isinstance(value, int) else "float"
             number = next((line.number for line in repository.lines(file) if line.text.startswith(name)), 1)
-            found.append(Ladder(name, kind, file, f"{file}:{number}", values))
-    return found
+            knobs.append(Ladder(name, kind, file, f"{file}:{number}", values))
+    return knobs
 
 
-def _of_lines(repository: Repository, file: str, given: Mapping[str, str]) -> list[Ladder]:
+def _of_lines(repository: ForeignRepository, file: str, given: Mapping[str, str]) -> list[Ladder]:
     text = repository.text(file)
-    found = []
+    knobs = []
     forms = _FORMS.get(file.rpartition(".")[2].lower(), _DEFINITIONS)
     for line in repository.lines(file):
         match = next((hit for form in forms if (hit := form.fullmatch(line.text))), None)
@@ -95,11 +95,11 @@ def _of_lines(repository: Repository, file: str, given: Mapping[str, str]) -> li
         values = _values(now, given.get(match["name"])) if now is not None else ()
         patches = tuple(_patch(line, match, value) for value in values if value != now)
         if patches:
-            found.append(Ladder(match["name"], "patch", file, line.where, patches=patches))
-    return found
+            knobs.append(Ladder(match["name"], "patch", file, line.where, patches=patches))
+    return knobs
 
 
-def _patch(line: Line, match: re.Match[str], value: Any) -> tuple[str, str, str]:
+def _patch(line: RepositoryLine, match: re.Match[str], value: Any) -> tuple[str, str, str]:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     start, end = match.span("value")
     name = f"{match['name'].replace('-', '_')}_{re.sub(r'[^0-9A-Za-z]', '_', text)}"
@@ -111,7 +111,7 @@ def _fit(name: str, given: Mapping[str, str]) -> bool:
 
 
 def _values(now: Any, given: str | None) -> tuple[Any, ...]:
-    """The values given, with the present one; else multiples of it, or of the distance from 1 for a share near 1."""
+    """The given values and the present one; by default multiples of it, or for 0.5 to 1 of its distance from 1."""
     if given is not None:
         return _read(now, given)
     if isinstance(now, bool):

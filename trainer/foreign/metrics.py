@@ -1,4 +1,4 @@
-"""The metric of a repository: its name, where it is read, and which way is better."""
+"""Finds the metric of a repository: its name, where to read it, and which direction is better."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from trainer.foreign.facts import Fact, missing
-from trainer.foreign.repository import Line, Repository
+from trainer.foreign.facts import RepositoryFact, missing
+from trainer.foreign.repository import ForeignRepository, RepositoryLine
 from trainer.metric_names import loose_direction, plain_name
 
 METRIC, FILE, DIRECTION = "--metric", "--metric-file", "--direction"
-# what is no number is matched, too: a run that ends in NaN must not be judged by an earlier line
+# also matches NaN and inf: a run that ends in NaN must not be scored by an earlier line
 _NUMBER = (
     r"([-+]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?|[nN]a[nN]|[iI]nf(?:inity)?))"
 )
@@ -29,7 +29,7 @@ _SAYS = {
     "lower": re.compile(r"lower(?: is|=| are)? better|lowest|minimi[sz]|as (?:low|small)|smaller is", re.I),
     "higher": re.compile(r"higher(?: is|=| are)? better|highest|maximi[sz]|as (?:high|large)|larger is", re.I),
 }
-_QUICK = re.compile(r"\b(?:faster|fastest|as fast)\b", re.I)  # lower for a time, higher for a rate
+_QUICK = re.compile(r"\b(?:faster|fastest|as fast)\b", re.I)  # means lower for a time, higher for a rate
 _AUXILIARY = re.compile(
     r"^(?:num_|n_|total|peak|startup|step|epoch|depth|seed|commit|status|training_seconds|warmup|mfu|gpu|device|params"
     r"|url|http)",
@@ -39,56 +39,56 @@ _AUXILIARY = re.compile(
 
 @dataclass(frozen=True)
 class Metric:
-    """``pattern`` for a line of the output or ``key`` of JSON; ``file`` that it is written to, or the output itself."""
+    """``pattern`` for a line of text, or ``key`` of JSON, in ``file`` (empty: in the output)."""
 
-    name: Fact
+    name: RepositoryFact
     pattern: str = ""
     file: str = ""
     key: str = ""
 
 
 def pattern_of(name: str, first: bool = True) -> str:
-    """A regular expression for ``name: value`` and ``name = value``, a unit may follow; ``first`` in its line."""
+    """A regular expression for ``name: value`` and ``name = value``; ``first``: only at the start of a line."""
     start = r"^\s*" if first else r"(?:^|[\s|,;(])"
     return rf"{start}{re.escape(name)}\s*[:=]\s*{_NUMBER}"
 
 
-def find(repository: Repository, name: str | None, file: str | None) -> Metric:
-    """The metric that the flags name, or the likeliest that the repository prints or writes."""
+def find(repository: ForeignRepository, name: str | None, file: str | None) -> Metric:
+    """The metric that the flags name, or the most likely one that the repository prints or writes."""
     if file is not None:
         return _in_file(file, name or _key_near(repository, file), "given" if name else file)
     if name is not None:
-        return Metric(Fact("metric", name, "given", METRIC), pattern=pattern_of(name, first=False))
+        return Metric(RepositoryFact("metric", name, "given", METRIC), pattern=pattern_of(name, first=False))
     for form, first in ((_PRINTED, True), (_WITHIN, False)):
         best = _best(repository, form)
         if best is not None:
-            found, line = best
-            return Metric(Fact("metric", found, line.where, METRIC), pattern=pattern_of(found, first))
+            printed, line = best
+            return Metric(RepositoryFact("metric", printed, line.where, METRIC), pattern=pattern_of(printed, first))
     written = _written(repository)
-    return written if written.name.found else _in_words(repository) or written
+    return written if written.name.is_known else _in_words(repository) or written
 
 
 def _in_file(file: str, key: str, where: str) -> Metric:
-    fact = Fact("metric", key, where, METRIC) if key else missing("metric", METRIC, f"which key of {file}?")
+    fact = RepositoryFact("metric", key, where, METRIC) if key else missing("metric", METRIC, f"which key of {file}?")
     if file.endswith(".json"):
         return Metric(fact, file=file, key=key)
     return Metric(fact, pattern=pattern_of(key or "?"), file=file)
 
 
-def _in_words(repository: Repository) -> Metric | None:
-    """A figure with a name of several words, ``Final loss: 0.1``; the last such that sounds like a metric."""
-    found = None
+def _in_words(repository: ForeignRepository) -> Metric | None:
+    """The last printed number with a name of several words that looks like a metric, as in ``Final loss: 0.1``."""
+    last = None
     for line in repository.lines(*repository.code):
         for match in _IN_WORDS.finditer(line.text):
             name = plain_name(match[1])
             if _weight(name, 0) > 0:
-                found = Metric(Fact("metric", name, line.where, METRIC), pattern=pattern_of(match[1]))
-    return found
+                last = Metric(RepositoryFact("metric", name, line.where, METRIC), pattern=pattern_of(match[1]))
+    return last
 
 
-def _best(repository: Repository, form: re.Pattern[str]) -> tuple[str, Line] | None:
-    """The printed name with the most reason to be the metric: grepped for, spoken of, known, not a side figure."""
-    printed: dict[str, Line] = {}
+def _best(repository: ForeignRepository, form: re.Pattern[str]) -> tuple[str, RepositoryLine] | None:
+    """The printed name that is most likely the metric: used with grep, mentioned, well known, not auxiliary."""
+    printed: dict[str, RepositoryLine] = {}
     for line in repository.lines(*repository.code):
         for match in form.finditer(line.text):
             printed.setdefault(match[1].rstrip("."), line)
@@ -118,24 +118,25 @@ def _weight(name: str, mentions: int) -> float:
     return mentions + 5 * known + 3 * name.lower().startswith(("val", "test", "score", "metric")) - 100 * side
 
 
-def _written(repository: Repository) -> Metric:
-    """A JSON file that the code or the prose names and that is not there yet: it is written by a run."""
+def _written(repository: ForeignRepository) -> Metric:
+    """The metric in a JSON file that is mentioned but does not exist, so a run probably writes it."""
     for line in repository.lines(*repository.prose, *repository.code):
         for match in _JSON_FILE.finditer(f" {line.text} "):
             name = match[1].removeprefix("./")
             if name not in repository.files and name not in ("package.json", "config.json"):
                 return _in_file(name, _key_near(repository, name), line.where)
-    return Metric(missing("metric", METRIC, "nothing prints NAME: VALUE, nothing writes JSON; also --metric-file"))
+    note = "no code prints NAME: VALUE or writes a JSON file; see also --metric-file"
+    return Metric(missing("metric", METRIC, note))
 
 
-def _key_near(repository: Repository, file: str) -> str:
-    """The likeliest key of a JSON file, from the texts that name it."""
+def _key_near(repository: ForeignRepository, file: str) -> str:
+    """The most likely key of a JSON file, from the texts that mention the file."""
     texts = [*repository.prose, *repository.code]
     naming = [name for name in texts if file in (text := repository.text(name)) or file.rsplit("/", 1)[-1] in text]
     return _likeliest_key(repository, naming) or _likeliest_key(repository, repository.code)
 
 
-def _likeliest_key(repository: Repository, names: list[str]) -> str:
+def _likeliest_key(repository: ForeignRepository, names: list[str]) -> str:
     weights: Counter[str] = Counter()
     for line in repository.lines(*names):
         for match in _JSON_KEY.finditer(line.text):
@@ -146,12 +147,12 @@ def _likeliest_key(repository: Repository, names: list[str]) -> str:
     return best if weights[best] > 0 else ""
 
 
-def direction(repository: Repository, metric: str | None, given: str | None) -> Fact:
-    """From a sentence that names the metric, any sentence of the prose, or the metric's own name."""
+def direction(repository: ForeignRepository, metric: str | None, given: str | None) -> RepositoryFact:
+    """The better direction, from a sentence about the metric, any sentence of the prose, or the metric's name."""
     if given:
-        return Fact("direction", given, "given", DIRECTION)
+        return RepositoryFact("direction", given, "given", DIRECTION)
     named = loose_direction(metric or "")
-    said: list[tuple[str, Line, bool]] = []
+    said: list[tuple[str, RepositoryLine, bool]] = []
     for line in repository.lines(*repository.prose):
         for way, says in _SAYS.items():
             if says.search(line.text):
@@ -162,7 +163,7 @@ def direction(repository: Repository, metric: str | None, given: str | None) -> 
         ways = {way: line for way, line, about in reversed(said) if about or not near}
         if len(ways) == 1:
             [(way, line)] = ways.items()
-            return Fact("direction", way, line.where, DIRECTION)
+            return RepositoryFact("direction", way, line.where, DIRECTION)
     if named:
-        return Fact("direction", named, "by its name", DIRECTION, "no sentence says which way is better")
-    return missing("direction", DIRECTION, "lower or higher: nothing says which way is better")
+        return RepositoryFact("direction", named, "by its name", DIRECTION, "no sentence states the better direction")
+    return missing("direction", DIRECTION, "lower or higher: the better direction is stated nowhere")

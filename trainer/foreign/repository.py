@@ -1,6 +1,6 @@
-"""The files of a stranger's repository: listed and read as data, links not followed, git not asked.
+"""Lists and reads the files of an untrusted repository as data, without following links or running git.
 
-``git ls-files`` would obey the repository's own configuration, which can name programs (git-config(1), core.fsmonitor).
+``git ls-files`` would use the repository's configuration, which can start programs (git-config(1), core.fsmonitor).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TEXT_BYTES, _LINE = 1 << 20, 400
 
 
 @dataclass(frozen=True)
-class Line:
+class RepositoryLine:
     """One line of a text of the repository: ``where`` is FILE:LINE."""
 
     file: str
@@ -37,10 +37,10 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Repository:
-    """``files``: name → (bytes, executable); ``left_out``: name: why, for what was passed over and is no rubbish.
+class ForeignRepository:
+    """``files``: name → (bytes, executable); ``left_out``: "name: reason" for skipped files that may matter.
 
-    ``links``: name → what the link says, which is not followed.
+    ``links``: name → target of the link, which is not followed.
     """
 
     folder: Path
@@ -50,35 +50,35 @@ class Repository:
     _texts: dict[str, str] = field(default_factory=dict, compare=False)
 
     def text(self, name: str) -> str:
-        """A file's text; empty for what is large, binary or no longer there."""
+        """A file's text; empty if the file is large, binary or gone."""
         if name not in self._texts:
             self._texts[name] = _read(self.folder / name)
         return self._texts[name]
 
-    def lines(self, *names: str) -> Iterator[Line]:
-        """The lines of files that a person could have written."""
+    def lines(self, *names: str) -> Iterator[RepositoryLine]:
+        """The lines of files, without very long ones, which are usually generated."""
         for name in names:
             for number, text in enumerate(self.text(name).splitlines(), 1):
                 if len(text) <= _LINE:
-                    yield Line(name, number, text)
+                    yield RepositoryLine(name, number, text)
 
     @cached_property
     def prose(self) -> list[str]:
-        """The files that tell an agent or a person what to do, in the order of their weight."""
+        """The files with instructions for agents or people, most important first."""
         known = ("program.md", "agents.md", "claude.md", "task.md", "prompt.md", "readme.md", "readme.rst", "readme")
         top = [name for name in self.files if "/" not in name]
-        found = [name for want in known for name in top if name.lower() == want]
-        return found + sorted(name for name in top if name.lower().endswith(".md") and name not in found)
+        names = [name for want in known for name in top if name.lower() == want]
+        return names + sorted(name for name in top if name.lower().endswith(".md") and name not in names)
 
     @cached_property
     def code(self) -> list[str]:
-        """Everything else that is text, shallow files first."""
+        """All other text files, those near the top first."""
         rest = [name for name in self.files if name not in self.prose and self.files[name][0] <= _TEXT_BYTES]
         return sorted(rest, key=lambda name: (name.count("/"), name))
 
 
-def read(folder: Path, exclude: Sequence[str] = (), shown: Sequence[str] = ()) -> Repository:
-    """List a repository, but for what is ``shown`` where it lies. NotFound, UsageError if a task cannot hold it."""
+def read(folder: Path, exclude: Sequence[str] = (), shown: Sequence[str] = ()) -> ForeignRepository:
+    """List a repository without ``shown``, which is mounted in place. NotFound; UsageError if it is too large."""
     root = folder.expanduser().resolve()
     if not root.is_dir():
         raise NotFound(f"{folder}: no such folder", hint="name the folder of a repository")
@@ -101,8 +101,8 @@ def read(folder: Path, exclude: Sequence[str] = (), shown: Sequence[str] = ()) -
         name = max(files, key=lambda one: files[one][0])
         message = f"{folder}: more than {_MOST_MB} MB of files, most of it {name} ({files[name][0] >> 20} MB)"
         data = shlex.quote(str(root / name.split("/")[0]))
-        raise UsageError(message, hint=f"show data where it lies: --readable {data}; or leave it out: --exclude NAME")
-    return Repository(root, dict(sorted(files.items())), tuple(left), links)
+        raise UsageError(message, hint=f"mount data in place: --readable {data}; or leave it out: --exclude NAME")
+    return ForeignRepository(root, dict(sorted(files.items())), tuple(left), links)
 
 
 def _walk(
@@ -116,28 +116,28 @@ def _walk(
     for entry in entries:
         name = f"{inner}/{entry.name}" if inner else entry.name
         form = entry.stat(follow_symlinks=False)
-        if not name.isprintable():  # nor is what is no UTF-8
-            left.append(f"{inner or '.'}: a name that cannot be written")
+        if not name.isprintable():  # this includes names that are not UTF-8
+            left.append(f"{inner or '.'}: a name with unprintable characters")
         elif stat.S_ISDIR(form.st_mode):
             if entry.name in _FOLDERS or entry.name.startswith(".") or (Path(entry.path) / "pyvenv.cfg").is_file():
-                continue  # a virtual environment has any name, and a package may be called env
+                continue  # a virtual environment can have any name, and a package may be called env
             if depth >= _DEEPEST:
                 left.append(f"{name}: nested too deeply")
                 continue
             yield from _walk(root, name, depth + 1, left, links)
         elif stat.S_ISREG(form.st_mode):
             if login_keys.holds_key(Path(entry.path)):
-                left.append(f"{name}: may hold keys")
+                left.append(f"{name}: may contain keys")
             elif not entry.name.startswith(".") or entry.name == ".python-version":
                 yield name, form
         elif stat.S_ISLNK(form.st_mode):
             links[name] = os.readlink(entry.path)
         else:
-            left.append(f"{name}: no file")
+            left.append(f"{name}: not a regular file")
 
 
 def _read(path: Path) -> str:
-    """Bounded, and never through a link or from a pipe that was put in the file's place."""
+    """The text of a file, up to a limit; never through a link, and not from a pipe that replaced the file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

@@ -1,4 +1,4 @@
-"""Which files a researcher may edit, as the program says it, and which of the rest are programs or none of the task."""
+"""Finds the editable files of a repository, and which of the others are read-only or executable."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from programs.errors import UsageError
 from trainer.foreign.commands import scripts_of
-from trainer.foreign.facts import Fact, missing
-from trainer.foreign.repository import Line, Repository
+from trainer.foreign.facts import RepositoryFact, missing
+from trainer.foreign.repository import ForeignRepository, RepositoryLine
 
 FLAG = "--editable"
 _MAY = re.compile(
@@ -28,51 +28,51 @@ _SOURCE = re.compile(r"\.(?:py|cc?|cpp|cu|rs|go|[jt]s|jl|sh|java|zig|f90|lua)$")
 _MOST = 20
 
 
-def editable(repository: Repository, given: Sequence[str], command: str | None) -> Fact:
-    """The editable files: the flag's, else those that the prose allows, else the script that the command starts."""
+def editable(repository: ForeignRepository, given: Sequence[str], command: str | None) -> RepositoryFact:
+    """The editable files: given by the flag, else allowed by the prose, else the script that the command starts."""
     if given:
         if unknown := [name for name in given if name not in repository.files]:
             near = ", ".join(list(repository.files)[:8])
             raise UsageError(f"--editable {unknown[0]}: no such file in the repository", hint=f"it has {near}")
-        return Fact("editable", sorted(set(given)), "given", FLAG)
+        return RepositoryFact("editable", sorted(set(given)), "given", FLAG)
     allowed, where = _allowed(repository)
     if allowed:
-        return Fact("editable", allowed, where, FLAG)
+        return RepositoryFact("editable", allowed, where, FLAG)
     if "train.py" in repository.files:
-        note = "the file is there; no sentence says what may be edited"
-        return Fact("editable", ["train.py"], "train.py", FLAG, note)
+        note = "guessed from the file's name; no sentence states what may be edited"
+        return RepositoryFact("editable", ["train.py"], "train.py", FLAG, note)
     scripts = [name for name in scripts_of(command or "", repository) if not re.search(r"bench|eval|test|score", name)]
     sources = [name for name in repository.files if _SOURCE.search(name) and not name.endswith(".sh")]
     if not scripts and len(sources) == 1:
-        return Fact("editable", sources, sources[0], FLAG, "the only source file")
+        return RepositoryFact("editable", sources, sources[0], FLAG, "the only source file")
     if scripts:
-        return Fact("editable", scripts[:1], "the command", FLAG, "no sentence says what may be edited")
-    return missing("editable", FLAG, "no sentence says which files may be edited")
+        return RepositoryFact("editable", scripts[:1], "the command", FLAG, "no sentence states what may be edited")
+    return missing("editable", FLAG, "no sentence states which files may be edited")
 
 
-def _allowed(repository: Repository) -> tuple[list[str], str]:
-    """Files that a sentence of the prose allows to edit, and where the first of them stands."""
+def _allowed(repository: ForeignRepository) -> tuple[list[str], str]:
+    """Files that the prose allows to edit, and the line of the first such sentence."""
     for file in repository.prose:
         reader = _Reader(repository)
         for line in repository.lines(file):
             reader.take(line)
-        allowed = [name for name in reader.found if name not in reader.refused and name not in repository.prose]
+        allowed = [name for name in reader.allowed if name not in reader.refused and name not in repository.prose]
         if allowed:
             return sorted(allowed[:_MOST]), reader.where
     return [], ""
 
 
 class _Reader:
-    """Goes through the sentences of a text; a heading counts for what stands below it, "do not" for what was named."""
+    """Reads sentences in order. A heading applies to the text below it, "do not" also to the files named before."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: ForeignRepository) -> None:
         self.repository = repository
-        self.found: list[str] = []
+        self.allowed: list[str] = []
         self.refused: set[str] = set()
         self.where = ""
         self._allows = self._refuses = False
 
-    def take(self, line: Line) -> None:
+    def take(self, line: RepositoryLine) -> None:
         if not line.text.strip():
             return
         if line.text.rstrip(" *").endswith(":") or line.text.startswith("#"):
@@ -84,13 +84,13 @@ class _Reader:
             if self._refuses or _MAY_NOT.search(sentence):
                 self.refused |= set(names or last)
             elif self._allows or _MAY.search(sentence):
-                self.found += [name for name in names if name not in self.found]
+                self.allowed += [name for name in names if name not in self.allowed]
                 self.where = self.where or (line.where if names else "")
             last = names or last
 
 
-def _expanded(text: str, repository: Repository) -> list[str]:
-    """The files that a name in a sentence means: a file, or the sources below a folder."""
+def _expanded(text: str, repository: ForeignRepository) -> list[str]:
+    """The files that a name in a sentence refers to: a file, or the sources below a folder."""
     text = text.removeprefix("./")
     if text in repository.files:
         return [text]
@@ -100,10 +100,10 @@ def _expanded(text: str, repository: Repository) -> list[str]:
     return []
 
 
-def read_only(repository: Repository, edits: Sequence[str]) -> list[str]:
-    """What lies beside the editable files; prose steers the researcher and is no part of the experiment."""
+def read_only(repository: ForeignRepository, edits: Sequence[str]) -> list[str]:
+    """All files except the editable ones and the prose, which instructs the researcher and is not needed to run."""
     return [name for name in repository.files if name not in edits and name not in repository.prose]
 
 
-def executable(repository: Repository) -> list[str]:
+def executable(repository: ForeignRepository) -> list[str]:
     return [name for name, (_, run) in repository.files.items() if run and name not in repository.prose]

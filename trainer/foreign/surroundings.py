@@ -1,4 +1,4 @@
-"""What an experiment needs beside its repository: an interpreter with packages, data in the user's cache, a GPU."""
+"""Finds what an experiment needs outside its repository: an interpreter with packages, cached data, a GPU."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from programs.errors import UsageError
 from trainer import login_keys
-from trainer.foreign.facts import Fact
-from trainer.foreign.repository import Repository
+from trainer.foreign.facts import RepositoryFact
+from trainer.foreign.repository import ForeignRepository
 
 FLAG = "--readable"
 _CACHE = re.compile(
@@ -24,21 +24,25 @@ _ENVIRONMENTS = (".venv", "venv")
 _PACKAGE_LISTS = ("uv.lock", "pyproject.toml", "requirements.txt")
 
 
-def find(repository: Repository, given: Sequence[str]) -> list[Fact]:
-    """Paths that the command must see, and what stands in the way of running it here."""
-    facts = [Fact("readable", _absolute(path), "given", FLAG) for path in given]
+def find(repository: ForeignRepository, given: Sequence[str]) -> list[RepositoryFact]:
+    """Paths that the command needs to read, and obstacles to running it here."""
+    facts = [RepositoryFact("readable", _absolute(path), "given", FLAG) for path in given]
     facts += _packages(repository)
     facts += _caches(repository)
     gpu = next((line for line in repository.lines(*repository.code) if _GPU.search(line.text)), None)
     if gpu is not None:
-        facts.append(Fact("gpu", None, gpu.where, "", "asks for a GPU: the sandbox of a command shows none"))
+        facts.append(
+            RepositoryFact("gpu", None, gpu.where, "", "uses a GPU, but the sandbox of a command has none by default")
+        )
     return facts
 
 
-def _caches(repository: Repository) -> list[Fact]:
-    """Folders of the user's cache that the code names. What only a comment or the prose mentions is not shown, nor a
-    cache that programs share: of that one the folder of the model or the data set that is fetched."""
-    found: dict[str, Fact] = {}
+def _caches(repository: ForeignRepository) -> list[RepositoryFact]:
+    """Folders of the user's cache that the code names. Folders mentioned only in comments or prose are not shown.
+
+    Of a cache that programs share, only the folder of the downloaded model or data set is shown.
+    """
+    facts: dict[str, RepositoryFact] = {}
     for line in repository.lines(*repository.code, *repository.prose):
         code = "" if line.file in repository.prose else _COMMENT.sub("", line.text)
         for kind, name in _FETCHED.findall(code):
@@ -46,56 +50,60 @@ def _caches(repository: Repository) -> list[Fact]:
             sets = [f"{_HUB}/hub/datasets--{folder}", f"{_HUB}/datasets/{name.replace('/', '___').lower()}"]
             for path in [f"{_HUB}/hub/models--{folder}"] if kind == "from_pretrained" else sets:
                 if Path(path).expanduser().is_dir():
-                    found.setdefault(path, Fact("readable", path, line.where, FLAG, f"{path}: shown read-only"))
+                    facts.setdefault(
+                        path, RepositoryFact("readable", path, line.where, FLAG, f"{path}: shown read-only")
+                    )
         named = {_own(match) for match in _CACHE.finditer(code)}
         for path in dict.fromkeys(_own(match) for match in _CACHE.finditer(line.text)):
-            if "metaloop" not in path and not (path in found and found[path].found):
-                found[path] = _cache(path, path in named, line.where)
-    return list(found.values())
+            if "metaloop" not in path and not (path in facts and facts[path].is_known):
+                facts[path] = _cache(path, path in named, line.where)
+    return list(facts.values())
 
 
 def _own(match: re.Match[str]) -> str:
-    """The folder of the repository's own in the cache, or all that is said where programs share it."""
+    """The repository's folder in the cache; for a cache that programs share, the full path as written."""
     parts = (match[1] or match[2]).strip("/").split("/")
     deep = parts if parts[0].lower() in login_keys.SHARED_CACHES else parts[:1]
     return "/".join(["~/.cache", *deep])
 
 
-def _cache(path: str, in_code: bool, where: str) -> Fact:
+def _cache(path: str, in_code: bool, where: str) -> RepositoryFact:
     there = Path(path).expanduser()
     if not in_code:
-        return Fact("cache", None, where, FLAG, f"{path}: only mentioned, not shown; {FLAG} {path} shows it")
+        return RepositoryFact("cache", None, where, FLAG, f"{path}: only mentioned, not shown; {FLAG} {path} shows it")
     if reason := login_keys.refusal(there):
-        return Fact("cache", None, where, FLAG, f"{path}: {reason}")
-    note = "shown read-only" if there.is_dir() else "not there yet: prepare the data first, then init again"
-    return Fact("readable", path if there.is_dir() else None, where, FLAG, f"{path}: {note}")
+        return RepositoryFact("cache", None, where, FLAG, f"{path}: {reason}")
+    note = "shown read-only" if there.is_dir() else "does not exist yet: prepare the data first, then init again"
+    return RepositoryFact("readable", path if there.is_dir() else None, where, FLAG, f"{path}: {note}")
 
 
 def _absolute(text: str) -> str:
-    """A path as task.toml may name it; what starts with ``~/`` keeps its place in a home. UsageError if it is none."""
+    """A path for task.toml; one that starts with ``~/`` stays as written. UsageError if it may not be shown."""
     path = Path(text).expanduser().absolute()
     if reason := login_keys.refusal(path):
-        raise UsageError(f"{FLAG} {text}: {reason}", hint="name a folder that holds data alone")
+        raise UsageError(f"{FLAG} {text}: {reason}", hint="name a folder that contains only data")
     if not path.exists():
-        raise UsageError(f"{FLAG} {text}: is not there", hint="name a file or folder of this machine")
+        raise UsageError(f"{FLAG} {text}: does not exist", hint="name a file or folder of this machine")
     return text if text.startswith("~/") else str(path)
 
 
-def _packages(repository: Repository) -> list[Fact]:
-    """A virtual environment in the repository, with the interpreter that it stands on."""
+def _packages(repository: ForeignRepository) -> list[RepositoryFact]:
+    """A virtual environment in the repository, and its base interpreter."""
     for name in _ENVIRONMENTS:
         folder = repository.folder / name
         python = folder / "bin" / "python"
         if folder.is_symlink() or not (folder / "pyvenv.cfg").is_file() or not os.path.lexists(python):
             continue
-        facts = [Fact("readable", str(folder), name, FLAG, "its packages; first on PATH")]
+        facts = [RepositoryFact("readable", str(folder), name, FLAG, "its packages; first on PATH")]
         base = Path(os.path.realpath(python)).parent.parent
         outside = not base.is_relative_to("/usr") and not base.is_relative_to(folder)
         if outside and any((base / "lib").glob("python3*/os.py")):
-            facts.append(Fact("readable", str(base), f"{name}/bin/python", FLAG, "the interpreter of that environment"))
+            facts.append(
+                RepositoryFact("readable", str(base), f"{name}/bin/python", FLAG, "the interpreter of that environment")
+            )
         return facts
     wanted = next((one for one in _PACKAGE_LISTS if (repository.folder / one).is_file()), None)
     if wanted is None:
         return []
-    note = "no .venv: runs with Metaloop's own interpreter; make one there (uv sync) for packages of its own"
-    return [Fact("packages", None, wanted, FLAG, note)]
+    note = "no .venv: runs with Metaloop's interpreter and packages; make one there (uv sync) for its own packages"
+    return [RepositoryFact("packages", None, wanted, FLAG, note)]

@@ -1,1 +1,1 @@
-"""What runs inside the sandbox: template, monitor, the process of an experiment. Imports nothing else of ours."""
+"""Code that runs inside the sandbox: template, monitor, an experiment's process. Imports nothing else of Metaloop."""

@@ -1,6 +1,6 @@
-"""What happens inside an experiment's process, a fork of the monitor: run train.py, or load and predict.
+"""The experiment's process, a fork of the monitor: it runs train.py, or loads the checkpoint and predicts.
 
-Nothing here is trusted once train.py has started; the referee believes only the files' sizes and contents.
+Nothing here is trusted once train.py has started; the referee uses only the sizes and contents of files.
 """
 
 from __future__ import annotations
@@ -20,69 +20,69 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from trainer.inside import compilers, device_filter, metering, namespaces, plain, seccomp, selftest, serving
 
 if TYPE_CHECKING:
-    from trainer.inside.place import Place
+    from trainer.inside.experiment_folder import ExperimentFolder
 
-PASSED = ("inputs", "output", "receive", "reply", "shared")  # descriptors that an experiment is given
-_STATUS = 3  # the descriptor through which an error is told
+PASSED = ("inputs", "output", "receive", "reply", "shared")  # descriptors for the experiment
+_STATUS = 3  # the descriptor for error reports
 _MB = 1 << 20
 _BOILERPLATE = ("Set TORCHDYNAMO_VERBOSE", "For even more developer context", "This error was raised")
 _DEVICE_PROCESSES = 1024  # and threads
 
 
-def confine(request: dict[str, Any], place: Place, descriptors: dict[str, int], base_bytes: int) -> None:
-    """Own session, limits, environment and folder; the given descriptors and no others; in a sandbox no rights either.
+def confine(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[str, int], base_bytes: int) -> None:
+    """Set session, limits, environment, folder and descriptors, and in a sandbox drop all rights.
 
-    ``request`` learns the numbers of the descriptors as ``inputs_fd`` and so on.
+    Adds the numbers of the descriptors to ``request`` as ``inputs_fd`` and so on.
     """
     os.setsid()
-    if place.device and place.sandboxed:
+    if work.device and work.sandboxed:
         namespaces.settle()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
     _arrange(request, descriptors)
-    # No RLIMIT_CPU: with it the kernel tells a process's CPU time in ticks of 4 ms, and train.py's clock needs better.
+    # No RLIMIT_CPU: it reduces the resolution of the process's CPU clock to 4 ms, and train.py needs a better one.
     limits = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: request["file_mb"] * _MB,
-        # torch alone maps some 700 MB, little of it memory: the limit counts from there
+        # torch alone maps some 700 MB of addresses, which are excluded from the limit
         resource.RLIMIT_AS: base_bytes + request["memory_mb"] * _MB,
     }
-    if place.sandboxed:
+    if work.sandboxed:
         limits |= {resource.RLIMIT_NOFILE: 256, resource.RLIMIT_NPROC: 64, resource.RLIMIT_MEMLOCK: 0}
         limits |= {resource.RLIMIT_MSGQUEUE: 0, resource.RLIMIT_STACK: 64 * _MB}
-    if place.device:
+    if work.device:
         limits = _device_limits(request)
     for kind, value in limits.items():
         resource.setrlimit(kind, (value, value))
-    random.seed(0)  # Python reseeds its own generator in a fork, from the clock
+    random.seed(0)  # because Python reseeds its generator from the clock in a fork
     os.environ.clear()
     os.environ.update(request["kept_environment"])
     os.environ.update(request["environment"])
-    folder = str(place.folder)
-    os.environ.update({"METALOOP_TRAIN_CHECKPOINT": str(place.checkpoint), "TMPDIR": folder, "HOME": folder})
-    if place.data:
-        os.environ["METALOOP_TRAIN_DATA"] = place.data
-    request["checkpoint"] = str(place.checkpoint)
-    tempfile.tempdir = None  # whoever asked for it before the fork was told the template's
-    request["library"] = str(place.library) if request["library_mb"] else ""
-    os.chdir(place.folder)
-    sys.path.insert(0, str(place.folder))
+    folder = str(work.folder)
+    os.environ.update({"METALOOP_TRAIN_CHECKPOINT": str(work.checkpoint), "TMPDIR": folder, "HOME": folder})
+    if work.data:
+        os.environ["METALOOP_TRAIN_DATA"] = work.data
+    request["checkpoint"] = str(work.checkpoint)
+    tempfile.tempdir = None  # before the fork it may have been set to the template's folder
+    request["library"] = str(work.library) if request["library_mb"] else ""
+    os.chdir(work.folder)
+    sys.path.insert(0, str(work.folder))
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    if place.device:
-        os.environ.update(compilers.environment(str(place.compiled)))
-    if place.sandboxed:
+    if work.device:
+        os.environ.update(compilers.environment(str(work.compiled)))
+    if work.sandboxed:
         namespaces.renounce()
         metering.die_with_parent()
-        (device_filter if place.device else seccomp).install()
+        (device_filter if work.device else seccomp).install()
     else:
         metering.die_with_parent()
 
 
 def _device_limits(request: dict[str, Any]) -> dict[int, int]:
-    """With a device: CUDA maps far more addresses than it uses, and compilers are further processes.
+    """The limits with a device: none on addresses, of which CUDA maps far more than it uses; and more processes.
 
-    No limit is raised above what this process may have anyway.
+    No limit is raised above this process's own.
     """
     wanted = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: max(request["file_mb"], 1024) * _MB}
     wanted |= {resource.RLIMIT_NOFILE: 8192, resource.RLIMIT_NPROC: _DEVICE_PROCESSES, resource.RLIMIT_MSGQUEUE: 0}
@@ -91,10 +91,10 @@ def _device_limits(request: dict[str, Any]) -> dict[int, int]:
 
 
 def _arrange(request: dict[str, Any], descriptors: dict[str, int]) -> None:
-    """Standard output into the log, the status pipe as descriptor 3, what is passed from 4 on, all else closed."""
+    """Redirect output to the log, put the status pipe at 3 and passed descriptors from 4 on, and close the rest."""
     null = os.open("/dev/null", os.O_RDWR)
     passed = [name for name in PASSED if name in descriptors]
-    # all out of the way first, so that no target is a source that is still needed
+    # first move all to high numbers, so that no target overwrites a source that is still needed
     high = {name: os.dup(number) for name, number in descriptors.items()}
     floor = 4 + len(PASSED)
     while any(number < floor for number in high.values()):
@@ -109,13 +109,13 @@ def _arrange(request: dict[str, Any], descriptors: dict[str, int]) -> None:
 
 
 def seed_everything(seed: int) -> None:
-    """A source that forgets to seed is reproducible all the same.
+    """Seed all generators, so that a source without its own seeding is reproducible too.
 
-    Not torch.manual_seed: it asks every kind of device, 2 CPU-ms in a fresh fork.
+    torch.manual_seed is avoided because it queries all kinds of devices, 2 CPU-ms in a fresh fork.
     """
     random.seed(seed)
     if "torch" not in sys.modules:
-        return  # a template without it: what was not imported needs no seed
+        return  # torch was not imported
     import numpy as np
     import torch
 
@@ -156,7 +156,7 @@ def predict(request: dict[str, Any]) -> None:
 
 
 def _tensors(module: Any, model: Any, request: dict[str, Any]) -> Iterator[memoryview]:
-    """The float32 of each chunk of rows, from tensors in and out."""
+    """The float32 logits of each chunk of rows, for sources with tensors."""
     import numpy as np
     import torch
 
@@ -166,14 +166,14 @@ def _tensors(module: Any, model: Any, request: dict[str, Any]) -> Iterator[memor
     shape = (*inputs.shape[1:], settings["classes"]) if settings["per_position"] else (settings["classes"],)
     for start in range(0, len(inputs), settings["chunk"]):
         rows = inputs[start : start + settings["chunk"]]
-        found = module.logits(model, rows).detach().to("cpu", torch.float32).contiguous()
-        if tuple(found.shape) != (len(rows), *shape):
-            raise ValueError(f"logits have shape {list(found.shape)}, expected {[len(rows), *shape]}")
-        yield memoryview(found.numpy()).cast("B")
+        logits = module.logits(model, rows).detach().to("cpu", torch.float32).contiguous()
+        if tuple(logits.shape) != (len(rows), *shape):
+            raise ValueError(f"logits have shape {list(logits.shape)}, expected {[len(rows), *shape]}")
+        yield memoryview(logits.numpy()).cast("B")
 
 
 def _lists(module: Any, model: Any, request: dict[str, Any]) -> Iterator[memoryview]:
-    """The same from nested lists, of numbers in and of floats out."""
+    """The same for sources with nested lists."""
     settings = request["settings"]
     with open(request["inputs_fd"], "rb") as file:
         inputs = plain.read(file.read())
@@ -184,7 +184,7 @@ def _lists(module: Any, model: Any, request: dict[str, Any]) -> Iterator[memoryv
 
 
 def converse(request: dict[str, Any]) -> None:
-    """Load the source as a module, or what was compiled of it, and answer the evaluator, question by question."""
+    """Import the source, or use the compiled library, and answer the evaluator's questions one by one."""
     request["loop"] = request["settings"]["loop"]
     serving.converse(None if request["library"] else execute(request["script"], "candidate"), request)
 
@@ -192,29 +192,29 @@ def converse(request: dict[str, Any]) -> None:
 _KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": selftest.run, "matmul": selftest.matmul}
 
 
-def _telling(lines: list[str]) -> list[str]:
-    """The lines of an error up to the one that says most: the last, but for what compilers add to every error."""
+def _informative(lines: list[str]) -> list[str]:
+    """The lines of an error up to the most informative one: the last one without the additions of compilers."""
     kept = [line for line in lines if line.strip() and not line.startswith(_BOILERPLATE)] or lines
     short = [line for line in kept if "out of memory" in line or "MemoryError" in line]
     return short[:1] or kept
 
 
 def report(error: BaseException) -> None:
-    """The traceback to the log; kind and last line to the monitor, through the status pipe."""
-    last = _telling("".join(traceback.format_exception_only(error)).strip().splitlines())
-    places = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == sys.argv[0]]
-    place = f" (line {places[-1]})" if places else ""
-    message = {"kind": type(error).__name__, "line": (last[-1] if last else type(error).__name__)[:480] + place}
+    """Write the traceback to the log; send its type and last line to the monitor through the status pipe."""
+    last = _informative("".join(traceback.format_exception_only(error)).strip().splitlines())
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == sys.argv[0]]
+    suffix = f" (line {lines[-1]})" if lines else ""
+    message = {"kind": type(error).__name__, "line": (last[-1] if last else type(error).__name__)[:480] + suffix}
     os.write(_STATUS, json.dumps(message).encode())
     traceback.print_exception(error)
 
 
-def main(request: dict[str, Any], place: Place, descriptors: dict[str, int], base_bytes: int) -> NoReturn:
-    """Run the request and leave by _exit: no clean-up of a 200 MB interpreter that nobody needs."""
+def main(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[str, int], base_bytes: int) -> NoReturn:
+    """Run the request and end with _exit, to skip the clean-up of a 200 MB interpreter."""
     code = 1
     try:
-        confine(request, place, descriptors, base_bytes)
-        if request["kind"] in _KINDS:  # else the calibration, which does nothing
+        confine(request, work, descriptors, base_bytes)
+        if request["kind"] in _KINDS:  # otherwise this is the calibration, which does nothing
             _KINDS[request["kind"]](request)
         code = 0
     except SystemExit as leaving:

@@ -1,7 +1,7 @@
-"""What a template does for experiments that compile (torch.compile, Triton) on a GPU that it must not touch itself.
+"""Prepares a template for experiments that compile (torch.compile, Triton), without initialising CUDA.
 
-CUDA does not survive a fork. So the template imports, and each experiment makes its own context; what would show that
-CUDA was initialised, or that a thread was started which a fork would lose, ends the template instead of an experiment.
+CUDA does not survive a fork, so the template only imports modules, and each experiment creates its own context. If CUDA
+is initialised, or a thread was started that a fork would lose, the template fails, not the experiment.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ import os
 import sys
 from typing import Any
 
-# imported before the fork, as far as they are there: what torch.compile takes seconds for at first use
+# imported before the fork, if installed: modules that torch.compile takes seconds to import at first use
 _STACK = ("torch._dynamo", "torch._inductor.compile_fx", "torch._inductor.async_compile", "triton", "triton.compiler")
 
 
 def ready(*, preload: bool) -> None:
-    """Import the compilers, and see that this process may be forked. RuntimeError where it may not."""
+    """Import the compilers and check that this process can be forked. RuntimeError if not."""
     if preload:
         for name in _STACK:
             try:
                 __import__(name)
             except ImportError:
-                continue  # no Triton in a build for the CPU
+                continue  # a CPU build has no Triton
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         raise RuntimeError("CUDA was initialised before the fork (METALOOP_GPU_PRELOAD=0 imports less)")
     if held := [path for path in map(_target, _descriptors()) if path.startswith("/dev/nvidia")]:
-        raise RuntimeError(f"the template holds {held[0]} (METALOOP_GPU_PRELOAD=0 imports less)")
+        raise RuntimeError(f"the template has {held[0]} open (METALOOP_GPU_PRELOAD=0 imports less)")
     if (threads := len(os.listdir("/proc/self/task"))) > 1:
         raise RuntimeError(f"the template has {threads} threads (METALOOP_GPU_PRELOAD=0 imports less)")
 
@@ -39,11 +39,11 @@ def _target(link: str) -> str:
     try:
         return os.readlink(link)
     except OSError:
-        return ""  # the listing's own
+        return ""  # the descriptor of the listing itself
 
 
 def environment(folder: str) -> dict[str, str]:
-    """Where compilers keep what they made: below ``folder``, a private copy of what the untouched source made."""
+    """The compilers' cache folders below ``folder``, a private copy of the untouched source's cache."""
     return {
         "TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor",
         "TRITON_CACHE_DIR": f"{folder}/triton",

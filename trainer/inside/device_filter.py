@@ -1,9 +1,9 @@
-"""The system call filter of a sandbox with a GPU: what no namespace closes is refused, everything else is allowed.
+"""The system call filter of a sandbox with a GPU: it refuses dangerous calls that namespaces do not cover.
 
-CUDA speaks to its driver by ioctl with numbers of its own, and torch.compile starts compilers, so the list of allowed
-calls (`seccomp_table`) does not fit: this profile is weaker. Refused are other namespaces and mounts, sockets but those
-within the machine's own files (an empty network namespace does not close AF_VSOCK), input into a terminal, tracing and
-other processes' memory, key rings, io_uring, the kernel's own settings, and pushing others' pages out of memory.
+CUDA calls its driver with its own ioctl numbers, and torch.compile starts compilers, so the list of allowed calls
+(`seccomp_table`) cannot be used, and this profile is weaker. It refuses other namespaces and mounts, sockets except
+Unix sockets (an empty network namespace does not close AF_VSOCK), input into a terminal, tracing and other processes'
+memory, key rings, io_uring, the kernel's settings, and evicting others' pages from memory.
 
 Source: Documentation/userspace-api/seccomp_filter.rst of Linux. Numbers: asm/unistd_64.h, asm-generic/unistd.h.
 """
@@ -17,10 +17,10 @@ from typing import Final
 from trainer.inside import seccomp
 from trainer.inside.seccomp_table import WALL
 
-_LEFT_OPEN = ("socket", "socketpair", "execve", "execveat")  # of the wall: programs are started here
+_LEFT_OPEN = ("socket", "socketpair", "execve", "execveat")  # calls of WALL that stay allowed, to start programs
 #: name: (number on x86_64, on aarch64, error)
 _REFUSED: Final[dict[str, tuple[int, int, str]]] = {
-    "clone3": (435, 435, "ENOSYS"),  # its flags lie in memory, out of a filter's sight; libc falls back to clone
+    "clone3": (435, 435, "ENOSYS"),  # its flags are in memory, which a filter cannot read; libc falls back to clone
     "io_uring_enter": (426, 426, "ENOSYS"), "io_uring_register": (427, 427, "ENOSYS"),
     "unshare": (272, 97, "EPERM"), "mount": (165, 40, "EPERM"), "umount2": (166, 39, "EPERM"),
     "pivot_root": (155, 41, "EPERM"), "chroot": (161, 51, "EPERM"), "open_tree": (428, 428, "EPERM"),
@@ -34,7 +34,7 @@ _REFUSED: Final[dict[str, tuple[int, int, str]]] = {
 _CHECKED = {"socket": (41, 198), "clone": (56, 220), "ioctl": (16, 29), "madvise": (28, 233), "fadvise64": (221, 223)}
 _NEW_NAMESPACES = 0x0002_0000 | 0x0200_0000 | 0x7C00_0000  # CLONE_NEW*: mount, cgroup, uts to net
 _TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
-_COLD, _PAGEOUT, _DONTNEED = 20, 21, 4  # madvise: of pages that others may hold, too; fadvise: of the page cache
+_COLD, _PAGEOUT, _DONTNEED = 20, 21, 4  # madvise: for pages that others may share; fadvise: for the page cache
 _UNIX = 1
 
 
@@ -59,18 +59,18 @@ def _emit_checks(out: seccomp.Assembler) -> None:
     out.label("clone")
     out.add(seccomp.LOAD, seccomp.place_of(0))
     out.add(seccomp.ANY_BIT, _NEW_NAMESPACES, yes="EPERM", no="allow")
-    for name, place, values in (
+    for name, argument, values in (
         ("ioctl", 1, _TERMINAL_INPUT), ("madvise", 2, (_COLD, _PAGEOUT)), ("fadvise64", 3, (_DONTNEED,)),
     ):  # fmt: skip
         out.label(name)
-        out.add(seccomp.LOAD, seccomp.place_of(place))
+        out.add(seccomp.LOAD, seccomp.place_of(argument))
         for value in values[:-1]:
             out.add(seccomp.EQUAL, value, yes="EPERM")
         out.add(seccomp.EQUAL, values[-1], yes="EPERM", no="allow")
 
 
 def wall(machine: str) -> bytes:
-    """Of the template and its monitors, which mount and fork: what of their wall lets a child start a program."""
+    """The filter of the template and its monitors, which mount and fork and whose children start programs."""
     out = seccomp.begin(machine)
     at = seccomp.column(machine)
     answers = {numbers[at]: "EPERM" for name, numbers in WALL.items() if name not in _LEFT_OPEN}
@@ -84,7 +84,7 @@ def wall(machine: str) -> bytes:
 
 
 def install() -> None:
-    """Set no_new_privs and load the filter into this process and all that it starts, for good."""
+    """Set no_new_privs and load the filter permanently into this process and all its children."""
     machine = os.uname().machine
     seccomp.load(machine, program(machine))
 

@@ -1,7 +1,7 @@
-"""Collapse this process's memory into huge pages, so that forks of it are cheap.
+"""Converts this process's memory to huge pages, so that forks of it are cheap.
 
-A fork copies one page table entry per page, and an exit takes each apart: the 55,000 small pages of a process with
-torch cost 9 CPU-ms per fork and exit, 100 huge ones 3. From Linux 6.1 on; elsewhere nothing happens.
+A fork copies one page table entry per page, and an exit removes each: the 55,000 small pages of a process with torch
+cost 9 CPU-ms per fork and exit, 100 huge ones 3. Needs Linux 6.1; with older kernels nothing happens.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _HUGE = 1 << 21
 
 
 def collapse() -> int:
-    """Collapse the writable anonymous memory. Returns how many bytes were; 0 where the kernel cannot."""
+    """Convert the writable anonymous memory. Returns the number of bytes; 0 if the kernel cannot."""
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     done = 0

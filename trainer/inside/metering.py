@@ -1,7 +1,7 @@
-"""What an experiment's processes use: CPU of a whole process tree, and how to end such a tree.
+"""Measures the CPU time and memory of an experiment's process tree, and kills such a tree.
 
-Linux only. The process that watches must be a child subreaper (`become_subreaper`): daemons that flee their
-parents then become its own children, so that nothing outlives `kill_all` and all CPU comes back through wait4.
+Linux only. The monitoring process must be a child subreaper (`become_subreaper`): daemons that leave their parents then
+become its children, so that nothing survives `kill_all` and wait4 returns all CPU time.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def become_subreaper() -> None:
-    """Orphaned descendants are given to this process instead of init. Raises OSError where that is refused."""
+    """Make this process the parent of its orphaned descendants, instead of init. Raises OSError if that fails."""
     if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
 
 
 def die_with_parent(number: int = signal.SIGKILL) -> None:
-    """Get signal ``number`` when the thread that started this process ends."""
+    """Let the kernel send signal ``number`` to this process when the thread that started it ends."""
     _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def cpu_seconds(pid: int) -> float:
     """CPU-seconds of one living process, all its threads, to the nanosecond; 0.0 if it is gone."""
     try:
-        return time.clock_gettime((~pid << 3) | 2)  # the kernel's clock id for "CPU time of process pid"
+        return time.clock_gettime((~pid << 3) | 2)  # the kernel's clock id for the CPU time of a process
     except OSError:
         return 0.0
 
@@ -46,9 +46,9 @@ def _parent(pid: int) -> int:
 
 
 def private_mb(pids: Iterable[int]) -> float:
-    """Resident memory of living processes that no file on a disk answers for, MiB.
+    """Resident memory of living processes that is not backed by files on disk, MiB.
 
-    Pages that forks share count for each; of memory that is shared on purpose, the most that one of them holds counts.
+    Pages shared by forks count for each process; of explicitly shared memory, the largest amount of one process counts.
     """
     private, shared = 0, 0
     for pid in pids:
@@ -59,7 +59,7 @@ def private_mb(pids: Iterable[int]) -> float:
 
 
 def _held_kb(pid: int) -> dict[bytes, int]:
-    """The kinds of resident memory that the kernel tells of a process, kB; nothing of one that has ended."""
+    """A process's resident memory by kind, kB; empty if it has ended."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             lines = [line.split() for line in file if line.startswith(b"Rss")]
@@ -69,15 +69,15 @@ def _held_kb(pid: int) -> dict[bytes, int]:
 
 
 def listed() -> list[int]:
-    """The processes that /proc shows."""
+    """The ids of all processes in /proc."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 class Tree:
     """The living descendants of this process.
 
-    Whether a process descends from us never changes while it lives, so each is looked up once: a scan costs one
-    listing of /proc and one read per new process (0.1 ms on a quiet machine), not one read per process.
+    Whether a process is a descendant never changes while it lives, so each is looked up once: a scan costs one listing
+    of /proc and one read per new process (0.1 ms on a quiet machine), not one read per process.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Tree:
         self.mine: set[int] = set()
 
     def scan(self) -> set[int]:
-        """Process ids of all living descendants."""
+        """The ids of all living descendants."""
         root = os.getpid()
         alive = {int(name) for name in os.listdir("/proc") if name.isdigit()} - {root}
         self.foreign &= alive
@@ -96,7 +96,7 @@ class Tree:
         return set(self.mine)
 
     def _classify(self, pid: int, parents: dict[int, int], root: int) -> None:
-        """Follow the parents of a new process up to one that is known."""
+        """Follow the parents of a new process up to a known one."""
         path = [pid]
         while (parent := parents[path[-1]]) in parents and parent not in path:
             path.append(parent)
@@ -104,11 +104,11 @@ class Tree:
             self.mine.update(path)
         elif parent == 0 or parent in self.foreign:
             self.foreign.update(path)
-        # else somebody on the way vanished during the scan: looked at again next time
+        # otherwise a process on the path ended during the scan: the next scan tries again
 
 
-class Meter:
-    """CPU-seconds of everything that descends from this process, dead or alive, since the meter was made."""
+class CpuMeter:
+    """CPU-seconds of all descendants of this process, dead or alive, since the meter was created."""
 
     def __init__(self) -> None:
         self.tree = Tree()
@@ -117,7 +117,7 @@ class Meter:
         self._seen: dict[int, float] = {}
 
     def look(self, main: int, *, scan: bool) -> float:
-        """CPU-seconds so far. ``scan`` looks for further descendants; without it only ``main`` and known ones count."""
+        """CPU-seconds so far. ``scan``: search for new descendants; otherwise only ``main`` and known ones count."""
         if scan:
             self.tree.scan()
         for pid in self.tree.mine | {main}:
@@ -126,14 +126,14 @@ class Meter:
 
     @property
     def total(self) -> float:
-        """Two lower bounds, the larger counts: what wait4 told, and what was seen of each process while it lived.
+        """The larger of two lower bounds: CPU time from wait4, and the sum of the last readings of each process.
 
-        A process that ignores SIGCHLD keeps its children's CPU out of wait4, but not out of our sight.
+        If a process ignores SIGCHLD, wait4 misses its children's CPU time, but the readings include it.
         """
         return max(self.reaped, sum(self._seen.values()))
 
     def reap(self, pid: int = -1, flags: int = os.WNOHANG) -> tuple[int, int] | None:
-        """Wait for one child and book its CPU: (pid, wait status); (0, 0) if all still run; None if none is left."""
+        """Wait for one child and add its CPU time: (pid, status), (0, 0) if all still run, None without children."""
         try:
             done, status, usage = os.wait4(pid, flags)
         except ChildProcessError:
@@ -144,7 +144,7 @@ class Meter:
         return done, status
 
     def kill_all(self, deadline_seconds: float = 10.0) -> bool:
-        """Kill and reap every descendant, those that fled too. False if some are left at the deadline."""
+        """Kill and reap every descendant, including daemons. False if some are left at the deadline."""
         deadline = time.monotonic() + deadline_seconds
         while (ended := self.reap()) is not None:
             if ended[0]:

@@ -1,5 +1,5 @@
-"""The monitor: a fork of the template that lives for one experiment. It gives the experiment its place, watches it,
-kills it at its lines, and takes out what it made.
+"""The monitor: a fork of the template for one experiment. It prepares the experiment's folder, enforces its limits,
+and copies the results out.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from trainer.inside import child, metering, packing
-from trainer.inside.place import COMPILED_MB, Place
+from trainer.inside.experiment_folder import COMPILED_MB, ExperimentFolder
 
-LOG_BYTES = 16_384  # kept of an experiment's output, from its end
-MAX_PROCESSES = 64  # descendants of one experiment outside a sandbox; more is a fork bomb. Inside there is one.
-MIN_LOOK, MAX_LOOK = 0.002, 0.25  # seconds between two looks at the clocks
-SCAN_EVERY = 0.05  # seconds between two looks for further processes
+LOG_BYTES = 16_384  # kept from the end of an experiment's output
+MAX_PROCESSES = 64  # descendants of one experiment without a sandbox; more is a fork bomb. A sandbox allows one.
+MIN_LOOK, MAX_LOOK = 0.002, 0.25  # seconds between two checks of the clocks
+SCAN_EVERY = 0.05  # seconds between two searches for new processes
 
 
-class Watch:
-    """Watches one forked experiment until it ends or crosses a line."""
+class ProcessMonitor:
+    """Monitors one forked experiment until it ends or exceeds a limit."""
 
-    def __init__(self, request: dict[str, Any], place: Place) -> None:
+    def __init__(self, request: dict[str, Any], work: ExperimentFolder) -> None:
         self.request = request
-        self.place = place
-        self.meter = metering.Meter()
+        self.work = work
+        self.meter = metering.CpuMeter()
         self.log = b""
         self.killed = ""
         self.pid = 0
-        self.own = 0.0  # CPU-seconds of this process before it watched
+        self.own = 0.0  # CPU-seconds of this process before monitoring
         signal.signal(signal.SIGTERM, lambda *_: self._stop("asked"))
 
     def run(self, descriptors: dict[str, int], base_bytes: int) -> dict[str, Any]:
-        """Fork, watch, clean up; most of the reply as the launcher reads it."""
+        """Fork, monitor, clean up; returns most of the reply to the launcher."""
         log_read, log_write = os.pipe2(os.O_CLOEXEC)
         status_read, status_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         started = time.monotonic()
@@ -44,18 +44,18 @@ class Watch:
         if pid == 0:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             given = {name: descriptors[name] for name in child.PASSED if name in descriptors}
-            child.main(self.request, self.place, given | {"log": log_write, "status": status_write}, base_bytes)
+            child.main(self.request, self.work, given | {"log": log_write, "status": status_write}, base_bytes)
         self.pid = pid
-        if self.killed:  # asked for before there was anything to stop
+        if self.killed:  # a request to stop arrived before the fork
             self._stop(self.killed)
         os.close(log_write)
         os.close(status_write)
-        for name in child.PASSED:  # so that whoever talks to the experiment notices its end
+        for name in child.PASSED:  # so that the other side of a conversation notices the experiment's end
             if name in descriptors:
                 os.close(descriptors.pop(name))
         os.set_blocking(log_read, False)
         status = self._until_end(pid, log_read, started)
-        if not self.place.sandboxed and not self.meter.kill_all():
+        if not self.work.sandboxed and not self.meter.kill_all():
             raise RuntimeError("some processes of the experiment could not be killed")
         self._drain(log_read)
         error = _read_status(status_read)
@@ -85,14 +85,14 @@ class Watch:
                 ended = self.meter.reap(pid, 0)
                 return ended[1] if ended else 0
             now = time.monotonic()
-            # inside a sandbox the kernel refuses further processes
-            scan = not self.place.sandboxed and now - scanned > SCAN_EVERY
+            # in a sandbox the kernel refuses further processes
+            scan = not self.work.sandboxed and now - scanned > SCAN_EVERY
             scanned = now if scan else scanned
             wait = self._look(pid, scan, now - started)
 
     def _look(self, pid: int, scan: bool, wall: float) -> float:
-        """Kill what is over a line; else the time until a line can be crossed at the earliest, bounded."""
-        # with our own since its start: what we read of its flood of output is its work too
+        """Kill the experiment if it exceeds a limit; otherwise the time until it can at the earliest, within bounds."""
+        # includes our own CPU time since its start, because reading a flood of output is caused by the experiment
         used = self.meter.look(pid, scan=scan) + time.process_time() - self.own
         limit, cap = self.request["cpu_limit"], self.request["wall_limit"]
         if used > limit:
@@ -101,7 +101,7 @@ class Watch:
             self._stop("wall")
         elif len(self.meter.tree.mine) > MAX_PROCESSES:
             self._stop("processes")
-        elif self.place.device and self._held(pid) > self.request["memory_mb"]:
+        elif self.work.device and self._held(pid) > self.request["memory_mb"]:
             self._stop("memory")
         else:
             cores = os.cpu_count() or 1
@@ -110,17 +110,17 @@ class Watch:
         return MIN_LOOK
 
     def _held(self, pid: int) -> float:
-        """Memory of all its processes, MiB: no limit of addresses holds it here, and a cgroup is not everywhere."""
-        return metering.private_mb(metering.listed() if self.place.sandboxed else self.meter.tree.mine | {pid})
+        """Memory of all its processes, MiB; checked here because with a device only an optional cgroup limits it."""
+        return metering.private_mb(metering.listed() if self.work.sandboxed else self.meter.tree.mine | {pid})
 
     def _stop(self, why: str) -> None:
         self.killed = self.killed or why
         if self.pid:
             with suppress(ProcessLookupError):
-                (os.kill if self.place.sandboxed else os.killpg)(self.pid, signal.SIGKILL)
+                (os.kill if self.work.sandboxed else os.killpg)(self.pid, signal.SIGKILL)
 
     def _drain(self, log: int) -> bool:
-        """Read what is there of the output and keep its end; False once all writers are gone."""
+        """Read available output and keep its end; False when all writers are gone."""
         try:
             data = os.read(log, 1 << 16)
         except BlockingIOError:
@@ -130,41 +130,41 @@ class Watch:
 
 
 def _read_status(descriptor: int) -> dict[str, str]:
-    """What the child said of its error: bounded, and only the two known texts."""
+    """The child's error report: of limited length, with only the two known fields."""
     try:
         data = json.loads(os.read(descriptor, 4096) or b"{}")
     except (BlockingIOError, ValueError, RecursionError):
         return {}
     if not isinstance(data, dict):
         return {}
-    # texts alone: to print a list that is nested deep enough is an error, and an error of ours costs its cause nothing
+    # only texts, because printing a deeply nested list raises an error, and errors of ours are not charged
     return {key: text[:500] for key in ("kind", "line") if isinstance(text := data.get(key), str)}
 
 
 def _observe(request: dict[str, Any], descriptors: dict[str, int], root: str, base_bytes: int) -> dict[str, Any]:
-    """One experiment from its place to what it left behind."""
-    place = Place.make(request, root)
+    """Run one experiment, from preparing its folder to copying its results."""
+    work = ExperimentFolder.make(request, root)
     try:
-        place.fill(request, descriptors)
-        reply = Watch(request, place).run(descriptors, base_bytes)
+        work.fill(request, descriptors)
+        reply = ProcessMonitor(request, work).run(descriptors, base_bytes)
         if "checkpoint_out" in descriptors:
-            reply["artifact"] = place.take(descriptors["checkpoint_out"], request["checkpoint_bytes"])
-        if "compiled_out" in descriptors and place.compiled.is_dir():  # asked for of a trusted source alone
-            packing.pack(str(place.compiled), descriptors["compiled_out"], COMPILED_MB << 20)
+            reply["artifact"] = work.take(descriptors["checkpoint_out"], request["checkpoint_bytes"])
+        if "compiled_out" in descriptors and work.compiled.is_dir():  # requested only for a trusted source
+            packing.pack(str(work.compiled), descriptors["compiled_out"], COMPILED_MB << 20)
         return reply
     finally:
-        place.remove()
+        work.remove()
 
 
 def main(request: dict[str, Any], descriptors: dict[str, int], root: str, answer: int, base_bytes: int) -> NoReturn:
-    """Carry out one request and write the reply into ``answer``. ``root`` is empty in a sandbox."""
+    """Carry out one request and write the reply to ``answer``. ``root`` is empty in a sandbox."""
     try:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         metering.die_with_parent()
         if root:
             metering.become_subreaper()
         reply = _observe(request, descriptors, root, base_bytes)
-    except BaseException as error:  # process boundary: the reason travels to the worker as our own fault
+    except BaseException as error:  # process boundary: the worker reports the reason as our own fault
         reply = {"broken": f"{type(error).__name__}: {error}"[:500]}
     data = json.dumps(reply).encode()
     while data:

@@ -1,7 +1,7 @@
-"""The namespaces of one experiment, made by its monitor without any privilege of the host.
+"""The namespaces of one experiment, created by its monitor without privileges on the host.
 
-The outer sandbox (`trainer.outer`) has laid out everything that an experiment may see under ``INNER``. Here a process
-leaves for namespaces of its own and makes that folder its root. Method: user_namespaces(7), pivot_root(2).
+The outer sandbox (`trainer.outer`) has prepared everything that an experiment may see under ``INNER``. Here a process
+enters new namespaces and makes that folder its root. Method: user_namespaces(7), pivot_root(2).
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import ctypes
 import os
 
-# All names of our own lie in one folder, for what is bound may lie anywhere: a virtual environment below /tmp, say.
+# All our own paths are in one folder, because bound paths may be anywhere, e.g. a virtual environment below /tmp.
 INNER = "/metaloop/inner"  # the future root, in the outer sandbox
-WORK = "/metaloop/work"  # the only place that can be written, in the new root
+WORK = "/metaloop/work"  # the only writable folder, in the new root
 DATA = "/metaloop/data"  # the training split, in the new root
-BUILT = "/metaloop/built"  # a compiled kernel, read-only and the only thing of an experiment that may be executed
+BUILT = "/metaloop/built"  # a compiled kernel: read-only, and the only executable file of an experiment
 
-DEVICES = ("null", "zero", "urandom")  # all that a sandbox without a GPU has of /dev
+DEVICES = ("null", "zero", "urandom")  # the content of /dev in a sandbox without a GPU
 
 _NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC = 0x00020000, 0x02000000, 0x04000000, 0x08000000
 _NEWUSER, _NEWPID, _NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -48,12 +48,11 @@ def _write(path: str, text: str) -> None:
 
 
 def isolate(megabytes: int, built: int = 0, *, device: bool = False, training: bool = True) -> None:
-    """Move this process into a root of its own; its next child is process 1 there. OSError where the kernel refuses.
+    """Move this process into a new root; its next child is process 1 there. OSError if the kernel refuses.
 
-    ``megabytes`` is the size of the only writable folder, `WORK`, which no program can be started from but with a
-    ``device``, where compilers leave programs in it and use shared memory. ``built``: the size of `BUILT`, which is to
-    be filled and then closed by `seal`; without a size there is none. Only ``training`` shows what is in `DATA`: who
-    could read it while it is scored could train on there.
+    ``megabytes``: size of the only writable folder, `WORK`. Programs in it cannot be executed except with a ``device``,
+    where compilers write programs and use shared memory. ``built``: size of `BUILT`, which is filled and then closed by
+    `seal`; 0: none. `DATA` has content only for ``training``: otherwise a source could continue training while scored.
     """
     uid, gid = os.getuid(), os.getgid()
     everything = _NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP
@@ -62,7 +61,7 @@ def isolate(megabytes: int, built: int = 0, *, device: bool = False, training: b
     _write("/proc/self/uid_map", f"{uid} {uid} 1")
     _write("/proc/self/gid_map", f"{gid} {gid} 1")
     _write("/proc/sys/user/max_user_namespaces", "0")
-    _write("/proc/self/oom_score_adj", "1000")  # where memory runs out, the experiment goes, not the template
+    _write("/proc/self/oom_score_adj", "1000")  # when memory runs out, the kernel kills the experiment first
     _mount("none", "/", "", _REC | _PRIVATE)
     _mount(INNER, INNER, "", _BIND | _REC)
     inodes, closed = (_DEVICE_INODES, 0) if device else (4096, _NOEXEC)
@@ -70,7 +69,7 @@ def isolate(megabytes: int, built: int = 0, *, device: bool = False, training: b
     _mount("tmpfs", INNER + WORK, "tmpfs", _NOSUID | _NODEV | closed, options)
     if device:
         _mount("tmpfs", INNER + "/dev/shm", "tmpfs", _NOSUID | _NODEV | _NOEXEC, "size=64m,mode=1777")
-    for name in DEVICES:  # they can be written all the same; else who sets their times tells it to all sandboxes
+    for name in DEVICES:  # read-only, so that a sandbox cannot signal others by their times; writing data still works
         path = f"{INNER}/dev/{name}"
         kept = os.statvfs(path).f_flag & (_NOSUID | _NODEV | _NOEXEC)
         _mount("none", path, "", _REMOUNT | _BIND | _RDONLY | kept)
@@ -80,16 +79,16 @@ def isolate(megabytes: int, built: int = 0, *, device: bool = False, training: b
         _mount("tmpfs", INNER + BUILT, "tmpfs", _NOSUID | _NODEV, f"size={built}m,nr_inodes=8,mode=0755")
     os.chdir(INNER)
     _check(_libc.syscall(_SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
-    if not device:  # else its child still needs the old root, see `settle`
+    if not device:  # otherwise the child still needs the old root, see `settle`
         _check(_libc.umount2(b".", _DETACH), "umount")
     os.chdir(WORK)
 
 
 def settle() -> None:
-    """Of process 1 with a device: a /proc of its own namespace, whose sys cannot be written; then the old root goes.
+    """In process 1 with a device: mount a /proc of its namespace with read-only /proc/sys, then detach the old root.
 
-    The kernel allows it only to a process of that namespace, and while a /proc can be seen in which nothing is covered,
-    as container engines cover it.
+    The kernel allows this only to a process of that namespace, and only while a /proc is visible in which nothing is
+    masked (container engines mask parts of it).
     """
     flags = _NOSUID | _NODEV | _NOEXEC
     _mount("proc", "/proc", "proc", flags)
@@ -101,16 +100,16 @@ def settle() -> None:
 
 
 def seal() -> None:
-    """Nothing more can be written into `BUILT`."""
+    """Make `BUILT` read-only."""
     _mount("none", BUILT, "", _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV)
 
 
 def renounce() -> None:
-    """Give up every capability for good, and the right to gain any by running a program."""
+    """Drop all capabilities permanently, and the ability to gain any by executing a program."""
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     for capability in range(_LAST_CAPABILITY + 1):
         if _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
-            break  # beyond the last one that this kernel knows
+            break  # beyond the kernel's last capability
     _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
@@ -118,7 +117,7 @@ def renounce() -> None:
 
 
 def become(uid: int) -> None:
-    """Turn from root into ``uid``, group and all, as the template does before anything else."""
+    """Change from root to ``uid`` and the same gid, as the template does first of all."""
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)

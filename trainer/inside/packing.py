@@ -1,7 +1,7 @@
-"""A folder as one run of bytes in a file, and back: how a compile cache enters and leaves an experiment's sandbox.
+"""Packs a folder into a single file and unpacks it: a compile cache enters and leaves a sandbox in this format.
 
-Layout: eight bytes with the length of the head, the head (JSON: name, size and executable or not of each file), the
-files one after the other. Both ends are read by `os.pread` and `os.pwrite`, so that nobody's position matters.
+Layout: eight bytes with the length of the head, the head (JSON: name, size, and whether it is executable, of each
+file), and the contents one after the other. `os.pread` and `os.pwrite` make it independent of file positions.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _MOST_FILES, _HEAD_BYTES, _PIECE = 50_000, 16 << 20, 1 << 20
 
 
 def pack(folder: str, target: int, limit: int) -> int:
-    """Write the regular files below ``folder`` into a descriptor: bytes written, 0 where they are more than ``limit``.
+    """Write the regular files below ``folder`` to a descriptor; returns the size, 0 if it would exceed ``limit``.
 
-    Links are not followed and not taken; whoever wrote the folder must have ended.
+    Links are skipped. The process that wrote the folder must have ended.
     """
     files = list(_walk(folder))
     head = json.dumps([[name, size, run] for name, size, run in files]).encode()
@@ -37,17 +37,17 @@ def pack(folder: str, target: int, limit: int) -> int:
 
 
 def unpack(source: int, folder: str) -> int:
-    """Lay the files out below ``folder``, which is made; how many. ValueError for what `pack` never writes."""
+    """Write the files below ``folder``, which is created; returns their number. ValueError for a malformed file."""
     size = os.fstat(source).st_size
     length = int.from_bytes(os.pread(source, 8, 0), "little")
     if not 0 < length <= min(_HEAD_BYTES, size):
-        raise ValueError("no packed folder")
+        raise ValueError("not a packed folder")
     head = json.loads(os.pread(source, length, 8))
     at = 8 + length
     os.makedirs(folder, mode=0o700, exist_ok=True)
     for name, count, run in head:
         if not isinstance(name, str) or not _inside(name) or not isinstance(count, int) or at + count > size:
-            raise ValueError("a file of a packed folder leaves it")
+            raise ValueError("a packed folder contains a path outside it")
         path = os.path.join(folder, name)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700 if run else 0o600)
@@ -65,10 +65,10 @@ def _inside(name: str) -> bool:
 
 def _walk(folder: str) -> Iterator[tuple[str, int, bool]]:
     """(name below the folder, bytes, executable) of each regular file, in order."""
-    for place, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
-            path = os.path.join(place, name)
+            path = os.path.join(parent, name)
             form = os.lstat(path)
             if stat.S_ISREG(form.st_mode) and form.st_nlink == 1:
                 yield os.path.relpath(path, folder), form.st_size, bool(form.st_mode & stat.S_IXUSR)
@@ -79,7 +79,7 @@ def _copy(source: int, start: int, target: int, at: int, count: int) -> None:
     while done < count:
         data = os.pread(source, min(_PIECE, count - done), start + done)
         if not data:
-            raise ValueError("a file of a packed folder ends early")
+            raise ValueError("a packed folder is truncated")
         written = 0
         while written < len(data):
             written += os.pwrite(target, data[written:], at + done + written)

@@ -1,4 +1,4 @@
-"""Numbers in and out of an experiment without NumPy: nested lists of Python, raw float32 at the other end."""
+"""Converts an experiment's numbers without NumPy: nested lists of Python on one side, raw float32 on the other."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from itertools import chain
 from typing import Any
 
 _CODES = {"<i8": "q", "<i4": "i", "<f8": "d", "<f4": "f", "|u1": "B"}
-_MAGIC = b"\x93NUMPY\x01\x00"  # what numpy.save writes for all but enormous headers
+_MAGIC = b"\x93NUMPY\x01\x00"  # numpy.save uses this version unless the header is very large
 
 
 def read(data: bytes) -> list[Any]:
-    """The array of an .npy file as nested lists. ValueError for a kind of file that no referee sends."""
+    """The array of an .npy file as nested lists. ValueError for a format that the referee does not send."""
     if not data.startswith(_MAGIC):
-        raise ValueError("no .npy file of version 1")
+        raise ValueError("not an .npy file of version 1")
     start = 10 + int.from_bytes(data[8:10], "little")
     header = ast.literal_eval(data[10:start].decode("latin-1"))
     if header["fortran_order"] or header["descr"] not in _CODES:
-        raise ValueError(f"an array of {header['descr']} in another order is not read without NumPy")
+        raise ValueError(f"cannot read an array of {header['descr']} or in this order without NumPy")
     return _nest(array(_CODES[header["descr"]], data[start:]).tolist(), header["shape"])
 
 
 def _nest(flat: list[Any], shape: Sequence[int]) -> list[Any]:
-    """Numbers one after the other as lists of ``shape``, the last axis innermost."""
+    """A flat list of numbers as nested lists of ``shape``, the last axis innermost."""
     for size in reversed(shape[1:]):
         flat = [flat[at : at + size] for at in range(0, len(flat), size)] if size else [[] for _ in range(shape[0])]
     return flat
 
 
 def numbers(answer: Any, shape: Sequence[int], what: str) -> array[float]:
-    """Nested lists of ``shape`` as float32, one after the other. ValueError naming ``what`` if they are another."""
+    """Nested lists of ``shape`` as a flat float32 array. ValueError, naming ``what``, for another shape."""
     level = [answer]
     for depth, size in enumerate(shape):
         for one in level:

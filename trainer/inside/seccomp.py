@@ -1,9 +1,9 @@
-"""A seccomp filter for the process that runs an untrusted train.py: an allow-list, assembled here, loaded for good.
+"""The seccomp filter of a process that runs an untrusted train.py: an allow-list that cannot be removed once loaded.
 
-The kernel runs it before each system call of the process and of its threads. Calls of another architecture (int 0x80
-on x86_64) and of x32 kill the process, for their numbers mean other calls; what `seccomp_table` allows passes; the
-rest fails with EPERM. The calls are found by binary search, 8 comparisons deep; since Linux 5.11 the kernel even
-remembers which numbers always pass and skips the filter for them.
+The kernel runs the filter before each system call of the process and its threads. Calls of another architecture (int
+0x80 on x86_64) and of x32 kill the process, because their numbers mean other calls. Calls that `seccomp_table` allows
+pass; all others fail with EPERM. The filter searches in at most 8 comparisons; since Linux 5.11 the kernel caches which
+calls always pass and skips the filter for them.
 
 Sources: Documentation/userspace-api/seccomp_filter.rst of Linux; McCanne and Jacobson, The BSD Packet Filter (1993).
 """
@@ -23,7 +23,7 @@ from trainer.inside.seccomp_table import CHECKS, WALL, Check, Flags, OneOf, OwnP
 
 @dataclass(frozen=True)
 class _Machine:
-    audit: int  # AUDIT_ARCH_*, what the kernel tells the filter
+    audit: int  # AUDIT_ARCH_*, as the kernel passes it to the filter
     seccomp: int  # number of the seccomp call
 
 
@@ -33,8 +33,8 @@ _X32 = 0x4000_0000  # set in the numbers of the x32 calls, which run as x86_64
 # linux/seccomp.h
 _SET_MODE_FILTER, _GET_ACTION_AVAIL = 1, 2
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF_0000, 0x0005_0000, 0x8000_0000
-# TSYNC: all threads or none, should the process have several. SPEC_ALLOW: up to Linux 5.15 a filter otherwise turns
-# off speculative loads, which slows honest training and protects no process but this one.
+# TSYNC: apply to all threads or none. SPEC_ALLOW: up to Linux 5.15 a filter otherwise disables speculative loads, which
+# slows training and protects only this process.
 _TSYNC, _SPEC_ALLOW = 1, 4
 _NUMBER, _AUDIT, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 _PR_SET_NO_NEW_PRIVS = 38
@@ -50,7 +50,7 @@ _libc.syscall.restype = ctypes.c_long
 
 
 class Assembler:
-    """Instructions of classic BPF, whose jumps name labels further on. An empty label is the next instruction."""
+    """Assembles classic BPF, with forward jumps to named labels. An empty label is the next instruction."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[int, int, str, str]] = []
@@ -65,20 +65,20 @@ class Assembler:
 
     def code(self) -> bytes:
         """struct sock_filter[]: u16 code, u8 jump if true, u8 jump if false, u32 value."""
-        found = b""
+        packed = b""
         for at, (code, value, *targets) in enumerate(self.lines):
             yes, no = (self.labels[name] - at - 1 if name else 0 for name in targets)
-            found += struct.pack("<HBBI", code, yes, no, value)  # an error if a jump leads back or beyond 255
-        return found
+            packed += struct.pack("<HBBI", code, yes, no, value)  # an error for a jump backwards or beyond 255
+        return packed
 
 
 def place_of(index: int, upper: bool = False) -> int:
-    """Where struct seccomp_data holds half of an argument; both machines are little endian."""
+    """Offset of one half of an argument in struct seccomp_data; both machines are little endian."""
     return _ARGUMENTS + 8 * index + 4 * upper
 
 
 def _emit_check(out: Assembler, check: Check) -> None:
-    """Go to "deny", or to the error that the check names, unless it holds; else on to the next instruction."""
+    """Continue with the next instruction if the check passes, otherwise jump to "deny" or to the check's error."""
     out.add(LOAD, place_of(check.argument))
     match check:
         case Refuse(values=values, ignoring=ignoring, error=error):
@@ -105,16 +105,16 @@ def _emit_check(out: Assembler, check: Check) -> None:
 
 
 def spans(answers: dict[int, str], otherwise: str) -> list[tuple[int, str]]:
-    """Runs of numbers with one answer, as (first number, label), ascending from 0; ``otherwise`` if not named."""
-    found = [(0, answers.get(0, otherwise))]
+    """Ranges of numbers with the same answer, as (first number, label), ascending from 0; default ``otherwise``."""
+    runs = [(0, answers.get(0, otherwise))]
     for number in sorted({*answers, *(number + 1 for number in answers)} - {0}):
-        if (label := answers.get(number, otherwise)) != found[-1][1]:
-            found.append((number, label))
-    return found
+        if (label := answers.get(number, otherwise)) != runs[-1][1]:
+            runs.append((number, label))
+    return runs
 
 
 def emit_search(out: Assembler, spans: Sequence[tuple[int, str]]) -> None:
-    """Binary search for the number of the call in two or more spans."""
+    """Emit a binary search for the call's number in two or more spans."""
     middle = len(spans) // 2
     halves = spans[:middle], spans[middle:]
     lower, upper = (half[0][1] if len(half) == 1 else f"from {half[0][0]} to {half[-1][0]}" for half in halves)
@@ -126,7 +126,7 @@ def emit_search(out: Assembler, spans: Sequence[tuple[int, str]]) -> None:
 
 
 def begin(machine: str) -> Assembler:
-    """Kill for the calls of another architecture, else load the number."""
+    """Start a program: kill for calls of another architecture, otherwise load the call's number."""
     if machine not in _MACHINES:
         raise OSError(errno.ENOSYS, f"no seccomp filter for machine {machine}")
     out = Assembler()
@@ -140,7 +140,7 @@ def begin(machine: str) -> Assembler:
 
 @functools.cache
 def _assembled(machine: str) -> tuple[bytes, tuple[int, ...]]:
-    """The program with process id 0, and the offsets in it at which the id stands."""
+    """The program for process id 0, and the offsets of the id in it."""
     out = begin(machine)
     known = [row for row in rows() if machine in row.numbers]
     labels = {row.name: row.name if row.answer == "checked" else row.answer for row in known}
@@ -162,19 +162,19 @@ def _assembled(machine: str) -> tuple[bytes, tuple[int, ...]]:
 
 
 def program(machine: str, process: int = 0) -> bytes:
-    """The filter for "x86_64" or "aarch64", for the process of that id (it may signal itself).
+    """The filter for "x86_64" or "aarch64", for the process with that id (which may signal itself).
 
-    Assembled once per machine and kept, also across fork. Raises OSError for another machine.
+    It is assembled once per machine type and cached, also across fork. Raises OSError for another machine type.
     """
-    code, places = _assembled(machine)
-    found = bytearray(code)
-    for place in places:
-        struct.pack_into("<I", found, place, process)
-    return bytes(found)
+    code, offsets = _assembled(machine)
+    filled = bytearray(code)
+    for offset in offsets:
+        struct.pack_into("<I", filled, offset, process)
+    return bytes(filled)
 
 
 def wall(machine: str) -> bytes:
-    """The wider filter of the template and its monitors: all but what `seccomp_table.WALL` names is allowed."""
+    """The filter of the template and its monitors: it allows all calls except those in `seccomp_table.WALL`."""
     out = begin(machine)
     at = column(machine)
     emit_search(out, spans({numbers[at]: "EPERM" for numbers in WALL.values()}, "allow"))
@@ -183,12 +183,12 @@ def wall(machine: str) -> bytes:
 
 
 def column(machine: str) -> int:
-    """Which of the numbers in a table by machine, x86_64 before aarch64, is this machine's."""
+    """The column of this machine in tables of call numbers: x86_64, then aarch64."""
     return list(_MACHINES).index(machine)
 
 
 def emit_answers(out: Assembler, errors: Sequence[str]) -> None:
-    """What all jumps lead to: the labels "allow", "kill" and the names of errors."""
+    """Emit the targets of all jumps: the labels "allow", "kill" and the names of errors."""
     answers = {"allow": _ALLOW, "kill": _KILL_PROCESS} | {name: _ERRNO | int(getattr(errno, name)) for name in errors}
     for name, answer in answers.items():
         out.label(name)
@@ -202,7 +202,7 @@ class _Program(ctypes.Structure):
 
 
 def available() -> bool:
-    """Whether `install` can work here: a machine that we know and a kernel that filters. Assembles the program."""
+    """Whether `install` works here: the machine type is known and the kernel has seccomp. Assembles the program."""
     try:
         machine = os.uname().machine
         program(machine)
@@ -213,17 +213,17 @@ def available() -> bool:
 
 
 def install() -> None:
-    """Set no_new_privs and load the filter into this process, for good and for all its threads to come.
+    """Set no_new_privs and load the filter permanently into this process and all its future threads.
 
-    Set limits, session and capabilities before: the filter forbids it. Call it with one thread, in the process that
-    is meant: the filter lets it signal its own id alone. Raises OSError where the kernel or the machine refuses.
+    Set limits, session and capabilities before, because the filter forbids that. Call it in the final process, while it
+    has one thread: the filter allows signals only to this process's id. Raises OSError if it cannot be loaded.
     """
     machine = os.uname().machine
     load(machine, program(machine, os.getpid()))
 
 
 def install_wall() -> None:
-    """Load `wall` into a process that still has to mount and fork, once it has imported all it needs."""
+    """Load `wall` into a process that still has to mount and fork, after it has imported everything it needs."""
     machine = os.uname().machine
     load(machine, wall(machine))
 
@@ -234,7 +234,7 @@ def load(machine: str, code: bytes) -> None:
         raise OSError(ctypes.get_errno(), "no_new_privs is refused")
     flags = _TSYNC | _SPEC_ALLOW
     result = _libc.syscall(_MACHINES[machine].seccomp, _SET_MODE_FILTER, flags, ctypes.addressof(loaded))
-    if result > 0:  # the id of a thread with filters of its own
-        raise OSError(errno.EBUSY, f"the seccomp filter cannot reach thread {result}")
+    if result > 0:  # the id of a thread with its own filters
+        raise OSError(errno.EBUSY, f"the seccomp filter cannot be applied to thread {result}")
     if result < 0:
         raise OSError(ctypes.get_errno(), "the seccomp filter is refused")

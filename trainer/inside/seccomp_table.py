@@ -1,17 +1,17 @@
-"""The policy of the filter: which system calls a candidate may make, and with which arguments.
+"""The policy of the filter: the system calls that a candidate may make, and with which arguments.
 
-`TABLE` has one row a call: its name, its number on x86_64, on aarch64 ("-": not there), and what becomes of it:
+`TABLE` has one row per call: its name, its number on x86_64, on aarch64 ("-": none), and the answer:
 
-- nothing: allowed, whatever the arguments. No such call starts a program or a process, opens a socket, touches
-  another process, changes the kernel's state or who we are; what it does to files the mounts and limits bound.
-- the name of an error: refused with it, where a library or Python then takes another way. EPERM would stop it.
-- "checked": allowed if all that `CHECKS` asks of its arguments holds.
+- empty: allowed with any arguments. No such call starts a program or process, opens a socket, affects another process,
+  or changes the kernel's state or the user id; mounts and limits restrict its effects on files.
+- the name of an error: refused with that error, with which a library or Python uses another call. EPERM would stop it.
+- "checked": allowed if its arguments pass all `CHECKS`.
 
-Two experiments that run at the same time must not signal each other. So nothing is allowed that changes a count or a
-queue which the kernel keeps for all of them: futexes on shared pages (of a library's file, say), pipes (their inode
-numbers count those of the whole machine) and `sysinfo` (threads and free memory of the machine).
+Two experiments that run at the same time must not signal each other. Calls that change a counter or queue shared by all
+processes are therefore refused: futexes on shared pages (e.g. of a library's file), pipes (their inode numbers count
+those of the whole machine) and `sysinfo` (threads and free memory of the machine).
 
-What is not in the table is refused with EPERM. Numbers: asm/unistd_64.h and asm-generic/unistd.h of Linux.
+All other calls are refused with EPERM. Numbers: asm/unistd_64.h and asm-generic/unistd.h of Linux.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ getrandom                   318     278
 
 
 @dataclass(frozen=True)
-class Row:
+class SystemCall:
     """A call, its number by machine, and its ``answer``: "allow", "checked" or the name of an error."""
 
     name: str
@@ -178,22 +178,22 @@ class Row:
     answer: str
 
 
-def rows() -> list[Row]:
+def rows() -> list[SystemCall]:
     """`TABLE` in order."""
-    found = []
+    calls = []
     for line in TABLE.splitlines():
         if line and not line.startswith("#"):
             name, x86_64, aarch64, *answer = line.split()
             given = {"x86_64": x86_64, "aarch64": aarch64}
             numbers = {machine: int(number) for machine, number in given.items() if number != "-"}
-            found.append(Row(name, numbers, answer[0] if answer else "allow"))
-    return found
+            calls.append(SystemCall(name, numbers, answer[0] if answer else "allow"))
+    return calls
 
 
-# Arguments are counted from 0. Where the kernel takes an int, it drops the register's upper half, and so do we.
+# Arguments are counted from 0. For an int argument the kernel ignores the register's upper half, and so do we.
 @dataclass(frozen=True)
 class OneOf:
-    """The lower 32 bits of an argument, those in ``ignoring`` aside, are one of ``values``."""
+    """The lower 32 bits of an argument, without those in ``ignoring``, must be one of ``values``."""
 
     argument: int
     values: tuple[int, ...]
@@ -202,7 +202,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Refuse:
-    """The call fails with ``error`` if the lower 32 bits of an argument, those in ``ignoring`` aside, are a value."""
+    """The call fails with ``error`` if an argument's lower 32 bits, without ``ignoring``, are one of ``values``."""
 
     argument: int
     values: tuple[int, ...]
@@ -212,7 +212,7 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Flags:
-    """All bits of ``required`` are set in an argument, and none outside ``required | optional`` in all its 64."""
+    """All bits of ``required`` must be set in a 64-bit argument, and none outside ``required | optional``."""
 
     argument: int
     required: int
@@ -221,7 +221,7 @@ class Flags:
 
 @dataclass(frozen=True)
 class OwnProcess:
-    """The argument is the id of the process that installs the filter."""
+    """The argument must be the id of the process that installs the filter."""
 
     argument: int
 
@@ -232,38 +232,38 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     # A thread: CLONE_VM, SIGHAND, THREAD; it may share FS, FILES, SYSVSEM, and have SETTLS, PARENT_SETTID,
     # CHILD_CLEARTID, DETACHED (ignored, set by musl), CHILD_SETTID. No namespace, VFORK, PARENT, PTRACE or exit signal.
     "clone": (Flags(0, required=0x10900, optional=0x017C0600),),
-    # WAIT, WAKE, WAIT_BITSET, WAKE_BITSET, REQUEUE, CMP_REQUEUE, WAKE_OP; PRIVATE, CLOCK_REALTIME or not. A futex that
-    # is not PRIVATE belongs to its page, and pages of a library's file, however they are mapped, are those of all
-    # sandboxes. The kernel also wakes such a futex when a thread ends (CHILD_CLEARTID, robust lists), which cannot be
-    # refused, so nobody may wait on one: EAGAIN, "the value has changed", makes pthread_join look again until the
-    # thread has ended. Not the priority-inheriting ones: a source of kernel bugs, and nothing here uses them.
+    # WAIT, WAKE, WAIT_BITSET, WAKE_BITSET, REQUEUE, CMP_REQUEUE, WAKE_OP; PRIVATE, with or without CLOCK_REALTIME. A
+    # futex that is not PRIVATE belongs to its page, and all sandboxes share the pages of a library's file. The kernel
+    # also wakes such a futex when a thread ends (CHILD_CLEARTID, robust lists), which cannot be refused. Waiting on one
+    # is therefore refused: EAGAIN, "the value has changed", makes pthread_join poll until the thread has ended. The
+    # priority-inheriting ones are not allowed, because they are a source of kernel bugs and nothing here uses them.
     "futex": (
         Refuse(1, (0, 9), ignoring=0x100, error="EAGAIN"),
         OneOf(1, (0x80, 0x81, 0x89, 0x8A, 0x83, 0x84, 0x85), ignoring=0x100),
     ),
     # DUPFD, GETFD, SETFD, GETFL, SETFL, DUPFD_CLOEXEC. No locks, leases, seals, owners, pipe sizes.
     "fcntl": (OneOf(1, (0, 1, 2, 3, 4, 1030)),),
-    # TCGETS and TCGETS2 (isatty; every open() of a text file asks), FIOCLEX, FIONCLEX, FIONBIO, FIONREAD
+    # TCGETS and TCGETS2 (isatty, which every open() of a text file calls), FIOCLEX, FIONCLEX, FIONBIO, FIONREAD
     "ioctl": (OneOf(1, (0x5401, 0x802C542A, 0x5451, 0x5450, 0x5421, 0x541B)),),
-    # NORMAL, RANDOM, SEQUENTIAL. Not DONTNEED: it would empty the page cache that others use.
+    # NORMAL, RANDOM, SEQUENTIAL. Not DONTNEED, which would empty a page cache that others share.
     "fadvise64": (OneOf(3, (0, 1, 2)),),
-    # NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE: what allocators ask for. Not COLD and
-    # PAGEOUT, which push a file that our user owns out of everybody's page cache. Not MERGEABLE: a thread of the
-    # kernel's would work for us, on nobody's account.
+    # NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, HUGEPAGE, NOHUGEPAGE, which allocators use. Not COLD and
+    # PAGEOUT, which remove a file of our user from the shared page cache. Not MERGEABLE, which makes a kernel thread
+    # work for this process without being charged.
     "madvise": (OneOf(2, (0, 1, 2, 3, 4, 8, 14, 15)),),
     # abort() and raise() signal a thread of their own process
     "tgkill": (OwnProcess(0),),
-    # Of this process (0), and no new limit: reading alone
+    # For this process (0) and without a new limit: read only
     "prlimit64": (OneOf(0, (0,)), Flags(2, required=0, optional=0)),
     # SET_NAME, and GET: NAME, PDEATHSIG, DUMPABLE, SECCOMP, TIMERSLACK, NO_NEW_PRIVS, THP_DISABLE, SVE vector length
     "prctl": (OneOf(0, (15, 16, 2, 3, 21, 30, 39, 42, 51)),),
-    # ARCH_GET_XCOMP_SUPP, GET_XCOMP_PERM, REQ_XCOMP_PERM: oneDNN asks for the AMX registers at first use
+    # ARCH_GET_XCOMP_SUPP, GET_XCOMP_PERM, REQ_XCOMP_PERM: oneDNN requests the AMX registers at first use
     "arch_prctl": (OneOf(0, (0x1021, 0x1022, 0x1023)),),
 }
 
-# Refused to the template and its monitors too (numbers on x86_64 and aarch64), who mount and fork but need none of
-# these: a candidate that broke out of its own filter would use them. AF_VSOCK reaches the hypervisor from an empty
-# network namespace, and the session's keyring is that of whoever started the study.
+# Also refused to the template and its monitors (numbers on x86_64 and aarch64), which mount and fork but need none of
+# these calls: a candidate that escaped its own filter would use them. AF_VSOCK reaches the hypervisor from an empty
+# network namespace, and the session's keyring belongs to the user who started the study.
 WALL: dict[str, tuple[int, int]] = {
     "socket": (41, 198), "socketpair": (53, 199), "execve": (59, 221), "execveat": (322, 281), "setns": (308, 268),
     "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218), "ptrace": (101, 117),

@@ -1,4 +1,4 @@
-"""The sandbox tries itself: from where an experiment stands, nothing of the host may be seen, reached or changed."""
+"""The self-test of the sandbox: from inside, nothing of the host may be visible, reachable or changeable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from trainer.inside.namespaces import DATA, DEVICES
 
-_ELSEWHERE = (
+_HOST_PATHS = (
     "/etc/passwd",
     "/home",
     "/root",
@@ -18,8 +18,8 @@ _ELSEWHERE = (
     "/metaloop/home",
     "/metaloop/inner",
 )
-_CLOSED = ("/proc/self", "/sys", "/bin/sh")  # where nothing is started
-_COVERED = ("/proc/2/environ",)  # with a /proc, it shows nobody else
+_CLOSED = ("/proc/self", "/sys", "/bin/sh")  # in the profile that starts no programs
+_COVERED = ("/proc/2/environ",)  # in the profile with a /proc, which must show no other process
 _FAMILIES = (1, 2, 10, 16, 17, 40)  # unix, inet, inet6, netlink, packet, vsock
 
 
@@ -27,7 +27,7 @@ _NEWUSER = 0x10000000
 
 
 class Hole(Exception):
-    """Something succeeded that must not."""
+    """Something succeeded that the sandbox must prevent."""
 
 
 def _succeeds(action: Callable[[], object]) -> bool:
@@ -50,15 +50,15 @@ def _ancestors(path: str) -> Iterator[str]:
 
 
 def holes(request: dict[str, Any]) -> Iterator[str]:
-    """One line for each thing that is possible and must not be.
+    """One line for each thing that is possible but must not be.
 
     ``settings``: a ``canary`` (a file of the host), the ``bound`` paths, the names of the ``environment``; ``device``:
-    whether this is the profile for devices, which has processes, programs, /proc and /sys.
+    whether this is the device profile, which has processes, programs, /proc and /sys.
     """
     settings = request["settings"]
     device = settings.get("device", False)
     on_the_way = {folder for path in settings["bound"] for folder in _ancestors(path)}
-    for path in (*_ELSEWHERE, settings["canary"], *(_COVERED if device else _CLOSED)):
+    for path in (*_HOST_PATHS, settings["canary"], *(_COVERED if device else _CLOSED)):
         if path not in on_the_way and os.path.lexists(path):
             yield f"sees {path}"
     for path in ("/", DATA, os.path.dirname(os.__file__), *(("/sys", "/usr", "/proc/sys/kernel") if device else ())):
@@ -87,7 +87,7 @@ def holes(request: dict[str, Any]) -> Iterator[str]:
 
 
 def matmul(request: dict[str, Any]) -> None:
-    """One product of two matrices on the device that it is told, and there is no other one. Raises Hole otherwise."""
+    """Multiply two matrices on the requested device. Raises Hole if that fails or another device is visible."""
     import torch
 
     device = os.environ.get("METALOOP_TRAIN_DEVICE", "cpu")
@@ -100,6 +100,6 @@ def matmul(request: dict[str, Any]) -> None:
 
 
 def run(request: dict[str, Any]) -> None:
-    """Raises Hole with everything that was found."""
-    if found := list(holes(request)):
-        raise Hole("; ".join(found))
+    """Raises Hole with all findings."""
+    if possible := list(holes(request)):
+        raise Hole("; ".join(possible))

@@ -1,8 +1,8 @@
-"""The candidate's side of a conversation with the evaluator: symbols or arrays come in, raw bytes go out.
+"""The candidate's side of a conversation with the evaluator: it receives symbols or arrays and sends raw bytes.
 
-It runs in a process that the candidate owns, so nothing here is trusted; what must hold is checked at the other end
-(`trainer.streaming.Channel`). Payloads come through a pipe, a reply lies in shared memory, and one byte through a
-second pipe says that it is there.
+It runs in the candidate's process and is therefore not trusted; the other side (`trainer.streaming.Channel`) checks the
+answers. Payloads arrive through a pipe, replies are written to shared memory, and one byte through a second pipe
+announces a reply.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 
 from trainer.inside import plain
 
-TOKEN_BYTES = 8  # of a question that wants its own answer, a multiple of a float's
+TOKEN_BYTES = 8  # of a question whose answer must repeat it; a multiple of a float's size
 _DONE = b"."
 
 
 class Exchange:
-    """The three descriptors: payloads from ``receive_fd``, replies into ``shared_fd``, told through ``reply_fd``."""
+    """Payloads arrive through ``receive_fd``, replies go into ``shared_fd`` and are announced by ``reply_fd``."""
 
     def __init__(self, receive_fd: int, reply_fd: int, shared_fd: int) -> None:
         self._receive_fd = receive_fd
@@ -35,7 +35,7 @@ class Exchange:
         return data if self.fill(memoryview(data)) else None
 
     def fill(self, view: memoryview) -> bool:
-        """Payload into memory that is there already; False at the end of the conversation."""
+        """Read payload into existing memory; False at the end of the conversation."""
         filled = 0
         while filled < len(view):
             got = os.readv(self._receive_fd, [view[filled:]])
@@ -45,13 +45,13 @@ class Exchange:
         return True
 
     def room(self) -> int:
-        """Address of the shared memory, which starts a page."""
+        """The address of the shared memory, which is page-aligned."""
         return ctypes.addressof(ctypes.c_char.from_buffer(self._shared))
 
     def reply(self, array: Any = None, token: bytes | bytearray = b"") -> None:
-        """Put a NumPy array's bytes into the shared memory (nothing: a bare acknowledgement), then say so.
+        """Write a NumPy array's bytes to the shared memory (None: only an acknowledgement), then announce the reply.
 
-        ``token``, the question's, comes to stand before them, and is written last.
+        The question's ``token`` is placed before the bytes and written last.
         """
         if array is not None:
             import numpy as np
@@ -63,7 +63,7 @@ class Exchange:
         os.write(self._reply_fd, _DONE)
 
     def reply_bytes(self, data: bytes) -> None:
-        """The same with what is bytes already."""
+        """The same for bytes."""
         self._fits(len(data))
         self._shared[: len(data)] = data
         os.write(self._reply_fd, _DONE)
@@ -74,7 +74,7 @@ class Exchange:
 
 
 def _plain_prefix_step(module: Any) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
-    """`_prefix_step` in lists."""
+    """`_prefix_step` for lists."""
 
     def step(model: Any, state: Any, symbols: Any) -> tuple[Any, Any]:
         prefix = [[*row, symbol] for row, symbol in zip(state or [[] for _ in symbols], symbols, strict=True)]
@@ -84,7 +84,7 @@ def _plain_prefix_step(module: Any) -> Callable[[Any, Any, Any], tuple[Any, Any]
 
 
 def _prefix_step(module: Any) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
-    """The step of a source that has none: ``logits`` of all symbols so far, of which the last ones count."""
+    """The ``step`` for a source without one: the last position of ``logits`` for all symbols so far."""
     import torch
 
     def step(model: Any, state: Any, symbols: Any) -> tuple[Any, Any]:
@@ -95,10 +95,10 @@ def _prefix_step(module: Any) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
 
 
 def stream(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
-    """One symbol of every row comes in, the logits of the next one go out, until the evaluator has no more.
+    """Receive one symbol of every row and send the logits of the next one, until the evaluator has no more.
 
-    ``settings``: ``rows`` and ``classes``, and ``plain`` where the source gets and gives lists instead of tensors. In:
-    int64 [rows]; out: float32 [rows, classes].
+    ``settings``: ``rows``, ``classes``, and ``plain`` if the source uses lists instead of tensors. Input: int64 [rows];
+    output: float32 [rows, classes].
     """
     if not callable(getattr(module, "load", None)):
         raise AttributeError("train.py defines no function load")
@@ -108,7 +108,7 @@ def stream(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
 
 
 def _both(answer: Any) -> tuple[Any, Any]:
-    """Logits and state; ValueError if a step gave something else."""
+    """Logits and state; ValueError if ``step`` returned something else."""
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise ValueError("step must return (logits, state)")
     return answer
@@ -132,16 +132,16 @@ def _stream_tensors(module: Any, model: Any, settings: dict[str, Any], exchange:
     with torch.no_grad():
         while (data := exchange.receive(rows * 8)) is not None:
             logits, state = _both(step(model, state, torch.from_numpy(np.frombuffer(data, np.int64))))
-            found = logits.detach().to("cpu", torch.float32)
-            if tuple(found.shape) != (rows, classes):
-                raise ValueError(f"step: logits have shape {list(found.shape)}, expected {[rows, classes]}")
-            exchange.reply(found.numpy())
+            answer = logits.detach().to("cpu", torch.float32)
+            if tuple(answer.shape) != (rows, classes):
+                raise ValueError(f"step: logits have shape {list(answer.shape)}, expected {[rows, classes]}")
+            exchange.reply(answer.numpy())
 
 
 def kernel(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
-    """Arrays come in, are acknowledged, and after a go byte ``function(inputs)`` is called and its result goes out.
+    """Receive and acknowledge arrays, wait for a go byte, call ``function(inputs)`` and send its result.
 
-    ``settings``: ``function``, its name; ``inputs``: [dtype, shape] of each array; ``output``: that of the result.
+    ``settings``: ``function``: its name; ``inputs``: [dtype, shape] of each array; ``output``: the result's.
     """
     import numpy as np
 
@@ -162,15 +162,15 @@ def kernel(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
             return
         result = np.asarray(function(arrays))
         if result.dtype != output or result.shape != shape:
-            found = f"{result.dtype} {list(result.shape)}"
-            raise ValueError(f"{settings['function']} returned {found}, expected {output} {list(shape)}")
+            returned = f"{result.dtype} {list(result.shape)}"
+            raise ValueError(f"{settings['function']} returned {returned}, expected {output} {list(shape)}")
         exchange.reply(result)
 
 
 def compiled(_: Any, request: dict[str, Any], exchange: Exchange) -> None:
-    """As `kernel`, with a shared object: ``function(first, second, …, result)``, pointers to memory that starts a page.
+    """Like `kernel`, with a shared object: ``function(first, second, …, result)`` with pointers to page-aligned memory.
 
-    It writes its result into the memory that the evaluator reads.
+    It writes its result directly to the memory that the evaluator reads.
     """
     settings = request["settings"]
     function = getattr(ctypes.CDLL(request["library"]), settings["function"], None)
@@ -178,9 +178,9 @@ def compiled(_: Any, request: dict[str, Any], exchange: Exchange) -> None:
         raise AttributeError(f"defines no function {settings['function']}")
     function.restype = None
     sizes = [_item_bytes(kind) * math.prod(form) for kind, form in settings["inputs"]]
-    places = [mmap.mmap(-1, max(1, size)) for size in sizes]
-    views = [memoryview(place)[:size] for place, size in zip(places, sizes, strict=True)]
-    pointers = [ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(place))) for place in places]
+    buffers = [mmap.mmap(-1, max(1, size)) for size in sizes]
+    views = [memoryview(buffer)[:size] for buffer, size in zip(buffers, sizes, strict=True)]
+    pointers = [ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(buffer))) for buffer in buffers]
     pointers.append(ctypes.c_void_p(exchange.room()))
     while all(exchange.fill(view) for view in views):
         exchange.reply()
@@ -191,15 +191,15 @@ def compiled(_: Any, request: dict[str, Any], exchange: Exchange) -> None:
 
 
 def _item_bytes(kind: str) -> int:
-    """Of a NumPy type as text, e.g. 4 of ``<f4``."""
+    """The size of a NumPy type given as text, e.g. 4 for ``<f4``."""
     return int(kind[2:])
 
 
 def optimizer(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
-    """Weights come in once, then each step's gradients, and the weights that ``update`` makes of them go out.
+    """Receive the weights once, then each step's gradients, and send the new weights from ``update``.
 
-    Before gradients and answer stands a token, the same, so that each answer is seen to follow its own question.
-    ``settings``: ``shapes`` of the weights, float32 each; ``steps``; ``seed`` of NumPy's own generator.
+    Each answer repeats the random token of its question, which shows that it was computed after the question.
+    ``settings``: ``shapes`` of the float32 weights, ``steps``, and ``seed`` of NumPy's global generator.
     """
     import numpy as np
 
@@ -225,10 +225,10 @@ def optimizer(module: Any, request: dict[str, Any], exchange: Exchange) -> None:
         exchange.reply(np.concatenate([one.reshape(-1) for one in weights]), token)
 
 
-def _refuse_other_shapes(found: list[tuple[int, ...]], expected: list[tuple[int, ...]]) -> None:
-    if len(found) != len(expected):
-        raise ValueError(f"update returned {len(found)} arrays, expected {len(expected)}")
-    for one, other in zip(found, expected, strict=True):
+def _refuse_other_shapes(returned: list[tuple[int, ...]], expected: list[tuple[int, ...]]) -> None:
+    if len(returned) != len(expected):
+        raise ValueError(f"update returned {len(returned)} arrays, expected {len(expected)}")
+    for one, other in zip(returned, expected, strict=True):
         if one != other:
             raise ValueError(f"update returned an array of shape {list(one)}, expected {list(other)}")
 
@@ -239,6 +239,6 @@ LOOPS: dict[str, Callable[[Any, dict[str, Any], Exchange], None]] = {
 
 
 def converse(module: Any, request: dict[str, Any]) -> None:
-    """Serve the loop that ``request["loop"]`` names with the candidate's ``module`` until the evaluator hangs up."""
+    """Run the loop ``request["loop"]`` with the candidate's ``module`` until the evaluator closes the pipe."""
     exchange = Exchange(request["receive_fd"], request["reply_fd"], request["shared_fd"])
     LOOPS[request["loop"]](module, request, exchange)

@@ -1,18 +1,18 @@
-"""First process of the sandbox of a command: lays out its files, starts it, ends what it left, hands out its results.
+"""First process in a command's sandbox: writes its files, starts it, kills leftover processes, returns the results.
 
-A script of the standard library alone, ``python -I -S -B supervise.py ORDER``, which imports next to nothing: every
-experiment waits for it. ORDER is a file of marshal, written by whoever starts us: ``command``,
-``environment``, ``folder``, ``limits`` (names of resource.RLIMIT_* without the prefix), ``files`` (name, size, mode),
-the descriptor ``given`` that holds them one after the other, ``links`` (name, where it leads), ``wanted`` (paths to be
-fetched), ``wanted_bytes``, and the descriptors ``ready`` (told when the command is about to start), ``reply``, ``go``.
+A script that uses only the standard library, ``python -I -S -B supervise.py ORDER``, and imports very little, because
+every experiment waits for it. ORDER is a marshal file from `trainer.command_view`: ``command``, ``environment``,
+``folder``, ``limits`` (names of resource.RLIMIT_* without the prefix), ``files`` (name, size, mode), the descriptor
+``given`` with their contents one after the other, ``links`` (name, target), ``wanted`` (paths to fetch),
+``wanted_bytes``, and the descriptors ``ready`` (written before the command starts), ``reply``, ``go``.
 
-Nothing that the command starts can trace or signal this process: it is the init of its process namespace, and not
-dumpable (prctl(2), PR_SET_DUMPABLE; pid_namespaces(7)). It fetches results only when nothing else lives.
+The command's processes cannot trace or signal this process: it is the init of its process namespace and not dumpable
+(prctl(2), PR_SET_DUMPABLE; pid_namespaces(7)). It fetches results only when no other process is alive.
 """
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found] # signal makes enums first, which takes longer than all the rest
+import _signal  # type: ignore[import-not-found] # signal creates enums, which takes longer than everything else here
 import ctypes
 import marshal
 import os
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-_NOT_FOUND, _NOT_STARTED = 127, 126  # as a shell says it
+_NOT_FOUND, _NOT_STARTED = 127, 126  # the same exit codes as a shell
 _SET_DUMPABLE = 4
 _MOST_FILES, _DEEPEST = 10_000, 32
 
@@ -43,23 +43,23 @@ def main(path: str) -> None:
         become(order)
     code = wait_for(child)
     end_all()
-    found, missing = fetch(order)
+    fetched, missing = fetch(order)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # one line a fact, texts in hexadecimal: whoever reads it trusts nothing that comes from here
+    # one line per item, with texts in hexadecimal, so that the untrusted reply is easy to parse
     lines = [f"ended {code} {used.ru_utime + used.ru_stime:.6f} {used.ru_maxrss / 1024:.3f}"]
-    lines += [f"file {len(data)} {_hex(name)}" for name, data in found]
+    lines += [f"file {len(data)} {_hex(name)}" for name, data in fetched]
     lines += [f"missing {_hex(text)}" for text in missing]
     lines += [f"written {_hex(name)}" for name in written(order, laid)]
     head = "\n".join(lines).encode()
     with open(order["reply"], "wb") as pipe:
         pipe.write(len(head).to_bytes(4, "little") + head)
-        for _, data in found:
+        for _, data in fetched:
             pipe.write(data)
-    os.read(order["go"], 1)  # until then our own count can be read from outside
+    os.read(order["go"], 1)  # wait, so that the CPU time of this process can be read from outside
 
 
 def lay(order: dict[str, Any]) -> dict[str, tuple[int, int]]:
-    """Write the files into the folder, which is empty and in memory. Inode and time of change of those to be kept."""
+    """Write the files into the empty in-memory folder; returns inode and change time of the read-only ones."""
     with open(order["given"], "rb") as given:
         for name, size, mode in order["files"]:
             path = os.path.join(order["folder"], name)
@@ -75,7 +75,7 @@ def lay(order: dict[str, Any]) -> dict[str, tuple[int, int]]:
 
 
 def written(order: dict[str, Any], laid: dict[str, tuple[int, int]]) -> list[str]:
-    """The files to be kept that the command wrote into, replaced or deleted; no user can set the time of a change."""
+    """The read-only files that the command changed, replaced or deleted; a user cannot set a file's change time."""
     return [name for name, before in laid.items() if _state(order, name) != before]
 
 
@@ -92,7 +92,7 @@ def _hex(text: str) -> str:
 
 
 def become(order: dict[str, Any]) -> None:
-    """Turn into the command. Python ignores two signals, which a program does not expect."""
+    """Execute the command, after restoring two signals that Python ignores."""
     os.setsid()
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2:
@@ -113,7 +113,7 @@ def become(order: dict[str, Any]) -> None:
 
 
 def wait_for(child: int) -> int:
-    """Wait for all that ends meanwhile; the command's own exit code, negative for a signal."""
+    """Reap processes until the command ends; returns its exit code, negative for a signal."""
     while True:
         pid, status = os.wait()
         if pid == child:
@@ -121,12 +121,12 @@ def wait_for(child: int) -> int:
 
 
 def end_all() -> None:
-    """Nothing that the command left behind goes on: not beside the fetching, not past the count."""
+    """Kill all processes that the command left, so that none runs while results are fetched or CPU is measured."""
     while True:
         try:  # noqa: SIM105 -- contextlib takes a third of our start
             os.kill(-1, _signal.SIGKILL)
         except ProcessLookupError:
-            pass  # there is nobody but us
+            pass  # no other process is left
         try:
             os.wait()
         except ChildProcessError:
@@ -134,51 +134,51 @@ def end_all() -> None:
 
 
 def fetch(order: dict[str, Any]) -> tuple[list[tuple[str, bytes]], list[str]]:
-    """The wanted files, a folder with all in it, and what could not be taken, with the reason."""
-    found: list[tuple[str, bytes]] = []
+    """The wanted files (of a folder, all files in it), and those that could not be fetched, with the reason."""
+    fetched: list[tuple[str, bytes]] = []
     missing: list[str] = []
     left = order["wanted_bytes"]
     os.chmod(order["folder"], 0o700)  # the command may have closed it
     root = os.open(order["folder"], os.O_RDONLY | os.O_DIRECTORY)
     for name in order["wanted"]:
         try:
-            for place, data in _take(root, name.rstrip("/"), left, 0):
+            for path, data in _take(root, name.rstrip("/"), left, 0):
                 left -= len(data)
-                found.append((place, data))
-                if len(found) > _MOST_FILES:
+                fetched.append((path, data))
+                if len(fetched) > _MOST_FILES:
                     raise ValueError(f"more than {_MOST_FILES} files")
         except (OSError, ValueError) as error:
             missing.append(f"{name}: {getattr(error, 'strerror', None) or error}")
-    return found, missing
+    return fetched, missing
 
 
 def _take(root: int, name: str, left: int, depth: int) -> Iterator[tuple[str, bytes]]:
-    """(path, bytes) of a regular file, or of each below a folder. Links are never followed, on no part of the way."""
-    place, descriptor = root, -1
+    """(path, bytes) of a regular file, or of each file below a folder. No link in any part of the path is followed."""
+    current, descriptor = root, -1
     try:
         for part in name.split("/"):
-            descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
-            if place != root:
-                os.close(place)
-            place = descriptor
-        form = os.fstat(place)
+            descriptor = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=current)
+            if current != root:
+                os.close(current)
+            current = descriptor
+        form = os.fstat(current)
         if stat.S_ISDIR(form.st_mode):
             if depth > _DEEPEST:
                 raise ValueError("nested too deeply")
-            for one in sorted(os.listdir(place)):
+            for one in sorted(os.listdir(current)):
                 for item in _take(root, f"{name}/{one}", left, depth + 1):
                     left -= len(item[1])
                     yield item
             return
         if not stat.S_ISREG(form.st_mode):
-            raise ValueError("is no file")
+            raise ValueError("is not a file")
         if form.st_size > left:
             raise ValueError(f"is too large, {form.st_size} bytes")
-        with open(os.dup(place), "rb") as file:
+        with open(os.dup(current), "rb") as file:
             yield name, file.read(left)
     finally:
-        if place != root:
-            os.close(place)
+        if current != root:
+            os.close(current)
 
 
 if __name__ == "__main__":

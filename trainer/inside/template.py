@@ -1,7 +1,7 @@
-"""The warm template: a process that has imported torch, if its task wants it, and forks one monitor per experiment.
+"""The warm template: a process that has imported torch, if its task uses it, and forks one monitor per experiment.
 
-Started by `trainer.local.LocalLauncher`, in the outer sandbox where there is one. It takes one request at a time from
-one socket and never reads a source. When the worker's end of the socket closes, it kills what runs and leaves.
+`trainer.local.LocalLauncher` starts it, in the outer sandbox if there is one. It receives one request at a time through
+a socket and never reads a source. When the worker closes the socket, it kills its processes and exits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REPLY_BYTES = wire.MESSAGE_BYTES - 4096
 
 
 def warm() -> None:
-    """Import torch and run a step of each kind, so that no child pays for what torch does at first use."""
+    """Import torch and run a step of each kind, so that no child pays for torch's initialisation at first use."""
     import io
 
     import torch
@@ -51,8 +51,8 @@ def _mapped_bytes() -> int:
 
 
 class Template:
-    """Answers the requests of one worker. ``root`` holds work folders where there is no sandbox, else it is empty.
-    ``device``: experiments have the profile for devices."""
+    """Answers the requests of one worker. ``root``: the parent of work folders, empty in a sandbox.
+    ``device``: experiments have the device profile."""
 
     def __init__(self, control: socket.socket, root: str, device: bool = False) -> None:
         self.control = control
@@ -61,15 +61,15 @@ class Template:
         self.base_bytes = _mapped_bytes()
 
     def serve(self) -> None:
-        """Answer until the worker hangs up."""
+        """Answer requests until the worker closes the socket."""
         wire.send(self.control, {"ready": os.getpid()})
         while (request := wire.receive(self.control)) is not None:
-            if "stop" not in request[0]:  # of a process that ended before it was asked to
+            if "stop" not in request[0]:  # which can arrive after the process has ended
                 wire.send(self.control, self._carry_out(*request))
 
     def _carry_out(self, request: dict[str, Any], descriptors: dict[str, int]) -> dict[str, Any]:
-        """Fork a monitor, wait for its answer and its end; the reply with the CPU-seconds of everything."""
-        own, meter = time.process_time(), metering.Meter()
+        """Fork a monitor and wait for its answer and end; returns the reply with the CPU-seconds of all processes."""
+        own, meter = time.process_time(), metering.CpuMeter()
         read, write = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
@@ -94,7 +94,7 @@ class Template:
         return {**reply, "cpu_seconds": meter.total + hidden + time.process_time() - own}
 
     def _until_answer(self, pid: int, answer: int) -> bytes:
-        """What the monitor writes until its end. ConnectionResetError, with the monitor killed, if the worker goes."""
+        """The monitor's output until it ends. Kills it and raises ConnectionResetError if the worker is gone."""
         poll = select.poll()
         for descriptor in (answer, self.control.fileno()):
             poll.register(descriptor, select.POLLIN)
@@ -102,10 +102,10 @@ class Template:
         while True:
             ready = dict(poll.poll())
             if self.control.fileno() in ready:
-                asked = wire.receive(self.control)  # it has nothing to say now but stop, or good-bye
+                request = wire.receive(self.control)  # can only be a stop request, or the end of the connection
                 with suppress(OSError):
-                    os.kill(pid, signal.SIGTERM if asked else signal.SIGKILL)
-                if asked is None:
+                    os.kill(pid, signal.SIGTERM if request else signal.SIGKILL)
+                if request is None:
                     raise ConnectionResetError("the worker is gone")
             if answer not in ready:
                 continue
@@ -116,13 +116,13 @@ class Template:
 
 
 def main(descriptor: int, settings: dict[str, Any]) -> None:
-    """``descriptor`` is our end of the socket. ``settings``: uid to become (or None), root, worker's pid, torch,
-    device (the profile for devices), preload (what torch.compile needs, too)."""
+    """Run the template. ``descriptor`` is our end of the socket. ``settings``: uid to change to (or None), root,
+    worker's pid, torch, device (the device profile), preload (import what torch.compile needs)."""
     root, worker = settings["root"], settings["worker"]
 
     def parent_died(*_: object) -> None:
-        if not root or os.getppid() != worker:  # it was the process that ended, not just the thread that started us
-            metering.Meter().kill_all()
+        if not root or os.getppid() != worker:  # the process has ended, not only the thread that started us
+            metering.CpuMeter().kill_all()
             if root:
                 shutil.rmtree(root, ignore_errors=True)
             os._exit(1)
@@ -133,9 +133,9 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     metering.die_with_parent(signal.SIGTERM if root else signal.SIGKILL)
     if root:
-        parent_died()  # in case it died before we asked to be told
+        parent_died()  # in case it died before the signal was requested
         metering.become_subreaper()
-    site.setquit()  # a script may call exit(), which an interpreter started without site lacks
+    site.setquit()  # defines exit() for scripts, which an interpreter without site lacks
     device = bool(settings["device"])
     if settings["torch"]:
         warm()
@@ -152,11 +152,11 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
     try:
         Template(socket.socket(fileno=descriptor), root, device).serve()
     except ConnectionError:
-        metering.Meter().kill_all()
+        metering.CpuMeter().kill_all()
         if root:
-            shutil.rmtree(root, ignore_errors=True)  # nobody else is left to do it
+            shutil.rmtree(root, ignore_errors=True)  # the worker is gone and cannot do it
     finally:
-        metering.Meter().kill_all()
+        metering.CpuMeter().kill_all()
         os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""Messages between worker and template: one JSON object a packet, with named descriptors beside it."""
+"""Messages between worker and template: one JSON object per packet, with named descriptors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-MESSAGE_BYTES = 180_000  # a packet; the kernel takes a little over 200,000
+MESSAGE_BYTES = 180_000  # per packet; the kernel's limit is a little over 200,000
 _DESCRIPTORS = 12
 
 
@@ -22,21 +22,21 @@ def send(to: socket.socket, message: Mapping[str, Any], descriptors: Mapping[str
 
 
 def receive(source: socket.socket) -> tuple[dict[str, Any], dict[str, int]] | None:
-    """One message and its descriptors (the caller closes them); None at the end. ValueError for what is none."""
-    data, found, flags, _ = socket.recv_fds(source, MESSAGE_BYTES + 1, _DESCRIPTORS)
+    """One message and its descriptors (the caller must close them); None at the end. ValueError if it is malformed."""
+    data, received, flags, _ = socket.recv_fds(source, MESSAGE_BYTES + 1, _DESCRIPTORS)
     if not data:
         return None
     try:
         message = json.loads(data)
         names = message.pop("descriptors")
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(names) != len(found):
-            raise ValueError("cut off")
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(names) != len(received):
+            raise ValueError("truncated")
         if not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
-            raise ValueError("a descriptor without a name of its own")
+            raise ValueError("a descriptor without a unique name")
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
-        for descriptor in found:
+        for descriptor in received:
             os.close(descriptor)
         raise ValueError(f"not a message: {error}") from None
-    for descriptor in found:
+    for descriptor in received:
         os.set_inheritable(descriptor, False)
-    return message, dict(zip(names, found, strict=True))
+    return message, dict(zip(names, received, strict=True))

@@ -1,4 +1,4 @@
-"""Score of a classifier: mean negative log-likelihood of the hidden rows. Only inputs go in; the labels stay here."""
+"""Scores a classifier: mean negative log-likelihood of the hidden rows. The candidate gets only the inputs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from trainer.predictions import negative_log_likelihood, refuse_different, refuse_diverged
 from trainer.scoring import Referee, Score
 
-_SHARE = 4  # one row of so many is predicted again where the score is to be verified
+_SHARE = 4  # a verification predicts one row in four again
 
 
 class Classification:
-    """Nats per row. ``[score] tolerance``: how far the losses of one row may differ between processes, nats."""
+    """Nats per row. ``[score] tolerance``: allowed difference of a row's losses between processes, nats."""
 
     per_position = False
     needs_checkpoint = True
@@ -32,11 +32,10 @@ class Classification:
         return Score(metric, "verified" if referee.verifying else "scored")
 
     def _verify(self, referee: Referee, inputs: Any, targets: Any, losses: Any) -> None:
-        """A row's prediction must not hang on its company: some rows again, among others, in another process.
+        """Predict some rows again, among other rows and in another process: their predictions must not change.
 
-        A model that learns from the rows it is asked about (statistics of the batch, clusters of the test set) gives
-        itself away by this, without being asked how it works. All rows are of half of the classes, so that statistics
-        differ by far more than rounding hides.
+        This detects a model that learns from the rows it predicts (batch statistics, clusters of the test set). All
+        rows belong to half of the classes, so that their statistics differ far more than by rounding.
         """
         import numpy as np
 
@@ -46,18 +45,18 @@ class Classification:
         public, theirs = (np.load(referee.public_split / f"{name}.npy") for name in ("inputs", "targets"))
         company = public[_of_classes(rng, theirs, some)[: len(chosen)]].astype(inputs.dtype)
         order = rng.permutation(len(chosen) + len(company))
-        places = np.argsort(order)[: len(chosen)]  # where the chosen rows went
-        logits = referee.predict(np.concatenate([inputs[chosen], company])[order])[places]
+        positions = np.argsort(order)[: len(chosen)]  # of the chosen rows
+        logits = referee.predict(np.concatenate([inputs[chosen], company])[order])[positions]
         again = negative_log_likelihood(logits, targets[chosen])
         refuse_different(losses[chosen], again, self.tolerance, "a row's prediction depends on the other rows")
 
 
 def _of_classes(rng: Any, targets: Any, classes: Any) -> Any:
-    """Places of the rows of these classes, in drawn order; of all rows, where there is none."""
+    """Indices of the rows of these classes, in random order; of all rows if there are none."""
     import numpy as np
 
-    found = np.flatnonzero(np.isin(targets, classes))
-    return rng.permutation(found if len(found) else len(targets))
+    rows = np.flatnonzero(np.isin(targets, classes))
+    return rng.permutation(rows if len(rows) else len(targets))
 
 
 make = Classification

@@ -1,8 +1,8 @@
-"""Score of a kernel: how long a function takes against the task's own reference, on inputs that it has never seen.
+"""Scores a kernel: the time of a function relative to the task's reference, on new inputs.
 
-The evaluator holds the clock. Inputs go in first and are acknowledged, then a go byte starts the call; every result is
-compared with what the trusted reference returns. Candidate and reference take turns in processes of the same kind,
-never at the same time, so that neither can slow the other down.
+The evaluator measures the time. It sends the inputs, waits for an acknowledgement, and starts the call with a go byte;
+every result is compared with the trusted reference's. Candidate and reference alternate in processes of the same kind
+and never run at the same time, so that neither can slow the other down.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ class Case:
     result: Any
 
     def settings(self, function: str) -> dict[str, Any]:
-        """What the process that is to call ``function`` must know: names, types, shapes."""
+        """The settings of the process that calls ``function``: its name, and types and shapes of the arrays."""
         forms = [[one.dtype.str, list(one.shape)] for one in self.inputs]
         return {"function": function, "inputs": forms, "output": [self.result.dtype.str, list(self.result.shape)]}
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one call: until the inputs were acknowledged, and from go until the result was copied.
+    """Seconds of one call: ``transfer`` until the inputs are acknowledged, ``call`` from go until the result is copied.
 
-    CPU-seconds of the process where they can be read from outside, else wall time.
+    They are CPU-seconds of the process if these can be read from outside, otherwise wall time.
     """
 
     transfer: float
@@ -66,9 +66,9 @@ class Timing:
 
 
 class Kernel:
-    """Candidate over reference seconds. ``[score]``: ``repetitions``, ``tolerance`` (plus relative), ``build``.
+    """Candidate's seconds over the reference's. ``[score]``: ``repetitions``, ``tolerance`` (plus relative), ``build``.
 
-    With ``build = "c"`` the checkpoint is C source, which is compiled, and ``reference`` a C file of the task.
+    With ``build = "c"`` the checkpoint is C source, which is compiled, and ``reference`` is a C file of the task.
     """
 
     per_position = False
@@ -83,7 +83,7 @@ class Kernel:
     def score(self, referee: Referee) -> Score:
         data = referee.task_folder / "data.py"
         each = -(-self.repetitions // _TURNS)
-        seeds = referee.rng("kernel").integers(1 << 31, size=_TURNS * (each + 1))  # one more: the first warms up
+        seeds = referee.rng("kernel").integers(1 << 31, size=_TURNS * (each + 1))  # plus a warm-up call per turn
         mine = referee.build() if self.needs_checkpoint else b""
         theirs = trusted(referee.task_folder / self.reference) if self.needs_checkpoint else b""
         cases, ratios = make_cases(data, [int(seed) for seed in seeds], self.seconds), []
@@ -95,7 +95,7 @@ class Kernel:
         return Score(statistics.median(ratios), "verified" if referee.verifying else "scored")
 
     def _play(self, referee: Referee, cases: list[Case], library: bytes, instead: Path | None = None) -> list[Timing]:
-        """One process, all cases in turn; InvalidPredictions for a wrong result, TaskError for the reference's."""
+        """Time all cases in one process. InvalidPredictions for a wrong result, TaskError for one of the reference."""
         settings = cases[0].settings("reference" if instead and not library else "solve")
         talk = partial(time_calls, cases=cases, tolerance=self.tolerance, seconds=self.seconds)
         loop, room = "compiled" if library else "kernel", max(1, cases[0].result.nbytes)
@@ -104,7 +104,8 @@ class Kernel:
         except InvalidPredictions as error:
             if instead is None:
                 raise
-            raise TaskError(f"{instead}: reference: {error}", hint="it must give the same result each time") from None
+            hint = "it must return the same result each time"
+            raise TaskError(f"{instead}: reference: {error}", hint=hint) from None
         except Failed as failed:
             if instead is None:
                 raise
@@ -114,32 +115,32 @@ class Kernel:
 
 
 def time_calls(channel: Channel, cases: list[Case], tolerance: float, seconds: float) -> list[Timing]:
-    """Each case once, timed and checked; ``seconds`` is for all of them.
+    """Time and check each case once, within ``seconds`` in total.
 
-    Between two results no time is left out: what was done behind the last one counts as transfer.
+    No time between two results is left out: work after the previous result counts as transfer.
     """
     line, clock, began = time.monotonic() + seconds, ProcessClock(None), 0.0
-    found: list[Timing] = []
+    timings: list[Timing] = []
     for case in cases:
         payload = b"".join(one.tobytes() for one in case.inputs)
         if clock.process is None:
             began = clock.now()
         channel.send(payload, line - time.monotonic())
         channel.answered(line - time.monotonic())
-        if not found:  # not before: now it is the experiment's own process for sure
+        if not timings:  # not earlier: only after the first answer is it certainly the experiment's own process
             clock = ProcessClock(channel.process())
-            began = clock.now()  # what it did to start is no part of any call
+            began = clock.now()  # its start-up is not part of any call
         acknowledged = clock.now()
-        reply = channel.ask(b"!", line - time.monotonic())  # the copy is timed too: a result that comes late is none
+        reply = channel.ask(b"!", line - time.monotonic())  # includes the copy, so the result must be complete by then
         replied = clock.now()
-        found.append(Timing(acknowledged - began, replied - acknowledged))
+        timings.append(Timing(acknowledged - began, replied - acknowledged))
         began = replied
         _refuse_wrong(reply, case.result, tolerance)
-    return found
+    return timings
 
 
 def _backwards(plays: Sequence[Callable[[], T]]) -> list[T]:
-    """The results in order, of calls in the other order."""
+    """The results in order, from calls in reverse order."""
     return [play() for play in reversed(plays)][::-1]
 
 
@@ -152,24 +153,24 @@ def _refuse_wrong(reply: memoryview, expected: Any, tolerance: float) -> None:
     """InvalidPredictions unless the bytes of ``reply`` are the expected array, within tolerance, exact if integer."""
     import numpy as np
 
-    found = np.frombuffer(reply, expected.dtype, expected.size).reshape(expected.shape)
+    result = np.frombuffer(reply, expected.dtype, expected.size).reshape(expected.shape)
     if expected.dtype.kind not in "fc":
-        wrong = int((found != expected).sum())
+        wrong = int((result != expected).sum())
     else:
-        close = np.isclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+        close = np.isclose(result, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
         wrong = int((~close).sum())
     if wrong:
-        raise InvalidPredictions(f"wrong result: {wrong} of {expected.size} numbers are off")
+        raise InvalidPredictions(f"wrong result: {wrong} of {expected.size} numbers differ")
 
 
 def make_cases(data: Path, seeds: list[int], seconds: float) -> list[Case]:
-    """Inputs and results for each seed, by ``kernel_inputs`` and ``reference`` of data.py, in a process apart.
+    """Inputs and results for each seed, from ``kernel_inputs`` and ``reference`` of data.py in a separate process.
 
-    TaskError if it fails, or if shapes and types are not the same for each seed.
+    TaskError if it fails, or if shapes and types differ between seeds.
     """
     import numpy as np
 
-    hint = "it defines kernel_inputs(seed) -> list of arrays and reference(inputs) -> array"
+    hint = "it must define kernel_inputs(seed) -> list of arrays and reference(inputs) -> array"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("PYTHONPATH", None)
     with tempfile.TemporaryDirectory() as folder:
@@ -191,7 +192,7 @@ def make_cases(data: Path, seeds: list[int], seconds: float) -> list[Case]:
     if not cases[0].result.size:
         raise TaskError(f"{data}: reference returns an empty array", hint=hint)
     if any(case.settings("") != cases[0].settings("") for case in cases):
-        raise TaskError(f"{data}: other shapes or types for another seed", hint=hint)
+        raise TaskError(f"{data}: shapes or types differ between seeds", hint=hint)
     return cases
 
 

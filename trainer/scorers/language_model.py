@@ -1,9 +1,9 @@
-"""Score of a language model: bits per byte of hidden text, by chunks for feedback, by streaming where it must hold.
+"""Scores a language model in bits per byte of hidden text: in chunks for feedback, by streaming for verification.
 
-`scored`: whole rows go in at once, and hidden probes among them tell a model that looks ahead, mostly: the process
-holds the probes beside their originals, so code that searches for them can behave. `verified`: symbol by symbol, so
-that looking ahead is impossible; then the same checkpoint is asked once more in other ways, which finds what a stream
-cannot rule out: learning across rows, and a chunk score that is better than the streamed one.
+`scored`: the process gets whole rows, with hidden probes that usually detect a model that looks ahead. Code that
+searches for the probes can evade them. `verified`: the process gets one symbol at a time, so it cannot look ahead. The
+same checkpoint is then evaluated in other ways to detect what streaming cannot exclude: learning across rows, and a
+chunk score that is better than the streamed one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from trainer.predictions import InvalidPredictions, negative_log_likelihood, ref
 from trainer.scoring import Referee, Score
 from trainer.streaming import stream_losses
 
-_PROBE_SHARE, _MIN_PROBES = 20, 4  # one probe to so many rows, and so many at least
+_PROBE_SHARE, _MIN_PROBES = 20, 4  # one probe per 20 rows, at least 4
 _PUBLIC_BYTES = 16 << 10  # of the public split, on which chunks and streaming are compared
-_AGAIN = 16  # rows that are streamed once more, in other company
-GAP = 1e-4  # bits per byte that chunks and streaming may differ by; float32 on a CPU: 1e-7
+_AGAIN = 16  # rows that are streamed again, mixed with other rows
+GAP = 1e-4  # allowed difference of chunks and streaming, bits per byte; float32 on a CPU: 1e-7
 
 
 @dataclass(frozen=True)
@@ -35,28 +35,29 @@ class Text:
 
     @classmethod
     def read(cls, split: Path) -> Text:
-        """The task's own files; TaskError if the bytes cannot be counted by them."""
+        """Read the task's files; TaskError if the numbers of bytes are invalid."""
         import numpy as np
 
         inputs, targets, sizes = (np.load(split / f"{name}.npy") for name in ("inputs", "targets", "bytes"))
         if sizes.shape != inputs.shape[:1] or (sizes < 0).any() or not 0 < float(sizes.sum()) < math.inf:
-            raise TaskError(f"{split / 'bytes.npy'}: no count of bytes for each row", hint="data.py writes it")
+            message = f"{split / 'bytes.npy'}: no number of bytes for each row"
+            raise TaskError(message, hint="data.py must write it")
         return cls(inputs, targets, sizes)
 
     def take(self, rows: Any) -> Text:
         return Text(self.inputs[rows], self.targets[rows], self.sizes[rows])
 
     def head(self, limit: int) -> Text:
-        """The first rows that hold at most ``limit`` bytes, one at least: the same ones for every candidate."""
+        """The first rows with at most ``limit`` bytes in total, at least one row: the same for every candidate."""
         return self.take(slice(max(1, int((self.sizes.cumsum() <= limit).sum()))))
 
     def bits_per_byte(self, losses: Any) -> float:
-        """Of losses in nats [rows, positions]: all that the targets cost, over the bytes that they stand for."""
+        """Bits per byte of losses in nats [rows, positions]: the sum over the targets, divided by their bytes."""
         return float(losses[self.targets >= 0].sum()) / (float(self.sizes.sum()) * math.log(2))
 
 
 class LanguageModel:
-    """Bits per byte. ``[score]``: ``stream_kb`` is streamed at most, ``tolerance`` in nats, ``seconds`` of wall."""
+    """Bits per byte. ``[score]``: ``stream_kb`` limits streaming, ``tolerance`` is in nats, ``seconds`` wall time."""
 
     per_position = True
     needs_checkpoint = True
@@ -86,10 +87,10 @@ class LanguageModel:
         return flat.reshape(targets.shape)
 
     def _chunks_with_probes(self, referee: Referee, text: Text, *, refuse: bool = True) -> Any:
-        """Losses of the rows, with probes among them: copies that go on with another row's text after a cut.
+        """Losses of the rows, predicted together with probes: copies that continue with another row's text after a cut.
 
-        What was predicted before the cut cannot depend on what comes after it, unless the model looks ahead there.
-        Without ``refuse`` the probes are only for company: a model that knows them by sight sees what it always sees.
+        Predictions before the cut must be the same as for the original, unless the model looks ahead. Without
+        ``refuse`` the probes are not compared; they are included so that a model cannot recognise this call.
         """
         import numpy as np
 
@@ -102,16 +103,16 @@ class LanguageModel:
         after = np.arange(positions) >= cuts[:, None]
         probes = np.where(after, text.inputs[others], text.inputs[originals])
         order = rng.permutation(rows + count)
-        places = np.argsort(order)  # where each row, then each probe, stands among all
+        row_of = np.argsort(order)  # positions of the rows, then of the probes, among all
         logits = referee.predict(np.concatenate([text.inputs, probes])[order])
-        for original, cut, place in zip(originals, cuts, places[rows:], strict=True) if refuse else ():
-            # the loss of every symbol, not just of the one that came: a leak must show in some of them
-            one, two = (_log_softmax(logits[at, :cut]) for at in (places[original], place))
+        for original, cut, probe in zip(originals, cuts, row_of[rows:], strict=True) if refuse else ():
+            # compare the losses of all symbols, not only of the targets: a leak must change some of them
+            one, two = (_log_softmax(logits[at, :cut]) for at in (row_of[original], probe))
             refuse_different(one, two, self.tolerance, "predictions change with later text (a leak)")
-        return self.losses(logits[places[:rows]], text.targets)
+        return self.losses(logits[row_of[:rows]], text.targets)
 
     def streamed(self, referee: Referee, text: Text) -> Any:
-        """Losses [rows, positions] of a fresh process that is told the symbols one by one."""
+        """Losses [rows, positions] of a fresh process that receives the symbols one by one."""
         rows = len(text.inputs)
         talk = partial(
             stream_losses, inputs=text.inputs, targets=text.targets, classes=self.classes,
@@ -120,12 +121,13 @@ class LanguageModel:
         return referee.converse("stream", {"rows": rows, "classes": self.classes}, rows * self.classes * 4, talk)
 
     def _verify(self, referee: Referee, text: Text, losses: Any) -> tuple[str, ...]:
-        """Rows of the hidden text again, in another order and among rows of the public one, in a fresh process."""
+        """Stream rows of the hidden text again in a fresh process, in another order and mixed with public rows."""
         import numpy as np
 
         public = Text.read(referee.public_split)
         if public.inputs.shape[1:] != text.inputs.shape[1:]:
-            raise TaskError(f"{referee.public_split}: rows of another length than the hidden ones", hint="see data.py")
+            message = f"{referee.public_split}: its rows and the hidden rows differ in length"
+            raise TaskError(message, hint="see data.py")
         rng = referee.rng("rows")
         public = public.take(rng.permutation(len(public.inputs))).head(_PUBLIC_BYTES)
         chosen = rng.permutation(len(text.inputs))[: max(1, min(_AGAIN, len(text.inputs) // 2))]
@@ -138,7 +140,7 @@ class LanguageModel:
         return self._gap(public, self._chunks_with_probes(referee, public, refuse=False), again[len(chosen) :])
 
     def _gap(self, text: Text, chunks: Any, streaming: Any) -> tuple[str, ...]:
-        """The finding, where one way of asking gives another score than the other on the same text."""
+        """The finding if chunks and streaming give different scores on the same text."""
         whole, stepwise = text.bits_per_byte(chunks), text.bits_per_byte(streaming)
         if abs(whole - stepwise) <= GAP:
             return ()
@@ -151,7 +153,7 @@ def _parts(text: Text) -> tuple[Any, Any, Any]:
 
 
 def _log_softmax(logits: Any) -> Any:
-    """In float64, [n, classes]. InvalidPredictions if not finite."""
+    """The log-softmax in float64, [n, classes]. InvalidPredictions if not finite."""
     import numpy as np
 
     if not np.isfinite(logits).all():

@@ -1,8 +1,8 @@
-"""Score of an optimizer: the loss of a fixed model after a fixed number of steps, all taken on the trusted side.
+"""Scores an optimizer: the loss of a fixed model after a fixed number of steps, computed by trusted code.
 
-Model, data and loop live in a process of ours (`trainer.optimizer_loop`), made by the task's data.py. The candidate's
-process is told shapes, initial weights and one gradient per step, and answers with new weights. So there is nothing
-that it could train on for longer, no target to look at, and no step to take twice.
+A trusted process (`trainer.optimizer_loop`) has the model, the data and the loop, from the task's data.py. The
+candidate's process receives shapes, initial weights and one gradient per step, and returns new weights. It therefore
+cannot train longer, see targets or repeat a step.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ import sys; sys.path.insert(0, sys.argv[1])
 from trainer.optimizer_loop import main
 sys.path[0] = sys.argv[2]; main(sys.argv[3], int(sys.argv[4]))
 """
-_SPARE = 60.0  # wall seconds that the trusted process may take beyond those of the conversation
-_HINT = "problem(split, seed) gives shapes, guess, weights(), gradients(step, weights) and score(weights)"
+_SPARE = 60.0  # wall seconds for the trusted process beyond those of the conversation
+_HINT = "problem(split, seed) must have shapes, guess, weights(), gradients(step, weights) and score(weights)"
 
 
 class Optimizer:
-    """Loss of the last weights on the hidden split. ``[score]``: ``seconds`` of wall time for all steps together."""
+    """Loss of the last weights on the hidden split. ``[score] seconds``: wall time of all steps together."""
 
     per_position = False
     needs_checkpoint = False
@@ -44,7 +44,7 @@ class Optimizer:
         self.seconds: float = scoring.get("seconds", 600.0)
 
     def score(self, referee: Referee) -> Score:
-        seed = int.from_bytes(referee.rng("problem").bytes(16), "big")  # too long to be found by trying
+        seed = int.from_bytes(referee.rng("problem").bytes(16), "big")  # too long to find by trial
         with _Trainee(referee.task_folder / "data.py", referee.split, seed, self.seconds) as trainee:
             settings = {
                 "shapes": trainee.shapes, "steps": referee.steps,
@@ -60,18 +60,18 @@ class Optimizer:
 
 
 class _Trainee:
-    """The process that holds model, data and loop. TaskError, with its last words, for whatever goes wrong in it."""
+    """The process with model, data and loop. Errors in it become TaskError with the last line of its output."""
 
     def __init__(self, data: Path, split: Path, seed: int, seconds: float) -> None:
         self.data = data
         self.seconds = seconds
-        self.cpu_seconds = 0.0  # that it has used, its start included
+        self.cpu_seconds = 0.0  # including its start
         self._command = [sys.executable, "-s", "-P", "-c", _START, _HOME, str(data.parent), str(split), str(seed)]
 
     def __enter__(self) -> Self:
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        environment.pop("PYTHONPATH", None)  # the packages that train.py gets
+        environment.pop("PYTHONPATH", None)  # the same packages as train.py
         self._errors = tempfile.TemporaryFile()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -91,13 +91,13 @@ class _Trainee:
         self._close()
 
     def train(self, channel: Channel, steps: int) -> float:
-        """Let the model be trained through ``channel``; its score. InvalidPredictions for what the candidate did."""
+        """Train the model through ``channel`` and return its score. InvalidPredictions for the candidate's errors."""
         settings = {"steps": steps, "seconds": self.seconds, "bytes": self.reply_bytes}
         wire.send(self._control, settings, channel.descriptors)
-        found = self._receive()
-        if "invalid" in found:
-            raise InvalidPredictions(found["invalid"])
-        return float(found["metric"])
+        reply = self._receive()
+        if "invalid" in reply:
+            raise InvalidPredictions(reply["invalid"])
+        return float(reply["metric"])
 
     def _receive(self) -> dict[str, Any]:
         self._control.settimeout(self.seconds + _SPARE)
@@ -105,19 +105,19 @@ class _Trainee:
             answer = wire.receive(self._control)
         except TimeoutError:
             raise TaskError(f"{self.data}: no answer after {self.seconds + _SPARE:.0f} s", hint=_HINT) from None
-        except OSError:  # it ended with our message unread
+        except OSError:  # it ended before reading our message
             answer = None
         if answer is None:
             self._process.wait(_SPARE)
             self._errors.seek(0)
             lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-            hint = f"metaloop task check {shlex.quote(str(self.data.parent))} tries it; {_HINT}"
-            raise TaskError(f"{self.data}: {lines[-1] if lines else 'it ended without a word'}", hint=hint)
+            hint = f"metaloop task check {shlex.quote(str(self.data.parent))} tests it; {_HINT}"
+            raise TaskError(f"{self.data}: {lines[-1] if lines else 'it ended without a message'}", hint=hint)
         self.cpu_seconds = answer[0]["cpu_seconds"]
         return answer[0]
 
     def _close(self) -> None:
-        self._control.close()  # it leaves by itself when it reads the end, unless it hangs
+        self._control.close()  # upon which the process exits, unless it hangs
         try:
             self._process.wait(1.0)
         except subprocess.TimeoutExpired:

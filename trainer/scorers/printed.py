@@ -1,4 +1,4 @@
-"""Score of a foreign repository's script: the number that it prints. Nothing holds it to the truth, and rows say so."""
+"""Scores a third-party script by the number that it prints. The number is not checked, so rows are self-reported."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from trainer.predictions import InvalidPredictions
 from trainer.scoring import Referee, Score
 
-_LINE = 400  # characters; no line with a figure is longer
+_LINE = 400  # characters; longer lines are ignored
 _LARGEST = 1e300
 _GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3}){1,5}(?:\.\d{0,18})?")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})(?:[eE][-+]?\d{1,3})?")
 
 
 class Printed:
-    """The last line of the log that ``[score] pattern`` matches; its one group is the metric. Always self-reported."""
+    """The metric is the group of ``[score] pattern`` in the last line of the log that matches. Always self-reported."""
 
     per_position = False
     needs_checkpoint = False
@@ -31,35 +31,35 @@ class Printed:
         return Score(self.metric(referee.log), "self-reported")
 
     def metric(self, text: str) -> float:
-        """The metric in a log, or in a file that a command wrote. InvalidPredictions where there is none."""
+        """The metric in a log, or in a file that a command wrote. InvalidPredictions if there is none."""
         if self.key:
             return _in_json(text, self.key)
         lines = [line for line in text.splitlines() if len(line) <= _LINE]
-        found = next((match for line in reversed(lines) if (match := self.pattern.search(line))), None)
-        if found is None:
+        last = next((match for line in reversed(lines) if (match := self.pattern.search(line))), None)
+        if last is None:
             raise InvalidPredictions(f"no line of the output matches {self.pattern.pattern!r}")
-        return _number((found[1] or "").strip())
+        return _number((last[1] or "").strip())
 
 
 def _number(text: str) -> float:
     if _GROUPED.fullmatch(text):
         text = text.replace(",", "")
     if not _NUMBER.fullmatch(text) or not math.isfinite(metric := float(text)):
-        raise InvalidPredictions(f"the printed metric is no finite number: {text[:40]!r}")
+        raise InvalidPredictions(f"the printed metric is not a finite number: {text[:40]!r}")
     return metric
 
 
 def _in_json(text: str, key: str) -> float:
-    """The number at ``key`` of a JSON text, or of the last line that is such.
+    """The number at ``key`` of a JSON text, or of its last line that is valid JSON.
 
-    A key is names and places joined by dots from the top, or one name that occurs once, however deep.
+    A key is a path of names and indices joined by dots, or one name that occurs once at any depth.
     """
     value = whole = _last_json(text)
     if "." not in key and not (isinstance(whole, dict) and key in whole):
-        places = list(_places(whole, key))
-        if len(places) > 1:
-            raise InvalidPredictions(f"the result has {key!r} in {len(places)} places; name one by its path, a.b.{key}")
-        value = {key: places[0]} if places else None
+        values = list(_places(whole, key))
+        if len(values) > 1:
+            raise InvalidPredictions(f"the result has {len(values)} values of {key!r}; give the full path, a.b.{key}")
+        value = {key: values[0]} if values else None
     for part in key.split("."):
         if isinstance(value, list) and part.isdigit() and int(part) < len(value):
             value = value[int(part)]
@@ -68,12 +68,12 @@ def _in_json(text: str, key: str) -> float:
         else:
             raise InvalidPredictions(f"the result has no {key!r}")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidPredictions(f"{key!r} of the result is no number")
+        raise InvalidPredictions(f"{key!r} of the result is not a number")
     return _number(repr(float(value)) if abs(value) < _LARGEST else "too large")
 
 
 def _places(value: Any, key: str) -> Iterator[Any]:
-    """What stands under a key, however deep."""
+    """The values of a key at any depth."""
     waiting = [value]
     while waiting:
         one = waiting.pop()
@@ -86,13 +86,13 @@ def _places(value: Any, key: str) -> Iterator[Any]:
 
 
 def _last_json(text: str) -> Any:
-    """The JSON value that a text is, or that the last of its lines is which can be read so."""
+    """The JSON value of a text, or of its last line that is valid JSON."""
     for part in (text, *reversed([line for line in text.splitlines() if line.lstrip().startswith(("{", "["))])):
         try:
             return json.loads(part)
         except (ValueError, RecursionError):
             continue
-    raise InvalidPredictions("the result is no JSON")
+    raise InvalidPredictions("the result is not valid JSON")
 
 
 make = Printed

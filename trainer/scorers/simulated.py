@@ -1,4 +1,4 @@
-"""Of a simulated task, whose law gives the metric: nothing is scored."""
+"""Placeholder scorer of simulated tasks, whose law gives the metric."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from trainer.scoring import Referee, Score
 
 
 class Unscored:
-    """Scorer of the kind simulated: there are no predictions, the law tells the metric."""
+    """Scorer of the kind simulated: there are no predictions, and the law gives the metric."""
 
     per_position = False
     needs_checkpoint = False
 
     def __init__(self, scoring: dict[str, Any]) -> None:
-        """Nothing of ``[score]`` but its kind is read."""
+        """``[score]`` has no further settings for this kind."""
 
     def score(self, referee: Referee) -> Score:
-        raise TaskError("a simulated task has nothing to score", hint="make its trainer by trainer_for")
+        raise TaskError("a simulated task has nothing to score", hint="create its trainer with trainer_for")
 
 
 make = Unscored

@@ -46,7 +46,7 @@ def people(contest: Contest, count: int) -> list[Person]:
 def entered(contest: Contest, who: list[Person]) -> None:
     with contest.database.write() as connection:
         for i, person in enumerate(who):
-            program = Program.parse(f"# {i}\n\nOne way, the {i}th.\n".encode(), place="program.md")
+            program = Program.parse(f"# {i}\n\nOne way, the {i}th.\n".encode(), file="program.md")
             store(connection, contest.config, program, role="program", person=person)
 
 
@@ -57,7 +57,7 @@ def events(contest: Contest, study: Study, rng: random.Random) -> list[tuple[str
         entries = connection.execute(text("SELECT number, entry_id, program_id FROM entries")).all()
     told: list[tuple[str, dict[str, Any]]] = []
     for number, entry_id, program_id in entries:
-        program = Program.parse(f"# {number}\n".encode(), place="program.md")
+        program = Program.parse(f"# {number}\n".encode(), file="program.md")
         arm = arms.Arm(content_id("a", board.match_id, entry_id), program, "program", 0)
         told.append(("main", announcement(TaskStudy(study), arms.replace(board, arms=(arm,))).to_record()))
         for job in (run_job(TaskStudy(study), board, arm, i) for i in range(2)):

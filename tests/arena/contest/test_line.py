@@ -24,7 +24,7 @@ def test_whose_turn_it_is_stays_right_while_entries_come_and_move(tmp_path: Path
     for step in range(150):
         if rng.random() < 0.3:
             with contest.database.write() as connection:
-                program = Program.parse(f"# {step}\n\nOne.\n".encode(), place="program.md")
+                program = Program.parse(f"# {step}\n\nOne.\n".encode(), file="program.md")
                 store(connection, contest.config, program, role="program", person=rng.choice(people))
         if rng.random() < 0.2:  # somebody else's doing, the host's for one
             change(contest, rng.randint(1, 2), attempts=rng.randint(0, 1), state=rng.choice(("void", "queued")))

@@ -1,4 +1,4 @@
-"""Generator of the splits; runs on the trusted side only. Another seed draws other points of the same kind."""
+"""Generates the splits; only trusted code runs it. Each seed gives different points of the same distribution."""
 
 from pathlib import Path
 

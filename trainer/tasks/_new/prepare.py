@@ -1,6 +1,6 @@
-"""What train.py may rely on and may not change: data, seed, device, clock, checkpoint, summary.
+"""The fixed part of the task, which train.py imports: data, seed, device, clock, checkpoint, summary.
 
-Launched by Metaloop, everything comes from the environment; by hand each has a default.
+Metaloop sets everything by environment variables; each has a default, so that train.py also runs by hand.
 """
 
 import os
@@ -20,25 +20,25 @@ DEVICE = os.environ.get("METALOOP_TRAIN_DEVICE") or ("cuda" if torch.cuda.is_ava
 
 
 def _now():
-    """CPU-seconds of this process, for a busy machine must not change a result; wall seconds on a GPU."""
+    """CPU-seconds of this process, so that a busy machine does not change a result; on a GPU, wall seconds."""
     return time.process_time() if DEVICE == "cpu" else time.perf_counter()
 
 
-_START = 0.0 if LAUNCHED and DEVICE == "cpu" else _now()  # by hand the import of torch is let off
+_START = 0.0 if LAUNCHED and DEVICE == "cpu" else _now()  # by hand, importing torch does not count
 
 
 class Clock:
-    """How much of the budget is used; `done()` is called once per step."""
+    """Measures how much of the budget is used. Call `done()` once per step."""
 
     def __init__(self):
         self.steps = 0
 
     def progress(self):
-        """0 at the start, 1 at the end."""
+        """From 0 at the start to 1 at the end."""
         return min(1.0, self.steps / STEPS if STEPS else (_now() - _START) / BUDGET)
 
     def done(self):
-        """True when training has to stop; else counts a step."""
+        """True when training must stop; otherwise counts a step."""
         if self.progress() >= 1.0:
             return True
         self.steps += 1

@@ -1,4 +1,4 @@
-"""Where an experiment runs, as the monitor and the experiment see it."""
+"""The folder in which an experiment runs, as the monitor and the experiment see it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 from trainer.inside import namespaces, packing
 
 _COPY = 1 << 20
-COMPILED_MB = 2048  # with a device: for what compilers write
+COMPILED_MB = 2048  # with a device: for the files of compilers
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an experiment runs: its folder, the training split, whether that is a sandbox, and whether one of the
-    profile for devices, in which it may start programs."""
+class ExperimentFolder:
+    """An experiment's folder, its training split, whether it is in a sandbox, and whether with the device profile,
+    which allows it to start programs."""
 
     folder: Path
     data: str
@@ -32,17 +32,17 @@ class Place:
 
     @property
     def compiled(self) -> Path:
-        """The compile cache: a private copy, which goes with the experiment."""
+        """A private copy of the compile cache, which is deleted with the experiment."""
         return self.folder / "compiled"
 
     @property
     def library(self) -> Path:
-        """Where a compiled kernel lies, if there is one."""
+        """Path of a compiled kernel, if there is one."""
         return (Path(namespaces.BUILT) if self.sandboxed else self.folder) / "kernel.so"
 
     @classmethod
-    def make(cls, request: dict[str, Any], root: str) -> Place:
-        """A root of its own in namespaces of its own; without a sandbox (``root`` is given) a folder below it."""
+    def make(cls, request: dict[str, Any], root: str) -> ExperimentFolder:
+        """Enter a new root in new namespaces; without a sandbox (``root`` is given), create a folder below it."""
         device = request["device"]
         if root:
             return cls(Path(tempfile.mkdtemp(dir=root)), request["data"], False, device)
@@ -52,7 +52,7 @@ class Place:
         return cls(Path(namespaces.WORK), namespaces.DATA, True, device)
 
     def fill(self, request: dict[str, Any], descriptors: dict[str, int]) -> None:
-        """Write the experiment's files, and the checkpoint where it starts from one."""
+        """Write the experiment's files, and the checkpoint if it starts from one."""
         at = 0
         for name, size in request["files"]:
             path = self.folder / name
@@ -60,7 +60,7 @@ class Place:
             path.write_bytes(os.pread(descriptors["files"], size, at))
             at += size
         if self.device:
-            self.compiled.mkdir(mode=0o700)  # the template's temporary folder leads there
+            self.compiled.mkdir(mode=0o700)  # the template's temporary folder is a link to it
         if "compiled" in descriptors:
             packing.unpack(descriptors["compiled"], str(self.compiled))
         if "checkpoint" in descriptors:
@@ -71,18 +71,18 @@ class Place:
                 namespaces.seal()
 
     def take(self, target: int, limit: int) -> str:
-        """Copy the checkpoint out; empty, or why there is none that can be taken."""
+        """Copy the checkpoint out; returns an empty string, or why there is no valid checkpoint."""
         try:
-            # no link is followed, and a FIFO without a writer does not stop us
+            # do not follow a link, and do not block on a FIFO without a writer
             source = os.open(self.checkpoint, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return "train.py wrote no checkpoint"
         except OSError as error:
-            return f"the checkpoint cannot be taken: {error.strerror}"
-        found = os.fstat(source)
-        if not stat.S_ISREG(found.st_mode) or not 0 < found.st_size <= limit or found.st_nlink != 1:
+            return f"the checkpoint cannot be read: {error.strerror}"
+        status = os.fstat(source)
+        if not stat.S_ISREG(status.st_mode) or not 0 < status.st_size <= limit or status.st_nlink != 1:
             os.close(source)
-            return f"the checkpoint is no plain file of 1 byte to {limit >> 20} MB"
+            return f"the checkpoint is not a regular file of 1 byte to {limit >> 20} MB"
         _copy(source, target, limit)
         os.close(source)
         return ""
