@@ -72,7 +72,7 @@ class LlmMutator:
         system, offered = self.briefing.system(evidence)
         near = self._near(parents) if repairs is None else []  # who mends a form needs no traces
         told, logs = joined(near, self.briefing.sight.bytes)
-        user = prompts.render(f"{self.kind.name}.md.j2", **self._about(parents, section), traces=told, **more)
+        user = prompts.render(f"{self.kind.name}.md.j2", **self._about(parents, section), traces=told, unit=evidence.unit, **more)
         messages = [Message("system", system), Message("user", user, logs)]
         most = PROMPT_BYTES + self.briefing.sight.bytes
         if not self.desk.open or sum(len(m.whole.encode("utf-8", "replace")) for m in messages) > most:

@@ -84,11 +84,11 @@ def test_the_prompt_holds_what_a_writer_needs(server: LlmServer, make: Make) -> 
     proposed(mutator)
     system, user = (message["content"] for message in server.seen[0]["messages"])
     system = system if isinstance(system, str) else system[0]["text"]
-    assert meta_program().text in system and "differ by\n0.2 though" in system
+    assert meta_program().text in system and "The difference of 0.2 nats" in system
     assert "[c-MOMENTUM-0.9]" in system and "- `ladder1`: float, 0.01" in system and "`keep.rule`" in system
     for parent in parents(2):
         assert parent.program.text.rstrip() in user and parent.program.program_id in user
-    assert "posterior gain 0.1 ± 0.01 over 4 runs" in user
+    assert "posterior mean of its verified gain 0.1 ± 0.01 nats, 4 runs" in user
     assert "bold on p1: `behaves like p2`: refused" in user
 
 
